@@ -1,0 +1,1 @@
+//! Benchmarks of ruts; see `src/bin`.

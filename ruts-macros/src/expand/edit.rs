@@ -1,0 +1,72 @@
+//! ```text
+//! pub struct ShopEdit<'a>(Edit<'a>);
+//! impl<'a> ShopEdit<'a> { pub fn user(self, value) -> Self; pub fn remove_user(self) -> Self; pub fn commit(self) -> Write<'a> }
+//! ```
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::ext::IdentExt;
+
+use crate::model::{Field, Session};
+
+pub(super) fn expand(session: &Session) -> TokenStream {
+    let Session {
+        krate,
+        vis,
+        name,
+        edit,
+        fields,
+        ..
+    } = session;
+    let private = quote!(#krate::__private);
+    let methods = fields.iter().map(
+        |Field {
+             attrs,
+             vis,
+             name: field,
+             remover,
+             key,
+             ty,
+             ..
+         }| {
+            let set_doc = format!("Sets the field `{}`.", field.unraw());
+            let remove_doc = format!("Removes the field `{}`.", field.unraw());
+            quote! {
+                #[doc = #set_doc]
+                #(#attrs)*
+                #vis fn #field(
+                    self,
+                    value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
+                ) -> Self {
+                    Self(self.0.set(#name::#key, value))
+                }
+
+                #[doc = #remove_doc]
+                #(#attrs)*
+                #vis fn #remover(self) -> Self {
+                    Self(self.0.remove(#name::#key))
+                }
+            }
+        },
+    );
+    let doc = format!(
+        "Several changes to a [`{}`], written together by `commit` or not at all.",
+        name.unraw()
+    );
+    quote! {
+        #[doc = #doc]
+        #[must_use = "nothing is written until `commit` is awaited"]
+        #[allow(dead_code)]
+        #vis struct #edit<'a>(#private::Edit<'a>);
+
+        #[allow(dead_code)]
+        impl<'a> #edit<'a> {
+            #(#methods)*
+
+            /// Writes the changes. One round trip.
+            #vis fn commit(self) -> #private::Write<'a> {
+                self.0.commit()
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! ```text
+//! impl Shop {
+//!     pub const SCHEMA: &SessionSchema = &SessionSchema::new("Shop", &[FieldSpec::new("user").with_ttl(..)]);
+//!     pub const USER: Field<UserId> = field::<UserId>(&Self::SCHEMA.fields()[0]);
+//! }
+//! ```
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{ext::IdentExt, spanned::Spanned};
+
+use crate::{
+    model::{Field, Mode, Session},
+    parse::{Hot, Lifetime},
+};
+
+pub(super) fn expand(session: &Session) -> TokenStream {
+    let Session {
+        krate,
+        vis,
+        name,
+        fields,
+        ..
+    } = session;
+    let private = quote!(#krate::__private);
+    let text = name.unraw().to_string();
+    let specs = fields.iter().map(|field| spec(field, &private));
+    let keys = fields
+        .iter()
+        .enumerate()
+        .map(|(index, field)| key(field, index, &private));
+    quote! {
+        #[allow(dead_code)]
+        impl #name {
+            /// The fields of this session, for tools.
+            #vis const SCHEMA: &'static #private::SessionSchema =
+                &#private::SessionSchema::new(#text, &[#(#specs),*]);
+
+            #(#keys)*
+        }
+    }
+}
+
+fn spec(field: &Field, private: &TokenStream) -> TokenStream {
+    let stored = &field.stored;
+    let mut spec = quote!(#private::FieldSpec::new(#stored));
+    if let Some(codec) = &field.codec {
+        let with = quote_spanned!(codec.span()=> .with_codec(#private::Codec::#codec));
+        spec.extend(with);
+    }
+    if let Some(ttl) = &field.ttl {
+        let ttl = lifetime(ttl, private);
+        spec.extend(quote!(.with_ttl(#ttl)));
+    }
+    if let Some(hot) = &field.hot {
+        let hot = match hot {
+            Hot::For(ttl) => {
+                let ttl = lifetime(ttl, private);
+                quote!(#private::Hot::For(#ttl))
+            }
+            Hot::Never => quote!(#private::Hot::Never),
+            Hot::Checked => quote!(#private::Hot::Checked),
+        };
+        spec.extend(quote!(.with_hot(#hot)));
+    }
+    if field.version != 1 {
+        let version = field.version;
+        spec.extend(quote!(.with_version(#version)));
+    }
+    let flags = [
+        (field.lazy, quote!(.lazy())),
+        (matches!(field.mode, Mode::Once), quote!(.once())),
+        (field.rotate, quote!(.rotate())),
+        (field.principal, quote!(.principal())),
+    ];
+    spec.extend(
+        flags
+            .into_iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, call)| call),
+    );
+    spec
+}
+
+fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
+    match lifetime {
+        Lifetime::Millis(millis) => quote!(#private::Ttl::from_millis(#millis)),
+        Lifetime::Expr(expr) => quote_spanned!(expr.span()=> #private::Ttl::require(#expr)),
+    }
+}
+
+fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
+    let Field {
+        vis,
+        key,
+        ty,
+        attrs,
+        ..
+    } = field;
+    let doc = format!("The typed key of the field `{}`.", field.name.unraw());
+    // The call carries the type's span, so that a missing bound is reported there and only there.
+    let new = quote_spanned!(ty.span()=> #private::field::<#ty>);
+    let mode = match &field.mode {
+        Mode::Maybe => TokenStream::new(),
+        Mode::Once => quote!(.once()),
+        Mode::OrDefault(Some(expr)) => quote!(.or(|| #expr)),
+        Mode::OrDefault(None) => {
+            let default = quote_spanned!(ty.span()=> <#ty as ::core::default::Default>::default);
+            quote!(.or(#default))
+        }
+    };
+    let key_type = key_type(field, private);
+    quote! {
+        #[doc = #doc]
+        #(#attrs)*
+        #vis const #key: #key_type = #new(&Self::SCHEMA.fields()[#index]) #mode;
+    }
+}
+
+fn key_type(field: &Field, private: &TokenStream) -> TokenStream {
+    let mode = mode_type(field, private);
+    let ty = &field.ty;
+    quote!(#private::Field<#ty, #mode>)
+}
+
+/// The type that says what reading the field yields.
+pub(super) fn mode_type(field: &Field, private: &TokenStream) -> TokenStream {
+    let ty = field.ty.to_token_stream();
+    match field.mode {
+        Mode::Maybe => quote!(#private::Maybe),
+        Mode::OrDefault(_) => quote!(#private::OrDefault<#ty>),
+        Mode::Once => quote!(#private::Once),
+    }
+}

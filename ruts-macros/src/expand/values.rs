@@ -1,0 +1,73 @@
+//! ```text
+//! pub struct ShopValues { pub user: Option<UserId>, pub cart: Cart }
+//! impl Values for ShopValues { fn decode(fields: &SessionMap) -> Result<Self, Error> }
+//! ```
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::ext::IdentExt;
+
+use crate::model::{Field, Mode, Session};
+
+pub(super) fn expand(session: &Session) -> TokenStream {
+    let Session {
+        krate,
+        vis,
+        name,
+        values,
+        fields,
+        ..
+    } = session;
+    let private = quote!(#krate::__private);
+    let readable = || {
+        fields
+            .iter()
+            .filter(|field| !matches!(field.mode, Mode::Once))
+    };
+    let declarations = readable().map(declaration);
+    let reads = readable().map(
+        |Field {
+             name: field, key, ..
+         }| { quote!(#field: fields.read(#name::#key)?) },
+    );
+    let doc = format!(
+        "All values of a [`{}`], as its `load` reads them.",
+        name.unraw()
+    );
+    quote! {
+        #[doc = #doc]
+        #[allow(dead_code)]
+        #vis struct #values {
+            #(#declarations,)*
+        }
+
+        impl #private::Values for #values {
+            #[allow(unused_variables)]
+            fn decode(fields: &#private::SessionMap) -> ::core::result::Result<Self, #krate::Error> {
+                ::core::result::Result::Ok(Self { #(#reads,)* })
+            }
+        }
+    }
+}
+
+fn declaration(field: &Field) -> TokenStream {
+    let Field {
+        docs,
+        attrs,
+        vis,
+        name,
+        ty,
+        ..
+    } = field;
+    let fallback = format!("The field `{}`.", name.unraw());
+    let docs = if docs.is_empty() {
+        quote!(#[doc = #fallback])
+    } else {
+        quote!(#(#docs)*)
+    };
+    let ty = match field.mode {
+        Mode::OrDefault(_) => quote!(#ty),
+        Mode::Maybe | Mode::Once => quote!(::core::option::Option<#ty>),
+    };
+    quote!(#docs #(#attrs)* #vis #name: #ty)
+}

@@ -1,0 +1,15 @@
+//! Syntax to raw: everything optional, every token kept for error messages.
+
+mod args;
+mod duration;
+mod keys;
+mod once;
+mod structure;
+
+use self::args::SessionArgs;
+pub(crate) use self::{
+    args::{FieldArgs, Hot, Lifetime},
+    keys::suggest,
+    once::Once,
+    structure::{RawField, RawSession, session},
+};

@@ -1,0 +1,168 @@
+//! The struct itself.
+
+use proc_macro2::TokenStream;
+use syn::{Attribute, Data, DeriveInput, Fields, Ident, Meta, Type, Visibility, parse::Parser};
+
+use super::{FieldArgs, SessionArgs};
+use crate::diag::Diagnostics;
+
+pub(crate) struct RawSession {
+    pub(crate) args: SessionArgs,
+    /// Docs and whatever else belongs on the handle.
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) name: Ident,
+    pub(crate) fields: Vec<RawField>,
+}
+
+pub(crate) struct RawField {
+    pub(crate) args: FieldArgs,
+    pub(crate) docs: Vec<Attribute>,
+    /// Lint levels and deprecation, for the accessors.
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) name: Ident,
+    pub(crate) ty: Type,
+}
+
+/// Reads the attribute and its item; `None` if the item is no struct, enum or union at all.
+pub(crate) fn session(
+    args: TokenStream,
+    item: TokenStream,
+    diagnostics: &mut Diagnostics,
+) -> Option<RawSession> {
+    let input: DeriveInput = match syn::parse2(item.clone()) {
+        Ok(input) => input,
+        Err(error) => {
+            match item.into_iter().next() {
+                Some(token) => {
+                    diagnostics.at(token, "`#[session]` goes on a struct with named fields")
+                }
+                None => diagnostics.push(error),
+            }
+            return None;
+        }
+    };
+    let mut session_args = SessionArgs::default();
+    parse(args, diagnostics, |input, diagnostics| {
+        session_args.read(input, diagnostics)
+    });
+    if !input.generics.params.is_empty() || input.generics.where_clause.is_some() {
+        let message = "a session cannot be generic: what is stored must have one type; \
+                       declare a struct for each";
+        diagnostics.at(&input.generics, message);
+    }
+    let fields = named_fields(&input, diagnostics);
+    Some(RawSession {
+        args: session_args,
+        attrs: handle_attrs(input.attrs, diagnostics),
+        vis: input.vis,
+        name: input.ident,
+        fields: fields
+            .into_iter()
+            .filter_map(|field| raw_field(field, diagnostics))
+            .collect(),
+    })
+}
+
+/// Runs a reader over tokens; it reports what is wrong by itself.
+fn parse(
+    tokens: TokenStream,
+    diagnostics: &mut Diagnostics,
+    read: impl FnOnce(syn::parse::ParseStream<'_>, &mut Diagnostics),
+) {
+    let parser = |input: syn::parse::ParseStream<'_>| {
+        read(input, diagnostics);
+        Ok(())
+    };
+    if let Err(error) = parser.parse2(tokens) {
+        diagnostics.push(error);
+    }
+}
+
+fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::Field> {
+    let name = &input.ident;
+    match &input.data {
+        Data::Struct(data) => match &data.fields {
+            Fields::Named(fields) => return fields.named.iter().cloned().collect(),
+            Fields::Unnamed(fields) => diagnostics.at(
+                fields,
+                "a session needs named fields, since it is stored by name: write `{ user: UserId }`",
+            ),
+            Fields::Unit => diagnostics.at(
+                name,
+                format!("a session needs fields: write `struct {name} {{ user: UserId }}`"),
+            ),
+        },
+        Data::Enum(data) => diagnostics.at(
+            data.enum_token,
+            "a session is a struct, one field for each thing to keep; an enum can be the type of a field",
+        ),
+        Data::Union(data) => diagnostics.at(data.union_token, "a session is a struct with named fields"),
+    }
+    Vec::new()
+}
+
+fn handle_attrs(attrs: Vec<Attribute>, diagnostics: &mut Diagnostics) -> Vec<Attribute> {
+    let derive = |attr: &Attribute| attr.path().is_ident("derive");
+    for attr in attrs.iter().filter(|attr| derive(attr)) {
+        let message = "`#[session]` makes this a handle that is `Clone` and `Debug` already, and \
+                       nothing else can be derived for it; remove the derive";
+        diagnostics.at(attr, message);
+    }
+    attrs.into_iter().filter(|attr| !derive(attr)).collect()
+}
+
+fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawField> {
+    let mut raw = RawField {
+        args: FieldArgs::default(),
+        docs: Vec::new(),
+        attrs: Vec::new(),
+        vis: field.vis,
+        name: field.ident?,
+        ty: field.ty,
+    };
+    for attr in field.attrs {
+        let path = attr.path();
+        if path.is_ident("doc") {
+            raw.docs.push(attr);
+        } else if ["allow", "deprecated", "expect"]
+            .iter()
+            .any(|known| path.is_ident(known))
+        {
+            raw.attrs.push(attr);
+        } else if path.is_ident("field") {
+            match attr.meta {
+                Meta::List(list) => parse(list.tokens, diagnostics, |input, diagnostics| {
+                    raw.args.read(input, diagnostics);
+                }),
+                meta => diagnostics.at(
+                    meta,
+                    "`#[field]` needs its keys in parentheses: `#[field(ttl = \"30d\")]`",
+                ),
+            }
+        } else if path.is_ident("cfg") || path.is_ident("cfg_attr") {
+            let message = "a field cannot depend on `cfg`: all builds that share a store need the same \
+                           schema; put the `cfg` on the struct";
+            diagnostics.at(&attr, message);
+        } else {
+            let name = path
+                .segments
+                .last()
+                .map(|last| last.ident.to_string())
+                .unwrap_or_default();
+            let message = match name.as_str() {
+                "serde" => "serde attributes belong on the field's type, which is what gets stored"
+                    .to_owned(),
+                name => match super::suggest(name, &["field"]) {
+                    Some(_) => format!("unknown attribute `{name}`; did you mean `field`?"),
+                    None => format!(
+                        "the attribute `{name}` has no meaning on a session's field; remove it"
+                    ),
+                },
+            };
+            diagnostics.at(&attr, message);
+        }
+    }
+    Some(raw)
+}

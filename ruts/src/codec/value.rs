@@ -1,0 +1,196 @@
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Codec, CodecError, header::Header};
+
+/// Above this, a value belongs in a database of the application, not in its session.
+pub(super) const MAX_VALUE: usize = 16 * 1024 * 1024;
+
+/// Header and payload of `value`.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    codec: Codec,
+    version: u16,
+    value: &T,
+) -> Result<Bytes, CodecError> {
+    let mut stored = Vec::with_capacity(32);
+    stored.extend_from_slice(&Header { codec, version }.to_bytes());
+    match codec {
+        #[cfg(feature = "bincode")]
+        Codec::Bincode => super::bincode::write(value, &mut stored)?,
+        #[cfg(feature = "messagepack")]
+        Codec::MessagePack => super::messagepack::write(value, &mut stored)?,
+        #[allow(
+            unreachable_patterns,
+            reason = "reachable when a codec is compiled out"
+        )]
+        disabled => return Err(CodecError::Disabled(disabled)),
+    }
+    if stored.len() > MAX_VALUE {
+        return Err(CodecError::TooLarge {
+            bytes: stored.len(),
+        });
+    }
+    Ok(stored.into())
+}
+
+/// The value in `stored`, or `None` if it was written under another version of the field.
+pub(crate) fn decode<T: DeserializeOwned>(
+    stored: &[u8],
+    version: u16,
+) -> Result<Option<T>, CodecError> {
+    let (header, payload) = Header::split(stored)?;
+    if header.version != version {
+        return Ok(None);
+    }
+    let (value, read): (T, usize) = match header.codec {
+        #[cfg(feature = "bincode")]
+        Codec::Bincode => super::bincode::read(payload)?,
+        #[cfg(feature = "messagepack")]
+        Codec::MessagePack => super::messagepack::read(payload)?,
+        #[allow(
+            unreachable_patterns,
+            reason = "reachable when a codec is compiled out"
+        )]
+        disabled => return Err(CodecError::Disabled(disabled)),
+    };
+    match payload.len() - read {
+        0 => Ok(Some(value)),
+        left => Err(CodecError::TrailingBytes { left }),
+    }
+}
+
+#[cfg(all(test, feature = "bincode", feature = "messagepack"))]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    const CODECS: [Codec; 2] = [Codec::Bincode, Codec::MessagePack];
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    enum Size {
+        Small,
+        Parcel { width: u32, depth: Option<f64> },
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Item {
+        name: String,
+        count: i64,
+        tags: Vec<String>,
+        size: Size,
+        notes: BTreeMap<String, Vec<u8>>,
+        nothing: (),
+    }
+
+    prop_compose! {
+        fn item()(
+            name in ".*",
+            count: i64,
+            tags in proptest::collection::vec(".{0,8}", 0..4),
+            size in prop_oneof![
+                Just(Size::Small),
+                (any::<u32>(), proptest::option::of(-1e9..1e9)).prop_map(|(width, depth)| Size::Parcel { width, depth }),
+            ],
+            notes in proptest::collection::btree_map(".{0,4}", proptest::collection::vec(any::<u8>(), 0..9), 0..3),
+        ) -> Item {
+            Item { name, count, tags, size, notes, nothing: () }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(item in item(), version: u16) {
+            for codec in CODECS {
+                let stored = encode(codec, version, &item).unwrap();
+                prop_assert_eq!(decode(&stored, version).unwrap(), Some(item.clone()));
+            }
+        }
+
+        #[test]
+        fn another_version_reads_as_absent(item in item(), version: u16, other: u16) {
+            prop_assume!(version != other);
+            for codec in CODECS {
+                let stored = encode(codec, version, &item).unwrap();
+                prop_assert_eq!(decode::<Item>(&stored, other).unwrap(), None);
+            }
+        }
+
+        #[test]
+        fn cut_or_extended_values_are_errors(item in item(), cut: prop::sample::Index, extra in 0_u8..) {
+            for codec in CODECS {
+                let stored = encode(codec, 1, &item).unwrap();
+                let short = &stored[..cut.index(stored.len())];
+                prop_assert!(decode::<Item>(short, 1).is_err());
+                let long = [&stored[..], &[extra]].concat();
+                let trailing = matches!(decode::<Item>(&long, 1), Err(CodecError::TrailingBytes { left: 1 }));
+                prop_assert!(trailing);
+            }
+        }
+
+        #[test]
+        fn hostile_payloads_are_never_a_panic(codec in 1_u8..3, payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let stored = [&[0x10, codec, 0, 1][..], &payload].concat();
+            let _ = decode::<Item>(&stored, 1);
+            let _ = decode::<Vec<String>>(&stored, 1);
+            let _ = decode::<BTreeMap<u8, Vec<u64>>>(&stored, 1);
+            let _ = decode::<String>(&stored, 1);
+        }
+
+        #[test]
+        fn hostile_bytes_are_never_a_panic(stored in proptest::collection::vec(any::<u8>(), 0..64), version: u16) {
+            let _ = decode::<Item>(&stored, version);
+        }
+    }
+
+    #[test]
+    fn a_length_that_lies_reserves_nothing() {
+        let bincode = [&[0x10, 1, 0, 1][..], &[0xfd], &u64::MAX.to_le_bytes()].concat();
+        let messagepack = [&[0x10, 2, 0, 1][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
+        for stored in [bincode, messagepack] {
+            assert!(matches!(
+                decode::<Vec<u64>>(&stored, 1),
+                Err(CodecError::Read(..))
+            ));
+            assert!(matches!(
+                decode::<String>(&stored, 1),
+                Err(CodecError::Read(..))
+            ));
+        }
+    }
+
+    #[test]
+    fn messagepack_reads_a_struct_that_lost_a_field() {
+        #[derive(Serialize)]
+        struct Old {
+            kept: u8,
+            gone: String,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct New {
+            kept: u8,
+            #[serde(default)]
+            added: u8,
+        }
+        let old = Old {
+            kept: 7,
+            gone: "x".into(),
+        };
+        let stored = encode(Codec::MessagePack, 1, &old).unwrap();
+        assert_eq!(decode(&stored, 1).unwrap(), Some(New { kept: 7, added: 0 }));
+    }
+
+    #[test]
+    fn too_large_is_an_error_before_it_is_stored() {
+        let value = vec![1_u64; MAX_VALUE];
+        for codec in CODECS {
+            assert!(matches!(
+                encode(codec, 1, &value),
+                Err(CodecError::TooLarge { .. } | CodecError::Write(..))
+            ));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The cookie that carries the token: its options, and the way in and out of HTTP headers.
+
+mod error;
+pub(crate) mod options;
+mod session_cookie;
+
+pub use self::error::CookieError;
+pub(crate) use self::session_cookie::SessionCookie;
+pub use ::cookie::SameSite;

@@ -1,0 +1,91 @@
+use crate::{
+    codec::CodecError,
+    store::{StoreError, StoreErrorKind},
+    token::RandomError,
+    ttl::TtlError,
+};
+
+/// What can go wrong with a session.
+///
+/// No text of it holds a token, a key, a statement or a value; what a driver said is kept as
+/// [`source`](std::error::Error::source). As an axum response it is an empty 503 for
+/// [`Store`](Self::Store) and an empty 500 for the rest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store failed. Nothing was changed, unless its kind is
+    /// [`Unknown`](StoreErrorKind::Unknown). Trying again may help.
+    #[error("the session store failed")]
+    Store(#[from] StoreError),
+
+    /// The value could not be encoded. Nothing was changed.
+    #[error("the value for the session field `{field}` could not be encoded")]
+    Encode {
+        /// The field's stored name.
+        field: String,
+        /// What the codec said.
+        source: CodecError,
+    },
+
+    /// The stored value is not what the field's type expects. It is left as it is; writing or
+    /// removing the field gets rid of it.
+    #[error("the stored value of the session field `{field}` could not be decoded")]
+    Decode {
+        /// The field's stored name.
+        field: String,
+        /// What the codec said.
+        source: CodecError,
+    },
+
+    /// Another request ended the session, or replaced its secret, while this one was at work. The
+    /// write did not happen and created nothing.
+    #[error("the session was ended or taken over by another request")]
+    Ended,
+
+    /// The field kept changing under an `update`, which gave up. Nothing was changed.
+    #[error("the session field `{field}` was changed by too many requests at once")]
+    Conflict {
+        /// The field's stored name.
+        field: String,
+    },
+
+    /// The response has gone out, so a cookie for a new session or secret could not reach the
+    /// client. Nothing was changed that the client depends on.
+    #[error("the response was sent already: no session can be created or rotated any more")]
+    ResponseSent,
+
+    /// A lifetime is zero or too long. Nothing was changed.
+    #[error("not a lifetime for a session or a field")]
+    Ttl(#[from] TtlError),
+
+    /// The name is empty, longer than 128 bytes or begins with `~`. Nothing was changed.
+    #[error("`{0}` cannot be the name of a session field")]
+    FieldName(String),
+
+    /// The operating system gave no random bytes for a token. Nothing was changed.
+    #[error("no session token could be made")]
+    Random(#[from] RandomError),
+
+    /// No `SessionLayer` (of that name) is wrapped around this handler.
+    #[error("no `SessionLayer` for {layer} is wrapped around this handler")]
+    MissingLayer {
+        /// Which layer was looked for.
+        layer: &'static str,
+    },
+
+    /// The handler names another store than the one that its `SessionLayer` has.
+    #[error("the handler expects a session in `{expected}`, the layer keeps it in `{found}`")]
+    WrongStore {
+        /// The type that the handler names.
+        expected: &'static str,
+        /// The type that the layer has.
+        found: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether the operation may have taken place in spite of the error.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind() == StoreErrorKind::Unknown)
+    }
+}

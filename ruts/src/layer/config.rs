@@ -1,0 +1,179 @@
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use tower_layer::Layer;
+
+use super::SessionService;
+use crate::{
+    codec::Codec,
+    cookie::{SessionCookie, options::CookieOptions},
+    session::{Policy, SessionName, Unnamed},
+    store::{ErasedStore, IntoStore},
+    ttl::Ttl,
+};
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// Gives every request a session, and every response the cookie it needs.
+///
+/// It works around any tower service, reads and writes its own cookie, and does not need
+/// `CookieManagerLayer`; where that one is used for other cookies, either order is fine. The
+/// cookie is set only when the client's copy is out of date, and then with `Cache-Control:
+/// no-store`.
+///
+/// Unless told otherwise, sessions end after 7 days without use and after 30 days in any case
+/// (within AAL1 of NIST SP 800-63B-4).
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, routing::get};
+/// use ruts::{SessionLayer, store::memory::MemoryStore};
+///
+/// let layer = SessionLayer::new(MemoryStore::new())
+///     .idle_timeout(Duration::from_secs(60 * 60))
+///     .absolute_timeout(Duration::from_secs(24 * 60 * 60));
+/// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
+/// # drop(app);
+/// ```
+pub struct SessionLayer<L = Unnamed> {
+    store: Arc<dyn ErasedStore>,
+    policy: Policy,
+    options: CookieOptions,
+    development: bool,
+    name: PhantomData<fn() -> L>,
+}
+
+impl SessionLayer {
+    /// A layer that keeps sessions in `store`: a [`Store`](crate::store::Store), or an [`Arc`] of
+    /// one.
+    pub fn new(store: impl IntoStore) -> Self {
+        Self {
+            store: store.into_store(),
+            policy: Policy {
+                idle: Some(Ttl::from_secs(7 * DAY)),
+                absolute: Some(Ttl::from_secs(30 * DAY)),
+                codec: Codec::DEFAULT,
+            },
+            options: CookieOptions::build(),
+            development: false,
+            name: PhantomData,
+        }
+    }
+}
+
+impl<L: SessionName> SessionLayer<L> {
+    /// The layer of another session beside the unnamed one, with a cookie of its own.
+    pub fn named<M: SessionName>(self) -> SessionLayer<M> {
+        SessionLayer {
+            store: self.store,
+            policy: self.policy,
+            options: self.options,
+            development: self.development,
+            name: PhantomData,
+        }
+    }
+
+    /// The cookie to use.
+    ///
+    /// # Panics
+    ///
+    /// The options contradict themselves or make an unsafe cookie. [`CookieOptions::check`] says so
+    /// beforehand.
+    #[must_use]
+    pub fn with_cookie_options(mut self, options: CookieOptions) -> Self {
+        if let Err(error) = options.check() {
+            panic!("unusable `CookieOptions`: {error}");
+        }
+        self.options = options;
+        self
+    }
+
+    /// End a session that was not used for this long. Uses count once an eighth of it has passed,
+    /// so that most requests write nothing.
+    ///
+    /// # Panics
+    ///
+    /// `timeout` is zero or above 100 years.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.idle = Some(Ttl::require(timeout));
+        self
+    }
+
+    /// End a session this long after its start, however much it is used.
+    ///
+    /// # Panics
+    ///
+    /// `timeout` is zero or above 100 years.
+    #[must_use]
+    pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.absolute = Some(Ttl::require(timeout));
+        self
+    }
+
+    /// How values that are set by name are written. Typed fields name their own codec.
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.policy.codec = codec;
+        self
+    }
+
+    /// Development mode: a cookie that works over plain http.
+    ///
+    /// It has another name and no `Secure`, and is only handed to clients that ask a loopback name
+    /// (`localhost`, `127.0.0.1`, `[::1]`) directly: anywhere else the app stays without sessions
+    /// and logs an error, so that it cannot go unnoticed into production.
+    #[must_use]
+    pub fn development(mut self) -> Self {
+        tracing::warn!("session cookies are in development mode: plain http, loopback only");
+        self.development = true;
+        self
+    }
+}
+
+impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
+    type Service = SessionService<S, L>;
+
+    fn layer(&self, inner: S) -> SessionService<S, L> {
+        let cookie = match SessionCookie::new(&self.options, L::NAME, self.development) {
+            Ok(cookie) => cookie,
+            // The options were checked: what is left to be wrong is the name.
+            Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
+        };
+        let mut policy = self.policy.clone();
+        policy.absolute = policy
+            .absolute
+            .into_iter()
+            .chain(self.options.lifetime())
+            .min();
+        SessionService::new(
+            inner,
+            Arc::clone(&self.store),
+            Arc::new(policy),
+            Arc::new(cookie),
+            self.development,
+        )
+    }
+}
+
+impl<L> Clone for SessionLayer<L> {
+    fn clone(&self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            policy: self.policy.clone(),
+            options: self.options.clone(),
+            development: self.development,
+            name: PhantomData,
+        }
+    }
+}
+
+impl<L> fmt::Debug for SessionLayer<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer")
+            .field("store", &self.store.store_type().name)
+            .field("policy", &self.policy)
+            .field("cookie", &self.options)
+            .field("development", &self.development)
+            .finish()
+    }
+}

@@ -1,0 +1,51 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+// So that `#[session]` works in this crate's own documentation tests and under a renamed import.
+extern crate self as ruts;
+
+#[cfg(feature = "axum")]
+mod axum;
+mod codec;
+pub mod cookie;
+mod error;
+mod field;
+mod layer;
+mod schema;
+mod session;
+pub mod store;
+mod token;
+mod ttl;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+pub use http;
+pub use ruts_macros::session;
+
+pub use crate::{
+    codec::{Codec, CodecError},
+    cookie::options::CookieOptions,
+    error::Error,
+    field::{
+        Field, FieldSpec, FieldValue, Maybe, Once, OrDefault, Readable, StoredAs, is_field_name,
+    },
+    layer::{ResponseFuture, SessionLayer, SessionService},
+    schema::SessionSchema,
+    session::{
+        AnyStore, Edit, Entry, Keys, Load, Read, Session, SessionName, TypedSession, Unnamed, Write,
+    },
+    token::{Handle, ParseHandleError, RandomError, SecretHash},
+    ttl::{Hot, Ttl, TtlError},
+};
+#[cfg(feature = "signed")]
+pub use ::cookie::Key;
+
+/// Without the feature `axum`, a `#[session]` struct is no extractor.
+#[cfg(not(feature = "axum"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __impl_extractor {
+    ($name:ident) => {};
+}

@@ -1,0 +1,35 @@
+//! All that generated code names. Not for anybody else; it changes without notice.
+
+pub use std::time::Duration;
+
+#[cfg(feature = "axum")]
+pub use axum_core::extract::FromRequestParts;
+pub use http::request::Parts;
+
+pub use crate::{
+    codec::Codec,
+    field::{Field, FieldSpec, FieldValue, Maybe, Once, OrDefault, StoredAs},
+    schema::SessionSchema,
+    session::{Edit, Entry, Load, Session, SessionMap, TypedSession, Unnamed, Values, Write},
+    ttl::{Hot, Ttl},
+};
+
+/// The key of a field. A free function, so that a type without serde gets our message: the same
+/// bound on a method would be reported in rustc's words.
+pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
+    Field::new(spec)
+}
+
+/// The entry behind a generated accessor.
+pub fn entry<'a, T, M: Copy>(
+    session: &'a Session,
+    schema: &'static SessionSchema,
+    field: Field<T, M>,
+) -> Entry<'a, T, M> {
+    session.entry_of(schema, field)
+}
+
+/// All readable fields of a schema.
+pub fn load<'a, V: Values>(session: &'a Session, schema: &'static SessionSchema) -> Load<'a, V> {
+    session.load(schema)
+}

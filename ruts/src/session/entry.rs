@@ -1,0 +1,198 @@
+use std::{fmt, future::IntoFuture, time::Duration};
+
+use super::{Read, Session, Write, shared::put, value};
+use crate::{
+    error::Error,
+    field::{Field, Maybe, Readable, StoredAs},
+    schema::SessionSchema,
+    store::Change,
+    ttl::Ttl,
+};
+
+/// One field of the session of this request. Awaiting it reads it.
+///
+/// Made by the accessors that `#[session]` generates (`shop.cart()`), or from a key with
+/// [`Session::entry`]. A field marked `once` has only [`set`](Self::set), [`take`](Self::take) and
+/// [`remove`](Self::remove).
+///
+/// ```
+/// # use ruts::{session, Error};
+/// #[session]
+/// struct Shop {
+///     #[field(default)]
+///     visits: u64,
+///     name: String,
+/// }
+///
+/// async fn handler(shop: Shop) -> Result<(), Error> {
+///     let visits: u64 = shop.visits().await?;
+///     let name: Option<String> = shop.name().await?;
+///     shop.name().set("Ada").await?;
+///     let visit = shop.visits().update(|n| { *n += 1; *n }).await?;
+///     let was_there: bool = shop.name().remove().await?;
+/// #   let _ = (visits, name, visit, was_there);
+///     Ok(())
+/// }
+/// ```
+pub struct Entry<'a, T, M = Maybe> {
+    session: &'a Session,
+    schema: Option<&'static SessionSchema>,
+    field: Field<T, M>,
+}
+
+impl<'a, T, M: Copy> Entry<'a, T, M> {
+    pub(super) fn new(
+        session: &'a Session,
+        schema: Option<&'static SessionSchema>,
+        field: Field<T, M>,
+    ) -> Self {
+        Self {
+            session,
+            schema,
+            field,
+        }
+    }
+
+    /// Writes the field and gives it a new lease of life. One round trip.
+    ///
+    /// Without a session, this starts one. Takes whatever [serialises as](StoredAs) a `T`, such as
+    /// a `&str` for a `String`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Encode`], [`Error::Store`]; [`Error::Ended`] if another request ended the session;
+    /// [`Error::ResponseSent`] if a session would have to start or rotate after the response.
+    pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> Write<'a> {
+        let spec = self.field.spec();
+        let shared = self.session.shared();
+        let value = value::encode(spec, value);
+        Write::new(async move {
+            let value = value?;
+            let change = Change::Set(put(spec, &value));
+            shared.write(&[change], spec.is_rotating()).await.map(drop)
+        })
+    }
+
+    /// Removes the field and says whether it was there. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), less `Encode`.
+    pub fn remove(self) -> Write<'a, bool> {
+        let spec = self.field.spec();
+        let shared = self.session.shared();
+        Write::new(async move {
+            let change = Change::Remove(spec.name());
+            Ok(shared.write(&[change], spec.is_rotating()).await? > 0)
+        })
+    }
+
+    /// Removes the field and hands out its value, `None` if it was not there. One round trip.
+    ///
+    /// Of any number of parallel callers, one gets the value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]; [`Error::Decode`], in which case the field is gone nevertheless.
+    pub async fn take(self) -> Result<Option<T>, Error> {
+        let spec = self.field.spec();
+        let stored = self
+            .session
+            .shared()
+            .take(spec.name(), spec.is_rotating())
+            .await?;
+        value::decode(self.field, stored.as_ref())
+    }
+}
+
+impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
+    /// Reads the field; the same as awaiting the entry.
+    ///
+    /// The first read of a request fetches all fields of the schema that are not `lazy` or `once`,
+    /// in one round trip; further reads of them make none. They show what this request last read or
+    /// wrote: see [`Session::refresh`] for requests that last.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Decode`].
+    pub fn get(self) -> Read<'a, T, M> {
+        let shared = self.session.shared();
+        let names = self.names();
+        let name = self.field.spec().name();
+        Read::new(self.field, async move { shared.get(name, &names).await })
+    }
+
+    /// Changes the field by what it holds, atomically: no parallel update is lost.
+    ///
+    /// One round trip if the field was read before and nobody else writes it, else two, and one
+    /// more for each time that another request was faster; `change` runs anew each time, so it
+    /// should do nothing else. It gets `&mut T` for a field with a default and `&mut Option<T>`
+    /// otherwise, where `None` removes the field. What it returns is handed back.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), [`Error::Decode`], and [`Error::Conflict`] after 48 tries.
+    pub async fn update<R, F>(self, mut change: F) -> Result<R, Error>
+    where
+        R: Send,
+        F: FnMut(&mut M::Value) -> R + Send,
+    {
+        let (field, names) = (self.field, self.names());
+        let (spec, mode) = (field.spec(), field.mode());
+        let mut result = None;
+        (self.session.shared())
+            .modify(spec, &names, &mut |stored| {
+                let mut value = mode.value(value::decode(field, stored)?);
+                result = Some(change(&mut value));
+                let next = mode
+                    .stored(value)
+                    .map(|value| field.encode(&value))
+                    .transpose();
+                next.map_err(|source| value::encode_error(spec.name(), source))
+            })
+            .await?;
+        // It ran at least once, or `modify` had failed.
+        result.ok_or_else(|| Error::Conflict {
+            field: spec.name().to_owned(),
+        })
+    }
+
+    /// Gives the field this long to live from now, and says whether it was there. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ttl`] for a duration of zero or above 100 years; [`Error::Store`],
+    /// [`Error::Ended`].
+    pub fn expire(self, ttl: Duration) -> Write<'a, bool> {
+        let spec = self.field.spec();
+        let shared = self.session.shared();
+        Write::new(async move {
+            let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
+            Ok(shared.write(&[change], false).await? > 0)
+        })
+    }
+
+    /// The fields to fetch if this one is not known yet.
+    fn names(&self) -> Vec<&'static str> {
+        let spec = self.field.spec();
+        match self.schema {
+            Some(schema) if !spec.is_lazy() => schema.eager().map(|field| field.name()).collect(),
+            _ => vec![spec.name()],
+        }
+    }
+}
+
+impl<'a, T, M: Readable<T>> IntoFuture for Entry<'a, T, M> {
+    type Output = Result<M::Value, Error>;
+    type IntoFuture = Read<'a, T, M>;
+
+    fn into_future(self) -> Read<'a, T, M> {
+        self.get()
+    }
+}
+
+impl<T, M> fmt::Debug for Entry<'_, T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({:?})", self.field)
+    }
+}

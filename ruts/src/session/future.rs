@@ -1,0 +1,108 @@
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+
+use super::{SessionMap, Values, value};
+use crate::{
+    error::Error,
+    field::{Field, Readable},
+};
+
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// A change on its way to the store. Nothing happens until it is awaited; if it is dropped while
+/// under way, the change may or may not have been made.
+#[must_use = "nothing is written until this is awaited"]
+pub struct Write<'a, T = ()>(Boxed<'a, T>);
+
+impl<'a, T> Write<'a, T> {
+    pub(super) fn new(write: impl Future<Output = Result<T, Error>> + Send + 'a) -> Self {
+        Self(Box::pin(write))
+    }
+}
+
+impl<T> Future for Write<'_, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// The value of a field, to come. Dropping it is harmless.
+#[must_use = "nothing is read until this is awaited"]
+pub struct Read<'a, T, M> {
+    stored: Boxed<'a, Option<Bytes>>,
+    field: Field<T, M>,
+}
+
+impl<'a, T, M> Read<'a, T, M> {
+    pub(super) fn new(
+        field: Field<T, M>,
+        stored: impl Future<Output = Result<Option<Bytes>, Error>> + Send + 'a,
+    ) -> Self {
+        Self {
+            stored: Box::pin(stored),
+            field,
+        }
+    }
+}
+
+impl<T, M: Readable<T>> Future for Read<'_, T, M> {
+    type Output = Result<M::Value, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let stored = ready!(self.stored.as_mut().poll(cx))?;
+        let value = value::decode(self.field, stored.as_ref())?;
+        Poll::Ready(Ok(self.field.mode().value(value)))
+    }
+}
+
+/// All fields of a schema, to come. Dropping it is harmless.
+#[must_use = "nothing is read until this is awaited"]
+pub struct Load<'a, V> {
+    fields: Boxed<'a, SessionMap>,
+    values: PhantomData<fn() -> V>,
+}
+
+impl<'a, V> Load<'a, V> {
+    pub(super) fn new(fields: impl Future<Output = Result<SessionMap, Error>> + Send + 'a) -> Self {
+        Self {
+            fields: Box::pin(fields),
+            values: PhantomData,
+        }
+    }
+}
+
+impl<V: Values> Future for Load<'_, V> {
+    type Output = Result<V, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let fields = ready!(self.fields.as_mut().poll(cx))?;
+        Poll::Ready(V::decode(&fields))
+    }
+}
+
+impl<T> fmt::Debug for Write<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Write")
+    }
+}
+
+impl<T, M> fmt::Debug for Read<'_, T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Read({:?})", self.field)
+    }
+}
+
+impl<V> fmt::Debug for Load<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Load")
+    }
+}

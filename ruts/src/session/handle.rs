@@ -1,0 +1,321 @@
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use http::Extensions;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Edit, Entry, Keys, Load, Policy, SessionMap, Unnamed, Values, Verdict, shared::Shared, value,
+};
+use crate::{
+    error::Error,
+    field::{Field, is_field_name},
+    schema::SessionSchema,
+    store::{Change, ErasedStore, Put, StoreType},
+    token::{Handle, Token},
+    ttl::{Hot, Ttl},
+};
+
+/// Any store: the default parameter of [`Session`].
+#[derive(Debug)]
+pub enum AnyStore {}
+
+/// The session of a request, without a schema: fields by name, and the session as a whole.
+///
+/// Clones and repeated extractions share one session. `Session` works with every store;
+/// `Session<S>` is refused, with a message that names both, by a layer with another store than `S`.
+///
+/// A request whose session is never used costs no store call.
+///
+/// ```
+/// use ruts::Session;
+///
+/// async fn count(session: Session) -> Result<String, ruts::Error> {
+///     let count: u32 = session.get("count").await?.unwrap_or(0) + 1;
+///     session.set("count", &count, None, None).await?;
+///     Ok(format!("{count} visits"))
+/// }
+/// ```
+pub struct Session<S = AnyStore> {
+    shared: Arc<Shared>,
+    store: PhantomData<fn() -> S>,
+}
+
+impl Session {
+    pub(crate) fn start(
+        store: Arc<dyn ErasedStore>,
+        policy: Arc<Policy>,
+        token: Option<Token>,
+        presented: bool,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(store, policy, token, presented));
+        Self {
+            shared,
+            store: PhantomData,
+        }
+    }
+}
+
+impl<S: 'static> Session<S> {
+    /// The session that the layer put into a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingLayer`], [`Error::WrongStore`].
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Error> {
+        let session = Session::<AnyStore>::from_extensions_of::<Unnamed>(extensions)?;
+        let (found, expected) = (session.shared.store().store_type(), StoreType::of::<S>());
+        if expected.id != found.id && expected.id != StoreType::of::<AnyStore>().id {
+            return Err(Error::WrongStore {
+                expected: expected.name,
+                found: found.name,
+            });
+        }
+        Ok(Self {
+            shared: session.shared,
+            store: PhantomData,
+        })
+    }
+}
+
+impl<S> Session<S> {
+    /// The public name of the session, once a store call of this request has confirmed it:
+    /// [`open`](Self::open) does so. `None` without a session. No round trip.
+    pub fn id(&self) -> Option<Handle> {
+        self.shared.handle()
+    }
+
+    /// Confirms the session with the store and returns its public name; `None` without a session.
+    /// One round trip, none if it was used before in this request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn open(&self) -> Result<Option<Handle>, Error> {
+        self.shared.open().await
+    }
+
+    /// The value of a field. One round trip, none if this request read or wrote it before.
+    ///
+    /// Fields with a declared `version` above 1 are not seen from here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`].
+    pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
+        check_name(field)?;
+        let stored = self.shared.get(field, &[field]).await?;
+        value::decode_named(field, stored.as_ref())
+    }
+
+    /// All fields, undecoded; `None` without a session. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn get_all(&self) -> Result<Option<SessionMap>, Error> {
+        Ok(self.shared.get_all().await?.map(SessionMap::new))
+    }
+
+    /// The values of typed keys. One round trip for those that this request does not know yet.
+    ///
+    /// ```
+    /// # use ruts::{session, Error};
+    /// #[session]
+    /// struct Shop {
+    ///     user: u64,
+    ///     #[field(default)]
+    ///     cart: Vec<String>,
+    /// }
+    ///
+    /// async fn handler(shop: Shop) -> Result<(), Error> {
+    ///     let (user, cart) = shop.session().read((Shop::USER, Shop::CART)).await?;
+    /// #   let _: (Option<u64>, Vec<String>) = (user, cart);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Decode`].
+    pub async fn read<K: Keys>(&self, keys: K) -> Result<K::Values, Error> {
+        let mut names = Vec::new();
+        keys.names(&mut names);
+        keys.values(&self.map(&names).await?)
+    }
+
+    /// Writes a field; without a session, starts one. One round trip.
+    ///
+    /// `ttl` and `hot_ttl` are in seconds: how long the value lives (without one, as long as the
+    /// session), and how long at most in the cache tier of a layered store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FieldName`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`];
+    /// [`Error::Ended`] if another request ended the session; [`Error::ResponseSent`] if a session
+    /// would have to start or rotate after the response.
+    pub async fn set<T: Serialize + ?Sized + Sync>(
+        &self,
+        field: &str,
+        value: &T,
+        ttl: Option<u64>,
+        hot_ttl: Option<u64>,
+    ) -> Result<(), Error> {
+        check_name(field)?;
+        let value = value::encode_named(field, self.shared.policy().codec, 1, value)?;
+        let ttl = ttl.map(seconds).transpose()?;
+        let hot = hot_ttl
+            .map(seconds)
+            .transpose()?
+            .map_or(Hot::Auto, Hot::For);
+        let put = Put {
+            name: field,
+            value: &value,
+            ttl,
+            hot,
+        };
+        self.shared
+            .write(&[Change::Set(put)], false)
+            .await
+            .map(drop)
+    }
+
+    /// Removes a field and says whether it was there. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FieldName`], [`Error::Store`], [`Error::Ended`].
+    pub async fn remove(&self, field: &str) -> Result<bool, Error> {
+        check_name(field)?;
+        Ok(self.shared.write(&[Change::Remove(field)], false).await? > 0)
+    }
+
+    /// Ends the session, in the store and on the client. One round trip.
+    ///
+    /// Once this has returned, no request sees the session any more; those under way that write to
+    /// it get [`Error::Ended`]. A write of this request after it starts a new session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]; [`Error::Ended`] if another request took the session over.
+    pub async fn delete(&self) -> Result<(), Error> {
+        self.shared.delete().await
+    }
+
+    /// Replaces the session's secret: the old cookie is refused from now on, and the response
+    /// carries the new one. One round trip, none without a session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], after which the next write tries it again; [`Error::Ended`],
+    /// [`Error::ResponseSent`], [`Error::Random`].
+    pub async fn regenerate(&self) -> Result<(), Error> {
+        self.shared.rotate().await
+    }
+
+    /// Has the next write replace the secret in the same round trip. Returns the name that the
+    /// session keeps, if it is known yet: unlike the secret, it does not change.
+    pub fn prepare_regenerate(&self) -> Option<Handle> {
+        self.shared.prepare_rotation();
+        self.shared.handle()
+    }
+
+    /// Has the session end `seconds` from now at the latest, but no later than the layer's absolute
+    /// timeout from now. One round trip, none without a session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ttl`] for zero seconds, [`Error::Store`], [`Error::Ended`].
+    pub async fn expire(&self, seconds: u64) -> Result<(), Error> {
+        self.shared.end_after(self::seconds(seconds)?).await
+    }
+
+    /// Forgets what this request has read, so that the next read asks the store. For requests that
+    /// last, such as event streams.
+    pub async fn refresh(&self) {
+        self.shared.refresh().await;
+    }
+
+    async fn map(&self, names: &[&'static str]) -> Result<SessionMap, Error> {
+        let stored = self.shared.get_many(names).await?;
+        let fields = names.iter().zip(stored);
+        Ok(SessionMap::new(fields.filter_map(|(name, value)| {
+            Some(((*name).to_owned(), value?))
+        })))
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn seal(&self) -> Verdict {
+        self.shared.seal()
+    }
+}
+
+impl Session {
+    /// The entry of a key that was made by hand.
+    ///
+    /// ```
+    /// use ruts::{Error, Field, FieldSpec, Session};
+    ///
+    /// const THEME: Field<String> = Field::new(&const { FieldSpec::new("theme") });
+    ///
+    /// async fn dark(session: Session) -> Result<(), Error> {
+    ///     session.entry(THEME).set("dark").await
+    /// }
+    /// ```
+    pub fn entry<T, M: Copy>(&self, field: Field<T, M>) -> Entry<'_, T, M> {
+        Entry::new(self, None, field)
+    }
+
+    /// Several changes as one atomic write.
+    pub fn edit(&self) -> Edit<'_> {
+        Edit::new(self)
+    }
+
+    /// The entry of a field that is read together with its schema.
+    pub(crate) fn entry_of<T, M: Copy>(
+        &self,
+        schema: &'static SessionSchema,
+        field: Field<T, M>,
+    ) -> Entry<'_, T, M> {
+        Entry::new(self, Some(schema), field)
+    }
+
+    /// All readable fields of a schema.
+    pub(crate) fn load<V: Values>(&self, schema: &'static SessionSchema) -> Load<'_, V> {
+        Load::new(async move {
+            let fields = schema.fields().iter().filter(|field| !field.is_once());
+            let names: Vec<_> = fields.map(|field| field.name()).collect();
+            self.map(&names).await
+        })
+    }
+}
+
+fn check_name(field: &str) -> Result<(), Error> {
+    if is_field_name(field) {
+        Ok(())
+    } else {
+        Err(Error::FieldName(field.to_owned()))
+    }
+}
+
+fn seconds(seconds: u64) -> Result<Ttl, Error> {
+    Ok(Ttl::new(std::time::Duration::from_secs(seconds))?)
+}
+
+impl<S> Clone for Session<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            store: PhantomData,
+        }
+    }
+}
+
+impl<S> fmt::Debug for Session<S> {
+    /// Shows the public name only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Session").field(&self.id()).finish()
+    }
+}

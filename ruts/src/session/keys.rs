@@ -1,0 +1,61 @@
+use super::SessionMap;
+use crate::{
+    error::Error,
+    field::{Field, Readable},
+};
+
+/// A typed key, or a tuple of up to eight: what [`Session::read`](crate::Session::read) reads in
+/// one round trip.
+pub trait Keys: Send {
+    /// What reading them yields.
+    type Values;
+
+    /// Adds the names of the fields.
+    #[doc(hidden)]
+    fn names(&self, names: &mut Vec<&'static str>);
+
+    #[doc(hidden)]
+    #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]
+    fn values(self, fields: &SessionMap) -> Result<Self::Values, Error>;
+}
+
+impl<T, M: Readable<T>> Keys for Field<T, M> {
+    type Values = M::Value;
+
+    fn names(&self, names: &mut Vec<&'static str>) {
+        names.push(self.spec().name());
+    }
+
+    fn values(self, fields: &SessionMap) -> Result<M::Value, Error> {
+        fields.read(self)
+    }
+}
+
+macro_rules! tuple {
+    ($($key:ident)+) => {
+        impl<$($key: Keys),+> Keys for ($($key,)+) {
+            type Values = ($($key::Values,)+);
+
+            #[allow(non_snake_case, reason = "the types' names serve as the values'")]
+            fn names(&self, names: &mut Vec<&'static str>) {
+                let ($($key,)+) = self;
+                $($key.names(names);)+
+            }
+
+            #[allow(non_snake_case, reason = "the types' names serve as the values'")]
+            fn values(self, fields: &SessionMap) -> Result<Self::Values, Error> {
+                let ($($key,)+) = self;
+                Ok(($($key.values(fields)?,)+))
+            }
+        }
+    };
+}
+
+tuple!(A);
+tuple!(A B);
+tuple!(A B C);
+tuple!(A B C D);
+tuple!(A B C D E);
+tuple!(A B C D E F);
+tuple!(A B C D E F G);
+tuple!(A B C D E F G H);

@@ -1,0 +1,60 @@
+use std::{collections::BTreeMap, fmt};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::value;
+use crate::{
+    error::Error,
+    field::{Field, Readable},
+};
+
+/// All fields of a session, undecoded: what [`Session::get_all`](crate::Session::get_all) yields.
+///
+/// Fields are decoded one by one as they are asked for, without a round trip.
+#[derive(Clone)]
+pub struct SessionMap(BTreeMap<String, Bytes>);
+
+impl SessionMap {
+    pub(super) fn new(fields: impl IntoIterator<Item = (String, Bytes)>) -> Self {
+        Self(fields.into_iter().collect())
+    }
+
+    /// The value of the field, `None` if it is not there or was written under a declared version
+    /// above 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`]: the stored value is no `T`.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        value::decode_named(name, self.0.get(name))
+    }
+
+    /// The value of a typed key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Decode`]: the stored value is not what the key expects.
+    pub fn read<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error> {
+        Ok(field
+            .mode()
+            .value(value::decode(field, self.0.get(field.spec().name()))?))
+    }
+
+    /// The names of the fields that are there.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether the session holds no field.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for SessionMap {
+    /// Shows the names only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}

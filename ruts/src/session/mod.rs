@@ -1,0 +1,33 @@
+//! One session of one request: who it is, what it holds, and the typed ways to it.
+//!
+//! All extractions of a request share one [`Shared`](shared::Shared): a state machine for the
+//! identity, and the fields that were read or written so far. Everything that talks to the store
+//! lives there, on bytes; the typed surface around it only encodes and decodes.
+
+mod edit;
+mod entry;
+mod future;
+mod handle;
+mod identity;
+mod keys;
+mod map;
+mod memory;
+mod operation;
+mod policy;
+mod reply;
+mod shared;
+mod slot;
+mod typed;
+mod value;
+
+pub use self::{
+    edit::Edit,
+    entry::Entry,
+    future::{Load, Read, Write},
+    handle::{AnyStore, Session},
+    keys::Keys,
+    map::SessionMap,
+    slot::{SessionName, Unnamed},
+    typed::{TypedSession, Values},
+};
+pub(crate) use self::{policy::Policy, reply::Verdict};

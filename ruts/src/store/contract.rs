@@ -1,0 +1,284 @@
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::StoreError;
+use crate::{
+    token::{Handle, SecretHash},
+    ttl::{Hot, Ttl},
+};
+
+/// A place where sessions are kept.
+///
+/// A session is a handle, a secret's hash, two deadlines and named fields of bytes, each with its
+/// own lifetime. Every method is **one atomic operation on one session**, one round trip where the
+/// backend can do it in one, and these hold for every store:
+///
+/// - **R**, revocation: once a write, removal, rotation or deletion has returned `Ok`, no later
+///   read anywhere yields the state before it.
+/// - **N**, no resurrection: only [`create`](Self::create) brings a session into existence. No
+///   interleaving of the other methods does.
+/// - **M**, merging: parallel writes to different fields all survive; of parallel updates with the
+///   same [`Expect`], one is applied; [`take`](Self::take) hands a value out once.
+/// - **E**, expiry: nothing is served at or after a field's expiry, the idle deadline or the
+///   absolute deadline, by the clock of the server that keeps it.
+/// - **A**, atomicity: an [`Update`] is applied whole or not at all.
+/// - **T**, trips: any set of fields is read in one round trip and written in one.
+///
+/// `ruts::store::conformance` (feature `conformance`) proves them for any store.
+///
+/// # Security
+///
+/// An [`Access`] opens a session only if its hash is the session's own. Hashes are compared with
+/// `==` of [`SecretHash`], which takes constant time, or inside the server. A handle alone opens
+/// nothing.
+///
+/// # Cancellation
+///
+/// Dropping a future may leave the operation done or not done, never half done.
+pub trait Store: Send + Sync + 'static {
+    /// A short name for errors and traces, such as `"memory"`.
+    fn name(&self) -> &'static str;
+
+    /// Reads the named fields, or all, with the session's metadata. Fields that are not there are
+    /// left out of the answer.
+    fn load(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> impl Future<Output = Result<Lookup<Loaded>, StoreError>> + Send;
+
+    /// Brings a session into existence with its first fields.
+    ///
+    /// An existing session of that handle is left alone:
+    /// [`StoreErrorKind::Exists`](super::StoreErrorKind::Exists).
+    fn create(&self, create: Create<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Changes a session that exists.
+    fn update(
+        &self,
+        access: Access<'_>,
+        update: Update<'_>,
+    ) -> impl Future<Output = Result<Lookup<Updated>, StoreError>> + Send;
+
+    /// Removes a field and hands out what it held; `None` if it held nothing.
+    fn take(
+        &self,
+        access: Access<'_>,
+        take: Take<'_>,
+    ) -> impl Future<Output = Result<Lookup<Option<Bytes>>, StoreError>> + Send;
+
+    /// Ends a session.
+    fn delete(
+        &self,
+        access: Access<'_>,
+    ) -> impl Future<Output = Result<Lookup<()>, StoreError>> + Send;
+
+    /// Frees the room of at most `limit` expired sessions and says of how many it did. For stores
+    /// whose backend does so by itself, nothing is left to do.
+    fn sweep(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
+}
+
+/// The right to use a session: its name and the proof.
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'a> {
+    /// The name of the session.
+    pub handle: &'a Handle,
+    /// The hash of the secret that the client presented.
+    pub secret: &'a SecretHash,
+}
+
+/// Whether an [`Access`] opened a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup<T> {
+    /// It did, and this is the answer.
+    Found(T),
+    /// The secret is the one that the session's last rotation replaced. Nothing was done.
+    Replaced {
+        /// How long ago that was, by the clock of the server.
+        ago: Duration,
+    },
+    /// There is no live session of that handle, or the secret was never its own. Nothing was done.
+    NotFound,
+}
+
+/// Which fields to read.
+#[derive(Debug, Clone, Copy)]
+pub enum Fields<'a> {
+    /// All of them.
+    All,
+    /// These. An empty list reads the metadata alone.
+    Named(&'a [&'a str]),
+}
+
+/// Asks that an authorised use count as activity.
+///
+/// The idle deadline moves to `idle` from now, if at least `after` of it has passed already: most
+/// reads then write nothing. Only the idle deadline moves, and never past the absolute one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Touch {
+    /// The idle time to grant.
+    pub idle: Ttl,
+    /// How much of it must have passed before it is granted anew.
+    pub after: Duration,
+}
+
+/// A session as a read found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its age and deadlines.
+    pub meta: Meta,
+    /// The live fields among those asked for, in any order.
+    pub fields: Vec<Stored>,
+}
+
+/// A session's age and deadlines, all by the clock of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta {
+    /// Time since it was created.
+    pub age: Duration,
+    /// Time since its secret was issued.
+    pub secret_age: Duration,
+    /// Time left until the idle deadline, after any [`Touch`]; `None` without one.
+    pub idle: Option<Duration>,
+    /// Time left until the absolute deadline; `None` without one.
+    pub absolute: Option<Duration>,
+}
+
+/// A field as a read found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Bytes,
+    /// What is left of its own lifetime; `None` if it has none.
+    pub ttl: Option<Duration>,
+    /// Its place in a cache tier.
+    pub hot: Hot,
+}
+
+/// A session to bring into existence.
+#[derive(Debug, Clone, Copy)]
+pub struct Create<'a> {
+    /// Its name.
+    pub handle: &'a Handle,
+    /// The hash of its secret.
+    pub secret: &'a SecretHash,
+    /// Time until the idle deadline.
+    pub idle: Option<Ttl>,
+    /// Time until the absolute deadline.
+    pub absolute: Option<Ttl>,
+    /// Its first fields.
+    pub fields: &'a [Put<'a>],
+}
+
+/// A field to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Put<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value.
+    pub value: &'a Bytes,
+    /// Its own lifetime from now; `None` takes away the one it had.
+    pub ttl: Option<Ttl>,
+    /// Its place in a cache tier.
+    pub hot: Hot,
+}
+
+/// One change to one field.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// Write it, whether it is there or not.
+    Set(Put<'a>),
+    /// Remove it.
+    Remove(&'a str),
+    /// Give it that long to live from now. A field that is not there stays so.
+    Expire(&'a str, Ttl),
+}
+
+impl<'a> Change<'a> {
+    /// The name of the field.
+    pub const fn name(&self) -> &'a str {
+        match self {
+            Self::Set(put) => put.name,
+            Self::Remove(name) | Self::Expire(name, _) => name,
+        }
+    }
+}
+
+/// Changes to apply together, in this order, or not at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Update<'a> {
+    /// The changes to fields.
+    pub changes: &'a [Change<'a>],
+    /// Apply only if a field is as expected.
+    pub expect: Option<Expect<'a>>,
+    /// Replace the session's secret. From then on the old one is [`Lookup::Replaced`].
+    pub rotate: Option<&'a SecretHash>,
+    /// Move the absolute deadline to this long from now.
+    pub absolute: Option<Ttl>,
+    /// Count as activity.
+    pub touch: Option<Touch>,
+}
+
+/// What a field must hold for an [`Update`] to be applied.
+#[derive(Debug, Clone, Copy)]
+pub struct Expect<'a> {
+    /// The name of the field.
+    pub name: &'a str,
+    /// Its value, byte for byte; `None` if it must not be there.
+    pub value: Option<&'a Bytes>,
+}
+
+/// What an [`Update`] came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Updated {
+    /// It was applied.
+    Applied {
+        /// How many of its removals and expiries found their field.
+        found: usize,
+    },
+    /// The [`Expect`]ation failed. Nothing was changed, the secret included.
+    Conflict {
+        /// What the field holds instead.
+        current: Option<Bytes>,
+    },
+}
+
+/// A field to remove and hand out.
+#[derive(Debug, Clone, Copy)]
+pub struct Take<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Replace the session's secret, whether or not the field holds something.
+    pub rotate: Option<&'a SecretHash>,
+    /// Count as activity.
+    pub touch: Option<Touch>,
+}
+
+/// A [`Store`], or an [`Arc`] of one.
+pub trait IntoStore {
+    /// The store.
+    type Store: Store;
+
+    /// The store, shared.
+    fn into_store(self) -> Arc<Self::Store>;
+}
+
+impl<S: Store> IntoStore for S {
+    type Store = S;
+
+    fn into_store(self) -> Arc<S> {
+        Arc::new(self)
+    }
+}
+
+impl<S: Store> IntoStore for Arc<S> {
+    type Store = S;
+
+    fn into_store(self) -> Self {
+        self
+    }
+}

@@ -1,0 +1,110 @@
+use std::{any::TypeId, fmt, future::Future, pin::Pin};
+
+use bytes::Bytes;
+use tracing::{Instrument, Span, debug_span};
+
+use super::{
+    Access, Change, Create, Fields, Loaded, Lookup, Store, StoreError, Take, Touch, Update, Updated,
+};
+
+/// The answer of a store, to come.
+pub(crate) type ErasedReply<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// Which type a store has, for handlers that name one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoreType {
+    pub(crate) id: TypeId,
+    pub(crate) name: &'static str,
+}
+
+impl StoreType {
+    pub(crate) fn of<S: 'static>() -> Self {
+        Self {
+            id: TypeId::of::<S>(),
+            name: std::any::type_name::<S>(),
+        }
+    }
+}
+
+/// [`Store`] as an object, each call in a span of its own.
+pub(crate) trait ErasedStore: Send + Sync {
+    fn store_type(&self) -> StoreType;
+    fn load<'a>(
+        &'a self,
+        access: Access<'a>,
+        fields: Fields<'a>,
+        touch: Option<Touch>,
+    ) -> ErasedReply<'a, Lookup<Loaded>>;
+    fn create<'a>(&'a self, create: Create<'a>) -> ErasedReply<'a, ()>;
+    fn update<'a>(
+        &'a self,
+        access: Access<'a>,
+        update: Update<'a>,
+    ) -> ErasedReply<'a, Lookup<Updated>>;
+    fn take<'a>(
+        &'a self,
+        access: Access<'a>,
+        take: Take<'a>,
+    ) -> ErasedReply<'a, Lookup<Option<Bytes>>>;
+    fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>>;
+}
+
+impl<S: Store> ErasedStore for S {
+    fn store_type(&self) -> StoreType {
+        StoreType::of::<S>()
+    }
+
+    fn load<'a>(
+        &'a self,
+        access: Access<'a>,
+        fields: Fields<'a>,
+        touch: Option<Touch>,
+    ) -> ErasedReply<'a, Lookup<Loaded>> {
+        let span = span(self, "load", &fields);
+        Box::pin(Store::load(self, access, fields, touch).instrument(span))
+    }
+
+    fn create<'a>(&'a self, create: Create<'a>) -> ErasedReply<'a, ()> {
+        let names = Names(create.fields.iter().map(|field| field.name));
+        let span = span(self, "create", &names);
+        Box::pin(Store::create(self, create).instrument(span))
+    }
+
+    fn update<'a>(
+        &'a self,
+        access: Access<'a>,
+        update: Update<'a>,
+    ) -> ErasedReply<'a, Lookup<Updated>> {
+        let names = Names(update.changes.iter().map(Change::name));
+        let span = span(self, "update", &names);
+        Box::pin(Store::update(self, access, update).instrument(span))
+    }
+
+    fn take<'a>(
+        &'a self,
+        access: Access<'a>,
+        take: Take<'a>,
+    ) -> ErasedReply<'a, Lookup<Option<Bytes>>> {
+        let span = span(self, "take", &take.name);
+        Box::pin(Store::take(self, access, take).instrument(span))
+    }
+
+    fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>> {
+        let span = span(self, "delete", &"");
+        Box::pin(Store::delete(self, access).instrument(span))
+    }
+}
+
+fn span(store: &impl Store, operation: &'static str, fields: &dyn fmt::Debug) -> Span {
+    debug_span!("session_store", store = store.name(), operation, ?fields)
+}
+
+/// Names of fields as a list, written only if somebody listens.
+struct Names<I>(I);
+
+impl<'a, I: Iterator<Item = &'a str> + Clone> fmt::Debug for Names<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.clone()).finish()
+    }
+}

@@ -1,0 +1,29 @@
+//! Where sessions are kept, and the contract that every place keeps.
+//!
+//! A [`Store`] deals in handles, hashes and bytes; it knows nothing of types, codecs, cookies or
+//! HTTP. Anything that passes the [conformance suite](conformance) can stand behind a
+//! [`SessionLayer`](crate::SessionLayer):
+//!
+//! | store | feature | survives a restart | shared by processes |
+//! | --- | --- | --- | --- |
+//! | [`memory::MemoryStore`] | always there | no | no |
+//!
+//! The repository's `examples/custom-store` keeps sessions in files, in one page of code.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod contract;
+mod erased;
+mod error;
+pub mod memory;
+
+pub(crate) use self::erased::{ErasedReply, ErasedStore, StoreType};
+pub use self::{
+    contract::{
+        Access, Change, Create, Expect, Fields, IntoStore, Loaded, Lookup, Meta, Put, Store,
+        Stored, Take, Touch, Update, Updated,
+    },
+    error::{StoreError, StoreErrorKind},
+};
+/// All fields of a session, undecoded.
+pub use crate::session::SessionMap;

@@ -1,0 +1,251 @@
+//! What the cookie carries: a public [`Handle`] and a secret.
+//!
+//! The handle names the session and may be logged. The secret proves the right to use it; stores
+//! only ever see its [`SecretHash`]. There is no way to make a token from chosen bytes
+//! (OWASP ASVS 5.0, 7.2.2 and 7.2.3).
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+const HANDLE_TEXT: usize = 22;
+const SECRET_TEXT: usize = 43;
+
+/// Length in bytes of a token as text: handle, a dot, secret.
+pub(crate) const TOKEN_TEXT: usize = HANDLE_TEXT + 1 + SECRET_TEXT;
+
+/// The operating system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system's random generator failed")]
+pub struct RandomError(#[source] getrandom::Error);
+
+fn random<const N: usize>() -> Result<[u8; N], RandomError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(RandomError)?;
+    Ok(bytes)
+}
+
+/// The public name of a session: 128 random bits, stable for the session's life.
+///
+/// It opens nothing by itself, so it is fit for logs, lists of devices and storage keys. As text it
+/// is 22 characters of URL-safe base64.
+///
+/// ```
+/// use ruts::Handle;
+///
+/// let handle: Handle = "AAECAwQFBgcICQoLDA0ODw".parse()?;
+/// assert_eq!(handle.as_bytes()[15], 15);
+/// assert_eq!(handle.to_string(), "AAECAwQFBgcICQoLDA0ODw");
+/// # Ok::<(), ruts::ParseHandleError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Handle([u8; 16]);
+
+impl Handle {
+    pub(crate) fn random() -> Result<Self, RandomError> {
+        random().map(Self)
+    }
+
+    /// The handle with these bytes, for a store that reads its keys back.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes of the handle.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0; HANDLE_TEXT];
+        f.pad(encode(&self.0, &mut text))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({self})")
+    }
+}
+
+/// The text is not a [`Handle`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a session handle: expected 22 characters of URL-safe base64")]
+pub struct ParseHandleError;
+
+impl FromStr for Handle {
+    type Err = ParseHandleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        decode(text.as_bytes()).map(Self).ok_or(ParseHandleError)
+    }
+}
+
+/// SHA-256 of a session's secret: all that a store keeps of it.
+///
+/// Equality takes the same time whatever the bytes are. `Debug` shows nothing.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash with these bytes, for a store that reads it back.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes of the hash.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for SecretHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretHash {}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(..)")
+    }
+}
+
+/// 256 random bits that only the client keeps. It has no `Debug`, `Display` or `Serialize`.
+#[derive(Clone)]
+pub(crate) struct Secret([u8; 32]);
+
+impl Secret {
+    pub(crate) fn random() -> Result<Self, RandomError> {
+        random().map(Self)
+    }
+
+    pub(crate) fn hash(&self) -> SecretHash {
+        SecretHash(Sha256::digest(self.0).into())
+    }
+}
+
+/// What the client presents: `handle.secret`.
+pub(crate) struct Token {
+    pub(crate) handle: Handle,
+    pub(crate) secret: Secret,
+}
+
+impl Token {
+    /// Reads a token from untrusted bytes. Anything but the one canonical spelling is `None`, and
+    /// nothing longer than a token is looked at.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() != TOKEN_TEXT || text[HANDLE_TEXT] != b'.' {
+            return None;
+        }
+        Some(Self {
+            handle: Handle(decode(&text[..HANDLE_TEXT])?),
+            secret: Secret(decode(&text[HANDLE_TEXT + 1..])?),
+        })
+    }
+
+    /// The text for the cookie. This is the only way out for a secret.
+    pub(crate) fn expose(&self) -> String {
+        let (mut handle, mut secret) = ([0; HANDLE_TEXT], [0; SECRET_TEXT]);
+        [
+            encode(&self.handle.0, &mut handle),
+            ".",
+            encode(&self.secret.0, &mut secret),
+        ]
+        .concat()
+    }
+}
+
+fn encode<'a>(bytes: &[u8], text: &'a mut [u8]) -> &'a str {
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, text);
+    debug_assert_eq!(written, Ok(text.len()));
+    std::str::from_utf8(text).unwrap_or_default()
+}
+
+fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (length == N).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_token_survives_its_text() {
+        let token = Token {
+            handle: Handle::random().unwrap(),
+            secret: Secret::random().unwrap(),
+        };
+        let text = token.expose();
+        let read = Token::parse(text.as_bytes()).unwrap();
+        assert_eq!(text.len(), TOKEN_TEXT);
+        assert_eq!(read.handle, token.handle);
+        assert!(read.secret.hash() == token.secret.hash());
+    }
+
+    #[test]
+    fn secrets_are_256_bits_distinct_and_balanced() {
+        let mut seen = HashSet::new();
+        let mut ones = 0_u64;
+        for _ in 0..20_000 {
+            let Secret(bytes) = Secret::random().unwrap();
+            ones += bytes
+                .iter()
+                .map(|byte| u64::from(byte.count_ones()))
+                .sum::<u64>();
+            assert!(seen.insert(bytes));
+        }
+        let share = ones as f64 / (20_000.0 * 256.0);
+        assert!((0.49..0.51).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn only_one_spelling_is_accepted() {
+        let token = Token {
+            handle: Handle([0; 16]),
+            secret: Secret([0; 32]),
+        };
+        let text = token.expose();
+        assert!(Token::parse(text.as_bytes()).is_some());
+        // The last character carries unused bits: a decoder that ignores them accepts aliases.
+        for last in ['B', '=', '.', ' '] {
+            let alias = format!("{}{last}", &text[..TOKEN_TEXT - 1]);
+            assert!(Token::parse(alias.as_bytes()).is_none(), "{alias}");
+        }
+        assert!(Token::parse(text.replace('.', "-").as_bytes()).is_none());
+        assert!(Token::parse(format!("{text}A").as_bytes()).is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_hash() {
+        assert_eq!(format!("{:?}", SecretHash([7; 32])), "SecretHash(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_text_is_never_a_panic(text in proptest::collection::vec(any::<u8>(), 0..140)) {
+            if let Some(token) = Token::parse(&text) {
+                prop_assert_eq!(token.expose().into_bytes(), text);
+            }
+        }
+
+        #[test]
+        fn text_of_the_right_shape_is_canonical_or_refused(text in "[A-Za-z0-9_-]{22}\\.[A-Za-z0-9_-]{43}") {
+            if let Some(token) = Token::parse(text.as_bytes()) {
+                prop_assert_eq!(token.expose(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Lifetimes that cannot be zero or absurd.
+
+use std::{fmt, num::NonZeroU64, time::Duration};
+
+/// How long something lives: a whole number of milliseconds, above zero, at most [`Ttl::MAX`].
+///
+/// ```
+/// use std::time::Duration;
+/// use ruts::Ttl;
+///
+/// const WEEK: Ttl = Ttl::from_secs(7 * 24 * 60 * 60);
+/// assert_eq!(WEEK.as_duration(), Duration::from_secs(604_800));
+/// assert!(Ttl::new(Duration::ZERO).is_err());
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ttl(NonZeroU64);
+
+const MAX_MILLIS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+
+impl Ttl {
+    /// One hundred years: longer than any session, short enough for every server's arithmetic.
+    pub const MAX: Self = Self::from_millis(MAX_MILLIS);
+
+    /// A lifetime of `duration`, rounded up to a whole millisecond.
+    ///
+    /// # Errors
+    ///
+    /// `duration` is zero or above [`Ttl::MAX`].
+    pub const fn new(duration: Duration) -> Result<Self, TtlError> {
+        let millis = duration.as_nanos().div_ceil(1_000_000);
+        if millis > MAX_MILLIS as u128 {
+            return Err(TtlError::TooLong);
+        }
+        match NonZeroU64::new(millis as u64) {
+            Some(millis) => Ok(Self(millis)),
+            None => Err(TtlError::Zero),
+        }
+    }
+
+    /// A lifetime of `secs` seconds, for constants.
+    ///
+    /// # Panics
+    ///
+    /// `secs` is zero or above [`Ttl::MAX`]; in a constant, this is a compile error.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self::require(Duration::from_secs(secs))
+    }
+
+    /// A lifetime of `millis` milliseconds, for constants.
+    ///
+    /// # Panics
+    ///
+    /// `millis` is zero or above [`Ttl::MAX`]; in a constant, this is a compile error.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self::require(Duration::from_millis(millis))
+    }
+
+    /// [`Ttl::new`] for constants.
+    ///
+    /// # Panics
+    ///
+    /// `duration` is zero or above [`Ttl::MAX`]; in a constant, this is a compile error.
+    pub const fn require(duration: Duration) -> Self {
+        match Self::new(duration) {
+            Ok(ttl) => ttl,
+            Err(TtlError::Zero) => panic!("a lifetime must be longer than zero"),
+            Err(TtlError::TooLong) => panic!("a lifetime must be at most 100 years"),
+        }
+    }
+
+    /// This lifetime in milliseconds.
+    pub const fn as_millis(self) -> u64 {
+        self.0.get()
+    }
+
+    /// This lifetime as a [`Duration`].
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_millis(self.0.get())
+    }
+}
+
+impl fmt::Debug for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ttl({:?})", self.as_duration())
+    }
+}
+
+impl TryFrom<Duration> for Ttl {
+    type Error = TtlError;
+
+    fn try_from(duration: Duration) -> Result<Self, Self::Error> {
+        Self::new(duration)
+    }
+}
+
+/// The duration is no [`Ttl`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TtlError {
+    /// Nothing lives for no time: remove the field or delete the session instead.
+    #[error("a lifetime must be longer than zero")]
+    Zero,
+    /// Above [`Ttl::MAX`].
+    #[error("a lifetime must be at most 100 years")]
+    TooLong,
+}
+
+/// How long a value may stay in the cache tier of a layered store.
+///
+/// Stores with one tier keep it beside the value and otherwise ignore it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hot {
+    /// As long as the cache likes, within the field's own lifetime.
+    #[default]
+    Auto,
+    /// At most this long.
+    For(Ttl),
+    /// Not at all: every read goes to the store of record.
+    Never,
+    /// Served from the cache only after the store of record confirmed its version.
+    Checked,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds() {
+        assert_eq!(Ttl::new(Duration::ZERO), Err(TtlError::Zero));
+        assert_eq!(Ttl::new(Duration::MAX), Err(TtlError::TooLong));
+        assert_eq!(Ttl::new(Ttl::MAX.as_duration()), Ok(Ttl::MAX));
+        assert_eq!(
+            Ttl::new(Ttl::MAX.as_duration() + Duration::from_nanos(1)),
+            Err(TtlError::TooLong)
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_millisecond_counts_as_one() {
+        assert_eq!(Ttl::new(Duration::from_nanos(1)), Ok(Ttl::from_millis(1)));
+    }
+}
