@@ -7,6 +7,8 @@ extern crate self as ruts;
 #[cfg(feature = "axum")]
 mod axum;
 mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod cookie;
 mod error;
 mod field;

@@ -8,7 +8,10 @@ use crate::diag::Diagnostics;
 pub(crate) enum Once<T> {
     #[default]
     Unset,
-    Set { key: Ident, value: T },
+    Set {
+        key: Ident,
+        value: T,
+    },
     Failed,
 }
 

@@ -25,7 +25,7 @@ use crate::{
 /// - **A**, atomicity: an [`Update`] is applied whole or not at all.
 /// - **T**, trips: any set of fields is read in one round trip and written in one.
 ///
-/// `ruts::store::conformance` (feature `conformance`) proves them for any store.
+/// `ruts::conformance` (feature of that name) proves them for any store.
 ///
 /// # Security
 ///

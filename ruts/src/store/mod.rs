@@ -1,7 +1,7 @@
 //! Where sessions are kept, and the contract that every place keeps.
 //!
 //! A [`Store`] deals in handles, hashes and bytes; it knows nothing of types, codecs, cookies or
-//! HTTP. Anything that passes the [conformance suite](conformance) can stand behind a
+//! HTTP. Anything that passes the conformance suite (`ruts::conformance`) can stand behind a
 //! [`SessionLayer`](crate::SessionLayer):
 //!
 //! | store | feature | survives a restart | shared by processes |
@@ -10,8 +10,6 @@
 //!
 //! The repository's `examples/custom-store` keeps sessions in files, in one page of code.
 
-#[cfg(feature = "conformance")]
-pub mod conformance;
 mod contract;
 mod erased;
 mod error;

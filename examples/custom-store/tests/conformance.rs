@@ -1,0 +1,108 @@
+//! The file store keeps the contract of ruts, also over a restart and a crash.
+
+use std::{fs, sync::Arc};
+
+use custom_store::FileStore;
+use ruts::{
+    Handle, SecretHash,
+    conformance::Subject,
+    store::{Access, Create, Fields, Lookup, Put, Store, StoreErrorKind},
+};
+use tempfile::TempDir;
+
+struct InFiles {
+    _folder: TempDir,
+    store: Arc<FileStore>,
+}
+
+impl Subject for InFiles {
+    type Store = FileStore;
+
+    async fn set_up() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(FileStore::open(folder.path()).unwrap());
+        Self {
+            _folder: folder,
+            store,
+        }
+    }
+
+    fn store(&self) -> Arc<FileStore> {
+        Arc::clone(&self.store)
+    }
+
+    fn rounds(&self) -> usize {
+        5
+    }
+}
+
+ruts::conformance_tests!(InFiles);
+
+const HANDLE: Handle = Handle::from_bytes([1; 16]);
+const SECRET: SecretHash = SecretHash::from_bytes([2; 32]);
+const ACCESS: Access<'_> = Access {
+    handle: &HANDLE,
+    secret: &SECRET,
+};
+
+async fn create(store: &FileStore) {
+    let value = "1".into();
+    let put = Put {
+        name: "a",
+        value: &value,
+        ttl: None,
+        hot: ruts::Hot::Auto,
+    };
+    let create = Create {
+        handle: &HANDLE,
+        secret: &SECRET,
+        idle: None,
+        absolute: None,
+        fields: &[put],
+    };
+    store.create(create).await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::open(folder.path()).unwrap();
+    create(&store).await;
+    assert!(
+        FileStore::open(folder.path()).is_err(),
+        "two processes would undo each other's writes"
+    );
+    drop(store);
+    let store = FileStore::open(folder.path()).unwrap();
+    let Lookup::Found(loaded) = store.load(ACCESS, Fields::All, None).await.unwrap() else {
+        panic!("the session is gone");
+    };
+    assert_eq!(&loaded.fields[0].value[..], b"1");
+}
+
+#[tokio::test]
+async fn a_write_that_did_not_finish_is_as_if_never_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::open(folder.path()).unwrap();
+    create(&store).await;
+    fs::write(folder.path().join(format!("{HANDLE}.new")), "half a sess").unwrap();
+    assert!(matches!(
+        store.load(ACCESS, Fields::All, None).await,
+        Ok(Lookup::Found(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_a_clear_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FileStore::open(folder.path()).unwrap();
+    create(&store).await;
+    fs::write(
+        folder.path().join(format!("{HANDLE}.session")),
+        "secret=hunter2",
+    )
+    .unwrap();
+    let error = store.load(ACCESS, Fields::All, None).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    assert!(!format!("{error:?}").contains("hunter2"));
+}

@@ -1,0 +1,128 @@
+//! Promise A: an update is applied whole or not at all.
+
+use super::{Subject, client::*};
+use crate::{
+    store::{Change, Expect, Fields, Lookup, Update, Updated},
+    ttl::Ttl,
+};
+
+/// Changes of one update apply together and in their order.
+pub async fn an_update_applies_in_order(subject: &impl Subject) {
+    let client = session(subject, &[("a", "1"), ("b", "2")]).await;
+    let (two, three) = (bytes("2"), bytes("3"));
+    let hour = Ttl::from_secs(3600);
+    let changes = [
+        Change::Remove("a"),
+        Change::Remove("absent"),
+        Change::Set(put("c", &two)),
+        Change::Set(put("c", &three)),
+        Change::Expire("b", hour),
+        Change::Expire("a", hour),
+        Change::Set(put("d", &two)),
+        Change::Remove("d"),
+    ];
+    assert_eq!(client.change(&changes).await, applied(3));
+    client.holds(&[("b", "2"), ("c", "3")]).await;
+}
+
+/// An update whose expectation fails changes nothing: no field, no deadline, no secret.
+pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
+    let unit = subject.unit();
+    let client = session(subject, &[("a", "1"), ("b", "2")]).await;
+    let (value, wrong, new) = (bytes("9"), bytes("wrong"), secret());
+    let changes = &[
+        Change::Set(put("a", &value)),
+        Change::Remove("b"),
+        Change::Set(put("c", &value)),
+    ];
+    for expect in [
+        Expect {
+            name: "a",
+            value: Some(&wrong),
+        },
+        Expect {
+            name: "a",
+            value: None,
+        },
+        Expect {
+            name: "absent",
+            value: Some(&wrong),
+        },
+    ] {
+        let expect = Some(expect);
+        let update = Update {
+            changes,
+            expect,
+            rotate: Some(&new),
+            absolute: ttl(unit),
+            touch: None,
+        };
+        let Lookup::Found(Updated::Conflict { current }) = client.update(update).await else {
+            panic!("the expectation was taken for met");
+        };
+        let name = expect.map(|expect| expect.name).unwrap_or_default();
+        assert_eq!(current, (name == "a").then(|| bytes("1")));
+        client.holds(&[("a", "1"), ("b", "2")]).await;
+    }
+    subject.pass(unit * 2).await;
+    client.holds(&[("a", "1"), ("b", "2")]).await;
+    client.with(new).is_refused(Refused::NotFound).await;
+}
+
+/// Taking a field and replacing the secret happen in one step, also when the field is not there.
+pub async fn a_taking_rotation_is_one_step(subject: &impl Subject) {
+    let old = session(subject, &[("a", "1")]).await;
+    let new = old.with(secret());
+    let taken = old.take_and_rotate("a", Some(&new.secret)).await;
+    assert_eq!(taken, Lookup::Found(Some(bytes("1"))));
+    assert!(matches!(old.take("a").await, Lookup::Replaced { .. }));
+    let newest = new.with(secret());
+    assert_eq!(
+        new.take_and_rotate("a", Some(&newest.secret)).await,
+        Lookup::Found(None)
+    );
+    newest.holds(&[]).await;
+}
+
+/// A reader never sees one half of one update and the other half of another.
+pub async fn racing_updates_never_mix(subject: &impl Subject) {
+    let client = session(subject, &[("a", "0"), ("b", "0"), ("c", "0")]).await;
+    let writers = (0..4).map(|task| {
+        let client = client.through(subject);
+        runner(async move {
+            for round in 0..10 {
+                let value = bytes(&format!("{task}.{round}"));
+                let names = if task % 2 == 0 {
+                    ["a", "b", "c"]
+                } else {
+                    ["c", "b", "a"]
+                };
+                let changes = names.map(|name| Change::Set(put(name, &value)));
+                assert_eq!(client.change(&changes).await, applied(0));
+            }
+        })
+    });
+    let readers = (0..4).map(|task| {
+        let client = client.through(subject);
+        runner(async move {
+            for _ in 0..20 {
+                let fields = if task % 2 == 0 {
+                    Fields::All
+                } else {
+                    Fields::Named(&["c", "a", "b"])
+                };
+                let Lookup::Found(loaded) = client.load(fields, None).await else {
+                    panic!("the session is gone");
+                };
+                let first = &loaded.fields[0].value;
+                let mixed = loaded.fields.iter().any(|field| field.value != *first);
+                assert!(
+                    loaded.fields.len() == 3 && !mixed,
+                    "half an update: {:?}",
+                    loaded.fields
+                );
+            }
+        })
+    });
+    race(writers.chain(readers).collect()).await;
+}
