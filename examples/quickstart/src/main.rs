@@ -1,2 +1,76 @@
-//! x
-fn main() {}
+//! A small shop on the embedded store: visit counter, sign in and out, cart, flash message.
+//!
+//! ```sh
+//! cargo run -p quickstart
+//! ```
+//!
+//! `session.rs` declares what a session holds, `handlers.rs` uses it, `page.rs` is the HTML.
+
+mod handlers;
+mod page;
+mod session;
+
+use std::{env, error::Error};
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use ruts::{SessionLayer, store::memory::MemoryStore};
+use tokio::net::TcpListener;
+
+const HELP: &str = "\
+Serves a small shop.
+
+usage: quickstart [--listen ADDRESS]
+
+  --listen ADDRESS   a loopback address and port (default: 127.0.0.1:3000)
+";
+
+fn app() -> Router {
+    // Development mode: cookies over plain http, for loopback names only.
+    let sessions = SessionLayer::new(MemoryStore::new()).development();
+    Router::new()
+        .route("/", get(handlers::home))
+        .route("/sign-in", post(handlers::sign_in))
+        .route("/sign-out", post(handlers::sign_out))
+        .route("/cart", post(handlers::add_to_cart))
+        .layer(sessions)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+        .init();
+    let mut listen = "127.0.0.1:3000".to_owned();
+    let mut args = env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match (arg.as_str(), args.next()) {
+            ("--listen", Some(address)) => listen = address,
+            ("--help", _) => {
+                print!("{HELP}");
+                return Ok(());
+            }
+            _ => return Err(format!("unknown argument `{arg}`\n\n{HELP}").into()),
+        }
+    }
+    let listener = TcpListener::bind(&listen)
+        .await
+        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let port = listener.local_addr()?.port();
+    println!(
+        "\nThe shop is open at http://localhost:{port}\n\n\
+         Try it in a browser, or with curl, which keeps its session in a jar:\n\n  \
+           curl --cookie jar --cookie-jar jar http://localhost:{port}\n  \
+           curl --cookie jar --cookie-jar jar http://localhost:{port}/cart --data item=tea --location\n  \
+           curl --cookie jar --cookie-jar jar http://localhost:{port}/sign-in --data name=Ada --location\n"
+    );
+    axum::serve(listener, app())
+        .with_graceful_shutdown(async {
+            // If the signal cannot be listened for, the default of ending at once is fine.
+            let _ = tokio::signal::ctrl_c().await;
+        })
+        .await?;
+    Ok(())
+}
