@@ -31,14 +31,8 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         Some(layer) => layer.to_token_stream(),
         None => quote!(#krate::__private::Unnamed),
     };
-    let prefix = raw
-        .args
-        .prefix
-        .get()
-        .filter(|prefix| check_prefix(prefix, diagnostics));
-    let prefix = prefix
-        .map(|prefix| format!("{}.", prefix.value()))
-        .unwrap_or_default();
+    let prefix = raw.args.prefix.get().filter(|prefix| check_prefix(prefix, diagnostics));
+    let prefix = prefix.map(|prefix| format!("{}.", prefix.value())).unwrap_or_default();
     let codec = codec(&raw.args.codec, diagnostics);
 
     let mut names = Names::default();
@@ -46,9 +40,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         .filter_map(|field| {
             let (name, rename) = (field.name.clone(), field.args.rename.get().cloned());
             let field = resolve(field, &raw.vis, &prefix, codec.as_ref(), diagnostics);
-            names
-                .claim(&name, rename.as_ref(), &field, diagnostics)
-                .then_some(field)
+            names.claim(&name, rename.as_ref(), &field, diagnostics).then_some(field)
         })
         .collect();
     Session {
@@ -80,11 +72,7 @@ fn resolve(
         },
         setter: format_ident!("set_{bare}", span = raw.name.span()),
         remover: format_ident!("remove_{bare}", span = raw.name.span()),
-        key: format_ident!(
-            "{}",
-            bare.to_string().to_uppercase(),
-            span = raw.name.span()
-        ),
+        key: format_ident!("{}", bare.to_string().to_uppercase(), span = raw.name.span()),
         stored: match raw.args.rename.get() {
             Some(rename) => format!("{prefix}{}", rename.value()),
             None => format!("{prefix}{bare}"),
@@ -92,12 +80,7 @@ fn resolve(
         ty: inner_of_option(&raw.ty).unwrap_or(&raw.ty).clone(),
         mode,
         ttl: raw.args.ttl.get().cloned(),
-        hot: raw
-            .args
-            .hot
-            .get()
-            .filter(|_| is_hot_within_ttl(&raw.args))
-            .cloned(),
+        hot: raw.args.hot.get().filter(|_| is_hot_within_ttl(&raw.args)).cloned(),
         codec: codec(&raw.args.codec, diagnostics).or_else(|| codec_of_session.cloned()),
         version: version(&raw.args, diagnostics),
         lazy: raw.args.lazy.is_set(),
@@ -110,13 +93,7 @@ fn resolve(
 }
 
 fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
-    let FieldArgs {
-        once,
-        default,
-        lazy,
-        principal,
-        ..
-    } = &raw.args;
+    let FieldArgs { once, default, lazy, principal, .. } = &raw.args;
     if once.is_set() {
         if let Some(default) = default.key() {
             let message = "`once` and `default` contradict each other: `take` tells by `None` that there \
@@ -211,10 +188,7 @@ fn inner_of_option(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
     let segments: Vec<_> = path.path.segments.iter().collect();
     let (last, before) = segments.split_last()?;
-    let before: Vec<_> = before
-        .iter()
-        .map(|segment| segment.ident.to_string())
-        .collect();
+    let before: Vec<_> = before.iter().map(|segment| segment.ident.to_string()).collect();
     let standard = match before.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => true,
         [krate, module] => (krate == "std" || krate == "core") && module == "option",

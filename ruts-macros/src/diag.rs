@@ -11,10 +11,7 @@ pub(crate) struct Diagnostics {
 
 impl Diagnostics {
     pub(crate) fn new() -> Self {
-        Self {
-            errors: Vec::new(),
-            finished: false,
-        }
+        Self { errors: Vec::new(), finished: false }
     }
 
     /// Reports a mistake at these tokens.
@@ -35,9 +32,6 @@ impl Diagnostics {
 
 impl Drop for Diagnostics {
     fn drop(&mut self) {
-        assert!(
-            self.finished || std::thread::panicking(),
-            "diagnostics were dropped unreported"
-        );
+        assert!(self.finished || std::thread::panicking(), "diagnostics were dropped unreported");
     }
 }

@@ -153,12 +153,7 @@ impl Token {
     /// The text for the cookie. This is the only way out for a secret.
     pub(crate) fn expose(&self) -> String {
         let (mut handle, mut secret) = ([0; HANDLE_TEXT], [0; SECRET_TEXT]);
-        [
-            encode(&self.handle.0, &mut handle),
-            ".",
-            encode(&self.secret.0, &mut secret),
-        ]
-        .concat()
+        [encode(&self.handle.0, &mut handle), ".", encode(&self.secret.0, &mut secret)].concat()
     }
 }
 
@@ -184,10 +179,7 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_text() {
-        let token = Token {
-            handle: Handle::random().unwrap(),
-            secret: Secret::random().unwrap(),
-        };
+        let token = Token { handle: Handle::random().unwrap(), secret: Secret::random().unwrap() };
         let text = token.expose();
         let read = Token::parse(text.as_bytes()).unwrap();
         assert_eq!(text.len(), TOKEN_TEXT);
@@ -201,10 +193,7 @@ mod tests {
         let mut ones = 0_u64;
         for _ in 0..20_000 {
             let Secret(bytes) = Secret::random().unwrap();
-            ones += bytes
-                .iter()
-                .map(|byte| u64::from(byte.count_ones()))
-                .sum::<u64>();
+            ones += bytes.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
             assert!(seen.insert(bytes));
         }
         let share = ones as f64 / (20_000.0 * 256.0);
@@ -213,10 +202,7 @@ mod tests {
 
     #[test]
     fn only_one_spelling_is_accepted() {
-        let token = Token {
-            handle: Handle([0; 16]),
-            secret: Secret([0; 32]),
-        };
+        let token = Token { handle: Handle([0; 16]), secret: Secret([0; 32]) };
         let text = token.expose();
         assert!(Token::parse(text.as_bytes()).is_some());
         // The last character carries unused bits: a decoder that ignores them accepts aliases.

@@ -19,10 +19,7 @@ impl Subject for InMemory {
     async fn set_up() -> Self {
         let clock = ManualClock::new();
         let store = MemoryStore::builder().clock(clock.clone()).build();
-        Self {
-            clock,
-            store: Arc::new(store),
-        }
+        Self { clock, store: Arc::new(store) }
     }
 
     fn store(&self) -> Arc<MemoryStore> {

@@ -54,9 +54,7 @@ impl FileStore {
         fs::create_dir_all(&path)?;
         let lock = File::create(path.join("lock"))?;
         lock.try_lock()?;
-        Ok(Self {
-            folder: Arc::new(Mutex::new(Folder { path, _lock: lock })),
-        })
+        Ok(Self { folder: Arc::new(Mutex::new(Folder { path, _lock: lock })) })
     }
 
     /// Does `work` on the session that `access` opens, and saves it if it was changed.
@@ -68,35 +66,22 @@ impl FileStore {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let path = folder.file(access.handle);
         let now = now();
-        let Some(mut record) = read(&path)
-            .map_err(unavailable)?
-            .filter(|held| held.is_live(now))
+        let Some(mut record) = read(&path).map_err(unavailable)?.filter(|held| held.is_known(now))
         else {
             return Ok(Lookup::NotFound);
         };
-        let answer = match record.open(access.secret, now) {
-            Lookup::Found(()) => work(&mut record, now),
-            Lookup::Replaced { ago } => return Ok(Lookup::Replaced { ago }),
-            Lookup::NotFound => return Ok(Lookup::NotFound),
-        };
-        match answer {
-            (answer, Changed::Nothing) => Ok(Lookup::Found(answer)),
-            (answer, Changed::Record) => {
-                in_background(folder, move || save(&path, &record)).await?;
-                Ok(Lookup::Found(answer))
-            }
-            (answer, Changed::Deleted) => {
-                in_background(folder, move || fs::remove_file(path)).await?;
-                Ok(Lookup::Found(answer))
-            }
+        let answer = record.open(access.secret, now).map(|()| work(&mut record, now));
+        if let Lookup::Found((_, Changed::Yes)) = answer {
+            in_background(folder, move || save(&path, &record)).await?;
         }
+        Ok(answer.map(|(answer, _)| answer))
     }
 }
 
+/// Whether the session has to be saved.
 enum Changed {
-    Nothing,
-    Record,
-    Deleted,
+    Yes,
+    No,
 }
 
 impl Folder {
@@ -132,13 +117,10 @@ fn unavailable(error: io::Error) -> StoreError {
 
 fn read(path: &Path) -> io::Result<Option<Record>> {
     match fs::read(path) {
-        Ok(bytes) => rmp_serde::from_slice(&bytes)
-            .map(Some)
-            .map_err(io::Error::other)
-            .map_err(
-                // The text of a decoding error may quote what it found.
-                |_| io::Error::new(io::ErrorKind::InvalidData, "not a session file"),
-            ),
+        Ok(bytes) => rmp_serde::from_slice(&bytes).map(Some).map_err(io::Error::other).map_err(
+            // The text of a decoding error may quote what it found.
+            |_| io::Error::new(io::ErrorKind::InvalidData, "not a session file"),
+        ),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -155,9 +137,7 @@ fn save(path: &Path, record: &Record) -> io::Result<()> {
 
 /// The wall clock, since sessions outlive the process.
 fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Store for FileStore {
@@ -173,11 +153,7 @@ impl Store for FileStore {
     ) -> Result<Lookup<Loaded>, StoreError> {
         self.open_session(access, |record, now| {
             let touched = record.touch(touch, now);
-            let changed = if touched {
-                Changed::Record
-            } else {
-                Changed::Nothing
-            };
+            let changed = if touched { Changed::Yes } else { Changed::No };
             (record.load(fields, now), changed)
         })
         .await
@@ -187,10 +163,7 @@ impl Store for FileStore {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let path = folder.file(create.handle);
         let now = now();
-        if read(&path)
-            .map_err(unavailable)?
-            .is_some_and(|held| held.is_live(now))
-        {
+        if read(&path).map_err(unavailable)?.is_some_and(|held| held.is_known(now)) {
             return Err(StoreError::new(NAME, StoreErrorKind::Exists));
         }
         let record = Record::new(&create, now);
@@ -203,8 +176,8 @@ impl Store for FileStore {
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
         self.open_session(access, |record, now| match record.update(&update, now) {
-            applied @ Updated::Applied { .. } => (applied, Changed::Record),
-            conflict @ Updated::Conflict { .. } => (conflict, Changed::Nothing),
+            applied @ Updated::Applied { .. } => (applied, Changed::Yes),
+            conflict @ Updated::Conflict { .. } => (conflict, Changed::No),
         })
         .await
     }
@@ -214,15 +187,11 @@ impl Store for FileStore {
         access: Access<'_>,
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.open_session(access, |record, now| {
-            (record.take(&take, now), Changed::Record)
-        })
-        .await
+        self.open_session(access, |record, now| (record.take(&take, now), Changed::Yes)).await
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        self.open_session(access, |_, _| ((), Changed::Deleted))
-            .await
+        self.open_session(access, |record, now| (record.end(now), Changed::Yes)).await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
@@ -233,12 +202,10 @@ impl Store for FileStore {
             let mut freed = 0;
             for file in fs::read_dir(path)? {
                 let file = file?.path();
-                let is_session = file
-                    .extension()
-                    .is_some_and(|extension| extension == "session");
+                let is_session = file.extension().is_some_and(|extension| extension == "session");
                 if freed < limit
                     && is_session
-                    && read(&file)?.is_some_and(|held| !held.is_live(now))
+                    && read(&file)?.is_some_and(|held| !held.is_known(now))
                 {
                     fs::remove_file(file)?;
                     freed += 1;

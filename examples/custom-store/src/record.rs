@@ -6,7 +6,8 @@ use bytes::Bytes;
 use ruts::{
     Hot, SecretHash, Ttl,
     store::{
-        Change, Create, Fields, Loaded, Lookup, Meta, Put, Stored, Take, Touch, Update, Updated,
+        Change, Create, Fields, LATE, Loaded, Lookup, Meta, Put, Stored, Take, Touch, Update,
+        Updated,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ pub(crate) struct Record {
     rotated: Duration,
     idle: Option<Duration>,
     absolute: Option<Duration>,
+    ended: Option<Duration>,
     fields: BTreeMap<String, Value>,
 }
 
@@ -48,30 +50,35 @@ impl Record {
             rotated: now,
             idle: create.idle.map(end),
             absolute: create.absolute.map(end),
+            ended: None,
             fields: BTreeMap::new(),
         };
         create.fields.iter().for_each(|put| record.set(put, now));
         record
     }
 
-    pub(crate) fn is_live(&self, now: Duration) -> bool {
-        self.idle
-            .into_iter()
-            .chain(self.absolute)
-            .all(|deadline| now < deadline)
+    /// Whether the session is live, or ended so lately that its secret has to be recognised.
+    pub(crate) fn is_known(&self, now: Duration) -> bool {
+        match self.ended {
+            Some(ended) => now < ended + LATE,
+            None => self.idle.into_iter().chain(self.absolute).all(|deadline| now < deadline),
+        }
+    }
+
+    pub(crate) fn end(&mut self, now: Duration) {
+        self.ended = Some(now);
+        self.fields.clear();
     }
 
     /// Whether the secret is ours. `SecretHash` compares in constant time; the bytes would not.
     pub(crate) fn open(&self, secret: &SecretHash, now: Duration) -> Lookup<()> {
         if SecretHash::from_bytes(self.secret) == *secret {
-            Lookup::Found(())
-        } else if self
-            .replaced
-            .is_some_and(|old| SecretHash::from_bytes(old) == *secret)
-        {
-            Lookup::Replaced {
-                ago: now.saturating_sub(self.rotated),
+            match self.ended {
+                Some(ended) => Lookup::Ended { ago: now.saturating_sub(ended) },
+                None => Lookup::Found(()),
             }
+        } else if self.replaced.is_some_and(|old| SecretHash::from_bytes(old) == *secret) {
+            Lookup::Replaced { ago: now.saturating_sub(self.rotated) }
         } else {
             Lookup::NotFound
         }
@@ -105,14 +112,9 @@ impl Record {
     pub(crate) fn update(&mut self, update: &Update<'_>, now: Duration) -> Updated {
         self.fields.retain(|_, value| value.is_live(now));
         if let Some(expect) = update.expect {
-            let current = self
-                .fields
-                .get(expect.name)
-                .map(|value| value.bytes.as_slice());
+            let current = self.fields.get(expect.name).map(|value| value.bytes.as_slice());
             if current != expect.value.map(|value| &value[..]) {
-                return Updated::Conflict {
-                    current: current.map(Bytes::copy_from_slice),
-                };
+                return Updated::Conflict { current: current.map(Bytes::copy_from_slice) };
             }
         }
         self.touch(update.touch, now);
@@ -120,21 +122,14 @@ impl Record {
         if let Some(ttl) = update.absolute {
             self.absolute = Some(now + ttl.as_duration());
         }
-        let found = update
-            .changes
-            .iter()
-            .filter(|change| self.apply(change, now))
-            .count();
+        let found = update.changes.iter().filter(|change| self.apply(change, now)).count();
         Updated::Applied { found }
     }
 
     pub(crate) fn take(&mut self, take: &Take<'_>, now: Duration) -> Option<Bytes> {
         self.touch(take.touch, now);
         self.rotate(take.rotate, now);
-        let value = self
-            .fields
-            .remove(take.name)
-            .filter(|value| value.is_live(now))?;
+        let value = self.fields.remove(take.name).filter(|value| value.is_live(now))?;
         Some(value.bytes.into())
     }
 

@@ -1,5 +1,7 @@
 //! The file store keeps the contract of ruts, also over a restart and a crash.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 use std::{fs, sync::Arc};
 
 use custom_store::FileStore;
@@ -21,10 +23,7 @@ impl Subject for InFiles {
     async fn set_up() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(FileStore::open(folder.path()).unwrap());
-        Self {
-            _folder: folder,
-            store,
-        }
+        Self { _folder: folder, store }
     }
 
     fn store(&self) -> Arc<FileStore> {
@@ -40,26 +39,13 @@ ruts::conformance_tests!(InFiles);
 
 const HANDLE: Handle = Handle::from_bytes([1; 16]);
 const SECRET: SecretHash = SecretHash::from_bytes([2; 32]);
-const ACCESS: Access<'_> = Access {
-    handle: &HANDLE,
-    secret: &SECRET,
-};
+const ACCESS: Access<'_> = Access { handle: &HANDLE, secret: &SECRET };
 
 async fn create(store: &FileStore) {
     let value = "1".into();
-    let put = Put {
-        name: "a",
-        value: &value,
-        ttl: None,
-        hot: ruts::Hot::Auto,
-    };
-    let create = Create {
-        handle: &HANDLE,
-        secret: &SECRET,
-        idle: None,
-        absolute: None,
-        fields: &[put],
-    };
+    let put = Put { name: "a", value: &value, ttl: None, hot: ruts::Hot::Auto };
+    let create =
+        Create { handle: &HANDLE, secret: &SECRET, idle: None, absolute: None, fields: &[put] };
     store.create(create).await.unwrap();
 }
 
@@ -86,10 +72,7 @@ async fn a_write_that_did_not_finish_is_as_if_never_begun() {
     let store = FileStore::open(folder.path()).unwrap();
     create(&store).await;
     fs::write(folder.path().join(format!("{HANDLE}.new")), "half a sess").unwrap();
-    assert!(matches!(
-        store.load(ACCESS, Fields::All, None).await,
-        Ok(Lookup::Found(_))
-    ));
+    assert!(matches!(store.load(ACCESS, Fields::All, None).await, Ok(Lookup::Found(_))));
 }
 
 #[tokio::test]
@@ -97,11 +80,7 @@ async fn a_damaged_file_is_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileStore::open(folder.path()).unwrap();
     create(&store).await;
-    fs::write(
-        folder.path().join(format!("{HANDLE}.session")),
-        "secret=hunter2",
-    )
-    .unwrap();
+    fs::write(folder.path().join(format!("{HANDLE}.session")), "secret=hunter2").unwrap();
     let error = store.load(ACCESS, Fields::All, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     assert!(!format!("{error:?}").contains("hunter2"));

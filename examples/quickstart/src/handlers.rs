@@ -27,12 +27,7 @@ pub(crate) async fn home(shop: Shop) -> Result<Html<String>, Error> {
     // Both were read together by the first of the calls above: no further round trip.
     let user = shop.user().await?;
     let cart = shop.cart().await?;
-    Ok(Html(render(&Page {
-        visits,
-        flash,
-        user,
-        cart,
-    })))
+    Ok(Html(render(&Page { visits, flash, user, cart })))
 }
 
 #[derive(Deserialize)]
@@ -47,11 +42,7 @@ pub(crate) async fn sign_in(shop: Shop, Form(form): Form<SignIn>) -> Result<Redi
         shop.set_flash("Tell us your name first.").await?;
     } else {
         // One round trip: the user, the message and a new token, since `user` is the principal.
-        shop.edit()
-            .user(&name)
-            .flash(&format!("Welcome, {name}!"))
-            .commit()
-            .await?;
+        shop.edit().user(&name).flash(&format!("Welcome, {name}!")).commit().await?;
     }
     Ok(Redirect::to("/"))
 }
@@ -74,9 +65,7 @@ pub(crate) async fn add_to_cart(shop: Shop, Form(add): Form<Add>) -> Result<Redi
         return Ok(Redirect::to("/"));
     };
     // Atomic as well: two tabs can add at the same moment.
-    shop.cart()
-        .update(|cart| *cart.entry(item.to_owned()).or_default() += 1)
-        .await?;
+    shop.cart().update(|cart| *cart.entry(item.to_owned()).or_default() += 1).await?;
     shop.set_flash(&format!("Added {item}.")).await?;
     Ok(Redirect::to("/"))
 }

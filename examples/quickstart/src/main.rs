@@ -40,9 +40,7 @@ fn app() -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
-        .init();
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::INFO).init();
     let mut listen = "127.0.0.1:3000".to_owned();
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {

@@ -25,10 +25,7 @@ pub(crate) fn render(page: &Page) -> String {
          <style>{STYLE}</style><h1>A small shop</h1>"
     );
     if let Some(flash) = &page.flash {
-        push(
-            &mut html,
-            format_args!("<p role=status>{}</p>", escape(flash)),
-        );
+        push(&mut html, format_args!("<p role=status>{}</p>", escape(flash)));
     }
     match &page.user {
         Some(user) => push(
@@ -50,10 +47,7 @@ pub(crate) fn render(page: &Page) -> String {
     } else {
         html.push_str("<ul>");
         for (item, count) in &page.cart {
-            push(
-                &mut html,
-                format_args!("<li>{count} × {}</li>", escape(item)),
-            );
+            push(&mut html, format_args!("<li>{count} × {}</li>", escape(item)));
         }
         html.push_str("</ul>");
     }
@@ -65,10 +59,7 @@ pub(crate) fn render(page: &Page) -> String {
             ),
         );
     }
-    push(
-        &mut html,
-        format_args!("<p><small>visit {}</small></p>\n", page.visits),
-    );
+    push(&mut html, format_args!("<p><small>visit {}</small></p>\n", page.visits));
     html
 }
 
@@ -78,8 +69,5 @@ fn push(html: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

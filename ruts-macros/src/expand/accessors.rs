@@ -28,27 +28,12 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn accessor(field: &Field, private: &TokenStream) -> TokenStream {
-    let Field {
-        docs,
-        attrs,
-        vis,
-        name,
-        setter,
-        key,
-        ty,
-        ..
-    } = field;
+    let Field { docs, attrs, vis, name, setter, key, ty, .. } = field;
     let mode = mode_type(field, private);
     let fallback = format!("The field `{}`.", name.unraw());
-    let docs = if docs.is_empty() {
-        quote!(#[doc = #fallback])
-    } else {
-        quote!(#(#docs)*)
-    };
-    let set_doc = format!(
-        "Writes the field `{}`: the same as `.{name}().set(value)`.",
-        name.unraw()
-    );
+    let docs = if docs.is_empty() { quote!(#[doc = #fallback]) } else { quote!(#(#docs)*) };
+    let set_doc =
+        format!("Writes the field `{}`: the same as `.{name}().set(value)`.", name.unraw());
     quote! {
         #docs
         #(#attrs)*

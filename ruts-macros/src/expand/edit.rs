@@ -10,25 +10,10 @@ use syn::ext::IdentExt;
 use crate::model::{Field, Session};
 
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session {
-        krate,
-        vis,
-        name,
-        edit,
-        fields,
-        ..
-    } = session;
+    let Session { krate, vis, name, edit, fields, .. } = session;
     let private = quote!(#krate::__private);
-    let methods = fields.iter().map(
-        |Field {
-             attrs,
-             vis,
-             name: field,
-             remover,
-             key,
-             ty,
-             ..
-         }| {
+    let methods =
+        fields.iter().map(|Field { attrs, vis, name: field, remover, key, ty, .. }| {
             let set_doc = format!("Sets the field `{}`.", field.unraw());
             let remove_doc = format!("Removes the field `{}`.", field.unraw());
             quote! {
@@ -47,8 +32,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                     Self(self.0.remove(#name::#key))
                 }
             }
-        },
-    );
+        });
     let doc = format!(
         "Several changes to a [`{}`], written together by `commit` or not at all.",
         name.unraw()

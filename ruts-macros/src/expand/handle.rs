@@ -10,16 +10,7 @@ use quote::quote;
 use crate::model::Session;
 
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session {
-        krate,
-        attrs,
-        vis,
-        name,
-        values,
-        edit,
-        layer,
-        ..
-    } = session;
+    let Session { krate, attrs, vis, name, values, edit, layer, .. } = session;
     let private = quote!(#krate::__private);
     quote! {
         #(#attrs)*

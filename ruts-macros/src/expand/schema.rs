@@ -15,20 +15,11 @@ use crate::{
 };
 
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session {
-        krate,
-        vis,
-        name,
-        fields,
-        ..
-    } = session;
+    let Session { krate, vis, name, fields, .. } = session;
     let private = quote!(#krate::__private);
     let text = name.unraw().to_string();
     let specs = fields.iter().map(|field| spec(field, &private));
-    let keys = fields
-        .iter()
-        .enumerate()
-        .map(|(index, field)| key(field, index, &private));
+    let keys = fields.iter().enumerate().map(|(index, field)| key(field, index, &private));
     quote! {
         #[allow(dead_code)]
         impl #name {
@@ -73,12 +64,7 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         (field.rotate, quote!(.rotate())),
         (field.principal, quote!(.principal())),
     ];
-    spec.extend(
-        flags
-            .into_iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, call)| call),
-    );
+    spec.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
     spec
 }
 
@@ -90,13 +76,7 @@ fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
 }
 
 fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
-    let Field {
-        vis,
-        key,
-        ty,
-        attrs,
-        ..
-    } = field;
+    let Field { vis, key, ty, attrs, .. } = field;
     let doc = format!("The typed key of the field `{}`.", field.name.unraw());
     // The call carries the type's span, so that a missing bound is reported there and only there.
     let new = quote_spanned!(ty.span()=> #private::field::<#ty>);

@@ -10,30 +10,13 @@ use syn::ext::IdentExt;
 use crate::model::{Field, Mode, Session};
 
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session {
-        krate,
-        vis,
-        name,
-        values,
-        fields,
-        ..
-    } = session;
+    let Session { krate, vis, name, values, fields, .. } = session;
     let private = quote!(#krate::__private);
-    let readable = || {
-        fields
-            .iter()
-            .filter(|field| !matches!(field.mode, Mode::Once))
-    };
+    let readable = || fields.iter().filter(|field| !matches!(field.mode, Mode::Once));
     let declarations = readable().map(declaration);
-    let reads = readable().map(
-        |Field {
-             name: field, key, ..
-         }| { quote!(#field: fields.read(#name::#key)?) },
-    );
-    let doc = format!(
-        "All values of a [`{}`], as its `load` reads them.",
-        name.unraw()
-    );
+    let reads =
+        readable().map(|Field { name: field, key, .. }| quote!(#field: fields.read(#name::#key)?));
+    let doc = format!("All values of a [`{}`], as its `load` reads them.", name.unraw());
     quote! {
         #[doc = #doc]
         #[allow(dead_code)]
@@ -51,20 +34,9 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn declaration(field: &Field) -> TokenStream {
-    let Field {
-        docs,
-        attrs,
-        vis,
-        name,
-        ty,
-        ..
-    } = field;
+    let Field { docs, attrs, vis, name, ty, .. } = field;
     let fallback = format!("The field `{}`.", name.unraw());
-    let docs = if docs.is_empty() {
-        quote!(#[doc = #fallback])
-    } else {
-        quote!(#(#docs)*)
-    };
+    let docs = if docs.is_empty() { quote!(#[doc = #fallback]) } else { quote!(#(#docs)*) };
     let ty = match field.mode {
         Mode::OrDefault(_) => quote!(#ty),
         Mode::Maybe | Mode::Once => quote!(::core::option::Option<#ty>),

@@ -57,20 +57,16 @@ impl SessionArgs {
         list(input, diagnostics, |key, input, diagnostics| {
             match key.unraw().to_string().as_str() {
                 "crate" => {
-                    self.krate
-                        .put(key.clone(), value(&key, input, diagnostics), diagnostics)
+                    self.krate.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
                 "prefix" => {
-                    self.prefix
-                        .put(key.clone(), value(&key, input, diagnostics), diagnostics)
+                    self.prefix.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
                 "codec" => {
-                    self.codec
-                        .put(key.clone(), value(&key, input, diagnostics), diagnostics)
+                    self.codec.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
                 "layer" => {
-                    self.layer
-                        .put(key.clone(), value(&key, input, diagnostics), diagnostics)
+                    self.layer.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
                 word => {
                     diagnostics.at(&key, unknown("session attribute", word, &keys::SESSION));
@@ -85,47 +81,31 @@ impl FieldArgs {
     pub(super) fn read(&mut self, input: ParseStream<'_>, diagnostics: &mut Diagnostics) {
         list(input, diagnostics, |key, input, diagnostics| {
             match key.unraw().to_string().as_str() {
-                "ttl" => self
-                    .ttl
-                    .put(key.clone(), lifetime(&key, input, diagnostics), diagnostics),
-                "hot" => self
-                    .hot
-                    .put(key.clone(), hot(&key, input, diagnostics), diagnostics),
+                "ttl" => self.ttl.put(key.clone(), lifetime(&key, input, diagnostics), diagnostics),
+                "hot" => self.hot.put(key.clone(), hot(&key, input, diagnostics), diagnostics),
                 "default" => {
-                    self.default
-                        .put(key.clone(), default(input, diagnostics), diagnostics)
+                    self.default.put(key.clone(), default(input, diagnostics), diagnostics)
                 }
-                "once" => self
-                    .once
-                    .put(key.clone(), flag(&key, input, diagnostics), diagnostics),
-                "lazy" => self
-                    .lazy
-                    .put(key.clone(), flag(&key, input, diagnostics), diagnostics),
+                "once" => self.once.put(key.clone(), flag(&key, input, diagnostics), diagnostics),
+                "lazy" => self.lazy.put(key.clone(), flag(&key, input, diagnostics), diagnostics),
                 "rotate" => {
-                    self.rotate
-                        .put(key.clone(), flag(&key, input, diagnostics), diagnostics)
+                    self.rotate.put(key.clone(), flag(&key, input, diagnostics), diagnostics)
                 }
                 "principal" => {
-                    self.principal
-                        .put(key.clone(), flag(&key, input, diagnostics), diagnostics);
+                    self.principal.put(key.clone(), flag(&key, input, diagnostics), diagnostics);
                 }
                 "rename" => {
-                    self.rename
-                        .put(key.clone(), value(&key, input, diagnostics), diagnostics)
+                    self.rename.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
                 "version" => {
-                    self.version
-                        .put(key.clone(), value(&key, input, diagnostics), diagnostics)
+                    self.version.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
                 "codec" => {
-                    self.codec
-                        .put(key.clone(), value(&key, input, diagnostics), diagnostics)
+                    self.codec.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
                 word @ ("index" | "migrate" | "encrypt") => {
-                    diagnostics.at(
-                        &key,
-                        format!("`{word}` is not available yet; remove it for now"),
-                    );
+                    diagnostics
+                        .at(&key, format!("`{word}` is not available yet; remove it for now"));
                     skip(input);
                 }
                 word => {
@@ -148,10 +128,7 @@ fn list(
             Ok(word) => key(word, input, diagnostics),
             Err(_) => {
                 let rest = skip(input);
-                diagnostics.at(
-                    rest,
-                    "expected the name of an attribute, such as `ttl = \"30d\"`",
-                );
+                diagnostics.at(rest, "expected the name of an attribute, such as `ttl = \"30d\"`");
             }
         }
         let rest = skip(input);
@@ -196,10 +173,7 @@ fn value<T: syn::parse::Parse>(
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
     if input.parse::<Token![=]>().is_err() {
-        diagnostics.at(
-            key,
-            format!("`{}` needs a value: {}", key.unraw(), example(key)),
-        );
+        diagnostics.at(key, format!("`{}` needs a value: {}", key.unraw(), example(key)));
         skip(input);
         return None;
     }
@@ -211,11 +185,8 @@ fn value<T: syn::parse::Parse>(
         }
         Err(_) => {
             let found = skip(input);
-            let message = format!(
-                "`{}` cannot have this value; write {}",
-                key.unraw(),
-                example(key)
-            );
+            let message =
+                format!("`{}` cannot have this value; write {}", key.unraw(), example(key));
             if found.is_empty() {
                 diagnostics.at(key, message);
             } else {
@@ -278,9 +249,8 @@ fn hot(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Op
             "checked" => return Some(Hot::Checked),
             word if word.chars().all(char::is_alphabetic) && !word.is_empty() => {
                 let guess = keys::suggest(word, &["never", "checked"]);
-                let guess = guess.map_or(String::new(), |guess| {
-                    format!("; did you mean \"{guess}\"?")
-                });
+                let guess =
+                    guess.map_or(String::new(), |guess| format!("; did you mean \"{guess}\"?"));
                 let message =
                     format!("`hot` is a lifetime, \"never\" or \"checked\", not \"{word}\"{guess}");
                 diagnostics.at(text, message);
@@ -304,10 +274,9 @@ fn resolve_lifetime(key: &Ident, expr: Expr, diagnostics: &mut Diagnostics) -> O
     }
     if let Expr::Lit(literal) = &expr {
         let hint = match &literal.lit {
-            Lit::Int(number) => format!(
-                "write `{key} = \"{}s\"` for seconds",
-                number.base10_digits()
-            ),
+            Lit::Int(number) => {
+                format!("write `{key} = \"{}s\"` for seconds", number.base10_digits())
+            }
             _ => format!("write {}", example(key)),
         };
         diagnostics.at(literal, format!("a lifetime is a text with a unit; {hint}"));
@@ -318,10 +287,7 @@ fn resolve_lifetime(key: &Ident, expr: Expr, diagnostics: &mut Diagnostics) -> O
 
 fn text(expr: &Expr) -> Option<&LitStr> {
     match expr {
-        Expr::Lit(syn::ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) => Some(text),
+        Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) => Some(text),
         _ => None,
     }
 }

@@ -93,11 +93,7 @@ pub(super) fn parse(text: &str) -> Result<u64, DurationError> {
             .ok_or(DurationError::TooLong)?;
         rest = after.trim_start();
     }
-    if total == 0 {
-        Err(DurationError::Zero)
-    } else {
-        Ok(total)
-    }
+    if total == 0 { Err(DurationError::Zero) } else { Ok(total) }
 }
 
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {

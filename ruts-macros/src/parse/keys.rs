@@ -21,10 +21,7 @@ pub(super) const FIELD: [&str; 13] = [
 /// The word among `known` that `word` was probably meant to be.
 pub(crate) fn suggest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let likeness = |known: &&str| strsim::jaro_winkler(&word.to_lowercase(), known);
-    let best = known
-        .iter()
-        .copied()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (strsim::damerau_levenshtein(word, best) <= 2 || likeness(&best) > 0.85).then_some(best)
 }
 
@@ -32,9 +29,6 @@ pub(crate) fn suggest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 pub(super) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
     match suggest(word, known) {
         Some(meant) => format!("unknown {what} `{word}`; did you mean `{meant}`?"),
-        None => format!(
-            "unknown {what} `{word}`; expected one of: {}",
-            known.join(", ")
-        ),
+        None => format!("unknown {what} `{word}`; expected one of: {}", known.join(", ")),
     }
 }

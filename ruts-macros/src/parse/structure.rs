@@ -44,9 +44,7 @@ pub(crate) fn session(
         }
     };
     let mut session_args = SessionArgs::default();
-    parse(args, diagnostics, |input, diagnostics| {
-        session_args.read(input, diagnostics)
-    });
+    parse(args, diagnostics, |input, diagnostics| session_args.read(input, diagnostics));
     if !input.generics.params.is_empty() || input.generics.where_clause.is_some() {
         let message = "a session cannot be generic: what is stored must have one type; \
                        declare a struct for each";
@@ -58,10 +56,7 @@ pub(crate) fn session(
         attrs: handle_attrs(input.attrs, diagnostics),
         vis: input.vis,
         name: input.ident,
-        fields: fields
-            .into_iter()
-            .filter_map(|field| raw_field(field, diagnostics))
-            .collect(),
+        fields: fields.into_iter().filter_map(|field| raw_field(field, diagnostics)).collect(),
     })
 }
 
@@ -126,10 +121,7 @@ fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawFiel
         let path = attr.path();
         if path.is_ident("doc") {
             raw.docs.push(attr);
-        } else if ["allow", "deprecated", "expect"]
-            .iter()
-            .any(|known| path.is_ident(known))
-        {
+        } else if ["allow", "deprecated", "expect"].iter().any(|known| path.is_ident(known)) {
             raw.attrs.push(attr);
         } else if path.is_ident("field") {
             match attr.meta {
@@ -146,11 +138,7 @@ fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawFiel
                            schema; put the `cfg` on the struct";
             diagnostics.at(&attr, message);
         } else {
-            let name = path
-                .segments
-                .last()
-                .map(|last| last.ident.to_string())
-                .unwrap_or_default();
+            let name = path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
             let message = match name.as_str() {
                 "serde" => "serde attributes belong on the field's type, which is what gets stored"
                     .to_owned(),

@@ -61,13 +61,7 @@ impl Header {
             (FORMAT, 2) => Codec::MessagePack,
             _ => return Err(CodecError::Header),
         };
-        Ok((
-            Self {
-                codec,
-                version: u16::from_be_bytes([high, low]),
-            },
-            payload,
-        ))
+        Ok((Self { codec, version: u16::from_be_bytes([high, low]) }, payload))
     }
 }
 
@@ -78,10 +72,7 @@ mod tests {
     #[test]
     fn header_survives_its_bytes() {
         for codec in [Codec::Bincode, Codec::MessagePack] {
-            let header = Header {
-                codec,
-                version: 0x0203,
-            };
+            let header = Header { codec, version: 0x0203 };
             let mut stored = header.to_bytes().to_vec();
             stored.push(9);
             assert_eq!(Header::split(&stored).unwrap(), (header, &[9][..]));
@@ -90,17 +81,8 @@ mod tests {
 
     #[test]
     fn foreign_bytes_are_refused() {
-        for stored in [
-            &[][..],
-            &[0x10, 1, 0],
-            b"{\"a\":1}",
-            &[0x11, 1, 0, 1],
-            &[0x10, 3, 0, 1],
-        ] {
-            assert!(
-                matches!(Header::split(stored), Err(CodecError::Header)),
-                "{stored:?}"
-            );
+        for stored in [&[][..], &[0x10, 1, 0], b"{\"a\":1}", &[0x11, 1, 0, 1], &[0x10, 3, 0, 1]] {
+            assert!(matches!(Header::split(stored), Err(CodecError::Header)), "{stored:?}");
         }
     }
 }

@@ -19,16 +19,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
         Codec::Bincode => super::bincode::write(value, &mut stored)?,
         #[cfg(feature = "messagepack")]
         Codec::MessagePack => super::messagepack::write(value, &mut stored)?,
-        #[allow(
-            unreachable_patterns,
-            reason = "reachable when a codec is compiled out"
-        )]
+        #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
         disabled => return Err(CodecError::Disabled(disabled)),
     }
     if stored.len() > MAX_VALUE {
-        return Err(CodecError::TooLarge {
-            bytes: stored.len(),
-        });
+        return Err(CodecError::TooLarge { bytes: stored.len() });
     }
     Ok(stored.into())
 }
@@ -47,10 +42,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
         Codec::Bincode => super::bincode::read(payload)?,
         #[cfg(feature = "messagepack")]
         Codec::MessagePack => super::messagepack::read(payload)?,
-        #[allow(
-            unreachable_patterns,
-            reason = "reachable when a codec is compiled out"
-        )]
+        #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
         disabled => return Err(CodecError::Disabled(disabled)),
     };
     match payload.len() - read {
@@ -151,14 +143,8 @@ mod tests {
         let bincode = [&[0x10, 1, 0, 1][..], &[0xfd], &u64::MAX.to_le_bytes()].concat();
         let messagepack = [&[0x10, 2, 0, 1][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
         for stored in [bincode, messagepack] {
-            assert!(matches!(
-                decode::<Vec<u64>>(&stored, 1),
-                Err(CodecError::Read(..))
-            ));
-            assert!(matches!(
-                decode::<String>(&stored, 1),
-                Err(CodecError::Read(..))
-            ));
+            assert!(matches!(decode::<Vec<u64>>(&stored, 1), Err(CodecError::Read(..))));
+            assert!(matches!(decode::<String>(&stored, 1), Err(CodecError::Read(..))));
         }
     }
 
@@ -175,10 +161,7 @@ mod tests {
             #[serde(default)]
             added: u8,
         }
-        let old = Old {
-            kept: 7,
-            gone: "x".into(),
-        };
+        let old = Old { kept: 7, gone: "x".into() };
         let stored = encode(Codec::MessagePack, 1, &old).unwrap();
         assert_eq!(decode(&stored, 1).unwrap(), Some(New { kept: 7, added: 0 }));
     }

@@ -30,33 +30,16 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     let (value, wrong, new) = (bytes("9"), bytes("wrong"), secret());
-    let changes = &[
-        Change::Set(put("a", &value)),
-        Change::Remove("b"),
-        Change::Set(put("c", &value)),
-    ];
+    let changes =
+        &[Change::Set(put("a", &value)), Change::Remove("b"), Change::Set(put("c", &value))];
     for expect in [
-        Expect {
-            name: "a",
-            value: Some(&wrong),
-        },
-        Expect {
-            name: "a",
-            value: None,
-        },
-        Expect {
-            name: "absent",
-            value: Some(&wrong),
-        },
+        Expect { name: "a", value: Some(&wrong) },
+        Expect { name: "a", value: None },
+        Expect { name: "absent", value: Some(&wrong) },
     ] {
         let expect = Some(expect);
-        let update = Update {
-            changes,
-            expect,
-            rotate: Some(&new),
-            absolute: ttl(unit),
-            touch: None,
-        };
+        let update =
+            Update { changes, expect, rotate: Some(&new), absolute: ttl(unit), touch: None };
         let Lookup::Found(Updated::Conflict { current }) = client.update(update).await else {
             panic!("the expectation was taken for met");
         };
@@ -77,10 +60,7 @@ pub async fn a_taking_rotation_is_one_step(subject: &impl Subject) {
     assert_eq!(taken, Lookup::Found(Some(bytes("1"))));
     assert!(matches!(old.take("a").await, Lookup::Replaced { .. }));
     let newest = new.with(secret());
-    assert_eq!(
-        new.take_and_rotate("a", Some(&newest.secret)).await,
-        Lookup::Found(None)
-    );
+    assert_eq!(new.take_and_rotate("a", Some(&newest.secret)).await, Lookup::Found(None));
     newest.holds(&[]).await;
 }
 
@@ -92,11 +72,7 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
         runner(async move {
             for round in 0..10 {
                 let value = bytes(&format!("{task}.{round}"));
-                let names = if task % 2 == 0 {
-                    ["a", "b", "c"]
-                } else {
-                    ["c", "b", "a"]
-                };
+                let names = if task % 2 == 0 { ["a", "b", "c"] } else { ["c", "b", "a"] };
                 let changes = names.map(|name| Change::Set(put(name, &value)));
                 assert_eq!(client.change(&changes).await, applied(0));
             }
@@ -106,21 +82,14 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
         let client = client.through(subject);
         runner(async move {
             for _ in 0..20 {
-                let fields = if task % 2 == 0 {
-                    Fields::All
-                } else {
-                    Fields::Named(&["c", "a", "b"])
-                };
+                let fields =
+                    if task % 2 == 0 { Fields::All } else { Fields::Named(&["c", "a", "b"]) };
                 let Lookup::Found(loaded) = client.load(fields, None).await else {
                     panic!("the session is gone");
                 };
                 let first = &loaded.fields[0].value;
                 let mixed = loaded.fields.iter().any(|field| field.value != *first);
-                assert!(
-                    loaded.fields.len() == 3 && !mixed,
-                    "half an update: {:?}",
-                    loaded.fields
-                );
+                assert!(loaded.fields.len() == 3 && !mixed, "half an update: {:?}", loaded.fields);
             }
         })
     });

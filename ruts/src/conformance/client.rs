@@ -24,10 +24,7 @@ pub(super) struct Client<S> {
 
 impl<S> Clone for Client<S> {
     fn clone(&self) -> Self {
-        Self {
-            store: Arc::clone(&self.store),
-            ..*self
-        }
+        Self { store: Arc::clone(&self.store), ..*self }
     }
 }
 
@@ -44,22 +41,13 @@ pub(super) fn ttl(duration: Duration) -> Option<Ttl> {
 }
 
 pub(super) fn put<'a>(name: &'a str, value: &'a Bytes) -> Put<'a> {
-    Put {
-        name,
-        value,
-        ttl: None,
-        hot: Hot::Auto,
-    }
+    Put { name, value, ttl: None, hot: Hot::Auto }
 }
 
 /// Somebody who might create a session but has not.
 pub(super) fn stranger<T: Subject>(subject: &T) -> Client<T::Store> {
     let handle = Handle::random().expect("the system has randomness");
-    Client {
-        store: subject.store(),
-        handle,
-        secret: secret(),
-    }
+    Client { store: subject.store(), handle, secret: secret() }
 }
 
 /// A session without deadlines that holds these fields.
@@ -76,40 +64,25 @@ pub(super) async fn session_for<T: Subject>(
 ) -> Client<T::Store> {
     let client = stranger(subject);
     let values: Vec<Bytes> = fields.iter().map(|(_, value)| bytes(value)).collect();
-    let puts: Vec<Put<'_>> = fields
-        .iter()
-        .zip(&values)
-        .map(|((name, _), value)| put(name, value))
-        .collect();
-    client
-        .create(idle, absolute, &puts)
-        .await
-        .expect("a new session can be created");
+    let puts: Vec<Put<'_>> =
+        fields.iter().zip(&values).map(|((name, _), value)| put(name, value)).collect();
+    client.create(idle, absolute, &puts).await.expect("a new session can be created");
     client
 }
 
 impl<S: Store> Client<S> {
     fn access(&self) -> Access<'_> {
-        Access {
-            handle: &self.handle,
-            secret: &self.secret,
-        }
+        Access { handle: &self.handle, secret: &self.secret }
     }
 
     /// The same session with another secret.
     pub(super) fn with(&self, secret: SecretHash) -> Self {
-        Self {
-            secret,
-            ..self.clone()
-        }
+        Self { secret, ..self.clone() }
     }
 
     /// The same session through another connection.
     pub(super) fn through<T: Subject<Store = S>>(&self, subject: &T) -> Self {
-        Self {
-            store: subject.store(),
-            ..self.clone()
-        }
+        Self { store: subject.store(), ..self.clone() }
     }
 
     pub(super) async fn create(
@@ -119,37 +92,19 @@ impl<S: Store> Client<S> {
         fields: &[Put<'_>],
     ) -> Result<(), StoreError> {
         let (handle, secret) = (&self.handle, &self.secret);
-        self.store
-            .create(Create {
-                handle,
-                secret,
-                idle,
-                absolute,
-                fields,
-            })
-            .await
+        self.store.create(Create { handle, secret, idle, absolute, fields }).await
     }
 
     pub(super) async fn load(&self, fields: Fields<'_>, touch: Option<Touch>) -> Lookup<Loaded> {
-        self.store
-            .load(self.access(), fields, touch)
-            .await
-            .expect("the store answers")
+        self.store.load(self.access(), fields, touch).await.expect("the store answers")
     }
 
     pub(super) async fn update(&self, update: Update<'_>) -> Lookup<Updated> {
-        self.store
-            .update(self.access(), update)
-            .await
-            .expect("the store answers")
+        self.store.update(self.access(), update).await.expect("the store answers")
     }
 
     pub(super) async fn change(&self, changes: &[Change<'_>]) -> Lookup<Updated> {
-        self.update(Update {
-            changes,
-            ..Update::default()
-        })
-        .await
+        self.update(Update { changes, ..Update::default() }).await
     }
 
     pub(super) async fn set(&self, name: &str, value: &str) -> Lookup<Updated> {
@@ -159,11 +114,7 @@ impl<S: Store> Client<S> {
     pub(super) async fn set_for(&self, name: &str, value: &str, ttl: Duration) -> Lookup<Updated> {
         let value = bytes(value);
         let ttl = Some(Ttl::require(ttl));
-        self.change(&[Change::Set(Put {
-            ttl,
-            ..put(name, &value)
-        })])
-        .await
+        self.change(&[Change::Set(Put { ttl, ..put(name, &value) })]).await
     }
 
     /// Sets a field if it holds what is expected.
@@ -174,17 +125,9 @@ impl<S: Store> Client<S> {
         value: &str,
     ) -> Lookup<Updated> {
         let (expected, value) = (expected.map(bytes), bytes(value));
-        let expect = Some(Expect {
-            name,
-            value: expected.as_ref(),
-        });
+        let expect = Some(Expect { name, value: expected.as_ref() });
         let changes = &[Change::Set(put(name, &value))];
-        self.update(Update {
-            changes,
-            expect,
-            ..Update::default()
-        })
-        .await
+        self.update(Update { changes, expect, ..Update::default() }).await
     }
 
     pub(super) async fn remove(&self, name: &str) -> Lookup<Updated> {
@@ -192,16 +135,11 @@ impl<S: Store> Client<S> {
     }
 
     pub(super) async fn expire(&self, name: &str, ttl: Duration) -> Lookup<Updated> {
-        self.change(&[Change::Expire(name, Ttl::require(ttl))])
-            .await
+        self.change(&[Change::Expire(name, Ttl::require(ttl))]).await
     }
 
     pub(super) async fn rotate(&self, secret: &SecretHash) -> Lookup<Updated> {
-        self.update(Update {
-            rotate: Some(secret),
-            ..Update::default()
-        })
-        .await
+        self.update(Update { rotate: Some(secret), ..Update::default() }).await
     }
 
     pub(super) async fn take(&self, name: &str) -> Lookup<Option<Bytes>> {
@@ -213,22 +151,12 @@ impl<S: Store> Client<S> {
         name: &str,
         rotate: Option<&SecretHash>,
     ) -> Lookup<Option<Bytes>> {
-        let take = Take {
-            name,
-            rotate,
-            touch: None,
-        };
-        self.store
-            .take(self.access(), take)
-            .await
-            .expect("the store answers")
+        let take = Take { name, rotate, touch: None };
+        self.store.take(self.access(), take).await.expect("the store answers")
     }
 
     pub(super) async fn delete(&self) -> Lookup<()> {
-        self.store
-            .delete(self.access())
-            .await
-            .expect("the store answers")
+        self.store.delete(self.access()).await.expect("the store answers")
     }
 
     /// All fields in order; `None` if the session is not found.
@@ -237,11 +165,8 @@ impl<S: Store> Client<S> {
             return None;
         };
         let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
-        let mut fields: Vec<_> = loaded
-            .fields
-            .iter()
-            .map(|field| (field.name.clone(), text(&field.value)))
-            .collect();
+        let mut fields: Vec<_> =
+            loaded.fields.iter().map(|field| (field.name.clone(), text(&field.value))).collect();
         fields.sort();
         Some(fields)
     }
@@ -256,57 +181,28 @@ impl<S: Store> Client<S> {
     }
 
     pub(super) async fn holds(&self, fields: &[(&str, &str)]) {
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        assert_eq!(
-            self.fields().await,
-            Some(fields),
-            "the session holds something else"
-        );
+        let fields: Vec<_> =
+            fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        assert_eq!(self.fields().await, Some(fields), "the session holds something else");
     }
 
     /// Makes every kind of call and checks that each is answered as `refused` says. None of the
     /// calls may have an effect.
     pub(super) async fn is_refused(&self, refused: Refused) {
         let other = secret();
-        let touch = Some(Touch {
-            idle: Ttl::from_secs(3600),
-            after: Duration::ZERO,
-        });
+        let touch = Some(Touch { idle: Ttl::from_secs(3600), after: Duration::ZERO });
         let hour = Duration::from_secs(3600);
         refused.check("load", self.load(Fields::All, touch).await);
-        refused.check(
-            "load of metadata",
-            self.load(Fields::Named(&[]), None).await,
-        );
+        refused.check("load of metadata", self.load(Fields::Named(&[]), None).await);
         refused.check("set", self.set("a", "revived").await);
         refused.check("set of another", self.set_for("new", "revived", hour).await);
-        refused.check(
-            "set of an absent field",
-            self.set_if("absent", None, "revived").await,
-        );
+        refused.check("set of an absent field", self.set_if("absent", None, "revived").await);
         refused.check("removal", self.remove("a").await);
         refused.check("expiry", self.expire("a", hour).await);
         refused.check("rotation", self.rotate(&other).await);
-        refused.check(
-            "touch",
-            self.update(Update {
-                touch,
-                ..Update::default()
-            })
-            .await,
-        );
+        refused.check("touch", self.update(Update { touch, ..Update::default() }).await);
         let absolute = Some(Ttl::from_secs(3600));
-        refused.check(
-            "prolongation",
-            self.update(Update {
-                absolute,
-                ..Update::default()
-            })
-            .await,
-        );
+        refused.check("prolongation", self.update(Update { absolute, ..Update::default() }).await);
         refused.check("take", self.take("a").await);
         refused.check("deletion", self.delete().await);
         refused.check(
@@ -324,15 +220,17 @@ impl<S: Store> Client<S> {
 pub(super) enum Refused {
     NotFound,
     Replaced,
+    Ended,
+    /// In any of these ways.
+    Somehow,
 }
 
 impl Refused {
     fn answer<T>(self) -> Lookup<T> {
         match self {
             Self::NotFound => Lookup::NotFound,
-            Self::Replaced => Lookup::Replaced {
-                ago: Duration::ZERO,
-            },
+            Self::Replaced => Lookup::Replaced { ago: Duration::ZERO },
+            Self::Ended | Self::Somehow => Lookup::Ended { ago: Duration::ZERO },
         }
     }
 
@@ -340,6 +238,8 @@ impl Refused {
         let right = match self {
             Self::NotFound => matches!(answer, Lookup::NotFound),
             Self::Replaced => matches!(answer, Lookup::Replaced { .. }),
+            Self::Ended => matches!(answer, Lookup::Ended { .. }),
+            Self::Somehow => !matches!(answer, Lookup::Found(_)),
         };
         assert!(right, "{call} was answered by {answer:?}");
     }

@@ -65,10 +65,7 @@ pub async fn an_expired_field_is_absent_to_every_operation(subject: &impl Subjec
 pub async fn a_session_ends_when_idle(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_for(subject, ttl(unit * 2), ttl(unit * 100), &[("a", "1")]).await;
-    let touch = Some(Touch {
-        idle: Ttl::require(unit * 100),
-        after: std::time::Duration::ZERO,
-    });
+    let touch = Some(Touch { idle: Ttl::require(unit * 100), after: std::time::Duration::ZERO });
     subject.pass(unit).await;
     client.holds(&[("a", "1")]).await;
     let thief = client.with(secret());
@@ -81,37 +78,20 @@ pub async fn a_session_ends_when_idle(subject: &impl Subject) {
 pub async fn a_use_counts_after_a_while(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_for(subject, ttl(unit * 4), ttl(unit * 12), &[]).await;
-    let eager = Some(Touch {
-        idle: Ttl::require(unit * 4),
-        after: unit / 4,
-    });
-    let lazy = Some(Touch {
-        idle: Ttl::require(unit * 4),
-        after: unit * 3,
-    });
+    let eager = Some(Touch { idle: Ttl::require(unit * 4), after: unit / 4 });
+    let lazy = Some(Touch { idle: Ttl::require(unit * 4), after: unit * 3 });
 
     subject.pass(unit).await;
-    let idle = meta(client.load(Fields::All, lazy).await)
-        .idle
-        .expect("it has an idle deadline");
+    let idle = meta(client.load(Fields::All, lazy).await).idle.expect("it has an idle deadline");
     assert!(idle <= unit * 3, "{idle:?} was granted too early");
-    let idle = meta(client.load(Fields::All, eager).await)
-        .idle
-        .expect("it has an idle deadline");
+    let idle = meta(client.load(Fields::All, eager).await).idle.expect("it has an idle deadline");
     assert!(idle > unit * 3, "{idle:?} was granted too late");
 
     for touched in 0..3 {
         subject.pass(unit * 3).await;
         match touched {
             0 => drop(client.load(Fields::All, eager).await),
-            1 => drop(
-                client
-                    .update(Update {
-                        touch: eager,
-                        ..Update::default()
-                    })
-                    .await,
-            ),
+            1 => drop(client.update(Update { touch: eager, ..Update::default() }).await),
             _ => client.holds(&[]).await,
         }
     }
@@ -123,19 +103,11 @@ pub async fn a_use_counts_after_a_while(subject: &impl Subject) {
 pub async fn a_session_ends_absolutely(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_for(subject, ttl(unit * 100), ttl(unit * 3), &[("a", "1")]).await;
-    let touch = Some(Touch {
-        idle: Ttl::require(unit * 100),
-        after: unit / 8,
-    });
+    let touch = Some(Touch { idle: Ttl::require(unit * 100), after: unit / 8 });
     for _ in 0..2 {
         subject.pass(unit).await;
         client.load(Fields::All, touch).await;
-        client
-            .update(Update {
-                touch,
-                ..Update::default()
-            })
-            .await;
+        client.update(Update { touch, ..Update::default() }).await;
         client.holds(&[("a", "1")]).await;
     }
     subject.pass(unit * 2).await;
@@ -147,18 +119,8 @@ pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     let unit = subject.unit();
     let later = session_for(subject, None, ttl(unit * 2), &[("a", "1")]).await;
     let sooner = session(subject, &[("a", "1")]).await;
-    later
-        .update(Update {
-            absolute: ttl(unit * 100),
-            ..Update::default()
-        })
-        .await;
-    sooner
-        .update(Update {
-            absolute: ttl(unit),
-            ..Update::default()
-        })
-        .await;
+    later.update(Update { absolute: ttl(unit * 100), ..Update::default() }).await;
+    sooner.update(Update { absolute: ttl(unit), ..Update::default() }).await;
     subject.pass(unit * 3).await;
     later.holds(&[("a", "1")]).await;
     sooner.is_refused(Refused::NotFound).await;
@@ -180,21 +142,13 @@ pub async fn what_is_left_is_told(subject: &impl Subject) {
         panic!("the session is gone");
     };
     let within = |what: &str, time: std::time::Duration, low: u32, high: u32| {
-        assert!(
-            time >= unit * low && time <= unit * high,
-            "{what} is told as {time:?}"
-        );
+        assert!(time >= unit * low && time <= unit * high, "{what} is told as {time:?}");
     };
     let expect = "it has that deadline";
     within("the age", loaded.meta.age, 2, 4);
     within("the secret's age", loaded.meta.secret_age, 1, 3);
     within("the idle time", loaded.meta.idle.expect(expect), 6, 8);
-    within(
-        "the absolute time",
-        loaded.meta.absolute.expect(expect),
-        16,
-        18,
-    );
+    within("the absolute time", loaded.meta.absolute.expect(expect), 16, 18);
     for field in loaded.fields {
         match field.name.as_str() {
             "ending" => within("the field's time", field.ttl.expect(expect), 2, 4),

@@ -13,10 +13,7 @@ pub async fn parallel_writes_to_different_fields_survive(subject: &impl Subject)
             async move { assert_eq!(client.set(&name, &name).await, applied(0)) }
         };
         race(names.iter().map(write).collect()).await;
-        let fields: Vec<_> = names
-            .iter()
-            .map(|name| (name.as_str(), name.as_str()))
-            .collect();
+        let fields: Vec<_> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
         client.holds(&fields).await;
     }
 }
@@ -35,20 +32,10 @@ pub async fn one_of_parallel_expectations_is_met(subject: &impl Subject) {
             };
             let answers = race((0..8).map(claim).collect()).await;
             let winner = client.get("a").await.expect("somebody has won");
-            let conflict = Updated::Conflict {
-                current: Some(bytes(&winner)),
-            };
-            let lost = answers
-                .iter()
-                .filter(|answer| **answer == Lookup::Found(conflict.clone()));
+            let conflict = Updated::Conflict { current: Some(bytes(&winner)) };
+            let lost = answers.iter().filter(|answer| **answer == Lookup::Found(conflict.clone()));
             assert_eq!(lost.count(), 7, "{answers:?}");
-            assert_eq!(
-                answers
-                    .iter()
-                    .filter(|answer| **answer == applied(0))
-                    .count(),
-                1
-            );
+            assert_eq!(answers.iter().filter(|answer| **answer == applied(0)).count(), 1);
         }
     }
 }
@@ -68,9 +55,7 @@ pub async fn parallel_increments_all_count(subject: &impl Subject) {
                         raised += 1;
                         expected = next.to_string();
                     }
-                    Lookup::Found(Updated::Conflict {
-                        current: Some(current),
-                    }) => {
+                    Lookup::Found(Updated::Conflict { current: Some(current) }) => {
                         expected = String::from_utf8_lossy(&current).into_owned();
                     }
                     answer => panic!("{answer:?}"),
@@ -91,17 +76,9 @@ pub async fn a_value_is_taken_once(subject: &impl Subject) {
             async move { client.take("a").await }
         };
         let taken = race((0..8).map(take).collect()).await;
-        let got = taken
-            .iter()
-            .filter(|taken| **taken == Lookup::Found(Some(bytes("1"))));
+        let got = taken.iter().filter(|taken| **taken == Lookup::Found(Some(bytes("1"))));
         assert_eq!(got.count(), 1, "{taken:?}");
-        assert_eq!(
-            taken
-                .iter()
-                .filter(|taken| **taken == Lookup::Found(None))
-                .count(),
-            7
-        );
+        assert_eq!(taken.iter().filter(|taken| **taken == Lookup::Found(None)).count(), 7);
         client.holds(&[]).await;
     }
 }
@@ -125,7 +102,7 @@ pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
                     new.holds(&[("a", "1")]).await;
                 }
                 Lookup::Replaced { .. } => new.is_refused(Refused::NotFound).await,
-                Lookup::NotFound => panic!("a rotation was told of no session"),
+                Lookup::Ended { .. } | Lookup::NotFound => panic!("the session is gone"),
             }
         }
         assert_eq!(winners, 1);

@@ -35,11 +35,7 @@
 //! ruts::conformance_tests!(InMemory);
 //! # fn main() {}
 //! ```
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a check that fails is a panic"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a check that fails is a panic")]
 
 pub mod atomicity;
 mod client;

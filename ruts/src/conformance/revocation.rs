@@ -27,14 +27,18 @@ pub async fn a_write_is_seen_at_once(subject: &impl Subject) {
     reader.holds(&[]).await;
 }
 
-/// After a deletion nobody finds the session, and a second deletion says so.
+/// After a deletion nobody finds the session, and its last secret is told since when.
 pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     let other = client.through(subject);
     other.holds(&[("a", "1")]).await;
     assert_eq!(client.delete().await, Lookup::Found(()));
-    assert_eq!(other.load(Fields::All, None).await, Lookup::NotFound);
-    assert_eq!(other.delete().await, Lookup::NotFound);
+    subject.pass(subject.unit()).await;
+    let Lookup::Ended { ago } = other.load(Fields::All, None).await else {
+        panic!("the ended session is not recognised");
+    };
+    assert!(ago >= subject.unit() && ago < subject.unit() * 2, "{ago:?} is not the time since");
+    assert!(matches!(other.delete().await, Lookup::Ended { .. }));
 }
 
 /// After a rotation the new secret opens everything and the old one nothing.
@@ -71,8 +75,5 @@ pub async fn a_replaced_secret_says_since_when(subject: &impl Subject) {
     let Lookup::Replaced { ago } = old.load(Fields::All, None).await else {
         panic!("the replaced secret is not recognised");
     };
-    assert!(
-        ago >= unit && ago < unit * 2,
-        "{ago:?} is not the time since the rotation"
-    );
+    assert!(ago >= unit && ago < unit * 2, "{ago:?} is not the time since the rotation");
 }

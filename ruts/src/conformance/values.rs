@@ -14,10 +14,7 @@ use crate::{
 pub async fn a_created_session_is_found(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.holds(&[("a", "1"), ("b", "2")]).await;
-    client
-        .through(subject)
-        .holds(&[("a", "1"), ("b", "2")])
-        .await;
+    client.through(subject).holds(&[("a", "1"), ("b", "2")]).await;
     session(subject, &[]).await.holds(&[]).await;
 }
 
@@ -25,26 +22,13 @@ pub async fn a_created_session_is_found(subject: &impl Subject) {
 pub async fn any_bytes_survive(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let all: Vec<u8> = (0..=255).collect();
-    for value in [
-        vec![],
-        vec![0],
-        all,
-        b"\r\n$5\r\n'\";--".to_vec(),
-        vec![0xa5; 1 << 20],
-    ] {
+    for value in [vec![], vec![0], all, b"\r\n$5\r\n'\";--".to_vec(), vec![0xa5; 1 << 20]] {
         let value = Bytes::from(value);
-        assert_eq!(
-            client.change(&[Change::Set(put("field", &value))]).await,
-            applied(0)
-        );
+        assert_eq!(client.change(&[Change::Set(put("field", &value))]).await, applied(0));
         let Lookup::Found(loaded) = client.load(Fields::Named(&["field"]), None).await else {
             panic!("the session is gone");
         };
-        assert!(
-            loaded.fields[0].value == value,
-            "{} bytes came back changed",
-            value.len()
-        );
+        assert!(loaded.fields[0].value == value, "{} bytes came back changed", value.len());
         let Lookup::Found(Some(taken)) = client.take("field").await else {
             panic!("the field is gone");
         };
@@ -56,35 +40,20 @@ pub async fn any_bytes_survive(subject: &impl Subject) {
 pub async fn any_name_survives(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let long = "n".repeat(128);
-    let names = [
-        "x",
-        "shop.cart",
-        "with space",
-        "a:b{c}",
-        "'quote\"",
-        "größe",
-        "a~b",
-        "\0",
-        &long,
-    ];
+    let names = ["x", "shop.cart", "with space", "a:b{c}", "'quote\"", "größe", "a~b", "\0", &long];
     for name in names {
         assert_eq!(client.set(name, name).await, applied(0));
     }
     for name in names {
         assert_eq!(client.get(name).await.as_deref(), Some(name));
     }
-    assert_eq!(
-        client.fields().await.map(|fields| fields.len()),
-        Some(names.len())
-    );
+    assert_eq!(client.fields().await.map(|fields| fields.len()), Some(names.len()));
 }
 
 /// A read by name yields those fields that are there, and no others.
 pub async fn only_the_named_fields_are_read(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2"), ("c", "3")]).await;
-    let Lookup::Found(loaded) = client
-        .load(Fields::Named(&["c", "nothing", "a"]), None)
-        .await
+    let Lookup::Found(loaded) = client.load(Fields::Named(&["c", "nothing", "a"]), None).await
     else {
         panic!("the session is gone");
     };
@@ -114,21 +83,9 @@ pub async fn sweeping_frees_only_what_ended(subject: &impl Subject) {
 pub async fn hot_policies_are_kept(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let value = bytes("1");
-    for hot in [
-        Hot::Auto,
-        Hot::For(Ttl::from_secs(60)),
-        Hot::Never,
-        Hot::Checked,
-    ] {
+    for hot in [Hot::Auto, Hot::For(Ttl::from_secs(60)), Hot::Never, Hot::Checked] {
         let ttl = ttl(Duration::from_secs(3600));
-        client
-            .change(&[Change::Set(Put {
-                name: "a",
-                value: &value,
-                ttl,
-                hot,
-            })])
-            .await;
+        client.change(&[Change::Set(Put { name: "a", value: &value, ttl, hot })]).await;
         let Lookup::Found(loaded) = client.load(Fields::All, None).await else {
             panic!("the session is gone");
         };

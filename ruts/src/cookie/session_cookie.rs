@@ -41,11 +41,7 @@ impl SessionCookie {
             None => format!("id-{layer}"),
         };
         check_name(&name)?;
-        let name = if development {
-            format!("dev-{name}")
-        } else {
-            prefixed(name, options)?
-        };
+        let name = if development { format!("dev-{name}") } else { prefixed(name, options)? };
         let bytes = name.len() + TOKEN_TEXT + SIGNATURE;
         if bytes > MOST_BYTES {
             return Err(CookieError::TooLong { bytes });
@@ -137,9 +133,7 @@ impl SessionCookie {
         let name = self.template.name().to_owned();
         let mut jar = ::cookie::CookieJar::new();
         jar.signed_mut(key).add(Cookie::new(name.clone(), value));
-        jar.get(&name)
-            .map(|cookie| cookie.value().to_owned())
-            .unwrap_or_default()
+        jar.get(&name).map(|cookie| cookie.value().to_owned()).unwrap_or_default()
     }
 
     #[cfg(not(feature = "signed"))]
@@ -193,12 +187,7 @@ fn check_name(name: &str) -> Result<(), CookieError> {
 fn prefixed(name: String, options: &CookieOptions) -> Result<String, CookieError> {
     let host_only = options.domain.is_none() && options.path == "/";
     let lower = name.to_ascii_lowercase();
-    let needs = |needs| {
-        Err(CookieError::Prefix {
-            name: name.clone(),
-            needs,
-        })
-    };
+    let needs = |needs| Err(CookieError::Prefix { name: name.clone(), needs });
     for prefix in ["__Host-Http-", "__Host-", "__Http-", "__Secure-"] {
         if !lower.starts_with(&prefix.to_ascii_lowercase()) {
             continue;
@@ -211,10 +200,7 @@ fn prefixed(name: String, options: &CookieOptions) -> Result<String, CookieError
         }
         return Ok(name);
     }
-    Ok(format!(
-        "{}{name}",
-        if host_only { "__Host-" } else { "__Secure-" }
-    ))
+    Ok(format!("{}{name}", if host_only { "__Host-" } else { "__Secure-" }))
 }
 
 #[cfg(test)]
@@ -229,10 +215,7 @@ mod tests {
     }
 
     fn token() -> Token {
-        Token {
-            handle: Handle::random().unwrap(),
-            secret: Secret::random().unwrap(),
-        }
+        Token { handle: Handle::random().unwrap(), secret: Secret::random().unwrap() }
     }
 
     fn text(header: Option<HeaderValue>) -> String {
@@ -270,10 +253,7 @@ mod tests {
             "Path=/shop",
             "Domain=example.com",
         ] {
-            assert!(
-                set.contains(attribute) && clear.contains(attribute),
-                "{attribute}: {clear}"
-            );
+            assert!(set.contains(attribute) && clear.contains(attribute), "{attribute}: {clear}");
         }
         assert!(clear.starts_with("__Secure-id=; "));
         assert!(clear.contains("Max-Age=0") && clear.contains("Expires="));
@@ -288,30 +268,15 @@ mod tests {
         assert_eq!(refused(build().max_age(0)), CookieError::MaxAge);
         assert!(matches!(refused(build().name("a b")), CookieError::Name(_)));
         assert!(matches!(refused(build().name("")), CookieError::Name(_)));
-        assert!(matches!(
-            refused(build().path("shop")),
-            CookieError::Path(_)
-        ));
-        assert!(matches!(
-            refused(build().path("/; Domain=evil")),
-            CookieError::Path(_)
-        ));
-        assert!(matches!(
-            refused(build().domain("a; Path=/x")),
-            CookieError::Domain(_)
-        ));
+        assert!(matches!(refused(build().path("shop")), CookieError::Path(_)));
+        assert!(matches!(refused(build().path("/; Domain=evil")), CookieError::Path(_)));
+        assert!(matches!(refused(build().domain("a; Path=/x")), CookieError::Domain(_)));
         assert!(matches!(
             refused(build().name("__Host-x").domain("a.com")),
             CookieError::Prefix { .. }
         ));
-        assert!(matches!(
-            refused(build().name("__HOST-x")),
-            CookieError::Prefix { .. }
-        ));
-        assert!(matches!(
-            refused(build().name("n".repeat(4096))),
-            CookieError::TooLong { .. }
-        ));
+        assert!(matches!(refused(build().name("__HOST-x")), CookieError::Prefix { .. }));
+        assert!(matches!(refused(build().name("n".repeat(4096))), CookieError::TooLong { .. }));
     }
 
     #[test]
@@ -359,10 +324,7 @@ mod tests {
 
     #[test]
     fn the_header_does_not_show_itself() {
-        let header = cookie(CookieOptions::build())
-            .unwrap()
-            .set(&token())
-            .unwrap();
+        let header = cookie(CookieOptions::build()).unwrap().set(&token()).unwrap();
         assert_eq!(format!("{header:?}"), "Sensitive");
     }
 

@@ -28,12 +28,7 @@ pub struct Field<T, M = Maybe> {
 impl<T: FieldValue> Field<T> {
     /// The key of the field that `spec` describes.
     pub const fn new(spec: &'static FieldSpec) -> Self {
-        Self {
-            spec,
-            mode: Maybe,
-            encode: codec::encode::<T>,
-            decode: codec::decode::<T>,
-        }
+        Self { spec, mode: Maybe, encode: codec::encode::<T>, decode: codec::decode::<T> }
     }
 }
 
@@ -49,12 +44,7 @@ impl<T> Field<T> {
     }
 
     const fn with_mode<M>(self, mode: M) -> Field<T, M> {
-        Field {
-            spec: self.spec,
-            mode,
-            encode: self.encode,
-            decode: self.decode,
-        }
+        Field { spec: self.spec, mode, encode: self.encode, decode: self.decode }
     }
 }
 
@@ -87,11 +77,6 @@ impl<T, M: Copy> Copy for Field<T, M> {}
 
 impl<T, M> fmt::Debug for Field<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Field<{}>({:?})",
-            std::any::type_name::<T>(),
-            self.spec.name()
-        )
+        write!(f, "Field<{}>({:?})", std::any::type_name::<T>(), self.spec.name())
     }
 }

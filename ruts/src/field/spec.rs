@@ -70,10 +70,7 @@ impl FieldSpec {
     ///
     /// The codec's feature is not enabled.
     pub const fn with_codec(mut self, codec: Codec) -> Self {
-        assert!(
-            codec.is_enabled(),
-            "this codec's feature of `ruts` is not enabled"
-        );
+        assert!(codec.is_enabled(), "this codec's feature of `ruts` is not enabled");
         self.codec = codec;
         self
     }
@@ -110,10 +107,7 @@ impl FieldSpec {
 
     const fn checked(self) -> Self {
         if let (Some(ttl), Hot::For(hot)) = (self.ttl, self.hot) {
-            assert!(
-                hot.as_millis() <= ttl.as_millis(),
-                "`hot` is longer than `ttl`"
-            );
+            assert!(hot.as_millis() <= ttl.as_millis(), "`hot` is longer than `ttl`");
         }
         self
     }

@@ -140,11 +140,7 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
             Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
         };
         let mut policy = self.policy.clone();
-        policy.absolute = policy
-            .absolute
-            .into_iter()
-            .chain(self.options.lifetime())
-            .min();
+        policy.absolute = policy.absolute.into_iter().chain(self.options.lifetime()).min();
         SessionService::new(
             inner,
             Arc::clone(&self.store),

@@ -32,12 +32,7 @@ impl<F> ResponseFuture<F> {
         cookie: Arc<SessionCookie>,
         refuse: bool,
     ) -> Self {
-        Self {
-            inner,
-            session,
-            cookie,
-            refuse,
-        }
+        Self { inner, session, cookie, refuse }
     }
 }
 
@@ -76,8 +71,6 @@ fn write(headers: &mut HeaderMap, cookie: HeaderValue) {
 
 impl<F> std::fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("session", &self.session)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("session", &self.session).finish_non_exhaustive()
     }
 }

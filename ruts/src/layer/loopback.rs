@@ -4,25 +4,14 @@ use http::{Request, header};
 ///
 /// A proxy may rewrite `Host`, so a request that shows signs of one does not count.
 pub(super) fn is_loopback<B>(request: &Request<B>) -> bool {
-    const PROXY: [&str; 5] = [
-        "forwarded",
-        "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-    ];
-    if PROXY
-        .iter()
-        .any(|name| request.headers().contains_key(*name))
-    {
+    const PROXY: [&str; 5] =
+        ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+    if PROXY.iter().any(|name| request.headers().contains_key(*name)) {
         return false;
     }
     let host = match request.headers().get(header::HOST) {
         Some(host) => host.to_str().ok(),
-        None => request
-            .uri()
-            .authority()
-            .map(|authority| authority.as_str()),
+        None => request.uri().authority().map(|authority| authority.as_str()),
     };
     host.is_some_and(|host| {
         let name = match host.strip_prefix('[') {
@@ -32,9 +21,7 @@ pub(super) fn is_loopback<B>(request: &Request<B>) -> bool {
         let name = name.unwrap_or_default();
         name == "localhost"
             || name.ends_with(".localhost")
-            || name
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback())
+            || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
     })
 }
 
@@ -45,23 +32,13 @@ mod tests {
     #[test]
     fn only_direct_loopback_counts() {
         let request = |host: &str| Request::builder().header("host", host);
-        for host in [
-            "localhost",
-            "localhost:3000",
-            "127.0.0.1:3000",
-            "[::1]:3000",
-            "app.localhost",
-        ] {
+        for host in ["localhost", "localhost:3000", "127.0.0.1:3000", "[::1]:3000", "app.localhost"]
+        {
             assert!(is_loopback(&request(host).body(()).unwrap()), "{host}");
         }
-        for host in [
-            "example.com",
-            "localhost.example.com",
-            "10.0.0.1",
-            "",
-            "[::2]",
-            "notlocalhost",
-        ] {
+        for host in
+            ["example.com", "localhost.example.com", "10.0.0.1", "", "[::2]", "notlocalhost"]
+        {
             assert!(!is_loopback(&request(host).body(()).unwrap()), "{host}");
         }
         let proxied = request("localhost").header("x-forwarded-for", "1.2.3.4");

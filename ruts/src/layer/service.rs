@@ -33,14 +33,7 @@ impl<S, L> SessionService<S, L> {
         cookie: Arc<SessionCookie>,
         development: bool,
     ) -> Self {
-        Self {
-            inner,
-            store,
-            policy,
-            cookie,
-            development,
-            name: PhantomData,
-        }
+        Self { inner, store, policy, cookie, development, name: PhantomData }
     }
 }
 
@@ -62,9 +55,7 @@ where
         let (store, policy) = (Arc::clone(&self.store), Arc::clone(&self.policy));
         let session = Session::start(store, policy, presented.token, presented.any);
         let refuse = self.development && !is_loopback(&request);
-        session
-            .clone()
-            .into_extensions::<L>(request.extensions_mut());
+        session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
         ResponseFuture::new(inner, session, Arc::clone(&self.cookie), refuse)
     }
@@ -85,8 +76,6 @@ impl<S: Clone, L> Clone for SessionService<S, L> {
 
 impl<S: fmt::Debug, L> fmt::Debug for SessionService<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("SessionService").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

@@ -21,11 +21,7 @@ pub struct Edit<'a> {
 
 impl<'a> Edit<'a> {
     pub(super) fn new(session: &'a Session) -> Self {
-        Self {
-            session,
-            changes: Vec::new(),
-            failed: None,
-        }
+        Self { session, changes: Vec::new(), failed: None }
     }
 
     /// Sets a field.
@@ -54,11 +50,7 @@ impl<'a> Edit<'a> {
     /// The first [`Error::Encode`]; else as [`Entry::set`](super::Entry::set). Nothing is written
     /// then.
     pub fn commit(self) -> Write<'a> {
-        let Self {
-            session,
-            changes,
-            failed,
-        } = self;
+        let Self { session, changes, failed } = self;
         Write::new(async move {
             if let Some(error) = failed {
                 return Err(error);
@@ -80,8 +72,6 @@ impl<'a> Edit<'a> {
 
 impl fmt::Debug for Edit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(self.changes.iter().map(|(field, _)| field.name()))
-            .finish()
+        f.debug_set().entries(self.changes.iter().map(|(field, _)| field.name())).finish()
     }
 }

@@ -46,11 +46,7 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
         schema: Option<&'static SessionSchema>,
         field: Field<T, M>,
     ) -> Self {
-        Self {
-            session,
-            schema,
-            field,
-        }
+        Self { session, schema, field }
     }
 
     /// Writes the field and gives it a new lease of life. One round trip.
@@ -96,11 +92,7 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     /// [`Error::Store`]; [`Error::Decode`], in which case the field is gone nevertheless.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let spec = self.field.spec();
-        let stored = self
-            .session
-            .shared()
-            .take(spec.name(), spec.is_rotating())
-            .await?;
+        let stored = self.session.shared().take(spec.name(), spec.is_rotating()).await?;
         value::decode(self.field, stored.as_ref())
     }
 }
@@ -144,17 +136,12 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
             .modify(spec, &names, &mut |stored| {
                 let mut value = mode.value(value::decode(field, stored)?);
                 result = Some(change(&mut value));
-                let next = mode
-                    .stored(value)
-                    .map(|value| field.encode(&value))
-                    .transpose();
+                let next = mode.stored(value).map(|value| field.encode(&value)).transpose();
                 next.map_err(|source| value::encode_error(spec.name(), source))
             })
             .await?;
         // It ran at least once, or `modify` had failed.
-        result.ok_or_else(|| Error::Conflict {
-            field: spec.name().to_owned(),
-        })
+        result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
     }
 
     /// Gives the field this long to live from now, and says whether it was there. One round trip.

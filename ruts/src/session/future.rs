@@ -47,10 +47,7 @@ impl<'a, T, M> Read<'a, T, M> {
         field: Field<T, M>,
         stored: impl Future<Output = Result<Option<Bytes>, Error>> + Send + 'a,
     ) -> Self {
-        Self {
-            stored: Box::pin(stored),
-            field,
-        }
+        Self { stored: Box::pin(stored), field }
     }
 }
 
@@ -73,10 +70,7 @@ pub struct Load<'a, V> {
 
 impl<'a, V> Load<'a, V> {
     pub(super) fn new(fields: impl Future<Output = Result<SessionMap, Error>> + Send + 'a) -> Self {
-        Self {
-            fields: Box::pin(fields),
-            values: PhantomData,
-        }
+        Self { fields: Box::pin(fields), values: PhantomData }
     }
 }
 

@@ -48,10 +48,7 @@ impl Session {
         presented: bool,
     ) -> Self {
         let shared = Arc::new(Shared::new(store, policy, token, presented));
-        Self {
-            shared,
-            store: PhantomData,
-        }
+        Self { shared, store: PhantomData }
     }
 }
 
@@ -65,15 +62,9 @@ impl<S: 'static> Session<S> {
         let session = Session::<AnyStore>::from_extensions_of::<Unnamed>(extensions)?;
         let (found, expected) = (session.shared.store().store_type(), StoreType::of::<S>());
         if expected.id != found.id && expected.id != StoreType::of::<AnyStore>().id {
-            return Err(Error::WrongStore {
-                expected: expected.name,
-                found: found.name,
-            });
+            return Err(Error::WrongStore { expected: expected.name, found: found.name });
         }
-        Ok(Self {
-            shared: session.shared,
-            store: PhantomData,
-        })
+        Ok(Self { shared: session.shared, store: PhantomData })
     }
 }
 
@@ -163,20 +154,9 @@ impl<S> Session<S> {
         check_name(field)?;
         let value = value::encode_named(field, self.shared.policy().codec, 1, value)?;
         let ttl = ttl.map(seconds).transpose()?;
-        let hot = hot_ttl
-            .map(seconds)
-            .transpose()?
-            .map_or(Hot::Auto, Hot::For);
-        let put = Put {
-            name: field,
-            value: &value,
-            ttl,
-            hot,
-        };
-        self.shared
-            .write(&[Change::Set(put)], false)
-            .await
-            .map(drop)
+        let hot = hot_ttl.map(seconds).transpose()?.map_or(Hot::Auto, Hot::For);
+        let put = Put { name: field, value: &value, ttl, hot };
+        self.shared.write(&[Change::Set(put)], false).await.map(drop)
     }
 
     /// Removes a field and says whether it was there. One round trip.
@@ -238,9 +218,7 @@ impl<S> Session<S> {
     async fn map(&self, names: &[&'static str]) -> Result<SessionMap, Error> {
         let stored = self.shared.get_many(names).await?;
         let fields = names.iter().zip(stored);
-        Ok(SessionMap::new(fields.filter_map(|(name, value)| {
-            Some(((*name).to_owned(), value?))
-        })))
+        Ok(SessionMap::new(fields.filter_map(|(name, value)| Some(((*name).to_owned(), value?)))))
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -293,11 +271,7 @@ impl Session {
 }
 
 fn check_name(field: &str) -> Result<(), Error> {
-    if is_field_name(field) {
-        Ok(())
-    } else {
-        Err(Error::FieldName(field.to_owned()))
-    }
+    if is_field_name(field) { Ok(()) } else { Err(Error::FieldName(field.to_owned())) }
 }
 
 fn seconds(seconds: u64) -> Result<Ttl, Error> {
@@ -306,10 +280,7 @@ fn seconds(seconds: u64) -> Result<Ttl, Error> {
 
 impl<S> Clone for Session<S> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            store: PhantomData,
-        }
+        Self { shared: Arc::clone(&self.shared), store: PhantomData }
     }
 }
 

@@ -1,11 +1,4 @@
-use std::time::Duration;
-
 use crate::token::{Handle, SecretHash, Token};
-
-/// How long after a rotation its old secret is taken for a request that was already on its way.
-/// Such a request may not start a session: its cookie would overwrite the new one. Later, the old
-/// secret is a stale or stolen copy and treated like any unknown one.
-pub(super) const LATE: Duration = Duration::from_secs(60);
 
 /// Who the request is, as far as it is known.
 ///
@@ -13,7 +6,7 @@ pub(super) const LATE: Duration = Duration::from_secs(60);
 /// Presented ──opens──▶ Open ──gone──▶ Lost
 ///     │                 │
 ///     │                 └──delete──▶ Ended ──write──▶ Open (a new session)
-///     ├──just replaced──▶ Late
+///     ├──just replaced or ended──▶ Late
 ///     └──unknown──▶ Anonymous ──write──▶ Open (a new session)
 /// ```
 pub(super) enum Identity {
@@ -23,7 +16,10 @@ pub(super) enum Identity {
     Presented(Token),
     /// A session that the store confirmed or created.
     Open { handle: Handle, secret: SecretHash },
-    /// The token was replaced a moment ago. Reads as anonymous, may not write.
+    /// The token was good until a moment ago, so the request was already on its way. Reads as
+    /// anonymous, may not write: the cookie of a new session would overwrite the one that may have
+    /// followed. After [`LATE`](crate::store::LATE) it is a stale or stolen copy, like any unknown
+    /// one.
     Late,
     /// It was open, and another request ended it or took it over. May not write.
     Lost,

@@ -36,9 +36,7 @@ impl SessionMap {
     ///
     /// [`Error::Decode`]: the stored value is not what the key expects.
     pub fn read<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error> {
-        Ok(field
-            .mode()
-            .value(value::decode(field, self.0.get(field.spec().name()))?))
+        Ok(field.mode().value(value::decode(field, self.0.get(field.spec().name()))?))
     }
 
     /// The names of the fields that are there.

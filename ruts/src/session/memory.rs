@@ -13,10 +13,7 @@ pub(super) struct Memory {
 impl Memory {
     /// A session that holds nothing yet.
     pub(super) fn empty() -> Self {
-        Self {
-            fields: BTreeMap::new(),
-            complete: true,
-        }
+        Self { fields: BTreeMap::new(), complete: true }
     }
 
     /// What the field holds, as far as it is [known](Self::knows).
@@ -49,9 +46,7 @@ impl Memory {
 
     /// All fields that are there. Only meaningful when it [knows all](Self::knows_all).
     pub(super) fn present(&self) -> impl Iterator<Item = (&str, &Bytes)> {
-        self.fields
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?)))
+        self.fields.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?)))
     }
 
     pub(super) fn learn_all(&mut self, fields: impl Iterator<Item = (String, Bytes)>) {

@@ -14,9 +14,6 @@ pub(crate) struct Policy {
 impl Policy {
     /// A use counts only after an eighth of the idle time, so that most reads write nothing.
     pub(super) fn touch(&self) -> Option<Touch> {
-        self.idle.map(|idle| Touch {
-            idle,
-            after: idle.as_duration() / 8,
-        })
+        self.idle.map(|idle| Touch { idle, after: idle.as_duration() / 8 })
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Policy,
-    identity::{Identity, LATE},
+    identity::Identity,
     memory::Memory,
     operation::{Delete, Load, Operation},
     reply::{Reply, Verdict},
@@ -16,7 +16,8 @@ use crate::{
     error::Error,
     field::FieldSpec,
     store::{
-        Access, Change, Create, ErasedStore, Expect, Fields, Lookup, Put, Take, Update, Updated,
+        Access, Change, Create, ErasedStore, Expect, Fields, LATE, Lookup, Put, Take, Update,
+        Updated,
     },
     token::{Handle, Secret, Token},
     ttl::Ttl,
@@ -68,17 +69,8 @@ impl Shared {
         presented: bool,
     ) -> Self {
         let identity = token.map_or(Identity::Anonymous, Identity::Presented);
-        let state = State {
-            identity,
-            memory: Memory::default(),
-            unsettled: None,
-        };
-        let reply = Reply {
-            verdict: Verdict::Keep,
-            handle: None,
-            rotate: false,
-            sent: false,
-        };
+        let state = State { identity, memory: Memory::default(), unsettled: None };
+        let reply = Reply { verdict: Verdict::Keep, handle: None, rotate: false, sent: false };
         Self {
             store,
             policy,
@@ -133,10 +125,7 @@ impl Shared {
     pub(super) async fn get_many(&self, names: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {
         let mut state = self.state.lock().await;
         self.fetch(&mut state, names).await?;
-        Ok(names
-            .iter()
-            .map(|name| state.memory.get(name).cloned())
-            .collect())
+        Ok(names.iter().map(|name| state.memory.get(name).cloned()).collect())
     }
 
     /// Everything the session holds; `None` without a session.
@@ -150,20 +139,13 @@ impl Shared {
         }
         let open = matches!(state.identity, Identity::Open { .. });
         let fields = state.memory.present();
-        Ok(open.then(|| {
-            fields
-                .map(|(name, value)| (name.to_owned(), value.clone()))
-                .collect()
-        }))
+        Ok(open.then(|| fields.map(|(name, value)| (name.to_owned(), value.clone())).collect()))
     }
 
     /// Applies changes together, and says how many removals and expiries found their field.
     pub(super) async fn write(&self, changes: &[Change<'_>], rotate: bool) -> Result<usize, Error> {
         let mut state = self.state.lock().await;
-        let update = Update {
-            changes,
-            ..Update::default()
-        };
+        let update = Update { changes, ..Update::default() };
         match self.update(&mut state, update, rotate).await? {
             Updated::Applied { found } => Ok(found),
             // Without an expectation there is nothing to conflict with.
@@ -174,14 +156,7 @@ impl Shared {
     /// Moves the absolute deadline.
     pub(super) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
         let ttl = self.policy.absolute.map_or(ttl, |most| ttl.min(most));
-        self.update_existing(
-            Update {
-                absolute: Some(ttl),
-                ..Update::default()
-            },
-            false,
-        )
-        .await
+        self.update_existing(Update { absolute: Some(ttl), ..Update::default() }, false).await
     }
 
     /// Replaces the secret. Without a session there is nothing to replace.
@@ -216,23 +191,14 @@ impl Shared {
                 None if current.is_none() => return Ok(()),
                 None => Change::Remove(field.name()),
             };
-            let expect = Some(Expect {
-                name: field.name(),
-                value: current.as_ref(),
-            });
-            let update = Update {
-                changes: &[change],
-                expect,
-                ..Update::default()
-            };
+            let expect = Some(Expect { name: field.name(), value: current.as_ref() });
+            let update = Update { changes: &[change], expect, ..Update::default() };
             match self.update(&mut state, update, field.is_rotating()).await? {
                 Updated::Applied { .. } => return Ok(()),
                 Updated::Conflict { .. } => pause(attempt).await,
             }
         }
-        Err(Error::Conflict {
-            field: field.name().to_owned(),
-        })
+        Err(Error::Conflict { field: field.name().to_owned() })
     }
 
     /// Removes a field and hands out what it held.
@@ -244,14 +210,9 @@ impl Shared {
         state.memory.forget(name);
         let rotation = self.begin_rotation(&mut state, rotate)?;
         let hash = rotation.fresh.as_ref().map(Secret::hash);
-        let take = Take {
-            name,
-            rotate: hash.as_ref(),
-            touch: self.policy.touch(),
-        };
-        let Lookup::Found(value) = self
-            .attempt(&mut state, rotation.earlier.as_ref(), &take)
-            .await?
+        let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch() };
+        let Lookup::Found(value) =
+            self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?
         else {
             return Ok(None);
         };
@@ -271,23 +232,18 @@ impl Shared {
                 let earlier = state.unsettled.clone();
                 match self.attempt(&mut state, earlier.as_ref(), &Delete).await? {
                     Lookup::Found(()) => self.log_ended(),
-                    Lookup::NotFound => {}
-                    Lookup::Replaced { .. } if state.identity.may_create() => {}
-                    Lookup::Replaced { .. } => return Err(Error::Ended),
+                    // Another request did it, and may have signed in again: not our cookie to clear.
+                    Lookup::Ended { .. } => return Ok(()),
+                    Lookup::Replaced { .. } if !state.identity.may_create() => {
+                        return Err(Error::Ended);
+                    }
+                    Lookup::Replaced { .. } | Lookup::NotFound => {}
                 }
             }
         }
-        *state = State {
-            identity: Identity::Ended,
-            memory: Memory::default(),
-            unsettled: None,
-        };
+        *state = State { identity: Identity::Ended, memory: Memory::default(), unsettled: None };
         let mut reply = self.reply();
-        reply.verdict = if self.presented {
-            Verdict::Clear
-        } else {
-            Verdict::Keep
-        };
+        reply.verdict = if self.presented { Verdict::Clear } else { Verdict::Keep };
         reply.handle = None;
         reply.rotate = false;
         Ok(())
@@ -304,11 +260,8 @@ impl Shared {
 
     /// Learns those of the named fields that are not known yet.
     async fn fetch(&self, state: &mut State, names: &[&str]) -> Result<(), Error> {
-        let missing: Vec<&str> = names
-            .iter()
-            .copied()
-            .filter(|name| !state.memory.knows(name))
-            .collect();
+        let missing: Vec<&str> =
+            names.iter().copied().filter(|name| !state.memory.knows(name)).collect();
         if !missing.is_empty() {
             self.load(state, Fields::Named(&missing)).await?;
         }
@@ -316,22 +269,14 @@ impl Shared {
     }
 
     async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
-        let load = Load {
-            fields,
-            touch: self.policy.touch(),
-        };
+        let load = Load { fields, touch: self.policy.touch() };
         let earlier = state.unsettled.clone();
         if let Lookup::Found(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
-            let stored = loaded
-                .fields
-                .into_iter()
-                .map(|field| (field.name, field.value));
+            let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
             match fields {
                 Fields::All => state.memory.learn_all(stored),
                 Fields::Named(names) => {
-                    names
-                        .iter()
-                        .for_each(|name| state.memory.remember(name, None));
+                    names.iter().for_each(|name| state.memory.remember(name, None));
                     stored.for_each(|(name, value)| state.memory.remember(&name, Some(value)));
                 }
             }
@@ -352,15 +297,8 @@ impl Shared {
             }
             let rotation = self.begin_rotation(state, rotate)?;
             let hash = rotation.fresh.as_ref().map(Secret::hash);
-            let update = Update {
-                rotate: hash.as_ref(),
-                touch: self.policy.touch(),
-                ..update
-            };
-            match self
-                .attempt(state, rotation.earlier.as_ref(), &update)
-                .await?
-            {
+            let update = Update { rotate: hash.as_ref(), touch: self.policy.touch(), ..update };
+            match self.attempt(state, rotation.earlier.as_ref(), &update).await? {
                 Lookup::Found(Updated::Applied { found }) => {
                     self.finish_rotation(state, rotation)?;
                     learn(&mut state.memory, update.changes);
@@ -373,7 +311,7 @@ impl Shared {
                     state.unsettled = None;
                     return Ok(Updated::Conflict { current });
                 }
-                Lookup::Replaced { .. } | Lookup::NotFound => {}
+                Lookup::Replaced { .. } | Lookup::Ended { .. } | Lookup::NotFound => {}
             }
         }
         if !state.identity.may_create() {
@@ -404,26 +342,14 @@ impl Shared {
         self.store.create(create).await?;
         if let Err(error) = self.hand_out(Token { handle, secret }) {
             // Nobody will ever know its secret. If this fails too, its deadline frees it.
-            let _ = self
-                .store
-                .delete(Access {
-                    handle: &handle,
-                    secret: &hash,
-                })
-                .await;
+            let _ = self.store.delete(Access { handle: &handle, secret: &hash }).await;
             return Err(error);
         }
         tracing::info!(%handle, "session created");
         let mut memory = Memory::empty();
         learn(&mut memory, update.changes);
-        *state = State {
-            identity: Identity::Open {
-                handle,
-                secret: hash,
-            },
-            memory,
-            unsettled: None,
-        };
+        *state =
+            State { identity: Identity::Open { handle, secret: hash }, memory, unsettled: None };
         Ok(Updated::Applied { found: 0 })
     }
 
@@ -434,10 +360,7 @@ impl Shared {
     fn begin_rotation(&self, state: &mut State, rotate: bool) -> Result<Rotation, Error> {
         let earlier = state.unsettled.clone();
         if !rotate && !self.reply().rotate {
-            return Ok(Rotation {
-                earlier,
-                fresh: None,
-            });
+            return Ok(Rotation { earlier, fresh: None });
         }
         self.may_reply()?;
         let fresh = match &earlier {
@@ -446,10 +369,7 @@ impl Shared {
         };
         self.reply().rotate = true;
         state.unsettled = Some(fresh.clone());
-        Ok(Rotation {
-            earlier,
-            fresh: Some(fresh),
-        })
+        Ok(Rotation { earlier, fresh: Some(fresh) })
     }
 
     fn finish_rotation(&self, state: &mut State, rotation: Rotation) -> Result<(), Error> {
@@ -464,20 +384,13 @@ impl Shared {
 
     /// Takes a secret that the store has installed for the session's own.
     fn adopt(&self, state: &mut State, handle: Handle, secret: Secret) -> Result<(), Error> {
-        state.identity = Identity::Open {
-            handle,
-            secret: secret.hash(),
-        };
+        state.identity = Identity::Open { handle, secret: secret.hash() };
         state.unsettled = None;
         self.hand_out(Token { handle, secret })
     }
 
     fn may_reply(&self) -> Result<(), Error> {
-        if self.reply().sent {
-            Err(Error::ResponseSent)
-        } else {
-            Ok(())
-        }
+        if self.reply().sent { Err(Error::ResponseSent) } else { Ok(()) }
     }
 
     fn hand_out(&self, token: Token) -> Result<(), Error> {
@@ -501,17 +414,11 @@ impl Shared {
         let Some((handle, secret)) = state.identity.credentials() else {
             return Ok(Lookup::NotFound);
         };
-        let access = Access {
-            handle: &handle,
-            secret: &secret,
-        };
+        let access = Access { handle: &handle, secret: &secret };
         let mut lookup = operation.run(&*self.store, access).await?;
-        if let (Some(earlier), Lookup::Replaced { .. } | Lookup::NotFound) = (earlier, &lookup) {
+        if let (Some(earlier), false) = (earlier, matches!(lookup, Lookup::Found(_))) {
             let hash = earlier.hash();
-            let access = Access {
-                handle: &handle,
-                secret: &hash,
-            };
+            let access = Access { handle: &handle, secret: &hash };
             lookup = operation.run(&*self.store, access).await?;
             if matches!(lookup, Lookup::Found(_)) {
                 self.adopt(state, handle, earlier.clone())?;
@@ -524,21 +431,23 @@ impl Shared {
                     self.reply().handle = Some(handle);
                 }
             }
-            Lookup::Replaced { ago } => self.shut(state, handle, Some(*ago)),
+            Lookup::Replaced { ago } | Lookup::Ended { ago } => {
+                self.shut(state, handle, Some(*ago));
+            }
             Lookup::NotFound => self.shut(state, handle, None),
         }
         Ok(lookup)
     }
 
     /// The store does not open the session, or not any more.
-    fn shut(&self, state: &mut State, handle: Handle, replaced: Option<Duration>) {
+    fn shut(&self, state: &mut State, handle: Handle, good_until: Option<Duration>) {
         state.memory = Memory::default();
         state.unsettled = None;
-        state.identity = match (&state.identity, replaced) {
+        state.identity = match (&state.identity, good_until) {
             (Identity::Open { .. }, _) => Identity::Lost,
             (_, Some(ago)) if ago < LATE => Identity::Late,
             (_, Some(ago)) => {
-                tracing::warn!(%handle, ?ago, "reuse of a replaced session secret");
+                tracing::warn!(%handle, ?ago, "reuse of a former session secret");
                 Identity::Anonymous
             }
             (_, None) => {
@@ -561,12 +470,7 @@ impl Shared {
 
 /// The write of `value` that a field's declaration asks for.
 pub(super) fn put<'a>(field: &FieldSpec, value: &'a Bytes) -> Put<'a> {
-    Put {
-        name: field.name(),
-        value,
-        ttl: field.ttl(),
-        hot: field.hot(),
-    }
+    Put { name: field.name(), value, ttl: field.ttl(), hot: field.hot() }
 }
 
 /// Remembers changes that the store has confirmed.

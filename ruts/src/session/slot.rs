@@ -46,19 +46,13 @@ struct Slot<L> {
 
 impl<L> Clone for Slot<L> {
     fn clone(&self) -> Self {
-        Self {
-            session: self.session.clone(),
-            layer: PhantomData,
-        }
+        Self { session: self.session.clone(), layer: PhantomData }
     }
 }
 
 impl Session {
     pub(crate) fn into_extensions<L: SessionName>(self, extensions: &mut Extensions) {
-        extensions.insert(Slot::<L> {
-            session: self,
-            layer: PhantomData,
-        });
+        extensions.insert(Slot::<L> { session: self, layer: PhantomData });
     }
 
     /// The session that the layer called `L` put into a request.
@@ -69,9 +63,7 @@ impl Session {
     pub fn from_extensions_of<L: SessionName>(extensions: &Extensions) -> Result<Self, Error> {
         match extensions.get::<Slot<L>>() {
             Some(slot) => Ok(slot.session.clone()),
-            None => Err(Error::MissingLayer {
-                layer: type_name::<L>(),
-            }),
+            None => Err(Error::MissingLayer { layer: type_name::<L>() }),
         }
     }
 }

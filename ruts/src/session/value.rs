@@ -23,10 +23,7 @@ pub(super) fn encode_named<Q: Serialize + ?Sized>(
 }
 
 pub(super) fn encode_error(name: &str, source: CodecError) -> Error {
-    Error::Encode {
-        field: name.to_owned(),
-        source,
-    }
+    Error::Encode { field: name.to_owned(), source }
 }
 
 pub(super) fn decode<T, M: Copy>(
@@ -52,10 +49,7 @@ fn finish<T>(
     let Some(decoded) = decoded else {
         return Ok(None);
     };
-    let value = decoded.map_err(|source| Error::Decode {
-        field: name.to_owned(),
-        source,
-    })?;
+    let value = decoded.map_err(|source| Error::Decode { field: name.to_owned(), source })?;
     if value.is_none() {
         tracing::warn!(
             field = name,

@@ -69,7 +69,7 @@ pub trait Store: Send + Sync + 'static {
         take: Take<'_>,
     ) -> impl Future<Output = Result<Lookup<Option<Bytes>>, StoreError>> + Send;
 
-    /// Ends a session.
+    /// Ends a session and frees its fields. From then on its secret is [`Lookup::Ended`].
     fn delete(
         &self,
         access: Access<'_>,
@@ -99,8 +99,30 @@ pub enum Lookup<T> {
         /// How long ago that was, by the clock of the server.
         ago: Duration,
     },
+    /// The secret is the one that the session had when it was [deleted](Store::delete). Nothing was
+    /// done. Remembered for [`LATE`] at least.
+    Ended {
+        /// How long ago that was, by the clock of the server.
+        ago: Duration,
+    },
     /// There is no live session of that handle, or the secret was never its own. Nothing was done.
     NotFound,
+}
+
+/// How long a request may be on its way. For this long after a deletion a store tells the last
+/// secret from one that never existed, so that a request that comes too late starts no session.
+pub const LATE: Duration = Duration::from_secs(60);
+
+impl<T> Lookup<T> {
+    /// The same answer about something else.
+    pub fn map<U>(self, found: impl FnOnce(T) -> U) -> Lookup<U> {
+        match self {
+            Self::Found(answer) => Lookup::Found(found(answer)),
+            Self::Replaced { ago } => Lookup::Replaced { ago },
+            Self::Ended { ago } => Lookup::Ended { ago },
+            Self::NotFound => Lookup::NotFound,
+        }
+    }
 }
 
 /// Which fields to read.

@@ -20,10 +20,7 @@ pub(crate) struct StoreType {
 
 impl StoreType {
     pub(crate) fn of<S: 'static>() -> Self {
-        Self {
-            id: TypeId::of::<S>(),
-            name: std::any::type_name::<S>(),
-        }
+        Self { id: TypeId::of::<S>(), name: std::any::type_name::<S>() }
     }
 }
 

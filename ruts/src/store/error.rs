@@ -46,11 +46,7 @@ impl StoreErrorKind {
 impl StoreError {
     /// A failure of the store called `store`.
     pub const fn new(store: &'static str, kind: StoreErrorKind) -> Self {
-        Self {
-            store,
-            kind,
-            source: None,
-        }
+        Self { store, kind, source: None }
     }
 
     /// The same failure with what caused it. The cause must not hold a value or a secret.

@@ -3,7 +3,7 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    store::{Change, Create, Expect, Fields, Loaded, Lookup, Meta, Put, Stored, Touch},
+    store::{Change, Create, Expect, Fields, LATE, Loaded, Lookup, Meta, Put, Stored, Touch},
     token::SecretHash,
     ttl::{Hot, Ttl},
 };
@@ -16,6 +16,7 @@ pub(super) struct Record {
     rotated: Duration,
     idle: Option<Duration>,
     absolute: Option<Duration>,
+    ended: Option<Duration>,
     fields: HashMap<Box<str>, Value>,
     /// The deadline under which the store's schedule has this session.
     pub(super) filed: Option<Duration>,
@@ -37,6 +38,7 @@ impl Record {
             idle: create.idle.map(|ttl| now + ttl.as_duration()),
             absolute: create.absolute.map(|ttl| now + ttl.as_duration()),
             fields: HashMap::with_capacity(create.fields.len()),
+            ended: None,
             filed: None,
         };
         for put in create.fields {
@@ -45,23 +47,32 @@ impl Record {
         record
     }
 
-    /// The moment at which the session ends, if nothing moves it.
+    /// The moment from which nothing need be known of the session, if nothing moves it.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.idle.into_iter().chain(self.absolute).min()
+        match self.ended {
+            Some(ended) => Some(ended + LATE),
+            None => self.idle.into_iter().chain(self.absolute).min(),
+        }
     }
 
-    pub(super) fn is_live(&self, now: Duration) -> bool {
+    /// Whether the deadline has not passed.
+    pub(super) fn is_known(&self, now: Duration) -> bool {
         self.deadline().is_none_or(|deadline| now < deadline)
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// Whether `secret` opens the session.
     pub(super) fn open(&mut self, secret: &SecretHash, now: Duration) -> Lookup<&mut Self> {
         if self.secret == *secret {
-            Lookup::Found(self)
-        } else if self.replaced.is_some_and(|replaced| replaced == *secret) {
-            Lookup::Replaced {
-                ago: now - self.rotated,
+            match self.ended {
+                Some(ended) => Lookup::Ended { ago: now - ended },
+                None => Lookup::Found(self),
             }
+        } else if self.replaced.is_some_and(|replaced| replaced == *secret) {
+            Lookup::Replaced { ago: now - self.rotated }
         } else {
             Lookup::NotFound
         }
@@ -117,6 +128,12 @@ impl Record {
         }
     }
 
+    /// Ends the session. Only its secrets are kept for a while.
+    pub(super) fn end(&mut self, now: Duration) {
+        self.ended = Some(now);
+        self.fields = HashMap::new();
+    }
+
     /// What stands against an expectation; `None` if nothing does.
     pub(super) fn conflict(&self, expect: &Expect<'_>, now: Duration) -> Option<Option<Bytes>> {
         let current = self.get(expect.name, now).map(|value| &value.bytes);
@@ -142,10 +159,7 @@ impl Record {
     }
 
     pub(super) fn take(&mut self, name: &str, now: Duration) -> Option<Bytes> {
-        self.fields
-            .remove(name)
-            .filter(|value| value.is_live(now))
-            .map(|value| value.bytes)
+        self.fields.remove(name).filter(|value| value.is_live(now)).map(|value| value.bytes)
     }
 
     /// Frees what expired inside the session.
