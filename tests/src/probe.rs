@@ -1,0 +1,189 @@
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use ruts::Hot;
+use ruts::store::{
+    Access, Change, Create, Fields, Loaded, Lookup, Put, Store, StoreError, StoreErrorKind, Take,
+    Touch, Update, Updated,
+};
+use tokio::sync::oneshot;
+
+/// A store that notes each call, and can be paused or made to fail at the next one.
+#[derive(Clone)]
+pub struct Probe<S> {
+    inner: S,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<&'static str>,
+    fault: Option<Fault>,
+    rivals: u8,
+    pause: Option<(&'static str, Side, oneshot::Sender<()>, oneshot::Receiver<()>)>,
+}
+
+/// How the next call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The server cannot be reached; nothing happens there.
+    Unreachable,
+    /// The server does its part, and the answer is lost.
+    AnswerLost,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
+}
+
+/// A call that was stopped on its way.
+pub struct Pause {
+    reached: oneshot::Receiver<()>,
+    go_on: oneshot::Sender<()>,
+}
+
+impl Pause {
+    /// Waits until the call has come to the point.
+    pub async fn reached(&mut self) {
+        (&mut self.reached).await.unwrap();
+    }
+
+    /// Lets the call go on.
+    pub fn go_on(self) {
+        self.go_on.send(()).unwrap();
+    }
+}
+
+impl<S: Store> Probe<S> {
+    /// Watches a store.
+    pub fn new(inner: S) -> Self {
+        Self { inner, state: Arc::default() }
+    }
+
+    /// The store itself.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// The calls since this was last asked.
+    pub fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.state.lock().unwrap().calls)
+    }
+
+    /// Makes the next call fail.
+    pub fn fail_next(&self, fault: Fault) {
+        self.state.lock().unwrap().fault = Some(fault);
+    }
+
+    /// Lets a rival write before each of the next `times` updates that expect something: the
+    /// expected field gets the numbers from `times` down to 1, as bincode.
+    pub fn rival(&self, times: u8) {
+        self.state.lock().unwrap().rivals = times;
+    }
+
+    /// Stops the next call of that name before it reaches the server.
+    pub fn pause_before(&self, call: &'static str) -> Pause {
+        self.pause(call, Side::Before)
+    }
+
+    /// Stops the next call of that name after the server has done its part.
+    pub fn pause_after(&self, call: &'static str) -> Pause {
+        self.pause(call, Side::After)
+    }
+
+    fn pause(&self, call: &'static str, side: Side) -> Pause {
+        let ((reach, reached), (go_on, gone_on)) = (oneshot::channel(), oneshot::channel());
+        self.state.lock().unwrap().pause = Some((call, side, reach, gone_on));
+        Pause { reached, go_on }
+    }
+
+    async fn around<T>(
+        &self,
+        call: &'static str,
+        inner: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let fault = {
+            let mut state = self.state.lock().unwrap();
+            state.calls.push(call);
+            state.fault.take()
+        };
+        self.stop(call, Side::Before).await;
+        if fault == Some(Fault::Unreachable) {
+            return Err(StoreError::new("probe", StoreErrorKind::Unavailable));
+        }
+        let answer = inner.await;
+        self.stop(call, Side::After).await;
+        match fault {
+            Some(_) => Err(StoreError::new("probe", StoreErrorKind::Unknown)),
+            None => answer,
+        }
+    }
+
+    async fn stop(&self, call: &'static str, side: Side) {
+        let pause = {
+            let pause = &mut self.state.lock().unwrap().pause;
+            pause.take_if(|(paused, at, ..)| *paused == call && *at == side)
+        };
+        if let Some((_, _, reach, gone_on)) = pause {
+            let _ = reach.send(());
+            let _ = gone_on.await;
+        }
+    }
+}
+
+impl<S: Store> Store for Probe<S> {
+    fn name(&self) -> &'static str {
+        "probe"
+    }
+
+    async fn load(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        self.around("load", self.inner.load(access, fields, touch)).await
+    }
+
+    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        self.around("create", self.inner.create(create)).await
+    }
+
+    async fn update(
+        &self,
+        access: Access<'_>,
+        update: Update<'_>,
+    ) -> Result<Lookup<Updated>, StoreError> {
+        let rival = {
+            let mut state = self.state.lock().unwrap();
+            let number = state.rivals;
+            state.rivals -= u8::from(number > 0 && update.expect.is_some());
+            update.expect.filter(|_| number > 0).map(|expect| (expect.name, number))
+        };
+        if let Some((name, number)) = rival {
+            let value = Bytes::copy_from_slice(&[0x10, 1, 0, 1, number]);
+            let put = Put { name, value: &value, ttl: None, hot: Hot::Auto };
+            let update = Update { changes: &[Change::Set(put)], ..Update::default() };
+            self.inner.update(access, update).await?;
+        }
+        self.around("update", self.inner.update(access, update)).await
+    }
+
+    async fn take(
+        &self,
+        access: Access<'_>,
+        take: Take<'_>,
+    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
+        self.around("take", self.inner.take(access, take)).await
+    }
+
+    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
+        self.around("delete", self.inner.delete(access)).await
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.around("sweep", self.inner.sweep(limit)).await
+    }
+}
