@@ -1,7 +1,7 @@
 //! A store written outside of ruts: one file for each session, so that sessions survive a restart.
 //!
 //! It keeps the whole contract of [`Store`], as `tests/conformance.rs` proves, for one process: a
-//! lock file keeps a second one out. [`record`] is the session and its rules, [`FileStore`] brings
+//! lock file keeps a second one out. `record` is the session and its rules, [`FileStore`] brings
 //! it from and to the disk.
 
 mod record;

@@ -7,6 +7,7 @@ use super::{Codec, CodecError, header::Header};
 pub(super) const MAX_VALUE: usize = 16 * 1024 * 1024;
 
 /// Header and payload of `value`.
+#[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,
     version: u16,
@@ -14,14 +15,15 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 ) -> Result<Bytes, CodecError> {
     let mut stored = Vec::with_capacity(32);
     stored.extend_from_slice(&Header { codec, version }.to_bytes());
-    match codec {
+    let written = match codec {
         #[cfg(feature = "bincode")]
-        Codec::Bincode => super::bincode::write(value, &mut stored)?,
+        Codec::Bincode => super::bincode::write(value, &mut stored),
         #[cfg(feature = "messagepack")]
-        Codec::MessagePack => super::messagepack::write(value, &mut stored)?,
+        Codec::MessagePack => super::messagepack::write(value, &mut stored),
         #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
-        disabled => return Err(CodecError::Disabled(disabled)),
-    }
+        disabled => Err(CodecError::Disabled(disabled)),
+    };
+    written?;
     if stored.len() > MAX_VALUE {
         return Err(CodecError::TooLarge { bytes: stored.len() });
     }
@@ -37,14 +39,15 @@ pub(crate) fn decode<T: DeserializeOwned>(
     if header.version != version {
         return Ok(None);
     }
-    let (value, read): (T, usize) = match header.codec {
+    let read: Result<(T, usize), CodecError> = match header.codec {
         #[cfg(feature = "bincode")]
-        Codec::Bincode => super::bincode::read(payload)?,
+        Codec::Bincode => super::bincode::read(payload),
         #[cfg(feature = "messagepack")]
-        Codec::MessagePack => super::messagepack::read(payload)?,
+        Codec::MessagePack => super::messagepack::read(payload),
         #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
-        disabled => return Err(CodecError::Disabled(disabled)),
+        disabled => Err(CodecError::Disabled(disabled)),
     };
+    let (value, read) = read?;
     match payload.len() - read {
         0 => Ok(Some(value)),
         left => Err(CodecError::TrailingBytes { left }),

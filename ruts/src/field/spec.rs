@@ -5,7 +5,7 @@ use crate::{
 
 /// Everything that is known of a field besides the type of its values.
 ///
-/// Built by `#[session]`, or by hand for a [`Field`]: a chain of constant functions, so that a
+/// Built by `#[session]`, or by hand for a [`Field`](crate::Field): a chain of constant functions, so that a
 /// contradiction is a compile error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldSpec {
