@@ -1,7 +1,7 @@
 //! The examples of the documentation of ruts 0.9 that need no server, as they stand there: they
 //! have to compile, and where they can be run, to work.
 
-#![allow(unused_variables, reason = "the examples are left as they are")]
+#![allow(clippy::let_and_return, unused_variables, reason = "the examples are left as they are")]
 
 use axum::{Router, routing::get};
 use ruts_tests::Browser;

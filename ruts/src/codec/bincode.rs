@@ -1,6 +1,6 @@
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, CodecError, value::MAX_VALUE};
+use super::{Codec, CodecError, header::MAX_VALUE};
 
 /// The limit keeps a hostile length prefix from reserving memory that the payload does not back.
 fn config() -> impl bincode::config::Config {

@@ -40,6 +40,9 @@ pub(super) struct Header {
 
 const FORMAT: u8 = 0x10;
 
+/// Above this, a value belongs in a database of the application, not in its session.
+pub(super) const MAX_VALUE: usize = 16 * 1024 * 1024;
+
 impl Header {
     pub(super) const LEN: usize = 4;
 

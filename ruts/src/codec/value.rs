@@ -1,10 +1,10 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, CodecError, header::Header};
-
-/// Above this, a value belongs in a database of the application, not in its session.
-pub(super) const MAX_VALUE: usize = 16 * 1024 * 1024;
+use super::{
+    Codec, CodecError,
+    header::{Header, MAX_VALUE},
+};
 
 /// Header and payload of `value`.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
