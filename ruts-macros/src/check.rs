@@ -13,12 +13,13 @@ use crate::{
 };
 
 /// Names that the handle has for itself, and why.
-const RESERVED: [(&str, &str); 6] = [
+const RESERVED: [(&str, &str); 7] = [
     ("session", "it gives the untyped session"),
     ("load", "it reads all fields"),
     ("edit", "it writes several fields"),
     ("schema", "its key would be `SCHEMA`"),
     ("clone", "the handle is `Clone`"),
+    ("commit", "it writes an edit"),
     ("from_extensions", "it takes the session out of a request"),
 ];
 
@@ -64,6 +65,7 @@ fn resolve(
 ) -> Field {
     let bare = raw.name.unraw();
     let mode = mode(&raw, diagnostics);
+    let ty = owned(inner_of_option(&raw.ty).unwrap_or(&raw.ty), diagnostics);
     check_hot(&raw.args, diagnostics);
     Field {
         vis: match raw.vis {
@@ -77,7 +79,7 @@ fn resolve(
             Some(rename) => format!("{prefix}{}", rename.value()),
             None => format!("{prefix}{bare}"),
         },
-        ty: inner_of_option(&raw.ty).unwrap_or(&raw.ty).clone(),
+        ty,
         mode,
         ttl: raw.args.ttl.get().cloned(),
         hot: raw.args.hot.get().filter(|_| is_hot_within_ttl(&raw.args)).cloned(),
@@ -153,12 +155,12 @@ fn version(args: &FieldArgs, diagnostics: &mut Diagnostics) -> u16 {
     }
 }
 
-/// The variant of `Codec` that a name stands for.
+/// The constant of a codec.
 fn codec(name: &Once<LitStr>, diagnostics: &mut Diagnostics) -> Option<Ident> {
     let name = name.get()?;
     match name.value().as_str() {
-        "bincode" => Some(Ident::new("Bincode", name.span())),
-        "messagepack" => Some(Ident::new("MessagePack", name.span())),
+        "bincode" => Some(Ident::new("BINCODE", name.span())),
+        "messagepack" => Some(Ident::new("MESSAGEPACK", name.span())),
         word => {
             let message = match parse::suggest(word, &["bincode", "messagepack"]) {
                 Some(meant) => format!("unknown codec \"{word}\"; did you mean \"{meant}\"?"),
@@ -181,6 +183,23 @@ fn check_prefix(prefix: &LitStr, diagnostics: &mut Diagnostics) -> bool {
         diagnostics.at(prefix, message);
     }
     good
+}
+
+/// The type itself, or what to write instead of a reference.
+fn owned(ty: &Type, diagnostics: &mut Diagnostics) -> Type {
+    let Type::Reference(reference) = ty else { return ty.clone() };
+    let owned = match &*reference.elem {
+        Type::Path(path) if path.path.is_ident("str") => syn::parse_quote!(::std::string::String),
+        Type::Slice(slice) => {
+            let elem = &slice.elem;
+            syn::parse_quote!(::std::vec::Vec<#elem>)
+        }
+        elem => elem.clone(),
+    };
+    let message = "a session owns what it holds: write `String` for `&str`, `Vec<T>` for `&[T]`, and \
+                   `T` for any other `&T`";
+    diagnostics.at(ty, message);
+    owned
 }
 
 /// What is inside of an `Option`, written in any of the usual ways.
@@ -226,12 +245,6 @@ impl Names {
                 "`{bare}` is reserved on the handle: {why}; name the field otherwise and keep its \
                  stored name with `rename = \"{bare}\"`"
             );
-            diagnostics.at(name, message);
-            return false;
-        }
-        if bare == "commit" {
-            let message = "`commit` is reserved: it writes an edit; name the field otherwise and keep \
-                           its stored name with `rename = \"commit\"`";
             diagnostics.at(name, message);
             return false;
         }

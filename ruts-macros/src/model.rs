@@ -33,7 +33,7 @@ pub(crate) struct Field {
     pub(crate) mode: Mode,
     pub(crate) ttl: Option<Lifetime>,
     pub(crate) hot: Option<Hot>,
-    /// The name of a `Codec` variant; `None` is the default one.
+    /// The constant of a codec; `None` is the default one.
     pub(crate) codec: Option<Ident>,
     pub(crate) version: u16,
     pub(crate) lazy: bool,

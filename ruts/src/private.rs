@@ -7,12 +7,22 @@ pub use axum_core::extract::FromRequestParts;
 pub use http::request::Parts;
 
 pub use crate::{
-    codec::Codec,
     field::{Field, FieldSpec, FieldValue, Maybe, Once, OrDefault, StoredAs},
     schema::SessionSchema,
     session::{Edit, Entry, Load, Session, SessionMap, TypedSession, Unnamed, Values, Write},
     ttl::{Hot, Ttl},
 };
+
+/// The codecs that are compiled in: naming another is an error that tells the feature.
+pub mod codec {
+    use crate::codec::Codec;
+
+    #[cfg(feature = "bincode")]
+    pub const BINCODE: Codec = Codec::Bincode;
+
+    #[cfg(feature = "messagepack")]
+    pub const MESSAGEPACK: Codec = Codec::MessagePack;
+}
 
 /// The key of a field. A free function, so that a type without serde gets our message: the same
 /// bound on a method would be reported in rustc's words.

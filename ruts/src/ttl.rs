@@ -57,6 +57,13 @@ impl Ttl {
 
     /// [`Ttl::new`] for constants.
     ///
+    /// ```compile_fail,E0080
+    /// use std::time::Duration;
+    ///
+    /// const NEVER: ruts::Ttl = ruts::Ttl::require(Duration::ZERO);
+    /// # let _ = NEVER;
+    /// ```
+    ///
     /// # Panics
     ///
     /// `duration` is zero or above [`Ttl::MAX`]; in a constant, this is a compile error.

@@ -20,7 +20,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let name = &session.name;
     let accessors = session.fields.iter().map(|field| accessor(field, &private));
     quote! {
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated)]
         impl #name {
             #(#accessors)*
         }

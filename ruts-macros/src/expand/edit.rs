@@ -43,7 +43,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         #[allow(dead_code)]
         #vis struct #edit<'a>(#private::Edit<'a>);
 
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated)]
         impl<'a> #edit<'a> {
             #(#methods)*
 

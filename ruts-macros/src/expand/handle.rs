@@ -18,7 +18,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             session: #private::Session,
         }
 
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated)]
         impl #name {
             /// The session as a whole, without its schema: its name, rotation, deletion.
             #vis fn session(&self) -> &#private::Session {

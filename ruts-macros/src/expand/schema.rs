@@ -9,6 +9,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ext::IdentExt, spanned::Spanned};
 
+use super::located_at;
 use crate::{
     model::{Field, Mode, Session},
     parse::{Hot, Lifetime},
@@ -21,7 +22,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let specs = fields.iter().map(|field| spec(field, &private));
     let keys = fields.iter().enumerate().map(|(index, field)| key(field, index, &private));
     quote! {
-        #[allow(dead_code)]
+        #[allow(dead_code, deprecated)]
         impl #name {
             /// The fields of this session, for tools.
             #vis const SCHEMA: &'static #private::SessionSchema =
@@ -34,14 +35,14 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 
 fn spec(field: &Field, private: &TokenStream) -> TokenStream {
     let stored = &field.stored;
-    let mut spec = quote!(#private::FieldSpec::new(#stored));
+    let mut calls = vec![quote!(#private::FieldSpec::new(#stored))];
     if let Some(codec) = &field.codec {
-        let with = quote_spanned!(codec.span()=> .with_codec(#private::Codec::#codec));
-        spec.extend(with);
+        let codec = located_at(codec.span(), quote!(#private::codec::#codec));
+        calls.push(quote!(.with_codec(#codec)));
     }
     if let Some(ttl) = &field.ttl {
         let ttl = lifetime(ttl, private);
-        spec.extend(quote!(.with_ttl(#ttl)));
+        calls.push(quote!(.with_ttl(#ttl)));
     }
     if let Some(hot) = &field.hot {
         let hot = match hot {
@@ -52,11 +53,11 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
             Hot::Never => quote!(#private::Hot::Never),
             Hot::Checked => quote!(#private::Hot::Checked),
         };
-        spec.extend(quote!(.with_hot(#hot)));
+        calls.push(quote!(.with_hot(#hot)));
     }
     if field.version != 1 {
         let version = field.version;
-        spec.extend(quote!(.with_version(#version)));
+        calls.push(quote!(.with_version(#version)));
     }
     let flags = [
         (field.lazy, quote!(.lazy())),
@@ -64,14 +65,14 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         (field.rotate, quote!(.rotate())),
         (field.principal, quote!(.principal())),
     ];
-    spec.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
-    spec
+    calls.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
+    calls.into_iter().map(|call| located_at(field.name.span(), call)).collect()
 }
 
 fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
     match lifetime {
         Lifetime::Millis(millis) => quote!(#private::Ttl::from_millis(#millis)),
-        Lifetime::Expr(expr) => quote_spanned!(expr.span()=> #private::Ttl::require(#expr)),
+        Lifetime::Expr(expr) => located_at(expr.span(), quote!(#private::Ttl::require(#expr))),
     }
 }
 

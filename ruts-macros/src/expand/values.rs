@@ -25,7 +25,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         }
 
         impl #private::Values for #values {
-            #[allow(unused_variables)]
+            #[allow(deprecated, unused_variables)]
             fn decode(fields: &#private::SessionMap) -> ::core::result::Result<Self, #krate::Error> {
                 ::core::result::Result::Ok(Self { #(#reads,)* })
             }

@@ -133,7 +133,7 @@ fn list(
         }
         let rest = skip(input);
         if !rest.is_empty() {
-            diagnostics.at(rest, "expected `,`");
+            diagnostics.at(rest, "expected `,` before this");
         }
         let _ = input.parse::<Token![,]>();
     }
@@ -198,11 +198,10 @@ fn value<T: syn::parse::Parse>(
 }
 
 fn flag(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Option<()> {
-    let rest = skip(input);
-    if rest.is_empty() {
+    if !input.peek(Token![=]) {
         return Some(());
     }
-    diagnostics.at(rest, format!("`{key}` takes no value; write just `{key}`"));
+    diagnostics.at(skip(input), format!("`{key}` takes no value; write just `{key}`"));
     None
 }
 

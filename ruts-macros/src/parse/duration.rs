@@ -18,7 +18,7 @@ pub(super) enum DurationError {
     Empty,
     Number(String),
     NoUnit(String),
-    Unit(String),
+    Unit { number: String, unit: String },
     Zero,
     TooLong,
 }
@@ -35,8 +35,11 @@ impl std::fmt::Display for DurationError {
                 f,
                 "`{number}` has no unit; write \"{number}s\" for seconds, or one of ms, m, h, d, w"
             ),
-            Self::Unit(unit) => match meant(unit) {
-                Some(meant) => write!(f, "unknown unit `{unit}`; write `{meant}`"),
+            Self::Unit { number, unit } => match meant(unit) {
+                Some(days) if days.ends_with("d") && days.len() > 1 => {
+                    write!(f, "unknown unit `{unit}`, whose length varies; write days, such as \"{days}\"")
+                }
+                Some(meant) => write!(f, "unknown unit `{unit}`; write \"{number}{meant}\""),
                 None => write!(f, "unknown unit `{unit}`; units are ms, s, m, h, d, w"),
             },
             Self::Zero => f.write_str(
@@ -49,7 +52,7 @@ impl std::fmt::Display for DurationError {
     }
 }
 
-/// What people write for a unit.
+/// The unit that a word stands for; a number of days where there is none.
 fn meant(unit: &str) -> Option<&'static str> {
     Some(match unit.to_ascii_lowercase().as_str() {
         "msec" | "msecs" | "millis" | "milliseconds" => "ms",
@@ -58,8 +61,8 @@ fn meant(unit: &str) -> Option<&'static str> {
         "hr" | "hrs" | "hour" | "hours" | "h" => "h",
         "day" | "days" | "d" => "d",
         "week" | "weeks" | "w" => "w",
-        "mo" | "mon" | "month" | "months" => "30d` for a month of 30 days, or another number of `d",
-        "y" | "yr" | "year" | "years" => "365d` for a year of 365 days, or another number of `d",
+        "mo" | "mon" | "month" | "months" => "30d",
+        "y" | "yr" | "year" | "years" => "365d",
         _ => return None,
     })
 }
@@ -84,7 +87,8 @@ pub(super) fn parse(text: &str) -> Result<u64, DurationError> {
             });
         }
         let Some((_, millis)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(DurationError::Unit(unit.to_owned()));
+            let (number, unit) = (number.to_owned(), unit.to_owned());
+            return Err(DurationError::Unit { number, unit });
         };
         total = (number.parse::<u64>().ok())
             .and_then(|number| number.checked_mul(*millis))
@@ -131,7 +135,7 @@ mod tests {
             ("-1d", Number("-1d".into())),
             ("1.5h", Number("1.5h".into())),
             ("30", NoUnit("30".into())),
-            ("30days", Unit("days".into())),
+            ("30days", Unit { number: "30".into(), unit: "days".into() }),
             ("1h 5", NoUnit("5".into())),
             ("0s", Zero),
             ("0h 0m", Zero),

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn too_large_is_an_error_before_it_is_stored() {
-        let value = vec![1_u64; MAX_VALUE];
+        let value = "x".repeat(MAX_VALUE);
         for codec in CODECS {
             assert!(matches!(
                 encode(codec, 1, &value),

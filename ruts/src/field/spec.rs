@@ -56,6 +56,17 @@ impl FieldSpec {
 
     /// How long a value may stay in the cache tier of a layered store.
     ///
+    /// ```compile_fail,E0080
+    /// use std::time::Duration;
+    /// use ruts::session;
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(ttl = "1h", hot = Duration::from_secs(7200))]
+    ///     cart: Vec<String>,
+    /// }
+    /// ```
+    ///
     /// # Panics
     ///
     /// That is longer than the field's own lifetime.

@@ -6,10 +6,11 @@ use serde::{Serialize, de::DeserializeOwned};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept in a session",
     label = "this field's type needs `Serialize` and `Deserialize`",
-    note = "add `#[derive(serde::Serialize, serde::Deserialize)]` to `{Self}`"
+    note = "`#[derive(serde::Serialize, serde::Deserialize)]` on your type gives it both"
 )]
 pub trait FieldValue: Serialize + DeserializeOwned + Send + 'static {}
 
+#[diagnostic::do_not_recommend] // or a type without serde would be two errors, in serde's words
 impl<T: Serialize + DeserializeOwned + Send + 'static> FieldValue for T {}
 
 /// A type whose values serialise exactly as `T` does, so that `set_name("Ada")` needs no `String`.

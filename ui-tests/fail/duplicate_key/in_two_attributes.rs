@@ -1,0 +1,10 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    #[field(lazy)]
+    #[field(lazy)]
+    cart: u8,
+}
+
+fn main() {}

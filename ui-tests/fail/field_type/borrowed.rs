@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    cart: &'static str,
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    #[field(default)]
+    cart: std::num::NonZeroU8,
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use ruts::session;
+
+struct Cart;
+
+#[session]
+struct Shop {
+    cart: Vec<Cart>,
+}
+
+fn main() {}

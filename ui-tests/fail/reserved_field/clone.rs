@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    clone: u8,
+}
+
+fn main() {}

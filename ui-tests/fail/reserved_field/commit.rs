@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    commit: u8,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    edit: u8,
+}
+
+fn main() {}

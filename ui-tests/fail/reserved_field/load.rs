@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    load: u8,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    schema: u8,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+enum Shop {
+    Cart(u8),
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use ruts::session;
+
+#[session]
+fn shop() {}
+
+fn main() {}

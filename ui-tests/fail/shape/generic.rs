@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop<T> {
+    cart: T,
+}
+
+fn main() {}

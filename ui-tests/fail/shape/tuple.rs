@@ -1,0 +1,6 @@
+use ruts::session;
+
+#[session]
+struct Shop(u8);
+
+fn main() {}

@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+union Shop {
+    cart: u8,
+}
+
+fn main() {}

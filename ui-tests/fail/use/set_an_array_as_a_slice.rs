@@ -1,0 +1,14 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    cart: u8,
+    #[field(once)]
+    flash: String,
+}
+
+async fn handler(shop: Shop) {
+    let _ = shop.set_flash(&[1, 2]).await;
+}
+
+fn main() {}

@@ -1,0 +1,34 @@
+use ruts::{SessionName, session};
+
+pub struct Staff;
+
+impl SessionName for Staff {
+    const NAME: &str = "staff";
+}
+
+/// Everything at once.
+#[session(prefix = "desk", codec = "bincode", layer = Staff)]
+#[must_use]
+pub struct Desk {
+    /// Who.
+    #[field(ttl = "30d", hot = "1h", principal, rename = "u", version = 2, codec = "bincode")]
+    #[deprecated]
+    user: u64,
+    #[field(lazy, rotate, hot = "checked", default = 7,)]
+    level: u8,
+    #[field(once, ttl = "5m", hot = "never")]
+    #[field(rotate)]
+    ticket: String,
+}
+
+/// Another schema of the same session.
+#[session(prefix = "notes", layer = Staff)]
+struct Notes {
+    level: String,
+}
+
+fn main() {
+    assert_eq!(Desk::LEVEL.spec().name(), "desk.level");
+    assert_eq!(Notes::LEVEL.spec().name(), "notes.level");
+    assert_eq!(Desk::SCHEMA.field("desk.u").map(|field| field.version()), Some(2));
+}

@@ -1,0 +1,25 @@
+//! A crate that denies everything.
+#![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+
+use ruts::session;
+
+/// A shop.
+#[session]
+pub struct Shop {
+    /// The cart.
+    #[field(ttl = "1h", default)]
+    pub cart: Vec<u8>,
+    pub undocumented: u8,
+    #[field(once)]
+    pub flash: String,
+}
+
+/// A session of the crate alone, which it does not use.
+#[session]
+struct Unused {
+    field: u8,
+    #[field(once)]
+    once: u8,
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+//! What `#[session]` accepts, and what it says of mistakes, letter by letter.
+
+#[test]
+fn mistakes_are_explained() {
+    trybuild::TestCases::new().compile_fail("fail/*/*.rs");
+}
+
+#[test]
+fn what_is_right_compiles_and_runs() {
+    trybuild::TestCases::new().pass("pass/*.rs");
+}
