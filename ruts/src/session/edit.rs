@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Session, Write, shared::put, value};
+use super::{Session, Write, apply::put, value};
 use crate::{
     error::Error,
     field::{Field, FieldSpec, StoredAs},

@@ -1,6 +1,6 @@
 use std::{fmt, future::IntoFuture, time::Duration};
 
-use super::{Read, Session, Write, shared::put, value};
+use super::{Read, Session, Write, apply::put, value};
 use crate::{
     error::Error,
     field::{Field, Maybe, Readable, StoredAs},

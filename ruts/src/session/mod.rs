@@ -4,6 +4,7 @@
 //! identity, and the fields that were read or written so far. Everything that talks to the store
 //! lives there, on bytes; the typed surface around it only encodes and decodes.
 
+mod apply;
 mod edit;
 mod entry;
 mod future;
@@ -17,6 +18,7 @@ mod policy;
 mod reply;
 mod shared;
 mod slot;
+mod state;
 mod typed;
 mod value;
 

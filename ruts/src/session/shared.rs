@@ -1,5 +1,5 @@
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -7,18 +7,17 @@ use bytes::Bytes;
 
 use super::{
     Policy,
+    apply::put,
     identity::Identity,
     memory::Memory,
-    operation::{Delete, Load, Operation},
+    operation::Delete,
     reply::{Reply, Verdict},
+    state::State,
 };
 use crate::{
     error::Error,
     field::FieldSpec,
-    store::{
-        Access, Change, Create, ErasedStore, Expect, Fields, LATE, Lookup, Put, Take, Update,
-        Updated,
-    },
+    store::{Change, ErasedStore, Expect, Fields, Lookup, Take, Update, Updated},
     token::{Handle, Secret, Token},
     ttl::Ttl,
 };
@@ -38,27 +37,12 @@ pub(super) type Modify<'a> =
 /// what it was about to change is forgotten beforehand, and a secret that may have been installed
 /// is kept as `unsettled`.
 pub(super) struct Shared {
-    store: Arc<dyn ErasedStore>,
-    policy: Arc<Policy>,
+    pub(super) store: Arc<dyn ErasedStore>,
+    pub(super) policy: Arc<Policy>,
     /// The client sent a cookie of our name, usable or not.
     presented: bool,
     state: tokio::sync::Mutex<State>,
-    reply: Mutex<Reply>,
-}
-
-struct State {
-    identity: Identity,
-    memory: Memory,
-    /// The secret of a rotation of which the store has not said whether it took place.
-    unsettled: Option<Secret>,
-}
-
-/// The two secrets of an operation that may rotate.
-struct Rotation {
-    /// To be tried if the current secret opens nothing: it may have been installed unnoticed.
-    earlier: Option<Secret>,
-    /// To be installed.
-    fresh: Option<Secret>,
+    pub(super) reply: Mutex<Reply>,
 }
 
 impl Shared {
@@ -254,253 +238,11 @@ impl Shared {
         self.state.lock().await.memory = Memory::default();
     }
 
-    fn reply(&self) -> MutexGuard<'_, Reply> {
-        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Learns those of the named fields that are not known yet.
-    async fn fetch(&self, state: &mut State, names: &[&str]) -> Result<(), Error> {
-        let missing: Vec<&str> =
-            names.iter().copied().filter(|name| !state.memory.knows(name)).collect();
-        if !missing.is_empty() {
-            self.load(state, Fields::Named(&missing)).await?;
-        }
-        Ok(())
-    }
-
-    async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
-        let load = Load { fields, touch: self.policy.touch() };
-        let earlier = state.unsettled.clone();
-        if let Lookup::Found(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
-            let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
-            match fields {
-                Fields::All => state.memory.learn_all(stored),
-                Fields::Named(names) => {
-                    names.iter().for_each(|name| state.memory.remember(name, None));
-                    stored.for_each(|(name, value)| state.memory.remember(&name, Some(value)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Changes the session, or starts one if there is none and this request may.
-    async fn update(
-        &self,
-        state: &mut State,
-        update: Update<'_>,
-        rotate: bool,
-    ) -> Result<Updated, Error> {
-        if state.identity.credentials().is_some() {
-            for change in update.changes {
-                state.memory.forget(change.name());
-            }
-            let rotation = self.begin_rotation(state, rotate)?;
-            let hash = rotation.fresh.as_ref().map(Secret::hash);
-            let update = Update { rotate: hash.as_ref(), touch: self.policy.touch(), ..update };
-            match self.attempt(state, rotation.earlier.as_ref(), &update).await? {
-                Lookup::Found(Updated::Applied { found }) => {
-                    self.finish_rotation(state, rotation)?;
-                    learn(&mut state.memory, update.changes);
-                    return Ok(Updated::Applied { found });
-                }
-                Lookup::Found(Updated::Conflict { current }) => {
-                    if let Some(expect) = update.expect {
-                        state.memory.remember(expect.name, current.clone());
-                    }
-                    state.unsettled = None;
-                    return Ok(Updated::Conflict { current });
-                }
-                Lookup::Replaced { .. } | Lookup::Ended { .. } | Lookup::NotFound => {}
-            }
-        }
-        if !state.identity.may_create() {
-            return Err(Error::Ended);
-        }
-        self.create(state, update).await
-    }
-
-    /// Starts a session with what an update would have left behind.
-    async fn create(&self, state: &mut State, update: Update<'_>) -> Result<Updated, Error> {
-        if update.expect.is_some_and(|expect| expect.value.is_some()) {
-            return Ok(Updated::Conflict { current: None });
-        }
-        let fields = outcome(update.changes);
-        if fields.is_empty() {
-            return Ok(Updated::Applied { found: 0 });
-        }
-        self.may_reply()?;
-        let (handle, secret) = (Handle::random()?, Secret::random()?);
-        let hash = secret.hash();
-        let create = Create {
-            handle: &handle,
-            secret: &hash,
-            idle: self.policy.idle,
-            absolute: self.policy.absolute,
-            fields: &fields,
-        };
-        self.store.create(create).await?;
-        if let Err(error) = self.hand_out(Token { handle, secret }) {
-            // Nobody will ever know its secret. If this fails too, its deadline frees it.
-            let _ = self.store.delete(Access { handle: &handle, secret: &hash }).await;
-            return Err(error);
-        }
-        tracing::info!(%handle, "session created");
-        let mut memory = Memory::empty();
-        learn(&mut memory, update.changes);
-        *state =
-            State { identity: Identity::Open { handle, secret: hash }, memory, unsettled: None };
-        Ok(Updated::Applied { found: 0 })
-    }
-
-    /// Prepares to replace the secret, if that is asked for now or was before.
-    ///
-    /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
-    /// which of them took place.
-    fn begin_rotation(&self, state: &mut State, rotate: bool) -> Result<Rotation, Error> {
-        let earlier = state.unsettled.clone();
-        if !rotate && !self.reply().rotate {
-            return Ok(Rotation { earlier, fresh: None });
-        }
-        self.may_reply()?;
-        let fresh = match &earlier {
-            Some(secret) => secret.clone(),
-            None => Secret::random()?,
-        };
-        self.reply().rotate = true;
-        state.unsettled = Some(fresh.clone());
-        Ok(Rotation { earlier, fresh: Some(fresh) })
-    }
-
-    fn finish_rotation(&self, state: &mut State, rotation: Rotation) -> Result<(), Error> {
-        let (Some(secret), Some((handle, _))) = (rotation.fresh, state.identity.credentials())
-        else {
-            return Ok(());
-        };
-        self.adopt(state, handle, secret)?;
-        tracing::info!(%handle, "session rotated");
-        Ok(())
-    }
-
-    /// Takes a secret that the store has installed for the session's own.
-    fn adopt(&self, state: &mut State, handle: Handle, secret: Secret) -> Result<(), Error> {
-        state.identity = Identity::Open { handle, secret: secret.hash() };
-        state.unsettled = None;
-        self.hand_out(Token { handle, secret })
-    }
-
-    fn may_reply(&self) -> Result<(), Error> {
-        if self.reply().sent { Err(Error::ResponseSent) } else { Ok(()) }
-    }
-
-    fn hand_out(&self, token: Token) -> Result<(), Error> {
-        let mut reply = self.reply();
-        reply.rotate = false;
-        if reply.sent {
-            return Err(Error::ResponseSent);
-        }
-        reply.handle = Some(token.handle);
-        reply.verdict = Verdict::Set(token);
-        Ok(())
-    }
-
-    /// Asks the store with what the client presented, and learns from the answer who it is.
-    async fn attempt<O: Operation>(
-        &self,
-        state: &mut State,
-        earlier: Option<&Secret>,
-        operation: &O,
-    ) -> Result<Lookup<O::Answer>, Error> {
-        let Some((handle, secret)) = state.identity.credentials() else {
-            return Ok(Lookup::NotFound);
-        };
-        let access = Access { handle: &handle, secret: &secret };
-        let mut lookup = operation.run(&*self.store, access).await?;
-        if let (Some(earlier), false) = (earlier, matches!(lookup, Lookup::Found(_))) {
-            let hash = earlier.hash();
-            let access = Access { handle: &handle, secret: &hash };
-            lookup = operation.run(&*self.store, access).await?;
-            if matches!(lookup, Lookup::Found(_)) {
-                self.adopt(state, handle, earlier.clone())?;
-            }
-        }
-        match &lookup {
-            Lookup::Found(_) => {
-                if let Identity::Presented(_) = state.identity {
-                    state.identity = Identity::Open { handle, secret };
-                    self.reply().handle = Some(handle);
-                }
-            }
-            Lookup::Replaced { ago } | Lookup::Ended { ago } => {
-                self.shut(state, handle, Some(*ago));
-            }
-            Lookup::NotFound => self.shut(state, handle, None),
-        }
-        Ok(lookup)
-    }
-
-    /// The store does not open the session, or not any more.
-    fn shut(&self, state: &mut State, handle: Handle, good_until: Option<Duration>) {
-        state.memory = Memory::default();
-        state.unsettled = None;
-        state.identity = match (&state.identity, good_until) {
-            (Identity::Open { .. }, _) => Identity::Lost,
-            (_, Some(ago)) if ago < LATE => Identity::Late,
-            (_, Some(ago)) => {
-                tracing::warn!(%handle, ?ago, "reuse of a former session secret");
-                Identity::Anonymous
-            }
-            (_, None) => {
-                tracing::info!(%handle, "unknown session token");
-                Identity::Anonymous
-            }
-        };
-        let mut reply = self.reply();
-        reply.handle = None;
-        // A cookie for a session that is gone would overwrite the one that may have followed it.
-        reply.verdict = Verdict::Keep;
-    }
-
     fn log_ended(&self) {
         if let Some(handle) = self.handle() {
             tracing::info!(%handle, "session ended");
         }
     }
-}
-
-/// The write of `value` that a field's declaration asks for.
-pub(super) fn put<'a>(field: &FieldSpec, value: &'a Bytes) -> Put<'a> {
-    Put { name: field.name(), value, ttl: field.ttl(), hot: field.hot() }
-}
-
-/// Remembers changes that the store has confirmed.
-fn learn(memory: &mut Memory, changes: &[Change<'_>]) {
-    for change in changes {
-        match change {
-            Change::Set(put) => memory.remember(put.name, Some(put.value.clone())),
-            Change::Remove(name) => memory.remember(name, None),
-            Change::Expire(..) => {}
-        }
-    }
-}
-
-/// The fields that changes leave behind where nothing was before.
-fn outcome<'a>(changes: &[Change<'a>]) -> Vec<Put<'a>> {
-    let mut fields: Vec<Put<'a>> = Vec::with_capacity(changes.len());
-    for change in changes {
-        match *change {
-            Change::Set(put) => {
-                fields.retain(|field| field.name != put.name);
-                fields.push(put);
-            }
-            Change::Remove(name) => fields.retain(|field| field.name != name),
-            Change::Expire(name, ttl) => fields
-                .iter_mut()
-                .filter(|field| field.name == name)
-                .for_each(|field| field.ttl = Some(ttl)),
-        }
-    }
-    fields
 }
 
 /// Waits a random while, longer the more tries there were, so that contenders come apart.

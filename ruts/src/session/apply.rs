@@ -1,0 +1,142 @@
+use bytes::Bytes;
+
+use super::{identity::Identity, memory::Memory, operation::Load, shared::Shared, state::State};
+use crate::{
+    error::Error,
+    field::FieldSpec,
+    store::{Access, Change, Create, Fields, Lookup, Put, Update, Updated},
+    token::{Handle, Secret, Token},
+};
+
+/// How reads and writes reach the store, and what is remembered of them.
+impl Shared {
+    /// Learns those of the named fields that are not known yet.
+    pub(super) async fn fetch(&self, state: &mut State, names: &[&str]) -> Result<(), Error> {
+        let missing: Vec<&str> =
+            names.iter().copied().filter(|name| !state.memory.knows(name)).collect();
+        if !missing.is_empty() {
+            self.load(state, Fields::Named(&missing)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
+        let load = Load { fields, touch: self.policy.touch() };
+        let earlier = state.unsettled.clone();
+        if let Lookup::Found(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
+            let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
+            match fields {
+                Fields::All => state.memory.learn_all(stored),
+                Fields::Named(names) => {
+                    names.iter().for_each(|name| state.memory.remember(name, None));
+                    stored.for_each(|(name, value)| state.memory.remember(&name, Some(value)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the session, or starts one if there is none and this request may.
+    pub(super) async fn update(
+        &self,
+        state: &mut State,
+        update: Update<'_>,
+        rotate: bool,
+    ) -> Result<Updated, Error> {
+        if state.identity.credentials().is_some() {
+            for change in update.changes {
+                state.memory.forget(change.name());
+            }
+            let rotation = self.begin_rotation(state, rotate)?;
+            let hash = rotation.fresh.as_ref().map(Secret::hash);
+            let update = Update { rotate: hash.as_ref(), touch: self.policy.touch(), ..update };
+            match self.attempt(state, rotation.earlier.as_ref(), &update).await? {
+                Lookup::Found(Updated::Applied { found }) => {
+                    self.finish_rotation(state, rotation)?;
+                    learn(&mut state.memory, update.changes);
+                    return Ok(Updated::Applied { found });
+                }
+                Lookup::Found(Updated::Conflict { current }) => {
+                    if let Some(expect) = update.expect {
+                        state.memory.remember(expect.name, current.clone());
+                    }
+                    state.unsettled = None;
+                    return Ok(Updated::Conflict { current });
+                }
+                Lookup::Replaced { .. } | Lookup::Ended { .. } | Lookup::NotFound => {}
+            }
+        }
+        if !state.identity.may_create() {
+            return Err(Error::Ended);
+        }
+        self.create(state, update).await
+    }
+
+    /// Starts a session with what an update would have left behind.
+    async fn create(&self, state: &mut State, update: Update<'_>) -> Result<Updated, Error> {
+        if update.expect.is_some_and(|expect| expect.value.is_some()) {
+            return Ok(Updated::Conflict { current: None });
+        }
+        let fields = outcome(update.changes);
+        if fields.is_empty() {
+            return Ok(Updated::Applied { found: 0 });
+        }
+        self.may_reply()?;
+        let (handle, secret) = (Handle::random()?, Secret::random()?);
+        let hash = secret.hash();
+        let create = Create {
+            handle: &handle,
+            secret: &hash,
+            idle: self.policy.idle,
+            absolute: self.policy.absolute,
+            fields: &fields,
+        };
+        self.store.create(create).await?;
+        if let Err(error) = self.hand_out(Token { handle, secret }) {
+            // Nobody will ever know its secret. If this fails too, its deadline frees it.
+            let _ = self.store.delete(Access { handle: &handle, secret: &hash }).await;
+            return Err(error);
+        }
+        tracing::info!(%handle, "session created");
+        let mut memory = Memory::empty();
+        learn(&mut memory, update.changes);
+        *state =
+            State { identity: Identity::Open { handle, secret: hash }, memory, unsettled: None };
+        Ok(Updated::Applied { found: 0 })
+    }
+}
+
+/// The write of `value` that a field's declaration asks for.
+pub(super) fn put<'a>(field: &FieldSpec, value: &'a Bytes) -> Put<'a> {
+    Put { name: field.name(), value, ttl: field.ttl(), hot: field.hot() }
+}
+
+/// Remembers changes that the store has confirmed.
+fn learn(memory: &mut Memory, changes: &[Change<'_>]) {
+    for change in changes {
+        match change {
+            Change::Set(put) => memory.remember(put.name, Some(put.value.clone())),
+            Change::Remove(name) => memory.remember(name, None),
+            Change::Expire(..) => {}
+        }
+    }
+}
+
+/// The fields that changes leave behind where nothing was before.
+fn outcome<'a>(changes: &[Change<'a>]) -> Vec<Put<'a>> {
+    let mut fields: Vec<Put<'a>> = Vec::with_capacity(changes.len());
+    for change in changes {
+        match *change {
+            Change::Set(put) => {
+                fields.retain(|field| field.name != put.name);
+                fields.push(put);
+            }
+            Change::Remove(name) => fields.retain(|field| field.name != name),
+            Change::Expire(name, ttl) => fields
+                .iter_mut()
+                .filter(|field| field.name == name)
+                .for_each(|field| field.ttl = Some(ttl)),
+        }
+    }
+    fields
+}
