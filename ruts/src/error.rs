@@ -49,10 +49,16 @@ pub enum Error {
         field: String,
     },
 
-    /// The response has gone out, so a cookie for a new session or secret could not reach the
-    /// client. Nothing was changed that the client depends on.
+    /// The response has gone out, or the client has gone away, so that a cookie for a new session
+    /// or secret cannot reach it. Nothing was changed; but if the response left while a rotation
+    /// was under way, the session was ended, since nobody knows its secret.
     #[error("the response was sent already: no session can be created or rotated any more")]
     ResponseSent,
+
+    /// In [development mode](crate::SessionLayer::development), a client that does not ask a
+    /// loopback name has no session. Nothing was changed.
+    #[error("development mode: sessions are for clients on a loopback name only")]
+    NotLoopback,
 
     /// A lifetime is zero or too long. Nothing was changed.
     #[error("not a lifetime for a session or a field")]

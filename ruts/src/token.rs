@@ -126,8 +126,10 @@ impl Secret {
         random().map(Self)
     }
 
-    pub(crate) fn hash(&self) -> SecretHash {
-        SecretHash(Sha256::digest(self.0).into())
+    /// What a store keeps. Each named layer hashes its name along, so that its cookie opens no
+    /// session of another layer that shares the store.
+    pub(crate) fn hash(&self, layer: &str) -> SecretHash {
+        SecretHash(Sha256::new_with_prefix(self.0).chain_update(layer).finalize().into())
     }
 }
 
@@ -184,7 +186,8 @@ mod tests {
         let read = Token::parse(text.as_bytes()).unwrap();
         assert_eq!(text.len(), TOKEN_TEXT);
         assert_eq!(read.handle, token.handle);
-        assert!(read.secret.hash() == token.secret.hash());
+        assert!(read.secret.hash("") == token.secret.hash(""));
+        assert!(read.secret.hash("staff") != token.secret.hash(""));
     }
 
     #[test]

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use ruts::Hot;
@@ -22,6 +25,9 @@ struct State {
     rivals: u8,
     pause: Option<(&'static str, Side, oneshot::Sender<()>, oneshot::Receiver<()>)>,
 }
+
+/// How long a call may take to come to the point: long enough for a machine under load.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the next call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,8 @@ pub struct Pause {
 impl Pause {
     /// Waits until the call has come to the point.
     pub async fn reached(&mut self) {
-        (&mut self.reached).await.unwrap();
+        let reached = tokio::time::timeout(PATIENCE, &mut self.reached).await;
+        reached.expect("the call never came").unwrap();
     }
 
     /// Lets the call go on.

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use ruts::{
     conformance::{Subject, atomicity, expiry, merging, revival, revocation, values},
     store::{
-        Access, Change, Create, Fields, Loaded, Lookup, Put, Store, StoreError, Take, Touch,
-        Update, Updated,
+        Access, Change, Create, Deadline, Fields, Loaded, Lookup, Put, Store, StoreError, Take,
+        Touch, Update, Updated,
         memory::{ManualClock, MemoryStore},
     },
 };
@@ -129,7 +129,10 @@ impl Store for Faulty {
         }
         let fields = if self.fault == Fault::ReadsEverything { Fields::All } else { fields };
         if let (Fault::SlidesAbsoluteEnd, Some(touch)) = (self.fault, touch) {
-            let update = Update { absolute: Some(touch.idle), ..Update::default() };
+            let update = Update {
+                absolute: Some(Deadline { from_now: touch.idle, from_creation: None }),
+                ..Update::default()
+            };
             self.inner.update(access, update).await?;
         }
         let lookup = self.inner.load(access, fields, touch).await?;

@@ -238,10 +238,31 @@ async fn development_mode_serves_loopback_names_and_nobody_else() {
     assert!(local.cookie("dev-id").is_some());
     local.text("/out").await;
     assert_eq!(local.cookie("dev-id"), None);
+    local.text("/").await;
     let remote = Browser::new(app);
+    remote.plant("dev-id", &local.cookie("dev-id").unwrap());
+    assert_eq!(remote.text("/read").await, "0", "a cookie that came along is ignored");
     let page = remote.get("/").await;
+    assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(page.set_cookies().is_empty());
-    assert!(log.text().contains("no session cookie for a host that is not loopback"));
+    assert!(log.text().contains("sessions are for clients on a loopback name only"));
+}
+
+#[tokio::test]
+async fn the_token_of_one_session_opens_nothing_in_another_of_the_same_store() {
+    let store = MemoryStore::new();
+    let app = routes()
+        .route("/calls", get(|desk: Desk| async move { desk.calls().await.map(|n| n.to_string()) }))
+        .route(
+            "/set",
+            get(|session: Session| async move { session.set("calls", &9_u64, None, None).await }),
+        )
+        .layer(SessionLayer::new(store.clone()))
+        .layer(SessionLayer::new(store).named::<Staff>());
+    let browser = Browser::new(app);
+    browser.text("/set").await;
+    browser.plant("__Host-id-staff", &browser.token().unwrap());
+    assert_eq!(browser.text("/calls").await, "0", "a customer is no staff");
 }
 
 #[tokio::test]

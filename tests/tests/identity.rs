@@ -21,6 +21,8 @@ struct Shop {
     visits: u64,
     #[field(once, rotate)]
     ticket: String,
+    #[field(rotate, default)]
+    level: u8,
 }
 
 struct Fixture {
@@ -68,6 +70,27 @@ fn fixture() -> Fixture {
                 let first = shop.set_user("ada").await;
                 let second = shop.set_visits(&1).await;
                 format!("{} {}", first.is_ok(), second.is_ok())
+            }),
+        )
+        .route(
+            "/read-and-sign-out",
+            get(|shop: Shop| async move {
+                shop.user().await?;
+                shop.session().delete().await
+            }),
+        )
+        .route(
+            "/sign-out-twice",
+            get(|shop: Shop| async move {
+                let first = shop.session().delete().await;
+                format!("{} {}", first.is_ok(), shop.session().delete().await.is_ok())
+            }),
+        )
+        .route(
+            "/sign-in-and-rise",
+            get(|shop: Shop| async move {
+                shop.set_user("ada").await?;
+                shop.set_level(&2).await
             }),
         )
         .layer(SessionLayer::new(store.clone()));
@@ -360,6 +383,172 @@ async fn a_rotation_that_was_cancelled_after_it_took_place_is_found_again() {
     let _pause = store.pause_after("update");
     assert_eq!(browser.text("/impatient").await, r#"Some("ada")"#);
     assert_eq!(browser.text("/add").await, "", "the client got the new secret");
+}
+
+#[tokio::test]
+async fn two_rotations_of_a_request_replace_the_secret_once() {
+    let Fixture { browser, store, .. } = fixture();
+    browser.text("/add").await;
+    let late = browser.steal();
+    browser.text("/sign-in-and-rise").await;
+    let page = late.get("/add").await;
+    assert_eq!(page.status, ERROR, "the client's own secret has to be recognised as replaced");
+    assert!(page.set_cookies().is_empty());
+    assert_eq!(
+        (store.inner().len(), browser.text("/user").await),
+        (1, r#"Some("ada")"#.to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_repeated_rotation_does_not_forget_the_clients_secret() {
+    let Fixture { browser, store, .. } = fixture();
+    browser.text("/add").await;
+    let late = browser.steal();
+    store.fail_next(Fault::AnswerLost);
+    browser.text("/sign-in-twice").await;
+    let page = late.get("/add").await;
+    assert_eq!(page.status, ERROR);
+    assert!(page.set_cookies().is_empty(), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_rotation_that_failed_does_not_hide_one_of_another_request() {
+    let Fixture { browser, store, .. } = fixture();
+    browser.text("/add").await;
+    // The first write fails on its way to the server, while another tab signs in.
+    store.fail_next(Fault::Unreachable);
+    let mut pause = store.pause_before("update");
+    let tab = browser.steal();
+    let slow = tokio::spawn(async move { tab.get("/sign-in-twice").await });
+    pause.reached().await;
+    browser.text("/sign-in").await;
+    pause.go_on();
+    let page = slow.await.unwrap();
+    assert_eq!(page.body, "false false");
+    assert!(page.set_cookies().is_empty(), "it would overwrite the cookie of the other tab");
+}
+
+#[tokio::test]
+async fn signing_out_twice_is_no_error_and_clears_nothing_twice() {
+    let Fixture { browser, .. } = fixture();
+    browser.text("/sign-in").await;
+    let tab = browser.steal();
+    browser.text("/read-and-sign-out").await;
+    for path in ["/sign-out", "/read-and-sign-out"] {
+        let page = tab.get(path).await;
+        assert_eq!((page.status, page.set_cookies().len()), (StatusCode::OK, 0), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_whose_answer_was_lost_still_takes_the_cookie_away() {
+    for (path, status) in [("/sign-out", DOWN), ("/sign-out-twice", StatusCode::OK)] {
+        let Fixture { browser, store, .. } = fixture();
+        browser.text("/sign-in").await;
+        store.fail_next(Fault::AnswerLost);
+        assert_eq!(browser.get(path).await.status, status);
+        assert_eq!(browser.token(), None, "{path}");
+        browser.text("/sign-in").await;
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_that_two_rotations_overtook_is_an_error() {
+    let Fixture { browser, store, .. } = fixture();
+    browser.text("/sign-in").await;
+    let tab = browser.steal();
+    let mut pause = store.pause_before("delete");
+    let slow = tokio::spawn(async move { tab.get("/read-and-sign-out").await });
+    pause.reached().await;
+    browser.text("/sign-in").await;
+    browser.text("/sign-in").await;
+    pause.go_on();
+    let page = slow.await.unwrap();
+    assert_eq!((page.status, page.set_cookies().len()), (ERROR, 0), "the session lives on");
+    assert_eq!(browser.text("/user").await, r#"Some("ada")"#);
+}
+
+#[tokio::test]
+async fn an_update_that_gave_up_owes_no_rotation() {
+    let store = Probe::new(MemoryStore::new());
+    let app = Router::new()
+        .route("/add", get(|shop: Shop| async move { shop.set_visits(&1).await }))
+        .route(
+            "/rise",
+            get(|shop: Shop| async move {
+                let risen = shop.level().update(|level| *level += 1).await;
+                assert!(matches!(risen, Err(Error::Conflict { .. })));
+                shop.set_visits(&3).await
+            }),
+        )
+        .layer(SessionLayer::new(store.clone()));
+    let browser = Browser::new(app);
+    browser.text("/add").await;
+    let token = browser.token();
+    store.rival(60);
+    browser.text("/rise").await;
+    assert_eq!(browser.token(), token, "nothing was changed, so nothing has to rotate");
+}
+
+#[tokio::test]
+async fn a_rotation_that_the_response_overtakes_ends_the_session() {
+    let store = Probe::new(MemoryStore::new());
+    let (told, tell) = tokio::sync::oneshot::channel();
+    let told = Arc::new(Mutex::new(Some(told)));
+    let app = Router::new()
+        .route("/add", get(|shop: Shop| async move { shop.set_visits(&1).await }))
+        .route(
+            "/",
+            get(move |shop: Shop| async move {
+                drop(tokio::spawn(async move {
+                    let result = shop.set_user("ada").await;
+                    let _ = told.lock().await.take().unwrap().send(result);
+                }));
+                // The task comes as far as the store before the response leaves.
+                tokio::task::yield_now().await;
+            }),
+        )
+        .layer(SessionLayer::new(store.clone()));
+    let browser = Browser::new(app);
+    browser.text("/add").await;
+    let mut pause = store.pause_after("update");
+    let tab = browser.clone();
+    let asking = tokio::spawn(async move { tab.get("/").await });
+    pause.reached().await;
+    assert!(asking.await.unwrap().set_cookies().is_empty());
+    pause.go_on();
+    assert!(matches!(tell.await.unwrap(), Err(Error::ResponseSent)));
+    assert!(store.inner().is_empty(), "nobody knows its secret");
+}
+
+#[tokio::test]
+async fn nothing_rotates_for_a_client_that_has_gone_away() {
+    let store = Probe::new(MemoryStore::new());
+    let kept = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&kept);
+    let app = Router::new()
+        .route("/add", get(|shop: Shop| async move { shop.set_visits(&1).await }))
+        .route(
+            "/hang",
+            get(move |shop: Shop| async move {
+                *keep.lock().await = Some(shop);
+                std::future::pending::<()>().await;
+            }),
+        )
+        .layer(SessionLayer::new(store));
+    let browser = Browser::new(app);
+    browser.text("/add").await;
+    let tab = browser.clone();
+    let hanging = tokio::spawn(async move { tab.get("/hang").await });
+    while kept.lock().await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    hanging.abort();
+    assert!(hanging.await.is_err());
+    let shop = kept.lock().await.take().unwrap();
+    assert!(matches!(shop.set_user("ada").await, Err(Error::ResponseSent)));
+    assert_eq!(browser.text("/add").await, "", "the cookie still works");
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use axum::{Router, routing::get};
 use ruts::{
     Codec, Error, Field, FieldSpec, Hot, OrDefault, Session, SessionLayer, Ttl, TypedSession,
     session,
-    store::memory::{ManualClock, MemoryStore},
+    store::{
+        Expect, Put, Stored, Updated,
+        memory::{ManualClock, MemoryStore},
+    },
 };
 use ruts_tests::{Browser, Fault, Log, Probe};
 use serde::{Deserialize, Serialize};
@@ -359,6 +362,7 @@ async fn a_session_slides_with_use_up_to_its_absolute_end() {
         .route("/set", get(|shop: Shop| async move { shop.set_visits(&1).await }))
         .route("/", get(|shop: Shop| async move { shop.visits().await.map(|n| n.to_string()) }))
         .route("/shorten", get(|session: Session| async move { session.expire(60).await }))
+        .route("/prolong", get(|session: Session| async move { session.expire(7200).await }))
         .layer(layer);
     let browser = Browser::new(app);
     browser.text("/set").await;
@@ -377,6 +381,13 @@ async fn a_session_slides_with_use_up_to_its_absolute_end() {
     browser.text("/shorten").await;
     clock.advance(Duration::from_secs(60));
     assert_eq!(browser.text("/").await, "100");
+
+    browser.text("/set").await;
+    for _ in 0..4 {
+        browser.text("/prolong").await;
+        clock.advance(hour * 5 / 6);
+    }
+    assert_eq!(browser.text("/").await, "100", "no call moves the end past three hours");
 }
 
 mod versions {
@@ -484,6 +495,46 @@ async fn a_write_of_unknown_fate_is_read_anew() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn no_value_reaches_the_log() {
+    let (log, _guard) = Log::start();
+    let visit = Visit::new();
+    visit
+        .with(|session: Session| async move {
+            session.set("word", "hunter2", None, None).await?;
+            session.entry(THEME).set("hunter2").await
+        })
+        .await;
+    let app = Router::new()
+        .route(
+            "/set",
+            get(|session: Session| async move { session.entry(THEME).set("hunter2").await }),
+        )
+        .route(
+            "/get",
+            get(|session: Session| async move {
+                session.get::<versions::Old>("theme").await.map(|_| ())
+            }),
+        )
+        .layer(SessionLayer::new(visit.store.clone()));
+    let browser = Browser::new(app);
+    browser.text("/set").await;
+    assert_eq!(browser.get("/get").await.status, axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(log.text().contains("could not be decoded"));
+    assert!(!log.text().contains("hunter2"), "{}", log.text());
+
+    let value = bytes::Bytes::from_static(b"hunter2");
+    let put = Put { name: "word", value: &value, ttl: None, hot: Hot::Auto };
+    let expect = Expect { name: "word", value: Some(&value) };
+    let conflict = Updated::Conflict { current: Some(value.clone()) };
+    let stored = Stored { name: "word".into(), value: value.clone(), ttl: None, hot: Hot::Auto };
+    let shown = format!("{put:?} {expect:?} {conflict:?} {stored:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("104"), "{shown}");
+}
+
+const THEME: Field<String> =
+    Field::new(&const { FieldSpec::new("theme").with_codec(Codec::MessagePack) });
 
 #[tokio::test]
 async fn untyped_names_are_checked() {

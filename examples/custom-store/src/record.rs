@@ -6,8 +6,8 @@ use bytes::Bytes;
 use ruts::{
     Hot, SecretHash, Ttl,
     store::{
-        Change, Create, Fields, LATE, Loaded, Lookup, Meta, Put, Stored, Take, Touch, Update,
-        Updated,
+        Change, Create, Deadline, Fields, LATE, Loaded, Lookup, Meta, Put, Stored, Take, Touch,
+        Update, Updated,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -119,8 +119,9 @@ impl Record {
         }
         self.touch(update.touch, now);
         self.rotate(update.rotate, now);
-        if let Some(ttl) = update.absolute {
-            self.absolute = Some(now + ttl.as_duration());
+        if let Some(Deadline { from_now, from_creation }) = update.absolute {
+            let latest = from_creation.map(|ttl| self.created + ttl.as_duration());
+            self.absolute = latest.into_iter().chain([now + from_now.as_duration()]).min();
         }
         let found = update.changes.iter().filter(|change| self.apply(change, now)).count();
         Updated::Applied { found }
@@ -147,7 +148,7 @@ impl Record {
     }
 
     fn rotate(&mut self, secret: Option<&SecretHash>, now: Duration) {
-        if let Some(secret) = secret {
+        if let Some(secret) = secret.filter(|secret| *secret.as_bytes() != self.secret) {
             self.replaced = Some(std::mem::replace(&mut self.secret, *secret.as_bytes()));
             self.rotated = now;
         }

@@ -1,15 +1,23 @@
 use super::Codec;
 
-/// Why a value could not be turned into bytes or back. Its text holds nothing of the value.
-#[derive(Debug, thiserror::Error)]
+/// Why a value could not be turned into bytes or back.
+///
+/// It never holds a part of the value: what serde says of one may quote it, so only the kind of
+/// failure is kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
     /// The value's `Serialize` failed, or the format cannot hold the value.
     #[error("{0:?} cannot write the value")]
-    Write(Codec, #[source] Box<dyn std::error::Error + Send + Sync>),
+    Write(Codec),
     /// The payload is not what the type expects: truncated, of another shape, or hostile.
-    #[error("{0:?} cannot read the stored payload")]
-    Read(Codec, #[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("{codec:?} cannot read the stored payload: {reason}")]
+    Read {
+        /// The codec that the payload's header names.
+        codec: Codec,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The payload holds more than the value.
     #[error("{left} bytes are left over after the stored value")]
     TrailingBytes {

@@ -1,3 +1,4 @@
+use rmp_serde::decode::Error;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Codec, CodecError};
@@ -6,13 +7,19 @@ use super::{Codec, CodecError};
 pub(super) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
     value
         .serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
-        .map_err(|error| CodecError::Write(Codec::MessagePack, error.into()))
+        .map_err(|_| CodecError::Write(Codec::MessagePack))
 }
 
 /// Reads one value and returns how many bytes it took.
 pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<(T, usize), CodecError> {
     let mut rest = payload;
-    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest))
-        .map_err(|error| CodecError::Read(Codec::MessagePack, error.into()))?;
+    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)).map_err(|error| {
+        let reason = match error {
+            Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it ends too early",
+            Error::DepthLimitExceeded => "it is nested too deeply",
+            _ => "it is not of the type's shape",
+        };
+        CodecError::Read { codec: Codec::MessagePack, reason }
+    })?;
     Ok((value, payload.len() - rest.len()))
 }

@@ -38,8 +38,13 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
         Expect { name: "absent", value: Some(&wrong) },
     ] {
         let expect = Some(expect);
-        let update =
-            Update { changes, expect, rotate: Some(&new), absolute: ttl(unit), touch: None };
+        let update = Update {
+            changes,
+            expect,
+            rotate: Some(&new),
+            absolute: in_any_case(unit),
+            touch: None,
+        };
         let Lookup::Found(Updated::Conflict { current }) = client.update(update).await else {
             panic!("the expectation was taken for met");
         };

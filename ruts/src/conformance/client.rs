@@ -8,8 +8,8 @@ use tokio::{sync::Barrier, task::JoinSet};
 use super::Subject;
 use crate::{
     store::{
-        Access, Change, Create, Expect, Fields, Loaded, Lookup, Put, Store, StoreError, Take,
-        Touch, Update, Updated,
+        Access, Change, Create, Deadline, Expect, Fields, Loaded, Lookup, Put, Store, StoreError,
+        Take, Touch, Update, Updated,
     },
     token::{Handle, Secret, SecretHash},
     ttl::{Hot, Ttl},
@@ -29,7 +29,7 @@ impl<S> Clone for Client<S> {
 }
 
 pub(super) fn secret() -> SecretHash {
-    Secret::random().expect("the system has randomness").hash()
+    Secret::random().expect("the system has randomness").hash("")
 }
 
 pub(super) fn bytes(text: &str) -> Bytes {
@@ -38,6 +38,11 @@ pub(super) fn bytes(text: &str) -> Bytes {
 
 pub(super) fn ttl(duration: Duration) -> Option<Ttl> {
     Some(Ttl::require(duration))
+}
+
+/// The absolute deadline that long from now.
+pub(super) fn in_any_case(duration: Duration) -> Option<Deadline> {
+    Some(Deadline { from_now: Ttl::require(duration), from_creation: None })
 }
 
 pub(super) fn put<'a>(name: &'a str, value: &'a Bytes) -> Put<'a> {
@@ -201,7 +206,7 @@ impl<S: Store> Client<S> {
         refused.check("expiry", self.expire("a", hour).await);
         refused.check("rotation", self.rotate(&other).await);
         refused.check("touch", self.update(Update { touch, ..Update::default() }).await);
-        let absolute = Some(Ttl::from_secs(3600));
+        let absolute = in_any_case(hour);
         refused.check("prolongation", self.update(Update { absolute, ..Update::default() }).await);
         refused.check("take", self.take("a").await);
         refused.check("deletion", self.delete().await);

@@ -1,7 +1,7 @@
 //! Promise E: nothing is served past its time.
 
 use super::{Subject, client::*};
-use crate::store::{Fields, Loaded, Lookup, Touch, Update, Updated};
+use crate::store::{Deadline, Fields, Loaded, Lookup, Touch, Update, Updated};
 use crate::ttl::Ttl;
 
 /// A field is served until its lifetime is over, and the others beyond.
@@ -114,16 +114,22 @@ pub async fn a_session_ends_absolutely(subject: &impl Subject) {
     client.is_refused(Refused::NotFound).await;
 }
 
-/// The absolute deadline can be moved to either side.
+/// The absolute deadline can be moved to either side, and bounded by the session's age.
 pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     let unit = subject.unit();
     let later = session_for(subject, None, ttl(unit * 2), &[("a", "1")]).await;
     let sooner = session(subject, &[("a", "1")]).await;
-    later.update(Update { absolute: ttl(unit * 100), ..Update::default() }).await;
-    sooner.update(Update { absolute: ttl(unit), ..Update::default() }).await;
-    subject.pass(unit * 3).await;
+    let bounded = session_for(subject, None, ttl(unit * 2), &[("a", "1")]).await;
+    later.update(Update { absolute: in_any_case(unit * 100), ..Update::default() }).await;
+    sooner.update(Update { absolute: in_any_case(unit), ..Update::default() }).await;
+    subject.pass(unit).await;
+    let from_creation = ttl(unit * 2);
+    let absolute = Some(Deadline { from_now: Ttl::require(unit * 100), from_creation });
+    bounded.update(Update { absolute, ..Update::default() }).await;
+    subject.pass(unit * 2).await;
     later.holds(&[("a", "1")]).await;
     sooner.is_refused(Refused::NotFound).await;
+    bounded.is_refused(Refused::NotFound).await;
 }
 
 /// A read tells the ages and what is left of every lifetime.

@@ -67,6 +67,7 @@ macro_rules! conformance_tests {
                 a_write_is_seen_at_once
                 a_deletion_is_seen_at_once
                 a_rotation_is_seen_at_once
+                a_repeated_rotation_changes_nothing
                 only_the_last_secret_counts_as_replaced
                 a_replaced_secret_says_since_when
             }

@@ -53,6 +53,20 @@ pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
     new.holds(&[("a", "2")]).await;
 }
 
+/// Replacing a secret by itself, as a repeated attempt does, forgets nothing and changes nothing.
+pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
+    let old = session(subject, &[("a", "1")]).await;
+    let new = old.with(secret());
+    old.rotate(&new.secret).await;
+    subject.pass(subject.unit()).await;
+    assert_eq!(new.rotate(&new.secret).await, applied(0));
+    new.holds(&[("a", "1")]).await;
+    let Lookup::Replaced { ago } = old.load(Fields::All, None).await else {
+        panic!("the replaced secret is forgotten");
+    };
+    assert!(ago >= subject.unit(), "{ago:?} is not the time since the first rotation");
+}
+
 /// Of the earlier secrets, the last is recognised, and those before it are like any other.
 pub async fn only_the_last_secret_counts_as_replaced(subject: &impl Subject) {
     let first = session(subject, &[]).await;

@@ -5,5 +5,5 @@ pub(crate) mod options;
 mod session_cookie;
 
 pub use self::error::CookieError;
-pub(crate) use self::session_cookie::SessionCookie;
+pub(crate) use self::session_cookie::{Presented, SessionCookie};
 pub use ::cookie::SameSite;

@@ -49,6 +49,7 @@ impl SessionLayer {
         Self {
             store: store.into_store(),
             policy: Policy {
+                layer: "",
                 idle: Some(Ttl::from_secs(7 * DAY)),
                 absolute: Some(Ttl::from_secs(30 * DAY)),
                 codec: Codec::DEFAULT,
@@ -61,8 +62,10 @@ impl SessionLayer {
 }
 
 impl<L: SessionName> SessionLayer<L> {
-    /// The layer of another session beside the unnamed one, with a cookie of its own.
+    /// The layer of another session beside the unnamed one, with a cookie of its own. The two may
+    /// share a store: the token of one opens nothing in the other.
     pub fn named<M: SessionName>(self) -> SessionLayer<M> {
+        const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
         SessionLayer {
             store: self.store,
             policy: self.policy,
@@ -119,9 +122,12 @@ impl<L: SessionName> SessionLayer<L> {
 
     /// Development mode: a cookie that works over plain http.
     ///
-    /// It has another name and no `Secure`, and is only handed to clients that ask a loopback name
-    /// (`localhost`, `127.0.0.1`, `[::1]`) directly: anywhere else the app stays without sessions
-    /// and logs an error, so that it cannot go unnoticed into production.
+    /// It has another name and no `Secure`, and only clients that ask a loopback name (`localhost`,
+    /// `127.0.0.1`, `[::1]`) have sessions. For others, and where a proxy or another site shows in
+    /// the headers, cookies are ignored and writes fail with
+    /// [`Error::NotLoopback`](crate::Error::NotLoopback), so that it does not go unnoticed into
+    /// production. A proxy that hides behind a loopback name and tells nothing of itself is not
+    /// recognised.
     #[must_use]
     pub fn development(mut self) -> Self {
         tracing::warn!("session cookies are in development mode: plain http, loopback only");
@@ -140,6 +146,7 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
             Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
         };
         let mut policy = self.policy.clone();
+        policy.layer = L::NAME;
         policy.absolute = policy.absolute.into_iter().chain(self.options.lifetime()).min();
         SessionService::new(
             inner,

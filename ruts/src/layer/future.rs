@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -19,20 +20,23 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        session: Session,
+        session: Answered,
         cookie: Arc<SessionCookie>,
-        refuse: bool,
+    }
+}
+
+/// A session that hands out no more cookies once the response is there or will never be.
+struct Answered(Session);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.seal();
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(
-        inner: F,
-        session: Session,
-        cookie: Arc<SessionCookie>,
-        refuse: bool,
-    ) -> Self {
-        Self { inner, session, cookie, refuse }
+    pub(super) fn new(inner: F, session: Session, cookie: Arc<SessionCookie>) -> Self {
+        Self { inner, session: Answered(session), cookie }
     }
 }
 
@@ -44,20 +48,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
-        let cookie = match this.session.seal() {
+        let result = ready!(this.inner.poll(cx));
+        let cookie = match this.session.0.seal() {
             Verdict::Keep => None,
             Verdict::Set(token) => this.cookie.set(&token),
             Verdict::Clear => this.cookie.clear(),
         };
-        match cookie {
-            Some(_) if *this.refuse => {
-                tracing::error!(
-                    "development mode: no session cookie for a host that is not loopback"
-                );
-            }
-            Some(cookie) => write(response.headers_mut(), cookie),
-            None => {}
+        let mut response = result?;
+        if let Some(cookie) = cookie {
+            write(response.headers_mut(), cookie);
         }
         Poll::Ready(Ok(response))
     }
@@ -69,8 +68,8 @@ fn write(headers: &mut HeaderMap, cookie: HeaderValue) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-impl<F> std::fmt::Debug for ResponseFuture<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResponseFuture").field("session", &self.session).finish_non_exhaustive()
+impl<F> fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("session", &self.session.0).finish_non_exhaustive()
     }
 }

@@ -10,8 +10,8 @@ use tower_service::Service;
 
 use super::{ResponseFuture, loopback::is_loopback};
 use crate::{
-    cookie::SessionCookie,
-    session::{Policy, Session, SessionName},
+    cookie::{Presented, SessionCookie},
+    session::{Closed, Policy, Session, SessionName},
     store::ErasedStore,
 };
 
@@ -51,13 +51,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let presented = self.cookie.read(request.headers());
+        let refused = self.development && !is_loopback(&request);
+        let presented = match refused {
+            true => Presented::default(),
+            false => self.cookie.read(request.headers()),
+        };
         let (store, policy) = (Arc::clone(&self.store), Arc::clone(&self.policy));
-        let session = Session::start(store, policy, presented.token, presented.any);
-        let refuse = self.development && !is_loopback(&request);
+        let closed = refused.then_some(Closed::NotLoopback);
+        let session = Session::start(store, policy, presented.token, presented.any, closed);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
-        ResponseFuture::new(inner, session, Arc::clone(&self.cookie), refuse)
+        ResponseFuture::new(inner, session, Arc::clone(&self.cookie))
     }
 }
 

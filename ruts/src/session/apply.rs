@@ -4,12 +4,36 @@ use super::{identity::Identity, memory::Memory, operation::Load, shared::Shared,
 use crate::{
     error::Error,
     field::FieldSpec,
-    store::{Access, Change, Create, Fields, Lookup, Put, Update, Updated},
+    schema::SessionSchema,
+    store::{Change, Create, Fields, Lookup, Put, Update, Updated},
     token::{Handle, Secret, Token},
 };
 
+/// The fields that are fetched along with one that is not known yet: those of its schema that are
+/// neither lazy nor once.
+pub(super) type Group = Option<&'static SessionSchema>;
+
 /// How reads and writes reach the store, and what is remembered of them.
 impl Shared {
+    /// Learns a field if it is not known yet, and its group along with it.
+    pub(super) async fn learn(
+        &self,
+        state: &mut State,
+        name: &str,
+        group: Group,
+    ) -> Result<(), Error> {
+        if state.memory.knows(name) || !state.identity.may_be_open() {
+            return Ok(());
+        }
+        let mut names = vec![name];
+        for field in group.into_iter().flat_map(SessionSchema::eager) {
+            if field.name() != name {
+                names.push(field.name());
+            }
+        }
+        self.fetch(state, &names).await
+    }
+
     /// Learns those of the named fields that are not known yet.
     pub(super) async fn fetch(&self, state: &mut State, names: &[&str]) -> Result<(), Error> {
         let missing: Vec<&str> =
@@ -43,24 +67,24 @@ impl Shared {
         update: Update<'_>,
         rotate: bool,
     ) -> Result<Updated, Error> {
-        if state.identity.credentials().is_some() {
+        if state.identity.may_be_open() {
             for change in update.changes {
                 state.memory.forget(change.name());
             }
             let rotation = self.begin_rotation(state, rotate)?;
-            let hash = rotation.fresh.as_ref().map(Secret::hash);
+            let hash = rotation.hash;
             let update = Update { rotate: hash.as_ref(), touch: self.policy.touch(), ..update };
             match self.attempt(state, rotation.earlier.as_ref(), &update).await? {
                 Lookup::Found(Updated::Applied { found }) => {
-                    self.finish_rotation(state, rotation)?;
-                    learn(&mut state.memory, update.changes);
+                    self.finish_rotation(state, rotation).await?;
+                    remember(&mut state.memory, update.changes);
                     return Ok(Updated::Applied { found });
                 }
                 Lookup::Found(Updated::Conflict { current }) => {
                     if let Some(expect) = update.expect {
                         state.memory.remember(expect.name, current.clone());
                     }
-                    state.unsettled = None;
+                    self.abandon_rotation(state, &rotation);
                     return Ok(Updated::Conflict { current });
                 }
                 Lookup::Replaced { .. } | Lookup::Ended { .. } | Lookup::NotFound => {}
@@ -81,9 +105,9 @@ impl Shared {
         if fields.is_empty() {
             return Ok(Updated::Applied { found: 0 });
         }
-        self.may_reply()?;
+        self.reply().check_open()?;
         let (handle, secret) = (Handle::random()?, Secret::random()?);
-        let hash = secret.hash();
+        let hash = secret.hash(self.policy.layer);
         let create = Create {
             handle: &handle,
             secret: &hash,
@@ -92,16 +116,11 @@ impl Shared {
             fields: &fields,
         };
         self.store.create(create).await?;
-        if let Err(error) = self.hand_out(Token { handle, secret }) {
-            // Nobody will ever know its secret. If this fails too, its deadline frees it.
-            let _ = self.store.delete(Access { handle: &handle, secret: &hash }).await;
-            return Err(error);
-        }
+        self.hand_out(Token { handle, secret }, &hash).await?;
         tracing::info!(%handle, "session created");
-        let mut memory = Memory::empty();
-        learn(&mut memory, update.changes);
-        *state =
-            State { identity: Identity::Open { handle, secret: hash }, memory, unsettled: None };
+        *state = State::new(Identity::Open { handle, secret: hash });
+        state.memory = Memory::empty();
+        remember(&mut state.memory, update.changes);
         Ok(Updated::Applied { found: 0 })
     }
 }
@@ -112,7 +131,7 @@ pub(super) fn put<'a>(field: &FieldSpec, value: &'a Bytes) -> Put<'a> {
 }
 
 /// Remembers changes that the store has confirmed.
-fn learn(memory: &mut Memory, changes: &[Change<'_>]) {
+fn remember(memory: &mut Memory, changes: &[Change<'_>]) {
     for change in changes {
         match change {
             Change::Set(put) => memory.remember(put.name, Some(put.value.clone())),

@@ -1,6 +1,10 @@
 use std::{fmt, future::IntoFuture, time::Duration};
 
-use super::{Read, Session, Write, apply::put, value};
+use super::{
+    Read, Session, Write,
+    apply::{Group, put},
+    value,
+};
 use crate::{
     error::Error,
     field::{Field, Maybe, Readable, StoredAs},
@@ -49,7 +53,8 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
         Self { session, schema, field }
     }
 
-    /// Writes the field and gives it a new lease of life. One round trip.
+    /// Writes the field and gives it a new lease of life. One round trip, two with a cookie that the
+    /// store does not know.
     ///
     /// Without a session, this starts one. Takes whatever [serialises as](StoredAs) a `T`, such as
     /// a `&str` for a `String`.
@@ -89,7 +94,8 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]; [`Error::Decode`], in which case the field is gone nevertheless.
+    /// [`Error::Store`]; [`Error::Decode`], in which case the field is gone nevertheless;
+    /// [`Error::ResponseSent`] if a rotation is due and the response is out.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let spec = self.field.spec();
         let stored = self.session.shared().take(spec.name(), spec.is_rotating()).await?;
@@ -109,9 +115,8 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// [`Error::Store`], [`Error::Decode`].
     pub fn get(self) -> Read<'a, T, M> {
         let shared = self.session.shared();
-        let names = self.names();
-        let name = self.field.spec().name();
-        Read::new(self.field, async move { shared.get(name, &names).await })
+        let (name, group) = (self.field.spec().name(), self.group());
+        Read::new(self.field, async move { shared.get(name, group).await })
     }
 
     /// Changes the field by what it holds, atomically: no parallel update is lost.
@@ -124,16 +129,20 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// # Errors
     ///
     /// As [`set`](Self::set), [`Error::Decode`], and [`Error::Conflict`] after 48 tries.
+    ///
+    /// # Panics
+    ///
+    /// Between two tries it sleeps, which needs a tokio runtime with time enabled.
     pub async fn update<R, F>(self, mut change: F) -> Result<R, Error>
     where
         R: Send,
         F: FnMut(&mut M::Value) -> R + Send,
     {
-        let (field, names) = (self.field, self.names());
+        let (field, group) = (self.field, self.group());
         let (spec, mode) = (field.spec(), field.mode());
         let mut result = None;
         (self.session.shared())
-            .modify(spec, &names, &mut |stored| {
+            .modify(spec, group, &mut |stored| {
                 let mut value = mode.value(value::decode(field, stored)?);
                 result = Some(change(&mut value));
                 let next = mode.stored(value).map(|value| field.encode(&value)).transpose();
@@ -159,13 +168,8 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
         })
     }
 
-    /// The fields to fetch if this one is not known yet.
-    fn names(&self) -> Vec<&'static str> {
-        let spec = self.field.spec();
-        match self.schema {
-            Some(schema) if !spec.is_lazy() => schema.eager().map(|field| field.name()).collect(),
-            _ => vec![spec.name()],
-        }
+    fn group(&self) -> Group {
+        self.schema.filter(|_| !self.field.spec().is_lazy())
     }
 }
 

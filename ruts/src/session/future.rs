@@ -35,7 +35,8 @@ impl<T> Future for Write<'_, T> {
     }
 }
 
-/// The value of a field, to come. Dropping it is harmless.
+/// The value of a field, to come. Dropping it is harmless; holding it half polled holds up the other
+/// operations of the request.
 #[must_use = "nothing is read until this is awaited"]
 pub struct Read<'a, T, M> {
     stored: Boxed<'a, Option<Bytes>>,

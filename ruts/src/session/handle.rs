@@ -4,7 +4,8 @@ use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Edit, Entry, Keys, Load, Policy, SessionMap, Unnamed, Values, Verdict, shared::Shared, value,
+    Closed, Edit, Entry, Keys, Load, Policy, SessionMap, Unnamed, Values, Verdict, shared::Shared,
+    value,
 };
 use crate::{
     error::Error,
@@ -24,7 +25,9 @@ pub enum AnyStore {}
 /// Clones and repeated extractions share one session. `Session` works with every store;
 /// `Session<S>` is refused, with a message that names both, by a layer with another store than `S`.
 ///
-/// A request whose session is never used costs no store call.
+/// A request whose session is never used costs no store call. The operations of one request run
+/// one after the other, so a future that was polled once and is then held without being polled or
+/// dropped holds up the others of its request.
 ///
 /// ```
 /// use ruts::Session;
@@ -46,8 +49,9 @@ impl Session {
         policy: Arc<Policy>,
         token: Option<Token>,
         presented: bool,
+        closed: Option<Closed>,
     ) -> Self {
-        let shared = Arc::new(Shared::new(store, policy, token, presented));
+        let shared = Arc::new(Shared::new(store, policy, token, presented, closed));
         Self { shared, store: PhantomData }
     }
 }
@@ -94,7 +98,7 @@ impl<S> Session<S> {
     /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`].
     pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
         check_name(field)?;
-        let stored = self.shared.get(field, &[field]).await?;
+        let stored = self.shared.get(field, None).await?;
         value::decode_named(field, stored.as_ref())
     }
 
@@ -134,7 +138,8 @@ impl<S> Session<S> {
         keys.values(&self.map(&names).await?)
     }
 
-    /// Writes a field; without a session, starts one. One round trip.
+    /// Writes a field; without a session, starts one. One round trip, two with a cookie that the
+    /// store does not know.
     ///
     /// `ttl` and `hot_ttl` are in seconds: how long the value lives (without one, as long as the
     /// session), and how long at most in the cache tier of a layered store.
@@ -172,11 +177,13 @@ impl<S> Session<S> {
     /// Ends the session, in the store and on the client. One round trip.
     ///
     /// Once this has returned, no request sees the session any more; those under way that write to
-    /// it get [`Error::Ended`]. A write of this request after it starts a new session.
+    /// it get [`Error::Ended`]. A write of this request after it starts a new session. Signing out
+    /// what is signed out already is no error.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]; [`Error::Ended`] if another request took the session over.
+    /// [`Error::Store`]: if it [is unknown](Error::is_unknown) whether the session was deleted, the
+    /// cookie is removed all the same. [`Error::Ended`] if another request took the session over.
     pub async fn delete(&self) -> Result<(), Error> {
         self.shared.delete().await
     }
@@ -199,8 +206,8 @@ impl<S> Session<S> {
         self.shared.handle()
     }
 
-    /// Has the session end `seconds` from now at the latest, but no later than the layer's absolute
-    /// timeout from now. One round trip, none without a session.
+    /// Has the session end `seconds` from now, sooner or later than it would have, but never later
+    /// than the layer's absolute timeout after it began. One round trip, none without a session.
     ///
     /// # Errors
     ///

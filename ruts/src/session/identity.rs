@@ -3,10 +3,10 @@ use crate::token::{Handle, SecretHash, Token};
 /// Who the request is, as far as it is known.
 ///
 /// ```text
-/// Presented ──opens──▶ Open ──gone──▶ Lost
+/// Presented ──opens──▶ Open ──refused──▶ Shut
 ///     │                 │
 ///     │                 └──delete──▶ Ended ──write──▶ Open (a new session)
-///     ├──just replaced or ended──▶ Late
+///     ├──was good until a moment ago──▶ Shut
 ///     └──unknown──▶ Anonymous ──write──▶ Open (a new session)
 /// ```
 pub(super) enum Identity {
@@ -16,25 +16,38 @@ pub(super) enum Identity {
     Presented(Token),
     /// A session that the store confirmed or created.
     Open { handle: Handle, secret: SecretHash },
-    /// The token was good until a moment ago, so the request was already on its way. Reads as
-    /// anonymous, may not write: the cookie of a new session would overwrite the one that may have
-    /// followed. After [`LATE`](crate::store::LATE) it is a stale or stolen copy, like any unknown
+    /// The session was this request's when it set out, and is not any more. Reads as anonymous, may
+    /// not write: the cookie of a new session would overwrite the one that may have followed. That
+    /// goes for a session that was open before, and for a token that was good until less than
+    /// [`LATE`](crate::store::LATE) ago. After that it is a stale or stolen copy, like any unknown
     /// one.
-    Late,
-    /// It was open, and another request ended it or took it over. May not write.
-    Lost,
+    Shut(Shut),
     /// This request deleted it. A write starts a new session.
     Ended,
 }
 
+/// What became of the session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shut {
+    /// Another request deleted it.
+    Deleted,
+    /// Another request replaced its secret, or its time is over.
+    Lost,
+}
+
 impl Identity {
-    /// What to ask the store with.
-    pub(super) fn credentials(&self) -> Option<(Handle, SecretHash)> {
+    /// What to ask the store of the layer with.
+    pub(super) fn credentials(&self, layer: &str) -> Option<(Handle, SecretHash)> {
         match self {
-            Self::Presented(token) => Some((token.handle, token.secret.hash())),
+            Self::Presented(token) => Some((token.handle, token.secret.hash(layer))),
             Self::Open { handle, secret } => Some((*handle, *secret)),
-            Self::Anonymous | Self::Late | Self::Lost | Self::Ended => None,
+            Self::Anonymous | Self::Shut(_) | Self::Ended => None,
         }
+    }
+
+    /// Whether there may be a session to ask the store for.
+    pub(super) fn may_be_open(&self) -> bool {
+        matches!(self, Self::Presented(_) | Self::Open { .. })
     }
 
     /// Whether a write may start a session.

@@ -32,4 +32,7 @@ pub use self::{
     slot::{SessionName, Unnamed},
     typed::{TypedSession, Values},
 };
-pub(crate) use self::{policy::Policy, reply::Verdict};
+pub(crate) use self::{
+    policy::Policy,
+    reply::{Closed, Verdict},
+};

@@ -13,6 +13,12 @@ pub(super) trait Operation: Sync {
         store: &'a dyn ErasedStore,
         access: Access<'a>,
     ) -> ErasedReply<'a, Lookup<Self::Answer>>;
+
+    /// Whether a deletion that the store tells of was this request's own, given whether one of its
+    /// own is unsettled.
+    fn ended_is_ours(&self, unsettled: bool) -> bool {
+        unsettled
+    }
 }
 
 pub(super) struct Load<'a> {
@@ -56,7 +62,10 @@ impl Operation for Take<'_> {
     }
 }
 
-pub(super) struct Delete;
+pub(super) struct Delete {
+    /// An earlier attempt may have succeeded unnoticed.
+    pub(super) tried_before: bool,
+}
 
 impl Operation for Delete {
     type Answer = ();
@@ -67,5 +76,9 @@ impl Operation for Delete {
         access: Access<'a>,
     ) -> ErasedReply<'a, Lookup<()>> {
         store.delete(access)
+    }
+
+    fn ended_is_ours(&self, _: bool) -> bool {
+        self.tried_before
     }
 }

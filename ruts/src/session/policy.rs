@@ -1,8 +1,10 @@
 use crate::{codec::Codec, store::Touch, ttl::Ttl};
 
-/// How long sessions live, and how untyped values are written.
+/// How long sessions live, how untyped values are written, and whose sessions they are.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
+    /// The name of the layer; empty for the unnamed one. Its secrets open its sessions only.
+    pub(crate) layer: &'static str,
     /// Time without use after which a session ends.
     pub(crate) idle: Option<Ttl>,
     /// Time after which a session ends however much it is used.

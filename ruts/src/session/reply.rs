@@ -1,4 +1,7 @@
-use crate::token::{Handle, Token};
+use crate::{
+    error::Error,
+    token::{Handle, Token},
+};
 
 /// What the response has to do about the cookie.
 pub(crate) enum Verdict {
@@ -17,6 +20,24 @@ pub(super) struct Reply {
     pub(super) handle: Option<Handle>,
     /// The next write has to replace the secret.
     pub(super) rotate: bool,
-    /// The response is on its way: no cookie can be added.
-    pub(super) sent: bool,
+    pub(super) closed: Option<Closed>,
+}
+
+/// Why no cookie can be added.
+#[derive(Clone, Copy)]
+pub(crate) enum Closed {
+    /// The response is on its way, or will never be.
+    Sent,
+    /// The client may not have one in development mode.
+    NotLoopback,
+}
+
+impl Reply {
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        match self.closed {
+            None => Ok(()),
+            Some(Closed::Sent) => Err(Error::ResponseSent),
+            Some(Closed::NotLoopback) => Err(Error::NotLoopback),
+        }
+    }
 }

@@ -7,18 +7,18 @@ use bytes::Bytes;
 
 use super::{
     Policy,
-    apply::put,
-    identity::Identity,
+    apply::{Group, put},
+    identity::{Identity, Shut},
     memory::Memory,
     operation::Delete,
-    reply::{Reply, Verdict},
+    reply::{Closed, Reply, Verdict},
     state::State,
 };
 use crate::{
     error::Error,
     field::FieldSpec,
-    store::{Change, ErasedStore, Expect, Fields, Lookup, Take, Update, Updated},
-    token::{Handle, Secret, Token},
+    store::{Change, Deadline, ErasedStore, Expect, Fields, Lookup, Take, Update, Updated},
+    token::{Handle, Token},
     ttl::Ttl,
 };
 
@@ -51,10 +51,11 @@ impl Shared {
         policy: Arc<Policy>,
         token: Option<Token>,
         presented: bool,
+        closed: Option<Closed>,
     ) -> Self {
         let identity = token.map_or(Identity::Anonymous, Identity::Presented);
-        let state = State { identity, memory: Memory::default(), unsettled: None };
-        let reply = Reply { verdict: Verdict::Keep, handle: None, rotate: false, sent: false };
+        let state = State::new(identity);
+        let reply = Reply { verdict: Verdict::Keep, handle: None, rotate: false, closed };
         Self {
             store,
             policy,
@@ -83,7 +84,7 @@ impl Shared {
     /// What to do about the cookie. From here on, none can be handed out.
     pub(super) fn seal(&self) -> Verdict {
         let mut reply = self.reply();
-        reply.sent = true;
+        reply.closed.get_or_insert(Closed::Sent);
         std::mem::replace(&mut reply.verdict, Verdict::Keep)
     }
 
@@ -96,12 +97,10 @@ impl Shared {
         Ok(self.handle())
     }
 
-    /// What the field holds; fetches all of `names` if it is not known yet.
-    pub(super) async fn get(&self, name: &str, names: &[&str]) -> Result<Option<Bytes>, Error> {
+    /// What the field holds; fetches all of `group` if it is not known yet.
+    pub(super) async fn get(&self, name: &str, group: Group) -> Result<Option<Bytes>, Error> {
         let mut state = self.state.lock().await;
-        if !state.memory.knows(name) {
-            self.fetch(&mut state, names).await?;
-        }
+        self.learn(&mut state, name, group).await?;
         Ok(state.memory.get(name).cloned())
     }
 
@@ -115,7 +114,7 @@ impl Shared {
     /// Everything the session holds; `None` without a session.
     pub(super) async fn get_all(&self) -> Result<Option<Vec<(String, Bytes)>>, Error> {
         let mut state = self.state.lock().await;
-        if state.identity.credentials().is_none() {
+        if !state.identity.may_be_open() {
             return Ok(None);
         }
         if !state.memory.knows_all() {
@@ -139,8 +138,8 @@ impl Shared {
 
     /// Moves the absolute deadline.
     pub(super) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
-        let ttl = self.policy.absolute.map_or(ttl, |most| ttl.min(most));
-        self.update_existing(Update { absolute: Some(ttl), ..Update::default() }, false).await
+        let absolute = Deadline { from_now: ttl, from_creation: self.policy.absolute };
+        self.update_existing(Update { absolute: Some(absolute), ..Update::default() }, false).await
     }
 
     /// Replaces the secret. Without a session there is nothing to replace.
@@ -160,13 +159,11 @@ impl Shared {
     pub(super) async fn modify(
         &self,
         field: &FieldSpec,
-        names: &[&str],
+        group: Group,
         modify: Modify<'_>,
     ) -> Result<(), Error> {
         let mut state = self.state.lock().await;
-        if !state.memory.knows(field.name()) {
-            self.fetch(&mut state, names).await?;
-        }
+        self.learn(&mut state, field.name(), group).await?;
         for attempt in 0..TRIES {
             let current = state.memory.get(field.name()).cloned();
             let next = modify(current.as_ref())?;
@@ -188,46 +185,54 @@ impl Shared {
     /// Removes a field and hands out what it held.
     pub(super) async fn take(&self, name: &str, rotate: bool) -> Result<Option<Bytes>, Error> {
         let mut state = self.state.lock().await;
-        if state.identity.credentials().is_none() {
+        if !state.identity.may_be_open() {
             return Ok(None);
         }
         state.memory.forget(name);
         let rotation = self.begin_rotation(&mut state, rotate)?;
-        let hash = rotation.fresh.as_ref().map(Secret::hash);
+        let hash = rotation.hash;
         let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch() };
         let Lookup::Found(value) =
             self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?
         else {
             return Ok(None);
         };
-        self.finish_rotation(&mut state, rotation)?;
+        self.finish_rotation(&mut state, rotation).await?;
         state.memory.remember(name, None);
         Ok(value)
     }
 
     /// Ends the session.
+    ///
+    /// A deletion whose answer was lost counts as this request's own when it is tried again, or
+    /// when the response leaves: signing out fails towards being signed out.
     pub(super) async fn delete(&self) -> Result<(), Error> {
         let mut state = self.state.lock().await;
-        match &state.identity {
-            Identity::Late | Identity::Lost => return Err(Error::Ended),
-            Identity::Anonymous | Identity::Ended => {}
-            Identity::Presented(_) | Identity::Open { .. } => {
-                state.memory = Memory::default();
-                let earlier = state.unsettled.clone();
-                match self.attempt(&mut state, earlier.as_ref(), &Delete).await? {
-                    Lookup::Found(()) => self.log_ended(),
-                    // Another request did it, and may have signed in again: not our cookie to clear.
-                    Lookup::Ended { .. } => return Ok(()),
-                    Lookup::Replaced { .. } if !state.identity.may_create() => {
-                        return Err(Error::Ended);
+        if state.identity.may_be_open() {
+            state.memory = Memory::default();
+            let earlier = state.unsettled.clone();
+            let tried_before = std::mem::replace(&mut state.ending, true);
+            match self.attempt(&mut state, earlier.as_ref(), &Delete { tried_before }).await {
+                Ok(Lookup::Found(())) => self.log_ended(),
+                Ok(_) => state.ending = tried_before,
+                Err(error) => {
+                    state.ending = tried_before || error.is_unknown();
+                    if state.ending {
+                        self.reply().verdict = self.cleared();
                     }
-                    Lookup::Replaced { .. } | Lookup::NotFound => {}
+                    return Err(error);
                 }
             }
         }
-        *state = State { identity: Identity::Ended, memory: Memory::default(), unsettled: None };
+        match state.identity {
+            // Another request did it, and may have signed in again: not our cookie to clear.
+            Identity::Shut(Shut::Deleted) => return Ok(()),
+            Identity::Shut(Shut::Lost) => return Err(Error::Ended),
+            _ => {}
+        }
+        *state = State::new(Identity::Ended);
         let mut reply = self.reply();
-        reply.verdict = if self.presented { Verdict::Clear } else { Verdict::Keep };
+        reply.verdict = self.cleared();
         reply.handle = None;
         reply.rotate = false;
         Ok(())
@@ -236,6 +241,11 @@ impl Shared {
     /// Drops what was read so far, so that the next read asks the store.
     pub(super) async fn refresh(&self) {
         self.state.lock().await.memory = Memory::default();
+    }
+
+    /// What is left to do about the cookie of a session that this request has ended.
+    pub(super) fn cleared(&self) -> Verdict {
+        if self.presented { Verdict::Clear } else { Verdict::Keep }
     }
 
     fn log_ended(&self) {

@@ -4,16 +4,16 @@ use std::{
 };
 
 use super::{
-    identity::Identity,
+    identity::{Identity, Shut},
     memory::Memory,
-    operation::Operation,
+    operation::{Delete, Operation},
     reply::{Reply, Verdict},
     shared::Shared,
 };
 use crate::{
     error::Error,
     store::{Access, LATE, Lookup},
-    token::{Handle, Secret, Token},
+    token::{Handle, Secret, SecretHash, Token},
 };
 
 /// What a request knows of its session.
@@ -22,14 +22,26 @@ pub(super) struct State {
     pub(super) memory: Memory,
     /// The secret of a rotation of which the store has not said whether it took place.
     pub(super) unsettled: Option<Secret>,
+    /// A deletion was asked for, and the store has not said whether it took place.
+    pub(super) ending: bool,
 }
 
-/// The two secrets of an operation that may rotate.
+/// The secrets of an operation that may rotate.
 pub(super) struct Rotation {
     /// To be tried if the current secret opens nothing: it may have been installed unnoticed.
     pub(super) earlier: Option<Secret>,
     /// To be installed.
-    pub(super) fresh: Option<Secret>,
+    fresh: Option<Secret>,
+    /// What the store is to know of it.
+    pub(super) hash: Option<SecretHash>,
+    /// Whether the rotation was owed before this operation.
+    owed: bool,
+}
+
+impl State {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self { identity, memory: Memory::default(), unsettled: None, ending: false }
+    }
 }
 
 /// How a request learns who it is, and changes its secret.
@@ -41,60 +53,81 @@ impl Shared {
     /// Prepares to replace the secret, if that is asked for now or was before.
     ///
     /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
-    /// which of them took place.
+    /// which of them took place. A secret that nobody has seen yet is not replaced again: the
+    /// store recognises one former secret, and that should be the client's.
     pub(super) fn begin_rotation(
         &self,
         state: &mut State,
         rotate: bool,
     ) -> Result<Rotation, Error> {
         let earlier = state.unsettled.clone();
-        if !rotate && !self.reply().rotate {
-            return Ok(Rotation { earlier, fresh: None });
+        let mut reply = self.reply();
+        let owed = reply.rotate;
+        if !rotate && !owed {
+            return Ok(Rotation { earlier, fresh: None, hash: None, owed });
         }
-        self.may_reply()?;
+        reply.check_open()?;
+        if earlier.is_none() && matches!(reply.verdict, Verdict::Set(_)) {
+            reply.rotate = false;
+            return Ok(Rotation { earlier, fresh: None, hash: None, owed: false });
+        }
         let fresh = match &earlier {
             Some(secret) => secret.clone(),
             None => Secret::random()?,
         };
-        self.reply().rotate = true;
+        reply.rotate = true;
         state.unsettled = Some(fresh.clone());
-        Ok(Rotation { earlier, fresh: Some(fresh) })
+        let hash = Some(fresh.hash(self.policy.layer));
+        Ok(Rotation { earlier, fresh: Some(fresh), hash, owed })
     }
 
-    pub(super) fn finish_rotation(
+    /// The store has said that the rotation took place.
+    pub(super) async fn finish_rotation(
         &self,
         state: &mut State,
         rotation: Rotation,
     ) -> Result<(), Error> {
-        let (Some(secret), Some((handle, _))) = (rotation.fresh, state.identity.credentials())
-        else {
+        let credentials = state.identity.credentials(self.policy.layer);
+        let (Some(secret), Some((handle, _))) = (rotation.fresh, credentials) else {
             return Ok(());
         };
-        self.adopt(state, handle, secret)?;
         tracing::info!(%handle, "session rotated");
-        Ok(())
+        self.adopt(state, handle, secret).await
+    }
+
+    /// The store has said that it did not.
+    pub(super) fn abandon_rotation(&self, state: &mut State, rotation: &Rotation) {
+        state.unsettled = None;
+        self.reply().rotate = rotation.owed;
     }
 
     /// Takes a secret that the store has installed for the session's own.
-    fn adopt(&self, state: &mut State, handle: Handle, secret: Secret) -> Result<(), Error> {
-        state.identity = Identity::Open { handle, secret: secret.hash() };
+    async fn adopt(&self, state: &mut State, handle: Handle, secret: Secret) -> Result<(), Error> {
+        let hash = secret.hash(self.policy.layer);
+        state.identity = Identity::Open { handle, secret: hash };
         state.unsettled = None;
-        self.hand_out(Token { handle, secret })
+        self.hand_out(Token { handle, secret }, &hash).await
     }
 
-    pub(super) fn may_reply(&self) -> Result<(), Error> {
-        if self.reply().sent { Err(Error::ResponseSent) } else { Ok(()) }
-    }
-
-    pub(super) fn hand_out(&self, token: Token) -> Result<(), Error> {
-        let mut reply = self.reply();
-        reply.rotate = false;
-        if reply.sent {
-            return Err(Error::ResponseSent);
+    /// Has the response carry a token. If it has left meanwhile, nobody will ever know the secret,
+    /// so the session is ended; if that fails, its deadline does it.
+    pub(super) async fn hand_out(&self, token: Token, secret: &SecretHash) -> Result<(), Error> {
+        let handle = token.handle;
+        let closed = {
+            let mut reply = self.reply();
+            reply.rotate = false;
+            let closed = reply.check_open();
+            if closed.is_ok() {
+                reply.handle = Some(handle);
+                reply.verdict = Verdict::Set(token);
+            }
+            closed
+        };
+        if closed.is_err() {
+            let delete = Delete { tried_before: false };
+            let _ = delete.run(self.store(), Access { handle: &handle, secret }).await;
         }
-        reply.handle = Some(token.handle);
-        reply.verdict = Verdict::Set(token);
-        Ok(())
+        closed
     }
 
     /// Asks the store with what the client presented, and learns from the answer who it is.
@@ -104,17 +137,19 @@ impl Shared {
         earlier: Option<&Secret>,
         operation: &O,
     ) -> Result<Lookup<O::Answer>, Error> {
-        let Some((handle, secret)) = state.identity.credentials() else {
+        let layer = self.policy.layer;
+        let Some((handle, secret)) = state.identity.credentials(layer) else {
             return Ok(Lookup::NotFound);
         };
         let access = Access { handle: &handle, secret: &secret };
-        let mut lookup = operation.run(&*self.store, access).await?;
+        let mut lookup = operation.run(self.store(), access).await?;
         if let (Some(earlier), false) = (earlier, matches!(lookup, Lookup::Found(_))) {
-            let hash = earlier.hash();
-            let access = Access { handle: &handle, secret: &hash };
-            lookup = operation.run(&*self.store, access).await?;
-            if matches!(lookup, Lookup::Found(_)) {
-                self.adopt(state, handle, earlier.clone())?;
+            let secret = earlier.hash(layer);
+            let access = Access { handle: &handle, secret: &secret };
+            let second = operation.run(self.store(), access).await?;
+            if matches!(second, Lookup::Found(_)) {
+                self.adopt(state, handle, earlier.clone()).await?;
+                lookup = second;
             }
         }
         match &lookup {
@@ -124,21 +159,30 @@ impl Shared {
                     self.reply().handle = Some(handle);
                 }
             }
-            Lookup::Replaced { ago } | Lookup::Ended { ago } => {
-                self.shut(state, handle, Some(*ago));
+            Lookup::Replaced { ago } => self.shut(state, handle, Shut::Lost, Some(*ago)),
+            Lookup::Ended { .. } if operation.ended_is_ours(state.ending) => {
+                *state = State::new(Identity::Ended);
+                let mut reply = self.reply();
+                reply.handle = None;
+                reply.verdict = self.cleared();
             }
-            Lookup::NotFound => self.shut(state, handle, None),
+            Lookup::Ended { ago } => self.shut(state, handle, Shut::Deleted, Some(*ago)),
+            Lookup::NotFound => self.shut(state, handle, Shut::Lost, None),
         }
         Ok(lookup)
     }
 
     /// The store does not open the session, or not any more.
-    fn shut(&self, state: &mut State, handle: Handle, good_until: Option<Duration>) {
+    fn shut(&self, state: &mut State, handle: Handle, shut: Shut, good_until: Option<Duration>) {
         state.memory = Memory::default();
         state.unsettled = None;
+        let mut reply = self.reply();
+        reply.handle = None;
+        // A cookie for a session that is gone would overwrite the one that may have followed it.
+        reply.verdict = Verdict::Keep;
         state.identity = match (&state.identity, good_until) {
-            (Identity::Open { .. }, _) => Identity::Lost,
-            (_, Some(ago)) if ago < LATE => Identity::Late,
+            (Identity::Open { .. }, _) => Identity::Shut(shut),
+            (_, Some(ago)) if ago < LATE => Identity::Shut(shut),
             (_, Some(ago)) => {
                 tracing::warn!(%handle, ?ago, "reuse of a former session secret");
                 Identity::Anonymous
@@ -148,9 +192,5 @@ impl Shared {
                 Identity::Anonymous
             }
         };
-        let mut reply = self.reply();
-        reply.handle = None;
-        // A cookie for a session that is gone would overwrite the one that may have followed it.
-        reply.verdict = Verdict::Keep;
     }
 }

@@ -1,4 +1,4 @@
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -169,7 +169,7 @@ pub struct Meta {
 }
 
 /// A field as a read found it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its name.
     pub name: String,
@@ -197,7 +197,7 @@ pub struct Create<'a> {
 }
 
 /// A field to write.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Put<'a> {
     /// Its name.
     pub name: &'a str,
@@ -237,16 +237,26 @@ pub struct Update<'a> {
     pub changes: &'a [Change<'a>],
     /// Apply only if a field is as expected.
     pub expect: Option<Expect<'a>>,
-    /// Replace the session's secret. From then on the old one is [`Lookup::Replaced`].
+    /// Replace the session's secret. From then on the old one is [`Lookup::Replaced`]. Replacing it
+    /// by itself, as a repeated attempt may do, changes nothing.
     pub rotate: Option<&'a SecretHash>,
-    /// Move the absolute deadline to this long from now.
-    pub absolute: Option<Ttl>,
+    /// Move the absolute deadline.
+    pub absolute: Option<Deadline>,
     /// Count as activity.
     pub touch: Option<Touch>,
 }
 
+/// A moment, the earlier of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// This long from now.
+    pub from_now: Ttl,
+    /// This long from the session's creation.
+    pub from_creation: Option<Ttl>,
+}
+
 /// What a field must hold for an [`Update`] to be applied.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Expect<'a> {
     /// The name of the field.
     pub name: &'a str,
@@ -255,7 +265,7 @@ pub struct Expect<'a> {
 }
 
 /// What an [`Update`] came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Updated {
     /// It was applied.
     Applied {
@@ -278,6 +288,53 @@ pub struct Take<'a> {
     pub rotate: Option<&'a SecretHash>,
     /// Count as activity.
     pub touch: Option<Touch>,
+}
+
+/// Values are shown as their lengths.
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("name", &self.name)
+            .field("bytes", &self.value.len())
+            .field("ttl", &self.ttl)
+            .field("hot", &self.hot)
+            .finish()
+    }
+}
+
+/// Values are shown as their lengths.
+impl fmt::Debug for Put<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Put")
+            .field("name", &self.name)
+            .field("bytes", &self.value.len())
+            .field("ttl", &self.ttl)
+            .field("hot", &self.hot)
+            .finish()
+    }
+}
+
+/// Values are shown as their lengths.
+impl fmt::Debug for Expect<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expect")
+            .field("name", &self.name)
+            .field("bytes", &self.value.map(Bytes::len))
+            .finish()
+    }
+}
+
+/// Values are shown as their lengths.
+impl fmt::Debug for Updated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied { found } => f.debug_struct("Applied").field("found", found).finish(),
+            Self::Conflict { current } => {
+                let bytes = current.as_ref().map(Bytes::len);
+                f.debug_struct("Conflict").field("bytes", &bytes).finish()
+            }
+        }
+    }
 }
 
 /// A [`Store`], or an [`Arc`] of one.

@@ -18,8 +18,8 @@ pub mod memory;
 pub(crate) use self::erased::{ErasedReply, ErasedStore, StoreType};
 pub use self::{
     contract::{
-        Access, Change, Create, Expect, Fields, IntoStore, LATE, Loaded, Lookup, Meta, Put, Store,
-        Stored, Take, Touch, Update, Updated,
+        Access, Change, Create, Deadline, Expect, Fields, IntoStore, LATE, Loaded, Lookup, Meta,
+        Put, Store, Stored, Take, Touch, Update, Updated,
     },
     error::{StoreError, StoreErrorKind},
 };

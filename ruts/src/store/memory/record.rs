@@ -3,9 +3,11 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 
 use crate::{
-    store::{Change, Create, Expect, Fields, LATE, Loaded, Lookup, Meta, Put, Stored, Touch},
+    store::{
+        Change, Create, Deadline, Expect, Fields, LATE, Loaded, Lookup, Meta, Put, Stored, Touch,
+    },
     token::SecretHash,
-    ttl::{Hot, Ttl},
+    ttl::Hot,
 };
 
 /// One session. All times are of the store's clock; a deadline has passed at its very instant.
@@ -89,15 +91,16 @@ impl Record {
     }
 
     pub(super) fn rotate(&mut self, secret: Option<&SecretHash>, now: Duration) {
-        if let Some(secret) = secret {
+        if let Some(secret) = secret.filter(|secret| **secret != self.secret) {
             self.replaced = Some(std::mem::replace(&mut self.secret, *secret));
             self.rotated = now;
         }
     }
 
-    pub(super) fn end_after(&mut self, absolute: Option<Ttl>, now: Duration) {
-        if let Some(ttl) = absolute {
-            self.absolute = Some(now + ttl.as_duration());
+    pub(super) fn end_at(&mut self, deadline: Option<Deadline>, now: Duration) {
+        if let Some(Deadline { from_now, from_creation }) = deadline {
+            let latest = from_creation.map(|ttl| self.created + ttl.as_duration());
+            self.absolute = latest.into_iter().chain([now + from_now.as_duration()]).min();
         }
     }
 

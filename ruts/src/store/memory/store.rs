@@ -66,7 +66,8 @@ pub struct MemoryStoreBuilder {
 
 impl MemoryStoreBuilder {
     /// At most `sessions` at a time: at the limit, creating another fails with
-    /// [`StoreErrorKind::Full`]. Unlimited by default.
+    /// [`StoreErrorKind::Full`]. Deleted sessions, of which a few bytes are kept for [`LATE`](crate::store::LATE), do not
+    /// count. Unlimited by default.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
@@ -152,9 +153,9 @@ impl MemoryStore {
 
     fn sweep_shard(&self, shard: usize, limit: usize) -> usize {
         let mut shard = self.lock(shard);
-        let freed = shard.sweep(limit, self.shared.clock.now());
-        self.release(freed);
-        freed
+        let (removed, expired) = shard.sweep(limit, self.shared.clock.now());
+        self.release(expired);
+        removed
     }
 }
 
@@ -186,13 +187,12 @@ impl Shard {
         }
     }
 
-    /// Looks at `limit` due sessions at most; frees those that ended, files the others anew.
-    fn sweep(&mut self, limit: usize, now: Duration) -> usize {
-        let mut freed = 0;
-        for _ in 0..limit {
-            let Some(&Reverse((due, handle))) = self.due.peek() else {
-                break;
-            };
+    /// Removes at most `limit` sessions whose deadline has passed; files the others anew. Says how
+    /// many it removed, and how many of them had not been deleted before.
+    fn sweep(&mut self, limit: usize, now: Duration) -> (usize, usize) {
+        let (mut removed, mut expired) = (0, 0);
+        while removed < limit {
+            let Some(&Reverse((due, handle))) = self.due.peek() else { break };
             if now < due {
                 break;
             }
@@ -204,13 +204,14 @@ impl Shard {
                     self.file(&handle);
                 }
                 Some(record) => {
-                    freed += usize::from(!record.is_ended());
+                    expired += usize::from(!record.is_ended());
+                    removed += 1;
                     self.sessions.remove(&handle);
                 }
                 None => {}
             }
         }
-        freed
+        (removed, expired)
     }
 }
 
@@ -268,7 +269,7 @@ impl Store for MemoryStore {
             record.prune(now);
             record.touch(update.touch, now);
             record.rotate(update.rotate, now);
-            record.end_after(update.absolute, now);
+            record.end_at(update.absolute, now);
             let found = update.changes.iter().filter(|change| record.apply(change, now)).count();
             Updated::Applied { found }
         }))
@@ -332,7 +333,7 @@ mod tests {
     };
 
     fn secret() -> SecretHash {
-        Secret::random().unwrap().hash()
+        Secret::random().unwrap().hash("")
     }
 
     async fn create(store: &MemoryStore, idle: Option<Ttl>) -> Result<(), StoreError> {
