@@ -1,1 +1,87 @@
-//! Benchmarks of ruts; see `src/bin`.
+//! What the two programs of this crate share: medians, and tables in Markdown.
+
+use std::fmt;
+
+/// The middle of some measurements, and the two quartiles around it.
+///
+/// Quartiles, because on a shared machine the extremes tell of the neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// A quarter of the measurements lie below.
+    pub low: f64,
+    /// The median.
+    pub median: f64,
+    /// A quarter of the measurements lie above.
+    pub high: f64,
+}
+
+impl FromIterator<f64> for Spread {
+    /// Not-a-number throughout if there are no measurements.
+    fn from_iter<I: IntoIterator<Item = f64>>(measurements: I) -> Self {
+        let mut sorted: Vec<f64> = measurements.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+        let last = sorted.len().saturating_sub(1);
+        Self { low: at(last / 4), median: at(last / 2), high: at(last - last / 4) }
+    }
+}
+
+/// As `median (low to high)`, each with two digits unless a precision is asked for.
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(2);
+        let Self { low, median, high } = self;
+        write!(f, "{median:.digits$} ({low:.digits$} to {high:.digits$})")
+    }
+}
+
+/// A table with `N` columns that displays as Markdown.
+#[derive(Debug)]
+pub struct Table<const N: usize> {
+    header: [String; N],
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// A table without rows.
+    pub fn new(header: [&str; N]) -> Self {
+        Self { header: header.map(str::to_owned), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+}
+
+impl<const N: usize> fmt::Display for Table<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| {} |", self.header.join(" | "))?;
+        writeln!(f, "|{}", " --- |".repeat(N))?;
+        self.rows.iter().try_for_each(|row| writeln!(f, "| {} |", row.join(" | ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_are_measurements() {
+        let spread: Spread = [5.0, 1.0, 4.0, 2.0, 3.0].into_iter().collect();
+        assert_eq!(spread, Spread { low: 2.0, median: 3.0, high: 4.0 });
+        let spread: Spread = [3.0, 1.0, 2.0].into_iter().collect();
+        assert_eq!(spread, Spread { low: 1.0, median: 2.0, high: 3.0 });
+        let spread: Spread = [7.0].into_iter().collect();
+        assert_eq!(format!("{spread:.1}"), "7.0 (7.0 to 7.0)");
+        let spread: Spread = [].into_iter().collect();
+        assert!(spread.median.is_nan());
+    }
+
+    #[test]
+    fn a_table_is_markdown() {
+        let mut table = Table::new(["a", "b"]);
+        table.push(["1".to_owned(), "2".to_owned()]);
+        assert_eq!(table.to_string(), "| a | b |\n| --- | --- |\n| 1 | 2 |\n");
+    }
+}

@@ -9,6 +9,7 @@ use syn::{GenericArgument, LitStr, PathArguments, Type, Visibility, ext::IdentEx
 use crate::{
     diag::Diagnostics,
     model::{Field, Mode, Session},
+    owned::owned,
     parse::{self, FieldArgs, Hot, Lifetime, Once, RawField, RawSession},
 };
 
@@ -185,26 +186,14 @@ fn check_prefix(prefix: &LitStr, diagnostics: &mut Diagnostics) -> bool {
     good
 }
 
-/// The type itself, or what to write instead of a reference.
-fn owned(ty: &Type, diagnostics: &mut Diagnostics) -> Type {
-    let Type::Reference(reference) = ty else { return ty.clone() };
-    let owned = match &*reference.elem {
-        Type::Path(path) if path.path.is_ident("str") => syn::parse_quote!(::std::string::String),
-        Type::Slice(slice) => {
-            let elem = &slice.elem;
-            syn::parse_quote!(::std::vec::Vec<#elem>)
-        }
-        elem => elem.clone(),
-    };
-    let message = "a session owns what it holds: write `String` for `&str`, `Vec<T>` for `&[T]`, and \
-                   `T` for any other `&T`";
-    diagnostics.at(ty, message);
-    owned
-}
-
 /// What is inside of an `Option`, written in any of the usual ways.
 fn inner_of_option(ty: &Type) -> Option<&Type> {
-    let Type::Path(path) = ty else { return None };
+    let path = match ty {
+        Type::Path(path) => path,
+        // A fragment of a `macro_rules` macro.
+        Type::Group(group) => return inner_of_option(&group.elem),
+        _ => return None,
+    };
     let segments: Vec<_> = path.path.segments.iter().collect();
     let (last, before) = segments.split_last()?;
     let before: Vec<_> = before.iter().map(|segment| segment.ident.to_string()).collect();

@@ -4,6 +4,7 @@ mod check;
 mod diag;
 mod expand;
 mod model;
+mod owned;
 mod parse;
 mod pipeline;
 

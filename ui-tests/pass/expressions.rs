@@ -26,6 +26,12 @@ struct Shop {
     tuple: (u8, [u8; 2]),
     #[field(default = Some(4).map(|n: u8| n + 1).unwrap_or_default())]
     closure: u8,
+    #[field(default = (|n: u8| n + 1)(6))]
+    called: u8,
+    #[field(default = HashMap::<String, Vec<u8>>::from_iter([1].map(|n: u8| (n.to_string(), vec![n]))))]
+    turbofish: HashMap<String, Vec<u8>>,
+    #[field(ttl = if cfg!(unix) { WEEK } else { Duration::from_secs(1) }, hot = WEEK, lazy)]
+    branch: u8,
 }
 
 fn main() {

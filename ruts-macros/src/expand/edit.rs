@@ -7,6 +7,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 
+use super::generated;
 use crate::model::{Field, Session};
 
 pub(super) fn expand(session: &Session) -> TokenStream {
@@ -14,12 +15,13 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let private = quote!(#krate::__private);
     let methods =
         fields.iter().map(|Field { attrs, vis, name: field, remover, key, ty, .. }| {
+            let (setter, remover) = (generated(field), generated(remover));
             let set_doc = format!("Sets the field `{}`.", field.unraw());
             let remove_doc = format!("Removes the field `{}`.", field.unraw());
             quote! {
                 #[doc = #set_doc]
                 #(#attrs)*
-                #vis fn #field(
+                #vis fn #setter(
                     self,
                     value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
                 ) -> Self {

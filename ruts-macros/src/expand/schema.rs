@@ -25,8 +25,9 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         #[allow(dead_code, deprecated)]
         impl #name {
             /// The fields of this session, for tools.
+            // The fields are a constant of their own, or branching code in one could not be borrowed.
             #vis const SCHEMA: &'static #private::SessionSchema =
-                &#private::SessionSchema::new(#text, &[#(#specs),*]);
+                &#private::SessionSchema::new(#text, const { &[#(#specs),*] });
 
             #(#keys)*
         }
@@ -37,7 +38,7 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
     let stored = &field.stored;
     let mut calls = vec![quote!(#private::FieldSpec::new(#stored))];
     if let Some(codec) = &field.codec {
-        let codec = located_at(codec.span(), quote!(#private::codec::#codec));
+        let codec = located_at(codec, quote!(#private::codec::#codec));
         calls.push(quote!(.with_codec(#codec)));
     }
     if let Some(ttl) = &field.ttl {
@@ -66,13 +67,13 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         (field.principal, quote!(.principal())),
     ];
     calls.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
-    calls.into_iter().map(|call| located_at(field.name.span(), call)).collect()
+    calls.into_iter().map(|call| located_at(&field.name, call)).collect()
 }
 
 fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
     match lifetime {
         Lifetime::Millis(millis) => quote!(#private::Ttl::from_millis(#millis)),
-        Lifetime::Expr(expr) => located_at(expr.span(), quote!(#private::Ttl::require(#expr))),
+        Lifetime::Expr(expr) => located_at(expr, quote!(#private::Ttl::require(#expr))),
     }
 }
 

@@ -7,6 +7,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 
+use super::generated;
 use crate::model::{Field, Mode, Session};
 
 pub(super) fn expand(session: &Session) -> TokenStream {
@@ -16,6 +17,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let declarations = readable().map(declaration);
     let reads =
         readable().map(|Field { name: field, key, .. }| quote!(#field: fields.read(#name::#key)?));
+    let values = generated(values);
     let doc = format!("All values of a [`{}`], as its `load` reads them.", name.unraw());
     quote! {
         #[doc = #doc]
@@ -37,6 +39,7 @@ fn declaration(field: &Field) -> TokenStream {
     let Field { docs, attrs, vis, name, ty, .. } = field;
     let fallback = format!("The field `{}`.", name.unraw());
     let docs = if docs.is_empty() { quote!(#[doc = #fallback]) } else { quote!(#(#docs)*) };
+    let name = generated(name);
     let ty = match field.mode {
         Mode::OrDefault(_) => quote!(#ty),
         Mode::Maybe | Mode::Once => quote!(::core::option::Option<#ty>),

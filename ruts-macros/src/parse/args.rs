@@ -3,8 +3,10 @@
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
-    Expr, Ident, Lit, LitInt, LitStr, Path, Token, Type, ext::IdentExt, parse::ParseStream,
-    parse::discouraged::Speculative,
+    Expr, Ident, Lit, LitInt, LitStr, Path, Token, Type,
+    ext::IdentExt,
+    parse::{ParseStream, discouraged::Speculative},
+    token::Paren,
 };
 
 use super::{
@@ -172,9 +174,7 @@ fn value<T: syn::parse::Parse>(
     input: ParseStream<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
-    if input.parse::<Token![=]>().is_err() {
-        diagnostics.at(key, format!("`{}` needs a value: {}", key.unraw(), example(key)));
-        skip(input);
+    if !equals(key, input, diagnostics) {
         return None;
     }
     let ahead = input.fork();
@@ -187,48 +187,83 @@ fn value<T: syn::parse::Parse>(
             let found = skip(input);
             let message =
                 format!("`{}` cannot have this value; write {}", key.unraw(), example(key));
-            if found.is_empty() {
-                diagnostics.at(key, message);
-            } else {
-                diagnostics.at(found, message);
-            }
+            diagnostics.at(found, message);
             None
         }
     }
 }
 
+/// Whether there is a value behind `key`, which is then the next to be read.
+fn equals(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> bool {
+    let equals = input.parse::<Token![=]>().is_ok();
+    let there = equals && !input.is_empty() && !input.peek(Token![,]);
+    if !there {
+        diagnostics.at(key, format!("`{}` needs a value: {}", key.unraw(), example(key)));
+        skip(input);
+    }
+    there
+}
+
 fn flag(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Option<()> {
-    if !input.peek(Token![=]) {
+    if !input.peek(Token![=]) && !input.peek(Paren) {
         return Some(());
     }
     diagnostics.at(skip(input), format!("`{key}` takes no value; write just `{key}`"));
     None
 }
 
-/// Nothing, or an expression of any form: those that syn does not know without its `full` feature
-/// are taken as they are, up to the comma.
+/// Nothing, or an expression.
 fn default(input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Option<Option<TokenStream>> {
     let Ok(equals) = input.parse::<Token![=]>() else {
         return Some(None);
     };
-    let ahead = input.fork();
-    match ahead.parse::<Expr>() {
-        Ok(expr) if ahead.is_empty() || ahead.peek(Token![,]) => {
-            input.advance_to(&ahead);
-            Some(Some(expr.into_token_stream()))
-        }
-        _ => {
-            let expr = skip(input);
-            if expr.is_empty() {
-                diagnostics.at(
-                    equals,
-                    "an expression is missing; write `default` for the type's own default",
-                );
-                return None;
-            }
-            Some(Some(expr))
-        }
+    let expr = expression(input);
+    if expr.is_empty() {
+        let message = "an expression is missing; write `default` for the type's own default";
+        diagnostics.at(equals, message);
+        return None;
     }
+    Some(Some(expr))
+}
+
+/// An expression of any form: those that syn does not know without its `full` feature are taken as
+/// they are, up to the comma.
+fn expression(input: ParseStream<'_>) -> TokenStream {
+    let ahead = input.fork();
+    let expr = ahead.parse::<Expr>();
+    // Behind a whole expression, a word can only be the next key, with its comma forgotten.
+    let forgotten = ahead.peek(Ident::peek_any) || ahead.peek(Lit);
+    let whole = ahead.is_empty() || ahead.peek(Token![,]) || forgotten;
+    match expr {
+        Ok(expr) if whole => {
+            input.advance_to(&ahead);
+            expr.into_token_stream()
+        }
+        _ => raw_expression(input),
+    }
+}
+
+/// Everything up to the next comma that is not between the angle brackets of a turbofish.
+fn raw_expression(input: ParseStream<'_>) -> TokenStream {
+    let mut tokens = TokenStream::new();
+    let (mut depth, mut before) = (0_u32, None);
+    while !input.is_empty() && (depth > 0 || !input.peek(Token![,])) {
+        let Ok(token) = input.parse::<TokenTree>() else { break };
+        let punct = match &token {
+            TokenTree::Punct(punct) => Some(punct.as_char()),
+            _ => None,
+        };
+        match (before, punct) {
+            (Some(':'), Some('<')) => depth += 1,
+            (_, Some('<')) if depth > 0 => depth += 1,
+            (Some('-' | '='), Some('>')) => {}
+            (_, Some('>')) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = punct;
+        tokens.extend([token]);
+    }
+    tokens
 }
 
 fn lifetime(
@@ -236,57 +271,59 @@ fn lifetime(
     input: ParseStream<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Lifetime> {
-    let expr: Expr = value(key, input, diagnostics)?;
-    resolve_lifetime(key, expr, diagnostics)
+    if !equals(key, input, diagnostics) {
+        return None;
+    }
+    let expr = expression(input);
+    let parsed = match syn::parse2::<Lit>(expr.clone()) {
+        Ok(Lit::Str(text)) => {
+            duration::parse(&text.value()).map_err(|error| syn::Error::new_spanned(text, error))
+        }
+        Ok(_) => Err(unquoted(key, expr, skip(input))),
+        Err(_) => return Some(Lifetime::Expr(expr)),
+    };
+    match parsed {
+        Ok(millis) => Some(Lifetime::Millis(millis)),
+        Err(error) => {
+            diagnostics.push(error);
+            None
+        }
+    }
+}
+
+/// A lifetime was written as a number: `30`, `30d`, even `1h 30m`.
+fn unquoted(key: &Ident, mut found: TokenStream, rest: TokenStream) -> syn::Error {
+    found.extend(rest);
+    let text = found.to_string();
+    let hint = if duration::parse(&text).is_ok() {
+        format!("write `{key} = \"{text}\"`")
+    } else if duration::parse(&format!("{text}s")).is_ok() {
+        format!("write `{key} = \"{text}s\"` for seconds")
+    } else {
+        format!("write {}", example(key))
+    };
+    syn::Error::new_spanned(found, format!("a lifetime is a text with a unit; {hint}"))
 }
 
 fn hot(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Option<Hot> {
-    let expr: Expr = value(key, input, diagnostics)?;
-    if let Some(text) = text(&expr) {
-        match text.value().as_str() {
-            "never" => return Some(Hot::Never),
-            "checked" => return Some(Hot::Checked),
-            word if word.chars().all(char::is_alphabetic) && !word.is_empty() => {
-                let guess = keys::suggest(word, &["never", "checked"]);
-                let guess =
-                    guess.map_or(String::new(), |guess| format!("; did you mean \"{guess}\"?"));
-                let message =
-                    format!("`hot` is a lifetime, \"never\" or \"checked\", not \"{word}\"{guess}");
-                diagnostics.at(text, message);
-                return None;
-            }
-            _ => {}
+    let ahead = input.fork();
+    let text = ahead.parse::<Token![=]>().and_then(|_| ahead.parse::<LitStr>());
+    let Ok(text) = text else {
+        return lifetime(key, input, diagnostics).map(Hot::For);
+    };
+    let hot = match text.value().as_str() {
+        "never" => Some(Hot::Never),
+        "checked" => Some(Hot::Checked),
+        word if word.chars().all(char::is_alphabetic) && !word.is_empty() => {
+            let guess = keys::suggest(word, &["never", "checked"]);
+            let guess = guess.map_or(String::new(), |guess| format!("; did you mean \"{guess}\"?"));
+            let message =
+                format!("`hot` is a lifetime, \"never\" or \"checked\", not \"{word}\"{guess}");
+            diagnostics.at(&text, message);
+            None
         }
-    }
-    resolve_lifetime(key, expr, diagnostics).map(Hot::For)
-}
-
-fn resolve_lifetime(key: &Ident, expr: Expr, diagnostics: &mut Diagnostics) -> Option<Lifetime> {
-    if let Some(text) = text(&expr) {
-        return match duration::parse(&text.value()) {
-            Ok(millis) => Some(Lifetime::Millis(millis)),
-            Err(error) => {
-                diagnostics.at(text, error);
-                None
-            }
-        };
-    }
-    if let Expr::Lit(literal) = &expr {
-        let hint = match &literal.lit {
-            Lit::Int(number) => {
-                format!("write `{key} = \"{}s\"` for seconds", number.base10_digits())
-            }
-            _ => format!("write {}", example(key)),
-        };
-        diagnostics.at(literal, format!("a lifetime is a text with a unit; {hint}"));
-        return None;
-    }
-    Some(Lifetime::Expr(expr.into_token_stream()))
-}
-
-fn text(expr: &Expr) -> Option<&LitStr> {
-    match expr {
-        Expr::Lit(syn::ExprLit { lit: Lit::Str(text), .. }) => Some(text),
-        _ => None,
-    }
+        _ => return lifetime(key, input, diagnostics).map(Hot::For),
+    };
+    input.advance_to(&ahead);
+    hot
 }

@@ -1,7 +1,9 @@
 //! The struct itself.
 
 use proc_macro2::TokenStream;
-use syn::{Attribute, Data, DeriveInput, Fields, Ident, Meta, Type, Visibility, parse::Parser};
+use syn::{
+    Attribute, Data, DeriveInput, Fields, Ident, Meta, Type, Visibility, parse::Parser, parse_quote,
+};
 
 use super::{FieldArgs, SessionArgs};
 use crate::diag::Diagnostics;
@@ -98,14 +100,39 @@ fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::
     Vec::new()
 }
 
+/// The attributes that the handle keeps.
 fn handle_attrs(attrs: Vec<Attribute>, diagnostics: &mut Diagnostics) -> Vec<Attribute> {
-    let derive = |attr: &Attribute| attr.path().is_ident("derive");
-    for attr in attrs.iter().filter(|attr| derive(attr)) {
-        let message = "`#[session]` makes this a handle that is `Clone` and `Debug` already, and \
-                       nothing else can be derived for it; remove the derive";
-        diagnostics.at(attr, message);
+    attrs.into_iter().filter(|attr| belongs_on_handle(attr, diagnostics)).collect()
+}
+
+fn belongs_on_handle(attr: &Attribute, diagnostics: &mut Diagnostics) -> bool {
+    let message = match last_segment(attr).as_str() {
+        "derive" => {
+            "`#[session]` makes this a handle that is `Clone` and `Debug` already, and nothing else \
+             can be derived for it; remove the derive"
+        }
+        "session" => "`#[session]` is given twice; remove one of them",
+        "serde" => {
+            "a session is stored field by field; serde attributes belong on the fields' types"
+        }
+        _ => return true,
+    };
+    diagnostics.at(attr, message);
+    false
+}
+
+fn last_segment(attr: &Attribute) -> String {
+    attr.path().segments.last().map(|last| last.ident.to_string()).unwrap_or_default()
+}
+
+/// All items of a field get its lint levels, and not each of them does what is expected.
+fn expect_as_allow(mut attr: Attribute) -> Attribute {
+    if let Meta::List(list) = &mut attr.meta
+        && list.path.is_ident("expect")
+    {
+        list.path = parse_quote!(allow);
     }
-    attrs.into_iter().filter(|attr| !derive(attr)).collect()
+    attr
 }
 
 fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawField> {
@@ -122,7 +149,7 @@ fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawFiel
         if path.is_ident("doc") {
             raw.docs.push(attr);
         } else if ["allow", "deprecated", "expect"].iter().any(|known| path.is_ident(known)) {
-            raw.attrs.push(attr);
+            raw.attrs.push(expect_as_allow(attr));
         } else if path.is_ident("field") {
             match attr.meta {
                 Meta::List(list) => parse(list.tokens, diagnostics, |input, diagnostics| {
@@ -138,7 +165,7 @@ fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawFiel
                            schema; put the `cfg` on the struct";
             diagnostics.at(&attr, message);
         } else {
-            let name = path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
+            let name = last_segment(&attr);
             let message = match name.as_str() {
                 "serde" => "serde attributes belong on the field's type, which is what gets stored"
                     .to_owned(),

@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    user: UserId,
+}
+
+fn main() {}

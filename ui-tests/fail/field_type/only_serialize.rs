@@ -1,0 +1,11 @@
+use ruts::session;
+
+#[derive(serde::Serialize)]
+struct Cart;
+
+#[session]
+struct Shop {
+    cart: Cart,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    cart: str,
+}
+
+fn main() {}

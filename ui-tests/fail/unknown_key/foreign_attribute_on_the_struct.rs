@@ -1,0 +1,9 @@
+use ruts::session;
+
+#[session]
+#[serde(rename_all = "camelCase")]
+struct Shop {
+    cart: u8,
+}
+
+fn main() {}

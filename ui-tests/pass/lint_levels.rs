@@ -1,0 +1,20 @@
+//! What a field says of lints holds for all that is generated from it.
+#![deny(warnings)]
+
+use ruts::session;
+
+#[session]
+struct Shop {
+    #[expect(non_snake_case, reason = "as the client calls it")]
+    userName: u8,
+    #[allow(non_snake_case)]
+    #[field(once)]
+    userToken: u8,
+    #[expect(dead_code)]
+    unused: u8,
+    #[deprecated = "use `userName`"]
+    #[field(default)]
+    old: u8,
+}
+
+fn main() {}
