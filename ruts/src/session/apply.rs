@@ -25,13 +25,15 @@ impl Shared {
         if state.memory.knows(name) || !state.identity.may_be_open() {
             return Ok(());
         }
-        let mut names = vec![name];
+        let others = group.map_or(0, |schema| schema.fields().len());
+        let mut names = Vec::with_capacity(1 + others);
+        names.push(name);
         for field in group.into_iter().flat_map(SessionSchema::eager) {
-            if field.name() != name {
+            if field.name() != name && !state.memory.knows(field.name()) {
                 names.push(field.name());
             }
         }
-        self.fetch(state, &names).await
+        self.load(state, Fields::Named(&names)).await
     }
 
     /// Learns those of the named fields that are not known yet.
@@ -51,10 +53,7 @@ impl Shared {
             let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
             match fields {
                 Fields::All => state.memory.learn_all(stored),
-                Fields::Named(names) => {
-                    names.iter().for_each(|name| state.memory.remember(name, None));
-                    stored.for_each(|(name, value)| state.memory.remember(&name, Some(value)));
-                }
+                Fields::Named(names) => state.memory.learn(names, stored),
             }
         }
         Ok(())

@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Session, Write, apply::put, value};
+use super::{Write, apply::put, shared::Shared, value};
 use crate::{
     error::Error,
     field::{Field, FieldSpec, StoredAs},
@@ -14,14 +14,14 @@ use crate::{
 /// `#[session]` wraps it with a typed method for each field (`shop.edit().cart(&cart).commit()`).
 #[must_use = "nothing is written until `commit` is awaited"]
 pub struct Edit<'a> {
-    session: &'a Session,
+    shared: &'a Shared,
     changes: Vec<(&'static FieldSpec, Option<Bytes>)>,
     failed: Option<Error>,
 }
 
 impl<'a> Edit<'a> {
-    pub(super) fn new(session: &'a Session) -> Self {
-        Self { session, changes: Vec::new(), failed: None }
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self { shared, changes: Vec::new(), failed: None }
     }
 
     /// Sets a field.
@@ -50,7 +50,7 @@ impl<'a> Edit<'a> {
     /// The first [`Error::Encode`]; else as [`Entry::set`](super::Entry::set). Nothing is written
     /// then.
     pub fn commit(self) -> Write<'a> {
-        let Self { session, changes, failed } = self;
+        let Self { shared, changes, failed } = self;
         Write::new(async move {
             if let Some(error) = failed {
                 return Err(error);
@@ -65,7 +65,7 @@ impl<'a> Edit<'a> {
             if changes.is_empty() {
                 return Ok(());
             }
-            session.shared().write(&changes, rotate).await.map(drop)
+            shared.write(&changes, rotate).await.map(drop)
         })
     }
 }

@@ -1,8 +1,9 @@
 use std::{fmt, future::IntoFuture, time::Duration};
 
 use super::{
-    Read, Session, Write,
+    Read, Write,
     apply::{Group, put},
+    shared::Shared,
     value,
 };
 use crate::{
@@ -39,18 +40,18 @@ use crate::{
 /// }
 /// ```
 pub struct Entry<'a, T, M = Maybe> {
-    session: &'a Session,
+    shared: &'a Shared,
     schema: Option<&'static SessionSchema>,
     field: Field<T, M>,
 }
 
 impl<'a, T, M: Copy> Entry<'a, T, M> {
     pub(super) fn new(
-        session: &'a Session,
+        shared: &'a Shared,
         schema: Option<&'static SessionSchema>,
         field: Field<T, M>,
     ) -> Self {
-        Self { session, schema, field }
+        Self { shared, schema, field }
     }
 
     /// Writes the field and gives it a new lease of life. One round trip, two with a cookie that the
@@ -65,7 +66,7 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     /// [`Error::ResponseSent`] if a session would have to start or rotate after the response.
     pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> Write<'a> {
         let spec = self.field.spec();
-        let shared = self.session.shared();
+        let shared = self.shared;
         let value = value::encode(spec, value);
         Write::new(async move {
             let value = value?;
@@ -81,7 +82,7 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     /// As [`set`](Self::set), less `Encode`.
     pub fn remove(self) -> Write<'a, bool> {
         let spec = self.field.spec();
-        let shared = self.session.shared();
+        let shared = self.shared;
         Write::new(async move {
             let change = Change::Remove(spec.name());
             Ok(shared.write(&[change], spec.is_rotating()).await? > 0)
@@ -98,7 +99,7 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     /// [`Error::ResponseSent`] if a rotation is due and the response is out.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let spec = self.field.spec();
-        let stored = self.session.shared().take(spec.name(), spec.is_rotating()).await?;
+        let stored = self.shared.take(spec.name(), spec.is_rotating()).await?;
         value::decode(self.field, stored.as_ref())
     }
 }
@@ -114,7 +115,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     ///
     /// [`Error::Store`], [`Error::Decode`].
     pub fn get(self) -> Read<'a, T, M> {
-        let shared = self.session.shared();
+        let shared = self.shared;
         let (name, group) = (self.field.spec().name(), self.group());
         Read::new(self.field, async move { shared.get(name, group).await })
     }
@@ -141,7 +142,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
         let (field, group) = (self.field, self.group());
         let (spec, mode) = (field.spec(), field.mode());
         let mut result = None;
-        (self.session.shared())
+        (self.shared)
             .modify(spec, group, &mut |stored| {
                 let mut value = mode.value(value::decode(field, stored)?);
                 result = Some(change(&mut value));
@@ -161,7 +162,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// [`Error::Ended`].
     pub fn expire(self, ttl: Duration) -> Write<'a, bool> {
         let spec = self.field.spec();
-        let shared = self.session.shared();
+        let shared = self.shared;
         Write::new(async move {
             let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
             Ok(shared.write(&[change], false).await? > 0)

@@ -228,16 +228,10 @@ impl<S> Session<S> {
         Ok(SessionMap::new(fields.filter_map(|(name, value)| Some(((*name).to_owned(), value?)))))
     }
 
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
     pub(crate) fn seal(&self) -> Verdict {
         self.shared.seal()
     }
-}
 
-impl Session {
     /// The entry of a key that was made by hand.
     ///
     /// ```
@@ -250,12 +244,12 @@ impl Session {
     /// }
     /// ```
     pub fn entry<T, M: Copy>(&self, field: Field<T, M>) -> Entry<'_, T, M> {
-        Entry::new(self, None, field)
+        Entry::new(&self.shared, None, field)
     }
 
     /// Several changes as one atomic write.
     pub fn edit(&self) -> Edit<'_> {
-        Edit::new(self)
+        Edit::new(&self.shared)
     }
 
     /// The entry of a field that is read together with its schema.
@@ -264,7 +258,7 @@ impl Session {
         schema: &'static SessionSchema,
         field: Field<T, M>,
     ) -> Entry<'_, T, M> {
-        Entry::new(self, Some(schema), field)
+        Entry::new(&self.shared, Some(schema), field)
     }
 
     /// All readable fields of a schema.

@@ -49,6 +49,16 @@ impl Memory {
         self.fields.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_ref()?)))
     }
 
+    /// The fields of these names, none of which was known, are as stored, or absent.
+    pub(super) fn learn(&mut self, names: &[&str], stored: impl Iterator<Item = (String, Bytes)>) {
+        self.fields.extend(stored.map(|(name, value)| (name, Some(value))));
+        for name in names {
+            if !self.fields.contains_key(*name) {
+                self.fields.insert((*name).to_owned(), None);
+            }
+        }
+    }
+
     pub(super) fn learn_all(&mut self, fields: impl Iterator<Item = (String, Bytes)>) {
         self.fields = fields.map(|(name, value)| (name, Some(value))).collect();
         self.complete = true;
