@@ -158,6 +158,23 @@ async fn one_round_trip_reads_and_one_writes() {
 }
 
 #[tokio::test]
+async fn a_session_that_this_request_began_needs_no_reading() {
+    let visit = Visit::new();
+    let store = visit.store.clone();
+    visit
+        .with(move |shop: Shop| async move {
+            shop.set_user(&1).await?;
+            shop.set_theme("dark").await?;
+            assert_eq!(shop.visits().update(|visits| *visits + 1).await?, 101);
+            assert_eq!(shop.draft().await?, None);
+            assert_eq!(shop.load().await?.theme.as_deref(), Some("dark"));
+            assert_eq!(store.calls(), ["create", "update", "update"]);
+            Ok(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn an_update_without_a_read_before_makes_two_round_trips() {
     let visit = Visit::new();
     visit.with(|shop: Shop| async move { shop.set_user(&1).await }).await;
