@@ -470,6 +470,7 @@ async fn a_changed_type_reads_as_absent_or_as_an_error_never_as_garbage() {
     visit
         .with(|second: Second| async move {
             assert_eq!(second.value().await?, None);
+            assert_eq!(second.value().await?, None);
             assert_eq!(second.kept().await?, Some(3));
             Ok(())
         })

@@ -1,5 +1,10 @@
 //! A field's value to stored bytes and back, with the field's name in every error.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -30,31 +35,35 @@ pub(super) fn decode<T, M: Copy>(
     field: Field<T, M>,
     stored: Option<&Bytes>,
 ) -> Result<Option<T>, Error> {
-    let spec = field.spec();
-    finish(spec.name(), stored.map(|stored| field.decode(stored)))
+    let Some(stored) = stored else { return Ok(None) };
+    let name = field.spec().name();
+    let value = field.decode(stored).map_err(|source| decode_error(name, source))?;
+    if value.is_none() {
+        warn_once(name);
+    }
+    Ok(value)
 }
 
-/// Values that are set by name have version 1.
+/// Values that are set by name have version 1; others are not seen.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
     stored: Option<&Bytes>,
 ) -> Result<Option<T>, Error> {
-    finish(name, stored.map(|stored| codec::decode(stored, 1)))
+    let Some(stored) = stored else { return Ok(None) };
+    codec::decode(stored, 1).map_err(|source| decode_error(name, source))
 }
 
-fn finish<T>(
-    name: &str,
-    decoded: Option<Result<Option<T>, CodecError>>,
-) -> Result<Option<T>, Error> {
-    let Some(decoded) = decoded else {
-        return Ok(None);
-    };
-    let value = decoded.map_err(|source| Error::Decode { field: name.to_owned(), source })?;
-    if value.is_none() {
+fn decode_error(name: &str, source: CodecError) -> Error {
+    Error::Decode { field: name.to_owned(), source }
+}
+
+/// Says of a field that values of another version are stored; once, since there may be many.
+fn warn_once(name: &'static str) {
+    static WARNED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
         tracing::warn!(
             field = name,
-            "the stored session field is of another version: read as absent"
+            "stored values of this session field are of another version: they read as absent"
         );
     }
-    Ok(value)
 }
