@@ -15,13 +15,11 @@ pub use crate::{
 
 /// The codecs that are compiled in: naming another is an error that tells the feature.
 pub mod codec {
-    use crate::codec::Codec;
-
     #[cfg(feature = "bincode")]
-    pub const BINCODE: Codec = Codec::Bincode;
+    pub const BINCODE: crate::Codec = crate::Codec::Bincode;
 
     #[cfg(feature = "messagepack")]
-    pub const MESSAGEPACK: Codec = Codec::MessagePack;
+    pub const MESSAGEPACK: crate::Codec = crate::Codec::MessagePack;
 }
 
 /// The key of a field. A free function, so that a type without serde gets our message: the same
