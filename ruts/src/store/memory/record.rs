@@ -37,8 +37,8 @@ impl Record {
             replaced: None,
             created: now,
             rotated: now,
-            idle: create.idle.map(|ttl| now + ttl.as_duration()),
-            absolute: create.absolute.map(|ttl| now + ttl.as_duration()),
+            idle: create.idle.map(|ttl| now.saturating_add(ttl.as_duration())),
+            absolute: create.absolute.map(|ttl| now.saturating_add(ttl.as_duration())),
             fields: HashMap::with_capacity(create.fields.len()),
             ended: None,
             filed: None,
@@ -52,7 +52,7 @@ impl Record {
     /// The moment from which nothing need be known of the session, if nothing moves it.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.ended {
-            Some(ended) => Some(ended + LATE),
+            Some(ended) => Some(ended.saturating_add(LATE)),
             None => self.idle.into_iter().chain(self.absolute).min(),
         }
     }
@@ -70,11 +70,11 @@ impl Record {
     pub(super) fn open(&mut self, secret: &SecretHash, now: Duration) -> Lookup<&mut Self> {
         if self.secret == *secret {
             match self.ended {
-                Some(ended) => Lookup::Ended { ago: now - ended },
+                Some(ended) => Lookup::Ended { ago: now.saturating_sub(ended) },
                 None => Lookup::Found(self),
             }
         } else if self.replaced.is_some_and(|replaced| replaced == *secret) {
-            Lookup::Replaced { ago: now - self.rotated }
+            Lookup::Replaced { ago: now.saturating_sub(self.rotated) }
         } else {
             Lookup::NotFound
         }
@@ -85,8 +85,8 @@ impl Record {
             return;
         };
         let granted = touch.idle.as_duration();
-        if granted.saturating_sub(deadline - now) >= touch.after {
-            self.idle = Some(now + granted);
+        if granted.saturating_sub(deadline.saturating_sub(now)) >= touch.after {
+            self.idle = Some(now.saturating_add(granted));
         }
     }
 
@@ -99,8 +99,9 @@ impl Record {
 
     pub(super) fn end_at(&mut self, deadline: Option<Deadline>, now: Duration) {
         if let Some(Deadline { from_now, from_creation }) = deadline {
-            let latest = from_creation.map(|ttl| self.created + ttl.as_duration());
-            self.absolute = latest.into_iter().chain([now + from_now.as_duration()]).min();
+            let latest = from_creation.map(|ttl| self.created.saturating_add(ttl.as_duration()));
+            self.absolute =
+                latest.into_iter().chain([now.saturating_add(from_now.as_duration())]).min();
         }
     }
 
@@ -108,7 +109,7 @@ impl Record {
         let stored = |name: &str, value: &Value| Stored {
             name: name.to_owned(),
             value: value.bytes.clone(),
-            ttl: value.expires.map(|expires| expires - now),
+            ttl: value.expires.map(|expires| expires.saturating_sub(now)),
             hot: value.hot,
         };
         let fields = match fields {
@@ -122,10 +123,10 @@ impl Record {
         };
         Loaded {
             meta: Meta {
-                age: now - self.created,
-                secret_age: now - self.rotated,
-                idle: self.idle.map(|deadline| deadline - now),
-                absolute: self.absolute.map(|deadline| deadline - now),
+                age: now.saturating_sub(self.created),
+                secret_age: now.saturating_sub(self.rotated),
+                idle: self.idle.map(|deadline| deadline.saturating_sub(now)),
+                absolute: self.absolute.map(|deadline| deadline.saturating_sub(now)),
             },
             fields,
         }
@@ -153,7 +154,7 @@ impl Record {
             Change::Remove(name) => self.take(name, now).is_some(),
             Change::Expire(name, ttl) => match self.fields.get_mut(*name) {
                 Some(value) if value.is_live(now) => {
-                    value.expires = Some(now + ttl.as_duration());
+                    value.expires = Some(now.saturating_add(ttl.as_duration()));
                     true
                 }
                 _ => false,
@@ -177,7 +178,7 @@ impl Record {
     fn set(&mut self, put: &Put<'_>, now: Duration) {
         let value = Value {
             bytes: put.value.clone(),
-            expires: put.ttl.map(|ttl| now + ttl.as_duration()),
+            expires: put.ttl.map(|ttl| now.saturating_add(ttl.as_duration())),
             hot: put.hot,
         };
         match self.fields.get_mut(put.name) {

@@ -373,6 +373,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_time_is_no_panic() {
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder().clock(clock.clone()).build();
+        clock.advance(Duration::MAX);
+        create(&store, Some(Ttl::MAX)).await.unwrap();
+        assert_eq!(store.sweep(usize::MAX).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
     async fn the_schedule_forgets_ended_sessions() {
         let clock = ManualClock::new();
         let store = MemoryStore::builder().clock(clock.clone()).build();
