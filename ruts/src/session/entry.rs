@@ -17,7 +17,7 @@ use crate::{
 /// One field of the session of this request. Awaiting it reads it.
 ///
 /// Made by the accessors that `#[session]` generates (`shop.cart()`), or from a key with
-/// [`Session::entry`]. A field marked `once` has only [`set`](Self::set), [`take`](Self::take) and
+/// [`Session::entry`](crate::Session::entry). A field marked `once` has only [`set`](Self::set), [`take`](Self::take) and
 /// [`remove`](Self::remove).
 ///
 /// ```
@@ -109,7 +109,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     ///
     /// The first read of a request fetches all fields of the schema that are not `lazy` or `once`,
     /// in one round trip; further reads of them make none. They show what this request last read or
-    /// wrote: see [`Session::refresh`] for requests that last.
+    /// wrote: see [`Session::refresh`](crate::Session::refresh) for requests that last.
     ///
     /// # Errors
     ///
