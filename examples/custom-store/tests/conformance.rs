@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use custom_store::FileStore;
 use ruts::{
@@ -28,6 +28,11 @@ impl Subject for InFiles {
 
     fn store(&self) -> Arc<FileStore> {
         Arc::clone(&self.store)
+    }
+
+    /// Long enough for a disk under load to write in.
+    fn unit(&self) -> Duration {
+        Duration::from_millis(600)
     }
 
     fn rounds(&self) -> usize {
