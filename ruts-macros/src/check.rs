@@ -40,9 +40,9 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
     let mut names = Names::default();
     let fields = (raw.fields.into_iter())
         .filter_map(|field| {
-            let (name, rename) = (field.name.clone(), field.args.rename.get().cloned());
+            let rename = field.args.rename.get().cloned();
             let field = resolve(field, &raw.vis, &prefix, codec.as_ref(), diagnostics);
-            names.claim(&name, rename.as_ref(), &field, diagnostics).then_some(field)
+            names.claim(rename.as_ref(), &field, diagnostics).then_some(field)
         })
         .collect();
     Session {
@@ -67,7 +67,7 @@ fn resolve(
     let bare = raw.name.unraw();
     let mode = mode(&raw, diagnostics);
     let ty = owned(inner_of_option(&raw.ty).unwrap_or(&raw.ty), diagnostics);
-    check_hot(&raw.args, diagnostics);
+    let hot = hot(&raw.args, diagnostics);
     Field {
         vis: match raw.vis {
             Visibility::Inherited => vis.clone(),
@@ -83,7 +83,7 @@ fn resolve(
         ty,
         mode,
         ttl: raw.args.ttl.get().cloned(),
-        hot: raw.args.hot.get().filter(|_| is_hot_within_ttl(&raw.args)).cloned(),
+        hot,
         codec: codec(&raw.args.codec, diagnostics).or_else(|| codec_of_session.cloned()),
         version: version(&raw.args, diagnostics),
         lazy: raw.args.lazy.is_set(),
@@ -125,19 +125,17 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
     }
 }
 
-fn is_hot_within_ttl(args: &FieldArgs) -> bool {
-    match (args.hot.get(), args.ttl.get()) {
-        (Some(Hot::For(Lifetime::Millis(hot))), Some(Lifetime::Millis(ttl))) => hot <= ttl,
-        _ => true,
-    }
-}
-
-fn check_hot(args: &FieldArgs, diagnostics: &mut Diagnostics) {
-    if let (false, Some(hot)) = (is_hot_within_ttl(args), args.hot.key()) {
+fn hot(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<Hot> {
+    let hot = args.hot.get()?;
+    if let (Hot::For(Lifetime::Millis(millis)), Some(Lifetime::Millis(ttl))) = (hot, args.ttl.get())
+        && millis > ttl
+    {
         let message = "`hot` is longer than `ttl`: the cache would outlive the value; shorten `hot` \
                        or leave it out";
-        diagnostics.at(hot, message);
+        diagnostics.at(args.hot.key(), message);
+        return None;
     }
+    Some(hot.clone())
 }
 
 fn version(args: &FieldArgs, diagnostics: &mut Diagnostics) -> u16 {
@@ -223,11 +221,11 @@ impl Names {
     /// field has to be left out.
     fn claim(
         &mut self,
-        name: &Ident,
         rename: Option<&LitStr>,
         field: &Field,
         diagnostics: &mut Diagnostics,
     ) -> bool {
+        let name = &field.name;
         let bare = name.unraw().to_string();
         if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| *reserved == bare) {
             let message = format!(
@@ -260,16 +258,16 @@ impl Names {
             diagnostics.at(name, message);
             return false;
         }
-        self.claim_stored(name, rename, field, diagnostics)
+        self.claim_stored(rename, field, diagnostics)
     }
 
     fn claim_stored(
         &mut self,
-        name: &Ident,
         rename: Option<&LitStr>,
         field: &Field,
         diagnostics: &mut Diagnostics,
     ) -> bool {
+        let name = &field.name;
         let mut report = |message: String| match rename {
             Some(rename) => diagnostics.at(rename, message),
             None => diagnostics.at(name, message),

@@ -117,7 +117,7 @@ fn unavailable(error: io::Error) -> StoreError {
 
 fn read(path: &Path) -> io::Result<Option<Record>> {
     match fs::read(path) {
-        Ok(bytes) => rmp_serde::from_slice(&bytes).map(Some).map_err(io::Error::other).map_err(
+        Ok(bytes) => rmp_serde::from_slice(&bytes).map(Some).map_err(
             // The text of a decoding error may quote what it found.
             |_| io::Error::new(io::ErrorKind::InvalidData, "not a session file"),
         ),

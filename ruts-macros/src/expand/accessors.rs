@@ -9,7 +9,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 
-use super::{generated, schema::mode_type};
+use super::{docs, generated, schema::mode_type};
 use crate::model::{Field, Session};
 
 pub(super) fn expand(session: &Session) -> TokenStream {
@@ -28,11 +28,10 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn accessor(field: &Field, private: &TokenStream) -> TokenStream {
-    let Field { docs, attrs, vis, name, setter, key, ty, .. } = field;
+    let Field { attrs, vis, name, setter, key, ty, .. } = field;
     let mode = mode_type(field, private);
     let setter = generated(setter);
-    let fallback = format!("The field `{}`.", name.unraw());
-    let docs = if docs.is_empty() { quote!(#[doc = #fallback]) } else { quote!(#(#docs)*) };
+    let docs = docs(field);
     let set_doc =
         format!("Writes the field `{}`: the same as `.{name}().set(value)`.", name.unraw());
     quote! {

@@ -7,9 +7,10 @@ mod schema;
 mod values;
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::ToTokens;
+use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
 
-use crate::model::Session;
+use crate::model::{Field, Session};
 
 /// A call that is reported at `place` and still known as generated; its arguments stay as they are.
 ///
@@ -31,6 +32,15 @@ fn generated(name: &Ident) -> Ident {
     let mut name = name.clone();
     name.set_span(generated_at(name.span()));
     name
+}
+
+/// What the field's own docs say, or that it is one.
+fn docs(field: &Field) -> TokenStream {
+    let fallback = format!("The field `{}`.", field.name.unraw());
+    match &field.docs[..] {
+        [] => quote!(#[doc = #fallback]),
+        docs => quote!(#(#docs)*),
+    }
 }
 
 fn generated_at(span: Span) -> Span {

@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 
-use super::generated;
+use super::{docs, generated};
 use crate::model::{Field, Mode, Session};
 
 pub(super) fn expand(session: &Session) -> TokenStream {
@@ -36,9 +36,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn declaration(field: &Field) -> TokenStream {
-    let Field { docs, attrs, vis, name, ty, .. } = field;
-    let fallback = format!("The field `{}`.", name.unraw());
-    let docs = if docs.is_empty() { quote!(#[doc = #fallback]) } else { quote!(#(#docs)*) };
+    let Field { attrs, vis, name, ty, .. } = field;
+    let docs = docs(field);
     let name = generated(name);
     let ty = match field.mode {
         Mode::OrDefault(_) => quote!(#ty),

@@ -24,11 +24,11 @@ pub(super) fn is_loopback<B>(request: &Request<B>) -> bool {
 
 /// Whether a host, with or without a port or a path behind it, is a loopback name.
 fn is_loopback_host(host: &str) -> bool {
-    let end = |text: &str, ends: &[char]| text.split(ends).next().unwrap_or_default().to_owned();
     let name = match host.strip_prefix('[') {
-        Some(rest) => end(rest, &[']']),
-        None => end(host, &[':', '/']),
+        Some(rest) => rest.split(']').next(),
+        None => host.split([':', '/']).next(),
     };
+    let name = name.unwrap_or_default();
     name == "localhost"
         || name.ends_with(".localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())

@@ -29,19 +29,18 @@ impl Shared {
         let mut names = Vec::with_capacity(1 + others);
         names.push(name);
         for field in group.into_iter().flat_map(SessionSchema::eager) {
-            if field.name() != name && !state.memory.knows(field.name()) {
+            if field.name() != name {
                 names.push(field.name());
             }
         }
-        self.load(state, Fields::Named(&names)).await
+        self.fetch(state, names).await
     }
 
     /// Learns those of the named fields that are not known yet.
-    pub(super) async fn fetch(&self, state: &mut State, names: &[&str]) -> Result<(), Error> {
-        let missing: Vec<&str> =
-            names.iter().copied().filter(|name| !state.memory.knows(name)).collect();
-        if !missing.is_empty() {
-            self.load(state, Fields::Named(&missing)).await?;
+    pub(super) async fn fetch(&self, state: &mut State, mut names: Vec<&str>) -> Result<(), Error> {
+        names.retain(|name| !state.memory.knows(name));
+        if !names.is_empty() {
+            self.load(state, Fields::Named(&names)).await?;
         }
         Ok(())
     }
@@ -71,7 +70,7 @@ impl Shared {
                 state.memory.forget(change.name());
             }
             let rotation = self.begin_rotation(state, rotate)?;
-            let hash = rotation.hash;
+            let hash = rotation.hash();
             let update = Update { rotate: hash.as_ref(), touch: self.policy.touch(), ..update };
             match self.attempt(state, rotation.earlier.as_ref(), &update).await? {
                 Lookup::Found(Updated::Applied { found }) => {

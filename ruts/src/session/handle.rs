@@ -64,7 +64,7 @@ impl<S: 'static> Session<S> {
     /// [`Error::MissingLayer`], [`Error::WrongStore`].
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Error> {
         let session = Session::<AnyStore>::from_extensions_of::<Unnamed>(extensions)?;
-        let (found, expected) = (session.shared.store().store_type(), StoreType::of::<S>());
+        let (found, expected) = (session.shared.store.store_type(), StoreType::of::<S>());
         if expected.id != found.id && expected.id != StoreType::of::<AnyStore>().id {
             return Err(Error::WrongStore { expected: expected.name, found: found.name });
         }
@@ -157,7 +157,7 @@ impl<S> Session<S> {
         hot_ttl: Option<u64>,
     ) -> Result<(), Error> {
         check_name(field)?;
-        let value = value::encode_named(field, self.shared.policy().codec, 1, value)?;
+        let value = value::encode_named(field, self.shared.policy.codec, 1, value)?;
         let ttl = ttl.map(seconds).transpose()?;
         let hot = hot_ttl.map(seconds).transpose()?.map_or(Hot::Auto, Hot::For);
         let put = Put { name: field, value: &value, ttl, hot };

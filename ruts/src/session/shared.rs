@@ -65,14 +65,6 @@ impl Shared {
         }
     }
 
-    pub(super) fn store(&self) -> &dyn ErasedStore {
-        &*self.store
-    }
-
-    pub(super) fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     pub(super) fn handle(&self) -> Option<Handle> {
         self.reply().handle
     }
@@ -107,7 +99,7 @@ impl Shared {
     /// What these fields hold, in their order.
     pub(super) async fn get_many(&self, names: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {
         let mut state = self.state.lock().await;
-        self.fetch(&mut state, names).await?;
+        self.fetch(&mut state, names.to_vec()).await?;
         Ok(names.iter().map(|name| state.memory.get(name).cloned()).collect())
     }
 
@@ -190,7 +182,7 @@ impl Shared {
         }
         state.memory.forget(name);
         let rotation = self.begin_rotation(&mut state, rotate)?;
-        let hash = rotation.hash;
+        let hash = rotation.hash();
         let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch() };
         let Lookup::Found(value) =
             self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?
@@ -230,11 +222,7 @@ impl Shared {
             Identity::Shut(Shut::Lost) => return Err(Error::Ended),
             _ => {}
         }
-        *state = State::new(Identity::Ended);
-        let mut reply = self.reply();
-        reply.verdict = self.cleared();
-        reply.handle = None;
-        reply.rotate = false;
+        self.end(&mut state);
         Ok(())
     }
 

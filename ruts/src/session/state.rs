@@ -30,10 +30,8 @@ pub(super) struct State {
 pub(super) struct Rotation {
     /// To be tried if the current secret opens nothing: it may have been installed unnoticed.
     pub(super) earlier: Option<Secret>,
-    /// To be installed.
-    fresh: Option<Secret>,
-    /// What the store is to know of it.
-    pub(super) hash: Option<SecretHash>,
+    /// To be installed, and what the store is to know of it.
+    fresh: Option<(Secret, SecretHash)>,
     /// Whether the rotation was owed before this operation.
     owed: bool,
 }
@@ -41,6 +39,13 @@ pub(super) struct Rotation {
 impl State {
     pub(super) fn new(identity: Identity) -> Self {
         Self { identity, memory: Memory::default(), unsettled: None, ending: false }
+    }
+}
+
+impl Rotation {
+    /// The hash to put in place of the session's own.
+    pub(super) fn hash(&self) -> Option<SecretHash> {
+        self.fresh.as_ref().map(|(_, hash)| *hash)
     }
 }
 
@@ -64,12 +69,12 @@ impl Shared {
         let mut reply = self.reply();
         let owed = reply.rotate;
         if !rotate && !owed {
-            return Ok(Rotation { earlier, fresh: None, hash: None, owed });
+            return Ok(Rotation { earlier, fresh: None, owed });
         }
         reply.check_open()?;
         if earlier.is_none() && matches!(reply.verdict, Verdict::Set(_)) {
             reply.rotate = false;
-            return Ok(Rotation { earlier, fresh: None, hash: None, owed: false });
+            return Ok(Rotation { earlier, fresh: None, owed: false });
         }
         let fresh = match &earlier {
             Some(secret) => secret.clone(),
@@ -77,8 +82,8 @@ impl Shared {
         };
         reply.rotate = true;
         state.unsettled = Some(fresh.clone());
-        let hash = Some(fresh.hash(self.policy.layer));
-        Ok(Rotation { earlier, fresh: Some(fresh), hash, owed })
+        let hash = fresh.hash(self.policy.layer);
+        Ok(Rotation { earlier, fresh: Some((fresh, hash)), owed })
     }
 
     /// The store has said that the rotation took place.
@@ -88,11 +93,11 @@ impl Shared {
         rotation: Rotation,
     ) -> Result<(), Error> {
         let credentials = state.identity.credentials(self.policy.layer);
-        let (Some(secret), Some((handle, _))) = (rotation.fresh, credentials) else {
+        let (Some((secret, hash)), Some((handle, _))) = (rotation.fresh, credentials) else {
             return Ok(());
         };
         tracing::info!(%handle, "session rotated");
-        self.adopt(state, handle, secret).await
+        self.adopt(state, Token { handle, secret }, hash).await
     }
 
     /// The store has said that it did not.
@@ -102,11 +107,10 @@ impl Shared {
     }
 
     /// Takes a secret that the store has installed for the session's own.
-    async fn adopt(&self, state: &mut State, handle: Handle, secret: Secret) -> Result<(), Error> {
-        let hash = secret.hash(self.policy.layer);
-        state.identity = Identity::Open { handle, secret: hash };
+    async fn adopt(&self, state: &mut State, token: Token, hash: SecretHash) -> Result<(), Error> {
+        state.identity = Identity::Open { handle: token.handle, secret: hash };
         state.unsettled = None;
-        self.hand_out(Token { handle, secret }, &hash).await
+        self.hand_out(token, &hash).await
     }
 
     /// Has the response carry a token. If it has left meanwhile, nobody will ever know the secret,
@@ -125,7 +129,7 @@ impl Shared {
         };
         if closed.is_err() {
             let delete = Delete { tried_before: false };
-            let _ = delete.run(self.store(), Access { handle: &handle, secret }).await;
+            let _ = delete.run(&*self.store, Access { handle: &handle, secret }).await;
         }
         closed
     }
@@ -142,13 +146,14 @@ impl Shared {
             return Ok(Lookup::NotFound);
         };
         let access = Access { handle: &handle, secret: &secret };
-        let mut lookup = operation.run(self.store(), access).await?;
+        let mut lookup = operation.run(&*self.store, access).await?;
         if let (Some(earlier), false) = (earlier, matches!(lookup, Lookup::Found(_))) {
-            let secret = earlier.hash(layer);
-            let access = Access { handle: &handle, secret: &secret };
-            let second = operation.run(self.store(), access).await?;
+            let hash = earlier.hash(layer);
+            let access = Access { handle: &handle, secret: &hash };
+            let second = operation.run(&*self.store, access).await?;
             if matches!(second, Lookup::Found(_)) {
-                self.adopt(state, handle, earlier.clone()).await?;
+                let token = Token { handle, secret: earlier.clone() };
+                self.adopt(state, token, hash).await?;
                 lookup = second;
             }
         }
@@ -160,16 +165,20 @@ impl Shared {
                 }
             }
             Lookup::Replaced { ago } => self.shut(state, handle, Shut::Lost, Some(*ago)),
-            Lookup::Ended { .. } if operation.ended_is_ours(state.ending) => {
-                *state = State::new(Identity::Ended);
-                let mut reply = self.reply();
-                reply.handle = None;
-                reply.verdict = self.cleared();
-            }
+            Lookup::Ended { .. } if operation.ended_is_ours(state.ending) => self.end(state),
             Lookup::Ended { ago } => self.shut(state, handle, Shut::Deleted, Some(*ago)),
             Lookup::NotFound => self.shut(state, handle, Shut::Lost, None),
         }
         Ok(lookup)
+    }
+
+    /// This request has ended its session: the cookie goes too, and a write starts anew.
+    pub(super) fn end(&self, state: &mut State) {
+        *state = State::new(Identity::Ended);
+        let mut reply = self.reply();
+        reply.verdict = self.cleared();
+        reply.handle = None;
+        reply.rotate = false;
     }
 
     /// The store does not open the session, or not any more.

@@ -66,8 +66,8 @@ pub struct MemoryStoreBuilder {
 
 impl MemoryStoreBuilder {
     /// At most `sessions` at a time: at the limit, creating another fails with
-    /// [`StoreErrorKind::Full`]. Deleted sessions, of which a few bytes are kept for [`LATE`](crate::store::LATE), do not
-    /// count. Unlimited by default.
+    /// [`StoreErrorKind::Full`]. Deleted sessions, of which a few bytes are kept for
+    /// [`LATE`](crate::store::LATE), do not count. Unlimited by default.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
