@@ -7,6 +7,8 @@
 //! | store | feature | survives a restart | shared by processes |
 //! | --- | --- | --- | --- |
 //! | [`memory::MemoryStore`] | always there | no | no |
+//! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | as the server does | yes |
+//! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
 //!
 //! The repository's `examples/custom-store` keeps sessions in files, in one page of code.
 
@@ -14,6 +16,8 @@ mod contract;
 mod erased;
 mod error;
 pub mod memory;
+#[cfg(any(feature = "redis-store", feature = "redis-rs-store"))]
+pub mod redis;
 
 pub(crate) use self::erased::{ErasedReply, ErasedStore, StoreType};
 pub use self::{

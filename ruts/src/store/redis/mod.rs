@@ -1,0 +1,60 @@
+//! Sessions in Redis or Valkey.
+//!
+//! A [`RedisStore`] works with a client of fred (feature `redis-store`: `Client`, `Pool`) or of
+//! redis-rs (feature `redis-rs-store`: `ConnectionManager`, `MultiplexedConnection`, and
+//! [`RedisCluster`]). It needs a server that expires fields: Redis 7.4 or later, Valkey 9 or later.
+//! Another one is refused at the first operation, or by [`RedisStore::check`].
+//!
+//! # Which client
+//!
+//! Both keep the contract. On a cluster with one dead shard, fred fails every command until it has
+//! reconnected to all of them; redis-rs goes on serving the other shards. TLS, Sentinel and the like
+//! are features of the client's own crate.
+//!
+//! # Layout
+//!
+//! A session is one hash, `ruts:{<handle>}`, readable with `redis-cli HGETALL`:
+//!
+//! | field | holds |
+//! | --- | --- |
+//! | `~` | five numbers, milliseconds since 1970 by the server's clock: created, secret issued, idle deadline, absolute deadline, ended; 0 is none |
+//! | `~s` | SHA-256 of the secret, and of the one it replaced |
+//! | any other | cache policy, a colon, the encoded value; the policy is empty, `!` never, `?` checked, or a number of milliseconds |
+//!
+//! The braces are a hash tag, so a prefix never decides about the shard. The key expires with the
+//! session, fields expire by themselves: there is nothing to sweep. A deleted session leaves `~` and
+//! `~s` for [`LATE`](crate::store::LATE). Values over 64 bytes make the server use a larger
+//! representation; `hash-max-listpack-value 512` avoids that on Redis.
+//!
+//! # Round trips
+//!
+//! Every operation is one script, called by its hash: one command, one round trip. A server that does
+//! not know the script yet gets its text, after it was asked once whether it can expire fields.
+//!
+//! # Failures
+//!
+//! No operation takes longer than [`RedisStore::with_timeout`] says, whatever the client's own
+//! settings are, and none is sent twice. If the answer does not come, whether the operation took place
+//! is not known: [`StoreErrorKind::Unknown`](crate::store::StoreErrorKind::Unknown). A command that
+//! was not sent, or that the server refused, is
+//! [`StoreErrorKind::Unavailable`](crate::store::StoreErrorKind::Unavailable), and a server that is
+//! out of memory is [`StoreErrorKind::Full`](crate::store::StoreErrorKind::Full): reading, taking,
+//! removing and deleting go on there.
+//!
+//! A server that loses acknowledged writes loses sessions and brings ended ones back: persistence and
+//! failover are yours to set up (`appendonly yes`, `min-replicas-to-write`). A replica answers no
+//! operation.
+
+mod client;
+#[cfg(feature = "redis-store")]
+mod fred;
+mod layout;
+#[cfg(feature = "redis-rs-store")]
+mod redis_rs;
+mod reply;
+mod script;
+mod store;
+
+#[cfg(feature = "redis-rs-store")]
+pub use self::redis_rs::RedisCluster;
+pub use self::{client::RedisClient, store::RedisStore};

@@ -1,0 +1,95 @@
+use std::sync::OnceLock;
+
+use redis::Client;
+
+use super::{
+    process::{Process, free_port},
+    redis::{Flavour, is_ready, start},
+};
+
+const SLOTS: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
+
+/// Three nodes that share the slots, without replicas.
+pub struct Cluster {
+    nodes: Vec<(Process, String)>,
+}
+
+impl Cluster {
+    /// Starts one.
+    pub fn start() -> Self {
+        let nodes = SLOTS.map(|_| {
+            let bus = free_port().to_string();
+            start(
+                Flavour::Redis,
+                free_port(),
+                &[
+                    ["--cluster-enabled", "yes"],
+                    ["--cluster-port", &bus],
+                    ["--cluster-node-timeout", "2000"],
+                    ["--cluster-require-full-coverage", "no"],
+                ]
+                .concat(),
+            )
+        });
+        let cluster = Self { nodes: nodes.into() };
+        for ((process, url), (number, (first, last))) in
+            cluster.nodes.iter().zip((1_u16..).zip(SLOTS))
+        {
+            process.wait_until(|| is_ready(url));
+            ask(url, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            ask(url, &["CLUSTER", "SET-CONFIG-EPOCH", &number.to_string()]);
+        }
+        for index in [1, 2] {
+            let (port, bus) = cluster.ports(index);
+            ask(&cluster.nodes[0].1, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        }
+        for (process, url) in &cluster.nodes {
+            process.wait_until(|| {
+                let info = ask(url, &["CLUSTER", "INFO"]);
+                info.contains("cluster_state:ok")
+                    && info.contains("cluster_known_nodes:3")
+                    && info.contains("cluster_size:3")
+            });
+        }
+        cluster
+    }
+
+    /// The one that all tests of this process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Where the nodes listen.
+    pub fn urls(&self) -> Vec<&str> {
+        self.nodes.iter().map(|(_, url)| &**url).collect()
+    }
+
+    /// Kills one node.
+    pub fn kill(&self, node: usize) {
+        self.nodes[node].0.tell("kill");
+    }
+
+    /// Starts a killed node again.
+    pub fn restart(&self, node: usize) {
+        let (process, url) = &self.nodes[node];
+        process.tell("start");
+        process.wait_until(|| is_ready(url));
+    }
+
+    fn ports(&self, node: usize) -> (String, String) {
+        let url = &self.nodes[node].1;
+        let nodes = ask(url, &["CLUSTER", "NODES"]);
+        let address = nodes.split(' ').nth(1).expect("a node lists itself");
+        let ports = address.split(',').next().and_then(|address| address.split_once(':'));
+        let (port, bus) = ports.and_then(|(_, ports)| ports.split_once('@')).expect("two ports");
+        (port.to_owned(), bus.to_owned())
+    }
+}
+
+fn ask(url: &str, words: &[&str]) -> String {
+    let mut connection = Client::open(url).unwrap().get_connection().unwrap();
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command.query(&mut connection).unwrap()
+}

@@ -1,0 +1,177 @@
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    net::TcpStream,
+    process::Command,
+    sync::OnceLock,
+};
+
+use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+
+use super::process::{Process, free_port, new_folder, program};
+
+/// A PostgreSQL server.
+pub struct Postgres {
+    process: Option<Process>,
+    url: String,
+}
+
+impl Postgres {
+    /// Starts one. `settings` are those of `postgresql.conf`, such as `max_connections=20`.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = new_folder("postgres");
+        let data = folder.join("data").to_string_lossy().into_owned();
+        let bin = program("postgres");
+        let library = format!("{bin}/../../..");
+        let (initdb, postgres) = (format!("{bin}/initdb"), format!("{bin}/postgres"));
+        let port = free_port().to_string();
+        let owner = owner(&folder);
+        let mut prepare: Vec<&str> = owner.clone();
+        prepare.extend(["env", "LC_ALL=C"]);
+        prepare.extend([&*initdb, "-D", &data, "-U", "postgres", "-A", "trust", "-N"]);
+        prepare.extend(["-E", "UTF8", "--no-instructions"]);
+        let output = Command::new(prepare[0])
+            .args(&prepare[1..])
+            .env("LD_LIBRARY_PATH", &library)
+            .output()
+            .expect("initdb can be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let socket = folder.to_string_lossy().into_owned();
+        let mut command = owner;
+        command.extend([&*postgres, "-D", &data, "-p", &port, "-k", &socket]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "jit=off",
+        ]
+        .iter()
+        .chain(settings)
+        {
+            command.extend(["-c", setting]);
+        }
+        // A fast shutdown does not wait for clients.
+        let process = Process::start(folder, "INT", &command);
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let server = Self { process: Some(process), url };
+        server.wait();
+        server
+    }
+
+    /// The one that all tests of this process share, or that `DATABASE_URL` names.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(|| match env::var("DATABASE_URL") {
+            Ok(url) => Self { process: None, url },
+            Err(_) => Self::start(&[]),
+        })
+    }
+
+    /// Where it listens, and as whom to log in.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The host and port of [`url`](Self::url).
+    pub fn address(&self) -> String {
+        let address = self.url.split('@').nth(1).and_then(|rest| rest.split('/').next());
+        address.expect("a host").to_owned()
+    }
+
+    /// Connections to it, as the documentation advises.
+    pub fn pool(&self, connections: u32) -> PgPool {
+        PgPoolOptions::new().max_connections(connections).connect_lazy(&self.url).unwrap()
+    }
+
+    /// A schema for one test.
+    pub fn schema(&self) -> Schema {
+        let borrowed = self.process.is_none().then(|| self.url.clone());
+        let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        Schema { name: format!("test_{number:016x}"), borrowed }
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("a server of the tests' own")
+    }
+
+    /// Kills it, and with it its connections.
+    pub fn kill(&self) {
+        self.process().tell("kill");
+        // Its children notice by themselves; until then they hold the shared memory.
+        let pid = self.process().folder().join("data/postmaster.pid");
+        let _ = fs::remove_file(pid);
+    }
+
+    /// Stops it in good order, without waiting for its clients.
+    pub fn stop(&self) {
+        self.process().tell("stop");
+    }
+
+    /// Starts it again with its data.
+    pub fn restart(&self) {
+        self.process().tell("start");
+        self.wait();
+    }
+
+    fn wait(&self) {
+        self.process().wait_until(|| accepts(&self.address()).unwrap_or(false));
+    }
+}
+
+/// Whether the server lets somebody in: while it starts, it answers with an error.
+fn accepts(address: &str) -> io::Result<bool> {
+    let parameters = b"user\0postgres\0database\0postgres\0\0";
+    let mut message = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
+    message.extend(0x0003_0000_u32.to_be_bytes());
+    message.extend(parameters);
+    let mut connection = TcpStream::connect(address)?;
+    connection.write_all(&message)?;
+    let mut kind = [0];
+    connection.read_exact(&mut kind)?;
+    Ok(kind == *b"R")
+}
+
+pub(super) fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("there is id");
+    id.stdout.trim_ascii() == b"0"
+}
+
+/// What to put before a command so that it does not run as root, which PostgreSQL refuses.
+fn owner(folder: &std::path::Path) -> Vec<&'static str> {
+    if !is_root() {
+        return Vec::new();
+    }
+    let given = Command::new("chown").arg("postgres:").arg(folder).status();
+    assert!(given.is_ok_and(|status| status.success()), "there is no user postgres");
+    vec!["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+}
+
+/// A schema that no other test uses. On a server that is not the tests' own, it is dropped in the end.
+pub struct Schema {
+    name: String,
+    borrowed: Option<String>,
+}
+
+impl Schema {
+    /// The schema's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let Some(url) = self.borrowed.take() else { return };
+        let drop = format!("drop schema if exists {} cascade", self.name);
+        let _ = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect(&url).await?;
+                connection.execute(sqlx::AssertSqlSafe(drop)).await.map(std::mem::drop)
+            })?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        })
+        .join();
+    }
+}

@@ -1,0 +1,127 @@
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Mutex, OnceLock},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Runs a server in a folder, as it is told, line by line. When nobody is left to tell it anything,
+/// the server is killed and the folder removed: nothing is left behind even if the tests are killed.
+const KEEPER: &str = r#"
+trap '' INT TERM HUP
+folder=$1 stop=$2 pid=
+shift 2
+while read -r word; do
+  case $word in
+    start) "$@" >>"$folder/log" 2>&1 </dev/null & pid=$! ;;
+    stop) kill -CONT $pid; kill -$stop $pid; wait $pid ;;
+    kill) kill -KILL $pid; wait $pid ;;
+    pause) kill -STOP $pid ;;
+    resume) kill -CONT $pid ;;
+  esac 2>/dev/null
+  echo done
+done
+[ -z "$pid" ] || kill -KILL $pid 2>/dev/null
+wait
+for try in 1 2 3 4 5; do rm -rf "$folder" 2>/dev/null && break; sleep 0.1; done
+"#;
+
+/// A server process and its folder.
+pub(super) struct Process {
+    keeper: Child,
+    line: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
+    folder: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` in `folder`, which it owns from now on. `stop` is the signal that ends it in
+    /// good order.
+    pub(super) fn start(folder: PathBuf, stop: &str, command: &[&str]) -> Self {
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(&folder)
+            .arg(stop)
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("there is a shell");
+        let line = keeper.stdin.take().zip(keeper.stdout.take().map(BufReader::new));
+        let process = Self { keeper, line: Mutex::new(line), folder };
+        process.tell("start");
+        process
+    }
+
+    /// Returns once it is done.
+    pub(super) fn tell(&self, word: &str) {
+        let mut line = self.line.lock().unwrap();
+        let (to, from) = line.as_mut().expect("taken at the end only");
+        writeln!(to, "{word}").expect("the keeper listens");
+        let mut answer = String::new();
+        from.read_line(&mut answer).expect("the keeper answers");
+        assert_eq!(answer, "done\n", "the keeper of {:?} is gone", self.folder);
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Waits until `ready`, or says what the server had to say.
+    pub(super) fn wait_until(&self, ready: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !ready() {
+            if start.elapsed() > Duration::from_secs(30) {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                panic!("a server does not start; its log:\n{log}");
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Closing the keeper's input ends it.
+        drop(self.line.lock().map(|mut line| line.take()));
+        let _ = self.keeper.wait();
+    }
+}
+
+/// A new folder under the system's temporary one.
+pub(super) fn new_folder(name: &str) -> PathBuf {
+    let unique = format!("ruts-{name}-{}-{}", std::process::id(), free_port());
+    let folder = std::env::temp_dir().join(unique);
+    std::fs::create_dir(&folder).expect("the temporary folder can be written to");
+    folder
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Where the program called `name` is, or its folder.
+pub(super) fn program(name: &str) -> &'static str {
+    static PROGRAMS: OnceLock<HashMap<String, String>> = OnceLock::new();
+    PROGRAMS
+        .get_or_init(|| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/servers");
+            let output = Command::new(script)
+                .stderr(Stdio::inherit())
+                .output()
+                .expect("scripts/servers can be run");
+            assert!(output.status.success(), "scripts/servers failed");
+            String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, path)| (name.to_owned(), path.to_owned()))
+                .collect()
+        })
+        .get(name)
+        .unwrap_or_else(|| panic!("scripts/servers names no {name}"))
+}
