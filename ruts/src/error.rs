@@ -64,7 +64,8 @@ pub enum Error {
     #[error("not a lifetime for a session or a field")]
     Ttl(#[from] TtlError),
 
-    /// The name is empty, longer than 128 bytes or begins with `~`. Nothing was changed.
+    /// The name is empty, longer than 128 bytes, holds a zero byte or begins with `~`. Nothing was
+    /// changed.
     #[error("`{0}` cannot be the name of a session field")]
     FieldName(String),
 

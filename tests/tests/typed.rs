@@ -559,7 +559,7 @@ async fn untyped_names_are_checked() {
     let visit = Visit::new();
     visit
         .with(|session: Session| async move {
-            for name in ["", "~m", &"n".repeat(129)] {
+            for name in ["", "~m", "a\0b", &"n".repeat(129)] {
                 assert!(matches!(session.get::<u8>(name).await, Err(Error::FieldName(_))));
                 assert!(matches!(
                     session.set(name, &1, None, None).await,

@@ -36,11 +36,12 @@ pub async fn any_bytes_survive(subject: &impl Subject) {
     }
 }
 
-/// Names are any text of 1 to 128 bytes that does not begin with `~`.
+/// Names are any text of 1 to 128 bytes without a zero byte that does not begin with `~`.
 pub async fn any_name_survives(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let long = "n".repeat(128);
-    let names = ["x", "shop.cart", "with space", "a:b{c}", "'quote\"", "größe", "a~b", "\0", &long];
+    let names =
+        ["x", "shop.cart", "with space", "a:b{c}", "'quote\"", "größe", "a~b", "\u{1}", &long];
     for name in names {
         assert_eq!(client.set(name, name).await, applied(0));
     }

@@ -29,7 +29,7 @@ impl FieldSpec {
     pub const fn new(name: &'static str) -> Self {
         assert!(
             is_field_name(name),
-            "a field's stored name has 1 to 128 bytes and no `~` in front"
+            "a field's stored name has 1 to 128 bytes, no zero byte and no `~` in front"
         );
         Self {
             name,
@@ -169,9 +169,16 @@ impl FieldSpec {
     }
 }
 
-/// Whether a text can be the stored name of a field: 1 to 128 bytes, not beginning with `~`, which
-/// stores keep for their own.
+/// Whether a text can be the stored name of a field: 1 to 128 bytes, none of them zero, not beginning
+/// with `~`, which stores keep for their own.
 pub const fn is_field_name(name: &str) -> bool {
     let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == 0 {
+            return false;
+        }
+        at += 1;
+    }
     !bytes.is_empty() && bytes.len() <= 128 && bytes[0] != b'~'
 }

@@ -16,6 +16,8 @@ mod contract;
 mod erased;
 mod error;
 pub mod memory;
+#[cfg(feature = "postgres-store")]
+pub mod postgres;
 #[cfg(any(feature = "redis-store", feature = "redis-rs-store"))]
 pub mod redis;
 

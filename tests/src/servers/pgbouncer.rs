@@ -29,6 +29,7 @@ impl PgBouncer {
              auth_type = any\n\
              pool_mode = transaction\n\
              default_pool_size = {connections}\n\
+             ignore_startup_parameters = extra_float_digits\n\
              max_prepared_statements = 100\n"
         );
         fs::write(&config, settings).unwrap();

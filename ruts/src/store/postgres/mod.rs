@@ -1,0 +1,46 @@
+//! Sessions in PostgreSQL, version 15 or later.
+//!
+//! A [`PostgresStore`] is made by a [`PostgresStoreBuilder`] from a pool of sqlx (feature
+//! `postgres-store`; TLS is a feature of sqlx itself).
+//!
+//! # Layout
+//!
+//! With the default names, the table `sessions` holds a row for each session: handle, SHA-256 of the
+//! secret and of the one it replaced, times and deadlines. `sessions_fields` holds a row for each
+//! field. The session's row is the lock under which a session changes, and fields go with it. A
+//! deleted session's row stays for [`LATE`](crate::store::LATE), without fields.
+//!
+//! # Round trips
+//!
+//! Every operation is one statement, a transaction by itself: a `select` to read, a function of the
+//! database to write, because only the statements of a function see what was committed while it waited
+//! for the lock. An idle connection is taken from the pool without testing it. The pool tests it when
+//! it comes back, which nobody waits for.
+//!
+//! # Behind a pooler
+//!
+//! Statements are prepared, so a pooler in transaction mode has to know prepared statements: PgBouncer
+//! from 1.21 does, with `max_prepared_statements` above zero. What sqlx sends at the start asks for
+//! `ignore_startup_parameters = extra_float_digits`.
+//!
+//! # Failures
+//!
+//! No operation takes longer than [`PostgresStoreBuilder::timeout`], and none is sent twice, except a
+//! read whose connection turned out to be dead. A statement that the server refused changed nothing:
+//! [`StoreErrorKind::Unavailable`](crate::store::StoreErrorKind::Unavailable), or
+//! [`Full`](crate::store::StoreErrorKind::Full) if its disk is. If the connection broke or no answer
+//! came in time, it is [`Unknown`](crate::store::StoreErrorKind::Unknown) whether a write took place.
+//!
+//! # Removing what expired
+//!
+//! Expired sessions are invisible at once. Every instance removes them now and then, in small batches
+//! that skip what another instance is removing; see [`PostgresStoreBuilder::cleanup_interval`].
+
+mod builder;
+mod cleanup;
+mod failure;
+mod names;
+mod schema;
+mod store;
+
+pub use self::{builder::PostgresStoreBuilder, names::InvalidName, store::PostgresStore};

@@ -1,0 +1,77 @@
+/// A schema or table name that PostgreSQL would not take as it is.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0:?} is no name for a schema or table of sessions: \
+     at most 50 of a-z, 0-9 and _, and no digit first"
+)]
+pub struct InvalidName(String);
+
+/// The names of all that a store has in the database.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    pub(super) schema: String,
+    pub(super) table: String,
+}
+
+impl Names {
+    pub(super) fn new(schema: &str, table: &str) -> Result<Self, InvalidName> {
+        for name in [schema, table] {
+            let first = name.as_bytes().first();
+            let fits = first.is_some_and(|byte| !byte.is_ascii_digit()) && name.len() <= 50;
+            let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+            if !fits || !name.bytes().all(plain) {
+                return Err(InvalidName(name.to_owned()));
+            }
+        }
+        Ok(Self { schema: schema.to_owned(), table: table.to_owned() })
+    }
+
+    /// `template` with its names, and its fragments, in place.
+    pub(super) fn fill(&self, template: &str) -> String {
+        const FRAGMENTS: [(&str, &str); 4] = [
+            ("{declare}", include_str!("sql/declare.sql")),
+            ("{open}", include_str!("sql/open.sql")),
+            ("{touch_and_rotate}", include_str!("sql/touch_and_rotate.sql")),
+            ("{save}", include_str!("sql/save.sql")),
+        ];
+        let mut text = template.to_owned();
+        for (mark, fragment) in FRAGMENTS {
+            text = text.replace(mark, fragment.trim_end());
+        }
+        text = text.replace("{sessions}", &self.qualified(""));
+        for part in ["fields", "migrations", "create", "update", "take", "delete"] {
+            text = text.replace(&format!("{{{part}}}"), &self.qualified(&format!("_{part}")));
+        }
+        text.replace("{gc}", &format!("\"{}_gc\"", self.table))
+            .replace("{schema}", &format!("\"{}\"", self.schema))
+    }
+
+    fn qualified(&self, suffix: &str) -> String {
+        format!("\"{}\".\"{}{suffix}\"", self.schema, self.table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_are_taken() {
+        for name in ["sessions", "_s", "s2", &"n".repeat(50)] {
+            assert!(Names::new("public", name).is_ok(), "{name}");
+        }
+        for name in ["", "2s", "Sessions", "a-b", "a.b", "a\"b", "größe", "a b", &"n".repeat(51)]
+        {
+            assert!(Names::new("public", name).is_err(), "{name}");
+            assert!(Names::new(name, "sessions").is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_template_leaves_no_mark() {
+        let names = Names::new("app", "user").unwrap();
+        let text = names.fill(include_str!("sql/migration_1.sql"));
+        assert!(!text.contains(['{', '}']), "{text}");
+        assert!(text.contains(r#"create table "app"."user_fields""#));
+    }
+}

@@ -1,0 +1,3 @@
+s {sessions};
+  moment timestamptz;
+  changed boolean := false;

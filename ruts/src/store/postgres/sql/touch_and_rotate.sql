@@ -1,0 +1,12 @@
+if p_idle is not null and s.idle_at is not null and greatest(
+    p_idle - date_part('epoch', s.idle_at - moment) * 1000, 0
+  ) >= p_after then
+    s.idle_at := moment + p_idle * interval '1 millisecond';
+    changed := true;
+  end if;
+  if p_rotate <> s.secret then
+    s.replaced := s.secret;
+    s.secret := p_rotate;
+    s.rotated_at := moment;
+    changed := true;
+  end if;

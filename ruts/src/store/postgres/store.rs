@@ -1,0 +1,412 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use sqlx::{
+    AssertSqlSafe, Decode, PgPool, Postgres, Row, SqlSafeStr, SqlStr, Type,
+    pool::PoolConnection,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    cleanup,
+    failure::{NAME, NoAnswer, corrupt, failed, unreachable},
+    names::Names,
+};
+use crate::{
+    store::{
+        Access, Change, Create, Fields, LATE, Loaded, Lookup, Meta, Put, Store, StoreError,
+        StoreErrorKind, Stored, Take, Touch, Update, Updated,
+    },
+    token::SecretHash,
+    ttl::{Hot, Ttl},
+};
+
+/// Sessions in PostgreSQL, made by a [`PostgresStoreBuilder`](super::PostgresStoreBuilder).
+///
+/// The [module](super) tells how sessions are laid out and what failures look like. Clones share the
+/// pool; when the last one is dropped, the cleanup ends.
+#[derive(Clone)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+    /// Dropped with the last clone.
+    _alive: Arc<watch::Sender<()>>,
+}
+
+pub(super) struct Inner {
+    pool: PgPool,
+    timeout: Duration,
+    /// Until when connections are tested before they are used, because one was found dead.
+    distrust: Mutex<Option<Instant>>,
+    statements: Statements,
+}
+
+/// Made once, so that the server recognises them.
+struct Statements {
+    load: SqlStr,
+    load_and_touch: SqlStr,
+    create: SqlStr,
+    update: SqlStr,
+    take: SqlStr,
+    delete: SqlStr,
+    sweep: SqlStr,
+}
+
+impl Statements {
+    fn new(names: &Names) -> Self {
+        let fill =
+            |template: &str| AssertSqlSafe(Arc::<str>::from(names.fill(template))).into_sql_str();
+        let load = include_str!("sql/load.sql");
+        Self {
+            load: fill(&load.replace("{touched}", "").replace("{idle_at}", "s.idle_at")),
+            load_and_touch: fill(
+                &[
+                    include_str!("sql/touch.sql"),
+                    &load
+                        .replace("{touched}", "left join touched t on true")
+                        .replace("{idle_at}", "coalesce(t.idle_at, s.idle_at)"),
+                ]
+                .concat(),
+            ),
+            create: fill("select {create}($1, $2, $3, $4, $5, $6, $7, $8)"),
+            update: fill(
+                "select said, ago, hits, value \
+                 from {update}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+            ),
+            take: fill("select said, ago, value from {take}($1, $2, $3, $4, $5, $6)"),
+            delete: fill("select said, ago from {delete}($1, $2, $3)"),
+            sweep: fill(include_str!("sql/sweep.sql")),
+        }
+    }
+}
+
+type Statement = Query<'static, Postgres, PgArguments>;
+
+/// How long connections are tested after one was found dead: the pool holds more of its age.
+const DISTRUST: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// A connection: an idle one as it is, or, after trouble, one that the pool has tested.
+    async fn connect(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let until = *self.distrust.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_none_or(|until| until < Instant::now())
+            && let Some(connection) = self.pool.try_acquire()
+        {
+            return Ok(connection);
+        }
+        self.pool.acquire().await
+    }
+
+    /// Runs a statement to its end. It has been committed when this returns: the first row alone
+    /// would come before that.
+    async fn rows(&self, statement: Statement) -> Result<Vec<PgRow>, StoreError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut connection = match timeout_at(deadline, self.connect()).await {
+            Ok(connection) => connection.map_err(unreachable)?,
+            Err(_) => return Err(self.late(StoreErrorKind::Unavailable)),
+        };
+        let answer = match timeout_at(deadline, statement.fetch_all(&mut *connection)).await {
+            Ok(answer) => answer.map_err(failed),
+            Err(_) => Err(self.late(StoreErrorKind::Unknown)),
+        };
+        if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown) {
+            *self.distrust.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Instant::now() + DISTRUST);
+            // To give it back would mean to wait for it.
+            drop(connection.detach());
+        }
+        answer
+    }
+
+    /// The one row that a function of the database answers with.
+    async fn row(&self, statement: Statement) -> Result<PgRow, StoreError> {
+        self.rows(statement).await?.pop().ok_or_else(corrupt)
+    }
+
+    pub(super) async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        let statement =
+            query(&self.statements.sweep).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let removed: i64 = column(&self.row(statement).await?, 0)?;
+        Ok(usize::try_from(removed).unwrap_or_default())
+    }
+
+    fn late(&self, kind: StoreErrorKind) -> StoreError {
+        StoreError::new(NAME, kind).with_source(NoAnswer(self.timeout))
+    }
+}
+
+fn query(sql: &SqlStr) -> Statement {
+    sqlx::query(sql.clone())
+}
+
+impl PostgresStore {
+    pub(super) fn new(
+        pool: PgPool,
+        names: &Names,
+        cleanup: Option<Duration>,
+        timeout: Duration,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            pool,
+            timeout,
+            distrust: Mutex::new(None),
+            statements: Statements::new(names),
+        });
+        let (alive, gone) = watch::channel(());
+        if let Some(interval) = cleanup {
+            tokio::spawn(cleanup::run(Arc::downgrade(&inner), gone, interval));
+        }
+        Self { inner, _alive: Arc::new(alive) }
+    }
+
+    fn statement(&self, sql: &SqlStr, access: Access<'_>) -> Statement {
+        query(sql).bind(access.handle.as_bytes().as_slice()).bind(hash(access.secret))
+    }
+}
+
+fn hash(secret: &SecretHash) -> &[u8] {
+    secret.as_bytes()
+}
+
+fn millis(ttl: Ttl) -> i64 {
+    // A lifetime is at most 100 years.
+    ttl.as_millis() as i64
+}
+
+fn touch(statement: Statement, touch: Option<Touch>) -> Statement {
+    let after = touch.map(|touch| i64::try_from(touch.after.as_millis()).unwrap_or(i64::MAX));
+    statement.bind(touch.map(|touch| millis(touch.idle))).bind(after)
+}
+
+fn hot(hot: Hot) -> i64 {
+    match hot {
+        Hot::Auto => 0,
+        Hot::Never => -1,
+        Hot::Checked => -2,
+        Hot::For(ttl) => millis(ttl),
+    }
+}
+
+fn hot_of(number: i64) -> Option<Hot> {
+    match number {
+        0 => Some(Hot::Auto),
+        -1 => Some(Hot::Never),
+        -2 => Some(Hot::Checked),
+        millis => {
+            let millis = Duration::from_millis(millis.try_into().ok()?);
+            Ttl::new(millis).ok().map(Hot::For)
+        }
+    }
+}
+
+/// What is written of a field, column by column.
+#[derive(Default)]
+struct Columns<'a> {
+    names: Vec<&'a str>,
+    values: Vec<Option<&'a [u8]>>,
+    hots: Vec<Option<i64>>,
+    ttls: Vec<Option<i64>>,
+}
+
+impl<'a> Columns<'a> {
+    fn put(&mut self, put: &Put<'a>) {
+        self.names.push(put.name);
+        self.values.push(Some(put.value));
+        self.hots.push(Some(hot(put.hot)));
+        self.ttls.push(put.ttl.map(millis));
+    }
+
+    fn name(&mut self, name: &'a str, ttl: Option<Ttl>) {
+        self.names.push(name);
+        self.values.push(None);
+        self.hots.push(None);
+        self.ttls.push(ttl.map(millis));
+    }
+
+    fn bind(self, statement: Statement) -> Statement {
+        statement.bind(self.names).bind(self.values).bind(self.hots).bind(self.ttls)
+    }
+}
+
+fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
+    row: &'r PgRow,
+    index: usize,
+) -> Result<T, StoreError> {
+    row.try_get(index).map_err(failed)
+}
+
+/// A number of milliseconds.
+fn span(row: &PgRow, index: usize) -> Result<Option<Duration>, StoreError> {
+    let millis: Option<i64> = column(row, index)?;
+    Ok(millis.map(|millis| Duration::from_millis(millis.max(0).unsigned_abs())))
+}
+
+/// What the first two columns say, and what `found` makes of the rest.
+fn lookup<T>(
+    row: &PgRow,
+    found: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<Lookup<T>, StoreError> {
+    let ago = || span(row, 1)?.ok_or_else(corrupt);
+    match column(row, 0)? {
+        "found" | "conflict" => found().map(Lookup::Found),
+        "replaced" => Ok(Lookup::Replaced { ago: ago()? }),
+        "ended" => Ok(Lookup::Ended { ago: ago()? }),
+        "none" => Ok(Lookup::NotFound),
+        _ => Err(corrupt()),
+    }
+}
+
+fn bytes(row: &PgRow, index: usize) -> Result<Option<Bytes>, StoreError> {
+    Ok(column::<Option<Vec<u8>>>(row, index)?.map(Bytes::from))
+}
+
+fn loaded(rows: &[PgRow]) -> Result<Loaded, StoreError> {
+    let first = rows.first().ok_or_else(corrupt)?;
+    let meta = Meta {
+        age: span(first, 2)?.ok_or_else(corrupt)?,
+        secret_age: span(first, 3)?.ok_or_else(corrupt)?,
+        idle: span(first, 4)?,
+        absolute: span(first, 5)?,
+    };
+    let mut fields = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(name) = column(row, 6)? else { continue };
+        fields.push(Stored {
+            name,
+            value: bytes(row, 7)?.ok_or_else(corrupt)?,
+            ttl: span(row, 9)?,
+            hot: hot_of(column(row, 8)?).ok_or_else(corrupt)?,
+        });
+    }
+    Ok(Loaded { meta, fields })
+}
+
+impl Store for PostgresStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn load(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touched: Option<Touch>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let statement = || {
+            let names = match fields {
+                Fields::All => None,
+                Fields::Named(names) => Some(names),
+            };
+            let statements = &self.inner.statements;
+            match touched {
+                None => self.statement(&statements.load, access).bind(names),
+                Some(_) => {
+                    touch(self.statement(&statements.load_and_touch, access).bind(names), touched)
+                }
+            }
+        };
+        let rows = match self.inner.rows(statement()).await {
+            // To read twice does no harm.
+            Err(error) if error.kind() == StoreErrorKind::Unknown => {
+                self.inner.rows(statement()).await?
+            }
+            rows => rows?,
+        };
+        match rows.first() {
+            Some(first) => lookup(first, || loaded(&rows)),
+            None => Ok(Lookup::NotFound),
+        }
+    }
+
+    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        let mut columns = Columns::default();
+        create.fields.iter().for_each(|field| columns.put(field));
+        let access = Access { handle: create.handle, secret: create.secret };
+        let statement = self
+            .statement(&self.inner.statements.create, access)
+            .bind(create.idle.map(millis))
+            .bind(create.absolute.map(millis));
+        match column(&self.inner.row(columns.bind(statement)).await?, 0)? {
+            true => Ok(()),
+            false => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
+        }
+    }
+
+    async fn update(
+        &self,
+        access: Access<'_>,
+        update: Update<'_>,
+    ) -> Result<Lookup<Updated>, StoreError> {
+        let mut operations = Vec::with_capacity(update.changes.len());
+        let mut columns = Columns::default();
+        for change in update.changes {
+            operations.push(match change {
+                Change::Set(put) => {
+                    columns.put(put);
+                    "set"
+                }
+                Change::Remove(name) => {
+                    columns.name(name, None);
+                    "remove"
+                }
+                Change::Expire(name, ttl) => {
+                    columns.name(name, Some(*ttl));
+                    "expire"
+                }
+            });
+        }
+        let statement = self.statement(&self.inner.statements.update, access);
+        let statement = touch(statement, update.touch)
+            .bind(update.rotate.map(hash))
+            .bind(update.absolute.map(|end| millis(end.from_now)))
+            .bind(update.absolute.and_then(|end| end.from_creation).map(millis))
+            .bind(update.expect.map(|expect| expect.name))
+            .bind(update.expect.and_then(|expect| expect.value).map(|value| &**value))
+            .bind(operations);
+        let row = self.inner.row(columns.bind(statement)).await?;
+        lookup(&row, || {
+            if column::<&str>(&row, 0)? == "conflict" {
+                return Ok(Updated::Conflict { current: bytes(&row, 3)? });
+            }
+            let found = column::<i64>(&row, 2)?.try_into().map_err(|_| corrupt())?;
+            Ok(Updated::Applied { found })
+        })
+    }
+
+    async fn take(
+        &self,
+        access: Access<'_>,
+        take: Take<'_>,
+    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
+        let statement = self.statement(&self.inner.statements.take, access);
+        let statement = touch(statement, take.touch).bind(take.rotate.map(hash)).bind(take.name);
+        let row = self.inner.row(statement).await?;
+        lookup(&row, || bytes(&row, 2))
+    }
+
+    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
+        let statement = self.statement(&self.inner.statements.delete, access);
+        let row = self.inner.row(statement.bind(LATE.as_millis() as i64)).await?;
+        lookup(&row, || Ok(()))
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.inner.sweep(limit).await
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("timeout", &self.inner.timeout)
+            .finish_non_exhaustive()
+    }
+}
