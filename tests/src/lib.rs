@@ -1,15 +1,18 @@
 //! Fixtures for the tests of ruts: a browser, a store that can be watched, paused and broken, the log
 //! of a test, servers, and a proxy before them.
 
+pub mod backends;
 mod browser;
 mod log;
 mod probe;
 mod proxy;
 pub mod servers;
+mod visitor;
 
 pub use self::{
     browser::{Browser, Page},
     log::Log,
     probe::{Fault, Pause, Probe},
     proxy::{Proxy, Traffic},
+    visitor::{Visitor, random},
 };

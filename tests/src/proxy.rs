@@ -1,7 +1,4 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,7 +23,7 @@ pub enum Traffic {
 pub struct Proxy {
     address: String,
     traffic: watch::Sender<Traffic>,
-    trips: Arc<AtomicU64>,
+    requests: Arc<Mutex<Vec<usize>>>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -36,20 +33,20 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().to_string();
         let (traffic, watching) = watch::channel(Traffic::Flows);
-        let trips = Arc::new(AtomicU64::new(0));
-        let (upstream, counted) = (address.to_owned(), Arc::clone(&trips));
+        let requests = Arc::<Mutex<Vec<usize>>>::default();
+        let (upstream, counted) = (address.to_owned(), Arc::clone(&requests));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (upstream, trips, traffic) =
+                let (upstream, requests, traffic) =
                     (upstream.clone(), Arc::clone(&counted), watching.clone());
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(&upstream).await {
-                        pass(client, server, traffic, &trips).await;
+                        pass(client, server, traffic, &requests).await;
                     }
                 });
             }
         });
-        Self { address: own, traffic, trips, accepting }
+        Self { address: own, traffic, requests, accepting }
     }
 
     /// Where it listens.
@@ -62,9 +59,10 @@ impl Proxy {
         self.traffic.send_replace(traffic);
     }
 
-    /// How often a request began after an answer, or at the start of a connection.
-    pub fn trips(&self) -> u64 {
-        self.trips.load(Ordering::SeqCst)
+    /// The sizes of the requests since the last call, one for each round trip: what is sent until an
+    /// answer comes counts as one.
+    pub fn take_requests(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.requests.lock().unwrap())
     }
 }
 
@@ -79,7 +77,7 @@ async fn pass(
     mut client: TcpStream,
     mut server: TcpStream,
     mut traffic: watch::Receiver<Traffic>,
-    trips: &AtomicU64,
+    requests: &Mutex<Vec<usize>>,
 ) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (mut request, mut answer) = ([0; 16 * 1024], [0; 16 * 1024]);
@@ -100,8 +98,13 @@ async fn pass(
             changed = traffic.changed() => if changed.is_err() { return },
             read = client.read(&mut request) => {
                 let Some(length) = read.ok().filter(|length| *length > 0) else { return };
-                if std::mem::take(&mut answered) {
-                    trips.fetch_add(1, Ordering::SeqCst);
+                {
+                    let mut requests = requests.lock().unwrap();
+                    match requests.last_mut().filter(|_| !answered) {
+                        Some(request) => *request += length,
+                        None => requests.push(length),
+                    }
+                    answered = false;
                 }
                 if server.write_all(&request[..length]).await.is_err() {
                     return;

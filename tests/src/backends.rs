@@ -1,0 +1,141 @@
+//! A store of every kind on the servers that the tests of a process share.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{
+    clients::{Client, Pool},
+    interfaces::ClientLike,
+    types::config::Config,
+};
+use redis::{aio::ConnectionManager, cluster::ClusterClientBuilder};
+use ruts::store::{
+    Store,
+    memory::MemoryStore,
+    postgres::{PostgresStore, PostgresStoreBuilder},
+    redis::{RedisClient, RedisCluster, RedisStore},
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use crate::servers::{Cluster, Flavour, PgBouncer, Postgres, Prefix, Redis};
+
+/// The same sessions through two stores, each with connections of its own.
+pub struct Pair<S> {
+    stores: [Arc<S>; 2],
+    next: AtomicUsize,
+    /// The part of the server that is theirs.
+    _room: Box<dyn Any + Send + Sync>,
+}
+
+impl<S: Store> Pair<S> {
+    fn new(stores: [S; 2], room: impl Any + Send + Sync) -> Self {
+        Self { stores: stores.map(Arc::new), next: AtomicUsize::new(0), _room: Box::new(room) }
+    }
+
+    /// One and the other, in turn.
+    pub fn next(&self) -> Arc<S> {
+        Arc::clone(&self.stores[self.next.fetch_add(1, Ordering::Relaxed) % 2])
+    }
+}
+
+/// A client of fred without any settings of its own.
+pub async fn fred_client(url: &str) -> Client {
+    let client = Client::new(Config::from_url(url).unwrap(), None, None, None);
+    client.init().await.unwrap();
+    client
+}
+
+/// A connection of redis-rs that reconnects.
+pub async fn manager(url: &str) -> ConnectionManager {
+    redis::Client::open(url).unwrap().get_connection_manager().await.unwrap()
+}
+
+/// A cluster client of redis-rs.
+pub async fn redis_cluster(cluster: &Cluster) -> RedisCluster {
+    let builder = ClusterClientBuilder::new(cluster.urls());
+    RedisCluster::connect(builder, Duration::from_secs(2)).await.unwrap()
+}
+
+/// A cluster client of fred.
+pub async fn fred_cluster(cluster: &Cluster) -> Client {
+    fred_client(&cluster.urls()[0].replace("redis://", "redis-cluster://")).await
+}
+
+/// A store with a prefix of its own.
+pub fn redis_store<C: RedisClient>(client: C, prefix: &Prefix) -> RedisStore<C> {
+    RedisStore::new(Arc::new(client)).with_prefix(prefix.name())
+}
+
+fn redis_pair<C: RedisClient>(prefix: Prefix, clients: [C; 2]) -> Pair<RedisStore<C>> {
+    Pair::new(clients.map(|client| redis_store(client, &prefix)), prefix)
+}
+
+/// In memory.
+pub async fn memory() -> Pair<MemoryStore> {
+    let store = MemoryStore::new();
+    Pair::new([store.clone(), store], ())
+}
+
+/// Redis through a pool of fred.
+pub async fn redis_through_fred() -> Pair<RedisStore<Pool>> {
+    let server = Redis::shared(Flavour::Redis);
+    let pool = async || {
+        let config = Config::from_url(server.url()).unwrap();
+        let pool = Pool::new(config, None, None, None, 3).unwrap();
+        pool.init().await.unwrap();
+        pool
+    };
+    redis_pair(server.prefix(), [pool().await, pool().await])
+}
+
+/// Redis through redis-rs.
+pub async fn redis_through_redis_rs() -> Pair<RedisStore<ConnectionManager>> {
+    let server = Redis::shared(Flavour::Redis);
+    redis_pair(server.prefix(), [manager(server.url()).await, manager(server.url()).await])
+}
+
+/// Valkey through a client of fred.
+pub async fn valkey_through_fred() -> Pair<RedisStore<Client>> {
+    let server = Redis::shared(Flavour::Valkey);
+    redis_pair(server.prefix(), [fred_client(server.url()).await, fred_client(server.url()).await])
+}
+
+/// A cluster through a client of fred.
+pub async fn cluster_through_fred() -> Pair<RedisStore<Client>> {
+    let cluster = Cluster::shared();
+    redis_pair(Prefix::unique(), [fred_cluster(cluster).await, fred_cluster(cluster).await])
+}
+
+/// A cluster through redis-rs.
+pub async fn cluster_through_redis_rs() -> Pair<RedisStore<RedisCluster>> {
+    let cluster = Cluster::shared();
+    redis_pair(Prefix::unique(), [redis_cluster(cluster).await, redis_cluster(cluster).await])
+}
+
+async fn postgres_pair(pool: impl Fn() -> PgPool) -> Pair<PostgresStore> {
+    let schema = Postgres::shared().schema();
+    let store = async || {
+        let builder = PostgresStoreBuilder::new(pool(), true).schema_name(schema.name());
+        builder.cleanup_interval(None).build().await.unwrap()
+    };
+    Pair::new([store().await, store().await], schema)
+}
+
+/// PostgreSQL.
+pub async fn postgres() -> Pair<PostgresStore> {
+    postgres_pair(|| Postgres::shared().pool(5)).await
+}
+
+/// PostgreSQL behind a pooler in transaction mode, with fewer connections than its clients.
+pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
+    static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+    let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4));
+    let options = || PgPoolOptions::new().max_connections(8);
+    postgres_pair(|| options().connect_lazy(pooler.url()).unwrap()).await
+}

@@ -1,0 +1,48 @@
+//! The conformance suite on every store, each on real servers.
+
+use std::sync::Arc;
+
+use fred::clients::{Client, Pool};
+use redis::aio::ConnectionManager;
+use ruts::{
+    conformance::Subject,
+    store::{
+        postgres::PostgresStore,
+        redis::{RedisCluster, RedisStore},
+    },
+};
+use ruts_tests::backends::{self, Pair};
+
+macro_rules! conformance {
+    ($($backend:ident: $store:ty),+ $(,)?) => {
+        $(mod $backend {
+            use super::*;
+
+            struct It(Pair<$store>);
+
+            impl Subject for It {
+                type Store = $store;
+
+                async fn set_up() -> Self {
+                    Self(backends::$backend().await)
+                }
+
+                fn store(&self) -> Arc<$store> {
+                    self.0.next()
+                }
+            }
+
+            ruts::conformance_tests!(It);
+        })+
+    };
+}
+
+conformance! {
+    redis_through_fred: RedisStore<Pool>,
+    redis_through_redis_rs: RedisStore<ConnectionManager>,
+    valkey_through_fred: RedisStore<Client>,
+    cluster_through_fred: RedisStore<Client>,
+    cluster_through_redis_rs: RedisStore<RedisCluster>,
+    postgres: PostgresStore,
+    postgres_through_a_pooler: PostgresStore,
+}

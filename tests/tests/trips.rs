@@ -1,0 +1,139 @@
+//! Round trips, counted between the store and its server.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use ruts::{
+    Hot, SecretHash, Ttl,
+    store::{
+        Change, Expect, Fields, Lookup, Put, Store, Take, Touch, Update, Updated,
+        postgres::PostgresStoreBuilder,
+    },
+};
+use ruts_tests::{
+    Proxy, Visitor,
+    backends::{fred_client, manager, redis_store},
+    random,
+    servers::{Flavour, Postgres, Prefix, Redis},
+};
+use sqlx::postgres::PgPoolOptions;
+
+const HOUR: Ttl = Ttl::from_secs(3600);
+
+/// Every operation, each with as much in it as it can hold.
+async fn each_operation<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str)) {
+    let visitor = Visitor::new(store);
+    visitor.create(Some(HOUR)).await.unwrap();
+    seen("create").await;
+
+    let value = Bytes::from_static(b"value");
+    let set = |name| Change::Set(Put { name, value: &value, ttl: Some(HOUR), hot: Hot::Auto });
+    let five = ["a", "b", "c", "d", "e"].map(set);
+    assert_eq!(visitor.change(&five[..1]).await.unwrap(), Lookup::Found(APPLIED));
+    seen("a write of one field").await;
+    let [a, b, c, d, e] = five;
+    let mixed = [a, b, c, d, e, Change::Remove("a"), Change::Expire("b", HOUR)];
+    let found = Updated::Applied { found: 2 };
+    assert_eq!(visitor.change(&mixed).await.unwrap(), Lookup::Found(found));
+    seen("a write of many fields").await;
+
+    let touch = Some(Touch { idle: HOUR, after: Duration::ZERO });
+    for (fields, touch, name) in [
+        (Fields::All, None, "a read of all fields"),
+        (Fields::Named(&["b", "c", "nothing"]), None, "a read of some fields"),
+        (Fields::All, touch, "a sliding read"),
+    ] {
+        let answer = store.load(visitor.access(), fields, touch).await.unwrap();
+        assert!(matches!(answer, Lookup::Found(_)));
+        seen(name).await;
+    }
+
+    let next = SecretHash::from_bytes(random());
+    let expect = Some(Expect { name: "b", value: Some(&value) });
+    let changes = [set("b"), set("f")];
+    let update = Update { changes: &changes, expect, rotate: Some(&next), absolute: None, touch };
+    assert_eq!(store.update(visitor.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+    seen("a conditional write that rotates and slides").await;
+
+    let visitor = Visitor { secret: next, ..visitor };
+    let next = SecretHash::from_bytes(random());
+    let take = Take { name: "f", rotate: Some(&next), touch };
+    let taken = store.take(visitor.access(), take).await.unwrap();
+    assert_eq!(taken, Lookup::Found(Some(value.clone())));
+    seen("a take that rotates and slides").await;
+
+    let visitor = Visitor { secret: next, ..visitor };
+    assert_eq!(visitor.delete().await.unwrap(), Lookup::Found(()));
+    seen("a deletion").await;
+    assert!(matches!(visitor.load().await.unwrap(), Lookup::Ended { .. }));
+    seen("a read of what was deleted").await;
+}
+
+const APPLIED: Updated = Updated::Applied { found: 0 };
+
+/// One command at the server, in one request: the others are what the script does inside.
+async fn is_one_command<S: Store>(server: &Redis, proxy: &Proxy, store: S) {
+    let store = Arc::new(store);
+    // Once, so that the scripts are there.
+    each_operation(&store, async |_| {}).await;
+    proxy.take_requests();
+    let mut calls = server.calls("evalsha");
+    each_operation(&store, async |operation| {
+        let now = server.calls("evalsha");
+        assert_eq!(now - calls, 1, "{operation}");
+        assert_eq!(proxy.take_requests().len(), 1, "{operation}");
+        calls = now;
+    })
+    .await;
+    assert_eq!(server.calls("eval"), 2 * 5, "each script once, and before it the question");
+}
+
+#[tokio::test]
+async fn redis_through_fred() {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let client = fred_client(&format!("redis://{}", proxy.address())).await;
+    is_one_command(&server, &proxy, redis_store(client, &Prefix::unique())).await;
+}
+
+#[tokio::test]
+async fn valkey_through_redis_rs() {
+    let server = Redis::start(Flavour::Valkey, &[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let client = manager(&format!("redis://{}", proxy.address())).await;
+    is_one_command(&server, &proxy, redis_store(client, &Prefix::unique())).await;
+}
+
+/// A `Sync` alone, by which the pool tests a connection that comes back to it.
+const SYNC: usize = 5;
+
+#[tokio::test]
+async fn postgres() {
+    let server = Postgres::shared();
+    let proxy = Proxy::before(&server.address()).await;
+    let url = server.url().replace(&server.address(), proxy.address());
+    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+    let schema = server.schema();
+    let builder = PostgresStoreBuilder::new(pool.clone(), true).schema_name(schema.name());
+    let store = Arc::new(builder.cleanup_interval(None).build().await.unwrap());
+    // Once, so that the statements are prepared.
+    each_operation(&store, async |_| {}).await;
+    idle(&pool).await;
+    proxy.take_requests();
+    each_operation(&store, async |operation| {
+        idle(&pool).await;
+        let requests = proxy.take_requests();
+        assert!(
+            matches!(*requests, [statement, SYNC] if statement > SYNC),
+            "{operation}: {requests:?}"
+        );
+    })
+    .await;
+}
+
+/// Waits until the connection is back in the pool.
+async fn idle(pool: &sqlx::PgPool) {
+    while pool.num_idle() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
