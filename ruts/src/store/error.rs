@@ -20,7 +20,7 @@ pub enum StoreErrorKind {
     Unavailable,
     /// It was asked, but whether it did so is not known.
     Unknown,
-    /// It has no room for another session.
+    /// It has no room left.
     Full,
     /// A session of that handle exists already.
     Exists,
@@ -35,7 +35,7 @@ impl StoreErrorKind {
         match self {
             Self::Unavailable => "could not be reached",
             Self::Unknown => "did not say whether the operation took place",
-            Self::Full => "has no room for another session",
+            Self::Full => "has no room left",
             Self::Exists => "already holds a session of this handle",
             Self::Corrupt => "holds data that it cannot read",
             Self::Unsupported => "cannot be used as it is set up",

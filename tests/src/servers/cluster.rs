@@ -65,6 +65,44 @@ impl Cluster {
         self.nodes.iter().map(|(_, url)| &**url).collect()
     }
 
+    /// The node that keeps the keys with this hash tag.
+    pub fn node_of(&self, tag: &str) -> usize {
+        let slot = ask(&self.nodes[0].1, &["CLUSTER", "KEYSLOT", tag]);
+        let slot: u16 = slot.parse().expect("a slot is a number");
+        SLOTS.iter().position(|(_, last)| slot <= *last).expect("every slot has a node")
+    }
+
+    /// Moves the keys with this hash tag to another node, which does not own their slot yet: the old
+    /// one answers `ASK`. Returns where they were.
+    pub fn begin_to_move(&self, tag: &str, to: usize) -> usize {
+        let from = self.node_of(tag);
+        let (old, new) = (&*self.nodes[from].1, &*self.nodes[to].1);
+        let slot = ask(old, &["CLUSTER", "KEYSLOT", tag]);
+        let (old_id, new_id) = (ask(old, &["CLUSTER", "MYID"]), ask(new, &["CLUSTER", "MYID"]));
+        ask(new, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &old_id]);
+        ask(old, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &new_id]);
+        let mut connection = Client::open(old).unwrap().get_connection().unwrap();
+        let keys: Vec<String> = redis::cmd("CLUSTER")
+            .arg(&["GETKEYSINSLOT", &slot, "100"])
+            .query(&mut connection)
+            .unwrap();
+        let port = new.rsplit(':').next().expect("a port");
+        let mut migrate = vec!["MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"];
+        migrate.extend(keys.iter().map(|key| &**key));
+        ask(old, &migrate);
+        from
+    }
+
+    /// Ends what [`begin_to_move`](Self::begin_to_move) began: `from` answers `MOVED` from now on.
+    pub fn end_to_move(&self, tag: &str, from: usize, to: usize) {
+        let (old, new) = (&*self.nodes[from].1, &*self.nodes[to].1);
+        let slot = ask(old, &["CLUSTER", "KEYSLOT", tag]);
+        let id = ask(new, &["CLUSTER", "MYID"]);
+        for node in [new, old] {
+            ask(node, &["CLUSTER", "SETSLOT", &slot, "NODE", &id]);
+        }
+    }
+
     /// Kills one node.
     pub fn kill(&self, node: usize) {
         self.nodes[node].0.tell("kill");
@@ -74,7 +112,9 @@ impl Cluster {
     pub fn restart(&self, node: usize) {
         let (process, url) = &self.nodes[node];
         process.tell("start");
-        process.wait_until(|| is_ready(url));
+        process.wait_until(|| {
+            is_ready(url) && ask(url, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        });
     }
 
     fn ports(&self, node: usize) -> (String, String) {
@@ -91,5 +131,5 @@ fn ask(url: &str, words: &[&str]) -> String {
     let mut connection = Client::open(url).unwrap().get_connection().unwrap();
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
-    command.query(&mut connection).unwrap()
+    redis::from_redis_value(command.query(&mut connection).unwrap()).unwrap()
 }

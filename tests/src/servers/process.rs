@@ -1,10 +1,13 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{Mutex, OnceLock},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -93,16 +96,24 @@ impl Drop for Process {
 
 /// A new folder under the system's temporary one.
 pub(super) fn new_folder(name: &str) -> PathBuf {
-    let unique = format!("ruts-{name}-{}-{}", std::process::id(), free_port());
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let unique =
+        format!("ruts-{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let folder = std::env::temp_dir().join(unique);
     std::fs::create_dir(&folder).expect("the temporary folder can be written to");
     folder
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, another one each time.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+        let port = listener.local_addr().expect("it is bound").port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Where the program called `name` is, or its folder.

@@ -74,10 +74,11 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How long an operation may take, waiting for a connection included.
+    /// How long an operation may take, waiting for a connection included: from a millisecond to a
+    /// day.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
     }
 

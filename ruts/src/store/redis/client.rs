@@ -1,12 +1,21 @@
-use std::{error::Error, future::Future, time::Duration};
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-/// A connection, or several, of a client library that a [`RedisStore`](super::RedisStore) can work
-/// with. Implemented for those that the [module](super) names.
-pub trait RedisClient: Call {}
+/// A client of a library that a [`RedisStore`](super::RedisStore) can work with. Implemented for those
+/// that the [module](super) names.
+pub trait RedisClient: Connect {}
 
-impl<C: Call> RedisClient for C {}
+impl<C: Connect> RedisClient for C {}
+
+/// What a client becomes in the hands of a store.
+pub trait Connect: Send + Sync + 'static {
+    /// What the store calls.
+    type Link: Call;
+
+    /// Takes it in hand. Does not wait for anything.
+    fn link(self: Arc<Self>) -> Self::Link;
+}
 
 /// All that a store asks of a client.
 pub trait Call: Send + Sync + 'static {
@@ -54,7 +63,7 @@ pub enum Reply {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server answered with an error of this code. Nothing was changed.
+    /// The server answered with an error of this code.
     Refused(String, Source),
     /// The command was never sent.
     Unsent(Source),

@@ -1,15 +1,16 @@
 //! Sessions in Redis or Valkey.
 //!
 //! A [`RedisStore`] works with a client of fred (feature `redis-store`: `Client`, `Pool`) or of
-//! redis-rs (feature `redis-rs-store`: `ConnectionManager`, `MultiplexedConnection`, and
-//! [`RedisCluster`]). It needs a server that expires fields: Redis 7.4 or later, Valkey 9 or later.
+//! redis-rs (feature `redis-rs-store`: `ConnectionManager`, and [`RedisCluster`]). It needs a server that expires fields: Redis 7.4 or later, Valkey 9 or later.
 //! Another one is refused at the first operation, or by [`RedisStore::check`].
 //!
 //! # Which client
 //!
-//! Both keep the contract. On a cluster with one dead shard, fred fails every command until it has
-//! reconnected to all of them; redis-rs goes on serving the other shards. TLS, Sentinel and the like
-//! are features of the client's own crate.
+//! Both keep the contract and reconnect by themselves; a client of fred does so here even without a
+//! reconnect policy. On a cluster they differ: with one dead shard, fred fails every command until it
+//! has reconnected to all of them, and refuses a session whose slot is moving until it has moved.
+//! redis-rs goes on with the other shards and follows the session. TLS, Sentinel and the like are
+//! features of the client's own crate.
 //!
 //! # Layout
 //!
@@ -29,17 +30,20 @@
 //! # Round trips
 //!
 //! Every operation is one script, called by its hash: one command, one round trip. A server that does
-//! not know the script yet gets its text, after it was asked once whether it can expire fields.
+//! not know the script yet is asked whether it can expire fields and lets this user run what the
+//! script needs, and then gets its text.
 //!
 //! # Failures
 //!
 //! No operation takes longer than [`RedisStore::with_timeout`] says, whatever the client's own
-//! settings are, and none is sent twice. If the answer does not come, whether the operation took place
-//! is not known: [`StoreErrorKind::Unknown`](crate::store::StoreErrorKind::Unknown). A command that
-//! was not sent, or that the server refused, is
-//! [`StoreErrorKind::Unavailable`](crate::store::StoreErrorKind::Unavailable), and a server that is
-//! out of memory is [`StoreErrorKind::Full`](crate::store::StoreErrorKind::Full): reading, taking,
-//! removing and deleting go on there.
+//! settings are, and none is sent twice, unless the node of a cluster refused it because the key had
+//! moved. If the answer does not come, whether the operation took place is not known:
+//! [`StoreErrorKind::Unknown`](crate::store::StoreErrorKind::Unknown). A command that was not sent, or
+//! that the server refused, is
+//! [`StoreErrorKind::Unavailable`](crate::store::StoreErrorKind::Unavailable); redis-rs does not tell
+//! that from the former for a while after a connection broke. A server that is out of memory is
+//! [`StoreErrorKind::Full`](crate::store::StoreErrorKind::Full): reading, taking, removing and
+//! deleting go on there.
 //!
 //! A server that loses acknowledged writes loses sessions and brings ended ones back: persistence and
 //! failover are yours to set up (`appendonly yes`, `min-replicas-to-write`). A replica answers no

@@ -1,15 +1,16 @@
-use std::time::Duration;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use ::redis::{
-    Cmd, ErrorKind, RedisError, Value,
-    aio::{ConnectionLike, ConnectionManager, MultiplexedConnection},
+    Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
+    aio::{ConnectionLike, ConnectionManager},
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
+    cluster_routing::SingleNodeRoutingInfo,
 };
 use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::timeout;
 
-use super::client::{Call, Failure, NoAnswer, Reply, Text};
+use super::client::{Call, Connect, Failure, NoAnswer, Reply, Text};
 
 /// Connections to the nodes of a cluster, for a [`RedisStore`](super::RedisStore).
 ///
@@ -41,34 +42,34 @@ impl std::fmt::Debug for RedisCluster {
     }
 }
 
+impl Connect for ConnectionManager {
+    type Link = Self;
+
+    fn link(self: Arc<Self>) -> Self {
+        (*self).clone()
+    }
+}
+
 impl Call for ConnectionManager {
     async fn call(
         &self,
         script: Text,
         key: Bytes,
         arguments: Vec<Bytes>,
-        timeout: Duration,
+        limit: Duration,
     ) -> Result<Reply, Failure> {
-        let deadline = Instant::now() + timeout;
-        send(self.clone(), &command(script, &key, &arguments), timeout, deadline).await
+        let (mut connection, command) = (self.clone(), command(script, &key, &arguments));
+        within(limit, connection.req_packed_command(&command)).await
     }
 }
 
-impl Call for MultiplexedConnection {
-    async fn call(
-        &self,
-        script: Text,
-        key: Bytes,
-        arguments: Vec<Bytes>,
-        timeout: Duration,
-    ) -> Result<Reply, Failure> {
-        let deadline = Instant::now() + timeout;
-        send(self.clone(), &command(script, &key, &arguments), timeout, deadline).await
+impl Connect for RedisCluster {
+    type Link = Self;
+
+    fn link(self: Arc<Self>) -> Self {
+        (*self).clone()
     }
 }
-
-/// How long to wait for a cluster's new map of its slots.
-const REMAPPING: Duration = Duration::from_millis(20);
 
 impl Call for RedisCluster {
     async fn call(
@@ -76,23 +77,34 @@ impl Call for RedisCluster {
         script: Text,
         key: Bytes,
         arguments: Vec<Bytes>,
-        timeout: Duration,
+        limit: Duration,
     ) -> Result<Reply, Failure> {
-        let deadline = Instant::now() + timeout;
-        let command = command(script, &key, &arguments);
-        loop {
-            match send(self.0.clone(), &command, timeout, deadline).await {
-                // The node refused, so nothing was done there: the client is fetching a new map.
-                Err(Failure::Refused(code, _))
-                    if matches!(&*code, "MOVED" | "ASK" | "TRYAGAIN")
-                        && Instant::now() + REMAPPING < deadline =>
-                {
-                    sleep(REMAPPING).await;
-                }
-                answer => return answer,
+        let (mut connection, command) = (self.0.clone(), command(script, &key, &arguments));
+        let answer = within(limit, async {
+            match connection.req_packed_command(&command).await {
+                Err(error) => match asked(&error) {
+                    // Without retries, this is left to us.
+                    Some(node) => {
+                        let asking = ::redis::pipe().cmd("ASKING").add_command(command).to_owned();
+                        let mut answers = connection.route_pipeline(asking, 1, 1, node).await?;
+                        answers.pop().ok_or(error)
+                    }
+                    None => Err(error),
+                },
+                answer => answer,
             }
-        }
+        });
+        answer.await
     }
+}
+
+/// The node that is getting the key's slot, if that is what the error says.
+fn asked(error: &RedisError) -> Option<SingleNodeRoutingInfo> {
+    if error.kind() != ErrorKind::Server(ServerErrorKind::Ask) {
+        return None;
+    }
+    let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+    Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
 }
 
 fn command(script: Text, key: &Bytes, arguments: &[Bytes]) -> Cmd {
@@ -105,17 +117,13 @@ fn command(script: Text, key: &Bytes, arguments: &[Bytes]) -> Cmd {
     command
 }
 
-async fn send(
-    mut connection: impl ConnectionLike,
-    command: &Cmd,
-    timeout: Duration,
-    deadline: Instant,
+async fn within(
+    limit: Duration,
+    answer: impl Future<Output = Result<Value, RedisError>>,
 ) -> Result<Reply, Failure> {
-    match timeout_at(deadline, connection.req_packed_command(command)).await {
-        Ok(Ok(value)) => value.extract_error().map_err(failure).and_then(reply),
-        Ok(Err(error)) => Err(failure(error)),
-        Err(_) => Err(Failure::Lost(Box::new(NoAnswer(timeout)))),
-    }
+    let answer = timeout(limit, answer).await;
+    let answer = answer.map_err(|_| Failure::Lost(Box::new(NoAnswer(limit))))?;
+    answer.and_then(Value::extract_error).map_err(failure).and_then(reply)
 }
 
 fn reply(value: Value) -> Result<Reply, Failure> {

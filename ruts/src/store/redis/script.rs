@@ -2,8 +2,9 @@ use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
+use tokio::time::{Instant, sleep};
 
-use super::client::{Call, Failure, Reply, Text};
+use super::client::{Call, Failure, NoAnswer, Reply, Text};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// A script and the name by which a server that has seen it knows it.
@@ -49,37 +50,95 @@ impl Script {
         &'static self,
         client: &C,
         key: &Bytes,
-        arguments: Vec<Bytes>,
+        arguments: &[Bytes],
         timeout: Duration,
     ) -> Result<Reply, Failure> {
-        let by_name = client.call(Text::Hash(&self.hash), key.clone(), arguments.clone(), timeout);
-        match by_name.await {
+        let limit = Limit::new(timeout);
+        match run(client, Text::Hash(&self.hash), key, arguments, limit).await {
             Err(Failure::Refused(code, _)) if code == "NOSCRIPT" => {
-                require_field_expiry(client, key, timeout).await?;
-                client.call(Text::Whole(self.text), key.clone(), arguments, timeout).await
+                require_fitness(client, key, limit).await?;
+                run(client, Text::Whole(self.text), key, arguments, limit).await
             }
             answer => answer,
         }
     }
 }
 
-/// The server that keeps `key` cannot expire fields.
+/// Until when an operation has to be over.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    timeout: Duration,
+    end: Instant,
+}
+
+impl Limit {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout, end: Instant::now() + timeout }
+    }
+
+    fn left(self) -> Result<Duration, Failure> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Failure::Unsent(Box::new(NoAnswer(self.timeout))));
+        }
+        Ok(left)
+    }
+}
+
+/// How long to wait for a cluster's new map of its slots.
+const REMAPPING: Duration = Duration::from_millis(20);
+
+/// Sends a script, and again if the node refused it because the key is not its own: the client is
+/// fetching a new map then.
+async fn run<C: Call>(
+    client: &C,
+    text: Text,
+    key: &Bytes,
+    arguments: &[Bytes],
+    limit: Limit,
+) -> Result<Reply, Failure> {
+    loop {
+        match client.call(text, key.clone(), arguments.to_vec(), limit.left()?).await {
+            Err(Failure::Refused(code, _))
+                if matches!(&*code, "MOVED" | "ASK" | "TRYAGAIN")
+                    && limit.left().is_ok_and(|left| left > REMAPPING) =>
+            {
+                sleep(REMAPPING).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Why a server cannot keep sessions.
 #[derive(Debug, thiserror::Error)]
-#[error("the server cannot expire fields: Redis 7.4, Valkey 9 or later is needed")]
-struct NoFieldExpiry;
+enum Unfit {
+    #[error("the server cannot expire fields: Redis 7.4, Valkey 9 or later is needed")]
+    NoFieldExpiry,
+    #[error("the server does not let this user run {0} in a script")]
+    NotAllowed(String),
+}
 
-const NO_FIELD_EXPIRY: &str = "NOFIELDEXPIRY";
+const UNFIT: &str = "UNFIT";
 
-/// Asks the server that keeps `key` whether it can keep sessions.
-pub(super) async fn require_field_expiry<C: Call>(
+/// Asks the server that keeps `key` whether it can keep sessions. A script that finds out halfway
+/// would leave its writes behind.
+pub(super) async fn require_fitness<C: Call>(
     client: &C,
     key: &Bytes,
-    timeout: Duration,
+    limit: Limit,
 ) -> Result<(), Failure> {
-    match client.call(Text::Whole(PROBE), key.clone(), Vec::new(), timeout).await? {
-        Reply::Int(1) => Ok(()),
-        _ => Err(Failure::Refused(NO_FIELD_EXPIRY.to_owned(), Box::new(NoFieldExpiry))),
-    }
+    let complaint = match run(client, Text::Whole(PROBE), key, &[], limit).await {
+        Ok(Reply::Int(1)) => return Ok(()),
+        Ok(Reply::Bytes(command)) if !matches!(&*command, b"HPTTL" | b"HPEXPIRE") => {
+            Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())
+        }
+        Ok(_) => Unfit::NoFieldExpiry,
+        // Nothing else was sent.
+        Err(Failure::Lost(source)) => return Err(Failure::Unsent(source)),
+        Err(failure) => return Err(failure),
+    };
+    Err(Failure::Refused(UNFIT.to_owned(), Box::new(complaint)))
 }
 
 impl Failure {
@@ -97,7 +156,9 @@ fn refusal(code: &str) -> StoreErrorKind {
     match code {
         "OOM" => StoreErrorKind::Full,
         "WRONGTYPE" | "CORRUPT" => StoreErrorKind::Corrupt,
-        NO_FIELD_EXPIRY | "NOAUTH" | "NOPERM" | "WRONGPASS" => StoreErrorKind::Unsupported,
+        UNFIT | "NOAUTH" | "NOPERM" | "WRONGPASS" => StoreErrorKind::Unsupported,
+        // A script that broke off, perhaps after its first write.
+        "ERR" => StoreErrorKind::Unknown,
         _ => StoreErrorKind::Unavailable,
     }
 }

@@ -6,7 +6,7 @@ use super::{
     client::RedisClient,
     layout::{key, pack},
     reply::{Answer, Said},
-    script::{self, Script, require_field_expiry},
+    script::{self, Limit, Script, require_fitness},
 };
 use crate::{
     store::{
@@ -40,8 +40,8 @@ const NAME: &str = "redis";
 /// # Ok(())
 /// # }
 /// ```
-pub struct RedisStore<C> {
-    client: Arc<C>,
+pub struct RedisStore<C: RedisClient> {
+    link: Arc<C::Link>,
     prefix: Arc<str>,
     timeout: Duration,
 }
@@ -51,7 +51,11 @@ impl<C: RedisClient> RedisStore<C> {
     ///
     /// Connects to nothing by itself.
     pub fn new(client: Arc<C>) -> Self {
-        Self { client, prefix: "ruts".into(), timeout: Duration::from_secs(2) }
+        Self {
+            link: Arc::new(client.link()),
+            prefix: "ruts".into(),
+            timeout: Duration::from_secs(2),
+        }
     }
 
     /// What the keys begin with, before a colon: for several applications on one server.
@@ -66,24 +70,28 @@ impl<C: RedisClient> RedisStore<C> {
         self
     }
 
-    /// How long an operation waits for the server.
+    /// How long an operation may take: from a millisecond to a day.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
     }
 
-    /// Whether the server answers and can keep sessions: one round trip, good to have at start-up.
+    /// Whether the server answers and can keep sessions, good to have at start-up. Of a cluster, one
+    /// node is asked. Two round trips.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`] for a server without field expiry, and whatever an operation
-    /// may fail with.
+    /// [`StoreErrorKind::Unsupported`] for a server without field expiry or a user who may not run
+    /// what is needed, and whatever an operation may fail with.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let any = key(&self.prefix, &Handle::from_bytes([0; 16]));
-        require_field_expiry(&*self.client, &any, self.timeout)
+        let nobody = Handle::from_bytes([0; 16]);
+        let key = key(&self.prefix, &nobody);
+        require_fitness(&*self.link, &key, Limit::new(self.timeout))
             .await
-            .map_err(|failure| failure.into_error(NAME))
+            .map_err(|failure| failure.into_error(NAME))?;
+        let arguments = Arguments::new(&SecretHash::from_bytes([0; 32]), 4).touch(None);
+        self.call(&script::LOAD, &nobody, arguments.constant("=").0).await.map(drop)
     }
 
     async fn call(
@@ -94,7 +102,7 @@ impl<C: RedisClient> RedisStore<C> {
     ) -> Result<(Said, Answer), StoreError> {
         let key = key(&self.prefix, handle);
         let reply = script
-            .call(&*self.client, &key, arguments, self.timeout)
+            .call(&*self.link, &key, &arguments, self.timeout)
             .await
             .map_err(|failure| failure.into_error(NAME))?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
@@ -262,17 +270,17 @@ impl<C: RedisClient> Store for RedisStore<C> {
     }
 }
 
-impl<C> Clone for RedisStore<C> {
+impl<C: RedisClient> Clone for RedisStore<C> {
     fn clone(&self) -> Self {
         Self {
-            client: Arc::clone(&self.client),
+            link: Arc::clone(&self.link),
             prefix: Arc::clone(&self.prefix),
             timeout: self.timeout,
         }
     }
 }
 
-impl<C> fmt::Debug for RedisStore<C> {
+impl<C: RedisClient> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
             .field("prefix", &self.prefix)

@@ -18,7 +18,8 @@ local function add(names, from, to)
   local values = redis.call('HMGET', key, unpack(names, from, to))
   local lifetimes = redis.call('HPTTL', key, 'FIELDS', to - from + 1, unpack(names, from, to))
   for i = 1, to - from + 1 do
-    if values[i] then
+    -- In the very millisecond in which a field ends, its value is still handed out.
+    if values[i] and (lifetimes[i] == -1 or lifetimes[i] > 0) then
       answer[#answer + 1] = names[from + i - 1]
       answer[#answer + 1] = values[i]
       answer[#answer + 1] = lifetimes[i]

@@ -1,3 +1,13 @@
--- Whether the server can expire fields.
-local answer = redis.pcall('HPTTL', KEYS[1], 'FIELDS', 1, '~')
-return type(answer) == 'table' and not answer.err and 1 or 0
+-- Whether the server can keep sessions: 1, or the name of a command that cannot be run here. A replica
+-- refuses the last call; the field that it removes is never there.
+for command in string.gmatch(
+  'HPTTL HPEXPIRE HGET HMGET HKEYS HSET HDEL DEL PEXPIREAT PERSIST TIME', '%S+'
+) do
+  local known, allowed = pcall(redis.acl_check_cmd, command, KEYS[1], '1', 'FIELDS', '1', '~')
+  if not (known and allowed) then return command end
+end
+local answer = redis.pcall('HDEL', KEYS[1], '~?')
+if type(answer) == 'table' and answer.err and not string.find(answer.err, '^WRONGTYPE') then
+  return answer
+end
+return 1

@@ -78,6 +78,18 @@ local function rotate(session, to)
   return true
 end
 
+-- Whether a field is there. In the very millisecond in which it ends, the server still hands it out, and
+-- HDEL and HPEXPIRE see it until it is removed, which may be much later: HPEXPIRE then brings it back.
+local function live(name)
+  local left = redis.call('HPTTL', key, 'FIELDS', 1, name)[1]
+  return left == -1 or left > 0
+end
+
+local function get(name)
+  local held = redis.call('HGET', key, name)
+  return held and live(name) and held
+end
+
 -- A new value has no lifetime until it is given one.
 local function set(name, value, ttl)
   redis.call('HSET', key, name, value)

@@ -6,9 +6,11 @@ local session, refusal = open()
 if not session then return refusal end
 
 if ARGV[7] ~= '' then
-  local held = redis.call('HGET', key, ARGV[8])
+  local held = get(ARGV[8])
   -- What stands before the first colon is the cache policy.
-  local value = held and string.sub(held, string.find(held, ':', 1, true) + 1)
+  local colon = not held or string.find(held, ':', 1, true)
+  if not colon then error({ err = 'CORRUPT a field holds no value' }) end
+  local value = held and string.sub(held, colon + 1)
   if value ~= (ARGV[7] == '=' and ARGV[9]) then return { 'conflict', held } end
 end
 
@@ -22,14 +24,12 @@ if ARGV[5] ~= '0' then
   changed = true
 end
 
--- Neither HDEL nor HPEXPIRE can be asked whether the field was there: they see fields past their time,
--- and HPEXPIRE brings them back.
 local found = 0
 for i = 10, #ARGV, 4 do
   local operation, name = ARGV[i], ARGV[i + 1]
   if operation == 'set' then
     set(name, ARGV[i + 2], ARGV[i + 3])
-  elseif redis.call('HEXISTS', key, name) == 1 then
+  elseif live(name) then
     found = found + 1
     if operation == 'remove' then
       redis.call('HDEL', key, name)
