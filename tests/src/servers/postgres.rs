@@ -91,6 +91,11 @@ impl Postgres {
         Schema { name: format!("test_{number:016x}"), borrowed }
     }
 
+    /// What it has written to its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.process().folder().join("log")).expect("there is a log")
+    }
+
     fn process(&self) -> &Process {
         self.process.as_ref().expect("a server of the tests' own")
     }
@@ -101,6 +106,16 @@ impl Postgres {
         // Its children notice by themselves; until then they hold the shared memory.
         let pid = self.process().folder().join("data/postmaster.pid");
         let _ = fs::remove_file(pid);
+    }
+
+    /// Stops it from letting anybody in. Connections stay, and their statements run.
+    pub fn pause(&self) {
+        self.process().tell("pause");
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.process().tell("resume");
     }
 
     /// Stops it in good order, without waiting for its clients.

@@ -122,13 +122,17 @@ async fn run(connection: &mut PgConnection, sql: String) -> Result<(), StoreErro
 
 /// The version of the tables that are there; 0 if there are none.
 async fn version(connection: &mut PgConnection, names: &Names) -> Result<i32, StoreError> {
-    let table = names.fill("{migrations}");
-    let exists: bool = sqlx::query("select to_regclass($1) is not null")
-        .bind(&table)
-        .fetch_one(&mut *connection)
-        .await
-        .and_then(|row| row.try_get(0))
-        .map_err(failed)?;
+    // Not `to_regclass`: it remembers what was not there before it waited for the lock.
+    let exists: bool = sqlx::query(
+        "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where n.nspname = $1 and c.relname = $2)",
+    )
+    .bind(&names.schema)
+    .bind(format!("{}_migrations", names.table))
+    .fetch_one(&mut *connection)
+    .await
+    .and_then(|row| row.try_get(0))
+    .map_err(failed)?;
     if !exists {
         return Ok(0);
     }
