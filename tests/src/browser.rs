@@ -82,7 +82,7 @@ impl Browser {
 
     /// Asks for a page.
     pub async fn get(&self, path: &str) -> Page {
-        self.request(Method::GET, path).await
+        self.request(Method::GET, path, "").await
     }
 
     /// Asks for a page that must come.
@@ -92,9 +92,22 @@ impl Browser {
         page.body
     }
 
-    async fn request(&self, method: Method, path: &str) -> Page {
-        let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, self.host);
+    /// Sends a form. Redirections are not followed.
+    pub async fn post(&self, path: &str, form: &'static str) -> Page {
+        self.request(Method::POST, path, form).await
+    }
+
+    /// The same browser after the app was started again.
+    pub fn after_a_restart(self, app: Router) -> Self {
+        Self { app, ..self }
+    }
+
+    async fn request(&self, method: Method, path: &str, form: &'static str) -> Page {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.host)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let cookies: Vec<String> = {
             let cookies = self.cookies.lock().unwrap();
             cookies.iter().map(|(name, value)| format!("{name}={value}")).collect()
@@ -102,7 +115,7 @@ impl Browser {
         if !cookies.is_empty() {
             request = request.header(header::COOKIE, cookies.join("; "));
         }
-        let request = request.body(Body::empty()).unwrap();
+        let request = request.body(Body::from(form)).unwrap();
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();

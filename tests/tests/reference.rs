@@ -1,10 +1,10 @@
-//! The examples of the documentation of ruts 0.9 that need no server, as they stand there: they
-//! have to compile, and where they can be run, to work.
+//! The examples of the documentation of ruts 0.9, as they stand there: they have to compile, and
+//! where they can be run, to work.
 
 #![allow(clippy::let_and_return, unused_variables, reason = "the examples are left as they are")]
 
 use axum::{Router, routing::get};
-use ruts_tests::Browser;
+use ruts_tests::{Browser, servers::Postgres};
 
 mod basic_operations {
     use ruts::Session;
@@ -80,6 +80,36 @@ mod quick_start {
         let new_count = count.unwrap_or(0) + 1;
         session.set("count", &new_count, None, None).await.unwrap();
         format!("You've visited this page {} times", new_count)
+    }
+}
+
+mod redis {
+    pub(super) fn store() {
+        use fred::clients::Client;
+        use ruts::store::redis::RedisStore;
+        use std::sync::Arc;
+
+        let fred_client_or_pool = Client::default();
+        let store = RedisStore::new(Arc::new(fred_client_or_pool));
+    }
+}
+
+mod postgres {
+    pub(super) async fn store(database_url: String) {
+        use ruts::store::postgres::PostgresStoreBuilder;
+        use sqlx::PgPool;
+
+        let pool = PgPool::connect(&database_url).await.unwrap();
+
+        // 2. Create the session store using the builder.
+        // This will also run a migration to create the `sessions` table.
+        let store = PostgresStoreBuilder::new(pool, true)
+            // Optionally, you can customize the schema and table name
+            // .schema_name("my_app")
+            // .table_name("user_sessions")
+            .build()
+            .await
+            .unwrap();
     }
 }
 
@@ -173,6 +203,12 @@ async fn the_quick_start_counts() {
     assert_eq!(browser.text("/").await, "You've visited this page 1 times");
     assert_eq!(browser.text("/").await, "You've visited this page 2 times");
     assert!(browser.cookie("__Host-session").is_some());
+}
+
+#[tokio::test]
+async fn the_stores_are_made() {
+    redis::store();
+    postgres::store(Postgres::start(&[]).url().to_owned()).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! A letter that is written bit by bit: what was saved outlives the browser's patience and the app's
+//! restarts.
+
+use axum::{
+    Form, Router,
+    response::Redirect,
+    routing::{get, post},
+};
+use ruts::{Error, SessionLayer, session, store::Store};
+use serde::Deserialize;
+
+/// A writer and the letter so far.
+#[session]
+pub struct Writer {
+    #[field(ttl = "30d", default)]
+    recipient: String,
+    #[field(ttl = "30d", default)]
+    text: String,
+    /// Shown once.
+    #[field(ttl = "10m", once)]
+    receipt: String,
+}
+
+/// The app, over any store.
+pub fn app(store: impl Store) -> Router {
+    Router::new()
+        .route("/", get(letter))
+        .route("/save", post(save))
+        .route("/send", post(send))
+        .layer(SessionLayer::new(store).development())
+}
+
+async fn letter(writer: Writer) -> Result<String, Error> {
+    if let Some(receipt) = writer.receipt().take().await? {
+        return Ok(receipt);
+    }
+    // One round trip for both.
+    let (recipient, text) = writer.session().read((Writer::RECIPIENT, Writer::TEXT)).await?;
+    Ok(format!("Dear {recipient},\n{text}\n"))
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    recipient: Option<String>,
+    text: Option<String>,
+}
+
+/// Saves the parts that were sent, in one write. Two tabs that save different parts do not disturb
+/// each other.
+async fn save(writer: Writer, Form(parts): Form<Parts>) -> Result<Redirect, Error> {
+    let mut edit = writer.edit();
+    if let Some(recipient) = &parts.recipient {
+        edit = edit.recipient(recipient);
+    }
+    if let Some(text) = &parts.text {
+        edit = edit.text(text);
+    }
+    edit.commit().await?;
+    Ok(Redirect::to("/"))
+}
+
+async fn send(writer: Writer) -> Result<Redirect, Error> {
+    let recipient = writer.recipient().await?;
+    // Both parts go and the receipt comes, or nothing happens.
+    writer
+        .edit()
+        .remove_recipient()
+        .remove_text()
+        .receipt(&format!("The letter to {recipient} is on its way.\n"))
+        .commit()
+        .await?;
+    Ok(Redirect::to("/"))
+}

@@ -1,0 +1,45 @@
+//! Serves the door of this crate, with sessions in Redis 7.4 or Valkey 9, or later.
+//!
+//! ```sh
+//! REDIS_URL=redis://localhost:6379 cargo run -p redis-example
+//! curl --cookie jar --cookie-jar jar http://localhost:3000
+//! curl --cookie jar --cookie-jar jar http://localhost:3000/knock --request POST
+//! ```
+
+use std::{env, error::Error, process::ExitCode, sync::Arc};
+
+use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
+use ruts::store::redis::RedisStore;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().init();
+    let Err(error) = serve().await else { return ExitCode::SUCCESS };
+    let mut cause: Option<&dyn Error> = Some(&*error);
+    while let Some(error) = cause {
+        eprintln!("{error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned());
+    let config = Config::from_url(&url).map_err(|error| format!("REDIS_URL: {error}"))?;
+    let pool = Pool::new(config, None, None, None, 4)?;
+    pool.init().await.map_err(|error| format!("no Redis at {url}: {error}"))?;
+    let store = RedisStore::new(Arc::new(pool)).with_prefix("door");
+    // Better now than at the first request.
+    store.check().await?;
+
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("there is a door at http://localhost:3000");
+    axum::serve(listener, redis_example::app(store))
+        .with_graceful_shutdown(async {
+            // If the signal cannot be listened for, the default of ending at once is fine.
+            let _ = tokio::signal::ctrl_c().await;
+        })
+        .await?;
+    Ok(())
+}
