@@ -422,7 +422,7 @@ macro_rules! every_store {
         fn every_store_answers_as_the_model() {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             $(let $backend = runtime.block_on(backends::$backend());)+
-            let mut runner = TestRunner::new(Config { cases: 200, ..Config::default() });
+            let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 200, ..Config::default() });
             let sequences = vec(operation(), 1..40);
             let outcome = runner.run(&sequences, |operations| {
                 let mut model = Model::default();
@@ -458,7 +458,8 @@ every_store!(
 #[test]
 fn the_model_meets_every_answer() {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    let mut runner = TestRunner::new(Config { cases: 200, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { failure_persistence: None, cases: 200, ..Config::default() });
     let sequences = vec(operation(), 1..40);
     for _ in 0..200 {
         let operations = sequences.new_tree(&mut runner).unwrap().current();

@@ -9,14 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
-    Hot, Ttl,
+    Hot, SecretHash, Ttl,
     store::{
         Change, Create, Lookup, Put, Store, StoreError, StoreErrorKind, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
 };
 use ruts_tests::{
-    Proxy, Traffic, Visitor,
+    Proxy, Traffic, Visitor, random,
     servers::{Postgres, Schema},
 };
 use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
@@ -151,18 +151,12 @@ mod tables {
     async fn two_stores_share_a_database() {
         let server = Postgres::shared();
         let (pool, schema) = (server.pool(4), server.schema());
-        let mut visitors = Vec::new();
-        for table in ["app", "app_fields", "app_fields_2"] {
-            let store = builder(&pool, &schema).table_name(table).build().await;
-            visitors.push((table, store));
-        }
-        // `app_fields` is the name of a companion of `app`.
-        let (_, taken) = visitors.remove(1);
-        assert!(taken.is_err());
-        let mut stores = visitors.into_iter().map(|(_, store)| Arc::new(store.unwrap()));
-        let (one, other) = (stores.next().unwrap(), stores.next().unwrap());
-        let one = Visitor::begin(&one).await;
-        let other = Visitor { store: other, ..one.clone() };
+        let named = |table| builder(&pool, &schema).table_name(table).build();
+        let (one, other) = (named("app").await.unwrap(), named("app_2").await.unwrap());
+        let error = named("app_fields").await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unsupported, "it is a companion of `app`");
+        let one = Visitor::begin(&Arc::new(one)).await;
+        let other = Visitor { store: Arc::new(other), ..one.clone() };
         assert_eq!(other.load().await.unwrap(), Lookup::NotFound);
         other.create(None).await.unwrap();
         one.set("a", "1").await.unwrap();
@@ -181,6 +175,100 @@ mod tables {
             let schema = PostgresStoreBuilder::new(pool.clone(), true).schema_name(name);
             assert_eq!(kind(schema.build().await), StoreErrorKind::Unsupported, "{name}");
         }
+    }
+
+    /// Also names that the functions use for variables.
+    #[tokio::test]
+    async fn any_valid_name_works() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(2), server.schema());
+        for table in ["s", "f", "t", "moment", "p_handle", "value", "name", "touched", "select"] {
+            let store = builder(&pool, &schema).table_name(table).build().await.unwrap();
+            let visitor = Visitor::begin(&Arc::new(store)).await;
+            assert_eq!(visitor.set("a", "1").await.unwrap(), APPLIED, "{table}");
+            let next = SecretHash::from_bytes(random());
+            assert_eq!(visitor.rotate(&next).await.unwrap(), APPLIED, "{table}");
+            let visitor = Visitor { secret: next, ..visitor };
+            assert!(matches!(visitor.slide().await.unwrap(), Lookup::Found(_)), "{table}");
+            assert_eq!(visitor.take("a").await.unwrap(), Lookup::Found(Some("1".into())));
+            assert_eq!(visitor.delete().await.unwrap(), Lookup::Found(()), "{table}");
+            assert!(matches!(visitor.slide().await.unwrap(), Lookup::Ended { .. }), "{table}");
+            visitor.store.sweep(1).await.unwrap();
+        }
+    }
+
+    /// Others who may create things in a schema on the role's path cannot have them called.
+    #[tokio::test]
+    async fn nothing_of_others_is_called() {
+        let server = Postgres::shared();
+        let (owner, schema, trap) = (server.pool(1), server.schema(), server.schema());
+        let name = trap.name();
+        let mut sql = format!("create schema {name};");
+        for (left, right) in [
+            ("bigint", "interval"),
+            ("bigint", "double precision"),
+            ("double precision", "integer"),
+            ("double precision", "bigint"),
+            ("bytea", "text"),
+        ] {
+            for operator in ["*", "/", "-", "=", ">=", "<="] {
+                let function = format!("{name}.trap(a {left}, b {right})");
+                sql.push_str(&format!(
+                    "create or replace function {function} returns boolean language plpgsql
+                     as $$ begin raise exception 'caught'; end $$;
+                     create operator {name}.{operator} (leftarg={left}, rightarg={right},
+                       function={name}.trap);"
+                ));
+            }
+        }
+        run(&owner, sql).await;
+        let path = format!("set search_path = {name}, public");
+        let pool = PgPoolOptions::new().max_connections(1).after_connect(move |connection, _| {
+            let path = path.clone();
+            Box::pin(async move { connection.execute(AssertSqlSafe(path)).await.map(drop) })
+        });
+        let pool = pool.connect_lazy(server.url()).unwrap();
+        let visitor =
+            Visitor::begin(&Arc::new(builder(&pool, &schema).build().await.unwrap())).await;
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!(visitor.set_for("a", "1", hour).await.unwrap(), APPLIED);
+        let Lookup::Found(loaded) = visitor.slide().await.unwrap() else { panic!("it is there") };
+        assert!(loaded.fields[0].ttl.unwrap() <= Duration::from_secs(3600));
+        visitor.load().await.unwrap();
+        visitor.take("a").await.unwrap();
+        visitor.delete().await.unwrap();
+        visitor.store.sweep(1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn two_stores_are_made_in_a_new_schema_at_once() {
+        let server = Postgres::shared();
+        for _ in 0..5 {
+            let (pool, schema) = (server.pool(2), server.schema());
+            let named = |table| tokio::spawn(builder(&pool, &schema).table_name(table).build());
+            let (one, other) = tokio::join!(named("one"), named("other"));
+            one.unwrap().unwrap();
+            other.unwrap().unwrap();
+        }
+    }
+
+    /// Somebody else's table is in the way: nothing is left of what was made before that.
+    #[tokio::test]
+    async fn the_sql_is_run_whole_or_not_at_all() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(1), server.schema());
+        let name = schema.name();
+        run(&pool, format!("create schema {name}; create table {name}.sessions_fields ()")).await;
+        let sql = builder(&pool, &schema).sql().unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        let outcome = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+        assert!(outcome.is_err());
+        connection.execute("rollback").await.unwrap();
+        drop(connection);
+        let tables =
+            format!("select count(*) from pg_class where relnamespace = '{name}'::regnamespace");
+        assert_eq!(number(&pool, tables).await, 1);
+        assert_eq!(kind(builder(&pool, &schema).build().await), StoreErrorKind::Unsupported);
     }
 
     #[tokio::test]
@@ -351,6 +439,81 @@ mod faults {
             assert!(number(&other, end).await > 0);
             assert_eq!(visitor.get("a").await.unwrap().unwrap(), "1");
         }
+    }
+
+    /// The server says that it closed the connection when the next statement comes.
+    #[tokio::test]
+    async fn connections_that_the_server_closed_when_idle_cost_nothing() {
+        let server = Postgres::start(&["idle_session_timeout=300ms"]);
+        let (store, _pool, _schema) = store(&server).await;
+        let visitor = Visitor::begin(&store).await;
+        for _ in 0..3 {
+            let _ = tokio::join!(visitor.load(), visitor.load(), visitor.load());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            for _ in 0..3 {
+                assert!(matches!(visitor.load().await.unwrap(), Lookup::Found(_)));
+            }
+        }
+    }
+
+    /// A sliding read that has to wait looks at the clock afterwards.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_waits_revives_nothing() {
+        let server = Postgres::shared();
+        let (store, pool, schema) = store(server).await;
+        let visitor = Visitor::new(&store);
+        visitor.create(Some(Ttl::from_millis(500))).await.unwrap();
+        let mut writer = pool.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        writer.execute(AssertSqlSafe(lock)).await.unwrap();
+        let reader = visitor.clone();
+        let reading = tokio::spawn(async move { reader.slide().await });
+        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
+                       and query like '%";
+        let waiting = format!("{waiting}{}%'", schema.name());
+        while number(&pool, &*waiting).await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        while visitor.load().await.unwrap() != Lookup::NotFound {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        writer.rollback().await.unwrap();
+        assert_eq!(reading.await.unwrap().unwrap(), Lookup::NotFound);
+        assert_eq!(visitor.load().await.unwrap(), Lookup::NotFound);
+    }
+
+    /// Statements that nobody waits for any more keep their places in the pool, for a while.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stuck_server_gets_no_more_statements_than_the_pool_has_places() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(2), server.schema());
+        let store = Arc::new(builder(&pool, &schema).timeout(SHORT).build().await.unwrap());
+        let visitor = Visitor::begin(&store).await;
+        let admin = server.pool(2);
+        let mut stuck = admin.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        stuck.execute(AssertSqlSafe(lock)).await.unwrap();
+        for round in 0..8 {
+            let writing = tokio::spawn({
+                let visitor = visitor.clone();
+                async move { visitor.set("a", "1").await }
+            });
+            if round % 2 == 0 {
+                tokio::time::sleep(SHORT / 10).await;
+                writing.abort();
+            }
+        }
+        let waiting = format!(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
+             and query like '%{}%'",
+            schema.name()
+        );
+        for _ in 0..5 {
+            assert!(number(&admin, &*waiting).await <= 2);
+            tokio::time::sleep(SHORT / 10).await;
+        }
+        stuck.rollback().await.unwrap();
+        settled(&visitor, "1").await;
     }
 
     #[tokio::test]
@@ -571,7 +734,7 @@ mod cleanup {
         let server = Postgres::shared();
         let (pool, schema) = (server.pool(4), server.schema());
         let name = schema.name();
-        let often = builder(&pool, &schema).cleanup_interval(Duration::from_millis(20));
+        let often = builder(&pool, &schema).cleanup_interval(Duration::ZERO);
         let store = Arc::new(often.build().await.unwrap());
         sessions(&store, 600, HOUR).await;
         all_end(&pool, name).await;
@@ -581,7 +744,7 @@ mod cleanup {
 
         run(&pool, format!("alter table {name}.sessions rename to away")).await;
         while store.sweep(1).await.is_ok() {}
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         run(&pool, format!("alter table {name}.away rename to sessions")).await;
         sessions(&store, 3, HOUR).await;
         all_end(&pool, name).await;
@@ -599,7 +762,7 @@ mod cleanup {
         sessions(&Arc::new(clone), 3, HOUR).await;
         all_end(&pool, name).await;
         let left = rows(&pool, name).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         assert_eq!(rows(&pool, name).await, left, "somebody still works");
     }
 }

@@ -1,6 +1,6 @@
 //! The conformance suite on every store, each on real servers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fred::clients::{Client, Pool};
 use redis::aio::ConnectionManager;
@@ -29,6 +29,11 @@ macro_rules! conformance {
 
                 fn store(&self) -> Arc<$store> {
                     self.0.next()
+                }
+
+                /// Many checks share a few servers, and perhaps two cores.
+                fn unit(&self) -> Duration {
+                    Duration::from_millis(500)
                 }
             }
 

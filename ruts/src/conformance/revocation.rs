@@ -84,10 +84,17 @@ pub async fn a_replaced_secret_says_since_when(subject: &impl Subject) {
     let unit = subject.unit();
     let old = session(subject, &[]).await;
     subject.pass(unit * 2).await;
-    old.rotate(&secret()).await;
+    let new = old.with(secret());
+    old.rotate(&new.secret).await;
     subject.pass(unit).await;
     let Lookup::Replaced { ago } = old.load(Fields::All, None).await else {
         panic!("the replaced secret is not recognised");
     };
     assert!(ago >= unit && ago < unit * 2, "{ago:?} is not the time since the rotation");
+
+    new.delete().await;
+    let Lookup::Replaced { ago } = old.load(Fields::All, None).await else {
+        panic!("the replaced secret of a deleted session is not recognised");
+    };
+    assert!(ago >= unit, "{ago:?} is the time since the deletion");
 }

@@ -27,6 +27,9 @@ use crate::{
 ///
 /// `ruts::conformance` (feature of that name) proves them for any store.
 ///
+/// Names of fields are those of [`is_field_name`](crate::is_field_name): nobody asks for others, and a
+/// store may keep notes of its own under them.
+///
 /// # Security
 ///
 /// An [`Access`] opens a session only if its hash is the session's own. Hashes are compared with
@@ -130,7 +133,7 @@ impl<T> Lookup<T> {
 pub enum Fields<'a> {
     /// All of them.
     All,
-    /// These. An empty list reads the metadata alone.
+    /// These, no name twice. An empty list reads the metadata alone.
     Named(&'a [&'a str]),
 }
 

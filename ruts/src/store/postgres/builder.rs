@@ -1,6 +1,7 @@
 use std::{fmt, time::Duration};
 
 use sqlx::{Connection, PgPool};
+use tokio::time::timeout;
 
 use super::{
     failure::{NAME, NoAnswer, unreachable},
@@ -67,10 +68,10 @@ impl PostgresStoreBuilder {
 
     /// How often this instance removes expired sessions, about; `None` leaves it to
     /// [`Store::sweep`](crate::store::Store::sweep). The moments differ by up to a fifth, so that
-    /// instances that start together do not work together.
+    /// instances that start together do not work together. At least a second.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.cleanup = interval.into();
+        self.cleanup = interval.into().map(|interval| interval.max(Duration::from_secs(1)));
         self
     }
 
@@ -105,23 +106,32 @@ impl PostgresStoreBuilder {
         let names = Names::new(&self.schema, &self.table).map_err(|error| {
             StoreError::new(NAME, StoreErrorKind::Unsupported).with_source(error)
         })?;
-        let connecting = tokio::time::timeout(self.timeout, self.pool.acquire());
-        let mut connection = connecting
-            .await
-            .map_err(|_| {
-                StoreError::new(NAME, StoreErrorKind::Unavailable)
-                    .with_source(NoAnswer(self.timeout))
-            })?
-            .map_err(unreachable)?;
-        if self.create_table {
-            schema::migrate(&mut connection, &names).await?;
+        let connection = timeout(self.timeout, self.pool.acquire()).await;
+        let mut connection = connection.map_err(|_| late())?.map_err(unreachable)?;
+        let prepared = timeout(PREPARING, async {
+            if self.create_table {
+                schema::migrate(&mut connection, &names).await?;
+            }
+            schema::check(&mut connection, &names).await?;
+            // Statements that were prepared before the tables changed are of no use.
+            let _ = connection.clear_cached_statements().await;
+            Ok::<_, StoreError>(())
+        });
+        let prepared = prepared.await;
+        if prepared.is_err() {
+            // To give it back would mean to wait for it.
+            drop(connection.detach());
         }
-        schema::check(&mut connection, &names).await?;
-        // Statements that were prepared before the tables changed are of no use.
-        let _ = connection.clear_cached_statements().await;
-        drop(connection);
+        prepared.map_err(|_| late())??;
         Ok(PostgresStore::new(self.pool, &names, self.cleanup, self.timeout))
     }
+}
+
+/// How long the tables may take: other instances may be making them, or others use them.
+const PREPARING: Duration = Duration::from_secs(60);
+
+fn late() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(NoAnswer)
 }
 
 impl fmt::Debug for PostgresStoreBuilder {

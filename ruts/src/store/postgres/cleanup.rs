@@ -15,6 +15,9 @@ use super::store::Inner;
 /// How many sessions one statement removes: few enough that nobody waits for its locks.
 const BATCH: usize = 500;
 
+/// How long a batch may take: nobody waits for it.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Removes what expired, every `interval` or so, until the last clone of the store is gone.
 pub(super) async fn run(store: Weak<Inner>, mut gone: watch::Receiver<()>, interval: Duration) {
     // The first time is anywhere within the interval.
@@ -36,7 +39,7 @@ async fn clean(store: &Arc<Inner>) {
     let mut removed = 0;
     loop {
         let begun = Instant::now();
-        match store.sweep(BATCH).await {
+        match store.sweep(BATCH, TIMEOUT).await {
             Ok(batch) => {
                 removed += batch;
                 if batch < BATCH {

@@ -14,8 +14,8 @@
 //!
 //! Every operation is one statement, a transaction by itself: a `select` to read, a function of the
 //! database to write, because only the statements of a function see what was committed while it waited
-//! for the lock. An idle connection is taken from the pool without testing it. The pool tests it when
-//! it comes back, which nobody waits for.
+//! for the lock. An idle connection is taken from the pool without testing it, and without its
+//! `before_acquire`. The pool tests it when it comes back, which nobody waits for.
 //!
 //! # Behind a pooler
 //!
@@ -31,10 +31,18 @@
 //! [`Full`](crate::store::StoreErrorKind::Full) if its disk is. If the connection broke or no answer
 //! came in time, it is [`Unknown`](crate::store::StoreErrorKind::Unknown) whether a write took place.
 //!
+//! A statement that nobody waits for any more, because its time is over or the request was dropped,
+//! goes on for five times the timeout and keeps its place in the pool: a server that is stuck is not
+//! sent ever more of them.
+//!
+//! What a deletion returned for is gone after a crash too, as long as `synchronous_commit` and `fsync`
+//! are on; otherwise the builder warns. A standby answers no operation.
+//!
 //! # Removing what expired
 //!
-//! Expired sessions are invisible at once. Every instance removes them now and then, in small batches
-//! that skip what another instance is removing; see [`PostgresStoreBuilder::cleanup_interval`].
+//! Expired sessions are invisible at once. Every instance removes them now and then, in the hour after
+//! they expired, in small batches that skip what another instance is removing; see
+//! [`PostgresStoreBuilder::cleanup_interval`].
 
 mod builder;
 mod cleanup;

@@ -28,10 +28,12 @@ impl Names {
 
     /// `template` with its names, and its fragments, in place.
     pub(super) fn fill(&self, template: &str) -> String {
-        const FRAGMENTS: [(&str, &str); 4] = [
+        const FRAGMENTS: [(&str, &str); 6] = [
+            ("{language}", "language plpgsql set search_path = pg_catalog, pg_temp"),
             ("{declare}", include_str!("sql/declare.sql")),
             ("{open}", include_str!("sql/open.sql")),
-            ("{touch_and_rotate}", include_str!("sql/touch_and_rotate.sql")),
+            ("{slide}", include_str!("sql/slide.sql")),
+            ("{rotate}", include_str!("sql/rotate.sql")),
             ("{save}", include_str!("sql/save.sql")),
         ];
         let mut text = template.to_owned();
@@ -39,7 +41,7 @@ impl Names {
             text = text.replace(mark, fragment.trim_end());
         }
         text = text.replace("{sessions}", &self.qualified(""));
-        for part in ["fields", "migrations", "create", "update", "take", "delete"] {
+        for part in ["fields", "migrations", "create", "touch", "update", "take", "delete"] {
             text = text.replace(&format!("{{{part}}}"), &self.qualified(&format!("_{part}")));
         }
         text.replace("{gc}", &format!("\"{}_gc\"", self.table))

@@ -1,10 +1,12 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+use tracing::warn;
+
 use super::{
-    failure::{NAME, failed},
+    failure::{STANDBY, Unfit, failed, unfit},
     names::Names,
 };
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
 
 const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
 
@@ -25,20 +27,25 @@ enum Outdated {
     Ahead(i32),
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Unfit(&'static str);
+fn statement_failed(error: sqlx::Error) -> StoreError {
+    failed(error).into()
+}
 
 /// Everything that has to be run on an empty database.
 pub(super) fn sql(names: &Names) -> String {
-    let mut text = names.fill("create schema if not exists {schema};\n");
+    let mut text = names.fill("begin;\n\ncreate schema if not exists {schema};\n");
+    text.push_str(OWN_PATH);
     text.push_str(&names.fill(VERSIONS));
     for version in 1..=VERSION {
         text.push('\n');
         text.push_str(&migration(names, version));
     }
+    text.push_str("\ncommit;\n");
     text
 }
+
+/// What others made in a schema of the path stays out of it.
+const OWN_PATH: &str = "set local search_path = pg_catalog, pg_temp;\n";
 
 const VERSIONS: &str = "create table if not exists {migrations} (\n  \
      version int primary key,\n  \
@@ -57,22 +64,29 @@ pub(super) async fn check(connection: &mut PgConnection, names: &Names) -> Resul
     let row = sqlx::query(
         "select current_setting('server_version_num')::int >= 150000, \
          not pg_is_in_recovery(), \
-         current_setting('transaction_isolation') = 'read committed'",
+         current_setting('transaction_isolation') = 'read committed', \
+         current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'",
     )
     .fetch_one(&mut *connection)
     .await
-    .map_err(failed)?;
+    .map_err(statement_failed)?;
     for (column, complaint) in [
-        "PostgreSQL 15 or later is needed",
-        "the server is a standby: it takes no writes and may lag behind",
-        "transactions have to be `read committed` by default",
+        Unfit("PostgreSQL 15 or later is needed"),
+        STANDBY,
+        Unfit("transactions have to be `read committed` by default"),
     ]
     .into_iter()
     .enumerate()
     {
-        if !row.try_get::<bool, _>(column).map_err(failed)? {
-            return Err(unfit(Unfit(complaint)));
+        if !row.try_get::<bool, _>(column).map_err(statement_failed)? {
+            return Err(unfit(complaint));
         }
+    }
+    if !row.try_get::<bool, _>(3).map_err(statement_failed)? {
+        warn!(
+            "PostgreSQL runs with `synchronous_commit` or `fsync` off: \
+             after a crash, sessions that were ended may be back"
+        );
     }
     match version(connection, names).await? {
         VERSION => Ok(()),
@@ -91,19 +105,20 @@ pub(super) async fn migrate(
     if version(connection, names).await? >= VERSION {
         return Ok(());
     }
-    let mut transaction = connection.begin().await.map_err(failed)?;
+    let mut transaction = connection.begin().await.map_err(statement_failed)?;
+    run(&mut transaction, OWN_PATH.to_owned()).await?;
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 7288))")
-        .bind(names.fill("{sessions}"))
+        .bind(&names.schema)
         .execute(&mut *transaction)
         .await
-        .map_err(failed)?;
+        .map_err(statement_failed)?;
     let mut applied = version(&mut transaction, names).await?;
     if applied == 0 {
         let exists = sqlx::query("select 1 from pg_namespace where nspname = $1")
             .bind(&names.schema)
             .fetch_optional(&mut *transaction)
             .await
-            .map_err(failed)?;
+            .map_err(statement_failed)?;
         if exists.is_none() {
             run(&mut transaction, names.fill("create schema {schema}")).await?;
         }
@@ -113,11 +128,11 @@ pub(super) async fn migrate(
         applied += 1;
         run(&mut transaction, migration(names, applied)).await?;
     }
-    transaction.commit().await.map_err(failed)
+    transaction.commit().await.map_err(statement_failed)
 }
 
 async fn run(connection: &mut PgConnection, sql: String) -> Result<(), StoreError> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(failed)
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(statement_failed)
 }
 
 /// The version of the tables that are there; 0 if there are none.
@@ -132,7 +147,7 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<i32, St
     .fetch_one(&mut *connection)
     .await
     .and_then(|row| row.try_get(0))
-    .map_err(failed)?;
+    .map_err(statement_failed)?;
     if !exists {
         return Ok(0);
     }
@@ -140,9 +155,5 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<i32, St
         .fetch_one(connection)
         .await
         .and_then(|row| row.try_get(0))
-        .map_err(failed)
-}
-
-fn unfit(complaint: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unsupported).with_source(complaint)
+        .map_err(statement_failed)
 }

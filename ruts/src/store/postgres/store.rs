@@ -1,6 +1,9 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,9 +19,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use tracing::Instrument;
+
 use super::{
     cleanup,
-    failure::{NAME, NoAnswer, corrupt, failed, unreachable},
+    failure::{Failed, NAME, NoAnswer, STANDBY, corrupt, failed, unfit, unreachable},
     names::Names,
 };
 use crate::{
@@ -64,18 +69,24 @@ impl Statements {
     fn new(names: &Names) -> Self {
         let fill =
             |template: &str| AssertSqlSafe(Arc::<str>::from(names.fill(template))).into_sql_str();
-        let load = include_str!("sql/load.sql");
+        let load = |parts: [(&str, &str); 4]| {
+            let template = include_str!("sql/load.sql").to_owned();
+            fill(&parts.iter().fold(template, |text, (mark, part)| text.replace(mark, part)))
+        };
         Self {
-            load: fill(&load.replace("{touched}", "").replace("{idle_at}", "s.idle_at")),
-            load_and_touch: fill(
-                &[
-                    include_str!("sql/touch.sql"),
-                    &load
-                        .replace("{touched}", "left join touched t on true")
-                        .replace("{idle_at}", "coalesce(t.idle_at, s.idle_at)"),
-                ]
-                .concat(),
-            ),
+            load: load([
+                ("{touched}", ""),
+                ("{touched_said}", ""),
+                ("{idle_at}", "s.idle_at"),
+                ("{moment}", "statement_timestamp()"),
+            ]),
+            // Waiting for the row's lock takes time: then the function says what is, and when.
+            load_and_touch: load([
+                ("{touched}", include_str!("sql/touched.sql")),
+                ("{touched_said}", "when t.said <> 'found' then t.said"),
+                ("{idle_at}", "coalesce(t.idle_at, s.idle_at)"),
+                ("{moment}", "coalesce(t.seen, statement_timestamp())"),
+            ]),
             create: fill("select {create}($1, $2, $3, $4, $5, $6, $7, $8)"),
             update: fill(
                 "select said, ago, hits, value \
@@ -93,6 +104,10 @@ type Statement = Query<'static, Postgres, PgArguments>;
 /// How long connections are tested after one was found dead: the pool holds more of its age.
 const DISTRUST: Duration = Duration::from_secs(10);
 
+/// For how many times the time of an operation a statement may go on that nobody waits for any more.
+/// Until then it keeps its place in the pool, so that the server never has more of them than that.
+const PATIENCE: u32 = 5;
+
 impl Inner {
     /// A connection: an idle one as it is, or, after trouble, one that the pool has tested.
     async fn connect(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
@@ -105,19 +120,47 @@ impl Inner {
         self.pool.acquire().await
     }
 
-    /// Runs a statement to its end. It has been committed when this returns: the first row alone
-    /// would come before that.
-    async fn rows(&self, statement: Statement) -> Result<Vec<PgRow>, StoreError> {
-        let deadline = Instant::now() + self.timeout;
-        let mut connection = match timeout_at(deadline, self.connect()).await {
-            Ok(connection) => connection.map_err(unreachable)?,
-            Err(_) => return Err(self.late(StoreErrorKind::Unavailable)),
-        };
-        let answer = match timeout_at(deadline, statement.fetch_all(&mut *connection)).await {
+    /// Runs a statement. It has been committed when this returns: the first row alone would come
+    /// before that.
+    ///
+    /// A task of its own carries it out: to drop a statement halfway would cost its connection, or
+    /// make the next one wait for it.
+    async fn rows(
+        self: &Arc<Self>,
+        statement: Statement,
+        deadline: Instant,
+    ) -> Result<Vec<PgRow>, Failed> {
+        let turn = Arc::new(Turn::default());
+        let task = Arc::clone(self).carry_out(statement, Arc::clone(&turn), deadline);
+        let task = tokio::spawn(task.in_current_span());
+        let waiter = Waiter(&turn);
+        match timeout_at(deadline, task).await {
+            Ok(Ok(answer)) => answer,
+            // The runtime is shutting down.
+            Ok(Err(_)) => Err(StoreError::new(NAME, StoreErrorKind::Unknown).into()),
+            Err(_) if waiter.leave() => Err(late(StoreErrorKind::Unavailable).into()),
+            Err(_) => Err(late(StoreErrorKind::Unknown).into()),
+        }
+    }
+
+    async fn carry_out(
+        self: Arc<Self>,
+        statement: Statement,
+        turn: Arc<Turn>,
+        deadline: Instant,
+    ) -> Result<Vec<PgRow>, Failed> {
+        let mut connection = self.connect().await.map_err(unreachable)?;
+        if !turn.begin() {
+            return Err(late(StoreErrorKind::Unavailable).into());
+        }
+        let end = deadline + self.timeout * (PATIENCE - 1);
+        let answer = match timeout_at(end, statement.fetch_all(&mut *connection)).await {
             Ok(answer) => answer.map_err(failed),
-            Err(_) => Err(self.late(StoreErrorKind::Unknown)),
+            Err(_) => {
+                Err(Failed { error: late(StoreErrorKind::Unknown), connection_is_dead: true })
+            }
         };
-        if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown) {
+        if answer.as_ref().is_err_and(|failed| failed.connection_is_dead) {
             *self.distrust.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Instant::now() + DISTRUST);
             // To give it back would mean to wait for it.
@@ -127,19 +170,59 @@ impl Inner {
     }
 
     /// The one row that a function of the database answers with.
-    async fn row(&self, statement: Statement) -> Result<PgRow, StoreError> {
-        self.rows(statement).await?.pop().ok_or_else(corrupt)
+    async fn row(self: &Arc<Self>, statement: Statement) -> Result<PgRow, StoreError> {
+        let rows = self.rows(statement, Instant::now() + self.timeout).await;
+        rows?.pop().ok_or_else(corrupt)
     }
 
-    pub(super) async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+    pub(super) async fn sweep(
+        self: &Arc<Self>,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<usize, StoreError> {
         let statement =
             query(&self.statements.sweep).bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let removed: i64 = column(&self.row(statement).await?, 0)?;
+        let rows = self.rows(statement, Instant::now() + timeout).await?;
+        let removed: i64 = column(rows.first().ok_or_else(corrupt)?, 0)?;
         Ok(usize::try_from(removed).unwrap_or_default())
     }
+}
 
-    fn late(&self, kind: StoreErrorKind) -> StoreError {
-        StoreError::new(NAME, kind).with_source(NoAnswer(self.timeout))
+fn late(kind: StoreErrorKind) -> StoreError {
+    StoreError::new(NAME, kind).with_source(NoAnswer)
+}
+
+/// Whether a statement is sent or given up, whichever comes first.
+#[derive(Default)]
+struct Turn(AtomicU8);
+
+impl Turn {
+    const OPEN: u8 = 0;
+    const SENT: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn settle(&self, how: u8) -> bool {
+        self.0.compare_exchange(Self::OPEN, how, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn begin(&self) -> bool {
+        self.settle(Self::SENT)
+    }
+}
+
+/// One who waits for a statement, and gives it up by leaving.
+struct Waiter<'a>(&'a Turn);
+
+impl Waiter<'_> {
+    /// Whether the statement will never be sent.
+    fn leave(self) -> bool {
+        self.0.settle(Turn::GIVEN_UP)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.settle(Turn::GIVEN_UP);
     }
 }
 
@@ -240,7 +323,7 @@ fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
     row: &'r PgRow,
     index: usize,
 ) -> Result<T, StoreError> {
-    row.try_get(index).map_err(failed)
+    row.try_get(index).map_err(|error| failed(error).error)
 }
 
 /// A number of milliseconds.
@@ -260,6 +343,7 @@ fn lookup<T>(
         "replaced" => Ok(Lookup::Replaced { ago: ago()? }),
         "ended" => Ok(Lookup::Ended { ago: ago()? }),
         "none" => Ok(Lookup::NotFound),
+        "standby" => Err(unfit(STANDBY)),
         _ => Err(corrupt()),
     }
 }
@@ -313,10 +397,11 @@ impl Store for PostgresStore {
                 }
             }
         };
-        let rows = match self.inner.rows(statement()).await {
+        let deadline = Instant::now() + self.inner.timeout;
+        let rows = match self.inner.rows(statement(), deadline).await {
             // To read twice does no harm.
-            Err(error) if error.kind() == StoreErrorKind::Unknown => {
-                self.inner.rows(statement()).await?
+            Err(failed) if failed.connection_is_dead => {
+                self.inner.rows(statement(), deadline).await?
             }
             rows => rows?,
         };
@@ -399,7 +484,7 @@ impl Store for PostgresStore {
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(limit).await
+        self.inner.sweep(limit, self.inner.timeout).await
     }
 }
 

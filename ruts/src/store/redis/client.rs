@@ -76,5 +76,5 @@ pub(super) type Source = Box<dyn Error + Send + Sync>;
 
 /// The answer took longer than the store waits.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer within {0:?}")]
-pub(super) struct NoAnswer(pub(super) Duration);
+#[error("no answer in time")]
+pub(super) struct NoAnswer;

@@ -46,8 +46,8 @@
 //! deleting go on there.
 //!
 //! A server that loses acknowledged writes loses sessions and brings ended ones back: persistence and
-//! failover are yours to set up (`appendonly yes`, `min-replicas-to-write`). A replica answers no
-//! operation.
+//! failover are yours to set up (`appendonly yes`, `min-replicas-to-write`). A server that takes no
+//! writes, such as a replica, answers no reads either.
 
 mod client;
 #[cfg(feature = "redis-store")]

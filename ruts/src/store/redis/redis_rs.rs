@@ -122,7 +122,7 @@ async fn within(
     answer: impl Future<Output = Result<Value, RedisError>>,
 ) -> Result<Reply, Failure> {
     let answer = timeout(limit, answer).await;
-    let answer = answer.map_err(|_| Failure::Lost(Box::new(NoAnswer(limit))))?;
+    let answer = answer.map_err(|_| Failure::Lost(Box::new(NoAnswer)))?;
     answer.and_then(Value::extract_error).map_err(failure).and_then(reply)
 }
 

@@ -66,20 +66,17 @@ impl Script {
 
 /// Until when an operation has to be over.
 #[derive(Clone, Copy)]
-pub(super) struct Limit {
-    timeout: Duration,
-    end: Instant,
-}
+pub(super) struct Limit(Instant);
 
 impl Limit {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { timeout, end: Instant::now() + timeout }
+        Self(Instant::now() + timeout)
     }
 
     fn left(self) -> Result<Duration, Failure> {
-        let left = self.end.saturating_duration_since(Instant::now());
+        let left = self.0.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Failure::Unsent(Box::new(NoAnswer(self.timeout))));
+            return Err(Failure::Unsent(Box::new(NoAnswer)));
         }
         Ok(left)
     }

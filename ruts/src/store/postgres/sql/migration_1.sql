@@ -25,10 +25,14 @@ create table {fields} (
   primary key (session, name)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
+-- Functions find operators and functions in pg_catalog alone: a schema of the caller's path may hold
+-- others that fit as well. A table may have the name of a variable.
+
 create function {create}(
   p_handle bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
   p_names text[], p_values bytea[], p_hots bigint[], p_ttls bigint[]
-) returns boolean language plpgsql as $$
+) returns boolean {language} as $$
+#variable_conflict use_variable
 declare
   moment timestamptz := clock_timestamp();
   new_id bigint;
@@ -56,12 +60,30 @@ begin
   return true;
 end $$;
 
+-- Counts a read as activity, once it is due.
+create function {touch}(
+  p_handle bytea, p_secret bytea, p_idle bigint, p_after bigint,
+  out said text, out ago bigint, out seen timestamptz, out idle_at timestamptz
+) {language} as $$
+#variable_conflict use_variable
+declare
+  {declare}
+begin
+  {open}
+  {slide}
+  {save}
+  said := 'found';
+  seen := moment;
+  idle_at := s.idle_at;
+end $$;
+
 create function {update}(
   p_handle bytea, p_secret bytea, p_idle bigint, p_after bigint, p_rotate bytea,
   p_end_from_now bigint, p_end_from_creation bigint, p_expect text, p_expected bytea,
   p_operations text[], p_names text[], p_values bytea[], p_hots bigint[], p_ttls bigint[],
   out said text, out ago bigint, out hits bigint, out value bytea
-) language plpgsql as $$
+) {language} as $$
+#variable_conflict use_variable
 declare
   {declare}
   current_value bytea;
@@ -79,7 +101,8 @@ begin
     end if;
   end if;
 
-  {touch_and_rotate}
+  {slide}
+  {rotate}
   if p_end_from_now is not null then
     s.absolute_at := least(
       moment + p_end_from_now * interval '1 millisecond',
@@ -123,7 +146,8 @@ end $$;
 create function {take}(
   p_handle bytea, p_secret bytea, p_idle bigint, p_after bigint, p_rotate bytea, p_name text,
   out said text, out ago bigint, out value bytea
-) language plpgsql as $$
+) {language} as $$
+#variable_conflict use_variable
 declare
   {declare}
   expires timestamptz;
@@ -134,14 +158,16 @@ begin
   if expires <= moment then
     value := null;
   end if;
-  {touch_and_rotate}
+  {slide}
+  {rotate}
   {save}
   said := 'found';
 end $$;
 
 create function {delete}(
   p_handle bytea, p_secret bytea, p_remember bigint, out said text, out ago bigint
-) language plpgsql as $$
+) {language} as $$
+#variable_conflict use_variable
 declare
   {declare}
 begin

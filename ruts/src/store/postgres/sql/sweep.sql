@@ -1,6 +1,6 @@
 with due as (
   select id from {sessions}
-  where gc <= floor(date_part('epoch', statement_timestamp()) / 3600)::int
+  where gc <= floor(date_part('epoch', statement_timestamp()) / 3600::float8)::int
     and least(idle_at, absolute_at) <= statement_timestamp()
   order by gc
   limit $1

@@ -4,9 +4,3 @@ if p_idle is not null and s.idle_at is not null and greatest(
     s.idle_at := moment + p_idle * interval '1 millisecond';
     changed := true;
   end if;
-  if p_rotate <> s.secret then
-    s.replaced := s.secret;
-    s.secret := p_rotate;
-    s.rotated_at := moment;
-    changed := true;
-  end if;

@@ -1,0 +1,6 @@
+left join lateral (
+  select * from {touch}($1, $2, $4, $5)
+  where s.secret = $2 and s.ended_at is null and s.idle_at is not null and greatest(
+    $4::float8 - date_part('epoch', s.idle_at - statement_timestamp()) * 1000::float8, 0
+  ) >= $5::float8
+) t on true
