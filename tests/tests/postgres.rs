@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ruts::{
     Hot, SecretHash, Ttl,
     store::{
-        Change, Create, Lookup, Put, Store, StoreError, StoreErrorKind, Updated,
+        Change, Create, Fields, Lookup, Put, Store, StoreError, StoreErrorKind, Touch, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
 };
@@ -480,6 +480,20 @@ mod faults {
         writer.rollback().await.unwrap();
         assert_eq!(reading.await.unwrap().unwrap(), Lookup::NotFound);
         assert_eq!(visitor.load().await.unwrap(), Lookup::NotFound);
+    }
+
+    /// Most reads of a session that slides write nothing, and lock nothing.
+    #[tokio::test]
+    async fn a_read_that_is_no_activity_yet_waits_for_nobody() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        let visitor = Visitor::begin(&store).await;
+        let mut writer = pool.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        writer.execute(AssertSqlSafe(lock)).await.unwrap();
+        let idle = Ttl::from_secs(3600);
+        let touch = Touch { idle, after: idle.as_duration() / 2 };
+        let answer = store.load(visitor.access(), Fields::All, Some(touch)).await.unwrap();
+        assert!(matches!(answer, Lookup::Found(_)));
     }
 
     /// Statements that nobody waits for any more keep their places in the pool, for a while.

@@ -3,4 +3,5 @@ left join lateral (
   where s.secret = $2 and s.ended_at is null and s.idle_at is not null and greatest(
     $4::float8 - date_part('epoch', s.idle_at - statement_timestamp()) * 1000::float8, 0
   ) >= $5::float8
+  offset 0 -- keeps the condition in front of the call
 ) t on true
