@@ -1,5 +1,10 @@
 //! Promise A: an update is applied whole or not at all.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use super::{Subject, client::*};
 use crate::{
     store::{Change, Expect, Fields, Lookup, Update, Updated},
@@ -72,8 +77,10 @@ pub async fn a_taking_rotation_is_one_step(subject: &impl Subject) {
 /// A reader never sees one half of one update and the other half of another.
 pub async fn racing_updates_never_mix(subject: &impl Subject) {
     let client = session(subject, &[("a", "0"), ("b", "0"), ("c", "0")]).await;
+    let writing = Arc::new(AtomicUsize::new(4));
     let writers = (0..4).map(|task| {
         let client = client.through(subject);
+        let writing = Arc::clone(&writing);
         runner(async move {
             for round in 0..10 {
                 let value = bytes(&format!("{task}.{round}"));
@@ -81,12 +88,14 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
                 let changes = names.map(|name| Change::Set(put(name, &value)));
                 assert_eq!(client.change(&changes).await, applied(0));
             }
+            writing.fetch_sub(1, Ordering::Relaxed);
         })
     });
     let readers = (0..4).map(|task| {
         let client = client.through(subject);
+        let writing = Arc::clone(&writing);
         runner(async move {
-            for _ in 0..20 {
+            while writing.load(Ordering::Relaxed) > 0 {
                 let fields =
                     if task % 2 == 0 { Fields::All } else { Fields::Named(&["c", "a", "b"]) };
                 let Lookup::Found(loaded) = client.load(fields, None).await else {
@@ -95,6 +104,8 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
                 let first = &loaded.fields[0].value;
                 let mixed = loaded.fields.iter().any(|field| field.value != *first);
                 assert!(loaded.fields.len() == 3 && !mixed, "half an update: {:?}", loaded.fields);
+                // A store that is always ready would leave no room for the writers.
+                tokio::task::yield_now().await;
             }
         })
     });
