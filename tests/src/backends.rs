@@ -51,6 +51,13 @@ pub async fn fred_client(url: &str) -> Client {
     client
 }
 
+/// Several connections of fred without any settings of their own.
+pub async fn fred_pool(url: &str) -> Pool {
+    let pool = Pool::new(Config::from_url(url).unwrap(), None, None, None, 3).unwrap();
+    pool.init().await.unwrap();
+    pool
+}
+
 /// A connection of redis-rs that reconnects.
 pub async fn manager(url: &str) -> ConnectionManager {
     redis::Client::open(url).unwrap().get_connection_manager().await.unwrap()
@@ -85,13 +92,7 @@ pub async fn memory() -> Pair<MemoryStore> {
 /// Redis through a pool of fred.
 pub async fn redis_through_fred() -> Pair<RedisStore<Pool>> {
     let server = Redis::shared(Flavour::Redis);
-    let pool = async || {
-        let config = Config::from_url(server.url()).unwrap();
-        let pool = Pool::new(config, None, None, None, 3).unwrap();
-        pool.init().await.unwrap();
-        pool
-    };
-    redis_pair(server.prefix(), [pool().await, pool().await])
+    redis_pair(server.prefix(), [fred_pool(server.url()).await, fred_pool(server.url()).await])
 }
 
 /// Redis through redis-rs.
@@ -138,4 +139,11 @@ pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
     let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4));
     let options = || PgPoolOptions::new().max_connections(8);
     postgres_pair(|| options().connect_lazy(pooler.url()).unwrap()).await
+}
+
+/// Waits until a connection is back in the pool, which tests it on the way.
+pub async fn idle(pool: &PgPool) {
+    while pool.num_idle() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

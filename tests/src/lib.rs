@@ -3,6 +3,7 @@
 
 pub mod backends;
 mod browser;
+mod failure;
 mod log;
 mod probe;
 mod proxy;
@@ -11,6 +12,7 @@ mod visitor;
 
 pub use self::{
     browser::{Browser, Page},
+    failure::{kind, told},
     log::Log,
     probe::{Fault, Pause, Probe},
     proxy::{Proxy, Traffic},

@@ -2,7 +2,6 @@
 //! network, the removal of what expired.
 
 use std::{
-    error::Error,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,13 +10,16 @@ use bytes::Bytes;
 use ruts::{
     Hot, SecretHash, Ttl,
     store::{
-        Change, Create, Fields, Lookup, Put, Store, StoreError, StoreErrorKind, Touch, Updated,
+        Change, Create, Fields, Lookup, Put, Store, StoreErrorKind, Touch, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
 };
 use ruts_tests::{
-    Proxy, Traffic, Visitor, random,
+    Proxy, Traffic, Visitor,
+    backends::idle,
+    kind, random,
     servers::{Postgres, Schema},
+    told,
 };
 use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
 
@@ -47,31 +49,12 @@ async fn behind(
     (Arc::new(builder(&pool, schema).timeout(timeout).build().await.unwrap()), pool)
 }
 
-/// Waits until a connection is back in the pool and was tested.
-async fn idle(pool: &PgPool) {
-    while pool.num_idle() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 async fn run(pool: &PgPool, sql: impl Into<String>) {
     pool.execute(sqlx::raw_sql(AssertSqlSafe(sql.into()))).await.unwrap();
 }
 
 async fn number(pool: &PgPool, sql: impl Into<String>) -> i64 {
     sqlx::query(AssertSqlSafe(sql.into())).fetch_one(pool).await.unwrap().get(0)
-}
-
-fn kind<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> StoreErrorKind {
-    answer.expect_err("this fails").kind()
-}
-
-/// An error and all its causes.
-fn told(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", told(source)),
-        None => error.to_string(),
-    }
 }
 
 /// Waits, without writing, until the store answers that it holds a value.

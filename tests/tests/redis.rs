@@ -2,14 +2,13 @@
 //! is kept there.
 
 use std::{
-    error::Error,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use fred::{
-    clients::{Client, Pool},
+    clients::Client,
     interfaces::ClientLike,
     types::config::{Config, PerformanceConfig, ReconnectPolicy},
 };
@@ -22,8 +21,10 @@ use ruts::{
 };
 use ruts_tests::{
     Proxy, Traffic, Visitor,
-    backends::{fred_client, fred_cluster, manager, redis_cluster, redis_store},
+    backends::{fred_client, fred_cluster, fred_pool, manager, redis_cluster, redis_store},
+    kind,
     servers::{Cluster, Flavour, Prefix, Redis},
+    told,
 };
 
 const APPLIED: Lookup<Updated> = Lookup::Found(Updated::Applied { found: 0 });
@@ -36,18 +37,6 @@ fn store<C: RedisClient>(client: C) -> Arc<RedisStore<C>> {
 
 fn impatient<C: RedisClient>(client: C) -> Arc<RedisStore<C>> {
     Arc::new(redis_store(client, &Prefix::unique()).with_timeout(SHORT))
-}
-
-fn kind<T: std::fmt::Debug>(answer: Result<T, StoreError>) -> StoreErrorKind {
-    answer.expect_err("this fails").kind()
-}
-
-/// An error and all its causes.
-fn told(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", told(source)),
-        None => error.to_string(),
-    }
 }
 
 /// A client of fred whose owner wants everything tried again and again.
@@ -68,16 +57,9 @@ async fn stubborn_fred(url: &str) -> Client {
     client
 }
 
-/// Several connections without a reconnect policy.
-async fn fred_pool(url: &str) -> Pool {
-    let pool = Pool::new(Config::from_url(url).unwrap(), None, None, None, 3).unwrap();
-    pool.init().await.unwrap();
-    pool
-}
-
 /// The same tests through both client libraries, whatever they are set to.
 macro_rules! through {
-    ($($client:ident),+: $($test:ident),+ $(,)?) => {
+    ($($test:ident),+ $(,)?) => {
         mod fred_as_it_is { through!(@ fred_client: $($test),+); }
         mod fred_set_to_insist { through!(@ stubborn_fred: $($test),+); }
         mod a_pool_of_fred { through!(@ fred_pool: $($test),+); }
@@ -92,7 +74,6 @@ macro_rules! through {
 }
 
 through! {
-    fred_as_it_is, fred_set_to_insist, redis_rs:
     a_dead_server_is_an_error_at_once_and_works_again_when_it_is_back,
     a_paused_server_leaves_a_write_unknown,
     a_write_whose_answer_is_cut_off_is_done_once,

@@ -12,7 +12,7 @@ use ruts::{
 };
 use ruts_tests::{
     Proxy, Visitor,
-    backends::{fred_client, manager, redis_store},
+    backends::{fred_client, idle, manager, redis_store},
     random,
     servers::{Flavour, Postgres, Prefix, Redis},
 };
@@ -129,11 +129,4 @@ async fn postgres() {
         );
     })
     .await;
-}
-
-/// Waits until the connection is back in the pool.
-async fn idle(pool: &sqlx::PgPool) {
-    while pool.num_idle() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }

@@ -4,7 +4,7 @@ use sqlx::{Connection, PgPool};
 use tokio::time::timeout;
 
 use super::{
-    failure::{NAME, NoAnswer, unreachable},
+    failure::{NAME, late, unreachable},
     names::{InvalidName, Names},
     schema,
     store::PostgresStore,
@@ -107,7 +107,8 @@ impl PostgresStoreBuilder {
             StoreError::new(NAME, StoreErrorKind::Unsupported).with_source(error)
         })?;
         let connection = timeout(self.timeout, self.pool.acquire()).await;
-        let mut connection = connection.map_err(|_| late())?.map_err(unreachable)?;
+        let mut connection =
+            connection.map_err(|_| late(StoreErrorKind::Unavailable))?.map_err(unreachable)?;
         let prepared = timeout(PREPARING, async {
             if self.create_table {
                 schema::migrate(&mut connection, &names).await?;
@@ -122,17 +123,13 @@ impl PostgresStoreBuilder {
             // To give it back would mean to wait for it.
             drop(connection.detach());
         }
-        prepared.map_err(|_| late())??;
+        prepared.map_err(|_| late(StoreErrorKind::Unavailable))??;
         Ok(PostgresStore::new(self.pool, &names, self.cleanup, self.timeout))
     }
 }
 
 /// How long the tables may take: other instances may be making them, or others use them.
 const PREPARING: Duration = Duration::from_secs(60);
-
-fn late() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(NoAnswer)
-}
 
 impl fmt::Debug for PostgresStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

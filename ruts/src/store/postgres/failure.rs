@@ -26,7 +26,11 @@ impl std::error::Error for Refusal {}
 /// No answer came in time.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer in time")]
-pub(super) struct NoAnswer;
+struct NoAnswer;
+
+pub(super) fn late(kind: StoreErrorKind) -> StoreError {
+    StoreError::new(NAME, kind).with_source(NoAnswer)
+}
 
 pub(super) const NAME: &str = "postgres";
 

@@ -18,12 +18,11 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-
 use tracing::Instrument;
 
 use super::{
     cleanup,
-    failure::{Failed, NAME, NoAnswer, STANDBY, corrupt, failed, unfit, unreachable},
+    failure::{Failed, NAME, STANDBY, corrupt, failed, late, unfit, unreachable},
     names::Names,
 };
 use crate::{
@@ -186,10 +185,6 @@ impl Inner {
         let removed: i64 = column(rows.first().ok_or_else(corrupt)?, 0)?;
         Ok(usize::try_from(removed).unwrap_or_default())
     }
-}
-
-fn late(kind: StoreErrorKind) -> StoreError {
-    StoreError::new(NAME, kind).with_source(NoAnswer)
 }
 
 /// Whether a statement is sent or given up, whichever comes first.
