@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::{
     codec::CodecError,
     store::{StoreError, StoreErrorKind},
@@ -47,6 +49,15 @@ pub enum Error {
     Conflict {
         /// The field's stored name.
         field: String,
+    },
+
+    /// It was done, but the cache tier of a layered store could not be told. Until it is, and for as
+    /// long as `within` at most, a process may read from the cache what was before: who has signed out
+    /// may still seem signed in there.
+    #[error("done, but a cache may answer with what was before for {within:?}")]
+    Unconfirmed {
+        /// The bound: the store's `with_hot_ttl`.
+        within: Duration,
     },
 
     /// The response has gone out, or the client has gone away, so that a cookie for a new session

@@ -48,6 +48,6 @@ impl SessionSchema {
 
     /// The fields that the first read of a request fetches together.
     pub(crate) fn eager(&self) -> impl Iterator<Item = &'static FieldSpec> {
-        self.fields.iter().filter(|field| !field.is_lazy() && !field.is_once())
+        self.fields.iter().filter(|field| field.is_eager())
     }
 }

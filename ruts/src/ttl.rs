@@ -113,10 +113,11 @@ pub enum TtlError {
 
 /// How long a value may stay in the cache tier of a layered store.
 ///
-/// Stores with one tier keep it beside the value and otherwise ignore it.
+/// Stores with one tier keep it beside the value and otherwise ignore it. With any store, a field that
+/// is `Never` or `Checked` is fetched when it is named, not along with the rest of its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hot {
-    /// As long as the cache likes, within the field's own lifetime.
+    /// As long as the store allows (`LayeredStore::with_hot_ttl`), within the field's own lifetime.
     #[default]
     Auto,
     /// At most this long.

@@ -16,8 +16,9 @@ use fred::{
 };
 use redis::{aio::ConnectionManager, cluster::ClusterClientBuilder};
 use ruts::store::{
-    Store,
-    memory::MemoryStore,
+    SharedCache, Store,
+    layered::LayeredStore,
+    memory::{MemoryCache, MemoryStore},
     postgres::{PostgresStore, PostgresStoreBuilder},
     redis::{RedisClient, RedisCluster, RedisStore},
 };
@@ -30,12 +31,12 @@ pub struct Pair<S> {
     stores: [Arc<S>; 2],
     next: AtomicUsize,
     /// The part of the server that is theirs.
-    _room: Box<dyn Any + Send + Sync>,
+    room: Box<dyn Any + Send + Sync>,
 }
 
-impl<S: Store> Pair<S> {
+impl<S> Pair<S> {
     fn new(stores: [S; 2], room: impl Any + Send + Sync) -> Self {
-        Self { stores: stores.map(Arc::new), next: AtomicUsize::new(0), _room: Box::new(room) }
+        Self { stores: stores.map(Arc::new), next: AtomicUsize::new(0), room: Box::new(room) }
     }
 
     /// One and the other, in turn.
@@ -139,6 +140,43 @@ pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
     let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4));
     let options = || PgPoolOptions::new().max_connections(8);
     postgres_pair(|| options().connect_lazy(pooler.url()).unwrap()).await
+}
+
+/// Redis as a cache, through a pool of fred, over PostgreSQL.
+pub async fn redis_over_postgres() -> Pair<LayeredStore<RedisStore<Pool>, PostgresStore>> {
+    layered(redis_through_fred().await, postgres().await)
+}
+
+/// Valkey as a cache, through redis-rs, over PostgreSQL.
+pub async fn valkey_over_postgres()
+-> Pair<LayeredStore<RedisStore<ConnectionManager>, PostgresStore>> {
+    let server = Redis::shared(Flavour::Valkey);
+    let clients = [manager(server.url()).await, manager(server.url()).await];
+    layered(redis_pair(server.prefix(), clients), postgres().await)
+}
+
+/// A cluster as a cache over Redis.
+pub async fn cluster_over_redis()
+-> Pair<LayeredStore<RedisStore<RedisCluster>, RedisStore<ConnectionManager>>> {
+    layered(cluster_through_redis_rs().await, redis_through_redis_rs().await)
+}
+
+fn layered<H: SharedCache + Clone, C: Store + Clone>(
+    hot: Pair<H>,
+    cold: Pair<C>,
+) -> Pair<LayeredStore<H, C>> {
+    let store = |index: usize| {
+        LayeredStore::new((*hot.stores[index]).clone(), (*cold.stores[index]).clone())
+    };
+    let stores = [store(0), store(1)];
+    Pair::new(stores, (hot.room, cold.room))
+}
+
+/// A cache in this process over PostgreSQL.
+pub async fn memory_over_postgres() -> Pair<LayeredStore<MemoryCache, PostgresStore>> {
+    let cold = postgres().await;
+    let store = LayeredStore::in_one_process(MemoryCache::new(1000), (*cold.stores[0]).clone());
+    Pair::new([store.clone(), store], cold.room)
 }
 
 /// Waits until a connection is back in the pool, which tests it on the way.

@@ -8,11 +8,12 @@ use std::{
 };
 
 /// A module may import those of a lower rank, and itself.
-const RANKS: [(&str, u8); 15] = [
+const RANKS: [(&str, u8); 16] = [
     ("token", 0),
     ("ttl", 0),
     ("codec", 1),
     ("field", 2),
+    ("store::cache", 3),
     ("store::contract", 3),
     ("store::error", 3),
     ("schema", 3),
@@ -27,13 +28,14 @@ const RANKS: [(&str, u8); 15] = [
 ];
 
 /// What a module must not know although its rank is lower.
-const BLIND: [(&str, &[&str]); 7] = [
+const BLIND: [(&str, &[&str]); 8] = [
     ("store", &["codec", "field", "schema", "cookie"]),
     ("cookie", &["codec", "field", "schema", "store"]),
-    ("store::memory", &["store::postgres", "store::redis"]),
-    ("store::postgres", &["store::memory", "store::redis"]),
-    ("store::redis", &["store::memory", "store::postgres"]),
-    ("session", &["cookie", "store::memory", "store::postgres", "store::redis"]),
+    ("store::layered", &["store::memory", "store::postgres", "store::redis"]),
+    ("store::memory", &["store::layered", "store::postgres", "store::redis"]),
+    ("store::postgres", &["store::layered", "store::memory", "store::redis"]),
+    ("store::redis", &["store::layered", "store::memory", "store::postgres"]),
+    ("session", &["cookie", "store::layered", "store::memory", "store::postgres", "store::redis"]),
     ("conformance", &["codec", "field", "schema", "cookie", "session", "layer", "error", "axum"]),
 ];
 
@@ -51,7 +53,7 @@ const CRATES: [(&str, &[&str]); 13] = [
     ("redis", &["store::redis"]),
     ("sha1", &["store::redis"]),
     ("sqlx", &["store::postgres"]),
-    ("tokio", &["conformance", "session", "store::postgres", "store::redis"]),
+    ("tokio", &["conformance", "session", "store::layered", "store::postgres", "store::redis"]),
 ];
 
 /// Edges against the ranks, each for a reason.
@@ -85,8 +87,10 @@ fn module_of(file: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_str().unwrap()).collect();
     match parts[..] {
         ["private"] => "__private".to_owned(),
-        ["store", leaf @ ("contract" | "error")] => format!("store::{leaf}"),
-        ["store", backend @ ("memory" | "postgres" | "redis"), ..] => format!("store::{backend}"),
+        ["store", leaf @ ("cache" | "contract" | "error")] => format!("store::{leaf}"),
+        ["store", backend @ ("layered" | "memory" | "postgres" | "redis"), ..] => {
+            format!("store::{backend}")
+        }
         [first, ..] => first.to_owned(),
         [] => unreachable!(),
     }
@@ -140,7 +144,9 @@ fn module_of_import(path: &str) -> Option<String> {
     let parts: Vec<_> = path.split("::").collect();
     let ranked = RANKS.iter().map(|(module, _)| *module);
     let name = match parts[..] {
-        ["store", backend @ ("memory" | "postgres" | "redis"), ..] => format!("store::{backend}"),
+        ["store", backend @ ("layered" | "memory" | "postgres" | "redis"), ..] => {
+            format!("store::{backend}")
+        }
         [first, ..] => ranked.into_iter().find(|module| *module == first)?.to_owned(),
         [] => return None,
     };

@@ -409,6 +409,7 @@ fn answered<T>(
 ) -> Answer {
     match answer {
         Ok(Lookup::Found(it)) => found(it),
+        Ok(Lookup::Unconfirmed { .. }) => Answer::Broken("unconfirmed".to_owned()),
         Ok(Lookup::Replaced { .. }) => Answer::Replaced,
         Ok(Lookup::Ended { .. }) => Answer::Ended,
         Ok(Lookup::NotFound) => Answer::NotFound,
@@ -452,6 +453,9 @@ every_store!(
     cluster_through_redis_rs,
     postgres,
     postgres_through_a_pooler,
+    redis_over_postgres,
+    valkey_over_postgres,
+    memory_over_postgres,
 );
 
 /// The sequences reach what they are to reach: no answer is rare.

@@ -129,4 +129,11 @@ macro_rules! races {
     };
 }
 
-races!(memory, redis_through_fred, valkey_through_fred, cluster_through_redis_rs, postgres);
+races!(
+    memory,
+    redis_through_fred,
+    valkey_through_fred,
+    cluster_through_redis_rs,
+    postgres,
+    redis_over_postgres,
+);

@@ -3,8 +3,15 @@
 
 #![allow(clippy::let_and_return, unused_variables, reason = "the examples are left as they are")]
 
+use std::sync::Arc;
+
 use axum::{Router, routing::get};
-use ruts_tests::{Browser, servers::Postgres};
+use ruts::store::{layered::LayeredStore, postgres::PostgresStoreBuilder, redis::RedisStore};
+use ruts_tests::{
+    Browser,
+    backends::fred_client,
+    servers::{Flavour, Postgres, Redis},
+};
 
 mod basic_operations {
     use ruts::Session;
@@ -114,9 +121,15 @@ mod postgres {
 }
 
 mod layered_usage {
+    use fred::clients::Client;
     use ruts::Session;
+    use ruts::store::layered::LayeredStore;
+    use ruts::store::postgres::PostgresStore;
+    use ruts::store::redis::RedisStore;
 
-    type MySession = Session;
+    // Define a type alias for your specific layered store setup
+    pub(super) type MyLayeredStore = LayeredStore<RedisStore<Client>, PostgresStore>;
+    type MySession = Session<MyLayeredStore>;
 
     #[derive(serde::Serialize)]
     struct User {
@@ -215,10 +228,21 @@ async fn the_stores_are_made() {
 async fn the_operations_run() {
     let app = Router::new()
         .route("/basic", get(basic_operations::handler))
-        .route("/layered", get(layered_usage::handler))
         .merge(middleware_ordering::router())
         .layer(ruts::SessionLayer::new(ruts::store::memory::MemoryStore::new()));
     let browser = Browser::new(app);
     browser.text("/basic").await;
-    browser.text("/layered").await;
+}
+
+#[tokio::test]
+async fn the_layered_store_is_used() {
+    let (redis, postgres) = (Redis::start(Flavour::Redis, &[]), Postgres::start(&[]));
+    let hot = RedisStore::new(Arc::new(fred_client(redis.url()).await));
+    let cold = PostgresStoreBuilder::new(postgres.pool(2), true).build().await.unwrap();
+    let store: layered_usage::MyLayeredStore = LayeredStore::new(hot, cold);
+    let app =
+        Router::new().route("/", get(layered_usage::handler)).layer(ruts::SessionLayer::new(store));
+    let browser = Browser::new(app);
+    browser.text("/").await;
+    browser.text("/").await;
 }

@@ -7,6 +7,8 @@ use redis::aio::ConnectionManager;
 use ruts::{
     conformance::Subject,
     store::{
+        layered::LayeredStore,
+        memory::MemoryCache,
         postgres::PostgresStore,
         redis::{RedisCluster, RedisStore},
     },
@@ -50,4 +52,8 @@ conformance! {
     cluster_through_redis_rs: RedisStore<RedisCluster>,
     postgres: PostgresStore,
     postgres_through_a_pooler: PostgresStore,
+    redis_over_postgres: LayeredStore<RedisStore<Pool>, PostgresStore>,
+    valkey_over_postgres: LayeredStore<RedisStore<ConnectionManager>, PostgresStore>,
+    cluster_over_redis: LayeredStore<RedisStore<RedisCluster>, RedisStore<ConnectionManager>>,
+    memory_over_postgres: LayeredStore<MemoryCache, PostgresStore>,
 }

@@ -158,6 +158,12 @@ impl FieldSpec {
         self.once
     }
 
+    /// Whether the first read of a request fetches the field along with others of its schema. Not what
+    /// is large, cannot be read, or would keep a cache from answering for the others.
+    pub(crate) const fn is_eager(&self) -> bool {
+        !self.lazy && !self.once && !matches!(self.hot, Hot::Never | Hot::Checked)
+    }
+
     /// Whether a change of the field replaces the session's secret.
     pub const fn is_rotating(&self) -> bool {
         self.rotate

@@ -5,12 +5,11 @@ use crate::{
     error::Error,
     field::FieldSpec,
     schema::SessionSchema,
-    store::{Change, Create, Fields, Lookup, Put, Update, Updated},
+    store::{Change, Create, Fields, Put, Update, Updated},
     token::{Handle, Secret, Token},
 };
 
-/// The fields that are fetched along with one that is not known yet: those of its schema that are
-/// neither lazy nor once.
+/// The schema whose eager fields are fetched along with one that is not known yet.
 pub(super) type Group = Option<&'static SessionSchema>;
 
 /// How reads and writes reach the store, and what is remembered of them.
@@ -48,7 +47,7 @@ impl Shared {
     pub(super) async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
         let load = Load { fields, touch: self.policy.touch() };
         let earlier = state.unsettled.clone();
-        if let Lookup::Found(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
+        if let Some(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
             let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
             match fields {
                 Fields::All => state.memory.learn_all(stored),
@@ -73,19 +72,19 @@ impl Shared {
             let hash = rotation.hash();
             let update = Update { rotate: hash.as_ref(), touch: self.policy.touch(), ..update };
             match self.attempt(state, rotation.earlier.as_ref(), &update).await? {
-                Lookup::Found(Updated::Applied { found }) => {
+                Some(Updated::Applied { found }) => {
                     self.finish_rotation(state, rotation).await?;
                     remember(&mut state.memory, update.changes);
                     return Ok(Updated::Applied { found });
                 }
-                Lookup::Found(Updated::Conflict { current }) => {
+                Some(Updated::Conflict { current }) => {
                     if let Some(expect) = update.expect {
                         state.memory.remember(expect.name, current.clone());
                     }
                     self.abandon_rotation(state, &rotation);
                     return Ok(Updated::Conflict { current });
                 }
-                Lookup::Replaced { .. } | Lookup::Ended { .. } | Lookup::NotFound => {}
+                None => {}
             }
         }
         if !state.identity.may_create() {

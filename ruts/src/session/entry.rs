@@ -107,8 +107,8 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
 impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// Reads the field; the same as awaiting the entry.
     ///
-    /// The first read of a request fetches all fields of the schema that are not `lazy` or `once`,
-    /// in one round trip; further reads of them make none. They show what this request last read or
+    /// The first read of a request fetches all fields of the schema that are not `lazy`, `once` or
+    /// `hot = "never"` or `"checked"`, in one round trip; further reads of them make none. They show what this request last read or
     /// wrote: see [`Session::refresh`](crate::Session::refresh) for requests that last.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     }
 
     fn group(&self) -> Group {
-        self.schema.filter(|_| !self.field.spec().is_lazy())
+        self.schema.filter(|_| self.field.spec().is_eager())
     }
 }
 

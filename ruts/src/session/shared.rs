@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::Error,
     field::FieldSpec,
-    store::{Change, Deadline, ErasedStore, Expect, Fields, Lookup, Take, Update, Updated},
+    store::{Change, Deadline, ErasedStore, Expect, Fields, Take, Update, Updated},
     token::{Handle, Token},
     ttl::Ttl,
 };
@@ -121,7 +121,9 @@ impl Shared {
     pub(super) async fn write(&self, changes: &[Change<'_>], rotate: bool) -> Result<usize, Error> {
         let mut state = self.state.lock().await;
         let update = Update { changes, ..Update::default() };
-        match self.update(&mut state, update, rotate).await? {
+        let updated = self.update(&mut state, update, rotate).await?;
+        Self::confirm(&mut state)?;
+        match updated {
             Updated::Applied { found } => Ok(found),
             // Without an expectation there is nothing to conflict with.
             Updated::Conflict { .. } => Ok(0),
@@ -144,7 +146,7 @@ impl Shared {
         if !state.identity.may_create() {
             self.update(&mut state, update, rotate).await?;
         }
-        Ok(())
+        Self::confirm(&mut state)
     }
 
     /// Atomic read-modify-write of one field: compare-and-set until it succeeds.
@@ -167,7 +169,7 @@ impl Shared {
             let expect = Some(Expect { name: field.name(), value: current.as_ref() });
             let update = Update { changes: &[change], expect, ..Update::default() };
             match self.update(&mut state, update, field.is_rotating()).await? {
-                Updated::Applied { .. } => return Ok(()),
+                Updated::Applied { .. } => return Self::confirm(&mut state),
                 Updated::Conflict { .. } => pause(attempt).await,
             }
         }
@@ -184,13 +186,14 @@ impl Shared {
         let rotation = self.begin_rotation(&mut state, rotate)?;
         let hash = rotation.hash();
         let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch() };
-        let Lookup::Found(value) =
-            self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?
-        else {
-            return Ok(None);
-        };
+        let taken = self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?;
+        let Some(value) = taken else { return Ok(None) };
         self.finish_rotation(&mut state, rotation).await?;
         state.memory.remember(name, None);
+        // Nobody else gets it, so it is handed out in any case.
+        if let Some(within) = state.unconfirmed.take() {
+            tracing::warn!(field = name, ?within, "a cache may show what was taken");
+        }
         Ok(value)
     }
 
@@ -205,8 +208,8 @@ impl Shared {
             let earlier = state.unsettled.clone();
             let tried_before = std::mem::replace(&mut state.ending, true);
             match self.attempt(&mut state, earlier.as_ref(), &Delete { tried_before }).await {
-                Ok(Lookup::Found(())) => self.log_ended(),
-                Ok(_) => state.ending = tried_before,
+                Ok(Some(())) => self.log_ended(),
+                Ok(None) => state.ending = tried_before,
                 Err(error) => {
                     state.ending = tried_before || error.is_unknown();
                     if state.ending {
@@ -222,8 +225,9 @@ impl Shared {
             Identity::Shut(Shut::Lost) => return Err(Error::Ended),
             _ => {}
         }
+        let unconfirmed = Self::confirm(&mut state);
         self.end(&mut state);
-        Ok(())
+        unconfirmed
     }
 
     /// Drops what was read so far, so that the next read asks the store.

@@ -24,6 +24,8 @@ pub(super) struct State {
     pub(super) unsettled: Option<Secret>,
     /// A deletion was asked for, and the store has not said whether it took place.
     pub(super) ending: bool,
+    /// What was done last, a cache does not know of, for as long as this.
+    pub(super) unconfirmed: Option<Duration>,
 }
 
 /// The secrets of an operation that may rotate.
@@ -38,7 +40,13 @@ pub(super) struct Rotation {
 
 impl State {
     pub(super) fn new(identity: Identity) -> Self {
-        Self { identity, memory: Memory::default(), unsettled: None, ending: false }
+        Self {
+            identity,
+            memory: Memory::default(),
+            unsettled: None,
+            ending: false,
+            unconfirmed: None,
+        }
     }
 }
 
@@ -134,42 +142,54 @@ impl Shared {
         closed
     }
 
-    /// Asks the store with what the client presented, and learns from the answer who it is.
+    /// Asks the store with what the client presented, and learns from the answer who it is. `None` if
+    /// that opens nothing.
     pub(super) async fn attempt<O: Operation>(
         &self,
         state: &mut State,
         earlier: Option<&Secret>,
         operation: &O,
-    ) -> Result<Lookup<O::Answer>, Error> {
+    ) -> Result<Option<O::Answer>, Error> {
         let layer = self.policy.layer;
         let Some((handle, secret)) = state.identity.credentials(layer) else {
-            return Ok(Lookup::NotFound);
+            return Ok(None);
         };
         let access = Access { handle: &handle, secret: &secret };
         let mut lookup = operation.run(&*self.store, access).await?;
-        if let (Some(earlier), false) = (earlier, matches!(lookup, Lookup::Found(_))) {
+        if let (Some(earlier), false) = (earlier, is_open(&lookup)) {
             let hash = earlier.hash(layer);
             let access = Access { handle: &handle, secret: &hash };
             let second = operation.run(&*self.store, access).await?;
-            if matches!(second, Lookup::Found(_)) {
+            if is_open(&second) {
                 let token = Token { handle, secret: earlier.clone() };
                 self.adopt(state, token, hash).await?;
                 lookup = second;
             }
         }
-        match &lookup {
-            Lookup::Found(_) => {
-                if let Identity::Presented(_) = state.identity {
-                    state.identity = Identity::Open { handle, secret };
-                    self.reply().handle = Some(handle);
-                }
+        if is_open(&lookup)
+            && let Identity::Presented(_) = state.identity
+        {
+            state.identity = Identity::Open { handle, secret };
+            self.reply().handle = Some(handle);
+        }
+        state.unconfirmed = None;
+        match lookup {
+            Lookup::Found(answer) => return Ok(Some(answer)),
+            Lookup::Unconfirmed { answer, within } => {
+                state.unconfirmed = Some(within);
+                return Ok(Some(answer));
             }
-            Lookup::Replaced { ago } => self.shut(state, handle, Shut::Lost, Some(*ago)),
+            Lookup::Replaced { ago } => self.shut(state, handle, Shut::Lost, Some(ago)),
             Lookup::Ended { .. } if operation.ended_is_ours(state.ending) => self.end(state),
-            Lookup::Ended { ago } => self.shut(state, handle, Shut::Deleted, Some(*ago)),
+            Lookup::Ended { ago } => self.shut(state, handle, Shut::Deleted, Some(ago)),
             Lookup::NotFound => self.shut(state, handle, Shut::Lost, None),
         }
-        Ok(lookup)
+        Ok(None)
+    }
+
+    /// Tells if a cache does not know of what was done last.
+    pub(super) fn confirm(state: &mut State) -> Result<(), Error> {
+        state.unconfirmed.take().map_or(Ok(()), |within| Err(Error::Unconfirmed { within }))
     }
 
     /// This request has ended its session: the cookie goes too, and a write starts anew.
@@ -202,4 +222,8 @@ impl Shared {
             }
         };
     }
+}
+
+fn is_open<T>(lookup: &Lookup<T>) -> bool {
+    matches!(lookup, Lookup::Found(_) | Lookup::Unconfirmed { .. })
 }

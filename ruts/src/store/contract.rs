@@ -97,6 +97,14 @@ pub struct Access<'a> {
 pub enum Lookup<T> {
     /// It did, and this is the answer.
     Found(T),
+    /// It did, and this is the answer: in the store of record it is done. But a cache before it could
+    /// not be told, and may give answers from before for as long as `within`.
+    Unconfirmed {
+        /// The answer.
+        answer: T,
+        /// For how long promise R is not kept.
+        within: Duration,
+    },
     /// The secret is the one that the session's last rotation replaced. Nothing was done.
     Replaced {
         /// How long ago that was, by the clock of the server.
@@ -121,6 +129,9 @@ impl<T> Lookup<T> {
     pub fn map<U>(self, found: impl FnOnce(T) -> U) -> Lookup<U> {
         match self {
             Self::Found(answer) => Lookup::Found(found(answer)),
+            Self::Unconfirmed { answer, within } => {
+                Lookup::Unconfirmed { answer: found(answer), within }
+            }
             Self::Replaced { ago } => Lookup::Replaced { ago },
             Self::Ended { ago } => Lookup::Ended { ago },
             Self::NotFound => Lookup::NotFound,

@@ -9,18 +9,25 @@
 //! | [`memory::MemoryStore`] | always there | no | no |
 //! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | as the server does | yes |
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
+//! | `layered::LayeredStore` | `layered-store` | as the store of record does | as the cache and the store of record are |
 //!
 //! The repository's `examples/custom-store` keeps sessions in files, in one page of code.
 
+#[cfg(feature = "layered-store")]
+mod cache;
 mod contract;
 mod erased;
 mod error;
+#[cfg(feature = "layered-store")]
+pub mod layered;
 pub mod memory;
 #[cfg(feature = "postgres-store")]
 pub mod postgres;
 #[cfg(any(feature = "redis-store", feature = "redis-rs-store"))]
 pub mod redis;
 
+#[cfg(feature = "layered-store")]
+pub use self::cache::{Cache, Fence, Item, Look, Record, Scope, SharedCache, Ticket};
 pub(crate) use self::erased::{ErasedReply, ErasedStore, StoreType};
 pub use self::{
     contract::{

@@ -10,6 +10,13 @@ pub(super) fn key(prefix: &str, handle: &Handle) -> Bytes {
     format!("{prefix}:{{{handle}}}").into()
 }
 
+/// The key of what a cache holds of a session: not that of the session, so that one server can be used
+/// either way.
+#[cfg(feature = "layered-store")]
+pub(super) fn entry_key(prefix: &str, handle: &Handle) -> Bytes {
+    format!("{prefix}:{{{handle}}}:hot").into()
+}
+
 /// What is stored for a value: its cache policy, a colon, its bytes.
 pub(super) fn pack(hot: Hot, value: &Bytes) -> Bytes {
     let policy = match hot {

@@ -49,6 +49,9 @@
 //! failover are yours to set up (`appendonly yes`, `min-replicas-to-write`). A server that takes no
 //! writes, such as a replica, answers no reads either.
 
+mod arguments;
+#[cfg(feature = "layered-store")]
+mod cache;
 mod client;
 #[cfg(feature = "redis-store")]
 mod fred;

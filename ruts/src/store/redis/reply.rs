@@ -64,7 +64,18 @@ impl Answer {
         })
     }
 
-    fn bytes(&mut self) -> Option<Option<Bytes>> {
+    /// A mark and its moment; nothing if the answer is over.
+    #[cfg(feature = "layered-store")]
+    pub(super) fn mark(&mut self) -> Option<Option<(Bytes, u64)>> {
+        if self.0.len() == 0 {
+            return Some(None);
+        }
+        let mark = self.bytes()??;
+        let Reply::Int(at) = self.0.next()? else { return None };
+        Some(Some((mark, at.try_into().ok()?)))
+    }
+
+    pub(super) fn bytes(&mut self) -> Option<Option<Bytes>> {
         match self.0.next()? {
             Reply::Bytes(bytes) => Some(Some(bytes)),
             Reply::Nil => Some(None),

@@ -1,4 +1,4 @@
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
@@ -11,38 +11,54 @@ use crate::store::{StoreError, StoreErrorKind};
 pub(super) struct Script {
     text: &'static str,
     hash: String,
+    probe: &'static str,
 }
 
-/// Scripts that never need more memory than they free run on a full server too.
+/// A script after what every script of its kind begins with. Scripts that never need more memory than
+/// they free run on a full server too.
 macro_rules! script {
-    ($(#[$meta:meta])* $name:ident = $flags:literal, $file:literal) => {
+    ($(#[$meta:meta])* $name:ident = $flags:literal, $prelude:literal, $file:literal, $probe:ident) => {
         $(#[$meta])*
-        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(
-                "#!lua", $flags, "\n",
-                include_str!("lua/session.lua"),
-                include_str!(concat!("lua/", $file, ".lua")),
-            ))
-        });
+        pub(super) static $name: std::sync::LazyLock<$crate::store::redis::script::Script> =
+            std::sync::LazyLock::new(|| {
+                $crate::store::redis::script::Script::new(
+                    concat!(
+                        "#!lua", $flags, "\n",
+                        include_str!(concat!("lua/", $prelude, ".lua")),
+                        include_str!(concat!("lua/", $file, ".lua")),
+                    ),
+                    $probe,
+                )
+            });
     };
 }
 
-script!(LOAD = " flags=allow-oom", "load");
-script!(CREATE = "", "create");
-script!(UPDATE = "", "update");
+/// A script that asks whether a server lets this user run these commands.
+macro_rules! probe {
+    ($name:ident = $commands:literal) => {
+        pub(super) const $name: &str =
+            concat!("local needed = '", $commands, "'\n", include_str!("lua/probe.lua"));
+    };
+}
+
+#[cfg(feature = "layered-store")]
+pub(super) use {probe, script};
+
+probe!(PROBE = "HPTTL HPEXPIRE HGET HMGET HKEYS HSET HDEL DEL PEXPIREAT PERSIST TIME");
+script!(LOAD = " flags=allow-oom", "session", "load", PROBE);
+script!(CREATE = "", "session", "create", PROBE);
+script!(UPDATE = "", "session", "update", PROBE);
 script!(
     /// An update without a new value.
-    UPDATE_ON_FULL_SERVER = " flags=allow-oom", "update"
+    UPDATE_ON_FULL_SERVER = " flags=allow-oom", "session", "update", PROBE
 );
-script!(TAKE = " flags=allow-oom", "take");
-script!(DELETE = " flags=allow-oom", "delete");
-
-const PROBE: &str = include_str!("lua/probe.lua");
+script!(TAKE = " flags=allow-oom", "session", "take", PROBE);
+script!(DELETE = " flags=allow-oom", "session", "delete", PROBE);
 
 impl Script {
-    fn new(text: &'static str) -> Self {
+    pub(super) fn new(text: &'static str, probe: &'static str) -> Self {
         let hash = Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { text, hash }
+        Self { text, hash, probe }
     }
 
     /// Runs it once: by name, or, on a server that does not know it, by its text.
@@ -56,7 +72,7 @@ impl Script {
         let limit = Limit::new(timeout);
         match run(client, Text::Hash(&self.hash), key, arguments, limit).await {
             Err(Failure::Refused(code, _)) if code == "NOSCRIPT" => {
-                require_fitness(client, key, limit).await?;
+                require_fitness(client, self.probe, key, limit).await?;
                 run(client, Text::Whole(self.text), key, arguments, limit).await
             }
             answer => answer,
@@ -122,10 +138,11 @@ const UNFIT: &str = "UNFIT";
 /// would leave its writes behind.
 pub(super) async fn require_fitness<C: Call>(
     client: &C,
+    probe: &'static str,
     key: &Bytes,
     limit: Limit,
 ) -> Result<(), Failure> {
-    let complaint = match run(client, Text::Whole(PROBE), key, &[], limit).await {
+    let complaint = match run(client, Text::Whole(probe), key, &[], limit).await {
         Ok(Reply::Int(1)) => return Ok(()),
         Ok(Reply::Bytes(command)) if !matches!(&*command, b"HPTTL" | b"HPEXPIRE") => {
             Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())

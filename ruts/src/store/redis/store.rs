@@ -3,21 +3,21 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
+    arguments::Arguments,
     client::RedisClient,
-    layout::{key, pack},
+    layout::key,
     reply::{Answer, Said},
     script::{self, Limit, Script, require_fitness},
 };
 use crate::{
     store::{
-        Access, Change, Create, Fields, LATE, Loaded, Lookup, Put, Store, StoreError,
-        StoreErrorKind, Take, Touch, Update, Updated,
+        Access, Change, Create, Fields, LATE, Loaded, Lookup, Store, StoreError, StoreErrorKind,
+        Take, Touch, Update, Updated,
     },
     token::{Handle, SecretHash},
-    ttl::Ttl,
 };
 
-const NAME: &str = "redis";
+pub(super) const NAME: &str = "redis";
 
 /// Sessions in Redis or Valkey: one hash each, one command for each operation.
 ///
@@ -41,9 +41,9 @@ const NAME: &str = "redis";
 /// # }
 /// ```
 pub struct RedisStore<C: RedisClient> {
-    link: Arc<C::Link>,
-    prefix: Arc<str>,
-    timeout: Duration,
+    pub(super) link: Arc<C::Link>,
+    pub(super) prefix: Arc<str>,
+    pub(super) timeout: Duration,
 }
 
 impl<C: RedisClient> RedisStore<C> {
@@ -87,10 +87,10 @@ impl<C: RedisClient> RedisStore<C> {
     pub async fn check(&self) -> Result<(), StoreError> {
         let nobody = Handle::from_bytes([0; 16]);
         let key = key(&self.prefix, &nobody);
-        require_fitness(&*self.link, &key, Limit::new(self.timeout))
+        require_fitness(&*self.link, script::PROBE, &key, Limit::new(self.timeout))
             .await
             .map_err(|failure| failure.into_error(NAME))?;
-        let arguments = Arguments::new(&SecretHash::from_bytes([0; 32]), 4).touch(None);
+        let arguments = Arguments::of(&SecretHash::from_bytes([0; 32]), 4).touch(None);
         self.call(&script::LOAD, &nobody, arguments.constant("=").0).await.map(drop)
     }
 
@@ -111,7 +111,7 @@ impl<C: RedisClient> RedisStore<C> {
     }
 }
 
-fn corrupt() -> StoreError {
+pub(super) fn corrupt() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Corrupt)
 }
 
@@ -126,64 +126,6 @@ fn found<T>(said: Said, answer: impl FnOnce() -> Option<T>) -> Result<Lookup<T>,
     }
 }
 
-/// The arguments of a script.
-struct Arguments(Vec<Bytes>);
-
-impl Arguments {
-    fn new(secret: &SecretHash, room: usize) -> Self {
-        Self(Vec::with_capacity(room)).hash(Some(secret))
-    }
-
-    fn text(mut self, text: &str) -> Self {
-        self.0.push(Bytes::copy_from_slice(text.as_bytes()));
-        self
-    }
-
-    fn constant(mut self, text: &'static str) -> Self {
-        self.0.push(Bytes::from_static(text.as_bytes()));
-        self
-    }
-
-    fn bytes(mut self, bytes: Bytes) -> Self {
-        self.0.push(bytes);
-        self
-    }
-
-    fn hash(self, hash: Option<&SecretHash>) -> Self {
-        self.bytes(hash.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(hash.as_bytes())))
-    }
-
-    fn millis(self, millis: u128) -> Self {
-        match millis {
-            0 => self.constant("0"),
-            _ => self.bytes(millis.to_string().into()),
-        }
-    }
-
-    fn ttl(self, ttl: Option<Ttl>) -> Self {
-        self.millis(ttl.map_or(0, |ttl| ttl.as_millis().into()))
-    }
-
-    fn touch(self, touch: Option<Touch>) -> Self {
-        self.ttl(touch.map(|touch| touch.idle))
-            .millis(touch.map_or(0, |touch| touch.after.as_nanos().div_ceil(1_000_000)))
-    }
-
-    fn put(self, put: &Put<'_>) -> Self {
-        self.text(put.name).bytes(pack(put.hot, put.value)).ttl(put.ttl)
-    }
-
-    fn change(self, change: &Change<'_>) -> Self {
-        match change {
-            Change::Set(new) => self.constant("set").put(new),
-            Change::Remove(name) => self.constant("remove").text(name).constant("").constant("0"),
-            Change::Expire(name, ttl) => {
-                self.constant("expire").text(name).constant("").ttl(Some(*ttl))
-            }
-        }
-    }
-}
-
 impl<C: RedisClient> Store for RedisStore<C> {
     fn name(&self) -> &'static str {
         NAME
@@ -195,19 +137,13 @@ impl<C: RedisClient> Store for RedisStore<C> {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let arguments = Arguments::new(access.secret, 12).touch(touch);
-        let arguments = match fields {
-            Fields::All => arguments.constant("*"),
-            Fields::Named(names) => {
-                names.iter().fold(arguments.constant("="), |arguments, name| arguments.text(name))
-            }
-        };
+        let arguments = Arguments::of(access.secret, 12).touch(touch).names(fields);
         let (said, answer) = self.call(&script::LOAD, access.handle, arguments.0).await?;
         found(said, || answer.loaded())
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let arguments = Arguments::new(create.secret, 3 + 3 * create.fields.len())
+        let arguments = Arguments::of(create.secret, 3 + 3 * create.fields.len())
             .ttl(create.idle)
             .ttl(create.absolute);
         let arguments = create.fields.iter().fold(arguments, Arguments::put);
@@ -223,7 +159,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let arguments = Arguments::new(access.secret, 9 + 4 * update.changes.len())
+        let arguments = Arguments::of(access.secret, 9 + 4 * update.changes.len())
             .touch(update.touch)
             .hash(update.rotate)
             .ttl(update.absolute.map(|end| end.from_now))
@@ -253,13 +189,13 @@ impl<C: RedisClient> Store for RedisStore<C> {
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
         let arguments =
-            Arguments::new(access.secret, 5).touch(take.touch).hash(take.rotate).text(take.name);
+            Arguments::of(access.secret, 5).touch(take.touch).hash(take.rotate).text(take.name);
         let (said, answer) = self.call(&script::TAKE, access.handle, arguments.0).await?;
         found(said, || answer.value())
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let arguments = Arguments::new(access.secret, 2).millis(LATE.as_millis());
+        let arguments = Arguments::of(access.secret, 2).millis(LATE.as_millis());
         let (said, _) = self.call(&script::DELETE, access.handle, arguments.0).await?;
         found(said, || Some(()))
     }

@@ -1,8 +1,6 @@
--- Whether the server can keep sessions: 1, or the name of a command that cannot be run here. A replica
+-- Whether the server can do what is needed: 1, or the name of a command that cannot be run here. A replica
 -- refuses the last call; the field that it removes is never there.
-for command in string.gmatch(
-  'HPTTL HPEXPIRE HGET HMGET HKEYS HSET HDEL DEL PEXPIREAT PERSIST TIME', '%S+'
-) do
+for command in string.gmatch(needed, '%S+') do
   local known, allowed = pcall(redis.acl_check_cmd, command, KEYS[1], '1', 'FIELDS', '1', '~')
   if not (known and allowed) then return command end
 end

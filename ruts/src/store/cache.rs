@@ -1,0 +1,164 @@
+use std::{fmt, future::Future, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Access, Fields, Loaded, Meta, StoreError, Touch};
+use crate::{token::Handle, ttl::Hot};
+
+/// A tier in front of the store of record, for a [`LayeredStore`](super::layered::LayeredStore).
+///
+/// It holds an *entry* for a session: the session's own record (hash of the secret, age, deadlines),
+/// some of its fields, and which fields it is known not to have. It may lose any of this at any
+/// time. What makes it safe are two marks in the entry:
+///
+/// - a [`Ticket`], handed to a reader who finds less than it asked for. It is good until the next
+///   fence, and only its holder may [`fill`](Self::fill);
+/// - a [`Fence`] for each write under way. As long as one stands, no ticket is handed out.
+///
+/// Every method is **one atomic operation on one entry** and one round trip. A command may be lost,
+/// come late or be carried out twice: each of these must do no more than empty the entry. So the
+/// cache, not the caller, makes the identity of a ticket or fence, anew at each run, and no two are
+/// the same.
+///
+/// What an entry held before the cache's data went back in time (a snapshot that was restored, a
+/// replica that took over) must be out of reach afterwards.
+///
+/// Times are told as what is left from a moment of the cache's own clock, the `at` of the ticket or
+/// fence, so that a late command serves nothing for longer.
+///
+/// The conformance suite on a `LayeredStore` of your cache over a
+/// [`MemoryStore`](super::memory::MemoryStore) checks an implementation, as far as nothing goes wrong.
+pub trait Cache: Send + Sync + 'static {
+    /// A short name for errors and traces.
+    fn name(&self) -> &'static str;
+
+    /// Reads the named fields, or all. It is a [`Look::Hit`] only if the entry holds the session's
+    /// record, `access` opens it, every field asked for is known to be there or not, and `touch` would
+    /// move nothing.
+    fn look(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> impl Future<Output = Result<Look, StoreError>> + Send;
+
+    /// Raises a fence that falls by itself after `life`: forgets what `scope` names, takes back the
+    /// ticket, and remembers of this fence and of those that stand that there was another one.
+    fn fence(
+        &self,
+        handle: &Handle,
+        scope: Scope<'_>,
+        life: Duration,
+    ) -> impl Future<Output = Result<Fence, StoreError>> + Send;
+
+    /// Takes the fence away, and puts `items` into the entry if there was no other one beside it. If
+    /// the fence does not stand any more, empties the entry, takes back the ticket, leaves the other
+    /// fences, and has them remember that there was another one.
+    fn finish(
+        &self,
+        handle: &Handle,
+        fence: &Fence,
+        items: &[Item<'_>],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Puts what a reader read into the entry, if its ticket is still good.
+    fn fill(
+        &self,
+        access: Access<'_>,
+        ticket: &Ticket,
+        record: Record,
+        items: &[Item<'_>],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets the entry, with its marks.
+    fn evict(&self, handle: &Handle) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether the cache can do its part, good to have at start-up. What costs more than it need is
+    /// logged as a warning.
+    fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A [`Cache`] that all processes see alike, so that the fences of one keep the others away.
+pub trait SharedCache: Cache {}
+
+/// What a [`Cache`] answers to a look.
+#[derive(Debug)]
+pub enum Look {
+    /// All that was asked for.
+    Hit(Loaded),
+    /// Less. With the ticket, if there is one, what the store of record says may be filled in.
+    Miss(Option<Ticket>),
+}
+
+/// The right to fill an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// What tells it from every other one.
+    pub mark: Bytes,
+    /// When the reader came, in milliseconds of the cache's clock.
+    pub at: u64,
+}
+
+/// A write under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// What tells it from every other one.
+    pub mark: Bytes,
+    /// When it was raised, in milliseconds of the cache's clock.
+    pub at: u64,
+}
+
+/// What a write makes unknown.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope<'a> {
+    /// The whole entry.
+    All,
+    /// Parts of it.
+    Some {
+        /// These fields.
+        names: &'a [&'a str],
+        /// The session's record.
+        record: bool,
+        /// The session's record too, if this would move its idle deadline.
+        touch: Option<Touch>,
+    },
+}
+
+/// A field to put into an entry.
+#[derive(Clone, Copy)]
+pub struct Item<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its value; `None` if it is known not to be there.
+    pub value: Option<&'a Bytes>,
+    /// What is left of its own lifetime.
+    pub ttl: Option<Duration>,
+    /// Its place in a cache tier.
+    pub hot: Hot,
+    /// For how long it may be served from the entry.
+    pub life: Duration,
+}
+
+/// A session's own record to put into an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Record {
+    /// Its age and deadlines.
+    pub meta: Meta,
+    /// For how long it may be served from the entry.
+    pub life: Duration,
+    /// That the items are all fields there are, for how long they may pass for that.
+    pub complete: Option<Duration>,
+}
+
+/// Values are shown as their lengths.
+impl fmt::Debug for Item<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Item")
+            .field("name", &self.name)
+            .field("bytes", &self.value.map(Bytes::len))
+            .field("ttl", &self.ttl)
+            .field("hot", &self.hot)
+            .field("life", &self.life)
+            .finish()
+    }
+}

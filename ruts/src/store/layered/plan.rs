@@ -1,0 +1,200 @@
+use std::time::Duration;
+
+use crate::{
+    store::{Change, Item, Loaded, Put, Record, Scope, Take, Touch, Update},
+    ttl::Hot,
+};
+
+/// What a write makes unknown to the cache, and what is known once it is done.
+#[derive(Default)]
+pub(super) struct Plan<'a> {
+    /// The whole entry.
+    all: bool,
+    names: Vec<&'a str>,
+    /// The session's own record.
+    record: bool,
+    touch: Option<Touch>,
+    items: Vec<Item<'a>>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
+        let mut plan = Self {
+            record: update.rotate.is_some() || update.absolute.is_some(),
+            touch: update.touch,
+            ..Self::default()
+        };
+        for change in update.changes {
+            plan.change(change, longest);
+        }
+        plan
+    }
+
+    pub(super) fn take(take: &Take<'a>, longest: Duration) -> Self {
+        Self {
+            names: vec![take.name],
+            record: take.rotate.is_some(),
+            touch: take.touch,
+            items: vec![absent(take.name, longest)],
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn delete() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    /// A use that may move the idle deadline to either side.
+    pub(super) fn touch() -> Self {
+        Self { record: true, ..Self::default() }
+    }
+
+    fn change(&mut self, change: &Change<'a>, longest: Duration) {
+        let name = change.name();
+        let before = self.items.iter().position(|item| item.name == name);
+        let before = before.map(|position| self.items.swap_remove(position));
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+        self.items.extend(match change {
+            Change::Set(put) => present(put, longest),
+            Change::Remove(_) => Some(absent(name, longest)),
+            Change::Expire(_, ttl) => before.map(|item| match item.value {
+                Some(_) => {
+                    bounded(Item { life: life(item.hot, longest), ..item }, Some(ttl.as_duration()))
+                }
+                None => item,
+            }),
+        });
+    }
+
+    pub(super) fn scope(&self) -> Scope<'_> {
+        match self.all {
+            true => Scope::All,
+            false => Scope::Some { names: &self.names, record: self.record, touch: self.touch },
+        }
+    }
+
+    pub(super) fn items(&self) -> &[Item<'a>] {
+        &self.items
+    }
+}
+
+/// How long a field of that policy may be served from the cache.
+fn life(hot: Hot, longest: Duration) -> Duration {
+    match hot {
+        Hot::For(ttl) => ttl.as_duration().min(longest),
+        Hot::Auto | Hot::Never | Hot::Checked => longest,
+    }
+}
+
+fn absent(name: &str, longest: Duration) -> Item<'_> {
+    Item { name, value: None, ttl: None, hot: Hot::Auto, life: longest }
+}
+
+fn present<'a>(put: &Put<'a>, longest: Duration) -> Option<Item<'a>> {
+    let Put { name, value, hot, .. } = *put;
+    let item = Item { name, value: Some(value), ttl: None, hot, life: life(hot, longest) };
+    let ttl = put.ttl.map(|ttl| ttl.as_duration());
+    (hot != Hot::Never).then(|| bounded(item, ttl))
+}
+
+/// The item with another lifetime of its own.
+fn bounded(item: Item<'_>, ttl: Option<Duration>) -> Item<'_> {
+    Item { ttl, life: ttl.map_or(item.life, |ttl| ttl.min(item.life)), ..item }
+}
+
+/// What a read of the store of record says about the fields that it named, or about all.
+pub(super) fn filling<'a>(
+    loaded: &'a Loaded,
+    named: Option<&'a [String]>,
+    longest: Duration,
+) -> (Record, Vec<Item<'a>>) {
+    let mut items: Vec<Item<'a>> = Vec::new();
+    for stored in loaded.fields.iter().filter(|stored| stored.hot != Hot::Never) {
+        let life = life(stored.hot, longest);
+        let (name, value) = (&*stored.name, Some(&stored.value));
+        items.push(bounded(Item { name, value, ttl: None, hot: stored.hot, life }, stored.ttl));
+    }
+    let meta = loaded.meta;
+    let life = [meta.idle, meta.absolute].into_iter().flatten().fold(longest, Duration::min);
+    let complete = match named {
+        Some(names) => {
+            let is_there =
+                |name: &&String| loaded.fields.iter().any(|stored| stored.name == **name);
+            let missing = names.iter().filter(|name| !is_there(name));
+            items.extend(missing.map(|name| absent(name, longest)));
+            None
+        }
+        None if items.len() < loaded.fields.len() => None,
+        None => Some(items.iter().map(|item| item.life).fold(life, Duration::min)),
+    };
+    (Record { meta, life, complete }, items)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ttl::Ttl;
+
+    const LONGEST: Duration = Duration::from_secs(300);
+
+    fn put<'a>(name: &'a str, value: &'a Bytes, ttl: Option<u64>, hot: Hot) -> Change<'a> {
+        Change::Set(Put { name, value, ttl: ttl.map(Ttl::from_secs), hot })
+    }
+
+    /// Name, whether there is a value, own lifetime and life, in seconds.
+    fn items(changes: &[Change<'_>]) -> Vec<(String, bool, Option<u64>, u64)> {
+        let update = Update { changes, ..Update::default() };
+        let plan = Plan::update(&update, LONGEST);
+        let told = |item: &Item<'_>| {
+            let ttl = item.ttl.map(|ttl| ttl.as_secs());
+            (item.name.to_owned(), item.value.is_some(), ttl, item.life.as_secs())
+        };
+        plan.items().iter().map(told).collect()
+    }
+
+    #[test]
+    fn the_last_change_of_a_field_counts() {
+        let value = Bytes::from_static(b"1");
+        let set = |name| put(name, &value, Some(60), Hot::Auto);
+        let expire = |name, secs| Change::Expire(name, Ttl::from_secs(secs));
+        let (a, absent) = ("a".to_owned(), |name: &str| (name.to_owned(), false, None, 300));
+        assert_eq!(items(&[set("a")]), [(a.clone(), true, Some(60), 60)]);
+        assert_eq!(items(&[set("a"), Change::Remove("a")]), [absent("a")]);
+        assert_eq!(items(&[Change::Remove("a"), set("a")]), [(a.clone(), true, Some(60), 60)]);
+        assert_eq!(items(&[Change::Remove("a"), expire("a", 5)]), [absent("a")]);
+        assert_eq!(items(&[set("a"), expire("a", 5)]), [(a, true, Some(5), 5)]);
+        assert_eq!(items(&[expire("a", 5)]), [], "its value is not known");
+        assert_eq!(items(&[expire("a", 5), expire("a", 7)]), []);
+    }
+
+    #[test]
+    fn policies_bound_the_life() {
+        let value = Bytes::from_static(b"1");
+        let lives = [
+            (Hot::Auto, None, Some(300)),
+            (Hot::Auto, Some(10), Some(10)),
+            (Hot::Checked, None, Some(300)),
+            (Hot::For(Ttl::from_secs(20)), None, Some(20)),
+            (Hot::For(Ttl::from_secs(20)), Some(10), Some(10)),
+            (Hot::For(Ttl::from_secs(3000)), None, Some(300)),
+            (Hot::Never, None, None),
+        ];
+        for (hot, ttl, life) in lives {
+            let found = items(&[put("a", &value, ttl, hot)]).first().map(|item| item.3);
+            assert_eq!(found, life, "{hot:?} {ttl:?}");
+        }
+    }
+
+    #[test]
+    fn never_after_a_value_leaves_nothing() {
+        let value = Bytes::from_static(b"1");
+        let changes = [put("a", &value, None, Hot::Auto), put("a", &value, None, Hot::Never)];
+        assert_eq!(items(&changes), []);
+        let then = [changes[1], Change::Expire("a", Ttl::from_secs(5))];
+        assert_eq!(items(&then), []);
+    }
+}

@@ -1,0 +1,509 @@
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
+use tracing::Instrument;
+
+use super::{
+    doubts::Doubts,
+    hot::Hot,
+    plan::{Plan, filling},
+    policies::Policies,
+};
+use crate::{
+    store::{
+        Access, Cache, Change, Create, Fence, Fields, Item, Loaded, Look, Lookup, SharedCache,
+        Store, StoreError, StoreErrorKind, Stored, Take, Ticket, Touch, Update, Updated,
+    },
+    token::Handle,
+    ttl,
+};
+
+const NAME: &str = "layered";
+
+/// How many entries may be in the course of being filled. Reads beyond that fill none.
+const FILLS: usize = 256;
+
+/// Sessions in a store of record, `cold`, read through a cache, `hot`.
+///
+/// The [module](super) tells how the two are kept in step, what it costs, and what happens when one of
+/// them fails. Clones share everything.
+///
+/// ```no_run
+/// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
+/// use ruts::{SessionLayer, store::{
+///     layered::LayeredStore, postgres::PostgresStoreBuilder, redis::RedisStore,
+/// }};
+/// use sqlx::PgPool;
+///
+/// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
+/// client.init().await?;
+/// let pool = PgPool::connect("postgres://localhost/app").await?;
+/// let cold = PostgresStoreBuilder::new(pool, true).build().await?;
+/// let store = LayeredStore::new(RedisStore::new(Arc::new(client)), cold);
+/// store.check().await?;
+/// let layer = SessionLayer::new(store);
+/// # drop(layer);
+/// # Ok(())
+/// # }
+/// ```
+pub struct LayeredStore<H, C> {
+    tiers: Arc<Tiers<H, C>>,
+    settings: Settings,
+}
+
+/// What the store of record said of some fields.
+type Probe<'a> = (Vec<&'a str>, Result<Lookup<Loaded>, StoreError>);
+
+struct Tiers<H, C> {
+    hot: Hot<H>,
+    cold: C,
+    cold_is_down: AtomicBool,
+    policies: Policies,
+    doubts: Doubts,
+    fills: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    hot_ttl: Duration,
+    hot_timeout: Duration,
+    cold_timeout: Duration,
+    fence: Duration,
+    writes_without_hot: bool,
+    hits_without_cold: bool,
+}
+
+impl<H: SharedCache, C: Store> LayeredStore<H, C> {
+    /// A store that reads `cold` through `hot`. All processes that use `cold` must use the same `hot`.
+    pub fn new(hot: H, cold: C) -> Self {
+        Self::of(hot, cold)
+    }
+}
+
+fn bounded(duration: Duration) -> Duration {
+    duration.clamp(Duration::from_millis(1), Duration::from_secs(86_400))
+}
+
+impl<H: Cache, C: Store> LayeredStore<H, C> {
+    /// A store that reads `cold` through a cache of this process, such as a
+    /// [`MemoryCache`](crate::store::memory::MemoryCache). This must be the only process that uses
+    /// `cold`: what another one writes goes unnoticed until [`with_hot_ttl`](Self::with_hot_ttl).
+    pub fn in_one_process(hot: H, cold: C) -> Self {
+        Self::of(hot, cold)
+    }
+
+    fn of(hot: H, cold: C) -> Self {
+        let tiers = Tiers {
+            hot: Hot::new(hot),
+            cold,
+            cold_is_down: AtomicBool::new(false),
+            policies: Policies::default(),
+            doubts: Doubts::default(),
+            fills: Arc::new(Semaphore::new(FILLS)),
+        };
+        Self {
+            tiers: Arc::new(tiers),
+            settings: Settings {
+                hot_ttl: Duration::from_secs(300),
+                hot_timeout: Duration::from_millis(250),
+                cold_timeout: Duration::from_secs(5),
+                fence: Duration::from_secs(30),
+                writes_without_hot: false,
+                hits_without_cold: true,
+            },
+        }
+    }
+
+    /// How long anything is served from the cache at most: five minutes unless set. A field's own `hot`
+    /// can make it less. From a millisecond to a day, as all of these.
+    ///
+    /// It is also the bound of all that can go wrong: see [`Lookup::Unconfirmed`].
+    #[must_use]
+    pub fn with_hot_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.hot_ttl = bounded(ttl);
+        self
+    }
+
+    /// How long to wait for the cache: 250 ms unless set. A read then goes on without it.
+    #[must_use]
+    pub fn with_hot_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.hot_timeout = bounded(timeout);
+        self
+    }
+
+    /// How long to wait for the store of record, should it not keep to a time of its own: five seconds
+    /// unless set.
+    #[must_use]
+    pub fn with_cold_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.cold_timeout = bounded(timeout);
+        self
+    }
+
+    /// For how long a session is kept out of the cache after a write whose outcome is not known: 30
+    /// seconds unless set, and never less than twice the cold timeout.
+    ///
+    /// It should be longer than a statement can go on in the store of record after nobody waits for it
+    /// any more; that is five times its timeout for a `PostgresStore`. What is written after that is
+    /// not lost, and was never acknowledged, but a cached value of before may be served until
+    /// [`with_hot_ttl`](Self::with_hot_ttl).
+    #[must_use]
+    pub fn with_fence(mut self, fence: Duration) -> Self {
+        self.settings.fence = bounded(fence);
+        self
+    }
+
+    /// Lets writes go on while the cache is down, instead of refusing them before anything was changed.
+    /// They answer with [`Lookup::Unconfirmed`], as deletions always do then.
+    #[must_use]
+    pub fn writes_without_hot(mut self, go_on: bool) -> Self {
+        self.settings.writes_without_hot = go_on;
+        self
+    }
+
+    /// Whether the cache answers reads although the store of record failed when it was last asked. It
+    /// does unless told otherwise: what it holds is right as far as anybody was told.
+    #[must_use]
+    pub fn hits_without_cold(mut self, serve: bool) -> Self {
+        self.settings.hits_without_cold = serve;
+        self
+    }
+
+    /// Whether the cache can do its part, good to have at start-up. What it has and does not need is
+    /// logged as a warning. The round trips are those of its [`Cache::check`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Unsupported`], and whatever a command may fail with.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let Tiers { hot, .. } = &*self.tiers;
+        hot.run(self.settings.cold_timeout, hot.cache().check()).await
+    }
+
+    async fn hot<T>(
+        &self,
+        command: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.tiers.hot.run(self.settings.hot_timeout, command).await
+    }
+
+    /// Waits for the store of record. `late` is what it means if it takes too long.
+    async fn cold<T>(
+        &self,
+        late: StoreErrorKind,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = match timeout(self.settings.cold_timeout, operation).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(StoreError::new(self.tiers.cold.name(), late).with_source(elapsed)),
+        };
+        let is_down = answer.as_ref().is_err_and(|error| {
+            matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
+        });
+        self.tiers.cold_is_down.store(is_down, Ordering::Relaxed);
+        answer
+    }
+
+    async fn look(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Look, StoreError> {
+        self.hot(self.tiers.hot.cache().look(access, fields, touch)).await
+    }
+
+    async fn load_cold(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+        ticket: Option<Ticket>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let operation = self.tiers.cold.load(access, fields, touch);
+        let answer = self.cold(StoreErrorKind::Unavailable, operation).await?;
+        if let Lookup::Found(loaded) = &answer {
+            for stored in &loaded.fields {
+                self.tiers.policies.learn(&stored.name, stored.hot);
+            }
+            if let Some(ticket) = ticket {
+                self.fill(access, fields, loaded, ticket);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Fills the cache while the reader goes on.
+    fn fill(&self, access: Access<'_>, fields: Fields<'_>, loaded: &Loaded, ticket: Ticket) {
+        let Ok(permit) = Arc::clone(&self.tiers.fills).try_acquire_owned() else { return };
+        let (this, loaded) = (self.clone(), loaded.clone());
+        let (handle, secret) = (*access.handle, *access.secret);
+        let named: Option<Vec<String>> = match fields {
+            Fields::All => None,
+            Fields::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        };
+        let filling = async move {
+            let (record, items) = filling(&loaded, named.as_deref(), this.settings.hot_ttl);
+            let access = Access { handle: &handle, secret: &secret };
+            // An entry that is not filled is filled by another read.
+            let _ = this.hot(this.tiers.hot.cache().fill(access, &ticket, record, &items)).await;
+            drop(permit);
+        };
+        tokio::spawn(filling.in_current_span());
+    }
+
+    /// What the cache holds, if the store of record says the same of the fields that need it.
+    async fn confirm(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+        mut loaded: Loaded,
+        probe: Option<Probe<'_>>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let checked = |stored: &&Stored| stored.hot == ttl::Hot::Checked;
+        let mut names: Vec<String> =
+            loaded.fields.iter().filter(checked).map(|stored| stored.name.clone()).collect();
+        let (probed, answer) = match probe {
+            Some((probed, answer)) => (probed, Some(answer)),
+            None => (Vec::new(), None),
+        };
+        let answer = match answer {
+            None if names.is_empty() => return Ok(Lookup::Found(loaded)),
+            Some(answer) if names.iter().all(|name| probed.contains(&&**name)) => answer?,
+            _ => {
+                names.iter().for_each(|name| self.tiers.policies.learn(name, ttl::Hot::Checked));
+                let named: Vec<&str> = names.iter().map(|name| &**name).collect();
+                let probe = self.tiers.cold.load(access, Fields::Named(&named), None);
+                self.cold(StoreErrorKind::Unavailable, probe).await?
+            }
+        };
+        names.extend(probed.into_iter().map(str::to_owned));
+        let told = match answer {
+            Lookup::Found(told) => told,
+            other => return Ok(other),
+        };
+        let value = |loaded: &Loaded, name: &str| {
+            let stored = loaded.fields.iter().find(|stored| stored.name == name);
+            stored.map(|stored| stored.value.clone())
+        };
+        if names.iter().any(|name| value(&loaded, name) != value(&told, name)) {
+            return self.load_cold(access, fields, touch, None).await;
+        }
+        loaded.fields.retain(|stored| !names.contains(&stored.name));
+        loaded.fields.extend(told.fields);
+        Ok(Lookup::Found(loaded))
+    }
+
+    /// Carries out a write: a fence in the cache, the operation, the finish in the cache. Says besides
+    /// whether the cache holds nothing from before.
+    ///
+    /// Dropped halfway it leaves the fence, which keeps the session out of the cache until it falls.
+    async fn write<T>(
+        &self,
+        handle: &Handle,
+        plan: Plan<'_>,
+        goes_on: bool,
+        operation: impl Future<Output = Result<Lookup<T>, StoreError>>,
+        applied: impl FnOnce(&T) -> bool,
+    ) -> Result<(Lookup<T>, bool), StoreError> {
+        let Settings { fence: life, cold_timeout, .. } = self.settings;
+        let cache = self.tiers.hot.cache();
+        let life = life.max(cold_timeout * 2);
+        let fence = match self.hot(cache.fence(handle, plan.scope(), life)).await {
+            Ok(fence) => Some(fence),
+            Err(_) if goes_on => None,
+            Err(error) => {
+                return Err(StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error));
+            }
+        };
+        let answer = self.cold(StoreErrorKind::Unknown, operation).await;
+        if fence.is_some()
+            && answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown)
+        {
+            return answer.map(|answer| (answer, false));
+        }
+        let items = match &answer {
+            Ok(Lookup::Found(found)) if applied(found) => plan.items(),
+            _ => &[],
+        };
+        let confirmed = match &fence {
+            Some(fence) => self.finish(handle, fence, items).await,
+            None => false,
+        };
+        let confirmed = confirmed || self.hot(cache.evict(handle)).await.is_ok();
+        if !confirmed {
+            self.doubt(handle);
+        }
+        answer.map(|answer| (answer, confirmed))
+    }
+
+    async fn finish(&self, handle: &Handle, fence: &Fence, items: &[Item<'_>]) -> bool {
+        let cache = self.tiers.hot.cache();
+        match self.hot(cache.finish(handle, fence, items)).await {
+            Err(error) if error.kind() == StoreErrorKind::Full => {
+                self.hot(cache.finish(handle, fence, &[])).await.is_ok()
+            }
+            answer => answer.is_ok(),
+        }
+    }
+
+    /// Reads the session past the cache from now on, until the cache has been told to forget it, or
+    /// has forgotten it by itself.
+    fn doubt(&self, handle: &Handle) {
+        if !self.tiers.doubts.add(handle) {
+            return;
+        }
+        let (this, handle) = (self.clone(), *handle);
+        tokio::spawn(async move {
+            let doubts = &this.tiers.doubts;
+            let mut pause = Duration::from_millis(50);
+            let mut times = doubts.times(&handle);
+            let mut until = Instant::now() + this.settings.hot_ttl;
+            loop {
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+                let settled = this.hot(this.tiers.hot.cache().evict(&handle)).await.is_ok();
+                if (settled || Instant::now() >= until) && doubts.settle(&handle, times) {
+                    return;
+                }
+                let now = doubts.times(&handle);
+                if now != times {
+                    (times, until) = (now, Instant::now() + this.settings.hot_ttl);
+                }
+            }
+        });
+    }
+
+    fn unconfirmed<T>(&self, answer: T) -> Lookup<T> {
+        Lookup::Unconfirmed { answer, within: self.settings.hot_ttl }
+    }
+}
+
+#[deny(clippy::missing_trait_methods, reason = "a method of the contract that is inherited lies")]
+impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// One hot round trip if the cache holds what is asked for; else one hot and one cold, and one hot
+    /// that nobody waits for.
+    async fn load(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let Tiers { hot, cold, cold_is_down, policies, doubts, .. } = &*self.tiers;
+        if touch.is_some_and(|touch| touch.after.is_zero()) {
+            let operation = cold.load(access, fields, touch);
+            let written = self.write(access.handle, Plan::touch(), true, operation, |_| true);
+            return written.await.map(|(answer, _)| answer);
+        }
+        let caution = policies.of(fields);
+        if caution.never
+            || doubts.hold(access.handle)
+            || (!self.settings.hits_without_cold && cold_is_down.load(Ordering::Relaxed))
+            || !hot.is_worth_asking()
+        {
+            return self.load_cold(access, fields, touch, None).await;
+        }
+        let (look, probe) = if caution.checked.is_empty() {
+            (self.look(access, fields, touch).await, None)
+        } else {
+            let probe = cold.load(access, Fields::Named(&caution.checked), None);
+            let probe = self.cold(StoreErrorKind::Unavailable, probe);
+            let (look, probe) = tokio::join!(self.look(access, fields, touch), probe);
+            (look, Some((caution.checked, probe)))
+        };
+        match look {
+            Ok(Look::Hit(loaded)) => self.confirm(access, fields, touch, loaded, probe).await,
+            Ok(Look::Miss(ticket)) => self.load_cold(access, fields, touch, ticket).await,
+            Err(_) => self.load_cold(access, fields, touch, None).await,
+        }
+    }
+
+    /// One cold round trip: nobody can know of the session yet.
+    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        for put in create.fields {
+            self.tiers.policies.learn(put.name, put.hot);
+        }
+        self.cold(StoreErrorKind::Unknown, self.tiers.cold.create(create)).await
+    }
+
+    /// One hot round trip, one cold, one hot.
+    async fn update(
+        &self,
+        access: Access<'_>,
+        update: Update<'_>,
+    ) -> Result<Lookup<Updated>, StoreError> {
+        for change in update.changes {
+            if let Change::Set(put) = change {
+                self.tiers.policies.learn(put.name, put.hot);
+            }
+        }
+        let plan = Plan::update(&update, self.settings.hot_ttl);
+        let operation = self.tiers.cold.update(access, update);
+        let applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
+        let goes_on = self.settings.writes_without_hot;
+        match self.write(access.handle, plan, goes_on, operation, applied).await? {
+            (Lookup::Found(updated), false) if applied(&updated) => Ok(self.unconfirmed(updated)),
+            (answer, _) => Ok(answer),
+        }
+    }
+
+    /// One hot round trip, one cold, one hot.
+    async fn take(
+        &self,
+        access: Access<'_>,
+        take: Take<'_>,
+    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
+        let plan = Plan::take(&take, self.settings.hot_ttl);
+        let operation = self.tiers.cold.take(access, take);
+        let goes_on = self.settings.writes_without_hot;
+        match self.write(access.handle, plan, goes_on, operation, |_| true).await? {
+            (Lookup::Found(value), false) => Ok(self.unconfirmed(value)),
+            (answer, _) => Ok(answer),
+        }
+    }
+
+    /// One hot round trip, one cold, one hot. It goes on without the cache.
+    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
+        let operation = self.tiers.cold.delete(access);
+        match self.write(access.handle, Plan::delete(), true, operation, |()| true).await? {
+            // An earlier attempt may have done it, and not been able to tell the cache.
+            (Lookup::Found(()) | Lookup::Ended { .. }, false) => Ok(self.unconfirmed(())),
+            (answer, _) => Ok(answer),
+        }
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.tiers.cold.sweep(limit).await
+    }
+}
+
+impl<H, C> Clone for LayeredStore<H, C> {
+    fn clone(&self) -> Self {
+        Self { tiers: Arc::clone(&self.tiers), settings: self.settings }
+    }
+}
+
+impl<H, C> fmt::Debug for LayeredStore<H, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayeredStore").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

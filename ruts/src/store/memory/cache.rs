@@ -1,0 +1,340 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{Clock, SystemClock};
+use crate::{
+    store::{
+        Access, Cache, Fence, Fields, Item, Loaded, Look, Meta, Record, Scope, StoreError, Stored,
+        Ticket, Touch,
+    },
+    token::{Handle, SecretHash},
+    ttl::Hot,
+};
+
+const NAME: &str = "memory cache";
+const SHARDS: usize = 16;
+
+/// A cache in this process's memory, for a
+/// [`LayeredStore::in_one_process`](crate::store::layered::LayeredStore::in_one_process).
+///
+/// Another process knows nothing of its fences, so it must not write to the same sessions. Clones
+/// share the entries. At its capacity it evicts some entry to make room for another.
+///
+/// ```
+/// use ruts::store::{layered::LayeredStore, memory::{MemoryCache, MemoryStore}};
+///
+/// let cold = MemoryStore::new(); // or any other
+/// let store = LayeredStore::in_one_process(MemoryCache::new(10_000), cold);
+/// # drop(store);
+/// ```
+#[derive(Clone)]
+pub struct MemoryCache {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    shards: [Mutex<Shard>; SHARDS],
+    /// Of each shard.
+    capacity: usize,
+    clock: Box<dyn Clock>,
+}
+
+#[derive(Default)]
+struct Shard {
+    entries: HashMap<Handle, Entry>,
+    /// How many marks were made.
+    marks: u64,
+}
+
+/// What is held of a session. Moments are of the cache's clock.
+#[derive(Default)]
+struct Entry {
+    record: Option<Own>,
+    fields: HashMap<Box<str>, Field>,
+    /// Until when the fields count as all there are.
+    complete: Option<Duration>,
+    ticket: Option<u64>,
+    fences: Vec<Standing>,
+}
+
+/// The session's own record.
+struct Own {
+    until: Duration,
+    secret: SecretHash,
+    /// When it was read, and what the ages were then.
+    at: Duration,
+    age: Duration,
+    secret_age: Duration,
+    idle: Option<Duration>,
+    absolute: Option<Duration>,
+}
+
+struct Field {
+    until: Duration,
+    /// `None` is known not to be there.
+    value: Option<(Bytes, Hot)>,
+    ends: Option<Duration>,
+}
+
+struct Standing {
+    mark: u64,
+    until: Duration,
+    /// There was another one.
+    beside: bool,
+}
+
+impl MemoryCache {
+    /// A cache for that many entries, about.
+    pub fn new(capacity: usize) -> Self {
+        Self::with_clock(capacity, SystemClock::new())
+    }
+
+    /// A cache with a clock of your own.
+    pub fn with_clock(capacity: usize, clock: impl Clock) -> Self {
+        let shards = Default::default();
+        let capacity = capacity.div_ceil(SHARDS);
+        Self { shared: Arc::new(Shared { shards, capacity, clock: Box::new(clock) }) }
+    }
+
+    /// The shard of a session and the time, which is read under the lock.
+    fn lock(&self, handle: &Handle) -> (MutexGuard<'_, Shard>, Duration) {
+        let shard = &self.shared.shards[usize::from(handle.as_bytes()[0]) % SHARDS];
+        let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.shared.clock.now();
+        (shard, now)
+    }
+}
+
+impl Shard {
+    fn mark(&mut self) -> u64 {
+        self.marks += 1;
+        self.marks
+    }
+
+    /// The entry, a new one if there is none.
+    fn entry(&mut self, handle: &Handle, capacity: usize) -> &mut Entry {
+        if self.entries.len() >= capacity && !self.entries.contains_key(handle) {
+            // The order of a hash map is as good as random.
+            if let Some(some) = self.entries.keys().next().copied() {
+                self.entries.remove(&some);
+            }
+        }
+        self.entries.entry(*handle).or_default()
+    }
+}
+
+impl Entry {
+    fn stand(&mut self, now: Duration) -> &mut Vec<Standing> {
+        self.fences.retain(|fence| now < fence.until);
+        &mut self.fences
+    }
+
+    fn read(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+        now: Duration,
+    ) -> Option<Loaded> {
+        let own = self.record.as_ref().filter(|own| now < own.until)?;
+        if own.secret != *access.secret || own.is_due(touch, now) {
+            return None;
+        }
+        let fields: Vec<Option<Stored>> = match fields {
+            Fields::All => {
+                self.complete.filter(|until| now < *until)?;
+                let all = self.fields.iter().map(|(name, field)| field.read(name, now));
+                all.collect::<Option<_>>()?
+            }
+            Fields::Named(names) => {
+                let read = |name: &&str| self.fields.get(*name)?.read(name, now);
+                names.iter().map(read).collect::<Option<_>>()?
+            }
+        };
+        let since = now.saturating_sub(own.at);
+        Some(Loaded {
+            meta: Meta {
+                age: own.age.saturating_add(since),
+                secret_age: own.secret_age.saturating_add(since),
+                idle: own.idle.map(|deadline| deadline.saturating_sub(now)),
+                absolute: own.absolute.map(|deadline| deadline.saturating_sub(now)),
+            },
+            fields: fields.into_iter().flatten().collect(),
+        })
+    }
+
+    fn put(&mut self, items: &[Item<'_>], at: Duration, now: Duration) {
+        for item in items {
+            let field = Field {
+                until: at.saturating_add(item.life),
+                value: item.value.map(|value| (value.clone(), item.hot)),
+                ends: item.ttl.map(|ttl| at.saturating_add(ttl)),
+            };
+            if now < field.until {
+                self.fields.insert(item.name.into(), field);
+            }
+        }
+    }
+}
+
+impl Own {
+    /// Whether use counts now.
+    fn is_due(&self, touch: Option<Touch>, now: Duration) -> bool {
+        let (Some(touch), Some(idle)) = (touch, self.idle) else { return false };
+        touch.idle.as_duration().saturating_sub(idle.saturating_sub(now)) >= touch.after
+    }
+}
+
+impl Field {
+    /// What is known of it: that it is there, or that it is not; `None` if nothing is.
+    fn read(&self, name: &str, now: Duration) -> Option<Option<Stored>> {
+        (now < self.until).then(|| {
+            let (value, hot) = self.value.clone()?;
+            let ttl = self.ends.map(|ends| ends.saturating_sub(now));
+            Some(Stored { name: name.to_owned(), value, ttl, hot })
+        })
+    }
+}
+
+fn written(mark: u64) -> Bytes {
+    Bytes::copy_from_slice(&mark.to_be_bytes())
+}
+
+/// A moment as it is told. It does not come back as it was: a part of a millisecond is lost, which
+/// makes lives shorter.
+fn told(now: Duration) -> u64 {
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Cache for MemoryCache {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn look(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Look, StoreError> {
+        let (mut shard, now) = self.lock(access.handle);
+        let next = shard.mark();
+        let entry = shard.entry(access.handle, self.shared.capacity);
+        if let Some(loaded) = entry.read(access, fields, touch, now) {
+            return Ok(Look::Hit(loaded));
+        }
+        let is_free = entry.stand(now).is_empty();
+        Ok(Look::Miss(
+            is_free.then(|| Ticket {
+                mark: written(*entry.ticket.get_or_insert(next)),
+                at: told(now),
+            }),
+        ))
+    }
+
+    async fn fence(
+        &self,
+        handle: &Handle,
+        scope: Scope<'_>,
+        life: Duration,
+    ) -> Result<Fence, StoreError> {
+        let (mut shard, now) = self.lock(handle);
+        let mark = shard.mark();
+        let entry = shard.entry(handle, self.shared.capacity);
+        match scope {
+            Scope::All => {
+                *entry = Entry { fences: std::mem::take(&mut entry.fences), ..Entry::default() }
+            }
+            Scope::Some { names, record, touch } => {
+                entry.record.take_if(|own| record || own.is_due(touch, now));
+                (entry.ticket, entry.complete) = (None, None);
+                for name in names {
+                    entry.fields.remove(*name);
+                }
+            }
+        }
+        let others = entry.stand(now);
+        let beside = !others.is_empty();
+        others.iter_mut().for_each(|fence| fence.beside = true);
+        others.push(Standing { mark, until: now.saturating_add(life), beside });
+        Ok(Fence { mark: written(mark), at: told(now) })
+    }
+
+    async fn finish(
+        &self,
+        handle: &Handle,
+        fence: &Fence,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        let (mut shard, now) = self.lock(handle);
+        let Some(entry) = shard.entries.get_mut(handle) else { return Ok(()) };
+        let standing = entry.stand(now);
+        match standing.iter().position(|other| written(other.mark) == fence.mark) {
+            Some(position) => {
+                if !standing.remove(position).beside {
+                    entry.put(items, Duration::from_millis(fence.at), now);
+                }
+            }
+            // It fell: readers may have filled in what this write replaced, and a write that is under
+            // way may have come before this one.
+            None => {
+                let mut fences = std::mem::take(standing);
+                fences.iter_mut().for_each(|fence| fence.beside = true);
+                *entry = Entry { fences, ..Entry::default() };
+            }
+        }
+        Ok(())
+    }
+
+    async fn fill(
+        &self,
+        access: Access<'_>,
+        ticket: &Ticket,
+        record: Record,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        let (mut shard, now) = self.lock(access.handle);
+        let at = Duration::from_millis(ticket.at);
+        let Some(entry) = shard.entries.get_mut(access.handle) else { return Ok(()) };
+        if entry.ticket.map(written).as_ref() == Some(&ticket.mark) {
+            let Record { meta, life, complete } = record;
+            entry.record = Some(Own {
+                until: at.saturating_add(life),
+                secret: *access.secret,
+                at,
+                age: meta.age,
+                secret_age: meta.secret_age,
+                idle: meta.idle.map(|idle| at.saturating_add(idle)),
+                absolute: meta.absolute.map(|absolute| at.saturating_add(absolute)),
+            });
+            if let Some(complete) = complete {
+                entry.complete = Some(at.saturating_add(complete));
+            }
+            entry.put(items, at, now);
+        }
+        Ok(())
+    }
+
+    async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
+        self.lock(handle).0.entries.remove(handle);
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MemoryCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryCache")
+            .field("capacity", &(self.shared.capacity * SHARDS))
+            .finish_non_exhaustive()
+    }
+}

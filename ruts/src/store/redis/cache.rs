@@ -1,0 +1,196 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    arguments::Arguments,
+    client::{RedisClient, Reply},
+    layout::{entry_key, pack},
+    reply::Answer,
+    script::{Limit, Script, probe, require_fitness, script},
+    store::{NAME, RedisStore, corrupt},
+};
+use crate::{
+    store::{
+        Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, StoreError,
+        StoreErrorKind, Ticket, Touch,
+    },
+    token::Handle,
+};
+
+probe!(PROBE = "HGET HMGET HGETALL HSET HDEL DEL PEXPIRE PTTL TIME INFO");
+script!(LOOK = " flags=allow-oom", "cache/entry", "cache/look", PROBE);
+script!(FENCE = " flags=allow-oom", "cache/entry", "cache/fence", PROBE);
+script!(FINISH = "", "cache/entry", "cache/finish", PROBE);
+script!(
+    /// A finish that installs nothing.
+    FINISH_ON_FULL_SERVER = " flags=allow-oom", "cache/entry", "cache/finish", PROBE
+);
+script!(FILL = "", "cache/entry", "cache/fill", PROBE);
+script!(EVICT = " flags=allow-oom", "cache/entry", "cache/evict", PROBE);
+script!(ADVICE = " flags=allow-oom", "cache/entry", "cache/advice", PROBE);
+
+/// How long an entry is kept that only a ticket or a fence was written to.
+const BARE: Duration = Duration::from_secs(60);
+
+impl<C: RedisClient> RedisStore<C> {
+    async fn ask(
+        &self,
+        script: &'static Script,
+        handle: &Handle,
+        arguments: Arguments,
+    ) -> Result<Reply, StoreError> {
+        let key = entry_key(&self.prefix, handle);
+        let reply = script.call(&*self.link, &key, &arguments.0, self.timeout).await;
+        reply.map_err(|failure| failure.into_error(NAME))
+    }
+}
+
+impl Arguments {
+    /// What tells this command from every other one.
+    fn nonce(self) -> Result<Self, StoreError> {
+        let nonce = getrandom::u64().map_err(|error| {
+            StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
+        })?;
+        Ok(self.bytes(format!("{nonce:016x}-").into()))
+    }
+
+    /// What is left of something; -1 if it does not end.
+    fn left(self, left: Option<Duration>) -> Self {
+        match left {
+            Some(left) => self.millis(left.as_millis()),
+            None => self.constant("-1"),
+        }
+    }
+
+    fn item(self, item: &Item<'_>) -> Self {
+        self.text(item.name)
+            .millis(item.life.as_millis())
+            .left(item.ttl)
+            .bytes(item.value.map_or_else(Bytes::new, |value| pack(item.hot, value)))
+    }
+}
+
+fn longest(items: &[Item<'_>]) -> Duration {
+    items.iter().map(|item| item.life).max().unwrap_or_default()
+}
+
+fn ticket(mut answer: Answer) -> Option<Option<Ticket>> {
+    match answer.mark()? {
+        Some((mark, at)) => Some(Some(Ticket { mark, at })),
+        None => Some(None),
+    }
+}
+
+impl<C: RedisClient> Cache for RedisStore<C> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn look(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Look, StoreError> {
+        let arguments = Arguments::new(16)
+            .millis(BARE.as_millis())
+            .nonce()?
+            .hash(Some(access.secret))
+            .touch(touch)
+            .names(fields);
+        let reply = self.ask(&LOOK, access.handle, arguments).await?;
+        let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
+        match answer.bytes().flatten().as_deref() {
+            Some(b"hit") => answer.loaded().map(Look::Hit),
+            Some(b"miss") => ticket(answer).map(Look::Miss),
+            _ => None,
+        }
+        .ok_or_else(corrupt)
+    }
+
+    async fn fence(
+        &self,
+        handle: &Handle,
+        scope: Scope<'_>,
+        life: Duration,
+    ) -> Result<Fence, StoreError> {
+        let arguments =
+            Arguments::new(12).millis((life + BARE).as_millis()).nonce()?.millis(life.as_millis());
+        let arguments = match scope {
+            Scope::All => arguments.touch(None).constant("*"),
+            Scope::Some { names, record, touch } => {
+                let arguments = arguments.touch(touch).names(Fields::Named(names));
+                if record { arguments.constant("~") } else { arguments }
+            }
+        };
+        let reply = self.ask(&FENCE, handle, arguments).await?;
+        let (mark, at) = Answer::new(reply)
+            .and_then(|mut answer| answer.mark().flatten())
+            .ok_or_else(corrupt)?;
+        Ok(Fence { mark, at })
+    }
+
+    async fn finish(
+        &self,
+        handle: &Handle,
+        fence: &Fence,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        let arguments = Arguments::new(3 + 4 * items.len())
+            .millis((longest(items) + BARE).as_millis())
+            .bytes(fence.mark.clone())
+            .millis(fence.at.into());
+        let arguments = items.iter().fold(arguments, Arguments::item);
+        let script = if items.is_empty() { &FINISH_ON_FULL_SERVER } else { &FINISH };
+        self.ask(script, handle, arguments).await.map(drop)
+    }
+
+    async fn fill(
+        &self,
+        access: Access<'_>,
+        ticket: &Ticket,
+        record: Record,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        let Record { meta, life, complete } = record;
+        let arguments = Arguments::new(10 + 4 * items.len())
+            .millis((longest(items).max(life) + BARE).as_millis())
+            .bytes(ticket.mark.clone())
+            .millis(ticket.at.into());
+        let arguments = match complete {
+            Some(complete) => arguments.millis(complete.as_millis()),
+            None => arguments.constant(""),
+        };
+        let arguments = arguments
+            .millis(life.as_millis())
+            .millis(meta.age.as_millis())
+            .millis(meta.secret_age.as_millis())
+            .left(meta.idle)
+            .left(meta.absolute)
+            .hash(Some(access.secret));
+        let arguments = items.iter().fold(arguments, Arguments::item);
+        self.ask(&FILL, access.handle, arguments).await.map(drop)
+    }
+
+    async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
+        self.ask(&EVICT, handle, Arguments::new(0)).await.map(drop)
+    }
+
+    /// Asks one node of a cluster. Two round trips.
+    async fn check(&self) -> Result<(), StoreError> {
+        let nobody = Handle::from_bytes([0; 16]);
+        let key = entry_key(&self.prefix, &nobody);
+        require_fitness(&*self.link, PROBE, &key, Limit::new(self.timeout))
+            .await
+            .map_err(|failure| failure.into_error(NAME))?;
+        let reply = self.ask(&ADVICE, &nobody, Arguments::new(0)).await?;
+        let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
+        while let Some(Some(advice)) = answer.bytes() {
+            tracing::warn!(cache = NAME, "{}", String::from_utf8_lossy(&advice));
+        }
+        Ok(())
+    }
+}
+
+impl<C: RedisClient> SharedCache for RedisStore<C> {}

@@ -1,0 +1,18 @@
+
+-- ARGV: life of the entry, ticket, its moment, for how long it is complete or '', then of the session's
+-- record: life, age, age of the secret, idle left, absolute left (-1: none), secret; then four of each
+-- field.
+if redis.call('HGET', key, '~o') ~= ARGV[2] then return end
+local at = ARGV[3]
+
+local function moment(left)
+  return left == '-1' and '0' or text(at + left)
+end
+
+redis.call('HSET', key, '~', table.concat({
+  text(at + ARGV[5]), text(at - ARGV[6]), text(at - ARGV[7]), moment(ARGV[8]), moment(ARGV[9]),
+  ARGV[10],
+}, ' '))
+if ARGV[4] ~= '' then redis.call('HSET', key, '~c', text(at + ARGV[4])) end
+put(at, 11)
+keep(ARGV[1])
