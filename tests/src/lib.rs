@@ -8,6 +8,7 @@ mod log;
 mod probe;
 mod proxy;
 pub mod servers;
+pub mod tiers;
 mod visitor;
 
 pub use self::{

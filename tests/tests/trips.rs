@@ -15,6 +15,7 @@ use ruts_tests::{
     backends::{fred_client, idle, manager, redis_store},
     random,
     servers::{Flavour, Postgres, Prefix, Redis},
+    tiers::{Held, Tiers, until},
 };
 use sqlx::postgres::PgPoolOptions;
 
@@ -129,4 +130,84 @@ async fn postgres() {
         );
     })
     .await;
+}
+
+/// Requests to hot and statements to cold since the last call, once nothing is under way any more.
+async fn trips(held: &Held, expected: (usize, usize)) -> (usize, usize) {
+    idle(&held.pool).await;
+    let mut trips = (0, 0);
+    let count = async || {
+        trips.0 += held.hot.take_requests().len();
+        trips.1 += held.cold.take_requests().iter().filter(|size| **size > SYNC).count();
+        trips >= expected
+    };
+    until("all trips were made", count).await;
+    // More would come at once.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let more = held.cold.take_requests().iter().filter(|size| **size > SYNC).count();
+    (trips.0 + held.hot.take_requests().len(), trips.1 + more)
+}
+
+#[tokio::test]
+async fn two_tiers() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let (store, held) = tiers.held_process(|hot| hot).await;
+    // Once, so that scripts and statements are there.
+    each_operation(&store, async |_| {}).await;
+    trips(&held, (1, 1)).await;
+
+    let visitor = Visitor::new(&store);
+    let counts = async |operation: &str, expected: (usize, usize)| {
+        assert_eq!(trips(&held, expected).await, expected, "{operation}");
+    };
+    let reads = async |names: &[&str]| {
+        let touch = Some(Touch { idle: HOUR, after: Duration::from_secs(60) });
+        let answer = store.load(visitor.access(), Fields::Named(names), touch).await.unwrap();
+        let Lookup::Found(loaded) = answer else { panic!("{answer:?}") };
+        loaded.fields.len()
+    };
+    visitor.create(Some(HOUR)).await.unwrap();
+    counts("nobody can know of a new session", (0, 1)).await;
+    let value = Bytes::from_static(b"value");
+    let set = |name, hot| Change::Set(Put { name, value: &value, ttl: Some(HOUR), hot });
+    let both = [set("a", Hot::Auto), set("b", Hot::Auto)];
+    visitor.change(&both).await.unwrap();
+    counts("a write", (2, 1)).await;
+    assert_eq!(reads(&["a", "b", "none"]).await, 2);
+    counts("a miss, and its fill", (2, 1)).await;
+    assert_eq!(reads(&["a", "b"]).await, 2);
+    counts("a hit", (1, 0)).await;
+    assert_eq!(reads(&["none"]).await, 0);
+    counts("an unset field", (1, 0)).await;
+    visitor.change(&both[..1]).await.unwrap();
+    counts("a write", (2, 1)).await;
+    assert_eq!(reads(&["a", "b", "none"]).await, 2);
+    counts("what was written and what was not", (1, 0)).await;
+    visitor.change(&[Change::Remove("b")]).await.unwrap();
+    counts("a removal", (2, 1)).await;
+    assert_eq!(reads(&["a", "b"]).await, 1);
+    counts("what was removed", (1, 0)).await;
+    visitor.take("a").await.unwrap();
+    counts("a take", (2, 1)).await;
+    assert_eq!(reads(&["a", "b"]).await, 0);
+    counts("what was taken", (1, 0)).await;
+    visitor.load().await.unwrap();
+    counts("a first read of everything, and its fill", (2, 1)).await;
+    visitor.load().await.unwrap();
+    counts("everything", (1, 0)).await;
+
+    visitor.change(&[set("n", Hot::Never), set("c", Hot::Checked)]).await.unwrap();
+    counts("a write", (2, 1)).await;
+    assert_eq!(reads(&["n", "a"]).await, 1);
+    counts("what is never in the cache", (0, 1)).await;
+    assert_eq!(reads(&["c"]).await, 1);
+    counts("what is checked, at once", (1, 1)).await;
+
+    let secret = SecretHash::from_bytes(random());
+    let update = Update { changes: &both, rotate: Some(&secret), ..Update::default() };
+    store.update(visitor.access(), update).await.unwrap();
+    counts("a write that rotates", (2, 1)).await;
+    let visitor = Visitor { secret, ..visitor.clone() };
+    visitor.delete().await.unwrap();
+    counts("a deletion", (2, 1)).await;
 }

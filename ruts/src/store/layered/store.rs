@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -65,6 +66,9 @@ pub struct LayeredStore<H, C> {
     tiers: Arc<Tiers<H, C>>,
     settings: Settings,
 }
+
+/// The answer of a tier, to come.
+type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// What the store of record said of some fields.
 type Probe<'a> = (Vec<&'a str>, Result<Lookup<Loaded>, StoreError>);
@@ -194,37 +198,44 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         hot.run(self.settings.cold_timeout, hot.cache().check()).await
     }
 
-    async fn hot<T>(
-        &self,
-        command: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.tiers.hot.run(self.settings.hot_timeout, command).await
+    /// Waits for the cache. Each wait is boxed, or the types of drivers' futures would nest so deeply that
+    /// a handler does not compile.
+    fn hot<'a, T: Send + 'a>(
+        &'a self,
+        command: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> Reply<'a, T> {
+        Box::pin(self.tiers.hot.run(self.settings.hot_timeout, command))
     }
 
-    /// Waits for the store of record. `late` is what it means if it takes too long.
-    async fn cold<T>(
-        &self,
+    /// Waits for the store of record. `late` is what it means if it takes too long. Nothing begins before
+    /// it is awaited.
+    fn cold<'a, T: Send + 'a>(
+        &'a self,
         late: StoreErrorKind,
-        operation: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let answer = match timeout(self.settings.cold_timeout, operation).await {
-            Ok(answer) => answer,
-            Err(elapsed) => Err(StoreError::new(self.tiers.cold.name(), late).with_source(elapsed)),
-        };
-        let is_down = answer.as_ref().is_err_and(|error| {
-            matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
-        });
-        self.tiers.cold_is_down.store(is_down, Ordering::Relaxed);
-        answer
+        operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> Reply<'a, T> {
+        Box::pin(async move {
+            let answer = match timeout(self.settings.cold_timeout, operation).await {
+                Ok(answer) => answer,
+                Err(elapsed) => {
+                    Err(StoreError::new(self.tiers.cold.name(), late).with_source(elapsed))
+                }
+            };
+            let is_down = answer.as_ref().is_err_and(|error| {
+                matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
+            });
+            self.tiers.cold_is_down.store(is_down, Ordering::Relaxed);
+            answer
+        })
     }
 
-    async fn look(
-        &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+    fn look<'a>(
+        &'a self,
+        access: Access<'a>,
+        fields: Fields<'a>,
         touch: Option<Touch>,
-    ) -> Result<Look, StoreError> {
-        self.hot(self.tiers.hot.cache().look(access, fields, touch)).await
+    ) -> Reply<'a, Look> {
+        self.hot(self.tiers.hot.cache().look(access, fields, touch))
     }
 
     async fn load_cold(
@@ -313,12 +324,12 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     /// whether the cache holds nothing from before.
     ///
     /// Dropped halfway it leaves the fence, which keeps the session out of the cache until it falls.
-    async fn write<T>(
+    async fn write<T: Send>(
         &self,
         handle: &Handle,
         plan: Plan<'_>,
         goes_on: bool,
-        operation: impl Future<Output = Result<Lookup<T>, StoreError>>,
+        operation: Reply<'_, Lookup<T>>,
         applied: impl FnOnce(&T) -> bool,
     ) -> Result<(Lookup<T>, bool), StoreError> {
         let Settings { fence: life, cold_timeout, .. } = self.settings;
@@ -331,7 +342,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
                 return Err(StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error));
             }
         };
-        let answer = self.cold(StoreErrorKind::Unknown, operation).await;
+        let answer = operation.await;
         if fence.is_some()
             && answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown)
         {
@@ -410,7 +421,9 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
     ) -> Result<Lookup<Loaded>, StoreError> {
         let Tiers { hot, cold, cold_is_down, policies, doubts, .. } = &*self.tiers;
         if touch.is_some_and(|touch| touch.after.is_zero()) {
-            let operation = cold.load(access, fields, touch);
+            let operation = self.cold(StoreErrorKind::Unknown, async move {
+                cold.load(access, fields, touch).await
+            });
             let written = self.write(access.handle, Plan::touch(), true, operation, |_| true);
             return written.await.map(|(answer, _)| answer);
         }
@@ -457,7 +470,9 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
             }
         }
         let plan = Plan::update(&update, self.settings.hot_ttl);
-        let operation = self.tiers.cold.update(access, update);
+        let operation = self.cold(StoreErrorKind::Unknown, async move {
+            self.tiers.cold.update(access, update).await
+        });
         let applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
         let goes_on = self.settings.writes_without_hot;
         match self.write(access.handle, plan, goes_on, operation, applied).await? {
@@ -473,7 +488,8 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
         let plan = Plan::take(&take, self.settings.hot_ttl);
-        let operation = self.tiers.cold.take(access, take);
+        let operation = self
+            .cold(StoreErrorKind::Unknown, async move { self.tiers.cold.take(access, take).await });
         let goes_on = self.settings.writes_without_hot;
         match self.write(access.handle, plan, goes_on, operation, |_| true).await? {
             (Lookup::Found(value), false) => Ok(self.unconfirmed(value)),
@@ -483,7 +499,8 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
 
     /// One hot round trip, one cold, one hot. It goes on without the cache.
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let operation = self.tiers.cold.delete(access);
+        let operation =
+            self.cold(StoreErrorKind::Unknown, async move { self.tiers.cold.delete(access).await });
         match self.write(access.handle, Plan::delete(), true, operation, |()| true).await? {
             // An earlier attempt may have done it, and not been able to tell the cache.
             (Lookup::Found(()) | Lookup::Ended { .. }, false) => Ok(self.unconfirmed(())),

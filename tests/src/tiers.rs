@@ -1,0 +1,212 @@
+//! Two tiers on real servers, and processes that use them, each with connections of its own.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use fred::clients::Client;
+use ruts::store::{
+    Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, StoreError, Ticket,
+    Touch,
+    layered::LayeredStore,
+    postgres::{PostgresStore, PostgresStoreBuilder},
+    redis::RedisStore,
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use crate::{
+    Proxy,
+    backends::{fred_client, redis_store},
+    servers::{Flavour, Postgres, Prefix, Redis, Schema},
+};
+
+/// The cache of these tests.
+pub type Hot = RedisStore<Client>;
+
+/// The store of these tests.
+pub type Layered<H = Hot> = LayeredStore<H, PostgresStore>;
+
+/// A cache before a store of record.
+pub struct Tiers<P> {
+    /// The cache's server.
+    pub redis: Redis,
+    /// The server of record.
+    pub postgres: P,
+    prefix: Prefix,
+    schema: Schema,
+}
+
+/// How to reach both tiers.
+pub struct Route {
+    /// The cache's URL.
+    pub hot: String,
+    /// That of the server of record.
+    pub cold: String,
+}
+
+/// A process behind proxies of its own.
+pub struct Held {
+    /// Before the cache.
+    pub hot: Proxy,
+    /// Before the store of record.
+    pub cold: Proxy,
+    /// The connections to the store of record.
+    pub pool: PgPool,
+}
+
+impl Tiers<&'static Postgres> {
+    /// A cache of its own before the PostgreSQL that tests share.
+    pub fn new(flavour: Flavour) -> Self {
+        Self::of(Redis::start(flavour, &[]), Postgres::shared())
+    }
+}
+
+impl<P: Deref<Target = Postgres>> Tiers<P> {
+    /// These servers.
+    pub fn of(redis: Redis, postgres: P) -> Self {
+        let schema = postgres.schema();
+        Self { redis, postgres, prefix: Prefix::unique(), schema }
+    }
+
+    /// The key of what the cache holds of a session.
+    pub fn entry(&self, handle: &ruts::Handle) -> String {
+        format!("{}:{{{handle}}}:hot", self.prefix.name())
+    }
+
+    /// The part of the cache's server that is theirs.
+    pub fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    /// The part of the server of record that is theirs.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The way without a detour.
+    pub fn route(&self) -> Route {
+        Route { hot: self.redis.url().to_owned(), cold: self.postgres.url().to_owned() }
+    }
+
+    /// A cache, through a client of its own.
+    pub async fn cache(&self, route: &Route) -> Hot {
+        redis_store(fred_client(&route.hot).await, &self.prefix).with_timeout(PATIENCE)
+    }
+
+    /// The store of record, through a pool of its own.
+    pub async fn cold(&self, route: &Route) -> (PostgresStore, PgPool) {
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&route.cold).unwrap();
+        let builder = PostgresStoreBuilder::new(pool.clone(), true)
+            .schema_name(self.schema.name())
+            .timeout(PATIENCE)
+            .cleanup_interval(None);
+        (builder.build().await.unwrap(), pool)
+    }
+
+    /// A process that waits long for both tiers.
+    pub async fn process(&self) -> Arc<Layered> {
+        let route = self.route();
+        let (cold, _) = self.cold(&route).await;
+        Arc::new(patient(LayeredStore::new(self.cache(&route).await, cold)))
+    }
+
+    /// Proxies before both tiers, and the way through them.
+    pub async fn hold(&self) -> (Held, Route) {
+        let hot = Proxy::before(&self.redis.address()).await;
+        let cold = Proxy::before(&self.postgres.address()).await;
+        let route = Route {
+            hot: format!("redis://{}", hot.address()),
+            cold: self.postgres.url().replace(&self.postgres.address(), cold.address()),
+        };
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&route.cold).unwrap();
+        (Held { hot, cold, pool }, route)
+    }
+
+    /// A process behind proxies, with this done to its cache.
+    pub async fn held_process<H: SharedCache>(
+        &self,
+        wrap: impl FnOnce(Hot) -> H,
+    ) -> (Arc<Layered<H>>, Held) {
+        let (mut held, route) = self.hold().await;
+        let (cold, pool) = self.cold(&route).await;
+        held.pool = pool;
+        (Arc::new(patient(LayeredStore::new(wrap(self.cache(&route).await), cold))), held)
+    }
+}
+
+/// Longer than anything takes that is held up on purpose.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+fn patient<H: Cache>(store: Layered<H>) -> Layered<H> {
+    store.with_hot_timeout(PATIENCE).with_cold_timeout(PATIENCE)
+}
+
+/// A cache that is filled whatever happened since the reader came: what most caches do. Between the
+/// read and the fill it takes its time.
+#[derive(Clone)]
+pub struct Careless(pub Hot, pub Duration);
+
+impl Cache for Careless {
+    fn name(&self) -> &'static str {
+        "careless"
+    }
+
+    async fn look(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Look, StoreError> {
+        self.0.look(access, fields, touch).await
+    }
+
+    async fn fence(
+        &self,
+        handle: &ruts::Handle,
+        scope: Scope<'_>,
+        life: Duration,
+    ) -> Result<Fence, StoreError> {
+        self.0.fence(handle, scope, life).await
+    }
+
+    async fn finish(
+        &self,
+        handle: &ruts::Handle,
+        fence: &Fence,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        self.0.finish(handle, fence, items).await
+    }
+
+    async fn fill(
+        &self,
+        access: Access<'_>,
+        _: &Ticket,
+        record: Record,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        tokio::time::sleep(self.1).await;
+        let nothing = Fields::Named(&["a field that is never there"]);
+        match self.0.look(access, nothing, None).await? {
+            Look::Miss(Some(ticket)) => self.0.fill(access, &ticket, record, items).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn evict(&self, handle: &ruts::Handle) -> Result<(), StoreError> {
+        self.0.evict(handle).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.0.check().await
+    }
+}
+
+impl SharedCache for Careless {}
+
+/// Waits until it is so.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE, "it never came to be that {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

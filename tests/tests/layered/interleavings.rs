@@ -1,0 +1,303 @@
+//! A reader or writer is held up between any two of its steps, while another process does something.
+
+use std::{sync::Arc, time::Duration};
+
+use ruts::{
+    SecretHash,
+    store::{Fields, Lookup, SharedCache, Store},
+};
+use ruts_tests::{
+    Proxy, Traffic, Visitor, random,
+    servers::Flavour,
+    tiers::{Careless, Hot, Layered, Tiers, until},
+};
+
+use crate::{APPLIED, reads, value};
+
+/// What happens while a reader is held up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Overwritten,
+    Removed,
+    Taken,
+    Rotated,
+    Deleted,
+    Lapsed,
+}
+
+const ALL: [Meanwhile; 6] = [
+    Meanwhile::Overwritten,
+    Meanwhile::Removed,
+    Meanwhile::Taken,
+    Meanwhile::Rotated,
+    Meanwhile::Deleted,
+    Meanwhile::Lapsed,
+];
+
+/// How long the field lives that is to lapse.
+const LIFE: Duration = Duration::from_millis(700);
+
+impl Meanwhile {
+    async fn happens(self, visitor: &Visitor<Layered>) {
+        match self {
+            Self::Overwritten => assert_eq!(visitor.set("a", "new").await.unwrap(), APPLIED),
+            Self::Removed => {
+                let removed = visitor.change(&[ruts::store::Change::Remove("a")]).await.unwrap();
+                assert!(matches!(removed, Lookup::Found(_)));
+            }
+            Self::Taken => {
+                assert_eq!(visitor.take("a").await.unwrap(), Lookup::Found(value("old")))
+            }
+            Self::Rotated => {
+                let secret = SecretHash::from_bytes(random());
+                assert_eq!(visitor.rotate(&secret).await.unwrap(), APPLIED);
+            }
+            Self::Deleted => assert_eq!(visitor.delete().await.unwrap(), Lookup::Found(())),
+            Self::Lapsed => tokio::time::sleep(LIFE).await,
+        }
+    }
+
+    /// Whether what is read afterwards is right, several times, so that the cache answers too.
+    async fn is_seen<S: Store>(self, visitor: &Visitor<S>) -> bool {
+        for _ in 0..4 {
+            let named = Fields::Named(&["a"]);
+            let answer = visitor.store.load(visitor.access(), named, None).await.unwrap();
+            let held = match &answer {
+                Lookup::Found(loaded) => {
+                    Some(loaded.fields.first().map(|field| field.value.clone()))
+                }
+                _ => None,
+            };
+            let is_right = match self {
+                Self::Overwritten => held == Some(value("new")),
+                Self::Removed | Self::Taken | Self::Lapsed => held == Some(None),
+                Self::Rotated => matches!(answer, Lookup::Replaced { .. }),
+                Self::Deleted => matches!(answer, Lookup::Ended { .. }),
+            };
+            if !is_right {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        true
+    }
+}
+
+fn holds(traffic: &Proxy) {
+    traffic.set(Traffic::Waits);
+}
+
+fn lets_go(traffic: &Proxy) {
+    traffic.set(Traffic::Flows);
+}
+
+/// A session that holds "old" in `a`, and nothing of it is in the cache.
+async fn begin(store: &Arc<Layered>, meanwhile: Meanwhile) -> Visitor<Layered> {
+    let visitor = Visitor::begin(store).await;
+    let life = (meanwhile == Meanwhile::Lapsed).then_some(LIFE);
+    visitor.set_for("a", "old", life).await.unwrap();
+    visitor
+}
+
+/// A reader misses and reads the store of record. Before it fills the cache, something happens. Then its
+/// fill arrives. Says whether what is read afterwards is right.
+async fn a_fill_comes_late<H: SharedCache>(
+    flavour: Flavour,
+    meanwhile: Meanwhile,
+    wrap: impl FnOnce(Hot) -> H,
+) -> bool {
+    let tiers = Tiers::new(flavour);
+    let (reader, held) = tiers.held_process(wrap).await;
+    let other = begin(&tiers.process().await, meanwhile).await;
+    // The scripts are there, the connections too; the entry is not.
+    let first = Visitor { store: Arc::clone(&reader), ..Visitor::new(&reader) };
+    first.load().await.unwrap();
+    first.create(None).await.unwrap();
+    first.load().await.unwrap();
+    first.load().await.unwrap();
+    tiers.redis.command::<i64>(&["DEL", &tiers.entry(&other.handle)]);
+
+    let reader = Visitor { store: reader, handle: other.handle, secret: other.secret };
+    let looks = || tiers.redis.calls("evalsha");
+    until("nothing is under way", async || {
+        let before = looks();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        before == looks()
+    })
+    .await;
+    let before = looks();
+    holds(&held.cold);
+    let reading = tokio::spawn({
+        let reader = reader.clone();
+        async move { reader.get("a").await.unwrap() }
+    });
+    until("the reader has looked", async || looks() > before).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    holds(&held.hot);
+    lets_go(&held.cold);
+    assert_eq!(reading.await.unwrap(), value("old"), "it came before");
+    meanwhile.happens(&other).await;
+
+    let before = looks();
+    lets_go(&held.hot);
+    until("the fill has come", async || looks() > before).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    meanwhile.is_seen(&other).await
+}
+
+#[tokio::test]
+async fn a_late_fill_changes_nothing() {
+    for meanwhile in ALL {
+        for flavour in [Flavour::Redis, Flavour::Valkey] {
+            assert!(
+                a_fill_comes_late(flavour, meanwhile, |hot| hot).await,
+                "{meanwhile:?}, on {flavour:?}"
+            );
+        }
+    }
+}
+
+/// The test above can fail.
+#[tokio::test]
+async fn a_late_fill_of_a_careless_cache_is_found() {
+    for meanwhile in ALL {
+        let careless = |hot| Careless(hot, Duration::ZERO);
+        assert!(!a_fill_comes_late(Flavour::Redis, meanwhile, careless).await, "{meanwhile:?}");
+    }
+}
+
+/// A writer is held up before its commit. The cache forgets its fence, and a reader comes, who reads what
+/// is about to be replaced and is held up in turn. The write is finished; then the fill arrives.
+#[tokio::test]
+async fn a_fill_that_began_when_the_fence_was_forgotten_changes_nothing() {
+    for meanwhile in [Meanwhile::Overwritten, Meanwhile::Rotated, Meanwhile::Deleted] {
+        let tiers = Tiers::new(Flavour::Redis);
+        let (writer, held_writer) = tiers.held_process(|hot| hot).await;
+        let (reader, held_reader) = tiers.held_process(|hot| hot).await;
+        let observer = begin(&tiers.process().await, meanwhile).await;
+        let writer = Visitor { store: writer, ..observer.clone() };
+        let reader = Visitor { store: reader, ..observer.clone() };
+        writer.get("a").await.unwrap();
+        reader.get("a").await.unwrap();
+        let looks = || tiers.redis.calls("evalsha");
+
+        holds(&held_writer.cold);
+        let before = looks();
+        let writing = tokio::spawn(async move { meanwhile.happens(&writer).await });
+        until("the fence stands", async || looks() > before).await;
+        tiers.redis.command::<i64>(&["DEL", &tiers.entry(&observer.handle)]);
+
+        let before = looks();
+        holds(&held_reader.cold);
+        let reading = tokio::spawn(async move { reader.get("a").await.unwrap() });
+        until("the reader has looked", async || looks() > before).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        holds(&held_reader.hot);
+        lets_go(&held_reader.cold);
+        assert_eq!(reading.await.unwrap(), value("old"), "nothing was committed yet");
+
+        lets_go(&held_writer.cold);
+        writing.await.unwrap();
+        let before = looks();
+        lets_go(&held_reader.hot);
+        until("the fill has come", async || looks() > before).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(meanwhile.is_seen(&observer).await, "{meanwhile:?}");
+    }
+}
+
+/// Two writers whose commits and finishes come in opposite orders.
+#[tokio::test]
+async fn the_last_commit_counts_whoever_finishes_last() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let (slow, held) = tiers.held_process(|hot| hot).await;
+    let quick = Visitor::begin(&tiers.process().await).await;
+    quick.set("a", "old").await.unwrap();
+    let slow = Visitor { store: slow, ..quick.clone() };
+    slow.get("a").await.unwrap();
+
+    // Its fence and its commit pass, its finish is held.
+    let commits = tiers.redis.calls("evalsha");
+    holds(&held.cold);
+    let writing = tokio::spawn({
+        let slow = slow.clone();
+        async move { slow.set("a", "first").await.unwrap() }
+    });
+    until("its fence stands", async || tiers.redis.calls("evalsha") > commits).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    holds(&held.hot);
+    lets_go(&held.cold);
+    until("it has committed", async || quick.get("a").await.unwrap() == value("first")).await;
+    assert_eq!(quick.set("a", "second").await.unwrap(), APPLIED);
+    assert_eq!(reads(&quick, "a").await, value("second"));
+    lets_go(&held.hot);
+    assert_eq!(writing.await.unwrap(), APPLIED);
+    assert_eq!(reads(&quick, "a").await, value("second"));
+    assert_eq!(reads(&slow, "a").await, value("second"));
+}
+
+/// While a writer is held up before its commit, readers read what is there, and other fields from the
+/// cache.
+#[tokio::test]
+async fn a_write_under_way_keeps_its_own_fields_out_of_the_cache() {
+    let tiers = Tiers::new(Flavour::Valkey);
+    let (writer, held) = tiers.held_process(|hot| hot).await;
+    let (observer, watched) = tiers.held_process(|hot| hot).await;
+    let writer = Visitor::begin(&writer).await;
+    writer.set("a", "old").await.unwrap();
+    writer.set("b", "other").await.unwrap();
+    let observer = Visitor { store: observer, ..writer.clone() };
+    assert_eq!(reads(&observer, "a").await, value("old"));
+    assert_eq!(reads(&observer, "b").await, value("other"));
+
+    let before = tiers.redis.calls("evalsha");
+    holds(&held.cold);
+    let writing = tokio::spawn(async move { writer.set("a", "new").await.unwrap() });
+    until("the fence stands", async || tiers.redis.calls("evalsha") > before).await;
+    watched.cold.take_requests();
+    assert_eq!(reads(&observer, "b").await, value("other"));
+    assert_eq!(watched.cold.take_requests().len(), 0, "another field went out of the cache");
+    assert_eq!(reads(&observer, "a").await, value("old"));
+    assert!(watched.cold.take_requests().len() >= 4, "what is being written was cached");
+    lets_go(&held.cold);
+    assert_eq!(writing.await.unwrap(), APPLIED);
+    assert_eq!(reads(&observer, "a").await, value("new"));
+}
+
+/// What was written is in the cache, and no longer than it lives.
+#[tokio::test]
+async fn a_value_in_the_cache_ends_with_its_lifetime() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let visitor = Visitor::begin(&tiers.process().await).await;
+    visitor.get("a").await.unwrap();
+    visitor.set_for("a", "1", Some(LIFE)).await.unwrap();
+    assert_eq!(reads(&visitor, "a").await, value("1"));
+    tokio::time::sleep(LIFE).await;
+    assert_eq!(reads(&visitor, "a").await, None);
+}
+
+/// A request that is dropped halfway leaves nothing behind that lies.
+#[tokio::test]
+async fn a_write_that_is_dropped_leaves_the_truth_to_the_store_of_record() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let (writer, held) = tiers.held_process(|hot| hot).await;
+    let writer = Visitor::begin(&writer).await;
+    writer.set("a", "old").await.unwrap();
+    let observer = Visitor { store: tiers.process().await, ..writer.clone() };
+    assert_eq!(reads(&observer, "a").await, value("old"));
+
+    let before = tiers.redis.calls("evalsha");
+    holds(&held.cold);
+    let writing = tokio::spawn(async move { writer.set("a", "new").await });
+    until("the fence stands", async || tiers.redis.calls("evalsha") > before).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    writing.abort();
+    assert!(writing.await.is_err());
+    assert_eq!(reads(&observer, "a").await, value("old"));
+    lets_go(&held.cold);
+    until("the statement is carried out", async || {
+        observer.get("a").await.unwrap() == value("new")
+    })
+    .await;
+    assert_eq!(reads(&observer, "a").await, value("new"));
+}
