@@ -36,6 +36,8 @@ pub enum Fault {
     Unreachable,
     /// The server does its part, and the answer is lost.
     AnswerLost,
+    /// The server does its part, and a cache before it is not told.
+    CacheNotTold,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +70,9 @@ impl<S: Store> Probe<S> {
     pub fn new(inner: S) -> Self {
         Self { inner, state: Arc::default() }
     }
+
+    /// For how long a cache that was not told is said to be wrong.
+    pub const WITHIN: Duration = Duration::from_secs(300);
 
     /// The store itself.
     pub fn inner(&self) -> &S {
@@ -123,8 +128,23 @@ impl<S: Store> Probe<S> {
         let answer = inner.await;
         self.stop(call, Side::After).await;
         match fault {
-            Some(_) => Err(StoreError::new("probe", StoreErrorKind::Unknown)),
-            None => answer,
+            Some(Fault::AnswerLost) => Err(StoreError::new("probe", StoreErrorKind::Unknown)),
+            _ => answer,
+        }
+    }
+
+    /// [`around`](Self::around) a write.
+    async fn around_write<T>(
+        &self,
+        call: &'static str,
+        inner: impl Future<Output = Result<Lookup<T>, StoreError>>,
+    ) -> Result<Lookup<T>, StoreError> {
+        let fault = self.state.lock().unwrap().fault;
+        match self.around(call, inner).await? {
+            Lookup::Found(answer) if fault == Some(Fault::CacheNotTold) => {
+                Ok(Lookup::Unconfirmed { answer, within: Self::WITHIN })
+            }
+            answer => Ok(answer),
         }
     }
 
@@ -175,7 +195,7 @@ impl<S: Store> Store for Probe<S> {
             let update = Update { changes: &[Change::Set(put)], ..Update::default() };
             self.inner.update(access, update).await?;
         }
-        self.around("update", self.inner.update(access, update)).await
+        self.around_write("update", self.inner.update(access, update)).await
     }
 
     async fn take(
@@ -183,11 +203,11 @@ impl<S: Store> Store for Probe<S> {
         access: Access<'_>,
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.around("take", self.inner.take(access, take)).await
+        self.around_write("take", self.inner.take(access, take)).await
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        self.around("delete", self.inner.delete(access)).await
+        self.around_write("delete", self.inner.delete(access)).await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {

@@ -453,6 +453,25 @@ async fn a_sign_out_whose_answer_was_lost_still_takes_the_cookie_away() {
     }
 }
 
+/// In the store of record it is done: the browser has to go along.
+#[tokio::test]
+async fn a_cache_that_was_not_told_is_an_error_and_keeps_nobody_signed_in_or_out() {
+    let Fixture { browser, store, .. } = fixture();
+    browser.text("/add").await;
+    let before = browser.token();
+    store.fail_next(Fault::CacheNotTold);
+    let page = browser.get("/sign-in").await;
+    assert_eq!((page.status, page.set_cookies().len()), (ERROR, 1), "the secret was replaced");
+    assert_ne!(browser.token(), before);
+    assert_eq!(browser.text("/user").await, r#"Some("ada")"#);
+
+    store.fail_next(Fault::CacheNotTold);
+    let page = browser.get("/sign-out").await;
+    assert_eq!((page.status, browser.token()), (ERROR, None), "the session is gone");
+    assert!(store.inner().is_empty());
+    assert_eq!(browser.text("/user").await, "None");
+}
+
 #[tokio::test]
 async fn a_sign_out_that_two_rotations_overtook_is_an_error() {
     let Fixture { browser, store, .. } = fixture();

@@ -517,6 +517,47 @@ async fn a_write_of_unknown_fate_is_read_anew() {
 }
 
 #[tokio::test]
+async fn what_a_cache_was_not_told_is_done_and_said() {
+    let visit = Visit::new();
+    visit.with(|shop: Shop| async move { shop.set_flash("saved").await }).await;
+    let store = visit.store.clone();
+    visit
+        .with(move |shop: Shop| async move {
+            let is_said = |answer: Result<(), Error>| match answer {
+                Err(error @ Error::Unconfirmed { within }) => {
+                    assert_eq!(within, Probe::<MemoryStore>::WITHIN);
+                    assert!(!error.is_unknown());
+                }
+                other => panic!("{other:?}"),
+            };
+            let untold = || store.fail_next(Fault::CacheNotTold);
+            untold();
+            is_said(shop.set_visits(&1).await);
+            assert_eq!(shop.visits().await?, 1);
+            shop.set_visits(&2).await?;
+            // It is read before it is written.
+            shop.session().refresh().await;
+            shop.visits().await?;
+            untold();
+            is_said(shop.visits().update(|visits| *visits += 1).await);
+            assert_eq!(shop.visits().await?, 3);
+            untold();
+            is_said(shop.edit().visits(&4).remove_cart().commit().await);
+            untold();
+            is_said(shop.visits().remove().await.map(drop));
+            untold();
+            is_said(shop.session().regenerate().await);
+            untold();
+            is_said(shop.session().expire(60).await);
+            untold();
+            assert_eq!(shop.flash().take().await?.as_deref(), Some("saved"), "nobody else gets it");
+            assert_eq!(shop.visits().await?, 100);
+            Ok(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn no_value_reaches_the_log() {
     let (log, _guard) = Log::start();
     let visit = Visit::new();

@@ -47,8 +47,8 @@ impl<'a> Edit<'a> {
     ///
     /// # Errors
     ///
-    /// The first [`Error::Encode`]; else as [`Entry::set`](super::Entry::set). Nothing is written
-    /// then.
+    /// The first [`Error::Encode`], and then nothing is written; else as
+    /// [`Entry::set`](super::Entry::set).
     pub fn commit(self) -> Write<'a> {
         let Self { shared, changes, failed } = self;
         Write::new(async move {

@@ -62,8 +62,8 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Encode`], [`Error::Store`]; [`Error::Ended`] if another request ended the session;
-    /// [`Error::ResponseSent`] if a session would have to start or rotate after the response.
+    /// [`Error::Encode`], [`Error::Store`], [`Error::Unconfirmed`]; [`Error::Ended`] if another request
+    /// ended the session; [`Error::ResponseSent`] if a session would have to start or rotate after the response.
     pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> Write<'a> {
         let spec = self.field.spec();
         let shared = self.shared;
@@ -91,7 +91,8 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
 
     /// Removes the field and hands out its value, `None` if it was not there. One round trip.
     ///
-    /// Of any number of parallel callers, one gets the value.
+    /// Of any number of parallel callers, one gets the value, also if a cache before the store could not
+    /// be told that it is gone.
     ///
     /// # Errors
     ///
@@ -159,7 +160,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// # Errors
     ///
     /// [`Error::Ttl`] for a duration of zero or above 100 years; [`Error::Store`],
-    /// [`Error::Ended`].
+    /// [`Error::Unconfirmed`], [`Error::Ended`].
     pub fn expire(self, ttl: Duration) -> Write<'a, bool> {
         let spec = self.field.spec();
         let shared = self.shared;

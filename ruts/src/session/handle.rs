@@ -146,8 +146,8 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`];
-    /// [`Error::Ended`] if another request ended the session; [`Error::ResponseSent`] if a session
+    /// [`Error::FieldName`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`],
+    /// [`Error::Unconfirmed`]; [`Error::Ended`] if another request ended the session; [`Error::ResponseSent`] if a session
     /// would have to start or rotate after the response.
     pub async fn set<T: Serialize + ?Sized + Sync>(
         &self,
@@ -168,7 +168,7 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::Store`], [`Error::Ended`].
+    /// [`Error::FieldName`], [`Error::Store`], [`Error::Unconfirmed`], [`Error::Ended`].
     pub async fn remove(&self, field: &str) -> Result<bool, Error> {
         check_name(field)?;
         Ok(self.shared.write(&[Change::Remove(field)], false).await? > 0)
@@ -183,7 +183,8 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`]: if it [is unknown](Error::is_unknown) whether the session was deleted, the
-    /// cookie is removed all the same. [`Error::Ended`] if another request took the session over.
+    /// cookie is removed all the same. [`Error::Unconfirmed`]: it is deleted, and the cookie removed, but
+    /// a cache does not know. [`Error::Ended`] if another request took the session over.
     pub async fn delete(&self) -> Result<(), Error> {
         self.shared.delete().await
     }
@@ -193,8 +194,8 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`], after which the next write tries it again; [`Error::Ended`],
-    /// [`Error::ResponseSent`], [`Error::Random`].
+    /// [`Error::Store`], after which the next write tries it again; [`Error::Unconfirmed`], after which
+    /// the new secret counts; [`Error::Ended`], [`Error::ResponseSent`], [`Error::Random`].
     pub async fn regenerate(&self) -> Result<(), Error> {
         self.shared.rotate().await
     }
@@ -211,7 +212,7 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Ttl`] for zero seconds, [`Error::Store`], [`Error::Ended`].
+    /// [`Error::Ttl`] for zero seconds, [`Error::Store`], [`Error::Unconfirmed`], [`Error::Ended`].
     pub async fn expire(&self, seconds: u64) -> Result<(), Error> {
         self.shared.end_after(self::seconds(seconds)?).await
     }

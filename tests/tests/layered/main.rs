@@ -2,9 +2,11 @@
 //! forget, go back in time or lie.
 
 mod crashes;
+mod history;
 mod interleavings;
 mod lies;
 mod outages;
+mod soak;
 
 use std::time::Duration;
 

@@ -1,0 +1,64 @@
+//! Serves the desk of this crate, with sessions in PostgreSQL, read through Redis or Valkey.
+//!
+//! ```sh
+//! export REDIS_URL=redis://localhost:6379
+//! export DATABASE_URL=postgres://postgres:postgres@localhost/postgres
+//! cargo run -p layered-example
+//! curl --cookie jar --cookie-jar jar http://localhost:3000/sign-in --data name=Ada
+//! curl --cookie jar --cookie-jar jar http://localhost:3000/guest --request POST
+//! curl --cookie jar --cookie-jar jar http://localhost:3000/safe --request POST
+//! ```
+
+use std::{env, error::Error, process::ExitCode, sync::Arc};
+
+use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
+use ruts::store::{
+    layered::LayeredStore,
+    postgres::{PostgresStore, PostgresStoreBuilder},
+    redis::RedisStore,
+};
+use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().init();
+    let Err(error) = serve().await else { return ExitCode::SUCCESS };
+    let mut cause: Option<&dyn Error> = Some(&*error);
+    while let Some(error) = cause {
+        eprintln!("{error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}
+
+async fn store() -> Result<LayeredStore<RedisStore<Pool>, PostgresStore>, Box<dyn Error>> {
+    let url = env::var("DATABASE_URL").map_err(|_| "DATABASE_URL says where PostgreSQL is")?;
+    let pool = PgPoolOptions::new().max_connections(8).connect_lazy(&url);
+    let pool = pool.map_err(|error| format!("DATABASE_URL: {error}"))?;
+    let cold = PostgresStoreBuilder::new(pool, true).table_name("desks").build().await?;
+
+    let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned());
+    let config = Config::from_url(&url).map_err(|error| format!("REDIS_URL: {error}"))?;
+    let pool = Pool::new(config, None, None, None, 4)?;
+    pool.init().await.map_err(|error| format!("no Redis at {url}: {error}"))?;
+    let hot = RedisStore::new(Arc::new(pool)).with_prefix("desks");
+
+    let store = LayeredStore::new(hot, cold);
+    // Better now than at the first request.
+    store.check().await?;
+    Ok(store)
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let app = layered_example::app(store().await?);
+    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("there is a desk at http://localhost:3000");
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async {
+            // If the signal cannot be listened for, the default of ending at once is fine.
+            let _ = tokio::signal::ctrl_c().await;
+        })
+        .await?;
+    Ok(())
+}
