@@ -236,6 +236,46 @@ async fn the_last_commit_counts_whoever_finishes_last() {
     assert_eq!(reads(&slow, "a").await, value("second"));
 }
 
+/// A writer whose fence was forgotten commits after one whose fence stands, and finishes before it.
+#[tokio::test]
+async fn a_writer_without_a_fence_is_not_overlooked_by_one_that_has_one() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let (first, held_first) = tiers.held_process(|hot| hot).await;
+    let (second, held_second) = tiers.held_process(|hot| hot).await;
+    let observer = Visitor::begin(&tiers.process().await).await;
+    observer.set("a", "old").await.unwrap();
+    let first = Visitor { store: first, ..observer.clone() };
+    let second = Visitor { store: second, ..observer.clone() };
+    first.get("a").await.unwrap();
+    second.get("a").await.unwrap();
+    let ran = || tiers.redis.calls("evalsha");
+
+    let before = ran();
+    holds(&held_first.cold);
+    let writing = tokio::spawn(async move { first.set("a", "last").await.unwrap() });
+    until("the first fence stands", async || ran() > before).await;
+    tiers.redis.command::<i64>(&["DEL", &tiers.entry(&observer.handle)]);
+
+    let before = ran();
+    holds(&held_second.cold);
+    let overtaking = tokio::spawn(async move { second.set("a", "first").await.unwrap() });
+    until("the second fence stands", async || ran() > before).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    holds(&held_second.hot);
+    lets_go(&held_second.cold);
+    let cold = Arc::new(tiers.cold(&tiers.route()).await.0);
+    let truth = Visitor { store: cold, handle: observer.handle, secret: observer.secret };
+    until("the second has committed", async || truth.get("a").await.unwrap() == value("first"))
+        .await;
+
+    lets_go(&held_first.cold);
+    assert_eq!(writing.await.unwrap(), APPLIED);
+    lets_go(&held_second.hot);
+    assert_eq!(overtaking.await.unwrap(), APPLIED);
+    assert_eq!(truth.get("a").await.unwrap(), value("last"));
+    assert_eq!(reads(&observer, "a").await, value("last"));
+}
+
 /// While a writer is held up before its commit, readers read what is there, and other fields from the
 /// cache.
 #[tokio::test]
