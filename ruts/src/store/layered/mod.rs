@@ -21,7 +21,7 @@
 //!   replica.
 //!
 //! The protocol, and the protocol without any one of its parts, is explored state by state in the
-//! repository's `tests/tests/layered_model`.
+//! repository's `tests/protocol`.
 //!
 //! # What a field's policy means here
 //!
@@ -84,7 +84,7 @@
 //!    `a_late_fill_of_a_careless_cache_is_found`; `a_value_in_the_cache_ends_with_its_lifetime`
 //! 4. `the_last_commit_counts_whoever_finishes_last`,
 //!    `a_write_under_way_keeps_its_own_fields_out_of_the_cache`
-//! 5. `tests/tests/layered_model`; what changes is decided by the store of record alone
+//! 5. `tests/protocol`; what changes is decided by the store of record alone
 //! 6. `a_fill_that_began_when_the_fence_was_forgotten_changes_nothing`
 //! 7. `a_cache_that_is_killed_and_comes_back_empty`
 //! 8. `a_cache_that_was_restored_from_a_snapshot`

@@ -6,20 +6,20 @@ use crate::hot::{BOTH, Command, FIELDS, FIRST, Hot, Mask, ONE, READER, Shape, Va
 use crate::hot::{fields, only};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
+pub(crate) enum Step {
     At(u8),
     Done,
 }
 
 /// A writer or the deleter, which writes too: that the session has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Writer {
+pub(crate) struct Writer {
     step: Step,
     fence: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Reader {
+pub(crate) struct Reader {
     step: Step,
     ticket: Option<u8>,
     values: Values,
@@ -45,6 +45,7 @@ pub struct Setting {
     pub deletes: bool,
     /// The fields that each reader asks for.
     pub readers: [Option<Mask>; 2],
+    /// How many things may go wrong.
     pub faults: u8,
     /// Hot holds everything from the start.
     pub cached: bool,
@@ -55,6 +56,7 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Two writers and two readers of one field that is cached.
     pub const ONE_FIELD: Self = Self {
         writers: [Some(ONE); 2],
         deletes: false,
@@ -81,7 +83,7 @@ impl Setting {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct World {
+pub(crate) struct World {
     hot: Hot,
     /// What was committed to cold, in order, and how many that are: each wrote its writer's fields.
     cold: ([Value; 3], u8),
@@ -136,14 +138,16 @@ fn event(who: char, index: usize, what: &'static str) -> Event {
 /// A shape in a setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Play {
+    /// The shape.
     pub shape: Shape,
+    /// The setting.
     pub setting: Setting,
 }
 
 type Next = Vec<(Event, World)>;
 
 impl World {
-    pub fn new(setting: &Setting) -> Self {
+    pub(crate) fn new(setting: &Setting) -> Self {
         let active = |is: Option<Mask>| is.map_or(Step::Done, |_| Step::At(0));
         let hot =
             Hot { values: only(if setting.cached { BOTH } else { 0 }, FIRST), ..Hot::default() };
@@ -193,7 +197,7 @@ impl World {
     }
 
     /// What is wrong with what somebody who asks now is told.
-    pub fn breaches(&self, setting: &Setting) -> Vec<Breach> {
+    pub(crate) fn breaches(&self, setting: &Setting) -> Vec<Breach> {
         let mut breaches = Vec::new();
         for field in 0..FIELDS {
             let Some(value) = self.hot.values[field] else { continue };
@@ -228,7 +232,7 @@ impl World {
 
     /// The same world as far as anybody can tell: what nobody will look at is forgotten, and fences are
     /// numbered in the order in which they are met.
-    pub fn plain(mut self) -> Self {
+    pub(crate) fn plain(mut self) -> Self {
         for writer in self.writers.iter_mut().filter(|writer| writer.step == Step::Done) {
             writer.fence = 0;
         }
@@ -302,7 +306,7 @@ impl World {
     }
 
     /// All that can happen now.
-    pub fn next(&self, play: &Play) -> Next {
+    pub(crate) fn next(&self, play: &Play) -> Next {
         let mut next = Next::new();
         for index in 0..2 {
             if let Step::At(step) = self.writers[index].step {

@@ -1,19 +1,9 @@
-//! A model of the protocol by which [`LayeredStore`](ruts::store::layered) keeps two tiers in step, for
-//! one session with two fields: a truth that keeps what it is given (cold), and before it a cache that
-//! may lose anything (hot). Every interleaving of writers, readers and a deleter is searched, with
-//! commands that fail, come late or twice, processes that die, and a cache that forgets or goes back in
-//! time. The protocol must hold. The shapes that are written instead, and the protocol with any one of
-//! its parts left out, must be found broken, or the search would prove nothing.
+//! The protocol holds in everything that is searched; what is written instead, and the protocol without any
+//! one of its parts, does not.
 
-mod hot;
-mod search;
-mod world;
+use ruts_protocol::{BOTH, Breach, Mask, ONE, Play, Setting, Shape, search};
 
-use hot::{BOTH, ONE, Shape};
-use search::search;
-use world::{Breach, Play, Setting};
-
-const OTHER: hot::Mask = BOTH - ONE;
+const OTHER: Mask = BOTH - ONE;
 const WRONG: [Breach; 2] = [Breach::Stale, Breach::Dirty];
 const ONE_FIELD: Setting = Setting::ONE_FIELD;
 

@@ -10,6 +10,7 @@ use crate::world::{Breach, Event, Play, World};
 /// How a search ended: a shortest way to a breach, if there is one.
 pub struct Outcome {
     states: usize,
+    /// What is wrong, and how it comes about.
     pub breach: Option<(Breach, Vec<Event>)>,
 }
 

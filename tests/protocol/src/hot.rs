@@ -1,31 +1,33 @@
 //! The cache: one entry, and the commands that it runs, each as one step.
 
 /// What is written: 0 is there from the start, the others are the numbers of their writers.
-pub type Value = u8;
+pub(crate) type Value = u8;
 
-pub const FIRST: Value = 0;
-pub const FIELDS: usize = 2;
+pub(crate) const FIRST: Value = 0;
+pub(crate) const FIELDS: usize = 2;
 
 /// What each field holds, if it is known.
-pub type Values = [Option<Value>; FIELDS];
+pub(crate) type Values = [Option<Value>; FIELDS];
 
 /// Which fields, as bits.
 pub type Mask = u8;
 
+/// The first field.
 pub const ONE: Mask = 1;
+/// All of them.
 pub const BOTH: Mask = 3;
 
-pub fn fields(mask: Mask) -> impl Iterator<Item = usize> {
+pub(crate) fn fields(mask: Mask) -> impl Iterator<Item = usize> {
     (0..FIELDS).filter(move |field| mask & (1 << field) != 0)
 }
 
 /// These fields of a value, and nothing of the others.
-pub fn only(mask: Mask, value: Value) -> Values {
+pub(crate) fn only(mask: Mask, value: Value) -> Values {
     std::array::from_fn(|field| (mask & (1 << field) != 0).then_some(value))
 }
 
 /// So that the tickets of readers differ from the numbers of fences.
-pub const READER: u8 = 100;
+pub(crate) const READER: u8 = 100;
 
 /// How tiers are kept in step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    pub fn is_fenced(self) -> bool {
+    pub(crate) fn is_fenced(self) -> bool {
         use Shape::{
             DropAfterCommit, DropAroundCommit, Parallel, SetAfterCommit, Tombstone, Versioned,
         };
@@ -81,7 +83,7 @@ impl Shape {
 
 /// What is sent to hot. Each is one script there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Command {
+pub(crate) enum Command {
     /// Drop these fields; no fills until the fence is gone. Hot answers with the number of this very
     /// run.
     Fence { mask: Mask },
@@ -103,37 +105,37 @@ pub enum Command {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fence {
-    pub number: u8,
+pub(crate) struct Fence {
+    pub(crate) number: u8,
     /// Another one stood at some moment at which this one did.
     beside: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Hot {
-    pub values: Values,
+pub(crate) struct Hot {
+    pub(crate) values: Values,
     /// Whoever has it may fill.
-    pub ticket: Option<u8>,
-    pub fences: [Option<Fence>; 4],
+    pub(crate) ticket: Option<u8>,
+    pub(crate) fences: [Option<Fence>; 4],
     /// For shapes that compare versions: that of the values.
-    pub version: u8,
+    pub(crate) version: u8,
     /// For shapes with one: nothing may be put there until it lapses.
-    pub tombstone: bool,
+    pub(crate) tombstone: bool,
     /// The highest number of a fence that anybody knows. No number is given twice.
-    pub numbers: u8,
+    pub(crate) numbers: u8,
 }
 
 impl Hot {
-    pub fn emptied(self) -> Self {
+    pub(crate) fn emptied(self) -> Self {
         Self { numbers: self.numbers, ..Self::default() }
     }
 
-    pub fn is_fenced(&self) -> bool {
+    pub(crate) fn is_fenced(&self) -> bool {
         self.fences.iter().any(Option::is_some)
     }
 
     /// What a reader who misses gets.
-    pub fn ticket(&mut self, shape: Shape, own: u8) -> Option<u8> {
+    pub(crate) fn ticket(&mut self, shape: Shape, own: u8) -> Option<u8> {
         if self.is_fenced() && shape != Shape::TicketsInSpiteOfFences {
             return None;
         }
@@ -147,7 +149,7 @@ impl Hot {
     }
 
     /// Runs a command. Only a fence has an answer.
-    pub fn run(&mut self, shape: Shape, command: Command) -> u8 {
+    pub(crate) fn run(&mut self, shape: Shape, command: Command) -> u8 {
         match command {
             Command::Fence { mask } => return self.fence(shape, mask),
             Command::Finish { values, fence } => self.finish(shape, values, fence),
