@@ -273,6 +273,8 @@ async fn a_writer_without_a_fence_is_not_overlooked_by_one_that_has_one() {
     lets_go(&held_second.hot);
     assert_eq!(overtaking.await.unwrap(), APPLIED);
     assert_eq!(truth.get("a").await.unwrap(), value("last"));
+    // What the second might have left behind comes to light with the session's own record.
+    assert_eq!(reads(&observer, "b").await, None);
     assert_eq!(reads(&observer, "a").await, value("last"));
 }
 

@@ -100,7 +100,7 @@ async fn read<S: Store>(world: &World, store: &Arc<S>) -> bool {
         1 => &NAMES[1..],
         _ => &NAMES,
     };
-    let fields = if random::<1>()[0] % 8 == 0 { Fields::All } else { Fields::Named(named) };
+    let fields = if random::<1>()[0] < 32 { Fields::All } else { Fields::Named(named) };
     let answer = match visitor.store.load(visitor.access(), fields, None).await {
         Ok(answer) => answer,
         Err(error) => {
