@@ -4,8 +4,8 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use fred::clients::Client;
 use ruts::store::{
-    Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, StoreError, Ticket,
-    Touch,
+    Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, StoreError,
+    StoreErrorKind, Ticket, Touch,
     layered::LayeredStore,
     postgres::{PostgresStore, PostgresStoreBuilder},
     redis::RedisStore,
@@ -139,14 +139,28 @@ fn patient<H: Cache>(store: Layered<H>) -> Layered<H> {
     store.with_hot_timeout(PATIENCE).with_cold_timeout(PATIENCE)
 }
 
-/// A cache that is filled whatever happened since the reader came: what most caches do. Between the
-/// read and the fill it takes its time.
+/// A cache with a fault.
 #[derive(Clone)]
-pub struct Careless(pub Hot, pub Duration);
+pub struct Faulty {
+    /// The cache.
+    pub cache: Hot,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
 
-impl Cache for Careless {
+/// What a cache does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is filled whatever happened since the reader came, as most caches are, and only after this
+    /// time.
+    Careless(Duration),
+    /// It never finishes what was fenced.
+    Unfinished,
+}
+
+impl Cache for Faulty {
     fn name(&self) -> &'static str {
-        "careless"
+        "faulty"
     }
 
     async fn look(
@@ -155,7 +169,7 @@ impl Cache for Careless {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Look, StoreError> {
-        self.0.look(access, fields, touch).await
+        self.cache.look(access, fields, touch).await
     }
 
     async fn fence(
@@ -164,7 +178,7 @@ impl Cache for Careless {
         scope: Scope<'_>,
         life: Duration,
     ) -> Result<Fence, StoreError> {
-        self.0.fence(handle, scope, life).await
+        self.cache.fence(handle, scope, life).await
     }
 
     async fn finish(
@@ -173,34 +187,40 @@ impl Cache for Careless {
         fence: &Fence,
         items: &[Item<'_>],
     ) -> Result<(), StoreError> {
-        self.0.finish(handle, fence, items).await
+        match self.fault {
+            Fault::Careless(_) => self.cache.finish(handle, fence, items).await,
+            Fault::Unfinished => Err(StoreError::new("faulty", StoreErrorKind::Unavailable)),
+        }
     }
 
     async fn fill(
         &self,
         access: Access<'_>,
-        _: &Ticket,
+        ticket: &Ticket,
         record: Record,
         items: &[Item<'_>],
     ) -> Result<(), StoreError> {
-        tokio::time::sleep(self.1).await;
+        let Fault::Careless(delay) = self.fault else {
+            return self.cache.fill(access, ticket, record, items).await;
+        };
+        tokio::time::sleep(delay).await;
         let nothing = Fields::Named(&["a field that is never there"]);
-        match self.0.look(access, nothing, None).await? {
-            Look::Miss(Some(ticket)) => self.0.fill(access, &ticket, record, items).await,
+        match self.cache.look(access, nothing, None).await? {
+            Look::Miss(Some(ticket)) => self.cache.fill(access, &ticket, record, items).await,
             _ => Ok(()),
         }
     }
 
     async fn evict(&self, handle: &ruts::Handle) -> Result<(), StoreError> {
-        self.0.evict(handle).await
+        self.cache.evict(handle).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.0.check().await
+        self.cache.check().await
     }
 }
 
-impl SharedCache for Careless {}
+impl SharedCache for Faulty {}
 
 /// Waits until it is so.
 pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

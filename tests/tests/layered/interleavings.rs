@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use ruts::{
-    SecretHash,
-    store::{Fields, Lookup, SharedCache, Store},
+    SecretHash, Ttl,
+    store::{Deadline, Fields, Lookup, SharedCache, Store, Take, Touch, Update},
 };
 use ruts_tests::{
     Proxy, Traffic, Visitor, random,
-    servers::Flavour,
-    tiers::{Careless, Hot, Layered, Tiers, until},
+    servers::{Flavour, Postgres},
+    tiers::{Fault, Faulty, Hot, Layered, Tiers, until},
 };
 
 use crate::{APPLIED, reads, value};
@@ -23,23 +23,32 @@ enum Meanwhile {
     Rotated,
     Deleted,
     Lapsed,
+    /// It is overwritten past the cache, which then is wrong for as long as it may be.
+    Unnoticed,
 }
 
-const ALL: [Meanwhile; 6] = [
+const ALL: [Meanwhile; 7] = [
     Meanwhile::Overwritten,
     Meanwhile::Removed,
     Meanwhile::Taken,
     Meanwhile::Rotated,
     Meanwhile::Deleted,
     Meanwhile::Lapsed,
+    Meanwhile::Unnoticed,
 ];
 
-/// How long the field lives that is to lapse.
+/// How long the field lives that is to lapse, or anything may be served from the cache.
 const LIFE: Duration = Duration::from_millis(700);
 
 impl Meanwhile {
-    async fn happens(self, visitor: &Visitor<Layered>) {
+    async fn happens(self, tiers: &Tiers<&'static Postgres>, visitor: &Visitor<Layered>) {
         match self {
+            Self::Unnoticed => {
+                let store = Arc::new(tiers.cold(&tiers.route()).await.0);
+                let truth = Visitor { store, handle: visitor.handle, secret: visitor.secret };
+                assert_eq!(truth.set("a", "new").await.unwrap(), APPLIED);
+                tokio::time::sleep(LIFE).await;
+            }
             Self::Overwritten => assert_eq!(visitor.set("a", "new").await.unwrap(), APPLIED),
             Self::Removed => {
                 let removed = visitor.change(&[ruts::store::Change::Remove("a")]).await.unwrap();
@@ -57,8 +66,12 @@ impl Meanwhile {
         }
     }
 
-    /// Whether what is read afterwards is right, several times, so that the cache answers too.
+    /// Whether what is read afterwards is right, several times, so that the cache answers too. Another
+    /// field comes first, so that nothing is hidden by the session's own record being gone.
     async fn is_seen<S: Store>(self, visitor: &Visitor<S>) -> bool {
+        let other = Fields::Named(&["b"]);
+        visitor.store.load(visitor.access(), other, None).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(5)).await;
         for _ in 0..4 {
             let named = Fields::Named(&["a"]);
             let answer = visitor.store.load(visitor.access(), named, None).await.unwrap();
@@ -69,7 +82,7 @@ impl Meanwhile {
                 _ => None,
             };
             let is_right = match self {
-                Self::Overwritten => held == Some(value("new")),
+                Self::Overwritten | Self::Unnoticed => held == Some(value("new")),
                 Self::Removed | Self::Taken | Self::Lapsed => held == Some(None),
                 Self::Rotated => matches!(answer, Lookup::Replaced { .. }),
                 Self::Deleted => matches!(answer, Lookup::Ended { .. }),
@@ -91,6 +104,16 @@ fn lets_go(traffic: &Proxy) {
     traffic.set(Traffic::Flows);
 }
 
+/// Waits until nothing is on its way to the cache any more.
+async fn settled(tiers: &Tiers<&'static Postgres>) {
+    until("nothing is under way", async || {
+        let before = tiers.redis.calls("evalsha");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        before == tiers.redis.calls("evalsha")
+    })
+    .await;
+}
+
 /// A session that holds "old" in `a`, and nothing of it is in the cache.
 async fn begin(store: &Arc<Layered>, meanwhile: Meanwhile) -> Visitor<Layered> {
     let visitor = Visitor::begin(store).await;
@@ -108,6 +131,10 @@ async fn a_fill_comes_late<H: SharedCache>(
 ) -> bool {
     let tiers = Tiers::new(flavour);
     let (reader, held) = tiers.held_process(wrap).await;
+    let reader = match meanwhile {
+        Meanwhile::Unnoticed => Arc::new((*reader).clone().with_hot_ttl(LIFE)),
+        _ => reader,
+    };
     let other = begin(&tiers.process().await, meanwhile).await;
     // The scripts are there, the connections too; the entry is not.
     let first = Visitor { store: Arc::clone(&reader), ..Visitor::new(&reader) };
@@ -119,12 +146,7 @@ async fn a_fill_comes_late<H: SharedCache>(
 
     let reader = Visitor { store: reader, handle: other.handle, secret: other.secret };
     let looks = || tiers.redis.calls("evalsha");
-    until("nothing is under way", async || {
-        let before = looks();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        before == looks()
-    })
-    .await;
+    settled(&tiers).await;
     let before = looks();
     holds(&held.cold);
     let reading = tokio::spawn({
@@ -136,7 +158,7 @@ async fn a_fill_comes_late<H: SharedCache>(
     holds(&held.hot);
     lets_go(&held.cold);
     assert_eq!(reading.await.unwrap(), value("old"), "it came before");
-    meanwhile.happens(&other).await;
+    meanwhile.happens(&tiers, &other).await;
 
     let before = looks();
     lets_go(&held.hot);
@@ -161,7 +183,7 @@ async fn a_late_fill_changes_nothing() {
 #[tokio::test]
 async fn a_late_fill_of_a_careless_cache_is_found() {
     for meanwhile in ALL {
-        let careless = |hot| Careless(hot, Duration::ZERO);
+        let careless = |cache| Faulty { cache, fault: Fault::Careless(Duration::ZERO) };
         assert!(!a_fill_comes_late(Flavour::Redis, meanwhile, careless).await, "{meanwhile:?}");
     }
 }
@@ -171,7 +193,7 @@ async fn a_late_fill_of_a_careless_cache_is_found() {
 #[tokio::test]
 async fn a_fill_that_began_when_the_fence_was_forgotten_changes_nothing() {
     for meanwhile in [Meanwhile::Overwritten, Meanwhile::Rotated, Meanwhile::Deleted] {
-        let tiers = Tiers::new(Flavour::Redis);
+        let tiers = Arc::new(Tiers::new(Flavour::Redis));
         let (writer, held_writer) = tiers.held_process(|hot| hot).await;
         let (reader, held_reader) = tiers.held_process(|hot| hot).await;
         let observer = begin(&tiers.process().await, meanwhile).await;
@@ -179,11 +201,15 @@ async fn a_fill_that_began_when_the_fence_was_forgotten_changes_nothing() {
         let reader = Visitor { store: reader, ..observer.clone() };
         writer.get("a").await.unwrap();
         reader.get("a").await.unwrap();
+        settled(&tiers).await;
         let looks = || tiers.redis.calls("evalsha");
 
         holds(&held_writer.cold);
         let before = looks();
-        let writing = tokio::spawn(async move { meanwhile.happens(&writer).await });
+        let writing = tokio::spawn({
+            let tiers = Arc::clone(&tiers);
+            async move { meanwhile.happens(&tiers, &writer).await }
+        });
         until("the fence stands", async || looks() > before).await;
         tiers.redis.command::<i64>(&["DEL", &tiers.entry(&observer.handle)]);
 
@@ -215,6 +241,7 @@ async fn the_last_commit_counts_whoever_finishes_last() {
     quick.set("a", "old").await.unwrap();
     let slow = Visitor { store: slow, ..quick.clone() };
     slow.get("a").await.unwrap();
+    settled(&tiers).await;
 
     // Its fence and its commit pass, its finish is held.
     let commits = tiers.redis.calls("evalsha");
@@ -248,6 +275,7 @@ async fn a_writer_without_a_fence_is_not_overlooked_by_one_that_has_one() {
     let second = Visitor { store: second, ..observer.clone() };
     first.get("a").await.unwrap();
     second.get("a").await.unwrap();
+    settled(&tiers).await;
     let ran = || tiers.redis.calls("evalsha");
 
     let before = ran();
@@ -291,6 +319,7 @@ async fn a_write_under_way_keeps_its_own_fields_out_of_the_cache() {
     let observer = Visitor { store: observer, ..writer.clone() };
     assert_eq!(reads(&observer, "a").await, value("old"));
     assert_eq!(reads(&observer, "b").await, value("other"));
+    settled(&tiers).await;
 
     let before = tiers.redis.calls("evalsha");
     holds(&held.cold);
@@ -318,6 +347,92 @@ async fn a_value_in_the_cache_ends_with_its_lifetime() {
     assert_eq!(reads(&visitor, "a").await, None);
 }
 
+/// The cache knows of every write that shortens a session's life, and of a use that does so.
+#[tokio::test]
+async fn a_session_in_the_cache_ends_with_its_deadlines() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let store = tiers.process().await;
+    let touch = Some(Touch { idle: Ttl::require(LIFE), after: Duration::ZERO });
+    let begin = async || {
+        let visitor = begin(&store, Meanwhile::Overwritten).await;
+        assert_eq!(reads(&visitor, "a").await, value("old"));
+        visitor
+    };
+    let (written, used, taken) = (begin().await, begin().await, begin().await);
+    let bounded = begin().await;
+    let update = Update { touch, ..Update::default() };
+    assert_eq!(store.update(written.access(), update).await.unwrap(), APPLIED);
+    let absolute = Some(Deadline { from_now: Ttl::require(LIFE), from_creation: None });
+    let update = Update { absolute, ..Update::default() };
+    assert_eq!(store.update(bounded.access(), update).await.unwrap(), APPLIED);
+    store.load(used.access(), Fields::All, touch).await.unwrap();
+    store.take(taken.access(), Take { name: "b", rotate: None, touch }).await.unwrap();
+    tokio::time::sleep(LIFE).await;
+    for visitor in [written, used, taken, bounded] {
+        let named = Fields::Named(&["a"]);
+        let answer = store.load(visitor.access(), named, None).await.unwrap();
+        assert_eq!(answer, Lookup::NotFound);
+    }
+}
+
+/// A take that rotates is a rotation to the cache too.
+#[tokio::test]
+async fn a_secret_that_a_take_replaced_opens_nothing() {
+    let tiers = Tiers::new(Flavour::Valkey);
+    let store = tiers.process().await;
+    let visitor = begin(&store, Meanwhile::Overwritten).await;
+    assert_eq!(reads(&visitor, "a").await, value("old"));
+    let secret = SecretHash::from_bytes(random());
+    let take = Take { name: "b", rotate: Some(&secret), touch: None };
+    assert_eq!(store.take(visitor.access(), take).await.unwrap(), Lookup::Found(None));
+    for _ in 0..3 {
+        assert!(Meanwhile::Rotated.is_seen(&visitor).await);
+        assert_eq!(reads(&Visitor { secret, ..visitor.clone() }, "a").await, value("old"));
+    }
+}
+
+/// What is there is known for a while only, and that there is nothing else.
+#[tokio::test]
+async fn an_entry_is_right_for_a_while() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let store = Arc::new((*tiers.process().await).clone().with_hot_ttl(LIFE));
+    let visitor = Visitor::begin(&store).await;
+    let truth = Arc::new(tiers.cold(&tiers.route()).await.0);
+    let truth = Visitor { store: truth, handle: visitor.handle, secret: visitor.secret };
+    let renewed = Visitor::begin(&store).await;
+    let renewed_truth =
+        Visitor { store: Arc::clone(&truth.store), handle: renewed.handle, secret: renewed.secret };
+    renewed.set("c", "old").await.unwrap();
+    assert_eq!(reads(&renewed, "c").await, value("old"));
+    visitor.load().await.unwrap();
+    settled(&tiers).await;
+    truth.set("a", "new").await.unwrap();
+    renewed_truth.set("c", "new").await.unwrap();
+    tokio::time::sleep(LIFE).await;
+    // This renews what is known of the session itself.
+    assert_eq!(reads(&renewed, "b").await, None);
+    assert_eq!(reads(&renewed, "c").await, value("new"));
+    assert_eq!(reads(&visitor, "b").await, None);
+    let Lookup::Found(loaded) = visitor.load().await.unwrap() else { panic!("it is gone") };
+    assert_eq!(loaded.fields.len(), 1);
+}
+
+/// The cache opens a session to its own secret only.
+#[tokio::test]
+async fn a_wrong_secret_opens_nothing_that_is_cached() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let store = tiers.process().await;
+    let visitor = begin(&store, Meanwhile::Overwritten).await;
+    assert_eq!(reads(&visitor, "a").await, value("old"));
+    let thief = Visitor { secret: SecretHash::from_bytes(random()), ..visitor.clone() };
+    for _ in 0..3 {
+        let named = Fields::Named(&["a"]);
+        let answer = store.load(thief.access(), named, None).await.unwrap();
+        assert_eq!(answer, Lookup::NotFound);
+        assert_eq!(reads(&visitor, "a").await, value("old"));
+    }
+}
+
 /// A request that is dropped halfway leaves nothing behind that lies.
 #[tokio::test]
 async fn a_write_that_is_dropped_leaves_the_truth_to_the_store_of_record() {
@@ -327,6 +442,7 @@ async fn a_write_that_is_dropped_leaves_the_truth_to_the_store_of_record() {
     writer.set("a", "old").await.unwrap();
     let observer = Visitor { store: tiers.process().await, ..writer.clone() };
     assert_eq!(reads(&observer, "a").await, value("old"));
+    settled(&tiers).await;
 
     let before = tiers.redis.calls("evalsha");
     holds(&held.cold);

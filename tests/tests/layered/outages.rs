@@ -11,7 +11,7 @@ use ruts_tests::{
     backends::idle,
     kind,
     servers::{Flavour, Postgres, Redis},
-    tiers::{Layered, Tiers, until},
+    tiers::{Fault, Faulty, Layered, Tiers, until},
     told,
 };
 
@@ -169,6 +169,21 @@ async fn a_finish_that_is_not_confirmed() {
     assert_eq!(visitor.get("a").await.unwrap(), value("new"));
     held.hot.set(Traffic::Flows);
     assert_eq!(reads(&visitor, "a").await, value("new"));
+}
+
+/// If it cannot finish, it can still forget: that is a success.
+#[tokio::test]
+async fn a_finish_that_fails_is_made_up_for() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let (store, _held) =
+        tiers.held_process(|cache| Faulty { cache, fault: Fault::Unfinished }).await;
+    let visitor = Visitor::begin(&store).await;
+    for text in ["1", "2"] {
+        assert_eq!(visitor.set("a", text).await.unwrap(), APPLIED);
+        assert_eq!(reads(&visitor, "a").await, value(text));
+    }
+    assert_eq!(visitor.delete().await.unwrap(), Lookup::Found(()));
+    assert!(matches!(visitor.load().await.unwrap(), Lookup::Ended { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -21,7 +21,7 @@ use ruts::{
 use ruts_tests::{
     Visitor, random,
     servers::{Flavour, Postgres, Redis},
-    tiers::{Careless, Hot, Layered, Tiers},
+    tiers::{Fault, Faulty, Hot, Layered, Tiers},
 };
 use tokio::task::JoinSet;
 
@@ -336,7 +336,7 @@ async fn no_read_is_wrong_while_everything_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_careless_cache_is_found() {
     let tiers = tiers();
-    let careless = |hot| Careless(hot, Duration::from_millis(2));
+    let careless = |cache| Faulty { cache, fault: Fault::Careless(Duration::from_millis(2)) };
     let report = run(&tiers, Duration::from_secs(4), careless, async |_, _| {
         tokio::time::sleep(Duration::from_millis(100)).await;
     })
