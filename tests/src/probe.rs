@@ -23,6 +23,7 @@ struct State {
     calls: Vec<&'static str>,
     fault: Option<Fault>,
     rivals: u8,
+    declared: Vec<(String, Hot)>,
     pause: Option<(&'static str, Side, oneshot::Sender<()>, oneshot::Receiver<()>)>,
 }
 
@@ -82,6 +83,11 @@ impl<S: Store> Probe<S> {
     /// The calls since this was last asked.
     pub fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
+    }
+
+    /// The fields that were declared since this was last asked.
+    pub fn declared(&self) -> Vec<(String, Hot)> {
+        std::mem::take(&mut self.state.lock().unwrap().declared)
     }
 
     /// Makes the next call fail.
@@ -208,6 +214,11 @@ impl<S: Store> Store for Probe<S> {
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
         self.around_write("delete", self.inner.delete(access)).await
+    }
+
+    fn declare(&self, name: &str, hot: Hot) {
+        self.state.lock().unwrap().declared.push((name.to_owned(), hot));
+        self.inner.declare(name, hot);
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {

@@ -516,6 +516,29 @@ async fn a_write_of_unknown_fate_is_read_anew() {
         .await;
 }
 
+/// So that a cache need not be told twice.
+#[tokio::test]
+async fn a_store_hears_of_fields_that_a_cache_does_not_answer_alone() {
+    let visit = Visit::new();
+    let store = visit.store.clone();
+    visit
+        .with(move |shop: Shop| async move {
+            shop.user().await?;
+            assert_eq!(store.declared(), []);
+            shop.theme().await?;
+            shop.cart().update(|_| ()).await?;
+            let (theme, cart) =
+                (("shop.t".to_owned(), Hot::Checked), ("shop.cart".to_owned(), Hot::Never));
+            assert_eq!(store.declared(), [theme.clone(), cart.clone()]);
+            shop.session().read((Shop::USER, Shop::THEME)).await?;
+            assert_eq!(store.declared(), [theme.clone()]);
+            shop.load().await?;
+            assert_eq!(store.declared(), [cart, theme]);
+            Ok(())
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn what_a_cache_was_not_told_is_done_and_said() {
     let visit = Visit::new();

@@ -117,8 +117,11 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// [`Error::Store`], [`Error::Decode`].
     pub fn get(self) -> Read<'a, T, M> {
         let shared = self.shared;
-        let (name, group) = (self.field.spec().name(), self.group());
-        Read::new(self.field, async move { shared.get(name, group).await })
+        let (spec, group) = (self.field.spec(), self.group());
+        Read::new(self.field, async move {
+            shared.declare(spec);
+            shared.get(spec.name(), group).await
+        })
     }
 
     /// Changes the field by what it holds, atomically: no parallel update is lost.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    field::{Field, is_field_name},
+    field::{Field, FieldSpec, is_field_name},
     schema::SessionSchema,
     store::{Change, ErasedStore, Put, StoreType},
     token::{Handle, Token},
@@ -133,9 +133,9 @@ impl<S> Session<S> {
     ///
     /// [`Error::Store`], [`Error::Decode`].
     pub async fn read<K: Keys>(&self, keys: K) -> Result<K::Values, Error> {
-        let mut names = Vec::new();
-        keys.names(&mut names);
-        keys.values(&self.map(&names).await?)
+        let mut specs = Vec::new();
+        keys.specs(&mut specs);
+        keys.values(&self.map(&specs).await?)
     }
 
     /// Writes a field; without a session, starts one. One round trip, two with a cookie that the
@@ -223,10 +223,11 @@ impl<S> Session<S> {
         self.shared.refresh().await;
     }
 
-    async fn map(&self, names: &[&'static str]) -> Result<SessionMap, Error> {
-        let stored = self.shared.get_many(names).await?;
-        let fields = names.iter().zip(stored);
-        Ok(SessionMap::new(fields.filter_map(|(name, value)| Some(((*name).to_owned(), value?)))))
+    async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {
+        let stored = self.shared.get_many(specs).await?;
+        let fields = specs.iter().zip(stored);
+        let named = fields.filter_map(|(spec, value)| Some((spec.name().to_owned(), value?)));
+        Ok(SessionMap::new(named))
     }
 
     pub(crate) fn seal(&self) -> Verdict {
@@ -266,8 +267,7 @@ impl<S> Session<S> {
     pub(crate) fn load<V: Values>(&self, schema: &'static SessionSchema) -> Load<'_, V> {
         Load::new(async move {
             let fields = schema.fields().iter().filter(|field| !field.is_once());
-            let names: Vec<_> = fields.map(|field| field.name()).collect();
-            self.map(&names).await
+            self.map(&fields.collect::<Vec<_>>()).await
         })
     }
 }

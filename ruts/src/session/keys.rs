@@ -1,7 +1,7 @@
 use super::SessionMap;
 use crate::{
     error::Error,
-    field::{Field, Readable},
+    field::{Field, FieldSpec, Readable},
 };
 
 /// A typed key, or a tuple of up to eight: what [`Session::read`](crate::Session::read) reads in
@@ -10,9 +10,9 @@ pub trait Keys: Send {
     /// What reading them yields.
     type Values;
 
-    /// Adds the names of the fields.
+    /// Adds what is known of the fields.
     #[doc(hidden)]
-    fn names(&self, names: &mut Vec<&'static str>);
+    fn specs(&self, specs: &mut Vec<&'static FieldSpec>);
 
     #[doc(hidden)]
     #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]
@@ -22,8 +22,8 @@ pub trait Keys: Send {
 impl<T, M: Readable<T>> Keys for Field<T, M> {
     type Values = M::Value;
 
-    fn names(&self, names: &mut Vec<&'static str>) {
-        names.push(self.spec().name());
+    fn specs(&self, specs: &mut Vec<&'static FieldSpec>) {
+        specs.push(self.spec());
     }
 
     fn values(self, fields: &SessionMap) -> Result<M::Value, Error> {
@@ -37,9 +37,9 @@ macro_rules! tuple {
             type Values = ($($key::Values,)+);
 
             #[allow(non_snake_case, reason = "the types' names serve as the values'")]
-            fn names(&self, names: &mut Vec<&'static str>) {
+            fn specs(&self, specs: &mut Vec<&'static FieldSpec>) {
                 let ($($key,)+) = self;
-                $($key.names(names);)+
+                $($key.specs(specs);)+
             }
 
             #[allow(non_snake_case, reason = "the types' names serve as the values'")]

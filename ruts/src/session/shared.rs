@@ -19,7 +19,7 @@ use crate::{
     field::FieldSpec,
     store::{Change, Deadline, ErasedStore, Expect, Fields, Take, Update, Updated},
     token::{Handle, Token},
-    ttl::Ttl,
+    ttl::{Hot, Ttl},
 };
 
 /// How often an `update` tries before it gives up, and the longest pause between two tries.
@@ -89,6 +89,13 @@ impl Shared {
         Ok(self.handle())
     }
 
+    /// Tells the store of a field that a cache does not answer alone.
+    pub(super) fn declare(&self, field: &FieldSpec) {
+        if matches!(field.hot(), Hot::Never | Hot::Checked) {
+            self.store.declare(field.name(), field.hot());
+        }
+    }
+
     /// What the field holds; fetches all of `group` if it is not known yet.
     pub(super) async fn get(&self, name: &str, group: Group) -> Result<Option<Bytes>, Error> {
         let mut state = self.state.lock().await;
@@ -97,10 +104,14 @@ impl Shared {
     }
 
     /// What these fields hold, in their order.
-    pub(super) async fn get_many(&self, names: &[&str]) -> Result<Vec<Option<Bytes>>, Error> {
+    pub(super) async fn get_many(
+        &self,
+        fields: &[&FieldSpec],
+    ) -> Result<Vec<Option<Bytes>>, Error> {
         let mut state = self.state.lock().await;
-        self.fetch(&mut state, names.to_vec()).await?;
-        Ok(names.iter().map(|name| state.memory.get(name).cloned()).collect())
+        fields.iter().for_each(|field| self.declare(field));
+        self.fetch(&mut state, fields.iter().map(|field| field.name()).collect()).await?;
+        Ok(fields.iter().map(|field| state.memory.get(field.name()).cloned()).collect())
     }
 
     /// Everything the session holds; `None` without a session.
@@ -157,6 +168,7 @@ impl Shared {
         modify: Modify<'_>,
     ) -> Result<(), Error> {
         let mut state = self.state.lock().await;
+        self.declare(field);
         self.learn(&mut state, field.name(), group).await?;
         for attempt in 0..TRIES {
             let current = state.memory.get(field.name()).cloned();

@@ -78,6 +78,12 @@ pub trait Store: Send + Sync + 'static {
         access: Access<'_>,
     ) -> impl Future<Output = Result<Lookup<()>, StoreError>> + Send;
 
+    /// Takes note that fields of that name are declared with this place in a cache tier. A store without
+    /// one need not know. Called before a read that names such a field, if it is `Never` or `Checked`.
+    fn declare(&self, name: &str, hot: Hot) {
+        let _ = (name, hot);
+    }
+
     /// Frees the room of at most `limit` expired sessions and says of how many it did. For stores
     /// whose backend does so by itself, nothing is left to do.
     fn sweep(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;

@@ -6,6 +6,7 @@ use tracing::{Instrument, Span, debug_span};
 use super::{
     Access, Change, Create, Fields, Loaded, Lookup, Store, StoreError, Take, Touch, Update, Updated,
 };
+use crate::ttl::Hot;
 
 /// The answer of a store, to come.
 pub(crate) type ErasedReply<'a, T> =
@@ -27,6 +28,7 @@ impl StoreType {
 /// [`Store`] as an object, each call in a span of its own.
 pub(crate) trait ErasedStore: Send + Sync {
     fn store_type(&self) -> StoreType;
+    fn declare(&self, name: &str, hot: Hot);
     fn load<'a>(
         &'a self,
         access: Access<'a>,
@@ -50,6 +52,10 @@ pub(crate) trait ErasedStore: Send + Sync {
 impl<S: Store> ErasedStore for S {
     fn store_type(&self) -> StoreType {
         StoreType::of::<S>()
+    }
+
+    fn declare(&self, name: &str, hot: Hot) {
+        Store::declare(self, name, hot);
     }
 
     fn load<'a>(

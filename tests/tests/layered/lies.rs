@@ -185,6 +185,22 @@ async fn a_checked_field_is_confirmed() {
     assert!(visitor.get("theme").await.unwrap().is_some(), "nobody told the cache");
 }
 
+/// Also that it is not there, to a process that has only heard that the field is declared so.
+#[tokio::test]
+async fn the_absence_of_a_checked_field_is_confirmed() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let [one, other] = [tiers.process().await, tiers.process().await];
+    let visitor = Visitor::begin(&one).await;
+    assert_eq!(reads(&visitor, "banned").await, None);
+    let truth = Arc::new(tiers.cold(&tiers.route()).await.0);
+    let truth = Visitor { store: truth, handle: visitor.handle, secret: visitor.secret };
+    truth.set("banned", "yes").await.unwrap();
+    assert_eq!(visitor.get("banned").await.unwrap(), None, "nobody told the cache");
+    other.declare("banned", Hot::Checked);
+    let other = Visitor { store: other, ..visitor.clone() };
+    assert_eq!(other.get("banned").await.unwrap(), value("yes"));
+}
+
 /// A field that is never to be in the cache is not there.
 #[tokio::test]
 async fn what_is_never_cached_is_not_in_the_cache() {
@@ -223,4 +239,7 @@ async fn an_entry_that_others_wrote() {
         assert_eq!(visitor.get("a").await.unwrap(), value("1"), "{foreign:?}");
         assert_eq!(visitor.get("a").await.unwrap(), value("1"), "{foreign:?}");
     }
+    tiers.redis.command::<()>(&["SET", &key, "text"]);
+    assert_eq!(visitor.set("a", "2").await.unwrap(), APPLIED);
+    assert_eq!(reads(&visitor, "a").await, value("2"));
 }

@@ -24,8 +24,9 @@ use super::{
 };
 use crate::{
     store::{
-        Access, Cache, Change, Create, Fence, Fields, Item, Loaded, Look, Lookup, SharedCache,
-        Store, StoreError, StoreErrorKind, Stored, Take, Ticket, Touch, Update, Updated,
+        Access, Cache, Change, Create, Fence, Fields, Item, Loaded, Look, Lookup, Scope,
+        SharedCache, Store, StoreError, StoreErrorKind, Stored, Take, Ticket, Touch, Update,
+        Updated,
     },
     token::Handle,
     ttl,
@@ -335,7 +336,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         let Settings { fence: life, cold_timeout, .. } = self.settings;
         let cache = self.tiers.hot.cache();
         let life = life.max(cold_timeout * 2);
-        let fence = match self.hot(cache.fence(handle, plan.scope(), life)).await {
+        let fence = match self.fence(handle, plan.scope(), life).await {
             Ok(fence) => Some(fence),
             Err(_) if goes_on => None,
             Err(error) => {
@@ -361,6 +362,23 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             self.doubt(handle);
         }
         answer.map(|answer| (answer, confirmed))
+    }
+
+    async fn fence(
+        &self,
+        handle: &Handle,
+        scope: Scope<'_>,
+        life: Duration,
+    ) -> Result<Fence, StoreError> {
+        let cache = self.tiers.hot.cache();
+        match self.hot(cache.fence(handle, scope, life)).await {
+            // What is no entry is in the way of one.
+            Err(error) if error.kind() == StoreErrorKind::Corrupt => {
+                self.hot(cache.evict(handle)).await?;
+                self.hot(cache.fence(handle, scope, life)).await
+            }
+            answer => answer,
+        }
     }
 
     async fn finish(&self, handle: &Handle, fence: &Fence, items: &[Item<'_>]) -> bool {
@@ -506,6 +524,11 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
             (Lookup::Found(()) | Lookup::Ended { .. }, false) => Ok(self.unconfirmed(())),
             (answer, _) => Ok(answer),
         }
+    }
+
+    fn declare(&self, name: &str, hot: ttl::Hot) {
+        self.tiers.policies.learn(name, hot);
+        self.tiers.cold.declare(name, hot);
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
