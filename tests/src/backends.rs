@@ -166,7 +166,9 @@ fn layered<H: SharedCache + Clone, C: Store + Clone>(
     cold: Pair<C>,
 ) -> Pair<LayeredStore<H, C>> {
     let store = |index: usize| {
-        LayeredStore::new((*hot.stores[index]).clone(), (*cold.stores[index]).clone())
+        let tiers = ((*hot.stores[index]).clone(), (*cold.stores[index]).clone());
+        // For a busy machine.
+        LayeredStore::new(tiers.0, tiers.1).with_hot_timeout(Duration::from_secs(10))
     };
     let stores = [store(0), store(1)];
     Pair::new(stores, (hot.room, cold.room))

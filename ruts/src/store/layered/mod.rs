@@ -117,6 +117,8 @@ mod doubts;
 mod hot;
 mod plan;
 mod policies;
+mod reading;
 mod store;
+mod writing;
 
 pub use self::store::LayeredStore;

@@ -110,14 +110,20 @@ pub(super) fn filling<'a>(
     named: Option<&'a [String]>,
     longest: Duration,
 ) -> (Record, Vec<Item<'a>>) {
+    // A part of a millisecond may have been rounded up.
+    let exact = |left: Duration| left.saturating_sub(Duration::from_millis(1));
     let mut items: Vec<Item<'a>> = Vec::new();
     for stored in loaded.fields.iter().filter(|stored| stored.hot != Hot::Never) {
         let life = life(stored.hot, longest);
         let (name, value) = (&*stored.name, Some(&stored.value));
-        items.push(bounded(Item { name, value, ttl: None, hot: stored.hot, life }, stored.ttl));
+        items.push(bounded(
+            Item { name, value, ttl: None, hot: stored.hot, life },
+            stored.ttl.map(exact),
+        ));
     }
     let meta = loaded.meta;
-    let life = [meta.idle, meta.absolute].into_iter().flatten().fold(longest, Duration::min);
+    let left = [meta.idle, meta.absolute].into_iter().flatten();
+    let life = left.map(exact).fold(longest, Duration::min);
     let complete = match named {
         Some(names) => {
             let is_there =

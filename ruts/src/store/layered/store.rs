@@ -10,29 +10,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout},
-};
-use tracing::Instrument;
+use tokio::{sync::Semaphore, time::timeout};
 
-use super::{
-    doubts::Doubts,
-    hot::Hot,
-    plan::{Plan, filling},
-    policies::Policies,
-};
+use super::{doubts::Doubts, hot::Hot, plan::Plan, policies::Policies};
 use crate::{
     store::{
-        Access, Cache, Change, Create, Fence, Fields, Item, Loaded, Look, Lookup, Scope,
-        SharedCache, Store, StoreError, StoreErrorKind, Stored, Take, Ticket, Touch, Update,
-        Updated,
+        Access, Cache, Change, Create, Fields, Loaded, Lookup, SharedCache, Store, StoreError,
+        StoreErrorKind, Take, Touch, Update, Updated,
     },
-    token::Handle,
     ttl,
 };
 
-const NAME: &str = "layered";
+pub(super) const NAME: &str = "layered";
 
 /// How many entries may be in the course of being filled. Reads beyond that fill none.
 const FILLS: usize = 256;
@@ -40,7 +29,7 @@ const FILLS: usize = 256;
 /// Sessions in a store of record, `cold`, read through a cache, `hot`.
 ///
 /// The [module](super) tells how the two are kept in step, what it costs, and what happens when one of
-/// them fails. Clones share everything.
+/// them fails. Clones share everything. It needs a tokio runtime with time enabled.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]
@@ -64,33 +53,30 @@ const FILLS: usize = 256;
 /// # }
 /// ```
 pub struct LayeredStore<H, C> {
-    tiers: Arc<Tiers<H, C>>,
-    settings: Settings,
+    pub(super) tiers: Arc<Tiers<H, C>>,
+    pub(super) settings: Settings,
 }
 
 /// The answer of a tier, to come.
-type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+pub(super) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// What the store of record said of some fields.
-type Probe<'a> = (Vec<&'a str>, Result<Lookup<Loaded>, StoreError>);
-
-struct Tiers<H, C> {
-    hot: Hot<H>,
-    cold: C,
-    cold_is_down: AtomicBool,
-    policies: Policies,
-    doubts: Doubts,
-    fills: Arc<Semaphore>,
+pub(super) struct Tiers<H, C> {
+    pub(super) hot: Hot<H>,
+    pub(super) cold: C,
+    pub(super) cold_is_down: AtomicBool,
+    pub(super) policies: Policies,
+    pub(super) doubts: Doubts,
+    pub(super) fills: Arc<Semaphore>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Settings {
-    hot_ttl: Duration,
+pub(super) struct Settings {
+    pub(super) hot_ttl: Duration,
     hot_timeout: Duration,
-    cold_timeout: Duration,
-    fence: Duration,
+    pub(super) cold_timeout: Duration,
+    pub(super) fence: Duration,
     writes_without_hot: bool,
-    hits_without_cold: bool,
+    pub(super) hits_without_cold: bool,
 }
 
 impl<H: SharedCache, C: Store> LayeredStore<H, C> {
@@ -125,7 +111,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             tiers: Arc::new(tiers),
             settings: Settings {
                 hot_ttl: Duration::from_secs(300),
-                hot_timeout: Duration::from_millis(250),
+                hot_timeout: Duration::from_millis(500),
                 cold_timeout: Duration::from_secs(5),
                 fence: Duration::from_secs(30),
                 writes_without_hot: false,
@@ -137,14 +123,15 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     /// How long anything is served from the cache at most: five minutes unless set. A field's own `hot`
     /// can make it less. From a millisecond to a day, as all of these.
     ///
-    /// It is also the bound of all that can go wrong: see [`Lookup::Unconfirmed`].
+    /// It is also the bound of all that can go wrong: see [`Lookup::Unconfirmed`]. So it should be the
+    /// same in all processes.
     #[must_use]
     pub fn with_hot_ttl(mut self, ttl: Duration) -> Self {
         self.settings.hot_ttl = bounded(ttl);
         self
     }
 
-    /// How long to wait for the cache: 250 ms unless set. A read then goes on without it.
+    /// How long to wait for the cache: half a second unless set. A read then goes on without it.
     #[must_use]
     pub fn with_hot_timeout(mut self, timeout: Duration) -> Self {
         self.settings.hot_timeout = bounded(timeout);
@@ -201,7 +188,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
 
     /// Waits for the cache. Each wait is boxed, or the types of drivers' futures would nest so deeply that
     /// a handler does not compile.
-    fn hot<'a, T: Send + 'a>(
+    pub(super) fn hot<'a, T: Send + 'a>(
         &'a self,
         command: impl Future<Output = Result<T, StoreError>> + Send + 'a,
     ) -> Reply<'a, T> {
@@ -210,7 +197,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
 
     /// Waits for the store of record. `late` is what it means if it takes too long. Nothing begins before
     /// it is awaited.
-    fn cold<'a, T: Send + 'a>(
+    pub(super) fn cold<'a, T: Send + 'a>(
         &'a self,
         late: StoreErrorKind,
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
@@ -229,198 +216,6 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             answer
         })
     }
-
-    fn look<'a>(
-        &'a self,
-        access: Access<'a>,
-        fields: Fields<'a>,
-        touch: Option<Touch>,
-    ) -> Reply<'a, Look> {
-        self.hot(self.tiers.hot.cache().look(access, fields, touch))
-    }
-
-    async fn load_cold(
-        &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
-        touch: Option<Touch>,
-        ticket: Option<Ticket>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        let operation = self.tiers.cold.load(access, fields, touch);
-        let answer = self.cold(StoreErrorKind::Unavailable, operation).await?;
-        if let Lookup::Found(loaded) = &answer {
-            for stored in &loaded.fields {
-                self.tiers.policies.learn(&stored.name, stored.hot);
-            }
-            if let Some(ticket) = ticket {
-                self.fill(access, fields, loaded, ticket);
-            }
-        }
-        Ok(answer)
-    }
-
-    /// Fills the cache while the reader goes on.
-    fn fill(&self, access: Access<'_>, fields: Fields<'_>, loaded: &Loaded, ticket: Ticket) {
-        let Ok(permit) = Arc::clone(&self.tiers.fills).try_acquire_owned() else { return };
-        let (this, loaded) = (self.clone(), loaded.clone());
-        let (handle, secret) = (*access.handle, *access.secret);
-        let named: Option<Vec<String>> = match fields {
-            Fields::All => None,
-            Fields::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
-        };
-        let filling = async move {
-            let (record, items) = filling(&loaded, named.as_deref(), this.settings.hot_ttl);
-            let access = Access { handle: &handle, secret: &secret };
-            // An entry that is not filled is filled by another read.
-            let _ = this.hot(this.tiers.hot.cache().fill(access, &ticket, record, &items)).await;
-            drop(permit);
-        };
-        tokio::spawn(filling.in_current_span());
-    }
-
-    /// What the cache holds, if the store of record says the same of the fields that need it.
-    async fn confirm(
-        &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
-        touch: Option<Touch>,
-        mut loaded: Loaded,
-        probe: Option<Probe<'_>>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        let checked = |stored: &&Stored| stored.hot == ttl::Hot::Checked;
-        let mut names: Vec<String> =
-            loaded.fields.iter().filter(checked).map(|stored| stored.name.clone()).collect();
-        let (probed, answer) = match probe {
-            Some((probed, answer)) => (probed, Some(answer)),
-            None => (Vec::new(), None),
-        };
-        let answer = match answer {
-            None if names.is_empty() => return Ok(Lookup::Found(loaded)),
-            Some(answer) if names.iter().all(|name| probed.contains(&&**name)) => answer?,
-            _ => {
-                names.iter().for_each(|name| self.tiers.policies.learn(name, ttl::Hot::Checked));
-                let named: Vec<&str> = names.iter().map(|name| &**name).collect();
-                let probe = self.tiers.cold.load(access, Fields::Named(&named), None);
-                self.cold(StoreErrorKind::Unavailable, probe).await?
-            }
-        };
-        names.extend(probed.into_iter().map(str::to_owned));
-        let told = match answer {
-            Lookup::Found(told) => told,
-            other => return Ok(other),
-        };
-        let value = |loaded: &Loaded, name: &str| {
-            let stored = loaded.fields.iter().find(|stored| stored.name == name);
-            stored.map(|stored| stored.value.clone())
-        };
-        if names.iter().any(|name| value(&loaded, name) != value(&told, name)) {
-            return self.load_cold(access, fields, touch, None).await;
-        }
-        loaded.fields.retain(|stored| !names.contains(&stored.name));
-        loaded.fields.extend(told.fields);
-        Ok(Lookup::Found(loaded))
-    }
-
-    /// Carries out a write: a fence in the cache, the operation, the finish in the cache. Says besides
-    /// whether the cache holds nothing from before.
-    ///
-    /// Dropped halfway it leaves the fence, which keeps the session out of the cache until it falls.
-    async fn write<T: Send>(
-        &self,
-        handle: &Handle,
-        plan: Plan<'_>,
-        goes_on: bool,
-        operation: Reply<'_, Lookup<T>>,
-        applied: impl FnOnce(&T) -> bool,
-    ) -> Result<(Lookup<T>, bool), StoreError> {
-        let Settings { fence: life, cold_timeout, .. } = self.settings;
-        let cache = self.tiers.hot.cache();
-        let life = life.max(cold_timeout * 2);
-        let fence = match self.fence(handle, plan.scope(), life).await {
-            Ok(fence) => Some(fence),
-            Err(_) if goes_on => None,
-            Err(error) => {
-                return Err(StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error));
-            }
-        };
-        let answer = operation.await;
-        if fence.is_some()
-            && answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown)
-        {
-            return answer.map(|answer| (answer, false));
-        }
-        let items = match &answer {
-            Ok(Lookup::Found(found)) if applied(found) => plan.items(),
-            _ => &[],
-        };
-        let confirmed = match &fence {
-            Some(fence) => self.finish(handle, fence, items).await,
-            None => false,
-        };
-        let confirmed = confirmed || self.hot(cache.evict(handle)).await.is_ok();
-        if !confirmed {
-            self.doubt(handle);
-        }
-        answer.map(|answer| (answer, confirmed))
-    }
-
-    async fn fence(
-        &self,
-        handle: &Handle,
-        scope: Scope<'_>,
-        life: Duration,
-    ) -> Result<Fence, StoreError> {
-        let cache = self.tiers.hot.cache();
-        match self.hot(cache.fence(handle, scope, life)).await {
-            // What is no entry is in the way of one.
-            Err(error) if error.kind() == StoreErrorKind::Corrupt => {
-                self.hot(cache.evict(handle)).await?;
-                self.hot(cache.fence(handle, scope, life)).await
-            }
-            answer => answer,
-        }
-    }
-
-    async fn finish(&self, handle: &Handle, fence: &Fence, items: &[Item<'_>]) -> bool {
-        let cache = self.tiers.hot.cache();
-        match self.hot(cache.finish(handle, fence, items)).await {
-            Err(error) if error.kind() == StoreErrorKind::Full => {
-                self.hot(cache.finish(handle, fence, &[])).await.is_ok()
-            }
-            answer => answer.is_ok(),
-        }
-    }
-
-    /// Reads the session past the cache from now on, until the cache has been told to forget it, or
-    /// has forgotten it by itself.
-    fn doubt(&self, handle: &Handle) {
-        if !self.tiers.doubts.add(handle) {
-            return;
-        }
-        let (this, handle) = (self.clone(), *handle);
-        tokio::spawn(async move {
-            let doubts = &this.tiers.doubts;
-            let mut pause = Duration::from_millis(50);
-            let mut times = doubts.times(&handle);
-            let mut until = Instant::now() + this.settings.hot_ttl;
-            loop {
-                sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(1));
-                let settled = this.hot(this.tiers.hot.cache().evict(&handle)).await.is_ok();
-                if (settled || Instant::now() >= until) && doubts.settle(&handle, times) {
-                    return;
-                }
-                let now = doubts.times(&handle);
-                if now != times {
-                    (times, until) = (now, Instant::now() + this.settings.hot_ttl);
-                }
-            }
-        });
-    }
-
-    fn unconfirmed<T>(&self, answer: T) -> Lookup<T> {
-        Lookup::Unconfirmed { answer, within: self.settings.hot_ttl }
-    }
 }
 
 #[deny(clippy::missing_trait_methods, reason = "a method of the contract that is inherited lies")]
@@ -437,35 +232,7 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let Tiers { hot, cold, cold_is_down, policies, doubts, .. } = &*self.tiers;
-        if touch.is_some_and(|touch| touch.after.is_zero()) {
-            let operation = self.cold(StoreErrorKind::Unknown, async move {
-                cold.load(access, fields, touch).await
-            });
-            let written = self.write(access.handle, Plan::touch(), true, operation, |_| true);
-            return written.await.map(|(answer, _)| answer);
-        }
-        let caution = policies.of(fields);
-        if caution.never
-            || doubts.hold(access.handle)
-            || (!self.settings.hits_without_cold && cold_is_down.load(Ordering::Relaxed))
-            || !hot.is_worth_asking()
-        {
-            return self.load_cold(access, fields, touch, None).await;
-        }
-        let (look, probe) = if caution.checked.is_empty() {
-            (self.look(access, fields, touch).await, None)
-        } else {
-            let probe = cold.load(access, Fields::Named(&caution.checked), None);
-            let probe = self.cold(StoreErrorKind::Unavailable, probe);
-            let (look, probe) = tokio::join!(self.look(access, fields, touch), probe);
-            (look, Some((caution.checked, probe)))
-        };
-        match look {
-            Ok(Look::Hit(loaded)) => self.confirm(access, fields, touch, loaded, probe).await,
-            Ok(Look::Miss(ticket)) => self.load_cold(access, fields, touch, ticket).await,
-            Err(_) => self.load_cold(access, fields, touch, None).await,
-        }
+        self.read(access, fields, touch).await
     }
 
     /// One cold round trip: nobody can know of the session yet.

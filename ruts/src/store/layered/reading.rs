@@ -1,0 +1,149 @@
+use std::sync::{Arc, atomic::Ordering};
+
+use tracing::Instrument;
+
+use super::{
+    plan::{Plan, filling},
+    store::{LayeredStore, Reply, Tiers},
+};
+use crate::{
+    store::{
+        Access, Cache, Fields, Loaded, Look, Lookup, Store, StoreError, StoreErrorKind, Stored,
+        Ticket, Touch,
+    },
+    ttl::Hot,
+};
+
+/// What the store of record said of some fields.
+type Probe<'a> = (Vec<&'a str>, Result<Lookup<Loaded>, StoreError>);
+
+/// How a read finds its way.
+impl<H: Cache, C: Store> LayeredStore<H, C> {
+    pub(super) async fn read(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let Tiers { hot, cold, cold_is_down, policies, doubts, .. } = &*self.tiers;
+        if touch.is_some_and(|touch| touch.after.is_zero()) {
+            let operation = self.cold(StoreErrorKind::Unknown, async move {
+                cold.load(access, fields, touch).await
+            });
+            let written = self.write(access.handle, Plan::touch(), true, operation, |_| true);
+            return written.await.map(|(answer, _)| answer);
+        }
+        let caution = policies.of(fields);
+        if caution.never
+            || doubts.hold(access.handle)
+            || (!self.settings.hits_without_cold && cold_is_down.load(Ordering::Relaxed))
+            || !hot.is_worth_asking()
+        {
+            return self.load_cold(access, fields, touch, None).await;
+        }
+        let (look, probe) = if caution.checked.is_empty() {
+            (self.look(access, fields, touch).await, None)
+        } else {
+            let probe = cold.load(access, Fields::Named(&caution.checked), None);
+            let probe = self.cold(StoreErrorKind::Unavailable, probe);
+            let (look, probe) = tokio::join!(self.look(access, fields, touch), probe);
+            (look, Some((caution.checked, probe)))
+        };
+        match look {
+            Ok(Look::Hit(loaded)) => self.confirm(access, fields, touch, loaded, probe).await,
+            Ok(Look::Miss(ticket)) => self.load_cold(access, fields, touch, ticket).await,
+            Err(_) => self.load_cold(access, fields, touch, None).await,
+        }
+    }
+
+    fn look<'a>(
+        &'a self,
+        access: Access<'a>,
+        fields: Fields<'a>,
+        touch: Option<Touch>,
+    ) -> Reply<'a, Look> {
+        self.hot(self.tiers.hot.cache().look(access, fields, touch))
+    }
+
+    async fn load_cold(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+        ticket: Option<Ticket>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let operation = self.tiers.cold.load(access, fields, touch);
+        let answer = self.cold(StoreErrorKind::Unavailable, operation).await?;
+        if let Lookup::Found(loaded) = &answer {
+            for stored in &loaded.fields {
+                self.tiers.policies.learn(&stored.name, stored.hot);
+            }
+            if let Some(ticket) = ticket {
+                self.fill(access, fields, loaded, ticket);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Fills the cache while the reader goes on.
+    fn fill(&self, access: Access<'_>, fields: Fields<'_>, loaded: &Loaded, ticket: Ticket) {
+        let Ok(permit) = Arc::clone(&self.tiers.fills).try_acquire_owned() else { return };
+        let (this, loaded) = (self.clone(), loaded.clone());
+        let (handle, secret) = (*access.handle, *access.secret);
+        let named: Option<Vec<String>> = match fields {
+            Fields::All => None,
+            Fields::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
+        };
+        let filling = async move {
+            let (record, items) = filling(&loaded, named.as_deref(), this.settings.hot_ttl);
+            let access = Access { handle: &handle, secret: &secret };
+            // An entry that is not filled is filled by another read.
+            let _ = this.hot(this.tiers.hot.cache().fill(access, &ticket, record, &items)).await;
+            drop(permit);
+        };
+        tokio::spawn(filling.in_current_span());
+    }
+
+    /// What the cache holds, if the store of record says the same of the fields that need it.
+    async fn confirm(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+        mut loaded: Loaded,
+        probe: Option<Probe<'_>>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let checked = |stored: &&Stored| stored.hot == Hot::Checked;
+        let mut names: Vec<String> =
+            loaded.fields.iter().filter(checked).map(|stored| stored.name.clone()).collect();
+        let (probed, answer) = match probe {
+            Some((probed, answer)) => (probed, Some(answer)),
+            None => (Vec::new(), None),
+        };
+        let answer = match answer {
+            None if names.is_empty() => return Ok(Lookup::Found(loaded)),
+            Some(answer) if names.iter().all(|name| probed.contains(&&**name)) => answer?,
+            _ => {
+                names.iter().for_each(|name| self.tiers.policies.learn(name, Hot::Checked));
+                let named: Vec<&str> = names.iter().map(|name| &**name).collect();
+                let probe = self.tiers.cold.load(access, Fields::Named(&named), None);
+                self.cold(StoreErrorKind::Unavailable, probe).await?
+            }
+        };
+        names.extend(probed.into_iter().map(str::to_owned));
+        let told = match answer {
+            Lookup::Found(told) => told,
+            other => return Ok(other),
+        };
+        let value = |loaded: &Loaded, name: &str| {
+            let stored = loaded.fields.iter().find(|stored| stored.name == name);
+            stored.map(|stored| stored.value.clone())
+        };
+        if names.iter().any(|name| value(&loaded, name) != value(&told, name)) {
+            return self.load_cold(access, fields, touch, None).await;
+        }
+        loaded.fields.retain(|stored| !names.contains(&stored.name));
+        loaded.fields.extend(told.fields);
+        Ok(Lookup::Found(loaded))
+    }
+}
