@@ -29,3 +29,31 @@ async fn reads<S: Store>(visitor: &Visitor<S>, name: &str) -> Option<Bytes> {
     }
     first
 }
+
+/// The failure matrix is as good as the tests that it names.
+#[test]
+fn the_tests_that_the_documentation_names_are_there() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let tests = [
+        "tests/tests/layered/crashes.rs",
+        "tests/tests/layered/interleavings.rs",
+        "tests/tests/layered/lies.rs",
+        "tests/tests/layered/outages.rs",
+        "tests/tests/layered/soak.rs",
+        "tests/src/backends.rs",
+        "ruts/tests/conformance.rs",
+    ]
+    .map(read)
+    .concat();
+    let docs = read("ruts/src/store/layered/mod.rs");
+    let notes = docs.split("//! 1. `").nth(1).unwrap().split("//! # ").next().unwrap();
+    let named = notes.split('`').filter(|word| word.contains('_') && !word.contains('/'));
+    let named: Vec<_> = named.filter(|word| !word.contains(char::is_whitespace)).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for name in named {
+        let is_there =
+            tests.contains(&format!("fn {name}(")) || tests.contains(&format!("mod {name} "));
+        assert!(is_there, "{name}");
+    }
+}

@@ -64,34 +64,36 @@
 //! | what happens | R: nothing from before is read | N: nothing is revived | M: no write is lost | E: lifetimes | A: writes are whole |
 //! | --- | --- | --- | --- | --- | --- |
 //! | nothing in particular | kept ¹ ² | kept ¹ ² | kept ¹ ² | kept ¹ | kept ¹ |
-//! | a slow reader fills late | kept ³ | kept ³ | kept ³ | kept ³ | kept ³ |
-//! | writers overtake each other | kept ⁴ | kept ² | kept ² ⁴ | kept ¹ | kept ¹ ⁵ |
+//! | a slow reader fills late | kept ³ | kept ³ | kept ⁵ | kept ³ | kept ⁵ |
+//! | writers overtake each other | kept ⁴ | kept ² | kept ² ⁴ | kept ⁵ | kept ¹ ⁵ |
 //! | the cache forgets, or starts again empty | kept ⁶ ⁷ | kept ⁶ ⁷ | kept ⁵ | kept ⁵ | kept ⁵ |
 //! | it comes back with older data, or fails over | kept ⁸ ⁹ | kept ⁸ ⁹ | kept ⁵ | kept ⁵ | kept ⁵ |
-//! | it is down or hangs, at a read | kept ⁷ ¹⁰ | kept ⁷ ¹⁰ | kept ⁷ | kept ⁷ | kept ⁷ |
-//! | it is down or hangs, at a write | kept or unconfirmed ⁷ ¹⁰ ¹¹ | as R ⁷ ¹⁰ ¹¹ | kept ⁷ ¹⁰ | kept ⁷ | kept ⁷ |
-//! | the finish is not confirmed | unconfirmed ¹² | as R ¹² | kept ¹² | kept ⁵ | kept ⁵ |
-//! | it is full | kept ¹³ | kept ¹³ | kept ¹³ | kept ¹ | kept ¹³ |
-//! | the writer is killed, or its request dropped | kept ¹⁴ ¹⁵ | kept ¹⁴ | kept ¹⁴ | kept ⁵ | kept ¹⁴ |
-//! | the store of record is down | kept ¹⁶ | kept ¹⁶ | kept ¹⁶ | kept ⁵ | kept ¹⁶ |
-//! | it hangs, and carries out the write later | kept ¹⁷ | kept ¹⁷ | kept ¹⁷ | kept ⁵ | kept ¹⁷ |
-//! | all of this at once, for a minute | kept ¹⁸ | kept ¹⁸ | kept ¹⁸ | | kept ¹⁸ |
+//! | it is down or hangs, at a read | kept ⁷ ¹⁰ | kept ⁷ ¹⁰ | kept ⁵ | kept ⁵ | kept ⁵ |
+//! | it is down or hangs, at a write | kept, or unconfirmed ⁷ ¹⁰ ¹¹ | as R ⁷ ¹⁰ ¹¹ | kept ⁷ ¹⁰ | kept ⁵ | kept ⁵ |
+//! | the finish is not confirmed | unconfirmed ¹² | as R ⁵ | kept ¹² | kept ⁵ | kept ⁵ |
+//! | it is full | kept ¹³ | kept ¹³ | kept ¹³ | kept ⁵ | kept ⁵ |
+//! | the writer is killed, or its request dropped | kept ¹⁴ ¹⁵ | kept ¹⁴ | kept ¹⁴ | kept ⁵ | kept ⁵ |
+//! | the store of record is down | kept ¹⁶ | kept ¹⁶ | kept ¹⁶ | kept ⁵ | kept ⁵ |
+//! | it hangs, and carries out the write later | kept ¹⁷ | kept ⁵ | kept ¹⁷ | kept ⁵ | kept ⁵ |
+//! | all of this at once, for a minute | kept ¹⁸ | kept ¹⁸ | kept ¹⁸ | | |
 //!
 //! 1. `redis_over_postgres`, `valkey_over_postgres`, `cluster_over_redis`, `memory_over_postgres` in
 //!    `tests/tests/{stores,model}.rs`, `cached` in `ruts/tests/conformance.rs`
 //! 2. `redis_over_postgres` in `tests/tests/races.rs`
 //! 3. `a_late_fill_changes_nothing`, and that it can fail:
-//!    `a_late_fill_of_a_careless_cache_is_found`; `a_value_in_the_cache_ends_with_its_lifetime`
+//!    `a_late_fill_of_a_careless_cache_is_found`; `a_value_in_the_cache_ends_with_its_lifetime`,
+//!    `a_session_in_the_cache_ends_with_its_deadlines`
 //! 4. `the_last_commit_counts_whoever_finishes_last`,
+//!    `a_writer_without_a_fence_is_not_overlooked_by_one_that_has_one`,
 //!    `a_write_under_way_keeps_its_own_fields_out_of_the_cache`
-//! 5. `tests/protocol`; what changes is decided by the store of record alone
+//! 5. the model; lifetimes and what a write changes are decided by the store of record alone
 //! 6. `a_fill_that_began_when_the_fence_was_forgotten_changes_nothing`
 //! 7. `a_cache_that_is_killed_and_comes_back_empty`
 //! 8. `a_cache_that_was_restored_from_a_snapshot`
 //! 9. `a_cache_that_failed_over_and_back`
 //! 10. `a_cache_that_hangs`
 //! 11. `a_cache_that_only_one_process_cannot_reach`
-//! 12. `a_finish_that_is_not_confirmed`
+//! 12. `a_finish_that_is_not_confirmed`, `a_finish_that_fails_is_made_up_for`
 //! 13. `a_cache_that_is_full`
 //! 14. `a_writer_that_is_killed_at_any_step_leaves_no_lie`,
 //!     `one_that_signs_out_and_is_killed_at_any_step_leaves_no_lie`
