@@ -109,8 +109,11 @@
 //!
 //! The cache's server should evict (`maxmemory-policy allkeys-lru`), and needs neither persistence nor
 //! replicas; [`LayeredStore::check`] warns of what it has too much. All of this costs only hits. What
-//! would lie is a key that is restored into a server that goes on running (`RESTORE`, `DEBUG RELOAD`):
-//! nothing tells that; it lasts for `with_hot_ttl` at most.
+//! would lie, for `with_hot_ttl` at most, is a key that is restored into a server that goes on running
+//! (`RESTORE`, `DEBUG RELOAD`), and a former leader that goes on answering some processes after a failover:
+//! all processes have to use the same cache.
+//!
+//! A request with an unknown token costs a look, a read, and a ticket of some 200 bytes for a minute.
 //!
 //! A write that was not acknowledged, because its outcome is not known, may take place after its fence has
 //! fallen. Then the cache may hold what was before, for `with_hot_ttl` at most.
