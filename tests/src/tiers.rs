@@ -1,6 +1,13 @@
 //! Two tiers on real servers, and processes that use them, each with connections of its own.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use fred::clients::Client;
 use ruts::store::{
@@ -139,18 +146,26 @@ fn patient<H: Cache>(store: Layered<H>) -> Layered<H> {
     store.with_hot_timeout(PATIENCE).with_cold_timeout(PATIENCE)
 }
 
-/// A cache with a fault.
+/// A cache with a fault, which counts its hits.
 #[derive(Clone)]
 pub struct Faulty {
-    /// The cache.
-    pub cache: Hot,
-    /// What is wrong with it.
-    pub fault: Fault,
+    cache: Hot,
+    fault: Fault,
+    hits: Arc<AtomicUsize>,
+}
+
+impl Faulty {
+    /// A cache of which this is wrong. Its hits are added to others'.
+    pub fn new(cache: Hot, fault: Fault, hits: &Arc<AtomicUsize>) -> Self {
+        Self { cache, fault, hits: Arc::clone(hits) }
+    }
 }
 
 /// What a cache does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// Nothing.
+    Sound,
     /// It is filled whatever happened since the reader came, as most caches are, and only after this
     /// time.
     Careless(Duration),
@@ -169,7 +184,11 @@ impl Cache for Faulty {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Look, StoreError> {
-        self.cache.look(access, fields, touch).await
+        let look = self.cache.look(access, fields, touch).await;
+        if let Ok(Look::Hit(_)) = look {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+        }
+        look
     }
 
     async fn fence(
@@ -188,8 +207,8 @@ impl Cache for Faulty {
         items: &[Item<'_>],
     ) -> Result<(), StoreError> {
         match self.fault {
-            Fault::Careless(_) => self.cache.finish(handle, fence, items).await,
             Fault::Unfinished => Err(StoreError::new("faulty", StoreErrorKind::Unavailable)),
+            Fault::Sound | Fault::Careless(_) => self.cache.finish(handle, fence, items).await,
         }
     }
 

@@ -183,7 +183,7 @@ async fn a_late_fill_changes_nothing() {
 #[tokio::test]
 async fn a_late_fill_of_a_careless_cache_is_found() {
     for meanwhile in ALL {
-        let careless = |cache| Faulty { cache, fault: Fault::Careless(Duration::ZERO) };
+        let careless = |cache| Faulty::new(cache, Fault::Careless(Duration::ZERO), &Arc::default());
         assert!(!a_fill_comes_late(Flavour::Redis, meanwhile, careless).await, "{meanwhile:?}");
     }
 }

@@ -183,7 +183,7 @@ async fn a_finish_that_is_not_confirmed() {
 async fn a_finish_that_fails_is_made_up_for() {
     let tiers = Tiers::new(Flavour::Redis);
     let (store, _held) =
-        tiers.held_process(|cache| Faulty { cache, fault: Fault::Unfinished }).await;
+        tiers.held_process(|cache| Faulty::new(cache, Fault::Unfinished, &Arc::default())).await;
     let visitor = Visitor::begin(&store).await;
     for text in ["1", "2"] {
         assert_eq!(visitor.set("a", text).await.unwrap(), APPLIED);
