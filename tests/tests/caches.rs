@@ -134,6 +134,13 @@ async fn a_fill_is_known<C: Cache>(entry: Entry<C>) {
     entry.cache.fill(entry.access(), &ticket, record(true), &items).await.unwrap();
     let Look::Hit(loaded) = all().await else { panic!("it is all there is") };
     assert_eq!(loaded.fields.len(), 1);
+
+    // What is over is in nobody's way.
+    entry.fill(&ticket, &[Item { life: SHORT, ..item("c", None) }]).await;
+    tokio::time::sleep(SHORT).await;
+    let Look::Miss(Some(ticket)) = all().await else { panic!("there may be something new") };
+    entry.cache.fill(entry.access(), &ticket, record(true), &items).await.unwrap();
+    assert!(matches!(all().await, Look::Hit(_)));
     entry.fence(fields(&["c"])).await;
     assert!(matches!(all().await, Look::Miss(None)), "there may be something new");
 }
@@ -394,4 +401,22 @@ async fn memory_is_bounded() {
         known += usize::from(entry.knows(&["a"]).await.is_some());
     }
     assert!(known <= 16, "{known}");
+}
+
+/// It is the new sessions that matter.
+#[tokio::test]
+async fn a_full_memory_cache_goes_on_caching() {
+    let cache = Arc::new(MemoryCache::new(1024));
+    let mut newest = Vec::new();
+    for _ in 0..8 {
+        newest = (0..1024).map(|_| Entry::new(Arc::clone(&cache))).collect();
+        for entry in &newest {
+            entry.is_filled(&["a"]).await;
+        }
+    }
+    let mut known = 0;
+    for entry in newest.iter().rev().take(64) {
+        known += usize::from(entry.knows(&["a"]).await.is_some());
+    }
+    assert!(known > 40, "{known} of the last 64");
 }

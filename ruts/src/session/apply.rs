@@ -54,6 +54,8 @@ impl Shared {
                 Fields::Named(names) => state.memory.learn(names, stored),
             }
         }
+        // A use that a cache was not told of changes nothing that was read.
+        state.unconfirmed = None;
         Ok(())
     }
 

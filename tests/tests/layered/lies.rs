@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use ruts::{
     Handle, Hot, SecretHash,
-    store::{Change, Fields, Lookup, Put, Store, layered::LayeredStore},
+    store::{Change, Fields, Loaded, Lookup, Put, Store, layered::LayeredStore},
 };
 use ruts_tests::{
     Visitor,
@@ -196,9 +196,25 @@ async fn the_absence_of_a_checked_field_is_confirmed() {
     let truth = Visitor { store: truth, handle: visitor.handle, secret: visitor.secret };
     truth.set("banned", "yes").await.unwrap();
     assert_eq!(visitor.get("banned").await.unwrap(), None, "nobody told the cache");
+    let fields = |loaded| match loaded {
+        Lookup::Found(Loaded { fields, .. }) => fields.len(),
+        other => panic!("{other:?}"),
+    };
+    let empty = Visitor::begin(&one).await;
+    empty.load().await.unwrap();
+    until("it is known to hold nothing", async || {
+        entry(&tiers.redis, &tiers, &empty.handle).contains_key("~c")
+    })
+    .await;
+    let empty_truth =
+        Visitor { store: Arc::clone(&truth.store), handle: empty.handle, secret: empty.secret };
+    empty_truth.set("banned", "yes").await.unwrap();
+    assert_eq!(fields(empty.load().await.unwrap()), 0, "nobody told the cache");
     other.declare("banned", Hot::Checked);
     let other = Visitor { store: other, ..visitor.clone() };
     assert_eq!(other.get("banned").await.unwrap(), value("yes"));
+    let empty = Visitor { store: Arc::clone(&other.store), ..empty };
+    assert_eq!(fields(empty.load().await.unwrap()), 1);
 }
 
 /// A field that is never to be in the cache is not there.

@@ -5,8 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ruts::store::{
-    Change, Fields, Loaded, Lookup, Store, StoreErrorKind, postgres::PostgresStoreBuilder,
+use ruts::{
+    Ttl,
+    store::{
+        Change, Fields, Loaded, Lookup, Store, StoreErrorKind, Touch,
+        postgres::PostgresStoreBuilder,
+    },
 };
 use ruts_tests::{
     Log, Traffic, Visitor,
@@ -78,7 +82,8 @@ async fn goes_on_without(tiers: &Tiers<&'static Postgres>, gone: impl Fn(), back
 
     assert_eq!(signed_out.delete().await.unwrap(), unconfirmed(()));
     assert!(matches!(asked(&signed_out).await, Lookup::Ended { .. }));
-    assert_eq!(signed_out.delete().await.unwrap(), unconfirmed(()), "it still is not");
+    // Whose deletion it was, the session has to know, so that it clears nobody else's cookie.
+    assert!(matches!(signed_out.delete().await.unwrap(), Lookup::Ended { .. }));
     let new = Visitor::begin(&store).await;
     assert_eq!(new.get("a").await.unwrap(), None, "a session begins without the cache");
 
@@ -153,6 +158,48 @@ async fn a_cache_that_only_one_process_cannot_reach() {
     }
     until("the others see it", async || matches!(asked(&visitor).await, Lookup::Ended { .. }))
         .await;
+}
+
+/// Who signs out while the cache hangs, and closes the tab before there is an answer, is signed out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_sign_out_that_is_dropped_while_the_cache_hangs() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let patient = tiers.process().await;
+    let visitor = cached(&patient).await;
+    let truth = Arc::new(tiers.cold(&tiers.route()).await.0);
+    let truth = Visitor { store: truth, handle: visitor.handle, secret: visitor.secret };
+    let hasty = Visitor { store: impatient(&patient), ..visitor.clone() };
+    tokio::task::block_in_place(|| tiers.redis.pause());
+    let leaving = tokio::spawn(async move { hasty.delete().await });
+    until("it is deleted", async || matches!(truth.load().await.unwrap(), Lookup::Ended { .. }))
+        .await;
+    leaving.abort();
+    assert!(leaving.await.is_err(), "it was answered before");
+    // Of what was sent before, nothing arrives.
+    tokio::task::block_in_place(|| {
+        tiers.redis.kill();
+        tiers.redis.restart();
+    });
+    let again = tiers.process().await;
+    let again = Visitor { store: again, ..visitor.clone() };
+    assert!(matches!(asked(&again).await, Lookup::Ended { .. }));
+    until("this process uses the cache again", async || {
+        matches!(asked(&visitor).await, Lookup::Ended { .. })
+    })
+    .await;
+}
+
+/// A use that ends a session sooner, of which the cache was not told, is not confirmed.
+#[tokio::test]
+async fn a_use_that_the_cache_is_not_told_of() {
+    let tiers = Tiers::new(Flavour::Redis);
+    let (store, held) = tiers.held_process(|hot| hot).await;
+    let visitor = cached(&store).await;
+    held.hot.set(Traffic::Stops);
+    let touch = Touch { idle: Ttl::from_secs(60), after: Duration::ZERO };
+    let store = impatient(&store);
+    let answer = store.load(visitor.access(), Fields::All, Some(touch)).await.unwrap();
+    assert!(matches!(answer, Lookup::Unconfirmed { within: HOT_TTL, .. }), "{answer:?}");
 }
 
 /// A finish whose answer is lost is no success, but what was asked for is done.
@@ -255,12 +302,18 @@ async fn a_cache_that_is_full() {
     let tiers = Tiers::of(Redis::start(Flavour::Redis, &settings), Postgres::shared());
     let store = tiers.process().await;
     let (visitor, signed_out) = (cached(&store).await, cached(&store).await);
-    let mut connection = redis::Client::open(tiers.redis.url()).unwrap().get_connection().unwrap();
-    let junk = "x".repeat(100_000);
-    for number in 0.. {
-        let stored: Result<(), _> = redis::cmd("SET").arg(number).arg(&junk).query(&mut connection);
-        if stored.is_err() {
-            break;
+    let mut number = 0;
+    for size in [100_000, 1000, 10] {
+        // What a connection holds of what it was sent is freed with it.
+        let mut connection =
+            redis::Client::open(tiers.redis.url()).unwrap().get_connection().unwrap();
+        let junk = "x".repeat(size);
+        loop {
+            number += 1;
+            let mut set = redis::cmd("SET");
+            if set.arg(number).arg(&junk).exec(&mut connection).is_err() {
+                break;
+            }
         }
     }
     assert_eq!(reads(&visitor, "a").await, value("old"));
@@ -270,6 +323,13 @@ async fn a_cache_that_is_full() {
     }
     assert_eq!(signed_out.delete().await.unwrap(), Lookup::Found(()));
     assert!(matches!(signed_out.load().await.unwrap(), Lookup::Ended { .. }));
+    let keys: u64 = tiers.redis.command(&["DBSIZE"]);
+    for _ in 0..500 {
+        let nobody = Visitor::new(&store);
+        assert_eq!(nobody.load().await.unwrap(), Lookup::NotFound);
+    }
+    let more = tiers.redis.command::<u64>(&["DBSIZE"]) - keys;
+    assert!(more < 250, "strangers take up room: {more}");
     assert_eq!(visitor.take("a").await.unwrap(), Lookup::Found(value("newer")));
     assert_eq!(reads(&visitor, "a").await, None);
 }

@@ -6,6 +6,8 @@ use std::{
     },
 };
 
+use tokio::time::Instant;
+
 use crate::token::Handle;
 
 /// How many sessions may be in doubt at a time. Those beyond are so too, but nothing is done about it.
@@ -14,13 +16,21 @@ const ROOM: usize = 100_000;
 /// The sessions of which the cache may hold what was replaced, because it could not be told.
 #[derive(Default)]
 pub(super) struct Doubts {
-    /// For each, how often that came to be.
-    sessions: Mutex<HashMap<Handle, u64>>,
+    sessions: Mutex<HashMap<Handle, Doubt>>,
     count: AtomicUsize,
 }
 
+/// How long a session is in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Doubt {
+    /// The write may take place until then: before, nothing is settled.
+    pub(super) open_until: Instant,
+    /// From then on the cache holds nothing of before anyway.
+    pub(super) ends: Instant,
+}
+
 impl Doubts {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Handle, u64>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Handle, Doubt>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -30,29 +40,29 @@ impl Doubts {
     }
 
     /// Adds a session. Says whether somebody has to see to it: nobody does yet.
-    pub(super) fn add(&self, handle: &Handle) -> bool {
+    pub(super) fn add(&self, handle: &Handle, doubt: Doubt) -> bool {
         let mut sessions = self.lock();
-        if let Some(times) = sessions.get_mut(handle) {
-            *times += 1;
+        if let Some(held) = sessions.get_mut(handle) {
+            held.open_until = held.open_until.max(doubt.open_until);
+            held.ends = held.ends.max(doubt.ends);
             return false;
         }
         let has_room = sessions.len() < ROOM;
         if has_room {
-            sessions.insert(*handle, 0);
+            sessions.insert(*handle, doubt);
             self.count.store(sessions.len(), Ordering::Release);
         }
         has_room
     }
 
-    /// How often the session was added.
-    pub(super) fn times(&self, handle: &Handle) -> Option<u64> {
+    pub(super) fn get(&self, handle: &Handle) -> Option<Doubt> {
         self.lock().get(handle).copied()
     }
 
-    /// Removes a session unless it was added again since.
-    pub(super) fn settle(&self, handle: &Handle, times: Option<u64>) -> bool {
+    /// Removes a session, unless there is more doubt about it than when it was looked at.
+    pub(super) fn settle(&self, handle: &Handle, looked_at: Doubt) -> bool {
         let mut sessions = self.lock();
-        if sessions.get(handle).copied() != times {
+        if sessions.get(handle).is_some_and(|held| *held != looked_at) {
             return false;
         }
         sessions.remove(handle);

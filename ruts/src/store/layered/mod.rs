@@ -28,7 +28,9 @@
 //! [`Hot::Auto`](crate::Hot::Auto): as long as [`LayeredStore::with_hot_ttl`]; [`For`](crate::Hot::For):
 //! less. [`Never`](crate::Hot::Never): a read that names it goes to the store of record alone.
 //! [`Checked`](crate::Hot::Checked): the store of record is asked for it at the same time, and if the
-//! cache holds something else, for all. For roles and permissions: it holds even if the cache lies.
+//! cache holds something else, for all. For roles and permissions: it holds even if the cache lies, also
+//! about a field that is not there, as long as it is read by its typed key. Reads of everything confirm the
+//! checked fields that this process has heard of.
 //!
 //! # Round trips
 //!
@@ -92,7 +94,8 @@
 //! 8. `a_cache_that_was_restored_from_a_snapshot`
 //! 9. `a_cache_that_failed_over_and_back`
 //! 10. `a_cache_that_hangs`
-//! 11. `a_cache_that_only_one_process_cannot_reach`
+//! 11. `a_cache_that_only_one_process_cannot_reach`, `a_sign_out_that_is_dropped_while_the_cache_hangs`,
+//!     `a_use_that_the_cache_is_not_told_of`
 //! 12. `a_finish_that_is_not_confirmed`, `a_finish_that_fails_is_made_up_for`
 //! 13. `a_cache_that_is_full`
 //! 14. `a_writer_that_is_killed_at_any_step_leaves_no_lie`,
@@ -113,7 +116,11 @@
 //! (`RESTORE`, `DEBUG RELOAD`), and a former leader that goes on answering some processes after a failover:
 //! all processes have to use the same cache.
 //!
-//! A request with an unknown token costs a look, a read, and a ticket of some 200 bytes for a minute.
+//! So would a clock of the cache's server that is set back, for as long as that is. A server that takes
+//! snapshots and cannot write them refuses writes (`stop-writes-on-bgsave-error`), and with it yours.
+//!
+//! A request with an unknown token costs a look, a read, and a ticket of some 200 bytes for 15 seconds; a
+//! server without room hands out none.
 //!
 //! A write that was not acknowledged, because its outcome is not known, may take place after its fence has
 //! fallen. Then the cache may hold what was before, for `with_hot_ttl` at most.

@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use crate::{
     store::{Change, Item, Loaded, Put, Record, Scope, Take, Touch, Update},
@@ -10,11 +13,11 @@ use crate::{
 pub(super) struct Plan<'a> {
     /// The whole entry.
     all: bool,
-    names: Vec<&'a str>,
+    /// These fields, and what is known of each afterwards.
+    fields: HashMap<&'a str, Option<Item<'a>>>,
     /// The session's own record.
     record: bool,
     touch: Option<Touch>,
-    items: Vec<Item<'a>>,
 }
 
 impl<'a> Plan<'a> {
@@ -25,17 +28,27 @@ impl<'a> Plan<'a> {
             ..Self::default()
         };
         for change in update.changes {
-            plan.change(change, longest);
+            let known = plan.fields.entry(change.name()).or_default();
+            *known = match change {
+                Change::Set(put) => present(put, longest),
+                Change::Remove(name) => Some(absent(name, longest)),
+                Change::Expire(_, ttl) => known.map(|item| match item.value {
+                    Some(_) => {
+                        let item = Item { life: life(item.hot, longest), ..item };
+                        bounded(item, Some(ttl.as_duration()))
+                    }
+                    None => item,
+                }),
+            };
         }
         plan
     }
 
     pub(super) fn take(take: &Take<'a>, longest: Duration) -> Self {
         Self {
-            names: vec![take.name],
+            fields: HashMap::from([(take.name, Some(absent(take.name, longest)))]),
             record: take.rotate.is_some(),
             touch: take.touch,
-            items: vec![absent(take.name, longest)],
             ..Self::default()
         }
     }
@@ -49,34 +62,20 @@ impl<'a> Plan<'a> {
         Self { record: true, ..Self::default() }
     }
 
-    fn change(&mut self, change: &Change<'a>, longest: Duration) {
-        let name = change.name();
-        let before = self.items.iter().position(|item| item.name == name);
-        let before = before.map(|position| self.items.swap_remove(position));
-        if !self.names.contains(&name) {
-            self.names.push(name);
-        }
-        self.items.extend(match change {
-            Change::Set(put) => present(put, longest),
-            Change::Remove(_) => Some(absent(name, longest)),
-            Change::Expire(_, ttl) => before.map(|item| match item.value {
-                Some(_) => {
-                    bounded(Item { life: life(item.hot, longest), ..item }, Some(ttl.as_duration()))
-                }
-                None => item,
-            }),
-        });
+    /// The fields that become unknown.
+    pub(super) fn names(&self) -> Vec<&'a str> {
+        self.fields.keys().copied().collect()
     }
 
-    pub(super) fn scope(&self) -> Scope<'_> {
+    pub(super) fn scope<'b>(&self, names: &'b [&'b str]) -> Scope<'b> {
         match self.all {
             true => Scope::All,
-            false => Scope::Some { names: &self.names, record: self.record, touch: self.touch },
+            false => Scope::Some { names, record: self.record, touch: self.touch },
         }
     }
 
-    pub(super) fn items(&self) -> &[Item<'a>] {
-        &self.items
+    pub(super) fn items(&self) -> Vec<Item<'a>> {
+        self.fields.values().flatten().copied().collect()
     }
 }
 
@@ -126,9 +125,8 @@ pub(super) fn filling<'a>(
     let life = left.map(exact).fold(longest, Duration::min);
     let complete = match named {
         Some(names) => {
-            let is_there =
-                |name: &&String| loaded.fields.iter().any(|stored| stored.name == **name);
-            let missing = names.iter().filter(|name| !is_there(name));
+            let there: HashSet<&str> = loaded.fields.iter().map(|stored| &*stored.name).collect();
+            let missing = names.iter().filter(|name| !there.contains(&***name));
             items.extend(missing.map(|name| absent(name, longest)));
             None
         }
@@ -159,7 +157,9 @@ mod tests {
             let ttl = item.ttl.map(|ttl| ttl.as_secs());
             (item.name.to_owned(), item.value.is_some(), ttl, item.life.as_secs())
         };
-        plan.items().iter().map(told).collect()
+        let mut items: Vec<_> = plan.items().iter().map(told).collect();
+        items.sort();
+        items
     }
 
     #[test]

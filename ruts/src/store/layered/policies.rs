@@ -10,49 +10,56 @@ const ROOM: usize = 1024;
 
 /// The fields that were seen to be no matter of the cache alone.
 ///
-/// This only saves round trips: what the cache or the store of record says of a field is right without
-/// it.
+/// What the cache or the store of record says of a field that is there is right without this. It saves
+/// round trips, and tells of fields that are not there.
 #[derive(Default)]
 pub(super) struct Policies(RwLock<HashMap<Box<str>, Hot>>);
 
-/// What is known of the fields that a read names.
+/// What is known of the fields that a read asks for.
 #[derive(Default)]
-pub(super) struct Caution<'a> {
+pub(super) struct Caution {
     /// One of them is not in the cache.
     pub(super) never: bool,
-    /// These have to be confirmed.
-    pub(super) checked: Vec<&'a str>,
+    /// These have to be confirmed, also that they are not there.
+    pub(super) checked: Vec<String>,
 }
 
 impl Policies {
-    /// Remembers the policy of a field.
+    /// Remembers the policy of a field. What was once declared so stays so, whatever is stored.
     pub(super) fn learn(&self, name: &str, hot: Hot) {
-        let is_special = matches!(hot, Hot::Never | Hot::Checked);
+        if !matches!(hot, Hot::Never | Hot::Checked) {
+            return;
+        }
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
-        if known == is_special.then_some(hot) {
+        if known == Some(hot) {
             return;
         }
         let mut policies = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if !is_special {
-            policies.remove(name);
-        } else if policies.len() < ROOM || known.is_some() {
+        if policies.len() < ROOM || known.is_some() {
             policies.insert(name.into(), hot);
         }
     }
 
-    pub(super) fn of<'a>(&self, fields: Fields<'a>) -> Caution<'a> {
-        let mut caution = Caution::default();
+    pub(super) fn of(&self, fields: Fields<'_>) -> Caution {
         let policies = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Fields::Named(names) = fields
-            && !policies.is_empty()
-        {
-            for name in names {
-                match policies.get(*name) {
-                    Some(Hot::Never) => caution.never = true,
-                    Some(_) => caution.checked.push(name),
-                    None => {}
-                }
-            }
+        let mut caution = Caution::default();
+        if policies.is_empty() {
+            return caution;
+        }
+        let mut heed = |name: &str, hot: Hot| match hot {
+            Hot::Never => caution.never = true,
+            _ => caution.checked.push(name.to_owned()),
+        };
+        match fields {
+            Fields::Named(names) => names
+                .iter()
+                .filter_map(|name| policies.get_key_value(*name))
+                .for_each(|(name, hot)| heed(name, *hot)),
+            // An entry that is complete holds no session with a field that is never there.
+            Fields::All => policies
+                .iter()
+                .filter(|(_, hot)| **hot == Hot::Checked)
+                .for_each(|(name, hot)| heed(name, *hot)),
         }
         caution
     }

@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     store::{
-        Access, Cache, Fields, Loaded, Look, Lookup, Store, StoreError, StoreErrorKind, Stored,
-        Ticket, Touch,
+        Access, Cache, Fields, Loaded, Look, Lookup, Store, StoreError, StoreErrorKind, Ticket,
+        Touch,
     },
     ttl::Hot,
 };
 
 /// What the store of record said of some fields.
-type Probe<'a> = (Vec<&'a str>, Result<Lookup<Loaded>, StoreError>);
+type Probe = (Vec<String>, Result<Lookup<Loaded>, StoreError>);
 
 /// How a read finds its way.
 impl<H: Cache, C: Store> LayeredStore<H, C> {
@@ -31,7 +31,10 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
                 cold.load(access, fields, touch).await
             });
             let written = self.write(access.handle, Plan::touch(), true, operation, |_| true);
-            return written.await.map(|(answer, _)| answer);
+            return Ok(match written.await? {
+                (Lookup::Found(loaded), false) => self.unconfirmed(loaded),
+                (answer, _) => answer,
+            });
         }
         let caution = policies.of(fields);
         if caution.never
@@ -44,8 +47,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         let (look, probe) = if caution.checked.is_empty() {
             (self.look(access, fields, touch).await, None)
         } else {
-            let probe = cold.load(access, Fields::Named(&caution.checked), None);
-            let probe = self.cold(StoreErrorKind::Unavailable, probe);
+            let probe = self.probe(access, &caution.checked);
             let (look, probe) = tokio::join!(self.look(access, fields, touch), probe);
             (look, Some((caution.checked, probe)))
         };
@@ -104,6 +106,17 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         tokio::spawn(filling.in_current_span());
     }
 
+    /// What the store of record says of these fields.
+    async fn probe(
+        &self,
+        access: Access<'_>,
+        names: &[String],
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let named: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let load = self.tiers.cold.load(access, Fields::Named(&named), None);
+        self.cold(StoreErrorKind::Unavailable, load).await
+    }
+
     /// What the cache holds, if the store of record says the same of the fields that need it.
     async fn confirm(
         &self,
@@ -111,26 +124,27 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         fields: Fields<'_>,
         touch: Option<Touch>,
         mut loaded: Loaded,
-        probe: Option<Probe<'_>>,
+        probe: Option<Probe>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let checked = |stored: &&Stored| stored.hot == Hot::Checked;
-        let mut names: Vec<String> =
-            loaded.fields.iter().filter(checked).map(|stored| stored.name.clone()).collect();
-        let (probed, answer) = match probe {
-            Some((probed, answer)) => (probed, Some(answer)),
+        let checked = loaded.fields.iter().filter(|stored| stored.hot == Hot::Checked);
+        let (mut names, mut answer) = match probe {
+            Some((names, answer)) => (names, Some(answer)),
             None => (Vec::new(), None),
         };
-        let answer = match answer {
-            None if names.is_empty() => return Ok(Lookup::Found(loaded)),
-            Some(answer) if names.iter().all(|name| probed.contains(&&**name)) => answer?,
-            _ => {
-                names.iter().for_each(|name| self.tiers.policies.learn(name, Hot::Checked));
-                let named: Vec<&str> = names.iter().map(|name| &**name).collect();
-                let probe = self.tiers.cold.load(access, Fields::Named(&named), None);
-                self.cold(StoreErrorKind::Unavailable, probe).await?
+        for stored in checked {
+            if !names.contains(&stored.name) {
+                self.tiers.policies.learn(&stored.name, Hot::Checked);
+                names.push(stored.name.clone());
+                answer = None;
             }
+        }
+        if names.is_empty() {
+            return Ok(Lookup::Found(loaded));
+        }
+        let answer = match answer {
+            Some(answer) => answer?,
+            None => self.probe(access, &names).await?,
         };
-        names.extend(probed.into_iter().map(str::to_owned));
         let told = match answer {
             Lookup::Found(told) => told,
             other => return Ok(other),

@@ -287,8 +287,7 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
         let operation =
             self.cold(StoreErrorKind::Unknown, async move { self.tiers.cold.delete(access).await });
         match self.write(access.handle, Plan::delete(), true, operation, |()| true).await? {
-            // An earlier attempt may have done it, and not been able to tell the cache.
-            (Lookup::Found(()) | Lookup::Ended { .. }, false) => Ok(self.unconfirmed(())),
+            (Lookup::Found(()), false) => Ok(self.unconfirmed(())),
             (answer, _) => Ok(answer),
         }
     }

@@ -48,6 +48,8 @@ struct Shared {
 #[derive(Default)]
 struct Shard {
     entries: HashMap<Handle, Entry>,
+    /// The handles of the entries, in no order: the first to find one at random.
+    handles: Vec<Handle>,
     /// How many marks were made.
     marks: u64,
 }
@@ -61,6 +63,8 @@ struct Entry {
     complete: Option<Duration>,
     ticket: Option<u64>,
     fences: Vec<Standing>,
+    /// Where its handle stands in the shard's list.
+    place: usize,
 }
 
 /// The session's own record.
@@ -117,19 +121,42 @@ impl Shard {
         self.marks
     }
 
-    /// The entry, a new one if there is none.
+    /// The entry, a new one if there is none. Some other one makes room for it.
     fn entry(&mut self, handle: &Handle, capacity: usize) -> &mut Entry {
-        if self.entries.len() >= capacity && !self.entries.contains_key(handle) {
-            // The order of a hash map is as good as random.
-            if let Some(some) = self.entries.keys().next().copied() {
-                self.entries.remove(&some);
+        if !self.entries.contains_key(handle) {
+            if self.handles.len() >= capacity {
+                let some = scattered(self.marks) as usize % self.handles.len();
+                self.remove(&self.handles[some].clone());
             }
+            self.handles.push(*handle);
         }
-        self.entries.entry(*handle).or_default()
+        let place = self.handles.len() - 1;
+        self.entries.entry(*handle).or_insert_with(|| Entry { place, ..Entry::default() })
+    }
+
+    fn remove(&mut self, handle: &Handle) {
+        let Some(entry) = self.entries.remove(handle) else { return };
+        self.handles.swap_remove(entry.place);
+        if let Some(moved) = self.handles.get(entry.place) {
+            self.entries.entry(*moved).and_modify(|moved| moved.place = entry.place);
+        }
     }
 }
 
+/// A number that looks like another number each time (the finaliser of SplitMix64).
+fn scattered(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
 impl Entry {
+    /// Forgets everything but the fences.
+    fn empty(&mut self) {
+        let (fences, place) = (std::mem::take(&mut self.fences), self.place);
+        *self = Self { fences, place, ..Self::default() };
+    }
+
     fn stand(&mut self, now: Duration) -> &mut Vec<Standing> {
         self.fences.retain(|fence| now < fence.until);
         &mut self.fences
@@ -248,9 +275,7 @@ impl Cache for MemoryCache {
         let mark = shard.mark();
         let entry = shard.entry(handle, self.shared.capacity);
         match scope {
-            Scope::All => {
-                *entry = Entry { fences: std::mem::take(&mut entry.fences), ..Entry::default() }
-            }
+            Scope::All => entry.empty(),
             Scope::Some { names, record, touch } => {
                 entry.record.take_if(|own| record || own.is_due(touch, now));
                 (entry.ticket, entry.complete) = (None, None);
@@ -284,9 +309,8 @@ impl Cache for MemoryCache {
             // It fell: readers may have filled in what this write replaced, and a write that is under
             // way may have come before this one.
             None => {
-                let mut fences = std::mem::take(standing);
-                fences.iter_mut().for_each(|fence| fence.beside = true);
-                *entry = Entry { fences, ..Entry::default() };
+                standing.iter_mut().for_each(|fence| fence.beside = true);
+                entry.empty();
             }
         }
         Ok(())
@@ -314,6 +338,8 @@ impl Cache for MemoryCache {
                 absolute: meta.absolute.map(|absolute| at.saturating_add(absolute)),
             });
             if let Some(complete) = complete {
+                // What else is held is over, or is among what follows.
+                entry.fields.clear();
                 entry.complete = Some(at.saturating_add(complete));
             }
             entry.put(items, at, now);
@@ -322,7 +348,7 @@ impl Cache for MemoryCache {
     }
 
     async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
-        self.lock(handle).0.entries.remove(handle);
+        self.lock(handle).0.remove(handle);
         Ok(())
     }
 

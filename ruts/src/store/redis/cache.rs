@@ -19,19 +19,22 @@ use crate::{
 };
 
 probe!(PROBE = "HGET HMGET HGETALL HSET HDEL DEL PEXPIRE PTTL TIME INFO");
-script!(LOOK = " flags=allow-oom", "cache/entry", "cache/look", PROBE);
-script!(FENCE = " flags=allow-oom", "cache/entry", "cache/fence", PROBE);
-script!(FINISH = "", "cache/entry", "cache/finish", PROBE);
+script!(LOOK = Asks, "cache/entry", "cache/look", PROBE);
+script!(FENCE = Runs, "cache/entry", "cache/fence", PROBE);
+script!(FINISH = Refused, "cache/entry", "cache/finish", PROBE);
 script!(
     /// A finish that installs nothing.
-    FINISH_ON_FULL_SERVER = " flags=allow-oom", "cache/entry", "cache/finish", PROBE
+    FINISH_ON_FULL_SERVER = Runs, "cache/entry", "cache/finish", PROBE
 );
-script!(FILL = "", "cache/entry", "cache/fill", PROBE);
-script!(EVICT = " flags=allow-oom", "cache/entry", "cache/evict", PROBE);
-script!(ADVICE = " flags=allow-oom", "cache/entry", "cache/advice", PROBE);
+script!(FILL = Refused, "cache/entry", "cache/fill", PROBE);
+script!(EVICT = Runs, "cache/entry", "cache/evict", PROBE);
+script!(ADVICE = Runs, "cache/entry", "cache/advice", PROBE);
 
-/// How long an entry is kept that only a ticket or a fence was written to.
-const BARE: Duration = Duration::from_secs(60);
+/// How long an entry is kept beyond what is written to it.
+const SPARE: Duration = Duration::from_secs(60);
+
+/// How long a ticket is kept that is all there is of an entry: as long as a read may take.
+const TICKET: Duration = Duration::from_secs(15);
 
 impl<C: RedisClient> RedisStore<C> {
     async fn ask(
@@ -94,7 +97,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         touch: Option<Touch>,
     ) -> Result<Look, StoreError> {
         let arguments = Arguments::new(16)
-            .millis(BARE.as_millis())
+            .millis(TICKET.as_millis())
             .nonce()?
             .hash(Some(access.secret))
             .touch(touch)
@@ -116,7 +119,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         life: Duration,
     ) -> Result<Fence, StoreError> {
         let arguments =
-            Arguments::new(12).millis((life + BARE).as_millis()).nonce()?.millis(life.as_millis());
+            Arguments::new(12).millis((life + SPARE).as_millis()).nonce()?.millis(life.as_millis());
         let arguments = match scope {
             Scope::All => arguments.touch(None).constant("*"),
             Scope::Some { names, record, touch } => {
@@ -138,7 +141,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         items: &[Item<'_>],
     ) -> Result<(), StoreError> {
         let arguments = Arguments::new(3 + 4 * items.len())
-            .millis((longest(items) + BARE).as_millis())
+            .millis((longest(items) + SPARE).as_millis())
             .bytes(fence.mark.clone())
             .millis(fence.at.into());
         let arguments = items.iter().fold(arguments, Arguments::item);
@@ -155,7 +158,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
     ) -> Result<(), StoreError> {
         let Record { meta, life, complete } = record;
         let arguments = Arguments::new(10 + 4 * items.len())
-            .millis((longest(items).max(life) + BARE).as_millis())
+            .millis((longest(items).max(life) + SPARE).as_millis())
             .bytes(ticket.mark.clone())
             .millis(ticket.at.into());
         let arguments = match complete {

@@ -14,16 +14,19 @@ pub(super) struct Script {
     probe: &'static str,
 }
 
-/// A script after what every script of its kind begins with. Scripts that never need more memory than
-/// they free run on a full server too.
+/// A script after what every script of its kind begins with. On a server without room, one that `Runs`
+/// is run all the same, one that is `Refused` is not, and of one that `Asks` single commands fail.
 macro_rules! script {
-    ($(#[$meta:meta])* $name:ident = $flags:literal, $prelude:literal, $file:literal, $probe:ident) => {
+    (@Runs) => { "#!lua flags=allow-oom\n" };
+    (@Refused) => { "#!lua\n" };
+    (@Asks) => { "" };
+    ($(#[$meta:meta])* $name:ident = $header:ident, $prelude:literal, $file:literal, $probe:ident) => {
         $(#[$meta])*
         pub(super) static $name: std::sync::LazyLock<$crate::store::redis::script::Script> =
             std::sync::LazyLock::new(|| {
                 $crate::store::redis::script::Script::new(
                     concat!(
-                        "#!lua", $flags, "\n",
+                        script!(@$header),
                         include_str!(concat!("lua/", $prelude, ".lua")),
                         include_str!(concat!("lua/", $file, ".lua")),
                     ),
@@ -45,15 +48,15 @@ macro_rules! probe {
 pub(super) use {probe, script};
 
 probe!(PROBE = "HPTTL HPEXPIRE HGET HMGET HKEYS HSET HDEL DEL PEXPIREAT PERSIST TIME");
-script!(LOAD = " flags=allow-oom", "session", "load", PROBE);
-script!(CREATE = "", "session", "create", PROBE);
-script!(UPDATE = "", "session", "update", PROBE);
+script!(LOAD = Runs, "session", "load", PROBE);
+script!(CREATE = Refused, "session", "create", PROBE);
+script!(UPDATE = Refused, "session", "update", PROBE);
 script!(
     /// An update without a new value.
-    UPDATE_ON_FULL_SERVER = " flags=allow-oom", "session", "update", PROBE
+    UPDATE_ON_FULL_SERVER = Runs, "session", "update", PROBE
 );
-script!(TAKE = " flags=allow-oom", "session", "take", PROBE);
-script!(DELETE = " flags=allow-oom", "session", "delete", PROBE);
+script!(TAKE = Runs, "session", "take", PROBE);
+script!(DELETE = Runs, "session", "delete", PROBE);
 
 impl Script {
     pub(super) fn new(text: &'static str, probe: &'static str) -> Self {

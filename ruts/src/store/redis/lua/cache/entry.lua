@@ -45,11 +45,13 @@ local function save_fences(standing)
     redis.call('HDEL', key, '~f')
     return
   end
-  local parts = {}
+  local parts, longest = {}, 0
   for i, fence in ipairs(standing) do
     parts[i] = fence.mark .. ' ' .. fence.till .. ' ' .. fence.beside .. ';'
+    longest = math.max(longest, fence.till - now)
   end
   redis.call('HSET', key, '~f', table.concat(parts))
+  keep(text(longest))
 end
 
 -- The session's own record: until when it may be served, created, secret issued, idle deadline, absolute

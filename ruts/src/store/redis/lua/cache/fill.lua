@@ -13,6 +13,12 @@ redis.call('HSET', key, '~', table.concat({
   text(at + ARGV[5]), text(at - ARGV[6]), text(at - ARGV[7]), moment(ARGV[8]), moment(ARGV[9]),
   ARGV[10],
 }, ' '))
-if ARGV[4] ~= '' then redis.call('HSET', key, '~c', text(at + ARGV[4])) end
+if ARGV[4] ~= '' then
+  -- What else is held is over, or is among what follows.
+  for _, name in ipairs(redis.call('HKEYS', key)) do
+    if string.byte(name) ~= 126 then redis.call('HDEL', key, name) end
+  end
+  redis.call('HSET', key, '~c', text(at + ARGV[4]))
+end
 put(at, 11)
 keep(ARGV[1])

@@ -60,7 +60,9 @@ if #fences(held[4]) > 0 then return { 'miss' } end
 local ticket = held[3]
 if not ticket then
   ticket = unique(ARGV[2])
-  redis.call('HSET', key, '~r', here, '~o', ticket)
+  local written = redis.pcall('HSET', key, '~r', here, '~o', ticket)
+  -- A server without room hands out no tickets.
+  if type(written) == 'table' then return { 'miss' } end
   keep(ARGV[1])
 end
 return { 'miss', ticket, now }
