@@ -145,6 +145,7 @@ async fn trips(held: &Held, expected: (usize, usize)) -> (usize, usize) {
     // More would come at once.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let more = held.cold.take_requests().iter().filter(|size| **size > SYNC).count();
+    idle(&held.pool).await;
     (trips.0 + held.hot.take_requests().len(), trips.1 + more)
 }
 
@@ -152,8 +153,8 @@ async fn trips(held: &Held, expected: (usize, usize)) -> (usize, usize) {
 async fn two_tiers() {
     let tiers = Tiers::new(Flavour::Redis);
     let (store, held) = tiers.held_process(|hot| hot).await;
-    // Once, so that scripts and statements are there.
-    each_operation(&store, async |_| {}).await;
+    // Once, so that scripts and statements are there, on one connection.
+    each_operation(&store, async |_| idle(&held.pool).await).await;
     trips(&held, (1, 1)).await;
 
     let visitor = Visitor::new(&store);
