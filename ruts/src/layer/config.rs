@@ -2,7 +2,10 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::SessionService;
+use super::{
+    SessionService,
+    lifetimes::{AAL1, AAL2, AAL3, Level, Lifetimes},
+};
 use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
@@ -113,6 +116,51 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
+    /// Lifetimes within authentication assurance level 1 of NIST SP 800-63B-4: at most 30 days, and no
+    /// limit without use but the one that was set. [`idle_timeout`](Self::idle_timeout) and
+    /// [`absolute_timeout`](Self::absolute_timeout) can shorten what these three set.
+    #[must_use]
+    pub fn aal1(self) -> Self {
+        self.within(&AAL1)
+    }
+
+    /// Lifetimes within authentication assurance level 2: at most 24 hours, and an hour without use.
+    #[must_use]
+    pub fn aal2(self) -> Self {
+        self.within(&AAL2)
+    }
+
+    /// Lifetimes within authentication assurance level 3: at most 12 hours, and 15 minutes without use.
+    #[must_use]
+    pub fn aal3(self) -> Self {
+        self.within(&AAL3)
+    }
+
+    fn within(mut self, level: &Level) -> Self {
+        self.policy.idle = level.idle.or(self.policy.idle);
+        self.policy.absolute = Some(level.absolute);
+        self
+    }
+
+    /// The lifetimes of its sessions in words, for the documentation that OWASP ASVS 5.0 (7.1.1) asks
+    /// for, with the level of NIST SP 800-63B-4 that they keep to.
+    ///
+    /// ```
+    /// use ruts::{SessionLayer, store::memory::MemoryStore};
+    ///
+    /// let text = SessionLayer::new(MemoryStore::new()).aal2().describe();
+    /// assert!(text.contains("after 1 hour without use"));
+    /// assert!(text.contains("within AAL2"));
+    /// ```
+    pub fn describe(&self) -> String {
+        Lifetimes { idle: self.policy.idle, absolute: self.absolute() }.to_string()
+    }
+
+    /// A cookie that ends before the session ends the session too.
+    fn absolute(&self) -> Option<Ttl> {
+        self.policy.absolute.into_iter().chain(self.options.lifetime()).min()
+    }
+
     /// How values that are set by name are written. Typed fields name their own codec.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
@@ -147,7 +195,7 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
         };
         let mut policy = self.policy.clone();
         policy.layer = L::NAME;
-        policy.absolute = policy.absolute.into_iter().chain(self.options.lifetime()).min();
+        policy.absolute = self.absolute();
         SessionService::new(
             inner,
             Arc::clone(&self.store),

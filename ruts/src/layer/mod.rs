@@ -2,6 +2,7 @@
 
 mod config;
 mod future;
+mod lifetimes;
 mod loopback;
 mod service;
 

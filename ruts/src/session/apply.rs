@@ -45,7 +45,7 @@ impl Shared {
     }
 
     pub(super) async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
-        let load = Load { fields, touch: self.policy.touch() };
+        let load = Load { fields, touch: self.touch() };
         let earlier = state.unsettled.clone();
         if let Some(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
             let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));

@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     field::{Field, FieldSpec, is_field_name},
     schema::SessionSchema,
-    store::{Change, ErasedStore, Put, StoreType},
+    store::{Change, ErasedStore, Meta, Put, StoreType},
     token::{Handle, Token},
     ttl::{Hot, Ttl},
 };
@@ -221,6 +221,34 @@ impl<S> Session<S> {
     /// last, such as event streams.
     pub async fn refresh(&self) {
         self.shared.refresh().await;
+    }
+
+    /// From here on, reads of this request do not keep the session alive: for what asks by itself, such
+    /// as a page that polls. Writes still do.
+    ///
+    /// ```
+    /// use ruts::{Error, Session};
+    ///
+    /// /// How many seconds are left, for a page that warns before the end.
+    /// async fn left(session: Session) -> Result<String, Error> {
+    ///     session.passive();
+    ///     let idle = session.deadlines().await?.and_then(|meta| meta.idle);
+    ///     Ok(idle.map_or_else(String::new, |idle| idle.as_secs().to_string()))
+    /// }
+    /// ```
+    pub fn passive(&self) {
+        self.shared.be_passive();
+    }
+
+    /// The session's ages and what is left until its deadlines, by the clock of the store; `None`
+    /// without a session. Asking does not keep the session alive (NIST SP 800-63B-4, 5.2). One round
+    /// trip each time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn deadlines(&self) -> Result<Option<Meta>, Error> {
+        self.shared.meta().await
     }
 
     async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {

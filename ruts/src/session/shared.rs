@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,14 +13,14 @@ use super::{
     apply::{Group, put},
     identity::{Identity, Shut},
     memory::Memory,
-    operation::Delete,
+    operation::{Delete, Load},
     reply::{Closed, Reply, Verdict},
     state::State,
 };
 use crate::{
     error::Error,
     field::FieldSpec,
-    store::{Change, Deadline, ErasedStore, Expect, Fields, Take, Update, Updated},
+    store::{Change, Deadline, ErasedStore, Expect, Fields, Meta, Take, Touch, Update, Updated},
     token::{Handle, Token},
     ttl::{Hot, Ttl},
 };
@@ -41,6 +44,8 @@ pub(super) struct Shared {
     pub(super) policy: Arc<Policy>,
     /// The client sent a cookie of our name, usable or not.
     presented: bool,
+    /// Reads of this request are no activity.
+    passive: AtomicBool,
     state: tokio::sync::Mutex<State>,
     pub(super) reply: Mutex<Reply>,
 }
@@ -60,6 +65,7 @@ impl Shared {
             store,
             policy,
             presented,
+            passive: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(state),
             reply: Mutex::new(reply),
         }
@@ -71,6 +77,24 @@ impl Shared {
 
     pub(super) fn prepare_rotation(&self) {
         self.reply().rotate = true;
+    }
+
+    pub(super) fn be_passive(&self) {
+        self.passive.store(true, Ordering::Relaxed);
+    }
+
+    /// What a read does to the idle deadline.
+    pub(super) fn touch(&self) -> Option<Touch> {
+        if self.passive.load(Ordering::Relaxed) { None } else { self.policy.touch() }
+    }
+
+    /// Ages and deadlines as they are now; `None` without a session. It is no activity.
+    pub(super) async fn meta(&self) -> Result<Option<Meta>, Error> {
+        let mut state = self.state.lock().await;
+        let load = Load { fields: Fields::Named(&[]), touch: None };
+        let earlier = state.unsettled.clone();
+        let loaded = self.attempt(&mut state, earlier.as_ref(), &load).await?;
+        Ok(loaded.map(|loaded| loaded.meta))
     }
 
     /// What to do about the cookie. From here on, none can be handed out.

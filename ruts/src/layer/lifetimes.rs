@@ -1,0 +1,132 @@
+use std::{fmt, time::Duration};
+
+use crate::ttl::Ttl;
+
+/// What NIST SP 800-63B-4 allows at an authentication assurance level.
+pub(super) struct Level {
+    pub(super) name: &'static str,
+    pub(super) idle: Option<Ttl>,
+    pub(super) absolute: Ttl,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+pub(super) const AAL1: Level =
+    Level { name: "AAL1", idle: None, absolute: Ttl::from_secs(30 * DAY) };
+pub(super) const AAL2: Level =
+    Level { name: "AAL2", idle: Some(Ttl::from_secs(HOUR)), absolute: Ttl::from_secs(24 * HOUR) };
+pub(super) const AAL3: Level = Level {
+    name: "AAL3",
+    idle: Some(Ttl::from_secs(15 * MINUTE)),
+    absolute: Ttl::from_secs(12 * HOUR),
+};
+
+/// The limits of a layer, as text for its documentation.
+pub(super) struct Lifetimes {
+    pub(super) idle: Option<Ttl>,
+    pub(super) absolute: Option<Ttl>,
+}
+
+impl Lifetimes {
+    fn are_within(&self, level: &Level) -> bool {
+        let within = |own: Option<Ttl>, limit: Ttl| own.is_some_and(|own| own <= limit);
+        within(self.absolute, level.absolute)
+            && level.idle.is_none_or(|limit| within(self.idle, limit))
+    }
+}
+
+impl fmt::Display for Lifetimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.idle {
+            Some(idle) => writeln!(
+                f,
+                "A session ends after {} without use. Use counts once an eighth of that has passed.",
+                Spelled(idle.as_duration())
+            )?,
+            None => writeln!(f, "A session does not end by not being used.")?,
+        }
+        match self.absolute {
+            Some(absolute) => writeln!(
+                f,
+                "A session ends {} after its start, however much it is used.",
+                Spelled(absolute.as_duration())
+            )?,
+            None => writeln!(f, "A session does not end by its age.")?,
+        }
+        match [AAL3, AAL2, AAL1].iter().find(|level| self.are_within(level)) {
+            Some(level) => write!(f, "This is within {} of NIST SP 800-63B-4.", level.name),
+            None => write!(f, "This is beyond AAL1 of NIST SP 800-63B-4."),
+        }
+    }
+}
+
+/// A duration in words.
+struct Spelled(Duration);
+
+impl fmt::Display for Spelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = self.0.as_millis();
+        let mut is_first = true;
+        for (unit, millis) in [
+            ("day", u128::from(DAY) * 1000),
+            ("hour", u128::from(HOUR) * 1000),
+            ("minute", u128::from(MINUTE) * 1000),
+            ("second", 1000),
+            ("millisecond", 1),
+        ] {
+            let count = left / millis;
+            left %= millis;
+            if count > 0 {
+                let (space, plural) =
+                    (if is_first { "" } else { " " }, if count > 1 { "s" } else { "" });
+                write!(f, "{space}{count} {unit}{plural}")?;
+                is_first = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(idle: Option<u64>, absolute: Option<u64>) -> String {
+        let [idle, absolute] = [idle, absolute].map(|secs| secs.map(Ttl::from_secs));
+        Lifetimes { idle, absolute }.to_string()
+    }
+
+    #[test]
+    fn limits_are_described() {
+        assert_eq!(
+            described(Some(90 * MINUTE), Some(7 * DAY)),
+            "A session ends after 1 hour 30 minutes without use. Use counts once an eighth of that \
+             has passed.\n\
+             A session ends 7 days after its start, however much it is used.\n\
+             This is within AAL1 of NIST SP 800-63B-4."
+        );
+        assert_eq!(
+            described(None, None),
+            "A session does not end by not being used.\n\
+             A session does not end by its age.\n\
+             This is beyond AAL1 of NIST SP 800-63B-4."
+        );
+    }
+
+    #[test]
+    fn the_strictest_level_is_named() {
+        for (idle, absolute, level) in [
+            (Some(15 * MINUTE), 12 * HOUR, "within AAL3"),
+            (Some(15 * MINUTE + 1), 12 * HOUR, "within AAL2"),
+            (Some(HOUR), 24 * HOUR, "within AAL2"),
+            (None, 12 * HOUR, "within AAL1"),
+            (Some(HOUR), 30 * DAY, "within AAL1"),
+            (Some(HOUR), 30 * DAY + 1, "beyond AAL1"),
+        ] {
+            let text = described(idle, Some(absolute));
+            assert!(text.contains(level), "{text}");
+        }
+    }
+}
