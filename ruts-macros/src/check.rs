@@ -14,9 +14,10 @@ use crate::{
 };
 
 /// Names that the handle has for itself, and why.
-const RESERVED: [(&str, &str); 7] = [
+const RESERVED: [(&str, &str); 8] = [
     ("session", "it gives the untyped session"),
     ("load", "it reads all fields"),
+    ("sessions", "it lists and ends the sessions of somebody"),
     ("edit", "it writes several fields"),
     ("schema", "its key would be `SCHEMA`"),
     ("clone", "the handle is `Clone`"),
@@ -38,15 +39,17 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
     let codec = codec(&raw.args.codec, diagnostics);
 
     let mut names = Names::default();
-    let fields = (raw.fields.into_iter())
+    let fields: Vec<Field> = (raw.fields.into_iter())
         .filter_map(|field| {
             let rename = field.args.rename.get().cloned();
             let field = resolve(field, &raw.vis, &prefix, codec.as_ref(), diagnostics);
             names.claim(rename.as_ref(), &field, diagnostics).then_some(field)
         })
         .collect();
+    one_principal(&fields, diagnostics);
     Session {
         krate,
+        sessions: format_ident!("{}Sessions", raw.name),
         attrs: raw.attrs,
         vis: raw.vis,
         values: format_ident!("{}Values", raw.name),
@@ -54,6 +57,19 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         name: raw.name,
         layer,
         fields,
+    }
+}
+
+fn one_principal(fields: &[Field], diagnostics: &mut Diagnostics) {
+    let mut principals = fields.iter().filter(|field| matches!(field.mode, Mode::Principal));
+    let Some(first) = principals.next() else { return };
+    for other in principals {
+        let message = format!(
+            "`{}` says who is signed in already, and a session is one principal's; make this a plain \
+             field",
+            first.name
+        );
+        diagnostics.at(&other.name, message);
     }
 }
 
@@ -88,7 +104,6 @@ fn resolve(
         version: version(&raw.args, diagnostics),
         lazy: raw.args.lazy.is_set(),
         rotate: raw.args.rotate.is_set(),
-        principal: raw.args.principal.is_set(),
         docs: raw.docs,
         attrs: raw.attrs,
         name: raw.name,
@@ -112,6 +127,14 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
             diagnostics.at(principal, message);
         }
         return Mode::Once;
+    }
+    if principal.is_set() {
+        if let Some(default) = default.key() {
+            let message =
+                "a `principal` is `None` as long as nobody is signed in; remove `default`";
+            diagnostics.at(default, message);
+        }
+        return Mode::Principal;
     }
     match default.get() {
         Some(_) if inner_of_option(&raw.ty).is_some() => {

@@ -13,6 +13,7 @@ pub(crate) struct Session {
     pub(crate) name: Ident,
     pub(crate) values: Ident,
     pub(crate) edit: Ident,
+    pub(crate) sessions: Ident,
     /// The type that names the layer.
     pub(crate) layer: TokenStream,
     pub(crate) fields: Vec<Field>,
@@ -38,7 +39,6 @@ pub(crate) struct Field {
     pub(crate) version: u16,
     pub(crate) lazy: bool,
     pub(crate) rotate: bool,
-    pub(crate) principal: bool,
 }
 
 /// What reading a field yields.
@@ -47,4 +47,6 @@ pub(crate) enum Mode {
     /// With the expression of the default; `None` is the type's own.
     OrDefault(Option<TokenStream>),
     Once,
+    /// Like `Maybe`, and it says who is signed in.
+    Principal,
 }

@@ -18,7 +18,12 @@ pub enum Error {
     /// The store failed. Nothing was changed, unless its kind is
     /// [`Unknown`](StoreErrorKind::Unknown). Trying again may help.
     #[error("the session store failed")]
-    Store(#[from] StoreError),
+    Store(#[source] StoreError),
+
+    /// Who wanted to sign in has as many sessions as the layer's
+    /// [`max_sessions`](crate::SessionLayer::max_sessions) allows. Nothing was changed.
+    #[error("there are as many sessions of this principal as there may be")]
+    TooManySessions,
 
     /// The value could not be encoded. Nothing was changed.
     #[error("the value for the session field `{field}` could not be encoded")]
@@ -39,8 +44,9 @@ pub enum Error {
         source: CodecError,
     },
 
-    /// Another request ended the session, or replaced its secret, while this one was at work. The
-    /// write did not happen and created nothing.
+    /// Another request ended the session, or replaced its secret, while this one was at work; or it was
+    /// signing in somebody whose sessions were revoked meanwhile. The write did not happen, or was
+    /// undone along with the session, and created nothing.
     #[error("the session was ended or taken over by another request")]
     Ended,
 
@@ -99,6 +105,16 @@ pub enum Error {
         /// The type that the layer has.
         found: &'static str,
     },
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Limit => Self::TooManySessions,
+            StoreErrorKind::Revoked => Self::Ended,
+            _ => Self::Store(error),
+        }
+    }
 }
 
 impl Error {

@@ -13,6 +13,7 @@ pub mod cookie;
 mod error;
 mod field;
 mod layer;
+mod principal;
 mod schema;
 mod session;
 pub mod store;
@@ -31,12 +32,15 @@ pub use crate::{
     cookie::options::CookieOptions,
     error::Error,
     field::{
-        Field, FieldSpec, FieldValue, Maybe, Once, OrDefault, Readable, StoredAs, is_field_name,
+        Field, FieldSpec, FieldValue, Maybe, Mode, Once, OrDefault, Principal, Readable, StoredAs,
+        Updatable, is_field_name,
     },
     layer::{ResponseFuture, SessionLayer, SessionService},
+    principal::{Assurance, PrincipalKey},
     schema::SessionSchema,
     session::{
-        AnyStore, Edit, Entry, Keys, Load, Read, Session, SessionName, TypedSession, Unnamed, Write,
+        AnyStore, Edit, Entry, Keys, Load, Read, Session, SessionIndex, SessionInfo, SessionName,
+        SessionPage, Sessions, TypedSession, Unnamed, Write,
     },
     token::{Handle, ParseHandleError, RandomError, SecretHash},
     ttl::{Hot, Ttl, TtlError},

@@ -7,9 +7,13 @@ pub use axum_core::extract::FromRequestParts;
 pub use http::request::Parts;
 
 pub use crate::{
-    field::{Field, FieldSpec, FieldValue, Maybe, Once, OrDefault, StoredAs},
+    field::{Field, FieldSpec, FieldValue, Maybe, Mode, Once, OrDefault, Principal, StoredAs},
     schema::SessionSchema,
-    session::{Edit, Entry, Load, Session, SessionMap, TypedSession, Unnamed, Values, Write},
+    session::{
+        Edit, Entry, Load, Session, SessionIndex, SessionMap, Sessions, TypedSession, Unnamed,
+        Values, Write,
+    },
+    store::IntoStore,
     ttl::{Hot, Ttl},
 };
 
@@ -29,7 +33,7 @@ pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
 }
 
 /// The entry behind a generated accessor.
-pub fn entry<'a, T, M: Copy>(
+pub fn entry<'a, T, M: Mode>(
     session: &'a Session,
     schema: &'static SessionSchema,
     field: Field<T, M>,

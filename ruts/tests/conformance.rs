@@ -44,9 +44,10 @@ mod store {
 #[cfg(feature = "layered-store")]
 mod cached {
     use bytes::Bytes;
+    use ruts::PrincipalKey;
     use ruts::store::{
-        Access, Create, Fields, Loaded, Lookup, Store, StoreError, Take, Touch, Update, Updated,
-        layered::LayeredStore, memory::MemoryCache,
+        Access, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Revoked, Store,
+        StoreError, Take, Touch, Update, Updated, Whom, layered::LayeredStore, memory::MemoryCache,
     };
 
     use super::*;
@@ -93,6 +94,27 @@ mod cached {
 
         async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
             self.0.delete(access).await
+        }
+
+        async fn find(
+            &self,
+            principal: &PrincipalKey,
+            page: Page<'_>,
+            fields: Fields<'_>,
+        ) -> Result<Listing, StoreError> {
+            self.0.find(principal, page, fields).await
+        }
+
+        async fn revoke(
+            &self,
+            principal: &PrincipalKey,
+            whom: Whom<'_>,
+        ) -> Result<Revoked, StoreError> {
+            self.0.revoke(principal, whom).await
+        }
+
+        async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+            self.0.revoke_everyone().await
         }
 
         async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {

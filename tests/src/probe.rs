@@ -4,11 +4,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use ruts::Hot;
 use ruts::store::{
-    Access, Change, Create, Fields, Loaded, Lookup, Put, Store, StoreError, StoreErrorKind, Take,
-    Touch, Update, Updated,
+    Access, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Put, Revoked, Store,
+    StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
 };
+use ruts::{Hot, PrincipalKey};
 use tokio::sync::oneshot;
 
 /// A store that notes each call, and can be paused or made to fail at the next one.
@@ -214,6 +214,27 @@ impl<S: Store> Store for Probe<S> {
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
         self.around_write("delete", self.inner.delete(access)).await
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        self.around("find", self.inner.find(principal, page, fields)).await
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        self.around("revoke", self.inner.revoke(principal, whom)).await
+    }
+
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        self.around("revoke_everyone", self.inner.revoke_everyone()).await
     }
 
     fn declare(&self, name: &str, hot: Hot) {

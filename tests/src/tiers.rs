@@ -234,6 +234,10 @@ impl Cache for Faulty {
         self.cache.evict(handle).await
     }
 
+    async fn clear(&self) -> Result<(), StoreError> {
+        self.cache.clear().await
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.cache.check().await
     }

@@ -59,7 +59,8 @@ impl<S: Store> Visitor<S> {
     /// Creates the session.
     pub async fn create(&self, idle: Option<Ttl>) -> Result<(), StoreError> {
         let Self { handle, secret, .. } = self;
-        self.store.create(Create { handle, secret, idle, absolute: None, fields: &[] }).await
+        let create = Create { handle, secret, idle, absolute: None, fields: &[], sign_in: None };
+        self.store.create(create).await
     }
 
     /// Writes a field.
@@ -123,7 +124,9 @@ impl<S: Store> Visitor<S> {
 
     /// Takes a field.
     pub async fn take(&self, name: &str) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.store.take(self.access(), Take { name, rotate: None, touch: None }).await
+        self.store
+            .take(self.access(), Take { name, rotate: None, touch: None, sign_out: false })
+            .await
     }
 
     /// Ends the session.

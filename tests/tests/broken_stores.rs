@@ -9,10 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
+    PrincipalKey,
     conformance::{Subject, atomicity, expiry, merging, revival, revocation, values},
     store::{
-        Access, Change, Create, Deadline, Fields, Loaded, Lookup, Put, Store, StoreError, Take,
-        Touch, Update, Updated,
+        Access, Change, Confirmed, Create, Deadline, Fields, Listing, Loaded, Lookup, Page, Put,
+        Revoked, Store, StoreError, Take, Touch, Update, Updated, Whom,
         memory::{ManualClock, MemoryStore},
     },
 };
@@ -165,7 +166,14 @@ impl Store for Faulty {
                         _ => None,
                     });
                     let fields = &puts.collect::<Vec<_>>()[..];
-                    let create = Create { handle, secret, idle: None, absolute: None, fields };
+                    let create = Create {
+                        handle,
+                        secret,
+                        idle: None,
+                        absolute: None,
+                        fields,
+                        sign_in: None,
+                    };
                     let _ = self.inner.create(create).await;
                 }
                 Ok(lookup)
@@ -251,6 +259,27 @@ impl Store for Faulty {
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
         let secret = self.secret(access);
         self.inner.delete(Access { secret: &secret, ..access }).await
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        self.inner.find(principal, page, fields).await
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        self.inner.revoke(principal, whom).await
+    }
+
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        self.inner.revoke_everyone().await
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ruts::{
-    Handle, Hot, SecretHash, Ttl,
+    Assurance, Handle, Hot, PrincipalKey, SecretHash, Ttl,
     store::{
-        Access, Cache, Fence, Fields, Item, Look, Meta, Record, Scope, Store, Ticket, Touch,
-        memory::MemoryCache,
+        Access, Cache, Fence, Fields, Item, Look, Meta, Record, Scope, SignedIn, Store, Ticket,
+        Touch, memory::MemoryCache,
     },
 };
 use ruts_tests::{
@@ -33,8 +33,15 @@ fn record(complete: bool) -> Record {
     let meta = Meta {
         age: Duration::from_secs(50),
         secret_age: Duration::from_secs(5),
+        unused: Duration::from_secs(3),
         idle: Some(Duration::from_secs(1800)),
         absolute: None,
+        signed_in: Some(SignedIn {
+            principal: PrincipalKey::from_bytes([7; 32]),
+            assurance: Assurance::Aal2,
+            ago: Duration::from_secs(4),
+        }),
+        by_former: false,
     };
     Record { meta, life: LONG, complete: complete.then_some(LONG) }
 }

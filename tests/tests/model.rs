@@ -329,7 +329,8 @@ impl<'a, S: Store> Run<'a, S> {
                 let values = values(fields);
                 let puts: Vec<Put<'_>> = fields.iter().zip(&values).map(put).collect();
                 let (idle, absolute) = (*idle, *absolute);
-                let create = Create { handle, secret, idle, absolute, fields: &puts };
+                let sign_in = None;
+                let create = Create { handle, secret, idle, absolute, fields: &puts, sign_in };
                 match store.create(create).await {
                     Ok(()) => Answer::Created,
                     Err(error) if error.kind() == StoreErrorKind::Exists => Answer::Exists,
@@ -370,15 +371,17 @@ impl<'a, S: Store> Run<'a, S> {
                     rotate: writing.rotate.map(|secret| &self.secrets[secret]),
                     absolute: writing.absolute,
                     touch: writing.touch,
+                    ..Update::default()
                 };
                 answered(store.update(access, update).await, |updated| match updated {
                     Updated::Applied { found } => Answer::Applied { found },
                     Updated::Conflict { current } => Answer::Conflict { current },
+                    Updated::NotDue => Answer::Broken("not due".to_owned()),
                 })
             }
             Kind::Take { name, rotate, touch } => {
                 let rotate = rotate.map(|secret| &self.secrets[secret]);
-                let take = Take { name, rotate, touch: *touch };
+                let take = Take { name, rotate, touch: *touch, sign_out: false };
                 answered(store.take(access, take).await, Answer::Taken)
             }
             Kind::Delete => answered(store.delete(access).await, |()| Answer::Deleted),

@@ -688,7 +688,14 @@ mod cleanup {
             let fields = [Put { name: "a", value: &value, ttl: None, hot: Hot::Auto }];
             let Visitor { handle, secret, .. } = &visitor;
             store
-                .create(Create { handle, secret, idle, absolute: None, fields: &fields })
+                .create(Create {
+                    handle,
+                    secret,
+                    idle,
+                    absolute: None,
+                    fields: &fields,
+                    sign_in: None,
+                })
                 .await
                 .unwrap();
         }

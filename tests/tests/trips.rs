@@ -52,13 +52,14 @@ async fn each_operation<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str
     let next = SecretHash::from_bytes(random());
     let expect = Some(Expect { name: "b", value: Some(&value) });
     let changes = [set("b"), set("f")];
-    let update = Update { changes: &changes, expect, rotate: Some(&next), absolute: None, touch };
+    let update =
+        Update { changes: &changes, expect, rotate: Some(&next), touch, ..Update::default() };
     assert_eq!(store.update(visitor.access(), update).await.unwrap(), Lookup::Found(APPLIED));
     seen("a conditional write that rotates and slides").await;
 
     let visitor = Visitor { secret: next, ..visitor };
     let next = SecretHash::from_bytes(random());
-    let take = Take { name: "f", rotate: Some(&next), touch };
+    let take = Take { name: "f", rotate: Some(&next), touch, sign_out: false };
     let taken = store.take(visitor.access(), take).await.unwrap();
     assert_eq!(taken, Lookup::Found(Some(value.clone())));
     seen("a take that rotates and slides").await;

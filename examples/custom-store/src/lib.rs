@@ -16,15 +16,16 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
-    Handle,
+    Handle, PrincipalKey,
     store::{
-        Access, Create, Fields, Loaded, Lookup, Store, StoreError, StoreErrorKind, Take, Touch,
-        Update, Updated,
+        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, OnLimit, Page,
+        Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated,
+        Whom,
     },
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use self::record::Record;
+use self::record::{Opened, Record};
 
 const NAME: &str = "file";
 
@@ -39,6 +40,8 @@ pub struct FileStore {
 
 struct Folder {
     path: PathBuf,
+    /// How often everybody was signed out: sessions of an earlier epoch are over.
+    epoch: u64,
     /// Held for as long as the store lives: the operating system lets go of it when we die.
     _lock: File,
 }
@@ -54,28 +57,46 @@ impl FileStore {
         fs::create_dir_all(&path)?;
         let lock = File::create(path.join("lock"))?;
         lock.try_lock()?;
-        Ok(Self { folder: Arc::new(Mutex::new(Folder { path, _lock: lock })) })
+        let epoch = match fs::read_to_string(path.join("epoch")) {
+            Ok(epoch) => epoch.parse().map_err(io::Error::other)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { folder: Arc::new(Mutex::new(Folder { path, epoch, _lock: lock })) })
     }
 
     /// Does `work` on the session that `access` opens, and saves it if it was changed.
     async fn open_session<T: Send>(
         &self,
         access: Access<'_>,
-        work: impl FnOnce(&mut Record, Duration) -> (T, Changed) + Send,
+        work: impl FnOnce(&mut Record, Opened, Duration) -> (Lookup<T>, Changed) + Send,
     ) -> Result<Lookup<T>, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
-        let path = folder.file(access.handle);
-        let now = now();
-        let Some(mut record) = read(&path).map_err(unavailable)?.filter(|held| held.is_known(now))
-        else {
-            return Ok(Lookup::NotFound);
-        };
-        let answer = record.open(access.secret, now).map(|()| work(&mut record, now));
-        if let Lookup::Found((_, Changed::Yes)) = answer {
-            in_background(folder, move || save(&path, &record)).await?;
-        }
-        Ok(answer.map(|(answer, _)| answer))
+        work_on(folder, access, work).await
     }
+}
+
+/// Does `work` in a folder that is locked already.
+async fn work_on<T: Send>(
+    folder: OwnedMutexGuard<Folder>,
+    access: Access<'_>,
+    work: impl FnOnce(&mut Record, Opened, Duration) -> (Lookup<T>, Changed) + Send,
+) -> Result<Lookup<T>, StoreError> {
+    let path = folder.file(access.handle);
+    let now = now();
+    let Some(mut record) = folder.read(&path, now).map_err(unavailable)? else {
+        return Ok(Lookup::NotFound);
+    };
+    let (answer, changed) = match record.open(access.secret, now) {
+        Lookup::Found(opened) => work(&mut record, opened, now),
+        Lookup::Replaced { ago } => (Lookup::Replaced { ago }, Changed::No),
+        Lookup::Ended { ago } => (Lookup::Ended { ago }, Changed::No),
+        Lookup::Unconfirmed { .. } | Lookup::NotFound => (Lookup::NotFound, Changed::No),
+    };
+    if let Changed::Yes = changed {
+        in_background(folder, move |_| save(&path, &record)).await?;
+    }
+    Ok(answer)
 }
 
 /// Whether the session has to be saved.
@@ -88,18 +109,70 @@ impl Folder {
     fn file(&self, handle: &Handle) -> PathBuf {
         self.path.join(format!("{handle}.session"))
     }
+
+    fn read(&self, path: &Path, now: Duration) -> io::Result<Option<Record>> {
+        Ok(read(path)?.filter(|record| record.is_known(self.epoch, now)))
+    }
+
+    fn session_files(&self) -> io::Result<Vec<PathBuf>> {
+        let files = fs::read_dir(&self.path)?.map(|file| Ok(file?.path()));
+        let is_session = |path: &PathBuf| path.extension().is_some_and(|end| end == "session");
+        files.filter(|path| path.as_ref().map_or(true, is_session)).collect()
+    }
+
+    /// The sessions of a principal, in the order of their handles.
+    fn sessions_of(
+        &self,
+        principal: &PrincipalKey,
+        now: Duration,
+    ) -> io::Result<Vec<(Handle, Record)>> {
+        let mut sessions = Vec::new();
+        for path in self.session_files()? {
+            let handle = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
+            if let (Some(handle), Some(record)) = (handle, self.read(&path, now)?)
+                && record.signed_in_at(principal).is_some()
+            {
+                sessions.push((handle, record));
+            }
+        }
+        sessions.sort_unstable_by_key(|(handle, _)| *handle);
+        Ok(sessions)
+    }
+
+    fn end(&self, handle: &Handle, mut record: Record, now: Duration) -> io::Result<()> {
+        record.end(now);
+        save(&self.file(handle), &record)
+    }
+
+    /// Makes room for another session of somebody, beside `own`.
+    fn make_room(
+        &self,
+        own: &Handle,
+        principal: &PrincipalKey,
+        limit: Limit,
+    ) -> Result<(), StoreError> {
+        let now = now();
+        let mut others = self.sessions_of(principal, now).map_err(unavailable)?;
+        others.retain(|(handle, _)| handle != own);
+        let beyond = (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
+        if beyond > 0 && limit.on_limit == OnLimit::Reject {
+            return Err(StoreError::new(NAME, StoreErrorKind::Limit));
+        }
+        others.sort_by_key(|(_, record)| record.signed_in_at(principal));
+        for (handle, record) in others.into_iter().take(beyond) {
+            self.end(&handle, record, now).map_err(unavailable)?;
+        }
+        Ok(())
+    }
 }
 
 /// Runs `work` where it may block. The folder stays locked until it is done, even if the caller
 /// loses interest: otherwise a late rename could undo a later write.
 async fn in_background<T: Send + 'static>(
-    folder: OwnedMutexGuard<Folder>,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    mut folder: OwnedMutexGuard<Folder>,
+    work: impl FnOnce(&mut Folder) -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(move || {
-        let _folder = folder;
-        work()
-    });
+    let done = tokio::task::spawn_blocking(move || work(&mut folder));
     match done.await {
         Ok(result) => result.map_err(unavailable),
         Err(stopped) => Err(StoreError::new(NAME, StoreErrorKind::Unknown).with_source(stopped)),
@@ -127,10 +200,13 @@ fn read(path: &Path) -> io::Result<Option<Record>> {
 }
 
 fn save(path: &Path, record: &Record) -> io::Result<()> {
-    let bytes = rmp_serde::to_vec(record).map_err(io::Error::other)?;
+    replace(path, &rmp_serde::to_vec(record).map_err(io::Error::other)?)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(new, path)
 }
@@ -151,10 +227,11 @@ impl Store for FileStore {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        self.open_session(access, |record, now| {
-            let touched = record.touch(touch, now);
-            let changed = if touched { Changed::Yes } else { Changed::No };
-            (record.load(fields, now), changed)
+        self.open_session(access, |record, opened, now| {
+            let confirmed = touch.is_some() && record.confirm(opened, now);
+            let touched = record.touch(touch, opened, now);
+            let changed = if touched || confirmed { Changed::Yes } else { Changed::No };
+            (Lookup::Found(record.load(fields, opened, now)), changed)
         })
         .await
     }
@@ -162,12 +239,14 @@ impl Store for FileStore {
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let path = folder.file(create.handle);
-        let now = now();
-        if read(&path).map_err(unavailable)?.is_some_and(|held| held.is_known(now)) {
+        if folder.read(&path, now()).map_err(unavailable)?.is_some() {
             return Err(StoreError::new(NAME, StoreErrorKind::Exists));
         }
-        let record = Record::new(&create, now);
-        in_background(folder, move || save(&path, &record)).await
+        if let Some(SignIn { principal, limit: Some(limit), .. }) = create.sign_in {
+            folder.make_room(create.handle, principal, limit)?;
+        }
+        let record = Record::new(&create, folder.epoch, now());
+        in_background(folder, move |_| save(&path, &record)).await
     }
 
     async fn update(
@@ -175,9 +254,30 @@ impl Store for FileStore {
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        self.open_session(access, |record, now| match record.update(&update, now) {
-            applied @ Updated::Applied { .. } => (applied, Changed::Yes),
-            conflict @ Updated::Conflict { .. } => (conflict, Changed::No),
+        let folder = Arc::clone(&self.folder).lock_owned().await;
+        if let Some(Sign::In { who: SignIn { principal, limit: Some(limit), .. }, .. }) =
+            update.sign
+        {
+            // Nobody makes room for one who is refused.
+            let path = folder.file(access.handle);
+            let record = folder.read(&path, now()).map_err(unavailable)?;
+            let may = record.is_some_and(|record| {
+                let opened = record.open(access.secret, now());
+                matches!(opened, Lookup::Found(opened)
+                    if record.refusal(&update, opened, now()).is_none())
+            });
+            if may {
+                folder.make_room(access.handle, principal, limit)?;
+            }
+        }
+        work_on(folder, access, |record, opened, now| {
+            if let Some(refusal) = record.refusal(&update, opened, now) {
+                let confirmed = record.confirm(opened, now);
+                return (refusal, if confirmed { Changed::Yes } else { Changed::No });
+            }
+            record.confirm(opened, now);
+            let found = record.update(access.secret, &update, opened, now);
+            (Lookup::Found(Updated::Applied { found }), Changed::Yes)
         })
         .await
     }
@@ -187,27 +287,79 @@ impl Store for FileStore {
         access: Access<'_>,
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.open_session(access, |record, now| (record.take(&take, now), Changed::Yes)).await
+        self.open_session(access, |record, opened, now| {
+            (record.take(access.secret, &take, opened, now), Changed::Yes)
+        })
+        .await
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        self.open_session(access, |record, now| (record.end(now), Changed::Yes)).await
+        self.open_session(access, |record, _, now| {
+            record.end(now);
+            (Lookup::Found(()), Changed::Yes)
+        })
+        .await
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        let folder = Arc::clone(&self.folder).lock_owned().await;
+        let now = now();
+        let mut sessions = folder.sessions_of(principal, now).map_err(unavailable)?;
+        sessions.retain(|(handle, _)| page.after.is_none_or(|after| handle > after));
+        let is_more = sessions.len() > page.limit.max(1);
+        sessions.truncate(page.limit.max(1));
+        let next = sessions.last().filter(|_| is_more).map(|(handle, _)| *handle);
+        let listed = sessions.iter().map(|(handle, record)| Listed {
+            handle: *handle,
+            loaded: record.load(fields, Opened::ByItsOwn, now),
+        });
+        Ok(Listing { sessions: listed.collect(), next })
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        let folder = Arc::clone(&self.folder).lock_owned().await;
+        let mut sessions = folder.sessions_of(principal, now()).map_err(unavailable)?;
+        sessions.retain(|(handle, _)| match whom {
+            Whom::One(one) => handle == one,
+            Whom::All { except } => Some(handle) != except,
+        });
+        let handles = sessions.iter().map(|(handle, _)| *handle).collect();
+        in_background(folder, move |folder| {
+            let end = |(handle, record)| folder.end(&handle, record, now());
+            sessions.into_iter().try_for_each(end)
+        })
+        .await?;
+        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+    }
+
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        let folder = Arc::clone(&self.folder).lock_owned().await;
+        in_background(folder, move |folder| {
+            let epoch = folder.epoch + 1;
+            replace(&folder.path.join("epoch"), epoch.to_string().as_bytes())?;
+            folder.epoch = epoch;
+            Ok(())
+        })
+        .await?;
+        Ok(Confirmed::Yes)
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
-        let path = folder.path.clone();
-        in_background(folder, move || {
-            let now = now();
+        in_background(folder, move |folder| {
             let mut freed = 0;
-            for file in fs::read_dir(path)? {
-                let file = file?.path();
-                let is_session = file.extension().is_some_and(|extension| extension == "session");
-                if freed < limit
-                    && is_session
-                    && read(&file)?.is_some_and(|held| !held.is_known(now))
-                {
-                    fs::remove_file(file)?;
+            for path in folder.session_files()? {
+                if freed < limit && folder.read(&path, now())?.is_none() {
+                    fs::remove_file(path)?;
                     freed += 1;
                 }
             }

@@ -49,8 +49,14 @@ const ACCESS: Access<'_> = Access { handle: &HANDLE, secret: &SECRET };
 async fn create(store: &FileStore) {
     let value = "1".into();
     let put = Put { name: "a", value: &value, ttl: None, hot: ruts::Hot::Auto };
-    let create =
-        Create { handle: &HANDLE, secret: &SECRET, idle: None, absolute: None, fields: &[put] };
+    let create = Create {
+        handle: &HANDLE,
+        secret: &SECRET,
+        idle: None,
+        absolute: None,
+        fields: &[put],
+        sign_in: None,
+    };
     store.create(create).await.unwrap();
 }
 

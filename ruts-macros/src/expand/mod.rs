@@ -3,6 +3,7 @@
 mod accessors;
 mod edit;
 mod handle;
+mod index;
 mod schema;
 mod values;
 
@@ -54,6 +55,7 @@ pub(crate) fn session(session: &Session) -> TokenStream {
         accessors::expand(session),
         values::expand(session),
         edit::expand(session),
+        index::expand(session),
     ]
     .into_iter()
     .collect()

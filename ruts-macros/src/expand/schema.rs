@@ -64,7 +64,7 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         (field.lazy, quote!(.lazy())),
         (matches!(field.mode, Mode::Once), quote!(.once())),
         (field.rotate, quote!(.rotate())),
-        (field.principal, quote!(.principal())),
+        (matches!(field.mode, Mode::Principal), quote!(.principal())),
     ];
     calls.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
     calls.into_iter().map(|call| located_at(&field.name, call)).collect()
@@ -83,6 +83,7 @@ fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
     // The call carries the type's span, so that a missing bound is reported there and only there.
     let new = quote_spanned!(ty.span()=> #private::field::<#ty>);
     let mode = match &field.mode {
+        Mode::Principal => quote!(.principal()),
         Mode::Maybe => TokenStream::new(),
         Mode::Once => quote!(.once()),
         Mode::OrDefault(Some(expr)) => quote!(.or(|| #expr)),
@@ -109,6 +110,7 @@ fn key_type(field: &Field, private: &TokenStream) -> TokenStream {
 pub(super) fn mode_type(field: &Field, private: &TokenStream) -> TokenStream {
     let ty = field.ty.to_token_stream();
     match field.mode {
+        Mode::Principal => quote!(#private::Principal),
         Mode::Maybe => quote!(#private::Maybe),
         Mode::OrDefault(_) => quote!(#private::OrDefault<#ty>),
         Mode::Once => quote!(#private::Once),

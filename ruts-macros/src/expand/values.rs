@@ -41,7 +41,7 @@ fn declaration(field: &Field) -> TokenStream {
     let name = generated(name);
     let ty = match field.mode {
         Mode::OrDefault(_) => quote!(#ty),
-        Mode::Maybe | Mode::Once => quote!(::core::option::Option<#ty>),
+        Mode::Maybe | Mode::Once | Mode::Principal => quote!(::core::option::Option<#ty>),
     };
     quote!(#docs #(#attrs)* #vis #name: #ty)
 }

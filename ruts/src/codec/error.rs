@@ -30,6 +30,9 @@ pub enum CodecError {
     /// The codec is not compiled in.
     #[error("the feature of the {0:?} codec is not enabled")]
     Disabled(Codec),
+    /// The value says who is signed in, and JSON, of which the key of an index is made, cannot write it.
+    #[error("the value of a principal cannot be written as JSON")]
+    Principal,
     /// The encoded value is above 16 MiB.
     #[error("the encoded value is {bytes} bytes long, above the limit of 16 MiB")]
     TooLarge {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::{Subject, client::*};
 use crate::{
-    store::{Change, Expect, Fields, Lookup, Update, Updated},
+    store::{Change, Expect, Fields, Lookup, Sign, Update, Updated},
     ttl::Ttl,
 };
 
@@ -48,7 +48,8 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
             expect,
             rotate: Some(&new),
             absolute: in_any_case(unit),
-            touch: None,
+            sign: Some(Sign::Out),
+            ..Update::default()
         };
         let Lookup::Found(Updated::Conflict { current }) = client.update(update).await else {
             panic!("the expectation was taken for met");

@@ -7,9 +7,10 @@ use tokio::{sync::Barrier, task::JoinSet};
 
 use super::Subject;
 use crate::{
+    principal::{Assurance, PrincipalKey},
     store::{
-        Access, Change, Create, Deadline, Expect, Fields, Loaded, Lookup, Put, Store, StoreError,
-        Take, Touch, Update, Updated,
+        Access, Change, Create, Deadline, Expect, Fields, Limit, Loaded, Lookup, Put, Renew, Sign,
+        SignIn, SignedIn, Store, StoreError, Take, Touch, Update, Updated,
     },
     token::{Handle, Secret, SecretHash},
     ttl::{Hot, Ttl},
@@ -30,6 +31,11 @@ impl<S> Clone for Client<S> {
 
 pub(super) fn secret() -> SecretHash {
     Secret::random().expect("the system has randomness").hash("")
+}
+
+/// Somebody of whom nobody has heard.
+pub(super) fn principal() -> PrincipalKey {
+    PrincipalKey::from_bytes(*secret().as_bytes())
 }
 
 pub(super) fn bytes(text: &str) -> Bytes {
@@ -97,7 +103,52 @@ impl<S: Store> Client<S> {
         fields: &[Put<'_>],
     ) -> Result<(), StoreError> {
         let (handle, secret) = (&self.handle, &self.secret);
-        self.store.create(Create { handle, secret, idle, absolute, fields }).await
+        let sign_in = None;
+        self.store.create(Create { handle, secret, idle, absolute, fields, sign_in }).await
+    }
+
+    /// Begins to exist with somebody signed in.
+    pub(super) async fn create_for(
+        &self,
+        principal: &PrincipalKey,
+        limit: Option<Limit>,
+    ) -> Result<(), StoreError> {
+        let (handle, secret) = (&self.handle, &self.secret);
+        let sign_in = Some(SignIn { principal, assurance: Assurance::Aal1, limit });
+        let (idle, absolute) = (None, None);
+        self.store.create(Create { handle, secret, idle, absolute, fields: &[], sign_in }).await
+    }
+
+    /// Signs somebody in, with a new secret.
+    pub(super) async fn sign_in(
+        &self,
+        principal: &PrincipalKey,
+        limit: Option<Limit>,
+    ) -> Result<(Self, Lookup<Updated>), StoreError> {
+        let new = self.with(secret());
+        let who = SignIn { principal, assurance: Assurance::Aal1, limit };
+        let sign = Some(Sign::In { who, idle: None, absolute: None });
+        let update = Update { rotate: Some(&new.secret), sign, ..Update::default() };
+        let answer = self.store.update(self.access(), update).await?;
+        Ok((new, answer))
+    }
+
+    pub(super) async fn renew(
+        &self,
+        new: &SecretHash,
+        every: Duration,
+        grace: Duration,
+    ) -> Lookup<Updated> {
+        let renew = Some(Renew { secret: new, every: Ttl::require(every), grace });
+        self.update(Update { renew, ..Update::default() }).await
+    }
+
+    /// Who is signed in; `None` also if the session is not found.
+    pub(super) async fn signed_in(&self) -> Option<SignedIn> {
+        match self.load(Fields::Named(&[]), None).await {
+            Lookup::Found(loaded) => loaded.meta.signed_in,
+            _ => None,
+        }
     }
 
     pub(super) async fn load(&self, fields: Fields<'_>, touch: Option<Touch>) -> Lookup<Loaded> {
@@ -156,7 +207,7 @@ impl<S: Store> Client<S> {
         name: &str,
         rotate: Option<&SecretHash>,
     ) -> Lookup<Option<Bytes>> {
-        let take = Take { name, rotate, touch: None };
+        let take = Take { name, rotate, touch: None, sign_out: false };
         self.store.take(self.access(), take).await.expect("the store answers")
     }
 
@@ -208,6 +259,14 @@ impl<S: Store> Client<S> {
         refused.check("touch", self.update(Update { touch, ..Update::default() }).await);
         let absolute = in_any_case(hour);
         refused.check("prolongation", self.update(Update { absolute, ..Update::default() }).await);
+        let renewed = self.renew(&other, Duration::from_millis(1), hour).await;
+        refused.check("renewal", renewed);
+        let sign = Some(Sign::Out);
+        refused.check("sign-out", self.update(Update { sign, ..Update::default() }).await);
+        match self.sign_in(&principal(), None).await {
+            Ok((_, answer)) => refused.check("sign-in", answer),
+            Err(error) => panic!("the sign-in was answered by {error:?}"),
+        }
         refused.check("take", self.take("a").await);
         refused.check("deletion", self.delete().await);
         refused.check(

@@ -41,6 +41,8 @@ pub mod atomicity;
 mod client;
 pub mod expiry;
 pub mod merging;
+pub mod ownership;
+pub mod renewal;
 pub mod revival;
 pub mod revocation;
 mod subject;
@@ -98,6 +100,29 @@ macro_rules! conformance_tests {
                 a_session_ends_absolutely
                 the_absolute_deadline_can_be_moved
                 what_is_left_is_told
+            }
+            renewal {
+                a_renewed_secret_leaves_the_former_as_good
+                a_secret_that_was_used_leaves_the_former_a_grace
+                a_late_secret_changes_nothing_but_fields
+                a_young_secret_is_not_renewed
+                one_of_parallel_renewals_wins
+                a_secret_that_nobody_used_is_replaced
+            }
+            ownership {
+                who_is_signed_in_is_told
+                a_sign_in_begins_both_deadlines_anew
+                no_deadline_goes_beyond_that_of_the_sign_in
+                sessions_are_found_by_their_principal
+                a_list_has_pages
+                what_ended_is_not_found
+                a_revocation_ends_one_session
+                a_revocation_ends_all_sessions_but_one
+                a_revocation_ends_sign_ins_that_race_it
+                a_limit_refuses_another_sign_in
+                a_limit_ends_the_oldest_session
+                a_limit_holds_for_parallel_sign_ins
+                everybody_is_signed_out_at_once
             }
             atomicity {
                 an_update_applies_in_order

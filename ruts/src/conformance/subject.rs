@@ -7,7 +7,8 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// The store.
     type Store: Store;
 
-    /// Makes it ready. Called once for each check; sessions of other checks may be there.
+    /// Makes it ready, in a place of its own: one of the checks ends all sessions there are. Called once
+    /// for each check.
     fn set_up() -> impl Future<Output = Self> + Send;
 
     /// A client of the store. Two calls give two views of the same sessions, with connections of

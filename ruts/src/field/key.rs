@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{FieldSpec, FieldValue, Maybe, Once, OrDefault};
+use super::{FieldSpec, FieldValue, Maybe, Once, OrDefault, Principal};
 use crate::codec::{self, Codec, CodecError};
 
 /// A typed key: the field of that name holds values of type `T`, and reading it yields what `M`
@@ -41,6 +41,16 @@ impl<T> Field<T> {
     /// The same field, not to be read but taken.
     pub const fn once(self) -> Field<T, Once> {
         self.with_mode(Once)
+    }
+
+    /// The same field, which says who is signed in.
+    ///
+    /// # Panics
+    ///
+    /// What is known of the field does not [say so](FieldSpec::principal).
+    pub const fn principal(self) -> Field<T, Principal> {
+        assert!(self.spec.is_principal(), "the field's `FieldSpec` is not that of a principal");
+        self.with_mode(Principal)
     }
 
     const fn with_mode<M>(self, mode: M) -> Field<T, M> {

@@ -8,7 +8,7 @@ mod value;
 
 pub use self::{
     key::Field,
-    mode::{Maybe, Once, OrDefault, Readable},
+    mode::{Maybe, Mode, Once, OrDefault, Principal, Readable, Updatable},
     spec::{FieldSpec, is_field_name},
     value::{FieldValue, StoredAs},
 };

@@ -110,7 +110,8 @@ impl FieldSpec {
         self
     }
 
-    /// Says who is signed in: [`rotate`](Self::rotate), and known as such to tools.
+    /// Says who is signed in: [`rotate`](Self::rotate), and a write of it through a
+    /// [`Field::principal`](crate::Field::principal) signs in.
     pub const fn principal(mut self) -> Self {
         self.principal = true;
         self.rotate()

@@ -9,12 +9,16 @@ use super::{
 use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
-    session::{Policy, SessionName, Unnamed},
-    store::{ErasedStore, IntoStore},
+    session::{Policy, Renewal, SessionName, Unnamed},
+    store::{ErasedStore, IntoStore, Limit, OnLimit},
     ttl::Ttl,
 };
 
 const DAY: u64 = 24 * 60 * 60;
+
+/// For how long a renewed secret's predecessor opens the session, once the new one was used.
+const GRACE: Duration = Duration::from_secs(30);
+const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Gives every request a session, and every response the cookie it needs.
 ///
@@ -55,6 +59,8 @@ impl SessionLayer {
                 layer: "",
                 idle: Some(Ttl::from_secs(7 * DAY)),
                 absolute: Some(Ttl::from_secs(30 * DAY)),
+                renewal: None,
+                limit: None,
                 codec: Codec::DEFAULT,
             },
             options: CookieOptions::build(),
@@ -116,6 +122,55 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
+    /// Replace a session's secret when it is this old, although nothing else has changed. No request
+    /// fails for it: the former secret is good until the client has used the new one, and goes on
+    /// reading and writing for a [grace](Self::renewal_grace), for requests that were sent before. One
+    /// round trip each time.
+    ///
+    /// Whoever uses the former one after that has a stale copy, or a stolen one: an event at level
+    /// `WARN` says so.
+    ///
+    /// # Panics
+    ///
+    /// `age` is zero or above 100 years.
+    #[must_use]
+    pub fn renew_every(mut self, age: Duration) -> Self {
+        let grace = self.policy.renewal.map_or(GRACE, |renewal| renewal.grace);
+        self.policy.renewal = Some(Renewal { every: Ttl::require(age), grace });
+        self
+    }
+
+    /// For how long a renewed secret's predecessor goes on opening the session, once the new one was
+    /// used: 30 seconds unless set, an hour at most. Without [`renew_every`](Self::renew_every) it has no
+    /// effect.
+    #[must_use]
+    pub fn renewal_grace(mut self, grace: Duration) -> Self {
+        if let Some(renewal) = &mut self.policy.renewal {
+            renewal.grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
+        }
+        self
+    }
+
+    /// How many live sessions somebody may have at a time, and what happens at a sign-in beyond (OWASP
+    /// ASVS 5.0, 7.1.2). Sessions of nobody are not counted.
+    ///
+    /// ```
+    /// use ruts::{SessionLayer, store::{OnLimit, memory::MemoryStore}};
+    ///
+    /// let layer = SessionLayer::new(MemoryStore::new()).max_sessions(3, OnLimit::EndOldest);
+    /// assert!(layer.describe().contains("at most 3 sessions"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// `sessions` is zero.
+    #[must_use]
+    pub fn max_sessions(mut self, sessions: u32, on_limit: OnLimit) -> Self {
+        assert!(sessions > 0, "somebody who may have no session cannot sign in");
+        self.policy.limit = Some(Limit { sessions, on_limit });
+        self
+    }
+
     /// Lifetimes within authentication assurance level 1 of NIST SP 800-63B-4: at most 30 days, and no
     /// limit without use but the one that was set. [`idle_timeout`](Self::idle_timeout) and
     /// [`absolute_timeout`](Self::absolute_timeout) can shorten what these three set.
@@ -153,7 +208,9 @@ impl<L: SessionName> SessionLayer<L> {
     /// assert!(text.contains("within AAL2"));
     /// ```
     pub fn describe(&self) -> String {
-        Lifetimes { idle: self.policy.idle, absolute: self.absolute() }.to_string()
+        let Policy { idle, renewal, limit, .. } = self.policy;
+        let renewal = renewal.map(|renewal| (renewal.every, renewal.grace));
+        Lifetimes { idle, absolute: self.absolute(), renewal, limit }.to_string()
     }
 
     /// A cookie that ends before the session ends the session too.

@@ -1,6 +1,9 @@
 use std::{fmt, time::Duration};
 
-use crate::ttl::Ttl;
+use crate::{
+    store::{Limit, OnLimit},
+    ttl::Ttl,
+};
 
 /// What NIST SP 800-63B-4 allows at an authentication assurance level.
 pub(super) struct Level {
@@ -27,6 +30,9 @@ pub(super) const AAL3: Level = Level {
 pub(super) struct Lifetimes {
     pub(super) idle: Option<Ttl>,
     pub(super) absolute: Option<Ttl>,
+    /// How often a secret is renewed, and the grace of the one before.
+    pub(super) renewal: Option<(Ttl, Duration)>,
+    pub(super) limit: Option<Limit>,
 }
 
 impl Lifetimes {
@@ -54,6 +60,25 @@ impl fmt::Display for Lifetimes {
                 Spelled(absolute.as_duration())
             )?,
             None => writeln!(f, "A session does not end by its age.")?,
+        }
+        writeln!(f, "Signing in again begins both anew.")?;
+        if let Some((every, grace)) = self.renewal {
+            writeln!(
+                f,
+                "Its secret is renewed every {}; the one before works for {} once the new one was used.",
+                Spelled(every.as_duration()),
+                Spelled(grace)
+            )?;
+        }
+        match self.limit {
+            Some(Limit { sessions, on_limit }) => {
+                let then = match on_limit {
+                    OnLimit::Reject => "another sign-in is refused",
+                    OnLimit::EndOldest => "another sign-in ends the oldest",
+                };
+                writeln!(f, "One person has at most {sessions} sessions at a time: {then}.")?;
+            }
+            None => writeln!(f, "The number of sessions of one person is not limited.")?,
         }
         match [AAL3, AAL2, AAL1].iter().find(|level| self.are_within(level)) {
             Some(level) => write!(f, "This is within {} of NIST SP 800-63B-4.", level.name),
@@ -95,7 +120,7 @@ mod tests {
 
     fn described(idle: Option<u64>, absolute: Option<u64>) -> String {
         let [idle, absolute] = [idle, absolute].map(|secs| secs.map(Ttl::from_secs));
-        Lifetimes { idle, absolute }.to_string()
+        Lifetimes { idle, absolute, renewal: None, limit: None }.to_string()
     }
 
     #[test]
@@ -105,14 +130,32 @@ mod tests {
             "A session ends after 1 hour 30 minutes without use. Use counts once an eighth of that \
              has passed.\n\
              A session ends 7 days after its start, however much it is used.\n\
+             Signing in again begins both anew.\n\
+             The number of sessions of one person is not limited.\n\
              This is within AAL1 of NIST SP 800-63B-4."
         );
         assert_eq!(
             described(None, None),
             "A session does not end by not being used.\n\
              A session does not end by its age.\n\
+             Signing in again begins both anew.\n\
+             The number of sessions of one person is not limited.\n\
              This is beyond AAL1 of NIST SP 800-63B-4."
         );
+    }
+
+    #[test]
+    fn renewal_and_limit_are_described() {
+        let limits = Lifetimes {
+            idle: None,
+            absolute: Some(Ttl::from_secs(HOUR)),
+            renewal: Some((Ttl::from_secs(15 * MINUTE), Duration::from_secs(30))),
+            limit: Some(Limit { sessions: 3, on_limit: OnLimit::EndOldest }),
+        };
+        let text = limits.to_string();
+        let renewal = "renewed every 15 minutes; the one before works for 30 seconds once";
+        assert!(text.contains(renewal), "{text}");
+        assert!(text.contains("at most 3 sessions at a time: another sign-in ends the oldest"));
     }
 
     #[test]

@@ -1,16 +1,40 @@
+use std::time::Instant;
+
 use bytes::Bytes;
 
-use super::{identity::Identity, memory::Memory, operation::Load, shared::Shared, state::State};
+use super::{
+    event,
+    identity::Identity,
+    memory::Memory,
+    operation::Load,
+    policy::Signing,
+    shared::Shared,
+    state::{Rotation, State},
+};
 use crate::{
     error::Error,
     field::FieldSpec,
     schema::SessionSchema,
-    store::{Change, Create, Fields, Put, Update, Updated},
+    store::{Change, Create, Fields, Put, Sign, Update, Updated},
     token::{Handle, Secret, Token},
 };
 
 /// The schema whose eager fields are fetched along with one that is not known yet.
 pub(super) type Group = Option<&'static SessionSchema>;
+
+/// What a write does besides its changes.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Writing {
+    /// Replace the secret.
+    pub(super) rotate: bool,
+    pub(super) signing: Option<Signing>,
+}
+
+impl Writing {
+    pub(super) fn rotating(rotate: bool) -> Self {
+        Self { rotate, signing: None }
+    }
+}
 
 /// How reads and writes reach the store, and what is remembered of them.
 impl Shared {
@@ -46,13 +70,15 @@ impl Shared {
 
     pub(super) async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
         let load = Load { fields, touch: self.touch() };
-        let earlier = state.unsettled.clone();
+        let earlier = state.earlier();
         if let Some(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
             let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
             match fields {
                 Fields::All => state.memory.learn_all(stored),
                 Fields::Named(names) => state.memory.learn(names, stored),
             }
+            state.meta = Some((loaded.meta, Instant::now()));
+            self.renew(state, &loaded.meta).await;
         }
         // A use that a cache was not told of changes nothing that was read.
         state.unconfirmed = None;
@@ -64,21 +90,33 @@ impl Shared {
         &self,
         state: &mut State,
         update: Update<'_>,
-        rotate: bool,
+        writing: &Writing,
     ) -> Result<Updated, Error> {
+        let sign = self.policy.sign(writing.signing.as_ref());
         if state.identity.may_be_open() {
             for change in update.changes {
                 state.memory.forget(change.name());
             }
-            let rotation = self.begin_rotation(state, rotate)?;
+            let signs_in = matches!(sign, Some(Sign::In { .. }));
+            let rotation = self.begin_rotation(state, writing.rotate, signs_in)?;
             let hash = rotation.hash();
-            let update = Update { rotate: hash.as_ref(), touch: self.policy.touch(), ..update };
-            match self.attempt(state, rotation.earlier.as_ref(), &update).await? {
+            let touch = self.policy.touch();
+            let update = Update { rotate: hash.as_ref(), touch, sign, ..update };
+            let answer = match self.attempt(state, rotation.earlier.as_ref(), &update).await {
+                Err(error) => return Err(self.refused(state, &rotation, error)),
+                Ok(answer) => answer,
+            };
+            match answer {
                 Some(Updated::Applied { found }) => {
                     self.finish_rotation(state, rotation).await?;
                     remember(&mut state.memory, update.changes);
+                    state.meta = None;
+                    if let Some(signing) = &writing.signing {
+                        self.log_signing(signing);
+                    }
                     return Ok(Updated::Applied { found });
                 }
+                Some(Updated::NotDue) => return Ok(Updated::NotDue),
                 Some(Updated::Conflict { current }) => {
                     if let Some(expect) = update.expect {
                         state.memory.remember(expect.name, current.clone());
@@ -92,11 +130,29 @@ impl Shared {
         if !state.identity.may_create() {
             return Err(Error::Ended);
         }
-        self.create(state, update).await
+        self.create(state, update, writing).await
+    }
+
+    /// What a refused sign-in means for the session and its caller.
+    fn refused(&self, state: &mut State, rotation: &Rotation, error: Error) -> Error {
+        match &error {
+            Error::TooManySessions => {
+                self.abandon_rotation(state, rotation);
+                event::limit_reached();
+            }
+            Error::Ended => self.lose(state),
+            _ => {}
+        }
+        error
     }
 
     /// Starts a session with what an update would have left behind.
-    async fn create(&self, state: &mut State, update: Update<'_>) -> Result<Updated, Error> {
+    async fn create(
+        &self,
+        state: &mut State,
+        update: Update<'_>,
+        writing: &Writing,
+    ) -> Result<Updated, Error> {
         if update.expect.is_some_and(|expect| expect.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
         }
@@ -113,14 +169,34 @@ impl Shared {
             idle: self.policy.idle,
             absolute: self.policy.absolute,
             fields: &fields,
+            sign_in: match self.policy.sign(writing.signing.as_ref()) {
+                Some(Sign::In { who, .. }) => Some(who),
+                Some(Sign::Out) | None => None,
+            },
         };
-        self.store.create(create).await?;
+        if let Err(error) = self.store.create(create).await.map_err(Error::from) {
+            if matches!(error, Error::TooManySessions) {
+                event::limit_reached();
+            }
+            return Err(error);
+        }
         self.hand_out(Token { handle, secret }, &hash).await?;
-        tracing::info!(%handle, "session created");
+        event::created(&handle);
         *state = State::new(Identity::Open { handle, secret: hash });
         state.memory = Memory::empty();
         remember(&mut state.memory, update.changes);
+        if let Some(signing) = &writing.signing {
+            self.log_signing(signing);
+        }
         Ok(Updated::Applied { found: 0 })
+    }
+
+    pub(super) fn log_signing(&self, signing: &Signing) {
+        let Some(handle) = self.handle() else { return };
+        match signing {
+            Signing::In(_, assurance) => event::signed_in(&handle, assurance.level()),
+            Signing::Out => event::signed_out(&handle),
+        }
     }
 }
 

@@ -2,10 +2,18 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Write, apply::put, shared::Shared, value};
+use super::{
+    Write,
+    apply::{Writing, put},
+    entry::removal,
+    policy::Signing,
+    shared::Shared,
+    value,
+};
 use crate::{
     error::Error,
-    field::{Field, FieldSpec, StoredAs},
+    field::{Field, FieldSpec, Mode, StoredAs},
+    principal::Assurance,
     store::Change,
 };
 
@@ -16,30 +24,39 @@ use crate::{
 pub struct Edit<'a> {
     shared: &'a Shared,
     changes: Vec<(&'static FieldSpec, Option<Bytes>)>,
+    signing: Option<Signing>,
     failed: Option<Error>,
 }
 
 impl<'a> Edit<'a> {
     pub(super) fn new(shared: &'a Shared) -> Self {
-        Self { shared, changes: Vec::new(), failed: None }
+        Self { shared, changes: Vec::new(), signing: None, failed: None }
     }
 
     /// Sets a field.
-    pub fn set<T, M: Copy, Q: StoredAs<T> + ?Sized>(
+    pub fn set<T, M: Mode, Q: StoredAs<T> + ?Sized>(
         mut self,
         field: Field<T, M>,
         value: &Q,
     ) -> Self {
-        match value::encode(field.spec(), value) {
-            Ok(value) => self.changes.push((field.spec(), Some(value))),
+        let layer = self.shared.policy.layer;
+        let encoded = value::encode(field.spec(), value);
+        match encoded.and_then(|bytes| Ok((bytes, value::principal(field, layer, value)?))) {
+            Ok((bytes, principal)) => {
+                self.changes.push((field.spec(), Some(bytes)));
+                if let Some(principal) = principal {
+                    self.signing = Some(Signing::In(principal, Assurance::Aal1));
+                }
+            }
             Err(error) => self.failed = self.failed.or(Some(error)),
         }
         self
     }
 
     /// Removes a field.
-    pub fn remove<T, M: Copy>(mut self, field: Field<T, M>) -> Self {
+    pub fn remove<T, M: Mode>(mut self, field: Field<T, M>) -> Self {
         self.changes.push((field.spec(), None));
+        self.signing = removal(field.spec()).or(self.signing);
         self
     }
 
@@ -50,7 +67,7 @@ impl<'a> Edit<'a> {
     /// The first [`Error::Encode`], and then nothing is written; else as
     /// [`Entry::set`](super::Entry::set).
     pub fn commit(self) -> Write<'a> {
-        let Self { shared, changes, failed } = self;
+        let Self { shared, changes, signing, failed } = self;
         Write::new(async move {
             if let Some(error) = failed {
                 return Err(error);
@@ -65,7 +82,7 @@ impl<'a> Edit<'a> {
             if changes.is_empty() {
                 return Ok(());
             }
-            shared.write(&changes, rotate).await.map(drop)
+            shared.write(&changes, Writing { rotate, signing }).await.map(drop)
         })
     }
 }

@@ -2,13 +2,15 @@ use std::{fmt, future::IntoFuture, time::Duration};
 
 use super::{
     Read, Write,
-    apply::{Group, put},
+    apply::{Group, Writing, put},
+    policy::Signing,
     shared::Shared,
     value,
 };
 use crate::{
     error::Error,
-    field::{Field, Maybe, Readable, StoredAs},
+    field::{Field, FieldSpec, Maybe, Mode, Principal, Readable, StoredAs, Updatable},
+    principal::Assurance,
     schema::SessionSchema,
     store::Change,
     ttl::Ttl,
@@ -45,7 +47,7 @@ pub struct Entry<'a, T, M = Maybe> {
     field: Field<T, M>,
 }
 
-impl<'a, T, M: Copy> Entry<'a, T, M> {
+impl<'a, T, M: Mode> Entry<'a, T, M> {
     pub(super) fn new(
         shared: &'a Shared,
         schema: Option<&'static SessionSchema>,
@@ -58,20 +60,28 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     /// store does not know.
     ///
     /// Without a session, this starts one. Takes whatever [serialises as](StoredAs) a `T`, such as
-    /// a `&str` for a `String`.
+    /// a `&str` for a `String`. A field marked `principal` is [signed in](Self::sign_in) with
+    /// [`Assurance::Aal1`].
     ///
     /// # Errors
     ///
     /// [`Error::Encode`], [`Error::Store`], [`Error::Unconfirmed`]; [`Error::Ended`] if another request
     /// ended the session; [`Error::ResponseSent`] if a session would have to start or rotate after the response.
     pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> Write<'a> {
-        let spec = self.field.spec();
-        let shared = self.shared;
-        let value = value::encode(spec, value);
+        self.write(value, Assurance::Aal1)
+    }
+
+    fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> Write<'a> {
+        let Self { shared, field, .. } = self;
+        let spec = field.spec();
+        let encoded = value::encode(spec, value);
+        let principal = value::principal(field, shared.policy.layer, value);
         Write::new(async move {
-            let value = value?;
+            let (value, principal) = (encoded?, principal?);
+            let signing = principal.map(|principal| Signing::In(principal, assurance));
             let change = Change::Set(put(spec, &value));
-            shared.write(&[change], spec.is_rotating()).await.map(drop)
+            let writing = Writing { rotate: spec.is_rotating(), signing };
+            shared.write(&[change], writing).await.map(drop)
         })
     }
 
@@ -85,7 +95,8 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
         let shared = self.shared;
         Write::new(async move {
             let change = Change::Remove(spec.name());
-            Ok(shared.write(&[change], spec.is_rotating()).await? > 0)
+            let writing = Writing { rotate: spec.is_rotating(), signing: removal(spec) };
+            Ok(shared.write(&[change], writing).await? > 0)
         })
     }
 
@@ -99,10 +110,51 @@ impl<'a, T, M: Copy> Entry<'a, T, M> {
     /// [`Error::Store`]; [`Error::Decode`], in which case the field is gone nevertheless;
     /// [`Error::ResponseSent`] if a rotation is due and the response is out.
     pub async fn take(self) -> Result<Option<T>, Error> {
-        let spec = self.field.spec();
-        let stored = self.shared.take(spec.name(), spec.is_rotating()).await?;
+        let stored = self.shared.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref())
     }
+}
+
+impl<'a, T> Entry<'a, T, Principal> {
+    /// Says who is signed in, and how sure one is of that. The old cookie is worth nothing from now on,
+    /// both deadlines begin anew, and the session is listed among those of the principal. One round trip
+    /// in memory and in PostgreSQL, three in Redis, two and two more through a cache.
+    ///
+    /// Authenticating again is the same (NIST SP 800-63B-4, 5.2). There is no other way to raise the
+    /// assurance of a session.
+    ///
+    /// ```
+    /// use ruts::{Assurance, Error, session};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(principal)]
+    ///     user: u64,
+    /// }
+    ///
+    /// /// The password was right.
+    /// async fn password(shop: Shop) -> Result<(), Error> {
+    ///     shop.set_user(&7).await // the same as `sign_in(&7, Assurance::Aal1)`
+    /// }
+    ///
+    /// /// So was the code.
+    /// async fn second_factor(shop: Shop) -> Result<(), Error> {
+    ///     shop.user().sign_in(&7, Assurance::Aal2).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set); [`Error::TooManySessions`]; [`Error::Ended`] also if the principal's
+    /// sessions were revoked meanwhile.
+    pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> Write<'a> {
+        self.write(value, assurance)
+    }
+}
+
+/// Removing the principal signs out.
+pub(super) fn removal(field: &FieldSpec) -> Option<Signing> {
+    field.is_principal().then_some(Signing::Out)
 }
 
 impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
@@ -124,6 +176,27 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
         })
     }
 
+    /// Gives the field this long to live from now, and says whether it was there. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ttl`] for a duration of zero or above 100 years; [`Error::Store`],
+    /// [`Error::Unconfirmed`], [`Error::Ended`].
+    pub fn expire(self, ttl: Duration) -> Write<'a, bool> {
+        let spec = self.field.spec();
+        let shared = self.shared;
+        Write::new(async move {
+            let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
+            Ok(shared.write(&[change], Writing::default()).await? > 0)
+        })
+    }
+
+    fn group(&self) -> Group {
+        self.schema.filter(|_| self.field.spec().is_eager())
+    }
+}
+
+impl<T, M: Updatable<T>> Entry<'_, T, M> {
     /// Changes the field by what it holds, atomically: no parallel update is lost.
     ///
     /// One round trip if the field was read before and nobody else writes it, else two, and one
@@ -156,25 +229,6 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
             .await?;
         // It ran at least once, or `modify` had failed.
         result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
-    }
-
-    /// Gives the field this long to live from now, and says whether it was there. One round trip.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Ttl`] for a duration of zero or above 100 years; [`Error::Store`],
-    /// [`Error::Unconfirmed`], [`Error::Ended`].
-    pub fn expire(self, ttl: Duration) -> Write<'a, bool> {
-        let spec = self.field.spec();
-        let shared = self.shared;
-        Write::new(async move {
-            let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
-            Ok(shared.write(&[change], false).await? > 0)
-        })
-    }
-
-    fn group(&self) -> Group {
-        self.schema.filter(|_| self.field.spec().is_eager())
     }
 }
 

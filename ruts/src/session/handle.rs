@@ -4,14 +4,14 @@ use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Closed, Edit, Entry, Keys, Load, Policy, SessionMap, Unnamed, Values, Verdict, shared::Shared,
-    value,
+    Closed, Edit, Entry, Keys, Load, Policy, SessionMap, Sessions, Unnamed, Values, Verdict,
+    apply::Writing, shared::Shared, value,
 };
 use crate::{
     error::Error,
-    field::{Field, FieldSpec, is_field_name},
+    field::{Field, FieldSpec, Mode, is_field_name},
     schema::SessionSchema,
-    store::{Change, ErasedStore, Meta, Put, StoreType},
+    store::{Change, ErasedStore, Meta, Put, SignedIn, StoreType},
     token::{Handle, Token},
     ttl::{Hot, Ttl},
 };
@@ -161,7 +161,7 @@ impl<S> Session<S> {
         let ttl = ttl.map(seconds).transpose()?;
         let hot = hot_ttl.map(seconds).transpose()?.map_or(Hot::Auto, Hot::For);
         let put = Put { name: field, value: &value, ttl, hot };
-        self.shared.write(&[Change::Set(put)], false).await.map(drop)
+        self.shared.write(&[Change::Set(put)], Writing::default()).await.map(drop)
     }
 
     /// Removes a field and says whether it was there. One round trip.
@@ -171,7 +171,7 @@ impl<S> Session<S> {
     /// [`Error::FieldName`], [`Error::Store`], [`Error::Unconfirmed`], [`Error::Ended`].
     pub async fn remove(&self, field: &str) -> Result<bool, Error> {
         check_name(field)?;
-        Ok(self.shared.write(&[Change::Remove(field)], false).await? > 0)
+        Ok(self.shared.write(&[Change::Remove(field)], Writing::default()).await? > 0)
     }
 
     /// Ends the session, in the store and on the client. One round trip.
@@ -251,6 +251,28 @@ impl<S> Session<S> {
         self.shared.meta().await
     }
 
+    /// Who is signed in, how sure one was of that and how long ago, as the last store call of this
+    /// request saw it; `None` if nobody is. One round trip if there was none before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn signed_in(&self) -> Result<Option<SignedIn>, Error> {
+        Ok(self.shared.known_meta().await?.and_then(|meta| meta.signed_in))
+    }
+
+    /// The sessions of whoever is signed in here, this one among them; `None` if nobody is. One round
+    /// trip, none if the session was read before in this request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn sessions(&self) -> Result<Option<Sessions>, Error> {
+        let signed_in = self.signed_in().await?;
+        let store = || Arc::clone(&self.shared.store);
+        Ok(signed_in.map(|signed_in| Sessions::of(store(), signed_in.principal)))
+    }
+
     async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {
         let stored = self.shared.get_many(specs).await?;
         let fields = specs.iter().zip(stored);
@@ -273,7 +295,7 @@ impl<S> Session<S> {
     ///     session.entry(THEME).set("dark").await
     /// }
     /// ```
-    pub fn entry<T, M: Copy>(&self, field: Field<T, M>) -> Entry<'_, T, M> {
+    pub fn entry<T, M: Mode>(&self, field: Field<T, M>) -> Entry<'_, T, M> {
         Entry::new(&self.shared, None, field)
     }
 
@@ -283,7 +305,7 @@ impl<S> Session<S> {
     }
 
     /// The entry of a field that is read together with its schema.
-    pub(crate) fn entry_of<T, M: Copy>(
+    pub(crate) fn entry_of<T, M: Mode>(
         &self,
         schema: &'static SessionSchema,
         field: Field<T, M>,

@@ -51,6 +51,17 @@ macro_rules! tuple {
     };
 }
 
+/// No field.
+impl Keys for () {
+    type Values = ();
+
+    fn specs(&self, _: &mut Vec<&'static FieldSpec>) {}
+
+    fn values(self, _: &SessionMap) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 tuple!(A);
 tuple!(A B);
 tuple!(A B C);

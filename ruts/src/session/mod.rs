@@ -7,14 +7,17 @@
 mod apply;
 mod edit;
 mod entry;
+mod event;
 mod future;
 mod handle;
 mod identity;
+mod index;
 mod keys;
 mod map;
 mod memory;
 mod operation;
 mod policy;
+mod renewal;
 mod reply;
 mod shared;
 mod slot;
@@ -27,12 +30,13 @@ pub use self::{
     entry::Entry,
     future::{Load, Read, Write},
     handle::{AnyStore, Session},
+    index::{SessionIndex, SessionInfo, SessionPage, Sessions},
     keys::Keys,
     map::SessionMap,
     slot::{SessionName, Unnamed},
     typed::{TypedSession, Values},
 };
 pub(crate) use self::{
-    policy::Policy,
+    policy::{Policy, Renewal},
     reply::{Closed, Verdict},
 };

@@ -1,4 +1,11 @@
-use crate::{codec::Codec, store::Touch, ttl::Ttl};
+use std::time::Duration;
+
+use crate::{
+    codec::Codec,
+    principal::{Assurance, PrincipalKey},
+    store::{Limit, Sign, SignIn, Touch},
+    ttl::Ttl,
+};
 
 /// How long sessions live, how untyped values are written, and whose sessions they are.
 #[derive(Debug, Clone)]
@@ -9,11 +16,42 @@ pub(crate) struct Policy {
     pub(crate) idle: Option<Ttl>,
     /// Time after which a session ends however much it is used.
     pub(crate) absolute: Option<Ttl>,
+    /// Time after which a secret is replaced by a new one.
+    pub(crate) renewal: Option<Renewal>,
+    /// How many sessions a principal may have.
+    pub(crate) limit: Option<Limit>,
     /// The codec of values that are set by name.
     pub(crate) codec: Codec,
 }
 
+/// How often a secret is replaced without anything else having changed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Renewal {
+    pub(crate) every: Ttl,
+    /// How long the one before goes on opening the session.
+    pub(crate) grace: Duration,
+}
+
+/// Who is to be signed in by a write, or that nobody is any more.
+#[derive(Clone, Copy)]
+pub(super) enum Signing {
+    In(PrincipalKey, Assurance),
+    Out,
+}
+
 impl Policy {
+    /// What a store is asked to do for a signing.
+    pub(super) fn sign<'a>(&self, signing: Option<&'a Signing>) -> Option<Sign<'a>> {
+        Some(match signing? {
+            Signing::In(principal, assurance) => Sign::In {
+                who: SignIn { principal, assurance: *assurance, limit: self.limit },
+                idle: self.idle,
+                absolute: self.absolute,
+            },
+            Signing::Out => Sign::Out,
+        })
+    }
+
     /// A use counts only after an eighth of the idle time, so that most reads write nothing.
     pub(super) fn touch(&self) -> Option<Touch> {
         self.idle.map(|idle| Touch { idle, after: idle.as_duration() / 8 })

@@ -20,6 +20,8 @@ pub(super) struct Reply {
     pub(super) handle: Option<Handle>,
     /// The next write has to replace the secret.
     pub(super) rotate: bool,
+    /// The token to hand out is that of a renewal, beside which the former one is still good.
+    pub(super) renewed: bool,
     pub(super) closed: Option<Closed>,
 }
 
@@ -33,6 +35,19 @@ pub(crate) enum Closed {
 }
 
 impl Reply {
+    pub(super) fn new(closed: Option<Closed>) -> Self {
+        Self { verdict: Verdict::Keep, handle: None, rotate: false, renewed: false, closed }
+    }
+
+    pub(super) fn keeps(&self) -> bool {
+        matches!(self.verdict, Verdict::Keep)
+    }
+
+    /// Whether the client is about to get a secret that nobody else can have.
+    pub(super) fn sets_fresh(&self) -> bool {
+        matches!(self.verdict, Verdict::Set(_)) && !self.renewed
+    }
+
     pub(super) fn check_open(&self) -> Result<(), Error> {
         match self.closed {
             None => Ok(()),

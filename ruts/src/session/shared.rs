@@ -10,10 +10,12 @@ use bytes::Bytes;
 
 use super::{
     Policy,
-    apply::{Group, put},
+    apply::{Group, Writing, put},
+    event,
     identity::{Identity, Shut},
     memory::Memory,
     operation::{Delete, Load},
+    policy::Signing,
     reply::{Closed, Reply, Verdict},
     state::State,
 };
@@ -60,14 +62,13 @@ impl Shared {
     ) -> Self {
         let identity = token.map_or(Identity::Anonymous, Identity::Presented);
         let state = State::new(identity);
-        let reply = Reply { verdict: Verdict::Keep, handle: None, rotate: false, closed };
         Self {
             store,
             policy,
             presented,
             passive: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(state),
-            reply: Mutex::new(reply),
+            reply: Mutex::new(Reply::new(closed)),
         }
     }
 
@@ -83,18 +84,31 @@ impl Shared {
         self.passive.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_passive(&self) -> bool {
+        self.passive.load(Ordering::Relaxed)
+    }
+
     /// What a read does to the idle deadline.
     pub(super) fn touch(&self) -> Option<Touch> {
-        if self.passive.load(Ordering::Relaxed) { None } else { self.policy.touch() }
+        if self.is_passive() { None } else { self.policy.touch() }
     }
 
     /// Ages and deadlines as they are now; `None` without a session. It is no activity.
     pub(super) async fn meta(&self) -> Result<Option<Meta>, Error> {
         let mut state = self.state.lock().await;
         let load = Load { fields: Fields::Named(&[]), touch: None };
-        let earlier = state.unsettled.clone();
+        let earlier = state.earlier();
         let loaded = self.attempt(&mut state, earlier.as_ref(), &load).await?;
         Ok(loaded.map(|loaded| loaded.meta))
+    }
+
+    /// Ages and deadlines as they were when this request last learned of them.
+    pub(super) async fn known_meta(&self) -> Result<Option<Meta>, Error> {
+        let mut state = self.state.lock().await;
+        if state.meta.is_none() && state.identity.may_be_open() {
+            self.load(&mut state, Fields::Named(&[])).await?;
+        }
+        Ok(state.meta.map(|(meta, at)| meta.later(at.elapsed())))
     }
 
     /// What to do about the cookie. From here on, none can be handed out.
@@ -153,33 +167,38 @@ impl Shared {
     }
 
     /// Applies changes together, and says how many removals and expiries found their field.
-    pub(super) async fn write(&self, changes: &[Change<'_>], rotate: bool) -> Result<usize, Error> {
+    pub(super) async fn write(
+        &self,
+        changes: &[Change<'_>],
+        writing: Writing,
+    ) -> Result<usize, Error> {
         let mut state = self.state.lock().await;
         let update = Update { changes, ..Update::default() };
-        let updated = self.update(&mut state, update, rotate).await?;
+        let updated = self.update(&mut state, update, &writing).await?;
         Self::confirm(&mut state)?;
         match updated {
             Updated::Applied { found } => Ok(found),
-            // Without an expectation there is nothing to conflict with.
-            Updated::Conflict { .. } => Ok(0),
+            // Nothing was expected, and nothing is renewed.
+            Updated::Conflict { .. } | Updated::NotDue => Ok(0),
         }
     }
 
     /// Moves the absolute deadline.
     pub(super) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
         let absolute = Deadline { from_now: ttl, from_creation: self.policy.absolute };
-        self.update_existing(Update { absolute: Some(absolute), ..Update::default() }, false).await
+        let update = Update { absolute: Some(absolute), ..Update::default() };
+        self.update_existing(update, Writing::default()).await
     }
 
     /// Replaces the secret. Without a session there is nothing to replace.
     pub(super) async fn rotate(&self) -> Result<(), Error> {
-        self.update_existing(Update::default(), true).await
+        self.update_existing(Update::default(), Writing::rotating(true)).await
     }
 
-    async fn update_existing(&self, update: Update<'_>, rotate: bool) -> Result<(), Error> {
+    async fn update_existing(&self, update: Update<'_>, writing: Writing) -> Result<(), Error> {
         let mut state = self.state.lock().await;
         if !state.identity.may_create() {
-            self.update(&mut state, update, rotate).await?;
+            self.update(&mut state, update, &writing).await?;
         }
         Self::confirm(&mut state)
     }
@@ -204,28 +223,35 @@ impl Shared {
             };
             let expect = Some(Expect { name: field.name(), value: current.as_ref() });
             let update = Update { changes: &[change], expect, ..Update::default() };
-            match self.update(&mut state, update, field.is_rotating()).await? {
+            let writing = Writing::rotating(field.is_rotating());
+            match self.update(&mut state, update, &writing).await? {
                 Updated::Applied { .. } => return Self::confirm(&mut state),
-                Updated::Conflict { .. } => pause(attempt).await,
+                Updated::Conflict { .. } | Updated::NotDue => pause(attempt).await,
             }
         }
         Err(Error::Conflict { field: field.name().to_owned() })
     }
 
     /// Removes a field and hands out what it held.
-    pub(super) async fn take(&self, name: &str, rotate: bool) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn take(&self, field: &FieldSpec) -> Result<Option<Bytes>, Error> {
+        let name = field.name();
         let mut state = self.state.lock().await;
         if !state.identity.may_be_open() {
             return Ok(None);
         }
         state.memory.forget(name);
-        let rotation = self.begin_rotation(&mut state, rotate)?;
+        let rotation = self.begin_rotation(&mut state, field.is_rotating(), false)?;
         let hash = rotation.hash();
-        let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch() };
+        let sign_out = field.is_principal();
+        let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch(), sign_out };
         let taken = self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?;
         let Some(value) = taken else { return Ok(None) };
         self.finish_rotation(&mut state, rotation).await?;
         state.memory.remember(name, None);
+        if sign_out {
+            state.meta = None;
+            self.log_signing(&Signing::Out);
+        }
         // Nobody else gets it, so it is handed out in any case.
         if let Some(within) = state.unconfirmed.take() {
             tracing::warn!(field = name, ?within, "a cache may show what was taken");
@@ -241,7 +267,7 @@ impl Shared {
         let mut state = self.state.lock().await;
         if state.identity.may_be_open() {
             state.memory = Memory::default();
-            let earlier = state.unsettled.clone();
+            let earlier = state.unsettled.clone().map(|unsettled| unsettled.secret);
             let tried_before = std::mem::replace(&mut state.ending, true);
             match self.attempt(&mut state, earlier.as_ref(), &Delete { tried_before }).await {
                 Ok(Some(())) => self.log_ended(),
@@ -268,7 +294,9 @@ impl Shared {
 
     /// Drops what was read so far, so that the next read asks the store.
     pub(super) async fn refresh(&self) {
-        self.state.lock().await.memory = Memory::default();
+        let mut state = self.state.lock().await;
+        state.memory = Memory::default();
+        state.meta = None;
     }
 
     /// What is left to do about the cookie of a session that this request has ended.
@@ -278,7 +306,7 @@ impl Shared {
 
     fn log_ended(&self) {
         if let Some(handle) = self.handle() {
-            tracing::info!(%handle, "session ended");
+            event::ended(&handle, "request");
         }
     }
 }

@@ -1,9 +1,10 @@
 use std::{
     sync::{MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
+    event,
     identity::{Identity, Shut},
     memory::Memory,
     operation::{Delete, Operation},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    store::{Access, LATE, Lookup},
+    store::{Access, LATE, Lookup, Meta},
     token::{Handle, Secret, SecretHash, Token},
 };
 
@@ -20,12 +21,23 @@ use crate::{
 pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) memory: Memory,
+    /// Ages and deadlines, and when they were read.
+    pub(super) meta: Option<(Meta, Instant)>,
     /// The secret of a rotation of which the store has not said whether it took place.
-    pub(super) unsettled: Option<Secret>,
+    pub(super) unsettled: Option<Unsettled>,
     /// A deletion was asked for, and the store has not said whether it took place.
     pub(super) ending: bool,
     /// What was done last, a cache does not know of, for as long as this.
     pub(super) unconfirmed: Option<Duration>,
+}
+
+/// A secret that may have been installed unnoticed.
+#[derive(Clone)]
+pub(super) struct Unsettled {
+    pub(super) secret: Secret,
+    /// Along with it somebody was to be signed in. A revocation may have come between, so only another
+    /// sign-in finds out.
+    signs_in: bool,
 }
 
 /// The secrets of an operation that may rotate.
@@ -43,10 +55,17 @@ impl State {
         Self {
             identity,
             memory: Memory::default(),
+            meta: None,
             unsettled: None,
             ending: false,
             unconfirmed: None,
         }
+    }
+
+    /// The secret to try if the current one opens nothing, for what is no sign-in.
+    pub(super) fn earlier(&self) -> Option<Secret> {
+        let settled_by_others = self.unsettled.as_ref().filter(|unsettled| !unsettled.signs_in);
+        settled_by_others.map(|unsettled| unsettled.secret.clone())
     }
 }
 
@@ -72,24 +91,27 @@ impl Shared {
         &self,
         state: &mut State,
         rotate: bool,
+        signs_in: bool,
     ) -> Result<Rotation, Error> {
-        let earlier = state.unsettled.clone();
+        let before = state.unsettled.as_ref().map(|unsettled| unsettled.secret.clone());
+        let earlier = if signs_in { before.clone() } else { state.earlier() };
         let mut reply = self.reply();
         let owed = reply.rotate;
         if !rotate && !owed {
             return Ok(Rotation { earlier, fresh: None, owed });
         }
         reply.check_open()?;
-        if earlier.is_none() && matches!(reply.verdict, Verdict::Set(_)) {
+        if before.is_none() && reply.sets_fresh() {
             reply.rotate = false;
             return Ok(Rotation { earlier, fresh: None, owed: false });
         }
-        let fresh = match &earlier {
-            Some(secret) => secret.clone(),
+        let fresh = match before {
+            Some(secret) => secret,
             None => Secret::random()?,
         };
         reply.rotate = true;
-        state.unsettled = Some(fresh.clone());
+        let signs_in = signs_in || state.unsettled.as_ref().is_some_and(|before| before.signs_in);
+        state.unsettled = Some(Unsettled { secret: fresh.clone(), signs_in });
         let hash = fresh.hash(self.policy.layer);
         Ok(Rotation { earlier, fresh: Some((fresh, hash)), owed })
     }
@@ -104,7 +126,7 @@ impl Shared {
         let (Some((secret, hash)), Some((handle, _))) = (rotation.fresh, credentials) else {
             return Ok(());
         };
-        tracing::info!(%handle, "session rotated");
+        event::rotated(&handle, "write");
         self.adopt(state, Token { handle, secret }, hash).await
     }
 
@@ -132,6 +154,7 @@ impl Shared {
             if closed.is_ok() {
                 reply.handle = Some(handle);
                 reply.verdict = Verdict::Set(token);
+                reply.renewed = false;
             }
             closed
         };
@@ -140,6 +163,17 @@ impl Shared {
             let _ = delete.run(&*self.store, Access { handle: &handle, secret }).await;
         }
         closed
+    }
+
+    /// Has the response carry the token of a renewal, if it has not left. Says whether it will.
+    pub(super) fn offer(&self, token: Token) -> bool {
+        let mut reply = self.reply();
+        let is_open = reply.check_open().is_ok() && reply.keeps();
+        if is_open {
+            reply.verdict = Verdict::Set(token);
+            reply.renewed = true;
+        }
+        is_open
     }
 
     /// Asks the store with what the client presented, and learns from the answer who it is. `None` if
@@ -201,9 +235,19 @@ impl Shared {
         reply.rotate = false;
     }
 
+    /// The store has ended the session in the course of an operation of this request.
+    pub(super) fn lose(&self, state: &mut State) {
+        *state = State::new(Identity::Shut(Shut::Deleted));
+        let mut reply = self.reply();
+        reply.verdict = Verdict::Keep;
+        reply.handle = None;
+        reply.rotate = false;
+    }
+
     /// The store does not open the session, or not any more.
     fn shut(&self, state: &mut State, handle: Handle, shut: Shut, good_until: Option<Duration>) {
         state.memory = Memory::default();
+        state.meta = None;
         state.unsettled = None;
         let mut reply = self.reply();
         reply.handle = None;
@@ -213,11 +257,11 @@ impl Shared {
             (Identity::Open { .. }, _) => Identity::Shut(shut),
             (_, Some(ago)) if ago < LATE => Identity::Shut(shut),
             (_, Some(ago)) => {
-                tracing::warn!(%handle, ?ago, "reuse of a former session secret");
+                event::reuse(&handle, ago);
                 Identity::Anonymous
             }
             (_, None) => {
-                tracing::info!(%handle, "unknown session token");
+                event::unknown_token(&handle);
                 Identity::Anonymous
             }
         };

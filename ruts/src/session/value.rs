@@ -11,7 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     codec::{self, Codec, CodecError},
     error::Error,
-    field::{Field, FieldSpec},
+    field::{Field, FieldSpec, Mode},
+    principal::PrincipalKey,
 };
 
 pub(super) fn encode<Q: Serialize + ?Sized>(field: &FieldSpec, value: &Q) -> Result<Bytes, Error> {
@@ -25,6 +26,17 @@ pub(super) fn encode_named<Q: Serialize + ?Sized>(
     value: &Q,
 ) -> Result<Bytes, Error> {
     codec::encode(codec, version, value).map_err(|source| encode_error(name, source))
+}
+
+/// The key under which a session with this value is listed, if the field is that of a principal.
+pub(super) fn principal<T, M: Mode, Q: Serialize + ?Sized>(
+    field: Field<T, M>,
+    layer: &str,
+    value: &Q,
+) -> Result<Option<PrincipalKey>, Error> {
+    let spec = field.spec();
+    let key = field.mode().principal(layer, spec, value);
+    key.map_err(|source| encode_error(spec.name(), source))
 }
 
 pub(super) fn encode_error(name: &str, source: CodecError) -> Error {

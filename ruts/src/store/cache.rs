@@ -15,7 +15,7 @@ use crate::{token::Handle, ttl::Hot};
 ///   fence, and only its holder may [`fill`](Self::fill);
 /// - a [`Fence`] for each write under way. As long as one stands, no ticket is handed out.
 ///
-/// Every method is **one atomic operation on one entry** and one round trip. A command may be lost,
+/// Every method but [`clear`](Self::clear) is **one atomic operation on one entry** and one round trip. A command may be lost,
 /// come late or be carried out twice: each of these must do no more than empty the entry. So the
 /// cache, not the caller, makes the identity of a ticket or fence, anew at each run, and no two are
 /// the same.
@@ -72,6 +72,9 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Forgets the entry, with its marks.
     fn evict(&self, handle: &Handle) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Forgets all entries, with their marks, in a time that does not depend on how many they are.
+    fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Whether the cache can do its part, good to have at start-up. What costs more than it need is
     /// logged as a warning.

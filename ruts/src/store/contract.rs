@@ -4,18 +4,20 @@ use bytes::Bytes;
 
 use super::StoreError;
 use crate::{
+    principal::{Assurance, PrincipalKey},
     token::{Handle, SecretHash},
     ttl::{Hot, Ttl},
 };
 
 /// A place where sessions are kept.
 ///
-/// A session is a handle, a secret's hash, two deadlines and named fields of bytes, each with its
-/// own lifetime. Every method is **one atomic operation on one session**, one round trip where the
-/// backend can do it in one, and these hold for every store:
+/// A session is a handle, a secret's hash, two deadlines, who is signed in, and named fields of bytes,
+/// each with its own lifetime. Every method up to [`delete`](Self::delete) is **one atomic operation on
+/// one session**, one round trip where the backend can do it in one, and these hold for every store:
 ///
-/// - **R**, revocation: once a write, removal, rotation or deletion has returned `Ok`, no later
-///   read anywhere yields the state before it.
+/// - **R**, revocation: once a write, removal, rotation, deletion or revocation has returned `Ok`, no
+///   later read anywhere yields the state before it. Of the sessions that had signed in when a
+///   revocation began, none is left when it returns, and none that signs in meanwhile escapes it halfway.
 /// - **N**, no resurrection: only [`create`](Self::create) brings a session into existence. No
 ///   interleaving of the other methods does.
 /// - **M**, merging: parallel writes to different fields all survive; of parallel updates with the
@@ -32,9 +34,10 @@ use crate::{
 ///
 /// # Security
 ///
-/// An [`Access`] opens a session only if its hash is the session's own. Hashes are compared with
-/// `==` of [`SecretHash`], which takes constant time, or inside the server. A handle alone opens
-/// nothing.
+/// An [`Access`] opens a session only if its hash is the session's own, or was until a
+/// [renewal](Renew) whose grace is not over. Hashes are compared with `==` of [`SecretHash`], which takes
+/// constant time, or inside the server. A handle alone opens nothing; with the [`PrincipalKey`] of
+/// whoever is signed in, it can be listed and ended.
 ///
 /// # Cancellation
 ///
@@ -55,10 +58,17 @@ pub trait Store: Send + Sync + 'static {
     /// Brings a session into existence with its first fields.
     ///
     /// An existing session of that handle is left alone:
-    /// [`StoreErrorKind::Exists`](super::StoreErrorKind::Exists).
+    /// [`StoreErrorKind::Exists`](super::StoreErrorKind::Exists). With a sign-in it may also fail as
+    /// [`update`](Self::update) does.
     fn create(&self, create: Create<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Changes a session that exists.
+    ///
+    /// A sign-in beyond its limit changes nothing:
+    /// [`StoreErrorKind::Limit`](super::StoreErrorKind::Limit). One that a revocation overtook is ended,
+    /// or was never there: [`StoreErrorKind::Revoked`](super::StoreErrorKind::Revoked). A store that keeps
+    /// its index apart from its sessions needs more round trips for it, three at most as long as no limit
+    /// is reached.
     fn update(
         &self,
         access: Access<'_>,
@@ -77,6 +87,27 @@ pub trait Store: Send + Sync + 'static {
         &self,
         access: Access<'_>,
     ) -> impl Future<Output = Result<Lookup<()>, StoreError>> + Send;
+
+    /// Lists the live sessions of a principal, in the order of their handles, with their metadata and
+    /// the named fields. Neither secrets nor hashes are among them, nor what has ended.
+    fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> impl Future<Output = Result<Listing, StoreError>> + Send;
+
+    /// Ends sessions of a principal, and says which. Those that are not its own are left alone.
+    ///
+    /// If it fails, some may have been ended: it can be repeated.
+    fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
+
+    /// Ends all sessions there are, in a time that does not depend on how many they are.
+    fn revoke_everyone(&self) -> impl Future<Output = Result<Confirmed, StoreError>> + Send;
 
     /// Takes note that fields of that name are declared with this place in a cache tier. A store without
     /// one need not know. Called before a read that names such a field, if it is `Never` or `Checked`.
@@ -111,9 +142,10 @@ pub enum Lookup<T> {
         /// For how long promise R is not kept.
         within: Duration,
     },
-    /// The secret is the one that the session's last rotation replaced. Nothing was done.
+    /// The secret is the one that the session's last rotation replaced, and its grace, if it had one, is
+    /// over. Nothing was done.
     Replaced {
-        /// How long ago that was, by the clock of the server.
+        /// How long ago it last opened the session, by the clock of the server.
         ago: Duration,
     },
     /// The secret is the one that the session had when it was [deleted](Store::delete). Nothing was
@@ -175,17 +207,53 @@ pub struct Loaded {
     pub fields: Vec<Stored>,
 }
 
-/// A session's age and deadlines, all by the clock of the server.
+/// A session's age and deadlines, and who is signed in, all by the clock of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
     /// Time since it was created.
     pub age: Duration,
     /// Time since its secret was issued.
     pub secret_age: Duration,
+    /// Time since a use of it last counted: at its creation, by a [`Touch`] that was due, at a sign-in.
+    pub unused: Duration,
     /// Time left until the idle deadline, after any [`Touch`]; `None` without one.
     pub idle: Option<Duration>,
     /// Time left until the absolute deadline; `None` without one.
     pub absolute: Option<Duration>,
+    /// Who is signed in.
+    pub signed_in: Option<SignedIn>,
+    /// It was opened by the secret that a [renewal](Renew) has replaced.
+    pub by_former: bool,
+}
+
+impl Meta {
+    /// What it is that long after, if nothing happens meanwhile.
+    pub(crate) fn later(self, since: Duration) -> Self {
+        let left = |left: Duration| left.saturating_sub(since);
+        Self {
+            age: self.age.saturating_add(since),
+            secret_age: self.secret_age.saturating_add(since),
+            unused: self.unused.saturating_add(since),
+            idle: self.idle.map(left),
+            absolute: self.absolute.map(left),
+            signed_in: self.signed_in.map(|signed_in| SignedIn {
+                ago: signed_in.ago.saturating_add(since),
+                ..signed_in
+            }),
+            by_former: self.by_former,
+        }
+    }
+}
+
+/// Who is signed in, and how that came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Who it is.
+    pub principal: PrincipalKey,
+    /// How sure one was of that.
+    pub assurance: Assurance,
+    /// How long ago that was.
+    pub ago: Duration,
 }
 
 /// A field as a read found it.
@@ -214,6 +282,38 @@ pub struct Create<'a> {
     pub absolute: Option<Ttl>,
     /// Its first fields.
     pub fields: &'a [Put<'a>],
+    /// Who signs in with it.
+    pub sign_in: Option<SignIn<'a>>,
+}
+
+/// Somebody to sign in.
+#[derive(Debug, Clone, Copy)]
+pub struct SignIn<'a> {
+    /// Who it is.
+    pub principal: &'a PrincipalKey,
+    /// How sure one is of that.
+    pub assurance: Assurance,
+    /// How many sessions it may have.
+    pub limit: Option<Limit>,
+}
+
+/// How many live sessions a principal may have at a time, the one that signs in included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// That many; at least one.
+    pub sessions: u32,
+    /// What happens to those beyond.
+    pub on_limit: OnLimit,
+}
+
+/// What happens when somebody signs in once more than allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLimit {
+    /// The sign-in is refused.
+    Reject,
+    /// The sessions that signed in first are ended.
+    EndOldest,
 }
 
 /// A field to write.
@@ -260,10 +360,47 @@ pub struct Update<'a> {
     /// Replace the session's secret. From then on the old one is [`Lookup::Replaced`]. Replacing it
     /// by itself, as a repeated attempt may do, changes nothing.
     pub rotate: Option<&'a SecretHash>,
-    /// Move the absolute deadline.
+    /// Replace the session's secret if it is old, with a grace for the one before.
+    pub renew: Option<Renew<'a>>,
+    /// Move the absolute deadline, but never beyond the one that a sign-in set.
     pub absolute: Option<Deadline>,
     /// Count as activity.
     pub touch: Option<Touch>,
+    /// Sign somebody in or out.
+    pub sign: Option<Sign<'a>>,
+}
+
+/// A secret to be replaced because it is old, although nothing else has changed.
+///
+/// Nobody may ever get the new one, so the former stays as good as it was until the new one is used for
+/// the first time: by a write, or by a read with a [`Touch`]. From then on it opens the session for a
+/// grace: it reads, writes fields and ends the session, but it is no activity, and with it nobody
+/// replaces the secret, moves a deadline, signs in or out: that is [`Lookup::Replaced`].
+#[derive(Debug, Clone, Copy)]
+pub struct Renew<'a> {
+    /// The new one.
+    pub secret: &'a SecretHash,
+    /// How old the session's secret has to be, whether it was used or not; else the answer is
+    /// [`Updated::NotDue`].
+    pub every: Ttl,
+    /// The grace.
+    pub grace: Duration,
+}
+
+/// A change of who is signed in.
+#[derive(Debug, Clone, Copy)]
+pub enum Sign<'a> {
+    /// Somebody signs in, or authenticates again: the deadlines begin anew.
+    In {
+        /// Who does.
+        who: SignIn<'a>,
+        /// Time until the idle deadline.
+        idle: Option<Ttl>,
+        /// Time until the absolute deadline.
+        absolute: Option<Ttl>,
+    },
+    /// Nobody is signed in any more. The deadlines stay.
+    Out,
 }
 
 /// A moment, the earlier of two.
@@ -292,6 +429,8 @@ pub enum Updated {
         /// How many of its removals and expiries found their field.
         found: usize,
     },
+    /// The secret is not old enough to be [renewed](Update::renew). Nothing was changed.
+    NotDue,
     /// The [`Expect`]ation failed. Nothing was changed, the secret included.
     Conflict {
         /// What the field holds instead.
@@ -308,6 +447,66 @@ pub struct Take<'a> {
     pub rotate: Option<&'a SecretHash>,
     /// Count as activity.
     pub touch: Option<Touch>,
+    /// Sign out whoever is signed in.
+    pub sign_out: bool,
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'a> {
+    /// Begin behind this session; with `None` at the first.
+    pub after: Option<&'a Handle>,
+    /// Look at no more sessions than this, at least one.
+    pub limit: usize,
+}
+
+/// A page of the live sessions of a principal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// In the order of their handles.
+    pub sessions: Vec<Listed>,
+    /// Where the next page begins; `None` if this was the last.
+    pub next: Option<Handle>,
+}
+
+/// A session of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub handle: Handle,
+    /// What a read would find.
+    pub loaded: Loaded,
+}
+
+/// Which sessions of a principal to end.
+#[derive(Debug, Clone, Copy)]
+pub enum Whom<'a> {
+    /// This one.
+    One(&'a Handle),
+    /// All, but perhaps this one.
+    All {
+        /// The one to leave.
+        except: Option<&'a Handle>,
+    },
+}
+
+/// The sessions that a revocation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Which they are, in any order.
+    pub handles: Vec<Handle>,
+    /// Whether everybody was told.
+    pub confirmed: Confirmed,
+}
+
+/// Whether everybody was told of what was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Nobody answers with what was before.
+    Yes,
+    /// In the store of record it is done. But a cache before it could not be told, and may give answers
+    /// from before for as long as this.
+    Within(Duration),
 }
 
 /// Values are shown as their lengths.
@@ -349,6 +548,7 @@ impl fmt::Debug for Updated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Applied { found } => f.debug_struct("Applied").field("found", found).finish(),
+            Self::NotDue => f.write_str("NotDue"),
             Self::Conflict { current } => {
                 let bytes = current.as_ref().map(Bytes::len);
                 f.debug_struct("Conflict").field("bytes", &bytes).finish()
@@ -379,5 +579,13 @@ impl<S: Store> IntoStore for Arc<S> {
 
     fn into_store(self) -> Self {
         self
+    }
+}
+
+impl<S: Store> IntoStore for &Arc<S> {
+    type Store = S;
+
+    fn into_store(self) -> Arc<S> {
+        Arc::clone(self)
     }
 }

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use tracing::{Instrument, Span, debug_span};
 
 use super::{
-    Access, Change, Create, Fields, Loaded, Lookup, Store, StoreError, Take, Touch, Update, Updated,
+    Access, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Revoked, Store,
+    StoreError, Take, Touch, Update, Updated, Whom,
 };
-use crate::ttl::Hot;
+use crate::{principal::PrincipalKey, ttl::Hot};
 
 /// The answer of a store, to come.
 pub(crate) type ErasedReply<'a, T> =
@@ -47,6 +48,18 @@ pub(crate) trait ErasedStore: Send + Sync {
         take: Take<'a>,
     ) -> ErasedReply<'a, Lookup<Option<Bytes>>>;
     fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>>;
+    fn find<'a>(
+        &'a self,
+        principal: &'a PrincipalKey,
+        page: Page<'a>,
+        fields: Fields<'a>,
+    ) -> ErasedReply<'a, Listing>;
+    fn revoke<'a>(
+        &'a self,
+        principal: &'a PrincipalKey,
+        whom: Whom<'a>,
+    ) -> ErasedReply<'a, Revoked>;
+    fn revoke_everyone(&self) -> ErasedReply<'_, Confirmed>;
 }
 
 impl<S: Store> ErasedStore for S {
@@ -96,6 +109,30 @@ impl<S: Store> ErasedStore for S {
     fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>> {
         let span = span(self, "delete", &"");
         Box::pin(Store::delete(self, access).instrument(span))
+    }
+
+    fn find<'a>(
+        &'a self,
+        principal: &'a PrincipalKey,
+        page: Page<'a>,
+        fields: Fields<'a>,
+    ) -> ErasedReply<'a, Listing> {
+        let span = span(self, "find", &fields);
+        Box::pin(Store::find(self, principal, page, fields).instrument(span))
+    }
+
+    fn revoke<'a>(
+        &'a self,
+        principal: &'a PrincipalKey,
+        whom: Whom<'a>,
+    ) -> ErasedReply<'a, Revoked> {
+        let span = span(self, "revoke", &"");
+        Box::pin(Store::revoke(self, principal, whom).instrument(span))
+    }
+
+    fn revoke_everyone(&self) -> ErasedReply<'_, Confirmed> {
+        let span = span(self, "revoke_everyone", &"");
+        Box::pin(Store::revoke_everyone(self).instrument(span))
     }
 }
 

@@ -26,6 +26,10 @@ pub enum StoreErrorKind {
     Exists,
     /// What it holds is not what a store of this release writes.
     Corrupt,
+    /// The principal has as many sessions as it may. Nothing was changed.
+    Limit,
+    /// A revocation overtook the sign-in. The session does not exist any more.
+    Revoked,
     /// It is of a version or configuration that cannot keep the contract.
     Unsupported,
 }
@@ -38,6 +42,8 @@ impl StoreErrorKind {
             Self::Full => "has no room left",
             Self::Exists => "already holds a session of this handle",
             Self::Corrupt => "holds data that it cannot read",
+            Self::Limit => "holds as many sessions of this principal as it may",
+            Self::Revoked => "was told meanwhile to end the sessions of this principal",
             Self::Unsupported => "cannot be used as it is set up",
         }
     }

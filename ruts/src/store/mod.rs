@@ -31,8 +31,9 @@ pub use self::cache::{Cache, Fence, Item, Look, Record, Scope, SharedCache, Tick
 pub(crate) use self::erased::{ErasedReply, ErasedStore, StoreType};
 pub use self::{
     contract::{
-        Access, Change, Create, Deadline, Expect, Fields, IntoStore, LATE, Loaded, Lookup, Meta,
-        Put, Store, Stored, Take, Touch, Update, Updated,
+        Access, Change, Confirmed, Create, Deadline, Expect, Fields, IntoStore, LATE, Limit,
+        Listed, Listing, Loaded, Lookup, Meta, OnLimit, Page, Put, Renew, Revoked, Sign, SignIn,
+        SignedIn, Store, Stored, Take, Touch, Update, Updated, Whom,
     },
     error::{StoreError, StoreErrorKind},
 };

@@ -366,7 +366,10 @@ async fn a_session_in_the_cache_ends_with_its_deadlines() {
     let update = Update { absolute, ..Update::default() };
     assert_eq!(store.update(bounded.access(), update).await.unwrap(), APPLIED);
     store.load(used.access(), Fields::All, touch).await.unwrap();
-    store.take(taken.access(), Take { name: "b", rotate: None, touch }).await.unwrap();
+    store
+        .take(taken.access(), Take { name: "b", rotate: None, touch, sign_out: false })
+        .await
+        .unwrap();
     tokio::time::sleep(LIFE).await;
     for visitor in [written, used, taken, bounded] {
         let named = Fields::Named(&["a"]);
@@ -383,7 +386,7 @@ async fn a_secret_that_a_take_replaced_opens_nothing() {
     let visitor = begin(&store, Meanwhile::Overwritten).await;
     assert_eq!(reads(&visitor, "a").await, value("old"));
     let secret = SecretHash::from_bytes(random());
-    let take = Take { name: "b", rotate: Some(&secret), touch: None };
+    let take = Take { name: "b", rotate: Some(&secret), touch: None, sign_out: false };
     assert_eq!(store.take(visitor.access(), take).await.unwrap(), Lookup::Found(None));
     for _ in 0..3 {
         assert!(Meanwhile::Rotated.is_seen(&visitor).await);

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -18,6 +18,17 @@ const ROOM: usize = 100_000;
 pub(super) struct Doubts {
     sessions: Mutex<HashMap<Handle, Doubt>>,
     count: AtomicUsize,
+    /// How many are in doubt about every session.
+    about_all: Arc<AtomicUsize>,
+}
+
+/// Doubt about every session, as long as it is held.
+pub(super) struct AboutAll(Arc<AtomicUsize>);
+
+impl Drop for AboutAll {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// How long a session is in doubt.
@@ -36,7 +47,13 @@ impl Doubts {
 
     /// Whether the cache is not to be asked about the session.
     pub(super) fn hold(&self, handle: &Handle) -> bool {
-        self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(handle)
+        self.about_all.load(Ordering::Acquire) > 0
+            || (self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(handle))
+    }
+
+    pub(super) fn about_all(&self) -> AboutAll {
+        self.about_all.fetch_add(1, Ordering::AcqRel);
+        AboutAll(Arc::clone(&self.about_all))
     }
 
     /// Adds a session. Says whether somebody has to see to it: nobody does yet.

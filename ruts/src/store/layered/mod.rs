@@ -130,6 +130,7 @@ mod hot;
 mod plan;
 mod policies;
 mod reading;
+mod revoking;
 mod store;
 mod writing;
 

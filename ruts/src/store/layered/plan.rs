@@ -23,7 +23,10 @@ pub(super) struct Plan<'a> {
 impl<'a> Plan<'a> {
     pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
         let mut plan = Self {
-            record: update.rotate.is_some() || update.absolute.is_some(),
+            record: update.rotate.is_some()
+                || update.renew.is_some()
+                || update.absolute.is_some()
+                || update.sign.is_some(),
             touch: update.touch,
             ..Self::default()
         };
@@ -47,7 +50,7 @@ impl<'a> Plan<'a> {
     pub(super) fn take(take: &Take<'a>, longest: Duration) -> Self {
         Self {
             fields: HashMap::from([(take.name, Some(absent(take.name, longest)))]),
-            record: take.rotate.is_some(),
+            record: take.rotate.is_some() || take.sign_out,
             touch: take.touch,
             ..Self::default()
         }

@@ -80,7 +80,8 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             for stored in &loaded.fields {
                 self.tiers.policies.learn(&stored.name, stored.hot);
             }
-            if let Some(ticket) = ticket {
+            // A former secret's time may end at any moment, when the new one is used.
+            if let Some(ticket) = ticket.filter(|_| !loaded.meta.by_former) {
                 self.fill(access, fields, loaded, ticket);
             }
         }

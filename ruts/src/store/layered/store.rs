@@ -12,11 +12,12 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{doubts::Doubts, hot::Hot, plan::Plan, policies::Policies};
+use super::{doubts::Doubts, hot::Hot, plan::Plan, policies::Policies, revoking::Room};
 use crate::{
+    principal::PrincipalKey,
     store::{
-        Access, Cache, Change, Create, Fields, Loaded, Lookup, SharedCache, Store, StoreError,
-        StoreErrorKind, Take, Touch, Update, Updated,
+        Access, Cache, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Revoked,
+        SharedCache, Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
     },
     ttl,
 };
@@ -216,6 +217,33 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             answer
         })
     }
+
+    async fn insert(&self, create: Create<'_>) -> Result<(), StoreError> {
+        self.cold(StoreErrorKind::Unknown, async move { self.tiers.cold.create(create).await })
+            .await
+    }
+
+    async fn change(
+        &self,
+        access: Access<'_>,
+        update: Update<'_>,
+    ) -> Result<Lookup<Updated>, StoreError> {
+        for change in update.changes {
+            if let Change::Set(put) = change {
+                self.tiers.policies.learn(put.name, put.hot);
+            }
+        }
+        let plan = Plan::update(&update, self.settings.hot_ttl);
+        let operation = self.cold(StoreErrorKind::Unknown, async move {
+            self.tiers.cold.update(access, update).await
+        });
+        let applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
+        let goes_on = self.settings.writes_without_hot;
+        match self.write(access.handle, plan, goes_on, operation, applied).await? {
+            (Lookup::Found(updated), false) if applied(&updated) => Ok(self.unconfirmed(updated)),
+            (answer, _) => Ok(answer),
+        }
+    }
 }
 
 #[deny(clippy::missing_trait_methods, reason = "a method of the contract that is inherited lies")]
@@ -240,29 +268,34 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
         for put in create.fields {
             self.tiers.policies.learn(put.name, put.hot);
         }
-        self.cold(StoreErrorKind::Unknown, self.tiers.cold.create(create)).await
+        let Some(who) = create.sign_in else { return self.insert(create).await };
+        let mut room = Room::new(who);
+        loop {
+            let answer = self.insert(Create { sign_in: Some(room.who), ..create }).await;
+            let refused = answer.as_ref().err().map(StoreError::kind);
+            if !self.make_room(&mut room, create.handle, refused).await? {
+                return answer;
+            }
+        }
     }
 
-    /// One hot round trip, one cold, one hot.
+    /// One hot round trip, one cold, one hot. At a limit, some more.
     async fn update(
         &self,
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        for change in update.changes {
-            if let Change::Set(put) = change {
-                self.tiers.policies.learn(put.name, put.hot);
+        let Some(Sign::In { who, idle, absolute }) = update.sign else {
+            return self.change(access, update).await;
+        };
+        let mut room = Room::new(who);
+        loop {
+            let sign = Some(Sign::In { who: room.who, idle, absolute });
+            let answer = self.change(access, Update { sign, ..update }).await;
+            let refused = answer.as_ref().err().map(StoreError::kind);
+            if !self.make_room(&mut room, access.handle, refused).await? {
+                return answer;
             }
-        }
-        let plan = Plan::update(&update, self.settings.hot_ttl);
-        let operation = self.cold(StoreErrorKind::Unknown, async move {
-            self.tiers.cold.update(access, update).await
-        });
-        let applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
-        let goes_on = self.settings.writes_without_hot;
-        match self.write(access.handle, plan, goes_on, operation, applied).await? {
-            (Lookup::Found(updated), false) if applied(&updated) => Ok(self.unconfirmed(updated)),
-            (answer, _) => Ok(answer),
         }
     }
 
@@ -290,6 +323,30 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
             (Lookup::Found(()), false) => Ok(self.unconfirmed(())),
             (answer, _) => Ok(answer),
         }
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        let operation = self.tiers.cold.find(principal, page, fields);
+        self.cold(StoreErrorKind::Unavailable, operation).await
+    }
+
+    /// Two cold operations, and two hot round trips for each session. It goes on without the cache.
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        self.end_all(principal, whom).await
+    }
+
+    /// It goes on without the cache.
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        self.end_everyone().await
     }
 
     fn declare(&self, name: &str, hot: ttl::Hot) {

@@ -58,7 +58,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     }
 
     /// How long a fence stands by itself, and a write may go on of which nobody knows.
-    fn fence_life(&self) -> Duration {
+    pub(super) fn fence_life(&self) -> Duration {
         self.settings.fence.max(self.settings.cold_timeout * 2)
     }
 
@@ -91,7 +91,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
 
     /// Reads the session past the cache from now on, until the cache has been told to forget it, or
     /// has forgotten it by itself. The write may take place for as long as `open`.
-    fn doubt(&self, handle: &Handle, open: Duration) {
+    pub(super) fn doubt(&self, handle: &Handle, open: Duration) {
         // A future that is dropped somewhere else has nobody to see to it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let open_until = Instant::now() + open;

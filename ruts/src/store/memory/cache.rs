@@ -71,12 +71,9 @@ struct Entry {
 struct Own {
     until: Duration,
     secret: SecretHash,
-    /// When it was read, and what the ages were then.
+    /// When it was read, and what it said then.
     at: Duration,
-    age: Duration,
-    secret_age: Duration,
-    idle: Option<Duration>,
-    absolute: Option<Duration>,
+    meta: Meta,
 }
 
 struct Field {
@@ -184,14 +181,8 @@ impl Entry {
                 names.iter().map(read).collect::<Option<_>>()?
             }
         };
-        let since = now.saturating_sub(own.at);
         Some(Loaded {
-            meta: Meta {
-                age: own.age.saturating_add(since),
-                secret_age: own.secret_age.saturating_add(since),
-                idle: own.idle.map(|deadline| deadline.saturating_sub(now)),
-                absolute: own.absolute.map(|deadline| deadline.saturating_sub(now)),
-            },
+            meta: own.meta.later(now.saturating_sub(own.at)),
             fields: fields.into_iter().flatten().collect(),
         })
     }
@@ -213,8 +204,9 @@ impl Entry {
 impl Own {
     /// Whether use counts now.
     fn is_due(&self, touch: Option<Touch>, now: Duration) -> bool {
-        let (Some(touch), Some(idle)) = (touch, self.idle) else { return false };
-        touch.idle.as_duration().saturating_sub(idle.saturating_sub(now)) >= touch.after
+        let idle = self.meta.later(now.saturating_sub(self.at)).idle;
+        let (Some(touch), Some(left)) = (touch, idle) else { return false };
+        touch.idle.as_duration().saturating_sub(left) >= touch.after
     }
 }
 
@@ -328,15 +320,8 @@ impl Cache for MemoryCache {
         let Some(entry) = shard.entries.get_mut(access.handle) else { return Ok(()) };
         if entry.ticket.map(written).as_ref() == Some(&ticket.mark) {
             let Record { meta, life, complete } = record;
-            entry.record = Some(Own {
-                until: at.saturating_add(life),
-                secret: *access.secret,
-                at,
-                age: meta.age,
-                secret_age: meta.secret_age,
-                idle: meta.idle.map(|idle| at.saturating_add(idle)),
-                absolute: meta.absolute.map(|absolute| at.saturating_add(absolute)),
-            });
+            entry.record =
+                Some(Own { until: at.saturating_add(life), secret: *access.secret, at, meta });
             if let Some(complete) = complete {
                 // What else is held is over, or is among what follows.
                 entry.fields.clear();
@@ -349,6 +334,15 @@ impl Cache for MemoryCache {
 
     async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
         self.lock(handle).0.remove(handle);
+        Ok(())
+    }
+
+    async fn clear(&self) -> Result<(), StoreError> {
+        for shard in &self.shared.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            // Marks are counted on: none is ever the same.
+            (shard.entries, shard.handles) = Default::default();
+        }
         Ok(())
     }
 

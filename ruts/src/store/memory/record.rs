@@ -3,25 +3,57 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 
 use crate::{
+    principal::{Assurance, PrincipalKey},
     store::{
-        Change, Create, Deadline, Expect, Fields, LATE, Loaded, Lookup, Meta, Put, Stored, Touch,
+        Change, Create, Deadline, Expect, Fields, LATE, Loaded, Lookup, Meta, Put, Renew, Sign,
+        SignIn, SignedIn, Stored, Touch, Update,
     },
     token::SecretHash,
-    ttl::Hot,
+    ttl::{Hot, Ttl},
 };
 
 /// One session. All times are of the store's clock; a deadline has passed at its very instant.
 pub(super) struct Record {
     secret: SecretHash,
     replaced: Option<SecretHash>,
+    grace: Grace,
     created: Duration,
     rotated: Duration,
+    used: Duration,
     idle: Option<Duration>,
     absolute: Option<Duration>,
     ended: Option<Duration>,
+    signed_in: Option<Signed>,
+    /// No absolute deadline goes beyond this one, which a sign-in has set.
+    latest: Option<Duration>,
     fields: HashMap<Box<str>, Value>,
     /// The deadline under which the store's schedule has this session.
     pub(super) filed: Option<Duration>,
+}
+
+#[derive(Clone, Copy)]
+struct Signed {
+    principal: PrincipalKey,
+    assurance: Assurance,
+    at: Duration,
+}
+
+/// For how long a replaced secret opens the session.
+#[derive(Clone, Copy)]
+enum Grace {
+    /// As long as the new one was not used, and for that long after.
+    Pending(Duration),
+    Until(Duration),
+}
+
+/// With which secret a session was opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    ByItsOwn,
+    /// By the one before, which is as good: its own was never used.
+    ByTheFormer,
+    /// By the one before, in its grace.
+    Late,
 }
 
 struct Value {
@@ -35,14 +67,22 @@ impl Record {
         let mut record = Self {
             secret: *create.secret,
             replaced: None,
+            grace: Grace::Until(now),
             created: now,
             rotated: now,
-            idle: create.idle.map(|ttl| now.saturating_add(ttl.as_duration())),
-            absolute: create.absolute.map(|ttl| now.saturating_add(ttl.as_duration())),
-            fields: HashMap::with_capacity(create.fields.len()),
+            used: now,
+            idle: None,
+            absolute: None,
             ended: None,
+            signed_in: None,
+            latest: None,
+            fields: HashMap::with_capacity(create.fields.len()),
             filed: None,
         };
+        record.begin(create.idle, create.absolute, now);
+        if let Some(who) = &create.sign_in {
+            record.sign_in(who, now);
+        }
         for put in create.fields {
             record.set(put, now);
         }
@@ -66,17 +106,52 @@ impl Record {
         self.ended.is_some()
     }
 
-    /// Whether `secret` opens the session.
-    pub(super) fn open(&mut self, secret: &SecretHash, now: Duration) -> Lookup<&mut Self> {
-        if self.secret == *secret {
-            match self.ended {
-                Some(ended) => Lookup::Ended { ago: now.saturating_sub(ended) },
-                None => Lookup::Found(self),
-            }
+    /// Whether it is live, and somebody's.
+    pub(super) fn belongs_to(&self, principal: &PrincipalKey, now: Duration) -> bool {
+        self.ended.is_none() && self.is_known(now) && self.principal() == Some(*principal)
+    }
+
+    pub(super) fn principal(&self) -> Option<PrincipalKey> {
+        self.signed_in.map(|signed| signed.principal)
+    }
+
+    /// When whoever is signed in did so.
+    pub(super) fn signed_in_at(&self) -> Option<Duration> {
+        self.signed_in.map(|signed| signed.at)
+    }
+
+    /// Whether `secret` opens the session, and which one it is.
+    pub(super) fn open(&self, secret: &SecretHash, now: Duration) -> Lookup<Opened> {
+        let opened = if self.secret == *secret {
+            Opened::ByItsOwn
         } else if self.replaced.is_some_and(|replaced| replaced == *secret) {
-            Lookup::Replaced { ago: now.saturating_sub(self.rotated) }
+            match self.grace {
+                Grace::Pending(_) => Opened::ByTheFormer,
+                Grace::Until(until) if now < until => Opened::Late,
+                Grace::Until(_) => return self.replaced(now),
+            }
         } else {
-            Lookup::NotFound
+            return Lookup::NotFound;
+        };
+        match self.ended {
+            Some(ended) => Lookup::Ended { ago: now.saturating_sub(ended) },
+            None => Lookup::Found(opened),
+        }
+    }
+
+    /// What a former secret is told that was used for more than it still may.
+    pub(super) fn replaced<T>(&self, now: Duration) -> Lookup<T> {
+        let since = match self.grace {
+            Grace::Until(until) if until < now => until,
+            Grace::Until(_) | Grace::Pending(_) => now,
+        };
+        Lookup::Replaced { ago: now.saturating_sub(since) }
+    }
+
+    /// Takes note that the session is used by its own secret.
+    pub(super) fn confirm(&mut self, opened: Opened, now: Duration) {
+        if let (Opened::ByItsOwn, Grace::Pending(grace)) = (opened, self.grace) {
+            self.grace = Grace::Until(now.saturating_add(grace));
         }
     }
 
@@ -87,25 +162,83 @@ impl Record {
         let granted = touch.idle.as_duration();
         if granted.saturating_sub(deadline.saturating_sub(now)) >= touch.after {
             self.idle = Some(now.saturating_add(granted));
+            self.used = now;
         }
     }
 
-    pub(super) fn rotate(&mut self, secret: Option<&SecretHash>, now: Duration) {
-        if let Some(secret) = secret.filter(|secret| **secret != self.secret) {
-            self.replaced = Some(std::mem::replace(&mut self.secret, *secret));
+    /// Replaces the secret that was `presented`.
+    pub(super) fn rotate(&mut self, presented: &SecretHash, secret: &SecretHash, now: Duration) {
+        if *secret != self.secret {
+            self.replaced = Some(*presented);
+            self.secret = *secret;
             self.rotated = now;
+            self.grace = Grace::Until(now);
         }
     }
 
-    pub(super) fn end_at(&mut self, deadline: Option<Deadline>, now: Duration) {
+    /// Whether the secret is old enough to be replaced.
+    pub(super) fn is_due(&self, renew: &Renew<'_>, now: Duration) -> bool {
+        now.saturating_sub(self.rotated) >= renew.every.as_duration()
+    }
+
+    /// Applies an update whose expectation was met, and says how many of its changes found their field.
+    pub(super) fn update(
+        &mut self,
+        presented: &SecretHash,
+        update: &Update<'_>,
+        now: Duration,
+    ) -> usize {
+        self.prune(now);
+        self.touch(update.touch, now);
+        if let Some(renew) = update.renew {
+            self.rotate(presented, renew.secret, now);
+            self.grace = Grace::Pending(renew.grace);
+        }
+        if let Some(secret) = update.rotate {
+            self.rotate(presented, secret, now);
+        }
+        match update.sign {
+            Some(Sign::In { who, idle, absolute }) => {
+                self.begin(idle, absolute, now);
+                self.sign_in(&who, now);
+            }
+            Some(Sign::Out) => self.sign_out(),
+            None => {}
+        }
+        self.end_at(update.absolute, now);
+        update.changes.iter().filter(|change| self.apply(change, now)).count()
+    }
+
+    /// Sets both deadlines.
+    fn begin(&mut self, idle: Option<Ttl>, absolute: Option<Ttl>, now: Duration) {
+        let from_now = |ttl: Ttl| now.saturating_add(ttl.as_duration());
+        self.idle = idle.map(from_now);
+        self.absolute = absolute.map(from_now);
+        self.used = now;
+    }
+
+    fn sign_in(&mut self, who: &SignIn<'_>, now: Duration) {
+        let SignIn { principal, assurance, .. } = *who;
+        self.signed_in = Some(Signed { principal: *principal, assurance, at: now });
+        self.latest = self.absolute;
+    }
+
+    pub(super) fn sign_out(&mut self) {
+        self.signed_in = None;
+    }
+
+    fn end_at(&mut self, deadline: Option<Deadline>, now: Duration) {
         if let Some(Deadline { from_now, from_creation }) = deadline {
-            let latest = from_creation.map(|ttl| self.created.saturating_add(ttl.as_duration()));
-            self.absolute =
-                latest.into_iter().chain([now.saturating_add(from_now.as_duration())]).min();
+            let from_creation =
+                from_creation.map(|ttl| self.created.saturating_add(ttl.as_duration()));
+            let from_now = Some(now.saturating_add(from_now.as_duration()));
+            // A sign-in begins anew what is counted from creation.
+            let latest = self.latest.or(from_creation);
+            self.absolute = latest.into_iter().chain(from_now).min();
         }
     }
 
-    pub(super) fn load(&self, fields: Fields<'_>, now: Duration) -> Loaded {
+    pub(super) fn load(&self, fields: Fields<'_>, opened: Opened, now: Duration) -> Loaded {
         let stored = |name: &str, value: &Value| Stored {
             name: name.to_owned(),
             value: value.bytes.clone(),
@@ -125,8 +258,15 @@ impl Record {
             meta: Meta {
                 age: now.saturating_sub(self.created),
                 secret_age: now.saturating_sub(self.rotated),
+                unused: now.saturating_sub(self.used),
                 idle: self.idle.map(|deadline| deadline.saturating_sub(now)),
                 absolute: self.absolute.map(|deadline| deadline.saturating_sub(now)),
+                signed_in: self.signed_in.map(|signed| SignedIn {
+                    principal: signed.principal,
+                    assurance: signed.assurance,
+                    ago: now.saturating_sub(signed.at),
+                }),
+                by_former: opened != Opened::ByItsOwn,
             },
             fields,
         }
@@ -145,7 +285,7 @@ impl Record {
     }
 
     /// Applies a change and says whether it found the field.
-    pub(super) fn apply(&mut self, change: &Change<'_>, now: Duration) -> bool {
+    fn apply(&mut self, change: &Change<'_>, now: Duration) -> bool {
         match change {
             Change::Set(put) => {
                 self.set(put, now);

@@ -1,6 +1,6 @@
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,11 +11,16 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Clock, SystemClock, record::Record};
+use super::{
+    Clock, SystemClock,
+    record::{Opened, Record},
+};
 use crate::{
+    principal::PrincipalKey,
     store::{
-        Access, Create, Fields, Loaded, Lookup, Store, StoreError, StoreErrorKind, Take, Touch,
-        Update, Updated,
+        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, OnLimit, Page,
+        Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated,
+        Whom,
     },
     token::Handle,
 };
@@ -45,10 +50,15 @@ pub struct MemoryStore {
 
 struct Shared {
     shards: [Mutex<Shard>; SHARDS],
+    /// Which sessions signed in as whom. Those that ended since may still be listed. Whoever locks it
+    /// locks no shard before.
+    index: Mutex<Index>,
     sessions: AtomicUsize,
     capacity: usize,
     clock: Box<dyn Clock>,
 }
+
+type Index = HashMap<PrincipalKey, BTreeSet<Handle>>;
 
 #[derive(Default)]
 struct Shard {
@@ -86,6 +96,7 @@ impl MemoryStoreBuilder {
         MemoryStore {
             shared: Arc::new(Shared {
                 shards: Default::default(),
+                index: Mutex::default(),
                 sessions: AtomicUsize::new(0),
                 capacity: self.capacity,
                 clock: self.clock,
@@ -120,22 +131,141 @@ impl MemoryStore {
         self.shared.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does `work` on the live session that `access` opens. The clock is read under the lock, so
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.shared.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does `work` on a session that is live, or ended of late. The clock is read under the lock, so
     /// that operations happen in the order of their times.
+    fn visit<T>(
+        &self,
+        handle: &Handle,
+        work: impl FnOnce(&mut Record, Duration) -> T,
+    ) -> Option<T> {
+        let mut shard = self.lock(shard_of(handle));
+        let now = self.shared.clock.now();
+        let record = shard.sessions.get_mut(handle).filter(|held| held.is_known(now))?;
+        let answer = work(record, now);
+        shard.file(handle);
+        Some(answer)
+    }
+
+    /// Does `work` on the live session that `access` opens.
     fn open<T>(
         &self,
         access: Access<'_>,
-        work: impl FnOnce(&mut Record, Duration) -> T,
+        work: impl FnOnce(&mut Record, Opened, Duration) -> Lookup<T>,
     ) -> Lookup<T> {
-        let mut shard = self.lock(shard_of(access.handle));
-        let now = self.shared.clock.now();
-        let Some(record) = shard.sessions.get_mut(access.handle).filter(|held| held.is_known(now))
-        else {
-            return Lookup::NotFound;
+        let opened =
+            self.visit(access.handle, |record, now| match record.open(access.secret, now) {
+                Lookup::Found(opened) => work(record, opened, now),
+                Lookup::Unconfirmed { .. } | Lookup::NotFound => Lookup::NotFound,
+                Lookup::Replaced { ago } => Lookup::Replaced { ago },
+                Lookup::Ended { ago } => Lookup::Ended { ago },
+            });
+        opened.unwrap_or(Lookup::NotFound)
+    }
+
+    fn end(&self, record: &mut Record, now: Duration) {
+        record.end(now);
+        self.release(1);
+    }
+
+    /// Ends a session if it is still a live one of the principal.
+    fn end_of(&self, principal: &PrincipalKey, handle: &Handle) -> bool {
+        let ended = self.visit(handle, |record, now| {
+            let is_theirs = record.belongs_to(principal, now);
+            if is_theirs {
+                self.end(record, now);
+            }
+            is_theirs
+        });
+        ended == Some(true)
+    }
+
+    /// Makes room for another session of somebody, beside `own`, if that can be done.
+    fn make_room(
+        &self,
+        listed: &mut BTreeSet<Handle>,
+        own: &Handle,
+        who: &SignIn<'_>,
+        limit: Limit,
+    ) -> Result<(), StoreError> {
+        let since = |handle: &Handle| {
+            let signed_in_at = |record: &mut Record, now: Duration| {
+                let signed_in_at = record.signed_in_at();
+                signed_in_at.filter(|_| record.belongs_to(who.principal, now))
+            };
+            self.visit(handle, signed_in_at).flatten()
         };
-        let answer = record.open(access.secret, now).map(|record| work(record, now));
-        shard.file(access.handle);
-        answer
+        let others = listed.iter().filter(|handle| *handle != own);
+        let mut live: Vec<(Duration, Handle)> =
+            others.filter_map(|handle| Some((since(handle)?, *handle))).collect();
+        let most = limit.sessions.max(1) as usize - 1;
+        if live.len() <= most {
+            return Ok(());
+        }
+        if limit.on_limit == OnLimit::Reject {
+            return Err(StoreError::new(NAME, StoreErrorKind::Limit));
+        }
+        live.sort_unstable();
+        for (_, handle) in &live[..live.len() - most] {
+            self.end_of(who.principal, handle);
+            listed.remove(handle);
+        }
+        Ok(())
+    }
+
+    /// Removes a session from the index if it is not the principal's any more.
+    fn unlist(&self, index: &mut Index, principal: &PrincipalKey, handle: &Handle) {
+        let is_theirs =
+            self.visit(handle, |record, now| record.belongs_to(principal, now)).unwrap_or(false);
+        if let Some(listed) = index.get_mut(principal).filter(|_| !is_theirs) {
+            listed.remove(handle);
+            if listed.is_empty() {
+                index.remove(principal);
+            }
+        }
+    }
+
+    fn insert(&self, create: &Create<'_>) -> Result<(), StoreError> {
+        let mut shard = self.lock(shard_of(create.handle));
+        let now = self.shared.clock.now();
+        match shard.sessions.get(create.handle) {
+            Some(held) if held.is_known(now) => {
+                self.release(1);
+                return Err(StoreError::new(NAME, StoreErrorKind::Exists));
+            }
+            Some(held) => self.release(usize::from(!held.is_ended())),
+            None => {}
+        }
+        shard.sessions.insert(*create.handle, Record::new(create, now));
+        shard.file(create.handle);
+        shard.compact();
+        Ok(())
+    }
+
+    fn change(&self, access: Access<'_>, update: &Update<'_>) -> Lookup<Updated> {
+        self.open(access, |record, opened, now| {
+            let is_more = update.rotate.is_some()
+                || update.renew.is_some()
+                || update.absolute.is_some()
+                || update.sign.is_some();
+            if opened == Opened::Late && is_more {
+                return record.replaced(now);
+            }
+            record.confirm(opened, now);
+            if update.renew.is_some_and(|renew| !record.is_due(&renew, now)) {
+                return Lookup::Found(Updated::NotDue);
+            }
+            let conflict = update.expect.and_then(|expect| record.conflict(&expect, now));
+            if let Some(current) = conflict {
+                return Lookup::Found(Updated::Conflict { current });
+            }
+            let touch = update.touch.filter(|_| opened != Opened::Late);
+            let found = record.update(access.secret, &Update { touch, ..*update }, now);
+            Lookup::Found(Updated::Applied { found })
+        })
     }
 
     fn reserve(&self) -> Result<(), StoreError> {
@@ -152,10 +282,18 @@ impl MemoryStore {
     }
 
     fn sweep_shard(&self, shard: usize, limit: usize) -> usize {
-        let mut shard = self.lock(shard);
-        let (removed, expired) = shard.sweep(limit, self.shared.clock.now());
-        self.release(expired);
-        removed
+        let swept = {
+            let mut shard = self.lock(shard);
+            shard.sweep(limit, self.shared.clock.now())
+        };
+        self.release(swept.expired);
+        if !swept.listed.is_empty() {
+            let mut index = self.index();
+            for (principal, handle) in &swept.listed {
+                self.unlist(&mut index, principal, handle);
+            }
+        }
+        swept.removed
     }
 }
 
@@ -187,11 +325,10 @@ impl Shard {
         }
     }
 
-    /// Removes at most `limit` sessions whose deadline has passed; files the others anew. Says how
-    /// many it removed, and how many of them had not been deleted before.
-    fn sweep(&mut self, limit: usize, now: Duration) -> (usize, usize) {
-        let (mut removed, mut expired) = (0, 0);
-        while removed < limit {
+    /// Removes at most `limit` sessions whose deadline has passed; files the others anew.
+    fn sweep(&mut self, limit: usize, now: Duration) -> Swept {
+        let mut swept = Swept::default();
+        while swept.removed < limit {
             let Some(&Reverse((due, handle))) = self.due.peek() else { break };
             if now < due {
                 break;
@@ -204,15 +341,26 @@ impl Shard {
                     self.file(&handle);
                 }
                 Some(record) => {
-                    expired += usize::from(!record.is_ended());
-                    removed += 1;
+                    swept.expired += usize::from(!record.is_ended());
+                    swept.removed += 1;
+                    swept.listed.extend(record.principal().map(|principal| (principal, handle)));
                     self.sessions.remove(&handle);
                 }
                 None => {}
             }
         }
-        (removed, expired)
+        swept
     }
+}
+
+/// What a sweep has removed.
+#[derive(Default)]
+struct Swept {
+    removed: usize,
+    /// How many of them had not been deleted before.
+    expired: usize,
+    /// Those that the index may list.
+    listed: Vec<(PrincipalKey, Handle)>,
 }
 
 impl Store for MemoryStore {
@@ -226,9 +374,12 @@ impl Store for MemoryStore {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        Ok(self.open(access, |record, now| {
-            record.touch(touch, now);
-            record.load(fields, now)
+        Ok(self.open(access, |record, opened, now| {
+            if opened != Opened::Late && touch.is_some() {
+                record.confirm(opened, now);
+                record.touch(touch, now);
+            }
+            Lookup::Found(record.load(fields, opened, now))
         }))
     }
 
@@ -239,21 +390,21 @@ impl Store for MemoryStore {
             self.sweep(usize::MAX).await?;
         }
         self.reserve()?;
-        let mut shard = self.lock(place);
-        let now = self.shared.clock.now();
-        let record = Record::new(&create, now);
-        match shard.sessions.get(create.handle) {
-            Some(held) if held.is_known(now) => {
-                self.release(1);
-                return Err(StoreError::new(NAME, StoreErrorKind::Exists));
-            }
-            Some(held) => self.release(usize::from(!held.is_ended())),
-            None => {}
+        let Some(who) = create.sign_in else { return self.insert(&create) };
+        let mut index = self.index();
+        let listed = index.entry(*who.principal).or_default();
+        if let Some(limit) = who.limit
+            && let Err(refused) = self.make_room(listed, create.handle, &who, limit)
+        {
+            self.release(1);
+            return Err(refused);
         }
-        shard.sessions.insert(*create.handle, record);
-        shard.file(create.handle);
-        shard.compact();
-        Ok(())
+        listed.insert(*create.handle);
+        let inserted = self.insert(&create);
+        if inserted.is_err() {
+            self.unlist(&mut index, who.principal, create.handle);
+        }
+        inserted
     }
 
     async fn update(
@@ -261,18 +412,30 @@ impl Store for MemoryStore {
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        Ok(self.open(access, |record, now| {
-            let conflict = update.expect.and_then(|expect| record.conflict(&expect, now));
-            if let Some(current) = conflict {
-                return Updated::Conflict { current };
+        if update.sign.is_none() {
+            return Ok(self.change(access, &update));
+        }
+        let mut index = self.index();
+        // Nobody makes room for one who is refused.
+        let before = self.open(access, |record, opened, now| match opened {
+            Opened::ByItsOwn | Opened::ByTheFormer => {
+                let conflict = update.expect.and_then(|expect| record.conflict(&expect, now));
+                Lookup::Found((conflict.is_none(), record.principal()))
             }
-            record.prune(now);
-            record.touch(update.touch, now);
-            record.rotate(update.rotate, now);
-            record.end_at(update.absolute, now);
-            let found = update.changes.iter().filter(|change| record.apply(change, now)).count();
-            Updated::Applied { found }
-        }))
+            Opened::Late => record.replaced(now),
+        });
+        if let (Lookup::Found((true, _)), Some(Sign::In { who, .. })) = (before, update.sign) {
+            let listed = index.entry(*who.principal).or_default();
+            if let Some(limit) = who.limit {
+                self.make_room(listed, access.handle, &who, limit)?;
+            }
+            listed.insert(*access.handle);
+        }
+        let changed = self.change(access, &update);
+        if let Lookup::Found((_, Some(former))) = before {
+            self.unlist(&mut index, &former, access.handle);
+        }
+        Ok(changed)
     }
 
     async fn take(
@@ -280,18 +443,98 @@ impl Store for MemoryStore {
         access: Access<'_>,
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        Ok(self.open(access, |record, now| {
-            record.touch(take.touch, now);
-            record.rotate(take.rotate, now);
-            record.take(take.name, now)
-        }))
+        let taken = self.open(access, |record, opened, now| {
+            if opened != Opened::Late {
+                record.touch(take.touch, now);
+            } else if take.rotate.is_some() || take.sign_out {
+                return record.replaced(now);
+            }
+            record.confirm(opened, now);
+            if let Some(secret) = take.rotate {
+                record.rotate(access.secret, secret, now);
+            }
+            let former = record.principal().filter(|_| take.sign_out);
+            if take.sign_out {
+                record.sign_out();
+            }
+            Lookup::Found((record.take(take.name, now), former))
+        });
+        if let Lookup::Found((_, Some(former))) = &taken {
+            self.unlist(&mut self.index(), former, access.handle);
+        }
+        Ok(taken.map(|(value, _)| value))
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        Ok(self.open(access, |record, now| {
-            record.end(now);
-            self.release(1);
+        Ok(self.open(access, |record, _, now| {
+            self.end(record, now);
+            Lookup::Found(())
         }))
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        let index = self.index();
+        let Some(listed) = index.get(principal) else { return Ok(Listing::default()) };
+        let mut following = listed
+            .iter()
+            .skip_while(|handle| page.after.is_some_and(|after| *handle <= after))
+            .peekable();
+        let mut listing = Listing::default();
+        for handle in following.by_ref().take(page.limit.max(1)) {
+            let load = |record: &mut Record, now: Duration| {
+                record
+                    .belongs_to(principal, now)
+                    .then(|| record.load(fields, Opened::ByItsOwn, now))
+            };
+            if let Some(loaded) = self.visit(handle, load).flatten() {
+                listing.sessions.push(Listed { handle: *handle, loaded });
+            }
+            listing.next = Some(*handle);
+        }
+        if following.peek().is_none() {
+            listing.next = None;
+        }
+        Ok(listing)
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        let mut index = self.index();
+        let mut handles = Vec::new();
+        if let Some(listed) = index.get_mut(principal) {
+            listed.retain(|handle| {
+                let is_meant = match whom {
+                    Whom::One(one) => handle == one,
+                    Whom::All { except } => Some(handle) != except,
+                };
+                if is_meant && self.end_of(principal, handle) {
+                    handles.push(*handle);
+                }
+                !is_meant
+            });
+            if listed.is_empty() {
+                index.remove(principal);
+            }
+        }
+        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+    }
+
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        let mut index = self.index();
+        index.clear();
+        for shard in 0..SHARDS {
+            let all = std::mem::take(&mut *self.lock(shard));
+            self.release(all.sessions.values().filter(|record| !record.is_ended()).count());
+        }
+        Ok(Confirmed::Yes)
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
@@ -338,7 +581,14 @@ mod tests {
 
     async fn create(store: &MemoryStore, idle: Option<Ttl>) -> Result<(), StoreError> {
         let (handle, secret) = (Handle::random().unwrap(), secret());
-        let create = Create { handle: &handle, secret: &secret, idle, absolute: None, fields: &[] };
+        let create = Create {
+            handle: &handle,
+            secret: &secret,
+            idle,
+            absolute: None,
+            fields: &[],
+            sign_in: None,
+        };
         store.create(create).await
     }
 
@@ -391,8 +641,14 @@ mod tests {
             clock.advance(Duration::from_secs(1));
             let handle = Handle::random().unwrap();
             let absolute = Some(Ttl::MAX);
-            let new =
-                Create { handle: &handle, secret: &secret, idle: None, absolute, fields: &[] };
+            let new = Create {
+                handle: &handle,
+                secret: &secret,
+                idle: None,
+                absolute,
+                fields: &[],
+                sign_in: None,
+            };
             store.create(new).await.unwrap();
             store.delete(Access { handle: &handle, secret: &secret }).await.unwrap();
         }
@@ -413,6 +669,7 @@ mod tests {
             idle: Some(idle),
             absolute: None,
             fields: &[],
+            sign_in: None,
         };
         store.create(new).await.unwrap();
         for _ in 0..100 {

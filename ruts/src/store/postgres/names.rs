@@ -1,3 +1,5 @@
+use crate::store::LATE;
+
 /// A schema or table name that PostgreSQL would not take as it is.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -5,6 +7,20 @@
      at most 50 of a-z, 0-9 and _, and no digit first"
 )]
 pub struct InvalidName(String);
+
+/// Tables and functions.
+const PARTS: [&str; 10] = [
+    "fields",
+    "epoch",
+    "migrations",
+    "create",
+    "touch",
+    "update",
+    "take",
+    "delete",
+    "revoke",
+    "finish",
+];
 
 /// The names of all that a store has in the database.
 #[derive(Debug, Clone)]
@@ -28,8 +44,13 @@ impl Names {
 
     /// `template` with its names, and its fragments, in place.
     pub(super) fn fill(&self, template: &str) -> String {
-        const FRAGMENTS: [(&str, &str); 6] = [
+        const FRAGMENTS: [(&str, &str); 11] = [
             ("{language}", "language plpgsql set search_path = pg_catalog, pg_temp"),
+            ("{lock}", include_str!("sql/lock.sql")),
+            ("{limit}", include_str!("sql/limit.sql")),
+            ("{live}", include_str!("sql/live.sql")),
+            ("{confirm}", include_str!("sql/confirm.sql")),
+            ("{late}", include_str!("sql/late.sql")),
             ("{declare}", include_str!("sql/declare.sql")),
             ("{open}", include_str!("sql/open.sql")),
             ("{slide}", include_str!("sql/slide.sql")),
@@ -41,10 +62,13 @@ impl Names {
             text = text.replace(mark, fragment.trim_end());
         }
         text = text.replace("{sessions}", &self.qualified(""));
-        for part in ["fields", "migrations", "create", "touch", "update", "take", "delete"] {
+        for part in PARTS {
             text = text.replace(&format!("{{{part}}}"), &self.qualified(&format!("_{part}")));
         }
-        text.replace("{gc}", &format!("\"{}_gc\"", self.table))
+        for index in ["gc", "principal"] {
+            text = text.replace(&format!("{{{index}}}"), &format!("\"{}_{index}\"", self.table));
+        }
+        text.replace("{late_ms}", &LATE.as_millis().to_string())
             .replace("{schema}", &format!("\"{}\"", self.schema))
     }
 
@@ -73,7 +97,7 @@ mod tests {
     fn a_template_leaves_no_mark() {
         let names = Names::new("app", "user").unwrap();
         let text = names.fill(include_str!("sql/migration_1.sql"));
-        assert!(!text.contains(['{', '}']), "{text}");
+        assert!(!text.replace("'{}'", "").contains(['{', '}']), "{text}");
         assert!(text.contains(r#"create table "app"."user_fields""#));
     }
 }

@@ -26,11 +26,13 @@ use super::{
     names::Names,
 };
 use crate::{
+    principal::{Assurance, PrincipalKey},
     store::{
-        Access, Change, Create, Fields, LATE, Loaded, Lookup, Meta, Put, Store, StoreError,
-        StoreErrorKind, Stored, Take, Touch, Update, Updated,
+        Access, Change, Confirmed, Create, Fields, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
+        Page, Put, Revoked, Sign, SignIn, SignedIn, Store, StoreError, StoreErrorKind, Stored,
+        Take, Touch, Update, Updated, Whom,
     },
-    token::SecretHash,
+    token::{Handle, SecretHash},
     ttl::{Hot, Ttl},
 };
 
@@ -61,6 +63,9 @@ struct Statements {
     update: SqlStr,
     take: SqlStr,
     delete: SqlStr,
+    find: SqlStr,
+    revoke: SqlStr,
+    revoke_everyone: SqlStr,
     sweep: SqlStr,
 }
 
@@ -68,15 +73,18 @@ impl Statements {
     fn new(names: &Names) -> Self {
         let fill =
             |template: &str| AssertSqlSafe(Arc::<str>::from(names.fill(template))).into_sql_str();
-        let load = |parts: [(&str, &str); 4]| {
-            let template = include_str!("sql/load.sql").to_owned();
+        let meta = include_str!("sql/meta.sql").trim_end();
+        let read = |template: &str, parts: &[(&str, &str)]| {
+            let template = template.replace("{meta}", meta);
             fill(&parts.iter().fold(template, |text, (mark, part)| text.replace(mark, part)))
         };
+        let load = |parts: [(&str, &str); 5]| read(include_str!("sql/load.sql"), &parts);
         Self {
             load: load([
                 ("{touched}", ""),
                 ("{touched_said}", ""),
                 ("{idle_at}", "s.idle_at"),
+                ("{used_at}", "s.used_at"),
                 ("{moment}", "statement_timestamp()"),
             ]),
             // Waiting for the row's lock takes time: then the function says what is, and when.
@@ -84,15 +92,29 @@ impl Statements {
                 ("{touched}", include_str!("sql/touched.sql")),
                 ("{touched_said}", "when t.said <> 'found' then t.said"),
                 ("{idle_at}", "coalesce(t.idle_at, s.idle_at)"),
+                ("{used_at}", "coalesce(t.used_at, s.used_at)"),
                 ("{moment}", "coalesce(t.seen, statement_timestamp())"),
             ]),
-            create: fill("select {create}($1, $2, $3, $4, $5, $6, $7, $8)"),
+            create: fill(
+                "select said from {create}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            ),
             update: fill(
                 "select said, ago, hits, value \
-                 from {update}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                 from {update}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+                 $17, $18, $19, $20, $21, $22, $23, $24)",
             ),
-            take: fill("select said, ago, value from {take}($1, $2, $3, $4, $5, $6)"),
-            delete: fill("select said, ago from {delete}($1, $2, $3)"),
+            take: fill("select said, ago, value from {take}($1, $2, $3, $4, $5, $6, $7)"),
+            delete: fill("select said, ago from {delete}($1, $2)"),
+            find: read(
+                include_str!("sql/find.sql"),
+                &[
+                    ("{idle_at}", "s.idle_at"),
+                    ("{used_at}", "s.used_at"),
+                    ("{moment}", "statement_timestamp()"),
+                ],
+            ),
+            revoke: fill("select handle from {revoke}($1, $2, $3) handle"),
+            revoke_everyone: fill("update {epoch} set epoch = epoch + 1 returning epoch"),
             sweep: fill(include_str!("sql/sweep.sql")),
         }
     }
@@ -102,6 +124,9 @@ type Statement = Query<'static, Postgres, PgArguments>;
 
 /// How long connections are tested after one was found dead: the pool holds more of its age.
 const DISTRUST: Duration = Duration::from_secs(10);
+
+/// More sessions than this are not listed at once.
+const LONGEST_PAGE: usize = 10_000;
 
 /// For how many times the time of an operation a statement may go on that nobody waits for any more.
 /// Until then it keeps its place in the pool, so that the server never has more of them than that.
@@ -259,6 +284,10 @@ fn millis(ttl: Ttl) -> i64 {
     ttl.as_millis() as i64
 }
 
+fn grace(grace: Duration) -> i64 {
+    i64::try_from(grace.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}
+
 fn touch(statement: Statement, touch: Option<Touch>) -> Statement {
     let after = touch.map(|touch| i64::try_from(touch.after.as_millis()).unwrap_or(i64::MAX));
     statement.bind(touch.map(|touch| millis(touch.idle))).bind(after)
@@ -334,11 +363,12 @@ fn lookup<T>(
 ) -> Result<Lookup<T>, StoreError> {
     let ago = || span(row, 1)?.ok_or_else(corrupt);
     match column(row, 0)? {
-        "found" | "conflict" => found().map(Lookup::Found),
+        "found" | "conflict" | "early" => found().map(Lookup::Found),
         "replaced" => Ok(Lookup::Replaced { ago: ago()? }),
         "ended" => Ok(Lookup::Ended { ago: ago()? }),
         "none" => Ok(Lookup::NotFound),
         "standby" => Err(unfit(STANDBY)),
+        "limit" => Err(StoreError::new(NAME, StoreErrorKind::Limit)),
         _ => Err(corrupt()),
     }
 }
@@ -347,25 +377,79 @@ fn bytes(row: &PgRow, index: usize) -> Result<Option<Bytes>, StoreError> {
     Ok(column::<Option<Vec<u8>>>(row, index)?.map(Bytes::from))
 }
 
-fn loaded(rows: &[PgRow]) -> Result<Loaded, StoreError> {
-    let first = rows.first().ok_or_else(corrupt)?;
-    let meta = Meta {
-        age: span(first, 2)?.ok_or_else(corrupt)?,
-        secret_age: span(first, 3)?.ok_or_else(corrupt)?,
-        idle: span(first, 4)?,
-        absolute: span(first, 5)?,
+/// A session's metadata, which follow the third column.
+fn meta(row: &PgRow) -> Result<Meta, StoreError> {
+    let signed_in = match column::<Option<Vec<u8>>>(row, 9)? {
+        None => None,
+        Some(principal) => {
+            let principal: [u8; 32] = principal.try_into().map_err(|_| corrupt())?;
+            let level = u8::try_from(column::<i16>(row, 10)?).ok();
+            Some(SignedIn {
+                principal: PrincipalKey::from_bytes(principal),
+                assurance: level.and_then(Assurance::from_level).ok_or_else(corrupt)?,
+                ago: span(row, 8)?.ok_or_else(corrupt)?,
+            })
+        }
     };
-    let mut fields = Vec::with_capacity(rows.len());
-    for row in rows {
-        let Some(name) = column(row, 6)? else { continue };
-        fields.push(Stored {
-            name,
-            value: bytes(row, 7)?.ok_or_else(corrupt)?,
-            ttl: span(row, 9)?,
-            hot: hot_of(column(row, 8)?).ok_or_else(corrupt)?,
-        });
+    Ok(Meta {
+        age: span(row, 3)?.ok_or_else(corrupt)?,
+        secret_age: span(row, 4)?.ok_or_else(corrupt)?,
+        unused: span(row, 5)?.ok_or_else(corrupt)?,
+        idle: span(row, 6)?,
+        absolute: span(row, 7)?,
+        signed_in,
+        by_former: column(row, 2)?,
+    })
+}
+
+/// The field of a row, which follows the metadata; `None` of a session without any.
+fn field(row: &PgRow) -> Result<Option<Stored>, StoreError> {
+    let Some(name) = column(row, 11)? else { return Ok(None) };
+    Ok(Some(Stored {
+        name,
+        value: bytes(row, 12)?.ok_or_else(corrupt)?,
+        ttl: span(row, 14)?,
+        hot: hot_of(column(row, 13)?).ok_or_else(corrupt)?,
+    }))
+}
+
+fn loaded(rows: &[PgRow]) -> Result<Loaded, StoreError> {
+    let meta = meta(rows.first().ok_or_else(corrupt)?)?;
+    let fields = rows.iter().filter_map(|row| field(row).transpose());
+    Ok(Loaded { meta, fields: fields.collect::<Result<_, _>>()? })
+}
+
+/// The sessions of a list, each with a row for every field.
+fn listed(rows: &[PgRow]) -> Result<Vec<Listed>, StoreError> {
+    let mut listed = Vec::new();
+    let handle = |row: &PgRow| column::<Vec<u8>>(row, 1);
+    let mut rest = rows;
+    while let Some(first) = rest.first() {
+        if column::<&str>(first, 0)? == "standby" {
+            return Err(unfit(STANDBY));
+        }
+        let name = handle(first)?;
+        let mut count = 1;
+        while count < rest.len() && handle(&rest[count])? == name {
+            count += 1;
+        }
+        let (rows, others) = rest.split_at(count);
+        let handle = Handle::from_bytes(name.try_into().map_err(|_| corrupt())?);
+        listed.push(Listed { handle, loaded: loaded(rows)? });
+        rest = others;
     }
-    Ok(Loaded { meta, fields })
+    Ok(listed)
+}
+
+/// Who signs in, as a statement is told.
+fn who(statement: Statement, who: Option<&SignIn<'_>>) -> Statement {
+    let limit = who.and_then(|who| who.limit);
+    let most = limit.map(|limit| i32::try_from(limit.sessions.max(1)).unwrap_or(i32::MAX));
+    statement
+        .bind(who.map(|who| who.principal.as_bytes().as_slice()))
+        .bind(who.map(|who| i16::from(who.assurance.level())))
+        .bind(most)
+        .bind(limit.map(|limit| limit.on_limit == OnLimit::EndOldest))
 }
 
 impl Store for PostgresStore {
@@ -414,9 +498,12 @@ impl Store for PostgresStore {
             .statement(&self.inner.statements.create, access)
             .bind(create.idle.map(millis))
             .bind(create.absolute.map(millis));
-        match column(&self.inner.row(columns.bind(statement)).await?, 0)? {
-            true => Ok(()),
-            false => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
+        let statement = columns.bind(who(statement, create.sign_in.as_ref()));
+        match column(&self.inner.row(statement).await?, 0)? {
+            "found" => Ok(()),
+            "exists" => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
+            "limit" => Err(StoreError::new(NAME, StoreErrorKind::Limit)),
+            _ => Err(corrupt()),
         }
     }
 
@@ -450,14 +537,25 @@ impl Store for PostgresStore {
             .bind(update.absolute.and_then(|end| end.from_creation).map(millis))
             .bind(update.expect.map(|expect| expect.name))
             .bind(update.expect.and_then(|expect| expect.value).map(|value| &**value))
-            .bind(operations);
-        let row = self.inner.row(columns.bind(statement)).await?;
-        lookup(&row, || {
-            if column::<&str>(&row, 0)? == "conflict" {
-                return Ok(Updated::Conflict { current: bytes(&row, 3)? });
+            .bind(update.renew.map(|renew| hash(renew.secret)))
+            .bind(update.renew.map(|renew| millis(renew.every)))
+            .bind(update.renew.map(|renew| grace(renew.grace)));
+        let statement = match &update.sign {
+            Some(Sign::In { who: somebody, idle, absolute }) => who(
+                statement.bind("in").bind(idle.map(millis)).bind(absolute.map(millis)),
+                Some(somebody),
+            ),
+            Some(Sign::Out) => who(statement.bind("out").bind(None::<i64>).bind(None::<i64>), None),
+            None => who(statement.bind(None::<&str>).bind(None::<i64>).bind(None::<i64>), None),
+        };
+        let row = self.inner.row(columns.bind(statement.bind(operations))).await?;
+        lookup(&row, || match column(&row, 0)? {
+            "conflict" => Ok(Updated::Conflict { current: bytes(&row, 3)? }),
+            "early" => Ok(Updated::NotDue),
+            _ => {
+                let found = column::<i64>(&row, 2)?.try_into().map_err(|_| corrupt())?;
+                Ok(Updated::Applied { found })
             }
-            let found = column::<i64>(&row, 2)?.try_into().map_err(|_| corrupt())?;
-            Ok(Updated::Applied { found })
         })
     }
 
@@ -467,15 +565,71 @@ impl Store for PostgresStore {
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
         let statement = self.statement(&self.inner.statements.take, access);
-        let statement = touch(statement, take.touch).bind(take.rotate.map(hash)).bind(take.name);
+        let statement = touch(statement, take.touch)
+            .bind(take.rotate.map(hash))
+            .bind(take.name)
+            .bind(take.sign_out);
         let row = self.inner.row(statement).await?;
         lookup(&row, || bytes(&row, 2))
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
         let statement = self.statement(&self.inner.statements.delete, access);
-        let row = self.inner.row(statement.bind(LATE.as_millis() as i64)).await?;
+        let row = self.inner.row(statement).await?;
         lookup(&row, || Ok(()))
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        let limit = page.limit.clamp(1, LONGEST_PAGE);
+        let names = match fields {
+            Fields::All => None,
+            Fields::Named(names) => Some(names),
+        };
+        let statement = query(&self.inner.statements.find)
+            .bind(principal.as_bytes().as_slice())
+            .bind(page.after.map_or(&[][..], |after| after.as_bytes().as_slice()))
+            // One more, to see whether there is one.
+            .bind(limit as i64 + 1)
+            .bind(names);
+        let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
+        let mut sessions = listed(&rows)?;
+        let is_more = sessions.len() > limit;
+        sessions.truncate(limit);
+        let next = sessions.last().filter(|_| is_more).map(|listed| listed.handle);
+        Ok(Listing { sessions, next })
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        let (one, except) = match whom {
+            Whom::One(one) => (Some(one), None),
+            Whom::All { except } => (None, except),
+        };
+        let name = |handle: Option<&Handle>| handle.map(|handle| handle.as_bytes().to_vec());
+        let statement = query(&self.inner.statements.revoke)
+            .bind(principal.as_bytes().as_slice())
+            .bind(name(one))
+            .bind(name(except));
+        let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
+        let handle = |row: &PgRow| {
+            let name: [u8; 16] = column::<Vec<u8>>(row, 0)?.try_into().map_err(|_| corrupt())?;
+            Ok(Handle::from_bytes(name))
+        };
+        let handles = rows.iter().map(handle).collect::<Result<_, StoreError>>()?;
+        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+    }
+
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        self.inner.row(query(&self.inner.statements.revoke_everyone)).await?;
+        Ok(Confirmed::Yes)
     }
 
     async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {

@@ -1,9 +1,10 @@
 use bytes::Bytes;
 
-use super::layout::pack;
+use super::{layout::pack, store::NAME};
 use crate::{
-    store::{Change, Fields, Put, Touch},
-    token::SecretHash,
+    principal::PrincipalKey,
+    store::{Change, Fields, Put, Renew, Sign, SignIn, StoreError, StoreErrorKind, Touch},
+    token::{Handle, SecretHash},
     ttl::Ttl,
 };
 
@@ -63,6 +64,50 @@ impl Arguments {
     pub(super) fn touch(self, touch: Option<Touch>) -> Self {
         self.ttl(touch.map(|touch| touch.idle))
             .millis(touch.map_or(0, |touch| touch.after.as_nanos().div_ceil(1_000_000)))
+    }
+
+    /// Who signs in, or `''` and nothing.
+    pub(super) fn who(self, who: Option<&SignIn<'_>>) -> Self {
+        match who {
+            Some(who) => self.principal(who.principal).text(&who.assurance.level().to_string()),
+            None => self.constant("").constant("0"),
+        }
+    }
+
+    pub(super) fn principal(self, principal: &PrincipalKey) -> Self {
+        self.bytes(Bytes::copy_from_slice(principal.as_bytes()))
+    }
+
+    pub(super) fn sign(self, sign: Option<&Sign<'_>>) -> Self {
+        match sign {
+            Some(Sign::In { who, idle, absolute }) => {
+                self.constant("in").who(Some(who)).ttl(*idle).ttl(*absolute)
+            }
+            Some(Sign::Out) => self.constant("out").who(None).ttl(None).ttl(None),
+            None => self.constant("").who(None).ttl(None).ttl(None),
+        }
+    }
+
+    pub(super) fn renew(self, renew: Option<&Renew<'_>>) -> Self {
+        match renew {
+            Some(renew) => self
+                .hash(Some(renew.secret))
+                .ttl(Some(renew.every))
+                .millis(renew.grace.as_nanos().div_ceil(1_000_000)),
+            None => self.constant("").constant("0").constant("0"),
+        }
+    }
+
+    /// What tells this command from every other one.
+    pub(super) fn nonce(self) -> Result<Self, StoreError> {
+        let nonce = getrandom::u64().map_err(|error| {
+            StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
+        })?;
+        Ok(self.bytes(format!("{nonce:016x}-").into()))
+    }
+
+    pub(super) fn handle(self, handle: &Handle) -> Self {
+        self.bytes(Bytes::copy_from_slice(handle.as_bytes()))
     }
 
     pub(super) fn put(self, put: &Put<'_>) -> Self {

@@ -5,20 +5,20 @@ use bytes::Bytes;
 use super::{
     arguments::Arguments,
     client::{RedisClient, Reply},
-    layout::{entry_key, pack},
+    layout::{cache_epoch_keys, entry_key, pack},
     reply::Answer,
     script::{Limit, Script, probe, require_fitness, script},
     store::{NAME, RedisStore, corrupt},
 };
 use crate::{
     store::{
-        Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, StoreError,
-        StoreErrorKind, Ticket, Touch,
+        Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, SignedIn, StoreError,
+        Ticket, Touch,
     },
     token::Handle,
 };
 
-probe!(PROBE = "HGET HMGET HGETALL HSET HDEL DEL PEXPIRE PTTL TIME INFO");
+probe!(PROBE = "HGET HMGET HGETALL GET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
 script!(LOOK = Asks, "cache/entry", "cache/look", PROBE);
 script!(FENCE = Runs, "cache/entry", "cache/fence", PROBE);
 script!(FINISH = Refused, "cache/entry", "cache/finish", PROBE);
@@ -50,14 +50,6 @@ impl<C: RedisClient> RedisStore<C> {
 }
 
 impl Arguments {
-    /// What tells this command from every other one.
-    fn nonce(self) -> Result<Self, StoreError> {
-        let nonce = getrandom::u64().map_err(|error| {
-            StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
-        })?;
-        Ok(self.bytes(format!("{nonce:016x}-").into()))
-    }
-
     /// What is left of something; -1 if it does not end.
     fn left(self, left: Option<Duration>) -> Self {
         match left {
@@ -157,7 +149,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         items: &[Item<'_>],
     ) -> Result<(), StoreError> {
         let Record { meta, life, complete } = record;
-        let arguments = Arguments::new(10 + 4 * items.len())
+        let arguments = Arguments::new(14 + 4 * items.len())
             .millis((longest(items).max(life) + SPARE).as_millis())
             .bytes(ticket.mark.clone())
             .millis(ticket.at.into());
@@ -169,15 +161,28 @@ impl<C: RedisClient> Cache for RedisStore<C> {
             .millis(life.as_millis())
             .millis(meta.age.as_millis())
             .millis(meta.secret_age.as_millis())
+            .millis(meta.unused.as_millis())
             .left(meta.idle)
             .left(meta.absolute)
-            .hash(Some(access.secret));
+            .left(meta.signed_in.map(|signed_in| signed_in.ago));
+        let arguments = match &meta.signed_in {
+            Some(SignedIn { principal, assurance, .. }) => {
+                arguments.text(&assurance.level().to_string()).principal(principal)
+            }
+            None => arguments.constant("0").constant(""),
+        };
+        let arguments = arguments.hash(Some(access.secret));
         let arguments = items.iter().fold(arguments, Arguments::item);
         self.ask(&FILL, access.handle, arguments).await.map(drop)
     }
 
     async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
         self.ask(&EVICT, handle, Arguments::new(0)).await.map(drop)
+    }
+
+    /// 4096 round trips, several hundred at the same time.
+    async fn clear(&self) -> Result<(), StoreError> {
+        self.count_up(cache_epoch_keys(&self.prefix)).await
     }
 
     /// Asks one node of a cluster. Two round trips.

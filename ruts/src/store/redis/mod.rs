@@ -14,13 +14,19 @@
 //!
 //! # Layout
 //!
-//! A session is one hash, `ruts:{<handle>}`, readable with `redis-cli HGETALL`:
+//! A session is one hash, `ruts:{<handle>}` with the braces around the first two characters of the handle,
+//! readable with `redis-cli HGETALL`:
 //!
 //! | field | holds |
 //! | --- | --- |
-//! | `~` | five numbers, milliseconds since 1970 by the server's clock: created, secret issued, idle deadline, absolute deadline, ended; 0 is none |
+//! | `~` | twelve numbers, milliseconds since 1970 by the server's clock, 0 is none: created, secret issued, last used, idle deadline, absolute deadline, ended, latest absolute deadline, grace of the former secret, its end, signed in; then the assurance and the epoch |
 //! | `~s` | SHA-256 of the secret, and of the one it replaced |
+//! | `~p` | key of who is signed in |
 //! | any other | cache policy, a colon, the encoded value; the policy is empty, `!` never, `?` checked, or a number of milliseconds |
+//!
+//! `ruts:{<principal>}:principal` is a hash that lists the sessions of somebody. `ruts:{<two characters>}` is
+//! the epoch of the sessions of that hash tag: counting up all 4096 of them ends all sessions. These keys
+//! must not be evicted or removed while sessions are there.
 //!
 //! The braces are a hash tag, so a prefix never decides about the shard. The key expires with the
 //! session, fields expire by themselves: there is nothing to sweep. A deleted session leaves `~` and
@@ -56,6 +62,7 @@ mod client;
 #[cfg(feature = "redis-store")]
 mod fred;
 mod layout;
+mod principals;
 #[cfg(feature = "redis-rs-store")]
 mod redis_rs;
 mod reply;

@@ -3,15 +3,34 @@ use std::{time::Duration, vec::IntoIter};
 use bytes::Bytes;
 
 use super::{client::Reply, layout::unpack};
-use crate::store::{Loaded, Lookup, Meta, Stored, Updated};
+use crate::{
+    principal::{Assurance, PrincipalKey},
+    store::{Loaded, Lookup, Meta, SignedIn, Stored, Updated},
+    token::Handle,
+};
 
 /// The answer of a script, read from the front. Every reader is `None` for what no script says.
 pub(super) struct Answer(IntoIter<Reply>);
+
+/// What a principal's list says of a session.
+pub(super) struct Entry {
+    pub(super) handle: Handle,
+    pub(super) mark: Bytes,
+}
+
+impl Entry {
+    /// When it joined, in milliseconds of the server's clock.
+    pub(super) fn joined(&self) -> u64 {
+        let digits = self.mark.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
+        std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or_default()
+    }
+}
 
 /// What the first word of an answer says.
 pub(super) enum Said {
     Found,
     Conflict,
+    NotDue,
     Exists,
     No(Lookup<()>),
 }
@@ -28,6 +47,7 @@ impl Answer {
         Some(match &*self.bytes()?? {
             b"found" => Said::Found,
             b"conflict" => Said::Conflict,
+            b"early" => Said::NotDue,
             b"exists" => Said::Exists,
             b"none" => Said::No(Lookup::NotFound),
             b"ended" => Said::No(Lookup::Ended { ago: self.span()?? }),
@@ -40,8 +60,11 @@ impl Answer {
         let meta = Meta {
             age: self.span()??,
             secret_age: self.span()??,
+            unused: self.span()??,
             idle: self.span()?,
             absolute: self.span()?,
+            by_former: self.number()? != 0,
+            signed_in: self.signed_in()?,
         };
         let mut fields = Vec::with_capacity(self.0.len() / 3);
         while self.0.len() > 0 {
@@ -52,9 +75,28 @@ impl Answer {
         Some(Loaded { meta, fields })
     }
 
+    /// Time since the sign-in, principal, assurance.
+    fn signed_in(&mut self) -> Option<Option<SignedIn>> {
+        let ago = self.span()?;
+        let (principal, level) = (self.bytes()??, self.number()?);
+        let Some(ago) = ago else { return Some(None) };
+        let principal = PrincipalKey::from_bytes(principal[..].try_into().ok()?);
+        let assurance = Assurance::from_level(level.try_into().ok()?)?;
+        Some(Some(SignedIn { principal, assurance, ago }))
+    }
+
     pub(super) fn applied(mut self) -> Option<Updated> {
-        let Reply::Int(found) = self.0.next()? else { return None };
-        Some(Updated::Applied { found: found.try_into().ok()? })
+        Some(Updated::Applied { found: self.number()?.try_into().ok()? })
+    }
+
+    /// Entries of a principal's list.
+    pub(super) fn entries(mut self) -> Option<Vec<Entry>> {
+        let mut entries = Vec::with_capacity(self.0.len() / 2);
+        while self.0.len() > 0 {
+            let handle = Handle::from_bytes(self.bytes()??[..].try_into().ok()?);
+            entries.push(Entry { handle, mark: self.bytes()?? });
+        }
+        Some(entries)
     }
 
     pub(super) fn value(mut self) -> Option<Option<Bytes>> {
@@ -71,8 +113,7 @@ impl Answer {
             return Some(None);
         }
         let mark = self.bytes()??;
-        let Reply::Int(at) = self.0.next()? else { return None };
-        Some(Some((mark, at.try_into().ok()?)))
+        Some(Some((mark, self.number()?.try_into().ok()?)))
     }
 
     pub(super) fn bytes(&mut self) -> Option<Option<Bytes>> {
@@ -80,6 +121,13 @@ impl Answer {
             Reply::Bytes(bytes) => Some(Some(bytes)),
             Reply::Nil => Some(None),
             Reply::Int(_) | Reply::Array(_) => None,
+        }
+    }
+
+    fn number(&mut self) -> Option<i64> {
+        match self.0.next()? {
+            Reply::Int(number) => Some(number),
+            _ => None,
         }
     }
 

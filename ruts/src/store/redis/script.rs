@@ -20,15 +20,14 @@ macro_rules! script {
     (@Runs) => { "#!lua flags=allow-oom\n" };
     (@Refused) => { "#!lua\n" };
     (@Asks) => { "" };
-    ($(#[$meta:meta])* $name:ident = $header:ident, $prelude:literal, $file:literal, $probe:ident) => {
+    ($(#[$meta:meta])* $name:ident = $header:ident, $($file:literal,)+ $probe:ident) => {
         $(#[$meta])*
         pub(super) static $name: std::sync::LazyLock<$crate::store::redis::script::Script> =
             std::sync::LazyLock::new(|| {
                 $crate::store::redis::script::Script::new(
                     concat!(
                         script!(@$header),
-                        include_str!(concat!("lua/", $prelude, ".lua")),
-                        include_str!(concat!("lua/", $file, ".lua")),
+                        $(include_str!(concat!("lua/", $file, ".lua")),)+
                     ),
                     $probe,
                 )
@@ -47,7 +46,9 @@ macro_rules! probe {
 #[cfg(feature = "layered-store")]
 pub(super) use {probe, script};
 
-probe!(PROBE = "HPTTL HPEXPIRE HGET HMGET HKEYS HSET HDEL DEL PEXPIREAT PERSIST TIME");
+probe!(PROBE = "HPTTL HPEXPIRE GET HGET HMGET HKEYS HSET HDEL DEL PEXPIREAT PERSIST TIME");
+probe!(PRINCIPAL = "HPTTL HPEXPIRE HGET HGETALL HKEYS HSET HDEL TIME");
+probe!(EPOCH = "HDEL INCR");
 script!(LOAD = Runs, "session", "load", PROBE);
 script!(CREATE = Refused, "session", "create", PROBE);
 script!(UPDATE = Refused, "session", "update", PROBE);
@@ -57,6 +58,12 @@ script!(
 );
 script!(TAKE = Runs, "session", "take", PROBE);
 script!(DELETE = Runs, "session", "delete", PROBE);
+script!(JOIN = Refused, "principal/principal", "principal/join", PRINCIPAL);
+script!(VERIFY = Runs, "principal/principal", "principal/verify", PRINCIPAL);
+script!(LIST = Runs, "principal/principal", "principal/list", PRINCIPAL);
+script!(REVOKE = Runs, "principal/principal", "principal/revoke", PRINCIPAL);
+script!(LEAVE = Runs, "principal/principal", "principal/leave", PRINCIPAL);
+script!(EVERYONE = Runs, "everyone", EPOCH);
 
 impl Script {
     pub(super) fn new(text: &'static str, probe: &'static str) -> Self {

@@ -4,15 +4,16 @@ use bytes::Bytes;
 
 use super::{
     arguments::Arguments,
-    client::RedisClient,
-    layout::key,
+    client::{RedisClient, Reply},
+    layout::{epoch_keys, key},
     reply::{Answer, Said},
     script::{self, Limit, Script, require_fitness},
 };
 use crate::{
+    principal::PrincipalKey,
     store::{
-        Access, Change, Create, Fields, LATE, Loaded, Lookup, Store, StoreError, StoreErrorKind,
-        Take, Touch, Update, Updated,
+        Access, Change, Confirmed, Create, Fields, LATE, Listing, Loaded, Lookup, Page, Revoked,
+        Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
     },
     token::{Handle, SecretHash},
 };
@@ -100,14 +101,90 @@ impl<C: RedisClient> RedisStore<C> {
         handle: &Handle,
         arguments: Vec<Bytes>,
     ) -> Result<(Said, Answer), StoreError> {
-        let key = key(&self.prefix, handle);
-        let reply = script
-            .call(&*self.link, &key, &arguments, self.timeout)
-            .await
-            .map_err(|failure| failure.into_error(NAME))?;
+        let reply = self.run(script, key(&self.prefix, handle), arguments).await?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         let said = answer.said().ok_or_else(corrupt)?;
         Ok((said, answer))
+    }
+
+    pub(super) async fn run(
+        &self,
+        script: &'static Script,
+        key: Bytes,
+        arguments: Vec<Bytes>,
+    ) -> Result<Reply, StoreError> {
+        // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
+        let reply = Box::pin(script.call(&*self.link, &key, &arguments, self.timeout)).await;
+        reply.map_err(|failure| failure.into_error(NAME))
+    }
+
+    /// What a session holds, if the principal is signed in there.
+    pub(super) async fn load_of(
+        &self,
+        principal: &PrincipalKey,
+        handle: &Handle,
+        fields: Fields<'_>,
+    ) -> Result<Option<Loaded>, StoreError> {
+        let arguments = Arguments::new(12).principal(principal).constant("@").constant("");
+        match self.call(&script::LOAD, handle, arguments.names(fields).0).await? {
+            (Said::Found, answer) => answer.loaded().map(Some).ok_or_else(corrupt),
+            _ => Ok(None),
+        }
+    }
+
+    /// Ends a session if the principal is signed in there, and says whether it did.
+    pub(super) async fn end_of(
+        &self,
+        principal: &PrincipalKey,
+        handle: &Handle,
+    ) -> Result<bool, StoreError> {
+        let arguments =
+            Arguments::new(3).principal(principal).constant("@").millis(LATE.as_millis());
+        Ok(matches!(self.call(&script::DELETE, handle, arguments.0).await?, (Said::Found, _)))
+    }
+
+    async fn insert(&self, create: &Create<'_>) -> Result<(), StoreError> {
+        let arguments = Arguments::of(create.secret, 5 + 3 * create.fields.len())
+            .ttl(create.idle)
+            .ttl(create.absolute)
+            .who(create.sign_in.as_ref());
+        let arguments = create.fields.iter().fold(arguments, Arguments::put);
+        match self.call(&script::CREATE, create.handle, arguments.0).await?.0 {
+            Said::Found => Ok(()),
+            Said::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
+            Said::Conflict | Said::NotDue | Said::No(_) => Err(corrupt()),
+        }
+    }
+
+    async fn change(
+        &self,
+        access: Access<'_>,
+        update: &Update<'_>,
+    ) -> Result<Lookup<Updated>, StoreError> {
+        let arguments = Arguments::of(access.secret, 17 + 4 * update.changes.len())
+            .touch(update.touch)
+            .hash(update.rotate)
+            .ttl(update.absolute.map(|end| end.from_now))
+            .ttl(update.absolute.and_then(|end| end.from_creation));
+        let arguments = match update.expect {
+            None => arguments.constant("").constant("").constant(""),
+            Some(expect) => match expect.value {
+                None => arguments.constant("-").text(expect.name).constant(""),
+                Some(value) => arguments.constant("=").text(expect.name).bytes(value.clone()),
+            },
+        };
+        let arguments = arguments.renew(update.renew.as_ref()).sign(update.sign.as_ref());
+        let arguments = update.changes.iter().fold(arguments, Arguments::change);
+        let grows = update.changes.iter().any(|change| matches!(change, Change::Set(_)));
+        let script = if grows { &script::UPDATE } else { &script::UPDATE_ON_FULL_SERVER };
+        match self.call(script, access.handle, arguments.0).await? {
+            (Said::NotDue, _) => Ok(Lookup::Found(Updated::NotDue)),
+            (Said::Conflict, answer) => {
+                let current = answer.value().ok_or_else(corrupt)?;
+                Ok(Lookup::Found(Updated::Conflict { current }))
+            }
+            (said, answer) => found(said, || answer.applied()),
+        }
     }
 }
 
@@ -122,7 +199,7 @@ fn found<T>(said: Said, answer: impl FnOnce() -> Option<T>) -> Result<Lookup<T>,
         Said::No(Lookup::Replaced { ago }) => Ok(Lookup::Replaced { ago }),
         Said::No(Lookup::Ended { ago }) => Ok(Lookup::Ended { ago }),
         Said::No(_) => Ok(Lookup::NotFound),
-        Said::Conflict | Said::Exists => Err(corrupt()),
+        Said::Conflict | Said::NotDue | Said::Exists => Err(corrupt()),
     }
 }
 
@@ -143,15 +220,11 @@ impl<C: RedisClient> Store for RedisStore<C> {
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let arguments = Arguments::of(create.secret, 3 + 3 * create.fields.len())
-            .ttl(create.idle)
-            .ttl(create.absolute);
-        let arguments = create.fields.iter().fold(arguments, Arguments::put);
-        match self.call(&script::CREATE, create.handle, arguments.0).await?.0 {
-            Said::Found => Ok(()),
-            Said::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
-            Said::Conflict | Said::No(_) => Err(corrupt()),
-        }
+        let Some(who) = create.sign_in else { return self.insert(&create).await };
+        let joined = self.join(create.handle, &who, create.absolute, None).await?;
+        let Lookup::Found(entry) = joined else { return Err(corrupt()) };
+        self.insert(&create).await?;
+        self.verify(create.handle, who.principal, entry).await
     }
 
     async fn update(
@@ -159,28 +232,18 @@ impl<C: RedisClient> Store for RedisStore<C> {
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let arguments = Arguments::of(access.secret, 9 + 4 * update.changes.len())
-            .touch(update.touch)
-            .hash(update.rotate)
-            .ttl(update.absolute.map(|end| end.from_now))
-            .ttl(update.absolute.and_then(|end| end.from_creation));
-        let arguments = match update.expect {
-            None => arguments.constant("").constant("").constant(""),
-            Some(expect) => match expect.value {
-                None => arguments.constant("-").text(expect.name).constant(""),
-                Some(value) => arguments.constant("=").text(expect.name).bytes(value.clone()),
-            },
+        let Some(Sign::In { who, absolute, .. }) = update.sign else {
+            return self.change(access, &update).await;
         };
-        let arguments = update.changes.iter().fold(arguments, Arguments::change);
-        let grows = update.changes.iter().any(|change| matches!(change, Change::Set(_)));
-        let script = if grows { &script::UPDATE } else { &script::UPDATE_ON_FULL_SERVER };
-        match self.call(script, access.handle, arguments.0).await? {
-            (Said::Conflict, answer) => {
-                let current = answer.value().ok_or_else(corrupt)?;
-                Ok(Lookup::Found(Updated::Conflict { current }))
-            }
-            (said, answer) => found(said, || answer.applied()),
+        let entry = match self.join(access.handle, &who, absolute, Some(access)).await? {
+            Lookup::Found(entry) => entry,
+            refused => return Ok(refused.map(|_| Updated::Applied { found: 0 })),
+        };
+        let answer = self.change(access, &update).await?;
+        if matches!(answer, Lookup::Found(Updated::Applied { .. })) {
+            self.verify(access.handle, who.principal, entry).await?;
         }
+        Ok(answer)
     }
 
     async fn take(
@@ -189,15 +252,42 @@ impl<C: RedisClient> Store for RedisStore<C> {
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
         let arguments =
-            Arguments::of(access.secret, 5).touch(take.touch).hash(take.rotate).text(take.name);
+            Arguments::of(access.secret, 6).touch(take.touch).hash(take.rotate).text(take.name);
+        let arguments = arguments.constant(if take.sign_out { "out" } else { "" });
         let (said, answer) = self.call(&script::TAKE, access.handle, arguments.0).await?;
         found(said, || answer.value())
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let arguments = Arguments::of(access.secret, 2).millis(LATE.as_millis());
+        let arguments = Arguments::of(access.secret, 3).constant("").millis(LATE.as_millis());
         let (said, _) = self.call(&script::DELETE, access.handle, arguments.0).await?;
         found(said, || Some(()))
+    }
+
+    /// One round trip for the list, and one for each session of it, all at the same time.
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        self.list(principal, page, fields).await
+    }
+
+    /// Two round trips, and one for each session, all at the same time.
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        let handles = self.end_all(principal, whom).await?;
+        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+    }
+
+    /// 4096 round trips, several hundred at the same time.
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        self.count_up(epoch_keys(&self.prefix)).await?;
+        Ok(Confirmed::Yes)
     }
 
     /// Nothing is left to do: keys and fields expire by themselves.

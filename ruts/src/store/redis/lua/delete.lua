@@ -1,8 +1,6 @@
 
--- ARGV: secret, for how long to remember it.
-local session, refusal = open()
+-- ARGV: secret or principal, '@' if it is a principal, for how long to remember the secret.
+local session, refusal = (ARGV[2] == '@' and owned or open)()
 if not session then return refusal end
-redis.call('DEL', key)
-session.ended, session.idle, session.absolute = now, 0, from_now(ARGV[2])
-save(session)
+finish(session, ARGV[3])
 return { 'found' }

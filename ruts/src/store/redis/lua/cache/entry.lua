@@ -1,7 +1,8 @@
 -- What every script of a cache begins with. KEYS[1] is the entry of a session, ARGV[1] for how long it is
 -- kept at least.
 --
--- Its fields: `~r` the history of the server's data in which it was written; `~` the session's own
+-- Its fields: `~r` the history of the server's data in which it was written, and how often all entries
+-- of its hash tag had been forgotten; `~` the session's own
 -- record; `~o` the ticket that is out; `~f` the fences; `~c` until when it counts as complete. Any other
 -- is a field of the session. All moments are milliseconds of the server's clock.
 local key = KEYS[1]
@@ -21,7 +22,8 @@ end
 local function history()
   local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
   if not id then error({ err = 'UNFIT the server does not tell its replication id' }) end
-  return string.sub(id, 1, 16)
+  local forgotten = redis.call('GET', string.match(key, '^[^}]*}') .. ':hot')
+  return string.sub(id, 1, 16) .. '.' .. (forgotten or '0')
 end
 
 -- Told apart from every other one: no two runs of a script share a nonce and a moment.
@@ -54,15 +56,16 @@ local function save_fences(standing)
   keep(text(longest))
 end
 
--- The session's own record: until when it may be served, created, secret issued, idle deadline, absolute
--- deadline, 0 where there is none; hash of the secret.
+-- The session's own record: until when it may be served, created, secret issued, last used, idle deadline,
+-- absolute deadline, signed in, 0 where there is none; assurance; hash of the secret; who is signed in.
 local function record(held)
-  local till, created, issued, idle, absolute, secret =
-    string.match(held or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
+  local till, created, issued, used, idle, absolute, signed, level, rest =
+    string.match(held or '', '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (.*)$')
   if not till or tonumber(till) <= now then return nil end
   return {
-    created = tonumber(created), issued = tonumber(issued), idle = tonumber(idle),
-    absolute = tonumber(absolute), secret = secret,
+    created = tonumber(created), issued = tonumber(issued), used = tonumber(used),
+    idle = tonumber(idle), absolute = tonumber(absolute), signed = tonumber(signed),
+    level = tonumber(level), secret = string.sub(rest, 1, 32), principal = string.sub(rest, 33),
   }
 end
 

@@ -1,7 +1,8 @@
 
 -- ARGV: life of a ticket, nonce, secret, idle, after, '*' or '=', names.
--- Answer: 'hit', age, age of the secret, idle left, absolute left, then name, value, left of each; or
--- 'miss', and if there is one, a ticket and the moment.
+-- Answer: 'hit', age, age of the secret, time since the last use, idle left, absolute left, 0, time since
+-- the sign-in (-1: nobody), principal, assurance, then name, value, left of each; or 'miss', and if there
+-- is one, a ticket and the moment.
 local held = redis.call('HMGET', key, '~r', '~', '~o', '~f', '~c')
 local here = history()
 if held[1] and held[1] ~= here then
@@ -51,7 +52,9 @@ local session = record(held[2])
 if session and session.secret == ARGV[3] and not due(session, ARGV[4], ARGV[5]) then
   local answer = {
     'hit', math.max(now - session.created, 0), math.max(now - session.issued, 0),
-    left(session.idle), left(session.absolute),
+    math.max(now - session.used, 0), left(session.idle), left(session.absolute), 0,
+    session.principal == '' and -1 or math.max(now - session.signed, 0), session.principal,
+    session.level,
   }
   if (ARGV[6] == '*' and all or named)(answer) then return answer end
 end

@@ -1,0 +1,47 @@
+use super::{event, shared::Shared, state::State};
+use crate::{
+    store::{Access, Lookup, Meta, Renew, Update, Updated},
+    token::{Secret, Token},
+};
+
+/// How a secret is replaced because it is old, and nothing else has changed.
+impl Shared {
+    /// Replaces the secret if it is due. Whether that works is no matter of the request that does it:
+    /// the former secret is good until the client has used the new one, and for a while after.
+    pub(super) async fn renew(&self, state: &mut State, meta: &Meta) {
+        let Some(renewal) = self.policy.renewal else { return };
+        if meta.secret_age < renewal.every.as_duration() || !self.may_renew(state) {
+            return;
+        }
+        let credentials = state.identity.credentials(self.policy.layer);
+        let (Some((handle, own)), Ok(secret)) = (credentials, Secret::random()) else { return };
+        let hash = secret.hash(self.policy.layer);
+        let renew = Renew { secret: &hash, every: renewal.every, grace: renewal.grace };
+        let update = Update { renew: Some(renew), ..Update::default() };
+        match self.store.update(Access { handle: &handle, secret: &own }, update).await {
+            Ok(
+                Lookup::Found(Updated::Applied { .. })
+                | Lookup::Unconfirmed { answer: Updated::Applied { .. }, .. },
+            ) => {
+                if self.offer(Token { handle, secret }) {
+                    event::rotated(&handle, "renewal");
+                }
+            }
+            // Another request was faster, or the session has just ended.
+            Ok(_) => {}
+            Err(error) => {
+                let cause: &dyn std::error::Error = &error;
+                tracing::warn!(error = cause, "a session secret could not be renewed");
+            }
+        }
+    }
+
+    /// Not while another secret is on its way, nor for a request that asks by itself.
+    fn may_renew(&self, state: &State) -> bool {
+        let reply = self.reply();
+        !self.is_passive()
+            && state.unsettled.is_none()
+            && reply.check_open().is_ok()
+            && reply.keeps()
+    }
+}

@@ -1,0 +1,182 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::store::LayeredStore;
+use crate::{
+    principal::PrincipalKey,
+    store::{
+        Cache, Confirmed, Fields, Limit, OnLimit, Page, Revoked, Scope, SignIn, Store, StoreError,
+        StoreErrorKind, Whom,
+    },
+    token::Handle,
+};
+
+/// How many sessions are listed at once.
+const PAGE: usize = 100;
+
+/// How often room is made for a session before the sign-in is refused.
+const TRIES: usize = 8;
+
+/// Somebody who signs in where there may be no room. The store of record must not make it by itself: it
+/// would end sessions of which the cache knows nothing.
+pub(super) struct Room<'a> {
+    /// To be refused at the limit.
+    pub(super) who: SignIn<'a>,
+    ends_oldest: bool,
+    tries: usize,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn new(who: SignIn<'a>) -> Self {
+        let ends_oldest = who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest);
+        let limit = who.limit.map(|limit| Limit { on_limit: OnLimit::Reject, ..limit });
+        Self { who: SignIn { limit, ..who }, ends_oldest, tries: 0 }
+    }
+}
+
+/// How sessions are ended that nobody presents a secret of.
+impl<H: Cache, C: Store> LayeredStore<H, C> {
+    /// Ends sessions of a principal. Those that are known beforehand are fenced, so that a process that
+    /// dies on the way leaves no cached copy; those that signed in meanwhile are evicted.
+    pub(super) async fn end_all(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        let known = match whom {
+            Whom::One(handle) => vec![*handle],
+            Whom::All { except } => {
+                let mut known = self.handles_of(principal).await?;
+                known.retain(|handle| Some(handle) != except);
+                known
+            }
+        };
+        for handle in &known {
+            // Evicted afterwards, whether this worked or not.
+            let fence = self.tiers.hot.cache().fence(handle, Scope::All, self.fence_life());
+            let _ = self.hot(fence).await;
+        }
+        let operation = self.tiers.cold.revoke(principal, whom);
+        let revoked = self.cold(StoreErrorKind::Unknown, operation).await;
+        let ended = revoked.iter().flat_map(|revoked| &revoked.handles);
+        let mut confirmed = true;
+        for handle in known.iter().chain(ended.filter(|handle| !known.contains(handle))) {
+            if self.hot(self.tiers.hot.cache().evict(handle)).await.is_err() {
+                let unknown = revoked.is_err();
+                self.doubt(handle, if unknown { self.fence_life() } else { Duration::ZERO });
+                confirmed = false;
+            }
+        }
+        let revoked = revoked?;
+        Ok(match confirmed {
+            true => revoked,
+            false => Revoked { confirmed: self.within(), ..revoked },
+        })
+    }
+
+    async fn handles_of(&self, principal: &PrincipalKey) -> Result<Vec<Handle>, StoreError> {
+        let (mut handles, mut after) = (Vec::new(), None);
+        loop {
+            let page = Page { after: after.as_ref(), limit: PAGE };
+            let operation = self.tiers.cold.find(principal, page, Fields::Named(&[]));
+            let listing = self.cold(StoreErrorKind::Unavailable, operation).await?;
+            handles.extend(listing.sessions.iter().map(|listed| listed.handle));
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => return Ok(handles),
+            }
+        }
+    }
+
+    pub(super) async fn end_everyone(&self) -> Result<Confirmed, StoreError> {
+        let operation = self.tiers.cold.revoke_everyone();
+        let confirmed = self.cold(StoreErrorKind::Unknown, operation).await;
+        if self.clear().await {
+            return confirmed;
+        }
+        self.doubt_all(confirmed.is_err());
+        confirmed.map(|_| self.within())
+    }
+
+    async fn clear(&self) -> bool {
+        // Many round trips, so not within the time of one.
+        let clear = self.tiers.hot.cache().clear();
+        self.tiers.hot.run(self.settings.cold_timeout, clear).await.is_ok()
+    }
+
+    /// Reads everything past the cache from now on, until it was told to forget all, or has forgotten it
+    /// by itself.
+    fn doubt_all(&self, is_open: bool) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let open = if is_open { self.fence_life() } else { Duration::ZERO };
+        let open_until = Instant::now() + open;
+        let ends = open_until + self.settings.hot_ttl;
+        let doubt = self.tiers.doubts.about_all();
+        let this = self.clone();
+        runtime.spawn(async move {
+            let mut pause = Duration::from_millis(50);
+            loop {
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+                let begun = Instant::now();
+                let is_told = this.clear().await;
+                if begun >= ends || (is_told && begun >= open_until) {
+                    drop(doubt);
+                    return;
+                }
+            }
+        });
+    }
+
+    fn within(&self) -> Confirmed {
+        Confirmed::Within(self.settings.hot_ttl)
+    }
+
+    /// Makes room for a sign-in that was refused. Says whether it should be tried again.
+    pub(super) async fn make_room(
+        &self,
+        room: &mut Room<'_>,
+        own: &Handle,
+        refused: Option<StoreErrorKind>,
+    ) -> Result<bool, StoreError> {
+        let Room { who, ends_oldest, tries } = room;
+        let (Some(StoreErrorKind::Limit), Some(limit)) = (refused, who.limit) else {
+            return Ok(false);
+        };
+        *tries += 1;
+        let again = *ends_oldest && *tries < TRIES;
+        if again {
+            self.end_oldest(who.principal, own, limit).await?;
+        }
+        Ok(again)
+    }
+
+    async fn end_oldest(
+        &self,
+        principal: &PrincipalKey,
+        own: &Handle,
+        limit: Limit,
+    ) -> Result<(), StoreError> {
+        let (mut others, mut after) = (Vec::new(), None);
+        loop {
+            let page = Page { after: after.as_ref(), limit: PAGE };
+            let operation = self.tiers.cold.find(principal, page, Fields::Named(&[]));
+            let listing = self.cold(StoreErrorKind::Unavailable, operation).await?;
+            for listed in listing.sessions.iter().filter(|listed| listed.handle != *own) {
+                let ago = listed.loaded.meta.signed_in.map(|signed_in| signed_in.ago);
+                others.push((std::cmp::Reverse(ago), listed.handle));
+            }
+            match listing.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        others.sort_unstable();
+        let beyond = (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
+        for (_, handle) in &others[..beyond] {
+            self.end_all(principal, Whom::One(handle)).await?;
+        }
+        Ok(())
+    }
+}

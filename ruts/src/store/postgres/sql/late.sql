@@ -1,0 +1,3 @@
+said := 'replaced';
+    ago := 0;
+    return;
