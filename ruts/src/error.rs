@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use crate::{
     codec::CodecError,
+    principal::Assurance,
     store::{StoreError, StoreErrorKind},
     token::RandomError,
     ttl::TtlError,
@@ -11,7 +12,9 @@ use crate::{
 ///
 /// No text of it holds a token, a key, a statement or a value; what a driver said is kept as
 /// [`source`](std::error::Error::source). As an axum response it is an empty 503 for
-/// [`Store`](Self::Store) and an empty 500 for the rest.
+/// [`Store`](Self::Store), an empty 401 for [`SignInRequired`](Self::SignInRequired) and
+/// [`StepUpRequired`](Self::StepUpRequired), an empty 429 for
+/// [`TooManySessions`](Self::TooManySessions), and an empty 500 for the rest.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -42,6 +45,19 @@ pub enum Error {
         field: String,
         /// What the codec said.
         source: CodecError,
+    },
+
+    /// Nobody is signed in, and somebody has to be.
+    #[error("nobody is signed in")]
+    SignInRequired,
+
+    /// Whoever is signed in has to authenticate again, or better.
+    #[error("another authentication is needed")]
+    StepUpRequired {
+        /// How sure one has to be.
+        assurance: Assurance,
+        /// How long ago it may be; `None` if that does not matter.
+        within: Option<Duration>,
     },
 
     /// Another request ended the session, or replaced its secret, while this one was at work; or it was

@@ -11,6 +11,7 @@ mod codec;
 pub mod conformance;
 pub mod cookie;
 mod error;
+mod event;
 mod field;
 mod layer;
 mod principal;
@@ -27,6 +28,8 @@ pub mod __private;
 pub use http;
 pub use ruts_macros::session;
 
+#[cfg(feature = "axum")]
+pub use crate::axum::{Aal, Fresh, Refusal};
 pub use crate::{
     codec::{Codec, CodecError},
     cookie::options::CookieOptions,
@@ -35,7 +38,7 @@ pub use crate::{
         Field, FieldSpec, FieldValue, Maybe, Mode, Once, OrDefault, Principal, Readable, StoredAs,
         Updatable, is_field_name,
     },
-    layer::{ResponseFuture, SessionLayer, SessionService},
+    layer::{ClearSiteData, ResponseFuture, SessionLayer, SessionService, TokenSource},
     principal::{Assurance, PrincipalKey},
     schema::SessionSchema,
     session::{
@@ -45,7 +48,7 @@ pub use crate::{
     token::{Handle, ParseHandleError, RandomError, SecretHash},
     ttl::{Hot, Ttl, TtlError},
 };
-#[cfg(feature = "signed")]
+#[cfg(any(feature = "signed", feature = "private"))]
 pub use ::cookie::Key;
 
 /// Without the feature `axum`, a `#[session]` struct is no extractor.

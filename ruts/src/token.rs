@@ -152,6 +152,11 @@ impl Token {
         })
     }
 
+    /// Whether it is the same as another one that the same client presented.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.handle == other.handle && bool::from(self.secret.0.ct_eq(&other.secret.0))
+    }
+
     /// The text for the cookie. This is the only way out for a secret.
     pub(crate) fn expose(&self) -> String {
         let (mut handle, mut secret) = ([0; HANDLE_TEXT], [0; SECRET_TEXT]);

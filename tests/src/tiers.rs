@@ -75,7 +75,10 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
 
     /// The key of what the cache holds of a session.
     pub fn entry(&self, handle: &ruts::Handle) -> String {
-        format!("{}:{{{handle}}}:hot", self.prefix.name())
+        {
+            let handle = handle.to_string();
+            format!("{}:{{{}}}{}:hot", self.prefix.name(), &handle[..2], &handle[2..])
+        }
     }
 
     /// The part of the cache's server that is theirs.

@@ -8,9 +8,11 @@ use std::{
 };
 
 /// A module may import those of a lower rank, and itself.
-const RANKS: [(&str, u8); 16] = [
+const RANKS: [(&str, u8); 18] = [
     ("token", 0),
     ("ttl", 0),
+    ("principal", 0),
+    ("event", 1),
     ("codec", 1),
     ("field", 2),
     ("store::cache", 3),
@@ -40,12 +42,13 @@ const BLIND: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only some modules may name.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("axum_core", &["axum", "__private"]),
     ("tower_layer", &["layer"]),
     ("tower_service", &["layer"]),
     ("cookie", &["cookie", "lib"]),
     ("serde", &["codec", "field", "session"]),
+    ("serde_json", &["field"]),
     ("bincode", &["codec"]),
     ("rmp_serde", &["codec"]),
     ("http", &["axum", "cookie", "layer", "session", "__private", "lib"]),

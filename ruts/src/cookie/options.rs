@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
-use super::{CookieError, SameSite};
+use super::{CookieError, SameSite, seal::Seal};
 use crate::ttl::Ttl;
 
 /// The longest life that browsers grant a cookie (RFC 6265bis, 5.5).
@@ -32,8 +32,7 @@ pub struct CookieOptions {
     pub(super) max_age: Option<u64>,
     pub(super) secure: bool,
     pub(super) http_only: bool,
-    #[cfg(feature = "signed")]
-    pub(super) key: Option<cookie::Key>,
+    pub(super) seal: Seal,
 }
 
 impl CookieOptions {
@@ -48,8 +47,7 @@ impl CookieOptions {
             max_age: None,
             secure: true,
             http_only: true,
-            #[cfg(feature = "signed")]
-            key: None,
+            seal: Seal::Plain,
         }
     }
 
@@ -117,8 +115,25 @@ impl CookieOptions {
     /// Sign the cookie: a token that this key did not sign is not even looked up.
     #[cfg(feature = "signed")]
     #[must_use]
-    pub fn signing_key(mut self, key: cookie::Key) -> Self {
-        self.key = Some(key);
+    pub fn signing_key(self, key: cookie::Key) -> Self {
+        self.signing_keys(key)
+    }
+
+    /// Sign the cookie with the first of these keys. A token that none of them signed is not even looked
+    /// up.
+    #[cfg(feature = "signed")]
+    #[must_use]
+    pub fn signing_keys(mut self, keys: impl Into<super::KeyRing>) -> Self {
+        self.seal = Seal::Signed(keys.into());
+        self
+    }
+
+    /// Encrypt the cookie, and sign it along with its name, with the first of these keys (AES-256-GCM).
+    /// What none of them encrypted is not even looked up. In place of [signing](Self::signing_keys).
+    #[cfg(feature = "private")]
+    #[must_use]
+    pub fn encryption_keys(mut self, keys: impl Into<super::KeyRing>) -> Self {
+        self.seal = Seal::Encrypted(keys.into());
         self
     }
 

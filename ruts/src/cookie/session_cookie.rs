@@ -1,20 +1,19 @@
 use ::cookie::{Cookie, SameSite, time::Duration};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{CookieError, options::CookieOptions};
-use crate::token::{TOKEN_TEXT, Token};
+use super::{CookieError, options::CookieOptions, seal::Seal};
+use crate::token::Token;
 
 /// What browsers keep of a cookie's name and value together (RFC 6265bis, 5.7).
 const MOST_BYTES: usize = 4096;
-/// A signature is a SHA-256 in base64, in front of the value.
-const SIGNATURE: usize = 44;
+/// How many cookies of our name are looked at: one more than there should be.
+const MOST_COOKIES: usize = 2;
 
 /// The cookie of one layer, ready to be read and written.
 #[derive(Clone)]
 pub(crate) struct SessionCookie {
     template: Cookie<'static>,
-    #[cfg(feature = "signed")]
-    key: Option<::cookie::Key>,
+    seal: Seal,
 }
 
 /// What a request carries under the cookie's name.
@@ -22,8 +21,10 @@ pub(crate) struct SessionCookie {
 pub(crate) struct Presented {
     /// There is such a cookie.
     pub(crate) any: bool,
-    /// It has the form of a token, and the signature that is asked for.
-    pub(crate) token: Option<Token>,
+    /// Those that have the form of a token, and the signature that is asked for; no two the same.
+    pub(crate) tokens: Vec<Token>,
+    /// There are several: another site of the domain, or another path, has planted one.
+    pub(crate) several: bool,
 }
 
 impl SessionCookie {
@@ -42,7 +43,7 @@ impl SessionCookie {
         };
         check_name(&name)?;
         let name = if development { format!("dev-{name}") } else { prefixed(name, options)? };
-        let bytes = name.len() + TOKEN_TEXT + SIGNATURE;
+        let bytes = name.len() + Seal::MOST;
         if bytes > MOST_BYTES {
             return Err(CookieError::TooLong { bytes });
         }
@@ -63,11 +64,7 @@ impl SessionCookie {
             template.set_secure(true);
             template.set_partitioned(options.partitioned);
         }
-        Ok(Self {
-            template,
-            #[cfg(feature = "signed")]
-            key: options.key.clone(),
-        })
+        Ok(Self { template, seal: Seal::of(options) })
     }
 
     /// Finds the token in a request's headers, whatever else they hold. Names are compared letter
@@ -84,19 +81,26 @@ impl SessionCookie {
             let Some(value) = value.strip_prefix(b"=") else {
                 continue;
             };
+            presented.several = presented.any;
             presented.any = true;
-            presented.token = self.verify(value.trim_ascii_end());
-            if presented.token.is_some() {
-                break;
+            let room = presented.tokens.len() < MOST_COOKIES;
+            if let Some(token) = room.then(|| self.open(value.trim_ascii_end())).flatten()
+                && !presented.tokens.iter().any(|other| other.is_same(&token))
+            {
+                presented.tokens.push(token);
             }
         }
         presented
     }
 
+    fn open(&self, value: &[u8]) -> Option<Token> {
+        self.seal.open(self.template.name(), value)
+    }
+
     /// The header that hands out `token`. It holds the secret and is marked as sensitive.
     pub(crate) fn set(&self, token: &Token) -> Option<HeaderValue> {
         let mut cookie = self.template.clone();
-        cookie.set_value(self.sign(token.expose()));
+        cookie.set_value(self.seal.close(self.template.name(), token)?);
         header(&cookie)
     }
 
@@ -106,39 +110,6 @@ impl SessionCookie {
         let mut cookie = self.template.clone();
         cookie.make_removal();
         header(&cookie)
-    }
-
-    #[cfg(feature = "signed")]
-    fn verify(&self, value: &[u8]) -> Option<Token> {
-        let Some(key) = &self.key else {
-            return Token::parse(value);
-        };
-        if value.len() != TOKEN_TEXT + SIGNATURE {
-            return None;
-        }
-        let value = std::str::from_utf8(value).ok()?;
-        let cookie = Cookie::new(self.template.name(), value).into_owned();
-        let cookie = ::cookie::CookieJar::new().signed(key).verify(cookie)?;
-        Token::parse(cookie.value().as_bytes())
-    }
-
-    #[cfg(not(feature = "signed"))]
-    fn verify(&self, value: &[u8]) -> Option<Token> {
-        Token::parse(value)
-    }
-
-    #[cfg(feature = "signed")]
-    fn sign(&self, value: String) -> String {
-        let Some(key) = &self.key else { return value };
-        let name = self.template.name().to_owned();
-        let mut jar = ::cookie::CookieJar::new();
-        jar.signed_mut(key).add(Cookie::new(name.clone(), value));
-        jar.get(&name).map(|cookie| cookie.value().to_owned()).unwrap_or_default()
-    }
-
-    #[cfg(not(feature = "signed"))]
-    fn sign(&self, value: String) -> String {
-        value
     }
 }
 
@@ -281,7 +252,7 @@ mod tests {
 
     #[test]
     fn name_and_value_fill_4096_bytes_at_most() {
-        let room = MOST_BYTES - TOKEN_TEXT - SIGNATURE - "__Host-".len();
+        let room = MOST_BYTES - Seal::MOST - "__Host-".len();
         assert!(cookie(CookieOptions::build().name("n".repeat(room))).is_ok());
         assert!(cookie(CookieOptions::build().name("n".repeat(room + 1))).is_err());
     }
@@ -305,7 +276,7 @@ mod tests {
             b"__host-id=x; ",
         ] {
             let header = [before, b"__Host-id=", token.as_bytes(), b" ; b=2"].concat();
-            let found = cookie.read(&headers(&[b"other=1", &header])).token.unwrap();
+            let found = cookie.read(&headers(&[b"other=1", &header])).tokens.remove(0);
             assert_eq!(found.expose(), token);
         }
     }
@@ -316,10 +287,10 @@ mod tests {
         let huge = [b"__Host-id=", &[b'A'; 5000][..]].concat();
         for value in [&b"__Host-id="[..], b"__Host-id=admin", &huge] {
             let presented = cookie.read(&headers(&[value]));
-            assert!(presented.any && presented.token.is_none());
+            assert!(presented.any && presented.tokens.is_empty());
         }
         let foreign = cookie.read(&headers(&[b"id=x; __HOST-ID=y"]));
-        assert!(!foreign.any && foreign.token.is_none());
+        assert!(!foreign.any && foreign.tokens.is_empty());
     }
 
     #[test]
@@ -337,7 +308,7 @@ mod tests {
         let token = token();
         let set = text(signed(&key).set(&token));
         let pair = set.split("; ").next().unwrap().as_bytes();
-        let read = |cookie: SessionCookie, pair: &[u8]| cookie.read(&headers(&[pair])).token;
+        let read = |cookie: SessionCookie, pair: &[u8]| cookie.read(&headers(&[pair])).tokens.pop();
         assert!(read(signed(&key), pair).is_some());
         assert!(read(signed(&other), pair).is_none());
         let plain = format!("__Host-id={}", token.expose());

@@ -1,9 +1,11 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use tower_layer::Layer;
 
 use super::{
-    SessionService,
+    SessionService, TokenSource,
+    future::Answer,
     lifetimes::{AAL1, AAL2, AAL3, Level, Lifetimes},
 };
 use crate::{
@@ -45,8 +47,22 @@ pub struct SessionLayer<L = Unnamed> {
     store: Arc<dyn ErasedStore>,
     policy: Policy,
     options: CookieOptions,
+    source: TokenSource,
+    clear: Option<HeaderValue>,
     development: bool,
     name: PhantomData<fn() -> L>,
+}
+
+/// What a browser can be told to clear when somebody has signed out (OWASP ASVS 5.0, 14.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClearSiteData {
+    /// What it has cached of this origin.
+    Cache,
+    /// All cookies of this registrable domain, also those of other sites below it.
+    Cookies,
+    /// Local storage, databases and service workers of this origin.
+    Storage,
 }
 
 impl SessionLayer {
@@ -61,9 +77,12 @@ impl SessionLayer {
                 absolute: Some(Ttl::from_secs(30 * DAY)),
                 renewal: None,
                 limit: None,
+                sign_in_page: None,
                 codec: Codec::DEFAULT,
             },
             options: CookieOptions::build(),
+            source: TokenSource::Cookie,
+            clear: None,
             development: false,
             name: PhantomData,
         }
@@ -79,6 +98,8 @@ impl<L: SessionName> SessionLayer<L> {
             store: self.store,
             policy: self.policy,
             options: self.options,
+            source: self.source,
+            clear: self.clear,
             development: self.development,
             name: PhantomData,
         }
@@ -96,6 +117,36 @@ impl<L: SessionName> SessionLayer<L> {
             panic!("unusable `CookieOptions`: {error}");
         }
         self.options = options;
+        self
+    }
+
+    /// Where requests carry their token: in the cookie unless told otherwise.
+    #[must_use]
+    pub fn token_source(mut self, source: TokenSource) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Tells the browser to clear what it keeps of the site when its session has ended, by the header
+    /// `Clear-Site-Data`. Nothing unless told otherwise.
+    ///
+    /// ```
+    /// use ruts::{ClearSiteData, SessionLayer, store::memory::MemoryStore};
+    ///
+    /// let layer = SessionLayer::new(MemoryStore::new())
+    ///     .clear_site_data(&[ClearSiteData::Cache, ClearSiteData::Storage]);
+    /// # drop(layer);
+    /// ```
+    #[must_use]
+    pub fn clear_site_data(mut self, what: &[ClearSiteData]) -> Self {
+        let directives: Vec<&str> = (what.iter())
+            .map(|what| match what {
+                ClearSiteData::Cache => "\"cache\"",
+                ClearSiteData::Cookies => "\"cookies\"",
+                ClearSiteData::Storage => "\"storage\"",
+            })
+            .collect();
+        self.clear = HeaderValue::try_from(directives.join(", ")).ok().filter(|_| !what.is_empty());
         self
     }
 
@@ -168,6 +219,23 @@ impl<L: SessionName> SessionLayer<L> {
     pub fn max_sessions(mut self, sessions: u32, on_limit: OnLimit) -> Self {
         assert!(sessions > 0, "somebody who may have no session cannot sign in");
         self.policy.limit = Some(Limit { sessions, on_limit });
+        self
+    }
+
+    /// Where the guards [`Fresh`](crate::Fresh) and [`Aal`](crate::Aal) send a browser that asks for a page
+    /// without somebody being signed in well enough: a path of this site. Other requests, and all of them
+    /// without a page, get a 401.
+    ///
+    /// # Panics
+    ///
+    /// `path` does not begin with one slash, or holds what a header cannot.
+    #[must_use]
+    pub fn sign_in_page(mut self, path: &str) -> Self {
+        let is_local = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
+        match HeaderValue::from_str(path) {
+            Ok(path) if is_local => self.policy.sign_in_page = Some(path),
+            _ => panic!("the page to sign in needs a path of this site, such as `/sign-in`"),
+        }
         self
     }
 
@@ -257,7 +325,7 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
             inner,
             Arc::clone(&self.store),
             Arc::new(policy),
-            Arc::new(cookie),
+            Arc::new(Answer { cookie, source: self.source, clear: self.clear.clone() }),
             self.development,
         )
     }
@@ -269,6 +337,8 @@ impl<L> Clone for SessionLayer<L> {
             store: Arc::clone(&self.store),
             policy: self.policy.clone(),
             options: self.options.clone(),
+            source: self.source,
+            clear: self.clear.clone(),
             development: self.development,
             name: PhantomData,
         }
@@ -281,6 +351,7 @@ impl<L> fmt::Debug for SessionLayer<L> {
             .field("store", &self.store.store_type().name)
             .field("policy", &self.policy)
             .field("cookie", &self.options)
+            .field("source", &self.source)
             .field("development", &self.development)
             .finish()
     }

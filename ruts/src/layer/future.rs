@@ -6,9 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use pin_project_lite::pin_project;
 
+use super::source::{TokenSource, Way};
 use crate::{
     cookie::SessionCookie,
     session::{Session, Verdict},
@@ -21,7 +22,8 @@ pin_project! {
         #[pin]
         inner: F,
         session: Answered,
-        cookie: Arc<SessionCookie>,
+        answer: Arc<Answer>,
+        way: Way,
     }
 }
 
@@ -35,8 +37,8 @@ impl Drop for Answered {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, session: Session, cookie: Arc<SessionCookie>) -> Self {
-        Self { inner, session: Answered(session), cookie }
+    pub(super) fn new(inner: F, session: Session, answer: Arc<Answer>, way: Way) -> Self {
+        Self { inner, session: Answered(session), answer, way }
     }
 }
 
@@ -49,24 +51,34 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
-        let cookie = match this.session.0.seal() {
-            Verdict::Keep => None,
-            Verdict::Set(token) => this.cookie.set(&token),
-            Verdict::Clear => this.cookie.clear(),
-        };
+        let verdict = this.session.0.seal();
         let mut response = result?;
-        if let Some(cookie) = cookie {
-            write(response.headers_mut(), cookie);
-        }
+        this.answer.write(*this.way, &verdict, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }
 
-/// A response with a token in it must not be kept by any cache (OWASP ASVS 5.0, 14.3.2).
-fn write(headers: &mut HeaderMap, cookie: HeaderValue) {
-    headers.append(header::SET_COOKIE, cookie);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// How a layer tells its clients.
+pub(super) struct Answer {
+    pub(super) cookie: SessionCookie,
+    pub(super) source: TokenSource,
+    /// What a client is told to clear when its session has ended.
+    pub(super) clear: Option<HeaderValue>,
 }
+
+impl Answer {
+    /// A response with a token in it must not be kept by any cache (OWASP ASVS 5.0, 14.3.2).
+    fn write(&self, way: Way, verdict: &Verdict, headers: &mut HeaderMap) {
+        let Some((name, value)) = way.header(&self.cookie, verdict) else { return };
+        headers.append(name, value);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let (Verdict::Clear, Some(clear)) = (verdict, &self.clear) {
+            headers.insert(CLEAR_SITE_DATA, clear.clone());
+        }
+    }
+}
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,5 +5,11 @@ mod future;
 mod lifetimes;
 mod loopback;
 mod service;
+mod source;
 
-pub use self::{config::SessionLayer, future::ResponseFuture, service::SessionService};
+pub use self::{
+    config::{ClearSiteData, SessionLayer},
+    future::ResponseFuture,
+    service::SessionService,
+    source::TokenSource,
+};

@@ -8,9 +8,10 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{ResponseFuture, loopback::is_loopback};
+use super::{ResponseFuture, future::Answer, loopback::is_loopback};
 use crate::{
-    cookie::{Presented, SessionCookie},
+    cookie::Presented,
+    event,
     session::{Closed, Policy, Session, SessionName},
     store::ErasedStore,
 };
@@ -20,7 +21,7 @@ pub struct SessionService<S, L> {
     inner: S,
     store: Arc<dyn ErasedStore>,
     policy: Arc<Policy>,
-    cookie: Arc<SessionCookie>,
+    answer: Arc<Answer>,
     development: bool,
     name: PhantomData<fn() -> L>,
 }
@@ -30,10 +31,10 @@ impl<S, L> SessionService<S, L> {
         inner: S,
         store: Arc<dyn ErasedStore>,
         policy: Arc<Policy>,
-        cookie: Arc<SessionCookie>,
+        answer: Arc<Answer>,
         development: bool,
     ) -> Self {
-        Self { inner, store, policy, cookie, development, name: PhantomData }
+        Self { inner, store, policy, answer, development, name: PhantomData }
     }
 }
 
@@ -52,16 +53,18 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let refused = self.development && !is_loopback(&request);
-        let presented = match refused {
-            true => Presented::default(),
-            false => self.cookie.read(request.headers()),
-        };
+        let Answer { cookie, source, .. } = &*self.answer;
+        let (presented, way) = source.read(cookie, request.headers());
+        let presented = if refused { Presented::default() } else { presented };
+        if presented.several {
+            event::several_cookies();
+        }
         let (store, policy) = (Arc::clone(&self.store), Arc::clone(&self.policy));
         let closed = refused.then_some(Closed::NotLoopback);
-        let session = Session::start(store, policy, presented.token, presented.any, closed);
+        let session = Session::start(store, policy, presented.tokens, presented.any, closed);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
-        ResponseFuture::new(inner, session, Arc::clone(&self.cookie))
+        ResponseFuture::new(inner, session, Arc::clone(&self.answer), way)
     }
 }
 
@@ -71,7 +74,7 @@ impl<S: Clone, L> Clone for SessionService<S, L> {
             inner: self.inner.clone(),
             store: Arc::clone(&self.store),
             policy: Arc::clone(&self.policy),
-            cookie: Arc::clone(&self.cookie),
+            answer: Arc::clone(&self.answer),
             development: self.development,
             name: PhantomData,
         }

@@ -3,7 +3,6 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    event,
     identity::Identity,
     memory::Memory,
     operation::Load,
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    event,
     field::FieldSpec,
     schema::SessionSchema,
     store::{Change, Create, Fields, Put, Sign, Update, Updated},
@@ -97,8 +97,7 @@ impl Shared {
             for change in update.changes {
                 state.memory.forget(change.name());
             }
-            let signs_in = matches!(sign, Some(Sign::In { .. }));
-            let rotation = self.begin_rotation(state, writing.rotate, signs_in)?;
+            let rotation = self.begin_rotation(state, writing.rotate, writing.signing)?;
             let hash = rotation.hash();
             let touch = self.policy.touch();
             let update = Update { rotate: hash.as_ref(), touch, sign, ..update };

@@ -1,4 +1,4 @@
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::Error,
     field::{Field, FieldSpec, Mode, is_field_name},
+    principal::Assurance,
     schema::SessionSchema,
     store::{Change, ErasedStore, Meta, Put, SignedIn, StoreType},
     token::{Handle, Token},
@@ -47,11 +48,11 @@ impl Session {
     pub(crate) fn start(
         store: Arc<dyn ErasedStore>,
         policy: Arc<Policy>,
-        token: Option<Token>,
+        tokens: Vec<Token>,
         presented: bool,
         closed: Option<Closed>,
     ) -> Self {
-        let shared = Arc::new(Shared::new(store, policy, token, presented, closed));
+        let shared = Arc::new(Shared::new(store, policy, tokens, presented, closed));
         Self { shared, store: PhantomData }
     }
 }
@@ -261,6 +262,34 @@ impl<S> Session<S> {
         Ok(self.shared.known_meta().await?.and_then(|meta| meta.signed_in))
     }
 
+    /// Whoever is signed in, if one was at least that sure of it, and no longer ago than `within`. For what
+    /// needs a fresh authentication or a second factor (OWASP ASVS 5.0, 7.5.1 and 7.5.3); an axum handler
+    /// says it with [`Fresh`](crate::Fresh) and [`Aal`](crate::Aal). Round trips as
+    /// [`signed_in`](Self::signed_in).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SignInRequired`] if nobody is signed in, [`Error::StepUpRequired`] if not well enough;
+    /// [`Error::Store`].
+    pub async fn require(
+        &self,
+        assurance: Assurance,
+        within: Option<Duration>,
+    ) -> Result<SignedIn, Error> {
+        let signed_in = self.signed_in().await?.ok_or(Error::SignInRequired)?;
+        let is_late = within.is_some_and(|within| signed_in.ago > within);
+        if signed_in.assurance < assurance || is_late {
+            return Err(Error::StepUpRequired { assurance, within });
+        }
+        Ok(signed_in)
+    }
+
+    /// Where somebody who has to sign in is sent.
+    #[cfg(feature = "axum")]
+    pub(crate) fn sign_in_page(&self) -> Option<&http::HeaderValue> {
+        self.shared.policy.sign_in_page.as_ref()
+    }
+
     /// The sessions of whoever is signed in here, this one among them; `None` if nobody is. One round
     /// trip, none if the session was read before in this request.
     ///
@@ -327,7 +356,7 @@ fn check_name(field: &str) -> Result<(), Error> {
 }
 
 fn seconds(seconds: u64) -> Result<Ttl, Error> {
-    Ok(Ttl::new(std::time::Duration::from_secs(seconds))?)
+    Ok(Ttl::new(Duration::from_secs(seconds))?)
 }
 
 impl<S> Clone for Session<S> {

@@ -12,8 +12,8 @@ use crate::token::{Handle, SecretHash, Token};
 pub(super) enum Identity {
     /// No token, or one that opens nothing. A write starts a session.
     Anonymous,
-    /// A token that the store was not asked about yet.
-    Presented(Token),
+    /// A token that the store was not asked about yet, and others to try if it opens nothing.
+    Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
     Open { handle: Handle, secret: SecretHash },
     /// The session was this request's when it set out, and is not any more. Reads as anonymous, may
@@ -39,15 +39,26 @@ impl Identity {
     /// What to ask the store of the layer with.
     pub(super) fn credentials(&self, layer: &str) -> Option<(Handle, SecretHash)> {
         match self {
-            Self::Presented(token) => Some((token.handle, token.secret.hash(layer))),
+            Self::Presented(token, _) => Some((token.handle, token.secret.hash(layer))),
             Self::Open { handle, secret } => Some((*handle, *secret)),
             Self::Anonymous | Self::Shut(_) | Self::Ended => None,
         }
     }
 
+    /// What to ask the store with in the second place. Each is tried once.
+    pub(super) fn other(&mut self, layer: &str) -> Option<(Handle, SecretHash)> {
+        match self {
+            Self::Presented(_, others) => {
+                let token = others.pop()?;
+                Some((token.handle, token.secret.hash(layer)))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether there may be a session to ask the store for.
     pub(super) fn may_be_open(&self) -> bool {
-        matches!(self, Self::Presented(_) | Self::Open { .. })
+        matches!(self, Self::Presented(..) | Self::Open { .. })
     }
 
     /// Whether a write may start a session.

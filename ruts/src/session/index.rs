@@ -2,10 +2,11 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Keys, Session, SessionMap, SessionName, TypedSession, Write, event, value};
+use super::{Keys, Session, SessionMap, SessionName, TypedSession, Write, value};
 use crate::{
     codec::CodecError,
     error::Error,
+    event,
     field::{Field, FieldSpec, Mode, Principal, StoredAs},
     principal::PrincipalKey,
     store::{Confirmed, ErasedStore, Fields, IntoStore, Listed, Meta, Page, Whom},

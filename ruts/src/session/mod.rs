@@ -7,7 +7,6 @@
 mod apply;
 mod edit;
 mod entry;
-mod event;
 mod future;
 mod handle;
 mod identity;

@@ -20,6 +20,8 @@ pub(crate) struct Policy {
     pub(crate) renewal: Option<Renewal>,
     /// How many sessions a principal may have.
     pub(crate) limit: Option<Limit>,
+    /// Where somebody who has to sign in is sent.
+    pub(crate) sign_in_page: Option<http::HeaderValue>,
     /// The codec of values that are set by name.
     pub(crate) codec: Codec,
 }

@@ -1,5 +1,6 @@
-use super::{event, shared::Shared, state::State};
+use super::{shared::Shared, state::State};
 use crate::{
+    event,
     store::{Access, Lookup, Meta, Renew, Update, Updated},
     token::{Secret, Token},
 };

@@ -18,6 +18,8 @@ pub(super) struct Reply {
     pub(super) verdict: Verdict,
     /// The session in use, once the store has confirmed it.
     pub(super) handle: Option<Handle>,
+    /// What the client presented opens nothing, and is not on its way from before.
+    pub(super) expired: bool,
     /// The next write has to replace the secret.
     pub(super) rotate: bool,
     /// The token to hand out is that of a renewal, beside which the former one is still good.
@@ -36,7 +38,14 @@ pub(crate) enum Closed {
 
 impl Reply {
     pub(super) fn new(closed: Option<Closed>) -> Self {
-        Self { verdict: Verdict::Keep, handle: None, rotate: false, renewed: false, closed }
+        Self {
+            verdict: Verdict::Keep,
+            handle: None,
+            expired: false,
+            rotate: false,
+            renewed: false,
+            closed,
+        }
     }
 
     pub(super) fn keeps(&self) -> bool {

@@ -3,7 +3,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use super::{
     Policy,
     apply::{Group, Writing, put},
-    event,
     identity::{Identity, Shut},
     memory::Memory,
     operation::{Delete, Load},
@@ -21,6 +20,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    event,
     field::FieldSpec,
     store::{Change, Deadline, ErasedStore, Expect, Fields, Meta, Take, Touch, Update, Updated},
     token::{Handle, Token},
@@ -30,6 +30,10 @@ use crate::{
 /// How often an `update` tries before it gives up, and the longest pause between two tries.
 const TRIES: u32 = 48;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A response that comes within this time takes a cookie away that opens nothing (NIST SP 800-63B-4, 5.1).
+/// A later one might take away the cookie of a sign-in that came meanwhile.
+const PROMPT: Duration = Duration::from_secs(5);
 
 /// What an `update` makes of a stored value. It may be called several times.
 pub(super) type Modify<'a> =
@@ -46,6 +50,7 @@ pub(super) struct Shared {
     pub(super) policy: Arc<Policy>,
     /// The client sent a cookie of our name, usable or not.
     presented: bool,
+    started: Instant,
     /// Reads of this request are no activity.
     passive: AtomicBool,
     state: tokio::sync::Mutex<State>,
@@ -56,16 +61,21 @@ impl Shared {
     pub(super) fn new(
         store: Arc<dyn ErasedStore>,
         policy: Arc<Policy>,
-        token: Option<Token>,
+        tokens: Vec<Token>,
         presented: bool,
         closed: Option<Closed>,
     ) -> Self {
-        let identity = token.map_or(Identity::Anonymous, Identity::Presented);
+        let mut tokens = tokens.into_iter();
+        let identity = match tokens.next() {
+            Some(token) => Identity::Presented(token, tokens.collect()),
+            None => Identity::Anonymous,
+        };
         let state = State::new(identity);
         Self {
             store,
             policy,
             presented,
+            started: Instant::now(),
             passive: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(state),
             reply: Mutex::new(Reply::new(closed)),
@@ -115,13 +125,16 @@ impl Shared {
     pub(super) fn seal(&self) -> Verdict {
         let mut reply = self.reply();
         reply.closed.get_or_insert(Closed::Sent);
-        std::mem::replace(&mut reply.verdict, Verdict::Keep)
+        match std::mem::replace(&mut reply.verdict, Verdict::Keep) {
+            Verdict::Keep if reply.expired && self.started.elapsed() < PROMPT => self.cleared(),
+            verdict => verdict,
+        }
     }
 
     /// Confirms the session with the store if that was not done yet.
     pub(super) async fn open(&self) -> Result<Option<Handle>, Error> {
         let mut state = self.state.lock().await;
-        if matches!(state.identity, Identity::Presented(_)) {
+        if matches!(state.identity, Identity::Presented(..)) {
             self.load(&mut state, Fields::Named(&[])).await?;
         }
         Ok(self.handle())
@@ -240,7 +253,7 @@ impl Shared {
             return Ok(None);
         }
         state.memory.forget(name);
-        let rotation = self.begin_rotation(&mut state, field.is_rotating(), false)?;
+        let rotation = self.begin_rotation(&mut state, field.is_rotating(), None)?;
         let hash = rotation.hash();
         let sign_out = field.is_principal();
         let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch(), sign_out };
@@ -267,7 +280,7 @@ impl Shared {
         let mut state = self.state.lock().await;
         if state.identity.may_be_open() {
             state.memory = Memory::default();
-            let earlier = state.unsettled.clone().map(|unsettled| unsettled.secret);
+            let earlier = state.earlier();
             let tried_before = std::mem::replace(&mut state.ending, true);
             match self.attempt(&mut state, earlier.as_ref(), &Delete { tried_before }).await {
                 Ok(Some(())) => self.log_ended(),

@@ -4,16 +4,17 @@ use std::{
 };
 
 use super::{
-    event,
     identity::{Identity, Shut},
     memory::Memory,
     operation::{Delete, Operation},
+    policy::Signing,
     reply::{Reply, Verdict},
     shared::Shared,
 };
 use crate::{
     error::Error,
-    store::{Access, LATE, Lookup, Meta},
+    event,
+    store::{Access, LATE, Lookup, Meta, Update},
     token::{Handle, Secret, SecretHash, Token},
 };
 
@@ -34,10 +35,10 @@ pub(super) struct State {
 /// A secret that may have been installed unnoticed.
 #[derive(Clone)]
 pub(super) struct Unsettled {
-    pub(super) secret: Secret,
-    /// Along with it somebody was to be signed in. A revocation may have come between, so only another
-    /// sign-in finds out.
-    signs_in: bool,
+    secret: Secret,
+    /// Who was to be signed in along with it. A revocation may have come between, so that has to be asked
+    /// for again before anything else.
+    signing: Option<Signing>,
 }
 
 /// The secrets of an operation that may rotate.
@@ -62,10 +63,9 @@ impl State {
         }
     }
 
-    /// The secret to try if the current one opens nothing, for what is no sign-in.
+    /// The secret to try if the current one opens nothing.
     pub(super) fn earlier(&self) -> Option<Secret> {
-        let settled_by_others = self.unsettled.as_ref().filter(|unsettled| !unsettled.signs_in);
-        settled_by_others.map(|unsettled| unsettled.secret.clone())
+        self.unsettled.as_ref().map(|unsettled| unsettled.secret.clone())
     }
 }
 
@@ -91,27 +91,27 @@ impl Shared {
         &self,
         state: &mut State,
         rotate: bool,
-        signs_in: bool,
+        signing: Option<Signing>,
     ) -> Result<Rotation, Error> {
-        let before = state.unsettled.as_ref().map(|unsettled| unsettled.secret.clone());
-        let earlier = if signs_in { before.clone() } else { state.earlier() };
+        let earlier = state.earlier();
         let mut reply = self.reply();
         let owed = reply.rotate;
         if !rotate && !owed {
             return Ok(Rotation { earlier, fresh: None, owed });
         }
         reply.check_open()?;
-        if before.is_none() && reply.sets_fresh() {
+        if earlier.is_none() && reply.sets_fresh() {
             reply.rotate = false;
             return Ok(Rotation { earlier, fresh: None, owed: false });
         }
-        let fresh = match before {
-            Some(secret) => secret,
+        let fresh = match &earlier {
+            Some(secret) => secret.clone(),
             None => Secret::random()?,
         };
         reply.rotate = true;
-        let signs_in = signs_in || state.unsettled.as_ref().is_some_and(|before| before.signs_in);
-        state.unsettled = Some(Unsettled { secret: fresh.clone(), signs_in });
+        let before = state.unsettled.take().and_then(|unsettled| unsettled.signing);
+        let signing = signing.filter(|signing| matches!(signing, Signing::In(..))).or(before);
+        state.unsettled = Some(Unsettled { secret: fresh.clone(), signing });
         let hash = fresh.hash(self.policy.layer);
         Ok(Rotation { earlier, fresh: Some((fresh, hash)), owed })
     }
@@ -185,23 +185,35 @@ impl Shared {
         operation: &O,
     ) -> Result<Option<O::Answer>, Error> {
         let layer = self.policy.layer;
-        let Some((handle, secret)) = state.identity.credentials(layer) else {
+        let Some((mut handle, mut secret)) = state.identity.credentials(layer) else {
             return Ok(None);
         };
         let access = Access { handle: &handle, secret: &secret };
         let mut lookup = operation.run(&*self.store, access).await?;
+        // What was planted beside a good cookie must not take its place.
+        while !is_open(&lookup)
+            && let Some((other, hash)) = state.identity.other(layer)
+        {
+            let access = Access { handle: &other, secret: &hash };
+            let answer = operation.run(&*self.store, access).await?;
+            if is_open(&answer) || matches!(lookup, Lookup::NotFound) {
+                (handle, secret, lookup) = (other, hash, answer);
+            }
+        }
         if let (Some(earlier), false) = (earlier, is_open(&lookup)) {
             let hash = earlier.hash(layer);
             let access = Access { handle: &handle, secret: &hash };
-            let second = operation.run(&*self.store, access).await?;
-            if is_open(&second) {
-                let token = Token { handle, secret: earlier.clone() };
-                self.adopt(state, token, hash).await?;
-                lookup = second;
+            if self.confirm_signing(state, access).await? {
+                let second = operation.run(&*self.store, access).await?;
+                if is_open(&second) {
+                    let token = Token { handle, secret: earlier.clone() };
+                    self.adopt(state, token, hash).await?;
+                    lookup = second;
+                }
             }
         }
         if is_open(&lookup)
-            && let Identity::Presented(_) = state.identity
+            && let Identity::Presented(..) = state.identity
         {
             state.identity = Identity::Open { handle, secret };
             self.reply().handle = Some(handle);
@@ -219,6 +231,15 @@ impl Shared {
             Lookup::NotFound => self.shut(state, handle, Shut::Lost, None),
         }
         Ok(None)
+    }
+
+    /// Signs in again whoever was to be signed in along with a secret that may have been installed
+    /// unnoticed. Says whether that is settled now.
+    async fn confirm_signing(&self, state: &State, access: Access<'_>) -> Result<bool, Error> {
+        let signing = state.unsettled.as_ref().and_then(|unsettled| unsettled.signing.as_ref());
+        let Some(sign) = self.policy.sign(signing) else { return Ok(true) };
+        let update = Update { sign: Some(sign), ..Update::default() };
+        Ok(is_open(&self.store.update(access, update).await?))
     }
 
     /// Tells if a cache does not know of what was done last.
@@ -258,10 +279,12 @@ impl Shared {
             (_, Some(ago)) if ago < LATE => Identity::Shut(shut),
             (_, Some(ago)) => {
                 event::reuse(&handle, ago);
+                reply.expired = true;
                 Identity::Anonymous
             }
             (_, None) => {
                 event::unknown_token(&handle);
+                reply.expired = true;
                 Identity::Anonymous
             }
         };
