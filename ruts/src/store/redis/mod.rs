@@ -26,7 +26,8 @@
 //!
 //! `ruts:{<principal>}:principal` is a hash that lists the sessions of somebody. `ruts:{<two characters>}` is
 //! the epoch of the sessions of that hash tag: counting up all 4096 of them ends all sessions. These keys
-//! must not be evicted or removed while sessions are there.
+//! must not be evicted or removed while sessions are there. While a slot of a cluster moves, its sessions
+//! may come before their epoch: after ending all sessions, move no slots before the old ones have expired.
 //!
 //! The braces are a hash tag, so a prefix never decides about the shard. The key expires with the
 //! session, fields expire by themselves: there is nothing to sweep. A deleted session leaves `~` and
