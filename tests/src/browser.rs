@@ -97,17 +97,40 @@ impl Browser {
         self.request(Method::POST, path, form).await
     }
 
+    /// Asks for a page with headers of its own.
+    pub async fn get_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Page {
+        self.request_with(Method::GET, path, "", headers).await
+    }
+
+    /// Sends a form with headers of its own.
+    pub async fn post_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Page {
+        self.request_with(Method::POST, path, "", headers).await
+    }
+
     /// The same browser after the app was started again.
     pub fn after_a_restart(self, app: Router) -> Self {
         Self { app, ..self }
     }
 
     async fn request(&self, method: Method, path: &str, form: &'static str) -> Page {
+        self.request_with(method, path, form, &[]).await
+    }
+
+    async fn request_with(
+        &self,
+        method: Method,
+        path: &str,
+        form: &'static str,
+        headers: &[(&'static str, &str)],
+    ) -> Page {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, self.host)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let cookies: Vec<String> = {
             let cookies = self.cookies.lock().unwrap();
             cookies.iter().map(|(name, value)| format!("{name}={value}")).collect()

@@ -1,6 +1,5 @@
-use std::time::Instant;
-
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     identity::Identity,
