@@ -47,7 +47,7 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("tower_layer", &["layer"]),
     ("tower_service", &["layer"]),
     ("cookie", &["cookie", "lib"]),
-    ("serde", &["codec", "field", "session"]),
+    ("serde", &["codec", "field", "session", "token"]),
     ("serde_json", &["field"]),
     ("bincode", &["codec"]),
     ("rmp_serde", &["codec"]),
