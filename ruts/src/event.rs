@@ -1,51 +1,70 @@
-//! What happens to sessions, for logs. A session is named by its handle, never by a secret.
+//! What happens to sessions, for logs and, with the feature `metrics`, for counters. A session is named by
+//! its handle, never by a secret.
 
 use std::time::Duration;
 
 use crate::token::Handle;
 
+/// Counts something up, if there is anything to count with.
+macro_rules! count {
+    ($name:literal $(, $label:literal => $value:expr)*) => {
+        #[cfg(feature = "metrics")]
+        metrics::counter!($name $(, $label => $value)*).increment(1);
+    };
+}
+
 pub(crate) fn created(handle: &Handle) {
+    count!("ruts_sessions_created_total");
     tracing::info!(%handle, "session created");
 }
 
 /// The secret was replaced because of what was written, or because it was time.
 pub(crate) fn rotated(handle: &Handle, cause: &'static str) {
+    count!("ruts_sessions_rotated_total", "cause" => cause);
     tracing::info!(%handle, cause, "session rotated");
 }
 
 pub(crate) fn signed_in(handle: &Handle, assurance: u8) {
+    count!("ruts_sign_ins_total", "assurance" => assurance.to_string());
     tracing::info!(%handle, assurance, "signed in");
 }
 
 pub(crate) fn signed_out(handle: &Handle) {
+    count!("ruts_sign_outs_total");
     tracing::info!(%handle, "signed out");
 }
 
 pub(crate) fn ended(handle: &Handle, cause: &'static str) {
+    count!("ruts_sessions_ended_total", "cause" => cause);
     tracing::info!(%handle, cause, "session ended");
 }
 
 pub(crate) fn everybody_ended() {
+    count!("ruts_revoked_everyone_total");
     tracing::warn!("all sessions ended");
 }
 
 /// A sign-in was refused, because there are as many sessions as there may be.
 pub(crate) fn limit_reached() {
+    count!("ruts_limits_reached_total");
     tracing::warn!("too many sessions of one principal");
 }
 
 /// Somebody has a secret that was replaced a while ago: a stale copy, or a stolen one.
 pub(crate) fn reuse(handle: &Handle, ago: Duration) {
+    count!("ruts_secrets_reused_total");
     tracing::warn!(%handle, ?ago, "reuse of a former session secret");
 }
 
 /// There are several cookies of our name: one was planted, from another site of the domain or for another
 /// path.
 pub(crate) fn several_cookies() {
+    count!("ruts_duplicate_cookies_total");
     tracing::warn!("several session cookies in one request");
 }
 
 /// Somebody has a token that opens nothing: of a session that is over, or guessed.
 pub(crate) fn unknown_token(handle: &Handle) {
+    count!("ruts_unknown_tokens_total");
     tracing::info!(%handle, "unknown session token");
 }

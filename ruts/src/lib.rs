@@ -27,6 +27,11 @@ pub mod __private;
 
 pub use http;
 pub use ruts_macros::session;
+/// Refuses unsafe requests that come from other sites, by `Sec-Fetch-Site` and `Origin` (OWASP ASVS 5.0,
+/// 3.5.1 and 3.5.3): tower-http's. Put it outside of the [`SessionLayer`]. Behind a proxy, see that `Host`
+/// and `Origin` come through.
+#[cfg(feature = "csrf")]
+pub use tower_http::csrf::CsrfLayer;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::{Aal, Fresh, Refusal};

@@ -22,7 +22,8 @@ pub(crate) const TOKEN_TEXT: usize = HANDLE_TEXT + 1 + SECRET_TEXT;
 #[error("the operating system's random generator failed")]
 pub struct RandomError(#[source] getrandom::Error);
 
-fn random<const N: usize>() -> Result<[u8; N], RandomError> {
+/// Bytes of the operating system's generator.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(RandomError)?;
     Ok(bytes)

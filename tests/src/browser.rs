@@ -12,10 +12,13 @@ use cookie::{Cookie, SameSite};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
+use crate::log;
+
 /// A browser with one app: keeps its cookies, and refuses those that break the rules.
 ///
 /// Clones are tabs: they share the cookies. Every `Set-Cookie` that passes through must keep to RFC
-/// 6265bis and to what ruts promises of its defaults.
+/// 6265bis and to what ruts promises of its defaults, and no secret that it carries may be logged by
+/// anybody, at any level.
 #[derive(Clone)]
 pub struct Browser {
     app: Router,
@@ -45,6 +48,7 @@ impl Page {
 impl Browser {
     /// A browser without cookies.
     pub fn new(app: Router) -> Self {
+        log::search();
         Self { app, cookies: Arc::default(), host: "shop.example" }
     }
 
@@ -150,6 +154,10 @@ impl Browser {
         for set in page.set_cookies() {
             self.keep(set, &page);
         }
+        if let Some(token) = page.headers.get("session-token") {
+            log::is_secret(token.to_str().unwrap());
+        }
+        log::nothing_leaked();
         page
     }
 
@@ -157,6 +165,10 @@ impl Browser {
         let cookie = Cookie::parse(set).unwrap();
         if cookie.name() != "unrelated" {
             self.check(&cookie, page);
+            if !cookie.value().is_empty() {
+                log::is_secret(cookie.value());
+                assert!(!page.body.contains(cookie.value()), "the value travels in {cookie} only");
+            }
         }
         let mut cookies = self.cookies.lock().unwrap();
         let removed = cookie.max_age().is_some_and(|age| age.is_zero());

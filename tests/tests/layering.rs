@@ -42,8 +42,10 @@ const BLIND: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only some modules may name.
-const CRATES: [(&str, &[&str]); 14] = [
+const CRATES: [(&str, &[&str]); 16] = [
     ("axum_core", &["axum", "__private"]),
+    ("metrics", &["event"]),
+    ("tower_http", &["lib"]),
     ("tower_layer", &["layer"]),
     ("tower_service", &["layer"]),
     ("cookie", &["cookie", "lib"]),

@@ -108,7 +108,9 @@ impl Shared {
                 Some(Updated::Applied { found }) => {
                     self.finish_rotation(state, rotation).await?;
                     remember(&mut state.memory, update.changes);
-                    state.meta = None;
+                    if update.sign.is_some() || update.absolute.is_some() {
+                        state.meta = None;
+                    }
                     if let Some(signing) = &writing.signing {
                         self.log_signing(signing);
                     }

@@ -309,6 +309,10 @@ impl<S> Session<S> {
         Ok(SessionMap::new(named))
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(crate) fn seal(&self) -> Verdict {
         self.shared.seal()
     }

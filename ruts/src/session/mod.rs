@@ -5,6 +5,7 @@
 //! lives there, on bytes; the typed surface around it only encodes and decodes.
 
 mod apply;
+mod csrf;
 mod edit;
 mod entry;
 mod future;
