@@ -211,6 +211,7 @@ mod tests {
         assert!(read.secret.hash("staff") != token.secret.hash(""));
     }
 
+    // proves: ASVS-7.2.3 ASVS-11.5.1 NIST-5.1.2 CS-2
     #[test]
     fn secrets_are_256_bits_distinct_and_balanced() {
         let mut seen = HashSet::new();
@@ -238,12 +239,14 @@ mod tests {
         assert!(Token::parse(format!("{text}A").as_bytes()).is_none());
     }
 
+    // proves: ASVS-3.3.4
     #[test]
     fn debug_shows_no_hash() {
         assert_eq!(format!("{:?}", SecretHash([7; 32])), "SecretHash(..)");
     }
 
     proptest! {
+        // proves: CS-7
         #[test]
         fn hostile_text_is_never_a_panic(text in proptest::collection::vec(any::<u8>(), 0..140)) {
             if let Some(token) = Token::parse(&text) {

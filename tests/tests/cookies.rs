@@ -62,6 +62,7 @@ fn layer() -> SessionLayer {
     SessionLayer::new(MemoryStore::new())
 }
 
+// proves: ASVS-7.6.2
 #[tokio::test]
 async fn the_cookie_is_set_once_and_only_when_there_is_something_to_keep() {
     let browser = Browser::new(routes().layer(layer()));
@@ -79,6 +80,7 @@ async fn the_cookie_is_set_once_and_only_when_there_is_something_to_keep() {
     assert_eq!(browser.text("/").await, "3");
 }
 
+// proves: ASVS-14.3.2
 #[tokio::test]
 async fn no_cache_may_keep_a_response_with_a_cookie() {
     let browser = Browser::new(routes().layer(layer()));
@@ -201,6 +203,7 @@ async fn two_sessions_live_side_by_side() {
     assert_eq!(browser.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+// proves: ASVS-3.3.2 NIST-5.1.3 NIST-5.1.1-6
 #[tokio::test]
 async fn options_shape_the_cookie_and_its_removal() {
     let options = CookieOptions::build()
@@ -222,12 +225,14 @@ async fn options_shape_the_cookie_and_its_removal() {
     assert_eq!(browser.cookie("__Secure-shop"), None);
 }
 
+// proves: ASVS-3.3.1 ASVS-3.3.3 ASVS-3.3.4
 #[test]
 #[should_panic(expected = "always Secure")]
 fn unsafe_options_do_not_build() {
     let _ = layer().with_cookie_options(CookieOptions::build().secure(false));
 }
 
+// proves: NIST-5.1-f NIST-5.1.4
 #[tokio::test]
 async fn development_mode_serves_loopback_names_and_nobody_else() {
     let (log, _guard) = Log::start();
@@ -248,6 +253,7 @@ async fn development_mode_serves_loopback_names_and_nobody_else() {
     assert!(log.text().contains("sessions are for clients on a loopback name only"));
 }
 
+// proves: ASVS-9.1.1
 #[tokio::test]
 async fn the_token_of_one_session_opens_nothing_in_another_of_the_same_store() {
     let store = MemoryStore::new();
@@ -265,6 +271,7 @@ async fn the_token_of_one_session_opens_nothing_in_another_of_the_same_store() {
     assert_eq!(browser.text("/calls").await, "0", "a customer is no staff");
 }
 
+// proves: ASVS-7.2.1 ASVS-9.1.1
 #[tokio::test]
 async fn only_signed_cookies_are_looked_up() {
     let signed =
@@ -286,6 +293,7 @@ async fn only_signed_cookies_are_looked_up() {
     assert_eq!(browser.text("/").await, "3");
 }
 
+// proves: ASVS-14.2.1 CS-4
 #[tokio::test]
 async fn a_token_in_the_url_or_a_header_is_ignored() {
     let browser = Browser::new(routes().layer(layer()));

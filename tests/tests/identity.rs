@@ -100,6 +100,7 @@ fn fixture() -> Fixture {
 const ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 const DOWN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
+// proves: ASVS-7.6.2
 #[tokio::test]
 async fn an_untouched_session_makes_no_call_and_no_cookie() {
     let Fixture { store, browser, .. } = fixture();
@@ -113,6 +114,7 @@ async fn an_untouched_session_makes_no_call_and_no_cookie() {
     assert!(store.calls().is_empty(), "a cookie alone is no reason to ask the store");
 }
 
+// proves: CS-6 ASVS-7.2.2
 #[tokio::test]
 async fn a_planted_token_is_never_adopted() {
     let Fixture { browser, .. } = fixture();
@@ -127,6 +129,7 @@ async fn a_planted_token_is_never_adopted() {
     assert_eq!(browser.text("/user").await, "None");
 }
 
+// proves: ASVS-7.2.1 CS-10
 #[tokio::test]
 async fn a_handle_with_another_secret_opens_nothing_and_ends_nothing() {
     let Fixture { browser, .. } = fixture();
@@ -143,6 +146,7 @@ async fn a_handle_with_another_secret_opens_nothing_and_ends_nothing() {
     assert_eq!(browser.text("/cart").await, "");
 }
 
+// proves: ASVS-7.2.1 CS-7
 #[tokio::test]
 async fn what_is_no_token_reads_as_anonymous() {
     let Fixture { store, browser, .. } = fixture();
@@ -156,6 +160,7 @@ async fn what_is_no_token_reads_as_anonymous() {
     assert_eq!(browser.text("/cart").await, "tea");
 }
 
+// proves: ASVS-7.2.4 NIST-5.1.1 CS-8
 #[tokio::test]
 async fn signing_in_rotates_and_keeps_the_rest() {
     let Fixture { store, browser, .. } = fixture();
@@ -171,6 +176,7 @@ async fn signing_in_rotates_and_keeps_the_rest() {
     assert_eq!(guest.text("/cart").await, "");
 }
 
+// proves: ASVS-7.2.4
 #[tokio::test]
 async fn a_late_request_neither_writes_nor_clobbers() {
     let Fixture { browser, .. } = fixture();
@@ -204,6 +210,7 @@ async fn a_replaced_secret_is_no_longer_late_after_a_minute() {
     assert_eq!(browser.text("/user").await, r#"Some("ada")"#);
 }
 
+// proves: ASVS-7.4.1 NIST-5.1.3
 #[tokio::test]
 async fn signing_out_removes_the_cookie_and_refuses_copies_of_it() {
     let Fixture { browser, store, clock } = fixture();
@@ -254,6 +261,7 @@ async fn all_extractions_of_a_request_share_one_session() {
     assert_eq!(store.inner().len(), 1);
 }
 
+// proves: ASVS-7.4.1
 #[tokio::test]
 async fn a_slow_write_creates_nothing_after_a_sign_out() {
     for slow in ["/add", "/sign-in", "/regenerate"] {
@@ -324,6 +332,7 @@ async fn a_write_to_a_session_that_was_signed_out_meanwhile_fails() {
     assert!(store.inner().is_empty(), "the write created something");
 }
 
+// proves: ASVS-7.2.4
 #[tokio::test]
 async fn of_parallel_sign_ins_one_wins() {
     for _ in 0..50 {
@@ -570,6 +579,7 @@ async fn nothing_rotates_for_a_client_that_has_gone_away() {
     assert_eq!(browser.text("/add").await, "", "the cookie still works");
 }
 
+// proves: ASVS-16.5.1
 #[tokio::test]
 async fn a_dead_store_is_unavailable_and_loses_nothing() {
     let Fixture { browser, store, .. } = fixture();
@@ -658,6 +668,7 @@ async fn a_once_field_can_rotate_as_it_is_taken() {
     assert_eq!(before.text("/use").await, "None");
 }
 
+// proves: ASVS-16.2.5
 #[tokio::test]
 async fn no_secret_reaches_the_log() {
     let (log, _guard) = Log::start();

@@ -64,6 +64,7 @@ fn fixture() -> Fixture {
     Fixture { clock, browser: Browser::new(app(store.clone())), store }
 }
 
+// proves: NIST-5.2-c
 #[tokio::test]
 async fn the_deadlines_are_told() {
     let Fixture { clock, store, browser } = fixture();
@@ -80,6 +81,7 @@ async fn the_deadlines_are_told() {
 }
 
 /// At the very second, and one before.
+// proves: ASVS-7.3.1 ASVS-7.3.2 NIST-5.2-a NIST-5.1.5
 #[tokio::test]
 async fn a_session_ends_on_time() {
     for (seconds, alive) in [(3599, true), (3600, false), (3601, false)] {
@@ -102,6 +104,7 @@ async fn a_session_ends_on_time() {
     assert_eq!(browser.text("/read").await, "0", "however much it is used");
 }
 
+// proves: NIST-5.2-c
 #[tokio::test]
 async fn a_page_that_polls_keeps_nobody_signed_in() {
     let Fixture { clock, browser, .. } = fixture();
@@ -115,6 +118,7 @@ async fn a_page_that_polls_keeps_nobody_signed_in() {
     assert_eq!(browser.text("/poll").await, "0");
 }
 
+// proves: AAL1 AAL2 AAL3 ASVS-7.1.1 NIST-5.2-d
 #[test]
 fn the_presets_keep_to_their_levels() {
     let layer = || SessionLayer::new(MemoryStore::new());

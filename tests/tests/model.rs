@@ -422,6 +422,7 @@ fn answered<T>(
 
 macro_rules! every_store {
     ($($backend:ident),+ $(,)?) => {
+        // proves: ASVS-7.3.2
         #[test]
         fn every_store_answers_as_the_model() {
             let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -111,6 +111,7 @@ macro_rules! races {
         $(mod $backend {
             use super::*;
 
+            // proves: ASVS-7.4.1 ASVS-15.4.1
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn write_against_delete() {
                 races($number, backends::$backend().await, super::write_against_delete).await;
@@ -121,6 +122,7 @@ macro_rules! races {
                 races($number, backends::$backend().await, super::write_against_rotate).await;
             }
 
+            // proves: ASVS-15.4.1
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn take_against_take() {
                 races($number, backends::$backend().await, super::take_against_take).await;

@@ -62,6 +62,7 @@ pub async fn an_expired_field_is_absent_to_every_operation(subject: &impl Subjec
 
 /// A session ends when it was not used for its idle time. Use by others than its owner does not
 /// count.
+// proves: ASVS-7.3.1 NIST-5.2-a
 pub async fn a_session_ends_when_idle(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_for(subject, ttl(unit * 2), ttl(unit * 100), &[("a", "1")]).await;
@@ -75,6 +76,7 @@ pub async fn a_session_ends_when_idle(subject: &impl Subject) {
 }
 
 /// A touch moves the idle deadline once enough of it has passed, and never the absolute one.
+// proves: ASVS-7.3.1
 pub async fn a_use_counts_after_a_while(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_for(subject, ttl(unit * 4), ttl(unit * 12), &[]).await;
@@ -100,6 +102,7 @@ pub async fn a_use_counts_after_a_while(subject: &impl Subject) {
 }
 
 /// A session ends at its absolute deadline, however much it is used.
+// proves: ASVS-7.3.2 NIST-5.2-a
 pub async fn a_session_ends_absolutely(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_for(subject, ttl(unit * 100), ttl(unit * 3), &[("a", "1")]).await;

@@ -84,6 +84,7 @@ pub async fn a_value_is_taken_once(subject: &impl Subject) {
 }
 
 /// Of several rotations from the same secret, one wins and the others are told.
+// proves: ASVS-7.2.4
 pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let old = session(subject, &[("a", "1")]).await;

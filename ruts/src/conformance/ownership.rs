@@ -59,6 +59,7 @@ async fn sign<S: Store>(client: &Client<S>, sign: Sign<'_>) {
 }
 
 /// A read tells who is signed in, how surely, and since when.
+// proves: NIST-5.1-d
 pub async fn who_is_signed_in_is_told(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     assert_eq!(client.signed_in().await, None);
@@ -89,6 +90,7 @@ pub async fn who_is_signed_in_is_told(subject: &impl Subject) {
 }
 
 /// Authenticating again begins both deadlines anew; activity moves only the idle one.
+// proves: NIST-5.2-b
 pub async fn a_sign_in_begins_both_deadlines_anew(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_for(subject, ttl(unit * 6), ttl(unit * 6), &[]).await;
@@ -111,6 +113,7 @@ pub async fn a_sign_in_begins_both_deadlines_anew(subject: &impl Subject) {
 }
 
 /// Once somebody has signed in, only another sign-in moves the absolute deadline to a later time.
+// proves: ASVS-7.3.2
 pub async fn no_deadline_goes_beyond_that_of_the_sign_in(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
@@ -205,6 +208,7 @@ pub async fn what_ended_is_not_found(subject: &impl Subject) {
 }
 
 /// A session is ended by its handle, if it is that principal's.
+// proves: ASVS-7.5.2
 pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
     let (mine, other) = (signed_in(subject, &ada).await, signed_in(subject, &ada).await);
@@ -223,6 +227,7 @@ pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
 }
 
 /// All of a principal's sessions are ended, or all but one.
+// proves: ASVS-7.4.2 ASVS-7.4.3
 pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
     let theirs = signed_in(subject, &bob).await;
@@ -265,6 +270,7 @@ async fn racing_sign_in<S: Store>(
 }
 
 /// Whoever signs in while all sessions are being ended is ended too, or is listed for the next time.
+// proves: ASVS-7.4.2
 pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {
         let ada = principal();
@@ -350,6 +356,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
 }
 
 /// No number of sign-ins at once gets beyond the limit.
+// proves: ASVS-7.1.2
 pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
     for on_limit in [OnLimit::Reject, OnLimit::EndOldest] {
         let ada = principal();
@@ -368,6 +375,7 @@ pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
 }
 
 /// All sessions end at once, and new ones can begin.
+// proves: ASVS-7.4.5
 pub async fn everybody_is_signed_out_at_once(subject: &impl Subject) {
     let ada = principal();
     let mut clients = vec![signed_in(subject, &ada).await];

@@ -55,6 +55,7 @@ pub async fn a_renewed_secret_leaves_the_former_as_good(subject: &impl Subject) 
 }
 
 /// Once the new secret was used, the former one is good for the grace and no longer.
+// proves: CS-11
 pub async fn a_secret_that_was_used_leaves_the_former_a_grace(subject: &impl Subject) {
     let unit = subject.unit();
     let (former, new) = renewed(subject, unit * 4).await;
@@ -74,6 +75,7 @@ pub async fn a_secret_that_was_used_leaves_the_former_a_grace(subject: &impl Sub
 }
 
 /// In its grace, the former secret reads, writes fields and ends the session, and that is all.
+// proves: CS-11
 pub async fn a_late_secret_changes_nothing_but_fields(subject: &impl Subject) {
     let (late, new) = renewed(subject, HOUR).await;
     used(&new).await;
@@ -113,6 +115,7 @@ pub async fn a_young_secret_is_not_renewed(subject: &impl Subject) {
 }
 
 /// Of several renewals at once, one takes place, and nobody is left without a good secret.
+// proves: CS-11
 pub async fn one_of_parallel_renewals_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {
         let former = session(subject, &[]).await;

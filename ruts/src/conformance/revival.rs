@@ -4,6 +4,7 @@ use super::{Subject, client::*};
 use crate::store::{Lookup, StoreErrorKind, Updated};
 
 /// No call on a handle that was never created creates it.
+// proves: ASVS-7.4.1 CS-6
 pub async fn nothing_but_create_creates(subject: &impl Subject) {
     let nobody = stranger(subject);
     nobody.is_refused(Refused::NotFound).await;
@@ -12,6 +13,7 @@ pub async fn nothing_but_create_creates(subject: &impl Subject) {
 }
 
 /// No call revives a deleted session, neither with its last secret nor with an earlier one.
+// proves: ASVS-7.4.1
 pub async fn nothing_revives_a_deleted_session(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let client = old.with(secret());
@@ -57,6 +59,7 @@ pub async fn create_leaves_a_session_alone(subject: &impl Subject) {
 }
 
 /// However a deletion and writes interleave, the session is gone in the end.
+// proves: ASVS-7.4.1
 pub async fn a_deletion_wins_over_racing_writes(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let client = session(subject, &[("a", "1")]).await;

@@ -5,6 +5,7 @@ use crate::store::{Fields, Lookup};
 
 /// A handle opens nothing without the session's own secret, and nothing that is tried with another
 /// has an effect.
+// proves: ASVS-7.2.1
 pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     client.with(secret()).is_refused(Refused::NotFound).await;
@@ -28,6 +29,7 @@ pub async fn a_write_is_seen_at_once(subject: &impl Subject) {
 }
 
 /// After a deletion nobody finds the session, and its last secret is told since when.
+// proves: ASVS-7.4.1
 pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     let other = client.through(subject);
@@ -42,6 +44,7 @@ pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
 }
 
 /// After a rotation the new secret opens everything and the old one nothing.
+// proves: ASVS-7.2.4
 pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let new = old.with(secret());

@@ -198,6 +198,7 @@ mod tests {
         cookies.iter().map(value).collect()
     }
 
+    // proves: ASVS-3.3.1 ASVS-3.3.2 ASVS-3.3.3 ASVS-3.3.4 CS-1 CS-5 NIST-5.1-b NIST-5.1.4 NIST-5.1.1-1 NIST-5.1.1-2 NIST-5.1.1-3 NIST-5.1.1-5 NIST-5.1.1-6 NIST-5.1.1-7
     #[test]
     fn defaults_are_strict() {
         let set = text(cookie(CookieOptions::build()).unwrap().set(&token()));
@@ -206,6 +207,7 @@ mod tests {
         assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/");
     }
 
+    // proves: NIST-5.1.3
     #[test]
     fn removal_repeats_every_attribute() {
         let options = CookieOptions::build()
@@ -250,6 +252,7 @@ mod tests {
         assert!(matches!(refused(build().name("n".repeat(4096))), CookieError::TooLong { .. }));
     }
 
+    // proves: ASVS-3.3.5
     #[test]
     fn name_and_value_fill_4096_bytes_at_most() {
         let room = MOST_BYTES - Seal::MOST - "__Host-".len();
@@ -257,6 +260,7 @@ mod tests {
         assert!(cookie(CookieOptions::build().name("n".repeat(room + 1))).is_err());
     }
 
+    // proves: NIST-5.1.1-4
     #[test]
     fn a_long_life_is_cut_to_400_days() {
         let cookie = cookie(CookieOptions::build().max_age(u64::MAX)).unwrap();

@@ -123,6 +123,7 @@ mod tests {
         Lifetimes { idle, absolute, renewal: None, limit: None }.to_string()
     }
 
+    // proves: ASVS-7.1.1 NIST-5.2-d
     #[test]
     fn limits_are_described() {
         assert_eq!(
@@ -144,6 +145,7 @@ mod tests {
         );
     }
 
+    // proves: ASVS-7.1.2
     #[test]
     fn renewal_and_limit_are_described() {
         let limits = Lifetimes {
@@ -158,6 +160,7 @@ mod tests {
         assert!(text.contains("at most 3 sessions at a time: another sign-in ends the oldest"));
     }
 
+    // proves: AAL1 AAL2 AAL3
     #[test]
     fn the_strictest_level_is_named() {
         for (idle, absolute, level) in [

@@ -167,6 +167,7 @@ async fn a_fill_comes_late<H: SharedCache>(
     meanwhile.is_seen(&other).await
 }
 
+// proves: ASVS-7.4.1
 #[tokio::test]
 async fn a_late_fill_changes_nothing() {
     for meanwhile in ALL {
@@ -348,6 +349,7 @@ async fn a_value_in_the_cache_ends_with_its_lifetime() {
 }
 
 /// The cache knows of every write that shortens a session's life, and of a use that does so.
+// proves: ASVS-7.3.1 NIST-5.1.5
 #[tokio::test]
 async fn a_session_in_the_cache_ends_with_its_deadlines() {
     let tiers = Tiers::new(Flavour::Redis);

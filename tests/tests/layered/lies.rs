@@ -149,6 +149,7 @@ fn plant(tiers: &Tiers<&'static Postgres>, handle: &Handle, name: &str, old: &st
 }
 
 /// A checked field is what the store of record says, whatever the cache holds.
+// proves: ASVS-8.3.2
 #[tokio::test]
 async fn a_checked_field_is_confirmed() {
     let tiers = Tiers::new(Flavour::Redis);
@@ -186,6 +187,7 @@ async fn a_checked_field_is_confirmed() {
 }
 
 /// Also that it is not there, to a process that has only heard that the field is declared so.
+// proves: ASVS-8.3.2
 #[tokio::test]
 async fn the_absence_of_a_checked_field_is_confirmed() {
     let tiers = Tiers::new(Flavour::Redis);
@@ -218,6 +220,7 @@ async fn the_absence_of_a_checked_field_is_confirmed() {
 }
 
 /// A field that is never to be in the cache is not there.
+// proves: ASVS-14.2.2
 #[tokio::test]
 async fn what_is_never_cached_is_not_in_the_cache() {
     let tiers = Tiers::new(Flavour::Redis);

@@ -1,0 +1,15 @@
+use std::sync::Arc;
+
+use ruts::{session, store::memory::MemoryStore};
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: u64,
+}
+
+fn sessions(store: &Arc<MemoryStore>) -> ruts::Sessions {
+    Shop::sessions(store).by_user("ada")
+}
+
+fn main() {}
