@@ -61,7 +61,7 @@ use proc_macro::TokenStream;
 /// | `once` | cannot be read, only taken: for flash messages, OAuth state, nonces |
 /// | `lazy` | fetched only when named, not with the rest: for large values |
 /// | `rotate` | writing or removing it replaces the session's secret, in the same round trip |
-/// | `principal` | says who is signed in: `rotate`, and known as such to tools |
+/// | `principal` | says who is signed in: writing it signs in, with a new token, and `Shop::sessions(&store)` finds the session by its value |
 /// | `rename = "name"` | the stored name, if it is not the field's |
 /// | `version = 2` | the version of the type: values of another version read as absent |
 /// | `codec = "messagepack"` | as above, for this field |

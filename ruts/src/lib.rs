@@ -48,7 +48,7 @@ pub use crate::{
     schema::SessionSchema,
     session::{
         AnyStore, Edit, Entry, Keys, Load, Read, Session, SessionIndex, SessionInfo, SessionName,
-        SessionPage, Sessions, TypedSession, Unnamed, Write,
+        SessionPage, Sessions, TypedSession, Unnamed, Watched, Write,
     },
     token::{Handle, ParseHandleError, RandomError, SecretHash},
     ttl::{Hot, Ttl, TtlError},

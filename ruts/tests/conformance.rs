@@ -96,6 +96,17 @@ mod cached {
             self.0.delete(access).await
         }
 
+        async fn peek(
+            &self,
+            handle: &ruts::Handle,
+        ) -> Result<Option<ruts::store::Meta>, StoreError> {
+            self.0.peek(handle).await
+        }
+
+        fn changed(&self, handle: &ruts::Handle) -> impl Future<Output = ()> + Send + 'static {
+            self.0.changed(handle)
+        }
+
         async fn find(
             &self,
             principal: &PrincipalKey,

@@ -216,6 +216,14 @@ impl<S: Store> Store for Probe<S> {
         self.around_write("delete", self.inner.delete(access)).await
     }
 
+    async fn peek(&self, handle: &ruts::Handle) -> Result<Option<ruts::store::Meta>, StoreError> {
+        self.around("peek", self.inner.peek(handle)).await
+    }
+
+    fn changed(&self, handle: &ruts::Handle) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.changed(handle)
+    }
+
     async fn find(
         &self,
         principal: &PrincipalKey,

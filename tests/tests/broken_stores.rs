@@ -261,6 +261,14 @@ impl Store for Faulty {
         self.inner.delete(Access { secret: &secret, ..access }).await
     }
 
+    async fn peek(&self, handle: &ruts::Handle) -> Result<Option<ruts::store::Meta>, StoreError> {
+        self.inner.peek(handle).await
+    }
+
+    fn changed(&self, handle: &ruts::Handle) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.changed(handle)
+    }
+
     async fn find(
         &self,
         principal: &PrincipalKey,

@@ -18,9 +18,9 @@ use bytes::Bytes;
 use ruts::{
     Handle, PrincipalKey,
     store::{
-        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, OnLimit, Page,
-        Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated,
-        Whom,
+        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
+        Page, Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update,
+        Updated, Whom,
     },
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -299,6 +299,13 @@ impl Store for FileStore {
             (Lookup::Found(()), Changed::Yes)
         })
         .await
+    }
+
+    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+        let folder = Arc::clone(&self.folder).lock_owned().await;
+        let now = now();
+        let record = folder.read(&folder.file(handle), now).map_err(unavailable)?;
+        Ok(record.filter(Record::is_live).map(|record| record.meta(Opened::ByItsOwn, now)))
     }
 
     async fn find(

@@ -138,6 +138,28 @@ impl Record {
         }
     }
 
+    pub(crate) fn is_live(&self) -> bool {
+        self.ended.is_none()
+    }
+
+    pub(crate) fn meta(&self, opened: Opened, now: Duration) -> Meta {
+        let left = |deadline: Duration| deadline.saturating_sub(now);
+        Meta {
+            age: now.saturating_sub(self.created),
+            secret_age: now.saturating_sub(self.rotated),
+            unused: now.saturating_sub(self.used),
+            idle: self.idle.map(left),
+            absolute: self.absolute.map(left),
+            signed_in: self.signed_in.as_ref().map(|signed| SignedIn {
+                principal: PrincipalKey::from_bytes(signed.principal),
+                // What cannot be read is trusted least.
+                assurance: Assurance::from_level(signed.level).unwrap_or(Assurance::Remembered),
+                ago: now.saturating_sub(signed.at),
+            }),
+            by_former: opened != Opened::ByItsOwn,
+        }
+    }
+
     pub(crate) fn load(&self, fields: Fields<'_>, opened: Opened, now: Duration) -> Loaded {
         let asked = |name: &str| match fields {
             Fields::All => true,
@@ -145,20 +167,7 @@ impl Record {
         };
         let left = |deadline: Duration| deadline.saturating_sub(now);
         Loaded {
-            meta: Meta {
-                age: now.saturating_sub(self.created),
-                secret_age: now.saturating_sub(self.rotated),
-                unused: now.saturating_sub(self.used),
-                idle: self.idle.map(left),
-                absolute: self.absolute.map(left),
-                signed_in: self.signed_in.as_ref().map(|signed| SignedIn {
-                    principal: PrincipalKey::from_bytes(signed.principal),
-                    // What cannot be read is trusted least.
-                    assurance: Assurance::from_level(signed.level).unwrap_or(Assurance::Remembered),
-                    ago: now.saturating_sub(signed.at),
-                }),
-                by_former: opened != Opened::ByItsOwn,
-            },
+            meta: self.meta(opened, now),
             fields: (self.fields.iter())
                 .filter(|(name, value)| asked(name) && value.is_live(now))
                 .map(|(name, value)| Stored {

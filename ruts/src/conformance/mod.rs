@@ -123,6 +123,7 @@ macro_rules! conformance_tests {
                 a_limit_ends_the_oldest_session
                 a_limit_holds_for_parallel_sign_ins
                 everybody_is_signed_out_at_once
+                who_watches_sees_the_end
             }
             atomicity {
                 an_update_applies_in_order

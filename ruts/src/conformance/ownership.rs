@@ -398,3 +398,30 @@ pub async fn everybody_is_signed_out_at_once(subject: &impl Subject) {
         assert_eq!(find(&store, &ada).await, handles(&[&clients[0]]));
     }
 }
+
+/// Who watches a session by its name sees who is signed in, whatever its secret is, and when it is over.
+pub async fn who_watches_sees_the_end(subject: &impl Subject) {
+    let unit = subject.unit();
+    let (ada, store) = (principal(), subject.store());
+    let client = signed_in(subject, &ada).await;
+    let peek = async |handle: &Handle| store.peek(handle).await.expect("the store answers");
+    let owner = async |handle: &Handle| {
+        let meta = peek(handle).await.expect("the session is there");
+        meta.signed_in.map(|signed_in| signed_in.principal)
+    };
+    let renewed = client.with(secret());
+    client.rotate(&renewed.secret).await;
+    assert_eq!(owner(&client.handle).await, Some(ada));
+    sign(&renewed, Sign::Out).await;
+    assert_eq!(owner(&client.handle).await, None);
+    renewed.delete().await;
+    assert_eq!(peek(&client.handle).await, None, "it was deleted");
+    let short = session_for(subject, ttl(unit), None, &[]).await;
+    assert!(peek(&short.handle).await.is_some_and(|meta| meta.idle.is_some()));
+    subject.pass(unit * 2).await;
+    assert_eq!(peek(&short.handle).await, None, "it has expired");
+    assert_eq!(peek(&stranger(subject).handle).await, None, "it never was");
+    let revoked = signed_in(subject, &ada).await;
+    store.revoke_everyone().await.expect("the store answers");
+    assert_eq!(peek(&revoked.handle).await, None, "all were ended");
+}

@@ -24,6 +24,7 @@ mod slot;
 mod state;
 mod typed;
 mod value;
+mod watch;
 
 pub use self::{
     edit::Edit,
@@ -35,6 +36,7 @@ pub use self::{
     map::SessionMap,
     slot::{SessionName, Unnamed},
     typed::{TypedSession, Values},
+    watch::Watched,
 };
 pub(crate) use self::{
     policy::{Policy, Renewal},

@@ -87,6 +87,10 @@ impl Shared {
         self.reply().handle
     }
 
+    pub(super) fn store(&self) -> Arc<dyn ErasedStore> {
+        Arc::clone(&self.store)
+    }
+
     pub(super) fn prepare_rotation(&self) {
         self.reply().rotate = true;
     }

@@ -88,6 +88,21 @@ pub trait Store: Send + Sync + 'static {
         access: Access<'_>,
     ) -> impl Future<Output = Result<Lookup<()>, StoreError>> + Send;
 
+    /// The metadata of a live session, for one who watches it and may not know its secret any more. `None`
+    /// if it is over.
+    fn peek(
+        &self,
+        handle: &Handle,
+    ) -> impl Future<Output = Result<Option<Meta>, StoreError>> + Send;
+
+    /// Waits until something may have happened to a session since this was called: it was ended, or
+    /// somebody signed in or out. It is a hint: whoever waits looks after a while anyway. A store that
+    /// cannot tell need not return.
+    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
+        let _ = handle;
+        std::future::pending()
+    }
+
     /// Lists the live sessions of a principal, in the order of their handles, with their metadata and
     /// the named fields. Neither secrets nor hashes are among them, nor what has ended.
     fn find(

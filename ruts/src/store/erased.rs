@@ -4,10 +4,10 @@ use bytes::Bytes;
 use tracing::{Instrument, Span, debug_span};
 
 use super::{
-    Access, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Revoked, Store,
+    Access, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
     StoreError, Take, Touch, Update, Updated, Whom,
 };
-use crate::{principal::PrincipalKey, ttl::Hot};
+use crate::{principal::PrincipalKey, token::Handle, ttl::Hot};
 
 /// The answer of a store, to come.
 pub(crate) type ErasedReply<'a, T> =
@@ -48,6 +48,8 @@ pub(crate) trait ErasedStore: Send + Sync {
         take: Take<'a>,
     ) -> ErasedReply<'a, Lookup<Option<Bytes>>>;
     fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>>;
+    fn peek<'a>(&'a self, handle: &'a Handle) -> ErasedReply<'a, Option<Meta>>;
+    fn changed(&self, handle: &Handle) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     fn find<'a>(
         &'a self,
         principal: &'a PrincipalKey,
@@ -109,6 +111,15 @@ impl<S: Store> ErasedStore for S {
     fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>> {
         let span = span(self, "delete", &"");
         Box::pin(Store::delete(self, access).instrument(span))
+    }
+
+    fn peek<'a>(&'a self, handle: &'a Handle) -> ErasedReply<'a, Option<Meta>> {
+        let span = span(self, "peek", &"");
+        Box::pin(Store::peek(self, handle).instrument(span))
+    }
+
+    fn changed(&self, handle: &Handle) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(Store::changed(self, handle))
     }
 
     fn find<'a>(

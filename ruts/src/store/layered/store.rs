@@ -16,9 +16,11 @@ use super::{doubts::Doubts, hot::Hot, plan::Plan, policies::Policies, revoking::
 use crate::{
     principal::PrincipalKey,
     store::{
-        Access, Cache, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Revoked,
-        SharedCache, Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
+        Access, Cache, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page,
+        Revoked, SharedCache, Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update,
+        Updated, Whom,
     },
+    token::Handle,
     ttl,
 };
 
@@ -323,6 +325,14 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
             (Lookup::Found(()), false) => Ok(self.unconfirmed(())),
             (answer, _) => Ok(answer),
         }
+    }
+
+    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+        self.cold(StoreErrorKind::Unavailable, self.tiers.cold.peek(handle)).await
+    }
+
+    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
+        self.tiers.cold.changed(handle)
     }
 
     async fn find(

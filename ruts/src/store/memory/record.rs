@@ -254,21 +254,23 @@ impl Record {
                 .filter_map(|name| self.get(name, now).map(|value| stored(name, value)))
                 .collect(),
         };
-        Loaded {
-            meta: Meta {
-                age: now.saturating_sub(self.created),
-                secret_age: now.saturating_sub(self.rotated),
-                unused: now.saturating_sub(self.used),
-                idle: self.idle.map(|deadline| deadline.saturating_sub(now)),
-                absolute: self.absolute.map(|deadline| deadline.saturating_sub(now)),
-                signed_in: self.signed_in.map(|signed| SignedIn {
-                    principal: signed.principal,
-                    assurance: signed.assurance,
-                    ago: now.saturating_sub(signed.at),
-                }),
-                by_former: opened != Opened::ByItsOwn,
-            },
-            fields,
+        Loaded { meta: self.meta(opened, now), fields }
+    }
+
+    /// Its ages and deadlines, and who is signed in.
+    pub(super) fn meta(&self, opened: Opened, now: Duration) -> Meta {
+        Meta {
+            age: now.saturating_sub(self.created),
+            secret_age: now.saturating_sub(self.rotated),
+            unused: now.saturating_sub(self.used),
+            idle: self.idle.map(|deadline| deadline.saturating_sub(now)),
+            absolute: self.absolute.map(|deadline| deadline.saturating_sub(now)),
+            signed_in: self.signed_in.map(|signed| SignedIn {
+                principal: signed.principal,
+                assurance: signed.assurance,
+                ago: now.saturating_sub(signed.at),
+            }),
+            by_former: opened != Opened::ByItsOwn,
         }
     }
 

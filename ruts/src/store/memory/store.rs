@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::broadcast;
 
 use super::{
     Clock, SystemClock,
@@ -18,9 +19,9 @@ use super::{
 use crate::{
     principal::PrincipalKey,
     store::{
-        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, OnLimit, Page,
-        Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated,
-        Whom,
+        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
+        Page, Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update,
+        Updated, Whom,
     },
     token::Handle,
 };
@@ -53,6 +54,8 @@ struct Shared {
     /// Which sessions signed in as whom. Those that ended since may still be listed. Whoever locks it
     /// locks no shard before.
     index: Mutex<Index>,
+    /// The sessions that ended or changed hands, for those who watch them; `None` is all of them.
+    changes: broadcast::Sender<Option<Handle>>,
     sessions: AtomicUsize,
     capacity: usize,
     clock: Box<dyn Clock>,
@@ -97,6 +100,7 @@ impl MemoryStoreBuilder {
             shared: Arc::new(Shared {
                 shards: Default::default(),
                 index: Mutex::default(),
+                changes: broadcast::Sender::new(64),
                 sessions: AtomicUsize::new(0),
                 capacity: self.capacity,
                 clock: self.clock,
@@ -166,9 +170,15 @@ impl MemoryStore {
         opened.unwrap_or(Lookup::NotFound)
     }
 
-    fn end(&self, record: &mut Record, now: Duration) {
+    fn end(&self, handle: &Handle, record: &mut Record, now: Duration) {
         record.end(now);
         self.release(1);
+        self.tell(Some(*handle));
+    }
+
+    /// Tells those who watch. Nobody may.
+    fn tell(&self, changed: Option<Handle>) {
+        let _ = self.shared.changes.send(changed);
     }
 
     /// Ends a session if it is still a live one of the principal.
@@ -176,7 +186,7 @@ impl MemoryStore {
         let ended = self.visit(handle, |record, now| {
             let is_theirs = record.belongs_to(principal, now);
             if is_theirs {
-                self.end(record, now);
+                self.end(handle, record, now);
             }
             is_theirs
         });
@@ -432,6 +442,7 @@ impl Store for MemoryStore {
             listed.insert(*access.handle);
         }
         let changed = self.change(access, &update);
+        self.tell(Some(*access.handle));
         if let Lookup::Found((_, Some(former))) = before {
             self.unlist(&mut index, &former, access.handle);
         }
@@ -460,6 +471,7 @@ impl Store for MemoryStore {
             Lookup::Found((record.take(take.name, now), former))
         });
         if let Lookup::Found((_, Some(former))) = &taken {
+            self.tell(Some(*access.handle));
             self.unlist(&mut self.index(), former, access.handle);
         }
         Ok(taken.map(|(value, _)| value))
@@ -467,9 +479,25 @@ impl Store for MemoryStore {
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
         Ok(self.open(access, |record, _, now| {
-            self.end(record, now);
+            self.end(access.handle, record, now);
             Lookup::Found(())
         }))
+    }
+
+    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+        let meta = self.visit(handle, |record, now| {
+            (!record.is_ended()).then(|| record.meta(Opened::ByItsOwn, now))
+        });
+        Ok(meta.flatten())
+    }
+
+    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
+        let (mut changes, handle) = (self.shared.changes.subscribe(), *handle);
+        async move {
+            // Whoever is behind looks for himself.
+            while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != handle)) {
+            }
+        }
     }
 
     async fn find(
@@ -534,6 +562,7 @@ impl Store for MemoryStore {
             let all = std::mem::take(&mut *self.lock(shard));
             self.release(all.sessions.values().filter(|record| !record.is_ended()).count());
         }
+        self.tell(None);
         Ok(Confirmed::Yes)
     }
 

@@ -64,10 +64,15 @@ struct Statements {
     take: SqlStr,
     delete: SqlStr,
     find: SqlStr,
+    peek: SqlStr,
     revoke: SqlStr,
     revoke_everyone: SqlStr,
     sweep: SqlStr,
 }
+
+/// What fills the templates of reads that change nothing.
+const AS_IT_STANDS: [(&str, &str); 3] =
+    [("{idle_at}", "s.idle_at"), ("{used_at}", "s.used_at"), ("{moment}", "statement_timestamp()")];
 
 impl Statements {
     fn new(names: &Names) -> Self {
@@ -105,14 +110,8 @@ impl Statements {
             ),
             take: fill("select said, ago, value from {take}($1, $2, $3, $4, $5, $6, $7)"),
             delete: fill("select said, ago from {delete}($1, $2)"),
-            find: read(
-                include_str!("sql/find.sql"),
-                &[
-                    ("{idle_at}", "s.idle_at"),
-                    ("{used_at}", "s.used_at"),
-                    ("{moment}", "statement_timestamp()"),
-                ],
-            ),
+            find: read(include_str!("sql/find.sql"), &AS_IT_STANDS),
+            peek: read(include_str!("sql/peek.sql"), &AS_IT_STANDS),
             revoke: fill("select handle from {revoke}($1, $2, $3) handle"),
             revoke_everyone: fill("update {epoch} set epoch = epoch + 1 returning epoch"),
             sweep: fill(include_str!("sql/sweep.sql")),
@@ -577,6 +576,16 @@ impl Store for PostgresStore {
         let statement = self.statement(&self.inner.statements.delete, access);
         let row = self.inner.row(statement).await?;
         lookup(&row, || Ok(()))
+    }
+
+    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+        let statement = query(&self.inner.statements.peek).bind(handle.as_bytes().to_vec());
+        let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
+        match rows.first() {
+            Some(row) if column::<&str>(row, 0)? == "standby" => Err(unfit(STANDBY)),
+            Some(row) => meta(row).map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn find(

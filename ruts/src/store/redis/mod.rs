@@ -36,7 +36,9 @@
 //!
 //! # Round trips
 //!
-//! Every operation is one script, called by its hash: one command, one round trip. A server that does
+//! Every operation on one session is one script, called by its hash: one command, one round trip. Only
+//! signing in is three, each with the whole timeout: the list of the principal's sessions, which may be on
+//! another node, is asked before and after. A server that does
 //! not know the script yet is asked whether it can expire fields and lets this user run what the
 //! script needs, and then gets its text.
 //!

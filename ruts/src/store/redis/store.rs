@@ -12,8 +12,8 @@ use super::{
 use crate::{
     principal::PrincipalKey,
     store::{
-        Access, Change, Confirmed, Create, Fields, LATE, Listing, Loaded, Lookup, Page, Revoked,
-        Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
+        Access, Change, Confirmed, Create, Fields, LATE, Listing, Loaded, Lookup, Meta, Page,
+        Revoked, Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
     },
     token::{Handle, SecretHash},
 };
@@ -262,6 +262,14 @@ impl<C: RedisClient> Store for RedisStore<C> {
         let arguments = Arguments::of(access.secret, 3).constant("").millis(LATE.as_millis());
         let (said, _) = self.call(&script::DELETE, access.handle, arguments.0).await?;
         found(said, || Some(()))
+    }
+
+    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+        let arguments = Arguments::new(4).constant("").constant("?").constant("").constant("=");
+        match self.call(&script::LOAD, handle, arguments.0).await? {
+            (Said::Found, answer) => Ok(Some(answer.loaded().ok_or_else(corrupt)?.meta)),
+            _ => Ok(None),
+        }
     }
 
     /// One round trip for the list, and one for each session of it, all at the same time.

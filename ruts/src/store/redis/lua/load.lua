@@ -1,11 +1,12 @@
 
--- ARGV: secret, idle, after, or principal, '@', ''; then '*' or '=', names.
+-- ARGV: secret, idle, after, or principal, '@', '', or '', '?', ''; then '*' or '=', names.
 -- Answer: 'found', age, age of the secret, time since its last use, idle left, absolute left, 1 if the
 -- secret is a former one, time since the sign-in (-1: nobody), principal, assurance; then name, value, left
 -- of each.
-local session, refusal = (ARGV[2] == '@' and owned or open)()
+local find = ARGV[2] == '@' and owned or ARGV[2] == '?' and any or open
+local session, refusal = find()
 if not session then return refusal end
-if ARGV[2] ~= '@' and ARGV[2] ~= '0' then
+if tonumber(ARGV[2]) and ARGV[2] ~= '0' then
   local confirmed = confirm(session)
   if touch(session, ARGV[2], ARGV[3]) or confirmed then save(session) end
 end
