@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ruts::{
-    Hot, SecretHash, Ttl,
+    Assurance, Hot, PrincipalKey, SecretHash, Ttl,
     store::{
-        Change, Expect, Fields, Lookup, Put, Store, Take, Touch, Update, Updated,
-        postgres::PostgresStoreBuilder,
+        Change, Confirmed, Create, Expect, Fields, Limit, Lookup, OnLimit, Page, Put, Renew, Sign,
+        SignIn, Store, Take, Touch, Update, Updated, Whom, postgres::PostgresStoreBuilder,
     },
 };
 use ruts_tests::{
@@ -71,6 +71,60 @@ async fn each_operation<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str
     seen("a read of what was deleted").await;
 }
 
+/// Every operation that has to do with who is signed in, with the round trips it takes on a server where
+/// a principal's list is apart from its sessions.
+async fn each_signing<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str, u64)) {
+    let principal = PrincipalKey::from_bytes(random());
+    let who = SignIn {
+        principal: &principal,
+        assurance: Assurance::Aal1,
+        limit: Some(Limit { sessions: 3, on_limit: OnLimit::Reject }),
+    };
+    let first = Visitor::new(store);
+    let Visitor { handle, secret, .. } = &first;
+    let (idle, absolute, sign_in) = (Some(HOUR), Some(HOUR), Some(who));
+    let create = Create { handle, secret, idle, absolute, fields: &[], sign_in };
+    store.create(create).await.unwrap();
+    seen("a session that begins with a sign-in", 3).await;
+
+    let guest = Visitor::begin(store).await;
+    seen("a guest", 1).await;
+    let secret = SecretHash::from_bytes(random());
+    let value = Bytes::from_static(b"ada");
+    let set = Change::Set(Put { name: "user", value: &value, ttl: None, hot: Hot::Auto });
+    let sign = Some(Sign::In { who, idle, absolute });
+    let update = Update { changes: &[set], rotate: Some(&secret), sign, ..Update::default() };
+    assert_eq!(store.update(guest.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+    seen("a sign-in that rotates and writes", 3).await;
+
+    let second = Visitor { secret, ..guest.clone() };
+    let touch = Some(Touch { idle: HOUR, after: Duration::ZERO });
+    store.load(second.access(), Fields::All, touch).await.unwrap();
+    seen("a sliding read of who is signed in", 1).await;
+    let renewed = SecretHash::from_bytes(random());
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let every = Ttl::from_millis(1);
+    let renew = Some(Renew { secret: &renewed, every, grace: Duration::from_secs(30) });
+    let update = Update { renew, ..Update::default() };
+    assert_eq!(store.update(second.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+    seen("a renewal", 1).await;
+    let second = Visitor { secret: renewed, ..second };
+    store.load(second.access(), Fields::All, touch).await.unwrap();
+    seen("the first use of a renewed secret", 1).await;
+    assert!(store.peek(&first.handle).await.unwrap().is_some());
+    seen("a look of one who watches", 1).await;
+    let page = Page { after: None, limit: 10 };
+    let listing = store.find(&principal, page, Fields::Named(&["user"])).await.unwrap();
+    assert_eq!(listing.sessions.len(), 2);
+    seen("a list of two", 1 + 2).await;
+    let whom = Whom::All { except: Some(&second.handle) };
+    assert_eq!(store.revoke(&principal, whom).await.unwrap().handles, [first.handle]);
+    seen("a revocation of one", 1 + 1 + 1).await;
+    let update = Update { sign: Some(Sign::Out), ..Update::default() };
+    store.update(second.access(), update).await.unwrap();
+    seen("a sign-out of a session that stays", 1).await;
+}
+
 const APPLIED: Updated = Updated::Applied { found: 0 };
 
 /// One command at the server, in one request: the others are what the script does inside.
@@ -88,6 +142,21 @@ async fn is_one_command<S: Store>(server: &Redis, proxy: &Proxy, store: S) {
     })
     .await;
     assert_eq!(server.calls("eval"), 2 * 5, "each script once, and before it the question");
+
+    each_signing(&store, async |_, _| {}).await;
+    let mut calls = server.calls("evalsha");
+    each_signing(&store, async |operation, trips| {
+        let now = server.calls("evalsha");
+        assert_eq!(now - calls, trips, "{operation}");
+        calls = now;
+    })
+    .await;
+    assert_eq!(store.revoke_everyone().await.unwrap(), Confirmed::Yes);
+    let visitor = Visitor::begin(&store).await;
+    assert_eq!(store.revoke_everyone().await.unwrap(), Confirmed::Yes);
+    let everyone = server.calls("incr");
+    assert_eq!(everyone, 2 * 4096, "however many sessions there are");
+    assert_eq!(visitor.load().await.unwrap(), Lookup::NotFound);
 }
 
 #[tokio::test]
@@ -129,6 +198,15 @@ async fn postgres() {
             matches!(*requests, [statement, SYNC] if statement > SYNC),
             "{operation}: {requests:?}"
         );
+    })
+    .await;
+    each_signing(&store, async |_, _| {}).await;
+    idle(&pool).await;
+    proxy.take_requests();
+    each_signing(&store, async |operation, _| {
+        idle(&pool).await;
+        let statements = proxy.take_requests().iter().filter(|size| **size > SYNC).count();
+        assert_eq!(statements, 1, "{operation}");
     })
     .await;
 }
