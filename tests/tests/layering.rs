@@ -58,7 +58,17 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("redis", &["store::redis"]),
     ("sha1", &["store::redis"]),
     ("sqlx", &["store::postgres"]),
-    ("tokio", &["conformance", "session", "store::layered", "store::postgres", "store::redis"]),
+    (
+        "tokio",
+        &[
+            "conformance",
+            "session",
+            "store::layered",
+            "store::memory",
+            "store::postgres",
+            "store::redis",
+        ],
+    ),
 ];
 
 /// Edges against the ranks, each for a reason.

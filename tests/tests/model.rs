@@ -1,7 +1,7 @@
 //! Random sequences of operations: every store gives every answer that a plain model gives.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     time::Duration,
 };
@@ -16,10 +16,10 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use ruts::{
-    Handle, Hot, SecretHash, Ttl,
+    Assurance, Handle, Hot, PrincipalKey, SecretHash, Ttl,
     store::{
-        Access, Change, Create, Deadline, Expect, Fields, Lookup, Put, Store, StoreErrorKind, Take,
-        Touch, Update, Updated,
+        Access, Change, Create, Deadline, Expect, Fields, Lookup, Page, Put, Renew, Sign, SignIn,
+        Store, StoreErrorKind, Take, Touch, Update, Updated, Whom,
     },
 };
 use ruts_tests::{
@@ -56,11 +56,28 @@ struct Operation {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Create { idle: Option<Ttl>, absolute: Option<Ttl>, fields: Vec<Field> },
+    Create { idle: Option<Ttl>, absolute: Option<Ttl>, fields: Vec<Field>, who: Option<Who> },
     Load { names: Option<Vec<&'static str>>, touch: Option<Touch> },
     Update(Writing),
-    Take { name: &'static str, rotate: Option<usize>, touch: Option<Touch> },
+    Take { name: &'static str, rotate: Option<usize>, touch: Option<Touch>, sign_out: bool },
     Delete,
+    Find(usize),
+    Revoke(usize, Meant),
+}
+
+/// A principal, which is a number too, and an assurance.
+type Who = (usize, Assurance);
+
+#[derive(Debug, Clone, Copy)]
+enum Meant {
+    One(usize),
+    AllBut(Option<usize>),
+}
+
+#[derive(Debug, Clone)]
+enum Signing {
+    In(Who, Option<Ttl>, Option<Ttl>),
+    Out,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +87,9 @@ struct Writing {
     rotate: Option<usize>,
     absolute: Option<Deadline>,
     touch: Option<Touch>,
+    /// The new secret, and whether the old one is old enough.
+    renew: Option<(usize, bool)>,
+    signing: Option<Signing>,
 }
 
 /// Whole hours, so that the moments that pass during a run decide nothing.
@@ -106,34 +126,71 @@ fn writing() -> impl Strategy<Value = Writing> {
     let deadline = (ttl(), option::of(ttl()))
         .prop_map(|(from_now, from_creation)| Deadline { from_now, from_creation });
     let rotate = option::weighted(0.2, 0..SECRETS);
-    (vec(edit(), 0..4), expect, rotate, option::weighted(0.2, deadline), touch()).prop_map(
-        |(edits, expect, rotate, absolute, touch)| Writing {
+    let absolute = option::weighted(0.2, deadline);
+    let renew = option::weighted(0.5, (0..SECRETS, prop::bool::weighted(0.8)));
+    let signing = prop_oneof![
+        3 => (who(), option::of(ttl()), option::of(ttl()))
+            .prop_map(|(who, idle, absolute)| Signing::In(who, idle, absolute)),
+        1 => Just(Signing::Out),
+    ];
+    let identity = (rotate, renew, option::weighted(0.3, signing));
+    (vec(edit(), 0..4), expect, absolute, touch(), identity).prop_map(
+        |(edits, expect, absolute, touch, (rotate, renew, signing))| Writing {
             edits,
             expect,
             rotate,
             absolute,
             touch,
+            renew,
+            signing,
         },
     )
 }
 
+fn who() -> impl Strategy<Value = Who> {
+    (0..PRINCIPALS, select(vec![Assurance::Remembered, Assurance::Aal1, Assurance::Aal3]))
+}
+
 const HANDLES: usize = 2;
 const SECRETS: usize = 3;
+const PRINCIPALS: usize = 2;
 
 fn operation() -> impl Strategy<Value = Operation> {
     let names = option::of(subsequence(&NAMES[..], 0..=NAMES.len()));
+    let meant = prop_oneof![
+        (0..HANDLES).prop_map(Meant::One),
+        option::of(0..HANDLES).prop_map(Meant::AllBut),
+    ];
     let kind = prop_oneof![
-        3 => (option::of(ttl()), option::of(ttl()), vec(field(), 0..4))
-            .prop_map(|(idle, absolute, fields)| Kind::Create { idle, absolute, fields }),
-        4 => (names, touch()).prop_map(|(names, touch)| Kind::Load { names, touch }),
-        6 => writing().prop_map(Kind::Update),
-        2 => (select(&NAMES[..]), option::weighted(0.2, 0..SECRETS), touch())
-            .prop_map(|(name, rotate, touch)| Kind::Take { name, rotate, touch }),
+        3 => (option::of(ttl()), option::of(ttl()), vec(field(), 0..4), option::of(who()))
+            .prop_map(|(idle, absolute, fields, who)| Kind::Create { idle, absolute, fields, who }),
+        8 => (names, touch()).prop_map(|(names, touch)| Kind::Load { names, touch }),
+        8 => writing().prop_map(Kind::Update),
+        2 => (select(&NAMES[..]), option::weighted(0.2, 0..SECRETS), touch(), any::<bool>())
+            .prop_map(|(name, rotate, touch, sign_out)| Kind::Take { name, rotate, touch, sign_out }),
         1 => Just(Kind::Delete),
+        2 => (0..PRINCIPALS).prop_map(Kind::Find),
+        1 => (0..PRINCIPALS, meant).prop_map(|(principal, meant)| Kind::Revoke(principal, meant)),
     ];
     // One secret is used more than the others, so that sessions get somewhere.
     let secret = prop_oneof![3 => Just(0), 1 => 1..SECRETS];
     (0..HANDLES, secret, kind).prop_map(|(handle, secret, kind)| Operation { handle, secret, kind })
+}
+
+/// Both sessions begin, mostly, and then anything happens.
+fn sequence() -> impl Strategy<Value = Vec<Operation>> {
+    let begin = (option::of(ttl()), option::of(ttl()), vec(field(), 0..3), option::of(who()));
+    let begin = vec(begin, 0..=HANDLES).prop_map(|sessions| {
+        let creations = sessions.into_iter().enumerate();
+        creations
+            .map(|(handle, (idle, absolute, fields, who))| Operation {
+                handle,
+                secret: 0,
+                kind: Kind::Create { idle, absolute, fields, who },
+            })
+            .collect::<Vec<_>>()
+    });
+    (begin, vec(operation(), 1..40)).prop_map(|(begin, then)| [begin, then].concat())
 }
 
 /// What can be compared of an answer. Times are rounded to ten minutes.
@@ -144,9 +201,22 @@ enum Answer {
     NotFound,
     Replaced,
     Ended,
-    Loaded { idle: Option<u64>, absolute: Option<u64>, fields: BTreeMap<String, Held> },
-    Applied { found: usize },
-    Conflict { current: Option<Bytes> },
+    Loaded {
+        idle: Option<u64>,
+        absolute: Option<u64>,
+        fields: BTreeMap<String, Held>,
+        who: Option<Who>,
+        by_former: bool,
+    },
+    NotDue,
+    Found(BTreeMap<usize, Assurance>),
+    Revoked(BTreeSet<usize>),
+    Applied {
+        found: usize,
+    },
+    Conflict {
+        current: Option<Bytes>,
+    },
     Taken(Option<Bytes>),
     Deleted,
     Broken(String),
@@ -171,13 +241,57 @@ struct Model(HashMap<usize, Session>);
 struct Session {
     secret: usize,
     replaced: Option<usize>,
+    grace: Grace,
     ended: bool,
     idle: Option<Ttl>,
     absolute: Option<Ttl>,
+    latest: Option<Ttl>,
+    who: Option<Who>,
     fields: BTreeMap<String, Held>,
 }
 
+/// What a replaced secret is good for. A grace that has begun does not end: no time passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grace {
+    Over,
+    Pending,
+    Begun,
+}
+
+/// With which secret a session was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    Own,
+    Former,
+    Late,
+}
+
 impl Session {
+    fn open(&self, secret: usize) -> Result<Opened, Answer> {
+        let opened = match self.grace {
+            _ if self.secret == secret => Opened::Own,
+            _ if self.replaced != Some(secret) => return Err(Answer::NotFound),
+            Grace::Over => return Err(Answer::Replaced),
+            Grace::Pending => Opened::Former,
+            Grace::Begun => Opened::Late,
+        };
+        if self.ended { Err(Answer::Ended) } else { Ok(opened) }
+    }
+
+    fn confirm(&mut self, opened: Opened) {
+        if opened == Opened::Own && self.grace == Grace::Pending {
+            self.grace = Grace::Begun;
+        }
+    }
+
+    fn is_of(&self, principal: usize) -> bool {
+        !self.ended && self.who.is_some_and(|(who, _)| who == principal)
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+    }
+
     fn set(&mut self, field: &Field) {
         let ttl = field.ttl.map(|ttl| rounded(ttl.as_duration()));
         let held = Held { value: Bytes::from_static(field.value), ttl, hot: field.hot };
@@ -192,10 +306,11 @@ impl Session {
         }
     }
 
-    fn rotate(&mut self, rotate: Option<usize>) {
+    fn rotate(&mut self, presented: usize, rotate: Option<usize>, grace: Grace) {
         if let Some(secret) = rotate.filter(|secret| *secret != self.secret) {
-            self.replaced = Some(self.secret);
+            self.replaced = Some(presented);
             self.secret = secret;
+            self.grace = grace;
         }
     }
 
@@ -207,22 +322,35 @@ impl Session {
 impl Model {
     fn answer(&mut self, operation: &Operation) -> Answer {
         let Operation { handle, secret, kind } = operation;
-        if let Kind::Create { idle, absolute, fields } = kind {
-            return self.create(*handle, *secret, *idle, *absolute, fields);
-        }
-        let session = match self.0.get_mut(handle) {
-            None => return Answer::NotFound,
-            Some(session) if session.secret == *secret => session,
-            Some(session) if session.replaced == Some(*secret) => return Answer::Replaced,
-            Some(_) => return Answer::NotFound,
-        };
-        if session.ended {
-            return Answer::Ended;
-        }
         match kind {
-            Kind::Create { .. } => unreachable!("answered above"),
+            Kind::Create { idle, absolute, fields, who } => {
+                return self.create(*handle, *secret, (*idle, *absolute), fields, *who);
+            }
+            Kind::Find(principal) => {
+                let theirs = self.0.iter().filter(|(_, session)| session.is_of(*principal));
+                let assurance =
+                    |session: &Session| session.who.map_or(Assurance::Remembered, |(_, how)| how);
+                return Answer::Found(
+                    theirs.map(|(handle, session)| (*handle, assurance(session))).collect(),
+                );
+            }
+            Kind::Revoke(principal, meant) => return self.revoke(*principal, *meant),
+            Kind::Load { .. } | Kind::Update(_) | Kind::Take { .. } | Kind::Delete => {}
+        }
+        let Some(session) = self.0.get_mut(handle) else { return Answer::NotFound };
+        let opened = match session.open(*secret) {
+            Ok(opened) => opened,
+            Err(answer) => return answer,
+        };
+        match kind {
+            Kind::Create { .. } | Kind::Find(_) | Kind::Revoke(..) => {
+                unreachable!("answered above")
+            }
             Kind::Load { names, touch } => {
-                session.touch(*touch);
+                if opened != Opened::Late && touch.is_some() {
+                    session.confirm(opened);
+                    session.touch(*touch);
+                }
                 let mut fields = session.fields.clone();
                 if let Some(names) = names {
                     fields.retain(|name, _| names.contains(&&**name));
@@ -232,52 +360,109 @@ impl Model {
                     idle: left(session.idle),
                     absolute: left(session.absolute),
                     fields,
+                    who: session.who,
+                    by_former: opened != Opened::Own,
                 }
             }
-            Kind::Update(writing) => update(session, writing),
-            Kind::Take { name, rotate, touch } => {
-                session.touch(*touch);
-                session.rotate(*rotate);
+            Kind::Update(writing) => update(session, *secret, opened, writing),
+            Kind::Take { name, rotate, touch, sign_out } => {
+                if opened == Opened::Late && (rotate.is_some() || *sign_out) {
+                    return Answer::Replaced;
+                }
+                session.confirm(opened);
+                if opened != Opened::Late {
+                    session.touch(*touch);
+                }
+                session.rotate(*secret, *rotate, Grace::Over);
+                if *sign_out {
+                    session.who = None;
+                }
                 Answer::Taken(session.fields.remove(*name).map(|held| held.value))
             }
             Kind::Delete => {
-                session.ended = true;
+                session.end();
                 Answer::Deleted
             }
         }
+    }
+
+    fn revoke(&mut self, principal: usize, meant: Meant) -> Answer {
+        let mut ended = BTreeSet::new();
+        for (handle, session) in &mut self.0 {
+            let is_meant = match meant {
+                Meant::One(one) => *handle == one,
+                Meant::AllBut(except) => Some(*handle) != except,
+            };
+            if is_meant && session.is_of(principal) {
+                session.end();
+                ended.insert(*handle);
+            }
+        }
+        Answer::Revoked(ended)
     }
 
     fn create(
         &mut self,
         handle: usize,
         secret: usize,
-        idle: Option<Ttl>,
-        absolute: Option<Ttl>,
+        (idle, absolute): (Option<Ttl>, Option<Ttl>),
         fields: &[Field],
+        who: Option<Who>,
     ) -> Answer {
         if self.0.contains_key(&handle) {
             return Answer::Exists;
         }
-        let (replaced, ended) = (None, false);
-        let mut session =
-            Session { secret, replaced, ended, idle, absolute, fields: BTreeMap::new() };
+        let mut session = Session {
+            secret,
+            replaced: None,
+            grace: Grace::Over,
+            ended: false,
+            idle,
+            absolute,
+            latest: absolute.filter(|_| who.is_some()),
+            who,
+            fields: BTreeMap::new(),
+        };
         fields.iter().for_each(|field| session.set(field));
         self.0.insert(handle, session);
         Answer::Created
     }
 }
 
-fn update(session: &mut Session, writing: &Writing) -> Answer {
+fn update(session: &mut Session, presented: usize, opened: Opened, writing: &Writing) -> Answer {
+    let is_more = writing.rotate.is_some()
+        || writing.renew.is_some()
+        || writing.absolute.is_some()
+        || writing.signing.is_some();
+    if opened == Opened::Late && is_more {
+        return Answer::Replaced;
+    }
+    session.confirm(opened);
+    if writing.renew.is_some_and(|(_, is_due)| !is_due) {
+        return Answer::NotDue;
+    }
     if let Some((name, expected)) = writing.expect {
         let current = session.value(name);
         if current.as_deref() != expected {
             return Answer::Conflict { current };
         }
     }
-    session.touch(writing.touch);
-    session.rotate(writing.rotate);
+    if opened != Opened::Late {
+        session.touch(writing.touch);
+    }
+    session.rotate(presented, writing.renew.map(|(secret, _)| secret), Grace::Pending);
+    session.rotate(presented, writing.rotate, Grace::Over);
+    match writing.signing {
+        Some(Signing::In(who, idle, absolute)) => {
+            (session.idle, session.absolute, session.latest) = (idle, absolute, absolute);
+            session.who = Some(who);
+        }
+        Some(Signing::Out) => session.who = None,
+        None => {}
+    }
     if let Some(Deadline { from_now, from_creation }) = writing.absolute {
-        session.absolute = from_creation.into_iter().chain([from_now]).min();
+        let latest = session.latest.or(from_creation);
+        session.absolute = latest.into_iter().chain([from_now]).min();
     }
     let mut found = 0;
     for edit in &writing.edits {
@@ -300,6 +485,7 @@ struct Run<'a, S> {
     pair: &'a Pair<S>,
     handles: [Handle; HANDLES],
     secrets: [SecretHash; SECRETS],
+    principals: [PrincipalKey; PRINCIPALS],
 }
 
 impl<'a, S: Store> Run<'a, S> {
@@ -308,6 +494,7 @@ impl<'a, S: Store> Run<'a, S> {
             pair,
             handles: std::array::from_fn(|_| Handle::from_bytes(random())),
             secrets: std::array::from_fn(|_| SecretHash::from_bytes(random())),
+            principals: std::array::from_fn(|_| PrincipalKey::from_bytes(random())),
         }
     }
 
@@ -325,11 +512,11 @@ impl<'a, S: Store> Run<'a, S> {
         let secret = &self.secrets[operation.secret];
         let access = Access { handle, secret };
         match &operation.kind {
-            Kind::Create { idle, absolute, fields } => {
+            Kind::Create { idle, absolute, fields, who } => {
                 let values = values(fields);
                 let puts: Vec<Put<'_>> = fields.iter().zip(&values).map(put).collect();
                 let (idle, absolute) = (*idle, *absolute);
-                let sign_in = None;
+                let sign_in = who.as_ref().map(|who| self.sign_in(who));
                 let create = Create { handle, secret, idle, absolute, fields: &puts, sign_in };
                 match store.create(create).await {
                     Ok(()) => Answer::Created,
@@ -344,10 +531,18 @@ impl<'a, S: Store> Run<'a, S> {
                         let (value, ttl, hot) = (field.value, field.ttl.map(rounded), field.hot);
                         (field.name, Held { value, ttl, hot })
                     });
+                    let signed_in = loaded.meta.signed_in.map(|signed_in| {
+                        let is_it = |key: &PrincipalKey| *key == signed_in.principal;
+                        let who =
+                            self.principals.iter().position(is_it).expect("it is one of ours");
+                        (who, signed_in.assurance)
+                    });
                     Answer::Loaded {
                         idle: loaded.meta.idle.map(rounded),
                         absolute: loaded.meta.absolute.map(rounded),
                         fields: held.collect(),
+                        who: signed_in,
+                        by_former: loaded.meta.by_former,
                     }
                 })
             }
@@ -371,21 +566,74 @@ impl<'a, S: Store> Run<'a, S> {
                     rotate: writing.rotate.map(|secret| &self.secrets[secret]),
                     absolute: writing.absolute,
                     touch: writing.touch,
-                    ..Update::default()
+                    renew: writing.renew.map(|(secret, is_due)| Renew {
+                        secret: &self.secrets[secret],
+                        every: if is_due { Ttl::from_millis(1) } else { Ttl::from_secs(3600) },
+                        grace: Duration::from_secs(3600),
+                    }),
+                    sign: writing.signing.as_ref().map(|signing| match signing {
+                        Signing::In(who, idle, absolute) => {
+                            let (idle, absolute) = (*idle, *absolute);
+                            Sign::In { who: self.sign_in(who), idle, absolute }
+                        }
+                        Signing::Out => Sign::Out,
+                    }),
                 };
+                if update.renew.is_some() {
+                    // A secret has an age.
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                }
                 answered(store.update(access, update).await, |updated| match updated {
                     Updated::Applied { found } => Answer::Applied { found },
                     Updated::Conflict { current } => Answer::Conflict { current },
-                    Updated::NotDue => Answer::Broken("not due".to_owned()),
+                    Updated::NotDue => Answer::NotDue,
                 })
             }
-            Kind::Take { name, rotate, touch } => {
+            Kind::Take { name, rotate, touch, sign_out } => {
                 let rotate = rotate.map(|secret| &self.secrets[secret]);
-                let take = Take { name, rotate, touch: *touch, sign_out: false };
+                let take = Take { name, rotate, touch: *touch, sign_out: *sign_out };
                 answered(store.take(access, take).await, Answer::Taken)
             }
             Kind::Delete => answered(store.delete(access).await, |()| Answer::Deleted),
+            Kind::Find(principal) => {
+                let page = Page { after: None, limit: HANDLES };
+                let none = Fields::Named(&[]);
+                match store.find(&self.principals[*principal], page, none).await {
+                    Ok(listing) => Answer::Found(
+                        (listing.sessions.iter())
+                            .map(|listed| {
+                                let signed_in = listed.loaded.meta.signed_in.expect("somebody is");
+                                (self.number(&listed.handle), signed_in.assurance)
+                            })
+                            .collect(),
+                    ),
+                    Err(error) => Answer::Broken(error.to_string()),
+                }
+            }
+            Kind::Revoke(principal, meant) => {
+                let whom = match meant {
+                    Meant::One(one) => Whom::One(&self.handles[*one]),
+                    Meant::AllBut(except) => {
+                        Whom::All { except: except.map(|except| &self.handles[except]) }
+                    }
+                };
+                match store.revoke(&self.principals[*principal], whom).await {
+                    Ok(revoked) => Answer::Revoked(
+                        revoked.handles.iter().map(|handle| self.number(handle)).collect(),
+                    ),
+                    Err(error) => Answer::Broken(error.to_string()),
+                }
+            }
         }
+    }
+
+    fn number(&self, handle: &Handle) -> usize {
+        self.handles.iter().position(|held| held == handle).expect("it is one of ours")
+    }
+
+    fn sign_in(&self, (principal, assurance): &Who) -> SignIn<'_> {
+        let principal = &self.principals[*principal];
+        SignIn { principal, assurance: *assurance, limit: None }
     }
 }
 
@@ -428,7 +676,7 @@ macro_rules! every_store {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             $(let $backend = runtime.block_on(backends::$backend());)+
             let mut runner = TestRunner::new(Config { failure_persistence: None, cases: 200, ..Config::default() });
-            let sequences = vec(operation(), 1..40);
+            let sequences = sequence();
             let outcome = runner.run(&sequences, |operations| {
                 let mut model = Model::default();
                 let expected: Vec<Answer> =
@@ -468,7 +716,7 @@ fn the_model_meets_every_answer() {
     let mut counts: HashMap<&str, usize> = HashMap::new();
     let mut runner =
         TestRunner::new(Config { failure_persistence: None, cases: 200, ..Config::default() });
-    let sequences = vec(operation(), 1..40);
+    let sequences = sequence();
     for _ in 0..200 {
         let operations = sequences.new_tree(&mut runner).unwrap().current();
         let mut model = Model::default();
@@ -479,6 +727,8 @@ fn the_model_meets_every_answer() {
                 Answer::NotFound => "not found",
                 Answer::Replaced => "replaced",
                 Answer::Ended => "ended",
+                Answer::Loaded { by_former: true, .. } => "loaded by a former secret",
+                Answer::Loaded { who: Some(_), .. } => "loaded, somebody is signed in",
                 Answer::Loaded { .. } => "loaded",
                 Answer::Applied { found: 0 } => "applied",
                 Answer::Applied { .. } => "applied and found",
@@ -486,11 +736,16 @@ fn the_model_meets_every_answer() {
                 Answer::Taken(None) => "nothing taken",
                 Answer::Taken(Some(_)) => "taken",
                 Answer::Deleted => "deleted",
+                Answer::NotDue => "not due",
+                Answer::Found(found) if found.is_empty() => "nobody",
+                Answer::Found(_) => "found",
+                Answer::Revoked(ended) if ended.is_empty() => "none revoked",
+                Answer::Revoked(_) => "revoked",
                 Answer::Broken(_) => "broken",
             };
             *counts.entry(name).or_default() += 1;
         }
     }
-    assert_eq!(counts.len(), 12, "{counts:?}");
+    assert_eq!(counts.len(), 19, "{counts:?}");
     assert!(counts.values().all(|count| *count >= 20), "{counts:?}");
 }

@@ -223,7 +223,7 @@ impl Record {
     ) -> usize {
         self.fields.retain(|_, value| value.is_live(now));
         self.touch(update.touch, opened, now);
-        if let Some(renew) = update.renew {
+        if let Some(renew) = update.renew.filter(|renew| *renew.secret.as_bytes() != self.secret) {
             self.rotate(presented, Some(renew.secret), now);
             self.grace = Grace::Pending(renew.grace);
         }

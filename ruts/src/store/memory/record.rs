@@ -190,7 +190,7 @@ impl Record {
     ) -> usize {
         self.prune(now);
         self.touch(update.touch, now);
-        if let Some(renew) = update.renew {
+        if let Some(renew) = update.renew.filter(|renew| *renew.secret != self.secret) {
             self.rotate(presented, renew.secret, now);
             self.grace = Grace::Pending(renew.grace);
         }
