@@ -6,8 +6,6 @@ use crate::token::Token;
 
 /// What browsers keep of a cookie's name and value together (RFC 6265bis, 5.7).
 const MOST_BYTES: usize = 4096;
-/// How many cookies of our name are looked at: one more than there should be.
-const MOST_COOKIES: usize = 2;
 
 /// The cookie of one layer, ready to be read and written.
 #[derive(Clone)]
@@ -21,8 +19,10 @@ pub(crate) struct SessionCookie {
 pub(crate) struct Presented {
     /// There is such a cookie.
     pub(crate) any: bool,
-    /// Those that have the form of a token, and the signature that is asked for; no two the same.
-    pub(crate) tokens: Vec<Token>,
+    /// The first that has the form of a token, and the signature that is asked for.
+    pub(crate) token: Option<Token>,
+    /// The next one that is not the same. More than two are not looked at.
+    pub(crate) other: Option<Token>,
     /// There are several: another site of the domain, or another path, has planted one.
     pub(crate) several: bool,
 }
@@ -83,11 +83,13 @@ impl SessionCookie {
             };
             presented.several = presented.any;
             presented.any = true;
-            let room = presented.tokens.len() < MOST_COOKIES;
-            if let Some(token) = room.then(|| self.open(value.trim_ascii_end())).flatten()
-                && !presented.tokens.iter().any(|other| other.is_same(&token))
-            {
-                presented.tokens.push(token);
+            if presented.other.is_some() {
+                continue;
+            }
+            let token = self.open(value.trim_ascii_end());
+            match &presented.token {
+                None => presented.token = token,
+                Some(first) => presented.other = token.filter(|token| !token.is_same(first)),
             }
         }
         presented
@@ -280,7 +282,7 @@ mod tests {
             b"__host-id=x; ",
         ] {
             let header = [before, b"__Host-id=", token.as_bytes(), b" ; b=2"].concat();
-            let found = cookie.read(&headers(&[b"other=1", &header])).tokens.remove(0);
+            let found = cookie.read(&headers(&[b"other=1", &header])).token.unwrap();
             assert_eq!(found.expose(), token);
         }
     }
@@ -291,10 +293,10 @@ mod tests {
         let huge = [b"__Host-id=", &[b'A'; 5000][..]].concat();
         for value in [&b"__Host-id="[..], b"__Host-id=admin", &huge] {
             let presented = cookie.read(&headers(&[value]));
-            assert!(presented.any && presented.tokens.is_empty());
+            assert!(presented.any && presented.token.is_none());
         }
         let foreign = cookie.read(&headers(&[b"id=x; __HOST-ID=y"]));
-        assert!(!foreign.any && foreign.tokens.is_empty());
+        assert!(!foreign.any && foreign.token.is_none());
     }
 
     #[test]
@@ -312,7 +314,7 @@ mod tests {
         let token = token();
         let set = text(signed(&key).set(&token));
         let pair = set.split("; ").next().unwrap().as_bytes();
-        let read = |cookie: SessionCookie, pair: &[u8]| cookie.read(&headers(&[pair])).tokens.pop();
+        let read = |cookie: SessionCookie, pair: &[u8]| cookie.read(&headers(&[pair])).token;
         assert!(read(signed(&key), pair).is_some());
         assert!(read(signed(&other), pair).is_none());
         let plain = format!("__Host-id={}", token.expose());

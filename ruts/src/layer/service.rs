@@ -59,9 +59,10 @@ where
         if presented.several {
             event::several_cookies();
         }
+        let tokens = (presented.token, presented.other);
         let (store, policy) = (Arc::clone(&self.store), Arc::clone(&self.policy));
         let closed = refused.then_some(Closed::NotLoopback);
-        let session = Session::start(store, policy, presented.tokens, presented.any, closed);
+        let session = Session::start(store, policy, presented.any, tokens, closed);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
         ResponseFuture::new(inner, session, Arc::clone(&self.answer), way)

@@ -38,8 +38,8 @@ impl TokenSource {
             (Self::Cookie, _) | (Self::Both, None) => (cookie.read(headers), Way::Cookie),
             (Self::Header, None) => (Presented::default(), Way::Header),
             (Self::Header | Self::Both, Some(token)) => {
-                let tokens = Token::parse(token).into_iter().collect();
-                (Presented { any: true, tokens, several: false }, Way::Header)
+                let token = Token::parse(token);
+                (Presented { any: true, token, ..Presented::default() }, Way::Header)
             }
         }
     }

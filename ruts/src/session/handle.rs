@@ -48,11 +48,11 @@ impl Session {
     pub(crate) fn start(
         store: Arc<dyn ErasedStore>,
         policy: Arc<Policy>,
-        tokens: Vec<Token>,
         presented: bool,
+        tokens: (Option<Token>, Option<Token>),
         closed: Option<Closed>,
     ) -> Self {
-        let shared = Arc::new(Shared::new(store, policy, tokens, presented, closed));
+        let shared = Arc::new(Shared::new(store, policy, presented, tokens, closed));
         Self { shared, store: PhantomData }
     }
 }

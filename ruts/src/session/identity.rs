@@ -12,8 +12,8 @@ use crate::token::{Handle, SecretHash, Token};
 pub(super) enum Identity {
     /// No token, or one that opens nothing. A write starts a session.
     Anonymous,
-    /// A token that the store was not asked about yet, and others to try if it opens nothing.
-    Presented(Token, Vec<Token>),
+    /// A token that the store was not asked about yet, and another one to try if it opens nothing.
+    Presented(Token, Option<Token>),
     /// A session that the store confirmed or created.
     Open { handle: Handle, secret: SecretHash },
     /// The session was this request's when it set out, and is not any more. Reads as anonymous, may
@@ -45,11 +45,11 @@ impl Identity {
         }
     }
 
-    /// What to ask the store with in the second place. Each is tried once.
+    /// What to ask the store with in the second place, once.
     pub(super) fn other(&mut self, layer: &str) -> Option<(Handle, SecretHash)> {
         match self {
-            Self::Presented(_, others) => {
-                let token = others.pop()?;
+            Self::Presented(_, other) => {
+                let token = other.take()?;
                 Some((token.handle, token.secret.hash(layer)))
             }
             _ => None,

@@ -62,14 +62,13 @@ impl Shared {
     pub(super) fn new(
         store: Arc<dyn ErasedStore>,
         policy: Arc<Policy>,
-        tokens: Vec<Token>,
         presented: bool,
+        tokens: (Option<Token>, Option<Token>),
         closed: Option<Closed>,
     ) -> Self {
-        let mut tokens = tokens.into_iter();
-        let identity = match tokens.next() {
-            Some(token) => Identity::Presented(token, tokens.collect()),
-            None => Identity::Anonymous,
+        let identity = match tokens {
+            (Some(token), other) => Identity::Presented(token, other),
+            (None, _) => Identity::Anonymous,
         };
         let state = State::new(identity);
         Self {

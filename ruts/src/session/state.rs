@@ -193,7 +193,7 @@ impl Shared {
         let access = Access { handle: &handle, secret: &secret };
         let mut lookup = operation.run(&*self.store, access).await?;
         // What was planted beside a good cookie must not take its place.
-        while !is_open(&lookup)
+        if !is_open(&lookup)
             && let Some((other, hash)) = state.identity.other(layer)
         {
             let access = Access { handle: &other, secret: &hash };
