@@ -13,6 +13,8 @@ pub enum Traffic {
     Flows,
     /// Keep it until it flows again, requests and answers alike.
     Waits,
+    /// Pass on until so many answers have come, and then keep what comes.
+    WaitsAfter(usize),
     /// Pass requests on; close the connection after the first `bytes` of the next answer.
     CutsAnswersAfter(usize),
     /// Close every connection at once.
@@ -81,21 +83,27 @@ async fn pass(
 ) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (mut request, mut answer) = ([0; 16 * 1024], [0; 16 * 1024]);
-    let mut answered = true;
+    let (mut answered, mut answers) = (true, 0);
     loop {
         let now = *traffic.borrow_and_update();
         if now == Traffic::Stops {
             return;
         }
-        if now == Traffic::Waits {
+        if now == Traffic::Waits || matches!(now, Traffic::WaitsAfter(most) if answers >= most) {
             if traffic.changed().await.is_err() {
                 return;
             }
+            answers = 0;
             continue;
         }
         tokio::select! {
             biased;
-            changed = traffic.changed() => if changed.is_err() { return },
+            changed = traffic.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                answers = 0;
+            }
             read = client.read(&mut request) => {
                 let Some(length) = read.ok().filter(|length| *length > 0) else { return };
                 {
@@ -113,6 +121,7 @@ async fn pass(
             read = server.read(&mut answer) => {
                 let Some(length) = read.ok().filter(|length| *length > 0) else { return };
                 answered = true;
+                answers += 1;
                 if let Traffic::CutsAnswersAfter(bytes) = now {
                     let _ = client.write_all(&answer[..length.min(bytes)]).await;
                     return;

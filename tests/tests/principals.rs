@@ -1,0 +1,254 @@
+//! A sign-in on Redis takes three steps, and the list of a principal's sessions is apart from them. It is
+//! held up between any two, while another process ends all sessions, lists them or dies.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use ruts::{
+    Assurance, Handle, PrincipalKey, SecretHash, Ttl,
+    store::{
+        Create, Fields, Limit, Lookup, OnLimit, Page, Sign, SignIn, Store, StoreError,
+        StoreErrorKind, Update, Updated, Whom, redis::RedisStore,
+    },
+};
+use ruts_tests::{
+    Proxy, Traffic, Visitor,
+    backends::{fred_client, manager, redis_store},
+    random,
+    servers::{Flavour, Prefix, Redis},
+};
+
+type Client = fred::clients::Client;
+
+const HOUR: Option<Ttl> = Some(Ttl::from_secs(3600));
+
+/// Two processes, one behind a proxy.
+struct Fixture {
+    server: Redis,
+    proxy: Proxy,
+    held: Arc<RedisStore<Client>>,
+    free: Arc<RedisStore<Client>>,
+    prefix: Prefix,
+    principal: PrincipalKey,
+}
+
+impl Fixture {
+    async fn new(flavour: Flavour) -> Self {
+        let server = Redis::start(flavour, &[]);
+        let proxy = Proxy::before(&server.address()).await;
+        let prefix = Prefix::unique();
+        let client = fred_client(&format!("redis://{}", proxy.address())).await;
+        let held = Arc::new(redis_store(client, &prefix).with_timeout(Duration::from_secs(20)));
+        let free = Arc::new(redis_store(fred_client(server.url()).await, &prefix));
+        let fixture = Self {
+            server,
+            proxy,
+            held,
+            free,
+            prefix,
+            principal: PrincipalKey::from_bytes(random()),
+        };
+        // Once, so that each step is one command.
+        fixture.sign_in(&fixture.held, true, None).await.unwrap();
+        fixture.sign_in(&fixture.held, false, None).await.unwrap();
+        fixture.revoke().await;
+        fixture
+    }
+
+    fn who(&self, limit: Option<Limit>) -> SignIn<'_> {
+        SignIn { principal: &self.principal, assurance: Assurance::Aal1, limit }
+    }
+
+    /// A sign-in by a new session, or by one that was there.
+    async fn sign_in<S: Store>(
+        &self,
+        store: &Arc<S>,
+        is_new: bool,
+        limit: Option<Limit>,
+    ) -> Result<Visitor<S>, StoreError> {
+        if is_new {
+            let visitor = Visitor::new(store);
+            let Visitor { handle, secret, .. } = &visitor;
+            let sign_in = Some(self.who(limit));
+            let (idle, absolute) = (HOUR, HOUR);
+            store.create(Create { handle, secret, idle, absolute, fields: &[], sign_in }).await?;
+            return Ok(visitor);
+        }
+        let guest = Visitor::begin(&self.free).await;
+        self.sign_in_of(store, guest.handle, guest.secret, limit).await
+    }
+
+    async fn sign_in_of<S: Store>(
+        &self,
+        store: &Arc<S>,
+        handle: Handle,
+        secret: SecretHash,
+        limit: Option<Limit>,
+    ) -> Result<Visitor<S>, StoreError> {
+        let guest = Visitor { store: Arc::clone(store), handle, secret };
+        let new = SecretHash::from_bytes(random());
+        let sign = Some(Sign::In { who: self.who(limit), idle: HOUR, absolute: HOUR });
+        let update = Update { rotate: Some(&new), sign, ..Update::default() };
+        let answer = store.update(guest.access(), update).await?;
+        assert_eq!(answer, Lookup::Found(Updated::Applied { found: 0 }));
+        Ok(Visitor { secret: new, ..guest })
+    }
+
+    async fn revoke(&self) -> BTreeSet<Handle> {
+        let whom = Whom::All { except: None };
+        self.free.revoke(&self.principal, whom).await.unwrap().handles.into_iter().collect()
+    }
+
+    async fn listed(&self) -> BTreeSet<Handle> {
+        let page = Page { after: None, limit: 100 };
+        let listing = self.free.find(&self.principal, page, Fields::Named(&[])).await.unwrap();
+        listing.sessions.iter().map(|listed| listed.handle).collect()
+    }
+
+    /// How many entries the list has, of whatever kind.
+    fn entries(&self) -> u64 {
+        let keys: Vec<String> = self.server.command(&["KEYS", "*:principal"]);
+        keys.iter().map(|key| self.server.command::<u64>(&["HLEN", key])).sum()
+    }
+}
+
+/// Waits until the proxy holds something up.
+async fn held_up(calls: impl Fn() -> u64, before: u64, steps: u64) {
+    let begun = std::time::Instant::now();
+    while calls() < before + steps {
+        assert!(begun.elapsed() < Duration::from_secs(15), "it never came so far");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // What follows would be there by now.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(calls(), before + steps);
+}
+
+// proves: ASVS-7.4.2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_comes_between_the_steps_of_a_sign_in() {
+    for flavour in [Flavour::Redis, Flavour::Valkey] {
+        let fixture = Arc::new(Fixture::new(flavour).await);
+        for is_new in [true, false] {
+            for steps in 0..3_u64 {
+                let guest = Visitor::begin(&fixture.free).await;
+                let before = fixture.server.calls("evalsha");
+                fixture.proxy.set(Traffic::WaitsAfter(steps as usize));
+                let signing = tokio::spawn({
+                    let fixture = Arc::clone(&fixture);
+                    async move {
+                        match is_new {
+                            true => fixture.sign_in(&fixture.held, true, None).await,
+                            false => {
+                                let Visitor { handle, secret, .. } = guest;
+                                fixture.sign_in_of(&fixture.held, handle, secret, None).await
+                            }
+                        }
+                    }
+                });
+                held_up(|| fixture.server.calls("evalsha"), before, steps).await;
+                let revoked = fixture.revoke().await;
+                fixture.proxy.set(Traffic::Flows);
+                let signed_in = signing.await.unwrap();
+                let case = format!("{flavour:?} {is_new} {steps}");
+                // What is written by then is ended at once, and what is not by the sign-in itself.
+                assert_eq!(revoked.len(), usize::from(steps == 2), "{case}");
+                match signed_in {
+                    Ok(visitor) => {
+                        assert_eq!(steps, 0, "{case}: it came through");
+                        assert_eq!(fixture.listed().await, BTreeSet::from([visitor.handle]));
+                        assert_eq!(fixture.revoke().await, BTreeSet::from([visitor.handle]));
+                    }
+                    Err(error) => {
+                        assert_ne!(steps, 0, "{case}: it was refused");
+                        assert_eq!(error.kind(), StoreErrorKind::Revoked, "{case}");
+                    }
+                }
+                assert_eq!(fixture.listed().await, BTreeSet::new(), "{case}");
+                assert_eq!(fixture.revoke().await, BTreeSet::new(), "{case}: it escaped");
+                assert_eq!(fixture.entries(), 0, "{case}: the list keeps nothing");
+            }
+        }
+    }
+}
+
+/// A list that is read meanwhile leaves an entry alone whose session is about to be there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_read_between_the_steps_of_a_sign_in_loses_nothing() {
+    let fixture = Arc::new(Fixture::new(Flavour::Redis).await);
+    for steps in 0..3_u64 {
+        let before = fixture.server.calls("evalsha");
+        fixture.proxy.set(Traffic::WaitsAfter(steps as usize));
+        let signing = tokio::spawn({
+            let fixture = Arc::clone(&fixture);
+            async move { fixture.sign_in(&fixture.held, true, None).await }
+        });
+        held_up(|| fixture.server.calls("evalsha"), before, steps).await;
+        fixture.listed().await;
+        fixture.proxy.set(Traffic::Flows);
+        let visitor = signing.await.unwrap().unwrap();
+        assert_eq!(fixture.revoke().await, BTreeSet::from([visitor.handle]), "{steps}");
+    }
+}
+
+/// The room of one who is signing in counts, and that of one who died on the way is free after a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_that_is_under_way_takes_its_room() {
+    let fixture = Arc::new(Fixture::new(Flavour::Redis).await);
+    let limit = Some(Limit { sessions: 1, on_limit: OnLimit::Reject });
+    let before = fixture.server.calls("evalsha");
+    fixture.proxy.set(Traffic::WaitsAfter(1));
+    let signing = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move { fixture.sign_in(&fixture.held, true, limit).await }
+    });
+    held_up(|| fixture.server.calls("evalsha"), before, 1).await;
+    let refused = fixture.sign_in(&fixture.free, true, limit).await;
+    assert_eq!(refused.err().map(|error| error.kind()), Some(StoreErrorKind::Limit));
+    fixture.proxy.set(Traffic::Flows);
+    let first = signing.await.unwrap().unwrap();
+    first.delete().await.unwrap();
+    let second = fixture.sign_in(&fixture.free, true, limit).await.unwrap();
+    assert_eq!(fixture.listed().await, BTreeSet::from([second.handle]));
+
+    // With the oldest to be ended, one that is under way is the oldest there may be.
+    let limit = Some(Limit { sessions: 1, on_limit: OnLimit::EndOldest });
+    second.delete().await.unwrap();
+    let before = fixture.server.calls("evalsha");
+    fixture.proxy.set(Traffic::WaitsAfter(1));
+    let signing = tokio::spawn({
+        let fixture = Arc::clone(&fixture);
+        async move { fixture.sign_in(&fixture.held, true, None).await }
+    });
+    held_up(|| fixture.server.calls("evalsha"), before, 1).await;
+    let third = fixture.sign_in(&fixture.free, true, limit).await.unwrap();
+    fixture.proxy.set(Traffic::Flows);
+    let overtaken = signing.await.unwrap();
+    assert_eq!(overtaken.err().map(|error| error.kind()), Some(StoreErrorKind::Revoked));
+    assert_eq!(fixture.listed().await, BTreeSet::from([third.handle]));
+}
+
+/// The list ends with what it lists.
+#[tokio::test]
+async fn a_list_keeps_nothing_for_ever() {
+    let fixture = Fixture::new(Flavour::Valkey).await;
+    let store = Arc::new(redis_store(manager(fixture.server.url()).await, &fixture.prefix));
+    let visitor = Visitor::new(&store);
+    let Visitor { handle, secret, .. } = &visitor;
+    let absolute = Some(Ttl::from_millis(300));
+    let sign_in = Some(fixture.who(None));
+    let create = Create { handle, secret, idle: None, absolute, fields: &[], sign_in };
+    store.create(create).await.unwrap();
+    assert_eq!(fixture.entries(), 1);
+    let begun = std::time::Instant::now();
+    while fixture.entries() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "nobody has removed it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..5 {
+        let visitor = fixture.sign_in(&store, true, None).await.unwrap();
+        visitor.delete().await.unwrap();
+    }
+    assert_eq!(fixture.entries(), 5);
+    assert_eq!(fixture.listed().await, BTreeSet::new());
+    assert_eq!(fixture.entries(), 0, "a list that was read is in order");
+}
