@@ -3,19 +3,22 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use axum::{Router, routing::get};
 use ruts::{
-    Assurance, Handle, PrincipalKey, SecretHash, Ttl,
+    Assurance, Error, Handle, PrincipalKey, SecretHash, SessionLayer, Ttl, session,
     store::{
         Create, Fields, Limit, Lookup, OnLimit, Page, Sign, SignIn, Store, StoreError,
         StoreErrorKind, Update, Updated, Whom, redis::RedisStore,
     },
 };
 use ruts_tests::{
-    Proxy, Traffic, Visitor,
+    Browser, Proxy, Traffic, Visitor,
     backends::{fred_client, manager, redis_store},
     random,
     servers::{Flavour, Prefix, Redis},
 };
+
+use tokio::sync::Semaphore;
 
 type Client = fred::clients::Client;
 
@@ -169,6 +172,72 @@ async fn a_revocation_comes_between_the_steps_of_a_sign_in() {
             }
         }
     }
+}
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: String,
+    #[field(default)]
+    visits: u64,
+}
+
+/// A revocation came before the session was written, and what would have noticed it got lost. The request
+/// that goes on with the session lists it again, or nobody could ever end it.
+// proves: ASVS-7.4.2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_nobody_lists_is_not_used() {
+    let Fixture { server, proxy, held, free, .. } = Fixture::new(Flavour::Redis).await;
+    let (failed, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let sign_in = {
+        let (failed, go_on) = (Arc::clone(&failed), Arc::clone(&go_on));
+        move |shop: Shop| async move {
+            assert!(shop.set_user("ada").await.is_err());
+            failed.add_permits(1);
+            let _ = go_on.acquire().await;
+            Ok::<_, Error>(format!("{:?}", shop.user().await?))
+        }
+    };
+    let impatient = (*held).clone().with_timeout(Duration::from_millis(600));
+    let app = Router::new()
+        .route("/begin", get(|shop: Shop| async move { shop.set_visits(&1).await }))
+        .route("/sign-in", get(sign_in))
+        .route("/as-bob", get(|shop: Shop| async move { shop.set_user("bob").await }))
+        .route(
+            "/user",
+            get(|shop: Shop| async move { Ok::<_, Error>(format!("{:?}", shop.user().await?)) }),
+        )
+        .layer(SessionLayer::new(impatient));
+    let browser = Browser::new(app);
+    // Once, so that each step is one command.
+    let bob = browser.stranger();
+    bob.text("/begin").await;
+    bob.text("/as-bob").await;
+    browser.text("/begin").await;
+    let index = Shop::sessions(&free);
+
+    let before = server.calls("evalsha");
+    proxy.set(Traffic::WaitsAfter(1));
+    let signing = tokio::spawn({
+        let browser = browser.clone();
+        async move { browser.text("/sign-in").await }
+    });
+    held_up(|| server.calls("evalsha"), before, 1).await;
+    assert_eq!(index.by_user("ada").revoke_all().await.unwrap(), 0, "it is not there yet");
+    proxy.set(Traffic::WaitsAfter(1));
+    let _ = failed.acquire().await;
+    // What was to undo it is lost too.
+    proxy.set(Traffic::Stops);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    proxy.set(Traffic::Flows);
+    while held.check().await.is_err() {}
+    go_on.add_permits(1);
+    let user = signing.await.unwrap();
+    assert_eq!(user, "Some(\"ada\")");
+    assert_eq!(user, browser.text("/user").await, "the browser knows what the request saw");
+    let is_in = usize::from(user != "None");
+    assert_eq!(index.by_user("ada").revoke_all().await.unwrap(), is_in, "{user}");
+    assert_eq!(browser.text("/user").await, "None");
 }
 
 /// A list that is read meanwhile leaves an entry alone whose session is about to be there.
