@@ -104,6 +104,7 @@ fn resolve(
         version: version(&raw.args, diagnostics),
         lazy: raw.args.lazy.is_set(),
         rotate: raw.args.rotate.is_set(),
+        encrypt: raw.args.encrypt.is_set(),
         docs: raw.docs,
         attrs: raw.attrs,
         name: raw.name,

@@ -62,11 +62,12 @@ use proc_macro::TokenStream;
 /// | `lazy` | fetched only when named, not with the rest: for large values |
 /// | `rotate` | writing or removing it replaces the session's secret, in the same round trip |
 /// | `principal` | says who is signed in: writing it signs in, with a new token, and `Shop::sessions(&store)` finds the session by its value |
+/// | `encrypt` | encrypted at rest with the layer's keys (feature `encrypt`) |
 /// | `rename = "name"` | the stored name, if it is not the field's |
 /// | `version = 2` | the version of the type: values of another version read as absent |
 /// | `codec = "messagepack"` | as above, for this field |
 ///
-/// `index`, `migrate` and `encrypt` are reserved.
+/// `index` and `migrate` are reserved.
 #[proc_macro_attribute]
 pub fn session(args: TokenStream, item: TokenStream) -> TokenStream {
     pipeline::run(args.into(), item.into()).into()

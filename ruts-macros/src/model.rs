@@ -39,6 +39,7 @@ pub(crate) struct Field {
     pub(crate) version: u16,
     pub(crate) lazy: bool,
     pub(crate) rotate: bool,
+    pub(crate) encrypt: bool,
 }
 
 /// What reading a field yields.

@@ -13,9 +13,12 @@ pub mod cookie;
 mod error;
 mod event;
 mod field;
+#[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]
+mod keys;
 mod layer;
 mod principal;
 mod schema;
+mod sealing;
 mod session;
 pub mod store;
 mod token;
@@ -35,6 +38,8 @@ pub use tower_http::csrf::CsrfLayer;
 
 #[cfg(feature = "axum")]
 pub use crate::axum::{Aal, Fresh, Refusal};
+#[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]
+pub use crate::keys::{KeyError, KeyRing};
 pub use crate::{
     codec::{Codec, CodecError},
     cookie::options::CookieOptions,
@@ -53,7 +58,7 @@ pub use crate::{
     token::{Handle, ParseHandleError, RandomError, SecretHash},
     ttl::{Hot, Ttl, TtlError},
 };
-#[cfg(any(feature = "signed", feature = "private"))]
+#[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]
 pub use ::cookie::Key;
 
 /// Without the feature `axum`, a `#[session]` struct is no extractor.

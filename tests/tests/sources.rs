@@ -10,9 +10,7 @@ use axum::{
     routing::get,
 };
 use ruts::{
-    ClearSiteData, CookieOptions, Error, Session, SessionLayer, TokenSource,
-    cookie::{KeyError, KeyRing},
-    session,
+    ClearSiteData, CookieOptions, Error, Session, SessionLayer, TokenSource, session,
     store::memory::{ManualClock, MemoryStore},
 };
 use ruts_tests::{Browser, Log, Probe};

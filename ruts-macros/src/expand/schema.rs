@@ -65,6 +65,7 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         (matches!(field.mode, Mode::Once), quote!(.once())),
         (field.rotate, quote!(.rotate())),
         (matches!(field.mode, Mode::Principal), quote!(.principal())),
+        (field.encrypt, quote!(.encrypt())),
     ];
     calls.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
     calls.into_iter().map(|call| located_at(&field.name, call)).collect()

@@ -49,6 +49,7 @@ pub(crate) struct FieldArgs {
     pub(crate) lazy: Once<()>,
     pub(crate) rotate: Once<()>,
     pub(crate) principal: Once<()>,
+    pub(crate) encrypt: Once<()>,
     pub(crate) rename: Once<LitStr>,
     pub(crate) version: Once<LitInt>,
     pub(crate) codec: Once<LitStr>,
@@ -96,6 +97,9 @@ impl FieldArgs {
                 "principal" => {
                     self.principal.put(key.clone(), flag(&key, input, diagnostics), diagnostics);
                 }
+                "encrypt" => {
+                    self.encrypt.put(key.clone(), flag(&key, input, diagnostics), diagnostics);
+                }
                 "rename" => {
                     self.rename.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
@@ -105,7 +109,7 @@ impl FieldArgs {
                 "codec" => {
                     self.codec.put(key.clone(), value(&key, input, diagnostics), diagnostics)
                 }
-                word @ ("index" | "migrate" | "encrypt") => {
+                word @ ("index" | "migrate") => {
                     diagnostics
                         .at(&key, format!("`{word}` is not available yet; remove it for now"));
                     skip(input);

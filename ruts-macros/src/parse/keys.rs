@@ -2,9 +2,20 @@
 
 pub(super) const SESSION: [&str; 4] = ["codec", "crate", "layer", "prefix"];
 
-/// Without `encrypt`, `index` and `migrate`: nobody should be led to what is not available.
-pub(super) const FIELD: [&str; 10] =
-    ["codec", "default", "hot", "lazy", "once", "principal", "rename", "rotate", "ttl", "version"];
+/// Without `index` and `migrate`: nobody should be led to what is not available.
+pub(super) const FIELD: [&str; 11] = [
+    "codec",
+    "default",
+    "encrypt",
+    "hot",
+    "lazy",
+    "once",
+    "principal",
+    "rename",
+    "rotate",
+    "ttl",
+    "version",
+];
 
 /// The word among `known` that `word` was probably meant to be.
 pub(crate) fn suggest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {

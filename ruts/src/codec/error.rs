@@ -27,6 +27,17 @@ pub enum CodecError {
     /// The bytes do not begin with a header that this release writes.
     #[error("the stored bytes do not begin with a header of ruts")]
     Header,
+    /// The value is to be encrypted, or was, and there is no key for that: none at all, or not the one
+    /// that was used.
+    #[error("there is no key for the encrypted value")]
+    NoKey,
+    /// The encrypted value was altered, or belongs to another session or field.
+    #[error("the encrypted value was altered or moved")]
+    Sealed,
+    /// The field is declared with `encrypt`, and what is stored is not encrypted. A new `version` of the
+    /// field has values from before read as absent.
+    #[error("the stored value is not encrypted, as its field has to be")]
+    NotEncrypted,
     /// The codec is not compiled in.
     #[error("the feature of the {0:?} codec is not enabled")]
     Disabled(Codec),

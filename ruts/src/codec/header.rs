@@ -31,7 +31,7 @@ impl Codec {
 
 /// The first four bytes of a stored value: format, codec, and the field's version (big endian).
 ///
-/// The format byte leaves its lower half to flags, none of which exists yet.
+/// The lower half of the format byte is for flags; the one there is says that the payload is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) codec: Codec,
@@ -39,6 +39,28 @@ pub(super) struct Header {
 }
 
 const FORMAT: u8 = 0x10;
+const SEALED: u8 = 0x11;
+
+#[cfg(feature = "encrypt")]
+pub(crate) const HEADER: usize = Header::LEN;
+
+/// Whether stored bytes hold an encrypted payload.
+pub(crate) fn is_sealed(stored: &[u8]) -> bool {
+    stored.first() == Some(&SEALED)
+}
+
+/// The header that a value has when its payload is encrypted, and the payload as it is.
+#[cfg(feature = "encrypt")]
+pub(crate) fn split_sealed(value: &[u8]) -> Option<([u8; HEADER], &[u8])> {
+    let (&[_, codec, high, low], payload) = value.split_first_chunk()?;
+    Some(([SEALED, codec, high, low], payload))
+}
+
+/// The value with that header once its payload is in the clear.
+#[cfg(feature = "encrypt")]
+pub(crate) fn join_opened([_, codec, high, low]: [u8; HEADER], payload: &[u8]) -> bytes::Bytes {
+    [&[FORMAT, codec, high, low], payload].concat().into()
+}
 
 /// Above this, a value belongs in a database of the application, not in its session.
 pub(super) const MAX_VALUE: usize = 16 * 1024 * 1024;

@@ -12,5 +12,10 @@ mod header;
 mod messagepack;
 mod value;
 
-pub(crate) use self::value::{decode, encode};
+#[cfg(feature = "encrypt")]
+pub(crate) use self::header::{HEADER, join_opened, split_sealed};
 pub use self::{error::CodecError, header::Codec};
+pub(crate) use self::{
+    header::is_sealed,
+    value::{decode, encode},
+};

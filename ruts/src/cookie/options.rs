@@ -123,7 +123,7 @@ impl CookieOptions {
     /// up.
     #[cfg(feature = "signed")]
     #[must_use]
-    pub fn signing_keys(mut self, keys: impl Into<super::KeyRing>) -> Self {
+    pub fn signing_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {
         self.seal = Seal::Signed(keys.into());
         self
     }
@@ -132,7 +132,7 @@ impl CookieOptions {
     /// What none of them encrypted is not even looked up. In place of [signing](Self::signing_keys).
     #[cfg(feature = "private")]
     #[must_use]
-    pub fn encryption_keys(mut self, keys: impl Into<super::KeyRing>) -> Self {
+    pub fn encryption_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {
         self.seal = Seal::Encrypted(keys.into());
         self
     }

@@ -11,9 +11,9 @@ const ENCRYPTED: usize = (12 + TOKEN_TEXT + 16).div_ceil(3) * 4;
 pub(super) enum Seal {
     Plain,
     #[cfg(feature = "signed")]
-    Signed(super::KeyRing),
+    Signed(crate::KeyRing),
     #[cfg(feature = "private")]
-    Encrypted(super::KeyRing),
+    Encrypted(crate::KeyRing),
 }
 
 impl Seal {
@@ -35,7 +35,9 @@ impl Seal {
                 let cookie = cookie(name, std::str::from_utf8(value).ok()?);
                 ring.with_any(|key| {
                     let jar = ::cookie::CookieJar::new();
-                    Token::parse(jar.signed(key).verify(cookie.clone())?.value().as_bytes())
+                    Token::parse(
+                        jar.signed(&key.cookies).verify(cookie.clone())?.value().as_bytes(),
+                    )
                 })
             }
             #[cfg(feature = "private")]
@@ -43,7 +45,9 @@ impl Seal {
                 let cookie = cookie(name, std::str::from_utf8(value).ok()?);
                 ring.with_any(|key| {
                     let jar = ::cookie::CookieJar::new();
-                    Token::parse(jar.private(key).decrypt(cookie.clone())?.value().as_bytes())
+                    Token::parse(
+                        jar.private(&key.cookies).decrypt(cookie.clone())?.value().as_bytes(),
+                    )
                 })
             }
             #[cfg(any(feature = "signed", feature = "private"))]
@@ -59,13 +63,13 @@ impl Seal {
             #[cfg(feature = "signed")]
             Self::Signed(ring) => ring.with_first(|key| {
                 let mut jar = ::cookie::CookieJar::new();
-                jar.signed_mut(key).add(cookie(name, &token.expose()));
+                jar.signed_mut(&key.cookies).add(cookie(name, &token.expose()));
                 jar.get(name).map(|cookie| cookie.value().to_owned())
             })?,
             #[cfg(feature = "private")]
             Self::Encrypted(ring) => ring.with_first(|key| {
                 let mut jar = ::cookie::CookieJar::new();
-                jar.private_mut(key).add(cookie(name, &token.expose()));
+                jar.private_mut(&key.cookies).add(cookie(name, &token.expose()));
                 jar.get(name).map(|cookie| cookie.value().to_owned())
             })?,
         }

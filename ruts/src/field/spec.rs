@@ -18,6 +18,7 @@ pub struct FieldSpec {
     once: bool,
     rotate: bool,
     principal: bool,
+    encrypt: bool,
 }
 
 impl FieldSpec {
@@ -41,6 +42,7 @@ impl FieldSpec {
             once: false,
             rotate: false,
             principal: false,
+            encrypt: false,
         }
     }
 
@@ -117,6 +119,21 @@ impl FieldSpec {
         self.rotate()
     }
 
+    /// Encrypted at rest with the layer's
+    /// [`encryption_keys`](crate::SessionLayer::encryption_keys) (XChaCha20-Poly1305), in every tier. What
+    /// was altered, or stood in another session or field, is an error when it is read.
+    ///
+    /// # Panics
+    ///
+    /// The feature `encrypt` is not enabled.
+    pub const fn encrypt(mut self) -> Self {
+        if !cfg!(feature = "encrypt") {
+            panic!("the feature `encrypt` of `ruts` is not enabled");
+        }
+        self.encrypt = true;
+        self
+    }
+
     const fn checked(self) -> Self {
         if let (Some(ttl), Hot::For(hot)) = (self.ttl, self.hot) {
             assert!(hot.as_millis() <= ttl.as_millis(), "`hot` is longer than `ttl`");
@@ -168,6 +185,11 @@ impl FieldSpec {
     /// Whether a change of the field replaces the session's secret.
     pub const fn is_rotating(&self) -> bool {
         self.rotate
+    }
+
+    /// Whether the field is encrypted at rest.
+    pub const fn is_encrypted(&self) -> bool {
+        self.encrypt
     }
 
     /// Whether the field says who is signed in.

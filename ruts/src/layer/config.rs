@@ -11,6 +11,7 @@ use super::{
 use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
+    sealing::Sealer,
     session::{Policy, Renewal, SessionName, Unnamed},
     store::{ErasedStore, IntoStore, Limit, OnLimit},
     ttl::Ttl,
@@ -79,6 +80,7 @@ impl SessionLayer {
                 limit: None,
                 sign_in_page: None,
                 codec: Codec::DEFAULT,
+                sealer: Sealer::default(),
             },
             options: CookieOptions::build(),
             source: TokenSource::Cookie,
@@ -284,6 +286,30 @@ impl<L: SessionName> SessionLayer<L> {
     /// A cookie that ends before the session ends the session too.
     fn absolute(&self) -> Option<Ttl> {
         self.policy.absolute.into_iter().chain(self.options.lifetime()).min()
+    }
+
+    /// The keys for fields marked `encrypt`: values are encrypted with the first, and decrypted with the one
+    /// that they name. Without keys, writing such a field is an [`Error::Encode`](crate::Error::Encode).
+    ///
+    /// ```
+    /// use ruts::{KeyRing, SessionLayer, session, store::memory::MemoryStore};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(ttl = "1h", encrypt)]
+    ///     address: String,
+    /// }
+    ///
+    /// let ring = KeyRing::new([b"32 bytes at least, from your vault"])?;
+    /// let layer = SessionLayer::new(MemoryStore::new()).encryption_keys(ring);
+    /// # drop(layer);
+    /// # Ok::<(), ruts::KeyError>(())
+    /// ```
+    #[cfg(feature = "encrypt")]
+    #[must_use]
+    pub fn encryption_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {
+        self.policy.sealer.keys = Some(keys.into());
+        self
     }
 
     /// How values that are set by name are written. Typed fields name their own codec.

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -8,12 +10,15 @@ use super::{
     policy::Signing,
     shared::Shared,
     state::{Rotation, State},
+    value,
 };
 use crate::{
+    codec::CodecError,
     error::Error,
     event,
     field::FieldSpec,
     schema::SessionSchema,
+    sealing::{Place, SealError},
     store::{Change, Create, Fields, Put, Sign, Update, Updated},
     token::{Handle, Secret, Token},
 };
@@ -22,16 +27,27 @@ use crate::{
 pub(super) type Group = Option<&'static SessionSchema>;
 
 /// What a write does besides its changes.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Writing {
     /// Replace the secret.
     pub(super) rotate: bool,
     pub(super) signing: Option<Signing>,
+    /// The fields whose values are to be encrypted.
+    pub(super) encrypted: Vec<&'static str>,
 }
 
 impl Writing {
-    pub(super) fn rotating(rotate: bool) -> Self {
-        Self { rotate, signing: None }
+    /// What a field's declaration asks for.
+    pub(super) fn of(field: &FieldSpec) -> Self {
+        let encrypted = if field.is_encrypted() { vec![field.name()] } else { Vec::new() };
+        Self { rotate: field.is_rotating(), signing: None, encrypted }
+    }
+
+    fn to_encrypt<'a>(&self, change: &Change<'a>) -> Option<Put<'a>> {
+        match *change {
+            Change::Set(put) if self.encrypted.contains(&put.name) => Some(put),
+            _ => None,
+        }
     }
 }
 
@@ -92,14 +108,19 @@ impl Shared {
         writing: &Writing,
     ) -> Result<Updated, Error> {
         let sign = self.policy.sign(writing.signing.as_ref());
-        if state.identity.may_be_open() {
+        if !writing.encrypted.is_empty() && state.identity.is_ambiguous() {
+            self.load(state, Fields::Named(&[])).await?;
+        }
+        if let Some(handle) = state.identity.handle() {
+            let values = self.encrypt(&handle, update.changes, writing)?;
+            let changes = with_values(update.changes, writing, &values);
             for change in update.changes {
                 state.memory.forget(change.name());
             }
             let rotation = self.begin_rotation(state, writing.rotate, writing.signing)?;
             let hash = rotation.hash();
             let touch = self.policy.touch();
-            let update = Update { rotate: hash.as_ref(), touch, sign, ..update };
+            let update = Update { changes: &changes, rotate: hash.as_ref(), touch, sign, ..update };
             let answer = match self.attempt(state, rotation.earlier.as_ref(), &update).await {
                 Err(error) => return Err(self.refused(state, &rotation, error)),
                 Ok(answer) => answer,
@@ -156,12 +177,15 @@ impl Shared {
         if update.expect.is_some_and(|expect| expect.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
         }
-        let fields = outcome(update.changes);
+        let handle = Handle::random()?;
+        let values = self.encrypt(&handle, update.changes, writing)?;
+        let changes = with_values(update.changes, writing, &values);
+        let fields = outcome(&changes);
         if fields.is_empty() {
             return Ok(Updated::Applied { found: 0 });
         }
         self.reply().check_open()?;
-        let (handle, secret) = (Handle::random()?, Secret::random()?);
+        let secret = Secret::random()?;
         let hash = secret.hash(self.policy.layer);
         let create = Create {
             handle: &handle,
@@ -184,11 +208,30 @@ impl Shared {
         event::created(&handle);
         *state = State::new(Identity::Open { handle, secret: hash });
         state.memory = Memory::empty();
-        remember(&mut state.memory, update.changes);
+        remember(&mut state.memory, &changes);
         if let Some(signing) = &writing.signing {
             self.log_signing(signing);
         }
         Ok(Updated::Applied { found: 0 })
+    }
+
+    /// The values of a session's fields that are to be encrypted, in the order of the changes.
+    fn encrypt(
+        &self,
+        handle: &Handle,
+        changes: &[Change<'_>],
+        writing: &Writing,
+    ) -> Result<Vec<Bytes>, Error> {
+        let puts = changes.iter().filter_map(|change| writing.to_encrypt(change));
+        puts.map(|put| {
+            let place = Place { handle, field: put.name };
+            self.policy.sealer.seal(place, put.value).map_err(|error| match error {
+                SealError::NoKey => value::encode_error(put.name, CodecError::NoKey),
+                #[cfg(feature = "encrypt")]
+                SealError::Random(error) => error.into(),
+            })
+        })
+        .collect()
     }
 
     pub(super) fn log_signing(&self, signing: &Signing) {
@@ -198,6 +241,23 @@ impl Shared {
             Signing::Out => event::signed_out(&handle),
         }
     }
+}
+
+/// The same changes, with these values in place of those that are to be encrypted.
+fn with_values<'a>(
+    changes: &'a [Change<'a>],
+    writing: &Writing,
+    values: &'a [Bytes],
+) -> Cow<'a, [Change<'a>]> {
+    if values.is_empty() {
+        return Cow::Borrowed(changes);
+    }
+    let mut values = values.iter();
+    let sealed = |change: &Change<'a>| match writing.to_encrypt(change) {
+        Some(put) => values.next().map_or(*change, |value| Change::Set(Put { value, ..put })),
+        None => *change,
+    };
+    changes.iter().map(sealed).collect()
 }
 
 /// The write of `value` that a field's declaration asks for.

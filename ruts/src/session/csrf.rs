@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Session;
-use crate::{error::Error, field::FieldSpec, token};
+use crate::{error::Error, field::FieldSpec, sealing::Opened, token};
 
 /// Where a session keeps what its tokens are made of.
 const SEED: FieldSpec = FieldSpec::new("ruts.csrf");
@@ -44,7 +44,9 @@ impl<S> Session<S> {
         if shared.get(SEED.name(), None).await?.is_none() {
             let fresh = Bytes::copy_from_slice(&token::random::<BYTES>()?);
             // Another request may have been faster.
-            let keep = &mut |held: Option<&Bytes>| Ok(Some(held.unwrap_or(&fresh).clone()));
+            let keep = &mut |held: Option<&Opened>| {
+                Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
+            };
             shared.modify(&SEED, None, keep).await?;
         }
         let mask = token::random::<BYTES>()?;
@@ -76,7 +78,7 @@ impl<S> Session<S> {
         let mut digest = Sha256::new_with_prefix("csrf");
         digest.update([u8::from(principal.is_some())]);
         digest.update(principal.unwrap_or_default());
-        digest.update(seed);
+        digest.update(seed.bytes);
         Ok(Some(digest.finalize().into()))
     }
 }

@@ -73,6 +73,8 @@ impl<'a> Edit<'a> {
                 return Err(error);
             }
             let rotate = changes.iter().any(|(field, _)| field.is_rotating());
+            let encrypted = changes.iter().filter(|(field, _)| field.is_encrypted());
+            let encrypted = encrypted.map(|(field, _)| field.name()).collect();
             let changes: Vec<Change<'_>> = (changes.iter())
                 .map(|(field, value)| match value {
                     Some(value) => Change::Set(put(field, value)),
@@ -82,7 +84,7 @@ impl<'a> Edit<'a> {
             if changes.is_empty() {
                 return Ok(());
             }
-            shared.write(&changes, Writing { rotate, signing }).await.map(drop)
+            shared.write(&changes, Writing { rotate, signing, encrypted }).await.map(drop)
         })
     }
 }

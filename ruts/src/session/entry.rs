@@ -80,7 +80,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
             let (value, principal) = (encoded?, principal?);
             let signing = principal.map(|principal| Signing::In(principal, assurance));
             let change = Change::Set(put(spec, &value));
-            let writing = Writing { rotate: spec.is_rotating(), signing };
+            let writing = Writing { signing, ..Writing::of(spec) };
             shared.write(&[change], writing).await.map(drop)
         })
     }
@@ -95,7 +95,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         let shared = self.shared;
         Write::new(async move {
             let change = Change::Remove(spec.name());
-            let writing = Writing { rotate: spec.is_rotating(), signing: removal(spec) };
+            let writing = Writing { signing: removal(spec), ..Writing::of(spec) };
             Ok(shared.write(&[change], writing).await? > 0)
         })
     }

@@ -6,12 +6,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-
 use super::{SessionMap, Values, value};
 use crate::{
     error::Error,
     field::{Field, Readable},
+    sealing::Opened,
 };
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -39,14 +38,14 @@ impl<T> Future for Write<'_, T> {
 /// operations of the request.
 #[must_use = "nothing is read until this is awaited"]
 pub struct Read<'a, T, M> {
-    stored: Boxed<'a, Option<Bytes>>,
+    stored: Boxed<'a, Option<Opened>>,
     field: Field<T, M>,
 }
 
 impl<'a, T, M> Read<'a, T, M> {
     pub(super) fn new(
         field: Field<T, M>,
-        stored: impl Future<Output = Result<Option<Bytes>, Error>> + Send + 'a,
+        stored: impl Future<Output = Result<Option<Opened>, Error>> + Send + 'a,
     ) -> Self {
         Self { stored: Box::pin(stored), field }
     }

@@ -109,7 +109,7 @@ impl<S> Session<S> {
     ///
     /// [`Error::Store`].
     pub async fn get_all(&self) -> Result<Option<SessionMap>, Error> {
-        Ok(self.shared.get_all().await?.map(SessionMap::new))
+        self.shared.get_all().await
     }
 
     /// The values of typed keys. One round trip for those that this request does not know yet.

@@ -56,6 +56,20 @@ impl Identity {
         }
     }
 
+    /// Which session it is, or may be.
+    pub(super) fn handle(&self) -> Option<Handle> {
+        match self {
+            Self::Presented(token, _) => Some(token.handle),
+            Self::Open { handle, .. } => Some(*handle),
+            Self::Anonymous | Self::Shut(_) | Self::Ended => None,
+        }
+    }
+
+    /// Whether there are two tokens, and the store was not asked which of them is good.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Presented(_, Some(_)))
+    }
+
     /// Whether there may be a session to ask the store for.
     pub(super) fn may_be_open(&self) -> bool {
         matches!(self, Self::Presented(..) | Self::Open { .. })

@@ -9,6 +9,7 @@ use crate::{
     event,
     field::{Field, FieldSpec, Mode, Principal, StoredAs},
     principal::PrincipalKey,
+    sealing::{Place, Sealer},
     store::{Confirmed, ErasedStore, Fields, IntoStore, Listed, Meta, Page, Whom},
     token::Handle,
 };
@@ -114,7 +115,8 @@ impl Sessions {
         (self.principal.as_ref()).map_err(|source| value::encode_error(self.field, source.clone()))
     }
 
-    /// Lists those that are live, with these fields, `()` for none. A page looks at `limit` sessions at
+    /// Lists those that are live, with these fields, `()` for none; not with those marked `encrypt`, whose
+    /// keys the layer has. A page looks at `limit` sessions at
     /// most, and begins behind `after`.
     ///
     /// One round trip in memory and in PostgreSQL. In Redis, one for the list and one for each session,
@@ -197,8 +199,13 @@ fn confirm(confirmed: Confirmed) -> Result<(), Error> {
 
 impl From<Listed> for SessionInfo {
     fn from(Listed { handle, loaded }: Listed) -> Self {
-        let fields = loaded.fields.into_iter().map(|field| (field.name, field.value));
-        Self { handle, meta: loaded.meta, fields: SessionMap::new(fields) }
+        let fields = loaded.fields.into_iter().map(|field| {
+            let place = Place { handle: &handle, field: &field.name };
+            let opened = Sealer::default().open(place, &field.value);
+            (field.name, opened)
+        });
+        let fields = SessionMap::new(fields);
+        Self { handle, meta: loaded.meta, fields }
     }
 }
 

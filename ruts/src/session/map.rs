@@ -1,22 +1,25 @@
 use std::{collections::BTreeMap, fmt};
 
-use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::value;
 use crate::{
+    codec::CodecError,
     error::Error,
     field::{Field, Readable},
+    sealing::Opened,
 };
 
 /// All fields of a session, undecoded: what [`Session::get_all`](crate::Session::get_all) yields.
 ///
 /// Fields are decoded one by one as they are asked for, without a round trip.
 #[derive(Clone)]
-pub struct SessionMap(BTreeMap<String, Bytes>);
+pub struct SessionMap(BTreeMap<String, Result<Opened, CodecError>>);
 
 impl SessionMap {
-    pub(super) fn new(fields: impl IntoIterator<Item = (String, Bytes)>) -> Self {
+    pub(super) fn new(
+        fields: impl IntoIterator<Item = (String, Result<Opened, CodecError>)>,
+    ) -> Self {
         Self(fields.into_iter().collect())
     }
 
@@ -27,7 +30,7 @@ impl SessionMap {
     ///
     /// [`Error::Decode`]: the stored value is no `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        value::decode_named(name, self.0.get(name))
+        value::decode_named(name, self.stored(name)?)
     }
 
     /// The value of a typed key.
@@ -36,7 +39,12 @@ impl SessionMap {
     ///
     /// [`Error::Decode`]: the stored value is not what the key expects.
     pub fn read<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error> {
-        Ok(field.mode().value(value::decode(field, self.0.get(field.spec().name()))?))
+        Ok(field.mode().value(value::decode(field, self.stored(field.spec().name())?)?))
+    }
+
+    fn stored(&self, name: &str) -> Result<Option<&Opened>, Error> {
+        let stored = self.0.get(name).map(Result::as_ref).transpose();
+        stored.map_err(|source| value::decode_error(name, source.clone()))
     }
 
     /// The names of the fields that are there.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use crate::{
     codec::Codec,
     principal::{Assurance, PrincipalKey},
+    sealing::Sealer,
     store::{Limit, Sign, SignIn, Touch},
     ttl::Ttl,
 };
@@ -24,6 +25,8 @@ pub(crate) struct Policy {
     pub(crate) sign_in_page: Option<http::HeaderValue>,
     /// The codec of values that are set by name.
     pub(crate) codec: Codec,
+    /// Encrypts the fields that ask for it.
+    pub(crate) sealer: Sealer,
 }
 
 /// How often a secret is replaced without anything else having changed.

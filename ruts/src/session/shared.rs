@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Policy,
+    Policy, SessionMap,
     apply::{Group, Writing, put},
     identity::{Identity, Shut},
     memory::Memory,
@@ -18,11 +18,14 @@ use super::{
     policy::Signing,
     reply::{Closed, Reply, Verdict},
     state::State,
+    value,
 };
 use crate::{
+    codec::CodecError,
     error::Error,
     event,
     field::FieldSpec,
+    sealing::{Opened, Place},
     store::{Change, Deadline, ErasedStore, Expect, Fields, Meta, Take, Touch, Update, Updated},
     token::{Handle, Token},
     ttl::{Hot, Ttl},
@@ -38,7 +41,7 @@ const PROMPT: Duration = Duration::from_secs(5);
 
 /// What an `update` makes of a stored value. It may be called several times.
 pub(super) type Modify<'a> =
-    &'a mut (dyn FnMut(Option<&Bytes>) -> Result<Option<Bytes>, Error> + Send);
+    &'a mut (dyn FnMut(Option<&Opened>) -> Result<Option<Bytes>, Error> + Send);
 
 /// The session of one request, shared by all who extracted it.
 ///
@@ -152,25 +155,45 @@ impl Shared {
     }
 
     /// What the field holds; fetches all of `group` if it is not known yet.
-    pub(super) async fn get(&self, name: &str, group: Group) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn get(&self, name: &str, group: Group) -> Result<Option<Opened>, Error> {
         let mut state = self.state.lock().await;
         self.learn(&mut state, name, group).await?;
-        Ok(state.memory.get(name).cloned())
+        self.open_field(&state, name, state.memory.get(name))
+    }
+
+    /// A value in the clear.
+    fn open_value(&self, state: &State, name: &str, stored: &Bytes) -> Result<Opened, CodecError> {
+        let Some(handle) = &state.identity.handle() else { return Err(CodecError::NoKey) };
+        self.policy.sealer.open(Place { handle, field: name }, stored)
+    }
+
+    fn open_field(
+        &self,
+        state: &State,
+        name: &str,
+        stored: Option<&Bytes>,
+    ) -> Result<Option<Opened>, Error> {
+        let opened = stored.map(|stored| self.open_value(state, name, stored)).transpose();
+        opened.map_err(|source| value::decode_error(name, source))
     }
 
     /// What these fields hold, in their order.
     pub(super) async fn get_many(
         &self,
         fields: &[&FieldSpec],
-    ) -> Result<Vec<Option<Bytes>>, Error> {
+    ) -> Result<Vec<Option<Result<Opened, CodecError>>>, Error> {
         let mut state = self.state.lock().await;
         fields.iter().for_each(|field| self.declare(field));
         self.fetch(&mut state, fields.iter().map(|field| field.name()).collect()).await?;
-        Ok(fields.iter().map(|field| state.memory.get(field.name()).cloned()).collect())
+        let open = |field: &&FieldSpec| {
+            let stored = state.memory.get(field.name())?;
+            Some(self.open_value(&state, field.name(), stored))
+        };
+        Ok(fields.iter().map(open).collect())
     }
 
     /// Everything the session holds; `None` without a session.
-    pub(super) async fn get_all(&self) -> Result<Option<Vec<(String, Bytes)>>, Error> {
+    pub(super) async fn get_all(&self) -> Result<Option<SessionMap>, Error> {
         let mut state = self.state.lock().await;
         if !state.identity.may_be_open() {
             return Ok(None);
@@ -180,7 +203,9 @@ impl Shared {
         }
         let open = matches!(state.identity, Identity::Open { .. });
         let fields = state.memory.present();
-        Ok(open.then(|| fields.map(|(name, value)| (name.to_owned(), value.clone())).collect()))
+        let fields =
+            fields.map(|(name, stored)| (name.to_owned(), self.open_value(&state, name, stored)));
+        Ok(open.then(|| SessionMap::new(fields)))
     }
 
     /// Applies changes together, and says how many removals and expiries found their field.
@@ -209,7 +234,8 @@ impl Shared {
 
     /// Replaces the secret. Without a session there is nothing to replace.
     pub(super) async fn rotate(&self) -> Result<(), Error> {
-        self.update_existing(Update::default(), Writing::rotating(true)).await
+        let writing = Writing { rotate: true, ..Writing::default() };
+        self.update_existing(Update::default(), writing).await
     }
 
     async fn update_existing(&self, update: Update<'_>, writing: Writing) -> Result<(), Error> {
@@ -232,7 +258,8 @@ impl Shared {
         self.learn(&mut state, field.name(), group).await?;
         for attempt in 0..TRIES {
             let current = state.memory.get(field.name()).cloned();
-            let next = modify(current.as_ref())?;
+            let opened = self.open_field(&state, field.name(), current.as_ref())?;
+            let next = modify(opened.as_ref())?;
             let change = match &next {
                 Some(value) => Change::Set(put(field, value)),
                 None if current.is_none() => return Ok(()),
@@ -240,7 +267,7 @@ impl Shared {
             };
             let expect = Some(Expect { name: field.name(), value: current.as_ref() });
             let update = Update { changes: &[change], expect, ..Update::default() };
-            let writing = Writing::rotating(field.is_rotating());
+            let writing = Writing::of(field);
             match self.update(&mut state, update, &writing).await? {
                 Updated::Applied { .. } => return Self::confirm(&mut state),
                 Updated::Conflict { .. } | Updated::NotDue => pause(attempt).await,
@@ -250,7 +277,7 @@ impl Shared {
     }
 
     /// Removes a field and hands out what it held.
-    pub(super) async fn take(&self, field: &FieldSpec) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn take(&self, field: &FieldSpec) -> Result<Option<Opened>, Error> {
         let name = field.name();
         let mut state = self.state.lock().await;
         if !state.identity.may_be_open() {
@@ -273,7 +300,7 @@ impl Shared {
         if let Some(within) = state.unconfirmed.take() {
             tracing::warn!(field = name, ?within, "a cache may show what was taken");
         }
-        Ok(value)
+        self.open_field(&state, name, value.as_ref())
     }
 
     /// Ends the session.

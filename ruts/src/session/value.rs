@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     field::{Field, FieldSpec, Mode},
     principal::PrincipalKey,
+    sealing::Opened,
 };
 
 pub(super) fn encode<Q: Serialize + ?Sized>(field: &FieldSpec, value: &Q) -> Result<Bytes, Error> {
@@ -45,13 +46,15 @@ pub(super) fn encode_error(name: &str, source: CodecError) -> Error {
 
 pub(super) fn decode<T, M: Copy>(
     field: Field<T, M>,
-    stored: Option<&Bytes>,
+    stored: Option<&Opened>,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
     let name = field.spec().name();
-    let value = field.decode(stored).map_err(|source| decode_error(name, source))?;
+    let value = field.decode(&stored.bytes).map_err(|source| decode_error(name, source))?;
     if value.is_none() {
         warn_once(name);
+    } else if field.spec().is_encrypted() && !stored.was_encrypted {
+        return Err(decode_error(name, CodecError::NotEncrypted));
     }
     Ok(value)
 }
@@ -59,13 +62,13 @@ pub(super) fn decode<T, M: Copy>(
 /// Values that are set by name have version 1; others are not seen.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
-    stored: Option<&Bytes>,
+    stored: Option<&Opened>,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
-    codec::decode(stored, 1).map_err(|source| decode_error(name, source))
+    codec::decode(&stored.bytes, 1).map_err(|source| decode_error(name, source))
 }
 
-fn decode_error(name: &str, source: CodecError) -> Error {
+pub(super) fn decode_error(name: &str, source: CodecError) -> Error {
     Error::Decode { field: name.to_owned(), source }
 }
 
