@@ -63,6 +63,12 @@ pub(crate) fn several_cookies() {
     tracing::warn!("several session cookies in one request");
 }
 
+/// A client does not look as it did when somebody signed in with it.
+pub(crate) fn client_changed(handle: &Handle, changed: &[&str], risk: &'static str) {
+    count!("ruts_clients_changed_total", "risk" => risk);
+    tracing::warn!(%handle, ?changed, risk, "a session's client has changed");
+}
+
 /// Somebody has a token that opens nothing: of a session that is over, or guessed.
 pub(crate) fn unknown_token(handle: &Handle) {
     count!("ruts_unknown_tokens_total");

@@ -52,8 +52,8 @@ pub use crate::{
     principal::{Assurance, PrincipalKey},
     schema::SessionSchema,
     session::{
-        AnyStore, Edit, Entry, Keys, Load, Read, Session, SessionIndex, SessionInfo, SessionName,
-        SessionPage, Sessions, TypedSession, Unnamed, Watched, Write,
+        AnyStore, ClientTraits, Edit, Entry, Keys, Load, Read, Risk, Session, SessionIndex,
+        SessionInfo, SessionName, SessionPage, Sessions, TypedSession, Unnamed, Watched, Write,
     },
     token::{Handle, ParseHandleError, RandomError, SecretHash},
     ttl::{Hot, Ttl, TtlError},

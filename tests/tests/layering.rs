@@ -8,13 +8,15 @@ use std::{
 };
 
 /// A module may import those of a lower rank, and itself.
-const RANKS: [(&str, u8); 18] = [
+const RANKS: [(&str, u8); 20] = [
     ("token", 0),
     ("ttl", 0),
     ("principal", 0),
     ("event", 1),
+    ("keys", 1),
     ("codec", 1),
     ("field", 2),
+    ("sealing", 2),
     ("store::cache", 3),
     ("store::contract", 3),
     ("store::error", 3),
@@ -31,24 +33,31 @@ const RANKS: [(&str, u8); 18] = [
 
 /// What a module must not know although its rank is lower.
 const BLIND: [(&str, &[&str]); 8] = [
-    ("store", &["codec", "field", "schema", "cookie"]),
-    ("cookie", &["codec", "field", "schema", "store"]),
+    ("store", &["codec", "field", "keys", "schema", "sealing", "cookie"]),
+    ("cookie", &["codec", "field", "schema", "sealing", "store"]),
     ("store::layered", &["store::memory", "store::postgres", "store::redis"]),
     ("store::memory", &["store::layered", "store::postgres", "store::redis"]),
     ("store::postgres", &["store::layered", "store::memory", "store::redis"]),
     ("store::redis", &["store::layered", "store::memory", "store::postgres"]),
     ("session", &["cookie", "store::layered", "store::memory", "store::postgres", "store::redis"]),
-    ("conformance", &["codec", "field", "schema", "cookie", "session", "layer", "error", "axum"]),
+    (
+        "conformance",
+        &[
+            "codec", "field", "keys", "schema", "sealing", "cookie", "session", "layer", "error",
+            "axum",
+        ],
+    ),
 ];
 
 /// Crates that only some modules may name.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 17] = [
     ("axum_core", &["axum", "__private"]),
     ("metrics", &["event"]),
     ("tower_http", &["lib"]),
     ("tower_layer", &["layer"]),
     ("tower_service", &["layer"]),
-    ("cookie", &["cookie", "lib"]),
+    ("cookie", &["cookie", "keys", "lib"]),
+    ("chacha20poly1305", &["keys"]),
     ("serde", &["codec", "field", "session", "token"]),
     ("serde_json", &["field"]),
     ("bincode", &["codec"]),

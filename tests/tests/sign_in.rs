@@ -401,14 +401,73 @@ async fn story<S: Store>(store: Arc<S>) {
     assert_eq!(ada.text("/devices").await, "newer");
 }
 
+/// A guest's session and an account's, each with a cookie of its own.
+// proves: CS-9
+#[tokio::test]
+async fn before_and_after_signing_in_the_cookie_can_have_another_name() {
+    let store = MemoryStore::new();
+    let account = |shop: Shop, desk: Desk| async move {
+        desk.set_user("ada").await?;
+        shop.session().delete().await
+    };
+    let app = Router::new()
+        .route("/cart", get(|shop: Shop| async move { shop.set_cart(&1).await }))
+        .route("/in", get(account))
+        .route(
+            "/who",
+            get(|desk: Desk| async move { desk.user().await.map(|user| format!("{user:?}")) }),
+        )
+        .layer(SessionLayer::new(store.clone()))
+        .layer(SessionLayer::new(store).named::<Staff>());
+    let browser = Browser::new(app);
+    browser.text("/cart").await;
+    assert!(browser.token().is_some() && browser.cookie("__Host-id-staff").is_none());
+    let guest = browser.steal();
+    browser.text("/in").await;
+    assert!(browser.token().is_none());
+    let signed_in = browser.cookie("__Host-id-staff").expect("the other cookie");
+    assert_eq!(browser.text("/who").await, r#"Some("ada")"#);
+    // The one is worth nothing under the name of the other.
+    guest.plant("__Host-id-staff", &guest.token().unwrap());
+    assert_eq!(guest.text("/who").await, "None");
+    let swapped = browser.stranger();
+    swapped.plant("__Host-id", &signed_in);
+    assert_eq!(swapped.text("/who").await, "None");
+}
+
+/// Back-channel logout of an identity provider: ended on every instance, the other sessions left alone.
+async fn single_sign_on<S: Store>(stores: [Arc<S>; 2]) {
+    let [app, other] = stores
+        .each_ref()
+        .map(|store| Browser::new(routes().layer(SessionLayer::new(Arc::clone(store)))));
+    // The provider's session stands in a field.
+    let work = signed_in(&app, "ada", "sid-1").await;
+    let phone = signed_in(&app, "ada", "sid-2").await;
+    let on_the_other = other.stranger();
+    on_the_other.plant("__Host-id", &work.token().unwrap());
+    assert_eq!(on_the_other.text("/look").await, "0");
+    assert!(on_the_other.text("/who").await.contains("ada"));
+
+    let sessions = Shop::sessions(&stores[1]).by_user("ada");
+    let ended = sessions.revoke_if(Shop::DEVICE, |session| session == "sid-1").await.unwrap();
+    assert_eq!(ended, 1);
+    for browser in [&work, &on_the_other] {
+        assert_eq!(browser.text("/who").await, "None None");
+    }
+    assert!(phone.text("/who").await.contains("ada"));
+    let again = sessions.revoke_if(Shop::DEVICE, |session| session == "sid-1").await.unwrap();
+    assert_eq!(again, 0);
+}
+
 macro_rules! stories {
     ($($backend:ident),+ $(,)?) => {
         $(
-            // proves: ASVS-7.4.2 ASVS-7.4.5 ASVS-7.4.3 ASVS-7.2.4
+            // proves: ASVS-7.4.2 ASVS-7.4.5 ASVS-7.4.3 ASVS-7.2.4 ASVS-7.6.1
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $backend() {
                 let pair = backends::$backend().await;
                 story(pair.next()).await;
+                single_sign_on([pair.next(), pair.next()]).await;
             }
         )+
     };

@@ -1,6 +1,6 @@
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use http::HeaderValue;
+use http::{Extensions, HeaderMap, HeaderValue};
 use tower_layer::Layer;
 
 use super::{
@@ -12,7 +12,7 @@ use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
     sealing::Sealer,
-    session::{Policy, Renewal, SessionName, Unnamed},
+    session::{ClientTraits, ClientWatch, Policy, Renewal, Risk, SessionName, Unnamed},
     store::{ErasedStore, IntoStore, Limit, OnLimit},
     ttl::Ttl,
 };
@@ -80,6 +80,7 @@ impl SessionLayer {
                 limit: None,
                 sign_in_page: None,
                 codec: Codec::DEFAULT,
+                clients: None,
                 sealer: Sealer::default(),
             },
             options: CookieOptions::build(),
@@ -238,6 +239,37 @@ impl<L: SessionName> SessionLayer<L> {
             Ok(path) if is_local => self.policy.sign_in_page = Some(path),
             _ => panic!("the page to sign in needs a path of this site, such as `/sign-in`"),
         }
+        self
+    }
+
+    /// Compares what clients show of themselves with what they showed when somebody signed in, once in each
+    /// request that uses its session, and has the names of what has changed judged (NIST SP 800-63B-4, 5.3).
+    /// It is a signal, no proof: whoever steals a cookie can send the same headers.
+    ///
+    /// A request that writes before it has read pays one round trip for it.
+    ///
+    /// ```
+    /// use ruts::{ClientTraits, Risk, SessionLayer, http::header, store::memory::MemoryStore};
+    ///
+    /// let layer = SessionLayer::new(MemoryStore::new()).watch_clients(
+    ///     |headers, _extensions| {
+    ///         let header = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+    ///         ClientTraits::new()
+    ///             .with("agent", header(header::USER_AGENT))
+    ///             .with("language", header(header::ACCEPT_LANGUAGE))
+    ///     },
+    ///     |changed| if changed.len() > 1 { Risk::End } else { Risk::StepUp },
+    /// );
+    /// # drop(layer);
+    /// ```
+    #[must_use]
+    pub fn watch_clients(
+        mut self,
+        describe: impl Fn(&HeaderMap, &Extensions) -> ClientTraits + Send + Sync + 'static,
+        judge: impl Fn(&[&'static str]) -> Risk + Send + Sync + 'static,
+    ) -> Self {
+        let watch = ClientWatch { describe: Arc::new(describe), judge: Arc::new(judge) };
+        self.policy.clients = Some(watch);
         self
     }
 

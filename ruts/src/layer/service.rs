@@ -62,7 +62,9 @@ where
         let tokens = (presented.token, presented.other);
         let (store, policy) = (Arc::clone(&self.store), Arc::clone(&self.policy));
         let closed = refused.then_some(Closed::NotLoopback);
-        let session = Session::start(store, policy, presented.any, tokens, closed);
+        let watch = policy.clients.as_ref();
+        let client = watch.map(|watch| (watch.describe)(request.headers(), request.extensions()));
+        let session = Session::start(store, policy, presented.any, tokens, client, closed);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
         ResponseFuture::new(inner, session, Arc::clone(&self.answer), way)

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
+    client::RECORD,
     identity::Identity,
     memory::Memory,
     operation::Load,
@@ -84,6 +85,14 @@ impl Shared {
     }
 
     pub(super) async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
+        let mut names = Vec::new();
+        let fields = match fields {
+            Fields::Named(asked) if self.client.is_some() && !state.memory.knows(RECORD) => {
+                names.extend(asked.iter().copied().chain([RECORD]));
+                Fields::Named(&names)
+            }
+            fields => fields,
+        };
         let load = Load { fields, touch: self.touch() };
         let earlier = state.earlier();
         if let Some(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
@@ -93,6 +102,7 @@ impl Shared {
                 Fields::Named(names) => state.memory.learn(names, stored),
             }
             state.meta = Some((loaded.meta, Instant::now()));
+            self.judge_client(state).await?;
             self.renew(state, &loaded.meta).await;
         }
         // A use that a cache was not told of changes nothing that was read.
@@ -108,12 +118,17 @@ impl Shared {
         writing: &Writing,
     ) -> Result<Updated, Error> {
         let sign = self.policy.sign(writing.signing.as_ref());
+        let is_sign_in = matches!(writing.signing, Some(Signing::In(..)));
+        if !is_sign_in {
+            self.look_at_client(state).await?;
+        }
         if !writing.encrypted.is_empty() && state.identity.is_ambiguous() {
             self.load(state, Fields::Named(&[])).await?;
         }
         if let Some(handle) = state.identity.handle() {
             let values = self.encrypt(&handle, update.changes, writing)?;
-            let changes = with_values(update.changes, writing, &values);
+            let client = self.client_record(&handle).filter(|_| is_sign_in);
+            let changes = with_values(update.changes, writing, &values, client.as_ref());
             for change in update.changes {
                 state.memory.forget(change.name());
             }
@@ -129,6 +144,9 @@ impl Shared {
                 Some(Updated::Applied { found }) => {
                     self.finish_rotation(state, rotation).await?;
                     remember(&mut state.memory, update.changes);
+                    if is_sign_in {
+                        (state.client_seen, state.distrusted) = (true, false);
+                    }
                     if update.sign.is_some() || update.absolute.is_some() {
                         state.meta = None;
                     }
@@ -179,7 +197,9 @@ impl Shared {
         }
         let handle = Handle::random()?;
         let values = self.encrypt(&handle, update.changes, writing)?;
-        let changes = with_values(update.changes, writing, &values);
+        let is_sign_in = matches!(writing.signing, Some(Signing::In(..)));
+        let client = self.client_record(&handle).filter(|_| is_sign_in);
+        let changes = with_values(update.changes, writing, &values, client.as_ref());
         let fields = outcome(&changes);
         if fields.is_empty() {
             return Ok(Updated::Applied { found: 0 });
@@ -208,6 +228,7 @@ impl Shared {
         event::created(&handle);
         *state = State::new(Identity::Open { handle, secret: hash });
         state.memory = Memory::empty();
+        state.client_seen = true;
         remember(&mut state.memory, &changes);
         if let Some(signing) = &writing.signing {
             self.log_signing(signing);
@@ -243,13 +264,15 @@ impl Shared {
     }
 }
 
-/// The same changes, with these values in place of those that are to be encrypted.
+/// The same changes, with these values in place of those that are to be encrypted, and what is to be kept
+/// of the client.
 fn with_values<'a>(
     changes: &'a [Change<'a>],
     writing: &Writing,
     values: &'a [Bytes],
+    client: Option<&'a Bytes>,
 ) -> Cow<'a, [Change<'a>]> {
-    if values.is_empty() {
+    if values.is_empty() && client.is_none() {
         return Cow::Borrowed(changes);
     }
     let mut values = values.iter();
@@ -257,7 +280,8 @@ fn with_values<'a>(
         Some(put) => values.next().map_or(*change, |value| Change::Set(Put { value, ..put })),
         None => *change,
     };
-    changes.iter().map(sealed).collect()
+    let client = client.map(|value| Change::Set(Shared::put_client(value)));
+    changes.iter().map(sealed).chain(client).collect()
 }
 
 /// The write of `value` that a field's declaration asks for.

@@ -4,8 +4,8 @@ use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Closed, Edit, Entry, Keys, Load, Policy, SessionMap, Sessions, Unnamed, Values, Verdict,
-    apply::Writing, shared::Shared, value,
+    ClientTraits, Closed, Edit, Entry, Keys, Load, Policy, SessionMap, Sessions, Unnamed, Values,
+    Verdict, apply::Writing, shared::Shared, value,
 };
 use crate::{
     error::Error,
@@ -50,9 +50,10 @@ impl Session {
         policy: Arc<Policy>,
         presented: bool,
         tokens: (Option<Token>, Option<Token>),
+        client: Option<ClientTraits>,
         closed: Option<Closed>,
     ) -> Self {
-        let shared = Arc::new(Shared::new(store, policy, presented, tokens, closed));
+        let shared = Arc::new(Shared::new(store, policy, presented, tokens, client, closed));
         Self { shared, store: PhantomData }
     }
 }

@@ -180,6 +180,52 @@ impl Sessions {
         self.end(Whom::All { except: own.as_ref() }).await
     }
 
+    /// Ends those of them of whose fields `judge` says so, and returns how many: with the session that an
+    /// identity provider names in a logout token (OpenID Connect Back-Channel Logout), say. A session that
+    /// signs in meanwhile may not be looked at. Round trips as [`list`](Self::list) for each hundred, and as
+    /// [`revoke`](Self::revoke) for each that is ended.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ruts::{Error, session, store::memory::MemoryStore};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(principal)]
+    ///     subject: String,
+    ///     provider_session: String,
+    /// }
+    ///
+    /// /// The claims `sub` and `sid` of a logout token that was verified.
+    /// async fn back_channel(store: &Arc<MemoryStore>, sub: &str, sid: &str) -> Result<usize, Error> {
+    ///     let sessions = Shop::sessions(store).by_subject(sub);
+    ///     sessions.revoke_if(Shop::PROVIDER_SESSION, |session| session.as_deref() == Some(sid)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_all`](Self::revoke_all); [`Error::Decode`].
+    pub async fn revoke_if<K: Keys + Copy>(
+        &self,
+        fields: K,
+        mut judge: impl FnMut(K::Values) -> bool,
+    ) -> Result<usize, Error> {
+        let (mut after, mut ended) = (None, 0);
+        loop {
+            let page = self.list(fields, after, 100).await?;
+            for session in &page.sessions {
+                if judge(fields.values(&session.fields)?) {
+                    ended += usize::from(self.revoke(&session.handle).await?);
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(ended);
+            }
+        }
+    }
+
     async fn end(&self, whom: Whom<'_>) -> Result<usize, Error> {
         let revoked = self.store.revoke(self.principal()?, whom).await?;
         for handle in &revoked.handles {

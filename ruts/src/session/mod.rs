@@ -5,6 +5,7 @@
 //! lives there, on bytes; the typed surface around it only encodes and decodes.
 
 mod apply;
+mod client;
 mod csrf;
 mod edit;
 mod entry;
@@ -26,7 +27,13 @@ mod typed;
 mod value;
 mod watch;
 
+pub(crate) use self::{
+    client::ClientWatch,
+    policy::{Policy, Renewal},
+    reply::{Closed, Verdict},
+};
 pub use self::{
+    client::{ClientTraits, Risk},
     edit::Edit,
     entry::Entry,
     future::{Load, Read, Write},
@@ -37,8 +44,4 @@ pub use self::{
     slot::{SessionName, Unnamed},
     typed::{TypedSession, Values},
     watch::Watched,
-};
-pub(crate) use self::{
-    policy::{Policy, Renewal},
-    reply::{Closed, Verdict},
 };

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::ClientWatch;
 use crate::{
     codec::Codec,
     principal::{Assurance, PrincipalKey},
@@ -25,6 +26,8 @@ pub(crate) struct Policy {
     pub(crate) sign_in_page: Option<http::HeaderValue>,
     /// The codec of values that are set by name.
     pub(crate) codec: Codec,
+    /// How clients are watched.
+    pub(crate) clients: Option<ClientWatch>,
     /// Encrypts the fields that ask for it.
     pub(crate) sealer: Sealer,
 }

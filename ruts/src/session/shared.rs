@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Policy, SessionMap,
+    ClientTraits, Policy, SessionMap,
     apply::{Group, Writing, put},
     identity::{Identity, Shut},
     memory::Memory,
@@ -54,6 +54,8 @@ pub(super) struct Shared {
     pub(super) policy: Arc<Policy>,
     /// The client sent a cookie of our name, usable or not.
     presented: bool,
+    /// What the client shows of itself, if that is watched.
+    pub(super) client: Option<ClientTraits>,
     started: Instant,
     /// Reads of this request are no activity.
     passive: AtomicBool,
@@ -67,6 +69,7 @@ impl Shared {
         policy: Arc<Policy>,
         presented: bool,
         tokens: (Option<Token>, Option<Token>),
+        client: Option<ClientTraits>,
         closed: Option<Closed>,
     ) -> Self {
         let identity = match tokens {
@@ -78,6 +81,7 @@ impl Shared {
             store,
             policy,
             presented,
+            client,
             started: Instant::now(),
             passive: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(state),
@@ -116,7 +120,7 @@ impl Shared {
         let load = Load { fields: Fields::Named(&[]), touch: None };
         let earlier = state.earlier();
         let loaded = self.attempt(&mut state, earlier.as_ref(), &load).await?;
-        Ok(loaded.map(|loaded| loaded.meta))
+        Ok(loaded.map(|loaded| state.seen(loaded.meta)))
     }
 
     /// Ages and deadlines as they were when this request last learned of them.
@@ -125,7 +129,7 @@ impl Shared {
         if state.meta.is_none() && state.identity.may_be_open() {
             self.load(&mut state, Fields::Named(&[])).await?;
         }
-        Ok(state.meta.map(|(meta, at)| meta.later(at.elapsed())))
+        Ok(state.meta.map(|(meta, at)| state.seen(meta.later(at.elapsed()))))
     }
 
     /// What to do about the cookie. From here on, none can be handed out.
@@ -283,6 +287,7 @@ impl Shared {
         if !state.identity.may_be_open() {
             return Ok(None);
         }
+        self.look_at_client(&mut state).await?;
         state.memory.forget(name);
         let rotation = self.begin_rotation(&mut state, field.is_rotating(), None)?;
         let hash = rotation.hash();

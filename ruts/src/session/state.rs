@@ -16,7 +16,8 @@ use super::{
 use crate::{
     error::Error,
     event,
-    store::{Access, LATE, Lookup, Meta, Update},
+    principal::Assurance,
+    store::{Access, LATE, Lookup, Meta, SignedIn, Update},
     token::{Handle, Secret, SecretHash, Token},
 };
 
@@ -32,6 +33,10 @@ pub(super) struct State {
     pub(super) ending: bool,
     /// What was done last, a cache does not know of, for as long as this.
     pub(super) unconfirmed: Option<Duration>,
+    /// The client was looked at.
+    pub(super) client_seen: bool,
+    /// It does not look as it did when somebody signed in.
+    pub(super) distrusted: bool,
 }
 
 /// A secret that may have been installed unnoticed.
@@ -62,7 +67,18 @@ impl State {
             unsettled: None,
             ending: false,
             unconfirmed: None,
+            client_seen: false,
+            distrusted: false,
         }
+    }
+
+    /// Ages and deadlines as the caller is to see them.
+    pub(super) fn seen(&self, meta: Meta) -> Meta {
+        if !self.distrusted {
+            return meta;
+        }
+        let remembered = |signed_in| SignedIn { assurance: Assurance::Remembered, ..signed_in };
+        Meta { signed_in: meta.signed_in.map(remembered), ..meta }
     }
 
     /// The secret to try if the current one opens nothing.
