@@ -99,7 +99,7 @@ pub enum Error {
 
     /// The name is empty, longer than 128 bytes, holds a zero byte or begins with `~`. Nothing was
     /// changed.
-    #[error("`{0}` cannot be the name of a session field")]
+    #[error("{0:.130?} cannot be the name of a session field")]
     FieldName(String),
 
     /// The operating system gave no random bytes for a token. Nothing was changed.

@@ -21,6 +21,8 @@ mod schema;
 mod sealing;
 mod session;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod ttl;
 

@@ -117,8 +117,10 @@ impl Place<'_> {
     }
 }
 
-#[cfg(all(test, feature = "encrypt", feature = "bincode"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(all(feature = "encrypt", feature = "bincode"))]
+
     use proptest::prelude::*;
 
     use super::*;

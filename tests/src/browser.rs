@@ -1,28 +1,18 @@
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
-
-use axum::{
-    Router,
-    body::Body,
-    http::{HeaderMap, Method, Request, StatusCode, header},
-};
+use axum::Router;
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 use cookie::{Cookie, SameSite};
-use http_body_util::BodyExt;
-use tower::ServiceExt;
+use ruts::testing::{Client, Reply};
 
 use crate::log;
 
-/// A browser with one app: keeps its cookies, and refuses those that break the rules.
+/// A [`Client`] that trusts nobody.
 ///
 /// Clones are tabs: they share the cookies. Every `Set-Cookie` that passes through must keep to RFC
 /// 6265bis and to what ruts promises of its defaults, and no secret that it carries may be logged by
 /// anybody, at any level.
 #[derive(Clone)]
 pub struct Browser {
-    app: Router,
-    cookies: Arc<Mutex<BTreeMap<String, String>>>,
+    client: Client,
     host: &'static str,
 }
 
@@ -49,29 +39,27 @@ impl Browser {
     /// A browser without cookies.
     pub fn new(app: Router) -> Self {
         log::search();
-        Self { app, cookies: Arc::default(), host: "shop.example" }
+        Self { client: Client::new(app), host: "" }.on_host("shop.example")
     }
 
     /// The same browser on another host name.
-    pub fn on_host(mut self, host: &'static str) -> Self {
-        self.host = host;
-        self
+    pub fn on_host(self, host: &'static str) -> Self {
+        Self { client: self.client.with_header(header::HOST, host), host }
     }
 
     /// Somebody else's browser, with a copy of the cookies: a thief, or a slow tab.
     pub fn steal(&self) -> Self {
-        let cookies = self.cookies.lock().unwrap().clone();
-        Self { cookies: Arc::new(Mutex::new(cookies)), ..self.clone() }
+        Self { client: self.client.steal(), ..*self }
     }
 
     /// Another browser without cookies.
     pub fn stranger(&self) -> Self {
-        Self { cookies: Arc::default(), ..self.clone() }
+        Self { client: self.client.stranger(), ..*self }
     }
 
     /// The value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<String> {
-        self.cookies.lock().unwrap().get(name).cloned()
+        self.client.cookie(name)
     }
 
     /// The value of the session cookie under its default name.
@@ -81,12 +69,12 @@ impl Browser {
 
     /// Puts a cookie into the jar, as an attacker would.
     pub fn plant(&self, name: &str, value: &str) {
-        self.cookies.lock().unwrap().insert(name.to_owned(), value.to_owned());
+        self.client.plant(name, value);
     }
 
     /// Asks for a page.
     pub async fn get(&self, path: &str) -> Page {
-        self.request(Method::GET, path, "").await
+        self.get_with(path, &[]).await
     }
 
     /// Asks for a page that must come.
@@ -98,91 +86,57 @@ impl Browser {
 
     /// Sends a form. Redirections are not followed.
     pub async fn post(&self, path: &str, form: &'static str) -> Page {
-        self.request(Method::POST, path, form).await
+        let kind = (header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        self.send(Method::POST, path, form, [kind].into_iter()).await
     }
 
     /// Asks for a page with headers of its own.
     pub async fn get_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Page {
-        self.request_with(Method::GET, path, "", headers).await
+        self.send(Method::GET, path, "", named(headers)).await
     }
 
-    /// Sends a form with headers of its own.
+    /// Sends an empty form with headers of its own.
     pub async fn post_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Page {
-        self.request_with(Method::POST, path, "", headers).await
+        self.send(Method::POST, path, "", named(headers)).await
     }
 
     /// The same browser after the app was started again.
     pub fn after_a_restart(self, app: Router) -> Self {
-        Self { app, ..self }
+        Self { client: self.client.after_a_restart(&Client::new(app)), ..self }
     }
 
-    async fn request(&self, method: Method, path: &str, form: &'static str) -> Page {
-        self.request_with(method, path, form, &[]).await
-    }
-
-    async fn request_with(
+    async fn send(
         &self,
         method: Method,
         path: &str,
-        form: &'static str,
-        headers: &[(&'static str, &str)],
+        form: &str,
+        headers: impl Iterator<Item = (HeaderName, &str)>,
     ) -> Page {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, self.host)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            request = request.header(name, value);
         }
-        let cookies: Vec<String> = {
-            let cookies = self.cookies.lock().unwrap();
-            cookies.iter().map(|(name, value)| format!("{name}={value}")).collect()
-        };
-        if !cookies.is_empty() {
-            request = request.header(header::COOKIE, cookies.join("; "));
+        let reply = self.client.send(request.body(form.to_owned()).unwrap()).await;
+        for cookie in reply.set_cookies().iter().filter(|cookie| cookie.name() != "unrelated") {
+            self.check(cookie, &reply);
         }
-        let request = request.body(Body::from(form)).unwrap();
-        let response = self.app.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let page = Page {
-            status: parts.status,
-            headers: parts.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
-        };
-        for set in page.set_cookies() {
-            self.keep(set, &page);
-        }
-        if let Some(token) = page.headers.get("session-token") {
+        if let Some(token) = reply.headers.get("session-token") {
             log::is_secret(token.to_str().unwrap());
         }
         log::nothing_leaked();
-        page
-    }
-
-    fn keep(&self, set: &str, page: &Page) {
-        let cookie = Cookie::parse(set).unwrap();
-        if cookie.name() != "unrelated" {
-            self.check(&cookie, page);
-            if !cookie.value().is_empty() {
-                log::is_secret(cookie.value());
-                assert!(!page.body.contains(cookie.value()), "the value travels in {cookie} only");
-            }
-        }
-        let mut cookies = self.cookies.lock().unwrap();
-        let removed = cookie.max_age().is_some_and(|age| age.is_zero());
-        match removed {
-            true => drop(cookies.remove(cookie.name())),
-            false => drop(cookies.insert(cookie.name().to_owned(), cookie.value().to_owned())),
-        }
+        let body = String::from_utf8(reply.body.to_vec()).unwrap();
+        Page { status: reply.status, headers: reply.headers, body }
     }
 
     /// What every session cookie must be (OWASP ASVS 5.0, 3.3; NIST SP 800-63B-4, 5.1.1).
-    fn check(&self, cookie: &Cookie<'_>, page: &Page) {
+    fn check(&self, cookie: &Cookie<'_>, reply: &Reply) {
+        if !cookie.value().is_empty() {
+            log::is_secret(cookie.value());
+            assert!(!reply.text().contains(cookie.value()), "the value travels in {cookie} only");
+        }
         assert_eq!(cookie.http_only(), Some(true), "{cookie}");
         assert!(cookie.name().len() + cookie.value().len() <= 4096, "{cookie}");
-        assert_eq!(page.headers[header::CACHE_CONTROL], "no-store", "a cache could keep {cookie}");
+        assert_eq!(reply.headers[header::CACHE_CONTROL], "no-store", "a cache could keep {cookie}");
         if self.host.starts_with("localhost") {
             assert!(cookie.name().starts_with("dev-") && cookie.secure() != Some(true), "{cookie}");
             return;
@@ -193,4 +147,10 @@ impl Browser {
         let prefix = if host_only { "__Host-" } else { "__Secure-" };
         assert!(cookie.name().starts_with(prefix), "{cookie}");
     }
+}
+
+fn named<'a>(
+    headers: &'a [(&'static str, &'a str)],
+) -> impl Iterator<Item = (HeaderName, &'a str)> {
+    headers.iter().map(|(name, value)| (HeaderName::from_static(name), *value))
 }

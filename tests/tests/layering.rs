@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module may import those of a lower rank, and itself.
-const RANKS: [(&str, u8); 20] = [
+const RANKS: [(&str, u8); 21] = [
     ("token", 0),
     ("ttl", 0),
     ("principal", 0),
@@ -28,6 +28,7 @@ const RANKS: [(&str, u8); 20] = [
     ("layer", 7),
     ("conformance", 8),
     ("axum", 8),
+    ("testing", 8),
     ("__private", 8),
 ];
 
@@ -55,14 +56,14 @@ const CRATES: [(&str, &[&str]); 17] = [
     ("metrics", &["event"]),
     ("tower_http", &["lib"]),
     ("tower_layer", &["layer"]),
-    ("tower_service", &["layer"]),
-    ("cookie", &["cookie", "keys", "lib"]),
+    ("tower_service", &["layer", "testing"]),
+    ("cookie", &["cookie", "keys", "lib", "testing"]),
     ("chacha20poly1305", &["keys"]),
     ("serde", &["codec", "field", "session", "token"]),
     ("serde_json", &["field"]),
     ("bincode", &["codec"]),
     ("rmp_serde", &["codec"]),
-    ("http", &["axum", "cookie", "layer", "session", "__private", "lib"]),
+    ("http", &["axum", "cookie", "layer", "session", "testing", "__private", "lib"]),
     ("fred", &["store::redis"]),
     ("redis", &["store::redis"]),
     ("sha1", &["store::redis"]),

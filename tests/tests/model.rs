@@ -388,16 +388,17 @@ impl Model {
 
     fn revoke(&mut self, principal: usize, meant: Meant) -> Answer {
         let mut ended = BTreeSet::new();
-        for (handle, session) in &mut self.0 {
+        self.0.retain(|handle, session| {
             let is_meant = match meant {
                 Meant::One(one) => *handle == one,
                 Meant::AllBut(except) => Some(*handle) != except,
             };
-            if is_meant && session.is_of(principal) {
-                session.end();
+            let is_theirs = is_meant && session.is_of(principal);
+            if is_theirs {
                 ended.insert(*handle);
             }
-        }
+            !is_theirs
+        });
         Answer::Revoked(ended)
     }
 

@@ -261,7 +261,8 @@ async fn somebody_sees_and_ends_sessions_of_their_own() {
     store.calls();
     assert_eq!(phone.text("/end-others").await, "2");
     assert_eq!(store.calls(), ["load", "revoke"]);
-    assert_eq!(old.get("/cart").await.status, StatusCode::INTERNAL_SERVER_ERROR, "it is just over");
+    old.text("/cart").await;
+    assert_eq!(old.text("/who").await, "None None", "a write starts another session");
     assert_eq!(phone.text("/devices").await, "phone");
     assert_eq!(browser.stranger().text("/devices").await, "");
 }
@@ -401,6 +402,64 @@ async fn story<S: Store>(store: Arc<S>) {
     assert_eq!(ada.text("/devices").await, "newer");
 }
 
+/// Whoever was signed out elsewhere can sign in at once, in the browser that still has the cookie.
+async fn back_again<S: Store>(store: Arc<S>) {
+    let index = Shop::sessions(&store);
+    let browser = Browser::new(routes().layer(SessionLayer::new(Arc::clone(&store))));
+    let browser = signed_in(&browser, "eve", "laptop").await;
+    index.by_user("eve").revoke_all().await.unwrap();
+    let late = browser.steal();
+    assert_eq!(late.text("/who").await, "None None");
+    assert_eq!(late.token(), None, "the cookie that opens nothing is taken away");
+    let former = browser.token();
+    browser.text("/sign-in/eve/1").await;
+    assert_ne!(browser.token(), former);
+    assert_eq!(browser.text("/who").await, r#"Some("eve") Some((1, 0))"#);
+}
+
+/// A password was reset: all sessions are ended, this one too, and who did it signs in.
+// proves: ASVS-7.4.3
+#[tokio::test]
+async fn all_sessions_are_ended_and_one_begins_in_the_same_request() {
+    let store = MemoryStore::new();
+    let index = Shop::sessions(store.clone());
+    let reset = move |shop: Shop| async move {
+        shop.user().await?;
+        index.by_user("ada").revoke_all().await?;
+        shop.set_user("ada").await
+    };
+    let app = routes().route("/reset", get(reset)).layer(SessionLayer::new(store));
+    let browser = Browser::new(app);
+    let here = signed_in(&browser, "ada", "here").await;
+    let there = signed_in(&browser, "ada", "there").await;
+    here.text("/reset").await;
+    assert!(here.text("/who").await.contains("ada"));
+    assert_eq!(there.text("/who").await, "None None");
+}
+
+/// The client has gone before it was told of its session.
+#[tokio::test]
+async fn a_sign_in_that_nobody_hears_of_leaves_no_session() {
+    let store = Probe::new(MemoryStore::new());
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let waiting = move |shop: Shop| async move {
+        shop.set_user("ada").await.unwrap();
+        tell.send(()).unwrap();
+        std::future::pending::<()>().await;
+    };
+    let app = routes().route("/slow", get(waiting)).layer(SessionLayer::new(store.clone()));
+    let browser = Browser::new(app);
+    let request = tokio::spawn(async move { browser.get("/slow").await });
+    told.recv().await.unwrap();
+    let sessions = Shop::sessions(store.clone()).by_user("ada");
+    assert_eq!(sessions.list((), None, 9).await.unwrap().sessions.len(), 1);
+    let mut ended = store.pause_after("delete");
+    request.abort();
+    ended.reached().await;
+    ended.go_on();
+    assert!(sessions.list((), None, 9).await.unwrap().sessions.is_empty());
+}
+
 /// A guest's session and an account's, each with a cookie of its own.
 // proves: CS-9
 #[tokio::test]
@@ -467,6 +526,7 @@ macro_rules! stories {
             async fn $backend() {
                 let pair = backends::$backend().await;
                 story(pair.next()).await;
+                back_again(pair.next()).await;
                 single_sign_on([pair.next(), pair.next()]).await;
             }
         )+

@@ -10,10 +10,11 @@ use axum::{
     routing::get,
 };
 use ruts::{
-    ClearSiteData, CookieOptions, Error, Session, SessionLayer, TokenSource, session,
+    ClearSiteData, CookieOptions, Error, KeyError, KeyRing, Session, SessionLayer, TokenSource,
+    session,
     store::memory::{ManualClock, MemoryStore},
 };
-use ruts_tests::{Browser, Log, Probe};
+use ruts_tests::{Browser, Fault, Log, Probe};
 
 #[session]
 struct Shop {
@@ -96,6 +97,29 @@ async fn a_planted_cookie_does_not_take_the_place_of_a_good_one() {
     store.calls();
     victim.stranger().get_with("/read", &[("cookie", &format!("__Host-id={many}{good}"))]).await;
     assert!(store.calls().len() <= 2, "however many there are");
+}
+
+/// A good cookie beside a planted one is not forgotten because the store failed once.
+#[tokio::test]
+async fn a_fault_takes_no_good_cookie_away() {
+    let probe = Probe::new(MemoryStore::new());
+    let fault = probe.clone();
+    let twice = move |shop: Shop| async move {
+        let mut asked = fault.pause_after("load");
+        let fail = async {
+            asked.reached().await;
+            fault.fail_next(Fault::Unreachable);
+            asked.go_on();
+        };
+        let (first, ()) = tokio::join!(async { shop.visits().await }, fail);
+        assert!(matches!(first, Err(Error::Store(_))), "{first:?}");
+        shop.visits().await.map(|visits| visits.to_string())
+    };
+    let app = routes().route("/twice", get(twice)).layer(SessionLayer::new(probe));
+    let victim = visited(&app).await;
+    let cookies = both(&forged(), &victim.token().unwrap());
+    let page = victim.stranger().get_with("/twice", &[("cookie", &cookies)]).await;
+    assert_eq!((page.body.as_str(), page.set_cookies().len()), ("1", 0));
 }
 
 // proves: CS-6

@@ -139,9 +139,9 @@ impl Folder {
         Ok(sessions)
     }
 
-    fn end(&self, handle: &Handle, mut record: Record, now: Duration) -> io::Result<()> {
-        record.end(now);
-        save(&self.file(handle), &record)
+    /// Leaves nothing of a session.
+    fn forget(&self, handle: &Handle) -> io::Result<()> {
+        fs::remove_file(self.file(handle))
     }
 
     /// Makes room for another session of somebody, beside `own`.
@@ -159,8 +159,8 @@ impl Folder {
             return Err(StoreError::new(NAME, StoreErrorKind::Limit));
         }
         others.sort_by_key(|(_, record)| record.signed_in_at(principal));
-        for (handle, record) in others.into_iter().take(beyond) {
-            self.end(&handle, record, now).map_err(unavailable)?;
+        for (handle, _) in others.into_iter().take(beyond) {
+            self.forget(&handle).map_err(unavailable)?;
         }
         Ok(())
     }
@@ -341,8 +341,7 @@ impl Store for FileStore {
         });
         let handles = sessions.iter().map(|(handle, _)| *handle).collect();
         in_background(folder, move |folder| {
-            let end = |(handle, record)| folder.end(&handle, record, now());
-            sessions.into_iter().try_for_each(end)
+            sessions.iter().try_for_each(|(handle, _)| folder.forget(handle))
         })
         .await?;
         Ok(Revoked { handles, confirmed: Confirmed::Yes })

@@ -220,7 +220,7 @@ pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
         stranger.through(subject).holds(&[]).await;
     }
     assert_eq!(revoke(&store, &ada, Whom::One(&mine.handle)).await, handles(&[&mine]));
-    mine.through(subject).is_refused(Refused::Ended).await;
+    mine.through(subject).is_refused(Refused::NotFound).await;
     assert_eq!(revoke(&store, &ada, Whom::One(&mine.handle)).await, BTreeSet::new());
     other.through(subject).holds(&[]).await;
     assert_eq!(find(&store, &ada).await, handles(&[&other]));
@@ -240,11 +240,11 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     let whom = Whom::All { except: Some(&own.handle) };
     assert_eq!(revoke(&store, &ada, whom).await, handles(&all.iter().collect::<Vec<_>>()));
     for client in &all {
-        client.through(subject).is_refused(Refused::Ended).await;
+        client.through(subject).is_refused(Refused::NotFound).await;
     }
     own.through(subject).holds(&[]).await;
     assert_eq!(revoke(&store, &ada, Whom::All { except: None }).await, handles(&[&own]));
-    own.through(subject).is_refused(Refused::Ended).await;
+    own.through(subject).is_refused(Refused::NotFound).await;
     theirs.through(subject).holds(&[]).await;
 }
 
@@ -289,7 +289,7 @@ pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
             runners.push(runner(racing_sign_in(client, ada, at % 2 == 0)));
         }
         let signed_in: Vec<_> = race(runners).await.into_iter().flatten().collect();
-        before.is_refused(Refused::Ended).await;
+        before.is_refused(Refused::NotFound).await;
 
         let listed = find(&store, &ada).await;
         for client in &signed_in {
@@ -346,7 +346,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let store = subject.store();
     assert_eq!(find(&store, &ada).await, handles(&clients[2..].iter().collect::<Vec<_>>()));
     for ended in &clients[..2] {
-        ended.through(subject).is_refused(Refused::Ended).await;
+        ended.through(subject).is_refused(Refused::NotFound).await;
     }
     let wrong = clients[4].with(secret());
     let one = at_most(1, OnLimit::EndOldest);

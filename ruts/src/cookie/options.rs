@@ -120,7 +120,7 @@ impl CookieOptions {
     }
 
     /// Sign the cookie with the first of these keys. A token that none of them signed is not even looked
-    /// up.
+    /// up, unless it comes in a [header](crate::TokenSource), which is not signed.
     #[cfg(feature = "signed")]
     #[must_use]
     pub fn signing_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {

@@ -27,12 +27,13 @@ pin_project! {
     }
 }
 
-/// A session that hands out no more cookies once the response is there or will never be.
+/// A session that hands out no more cookies once the response is there or will never be; in the latter
+/// case, nobody has the secret that was to be handed out.
 struct Answered(Session);
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        self.0.seal();
+        self.0.abandon(self.0.seal());
     }
 }
 
@@ -52,7 +53,13 @@ where
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
         let verdict = this.session.0.seal();
-        let mut response = result?;
+        let mut response = match result {
+            Ok(response) => response,
+            Err(error) => {
+                this.session.0.abandon(verdict);
+                return Poll::Ready(Err(error));
+            }
+        };
         this.answer.write(*this.way, &verdict, response.headers_mut());
         Poll::Ready(Ok(response))
     }

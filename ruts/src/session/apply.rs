@@ -150,8 +150,8 @@ impl Shared {
                     if update.sign.is_some() || update.absolute.is_some() {
                         state.meta = None;
                     }
-                    if let Some(signing) = &writing.signing {
-                        self.log_signing(signing);
+                    if let Some(signing) = writing.signing.filter(|_| is_sign_in || found > 0) {
+                        self.log_signing(&signing);
                     }
                     return Ok(Updated::Applied { found });
                 }
@@ -166,7 +166,9 @@ impl Shared {
                 None => {}
             }
         }
-        if !state.identity.may_create() {
+        let may =
+            if is_sign_in { state.identity.may_sign_in() } else { state.identity.may_create() };
+        if !may {
             return Err(Error::Ended);
         }
         self.create(state, update, writing).await
@@ -230,8 +232,8 @@ impl Shared {
         state.memory = Memory::empty();
         state.client_seen = true;
         remember(&mut state.memory, &changes);
-        if let Some(signing) = &writing.signing {
-            self.log_signing(signing);
+        if let Some(signing) = writing.signing.filter(|_| is_sign_in) {
+            self.log_signing(&signing);
         }
         Ok(Updated::Applied { found: 0 })
     }

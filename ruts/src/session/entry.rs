@@ -120,6 +120,9 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// both deadlines begin anew, and the session is listed among those of the principal. One round trip
     /// in memory and in PostgreSQL, three in Redis, two and two more through a cache.
     ///
+    /// The other fields stay: a guest's cart. Before somebody else signs in, [end](crate::Session::delete) the
+    /// session of whoever was signed in; else they find what was kept there.
+    ///
     /// Authenticating again is the same (NIST SP 800-63B-4, 5.2). There is no other way to raise the
     /// assurance of a session.
     ///

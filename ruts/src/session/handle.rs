@@ -318,6 +318,15 @@ impl<S> Session<S> {
         self.shared.seal()
     }
 
+    /// Ends the session of a secret that was to be handed out, since there is nobody to get it.
+    pub(crate) fn abandon(&self, verdict: Verdict) {
+        let (Verdict::Set(token), false) = (verdict, self.shared.is_renewed()) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let shared = Arc::clone(&self.shared);
+            runtime.spawn(async move { shared.end_unknown(&token).await });
+        }
+    }
+
     /// The entry of a key that was made by hand.
     ///
     /// ```

@@ -31,8 +31,10 @@ pub(super) enum Identity {
 pub(super) enum Shut {
     /// Another request deleted it.
     Deleted,
-    /// Another request replaced its secret, or its time is over.
+    /// Another request replaced its secret.
     Lost,
+    /// It was revoked, or its time is over.
+    Gone,
 }
 
 impl Identity {
@@ -45,13 +47,10 @@ impl Identity {
         }
     }
 
-    /// What to ask the store with in the second place, once.
-    pub(super) fn other(&mut self, layer: &str) -> Option<(Handle, SecretHash)> {
+    /// What to ask the store with in the second place.
+    pub(super) fn other(&self, layer: &str) -> Option<(Handle, SecretHash)> {
         match self {
-            Self::Presented(_, other) => {
-                let token = other.take()?;
-                Some((token.handle, token.secret.hash(layer)))
-            }
+            Self::Presented(_, Some(token)) => Some((token.handle, token.secret.hash(layer))),
             _ => None,
         }
     }
@@ -73,6 +72,12 @@ impl Identity {
     /// Whether there may be a session to ask the store for.
     pub(super) fn may_be_open(&self) -> bool {
         matches!(self, Self::Presented(..) | Self::Open { .. })
+    }
+
+    /// Whether somebody who signs in may start a session. There is no cookie to be overwritten of a session
+    /// that nothing is known of.
+    pub(super) fn may_sign_in(&self) -> bool {
+        self.may_create() || matches!(self, Self::Shut(Shut::Gone))
     }
 
     /// Whether a write may start a session.

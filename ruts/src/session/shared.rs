@@ -299,7 +299,9 @@ impl Shared {
         state.memory.remember(name, None);
         if sign_out {
             state.meta = None;
-            self.log_signing(&Signing::Out);
+            if value.is_some() {
+                self.log_signing(&Signing::Out);
+            }
         }
         // Nobody else gets it, so it is handed out in any case.
         if let Some(within) = state.unconfirmed.take() {
@@ -333,7 +335,7 @@ impl Shared {
         match state.identity {
             // Another request did it, and may have signed in again: not our cookie to clear.
             Identity::Shut(Shut::Deleted) => return Ok(()),
-            Identity::Shut(Shut::Lost) => return Err(Error::Ended),
+            Identity::Shut(Shut::Lost | Shut::Gone) => return Err(Error::Ended),
             _ => {}
         }
         let unconfirmed = Self::confirm(&mut state);

@@ -128,7 +128,7 @@ impl Shared {
         };
         reply.rotate = true;
         let before = state.unsettled.take().and_then(|unsettled| unsettled.signing);
-        let signing = signing.filter(|signing| matches!(signing, Signing::In(..))).or(before);
+        let signing = signing.or(before);
         state.unsettled = Some(Unsettled { secret: fresh.clone(), signing });
         let hash = fresh.hash(self.policy.layer);
         Ok(Rotation { earlier, fresh: Some((fresh, hash)), owed })
@@ -177,10 +177,26 @@ impl Shared {
             closed
         };
         if closed.is_err() {
-            let delete = Delete { tried_before: false };
-            let _ = delete.run(&*self.store, Access { handle: &handle, secret }).await;
+            self.end_lost(&handle, secret).await;
         }
         closed
+    }
+
+    /// Ends the session of a secret that nobody will ever know.
+    async fn end_lost(&self, handle: &Handle, secret: &SecretHash) {
+        let delete = Delete { tried_before: false };
+        if let Ok(Lookup::Found(())) = delete.run(&*self.store, Access { handle, secret }).await {
+            event::ended(handle, "response lost");
+        }
+    }
+
+    pub(super) async fn end_unknown(&self, token: &Token) {
+        self.end_lost(&token.handle, &token.secret.hash(self.policy.layer)).await;
+    }
+
+    /// Whether the token to hand out is that of a renewal, beside which the former one is good.
+    pub(super) fn is_renewed(&self) -> bool {
+        self.reply().renewed
     }
 
     /// Has the response carry the token of a renewal, if it has not left. Says whether it will.
@@ -224,6 +240,7 @@ impl Shared {
             if self.confirm_signing(state, access).await? {
                 let second = operation.run(&*self.store, access).await?;
                 if is_open(&second) {
+                    event::rotated(&handle, "write");
                     let token = Token { handle, secret: earlier.clone() };
                     self.adopt(state, token, hash).await?;
                     lookup = second;
@@ -244,9 +261,12 @@ impl Shared {
                 return Ok(Some(answer));
             }
             Lookup::Replaced { ago } => self.shut(state, handle, Shut::Lost, Some(ago)),
-            Lookup::Ended { .. } if operation.ended_is_ours(state.ending) => self.end(state),
+            Lookup::Ended { .. } if operation.ended_is_ours(state.ending) => {
+                event::ended(&handle, "request");
+                self.end(state);
+            }
             Lookup::Ended { ago } => self.shut(state, handle, Shut::Deleted, Some(ago)),
-            Lookup::NotFound => self.shut(state, handle, Shut::Lost, None),
+            Lookup::NotFound => self.shut(state, handle, Shut::Gone, None),
         }
         Ok(None)
     }
@@ -294,7 +314,13 @@ impl Shared {
         reply.verdict = Verdict::Keep;
         state.identity = match (&state.identity, good_until) {
             (Identity::Open { .. }, _) => Identity::Shut(shut),
-            (_, Some(ago)) if ago < LATE => Identity::Shut(shut),
+            (_, Some(ago)) if ago < LATE => {
+                // Late requests had a grace.
+                if shut == Shut::Lost && self.policy.renewal.is_some() {
+                    event::reuse(&handle, ago);
+                }
+                Identity::Shut(shut)
+            }
             (_, Some(ago)) => {
                 event::reuse(&handle, ago);
                 reply.expired = true;

@@ -112,7 +112,9 @@ pub trait Store: Send + Sync + 'static {
         fields: Fields<'_>,
     ) -> impl Future<Output = Result<Listing, StoreError>> + Send;
 
-    /// Ends sessions of a principal, and says which. Those that are not its own are left alone.
+    /// Ends sessions of a principal, and says which. Those that are not its own are left alone. Nothing is
+    /// remembered of what was ended: from then on it is [`Lookup::NotFound`], so that who was signed out
+    /// elsewhere can sign in at once.
     ///
     /// If it fails, some may have been ended: it can be repeated.
     fn revoke(

@@ -183,14 +183,16 @@ impl MemoryStore {
 
     /// Ends a session if it is still a live one of the principal.
     fn end_of(&self, principal: &PrincipalKey, handle: &Handle) -> bool {
-        let ended = self.visit(handle, |record, now| {
-            let is_theirs = record.belongs_to(principal, now);
-            if is_theirs {
-                self.end(handle, record, now);
-            }
-            is_theirs
-        });
-        ended == Some(true)
+        let mut shard = self.lock(shard_of(handle));
+        let now = self.shared.clock.now();
+        let held = shard.sessions.get(handle);
+        let is_theirs = held.is_some_and(|record| record.belongs_to(principal, now));
+        if is_theirs {
+            shard.sessions.remove(handle);
+            self.release(1);
+            self.tell(Some(*handle));
+        }
+        is_theirs
     }
 
     /// Makes room for another session of somebody, beside `own`, if that can be done.

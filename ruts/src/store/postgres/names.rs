@@ -9,18 +9,8 @@ use crate::store::LATE;
 pub struct InvalidName(String);
 
 /// Tables and functions.
-const PARTS: [&str; 10] = [
-    "fields",
-    "epoch",
-    "migrations",
-    "create",
-    "touch",
-    "update",
-    "take",
-    "delete",
-    "revoke",
-    "finish",
-];
+const PARTS: [&str; 9] =
+    ["fields", "epoch", "migrations", "create", "touch", "update", "take", "delete", "revoke"];
 
 /// The names of all that a store has in the database.
 #[derive(Debug, Clone)]

@@ -58,6 +58,13 @@ script!(
 );
 script!(TAKE = Runs, "session", "take", PROBE);
 script!(DELETE = Runs, "session", "delete", PROBE);
+script!(
+    /// Ends a session in the name of its principal.
+    FORGET = Runs,
+    "session",
+    "forget",
+    PROBE
+);
 script!(JOIN = Refused, "principal/principal", "principal/join", PRINCIPAL);
 script!(VERIFY = Runs, "principal/principal", "principal/verify", PRINCIPAL);
 script!(LIST = Runs, "principal/principal", "principal/list", PRINCIPAL);

@@ -138,9 +138,8 @@ impl<C: RedisClient> RedisStore<C> {
         principal: &PrincipalKey,
         handle: &Handle,
     ) -> Result<bool, StoreError> {
-        let arguments =
-            Arguments::new(3).principal(principal).constant("@").millis(LATE.as_millis());
-        Ok(matches!(self.call(&script::DELETE, handle, arguments.0).await?, (Said::Found, _)))
+        let arguments = Arguments::new(1).principal(principal);
+        Ok(matches!(self.call(&script::FORGET, handle, arguments.0).await?, (Said::Found, _)))
     }
 
     async fn insert(&self, create: &Create<'_>) -> Result<(), StoreError> {
@@ -259,7 +258,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let arguments = Arguments::of(access.secret, 3).constant("").millis(LATE.as_millis());
+        let arguments = Arguments::of(access.secret, 2).millis(LATE.as_millis());
         let (said, _) = self.call(&script::DELETE, access.handle, arguments.0).await?;
         found(said, || Some(()))
     }

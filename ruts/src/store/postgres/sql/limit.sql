@@ -9,6 +9,6 @@ if p_limit is not null then
         said := 'limit';
         return;
       end if;
-      perform {finish}(others[1 : cardinality(others) - p_limit + 1]);
+      delete from {sessions} x where x.id = any (others[1 : cardinality(others) - p_limit + 1]);
     end if;
   end if;

@@ -49,18 +49,6 @@ insert into {epoch} (epoch) values (0);
 -- Functions find operators and functions in pg_catalog alone: a schema of the caller's path may hold
 -- others that fit as well. A table may have the name of a variable.
 
--- Ends sessions. What is left of each is its secrets, for a while.
-create function {finish}(p_ids bigint[]) returns void {language} as $$
-#variable_conflict use_variable
-begin
-  delete from {fields} f where f.session = any (p_ids);
-  update {sessions} x
-  set ended_at = clock_timestamp(), idle_at = null,
-    absolute_at = clock_timestamp() + {late_ms} * interval '1 millisecond',
-    principal = null, assurance = null, signed_at = null
-  where x.id = any (p_ids);
-end $$;
-
 create function {create}(
   p_handle bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
   p_principal bytea, p_assurance smallint, p_limit int, p_end_oldest boolean,
@@ -273,11 +261,17 @@ declare
   {declare}
 begin
   {open}
-  perform {finish}(array[s.id]);
+  delete from {fields} f where f.session = s.id;
+  -- What is left is its secrets, for a while.
+  update {sessions} x
+  set ended_at = clock_timestamp(), idle_at = null,
+    absolute_at = clock_timestamp() + {late_ms} * interval '1 millisecond',
+    principal = null, assurance = null, signed_at = null
+  where x.id = s.id;
   said := 'found';
 end $$;
 
--- Ends sessions of a principal: one, or all but one.
+-- Ends sessions of a principal: one, or all but one. Nothing is left of them.
 create function {revoke}(p_principal bytea, p_one bytea, p_except bytea)
 returns setof bytea {language} as $$
 #variable_conflict use_variable
@@ -294,5 +288,5 @@ begin
   )
   select coalesce(array_agg(theirs.id), '{}') into ids from theirs;
   return query select x.handle from {sessions} x where x.id = any (ids);
-  perform {finish}(ids);
+  delete from {sessions} x where x.id = any (ids);
 end $$;

@@ -1,6 +1,6 @@
 
--- ARGV: secret or principal, '@' if it is a principal, for how long to remember the secret.
-local session, refusal = (ARGV[2] == '@' and owned or open)()
+-- ARGV: secret, for how long to remember it.
+local session, refusal = open()
 if not session then return refusal end
-finish(session, ARGV[3])
+finish(session, ARGV[2])
 return { 'found' }

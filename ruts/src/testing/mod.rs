@@ -1,0 +1,61 @@
+//! What tests of an application need: a [`Client`] that keeps cookies as a browser does, a
+//! [`ManualClock`], and [`assert_session_security`], which drives the application as an attacker would
+//! and reports by requirement of the standards.
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, routing::{get, post}};
+//! use ruts::{Aal, ClearSiteData, Error, Session, SessionLayer, session, store::memory::MemoryStore};
+//! use ruts::testing::{Client, ManualClock, SessionSecurity, assert_session_security};
+//!
+//! #[session]
+//! struct Shop {
+//!     #[field(principal)]
+//!     user: String,
+//! }
+//!
+//! async fn sign_in(shop: Shop, user: String) -> Result<(), Error> {
+//!     shop.set_user(&user).await
+//! }
+//!
+//! async fn sign_out(session: Session) -> Result<(), Error> {
+//!     session.delete().await
+//! }
+//!
+//! # #[cfg(feature = "csrf")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let clock = ManualClock::new();
+//! let store = MemoryStore::builder().clock(clock.clone()).build();
+//! let app = Router::new()
+//!     .route("/", get(|| async { "welcome" }))
+//!     .route("/account", get(|Aal(_): Aal<Shop, 1>| async { "yours" }))
+//!     .route("/sign-in", post(sign_in))
+//!     .route("/sign-out", post(sign_out))
+//!     .layer(SessionLayer::new(store).aal2().clear_site_data(&[ClearSiteData::Storage]))
+//!     .layer(ruts::CsrfLayer::new());
+//!
+//! let hour = Duration::from_secs(60 * 60);
+//! let scenario = SessionSecurity::new(
+//!     Client::new(app),
+//!     "/account",
+//!     |client| async move { client.post("/sign-in", "ada").await },
+//!     |client| async move { client.post("/sign-out", "").await },
+//! )
+//! .lifetimes(&clock, hour, 24 * hour);
+//! assert_session_security(scenario).await;
+//! # });
+//! ```
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on is a panic")]
+
+mod client;
+mod report;
+mod scenario;
+mod security;
+
+pub use self::{
+    client::{Client, Reply},
+    report::{Finding, Outcome, Report},
+    scenario::SessionSecurity,
+    security::assert_session_security,
+};
+pub use crate::store::memory::ManualClock;
