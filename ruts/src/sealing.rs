@@ -118,9 +118,8 @@ impl Place<'_> {
 }
 
 #[cfg(test)]
+#[cfg(all(feature = "encrypt", feature = "bincode"))]
 mod tests {
-    #![cfg(all(feature = "encrypt", feature = "bincode"))]
-
     use proptest::prelude::*;
 
     use super::*;

@@ -33,9 +33,10 @@ const RANKS: [(&str, u8); 21] = [
 ];
 
 /// What a module must not know although its rank is lower.
-const BLIND: [(&str, &[&str]); 8] = [
+const BLIND: [(&str, &[&str]); 9] = [
     ("store", &["codec", "field", "keys", "schema", "sealing", "cookie"]),
     ("cookie", &["codec", "field", "schema", "sealing", "store"]),
+    ("store::announced", &["store::layered", "store::memory", "store::postgres", "store::redis"]),
     ("store::layered", &["store::memory", "store::postgres", "store::redis"]),
     ("store::memory", &["store::layered", "store::postgres", "store::redis"]),
     ("store::postgres", &["store::layered", "store::memory", "store::redis"]),
@@ -51,8 +52,9 @@ const BLIND: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates that only some modules may name.
-const CRATES: [(&str, &[&str]); 17] = [
+const CRATES: [(&str, &[&str]); 18] = [
     ("axum_core", &["axum", "__private"]),
+    ("futures_core", &["store::redis"]),
     ("metrics", &["event"]),
     ("tower_http", &["lib"]),
     ("tower_layer", &["layer"]),
@@ -73,6 +75,7 @@ const CRATES: [(&str, &[&str]); 17] = [
         &[
             "conformance",
             "session",
+            "store::announced",
             "store::layered",
             "store::memory",
             "store::postgres",
@@ -113,7 +116,7 @@ fn module_of(file: &Path) -> String {
     match parts[..] {
         ["private"] => "__private".to_owned(),
         ["store", leaf @ ("cache" | "contract" | "error")] => format!("store::{leaf}"),
-        ["store", backend @ ("layered" | "memory" | "postgres" | "redis"), ..] => {
+        ["store", backend @ ("announced" | "layered" | "memory" | "postgres" | "redis"), ..] => {
             format!("store::{backend}")
         }
         [first, ..] => first.to_owned(),

@@ -7,10 +7,16 @@ use ruts::{
     Error, Handle, Session, SessionLayer, Watched, session,
     store::{
         Store,
+        announced::{AnnouncedStore, Channel},
         memory::{ManualClock, MemoryStore},
+        postgres::PostgresChannel,
+        redis::{RedisChannel, RedisStore},
     },
 };
-use ruts_tests::{Browser, Fault, Probe, backends};
+use ruts_tests::{
+    Browser, Fault, Probe, backends,
+    servers::{Cluster, Flavour, Postgres, Redis},
+};
 use tokio::{task::JoinHandle, time::timeout};
 
 #[session]
@@ -136,13 +142,13 @@ async fn a_store_that_fails_is_asked_again() {
 }
 
 /// Through another process, as it were.
-async fn across<S: Store>(one: Arc<S>, other: Arc<S>) {
+async fn across<S: Store>(one: Arc<S>, other: Arc<S>, within: Duration) {
     let browser = Browser::new(routes().layer(SessionLayer::new(one)));
     browser.text("/sign-in/ada").await;
     let connection = connected(&browser).await;
     let handle: Handle = browser.token().unwrap()[..22].parse().unwrap();
     assert!(Shop::sessions(other).by_user("ada").revoke(&handle).await.unwrap());
-    is_over(connection, Watched::Ended, Duration::from_secs(20)).await;
+    is_over(connection, Watched::Ended, within).await;
 }
 
 macro_rules! across {
@@ -152,10 +158,112 @@ macro_rules! across {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $backend() {
                 let pair = backends::$backend().await;
-                across(pair.next(), pair.next()).await;
+                across(pair.next(), pair.next(), Duration::from_secs(20)).await;
             }
         )+
     };
 }
 
 across!(redis_through_fred, cluster_through_redis_rs, postgres, redis_over_postgres);
+
+/// Through a channel, whatever the store is: another process hears of it at once.
+async fn announced<S: Store, C: Channel>(stores: [S; 2], channels: [C; 2]) {
+    let [one, other] = stores;
+    let [here, there] = channels;
+    let one = Arc::new(AnnouncedStore::new(one, here));
+    let other = Arc::new(AnnouncedStore::new(other, there));
+    // Once it listens. Until then, it looks by itself.
+    across(Arc::clone(&one), Arc::clone(&other), Duration::from_secs(20)).await;
+    across(Arc::clone(&one), Arc::clone(&other), AT_ONCE).await;
+    let app = |store: &Arc<AnnouncedStore<S, C>>| {
+        Browser::new(routes().layer(SessionLayer::new(Arc::clone(store))))
+    };
+    let (browser, elsewhere) = (app(&one), app(&other));
+    for (end, why) in [
+        ("/out", Watched::Ended),
+        ("/sign-in/bob", Watched::SignedInAnew),
+        ("/forget", Watched::SignedInAnew),
+    ] {
+        browser.text("/sign-in/ada").await;
+        let connection = connected(&browser).await;
+        let same = elsewhere.stranger();
+        same.plant("__Host-id", &browser.token().unwrap());
+        same.text(end).await;
+        is_over(connection, why, AT_ONCE).await;
+        browser.plant("__Host-id", "");
+    }
+    browser.text("/sign-in/ada").await;
+    let connection = connected(&browser).await;
+    Shop::sessions(other).revoke_everyone().await.unwrap();
+    is_over(connection, Watched::Ended, AT_ONCE).await;
+}
+
+async fn redis_stores() -> [RedisStore<fred::clients::Pool>; 2] {
+    let pair = backends::redis_through_fred().await;
+    [(*pair.next()).clone(), (*pair.next()).clone()]
+}
+
+// proves: ASVS-4.4.3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_redis_with_fred() {
+    let url = Redis::shared(Flavour::Redis).url();
+    let client = backends::fred_client(url).await;
+    let pool = backends::fred_pool(url).await;
+    announced(redis_stores().await, [(); 2].map(|()| RedisChannel::new(pool.clone(), "fred")))
+        .await;
+    let channels = [(); 2].map(|()| RedisChannel::new(client.clone(), "fred"));
+    announced(redis_stores().await, channels).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_valkey_with_redis_rs() {
+    let url = Redis::shared(Flavour::Valkey).url();
+    let client = redis::Client::open(url).unwrap();
+    let channels = [(); 2].map(|()| RedisChannel::new(client.clone(), "redis-rs"));
+    announced(redis_stores().await, channels).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_a_cluster() {
+    let client = backends::fred_cluster(Cluster::shared()).await;
+    let channels = [(); 2].map(|()| RedisChannel::new(client.clone(), "cluster"));
+    announced(redis_stores().await, channels).await;
+}
+
+// proves: ASVS-4.4.3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_postgres() {
+    let pair = backends::postgres().await;
+    let stores = [(*pair.next()).clone(), (*pair.next()).clone()];
+    let pool = Postgres::shared().pool(3);
+    announced(stores, [(); 2].map(|()| PostgresChannel::new(pool.clone(), "ruts"))).await;
+}
+
+/// A listener that was cut off listens again, and looks at what it may have missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_breaks_is_mended() {
+    let server = Redis::shared(Flavour::Redis);
+    let client = redis::Client::open(server.url()).unwrap();
+    let channel = || RedisChannel::new(client.clone(), "broken");
+    let [one, other] = redis_stores().await;
+    let one = Arc::new(AnnouncedStore::new(one, channel()));
+    let other = Arc::new(AnnouncedStore::new(other, channel()));
+    across(Arc::clone(&one), Arc::clone(&other), Duration::from_secs(20)).await;
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    let kill = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").to_owned();
+    kill.query_async::<u32>(&mut admin).await.unwrap();
+    across(Arc::clone(&one), Arc::clone(&other), Duration::from_secs(20)).await;
+    // By now it listens again.
+    across(one, other, AT_ONCE).await;
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_channel_that_does_not_work() {
+    let nobody = redis::Client::open("redis://127.0.0.1:1").unwrap();
+    let store = AnnouncedStore::new(MemoryStore::new(), RedisChannel::new(nobody, "dead"));
+    let browser = Browser::new(routes().layer(SessionLayer::new(store)));
+    browser.text("/sign-in/ada").await;
+    let connection = connected(&browser).await;
+    browser.text("/out").await;
+    is_over(connection, Watched::Ended, AT_ONCE).await;
+}

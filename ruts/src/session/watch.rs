@@ -27,8 +27,9 @@ impl<S> Session<S> {
     /// else: for event streams and WebSockets, which have to end with it (OWASP ASVS 5.0, 4.4.3). A session
     /// that there is not has ended. Watching is no activity, and a new secret does not disturb it.
     ///
-    /// What happens in the same `MemoryStore` is noticed at once, a deadline when it comes, and everything
-    /// else within five seconds. One round trip then, and each time that something happens. A store that
+    /// What happens in the same `MemoryStore` is noticed at once, and what an
+    /// [`AnnouncedStore`](crate::store::announced::AnnouncedStore) does, in whatever process; a deadline when
+    /// it comes, and everything else within five seconds. One round trip then, and each time that something happens. A store that
     /// fails is asked again; what a cache holds does not matter.
     ///
     /// The future may outlive the request. Dropping it is harmless.

@@ -11,8 +11,11 @@
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
 //! | `layered::LayeredStore` | `layered-store` | as the store of record does | as the cache and the store of record are |
 //!
+//! [`announced::AnnouncedStore`] around one of them tells other processes at once what happens to sessions.
+//!
 //! The repository's `examples/custom-store` keeps sessions in files, in one page of code.
 
+pub mod announced;
 #[cfg(feature = "layered-store")]
 mod cache;
 mod contract;

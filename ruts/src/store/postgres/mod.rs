@@ -47,10 +47,14 @@
 //! [`PostgresStoreBuilder::cleanup_interval`].
 
 mod builder;
+mod channel;
 mod cleanup;
 mod failure;
 mod names;
 mod schema;
 mod store;
 
-pub use self::{builder::PostgresStoreBuilder, names::InvalidName, store::PostgresStore};
+pub use self::{
+    builder::PostgresStoreBuilder, channel::PostgresChannel, names::InvalidName,
+    store::PostgresStore,
+};

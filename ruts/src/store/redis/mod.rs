@@ -61,6 +61,7 @@
 mod arguments;
 #[cfg(feature = "layered-store")]
 mod cache;
+mod channel;
 mod client;
 #[cfg(feature = "redis-store")]
 mod fred;
@@ -74,4 +75,4 @@ mod store;
 
 #[cfg(feature = "redis-rs-store")]
 pub use self::redis_rs::RedisCluster;
-pub use self::{client::RedisClient, store::RedisStore};
+pub use self::{channel::RedisChannel, client::RedisClient, store::RedisStore};

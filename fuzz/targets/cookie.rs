@@ -1,0 +1,65 @@
+//! Header to token: whatever a client sends as its cookie or in `Authorization`, nothing panics, and
+//! nobody gets into a session.
+#![no_main]
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::LazyLock,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Request, Response, header};
+use libfuzzer_sys::fuzz_target;
+use ruts::{CookieOptions, KeyRing, Session, SessionLayer, TokenSource, store::memory::MemoryStore};
+use tokio::runtime::{Builder, Runtime};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Hands out the session of a request.
+#[derive(Clone)]
+struct Take;
+
+impl Service<Request<()>> for Take {
+    type Response = Response<Session>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Session>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        let session = Session::from_extensions(request.extensions()).expect("the layer is there");
+        ready(Ok(Response::new(session)))
+    }
+}
+
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));
+
+/// Plain, signed and encrypted cookies, and headers.
+static LAYERS: LazyLock<Vec<SessionLayer>> = LazyLock::new(|| {
+    let ring = KeyRing::new([[7; 32], [9; 32]]).expect("the secrets are long enough");
+    let layer = || SessionLayer::new(MemoryStore::new()).token_source(TokenSource::Both);
+    let options = CookieOptions::build;
+    vec![
+        layer(),
+        layer().with_cookie_options(options().signing_keys(&ring)),
+        layer().with_cookie_options(options().encryption_keys(&ring)),
+    ]
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(value) = HeaderValue::from_bytes(data) else { return };
+    for layer in LAYERS.iter() {
+        for name in [header::COOKIE, header::AUTHORIZATION] {
+            let request = Request::builder().header(name, value.clone()).body(());
+            let request = request.expect("the header is checked");
+            let response = RUNTIME.block_on(layer.layer(Take).call(request));
+            let session = response.expect("it cannot fail").into_body();
+            let opened = RUNTIME.block_on(session.open()).expect("the store is there");
+            assert!(opened.is_none(), "{data:?} opens a session");
+        }
+    }
+});

@@ -1,0 +1,229 @@
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::broadcast,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tracing::Instrument;
+
+use super::{Channel, Heard};
+use crate::{
+    principal::PrincipalKey,
+    store::{
+        Access, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
+        StoreError, Take, Touch, Update, Updated, Whom,
+    },
+    token::Handle,
+    ttl::Hot,
+};
+
+/// For how long an announcement is tried.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// How long after a failure one listens again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A store whose changes are announced to all processes: the [module](super) says how.
+///
+/// ```no_run
+/// # #[cfg(feature = "postgres-store")]
+/// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
+/// use ruts::{SessionLayer, store::announced::AnnouncedStore};
+/// use ruts::store::postgres::{PostgresChannel, PostgresStoreBuilder};
+/// use sqlx::PgPool;
+///
+/// let pool = PgPool::connect("postgres://localhost/app").await?;
+/// let store = PostgresStoreBuilder::new(pool.clone(), true).build().await?;
+/// let store = AnnouncedStore::new(store, PostgresChannel::new(pool, "sessions"));
+/// let layer = SessionLayer::new(store);
+/// # drop(layer);
+/// # Ok(())
+/// # }
+/// ```
+pub struct AnnouncedStore<S, C> {
+    inner: Arc<Inner<S, C>>,
+}
+
+struct Inner<S, C> {
+    store: S,
+    channel: Arc<C>,
+    heard: Heard,
+    /// Listens, once somebody watches.
+    listener: OnceLock<JoinHandle<()>>,
+}
+
+impl<S, C> Drop for Inner<S, C> {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.get() {
+            listener.abort();
+        }
+    }
+}
+
+impl<S: Store, C: Channel> AnnouncedStore<S, C> {
+    /// Announces the changes of `store` through `channel`. Connects to nothing by itself: it listens from
+    /// when a session is first watched.
+    pub fn new(store: S, channel: C) -> Self {
+        let (heard, _) = broadcast::channel(256);
+        let (channel, heard) = (Arc::new(channel), Heard(heard));
+        Self { inner: Arc::new(Inner { store, channel, heard, listener: OnceLock::new() }) }
+    }
+
+    fn announce(&self, changed: impl IntoIterator<Item = Option<Handle>>) {
+        let messages: Vec<String> = (changed.into_iter())
+            .map(|handle| handle.map(|handle| handle.to_string()).unwrap_or_default())
+            .collect();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if messages.is_empty() {
+            return;
+        }
+        let channel = Arc::clone(&self.inner.channel);
+        let publish = async move {
+            for message in messages {
+                match timeout(LONGEST, channel.publish(message)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(error = &*error, "a change was not announced");
+                    }
+                    Err(_) => tracing::warn!("a change was not announced in time"),
+                }
+            }
+        };
+        runtime.spawn(publish.in_current_span());
+    }
+
+    fn listen(&self) {
+        let inner = &self.inner;
+        inner.listener.get_or_init(|| {
+            let (channel, heard) = (Arc::clone(&inner.channel), inner.heard.clone());
+            tokio::spawn(async move {
+                loop {
+                    let error = channel.listen(&heard).await;
+                    tracing::warn!(error = &*error, "announcements of changes are not heard");
+                    sleep(PAUSE).await;
+                }
+            })
+        });
+    }
+}
+
+impl<S: Store, C: Channel> Store for AnnouncedStore<S, C> {
+    fn name(&self) -> &'static str {
+        self.inner.store.name()
+    }
+
+    async fn load(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        self.inner.store.load(access, fields, touch).await
+    }
+
+    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        self.inner.store.create(create).await
+    }
+
+    async fn update(
+        &self,
+        access: Access<'_>,
+        update: Update<'_>,
+    ) -> Result<Lookup<Updated>, StoreError> {
+        let updated = self.inner.store.update(access, update).await;
+        self.announce(update.sign.map(|_| Some(*access.handle)));
+        updated
+    }
+
+    async fn take(
+        &self,
+        access: Access<'_>,
+        take: Take<'_>,
+    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
+        let taken = self.inner.store.take(access, take).await;
+        self.announce(take.sign_out.then_some(Some(*access.handle)));
+        taken
+    }
+
+    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
+        let deleted = self.inner.store.delete(access).await;
+        self.announce([Some(*access.handle)]);
+        deleted
+    }
+
+    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+        self.inner.store.peek(handle).await
+    }
+
+    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
+        let changed = self.inner.store.changed(handle);
+        let (mut announced, handle) = (self.inner.heard.0.subscribe(), *handle);
+        self.listen();
+        async move {
+            let announced = async {
+                // Whoever is behind looks for himself.
+                while announced.recv().await.is_ok_and(|told| told.is_some_and(|it| it != handle)) {
+                }
+            };
+            tokio::select! {
+                () = announced => {}
+                () = changed => {}
+            }
+        }
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        self.inner.store.find(principal, page, fields).await
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        let revoked = self.inner.store.revoke(principal, whom).await;
+        match &revoked {
+            Ok(revoked) => self.announce(revoked.handles.iter().copied().map(Some)),
+            // Some may have been ended, and it is not known which.
+            Err(_) => self.announce([None]),
+        }
+        revoked
+    }
+
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        let confirmed = self.inner.store.revoke_everyone().await;
+        self.announce([None]);
+        confirmed
+    }
+
+    fn declare(&self, name: &str, hot: Hot) {
+        self.inner.store.declare(name, hot);
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.inner.store.sweep(limit).await
+    }
+}
+
+impl<S, C> Clone for AnnouncedStore<S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<S: Store, C> fmt::Debug for AnnouncedStore<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnnouncedStore").field("store", &self.inner.store.name()).finish()
+    }
+}
