@@ -13,6 +13,7 @@ use ruts::{
 use ruts_tests::{
     backends::{self, Pair},
     random,
+    servers::{Flavour, Redis},
 };
 
 const LONG: Duration = Duration::from_secs(300);
@@ -327,6 +328,14 @@ async fn what_is_evicted_is_forgotten<C: Cache>(entry: Entry<C>) {
     entry.cache.check().await.unwrap();
 }
 
+async fn what_was_cleared_stays_forgotten<C: Cache>(entry: Entry<C>) {
+    entry.is_filled(&["a"]).await;
+    entry.cache.clear().await.unwrap();
+    assert_eq!(entry.knows(&["a"]).await, None);
+    entry.is_filled(&["a"]).await;
+    assert!(entry.knows(&["a"]).await.is_some());
+}
+
 async fn memory() -> Arc<MemoryCache> {
     Arc::new(MemoryCache::new(1000))
 }
@@ -347,6 +356,7 @@ macro_rules! caches {
                 only_the_secret_opens_an_entry
                 any_names_and_many
                 what_is_evicted_is_forgotten
+                what_was_cleared_stays_forgotten
             );
         })+
     };
@@ -391,6 +401,31 @@ caches! {
     redis = backends::redis_through_fred().await;
     valkey = backends::valkey_through_fred().await;
     cluster = backends::cluster_through_redis_rs().await;
+}
+
+/// A cache evicts what it likes, also what says since when its entries are known.
+#[tokio::test]
+async fn no_entry_comes_back_when_the_cache_forgets_what_it_has_forgotten() {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let client = backends::fred_client(server.url()).await;
+    let cache = Arc::new(backends::redis_store(client, &server.prefix()));
+    let forget = || {
+        let keys: Vec<String> = server.command(&["KEYS", "*}:hot"]);
+        assert_eq!(keys.len(), 1);
+        assert_eq!(server.command::<u32>(&["DEL", &keys[0]]), 1);
+    };
+    let entry = Entry::new(cache);
+    entry.is_filled(&["a"]).await;
+    assert!(entry.knows(&["a"]).await.is_some());
+    forget();
+    assert_eq!(entry.knows(&["a"]).await, None);
+    // Forgotten twice in the same way, as it were.
+    entry.is_filled(&["a"]).await;
+    entry.cache.clear().await.unwrap();
+    let other = Entry { cache: Arc::clone(&entry.cache), ..entry };
+    assert_eq!(other.knows(&["a"]).await, None);
+    forget();
+    assert_eq!(other.knows(&["a"]).await, None);
 }
 
 /// A full cache makes room, and stays right.

@@ -8,9 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
-    Hot, PrincipalKey, SecretHash, Ttl,
+    Assurance, Hot, PrincipalKey, SecretHash, Ttl,
     store::{
-        Change, Create, Fields, Lookup, Page, Put, Store, StoreErrorKind, Touch, Updated, Whom,
+        Change, Create, Fields, Limit, Lookup, OnLimit, Page, Put, SignIn, Store, StoreErrorKind,
+        Touch, Updated, Whom,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
 };
@@ -484,6 +485,81 @@ mod faults {
         writer.rollback().await.unwrap();
         assert_eq!(reading.await.unwrap().unwrap(), Lookup::NotFound);
         assert_eq!(visitor.load().await.unwrap(), Lookup::NotFound);
+    }
+
+    /// So does one that waits for the end of its session, and is told how long ago that was.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_waits_for_an_end_is_told_of_it() {
+        let server = Postgres::start(&[]);
+        let (pool, schema) = (server.pool(4), server.schema());
+        let patient = builder(&pool, &schema).timeout(Duration::from_secs(20));
+        let store = Arc::new(patient.build().await.unwrap());
+        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+        for (change, is_told) in [
+            ("_delete(handle, secret)", "ended"),
+            ("_take(handle, secret, null, null, sha256('new'), 'a', false)", "replaced"),
+        ] {
+            let visitor = Visitor::begin(&store).await;
+            let mut writer = pool.begin().await.unwrap();
+            let change = format!(
+                "select s.handle, c.said from {0}.sessions s, {0}.sessions{change} c where s.handle = $1",
+                schema.name()
+            );
+            let change =
+                sqlx::query(AssertSqlSafe(change)).bind(visitor.handle.as_bytes().to_vec());
+            change.execute(&mut *writer).await.unwrap();
+            let reader = visitor.clone();
+            let reading = tokio::spawn(async move { reader.slide().await });
+            while number(&pool, waiting).await == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            writer.commit().await.unwrap();
+            let answer = reading.await.unwrap().unwrap();
+            let told = match answer {
+                Lookup::Ended { .. } => "ended",
+                Lookup::Replaced { .. } => "replaced",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(told, is_told);
+        }
+    }
+
+    /// Room is made of sessions that are the principal's when they are ended.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_session_is_ended_that_was_signed_out_meanwhile() {
+        let server = Postgres::start(&[]);
+        let (pool, schema) = (server.pool(4), server.schema());
+        let patient = builder(&pool, &schema).timeout(Duration::from_secs(20));
+        let store = Arc::new(patient.build().await.unwrap());
+        let ada = PrincipalKey::from_bytes(random());
+        let limit = Some(Limit { sessions: 1, on_limit: OnLimit::EndOldest });
+        let who = SignIn { principal: &ada, assurance: Assurance::Aal1, limit };
+        let begin = async |visitor: &Visitor<PostgresStore>| {
+            let Visitor { handle, secret, .. } = visitor;
+            let sign_in = Some(who);
+            let create =
+                Create { handle, secret, idle: None, absolute: None, fields: &[], sign_in };
+            store.create(create).await
+        };
+        let first = Visitor::new(&store);
+        begin(&first).await.unwrap();
+        first.set("a", "1").await.unwrap();
+        // It signs out, and has not said so to others yet.
+        let mut writer = pool.begin().await.unwrap();
+        let out =
+            format!("update {}.sessions set principal = null, signed_at = null", schema.name());
+        writer.execute(AssertSqlSafe(out)).await.unwrap();
+        let second = Visitor::new(&store);
+        let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+        let commit = async {
+            while number(&pool, waiting).await == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            writer.commit().await.unwrap();
+        };
+        let (begun, ()) = tokio::join!(begin(&second), commit);
+        begun.unwrap();
+        assert_eq!(first.get("a").await.unwrap().unwrap(), "1", "it is nobody's by now");
     }
 
     /// Most reads of a session that slides write nothing, and lock nothing.

@@ -310,7 +310,7 @@ async fn a_list_keeps_nothing_for_ever() {
     assert_eq!(fixture.entries(), 1);
     let begun = std::time::Instant::now();
     while fixture.entries() > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "nobody has removed it");
+        assert!(begun.elapsed() < Duration::from_secs(30), "nobody has removed it");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for _ in 0..5 {

@@ -460,6 +460,34 @@ async fn a_sign_in_that_nobody_hears_of_leaves_no_session() {
     assert!(sessions.list((), None, 9).await.unwrap().sessions.is_empty());
 }
 
+/// A session that has just begun, and somebody signs in along with it: nobody gets its cookie as long as it
+/// is not known whether a revocation came between.
+#[tokio::test]
+async fn a_new_session_with_a_sign_in_in_doubt_is_not_handed_out() {
+    for fault in [Fault::AnswerLost, Fault::Unreachable] {
+        let store = Probe::new(MemoryStore::new());
+        let probe = store.clone();
+        let both = move |shop: Shop| async move {
+            shop.set_cart(&1).await.unwrap();
+            probe.fail_next(fault);
+            shop.set_user("ada").await.map_err(|error| error.is_unknown()).unwrap_err().to_string()
+        };
+        let app = routes().route("/together", get(both)).layer(SessionLayer::new(store.clone()));
+        let browser = Browser::new(app);
+        let mut ended = store.pause_after("delete");
+        let is_unknown = browser.text("/together").await;
+        let sessions = Shop::sessions(store.clone()).by_user("ada");
+        if is_unknown == "true" {
+            assert_eq!(browser.token(), None);
+            ended.reached().await;
+            ended.go_on();
+        } else {
+            assert!(browser.token().is_some(), "nobody was signed in");
+        }
+        assert!(sessions.list((), None, 9).await.unwrap().sessions.is_empty());
+    }
+}
+
 /// A guest's session and an account's, each with a cookie of its own.
 // proves: CS-9
 #[tokio::test]

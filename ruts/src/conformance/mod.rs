@@ -122,6 +122,8 @@ macro_rules! conformance_tests {
                 a_limit_refuses_another_sign_in
                 a_limit_ends_the_oldest_session
                 a_limit_holds_for_parallel_sign_ins
+                a_refused_sign_in_takes_no_room
+                one_of_parallel_sign_ins_of_a_session_wins
                 everybody_is_signed_out_at_once
                 who_watches_sees_the_end
             }

@@ -355,6 +355,49 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     assert_eq!(find(&store, &ada).await.len(), 3, "one who is refused has ended sessions");
 }
 
+/// Who was not let in does not count: somebody whose only cookie is of a session that is over signs in anew.
+// proves: ASVS-7.1.2
+pub async fn a_refused_sign_in_takes_no_room(subject: &impl Subject) {
+    let ada = principal();
+    for on_limit in [OnLimit::Reject, OnLimit::EndOldest] {
+        let limit = at_most(2, on_limit);
+        let first = stranger(subject);
+        first.create_for(&ada, limit).await.expect("there is room");
+        for _ in 0..2 {
+            let over = stranger(subject);
+            let (_, answer) = over.sign_in(&ada, limit).await.expect("the store answers");
+            assert_eq!(answer, Lookup::NotFound);
+        }
+        let second = stranger(subject);
+        second.create_for(&ada, limit).await.expect("there is room for one more");
+        assert_eq!(find(&subject.store(), &ada).await, handles(&[&first, &second]));
+        revoke(&subject.store(), &ada, Whom::All { except: None }).await;
+    }
+}
+
+/// Of parallel sign-ins of one session, a form that was sent twice, one wins, and the session lives.
+// proves: ASVS-7.2.4
+pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) {
+    for round in 0..subject.rounds().min(20) {
+        let ada = principal();
+        let guest = match round % 2 {
+            0 => session(subject, &[]).await,
+            _ => signed_in(subject, &ada).await,
+        };
+        let runners = (0..3).map(|_| {
+            let client = guest.through(subject);
+            runner(async move {
+                let (client, answer) = client.sign_in(&ada, None).await.expect("nobody revokes");
+                matches!(answer, Lookup::Found(_)).then_some(client)
+            })
+        });
+        let won: Vec<_> = race(runners.collect()).await.into_iter().flatten().collect();
+        let [winner] = &won[..] else { panic!("{} sign-ins of one secret won", won.len()) };
+        winner.through(subject).holds(&[]).await;
+        assert_eq!(find(&subject.store(), &ada).await, handles(&[winner]));
+    }
+}
+
 /// No number of sign-ins at once gets beyond the limit.
 // proves: ASVS-7.1.2
 pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {

@@ -133,6 +133,10 @@ impl Shared {
                 state.memory.forget(change.name());
             }
             let rotation = self.begin_rotation(state, writing.rotate, writing.signing)?;
+            if is_sign_in {
+                let mut reply = self.reply();
+                reply.in_doubt = reply.sets_fresh();
+            }
             let hash = rotation.hash();
             let touch = self.policy.touch();
             let update = Update { changes: &changes, rotate: hash.as_ref(), touch, sign, ..update };
@@ -140,6 +144,9 @@ impl Shared {
                 Err(error) => return Err(self.refused(state, &rotation, error)),
                 Ok(answer) => answer,
             };
+            if is_sign_in {
+                self.reply().in_doubt = false;
+            }
             match answer {
                 Some(Updated::Applied { found }) => {
                     self.finish_rotation(state, rotation).await?;
@@ -176,6 +183,9 @@ impl Shared {
 
     /// What a refused sign-in means for the session and its caller.
     fn refused(&self, state: &mut State, rotation: &Rotation, error: Error) -> Error {
+        if !error.is_unknown() {
+            self.reply().in_doubt = false;
+        }
         match &error {
             Error::TooManySessions => {
                 self.abandon_rotation(state, rotation);

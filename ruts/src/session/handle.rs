@@ -315,7 +315,12 @@ impl<S> Session<S> {
     }
 
     pub(crate) fn seal(&self) -> Verdict {
-        self.shared.seal()
+        let verdict = self.shared.seal();
+        if !self.shared.is_in_doubt() {
+            return verdict;
+        }
+        self.abandon(verdict);
+        Verdict::Keep
     }
 
     /// Ends the session of a secret that was to be handed out, since there is nobody to get it.

@@ -24,6 +24,9 @@ pub(super) struct Reply {
     pub(super) rotate: bool,
     /// The token to hand out is that of a renewal, beside which the former one is still good.
     pub(super) renewed: bool,
+    /// Somebody may have been signed in along with the token to hand out, and a revocation have come between:
+    /// nobody gets it.
+    pub(super) in_doubt: bool,
     pub(super) closed: Option<Closed>,
 }
 
@@ -44,6 +47,7 @@ impl Reply {
             expired: false,
             rotate: false,
             renewed: false,
+            in_doubt: false,
             closed,
         }
     }

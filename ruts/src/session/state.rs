@@ -194,6 +194,10 @@ impl Shared {
         self.end_lost(&token.handle, &token.secret.hash(self.policy.layer)).await;
     }
 
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.reply().in_doubt
+    }
+
     /// Whether the token to hand out is that of a renewal, beside which the former one is good.
     pub(super) fn is_renewed(&self) -> bool {
         self.reply().renewed

@@ -6,6 +6,7 @@ mod history;
 mod interleavings;
 mod lies;
 mod outages;
+mod revocations;
 mod soak;
 
 use std::time::Duration;

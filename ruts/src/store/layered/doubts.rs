@@ -51,6 +51,11 @@ impl Doubts {
             || (self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(handle))
     }
 
+    /// Whether there is any.
+    pub(super) fn any(&self) -> bool {
+        self.about_all.load(Ordering::Acquire) > 0 || self.count.load(Ordering::Acquire) > 0
+    }
+
     pub(super) fn about_all(&self) -> AboutAll {
         self.about_all.fetch_add(1, Ordering::AcqRel);
         AboutAll(Arc::clone(&self.about_all))

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::store::LayeredStore;
 use crate::{
@@ -52,26 +52,37 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
                 known
             }
         };
+        let mut fenced = HashSet::new();
         for handle in &known {
-            // Evicted afterwards, whether this worked or not.
             let fence = self.tiers.hot.cache().fence(handle, Scope::All, self.fence_life());
-            let _ = self.hot(fence).await;
+            match self.hot(fence).await {
+                Ok(_) => fenced.insert(*handle),
+                // A cache that is down is not waited for again and again.
+                Err(_) => break,
+            };
         }
         let operation = self.tiers.cold.revoke(principal, whom);
         let revoked = self.cold(StoreErrorKind::Unknown, operation).await;
         let ended = revoked.iter().flat_map(|revoked| &revoked.handles);
-        let mut confirmed = true;
+        // It may take place yet: the fences have to stand until then.
+        let unknown = revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown);
+        let open = if unknown { self.fence_life() } else { Duration::ZERO };
+        let mut is_up = true;
         for handle in known.iter().chain(ended.filter(|handle| !known.contains(handle))) {
-            if self.hot(self.tiers.hot.cache().evict(handle)).await.is_err() {
-                let unknown = revoked.is_err();
-                self.doubt(handle, if unknown { self.fence_life() } else { Duration::ZERO });
-                confirmed = false;
+            if unknown && fenced.contains(handle) {
+                continue;
+            }
+            let evict = self.tiers.hot.cache().evict(handle);
+            if unknown || !is_up || self.hot(evict).await.is_err() {
+                is_up = unknown;
+                self.doubt(handle, open);
             }
         }
         let revoked = revoked?;
-        Ok(match confirmed {
-            true => revoked,
-            false => Revoked { confirmed: self.within(), ..revoked },
+        // What an earlier try has ended is in no list, but in doubt if the cache could not be told.
+        Ok(match self.tiers.doubts.any() {
+            false => revoked,
+            true => Revoked { confirmed: self.within(), ..revoked },
         })
     }
 
@@ -90,8 +101,11 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     }
 
     pub(super) async fn end_everyone(&self) -> Result<Confirmed, StoreError> {
-        let operation = self.tiers.cold.revoke_everyone();
-        let confirmed = self.cold(StoreErrorKind::Unknown, operation).await;
+        let operation = timeout(self.many(), self.tiers.cold.revoke_everyone());
+        let confirmed = operation.await.unwrap_or_else(|late| {
+            let error = StoreError::new(self.tiers.cold.name(), StoreErrorKind::Unknown);
+            Err(error.with_source(late))
+        });
         if self.clear().await {
             return confirmed;
         }
@@ -100,9 +114,13 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     }
 
     async fn clear(&self) -> bool {
-        // Many round trips, so not within the time of one.
         let clear = self.tiers.hot.cache().clear();
-        self.tiers.hot.run(self.settings.cold_timeout, clear).await.is_ok()
+        self.tiers.hot.run(self.many(), clear).await.is_ok()
+    }
+
+    /// How long many round trips may take.
+    fn many(&self) -> Duration {
+        self.settings.cold_timeout * 10
     }
 
     /// Reads everything past the cache from now on, until it was told to forget all, or has forgotten it

@@ -83,11 +83,13 @@ impl Statements {
             let template = template.replace("{meta}", meta);
             fill(&parts.iter().fold(template, |text, (mark, part)| text.replace(mark, part)))
         };
-        let load = |parts: [(&str, &str); 5]| read(include_str!("sql/load.sql"), &parts);
+        let load = |parts: [(&str, &str); 7]| read(include_str!("sql/load.sql"), &parts);
         Self {
             load: load([
                 ("{touched}", ""),
                 ("{touched_said}", ""),
+                ("{touched_ago}", ""),
+                ("{touched_ago_end}", ""),
                 ("{idle_at}", "s.idle_at"),
                 ("{used_at}", "s.used_at"),
                 ("{moment}", "statement_timestamp()"),
@@ -96,6 +98,8 @@ impl Statements {
             load_and_touch: load([
                 ("{touched}", include_str!("sql/touched.sql")),
                 ("{touched_said}", "when t.said <> 'found' then t.said"),
+                ("{touched_ago}", "coalesce(t.ago, "),
+                ("{touched_ago_end}", ")"),
                 ("{idle_at}", "coalesce(t.idle_at, s.idle_at)"),
                 ("{used_at}", "coalesce(t.used_at, s.used_at)"),
                 ("{moment}", "coalesce(t.seen, statement_timestamp())"),

@@ -18,7 +18,7 @@ use crate::{
     token::Handle,
 };
 
-probe!(PROBE = "HGET HMGET HGETALL GET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
+probe!(PROBE = "HGET HMGET HGETALL GET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
 script!(LOOK = Asks, "cache/entry", "cache/look", PROBE);
 script!(FENCE = Runs, "cache/entry", "cache/fence", PROBE);
 script!(FINISH = Refused, "cache/entry", "cache/finish", PROBE);
@@ -27,6 +27,7 @@ script!(
     FINISH_ON_FULL_SERVER = Runs, "cache/entry", "cache/finish", PROBE
 );
 script!(FILL = Refused, "cache/entry", "cache/fill", PROBE);
+script!(CLEAR = Runs, "cache/clear", PROBE);
 script!(EVICT = Runs, "cache/entry", "cache/evict", PROBE);
 script!(ADVICE = Runs, "cache/entry", "cache/advice", PROBE);
 
@@ -182,7 +183,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
 
     /// 4096 round trips, several hundred at the same time.
     async fn clear(&self) -> Result<(), StoreError> {
-        self.count_up(cache_epoch_keys(&self.prefix)).await
+        self.at_each(&CLEAR, cache_epoch_keys(&self.prefix)).await
     }
 
     /// Asks one node of a cluster. Two round trips.

@@ -26,8 +26,9 @@
 //!
 //! `ruts:{<principal>}:principal` is a hash that lists the sessions of somebody. `ruts:{<two characters>}` is
 //! the epoch of the sessions of that hash tag: counting up all 4096 of them ends all sessions. These keys
-//! must not be evicted or removed while sessions are there. While a slot of a cluster moves, its sessions
-//! may come before their epoch: after ending all sessions, move no slots before the old ones have expired.
+//! must not be evicted or removed while sessions are there. On a cluster, an epoch that was ever counted up has
+//! to be moved before the sessions of its slot: until it is there, those that live seem over, and those that
+//! were ended with all others are not. `MIGRATE` it first.
 //!
 //! The braces are a hash tag, so a prefix never decides about the shard. The key expires with the
 //! session, fields expire by themselves: there is nothing to sweep. A deleted session leaves `~` and

@@ -51,9 +51,10 @@ impl<C: RedisClient> RedisStore<C> {
         &self,
         handle: &Handle,
         principal: &PrincipalKey,
-        entry: Bytes,
+        mark: Bytes,
+        longest: Option<Ttl>,
     ) -> Result<(), StoreError> {
-        let arguments = Arguments::new(2).handle(handle).bytes(entry);
+        let arguments = Arguments::new(3).handle(handle).bytes(mark).ttl(self.listed_for(longest));
         let verified = match self.ask_list(&script::VERIFY, principal, arguments).await {
             Ok(Reply::Int(1)) => return Ok(()),
             Ok(_) => Ok(()),
@@ -71,8 +72,25 @@ impl<C: RedisClient> RedisStore<C> {
         }
     }
 
+    /// Takes back what a sign-in has joined that was refused. If this fails, it is left out after a while.
+    pub(super) async fn withdraw(&self, handle: &Handle, principal: &PrincipalKey, mark: Bytes) {
+        let arguments = Arguments::new(2).handle(handle).bytes(mark);
+        let _ = self.ask_list(&script::WITHDRAW, principal, arguments).await;
+    }
+
+    /// The entry must not be over before its session, which begins later, maybe by another clock.
+    fn listed_for(&self, longest: Option<Ttl>) -> Option<Ttl> {
+        let longest = longest?.as_duration().saturating_add(self.under_way());
+        Some(Ttl::new(longest).unwrap_or(Ttl::MAX))
+    }
+
+    /// For how long a sign-in may be.
+    fn under_way(&self) -> Duration {
+        SETTLED.max(self.timeout * 4)
+    }
+
     /// Joins the list, and makes room for that if need be: not before `access` opens the session that
-    /// is to be signed in. The answer is the entry of the list.
+    /// is to be signed in. The answer is the mark of the sign-in.
     pub(super) async fn join(
         &self,
         handle: &Handle,
@@ -80,6 +98,7 @@ impl<C: RedisClient> RedisStore<C> {
         longest: Option<Ttl>,
         access: Option<Access<'_>>,
     ) -> Result<Lookup<Bytes>, StoreError> {
+        let longest = self.listed_for(longest);
         let most = who.limit.map_or(0, |limit| limit.sessions.max(1));
         for _ in 0..TRIES {
             let arguments =
@@ -216,8 +235,7 @@ impl<C: RedisClient> RedisStore<C> {
         if entries.is_empty() {
             return Ok(0);
         }
-        let under_way = SETTLED.max(self.timeout * 4);
-        let arguments = Arguments::new(1 + 2 * entries.len()).millis(under_way.as_millis());
+        let arguments = Arguments::new(1 + 2 * entries.len()).millis(self.under_way().as_millis());
         let arguments = entries.iter().fold(arguments, |arguments, entry| {
             arguments.handle(&entry.handle).bytes(entry.mark.clone())
         });
@@ -249,9 +267,10 @@ impl<C: RedisClient> RedisStore<C> {
         Ok(answers)
     }
 
-    /// Counts up the epochs at these keys.
-    pub(super) async fn count_up(
+    /// Runs a script without arguments at each of these keys.
+    pub(super) async fn at_each(
         &self,
+        script: &'static Script,
         keys: impl Iterator<Item = Bytes>,
     ) -> Result<(), StoreError> {
         let mut tasks = JoinSet::new();
@@ -262,8 +281,8 @@ impl<C: RedisClient> RedisStore<C> {
                 done.map_err(stopped)??;
             }
             let store = self.clone();
-            let count = async move { store.run(&script::EVERYONE, key, Vec::new()).await };
-            tasks.spawn(count.in_current_span());
+            let one = async move { store.run(script, key, Vec::new()).await };
+            tasks.spawn(one.in_current_span());
         }
         while let Some(done) = tasks.join_next().await {
             done.map_err(stopped)??;

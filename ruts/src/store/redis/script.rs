@@ -70,7 +70,8 @@ script!(VERIFY = Runs, "principal/principal", "principal/verify", PRINCIPAL);
 script!(LIST = Runs, "principal/principal", "principal/list", PRINCIPAL);
 script!(REVOKE = Runs, "principal/principal", "principal/revoke", PRINCIPAL);
 script!(LEAVE = Runs, "principal/principal", "principal/leave", PRINCIPAL);
-script!(EVERYONE = Runs, "everyone", EPOCH);
+script!(WITHDRAW = Runs, "principal/principal", "principal/withdraw", PRINCIPAL);
+script!(COUNT = Runs, "count", EPOCH);
 
 impl Script {
     pub(super) fn new(text: &'static str, probe: &'static str) -> Self {

@@ -222,8 +222,13 @@ impl<C: RedisClient> Store for RedisStore<C> {
         let Some(who) = create.sign_in else { return self.insert(&create).await };
         let joined = self.join(create.handle, &who, create.absolute, None).await?;
         let Lookup::Found(entry) = joined else { return Err(corrupt()) };
-        self.insert(&create).await?;
-        self.verify(create.handle, who.principal, entry).await
+        if let Err(error) = self.insert(&create).await {
+            if error.kind() != StoreErrorKind::Unknown {
+                self.withdraw(create.handle, who.principal, entry).await;
+            }
+            return Err(error);
+        }
+        self.verify(create.handle, who.principal, entry, create.absolute).await
     }
 
     async fn update(
@@ -238,11 +243,15 @@ impl<C: RedisClient> Store for RedisStore<C> {
             Lookup::Found(entry) => entry,
             refused => return Ok(refused.map(|_| Updated::Applied { found: 0 })),
         };
-        let answer = self.change(access, &update).await?;
-        if matches!(answer, Lookup::Found(Updated::Applied { .. })) {
-            self.verify(access.handle, who.principal, entry).await?;
+        let answer = self.change(access, &update).await;
+        match &answer {
+            Ok(Lookup::Found(Updated::Applied { .. })) => {
+                self.verify(access.handle, who.principal, entry, absolute).await?;
+            }
+            Err(error) if error.kind() == StoreErrorKind::Unknown => {}
+            Ok(_) | Err(_) => self.withdraw(access.handle, who.principal, entry).await,
         }
-        Ok(answer)
+        answer
     }
 
     async fn take(
@@ -293,7 +302,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// 4096 round trips, several hundred at the same time.
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
-        self.count_up(epoch_keys(&self.prefix)).await?;
+        self.at_each(&script::COUNT, epoch_keys(&self.prefix)).await?;
         Ok(Confirmed::Yes)
     }
 

@@ -7,10 +7,10 @@ select
     when s.replaced = $2 then 'replaced'
     else 'none'
   end,
-  (date_part('epoch', {moment} - case
+  {touched_ago}(date_part('epoch', {moment} - case
     when s.secret <> $2 and s.grace_until <= {moment} then s.grace_until
     else s.ended_at
-  end) * 1000::float8)::bigint,
+  end) * 1000::float8)::bigint{touched_ago_end},
   s.secret <> $2,
   {meta}
 from {sessions} s

@@ -1,8 +1,8 @@
 -- What every script of a cache begins with. KEYS[1] is the entry of a session, ARGV[1] for how long it is
 -- kept at least.
 --
--- Its fields: `~r` the history of the server's data in which it was written, and how often all entries
--- of its hash tag had been forgotten; `~` the session's own
+-- Its fields: `~r` the history of the server's data in which it was written, and since when entries of
+-- its hash tag are known; `~` the session's own
 -- record; `~o` the ticket that is out; `~f` the fences; `~c` until when it counts as complete. Any other
 -- is a field of the session. All moments are milliseconds of the server's clock.
 local key = KEYS[1]
@@ -17,18 +17,24 @@ local function text(moment)
   return string.format('%.0f', moment)
 end
 
--- Begins anew with every start of the server and every failover: what an entry held before may be older
--- than what was written since.
-local function history()
-  local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  if not id then error({ err = 'UNFIT the server does not tell its replication id' }) end
-  local forgotten = redis.call('GET', string.match(key, '^[^}]*}') .. ':hot')
-  return string.sub(id, 1, 16) .. '.' .. (forgotten or '0')
-end
-
 -- Told apart from every other one: no two runs of a script share a nonce and a moment.
 local function unique(nonce)
   return nonce .. clock[1] .. '.' .. clock[2]
+end
+
+-- Begins anew with every start of the server and every failover: what an entry held before may be older
+-- than what was written since. And whenever all entries of its hash tag are forgotten.
+local function history(nonce)
+  local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if not id then error({ err = 'UNFIT the server does not tell its replication id' }) end
+  local name = string.match(key, '^[^}]*}') .. ':hot'
+  local since = redis.call('GET', name)
+  if not since then
+    -- Never one that there was before, so that entries do not come back when this was evicted.
+    since = unique(nonce)
+    redis.pcall('SET', name, since)
+  end
+  return string.sub(id, 1, 16) .. '.' .. since
 end
 
 -- The fences that stand: mark, until when, `+` if there was another one.

@@ -2,7 +2,7 @@
 -- ARGV: life of the entry, nonce, life of the fence, idle, after, '*' or '=', names of what becomes
 -- unknown; `~` is the session's record. Answer: the fence and the moment.
 local held = redis.call('HMGET', key, '~r', '~', '~f')
-local here = history()
+local here = history(ARGV[2])
 local standing = {}
 if held[1] == here then
   standing = fences(held[3])

@@ -4,7 +4,7 @@
 -- the sign-in (-1: nobody), principal, assurance, then name, value, left of each; or 'miss', and if there
 -- is one, a ticket and the moment.
 local held = redis.call('HMGET', key, '~r', '~', '~o', '~f', '~c')
-local here = history()
+local here = history(ARGV[2])
 if held[1] and held[1] ~= here then
   redis.call('DEL', key)
   held = {}

@@ -4,7 +4,8 @@
 local left_out = 0
 for i = 2, #ARGV, 2 do
   local handle, entry = ARGV[i], ARGV[i + 1]
-  local is_over = string.find(entry, '[!+]') or joined(entry) + ARGV[1] < now
+  local _, marks = parts(entry)
+  local is_over = #marks == 0 or joined(entry) + ARGV[1] < now
   if is_over and redis.call('HGET', key, handle) == entry then
     redis.call('HDEL', key, handle)
     left_out = left_out + 1

@@ -6,7 +6,7 @@ local entries = redis.call('HGETALL', key)
 for i = 1, #entries, 2 do
   local handle = entries[i]
   if (handle == ARGV[2]) == (ARGV[1] == '=') then
-    local entry = string.format('%.0f !', joined(entries[i + 1]))
+    local entry = entry_of(joined(entries[i + 1]), '!', {})
     replace(handle, entry)
     answer[#answer + 1] = handle
     answer[#answer + 1] = entry
