@@ -13,6 +13,49 @@ macro_rules! count {
     };
 }
 
+/// Notes how long something took, if there is anything to note it with.
+macro_rules! time {
+    ($name:literal, $time:expr $(, $label:literal => $value:expr)*) => {
+        #[cfg(feature = "metrics")]
+        metrics::histogram!($name $(, $label => $value)*).record($time);
+        #[cfg(not(feature = "metrics"))]
+        let _ = ($time, $($value),*);
+    };
+}
+
+/// A call of a session to its store.
+pub(crate) fn store_called(
+    store: &'static str,
+    operation: &'static str,
+    time: Duration,
+    is_done: bool,
+) {
+    let outcome = if is_done { "done" } else { "failed" };
+    time!("ruts_store_seconds", time, "store" => store, "operation" => operation, "outcome" => outcome);
+}
+
+/// A command or an operation of a layered store.
+#[cfg(feature = "layered-store")]
+pub(crate) fn tier_called(tier: &'static str, store: &'static str, time: Duration, is_done: bool) {
+    let outcome = if is_done { "done" } else { "failed" };
+    time!("ruts_tier_seconds", time, "tier" => tier, "store" => store, "outcome" => outcome);
+}
+
+/// A read through a cache: `hit`, `miss`, `failed`, or `passed` if it was not asked.
+#[cfg(feature = "layered-store")]
+pub(crate) fn cache_read(outcome: &'static str) {
+    count!("ruts_cache_reads_total", "outcome" => outcome);
+    let _ = outcome;
+}
+
+/// What a read brought for a cache: `offered`, or `refused` because somebody writes, the cache is busy, or
+/// the fields are not for it.
+#[cfg(feature = "layered-store")]
+pub(crate) fn cache_fill(outcome: &'static str) {
+    count!("ruts_cache_fills_total", "outcome" => outcome);
+    let _ = outcome;
+}
+
 pub(crate) fn created(handle: &Handle) {
     count!("ruts_sessions_created_total");
     tracing::info!(%handle, "session created");

@@ -24,6 +24,10 @@ use crate::{
 
 /// The session and the field that a value belongs to.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(feature = "encrypt"),
+    allow(dead_code, reason = "nothing opens anywhere without keys")
+)]
 pub(crate) struct Place<'a> {
     pub(crate) handle: &'a Handle,
     pub(crate) field: &'a str,

@@ -8,10 +8,11 @@ use ruts::{
     Error, Session, SessionLayer, session,
     store::{
         OnLimit,
-        memory::{ManualClock, MemoryStore},
+        layered::LayeredStore,
+        memory::{ManualClock, MemoryCache, MemoryStore},
     },
 };
-use ruts_tests::{Browser, Log};
+use ruts_tests::{Browser, Log, Visitor};
 
 #[session]
 struct Shop {
@@ -73,12 +74,12 @@ async fn what_happens_is_counted() {
     everything().await;
     drop(guard);
     let counted: BTreeMap<String, u64> = (snapshotter.snapshot().into_vec().into_iter())
-        .map(|(key, _, _, value)| {
+        .filter_map(|(key, _, _, value)| {
             let key = key.key();
             let labels: Vec<_> =
                 key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-            let DebugValue::Counter(count) = value else { panic!("{key} is no counter") };
-            ([key.name(), &*labels.join(",")].join(" ").trim().to_owned(), count)
+            let DebugValue::Counter(count) = value else { return None };
+            Some(([key.name(), &*labels.join(",")].join(" ").trim().to_owned(), count))
         })
         .collect();
     let expected = [
@@ -97,6 +98,50 @@ async fn what_happens_is_counted() {
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
     assert_eq!(counted, BTreeMap::from(expected));
+}
+
+/// Of each tier, how long it takes, and whether the cache was of use.
+#[tokio::test]
+async fn calls_are_timed_and_hits_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    let store = LayeredStore::in_one_process(MemoryCache::new(9), MemoryStore::new());
+    let visitor = Visitor::begin(&std::sync::Arc::new(store.clone())).await;
+    visitor.set("a", "1").await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(visitor.get("b").await.unwrap(), None);
+        // What was read is put into the cache behind the reader.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let app = Router::new()
+        .route("/", get(|shop: Shop| async move { shop.set_visits(&1).await }))
+        .layer(SessionLayer::new(store));
+    Browser::new(app).text("/").await;
+    drop(guard);
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+        let labels: Vec<_> = key.key().labels().map(|label| label.value().to_owned()).collect();
+        let count = match value {
+            DebugValue::Counter(count) => count,
+            DebugValue::Histogram(times) => times.len() as u64,
+            DebugValue::Gauge(_) => panic!("{key:?}"),
+        };
+        counted.insert(format!("{} {}", key.key().name(), labels.join(" ")), count);
+    }
+    for (name, count) in [
+        ("ruts_cache_reads_total miss", 1),
+        ("ruts_cache_reads_total hit", 2),
+        ("ruts_cache_fills_total offered", 1),
+        ("ruts_store_seconds layered create done", 1),
+        ("ruts_sessions_created_total ", 1),
+    ] {
+        assert_eq!(counted.get(name), Some(&count), "{name}: {counted:#?}");
+    }
+    for tier in ["hot memory cache", "cold memory"] {
+        let times = counted.get(&format!("ruts_tier_seconds {tier} done"));
+        assert!(times.is_some_and(|times| *times > 1), "{tier}: {counted:#?}");
+    }
 }
 
 // proves: CS-16 ASVS-16.2.5

@@ -230,7 +230,7 @@ impl Shared {
                 Some(Sign::Out) | None => None,
             },
         };
-        if let Err(error) = self.store.create(create).await.map_err(Error::from) {
+        if let Err(error) = self.ask().create(create).await.map_err(Error::from) {
             if matches!(error, Error::TooManySessions) {
                 event::limit_reached();
             }

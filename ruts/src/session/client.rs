@@ -144,7 +144,7 @@ impl Shared {
                 // Until it is known to be gone, it is looked at again.
                 state.client_seen = false;
                 let access = Access { handle: &handle, secret: &secret };
-                self.store.delete(access).await?;
+                self.ask().delete(access).await?;
                 event::ended(&handle, "client");
                 self.end(state);
             }

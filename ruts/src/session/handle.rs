@@ -81,6 +81,12 @@ impl<S> Session<S> {
         self.shared.handle()
     }
 
+    /// How many calls this request has made to its store so far, for tests and pages that developers look at.
+    /// No round trip.
+    pub fn store_calls(&self) -> u32 {
+        self.shared.calls()
+    }
+
     /// Confirms the session with the store and returns its public name; `None` without a session.
     /// One round trip, none if it was used before in this request.
     ///

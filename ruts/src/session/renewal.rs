@@ -19,7 +19,7 @@ impl Shared {
         let hash = secret.hash(self.policy.layer);
         let renew = Renew { secret: &hash, every: renewal.every, grace: renewal.grace };
         let update = Update { renew: Some(renew), ..Update::default() };
-        match self.store.update(Access { handle: &handle, secret: &own }, update).await {
+        match self.ask().update(Access { handle: &handle, secret: &own }, update).await {
             Ok(
                 Lookup::Found(Updated::Applied { .. })
                 | Lookup::Unconfirmed { answer: Updated::Applied { .. }, .. },

@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,7 @@ pub(super) struct Shared {
     /// What the client shows of itself, if that is watched.
     pub(super) client: Option<ClientTraits>,
     started: Instant,
+    calls: AtomicU32,
     /// Reads of this request are no activity.
     passive: AtomicBool,
     state: tokio::sync::Mutex<State>,
@@ -83,6 +84,7 @@ impl Shared {
             presented,
             client,
             started: Instant::now(),
+            calls: AtomicU32::new(0),
             passive: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(state),
             reply: Mutex::new(Reply::new(closed)),
@@ -95,6 +97,16 @@ impl Shared {
 
     pub(super) fn store(&self) -> Arc<dyn ErasedStore> {
         Arc::clone(&self.store)
+    }
+
+    /// The store, for a call that counts.
+    pub(super) fn ask(&self) -> &dyn ErasedStore {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        &*self.store
+    }
+
+    pub(super) fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     pub(super) fn prepare_rotation(&self) {

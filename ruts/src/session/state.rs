@@ -185,7 +185,7 @@ impl Shared {
     /// Ends the session of a secret that nobody will ever know.
     async fn end_lost(&self, handle: &Handle, secret: &SecretHash) {
         let delete = Delete { tried_before: false };
-        if let Ok(Lookup::Found(())) = delete.run(&*self.store, Access { handle, secret }).await {
+        if let Ok(Lookup::Found(())) = delete.run(self.ask(), Access { handle, secret }).await {
             event::ended(handle, "response lost");
         }
     }
@@ -227,13 +227,13 @@ impl Shared {
             return Ok(None);
         };
         let access = Access { handle: &handle, secret: &secret };
-        let mut lookup = operation.run(&*self.store, access).await?;
+        let mut lookup = operation.run(self.ask(), access).await?;
         // What was planted beside a good cookie must not take its place.
         if !is_open(&lookup)
             && let Some((other, hash)) = state.identity.other(layer)
         {
             let access = Access { handle: &other, secret: &hash };
-            let answer = operation.run(&*self.store, access).await?;
+            let answer = operation.run(self.ask(), access).await?;
             if is_open(&answer) || matches!(lookup, Lookup::NotFound) {
                 (handle, secret, lookup) = (other, hash, answer);
             }
@@ -242,7 +242,7 @@ impl Shared {
             let hash = earlier.hash(layer);
             let access = Access { handle: &handle, secret: &hash };
             if self.confirm_signing(state, access).await? {
-                let second = operation.run(&*self.store, access).await?;
+                let second = operation.run(self.ask(), access).await?;
                 if is_open(&second) {
                     event::rotated(&handle, "write");
                     let token = Token { handle, secret: earlier.clone() };
@@ -281,7 +281,7 @@ impl Shared {
         let signing = state.unsettled.as_ref().and_then(|unsettled| unsettled.signing.as_ref());
         let Some(sign) = self.policy.sign(signing) else { return Ok(true) };
         let update = Update { sign: Some(sign), ..Update::default() };
-        Ok(is_open(&self.store.update(access, update).await?))
+        Ok(is_open(&self.ask().update(access, update).await?))
     }
 
     /// Tells if a cache does not know of what was done last.

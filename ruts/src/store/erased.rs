@@ -1,4 +1,4 @@
-use std::{any::TypeId, fmt, future::Future, pin::Pin};
+use std::{any::TypeId, fmt, future::Future, pin::Pin, time::Instant};
 
 use bytes::Bytes;
 use tracing::{Instrument, Span, debug_span};
@@ -7,7 +7,7 @@ use super::{
     Access, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
     StoreError, Take, Touch, Update, Updated, Whom,
 };
-use crate::{principal::PrincipalKey, token::Handle, ttl::Hot};
+use crate::{event, principal::PrincipalKey, token::Handle, ttl::Hot};
 
 /// The answer of a store, to come.
 pub(crate) type ErasedReply<'a, T> =
@@ -80,13 +80,13 @@ impl<S: Store> ErasedStore for S {
         touch: Option<Touch>,
     ) -> ErasedReply<'a, Lookup<Loaded>> {
         let span = span(self, "load", &fields);
-        Box::pin(Store::load(self, access, fields, touch).instrument(span))
+        Box::pin(measured(self, "load", Store::load(self, access, fields, touch)).instrument(span))
     }
 
     fn create<'a>(&'a self, create: Create<'a>) -> ErasedReply<'a, ()> {
         let names = Names(create.fields.iter().map(|field| field.name));
         let span = span(self, "create", &names);
-        Box::pin(Store::create(self, create).instrument(span))
+        Box::pin(measured(self, "create", Store::create(self, create)).instrument(span))
     }
 
     fn update<'a>(
@@ -96,7 +96,7 @@ impl<S: Store> ErasedStore for S {
     ) -> ErasedReply<'a, Lookup<Updated>> {
         let names = Names(update.changes.iter().map(Change::name));
         let span = span(self, "update", &names);
-        Box::pin(Store::update(self, access, update).instrument(span))
+        Box::pin(measured(self, "update", Store::update(self, access, update)).instrument(span))
     }
 
     fn take<'a>(
@@ -105,17 +105,17 @@ impl<S: Store> ErasedStore for S {
         take: Take<'a>,
     ) -> ErasedReply<'a, Lookup<Option<Bytes>>> {
         let span = span(self, "take", &take.name);
-        Box::pin(Store::take(self, access, take).instrument(span))
+        Box::pin(measured(self, "take", Store::take(self, access, take)).instrument(span))
     }
 
     fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>> {
         let span = span(self, "delete", &"");
-        Box::pin(Store::delete(self, access).instrument(span))
+        Box::pin(measured(self, "delete", Store::delete(self, access)).instrument(span))
     }
 
     fn peek<'a>(&'a self, handle: &'a Handle) -> ErasedReply<'a, Option<Meta>> {
         let span = span(self, "peek", &"");
-        Box::pin(Store::peek(self, handle).instrument(span))
+        Box::pin(measured(self, "peek", Store::peek(self, handle)).instrument(span))
     }
 
     fn changed(&self, handle: &Handle) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -129,7 +129,9 @@ impl<S: Store> ErasedStore for S {
         fields: Fields<'a>,
     ) -> ErasedReply<'a, Listing> {
         let span = span(self, "find", &fields);
-        Box::pin(Store::find(self, principal, page, fields).instrument(span))
+        Box::pin(
+            measured(self, "find", Store::find(self, principal, page, fields)).instrument(span),
+        )
     }
 
     fn revoke<'a>(
@@ -138,13 +140,25 @@ impl<S: Store> ErasedStore for S {
         whom: Whom<'a>,
     ) -> ErasedReply<'a, Revoked> {
         let span = span(self, "revoke", &"");
-        Box::pin(Store::revoke(self, principal, whom).instrument(span))
+        Box::pin(measured(self, "revoke", Store::revoke(self, principal, whom)).instrument(span))
     }
 
     fn revoke_everyone(&self) -> ErasedReply<'_, Confirmed> {
         let span = span(self, "revoke_everyone", &"");
-        Box::pin(Store::revoke_everyone(self).instrument(span))
+        Box::pin(measured(self, "revoke_everyone", Store::revoke_everyone(self)).instrument(span))
     }
+}
+
+/// Times a call.
+async fn measured<T>(
+    store: &impl Store,
+    operation: &'static str,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let begun = Instant::now();
+    let answer = call.await;
+    event::store_called(store.name(), operation, begun.elapsed(), answer.is_ok());
+    answer
 }
 
 fn span(store: &impl Store, operation: &'static str, fields: &dyn fmt::Debug) -> Span {

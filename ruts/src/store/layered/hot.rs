@@ -6,7 +6,10 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
-use crate::store::{Cache, StoreError, StoreErrorKind};
+use crate::{
+    event,
+    store::{Cache, StoreError, StoreErrorKind},
+};
 
 /// How long a cache that is down is left alone before a read tries it again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,6 +53,7 @@ impl<H: Cache> Hot<H> {
         limit: Duration,
         command: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let begun = Instant::now();
         let answer = match timeout(limit, command).await {
             Ok(answer) => answer,
             Err(late) => {
@@ -57,6 +61,7 @@ impl<H: Cache> Hot<H> {
                 Err(error.with_source(late))
             }
         };
+        event::tier_called("hot", self.cache.name(), begun.elapsed(), answer.is_ok());
         match &answer {
             Ok(_) => {
                 if self.down().take().is_some() {

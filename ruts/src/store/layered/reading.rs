@@ -7,6 +7,7 @@ use super::{
     store::{LayeredStore, Reply, Tiers},
 };
 use crate::{
+    event,
     store::{
         Access, Cache, Fields, Loaded, Look, Lookup, Store, StoreError, StoreErrorKind, Ticket,
         Touch,
@@ -42,6 +43,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             || (!self.settings.hits_without_cold && cold_is_down.load(Ordering::Relaxed))
             || !hot.is_worth_asking()
         {
+            event::cache_read("passed");
             return self.load_cold(access, fields, touch, None).await;
         }
         let (look, probe) = if caution.checked.is_empty() {
@@ -51,6 +53,11 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             let (look, probe) = tokio::join!(self.look(access, fields, touch), probe);
             (look, Some((caution.checked, probe)))
         };
+        event::cache_read(match &look {
+            Ok(Look::Hit(_)) => "hit",
+            Ok(Look::Miss(_)) => "miss",
+            Err(_) => "failed",
+        });
         match look {
             Ok(Look::Hit(loaded)) => self.confirm(access, fields, touch, loaded, probe).await,
             Ok(Look::Miss(ticket)) => self.load_cold(access, fields, touch, ticket).await,
@@ -81,8 +88,9 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
                 self.tiers.policies.learn(&stored.name, stored.hot);
             }
             // A former secret's time may end at any moment, when the new one is used.
-            if let Some(ticket) = ticket.filter(|_| !loaded.meta.by_former) {
-                self.fill(access, fields, loaded, ticket);
+            match ticket.filter(|_| !loaded.meta.by_former) {
+                Some(ticket) => self.fill(access, fields, loaded, ticket),
+                None => event::cache_fill("refused"),
             }
         }
         Ok(answer)
@@ -90,7 +98,10 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
 
     /// Fills the cache while the reader goes on.
     fn fill(&self, access: Access<'_>, fields: Fields<'_>, loaded: &Loaded, ticket: Ticket) {
-        let Ok(permit) = Arc::clone(&self.tiers.fills).try_acquire_owned() else { return };
+        let Ok(permit) = Arc::clone(&self.tiers.fills).try_acquire_owned() else {
+            return event::cache_fill("refused");
+        };
+        event::cache_fill("offered");
         let (this, loaded) = (self.clone(), loaded.clone());
         let (handle, secret) = (*access.handle, *access.secret);
         let named: Option<Vec<String>> = match fields {

@@ -10,10 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{doubts::Doubts, hot::Hot, plan::Plan, policies::Policies, revoking::Room};
 use crate::{
+    event,
     principal::PrincipalKey,
     store::{
         Access, Cache, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page,
@@ -206,12 +210,14 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
     ) -> Reply<'a, T> {
         Box::pin(async move {
+            let begun = Instant::now();
             let answer = match timeout(self.settings.cold_timeout, operation).await {
                 Ok(answer) => answer,
                 Err(elapsed) => {
                     Err(StoreError::new(self.tiers.cold.name(), late).with_source(elapsed))
                 }
             };
+            event::tier_called("cold", self.tiers.cold.name(), begun.elapsed(), answer.is_ok());
             let is_down = answer.as_ref().is_err_and(|error| {
                 matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
             });
