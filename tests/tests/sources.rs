@@ -25,6 +25,13 @@ struct Shop {
 fn routes() -> Router {
     Router::new()
         .route(
+            "/out-and-on",
+            get(|shop: Shop| async move {
+                shop.session().delete().await?;
+                shop.set_visits(&1).await
+            }),
+        )
+        .route(
             "/visit",
             get(|shop: Shop| async move {
                 let visit = shop.visits().update(|n| {
@@ -242,6 +249,11 @@ async fn the_browser_is_told_to_clear_the_site() {
     let out = browser.get("/out").await;
     assert_eq!(out.headers["clear-site-data"], r#""cache", "cookies", "storage""#);
     assert_eq!(out.set_cookies().len(), 1);
+    // A message for the next page begins another session, whose cookie stays.
+    let browser = visited(&app).await;
+    let out = browser.get("/out-and-on").await;
+    assert_eq!(out.headers["clear-site-data"], r#""cache", "storage""#);
+    assert!(browser.token().is_some());
     let (_, app) = self::app(|layer| layer);
     let browser = visited(&app).await;
     assert!(!browser.get("/out").await.headers.contains_key("clear-site-data"));

@@ -49,7 +49,7 @@ pub struct SessionLayer<L = Unnamed> {
     policy: Policy,
     options: CookieOptions,
     source: TokenSource,
-    clear: Option<HeaderValue>,
+    clear: Vec<ClearSiteData>,
     development: bool,
     name: PhantomData<fn() -> L>,
 }
@@ -85,7 +85,7 @@ impl SessionLayer {
             },
             options: CookieOptions::build(),
             source: TokenSource::Cookie,
-            clear: None,
+            clear: Vec::new(),
             development: false,
             name: PhantomData,
         }
@@ -142,14 +142,7 @@ impl<L: SessionName> SessionLayer<L> {
     /// ```
     #[must_use]
     pub fn clear_site_data(mut self, what: &[ClearSiteData]) -> Self {
-        let directives: Vec<&str> = (what.iter())
-            .map(|what| match what {
-                ClearSiteData::Cache => "\"cache\"",
-                ClearSiteData::Cookies => "\"cookies\"",
-                ClearSiteData::Storage => "\"storage\"",
-            })
-            .collect();
-        self.clear = HeaderValue::try_from(directives.join(", ")).ok().filter(|_| !what.is_empty());
+        self.clear = what.to_vec();
         self
     }
 
@@ -367,6 +360,16 @@ impl<L: SessionName> SessionLayer<L> {
     }
 }
 
+fn directives<'a>(what: impl Iterator<Item = &'a ClearSiteData>) -> Option<HeaderValue> {
+    let directive = |what: &ClearSiteData| match what {
+        ClearSiteData::Cache => "\"cache\"",
+        ClearSiteData::Cookies => "\"cookies\"",
+        ClearSiteData::Storage => "\"storage\"",
+    };
+    let directives: Vec<&str> = what.map(directive).collect();
+    HeaderValue::try_from(directives.join(", ")).ok().filter(|_| !directives.is_empty())
+}
+
 impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
     type Service = SessionService<S, L>;
 
@@ -383,7 +386,14 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
             inner,
             Arc::clone(&self.store),
             Arc::new(policy),
-            Arc::new(Answer { cookie, source: self.source, clear: self.clear.clone() }),
+            Arc::new(Answer {
+                cookie,
+                source: self.source,
+                clear: directives(self.clear.iter()),
+                clear_and_begin: directives(
+                    self.clear.iter().filter(|what| **what != ClearSiteData::Cookies),
+                ),
+            }),
             self.development,
         )
     }

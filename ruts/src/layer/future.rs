@@ -60,7 +60,8 @@ where
                 return Poll::Ready(Err(error));
             }
         };
-        this.answer.write(*this.way, &verdict, response.headers_mut());
+        let has_ended = this.session.0.has_ended();
+        this.answer.write(*this.way, &verdict, has_ended, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }
@@ -71,15 +72,22 @@ pub(super) struct Answer {
     pub(super) source: TokenSource,
     /// What a client is told to clear when its session has ended.
     pub(super) clear: Option<HeaderValue>,
+    /// The same, if another one has begun: its cookie stays.
+    pub(super) clear_and_begin: Option<HeaderValue>,
 }
 
 impl Answer {
     /// A response with a token in it must not be kept by any cache (OWASP ASVS 5.0, 14.3.2).
-    fn write(&self, way: Way, verdict: &Verdict, headers: &mut HeaderMap) {
+    fn write(&self, way: Way, verdict: &Verdict, has_ended: bool, headers: &mut HeaderMap) {
         let Some((name, value)) = way.header(&self.cookie, verdict) else { return };
         headers.append(name, value);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let (Verdict::Clear, Some(clear)) = (verdict, &self.clear) {
+        let clear = match verdict {
+            Verdict::Clear => &self.clear,
+            Verdict::Set(_) if has_ended => &self.clear_and_begin,
+            Verdict::Set(_) | Verdict::Keep => return,
+        };
+        if let Some(clear) = clear {
             headers.insert(CLEAR_SITE_DATA, clear.clone());
         }
     }

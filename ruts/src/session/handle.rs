@@ -329,6 +329,10 @@ impl<S> Session<S> {
         Verdict::Keep
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.has_ended()
+    }
+
     /// Ends the session of a secret that was to be handed out, since there is nobody to get it.
     pub(crate) fn abandon(&self, verdict: Verdict) {
         let (Verdict::Set(token), false) = (verdict, self.shared.is_renewed()) else { return };

@@ -20,6 +20,8 @@ pub(super) struct Reply {
     pub(super) handle: Option<Handle>,
     /// What the client presented opens nothing, and is not on its way from before.
     pub(super) expired: bool,
+    /// This request has ended a session.
+    pub(super) ended: bool,
     /// The next write has to replace the secret.
     pub(super) rotate: bool,
     /// The token to hand out is that of a renewal, beside which the former one is still good.
@@ -45,6 +47,7 @@ impl Reply {
             verdict: Verdict::Keep,
             handle: None,
             expired: false,
+            ended: false,
             rotate: false,
             renewed: false,
             in_doubt: false,

@@ -194,6 +194,11 @@ impl Shared {
         self.end_lost(&token.handle, &token.secret.hash(self.policy.layer)).await;
     }
 
+    /// Whether this request has ended a session, be there another one by now or not.
+    pub(super) fn has_ended(&self) -> bool {
+        self.reply().ended
+    }
+
     pub(super) fn is_in_doubt(&self) -> bool {
         self.reply().in_doubt
     }
@@ -294,6 +299,7 @@ impl Shared {
         *state = State::new(Identity::Ended);
         let mut reply = self.reply();
         reply.verdict = self.cleared();
+        reply.ended = true;
         reply.handle = None;
         reply.rotate = false;
     }

@@ -1,0 +1,217 @@
+//! A shop with every capability of ruts.
+//!
+//! ```sh
+//! cargo run -p storefront
+//! cargo run -p storefront -- --store layered:redis://localhost:6379,postgres://postgres@localhost/postgres
+//! ```
+//!
+//! Read on in `session.rs` (what a session holds), `sessions.rs` (how long it lives and where it is kept),
+//! `pages` (handlers: they name neither a store nor a key), `operations.rs` (logs, metrics, a page for
+//! developers).
+
+mod operations;
+mod pages;
+mod session;
+mod sessions;
+mod view;
+
+use std::{env, error::Error, process::ExitCode};
+
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    middleware::{from_fn, from_fn_with_state},
+    response::Response,
+    routing::{get, post},
+};
+use ruts::CsrfLayer;
+use tokio::{net::TcpListener, signal::unix, sync::watch};
+
+use crate::{operations::Operations, sessions::Sessions};
+
+const HELP: &str = "\
+Serves a shop.
+
+usage: storefront [--store URL] [--name NAME] [--listen ADDRESS] [--production]
+
+  --store URL        where sessions are kept (default: memory)
+                       memory
+                       redis://HOST:PORT, rediss://.., redis-cluster://..
+                       postgres://USER@HOST/DATABASE
+                       layered:REDIS,POSTGRES
+  --name NAME        keeps shops on one server apart (default: storefront)
+  --listen ADDRESS   a loopback address and port (default: 127.0.0.1:3000)
+  --production       cookies for https only: with a proxy in front that speaks TLS
+
+environment: STOREFRONT_KEY encrypts orders at rest: 32 bytes at least, or several such secrets with commas
+between them, the newest first. It has to be the same for all instances; without it each start makes one up,
+except in production.
+";
+
+/// What pages need besides the session.
+#[derive(Clone)]
+struct App {
+    operations: Operations,
+    /// Ends event streams when the server stops.
+    stopping: watch::Receiver<()>,
+}
+
+fn routes(app: &App, is_production: bool) -> Router {
+    let mut routes = Router::new()
+        .route("/", get(pages::catalogue::show))
+        .route("/cart", get(pages::cart::show).post(pages::cart::add))
+        .route("/cart/remove", post(pages::cart::remove))
+        .route("/sign-in", get(pages::account::form).post(pages::account::sign_in))
+        .route("/sign-out", post(pages::account::sign_out))
+        .route("/devices", get(pages::devices::show))
+        .route("/devices/{handle}/end", post(pages::devices::end))
+        .route("/devices/end-others", post(pages::devices::end_others))
+        .route("/checkout", get(pages::checkout::show))
+        .route("/checkout/address", post(pages::checkout::address))
+        .route("/checkout/delivery", post(pages::checkout::delivery))
+        .route("/checkout/order", post(pages::checkout::order))
+        .route("/theme", post(pages::theme::choose))
+        .route("/session/left", get(pages::live::left))
+        .route("/session/events", get(pages::live::events))
+        .route("/static/style.css", get(view::style))
+        .route("/static/app.js", get(view::script))
+        .route("/metrics", get(operations::metrics));
+    if !is_production {
+        routes = routes.route("/debug/session", get(operations::session));
+    }
+    routes
+        .route_layer(from_fn_with_state(app.clone(), operations::note_trips))
+        .with_state(app.clone())
+}
+
+/// Pages are for whom they were made for, and load nothing from elsewhere.
+async fn headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'; form-action 'self'"),
+    );
+    response
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut cause: Option<&dyn Error> = Some(&*error);
+            while let Some(error) = cause {
+                eprintln!("{error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Arguments {
+    store: String,
+    name: String,
+    listen: String,
+    is_production: bool,
+}
+
+/// `None` asks for help.
+fn arguments() -> Result<Option<Arguments>, String> {
+    let mut arguments = Arguments {
+        store: "memory".to_owned(),
+        name: "storefront".to_owned(),
+        listen: "127.0.0.1:3000".to_owned(),
+        is_production: false,
+    };
+    let mut words = env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n\n{HELP}"));
+        match word.as_str() {
+            "--store" => arguments.store = value()?,
+            "--name" => arguments.name = value()?,
+            "--listen" => arguments.listen = value()?,
+            "--production" => arguments.is_production = true,
+            "--help" => return Ok(None),
+            _ => return Err(format!("unknown argument `{word}`\n\n{HELP}")),
+        }
+    }
+    Ok(Some(arguments))
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let Some(Arguments { store, name, listen, is_production }) = arguments()? else {
+        print!("{HELP}");
+        return Ok(());
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+        .with_writer(std::io::stderr)
+        .init();
+    let Sessions { layer, store } = sessions::connect(&store, &name, is_production).await?;
+    let (stop, stopping) = watch::channel(());
+    let app = App { operations: Operations::new(store)?, stopping };
+    let service = routes(&app, is_production)
+        .layer(axum::middleware::map_response(headers))
+        .layer(layer)
+        .layer(CsrfLayer::new())
+        .layer(from_fn(operations::log));
+    let listener = TcpListener::bind(&listen)
+        .await
+        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    println!("The shop is open at http://localhost:{}", listener.local_addr()?.port());
+    axum::serve(listener, service)
+        .with_graceful_shutdown(async move {
+            stopped().await;
+            drop(stop);
+        })
+        .await?;
+    Ok(())
+}
+
+/// Asked to end, from a terminal or by a supervisor.
+async fn stopped() {
+    let Ok(mut terminate) = unix::signal(unix::SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ruts::{
+        store::memory::MemoryStore,
+        testing::{Client, ManualClock, SessionSecurity, assert_session_security},
+    };
+
+    use super::*;
+
+    /// The shop as an attacker sees it.
+    #[tokio::test]
+    async fn the_shop_keeps_the_rules() {
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let (_stop, stopping) = watch::channel(());
+        let app = App { operations: Operations::new("memory").unwrap(), stopping };
+        let service = routes(&app, true)
+            .layer(axum::middleware::map_response(headers))
+            .layer(sessions::sessions(store, ruts::Key::generate().into(), true))
+            .layer(CsrfLayer::new());
+        let minute = Duration::from_secs(60);
+        let scenario = SessionSecurity::new(
+            Client::new(service),
+            "/devices",
+            |client| async move { client.post("/sign-in", "name=ada&password=open+sesame").await },
+            |client| async move { client.post("/sign-out", "").await },
+        )
+        .guest(|client| async move { client.post("/cart", "item=tea").await })
+        .sign_out_others(|client| async move { client.post("/devices/end-others", "").await })
+        .max_sessions(10)
+        .lifetimes(&clock, 30 * minute, 24 * 60 * minute);
+        assert_session_security(scenario).await;
+    }
+}

@@ -1,0 +1,371 @@
+//! The shop in a real browser, on every store.
+
+mod chromium;
+mod shop;
+
+use std::{
+    future::Future,
+    path::Path,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use chromiumoxide::cdp::browser_protocol::network::CookieSameSite;
+use serde_json::json;
+use tokio::{runtime::Runtime, sync::OnceCell};
+
+use crate::{
+    chromium::{Chromium, Result, Tab, Visitor},
+    shop::{Shop, Store, round_robin, unique},
+};
+
+/// The browser outlives each test, so what drives it has to as well.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Runtime::new().unwrap_or_else(|error| panic!("{error}")));
+
+fn run(test: impl Future<Output = Result<()>>) {
+    if let Err(error) = RUNTIME.block_on(test) {
+        panic!("{error}");
+    }
+}
+
+async fn chromium() -> Result<&'static Chromium> {
+    static CHROMIUM: OnceCell<Chromium> = OnceCell::const_new();
+    CHROMIUM.get_or_try_init(|| Chromium::start(true)).await
+}
+
+async fn sign_in(tab: &Tab, name: &str) -> Result<()> {
+    tab.open("/sign-in").await?;
+    tab.fill("#name", name).await?;
+    tab.fill("#password", "open sesame").await?;
+    tab.click("main form button").await?;
+    tab.says(&format!("Welcome, {name}.")).await
+}
+
+async fn sign_out(tab: &Tab) -> Result<()> {
+    tab.click("form[action='/sign-out'] button").await?;
+    tab.says("You are signed out.").await
+}
+
+/// A guest fills a cart, signs in, and orders.
+async fn a_guest_becomes_a_customer(url: &str) -> Result<()> {
+    let ada = chromium().await?.visitor(url).await?;
+    let tab = ada.tab("/").await?;
+    assert!(ada.cookies().await?.is_empty(), "looking around starts no session");
+    tab.click("button[value='tea']").await?;
+    tab.says("Tea is in your cart.").await?;
+    let guest = ada.cookie().await?.value;
+    sign_in(&tab, "ada").await?;
+    assert_ne!(ada.cookie().await?.value, guest, "a new token");
+    tab.open("/cart").await?;
+    assert_eq!(tab.script("document.querySelector('.count-of-tea').innerText").await?, json!("1"));
+
+    tab.click("a.button").await?;
+    tab.fill("#name", "Ada Lovelace").await?;
+    tab.fill("#street", "12 St James's Square").await?;
+    tab.fill("#city", "London").await?;
+    tab.click("main form button").await?;
+    // The draft is kept.
+    tab.open("/").await?;
+    tab.open("/checkout").await?;
+    tab.click("button[value='bicycle']").await?;
+    tab.says("1 × Tea, together € 8.90, by bicycle to Ada Lovelace").await?;
+    let twice = ada.tab("/checkout").await?;
+    tab.click("form[action='/checkout/order'] button").await?;
+    tab.says("Thank you. € 8.90 is on its way.").await?;
+    twice.click("form[action='/checkout/order'] button").await?;
+    twice.says("Your order is on its way already.").await
+}
+
+/// Tabs that add to one cart at the same moment.
+async fn parallel_tabs_lose_nothing(url: &str) -> Result<()> {
+    let visitor = chromium().await?.visitor(url).await?;
+    let first = visitor.tab("/").await?;
+    first.click("button[value='honey']").await?;
+    let second = visitor.tab("/").await?;
+    let add = |item: &str| {
+        let form = format!("{{method: 'POST', body: new URLSearchParams({{item: '{item}'}})}}");
+        format!(
+            "Promise.all(Array.from({{length: 8}}, () => fetch('/cart', {form}))) \
+             .then(all => all.every(answer => answer.ok))"
+        )
+    };
+    let (tea, bread) = (add("tea"), add("bread"));
+    let (one, other) = tokio::join!(first.script(&tea), second.script(&bread));
+    assert_eq!((one?, other?), (json!(true), json!(true)));
+    first.open("/cart").await?;
+    let counts = "[...document.querySelectorAll('td[class^=count]')].map(cell => cell.innerText)";
+    assert_eq!(first.script(counts).await?, json!(["8", "1", "8"]));
+    Ok(())
+}
+
+/// Two tabs ask for the message, and one of them shows it.
+async fn a_message_is_shown_once(url: &str) -> Result<()> {
+    let visitor = chromium().await?.visitor(url).await?;
+    let (first, second) = (visitor.tab("/").await?, visitor.tab("/").await?);
+    let ask = "fetch('/').then(page => page.text()) \
+               .then(text => (text.match(/is in your cart/g) ?? []).length)";
+    for _ in 0..5 {
+        let add = "fetch('/cart', {method: 'POST', redirect: 'manual', \
+                   body: new URLSearchParams({item: 'tea'})}).then(() => true)";
+        first.script(add).await?;
+        let (one, other) = tokio::join!(first.script(ask), second.script(ask));
+        let shown = [one?, other?];
+        assert!(shown == [json!(0), json!(1)] || shown == [json!(1), json!(0)], "{shown:?}");
+    }
+    Ok(())
+}
+
+/// Signing out in one tab ends the other, and the back button shows nothing private.
+async fn signing_out_ends_all_tabs(url: &str) -> Result<()> {
+    let visitor = chromium().await?.visitor(url).await?;
+    let tab = visitor.tab("/").await?;
+    sign_in(&tab, "grace").await?;
+    let other = visitor.tab("/devices").await?;
+    other.says("this one").await?;
+    tab.open("/devices").await?;
+    tab.says("Your devices").await?;
+    tab.open("/").await?;
+    sign_out(&tab).await?;
+    // It notices by itself, and the page sends it to sign in.
+    other.until("location.pathname === '/sign-in'").await?;
+    tab.back().await?;
+    let text = tab.text().await?;
+    assert!(!text.contains("Sign out grace"), "{text}");
+    tab.back().await?;
+    assert_eq!(tab.script("location.pathname").await?, json!("/sign-in"));
+    Ok(())
+}
+
+/// "Your devices" signs out another browser, at once.
+async fn a_device_signs_out_another(url: &str) -> Result<()> {
+    let chromium = chromium().await?;
+    let (laptop, phone) = (chromium.visitor(url).await?, chromium.visitor(url).await?);
+    let (here, there) = (laptop.tab("/").await?, phone.tab("/").await?);
+    sign_in(&here, "linus").await?;
+    sign_in(&there, "linus").await?;
+    here.open("/devices").await?;
+    let count = "document.querySelectorAll('.device').length";
+    assert_eq!(here.script(count).await?, json!(2));
+    assert_eq!(here.script("document.querySelectorAll('.this').length").await?, json!(1));
+    let begun = Instant::now();
+    here.click(".device:not(.this) button").await?;
+    here.says("That device is signed out.").await?;
+    assert_eq!(here.script(count).await?, json!(1));
+    there.until("!document.body.hasAttribute('data-signed-in')").await?;
+    assert!(begun.elapsed() < Duration::from_secs(4), "it is told, and does not have to look");
+    // Whoever sits there can sign in again.
+    sign_in(&there, "linus").await?;
+    here.open("/devices").await?;
+    here.click("form[action='/devices/end-others'] button").await?;
+    here.says("One other device is signed out.").await?;
+    there.until("!document.body.hasAttribute('data-signed-in')").await?;
+    here.open("/devices").await?;
+    here.says("this one").await
+}
+
+/// The page for developers tells much, and no secret.
+async fn a_session_can_be_looked_at(url: &str) -> Result<()> {
+    let visitor = chromium().await?.visitor(url).await?;
+    let tab = visitor.tab("/").await?;
+    sign_in(&tab, "ada").await?;
+    tab.open("/cart").await?;
+    tab.open("/debug/session").await?;
+    let text = tab.text().await?;
+    let (handle, secret) = split(&visitor).await?;
+    assert!(text.contains(&handle) && text.contains("shop.user"), "{text}");
+    assert!(!text.contains(&secret), "{text}");
+    let told: serde_json::Value = serde_json::from_str(&text)?;
+    // One for the message, one for everything else.
+    assert_eq!(told["round_trips_of_the_last_request"], json!(2), "{text}");
+    tab.open("/metrics").await?;
+    let metrics = tab.text().await?;
+    for name in ["ruts_sign_ins_total", "ruts_sessions_created_total", "ruts_store_seconds_count"] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+    assert!(!metrics.contains(&secret) && !metrics.contains(&handle));
+    Ok(())
+}
+
+async fn split(visitor: &Visitor<'_>) -> Result<(String, String)> {
+    let token = visitor.cookie().await?.value;
+    let (handle, secret) = token.split_once('.').ok_or("a token has two parts")?;
+    Ok((handle.to_owned(), secret.to_owned()))
+}
+
+macro_rules! stores {
+    ({ $($store:ident = $kind:ident;)+ } $tests:tt) => {
+        $(mod $store {
+            stores!($kind $tests);
+        })+
+    };
+    ($kind:ident { $($test:ident)+ }) => {
+        $(
+            #[test]
+            fn $test() {
+                super::run(async {
+                    let shop = super::Shop::start(super::Store::$kind)?;
+                    super::$test(&shop.url).await
+                });
+            }
+        )+
+    };
+}
+
+stores! {
+    {
+        memory = Memory;
+        redis = Redis;
+        postgres = Postgres;
+        layered = Layered;
+    }
+    {
+        a_guest_becomes_a_customer
+        parallel_tabs_lose_nothing
+        a_message_is_shown_once
+        signing_out_ends_all_tabs
+        a_device_signs_out_another
+        a_session_can_be_looked_at
+    }
+}
+
+/// The same through two shops that share a store, a request here and a request there.
+mod two_instances {
+    use super::*;
+
+    async fn open() -> Result<(Vec<Shop>, String)> {
+        let name = unique();
+        let shop = || Shop::start_as(Store::Layered, &name, &[]);
+        let shops = vec![shop()?, shop()?];
+        let url = round_robin(&shops).await?;
+        Ok((shops, url))
+    }
+
+    macro_rules! each {
+        ($($test:ident)+) => {
+            $(
+                #[test]
+                fn $test() {
+                    run(async {
+                        let (_shops, url) = open().await?;
+                        super::$test(&url).await
+                    });
+                }
+            )+
+        };
+    }
+
+    each! {
+        a_guest_becomes_a_customer
+        parallel_tabs_lose_nothing
+        a_message_is_shown_once
+        signing_out_ends_all_tabs
+        a_device_signs_out_another
+    }
+
+    #[test]
+    fn nothing_is_lost_with_one_of_them() {
+        run(async {
+            let (mut shops, url) = open().await?;
+            let visitor = chromium().await?.visitor(&url).await?;
+            let tab = visitor.tab("/").await?;
+            tab.click("button[value='tea']").await?;
+            sign_in(&tab, "ada").await?;
+            tab.open("/cart").await?;
+            shops[0].kill();
+            for _ in 0..4 {
+                tab.open("/cart").await?;
+                assert_eq!(
+                    tab.script("document.querySelector('.count-of-tea').innerText").await?,
+                    json!("1")
+                );
+                tab.says("Sign out ada").await?;
+            }
+            tab.open("/").await?;
+            sign_out(&tab).await
+        });
+    }
+}
+
+#[test]
+fn the_cookie_is_what_the_browser_is_told() {
+    run(async {
+        for (more, name, is_secure) in
+            [(&[][..], "dev-id", false), (&["--production"], "__Host-id", true)]
+        {
+            let shop = Shop::start_as(Store::Memory, &unique(), more)?;
+            let visitor = chromium().await?.visitor(&shop.url).await?;
+            let tab = visitor.tab("/").await?;
+            sign_in(&tab, "ada").await?;
+            let cookie = visitor.cookie().await?;
+            assert_eq!((cookie.name.as_str(), cookie.secure), (name, is_secure));
+            assert!(cookie.http_only && cookie.session && cookie.path == "/");
+            assert_eq!(cookie.same_site, Some(CookieSameSite::Lax));
+            assert_eq!(tab.script("document.cookie").await?, json!(""), "no script can read it");
+            let debug = tab.script("fetch('/debug/session').then(page => page.status)").await?;
+            assert_eq!(debug, json!(if is_secure { 404 } else { 200 }));
+            // Two, that of the session which ended and of the message that began another one.
+            sign_out(&tab).await?;
+            assert_ne!(visitor.cookie().await?.value, cookie.value);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_browser_without_cookies_is_served() {
+    run(async {
+        let shop = Shop::start(Store::Memory)?;
+        let chromium = Chromium::start(false).await?;
+        let visitor = chromium.visitor(&shop.url).await?;
+        let tab = visitor.tab("/").await?;
+        tab.click("button[value='tea']").await?;
+        tab.says("Fresh today").await?;
+        tab.open("/sign-in").await?;
+        tab.fill("#name", "ada").await?;
+        tab.fill("#password", "open sesame").await?;
+        tab.click("main form button").await?;
+        tab.says("Sign in").await?;
+        assert!(visitor.cookies().await?.is_empty());
+        Ok(())
+    });
+}
+
+/// Whatever can be used has a name, and pages fit a phone. The picture in the README is of this shop:
+/// `UPDATE=1` makes it anew.
+#[test]
+fn pages_can_be_used_by_everybody() {
+    run(async {
+        let shop = Shop::start(Store::Memory)?;
+        let visitor = chromium().await?.visitor(&shop.url).await?;
+        let tab = visitor.tab("/").await?;
+        tab.click("button[value='tea']").await?;
+        sign_in(&tab, "ada").await?;
+        let other = chromium().await?.visitor(&shop.url).await?;
+        sign_in(&other.tab("/").await?, "ada").await?;
+        let pictures = match std::env::var_os("UPDATE") {
+            Some(_) => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs"),
+            None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("storefront"),
+        };
+        for page in ["/", "/cart", "/sign-in", "/devices", "/checkout"] {
+            tab.size(1024, 620).await?;
+            tab.open(page).await?;
+            let told = tab.told().await?;
+            for role in ["main", "navigation", "heading"] {
+                assert!(told.iter().any(|(other, _)| other == role), "{page} has no {role}");
+            }
+            for (role, name) in told {
+                let is_used = ["button", "link", "textbox"].contains(&role.as_str());
+                assert!(!is_used || !name.is_empty(), "{page}: a {role} without a name");
+            }
+            if page == "/devices" {
+                tab.size(1024, 480).await?;
+                tab.picture(&pictures.join("storefront.png")).await?;
+            }
+            tab.size(360, 740).await?;
+            let fits = "document.documentElement.scrollWidth <= window.innerWidth";
+            assert_eq!(tab.script(fits).await?, json!(true), "{page} is wider than a phone");
+        }
+        Ok(())
+    });
+}
