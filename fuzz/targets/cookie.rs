@@ -2,38 +2,15 @@
 //! nobody gets into a session.
 #![no_main]
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    sync::LazyLock,
-    task::{Context, Poll},
-};
+use std::sync::LazyLock;
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, header};
 use libfuzzer_sys::fuzz_target;
-use ruts::{CookieOptions, KeyRing, Session, SessionLayer, TokenSource, store::memory::MemoryStore};
+use ruts::{CookieOptions, KeyRing, SessionLayer, TokenSource, store::memory::MemoryStore};
+use ruts_fuzz::Take;
 use tokio::runtime::{Builder, Runtime};
 use tower_layer::Layer;
 use tower_service::Service;
-
-/// Hands out the session of a request.
-#[derive(Clone)]
-struct Take;
-
-impl Service<Request<()>> for Take {
-    type Response = Response<Session>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Session>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        let session = Session::from_extensions(request.extensions()).expect("the layer is there");
-        ready(Ok(Response::new(session)))
-    }
-}
 
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().build().expect("a runtime"));

@@ -1,22 +1,17 @@
 //! Stored bytes to value: whatever stands in the store, reading it is a value, nothing or an error.
 #![no_main]
 
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    future::{Ready, ready},
-    sync::LazyLock,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, header};
 use libfuzzer_sys::fuzz_target;
 use ruts::{
-    Handle, Hot, KeyRing, SecretHash, Session, SessionLayer, session,
+    Handle, Hot, KeyRing, SecretHash, SessionLayer, session,
     store::{Access, Change, Create, Put, Store, Update, memory::MemoryStore},
 };
+use ruts_fuzz::Take;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
@@ -49,24 +44,6 @@ struct Stored {
     sealed: Item,
     #[field(version = 2)]
     later: Item,
-}
-
-#[derive(Clone)]
-struct Take;
-
-impl Service<Request<()>> for Take {
-    type Response = Response<Session>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Session>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        let session = Session::from_extensions(request.extensions()).expect("the layer is there");
-        ready(Ok(Response::new(session)))
-    }
 }
 
 const HANDLE: [u8; 16] = [3; 16];

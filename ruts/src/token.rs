@@ -216,13 +216,13 @@ mod tests {
     fn secrets_are_256_bits_distinct_and_balanced() {
         let mut seen = HashSet::new();
         let mut ones = 0_u64;
-        for _ in 0..20_000 {
+        for _ in 0..1_000_000 {
             let Secret(bytes) = Secret::random().unwrap();
             ones += bytes.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
             assert!(seen.insert(bytes));
         }
-        let share = ones as f64 / (20_000.0 * 256.0);
-        assert!((0.49..0.51).contains(&share), "{share}");
+        let share = ones as f64 / (1_000_000.0 * 256.0);
+        assert!((0.4995..0.5005).contains(&share), "{share}");
     }
 
     #[test]
