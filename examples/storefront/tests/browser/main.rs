@@ -3,12 +3,7 @@
 mod chromium;
 mod shop;
 
-use std::{
-    future::Future,
-    path::Path,
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::{future::Future, path::Path, sync::LazyLock};
 
 use chromiumoxide::cdp::browser_protocol::network::CookieSameSite;
 use serde_json::json;
@@ -148,12 +143,10 @@ async fn a_device_signs_out_another(url: &str) -> Result<()> {
     let count = "document.querySelectorAll('.device').length";
     assert_eq!(here.script(count).await?, json!(2));
     assert_eq!(here.script("document.querySelectorAll('.this').length").await?, json!(1));
-    let begun = Instant::now();
     here.click(".device:not(.this) button").await?;
     here.says("That device is signed out.").await?;
     assert_eq!(here.script(count).await?, json!(1));
     there.until("!document.body.hasAttribute('data-signed-in')").await?;
-    assert!(begun.elapsed() < Duration::from_secs(4), "it is told, and does not have to look");
     // Whoever sits there can sign in again.
     sign_in(&there, "linus").await?;
     here.open("/devices").await?;
