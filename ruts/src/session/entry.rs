@@ -123,6 +123,10 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// The other fields stay: a guest's cart. Before somebody else signs in, [end](crate::Session::delete) the
     /// session of whoever was signed in; else they find what was kept there.
     ///
+    /// Who is signed in is known of the session, not of the field: it goes on until the session ends or the
+    /// field is [removed](Self::remove). A `ttl` of the field only takes the value away, and
+    /// [`Session::set`](crate::Session::set) by name signs nobody in.
+    ///
     /// Authenticating again is the same (NIST SP 800-63B-4, 5.2). There is no other way to raise the
     /// assurance of a session.
     ///

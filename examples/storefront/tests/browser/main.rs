@@ -39,7 +39,8 @@ async fn sign_in(tab: &Tab, name: &str) -> Result<()> {
 
 async fn sign_out(tab: &Tab) -> Result<()> {
     tab.click("form[action='/sign-out'] button").await?;
-    tab.says("You are signed out.").await
+    // The message may be shown by another tab, which has noticed too.
+    tab.until("!document.body.hasAttribute('data-signed-in')").await
 }
 
 /// A guest fills a cart, signs in, and orders.
