@@ -711,12 +711,12 @@ every_store!(
     memory_over_postgres,
 );
 
-/// The sequences reach what they are to reach: no answer is rare.
+/// The sequences reach what they are to reach: no answer is rare. Always the same sequences, so that no
+/// unlucky run fails.
 #[test]
 fn the_model_meets_every_answer() {
     let mut counts: HashMap<&str, usize> = HashMap::new();
-    let mut runner =
-        TestRunner::new(Config { failure_persistence: None, cases: 200, ..Config::default() });
+    let mut runner = TestRunner::deterministic();
     let sequences = sequence();
     for _ in 0..200 {
         let operations = sequences.new_tree(&mut runner).unwrap().current();
