@@ -44,6 +44,10 @@ impl Writing {
         Self { rotate: field.is_rotating(), signing: None, encrypted }
     }
 
+    pub(super) fn is_sign_in(&self) -> bool {
+        matches!(self.signing, Some(Signing::In(..)))
+    }
+
     fn to_encrypt<'a>(&self, change: &Change<'a>) -> Option<Put<'a>> {
         match *change {
             Change::Set(put) if self.encrypted.contains(&put.name) => Some(put),
@@ -118,7 +122,7 @@ impl Shared {
         writing: &Writing,
     ) -> Result<Updated, Error> {
         let sign = self.policy.sign(writing.signing.as_ref());
-        let is_sign_in = matches!(writing.signing, Some(Signing::In(..)));
+        let is_sign_in = writing.is_sign_in();
         if !is_sign_in {
             self.look_at_client(state).await?;
         }
@@ -127,7 +131,7 @@ impl Shared {
         }
         if let Some(handle) = state.identity.handle() {
             let values = self.encrypt(&handle, update.changes, writing)?;
-            let client = self.client_record(&handle).filter(|_| is_sign_in);
+            let client = self.client_record(&handle, writing);
             let changes = with_values(update.changes, writing, &values, client.as_ref());
             for change in update.changes {
                 state.memory.forget(change.name());
@@ -209,8 +213,7 @@ impl Shared {
         }
         let handle = Handle::random()?;
         let values = self.encrypt(&handle, update.changes, writing)?;
-        let is_sign_in = matches!(writing.signing, Some(Signing::In(..)));
-        let client = self.client_record(&handle).filter(|_| is_sign_in);
+        let client = self.client_record(&handle, writing);
         let changes = with_values(update.changes, writing, &values, client.as_ref());
         let fields = outcome(&changes);
         if fields.is_empty() {
@@ -242,7 +245,7 @@ impl Shared {
         state.memory = Memory::empty();
         state.client_seen = true;
         remember(&mut state.memory, &changes);
-        if let Some(signing) = writing.signing.filter(|_| is_sign_in) {
+        if let Some(signing) = writing.signing.filter(|_| writing.is_sign_in()) {
             self.log_signing(&signing);
         }
         Ok(Updated::Applied { found: 0 })

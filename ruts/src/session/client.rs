@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap};
 use sha2::{Digest, Sha256};
 
-use super::{shared::Shared, state::State};
+use super::{apply::Writing, shared::Shared, state::State};
 use crate::{
     error::Error,
     event,
@@ -101,8 +101,9 @@ impl ClientTraits {
 
 impl Shared {
     /// What the store is to keep of the client when somebody signs in.
-    pub(super) fn client_record(&self, handle: &Handle) -> Option<Bytes> {
-        self.client.as_ref().map(|client| client.record(handle))
+    pub(super) fn client_record(&self, handle: &Handle, writing: &Writing) -> Option<Bytes> {
+        let client = self.client.as_ref().filter(|_| writing.is_sign_in());
+        client.map(|client| client.record(handle))
     }
 
     /// The write of it.

@@ -6,8 +6,8 @@ use super::store::LayeredStore;
 use crate::{
     principal::PrincipalKey,
     store::{
-        Cache, Confirmed, Fields, Limit, OnLimit, Page, Revoked, Scope, SignIn, Store, StoreError,
-        StoreErrorKind, Whom,
+        Cache, Confirmed, Fields, Limit, Listed, OnLimit, Page, Revoked, Scope, SignIn, Store,
+        StoreError, StoreErrorKind, Whom,
     },
     token::Handle,
 };
@@ -47,9 +47,9 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         let known = match whom {
             Whom::One(handle) => vec![*handle],
             Whom::All { except } => {
-                let mut known = self.handles_of(principal).await?;
-                known.retain(|handle| Some(handle) != except);
-                known
+                let sessions = self.sessions_of(principal).await?;
+                let known = sessions.iter().map(|listed| listed.handle);
+                known.filter(|handle| Some(handle) != except).collect()
             }
         };
         let mut fenced = HashSet::new();
@@ -74,7 +74,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             }
             let evict = self.tiers.hot.cache().evict(handle);
             if unknown || !is_up || self.hot(evict).await.is_err() {
-                is_up = unknown;
+                is_up = false;
                 self.doubt(handle, open);
             }
         }
@@ -86,16 +86,17 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         })
     }
 
-    async fn handles_of(&self, principal: &PrincipalKey) -> Result<Vec<Handle>, StoreError> {
-        let (mut handles, mut after) = (Vec::new(), None);
+    /// All sessions of a principal, a page after the other.
+    async fn sessions_of(&self, principal: &PrincipalKey) -> Result<Vec<Listed>, StoreError> {
+        let (mut sessions, mut after) = (Vec::new(), None);
         loop {
             let page = Page { after: after.as_ref(), limit: PAGE };
             let operation = self.tiers.cold.find(principal, page, Fields::Named(&[]));
             let listing = self.cold(StoreErrorKind::Unavailable, operation).await?;
-            handles.extend(listing.sessions.iter().map(|listed| listed.handle));
+            sessions.extend(listing.sessions);
             match listing.next {
                 Some(next) => after = Some(next),
-                None => return Ok(handles),
+                None => return Ok(sessions),
             }
         }
     }
@@ -176,20 +177,13 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         own: &Handle,
         limit: Limit,
     ) -> Result<(), StoreError> {
-        let (mut others, mut after) = (Vec::new(), None);
-        loop {
-            let page = Page { after: after.as_ref(), limit: PAGE };
-            let operation = self.tiers.cold.find(principal, page, Fields::Named(&[]));
-            let listing = self.cold(StoreErrorKind::Unavailable, operation).await?;
-            for listed in listing.sessions.iter().filter(|listed| listed.handle != *own) {
+        let mut others: Vec<_> = (self.sessions_of(principal).await?.iter())
+            .filter(|listed| listed.handle != *own)
+            .map(|listed| {
                 let ago = listed.loaded.meta.signed_in.map(|signed_in| signed_in.ago);
-                others.push((std::cmp::Reverse(ago), listed.handle));
-            }
-            match listing.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
+                (std::cmp::Reverse(ago), listed.handle)
+            })
+            .collect();
         others.sort_unstable();
         let beyond = (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
         for (_, handle) in &others[..beyond] {
