@@ -151,7 +151,7 @@ async fn a_write_whose_answer_is_cut_off_is_done_once<C: RedisClient>(
     let store = store(connect(format!("redis://{}", proxy.address())).await);
     let visitor = Visitor::begin(&store).await;
     visitor.set("a", "1").await.unwrap();
-    for (cut, value) in [(0, "2"), (1, "3"), (5, "4")] {
+    for (cut, value) in [(0, "2"), (1, "3"), (3, "4")] {
         settled(&visitor, &(value.parse::<u8>().unwrap() - 1).to_string()).await;
         let calls = server.calls("hset");
         proxy.set(Traffic::CutsAnswersAfter(cut));
@@ -289,7 +289,7 @@ async fn what_others_wrote_is_an_error<C: RedisClient>(connect: impl AsyncFn(Str
         format!("{}:{{{}}}{}", prefix.name(), &handle[..2], &handle[2..])
     };
 
-    for (field, value) in [("~", "soon"), ("~", "1 2 3 4"), ("~s", "short")] {
+    for (field, value) in [("~", "soon"), ("~", &*"\u{1}".repeat(64))] {
         let visitor = Visitor::begin(&store).await;
         server.command::<()>(&["HSET", &key(&visitor), field, value]);
         let context = format!("{field} = {value}");
@@ -298,11 +298,11 @@ async fn what_others_wrote_is_an_error<C: RedisClient>(connect: impl AsyncFn(Str
         assert_eq!(kind(visitor.take("a").await), StoreErrorKind::Corrupt, "{context}");
         assert_eq!(kind(visitor.delete().await), StoreErrorKind::Corrupt, "{context}");
         assert_eq!(kind(visitor.create(None).await), StoreErrorKind::Corrupt, "{context}");
-        assert_eq!(server.command::<u64>(&["HLEN", &key(&visitor)]), 2, "{context}");
+        assert_eq!(server.command::<u64>(&["HLEN", &key(&visitor)]), 1, "{context}");
     }
 
     let visitor = Visitor::begin(&store).await;
-    server.command::<()>(&["HSET", &key(&visitor), "a", "no colon", "b", ":2"]);
+    server.command::<()>(&["HSET", &key(&visitor), "a", "no digit", "b", "02"]);
     assert_eq!(kind(visitor.load().await), StoreErrorKind::Corrupt);
     assert_eq!(visitor.get("b").await.unwrap().unwrap(), "2", "the others can be read");
     assert_eq!(visitor.set("a", "1").await.unwrap(), APPLIED, "and it can be written over");
@@ -316,7 +316,7 @@ async fn what_others_wrote_is_an_error<C: RedisClient>(connect: impl AsyncFn(Str
     // A name that is not text is nobody's: neither an answer nor an obstacle.
     let visitor = Visitor::begin(&store).await;
     let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
-    let command = redis::cmd("HSET").arg(key(&visitor)).arg(b"\xff\xfe").arg(b":x").to_owned();
+    let command = redis::cmd("HSET").arg(key(&visitor)).arg(b"\xff\xfe").arg(b"0x").to_owned();
     command.exec(&mut connection).unwrap();
     assert_eq!(kind(visitor.load().await), StoreErrorKind::Corrupt);
     assert_eq!(visitor.set("a", "1").await.unwrap(), APPLIED);
@@ -355,7 +355,7 @@ async fn with_an_expired_field(server: &Redis) -> Visitor<RedisStore<Client>> {
     while server.command::<Vec<i64>>(&["HPTTL", key, "FIELDS", "1", "a"]) != [-2] {
         tokio::time::sleep(MOMENT / 4).await;
     }
-    assert_eq!(server.command::<u64>(&["HLEN", key]), 4, "the server has not removed it");
+    assert_eq!(server.command::<u64>(&["HLEN", key]), 3, "the server has not removed it");
     visitor
 }
 
@@ -497,7 +497,12 @@ async fn fred_refuses_a_session_that_is_moving_and_finds_it_in_the_end() {
     let tag = visitors[0].handle.to_string()[..2].to_owned();
     let from = cluster.begin_to_move(&tag, 1);
     for _ in 0..3 {
-        assert_eq!(kind(visitors[0].set("a", "2").await), StoreErrorKind::Unavailable);
+        // The time limit may cut off the last attempt; whether that one was refused is not known then.
+        let failure = kind(visitors[0].set("a", "2").await);
+        assert!(
+            matches!(failure, StoreErrorKind::Unavailable | StoreErrorKind::Unknown),
+            "{failure:?}"
+        );
         for visitor in &visitors[1..] {
             assert_eq!(visitor.get("a").await.unwrap().unwrap(), "1");
         }
@@ -535,7 +540,7 @@ async fn a_user_who_may_not_run_a_command_is_refused_before_anything_is_done() {
         let server = Redis::start(flavour, &[]);
         for (rights, words) in [
             (&["~*", "+@all", "-pexpireat"][..], "PEXPIREAT"),
-            (&["~*", "+@all", "-hpexpire"], "Redis 7.4, Valkey 9"),
+            (&["~*", "+@all", "-hpexpireat"], "Redis 7.4, Valkey 9"),
             (&["~other*", "+@all"], "access a key"),
         ] {
             let mut user = vec!["ACL", "SETUSER", "app", "reset", "on", ">word"];

@@ -8,6 +8,7 @@ use ruts::{
     store::{
         Change, Confirmed, Create, Expect, Fields, Limit, Lookup, OnLimit, Page, Put, Renew, Sign,
         SignIn, Store, Take, Touch, Update, Updated, Whom, postgres::PostgresStoreBuilder,
+        redis::RedisStore,
     },
 };
 use ruts_tests::{
@@ -42,7 +43,8 @@ async fn each_operation<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str
     for (fields, touch, name) in [
         (Fields::All, None, "a read of all fields"),
         (Fields::Named(&["b", "c", "nothing"]), None, "a read of some fields"),
-        (Fields::All, touch, "a sliding read"),
+        (Fields::All, touch, "a sliding read of all fields"),
+        (Fields::Named(&["b", "c", "nothing"]), touch, "a sliding read of some fields"),
     ] {
         let answer = store.load(visitor.access(), fields, touch).await.unwrap();
         assert!(matches!(answer, Lookup::Found(_)));
@@ -290,4 +292,34 @@ async fn two_tiers() {
     let visitor = Visitor { secret, ..visitor.clone() };
     visitor.delete().await.unwrap();
     counts("a deletion", (2, 1)).await;
+}
+
+#[tokio::test]
+async fn a_small_field_beside_large_ones_takes_few_bytes() {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let client = fred_client(&format!("redis://{}", proxy.address())).await;
+    let store = Arc::new(RedisStore::new(Arc::new(client)));
+    let visitor = Visitor::new(&store);
+    visitor.create(Some(HOUR)).await.unwrap();
+    for number in 0..16 {
+        visitor.set(&format!("large{number}"), &"x".repeat(1024)).await.unwrap();
+    }
+    let small = Bytes::from_static(b"sixteen bytes...");
+    let set = Change::Set(Put { name: "thin", value: &small, ttl: None, hot: Hot::Auto });
+    let changes = [set];
+    let touch = Some(Touch { idle: HOUR, after: HOUR.as_duration() / 8 });
+    let bytes = || proxy.take_requests().iter().sum::<usize>() + proxy.take_answered();
+    // The first time, a script is sent as a text.
+    for round in 0..2 {
+        bytes();
+        let update = Update { changes: &changes, touch, ..Update::default() };
+        assert_eq!(store.update(visitor.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+        let written = bytes();
+        let named = Fields::Named(&["thin"]);
+        let loaded = store.load(visitor.access(), named, touch).await.unwrap();
+        assert!(matches!(loaded, Lookup::Found(loaded) if loaded.fields[0].value == small));
+        let read = bytes();
+        assert!(round == 0 || written <= 250 && read <= 250, "{written} and {read}");
+    }
 }

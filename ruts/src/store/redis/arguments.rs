@@ -1,9 +1,15 @@
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{layout::pack, store::NAME};
+use super::{
+    layout::{MOMENT, pack},
+    store::NAME,
+};
 use crate::{
     principal::PrincipalKey,
-    store::{Change, Fields, Put, Renew, Sign, SignIn, StoreError, StoreErrorKind, Touch},
+    store::{
+        Change, Deadline, Expect, Put, Renew, Sign, SignIn, StoreError, StoreErrorKind, Touch,
+        Update,
+    },
     token::{Handle, SecretHash},
     ttl::Ttl,
 };
@@ -12,9 +18,14 @@ use crate::{
 pub(super) struct Arguments(pub(super) Vec<Bytes>);
 
 impl Arguments {
-    /// Those of a script that begins with the secret.
-    pub(super) fn of(secret: &SecretHash, room: usize) -> Self {
-        Self::new(room).hash(Some(secret))
+    /// Those of a script of a session: a secret or a principal, and two numbers of milliseconds.
+    pub(super) fn of(who: &[u8; 32], [first, second]: [u64; 2], mode: &str, room: usize) -> Self {
+        let mut head = BytesMut::with_capacity(45);
+        head.put_slice(who);
+        head.put_uint(first, MOMENT);
+        head.put_uint(second, MOMENT);
+        head.put_slice(mode.as_bytes());
+        Self::new(1 + room).bytes(head.freeze())
     }
 
     pub(super) fn new(room: usize) -> Self {
@@ -36,14 +47,8 @@ impl Arguments {
         self
     }
 
-    /// `*` for all, or `=` and the names.
-    pub(super) fn names(self, fields: Fields<'_>) -> Self {
-        match fields {
-            Fields::All => self.constant("*"),
-            Fields::Named(names) => {
-                names.iter().fold(self.constant("="), |arguments, name| arguments.text(name))
-            }
-        }
+    pub(super) fn names(self, names: &[&str]) -> Self {
+        names.iter().fold(self, |arguments, name| arguments.text(name))
     }
 
     pub(super) fn hash(self, hash: Option<&SecretHash>) -> Self {
@@ -61,11 +66,6 @@ impl Arguments {
         self.millis(ttl.map_or(0, |ttl| ttl.as_millis().into()))
     }
 
-    pub(super) fn touch(self, touch: Option<Touch>) -> Self {
-        self.ttl(touch.map(|touch| touch.idle))
-            .millis(touch.map_or(0, |touch| touch.after.as_nanos().div_ceil(1_000_000)))
-    }
-
     /// Who signs in, or `''` and nothing.
     pub(super) fn who(self, who: Option<&SignIn<'_>>) -> Self {
         match who {
@@ -78,24 +78,59 @@ impl Arguments {
         self.bytes(Bytes::copy_from_slice(principal.as_bytes()))
     }
 
-    pub(super) fn sign(self, sign: Option<&Sign<'_>>) -> Self {
+    /// What else an update does, and under which conditions: a letter for each, at the end of the first
+    /// argument, and then what belongs to it.
+    pub(super) fn conditions(mut self, update: &Update<'_>) -> Self {
+        let Update { expect, renew, rotate, sign, absolute, changes, .. } = update;
+        let mut letters = String::new();
+        if let Some(Expect { name, value }) = expect {
+            letters.push('e');
+            self = match value {
+                Some(value) => self.constant("=").text(name).bytes(Bytes::clone(value)),
+                None => self.constant("-").text(name).constant(""),
+            };
+        }
+        if let Some(Renew { secret, every, grace }) = renew {
+            letters.push('n');
+            let grace = grace.as_nanos().div_ceil(1_000_000);
+            self = self.hash(Some(secret)).ttl(Some(*every)).millis(grace);
+        }
+        if rotate.is_some() {
+            letters.push('r');
+            self = self.hash(*rotate);
+        }
         match sign {
             Some(Sign::In { who, idle, absolute }) => {
-                self.constant("in").who(Some(who)).ttl(*idle).ttl(*absolute)
+                letters.push('i');
+                self = self.who(Some(who)).ttl(*idle).ttl(*absolute);
             }
-            Some(Sign::Out) => self.constant("out").who(None).ttl(None).ttl(None),
-            None => self.constant("").who(None).ttl(None).ttl(None),
+            Some(Sign::Out) => letters.push('o'),
+            None => {}
         }
+        if let Some(Deadline { from_now, from_creation }) = absolute {
+            letters.push('d');
+            self = self.ttl(Some(*from_now)).ttl(*from_creation);
+        }
+        let kinds = kinds(changes.iter().copied());
+        if !kinds.is_empty() {
+            letters.push('c');
+            self = self.bytes(kinds);
+        }
+        if !letters.is_empty() {
+            self.0[0] = [&self.0[0], letters.as_bytes()].concat().into();
+        }
+        self
     }
 
-    pub(super) fn renew(self, renew: Option<&Renew<'_>>) -> Self {
-        match renew {
-            Some(renew) => self
-                .hash(Some(renew.secret))
-                .ttl(Some(renew.every))
-                .millis(renew.grace.as_nanos().div_ceil(1_000_000)),
-            None => self.constant("").constant("0").constant("0"),
-        }
+    /// Name and value of each change.
+    pub(super) fn changes<'a>(self, changes: impl Iterator<Item = Change<'a>>) -> Self {
+        changes.fold(self, |arguments, change| {
+            let arguments = arguments.text(change.name());
+            match change {
+                Change::Set(put) => arguments.bytes(pack(put.hot, put.value)),
+                Change::Remove(_) | Change::Expire(..) => arguments.constant(""),
+            }
+        })
     }
 
     /// What tells this command from every other one.
@@ -109,18 +144,33 @@ impl Arguments {
     pub(super) fn handle(self, handle: &Handle) -> Self {
         self.bytes(Bytes::copy_from_slice(handle.as_bytes()))
     }
+}
 
-    pub(super) fn put(self, put: &Put<'_>) -> Self {
-        self.text(put.name).bytes(pack(put.hot, put.value)).ttl(put.ttl)
-    }
-
-    pub(super) fn change(self, change: &Change<'_>) -> Self {
-        match change {
-            Change::Set(new) => self.constant("set").put(new),
-            Change::Remove(name) => self.constant("remove").text(name).constant("").constant("0"),
-            Change::Expire(name, ttl) => {
-                self.constant("expire").text(name).constant("").ttl(Some(*ttl))
-            }
+/// What changes do to their fields, seven bytes of each; none if each sets its field for ever.
+pub(super) fn kinds<'a>(changes: impl Iterator<Item = Change<'a>> + Clone) -> Bytes {
+    let is_plain = |change| matches!(change, Change::Set(Put { ttl: None, .. }));
+    let mut kinds = BytesMut::new();
+    if !changes.clone().all(is_plain) {
+        for change in changes {
+            let (operation, ttl) = match change {
+                Change::Set(put) => (b'=', put.ttl),
+                Change::Remove(_) => (b'-', None),
+                Change::Expire(_, ttl) => (b'+', Some(ttl)),
+            };
+            kinds.put_u8(operation);
+            kinds.put_uint(ttl.map_or(0, Ttl::as_millis), MOMENT);
         }
     }
+    kinds.freeze()
 }
+
+/// What a [`Touch`] asks for, in milliseconds.
+pub(super) fn touch(touch: Option<Touch>) -> [u64; 2] {
+    touch.map_or([0, 0], |touch| {
+        let after = touch.after.as_nanos().div_ceil(1_000_000);
+        [touch.idle.as_millis(), after.try_into().unwrap_or(u64::MAX).min(MOST)]
+    })
+}
+
+/// The most that six bytes hold.
+const MOST: u64 = (1 << (8 * MOMENT)) - 1;

@@ -3,17 +3,18 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    arguments::Arguments,
+    arguments::{self, Arguments},
     client::{RedisClient, Reply},
-    layout::{cache_epoch_keys, entry_key, pack},
+    layout::{cache_epoch_keys, entry_key, pack, unpack},
     reply::Answer,
     script::{Limit, Script, probe, require_fitness, script},
     store::{NAME, RedisStore, corrupt},
 };
 use crate::{
+    principal::{Assurance, PrincipalKey},
     store::{
-        Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, SignedIn, StoreError,
-        Ticket, Touch,
+        Access, Cache, Fence, Fields, Item, Loaded, Look, Meta, Record, Scope, SharedCache,
+        SignedIn, StoreError, Stored, Ticket, Touch,
     },
     token::Handle,
 };
@@ -51,6 +52,16 @@ impl<C: RedisClient> RedisStore<C> {
 }
 
 impl Arguments {
+    /// When use counts, `*` for all fields, or `=` and the names.
+    fn asked(self, touch: Option<Touch>, fields: Fields<'_>) -> Self {
+        let [idle, after] = arguments::touch(touch);
+        let arguments = self.millis(idle.into()).millis(after.into());
+        match fields {
+            Fields::All => arguments.constant("*"),
+            Fields::Named(names) => arguments.constant("=").names(names),
+        }
+    }
+
     /// What is left of something; -1 if it does not end.
     fn left(self, left: Option<Duration>) -> Self {
         match left {
@@ -71,8 +82,55 @@ fn longest(items: &[Item<'_>]) -> Duration {
     items.iter().map(|item| item.life).max().unwrap_or_default()
 }
 
+/// What a hit says.
+fn hit(mut answer: Answer) -> Option<Loaded> {
+    let meta = Meta {
+        age: span(&mut answer)??,
+        secret_age: span(&mut answer)??,
+        unused: span(&mut answer)??,
+        idle: span(&mut answer)?,
+        absolute: span(&mut answer)?,
+        by_former: false,
+        signed_in: signed_in(&mut answer)?,
+    };
+    let mut fields = Vec::new();
+    while !answer.is_over() {
+        let name = String::from_utf8(answer.bytes()??.into()).ok()?;
+        let (hot, _, value) = unpack(answer.bytes()??)?;
+        fields.push(Stored { name, value, ttl: span(&mut answer)?, hot });
+    }
+    Some(Loaded { meta, fields })
+}
+
+/// Time since the sign-in, principal, assurance.
+fn signed_in(answer: &mut Answer) -> Option<Option<SignedIn>> {
+    let ago = span(answer)?;
+    let (principal, level) = (answer.bytes()??, answer.number()?);
+    let Some(ago) = ago else { return Some(None) };
+    let principal = PrincipalKey::from_bytes(principal[..].try_into().ok()?);
+    let assurance = Assurance::from_level(level.try_into().ok()?)?;
+    Some(Some(SignedIn { principal, assurance, ago }))
+}
+
+/// A number of milliseconds; -1 is none.
+fn span(answer: &mut Answer) -> Option<Option<Duration>> {
+    match answer.number()? {
+        -1 => Some(None),
+        millis => Some(Some(Duration::from_millis(millis.try_into().ok()?))),
+    }
+}
+
+/// A mark and its moment; nothing if the answer is over.
+fn mark(answer: &mut Answer) -> Option<Option<(Bytes, u64)>> {
+    if answer.is_over() {
+        return Some(None);
+    }
+    let mark = answer.bytes()??;
+    Some(Some((mark, answer.number()?.try_into().ok()?)))
+}
+
 fn ticket(mut answer: Answer) -> Option<Option<Ticket>> {
-    match answer.mark()? {
+    match mark(&mut answer)? {
         Some((mark, at)) => Some(Some(Ticket { mark, at })),
         None => Some(None),
     }
@@ -93,12 +151,11 @@ impl<C: RedisClient> Cache for RedisStore<C> {
             .millis(TICKET.as_millis())
             .nonce()?
             .hash(Some(access.secret))
-            .touch(touch)
-            .names(fields);
+            .asked(touch, fields);
         let reply = self.ask(&LOOK, access.handle, arguments).await?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         match answer.bytes().flatten().as_deref() {
-            Some(b"hit") => answer.loaded().map(Look::Hit),
+            Some(b"hit") => hit(answer).map(Look::Hit),
             Some(b"miss") => ticket(answer).map(Look::Miss),
             _ => None,
         }
@@ -114,15 +171,15 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         let arguments =
             Arguments::new(12).millis((life + SPARE).as_millis()).nonce()?.millis(life.as_millis());
         let arguments = match scope {
-            Scope::All => arguments.touch(None).constant("*"),
+            Scope::All => arguments.asked(None, Fields::All),
             Scope::Some { names, record, touch } => {
-                let arguments = arguments.touch(touch).names(Fields::Named(names));
+                let arguments = arguments.asked(touch, Fields::Named(names));
                 if record { arguments.constant("~") } else { arguments }
             }
         };
         let reply = self.ask(&FENCE, handle, arguments).await?;
         let (mark, at) = Answer::new(reply)
-            .and_then(|mut answer| answer.mark().flatten())
+            .and_then(|mut answer| mark(&mut answer).flatten())
             .ok_or_else(corrupt)?;
         Ok(Fence { mark, at })
     }

@@ -85,9 +85,11 @@ impl Call for Link {
         // Not fred's own `eval`: it would forget the options.
         let (name, text) = script.command();
         let command = CustomCommand::new_static(name, ClusterHash::Offset(2), false);
-        let arguments = [text.into(), 1.into(), Value::Bytes(key)]
+        // All as bytes: fred would check text, and take a logarithm to write a number.
+        let arguments = [Bytes::from_static(text.as_bytes()), Bytes::from_static(b"1"), key]
             .into_iter()
-            .chain(arguments.into_iter().map(Value::Bytes))
+            .chain(arguments)
+            .map(Value::Bytes)
             .collect();
         match client.custom(command, arguments).await {
             Ok(value) => reply(value),

@@ -14,15 +14,16 @@
 //!
 //! # Layout
 //!
-//! A session is one hash, `ruts:{<handle>}` with the braces around the first two characters of the handle,
-//! readable with `redis-cli HGETALL`:
+//! A session is one hash, `ruts:{<handle>}` with the braces around the first two characters of the handle.
+//! Numbers are packed, the first byte being the highest; moments are milliseconds since 1970 by the server's
+//! clock, 0 is none:
 //!
 //! | field | holds |
 //! | --- | --- |
-//! | `~` | twelve numbers, milliseconds since 1970 by the server's clock, 0 is none: created, secret issued, last used, idle deadline, absolute deadline, ended, latest absolute deadline, grace of the former secret, its end, signed in; then the assurance and the epoch |
-//! | `~s` | SHA-256 of the secret, and of the one it replaced |
-//! | `~p` | key of who is signed in |
-//! | any other | cache policy, a colon, the encoded value; the policy is empty, `!` never, `?` checked, or a number of milliseconds |
+//! | `~` | 64 bytes: flags (1), created (6), secret issued (5) and last used (5), both since then, idle deadline (6), absolute deadline (6), epoch (3), SHA-256 of the secret (32) |
+//! | `~x` | 63 bytes, once somebody signed in or the secret was replaced: ended (6), latest absolute deadline (6), grace of the former secret (6), its end (6), signed in (6), assurance (1), key of who it is (32) |
+//! | `~r` | SHA-256 of the secret that was replaced |
+//! | any other | a digit, the encoded value; the digit is 0, 1 for a cache policy of never, 2 for checked, 3 if six bytes of milliseconds follow; and 4 more if the field has an end, which comes first, in six bytes |
 //!
 //! `ruts:{<principal>}:principal` is a hash that lists the sessions of somebody. `ruts:{<two characters>}` is
 //! the epoch of the sessions of that hash tag: counting up all 4096 of them ends all sessions. These keys
@@ -31,8 +32,8 @@
 //! were ended with all others are not. `MIGRATE` it first.
 //!
 //! The braces are a hash tag, so a prefix never decides about the shard. The key expires with the
-//! session, fields expire by themselves: there is nothing to sweep. A deleted session leaves `~` and
-//! `~s` for [`LATE`](crate::store::LATE). Values over 64 bytes make the server use a larger
+//! session, fields expire by themselves: there is nothing to sweep. A deleted session leaves its
+//! own fields for [`LATE`](crate::store::LATE). Values over 64 bytes make the server use a larger
 //! representation; `hash-max-listpack-value 512` avoids that on Redis.
 //!
 //! # Round trips
@@ -68,6 +69,7 @@ mod client;
 mod fred;
 mod layout;
 mod principals;
+mod record;
 #[cfg(feature = "redis-rs-store")]
 mod redis_rs;
 mod reply;

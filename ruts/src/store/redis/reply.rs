@@ -2,14 +2,96 @@ use std::{time::Duration, vec::IntoIter};
 
 use bytes::Bytes;
 
-use super::{client::Reply, layout::unpack};
+use super::{client::Reply, layout::unpack, record::Record};
 use crate::{
-    principal::{Assurance, PrincipalKey},
-    store::{Loaded, Lookup, Meta, SignedIn, Stored, Updated},
+    store::{Fields, Loaded, Lookup, Stored, Updated},
     token::Handle,
 };
 
-/// The answer of a script, read from the front. Every reader is `None` for what no script says.
+/// What a script says of a session.
+pub(super) enum Said {
+    /// It was found, and this is the answer.
+    Found(Reply),
+    /// There is one already.
+    Exists,
+    /// Its secret is not old enough to be renewed.
+    NotDue,
+    /// It was not found.
+    No(Lookup<()>),
+}
+
+impl Said {
+    /// `None` for what no script says.
+    pub(super) fn new(reply: Reply) -> Option<Self> {
+        let Reply::Bytes(words) = &reply else { return Some(Self::Found(reply)) };
+        let words = std::str::from_utf8(words).ok()?;
+        let (word, ago) = words.split_once(' ').unwrap_or((words, "0"));
+        let ago = Duration::from_millis(ago.parse().ok()?);
+        Some(match word {
+            "found" => Self::Found(reply),
+            "exists" => Self::Exists,
+            "early" => Self::NotDue,
+            "none" => Self::No(Lookup::NotFound),
+            "ended" => Self::No(Lookup::Ended { ago }),
+            "replaced" => Self::No(Lookup::Replaced { ago }),
+            _ => return None,
+        })
+    }
+}
+
+/// What was read of a session.
+pub(super) fn loaded(reply: Reply, fields: Fields<'_>) -> Option<Loaded> {
+    let mut answer = Answer::new(reply)?;
+    let record = Record::parse(&answer.bytes()??)?;
+    let mut stored = Vec::new();
+    let mut keep = |name: String, packed| {
+        let (hot, end, value) = unpack(packed)?;
+        let ttl = end.map(|end| Duration::from_millis(end.saturating_sub(record.now)));
+        // In the very millisecond in which a field ends, its value is still handed out.
+        if ttl.is_none_or(|ttl| !ttl.is_zero()) {
+            stored.push(Stored { name, value, ttl, hot });
+        }
+        Some(())
+    };
+    match fields {
+        Fields::Named(names) => {
+            for name in names {
+                if let Some(packed) = answer.bytes()? {
+                    keep((*name).to_owned(), packed)?;
+                }
+            }
+        }
+        Fields::All => {
+            while !answer.is_over() {
+                let (name, packed) = (answer.bytes()??, answer.bytes()??);
+                if !matches!(&*name, b"~" | b"~x" | b"~r") {
+                    keep(String::from_utf8(name.into()).ok()?, packed)?;
+                }
+            }
+        }
+    }
+    answer.is_over().then(|| Loaded { meta: record.meta(), fields: stored })
+}
+
+/// What an update came to.
+pub(super) fn updated(reply: Reply) -> Option<Updated> {
+    match reply {
+        Reply::Int(found) => Some(Updated::Applied { found: found.try_into().ok()? }),
+        other => Some(Updated::Conflict { current: value(other)? }),
+    }
+}
+
+/// A value in a list, or an empty list.
+pub(super) fn value(reply: Reply) -> Option<Option<Bytes>> {
+    let mut answer = Answer::new(reply)?;
+    let packed = if answer.is_over() { None } else { answer.bytes()? };
+    Some(match packed {
+        Some(packed) => Some(unpack(packed)?.2),
+        None => None,
+    })
+}
+
+/// A list, read from the front. Every reader is `None` for what no script says.
 pub(super) struct Answer(IntoIter<Reply>);
 
 /// What a principal's list says of a session.
@@ -26,15 +108,6 @@ impl Entry {
     }
 }
 
-/// What the first word of an answer says.
-pub(super) enum Said {
-    Found,
-    Conflict,
-    NotDue,
-    Exists,
-    No(Lookup<()>),
-}
-
 impl Answer {
     pub(super) fn new(reply: Reply) -> Option<Self> {
         match reply {
@@ -43,77 +116,18 @@ impl Answer {
         }
     }
 
-    pub(super) fn said(&mut self) -> Option<Said> {
-        Some(match &*self.bytes()?? {
-            b"found" => Said::Found,
-            b"conflict" => Said::Conflict,
-            b"early" => Said::NotDue,
-            b"exists" => Said::Exists,
-            b"none" => Said::No(Lookup::NotFound),
-            b"ended" => Said::No(Lookup::Ended { ago: self.span()?? }),
-            b"replaced" => Said::No(Lookup::Replaced { ago: self.span()?? }),
-            _ => return None,
-        })
-    }
-
-    pub(super) fn loaded(mut self) -> Option<Loaded> {
-        let meta = Meta {
-            age: self.span()??,
-            secret_age: self.span()??,
-            unused: self.span()??,
-            idle: self.span()?,
-            absolute: self.span()?,
-            by_former: self.number()? != 0,
-            signed_in: self.signed_in()?,
-        };
-        let mut fields = Vec::with_capacity(self.0.len() / 3);
-        while self.0.len() > 0 {
-            let name = String::from_utf8(self.bytes()??.into()).ok()?;
-            let (hot, value) = unpack(&self.bytes()??)?;
-            fields.push(Stored { name, value, ttl: self.span()?, hot });
-        }
-        Some(Loaded { meta, fields })
-    }
-
-    /// Time since the sign-in, principal, assurance.
-    fn signed_in(&mut self) -> Option<Option<SignedIn>> {
-        let ago = self.span()?;
-        let (principal, level) = (self.bytes()??, self.number()?);
-        let Some(ago) = ago else { return Some(None) };
-        let principal = PrincipalKey::from_bytes(principal[..].try_into().ok()?);
-        let assurance = Assurance::from_level(level.try_into().ok()?)?;
-        Some(Some(SignedIn { principal, assurance, ago }))
-    }
-
-    pub(super) fn applied(mut self) -> Option<Updated> {
-        Some(Updated::Applied { found: self.number()?.try_into().ok()? })
+    pub(super) fn is_over(&self) -> bool {
+        self.0.len() == 0
     }
 
     /// Entries of a principal's list.
     pub(super) fn entries(mut self) -> Option<Vec<Entry>> {
         let mut entries = Vec::with_capacity(self.0.len() / 2);
-        while self.0.len() > 0 {
+        while !self.is_over() {
             let handle = Handle::from_bytes(self.bytes()??[..].try_into().ok()?);
             entries.push(Entry { handle, mark: self.bytes()?? });
         }
         Some(entries)
-    }
-
-    pub(super) fn value(mut self) -> Option<Option<Bytes>> {
-        Some(match self.bytes()? {
-            Some(packed) => Some(unpack(&packed)?.1),
-            None => None,
-        })
-    }
-
-    /// A mark and its moment; nothing if the answer is over.
-    #[cfg(feature = "layered-store")]
-    pub(super) fn mark(&mut self) -> Option<Option<(Bytes, u64)>> {
-        if self.0.len() == 0 {
-            return Some(None);
-        }
-        let mark = self.bytes()??;
-        Some(Some((mark, self.number()?.try_into().ok()?)))
     }
 
     pub(super) fn bytes(&mut self) -> Option<Option<Bytes>> {
@@ -124,18 +138,10 @@ impl Answer {
         }
     }
 
-    fn number(&mut self) -> Option<i64> {
+    /// A whole number.
+    pub(super) fn number(&mut self) -> Option<i64> {
         match self.0.next()? {
             Reply::Int(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    /// A number of milliseconds; -1 is none.
-    fn span(&mut self) -> Option<Option<Duration>> {
-        match self.0.next()? {
-            Reply::Int(-1) => Some(None),
-            Reply::Int(millis) => Some(Some(Duration::from_millis(millis.try_into().ok()?))),
             _ => None,
         }
     }

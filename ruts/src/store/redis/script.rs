@@ -46,21 +46,23 @@ macro_rules! probe {
 #[cfg(feature = "layered-store")]
 pub(super) use {probe, script};
 
-probe!(PROBE = "HPTTL HPEXPIRE GET HGET HMGET HKEYS HSET HDEL DEL PEXPIREAT PERSIST TIME");
+probe!(PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HSET HDEL DEL PTTL PEXPIREAT PERSIST TIME");
 probe!(PRINCIPAL = "HPTTL HPEXPIRE HGET HGETALL HKEYS HSET HDEL TIME");
 probe!(EPOCH = "HDEL INCR");
-script!(LOAD = Runs, "session", "load", PROBE);
-script!(CREATE = Refused, "session", "create", PROBE);
-script!(UPDATE = Refused, "session", "update", PROBE);
+script!(LOAD = Runs, "named", "calm", "load", "session", "load_slowly", PROBE);
+script!(CREATE = Refused, "alone", "calm", "session", "create", PROBE);
+script!(UPDATE = Refused, "alone", "calm", "update", "session", "update_slowly", PROBE);
 script!(
     /// An update without a new value.
-    UPDATE_ON_FULL_SERVER = Runs, "session", "update", PROBE
+    UPDATE_ON_FULL_SERVER = Runs, "alone", "calm", "update", "session", "update_slowly", PROBE
 );
-script!(TAKE = Runs, "session", "take", PROBE);
-script!(DELETE = Runs, "session", "delete", PROBE);
+script!(TAKE = Runs, "alone", "calm", "session", "take", PROBE);
+script!(DELETE = Runs, "alone", "calm", "session", "delete", PROBE);
 script!(
     /// Ends a session in the name of its principal.
     FORGET = Runs,
+    "alone",
+    "calm",
     "session",
     "forget",
     PROBE
@@ -162,7 +164,9 @@ pub(super) async fn require_fitness<C: Call>(
 ) -> Result<(), Failure> {
     let complaint = match run(client, Text::Whole(probe), key, &[], limit).await {
         Ok(Reply::Int(1)) => return Ok(()),
-        Ok(Reply::Bytes(command)) if !matches!(&*command, b"HPTTL" | b"HPEXPIRE") => {
+        Ok(Reply::Bytes(command))
+            if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>
+        {
             Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())
         }
         Ok(_) => Unfit::NoFieldExpiry,

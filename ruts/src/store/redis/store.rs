@@ -3,10 +3,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    arguments::Arguments,
+    arguments::{self, Arguments},
     client::{RedisClient, Reply},
     layout::{epoch_keys, key},
-    reply::{Answer, Said},
+    reply::{self, Said},
     script::{self, Limit, Script, require_fitness},
 };
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
         Access, Change, Confirmed, Create, Fields, LATE, Listing, Loaded, Lookup, Meta, Page,
         Revoked, Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
     },
-    token::{Handle, SecretHash},
+    token::Handle,
+    ttl::Ttl,
 };
 
 pub(super) const NAME: &str = "redis";
@@ -91,8 +92,8 @@ impl<C: RedisClient> RedisStore<C> {
         require_fitness(&*self.link, script::PROBE, &key, Limit::new(self.timeout))
             .await
             .map_err(|failure| failure.into_error(NAME))?;
-        let arguments = Arguments::of(&SecretHash::from_bytes([0; 32]), 4).touch(None);
-        self.call(&script::LOAD, &nobody, arguments.constant("=").0).await.map(drop)
+        let arguments = Arguments::of(&[0; 32], [0, 0], "", 0);
+        self.call(&script::LOAD, &nobody, arguments.0).await.map(drop)
     }
 
     async fn call(
@@ -100,11 +101,9 @@ impl<C: RedisClient> RedisStore<C> {
         script: &'static Script,
         handle: &Handle,
         arguments: Vec<Bytes>,
-    ) -> Result<(Said, Answer), StoreError> {
+    ) -> Result<Said, StoreError> {
         let reply = self.run(script, key(&self.prefix, handle), arguments).await?;
-        let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
-        let said = answer.said().ok_or_else(corrupt)?;
-        Ok((said, answer))
+        Said::new(reply).ok_or_else(corrupt)
     }
 
     pub(super) async fn run(
@@ -118,6 +117,23 @@ impl<C: RedisClient> RedisStore<C> {
         reply.map_err(|failure| failure.into_error(NAME))
     }
 
+    /// Reads in one of two modes: all fields, or those named.
+    async fn read(
+        &self,
+        who: &[u8; 32],
+        handle: &Handle,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+        [all, named]: [&str; 2],
+    ) -> Result<Said, StoreError> {
+        let times = arguments::touch(touch);
+        let arguments = match fields {
+            Fields::All => Arguments::of(who, times, all, 0),
+            Fields::Named(names) => Arguments::of(who, times, named, names.len()).names(names),
+        };
+        self.call(&script::LOAD, handle, arguments.0).await
+    }
+
     /// What a session holds, if the principal is signed in there.
     pub(super) async fn load_of(
         &self,
@@ -125,9 +141,8 @@ impl<C: RedisClient> RedisStore<C> {
         handle: &Handle,
         fields: Fields<'_>,
     ) -> Result<Option<Loaded>, StoreError> {
-        let arguments = Arguments::new(12).principal(principal).constant("@").constant("");
-        match self.call(&script::LOAD, handle, arguments.names(fields).0).await? {
-            (Said::Found, answer) => answer.loaded().map(Some).ok_or_else(corrupt),
+        match self.read(principal.as_bytes(), handle, fields, None, ["&", "@"]).await? {
+            Said::Found(answer) => reply::loaded(answer, fields).map(Some).ok_or_else(corrupt),
             _ => Ok(None),
         }
     }
@@ -138,20 +153,22 @@ impl<C: RedisClient> RedisStore<C> {
         principal: &PrincipalKey,
         handle: &Handle,
     ) -> Result<bool, StoreError> {
-        let arguments = Arguments::new(1).principal(principal);
-        Ok(matches!(self.call(&script::FORGET, handle, arguments.0).await?, (Said::Found, _)))
+        let arguments = Arguments::of(principal.as_bytes(), [0, 0], "", 0);
+        Ok(matches!(self.call(&script::FORGET, handle, arguments.0).await?, Said::Found(_)))
     }
 
     async fn insert(&self, create: &Create<'_>) -> Result<(), StoreError> {
-        let arguments = Arguments::of(create.secret, 5 + 3 * create.fields.len())
-            .ttl(create.idle)
-            .ttl(create.absolute)
-            .who(create.sign_in.as_ref());
-        let arguments = create.fields.iter().fold(arguments, Arguments::put);
-        match self.call(&script::CREATE, create.handle, arguments.0).await?.0 {
-            Said::Found => Ok(()),
+        let changes = create.fields.iter().copied().map(Change::Set);
+        let times = [create.idle, create.absolute].map(|ttl| ttl.map_or(0, Ttl::as_millis));
+        let arguments =
+            Arguments::of(create.secret.as_bytes(), times, "", 3 + 2 * create.fields.len())
+                .who(create.sign_in.as_ref())
+                .bytes(arguments::kinds(changes.clone()))
+                .changes(changes);
+        match self.call(&script::CREATE, create.handle, arguments.0).await? {
+            Said::Found(_) => Ok(()),
             Said::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
-            Said::Conflict | Said::NotDue | Said::No(_) => Err(corrupt()),
+            Said::NotDue | Said::No(_) => Err(corrupt()),
         }
     }
 
@@ -160,29 +177,16 @@ impl<C: RedisClient> RedisStore<C> {
         access: Access<'_>,
         update: &Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let arguments = Arguments::of(access.secret, 17 + 4 * update.changes.len())
-            .touch(update.touch)
-            .hash(update.rotate)
-            .ttl(update.absolute.map(|end| end.from_now))
-            .ttl(update.absolute.and_then(|end| end.from_creation));
-        let arguments = match update.expect {
-            None => arguments.constant("").constant("").constant(""),
-            Some(expect) => match expect.value {
-                None => arguments.constant("-").text(expect.name).constant(""),
-                Some(value) => arguments.constant("=").text(expect.name).bytes(value.clone()),
-            },
-        };
-        let arguments = arguments.renew(update.renew.as_ref()).sign(update.sign.as_ref());
-        let arguments = update.changes.iter().fold(arguments, Arguments::change);
+        let times = arguments::touch(update.touch);
+        let room = 2 * update.changes.len();
+        let arguments = Arguments::of(access.secret.as_bytes(), times, "", room)
+            .conditions(update)
+            .changes(update.changes.iter().copied());
         let grows = update.changes.iter().any(|change| matches!(change, Change::Set(_)));
         let script = if grows { &script::UPDATE } else { &script::UPDATE_ON_FULL_SERVER };
         match self.call(script, access.handle, arguments.0).await? {
-            (Said::NotDue, _) => Ok(Lookup::Found(Updated::NotDue)),
-            (Said::Conflict, answer) => {
-                let current = answer.value().ok_or_else(corrupt)?;
-                Ok(Lookup::Found(Updated::Conflict { current }))
-            }
-            (said, answer) => found(said, || answer.applied()),
+            Said::NotDue => Ok(Lookup::Found(Updated::NotDue)),
+            said => found(said, reply::updated),
         }
     }
 }
@@ -192,13 +196,13 @@ pub(super) fn corrupt() -> StoreError {
 }
 
 /// The answer about a session that was found, or that it was not.
-fn found<T>(said: Said, answer: impl FnOnce() -> Option<T>) -> Result<Lookup<T>, StoreError> {
+fn found<T>(said: Said, answer: impl FnOnce(Reply) -> Option<T>) -> Result<Lookup<T>, StoreError> {
     match said {
-        Said::Found => answer().map(Lookup::Found).ok_or_else(corrupt),
+        Said::Found(reply) => answer(reply).map(Lookup::Found).ok_or_else(corrupt),
         Said::No(Lookup::Replaced { ago }) => Ok(Lookup::Replaced { ago }),
         Said::No(Lookup::Ended { ago }) => Ok(Lookup::Ended { ago }),
         Said::No(_) => Ok(Lookup::NotFound),
-        Said::Conflict | Said::NotDue | Said::Exists => Err(corrupt()),
+        Said::NotDue | Said::Exists => Err(corrupt()),
     }
 }
 
@@ -213,9 +217,9 @@ impl<C: RedisClient> Store for RedisStore<C> {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let arguments = Arguments::of(access.secret, 12).touch(touch).names(fields);
-        let (said, answer) = self.call(&script::LOAD, access.handle, arguments.0).await?;
-        found(said, || answer.loaded())
+        let who = access.secret.as_bytes();
+        let said = self.read(who, access.handle, fields, touch, ["*", ""]).await?;
+        found(said, |answer| reply::loaded(answer, fields))
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
@@ -259,23 +263,26 @@ impl<C: RedisClient> Store for RedisStore<C> {
         access: Access<'_>,
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let arguments =
-            Arguments::of(access.secret, 6).touch(take.touch).hash(take.rotate).text(take.name);
+        let times = arguments::touch(take.touch);
+        let arguments = Arguments::of(access.secret.as_bytes(), times, "", 3);
+        let arguments = arguments.hash(take.rotate).text(take.name);
         let arguments = arguments.constant(if take.sign_out { "out" } else { "" });
-        let (said, answer) = self.call(&script::TAKE, access.handle, arguments.0).await?;
-        found(said, || answer.value())
+        found(self.call(&script::TAKE, access.handle, arguments.0).await?, reply::value)
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let arguments = Arguments::of(access.secret, 2).millis(LATE.as_millis());
-        let (said, _) = self.call(&script::DELETE, access.handle, arguments.0).await?;
-        found(said, || Some(()))
+        let late = Ttl::require(LATE).as_millis();
+        let arguments = Arguments::of(access.secret.as_bytes(), [late, 0], "", 0);
+        let said = self.call(&script::DELETE, access.handle, arguments.0).await?;
+        found(said, |_| Some(()))
     }
 
     async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
-        let arguments = Arguments::new(4).constant("").constant("?").constant("").constant("=");
-        match self.call(&script::LOAD, handle, arguments.0).await? {
-            (Said::Found, answer) => Ok(Some(answer.loaded().ok_or_else(corrupt)?.meta)),
+        match self.read(&[0; 32], handle, Fields::Named(&[]), None, ["", "?"]).await? {
+            Said::Found(answer) => {
+                let loaded = reply::loaded(answer, Fields::Named(&[]));
+                Ok(Some(loaded.ok_or_else(corrupt)?.meta))
+            }
             _ => Ok(None),
         }
     }

@@ -1,6 +1,6 @@
 
--- ARGV: secret, for how long to remember it.
-local session, refusal = open()
+-- ARGV: secret and for how long to remember it, packed.
+local session, refusal = open(base)
 if not session then return refusal end
-finish(session, ARGV[2])
-return { 'found' }
+finish(session, idle)
+return 'found'

@@ -1,16 +1,16 @@
 
--- ARGV: secret, idle, after, new secret, name, 'out' to sign out. Answer: 'found', the value.
-local session, refusal = open()
+-- ARGV: what `calm` says, new secret or '', name, 'out' to sign out. Answer, in a list: the value.
+local session, refusal = open(base)
 if not session then return refusal end
-if session.late and (ARGV[4] ~= '' or ARGV[6] ~= '') then return replaced(session) end
-local value = get(ARGV[5])
-if value then redis.call('HDEL', key, ARGV[5]) end
+if session.late and (ARGV[2] ~= '' or ARGV[4] ~= '') then return replaced(session) end
+local value = get(ARGV[3])
+if value then redis.call('HDEL', key, ARGV[3]) end
 local changed = confirm(session)
-changed = touch(session, ARGV[2], ARGV[3]) or changed
-changed = rotate(session, ARGV[4]) or changed
-if ARGV[6] ~= '' then
+changed = touch(session) or changed
+if ARGV[2] ~= '' then changed = rotate(session, ARGV[2]) or changed end
+if ARGV[4] ~= '' then
   sign_out(session)
   changed = true
 end
 if changed then save(session) end
-return { 'found', value }
+return { value }

@@ -1,7 +1,7 @@
 
 -- ARGV: life of a ticket, nonce, secret, idle, after, '*' or '=', names.
--- Answer: 'hit', age, age of the secret, time since the last use, idle left, absolute left, 0, time since
--- the sign-in (-1: nobody), principal, assurance, then name, value, left of each; or 'miss', and if there
+-- Answer: 'hit', age, age of the secret, time since the last use, idle left, absolute left, time since the
+-- sign-in (-1: nobody), principal, assurance, then name, value, left of each; or 'miss', and if there
 -- is one, a ticket and the moment.
 local held = redis.call('HMGET', key, '~r', '~', '~o', '~f', '~c')
 local here = history(ARGV[2])
@@ -52,7 +52,7 @@ local session = record(held[2])
 if session and session.secret == ARGV[3] and not due(session, ARGV[4], ARGV[5]) then
   local answer = {
     'hit', math.max(now - session.created, 0), math.max(now - session.issued, 0),
-    math.max(now - session.used, 0), left(session.idle), left(session.absolute), 0,
+    math.max(now - session.used, 0), left(session.idle), left(session.absolute),
     session.principal == '' and -1 or math.max(now - session.signed, 0), session.principal,
     session.level,
   }
