@@ -82,10 +82,14 @@ pub async fn a_use_counts_after_a_while(subject: &impl Subject) {
     let client = session_for(subject, ttl(unit * 4), ttl(unit * 12), &[]).await;
     let eager = Some(Touch { idle: Ttl::require(unit * 4), after: unit / 4 });
     let lazy = Some(Touch { idle: Ttl::require(unit * 4), after: unit * 3 });
+    let never = Some(Touch { idle: Ttl::require(unit * 4), after: std::time::Duration::MAX });
 
     subject.pass(unit).await;
-    let idle = meta(client.load(Fields::All, lazy).await).idle.expect("it has an idle deadline");
-    assert!(idle <= unit * 3, "{idle:?} was granted too early");
+    for touch in [lazy, never] {
+        let meta = meta(client.load(Fields::All, touch).await);
+        let idle = meta.idle.expect("it has an idle deadline");
+        assert!(idle <= unit * 3, "{idle:?} was granted too early");
+    }
     let idle = meta(client.load(Fields::All, eager).await).idle.expect("it has an idle deadline");
     assert!(idle > unit * 3, "{idle:?} was granted too late");
 

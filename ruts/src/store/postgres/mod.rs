@@ -51,6 +51,7 @@ mod channel;
 mod cleanup;
 mod failure;
 mod names;
+mod row;
 mod schema;
 mod store;
 

@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -9,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use sqlx::{
-    AssertSqlSafe, Decode, PgPool, Postgres, Row, SqlSafeStr, SqlStr, Type,
+    AssertSqlSafe, PgPool, Postgres, SqlSafeStr, SqlStr,
     pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
@@ -22,15 +23,16 @@ use tracing::Instrument;
 
 use super::{
     cleanup,
-    failure::{Failed, NAME, STANDBY, corrupt, failed, late, unfit, unreachable},
+    failure::{Failed, NAME, corrupt, failed, late, unreachable},
     names::Names,
+    row::{bytes, column, listed, loaded, lookup, peeked},
 };
 use crate::{
-    principal::{Assurance, PrincipalKey},
+    principal::PrincipalKey,
     store::{
         Access, Change, Confirmed, Create, Fields, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
-        Page, Put, Revoked, Sign, SignIn, SignedIn, Store, StoreError, StoreErrorKind, Stored,
-        Take, Touch, Update, Updated, Whom,
+        Page, Put, Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update,
+        Updated, Whom,
     },
     token::{Handle, SecretHash},
     ttl::{Hot, Ttl},
@@ -57,8 +59,9 @@ pub(super) struct Inner {
 
 /// Made once, so that the server recognises them.
 struct Statements {
-    load: SqlStr,
-    load_and_touch: SqlStr,
+    /// Of all fields, and of those named.
+    load: [SqlStr; 2],
+    load_and_touch: [SqlStr; 2],
     create: SqlStr,
     update: SqlStr,
     take: SqlStr,
@@ -70,40 +73,24 @@ struct Statements {
     sweep: SqlStr,
 }
 
-/// What fills the templates of reads that change nothing.
-const AS_IT_STANDS: [(&str, &str); 3] =
-    [("{idle_at}", "s.idle_at"), ("{used_at}", "s.used_at"), ("{moment}", "statement_timestamp()")];
-
 impl Statements {
     fn new(names: &Names) -> Self {
         let fill =
             |template: &str| AssertSqlSafe(Arc::<str>::from(names.fill(template))).into_sql_str();
-        let meta = include_str!("sql/meta.sql").trim_end();
-        let read = |template: &str, parts: &[(&str, &str)]| {
-            let template = template.replace("{meta}", meta);
-            fill(&parts.iter().fold(template, |text, (mark, part)| text.replace(mark, part)))
+        let read = |template: &str, named: &str| {
+            let held = include_str!("sql/fields.sql").replace("{named}", named);
+            let template = template.replace("{meta}", include_str!("sql/meta.sql").trim_end());
+            fill(&template.replace("{held}", held.trim_end()))
         };
-        let load = |parts: [(&str, &str); 7]| read(include_str!("sql/load.sql"), &parts);
+        // Two statements instead of one with a condition, so that a few fields of many are found by the index.
+        let load = |touched: &str, named: &str| {
+            let template = include_str!("sql/load.sql").replace("{touched}", touched);
+            [read(&template, ""), read(&template, named)]
+        };
+        let touched = format!(",\n  {}", include_str!("sql/touched.sql").trim_end());
         Self {
-            load: load([
-                ("{touched}", ""),
-                ("{touched_said}", ""),
-                ("{touched_ago}", ""),
-                ("{touched_ago_end}", ""),
-                ("{idle_at}", "s.idle_at"),
-                ("{used_at}", "s.used_at"),
-                ("{moment}", "statement_timestamp()"),
-            ]),
-            // Waiting for the row's lock takes time: then the function says what is, and when.
-            load_and_touch: load([
-                ("{touched}", include_str!("sql/touched.sql")),
-                ("{touched_said}", "when t.said <> 'found' then t.said"),
-                ("{touched_ago}", "coalesce(t.ago, "),
-                ("{touched_ago_end}", ")"),
-                ("{idle_at}", "coalesce(t.idle_at, s.idle_at)"),
-                ("{used_at}", "coalesce(t.used_at, s.used_at)"),
-                ("{moment}", "coalesce(t.seen, statement_timestamp())"),
-            ]),
+            load: load("", " and f.name = any ($3)"),
+            load_and_touch: load(&touched, " and f.name = any ($5)"),
             create: fill(
                 "select said from {create}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             ),
@@ -114,8 +101,11 @@ impl Statements {
             ),
             take: fill("select said, ago, value from {take}($1, $2, $3, $4, $5, $6, $7)"),
             delete: fill("select said, ago from {delete}($1, $2)"),
-            find: read(include_str!("sql/find.sql"), &AS_IT_STANDS),
-            peek: read(include_str!("sql/peek.sql"), &AS_IT_STANDS),
+            find: read(
+                include_str!("sql/find.sql"),
+                " and ($4::text[] is null or f.name = any ($4))",
+            ),
+            peek: read(include_str!("sql/peek.sql"), ""),
             revoke: fill("select handle from {revoke}($1, $2, $3) handle"),
             revoke_everyone: fill("update {epoch} set epoch = epoch + 1 returning epoch"),
             sweep: fill(include_str!("sql/sweep.sql")),
@@ -305,18 +295,6 @@ fn hot(hot: Hot) -> i64 {
     }
 }
 
-fn hot_of(number: i64) -> Option<Hot> {
-    match number {
-        0 => Some(Hot::Auto),
-        -1 => Some(Hot::Never),
-        -2 => Some(Hot::Checked),
-        millis => {
-            let millis = Duration::from_millis(millis.try_into().ok()?);
-            Ttl::new(millis).ok().map(Hot::For)
-        }
-    }
-}
-
 /// What is written of a field, column by column.
 #[derive(Default)]
 struct Columns<'a> {
@@ -327,6 +305,33 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    /// Values for fields: the last one for each, because one statement writes a row once.
+    fn of(puts: &[Put<'a>]) -> Self {
+        let (mut columns, mut seen) = (Self::default(), HashSet::new());
+        puts.iter().rev().filter(|put| seen.insert(put.name)).for_each(|put| columns.put(put));
+        columns
+    }
+
+    /// What is done to fields, one after the other.
+    fn in_turn(changes: &[Change<'a>]) -> (Vec<&'static str>, Self) {
+        let mut columns = Self::default();
+        let operations = changes.iter().map(|change| match change {
+            Change::Set(put) => {
+                columns.put(put);
+                "set"
+            }
+            Change::Remove(name) => {
+                columns.name(name, None);
+                "remove"
+            }
+            Change::Expire(name, ttl) => {
+                columns.name(name, Some(*ttl));
+                "expire"
+            }
+        });
+        (operations.collect(), columns)
+    }
+
     fn put(&mut self, put: &Put<'a>) {
         self.names.push(put.name);
         self.values.push(Some(put.value));
@@ -346,102 +351,17 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
-    row: &'r PgRow,
-    index: usize,
-) -> Result<T, StoreError> {
-    row.try_get(index).map_err(|error| failed(error).error)
+fn handle(row: &PgRow, index: usize) -> Result<Handle, StoreError> {
+    let name = column::<&[u8]>(row, index)?.try_into().map_err(|_| corrupt())?;
+    Ok(Handle::from_bytes(name))
 }
 
-/// A number of milliseconds.
-fn span(row: &PgRow, index: usize) -> Result<Option<Duration>, StoreError> {
-    let millis: Option<i64> = column(row, index)?;
-    Ok(millis.map(|millis| Duration::from_millis(millis.max(0).unsigned_abs())))
-}
-
-/// What the first two columns say, and what `found` makes of the rest.
-fn lookup<T>(
+/// What a function says in its first two columns, and what `found` makes of the rest.
+fn answered<T>(
     row: &PgRow,
     found: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<Lookup<T>, StoreError> {
-    let ago = || span(row, 1)?.ok_or_else(corrupt);
-    match column(row, 0)? {
-        "found" | "conflict" | "early" => found().map(Lookup::Found),
-        "replaced" => Ok(Lookup::Replaced { ago: ago()? }),
-        "ended" => Ok(Lookup::Ended { ago: ago()? }),
-        "none" => Ok(Lookup::NotFound),
-        "standby" => Err(unfit(STANDBY)),
-        "limit" => Err(StoreError::new(NAME, StoreErrorKind::Limit)),
-        _ => Err(corrupt()),
-    }
-}
-
-fn bytes(row: &PgRow, index: usize) -> Result<Option<Bytes>, StoreError> {
-    Ok(column::<Option<Vec<u8>>>(row, index)?.map(Bytes::from))
-}
-
-/// A session's metadata, which follow the third column.
-fn meta(row: &PgRow) -> Result<Meta, StoreError> {
-    let signed_in = match column::<Option<Vec<u8>>>(row, 9)? {
-        None => None,
-        Some(principal) => {
-            let principal: [u8; 32] = principal.try_into().map_err(|_| corrupt())?;
-            let level = u8::try_from(column::<i16>(row, 10)?).ok();
-            Some(SignedIn {
-                principal: PrincipalKey::from_bytes(principal),
-                assurance: level.and_then(Assurance::from_level).ok_or_else(corrupt)?,
-                ago: span(row, 8)?.ok_or_else(corrupt)?,
-            })
-        }
-    };
-    Ok(Meta {
-        age: span(row, 3)?.ok_or_else(corrupt)?,
-        secret_age: span(row, 4)?.ok_or_else(corrupt)?,
-        unused: span(row, 5)?.ok_or_else(corrupt)?,
-        idle: span(row, 6)?,
-        absolute: span(row, 7)?,
-        signed_in,
-        by_former: column(row, 2)?,
-    })
-}
-
-/// The field of a row, which follows the metadata; `None` of a session without any.
-fn field(row: &PgRow) -> Result<Option<Stored>, StoreError> {
-    let Some(name) = column(row, 11)? else { return Ok(None) };
-    Ok(Some(Stored {
-        name,
-        value: bytes(row, 12)?.ok_or_else(corrupt)?,
-        ttl: span(row, 14)?,
-        hot: hot_of(column(row, 13)?).ok_or_else(corrupt)?,
-    }))
-}
-
-fn loaded(rows: &[PgRow]) -> Result<Loaded, StoreError> {
-    let meta = meta(rows.first().ok_or_else(corrupt)?)?;
-    let fields = rows.iter().filter_map(|row| field(row).transpose());
-    Ok(Loaded { meta, fields: fields.collect::<Result<_, _>>()? })
-}
-
-/// The sessions of a list, each with a row for every field.
-fn listed(rows: &[PgRow]) -> Result<Vec<Listed>, StoreError> {
-    let mut listed = Vec::new();
-    let handle = |row: &PgRow| column::<Vec<u8>>(row, 1);
-    let mut rest = rows;
-    while let Some(first) = rest.first() {
-        if column::<&str>(first, 0)? == "standby" {
-            return Err(unfit(STANDBY));
-        }
-        let name = handle(first)?;
-        let mut count = 1;
-        while count < rest.len() && handle(&rest[count])? == name {
-            count += 1;
-        }
-        let (rows, others) = rest.split_at(count);
-        let handle = Handle::from_bytes(name.try_into().map_err(|_| corrupt())?);
-        listed.push(Listed { handle, loaded: loaded(rows)? });
-        rest = others;
-    }
-    Ok(listed)
+    lookup(column(row, 0)?, column(row, 1)?, found)
 }
 
 /// Who signs in, as a statement is told.
@@ -467,16 +387,16 @@ impl Store for PostgresStore {
         touched: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
         let statement = || {
-            let names = match fields {
-                Fields::All => None,
-                Fields::Named(names) => Some(names),
-            };
             let statements = &self.inner.statements;
-            match touched {
-                None => self.statement(&statements.load, access).bind(names),
-                Some(_) => {
-                    touch(self.statement(&statements.load_and_touch, access).bind(names), touched)
-                }
+            let [all, named] =
+                if touched.is_some() { &statements.load_and_touch } else { &statements.load };
+            let with = |text| {
+                let statement = self.statement(text, access);
+                if touched.is_some() { touch(statement, touched) } else { statement }
+            };
+            match fields {
+                Fields::All => with(all),
+                Fields::Named(names) => with(named).bind(names),
             }
         };
         let deadline = Instant::now() + self.inner.timeout;
@@ -488,14 +408,13 @@ impl Store for PostgresStore {
             rows => rows?,
         };
         match rows.first() {
-            Some(first) => lookup(first, || loaded(&rows)),
+            Some(row) => loaded(row, touched.is_some()),
             None => Ok(Lookup::NotFound),
         }
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let mut columns = Columns::default();
-        create.fields.iter().for_each(|field| columns.put(field));
+        let columns = Columns::of(create.fields);
         let access = Access { handle: create.handle, secret: create.secret };
         let statement = self
             .statement(&self.inner.statements.create, access)
@@ -515,24 +434,15 @@ impl Store for PostgresStore {
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let mut operations = Vec::with_capacity(update.changes.len());
-        let mut columns = Columns::default();
-        for change in update.changes {
-            operations.push(match change {
-                Change::Set(put) => {
-                    columns.put(put);
-                    "set"
-                }
-                Change::Remove(name) => {
-                    columns.name(name, None);
-                    "remove"
-                }
-                Change::Expire(name, ttl) => {
-                    columns.name(name, Some(*ttl));
-                    "expire"
-                }
-            });
-        }
+        let put = |change| if let Change::Set(put) = change { Some(put) } else { None };
+        let puts: Option<Vec<Put<'_>>> = update.changes.iter().copied().map(put).collect();
+        let (operations, columns) = match puts {
+            Some(puts) => (None, Columns::of(&puts)),
+            None => {
+                let (operations, columns) = Columns::in_turn(update.changes);
+                (Some(operations), columns)
+            }
+        };
         let statement = self.statement(&self.inner.statements.update, access);
         let statement = touch(statement, update.touch)
             .bind(update.rotate.map(hash))
@@ -552,7 +462,7 @@ impl Store for PostgresStore {
             None => who(statement.bind(None::<&str>).bind(None::<i64>).bind(None::<i64>), None),
         };
         let row = self.inner.row(columns.bind(statement.bind(operations))).await?;
-        lookup(&row, || match column(&row, 0)? {
+        answered(&row, || match column(&row, 0)? {
             "conflict" => Ok(Updated::Conflict { current: bytes(&row, 3)? }),
             "early" => Ok(Updated::NotDue),
             _ => {
@@ -573,23 +483,19 @@ impl Store for PostgresStore {
             .bind(take.name)
             .bind(take.sign_out);
         let row = self.inner.row(statement).await?;
-        lookup(&row, || bytes(&row, 2))
+        answered(&row, || bytes(&row, 2))
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
         let statement = self.statement(&self.inner.statements.delete, access);
         let row = self.inner.row(statement).await?;
-        lookup(&row, || Ok(()))
+        answered(&row, || Ok(()))
     }
 
     async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
         let statement = query(&self.inner.statements.peek).bind(handle.as_bytes().to_vec());
         let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
-        match rows.first() {
-            Some(row) if column::<&str>(row, 0)? == "standby" => Err(unfit(STANDBY)),
-            Some(row) => meta(row).map(Some),
-            None => Ok(None),
-        }
+        rows.first().map(peeked).transpose()
     }
 
     async fn find(
@@ -610,7 +516,10 @@ impl Store for PostgresStore {
             .bind(limit as i64 + 1)
             .bind(names);
         let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
-        let mut sessions = listed(&rows)?;
+        let mut sessions = rows
+            .iter()
+            .map(|row| Ok(Listed { handle: handle(row, 14)?, loaded: listed(row)? }))
+            .collect::<Result<Vec<_>, StoreError>>()?;
         let is_more = sessions.len() > limit;
         sessions.truncate(limit);
         let next = sessions.last().filter(|_| is_more).map(|listed| listed.handle);
@@ -632,11 +541,7 @@ impl Store for PostgresStore {
             .bind(name(one))
             .bind(name(except));
         let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
-        let handle = |row: &PgRow| {
-            let name: [u8; 16] = column::<Vec<u8>>(row, 0)?.try_into().map_err(|_| corrupt())?;
-            Ok(Handle::from_bytes(name))
-        };
-        let handles = rows.iter().map(handle).collect::<Result<_, StoreError>>()?;
+        let handles = rows.iter().map(|row| handle(row, 0)).collect::<Result<_, _>>()?;
         Ok(Revoked { handles, confirmed: Confirmed::Yes })
     }
 

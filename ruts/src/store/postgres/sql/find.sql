@@ -1,8 +1,7 @@
 select
-  case when pg_is_in_recovery() then 'standby' else 'found' end,
-  s.handle,
-  false,
-  {meta}
+  {meta},
+  f.names, f.contents, f.hots, f.ends,
+  s.handle
 from (
   select * from {sessions} x
   where x.principal = $1 and x.handle > $2 and x.ended_at is null
@@ -12,7 +11,5 @@ from (
   order by x.handle
   limit $3
 ) s
-left join {fields} f on f.session = s.id
-  and ($4::text[] is null or f.name = any ($4))
-  and (f.expires_at is null or f.expires_at > statement_timestamp())
+{held}
 order by s.handle

@@ -1,9 +1,2 @@
-(date_part('epoch', {moment} - s.created_at) * 1000::float8)::bigint,
-  (date_part('epoch', {moment} - s.rotated_at) * 1000::float8)::bigint,
-  (date_part('epoch', {moment} - {used_at}) * 1000::float8)::bigint,
-  (date_part('epoch', {idle_at} - {moment}) * 1000::float8)::bigint,
-  (date_part('epoch', s.absolute_at - {moment}) * 1000::float8)::bigint,
-  (date_part('epoch', {moment} - s.signed_at) * 1000::float8)::bigint,
-  s.principal, s.assurance,
-  f.name, f.value, f.hot,
-  (date_part('epoch', f.expires_at - {moment}) * 1000::float8)::bigint
+pg_is_in_recovery(), statement_timestamp(), s.created_at, s.rotated_at, s.used_at, s.idle_at,
+  s.absolute_at, s.signed_at, s.principal, s.assurance

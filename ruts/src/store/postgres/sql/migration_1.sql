@@ -85,15 +85,9 @@ begin
     said := 'exists';
     return;
   end if;
-  for i in 1 .. cardinality(p_names) loop
-    insert into {fields} (session, name, value, hot, expires_at)
-    values (
-      new_id, p_names[i], p_values[i], p_hots[i],
-      moment + p_ttls[i] * interval '1 millisecond'
-    )
-    on conflict (session, name) do update
-    set value = excluded.value, hot = excluded.hot, expires_at = excluded.expires_at;
-  end loop;
+  insert into {fields} (session, name, value, hot, expires_at)
+  select new_id, p.name, p.value, p.hot, moment + p.ttl * interval '1 millisecond'
+  from unnest(p_names, p_values, p_hots, p_ttls) p (name, value, hot, ttl);
   said := 'found';
 end $$;
 
@@ -195,7 +189,14 @@ begin
     delete from {fields} f where f.session = s.id and f.expires_at <= moment;
   end if;
   hits := 0;
-  for i in 1 .. cardinality(p_names) loop
+  if p_operations is null and p_names <> '{}' then
+    insert into {fields} as f (session, name, value, hot, expires_at)
+    select s.id, p.name, p.value, p.hot, moment + p.ttl * interval '1 millisecond'
+    from unnest(p_names, p_values, p_hots, p_ttls) p (name, value, hot, ttl)
+    on conflict (session, name) do update
+    set value = excluded.value, hot = excluded.hot, expires_at = excluded.expires_at;
+  end if;
+  for i in 1 .. coalesce(cardinality(p_operations), 0) loop
     if p_operations[i] = 'set' then
       insert into {fields} as f (session, name, value, hot, expires_at)
       values (

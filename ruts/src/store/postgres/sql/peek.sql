@@ -1,10 +1,6 @@
 select
-  case when pg_is_in_recovery() then 'standby' else 'found' end,
-  null::bigint,
-  false,
   {meta}
 from {sessions} s
-left join {fields} f on false
 where s.handle = $1 and s.ended_at is null
   and (s.idle_at is null or s.idle_at > statement_timestamp())
   and (s.absolute_at is null or s.absolute_at > statement_timestamp())

@@ -1,12 +1,9 @@
-left join lateral (
-  select * from {touch}($1, $2, $4, $5)
-  where s.ended_at is null
-    and (s.secret = $2 or (s.replaced = $2 and s.grace_until is null))
-    and (
+case
+    when s.ended_at is null and (s.secret = $2 or s.grace_until is null) and (
       (s.secret = $2 and s.grace is not null and s.grace_until is null)
-      or (s.idle_at is not null and greatest(
-        $4::float8 - date_part('epoch', s.idle_at - statement_timestamp()) * 1000::float8, 0
-      ) >= $5::float8)
+      or s.idle_at <= statement_timestamp()
+        + greatest($3::bigint::float8 - $4::bigint::float8, 0::float8) * interval '1 millisecond'
+      or ($4::bigint = 0::bigint and s.idle_at is not null)
     )
-  offset 0 -- keeps the condition in front of the call
-) t on true
+    then {touch}($1, $2, $3, $4)
+  end
