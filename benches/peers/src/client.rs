@@ -19,6 +19,11 @@ impl Visitor {
         Self { app: app.clone(), cookie: String::new() }
     }
 
+    /// The same visitor at another process.
+    pub(crate) fn at(&self, app: &Router) -> Self {
+        Self { app: app.clone(), cookie: self.cookie.clone() }
+    }
+
     /// Asks for a page, and keeps its cookie. The body is the number of what was found.
     pub(crate) async fn get(&mut self, path: &str) -> (StatusCode, String) {
         let mut request = Request::builder().uri(path).header(header::HOST, "localhost");

@@ -1,102 +1,109 @@
-//! Commands and bytes, counted by the server, and round trips, by a proxy before it.
+//! Round trips and bytes, counted by proxies before the servers; commands, by the server.
 
-use ruts_tests::{Proxy, servers::Redis};
+use std::time::Duration;
 
-use crate::{
-    client::Visitor,
-    stacks::{self, Stack},
+use benches::Table;
+use ruts_tests::{
+    Proxy,
+    servers::{Postgres, Redis},
 };
 
-/// What is done, after what, and with how many requests of each kind before.
-const WORKLOADS: [(&str, &str, &str); 9] = [
-    ("read 1 field", "/begin", "/read1"),
-    ("read 5 fields", "/begin", "/read5"),
-    ("write 1 field", "/begin", "/write1"),
-    ("write 5 fields", "/begin", "/write5"),
-    ("read, modify, write", "/begin", "/increment"),
-    ("sign in, a guest before", "/begin", "/login"),
-    ("sign in, nobody before", "", "/login"),
-    ("read 16 bytes beside 16 KiB", "/fat", "/thin/read"),
-    ("write 16 bytes beside 16 KiB", "/fat", "/thin/write"),
-];
+use crate::{
+    report::Report,
+    stacks::{self, Backend, Place},
+    workloads,
+};
 
-struct Counters {
-    commands: u64,
-    received: u64,
-    sent: u64,
-}
+const TIMES: usize = 10;
 
-fn counters(server: &Redis) -> Counters {
-    let section = |name: &str| server.command::<String>(&["INFO", name]);
-    let number = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.and_then(|number| number.trim().parse::<u64>().ok()).expect("the server counts")
-    };
-    // What asks is not counted among what was done: by name.
-    let stats = section("commandstats");
-    let commands = stats.lines().filter_map(|line| {
+/// A `Sync` alone, by which a pool tests a connection while nobody waits for it.
+const SYNC: usize = 5;
+
+/// Commands so far, with those that scripts call, and without those of the measuring.
+fn commands(server: &Redis) -> u64 {
+    let stats: String = server.command(&["INFO", "commandstats"]);
+    let counted = stats.lines().filter_map(|line| {
         let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
         let ours = ["info", "client|setinfo", "client|setname", "hello", "ping", "select"];
         (!ours.contains(&name)).then(|| rest.split(',').next()?.parse::<u64>().ok())?
     });
-    let commands = commands.sum();
-    let stats = section("stats");
-    Counters {
-        commands,
-        received: number(&stats, "total_net_input_bytes"),
-        sent: number(&stats, "total_net_output_bytes"),
+    counted.sum()
+}
+
+struct Counted {
+    trips: usize,
+    sent: usize,
+    answered: usize,
+}
+
+fn counted(proxy: &Proxy) -> Counted {
+    let requests = proxy.take_requests();
+    let requests = requests.iter().filter(|size| **size > SYNC);
+    let trips = requests.clone().count();
+    Counted { trips, sent: requests.sum(), answered: proxy.take_answered() }
+}
+
+fn per(count: usize) -> String {
+    match count % TIMES {
+        0 => (count / TIMES).to_string(),
+        _ => format!("{:.1}", count as f64 / TIMES as f64),
     }
 }
 
-async fn prepared(stack: &Stack, before: &str) -> Visitor {
-    let mut visitor = Visitor::new(&stack.app);
-    if !before.is_empty() {
-        visitor.text(before).await;
-    }
-    visitor
-}
-
-pub(crate) async fn print(server: &Redis) {
-    const TIMES: u64 = 10;
-    let proxy = Proxy::before(&server.address()).await;
-    let stacks = stacks::all(&format!("redis://{}", proxy.address()), 1).await;
-    // What it costs to ask for the counters.
-    let (before, after) = (counters(server), counters(server));
-    let asking = (after.received - before.received, after.sent - before.sent);
-    println!("| what | stack | round trips | commands | bytes in | bytes out |");
-    println!("| --- | --- | --- | --- | --- | --- |");
-    for (what, before, path) in WORKLOADS {
-        for stack in &stacks {
-            // Once, so that scripts are known.
-            prepared(stack, before).await.text(path).await;
-            let mut visitors = Vec::new();
-            for _ in 0..TIMES {
-                visitors.push(prepared(stack, before).await);
+pub(crate) async fn print(report: &mut Report, redis: &Redis, postgres: &Postgres) {
+    report.heading("On the wire");
+    report.say(
+        "Round trips and bytes are counted between the stack and its servers, commands by Redis, with those \
+         that a script calls; all exact, a tenth of ten requests one after the other. A write \
+         is always of something new. ruts asks for the secret's hash, the deadlines, the epoch and the end of \
+         each field each time; tower-sessions and axum_session read and write the whole session.\n",
+    );
+    for backend in [Backend::Redis, Backend::Postgres, Backend::Layered] {
+        let (hot, cold) =
+            (Proxy::before(&redis.address()).await, Proxy::before(&postgres.address()).await);
+        let place = Place {
+            redis: format!("redis://{}", hot.address()),
+            postgres: postgres.url().replace(&postgres.address(), cold.address()),
+            connections: 1,
+        };
+        let stacks = stacks::all(backend, &place).await;
+        let mut table =
+            Table::new([backend.name(), "stack", "round trips", "commands", "bytes out and in"]);
+        for workload in &workloads::ALL {
+            for stack in &stacks {
+                // Once, so that scripts and statements are known.
+                workload.visitor(stack).await.text(workload.path).await;
+                let mut visitors = Vec::new();
+                for _ in 0..TIMES {
+                    visitors.push(workload.visitor(stack).await);
+                }
+                settle().await;
+                (counted(&hot), counted(&cold));
+                let from = commands(redis);
+                for visitor in &mut visitors {
+                    visitor.text(workload.path).await;
+                    settle().await;
+                }
+                let commands = (commands(redis) - from) as usize;
+                let (hot, cold) = (counted(&hot), counted(&cold));
+                let both = |of: fn(&Counted) -> usize| match backend {
+                    Backend::Layered => format!("{} + {}", per(of(&hot)), per(of(&cold))),
+                    _ => per(of(&hot) + of(&cold)),
+                };
+                table.push([
+                    workload.name.to_owned(),
+                    stack.name.to_owned(),
+                    both(|counted| counted.trips),
+                    if backend == Backend::Postgres { "-".to_owned() } else { per(commands) },
+                    both(|counted| counted.sent + counted.answered),
+                ]);
             }
-            proxy.take_requests();
-            let from = counters(server);
-            for visitor in &mut visitors {
-                visitor.text(path).await;
-            }
-            let to = counters(server);
-            let trips = proxy.take_requests().len() as u64;
-            let bytes =
-                |from: u64, to: u64, asking: u64| (to - from).saturating_sub(asking) / TIMES;
-            println!(
-                "| {what} | {} | {} | {} | {} | {} |",
-                stack.name,
-                per(trips, TIMES),
-                per(to.commands - from.commands, TIMES),
-                bytes(from.received, to.received, asking.0),
-                bytes(from.sent, to.sent, asking.1),
-            );
         }
+        report.table(&table);
     }
 }
 
-fn per(count: u64, times: u64) -> String {
-    match count % times {
-        0 => (count / times).to_string(),
-        _ => format!("{:.1}", count as f64 / times as f64),
-    }
+/// Until nothing is under way: caches are filled, and connections returned, off the response path.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(15)).await;
 }

@@ -1,30 +1,24 @@
-//! The same app on each stack.
-//!
-//! | path | does |
-//! | --- | --- |
-//! | `/begin` | writes five fields of 16 bytes |
-//! | `/read1`, `/read5`, `/write1`, `/write5` | that many of them |
-//! | `/increment` | reads a number and writes the next one |
-//! | `/login` | writes who is signed in, with a new token |
-//! | `/fat` | writes 16 fields of 1 KiB and one of 16 bytes; `/thin/read`, `/thin/write` that one |
-//! | `/set/{n}` | writes the field `n`; `/fields` says how many of 64 there are |
-//! | `/number` | the number |
-//! | `/slow` | reads who is signed in, waits, and writes; `/out` ends the session; `/who` says whether somebody is |
+//! The same app on each stack, over each backend.
 
-pub(crate) mod ours;
-pub(crate) mod tower_sessions;
-pub(crate) mod upstream;
+mod axum_session;
+mod floor;
+mod ours;
+mod routes;
+mod tower_sessions;
+mod upstream;
 
-use std::sync::{
-    Arc, LazyLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::Router;
-use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
 use tokio::sync::Notify;
 
-pub(crate) const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub(crate) const NAMES: &[&str] = &["a", "b", "c", "d", "e"];
 
 /// 16 bytes that were not written before: what has not changed, some stacks do not write.
 pub(crate) fn small() -> String {
@@ -55,19 +49,81 @@ pub(crate) struct Stack {
     pub(crate) gate: Gate,
 }
 
-/// The same number of connections for each.
-pub(crate) async fn pool(url: &str, connections: usize) -> Pool {
-    let config = Config::from_url(url).expect("the address of a server");
-    let pool = Pool::new(config, None, None, None, connections).expect("a pool");
-    pool.init().await.expect("the server is there");
-    pool
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Memory,
+    Redis,
+    Postgres,
+    /// Redis before PostgreSQL.
+    Layered,
 }
 
-/// All of them, each with its own connections to the server at `url`.
-pub(crate) async fn all(url: &str, connections: usize) -> Vec<Stack> {
-    vec![
-        ours::stack(url, connections).await,
-        upstream::stack(url, connections).await,
-        tower_sessions::stack(url, connections).await,
-    ]
+impl Backend {
+    pub(crate) const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Postgres, Self::Layered];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
+            Self::Layered => "Redis over PostgreSQL",
+        }
+    }
+}
+
+/// Where the servers are, and how many connections each stack has to each.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) redis: String,
+    pub(crate) postgres: String,
+    pub(crate) connections: u32,
+}
+
+impl Place {
+    async fn fred(&self) -> fred::clients::Pool {
+        use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
+        let config = Config::from_url(&self.redis).expect("the address of a server");
+        let pool = Pool::new(config, None, None, None, self.connections as usize).expect("a pool");
+        pool.init().await.expect("the server is there");
+        pool
+    }
+
+    async fn sqlx(&self) -> sqlx::PgPool {
+        sqlx::postgres::PgPoolOptions::new()
+            .max_connections(self.connections)
+            .test_before_acquire(false)
+            .connect(&self.postgres)
+            .await
+            .expect("the server is there")
+    }
+
+    /// The sqlx of those that are not at 0.9 yet.
+    async fn former_sqlx(&self) -> tower_sessions_sqlx_store::sqlx::PgPool {
+        tower_sessions_sqlx_store::sqlx::postgres::PgPoolOptions::new()
+            .max_connections(self.connections)
+            .acquire_timeout(Duration::from_secs(60))
+            .test_before_acquire(false)
+            .connect(&self.postgres)
+            .await
+            .expect("the server is there")
+    }
+}
+
+/// A router without sessions that asks the driver for as much; over memory, for nothing.
+pub(crate) async fn floor(backend: Backend, place: &Place) -> Stack {
+    floor::stack(backend, place).await
+}
+
+/// ruts alone.
+pub(crate) async fn ours(backend: Backend, place: &Place) -> Stack {
+    ours::stack(backend, place).await
+}
+
+/// All that have that backend, ruts first, each with its own connections.
+pub(crate) async fn all(backend: Backend, place: &Place) -> Vec<Stack> {
+    let mut stacks = vec![ours::stack(backend, place).await];
+    stacks.extend(upstream::stack(backend, place).await);
+    stacks.push(tower_sessions::stack(backend, place).await);
+    stacks.extend(axum_session::stack(backend, place).await);
+    stacks
 }

@@ -1,9 +1,22 @@
 use std::sync::Arc;
 
-use axum::{Router, extract::Path, extract::State, routing::get};
-use ruts::{Error, Session, SessionLayer, session, store::redis::RedisStore};
+use axum::{Router, extract::FromRequestParts, http::request::Parts};
+use ruts::{
+    Error, Session, SessionLayer, session,
+    store::{
+        Store,
+        layered::LayeredStore,
+        memory::MemoryStore,
+        postgres::{PostgresStore, PostgresStoreBuilder},
+        redis::RedisStore,
+    },
+};
 
-use super::{Gate, LARGE, NAMES, Stack, pool, small};
+use super::{
+    Backend, Gate, LARGE, Place, Stack,
+    routes::{Answer, Visit, failed, routes},
+    small,
+};
 
 #[session]
 struct Shop {
@@ -26,91 +39,100 @@ struct Counter {
     number: u64,
 }
 
-#[session]
-struct Thin {
-    thin: String,
-}
+struct Ours(Session);
 
-async fn write5(shop: Shop) -> Result<(), Error> {
-    let [a, b, c, d, e] = [(); 5].map(|()| small());
-    shop.edit().a(&a).b(&b).c(&c).d(&d).e(&e).commit().await
-}
+impl<S: Sync> FromRequestParts<S> for Ours {
+    type Rejection = Error;
 
-async fn read5(shop: Shop) -> Result<String, Error> {
-    let values = shop.session().read((Shop::A, Shop::B, Shop::C, Shop::D, Shop::E)).await?;
-    let (a, b, c, d, e) = values;
-    Ok([a, b, c, d, e].iter().flatten().count().to_string())
-}
-
-async fn fat(session: Session) -> Result<(), Error> {
-    for number in 0..16 {
-        session.set(&format!("large{number}"), &**LARGE, None, None).await?;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Session::from_request_parts(parts, state).await.map(Self)
     }
-    session.set("thin", &small(), None, None).await
 }
 
-async fn fields(session: Session) -> Result<String, Error> {
-    let fields = session.get_all().await?;
-    let there = fields.iter().flat_map(|fields| fields.names());
-    Ok(there.filter(|name| name.starts_with("field")).count().to_string())
+impl Ours {
+    fn typed<T: From<Session>>(&self) -> T {
+        self.0.clone().into()
+    }
 }
 
-async fn slow(account: Account, State(gate): State<Gate>) -> Result<(), Error> {
-    account.user().await?;
-    gate.pass().await;
-    account.session().set("late", &true, None, None).await
+impl Visit for Ours {
+    async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
+        if let [name] = names {
+            let value: Option<String> = self.0.get(name).await.map_err(failed)?;
+            return Ok(value.iter().count());
+        }
+        let fields = (Shop::A, Shop::B, Shop::C, Shop::D, Shop::E);
+        let (a, b, c, d, e) = self.0.read(fields).await.map_err(failed)?;
+        Ok([a, b, c, d, e].iter().flatten().count())
+    }
+
+    async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
+        if let [name] = names {
+            return self.0.set(name, &small(), None, None).await.map_err(failed);
+        }
+        let [a, b, c, d, e] = [(); 5].map(|()| small());
+        self.typed::<Shop>().edit().a(&a).b(&b).c(&c).d(&d).e(&e).commit().await.map_err(failed)
+    }
+
+    async fn number(&self) -> Answer<u64> {
+        self.typed::<Counter>().number().await.map_err(failed)
+    }
+
+    async fn increment(&self) -> Answer<()> {
+        let counter = self.typed::<Counter>();
+        counter.number().update(|number| *number += 1).await.map_err(failed)
+    }
+
+    async fn login(&self) -> Answer<()> {
+        self.typed::<Account>().set_user("ada").await.map_err(failed)
+    }
+
+    async fn is_signed_in(&self) -> Answer<bool> {
+        let user = self.typed::<Account>().user().await.map_err(failed)?;
+        Ok(user.is_some())
+    }
+
+    async fn out(&self) -> Answer<()> {
+        self.0.delete().await.map(drop).map_err(failed)
+    }
+
+    async fn write_large(&self, name: &str) -> Answer<()> {
+        self.0.set(name, &**LARGE, None, None).await.map_err(failed)
+    }
+
+    async fn set(&self, name: &str, number: u32) -> Answer<()> {
+        self.0.set(name, &number, None, None).await.map_err(failed)
+    }
+
+    async fn has(&self, name: &str) -> Answer<bool> {
+        let number: Option<u32> = self.0.get(name).await.map_err(failed)?;
+        Ok(number.is_some())
+    }
 }
 
-pub(crate) async fn stack(url: &str, connections: usize) -> Stack {
+async fn redis(place: &Place, prefix: &str) -> RedisStore<fred::clients::Pool> {
+    RedisStore::new(Arc::new(place.fred().await)).with_prefix(prefix)
+}
+
+async fn postgres(place: &Place, schema: &str) -> PostgresStore {
+    let builder = PostgresStoreBuilder::new(place.sqlx().await, true).schema_name(schema);
+    builder.cleanup_interval(None).build().await.expect("the server is there")
+}
+
+pub(super) async fn stack(backend: Backend, place: &Place) -> Stack {
     let gate = Gate::default();
-    let store = RedisStore::new(Arc::new(pool(url, connections).await)).with_prefix("ours");
-    let set = |session: Session, Path(number): Path<u32>| async move {
-        session.set(&format!("field{number}"), &number, None, None).await
+    let app = match backend {
+        Backend::Memory => app(MemoryStore::new(), &gate),
+        Backend::Redis => app(redis(place, "ours").await, &gate),
+        Backend::Postgres => app(postgres(place, "ours").await, &gate),
+        Backend::Layered => {
+            let (hot, cold) = (redis(place, "hot").await, postgres(place, "cold").await);
+            app(LayeredStore::new(hot, cold), &gate)
+        }
     };
-    let app =
-        Router::new()
-            .route("/begin", get(write5))
-            .route(
-                "/read1",
-                get(|session: Session| async move {
-                    session.get::<String>(NAMES[0]).await.map(|value| value.is_some().to_string())
-                }),
-            )
-            .route("/read5", get(read5))
-            .route("/write1", get(|shop: Shop| async move { shop.set_a(&small()).await }))
-            .route("/write5", get(write5))
-            .route(
-                "/increment",
-                get(|counter: Counter| async move {
-                    counter.number().update(|number| *number += 1).await
-                }),
-            )
-            .route(
-                "/number",
-                get(|counter: Counter| async move {
-                    counter.number().await.map(|number| number.to_string())
-                }),
-            )
-            .route("/login", get(|account: Account| async move { account.set_user("ada").await }))
-            .route("/fat", get(fat))
-            .route(
-                "/thin/read",
-                get(|thin: Thin| async move {
-                    thin.thin().await.map(|value| value.is_some().to_string())
-                }),
-            )
-            .route("/thin/write", get(|thin: Thin| async move { thin.set_thin(&small()).await }))
-            .route("/set/{number}", get(set))
-            .route("/fields", get(fields))
-            .route("/slow", get(slow))
-            .route("/out", get(|session: Session| async move { session.delete().await }))
-            .route(
-                "/who",
-                get(|account: Account| async move {
-                    account.user().await.map(|user| user.is_some().to_string())
-                }),
-            )
-            .with_state(gate.clone())
-            .layer(SessionLayer::new(store).development());
     Stack { name: "ruts", app, gate }
+}
+
+fn app<S: Store>(store: S, gate: &Gate) -> Router {
+    routes::<Ours>(gate).layer(SessionLayer::new(store))
 }

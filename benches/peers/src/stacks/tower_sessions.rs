@@ -1,105 +1,114 @@
-use axum::{Router, extract::Path, extract::State, routing::get};
-use tower_sessions::{Session, SessionManagerLayer};
-use tower_sessions_redis_store::RedisStore;
+use axum::{
+    Router,
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+};
+use tower_sessions::{
+    CachingSessionStore, MemoryStore, Session, SessionManagerLayer, SessionStore,
+};
+use tower_sessions_redis_store::{
+    RedisStore,
+    fred::{clients::Pool, interfaces::ClientLike, types::config::Config},
+};
+use tower_sessions_sqlx_store::PostgresStore;
 
-use super::{Gate, LARGE, NAMES, Stack, small};
+use super::{
+    Backend, Gate, LARGE, Place, Stack,
+    routes::{Answer, Visit, failed, routes},
+    small,
+};
 
-async fn write(session: &Session, names: &[&str]) {
-    for name in names {
-        session.insert(name, small()).await.expect("the store is there");
+struct Theirs(Session);
+
+impl<S: Send + Sync> FromRequestParts<S> for Theirs {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        Session::from_request_parts(parts, state).await.map(Self)
     }
 }
 
-async fn read(session: &Session, names: &[&str]) -> String {
-    let mut found = 0;
-    for name in names {
-        let value: Option<String> = session.get(name).await.expect("the store is there");
-        found += usize::from(value.is_some());
+impl Visit for Theirs {
+    async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
+        let mut found = 0;
+        for name in names {
+            let value: Option<String> = self.0.get(name).await.map_err(failed)?;
+            found += usize::from(value.is_some());
+        }
+        Ok(found)
     }
-    found.to_string()
-}
 
-async fn number(session: &Session) -> u64 {
-    session.get("number").await.expect("the store is there").unwrap_or(0)
-}
-
-async fn login(session: Session) {
-    session.cycle_id().await.expect("the store is there");
-    session.insert("user", "ada").await.expect("the store is there");
-}
-
-async fn fat(session: Session) {
-    for number in 0..16 {
-        session.insert(&format!("large{number}"), &*LARGE).await.expect("the store is there");
+    async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
+        for name in names {
+            self.0.insert(name, small()).await.map_err(failed)?;
+        }
+        Ok(())
     }
-    write(&session, &["thin"]).await;
-}
 
-async fn fields(session: Session) -> String {
-    let mut found = 0;
-    for number in 0..64 {
-        let value: Option<u32> =
-            session.get(&format!("field{number}")).await.expect("the store is there");
-        found += usize::from(value.is_some());
+    async fn number(&self) -> Answer<u64> {
+        let number: Option<u64> = self.0.get("number").await.map_err(failed)?;
+        Ok(number.unwrap_or(0))
     }
-    found.to_string()
+
+    async fn increment(&self) -> Answer<()> {
+        let next = self.number().await? + 1;
+        self.0.insert("number", next).await.map_err(failed)
+    }
+
+    async fn login(&self) -> Answer<()> {
+        self.0.cycle_id().await.map_err(failed)?;
+        self.0.insert("user", "ada").await.map_err(failed)
+    }
+
+    async fn is_signed_in(&self) -> Answer<bool> {
+        let user: Option<String> = self.0.get("user").await.map_err(failed)?;
+        Ok(user.is_some())
+    }
+
+    async fn out(&self) -> Answer<()> {
+        self.0.flush().await.map_err(failed)
+    }
+
+    async fn write_large(&self, name: &str) -> Answer<()> {
+        self.0.insert(name, &*LARGE).await.map_err(failed)
+    }
+
+    async fn set(&self, name: &str, number: u32) -> Answer<()> {
+        self.0.insert(name, number).await.map_err(failed)
+    }
+
+    async fn has(&self, name: &str) -> Answer<bool> {
+        let number: Option<u32> = self.0.get(name).await.map_err(failed)?;
+        Ok(number.is_some())
+    }
 }
 
-async fn slow(session: Session, State(gate): State<Gate>) {
-    let _: Option<String> = session.get("user").await.expect("the store is there");
-    gate.pass().await;
-    let _ = session.insert("late", true).await;
-}
-
-pub(crate) async fn stack(url: &str, connections: usize) -> Stack {
-    use tower_sessions_redis_store::fred::{
-        clients::Pool, interfaces::ClientLike, types::config::Config,
-    };
-    let config = Config::from_url(url).expect("the address of a server");
-    let pool = Pool::new(config, None, None, None, connections).expect("a pool");
+async fn redis(place: &Place) -> RedisStore<Pool> {
+    let config = Config::from_url(&place.redis).expect("the address of a server");
+    let pool = Pool::new(config, None, None, None, place.connections as usize).expect("a pool");
     pool.init().await.expect("the server is there");
+    RedisStore::new(pool)
+}
+
+async fn postgres(place: &Place) -> PostgresStore {
+    let store = PostgresStore::new(place.former_sqlx().await);
+    store.migrate().await.expect("the server is there");
+    store
+}
+
+pub(super) async fn stack(backend: Backend, place: &Place) -> Stack {
     let gate = Gate::default();
-    let set = |session: Session, Path(number): Path<u32>| async move {
-        session.insert(&format!("field{number}"), number).await.expect("the store is there");
+    let app = match backend {
+        Backend::Memory => app(MemoryStore::default(), &gate),
+        Backend::Redis => app(redis(place).await, &gate),
+        Backend::Postgres => app(postgres(place).await, &gate),
+        Backend::Layered => {
+            app(CachingSessionStore::new(redis(place).await, postgres(place).await), &gate)
+        }
     };
-    let app = Router::new()
-        .route("/begin", get(|session: Session| async move { write(&session, &NAMES).await }))
-        .route("/read1", get(|session: Session| async move { read(&session, &NAMES[..1]).await }))
-        .route("/read5", get(|session: Session| async move { read(&session, &NAMES).await }))
-        .route("/write1", get(|session: Session| async move { write(&session, &NAMES[..1]).await }))
-        .route("/write5", get(|session: Session| async move { write(&session, &NAMES).await }))
-        .route(
-            "/increment",
-            get(|session: Session| async move {
-                let next = number(&session).await + 1;
-                session.insert("number", next).await.expect("the store is there");
-            }),
-        )
-        .route("/number", get(|session: Session| async move { number(&session).await.to_string() }))
-        .route("/login", get(login))
-        .route("/fat", get(fat))
-        .route("/thin/read", get(|session: Session| async move { read(&session, &["thin"]).await }))
-        .route(
-            "/thin/write",
-            get(|session: Session| async move { write(&session, &["thin"]).await }),
-        )
-        .route("/set/{number}", get(set))
-        .route("/fields", get(fields))
-        .route("/slow", get(slow))
-        .route(
-            "/out",
-            get(|session: Session| async move {
-                session.flush().await.expect("the store is there");
-            }),
-        )
-        .route(
-            "/who",
-            get(|session: Session| async move {
-                let user: Option<String> = session.get("user").await.expect("the store is there");
-                user.is_some().to_string()
-            }),
-        )
-        .with_state(gate.clone())
-        .layer(SessionManagerLayer::new(RedisStore::new(pool)));
     Stack { name: "tower-sessions 0.14", app, gate }
+}
+
+fn app<S: SessionStore + Clone>(store: S, gate: &Gate) -> Router {
+    routes::<Theirs>(gate).layer(SessionManagerLayer::new(store))
 }

@@ -1,75 +1,124 @@
 use std::sync::Arc;
 
-use axum::{Router, extract::Path, extract::State, routing::get};
-use fred::clients::Pool;
+use axum::{
+    Router,
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+};
 use tower_cookies::CookieManagerLayer;
 use upstream::{
-    CookieOptions, Session as AnySession, SessionLayer,
-    store::{Ttl, redis::RedisStore},
+    CookieOptions, Session, SessionLayer,
+    store::{
+        SessionStore, Ttl,
+        layered::LayeredStore,
+        postgres::{PostgresStore, PostgresStoreBuilder},
+        redis::RedisStore,
+    },
 };
 
-use super::{Gate, LARGE, NAMES, Stack, pool, small};
+use super::{
+    Backend, Gate, LARGE, Place, Stack,
+    routes::{Answer, Visit, failed, routes},
+    small,
+};
 
-type Session = AnySession<RedisStore<Pool>>;
+struct Upstream<S: SessionStore>(Session<S>);
+
+impl<S: SessionStore, St: Send + Sync> FromRequestParts<St> for Upstream<S> {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, state: &St) -> Result<Self, Self::Rejection> {
+        Session::from_request_parts(parts, state).await.map(Self)
+    }
+}
 
 fn hour() -> Ttl {
     Ttl::new(3600).expect("an hour is a lifetime")
 }
 
-/// It has no way to write several fields together.
-async fn write(session: &Session, names: &[&str]) {
-    for name in names {
-        session.set(name, &small(), hour(), None).await.expect("the store is there");
+impl<S: SessionStore> Visit for Upstream<S> {
+    /// It has no way to read some fields together.
+    async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
+        let mut found = 0;
+        for name in names {
+            let value: Option<String> = self.0.get(name).await.map_err(failed)?;
+            found += usize::from(value.is_some());
+        }
+        Ok(found)
+    }
+
+    /// Nor to write several.
+    async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
+        for name in names {
+            self.0.set(name, &small(), hour(), None).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn number(&self) -> Answer<u64> {
+        let number: Option<u64> = self.0.get("number").await.map_err(failed)?;
+        Ok(number.unwrap_or(0))
+    }
+
+    async fn increment(&self) -> Answer<()> {
+        let next = self.number().await? + 1;
+        self.0.set("number", &next, hour(), None).await.map(drop).map_err(failed)
+    }
+
+    async fn login(&self) -> Answer<()> {
+        self.0.prepare_regenerate();
+        self.0.set("user", &"ada", hour(), None).await.map(drop).map_err(failed)
+    }
+
+    async fn is_signed_in(&self) -> Answer<bool> {
+        let user: Option<String> = self.0.get("user").await.map_err(failed)?;
+        Ok(user.is_some())
+    }
+
+    async fn out(&self) -> Answer<()> {
+        self.0.delete().await.map(drop).map_err(failed)
+    }
+
+    async fn write_large(&self, name: &str) -> Answer<()> {
+        self.0.set(name, &*LARGE, hour(), None).await.map(drop).map_err(failed)
+    }
+
+    async fn set(&self, name: &str, number: u32) -> Answer<()> {
+        self.0.set(name, &number, hour(), None).await.map(drop).map_err(failed)
+    }
+
+    async fn has(&self, name: &str) -> Answer<bool> {
+        let number: Option<u32> = self.0.get(name).await.map_err(failed)?;
+        Ok(number.is_some())
     }
 }
 
-/// Nor to read some of them.
-async fn read(session: &Session, names: &[&str]) -> String {
-    let mut found = 0;
-    for name in names {
-        let value: Option<String> = session.get(name).await.expect("the store is there");
-        found += usize::from(value.is_some());
-    }
-    found.to_string()
+async fn redis(place: &Place) -> RedisStore<fred::clients::Pool> {
+    RedisStore::new(Arc::new(place.fred().await)).await.expect("the server is there")
 }
 
-async fn number(session: &Session) -> u64 {
-    session.get("number").await.expect("the store is there").unwrap_or(0)
+async fn postgres(place: &Place, table: &str) -> PostgresStore {
+    let builder = PostgresStoreBuilder::new(place.former_sqlx().await).create_table(true);
+    let builder = builder.table_name(table).expect("a name");
+    builder.build().await.expect("the server is there")
 }
 
-async fn login(session: Session) {
-    session.prepare_regenerate();
-    session.set("user", &"ada", hour(), None).await.expect("the store is there");
-}
-
-async fn fat(session: Session) {
-    for number in 0..16 {
-        let name = format!("large{number}");
-        session.set(&name, &*LARGE, hour(), None).await.expect("the store is there");
-    }
-    write(&session, &["thin"]).await;
-}
-
-async fn fields(session: Session) -> String {
-    let mut found = 0;
-    for number in 0..64 {
-        let name = format!("field{number}");
-        let value: Option<u32> = session.get(&name).await.expect("the store is there");
-        found += usize::from(value.is_some());
-    }
-    found.to_string()
-}
-
-async fn slow(session: Session, State(gate): State<Gate>) {
-    let _: Option<String> = session.get("user").await.expect("the store is there");
-    gate.pass().await;
-    let _ = session.set("late", &true, hour(), None).await;
-}
-
-pub(crate) async fn stack(url: &str, connections: usize) -> Stack {
+/// None over memory: it has no such store.
+pub(super) async fn stack(backend: Backend, place: &Place) -> Option<Stack> {
     let gate = Gate::default();
-    let client = Arc::new(pool(url, connections).await);
-    let store = RedisStore::new(client).await.expect("the server is there");
+    let app = match backend {
+        Backend::Memory => return None,
+        Backend::Redis => app(redis(place).await, &gate),
+        Backend::Postgres => app(postgres(place, "upstream").await, &gate),
+        Backend::Layered => {
+            let cold = postgres(place, "upstream_cold").await;
+            app(LayeredStore::new(redis(place).await, cold), &gate)
+        }
+    };
+    Some(Stack { name: "ruts 0.13 upstream", app, gate })
+}
+
+fn app<S: SessionStore>(store: S, gate: &Gate) -> Router {
     let options = CookieOptions::build()
         .name("session")
         .http_only(true)
@@ -77,49 +126,7 @@ pub(crate) async fn stack(url: &str, connections: usize) -> Stack {
         .secure(true)
         .max_age(3600)
         .path("/");
-    let set = |session: Session, Path(number): Path<u32>| async move {
-        let name = format!("field{number}");
-        session.set(&name, &number, hour(), None).await.expect("the store is there");
-    };
-    let app = Router::new()
-        .route("/begin", get(|session: Session| async move { write(&session, &NAMES).await }))
-        .route("/read1", get(|session: Session| async move { read(&session, &NAMES[..1]).await }))
-        .route("/read5", get(|session: Session| async move { read(&session, &NAMES).await }))
-        .route("/write1", get(|session: Session| async move { write(&session, &NAMES[..1]).await }))
-        .route("/write5", get(|session: Session| async move { write(&session, &NAMES).await }))
-        .route(
-            "/increment",
-            get(|session: Session| async move {
-                let next = number(&session).await + 1;
-                session.set("number", &next, hour(), None).await.expect("the store is there");
-            }),
-        )
-        .route("/number", get(|session: Session| async move { number(&session).await.to_string() }))
-        .route("/login", get(login))
-        .route("/fat", get(fat))
-        .route("/thin/read", get(|session: Session| async move { read(&session, &["thin"]).await }))
-        .route(
-            "/thin/write",
-            get(|session: Session| async move { write(&session, &["thin"]).await }),
-        )
-        .route("/set/{number}", get(set))
-        .route("/fields", get(fields))
-        .route("/slow", get(slow))
-        .route(
-            "/out",
-            get(|session: Session| async move {
-                session.delete().await.expect("the store is there");
-            }),
-        )
-        .route(
-            "/who",
-            get(|session: Session| async move {
-                let user: Option<String> = session.get("user").await.expect("the store is there");
-                user.is_some().to_string()
-            }),
-        )
-        .with_state(gate.clone())
+    routes::<Upstream<S>>(gate)
         .layer(SessionLayer::new(Arc::new(store)).with_cookie_options(options))
-        .layer(CookieManagerLayer::new());
-    Stack { name: "ruts 0.13 upstream", app, gate }
+        .layer(CookieManagerLayer::new())
 }

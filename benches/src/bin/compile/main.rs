@@ -1,20 +1,17 @@
 //! What `#[session]` adds to the compile time of a crate, over a plain serde struct of the same
-//! fields; with `--clean` also what `ruts` adds to a clean build, by feature set.
+//! fields; with `--clean` also what `ruts` adds to a clean build, by feature set; with `--peers` the same app on
+//! ruts and on its peers.
 //!
 //! The crates to compile are generated below the target directory, with the versions of this
 //! workspace's `Cargo.lock`.
 
-use std::{
-    env,
-    error::Error,
-    fmt::Write as _,
-    fs, io,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Instant,
-};
+mod lab;
+mod peers;
+
+use std::{env, error::Error, fmt::Write as _};
 
 use benches::{Spread, Table};
+use lab::{Crate, Lab};
 
 const SIZES: [usize; 3] = [1, 20, 200];
 const ROUNDS: usize = 7;
@@ -53,7 +50,8 @@ fn main() -> Result<(), Failure> {
             schemas()?;
             clean_builds()
         }
-        _ => Err("the only argument is `--clean`".into()),
+        ["--peers"] => peers::print(),
+        _ => Err("the only arguments are `--clean` and `--peers`".into()),
     }
 }
 
@@ -147,106 +145,4 @@ fn structure<'a>(attribute: &str, fields: impl Iterator<Item = (&'a str, &'a str
         text
     });
     format!("{attribute}\npub struct Schema {{\n{fields}}}\n")
-}
-
-/// A generated crate.
-struct Crate {
-    name: String,
-    dependency: String,
-    source: String,
-}
-
-impl Crate {
-    fn new(name: String, dependency: &str, source: String) -> Self {
-        Self { name, dependency: dependency.to_owned(), source }
-    }
-
-    fn write(&self, workspace: &Path) -> io::Result<()> {
-        let Self { name, dependency, .. } = self;
-        let package = format!("[package]\nname = '{name}'\nedition = '2024'\n");
-        let folder = workspace.join(name);
-        fs::create_dir_all(folder.join("src"))?;
-        fs::write(folder.join("Cargo.toml"), format!("{package}\n[dependencies]\n{dependency}\n"))?;
-        self.touch(workspace)
-    }
-
-    fn touch(&self, workspace: &Path) -> io::Result<()> {
-        fs::write(workspace.join(&self.name).join("src/lib.rs"), &self.source)
-    }
-}
-
-/// A workspace of generated crates, with a target directory of its own.
-struct Lab {
-    folder: PathBuf,
-}
-
-impl Lab {
-    fn new(name: &str, crates: &[Crate]) -> Result<Self, Failure> {
-        let program = env::current_exe()?;
-        let target = program.ancestors().nth(2).ok_or("no target directory above the program")?;
-        let folder = target.join("compile-time").join(name);
-        let members: Vec<&str> = crates.iter().map(|leaf| &*leaf.name).collect();
-        fs::create_dir_all(&folder)?;
-        let workspace = format!("[workspace]\nresolver = '3'\nmembers = {members:?}\n");
-        fs::write(folder.join("Cargo.toml"), workspace)?;
-        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
-        fs::copy(lock, folder.join("Cargo.lock"))?;
-        for leaf in crates {
-            leaf.write(&folder)?;
-        }
-        Ok(Self { folder })
-    }
-
-    /// How many seconds checking the crate takes once its dependencies are there.
-    fn check(&self, leaf: &Crate) -> Result<f64, Failure> {
-        leaf.touch(&self.folder)?;
-        let (compiled, seconds) = self.cargo(&["check", "--offline", "--package", &leaf.name])?;
-        if compiled == [&*leaf.name] {
-            Ok(seconds)
-        } else {
-            Err(format!("not only {} was compiled, but {compiled:?}", leaf.name).into())
-        }
-    }
-
-    /// How many dependencies the crate has, and how many seconds it and they take to build.
-    fn build(&self, leaf: &Crate) -> Result<(usize, f64), Failure> {
-        fs::remove_dir_all(self.target())?;
-        let (compiled, seconds) = self.cargo(&["build", "--offline", "--package", &leaf.name])?;
-        Ok((compiled.len().saturating_sub(1), seconds))
-    }
-
-    /// Runs cargo, and says what it compiled and how many seconds it took.
-    fn cargo(&self, arguments: &[&str]) -> Result<(Vec<String>, f64), Failure> {
-        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command
-            .args(arguments)
-            .args(["--color", "never", "--manifest-path"])
-            .arg(self.folder.join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(self.target())
-            // The toolchain and the settings of this workspace hold below its folder.
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            // The source does not change between two runs, so incremental ones would do nothing.
-            .env("CARGO_INCREMENTAL", "0")
-            .env_remove("RUSTC_WRAPPER");
-        let start = Instant::now();
-        let output = command.output()?;
-        let seconds = start.elapsed().as_secs_f64();
-        let log = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() { Ok((compiled(&log), seconds)) } else { Err(log.into()) }
-    }
-
-    fn target(&self) -> PathBuf {
-        self.folder.join("target")
-    }
-}
-
-/// The crates in lines such as `   Checking bytes v1.10.1`.
-fn compiled(log: &str) -> Vec<String> {
-    let lines = log.lines().map(str::trim_start);
-    let names = lines.filter_map(|line| {
-        let rest = line.strip_prefix("Checking ").or_else(|| line.strip_prefix("Compiling "))?;
-        rest.split(' ').next()
-    });
-    names.map(str::to_owned).collect()
 }
