@@ -1,7 +1,13 @@
 -- Whether the server can do what is needed: 1, or the name of a command that cannot be run here. A replica
 -- refuses the last call; the field that it removes is never there.
+local arguments = { KEYS[1], '1', 'FIELDS', '1', '~' }
 for command in string.gmatch(needed, '%S+') do
-  local known, allowed = pcall(redis.acl_check_cmd, command, KEYS[1], '1', 'FIELDS', '1', '~')
+  local known, allowed
+  -- Some servers only answer for a number of arguments that the command takes.
+  for count = #arguments, 0, -1 do
+    known, allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
+    if known then break end
+  end
   if not (known and allowed) then return command end
 end
 local answer = redis.pcall('HDEL', KEYS[1], '~?')
