@@ -35,7 +35,7 @@ macro_rules! conformance {
 
                 /// Many checks share a few servers, and perhaps two cores.
                 fn unit(&self) -> Duration {
-                    Duration::from_millis(500)
+                    Duration::from_secs(1)
                 }
             }
 

@@ -1,7 +1,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    layout::{MOMENT, pack},
+    layout::{MOMENT, MOST, pack},
     store::NAME,
 };
 use crate::{
@@ -19,17 +19,22 @@ pub(super) struct Arguments(pub(super) Vec<Bytes>);
 
 impl Arguments {
     /// Those of a script of a session: a secret or a principal, and two numbers of milliseconds.
-    pub(super) fn of(who: &[u8; 32], [first, second]: [u64; 2], mode: &str, room: usize) -> Self {
-        let mut head = BytesMut::with_capacity(45);
-        head.put_slice(who);
-        head.put_uint(first, MOMENT);
-        head.put_uint(second, MOMENT);
-        head.put_slice(mode.as_bytes());
-        Self::new(1 + room).bytes(head.freeze())
+    pub(super) fn of(who: &[u8; 32], millis: [u64; 2], mode: &str, room: usize) -> Self {
+        Self::new(1 + room).packed(who, &millis, mode)
     }
 
     pub(super) fn new(room: usize) -> Self {
         Self(Vec::with_capacity(room))
+    }
+
+    /// Numbers of milliseconds between two texts.
+    pub(super) fn packed(self, before: &[u8], millis: &[u64], after: &str) -> Self {
+        let mut packed =
+            BytesMut::with_capacity(before.len() + millis.len() * MOMENT + after.len());
+        packed.put_slice(before);
+        millis.iter().for_each(|millis| packed.put_uint(*millis, MOMENT));
+        packed.put_slice(after.as_bytes());
+        self.bytes(packed.freeze())
     }
 
     pub(super) fn text(mut self, text: &str) -> Self {
@@ -171,6 +176,3 @@ pub(super) fn touch(touch: Option<Touch>) -> [u64; 2] {
         [touch.idle.as_millis(), after.try_into().unwrap_or(u64::MAX).min(MOST)]
     })
 }
-
-/// The most that six bytes hold.
-const MOST: u64 = (1 << (8 * MOMENT)) - 1;

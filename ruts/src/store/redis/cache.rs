@@ -1,42 +1,39 @@
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
     arguments::{self, Arguments},
     client::{RedisClient, Reply},
-    layout::{cache_epoch_keys, entry_key, pack, unpack},
+    layout::{MOMENT, MOST, cache_epoch_keys, entry_key, pack_into},
+    record,
     reply::Answer,
     script::{Limit, Script, probe, require_fitness, script},
     store::{NAME, RedisStore, corrupt},
 };
 use crate::{
-    principal::{Assurance, PrincipalKey},
     store::{
         Access, Cache, Fence, Fields, Item, Loaded, Look, Meta, Record, Scope, SharedCache,
-        SignedIn, StoreError, Stored, Ticket, Touch,
+        StoreError, Ticket, Touch,
     },
-    token::Handle,
+    token::{Handle, SecretHash},
 };
 
-probe!(PROBE = "HGET HMGET HGETALL GET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
-script!(LOOK = Asks, "cache/entry", "cache/look", PROBE);
-script!(FENCE = Runs, "cache/entry", "cache/fence", PROBE);
-script!(FINISH = Refused, "cache/entry", "cache/finish", PROBE);
+probe!(PROBE = "HGET HMGET HGETALL HKEYS GET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
+script!(LOOK = Asks, "cache/clock", "cache/history", "cache/look", PROBE);
+script!(FENCE = Runs, "cache/clock", "cache/history", "cache/fence", PROBE);
+script!(FINISH = Refused, "cache/clock", "cache/finish", PROBE);
 script!(
     /// A finish that installs nothing.
-    FINISH_ON_FULL_SERVER = Runs, "cache/entry", "cache/finish", PROBE
+    FINISH_ON_FULL_SERVER = Runs, "cache/clock", "cache/finish", PROBE
 );
-script!(FILL = Refused, "cache/entry", "cache/fill", PROBE);
+script!(FILL = Refused, "cache/fill", PROBE);
 script!(CLEAR = Runs, "cache/clear", PROBE);
-script!(EVICT = Runs, "cache/entry", "cache/evict", PROBE);
-script!(ADVICE = Runs, "cache/entry", "cache/advice", PROBE);
+script!(EVICT = Runs, "cache/evict", PROBE);
+script!(ADVICE = Runs, "cache/advice", PROBE);
 
 /// How long an entry is kept beyond what is written to it.
 const SPARE: Duration = Duration::from_secs(60);
-
-/// How long a ticket is kept that is all there is of an entry: as long as a read may take.
-const TICKET: Duration = Duration::from_secs(15);
 
 impl<C: RedisClient> RedisStore<C> {
     async fn ask(
@@ -52,72 +49,50 @@ impl<C: RedisClient> RedisStore<C> {
 }
 
 impl Arguments {
-    /// When use counts, `*` for all fields, or `=` and the names.
-    fn asked(self, touch: Option<Touch>, fields: Fields<'_>) -> Self {
-        let [idle, after] = arguments::touch(touch);
-        let arguments = self.millis(idle.into()).millis(after.into());
-        match fields {
-            Fields::All => arguments.constant("*"),
-            Fields::Named(names) => arguments.constant("=").names(names),
-        }
+    /// Names and what is held of them from a moment on.
+    fn items(self, at: u64, items: &[Item<'_>]) -> Self {
+        // What is not to be served is not held.
+        let items = items.iter().filter(|item| !item.life.is_zero());
+        items.fold(self, |arguments, item| arguments.text(item.name).bytes(held(at, item)))
     }
+}
 
-    /// What is left of something; -1 if it does not end.
-    fn left(self, left: Option<Duration>) -> Self {
-        match left {
-            Some(left) => self.millis(left.as_millis()),
-            None => self.constant("-1"),
-        }
-    }
-
-    fn item(self, item: &Item<'_>) -> Self {
-        self.text(item.name)
-            .millis(item.life.as_millis())
-            .left(item.ttl)
-            .bytes(item.value.map_or_else(Bytes::new, |value| pack(item.hot, value)))
-    }
+/// A moment some time after another one.
+fn later(at: u64, after: Duration) -> u64 {
+    at.saturating_add(after.as_millis().try_into().unwrap_or(u64::MAX)).min(MOST)
 }
 
 fn longest(items: &[Item<'_>]) -> Duration {
     items.iter().map(|item| item.life).max().unwrap_or_default()
 }
 
-/// What a hit says.
-fn hit(mut answer: Answer) -> Option<Loaded> {
-    let meta = Meta {
-        age: span(&mut answer)??,
-        secret_age: span(&mut answer)??,
-        unused: span(&mut answer)??,
-        idle: span(&mut answer)?,
-        absolute: span(&mut answer)?,
-        by_former: false,
-        signed_in: signed_in(&mut answer)?,
-    };
-    let mut fields = Vec::new();
-    while !answer.is_over() {
-        let name = String::from_utf8(answer.bytes()??.into()).ok()?;
-        let (hot, _, value) = unpack(answer.bytes()??)?;
-        fields.push(Stored { name, value, ttl: span(&mut answer)?, hot });
+/// What is held of a field: until when it may be served, and its value as a store holds it, or nothing if
+/// there is known to be none.
+fn held(at: u64, item: &Item<'_>) -> Bytes {
+    let mut held = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
+    held.put_uint(later(at, item.life), MOMENT);
+    if let Some(value) = item.value {
+        pack_into(&mut held, item.hot, item.ttl.map(|ttl| later(at, ttl)), value);
     }
-    Some(Loaded { meta, fields })
+    held.freeze()
 }
 
-/// Time since the sign-in, principal, assurance.
-fn signed_in(answer: &mut Answer) -> Option<Option<SignedIn>> {
-    let ago = span(answer)?;
-    let (principal, level) = (answer.bytes()??, answer.number()?);
-    let Some(ago) = ago else { return Some(None) };
-    let principal = PrincipalKey::from_bytes(principal[..].try_into().ok()?);
-    let assurance = Assurance::from_level(level.try_into().ok()?)?;
-    Some(Some(SignedIn { principal, assurance, ago }))
+/// What is held of the session itself: until when it may be served, the hash of its secret, its record.
+fn held_record(at: u64, secret: &SecretHash, meta: &Meta, life: Duration) -> Bytes {
+    let mut held = BytesMut::with_capacity(160);
+    held.put_uint(later(at, life), MOMENT);
+    held.put_slice(secret.as_bytes());
+    record::Record::pack_into(&mut held, at, meta);
+    held.freeze()
 }
 
-/// A number of milliseconds; -1 is none.
-fn span(answer: &mut Answer) -> Option<Option<Duration>> {
-    match answer.number()? {
-        -1 => Some(None),
-        millis => Some(Some(Duration::from_millis(millis.try_into().ok()?))),
-    }
+/// What a hit says: a moment and the record, and of each field what is held.
+fn hit(said: &[u8], answer: Answer, fields: Fields<'_>) -> Option<Loaded> {
+    let record = record::Record::parse(said)?;
+    answer.loaded(record, fields, |mut held| {
+        held.try_get_uint(MOMENT).ok()?;
+        Some(Some(held).filter(|packed| !packed.is_empty()))
+    })
 }
 
 /// A mark and its moment; nothing if the answer is over.
@@ -147,17 +122,19 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Look, StoreError> {
-        let arguments = Arguments::new(16)
-            .millis(TICKET.as_millis())
-            .nonce()?
-            .hash(Some(access.secret))
-            .asked(touch, fields);
+        let (mode, names) = match fields {
+            Fields::All => ("*", &[][..]),
+            Fields::Named(names) => ("", names),
+        };
+        let who = access.secret.as_bytes();
+        let arguments = Arguments::of(who, arguments::touch(touch), mode, 1 + names.len());
+        let arguments = arguments.nonce()?.names(names);
         let reply = self.ask(&LOOK, access.handle, arguments).await?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         match answer.bytes().flatten().as_deref() {
-            Some(b"hit") => hit(answer).map(Look::Hit),
-            Some(b"miss") => ticket(answer).map(Look::Miss),
-            _ => None,
+            Some(b"") => ticket(answer).map(Look::Miss),
+            Some(said) => hit(said, answer, fields).map(Look::Hit),
+            None => None,
         }
         .ok_or_else(corrupt)
     }
@@ -168,15 +145,17 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         scope: Scope<'_>,
         life: Duration,
     ) -> Result<Fence, StoreError> {
-        let arguments =
-            Arguments::new(12).millis((life + SPARE).as_millis()).nonce()?.millis(life.as_millis());
-        let arguments = match scope {
-            Scope::All => arguments.asked(None, Fields::All),
-            Scope::Some { names, record, touch } => {
-                let arguments = arguments.asked(touch, Fields::Named(names));
-                if record { arguments.constant("~") } else { arguments }
-            }
+        let (mode, names, record, touch) = match scope {
+            Scope::All => ("*", &[][..], false, None),
+            Scope::Some { names, record, touch } => ("", names, record, touch),
         };
+        let arguments = Arguments::new(5 + names.len())
+            .packed(&[], &arguments::touch(touch), mode)
+            .nonce()?
+            .millis(life.as_millis())
+            .millis((life + SPARE).as_millis())
+            .names(names);
+        let arguments = if record { arguments.constant("~") } else { arguments };
         let reply = self.ask(&FENCE, handle, arguments).await?;
         let (mark, at) = Answer::new(reply)
             .and_then(|mut answer| mark(&mut answer).flatten())
@@ -190,11 +169,10 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         fence: &Fence,
         items: &[Item<'_>],
     ) -> Result<(), StoreError> {
-        let arguments = Arguments::new(3 + 4 * items.len())
+        let arguments = Arguments::new(2 + 2 * items.len())
             .millis((longest(items) + SPARE).as_millis())
             .bytes(fence.mark.clone())
-            .millis(fence.at.into());
-        let arguments = items.iter().fold(arguments, Arguments::item);
+            .items(fence.at, items);
         let script = if items.is_empty() { &FINISH_ON_FULL_SERVER } else { &FINISH };
         self.ask(script, handle, arguments).await.map(drop)
     }
@@ -207,30 +185,19 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         items: &[Item<'_>],
     ) -> Result<(), StoreError> {
         let Record { meta, life, complete } = record;
-        let arguments = Arguments::new(14 + 4 * items.len())
+        let arguments = Arguments::new(7 + 2 * items.len())
             .millis((longest(items).max(life) + SPARE).as_millis())
             .bytes(ticket.mark.clone())
-            .millis(ticket.at.into());
+            .constant(if complete.is_some() { "*" } else { "" })
+            .constant("~")
+            .bytes(held_record(ticket.at, access.secret, &meta, life));
         let arguments = match complete {
-            Some(complete) => arguments.millis(complete.as_millis()),
-            None => arguments.constant(""),
-        };
-        let arguments = arguments
-            .millis(life.as_millis())
-            .millis(meta.age.as_millis())
-            .millis(meta.secret_age.as_millis())
-            .millis(meta.unused.as_millis())
-            .left(meta.idle)
-            .left(meta.absolute)
-            .left(meta.signed_in.map(|signed_in| signed_in.ago));
-        let arguments = match &meta.signed_in {
-            Some(SignedIn { principal, assurance, .. }) => {
-                arguments.text(&assurance.level().to_string()).principal(principal)
+            Some(complete) => {
+                arguments.constant("~c").packed(&[], &[later(ticket.at, complete)], "")
             }
-            None => arguments.constant("0").constant(""),
+            None => arguments,
         };
-        let arguments = arguments.hash(Some(access.secret));
-        let arguments = items.iter().fold(arguments, Arguments::item);
+        let arguments = arguments.items(ticket.at, items);
         self.ask(&FILL, access.handle, arguments).await.map(drop)
     }
 

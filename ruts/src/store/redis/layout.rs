@@ -50,17 +50,23 @@ pub(super) fn entry_key(prefix: &str, handle: &Handle) -> Bytes {
 /// policy is a time, the value. A script that gives it an end adds 4 to the digit, and the moment after it.
 pub(super) fn pack(hot: Hot, value: &Bytes) -> Bytes {
     let mut packed = BytesMut::with_capacity(7 + value.len());
-    match hot {
-        Hot::Auto => packed.put_u8(b'0'),
-        Hot::Never => packed.put_u8(b'1'),
-        Hot::Checked => packed.put_u8(b'2'),
-        Hot::For(ttl) => {
-            packed.put_u8(b'3');
-            packed.put_uint(ttl.as_millis(), MOMENT);
-        }
+    pack_into(&mut packed, hot, None, value);
+    packed.freeze()
+}
+
+/// The same of a value that may have an end.
+pub(super) fn pack_into(packed: &mut BytesMut, hot: Hot, end: Option<u64>, value: &Bytes) {
+    let (flags, life) = match hot {
+        Hot::Auto => (b'0', None),
+        Hot::Never => (b'1', None),
+        Hot::Checked => (b'2', None),
+        Hot::For(ttl) => (b'3', Some(ttl.as_millis())),
+    };
+    packed.put_u8(if end.is_some() { flags + 4 } else { flags });
+    for moment in [end, life].into_iter().flatten() {
+        packed.put_uint(moment, MOMENT);
     }
     packed.put_slice(value);
-    packed.freeze()
 }
 
 /// A value, its cache policy, and the moment at which it ends.
@@ -82,6 +88,9 @@ pub(super) fn unpack(mut packed: Bytes) -> Option<Unpacked> {
 
 /// The bytes of a moment.
 pub(super) const MOMENT: usize = 6;
+
+/// The last one.
+pub(super) const MOST: u64 = (1 << (8 * MOMENT)) - 1;
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,35 @@ impl Record {
         Some(Self { now, created, rotated, used, idle, absolute, signed_in, by_former })
     }
 
+    /// What a script would say at a moment.
+    #[cfg(feature = "layered-store")]
+    pub(super) fn pack_into(said: &mut bytes::BytesMut, at: u64, meta: &Meta) {
+        use bytes::BufMut;
+
+        use super::layout::MOST;
+
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(MOST).min(MOST);
+        let ago = |time| at.saturating_sub(millis(time));
+        let left = |left: Option<Duration>| {
+            left.map_or(0, |left| at.saturating_add(millis(left)).min(MOST))
+        };
+        let created = ago(meta.age);
+        let since = |moment: u64| moment.saturating_sub(created).min(MOST >> 8);
+        said.put_u8(meta.signed_in.is_some().into());
+        said.put_uint(created, MOMENT);
+        said.put_uint(since(ago(meta.secret_age)), 5);
+        said.put_uint(since(ago(meta.unused)), 5);
+        said.put_uint(left(meta.idle), MOMENT);
+        said.put_uint(left(meta.absolute), MOMENT);
+        said.put_uint(0, 3);
+        if let Some(SignedIn { principal, assurance, ago: signed }) = &meta.signed_in {
+            said.put_bytes(0, 4 * MOMENT);
+            said.put_uint(ago(*signed), MOMENT);
+            said.put_u8(assurance.level());
+            said.put_slice(principal.as_bytes());
+        }
+    }
+
     /// What that means for who asked.
     pub(super) fn meta(self) -> Meta {
         let since = |moment| Duration::from_millis(self.now.saturating_sub(moment));

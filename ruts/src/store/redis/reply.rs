@@ -43,34 +43,7 @@ impl Said {
 pub(super) fn loaded(reply: Reply, fields: Fields<'_>) -> Option<Loaded> {
     let mut answer = Answer::new(reply)?;
     let record = Record::parse(&answer.bytes()??)?;
-    let mut stored = Vec::new();
-    let mut keep = |name: String, packed| {
-        let (hot, end, value) = unpack(packed)?;
-        let ttl = end.map(|end| Duration::from_millis(end.saturating_sub(record.now)));
-        // In the very millisecond in which a field ends, its value is still handed out.
-        if ttl.is_none_or(|ttl| !ttl.is_zero()) {
-            stored.push(Stored { name, value, ttl, hot });
-        }
-        Some(())
-    };
-    match fields {
-        Fields::Named(names) => {
-            for name in names {
-                if let Some(packed) = answer.bytes()? {
-                    keep((*name).to_owned(), packed)?;
-                }
-            }
-        }
-        Fields::All => {
-            while !answer.is_over() {
-                let (name, packed) = (answer.bytes()??, answer.bytes()??);
-                if !matches!(&*name, b"~" | b"~x" | b"~r") {
-                    keep(String::from_utf8(name.into()).ok()?, packed)?;
-                }
-            }
-        }
-    }
-    answer.is_over().then(|| Loaded { meta: record.meta(), fields: stored })
+    answer.loaded(record, fields, |packed| Some(Some(packed)))
 }
 
 /// What an update came to.
@@ -120,6 +93,45 @@ impl Answer {
         self.0.len() == 0
     }
 
+    /// What is left are values of the fields asked for, or names and values of all; `packed` finds a value in
+    /// what is held of a field, if there is one.
+    pub(super) fn loaded(
+        mut self,
+        record: Record,
+        fields: Fields<'_>,
+        packed: impl Fn(Bytes) -> Option<Option<Bytes>>,
+    ) -> Option<Loaded> {
+        let mut stored = Vec::new();
+        let mut keep = |name: String, held| {
+            let Some(packed) = packed(held)? else { return Some(()) };
+            let (hot, end, value) = unpack(packed)?;
+            let ttl = end.map(|end| Duration::from_millis(end.saturating_sub(record.now)));
+            // In the very millisecond in which a field ends, its value is still handed out.
+            if ttl.is_none_or(|ttl| !ttl.is_zero()) {
+                stored.push(Stored { name, value, ttl, hot });
+            }
+            Some(())
+        };
+        match fields {
+            Fields::Named(names) => {
+                for name in names {
+                    if let Some(held) = self.bytes()? {
+                        keep((*name).to_owned(), held)?;
+                    }
+                }
+            }
+            Fields::All => {
+                while !self.is_over() {
+                    let (name, held) = (self.bytes()??, self.bytes()??);
+                    if !matches!(&*name, b"~" | b"~x" | b"~r") {
+                        keep(String::from_utf8(name.into()).ok()?, held)?;
+                    }
+                }
+            }
+        }
+        self.is_over().then(|| Loaded { meta: record.meta(), fields: stored })
+    }
+
     /// Entries of a principal's list.
     pub(super) fn entries(mut self) -> Option<Vec<Entry>> {
         let mut entries = Vec::with_capacity(self.0.len() / 2);
@@ -139,6 +151,7 @@ impl Answer {
     }
 
     /// A whole number.
+    #[cfg(feature = "layered-store")]
     pub(super) fn number(&mut self) -> Option<i64> {
         match self.0.next()? {
             Reply::Int(number) => Some(number),

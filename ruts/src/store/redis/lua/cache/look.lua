@@ -1,71 +1,55 @@
 
--- ARGV: life of a ticket, nonce, secret, idle, after, '*' or '=', names.
--- Answer: 'hit', age, age of the secret, time since the last use, idle left, absolute left, time since the
--- sign-in (-1: nobody), principal, assurance, then name, value, left of each; or 'miss', and if there
--- is one, a ticket and the moment.
-local held = redis.call('HMGET', key, '~r', '~', '~o', '~f', '~c')
-local here = history(ARGV[2])
+-- ARGV: the hash of the secret presented, the idle time to grant, 0 for none, how much of it must have passed,
+-- and `*` if all fields are asked for, packed; the nonce; the names.
+-- Answer: the moment and the record, then the values, or names and values of all; or nothing, and if there is
+-- one a ticket and the moment.
+local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])
+local all = #ARGV[1] > 44
+local held = redis.call('HMGET', key, '~r', '~o', '~f', '~c', '~', unpack(ARGV, 3, math.min(#ARGV, 1002)))
+for from = 1003, #ARGV, 1000 do
+  local others = redis.call('HMGET', key, unpack(ARGV, from, math.min(from + 999, #ARGV)))
+  for _, value in ipairs(others) do held[#held + 1] = value end
+end
 if held[1] and held[1] ~= here then
   redis.call('DEL', key)
   held = {}
 end
 
-local function left(at)
-  return at == 0 and -1 or at - now
-end
-
--- Adds what is held of a field; false if nothing is known of it.
-local function add(answer, name, value)
-  if not value then return false end
-  local till, ends, from = string.match(value, '^(%d+) ?(%d*) ?()')
-  if tonumber(till) <= now then return false end
-  if ends ~= '' then
-    answer[#answer + 1] = name
-    answer[#answer + 1] = string.sub(value, from)
-    answer[#answer + 1] = left(tonumber(ends))
-  end
-  return true
-end
-
-local function all(answer)
-  if not held[5] or tonumber(held[5]) <= now then return false end
-  local entry = redis.call('HGETALL', key)
-  for i = 1, #entry, 2 do
-    if string.byte(entry[i]) ~= 126 and not add(answer, entry[i], entry[i + 1]) then return false end
-  end
-  return true
-end
-
--- In batches: Lua passes a few thousand arguments at most.
-local function named(answer)
-  for from = 7, #ARGV, 1000 do
-    local to = math.min(from + 999, #ARGV)
-    local values = redis.call('HMGET', key, unpack(ARGV, from, to))
-    for i = from, to do
-      if not add(answer, ARGV[i], values[i - from + 1]) then return false end
+local session = held[5]
+if session and #session >= 70 then
+  local till, secret, ends = struct.unpack('>I6c32xxxxxxxxxxxxxxxxxI6', session)
+  local hit = till > now and secret == presented
+    and (idle == 0 or ends == 0 or after > 0 and idle - (ends - now) < after)
+  local answer = { struct.pack('>I6', now) .. string.sub(session, 39) }
+  if hit and all then
+    hit = held[4] and struct.unpack('>I6', held[4]) > now
+    local entry = hit and redis.call('HGETALL', key) or {}
+    for i = 1, #entry, 2 do
+      if string.byte(entry[i]) ~= 126 then
+        answer[#answer + 1], answer[#answer + 2] = entry[i], entry[i + 1]
+        hit = hit and #entry[i + 1] >= 6 and struct.unpack('>I6', entry[i + 1]) > now
+      end
+    end
+  else
+    for i = 6, #held do
+      local value = held[i]
+      answer[i - 4] = value
+      hit = hit and value and #value >= 6 and struct.unpack('>I6', value) > now
     end
   end
-  return true
+  if hit then return answer end
 end
 
-local session = record(held[2])
-if session and session.secret == ARGV[3] and not due(session, ARGV[4], ARGV[5]) then
-  local answer = {
-    'hit', math.max(now - session.created, 0), math.max(now - session.issued, 0),
-    math.max(now - session.used, 0), left(session.idle), left(session.absolute),
-    session.principal == '' and -1 or math.max(now - session.signed, 0), session.principal,
-    session.level,
-  }
-  if (ARGV[6] == '*' and all or named)(answer) then return answer end
+for till in string.gmatch(held[3] or '', ' (%d+) %+?;') do
+  if tonumber(till) > now then return { '' } end
 end
-
-if #fences(held[4]) > 0 then return { 'miss' } end
-local ticket = held[3]
+local ticket = held[2]
 if not ticket then
-  ticket = unique(ARGV[2])
+  ticket = mark
   local written = redis.pcall('HSET', key, '~r', here, '~o', ticket)
   -- A server without room hands out no tickets.
-  if type(written) == 'table' then return { 'miss' } end
-  keep(ARGV[1])
+  if type(written) == 'table' then return { '' } end
+  -- If it is all there is of an entry, it is kept as long as a read may take.
+  if redis.call('PTTL', key) < 15000 then redis.call('PEXPIRE', key, 15000) end
 end
-return { 'miss', ticket, now }
+return { '', ticket, now }
