@@ -153,6 +153,37 @@ async fn a_fill_is_known<C: Cache>(entry: Entry<C>) {
     assert!(matches!(all().await, Look::Miss(None)), "there may be something new");
 }
 
+async fn of_two_fills_the_later_use_stays<C: Cache>(entry: Entry<C>) {
+    let ticket = entry.ticket().await.unwrap();
+    let with = |idle: Duration, life: Duration| {
+        let record = record(false);
+        Record { meta: Meta { idle: Some(idle), ..record.meta }, life, ..record }
+    };
+    let (soon, late) = (Duration::from_secs(600), Duration::from_secs(1800));
+    let value = one();
+    for (idle, life, name) in [(late, LONG, "a"), (soon, LONG, "b"), (soon, SHORT, "c")] {
+        let items = [item(name, Some(&value))];
+        entry.cache.fill(entry.access(), &ticket, with(idle, life), &items).await.unwrap();
+        let Look::Hit(loaded) = entry.look(&[name]).await else { panic!("{name} is not known") };
+        assert!(loaded.meta.idle.unwrap() > soon, "{name}");
+    }
+    // It is not in the way of one that may be served when it may not.
+    entry.cache.evict(&entry.handle).await.unwrap();
+    let ticket = entry.ticket().await.unwrap();
+    entry.cache.fill(entry.access(), &ticket, with(late, SHORT), &[]).await.unwrap();
+    tokio::time::sleep(SHORT).await;
+    let ticket = entry.ticket().await.unwrap();
+    entry.cache.fill(entry.access(), &ticket, with(soon, LONG), &[]).await.unwrap();
+    let Look::Hit(loaded) = entry.look(&[]).await else { panic!("it is not known") };
+    assert!(loaded.meta.idle.unwrap() <= soon);
+    // Nor in that of another secret's.
+    let other = SecretHash::from_bytes(random());
+    let access = Access { handle: &entry.handle, secret: &other };
+    entry.cache.fill(access, &ticket, with(SHORT, LONG), &[]).await.unwrap();
+    let look = entry.cache.look(access, Fields::Named(&[]), None).await.unwrap();
+    assert!(matches!(look, Look::Hit(_)), "{look:?}");
+}
+
 async fn a_fence_takes_back_what_it_must<C: Cache>(entry: Entry<C>) {
     entry.is_filled(&["a", "b"]).await;
     let ticket = entry.ticket().await.unwrap();
@@ -347,6 +378,7 @@ macro_rules! caches {
 
             caches!($backend =>
                 a_fill_is_known
+                of_two_fills_the_later_use_stays
                 a_fence_takes_back_what_it_must
                 fences_beside_each_other_leave_nothing
                 a_finish_without_its_fence_empties_the_entry

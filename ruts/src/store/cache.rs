@@ -61,7 +61,8 @@ pub trait Cache: Send + Sync + 'static {
         items: &[Item<'_>],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Puts what a reader read into the entry, if its ticket is still good.
+    /// Puts what a reader read into the entry, if its ticket is still good. A record that may be served and
+    /// tells of a later idle deadline stays: the session was used since.
     fn fill(
         &self,
         access: Access<'_>,

@@ -43,7 +43,8 @@
 //! | any write, or a use that is always granted (`after` of zero) | 2 | 1 |
 //! | a new session | | 1 |
 //!
-//! The first time, a field's policy is not known yet: then it is one trip more.
+//! The first time, a field's policy is not known yet: then it is one trip more. A read that moves the idle
+//! deadline waits for the cache to know.
 //!
 //! # Failures
 //!

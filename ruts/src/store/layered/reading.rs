@@ -1,5 +1,6 @@
 use std::sync::{Arc, atomic::Ordering};
 
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::{
@@ -17,6 +18,10 @@ use crate::{
 
 /// What the store of record said of some fields.
 type Probe = (Vec<String>, Result<Lookup<Loaded>, StoreError>);
+
+fn used_now(loaded: &Loaded) -> bool {
+    loaded.meta.unused.is_zero()
+}
 
 /// How a read finds its way.
 impl<H: Cache, C: Store> LayeredStore<H, C> {
@@ -89,7 +94,13 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             }
             // A former secret's time may end at any moment, when the new one is used.
             match ticket.filter(|_| !loaded.meta.by_former) {
-                Some(ticket) => self.fill(access, fields, loaded, ticket),
+                Some(ticket) => {
+                    let filling = self.fill(access, fields, loaded, ticket);
+                    // This use moved the deadline: whoever comes next is to see that.
+                    if let Some(filling) = filling.filter(|_| touch.is_some() && used_now(loaded)) {
+                        let _ = filling.await;
+                    }
+                }
                 None => event::cache_fill("refused"),
             }
         }
@@ -97,9 +108,16 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     }
 
     /// Fills the cache while the reader goes on.
-    fn fill(&self, access: Access<'_>, fields: Fields<'_>, loaded: &Loaded, ticket: Ticket) {
+    fn fill(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        loaded: &Loaded,
+        ticket: Ticket,
+    ) -> Option<JoinHandle<()>> {
         let Ok(permit) = Arc::clone(&self.tiers.fills).try_acquire_owned() else {
-            return event::cache_fill("refused");
+            event::cache_fill("refused");
+            return None;
         };
         event::cache_fill("offered");
         let (this, loaded) = (self.clone(), loaded.clone());
@@ -115,7 +133,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             let _ = this.hot(this.tiers.hot.cache().fill(access, &ticket, record, &items)).await;
             drop(permit);
         };
-        tokio::spawn(filling.in_current_span());
+        Some(tokio::spawn(filling.in_current_span()))
     }
 
     /// What the store of record says of these fields.

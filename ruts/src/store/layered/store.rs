@@ -261,7 +261,7 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
     }
 
     /// One hot round trip if the cache holds what is asked for; else one hot and one cold, and one hot
-    /// that nobody waits for.
+    /// that nobody waits for, unless the read has moved the idle deadline.
     async fn load(
         &self,
         access: Access<'_>,

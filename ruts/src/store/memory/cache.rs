@@ -147,6 +147,14 @@ fn scattered(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
+impl Own {
+    /// Whether it is good when the other one is read, and tells of a later use.
+    fn is_after(&self, other: &Self) -> bool {
+        let deadline = |own: &Self| own.meta.idle.map(|idle| own.at.saturating_add(idle));
+        self.secret == other.secret && self.until > other.at && deadline(self) > deadline(other)
+    }
+}
+
 impl Entry {
     /// Forgets everything but the fences.
     fn empty(&mut self) {
@@ -320,8 +328,10 @@ impl Cache for MemoryCache {
         let Some(entry) = shard.entries.get_mut(access.handle) else { return Ok(()) };
         if entry.ticket.map(written).as_ref() == Some(&ticket.mark) {
             let Record { meta, life, complete } = record;
-            entry.record =
-                Some(Own { until: at.saturating_add(life), secret: *access.secret, at, meta });
+            let own = Own { until: at.saturating_add(life), secret: *access.secret, at, meta };
+            if !entry.record.as_ref().is_some_and(|held| held.is_after(&own)) {
+                entry.record = Some(own);
+            }
             if let Some(complete) = complete {
                 // What else is held is over, or is among what follows.
                 entry.fields.clear();

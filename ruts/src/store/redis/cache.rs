@@ -188,7 +188,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         let arguments = Arguments::new(7 + 2 * items.len())
             .millis((longest(items).max(life) + SPARE).as_millis())
             .bytes(ticket.mark.clone())
-            .constant(if complete.is_some() { "*" } else { "" })
+            .packed(&[], &[ticket.at], if complete.is_some() { "*" } else { "" })
             .constant("~")
             .bytes(held_record(ticket.at, access.secret, &meta, life));
         let arguments = match complete {
