@@ -189,6 +189,44 @@ async fn a_late_fill_of_a_careless_cache_is_found() {
     }
 }
 
+/// A read that has moved the idle deadline is held up on its way back to the cache, which still tells of the
+/// old one. It does not go on before the next read, in another process, is told the new one.
+#[tokio::test]
+async fn a_moved_deadline_is_known_to_the_next_read() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let tiers = Tiers::new(Flavour::Redis);
+    let (reader, held) = tiers.held_process(|hot| hot).await;
+    let other = Visitor::begin(&tiers.process().await).await;
+    let touch = Some(Touch { idle: Ttl::require(HOUR * 3), after: HOUR });
+    // The scripts and the connections are there.
+    let first = Visitor::begin(&reader).await;
+    first.store.load(first.access(), Fields::All, touch).await.unwrap();
+    let left = async || match other.load().await.unwrap() {
+        Lookup::Found(loaded) => loaded.meta.idle.expect("it has an idle deadline"),
+        answer => panic!("the session is {answer:?}"),
+    };
+    assert!(left().await <= HOUR);
+    settled(&tiers).await;
+
+    let looks = || tiers.redis.calls("evalsha");
+    let before = looks();
+    holds(&held.cold);
+    let reading = tokio::spawn({
+        let reader = Visitor { store: reader, handle: other.handle, secret: other.secret };
+        async move { reader.store.load(reader.access(), Fields::All, touch).await.unwrap() }
+    });
+    until("the reader has looked", async || looks() > before).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    holds(&held.hot);
+    lets_go(&held.cold);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(left().await <= HOUR, "the cache does not know");
+    assert!(!reading.is_finished());
+    lets_go(&held.hot);
+    assert!(matches!(reading.await.unwrap(), Lookup::Found(_)));
+    assert!(left().await > HOUR * 2);
+}
+
 /// A writer is held up before its commit. The cache forgets its fence, and a reader comes, who reads what
 /// is about to be replaced and is held up in turn. The write is finished; then the fill arrives.
 #[tokio::test]
