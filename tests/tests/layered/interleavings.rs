@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ruts::{
-    SecretHash, Ttl,
-    store::{Deadline, Fields, Lookup, SharedCache, Store, Take, Touch, Update},
+    Hot as Policy, SecretHash, Ttl,
+    store::{Change, Deadline, Fields, Lookup, Put, SharedCache, Store, Take, Touch, Update},
 };
 use ruts_tests::{
     Proxy, Traffic, Visitor, random,
@@ -51,7 +52,7 @@ impl Meanwhile {
             }
             Self::Overwritten => assert_eq!(visitor.set("a", "new").await.unwrap(), APPLIED),
             Self::Removed => {
-                let removed = visitor.change(&[ruts::store::Change::Remove("a")]).await.unwrap();
+                let removed = visitor.change(&[Change::Remove("a")]).await.unwrap();
                 assert!(matches!(removed, Lookup::Found(_)));
             }
             Self::Taken => {
@@ -225,6 +226,31 @@ async fn a_moved_deadline_is_known_to_the_next_read() {
     lets_go(&held.hot);
     assert!(matches!(reading.await.unwrap(), Lookup::Found(_)));
     assert!(left().await > HOUR * 2);
+}
+
+/// Nor does a read that passes the cache by, because what it reads is never there.
+#[tokio::test]
+async fn a_deadline_moved_past_the_cache_is_known_to_the_next_read() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let tiers = Tiers::new(Flavour::Redis);
+    let store = tiers.process().await;
+    let visitor = Visitor::begin(&store).await;
+    let text = Bytes::from_static(b"1");
+    let put = |name, hot| Change::Set(Put { name, value: &text, ttl: None, hot });
+    let changes = [put("often", Policy::Auto), put("never", Policy::Never)];
+    assert_eq!(visitor.change(&changes).await.unwrap(), APPLIED);
+    let left = async |name, touch| {
+        let named = Fields::Named(&[name]);
+        match visitor.store.load(visitor.access(), named, touch).await.unwrap() {
+            Lookup::Found(loaded) => loaded.meta.idle.expect("it has an idle deadline"),
+            answer => panic!("the session is {answer:?}"),
+        }
+    };
+    reads(&visitor, "often").await;
+    assert!(left("often", None).await <= HOUR);
+    let touch = Some(Touch { idle: Ttl::require(HOUR * 3), after: HOUR });
+    assert!(left("never", touch).await > HOUR * 2);
+    assert!(left("often", None).await > HOUR * 2);
 }
 
 /// A writer is held up before its commit. The cache forgets its fence, and a reader comes, who reads what

@@ -44,7 +44,7 @@
 //! | a new session | | 1 |
 //!
 //! The first time, a field's policy is not known yet: then it is one trip more. A read that moves the idle
-//! deadline waits for the cache to know.
+//! deadline waits for the cache to know, or to have forgotten; that is a trip more if it passed the cache by.
 //!
 //! # Failures
 //!

@@ -19,10 +19,6 @@ use crate::{
 /// What the store of record said of some fields.
 type Probe = (Vec<String>, Result<Lookup<Loaded>, StoreError>);
 
-fn used_now(loaded: &Loaded) -> bool {
-    loaded.meta.unused.is_zero()
-}
-
 /// How a read finds its way.
 impl<H: Cache, C: Store> LayeredStore<H, C> {
     pub(super) async fn read(
@@ -93,15 +89,23 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
                 self.tiers.policies.learn(&stored.name, stored.hot);
             }
             // A former secret's time may end at any moment, when the new one is used.
-            match ticket.filter(|_| !loaded.meta.by_former) {
-                Some(ticket) => {
-                    let filling = self.fill(access, fields, loaded, ticket);
-                    // This use moved the deadline: whoever comes next is to see that.
-                    if let Some(filling) = filling.filter(|_| touch.is_some() && used_now(loaded)) {
-                        let _ = filling.await;
-                    }
+            let filling = match ticket.filter(|_| !loaded.meta.by_former) {
+                Some(ticket) => self.fill(access, fields, loaded, ticket),
+                None => {
+                    event::cache_fill("refused");
+                    None
                 }
-                None => event::cache_fill("refused"),
+            };
+            // This use moved the deadline: whoever comes next is to see that.
+            if touch.is_some() && loaded.meta.unused.is_zero() {
+                let hot = &self.tiers.hot;
+                match filling {
+                    Some(filling) => drop(filling.await),
+                    None if hot.is_worth_asking() => {
+                        drop(self.hot(hot.cache().evict(access.handle)).await);
+                    }
+                    None => {}
+                }
             }
         }
         Ok(answer)
