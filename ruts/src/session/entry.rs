@@ -1,8 +1,11 @@
 use std::{fmt, future::IntoFuture, time::Duration};
 
+use bytes::Bytes;
+
 use super::{
     Read, Write,
     apply::{Group, Writing, put},
+    future::Boxed,
     policy::Signing,
     shared::Shared,
     value,
@@ -10,8 +13,9 @@ use super::{
 use crate::{
     error::Error,
     field::{Field, FieldSpec, Maybe, Mode, Principal, Readable, StoredAs, Updatable},
-    principal::Assurance,
+    principal::{Assurance, PrincipalKey},
     schema::SessionSchema,
+    sealing::Opened,
     store::Change,
     ttl::Ttl,
 };
@@ -73,16 +77,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 
     fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> Write<'a> {
         let Self { shared, field, .. } = self;
-        let spec = field.spec();
-        let encoded = value::encode(spec, value);
+        let encoded = value::encode(field.spec(), value);
         let principal = value::principal(field, shared.policy.layer, value);
-        Write::new(async move {
-            let (value, principal) = (encoded?, principal?);
-            let signing = principal.map(|principal| Signing::In(principal, assurance));
-            let change = Change::Set(put(spec, &value));
-            let writing = Writing { signing, ..Writing::of(spec) };
-            shared.write(&[change], writing).await.map(drop)
-        })
+        set(shared, field.spec(), encoded, principal, assurance)
     }
 
     /// Removes the field and says whether it was there. One round trip.
@@ -91,13 +88,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// As [`set`](Self::set), less `Encode`.
     pub fn remove(self) -> Write<'a, bool> {
-        let spec = self.field.spec();
-        let shared = self.shared;
-        Write::new(async move {
-            let change = Change::Remove(spec.name());
-            let writing = Writing { signing: removal(spec), ..Writing::of(spec) };
-            Ok(shared.write(&[change], writing).await? > 0)
-        })
+        remove(self.shared, self.field.spec())
     }
 
     /// Removes the field and hands out its value, `None` if it was not there. One round trip.
@@ -159,6 +150,50 @@ impl<'a, T> Entry<'a, T, Principal> {
     }
 }
 
+// What does not depend on the field's type is compiled here, once, and not in an app once for each type or place.
+
+fn stored<'a>(
+    shared: &'a Shared,
+    spec: &'static FieldSpec,
+    group: Group,
+) -> Boxed<'a, Option<Opened>> {
+    Box::pin(async move {
+        shared.declare(spec);
+        shared.get(spec.name(), group).await
+    })
+}
+
+fn set<'a>(
+    shared: &'a Shared,
+    spec: &'static FieldSpec,
+    encoded: Result<Bytes, Error>,
+    principal: Result<Option<PrincipalKey>, Error>,
+    assurance: Assurance,
+) -> Write<'a> {
+    Write::new(async move {
+        let (value, principal) = (encoded?, principal?);
+        let signing = principal.map(|principal| Signing::In(principal, assurance));
+        let change = Change::Set(put(spec, &value));
+        let writing = Writing { signing, ..Writing::of(spec) };
+        shared.write(&[change], writing).await.map(drop)
+    })
+}
+
+fn remove<'a>(shared: &'a Shared, spec: &'static FieldSpec) -> Write<'a, bool> {
+    Write::new(async move {
+        let change = Change::Remove(spec.name());
+        let writing = Writing { signing: removal(spec), ..Writing::of(spec) };
+        Ok(shared.write(&[change], writing).await? > 0)
+    })
+}
+
+fn expire<'a>(shared: &'a Shared, spec: &'static FieldSpec, ttl: Duration) -> Write<'a, bool> {
+    Write::new(async move {
+        let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
+        Ok(shared.write(&[change], Writing::default()).await? > 0)
+    })
+}
+
 /// Removing the principal signs out.
 pub(super) fn removal(field: &FieldSpec) -> Option<Signing> {
     field.is_principal().then_some(Signing::Out)
@@ -175,12 +210,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     ///
     /// [`Error::Store`], [`Error::Decode`].
     pub fn get(self) -> Read<'a, T, M> {
-        let shared = self.shared;
-        let (spec, group) = (self.field.spec(), self.group());
-        Read::new(self.field, async move {
-            shared.declare(spec);
-            shared.get(spec.name(), group).await
-        })
+        Read::new(self.field, stored(self.shared, self.field.spec(), self.group()))
     }
 
     /// Gives the field this long to live from now, and says whether it was there. One round trip.
@@ -190,12 +220,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// [`Error::Ttl`] for a duration of zero or above 100 years; [`Error::Store`],
     /// [`Error::Unconfirmed`], [`Error::Ended`].
     pub fn expire(self, ttl: Duration) -> Write<'a, bool> {
-        let spec = self.field.spec();
-        let shared = self.shared;
-        Write::new(async move {
-            let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
-            Ok(shared.write(&[change], Writing::default()).await? > 0)
-        })
+        expire(self.shared, self.field.spec(), ttl)
     }
 
     fn group(&self) -> Group {

@@ -13,7 +13,7 @@ use crate::{
     sealing::Opened,
 };
 
-type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A change on its way to the store. Nothing happens until it is awaited; if it is dropped while
 /// under way, the change may or may not have been made.
@@ -43,11 +43,8 @@ pub struct Read<'a, T, M> {
 }
 
 impl<'a, T, M> Read<'a, T, M> {
-    pub(super) fn new(
-        field: Field<T, M>,
-        stored: impl Future<Output = Result<Option<Opened>, Error>> + Send + 'a,
-    ) -> Self {
-        Self { stored: Box::pin(stored), field }
+    pub(super) fn new(field: Field<T, M>, stored: Boxed<'a, Option<Opened>>) -> Self {
+        Self { stored, field }
     }
 }
 
