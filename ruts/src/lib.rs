@@ -16,6 +16,7 @@ mod field;
 #[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]
 mod keys;
 mod layer;
+mod name;
 mod principal;
 mod schema;
 mod sealing;
@@ -51,6 +52,7 @@ pub use crate::{
         Updatable, is_field_name,
     },
     layer::{ClearSiteData, ResponseFuture, SessionLayer, SessionService, TokenSource},
+    name::FieldName,
     principal::{Assurance, PrincipalKey},
     schema::SessionSchema,
     session::{

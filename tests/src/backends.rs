@@ -24,7 +24,10 @@ use ruts::store::{
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-use crate::servers::{Cluster, Flavour, PgBouncer, Postgres, Prefix, Redis};
+use crate::{
+    Crowd,
+    servers::{Cluster, Flavour, PgBouncer, Postgres, Prefix, Redis},
+};
 
 /// The same sessions through two stores, each with connections of its own.
 pub struct Pair<S> {
@@ -106,6 +109,23 @@ pub async fn redis_through_redis_rs() -> Pair<RedisStore<ConnectionManager>> {
 pub async fn valkey_through_fred() -> Pair<RedisStore<Client>> {
     let server = Redis::shared(Flavour::Valkey);
     redis_pair(server.prefix(), [fred_client(server.url()).await, fred_client(server.url()).await])
+}
+
+/// Redis through a pool of fred, where every operation has others beside it.
+pub async fn crowded_redis() -> Pair<Crowd<Pool>> {
+    crowded(redis_through_fred().await).await
+}
+
+/// Valkey through redis-rs, likewise.
+pub async fn crowded_valkey() -> Pair<Crowd<ConnectionManager>> {
+    let server = Redis::shared(Flavour::Valkey);
+    let clients = [manager(server.url()).await, manager(server.url()).await];
+    crowded(redis_pair(server.prefix(), clients)).await
+}
+
+async fn crowded<C: RedisClient>(pair: Pair<RedisStore<C>>) -> Pair<Crowd<C>> {
+    let [first, second] = pair.stores.each_ref().map(|store| RedisStore::clone(store));
+    Pair::new([Crowd::around(first).await, Crowd::around(second).await], pair.room)
 }
 
 /// A cluster through a client of fred.

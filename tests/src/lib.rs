@@ -3,6 +3,7 @@
 
 pub mod backends;
 mod browser;
+mod crowd;
 mod failure;
 mod log;
 mod probe;
@@ -13,6 +14,7 @@ mod visitor;
 
 pub use self::{
     browser::{Browser, Page},
+    crowd::Crowd,
     failure::{kind, told},
     log::Log,
     probe::{Fault, Pause, Probe},

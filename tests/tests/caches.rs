@@ -73,7 +73,8 @@ impl<C: Cache> Entry<C> {
     async fn knows(&self, names: &[&str]) -> Option<Vec<(String, Bytes)>> {
         match self.look(names).await {
             Look::Hit(loaded) => {
-                let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
+                let stored =
+                    loaded.fields.into_iter().map(|field| (field.name.to_string(), field.value));
                 let mut stored: Vec<_> = stored.collect();
                 stored.sort();
                 Some(stored)

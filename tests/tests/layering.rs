@@ -8,7 +8,8 @@ use std::{
 };
 
 /// A module may import those of a lower rank, and itself.
-const RANKS: [(&str, u8); 21] = [
+const RANKS: [(&str, u8); 23] = [
+    ("name", 0),
     ("token", 0),
     ("ttl", 0),
     ("principal", 0),
@@ -20,6 +21,7 @@ const RANKS: [(&str, u8); 21] = [
     ("store::cache", 3),
     ("store::contract", 3),
     ("store::error", 3),
+    ("store::gather", 3),
     ("schema", 3),
     ("cookie", 3),
     ("store", 4),
@@ -76,6 +78,7 @@ const CRATES: [(&str, &[&str]); 18] = [
             "conformance",
             "session",
             "store::announced",
+            "store::gather",
             "store::layered",
             "store::memory",
             "store::postgres",
@@ -115,7 +118,7 @@ fn module_of(file: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_str().unwrap()).collect();
     match parts[..] {
         ["private"] => "__private".to_owned(),
-        ["store", leaf @ ("cache" | "contract" | "error")] => format!("store::{leaf}"),
+        ["store", leaf @ ("cache" | "contract" | "error" | "gather")] => format!("store::{leaf}"),
         ["store", backend @ ("announced" | "layered" | "memory" | "postgres" | "redis"), ..] => {
             format!("store::{backend}")
         }

@@ -530,7 +530,7 @@ impl<'a, S: Store> Run<'a, S> {
                 answered(store.load(access, fields, *touch).await, |loaded| {
                     let held = loaded.fields.into_iter().map(|field| {
                         let (value, ttl, hot) = (field.value, field.ttl.map(rounded), field.hot);
-                        (field.name, Held { value, ttl, hot })
+                        (field.name.to_string(), Held { value, ttl, hot })
                     });
                     let signed_in = loaded.meta.signed_in.map(|signed_in| {
                         let is_it = |key: &PrincipalKey| *key == signed_in.principal;
@@ -702,6 +702,8 @@ every_store!(
     redis_through_fred,
     redis_through_redis_rs,
     valkey_through_fred,
+    crowded_redis,
+    crowded_valkey,
     cluster_through_fred,
     cluster_through_redis_rs,
     postgres,

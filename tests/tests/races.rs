@@ -135,6 +135,7 @@ races!(
     memory: 10_000,
     redis_through_fred: 10_000,
     valkey_through_fred: 10_000,
+    crowded_redis: 2_000,
     cluster_through_redis_rs: 10_000,
     postgres: 10_000,
     redis_over_postgres: 2_500,

@@ -13,7 +13,10 @@ use ruts::{
         redis::{RedisCluster, RedisStore},
     },
 };
-use ruts_tests::backends::{self, Pair};
+use ruts_tests::{
+    Crowd,
+    backends::{self, Pair},
+};
 
 macro_rules! conformance {
     ($($backend:ident: $store:ty),+ $(,)?) => {
@@ -48,6 +51,8 @@ conformance! {
     redis_through_fred: RedisStore<Pool>,
     redis_through_redis_rs: RedisStore<ConnectionManager>,
     valkey_through_fred: RedisStore<Client>,
+    crowded_redis: Crowd<Pool>,
+    crowded_valkey: Crowd<ConnectionManager>,
     cluster_through_fred: RedisStore<Client>,
     cluster_through_redis_rs: RedisStore<RedisCluster>,
     postgres: PostgresStore,

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! prints it all; with `--write`, into `benches/peers/report` too, a page for each part and a chart. Any of `wire`,
-//! `races`, `allocations`, `instructions`, `growth`, `throughput` does that part only.
+//! `races`, `allocations`, `instructions`, `growth`, `throughput` does that part only, and any of `memory`, `redis`,
+//! `postgres`, `layered` measures throughput over that backend only.
 
 mod allocations;
 mod chart;
@@ -24,7 +25,7 @@ use std::{env, fs, path::Path, thread};
 
 use report::Report;
 use ruts_tests::servers::{Flavour, Postgres, Redis};
-use stacks::Place;
+use stacks::{Backend, Place};
 use tokio::runtime::Runtime;
 
 const PARTS: [&str; 6] = ["wire", "races", "allocations", "instructions", "growth", "throughput"];
@@ -39,7 +40,10 @@ fn main() {
         return allocations::child(number(stack), number(workload), number(times) as u64, &place);
     }
     let writes = words.contains(&"--write");
-    let parts: Vec<&str> = words.into_iter().filter(|word| *word != "--write").collect();
+    let named: Vec<Backend> =
+        Backend::ALL.into_iter().filter(|backend| words.contains(&backend.word())).collect();
+    let backends = if named.is_empty() { &Backend::ALL[..] } else { &named };
+    let parts: Vec<&str> = words.into_iter().filter(|word| PARTS.contains(word)).collect();
 
     let redis = Redis::start(Flavour::Redis, &[]);
     let postgres = Postgres::start(&[]);
@@ -65,7 +69,7 @@ fn main() {
             "instructions" => allocations::print_instructions(&mut report, &place),
             "growth" => many.block_on(growth::print(&mut report, &redis, &postgres, &place)),
             _ => {
-                let bars = many.block_on(throughput::print(&mut report, &place));
+                let bars = many.block_on(throughput::print(&mut report, &place, backends));
                 if writes {
                     write(&folder.join("throughput.svg"), &chart::draw(&bars));
                     report.say("![Throughput with 64 in flight](throughput.svg)\n");

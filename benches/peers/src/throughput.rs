@@ -44,14 +44,14 @@ fn workloads(backend: Backend) -> impl Iterator<Item = &'static Workload> {
 
 fn requests(backend: Backend, in_flight: usize) -> usize {
     let many = match backend {
-        Backend::Memory => 64_000,
-        Backend::Redis => 4_800,
+        Backend::Memory => 128_000,
+        Backend::Redis => 19_200,
         Backend::Postgres | Backend::Layered => 1_280,
     };
     if in_flight == 1 { many / 8 } else { many }
 }
 
-pub(crate) async fn print(report: &mut Report, place: &Place) -> Vec<Bar> {
+pub(crate) async fn print(report: &mut Report, place: &Place, backends: &[Backend]) -> Vec<Bar> {
     report.heading("Throughput");
     report.say(format!(
         "Requests a second as a share of the floor's: median, and quartiles, of {ROUNDS} rounds in which the \
@@ -61,7 +61,7 @@ pub(crate) async fn print(report: &mut Report, place: &Place) -> Vec<Bar> {
         place.connections
     ));
     let mut bars = Vec::new();
-    for backend in Backend::ALL {
+    for &backend in backends {
         let floor = stacks::floor(backend, place).await;
         let stacks = stacks::all(backend, place).await;
         let mut table =

@@ -171,7 +171,7 @@ impl Record {
             fields: (self.fields.iter())
                 .filter(|(name, value)| asked(name) && value.is_live(now))
                 .map(|(name, value)| Stored {
-                    name: name.clone(),
+                    name: name.clone().into(),
                     value: Bytes::from(value.bytes.clone()),
                     ttl: value.expires.map(left),
                     hot: value.hot.to_hot(),

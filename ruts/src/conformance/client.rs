@@ -221,8 +221,11 @@ impl<S: Store> Client<S> {
             return None;
         };
         let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
-        let mut fields: Vec<_> =
-            loaded.fields.iter().map(|field| (field.name.clone(), text(&field.value))).collect();
+        let mut fields: Vec<_> = loaded
+            .fields
+            .iter()
+            .map(|field| (field.name.to_string(), text(&field.value)))
+            .collect();
         fields.sort();
         Some(fields)
     }

@@ -163,7 +163,7 @@ pub async fn what_is_left_is_told(subject: &impl Subject) {
     within("the idle time", loaded.meta.idle.expect(expect), 6, 8);
     within("the absolute time", loaded.meta.absolute.expect(expect), 16, 18);
     for field in loaded.fields {
-        match field.name.as_str() {
+        match &*field.name {
             "ending" => within("the field's time", field.ttl.expect(expect), 2, 4),
             _ => assert_eq!(field.ttl, None),
         }

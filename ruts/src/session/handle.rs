@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::Error,
     field::{Field, FieldSpec, Mode, is_field_name},
+    name::FieldName,
     principal::Assurance,
     schema::SessionSchema,
     store::{Change, ErasedStore, Meta, Put, SignedIn, StoreType},
@@ -141,7 +142,7 @@ impl<S> Session<S> {
     ///
     /// [`Error::Store`], [`Error::Decode`].
     pub async fn read<K: Keys>(&self, keys: K) -> Result<K::Values, Error> {
-        let mut specs = Vec::new();
+        let mut specs = Vec::with_capacity(8);
         keys.specs(&mut specs);
         keys.values(&self.map(&specs).await?)
     }
@@ -312,7 +313,8 @@ impl<S> Session<S> {
     async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {
         let stored = self.shared.get_many(specs).await?;
         let fields = specs.iter().zip(stored);
-        let named = fields.filter_map(|(spec, value)| Some((spec.name().to_owned(), value?)));
+        let named =
+            fields.filter_map(|(spec, value)| Some((FieldName::from_static(spec.name()), value?)));
         Ok(SessionMap::new(named))
     }
 

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 
@@ -7,6 +7,7 @@ use crate::{
     codec::CodecError,
     error::Error,
     field::{Field, Readable},
+    name::FieldName,
     sealing::Opened,
 };
 
@@ -14,13 +15,16 @@ use crate::{
 ///
 /// Fields are decoded one by one as they are asked for, without a round trip.
 #[derive(Clone)]
-pub struct SessionMap(BTreeMap<String, Result<Opened, CodecError>>);
+pub struct SessionMap(Vec<(FieldName, Result<Opened, CodecError>)>);
 
 impl SessionMap {
+    /// Of names that differ.
     pub(super) fn new(
-        fields: impl IntoIterator<Item = (String, Result<Opened, CodecError>)>,
+        fields: impl IntoIterator<Item = (FieldName, Result<Opened, CodecError>)>,
     ) -> Self {
-        Self(fields.into_iter().collect())
+        let mut fields: Vec<_> = fields.into_iter().collect();
+        fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Self(fields)
     }
 
     /// The value of the field, `None` if it is not there or was written under a declared version
@@ -43,13 +47,14 @@ impl SessionMap {
     }
 
     fn stored(&self, name: &str) -> Result<Option<&Opened>, Error> {
-        let stored = self.0.get(name).map(Result::as_ref).transpose();
+        let place = self.0.binary_search_by(|(other, _)| str::cmp(other, name));
+        let stored = place.ok().map(|place| self.0[place].1.as_ref()).transpose();
         stored.map_err(|source| value::decode_error(name, source.clone()))
     }
 
     /// The names of the fields that are there.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.0.iter().map(|(name, _)| &**name)
     }
 
     /// Whether the session holds no field.

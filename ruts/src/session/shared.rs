@@ -220,7 +220,7 @@ impl Shared {
         let open = matches!(state.identity, Identity::Open { .. });
         let fields = state.memory.present();
         let fields =
-            fields.map(|(name, stored)| (name.to_owned(), self.open_value(&state, name, stored)));
+            fields.map(|(name, stored)| (name.clone(), self.open_value(&state, name, stored)));
         Ok(open.then(|| SessionMap::new(fields)))
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::StoreError;
 use crate::{
+    name::FieldName,
     principal::{Assurance, PrincipalKey},
     token::{Handle, SecretHash},
     ttl::{Hot, Ttl},
@@ -277,7 +278,7 @@ pub struct SignedIn {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its name.
-    pub name: String,
+    pub name: FieldName,
     /// Its value.
     pub value: Bytes,
     /// What is left of its own lifetime; `None` if it has none.

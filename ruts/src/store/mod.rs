@@ -21,6 +21,8 @@ mod cache;
 mod contract;
 mod erased;
 mod error;
+#[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
+mod gather;
 #[cfg(feature = "layered-store")]
 pub mod layered;
 pub mod memory;

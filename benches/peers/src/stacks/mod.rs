@@ -61,6 +61,16 @@ pub(crate) enum Backend {
 impl Backend {
     pub(crate) const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Postgres, Self::Layered];
 
+    /// By which it is asked for.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Postgres => "postgres",
+            Self::Layered => "layered",
+        }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",

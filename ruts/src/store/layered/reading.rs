@@ -89,13 +89,8 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
                 self.tiers.policies.learn(&stored.name, stored.hot);
             }
             // A former secret's time may end at any moment, when the new one is used.
-            let filling = match ticket.filter(|_| !loaded.meta.by_former) {
-                Some(ticket) => self.fill(access, fields, loaded, ticket),
-                None => {
-                    event::cache_fill("refused");
-                    None
-                }
-            };
+            let ticket = ticket.filter(|_| !loaded.meta.by_former);
+            let filling = self.fill(access, fields, loaded, ticket);
             // This use moved the deadline: whoever comes next is to see that.
             if touch.is_some() && loaded.meta.unused.is_zero() {
                 let hot = &self.tiers.hot;
@@ -111,15 +106,16 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         Ok(answer)
     }
 
-    /// Fills the cache while the reader goes on.
+    /// Fills the cache while the reader goes on, if it may.
     fn fill(
         &self,
         access: Access<'_>,
         fields: Fields<'_>,
         loaded: &Loaded,
-        ticket: Ticket,
+        ticket: Option<Ticket>,
     ) -> Option<JoinHandle<()>> {
-        let Ok(permit) = Arc::clone(&self.tiers.fills).try_acquire_owned() else {
+        let permit = || Arc::clone(&self.tiers.fills).try_acquire_owned().ok();
+        let Some((ticket, permit)) = ticket.and_then(|ticket| Some((ticket, permit()?))) else {
             event::cache_fill("refused");
             return None;
         };
@@ -166,9 +162,9 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             None => (Vec::new(), None),
         };
         for stored in checked {
-            if !names.contains(&stored.name) {
+            if !names.iter().any(|name| **name == *stored.name) {
                 self.tiers.policies.learn(&stored.name, Hot::Checked);
-                names.push(stored.name.clone());
+                names.push(stored.name.to_string());
                 answer = None;
             }
         }
@@ -184,13 +180,13 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             other => return Ok(other),
         };
         let value = |loaded: &Loaded, name: &str| {
-            let stored = loaded.fields.iter().find(|stored| stored.name == name);
+            let stored = loaded.fields.iter().find(|stored| *stored.name == *name);
             stored.map(|stored| stored.value.clone())
         };
         if names.iter().any(|name| value(&loaded, name) != value(&told, name)) {
             return self.load_cold(access, fields, touch, None).await;
         }
-        loaded.fields.retain(|stored| !names.contains(&stored.name));
+        loaded.fields.retain(|stored| !names.iter().any(|name| **name == *stored.name));
         loaded.fields.extend(told.fields);
         Ok(Lookup::Found(loaded))
     }

@@ -224,7 +224,7 @@ impl Field {
         (now < self.until).then(|| {
             let (value, hot) = self.value.clone()?;
             let ttl = self.ends.map(|ends| ends.saturating_sub(now));
-            Some(Stored { name: name.to_owned(), value, ttl, hot })
+            Some(Stored { name: name.into(), value, ttl, hot })
         })
     }
 }

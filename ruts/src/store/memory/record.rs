@@ -240,7 +240,7 @@ impl Record {
 
     pub(super) fn load(&self, fields: Fields<'_>, opened: Opened, now: Duration) -> Loaded {
         let stored = |name: &str, value: &Value| Stored {
-            name: name.to_owned(),
+            name: name.into(),
             value: value.bytes.clone(),
             ttl: value.expires.map(|expires| expires.saturating_sub(now)),
             hot: value.hot,

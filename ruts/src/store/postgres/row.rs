@@ -152,7 +152,7 @@ impl Head {
             .map(|((name, value), (hot, end))| {
                 let ttl = end.map(|end| end.since(self.now));
                 let hot = hot_of(hot).ok_or_else(corrupt)?;
-                Ok(Stored { name, value: value.into(), ttl, hot })
+                Ok(Stored { name: name.into(), value: value.into(), ttl, hot })
             })
             .collect::<Result<_, StoreError>>()?;
         Ok(Loaded { meta: self.meta(by_former), fields })

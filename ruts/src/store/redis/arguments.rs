@@ -14,8 +14,16 @@ use crate::{
     ttl::Ttl,
 };
 
-/// The arguments of a script.
-pub(super) struct Arguments(pub(super) Vec<Bytes>);
+/// The arguments of a script, cut from one buffer.
+pub(super) struct Arguments {
+    buffer: BytesMut,
+    own: Vec<Bytes>,
+    names: Bytes,
+}
+
+/// How long an argument or a key is that nobody has measured.
+const SHORT: usize = 24;
+const KEY: usize = 40;
 
 impl Arguments {
     /// Those of a script of a session: a secret or a principal, and two numbers of milliseconds.
@@ -24,40 +32,74 @@ impl Arguments {
     }
 
     pub(super) fn new(room: usize) -> Self {
-        Self(Vec::with_capacity(room))
+        Self {
+            buffer: BytesMut::with_capacity(2 * KEY + room * SHORT),
+            own: Vec::with_capacity(room),
+            names: Bytes::new(),
+        }
+    }
+
+    /// What is written to the buffer, and a key of it.
+    pub(super) fn cut(&mut self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        write(&mut self.buffer);
+        self.buffer.split().freeze()
+    }
+
+    fn put(mut self, write: impl FnOnce(&mut BytesMut)) -> Self {
+        let argument = self.cut(write);
+        self.bytes(argument)
     }
 
     /// Numbers of milliseconds between two texts.
     pub(super) fn packed(self, before: &[u8], millis: &[u64], after: &str) -> Self {
-        let mut packed =
-            BytesMut::with_capacity(before.len() + millis.len() * MOMENT + after.len());
-        packed.put_slice(before);
-        millis.iter().for_each(|millis| packed.put_uint(*millis, MOMENT));
-        packed.put_slice(after.as_bytes());
-        self.bytes(packed.freeze())
+        self.put(|buffer| {
+            buffer.put_slice(before);
+            millis.iter().for_each(|millis| buffer.put_uint(*millis, MOMENT));
+            buffer.put_slice(after.as_bytes());
+        })
     }
 
-    pub(super) fn text(mut self, text: &str) -> Self {
-        self.0.push(Bytes::copy_from_slice(text.as_bytes()));
-        self
+    pub(super) fn text(self, text: &str) -> Self {
+        self.put(|buffer| buffer.put_slice(text.as_bytes()))
     }
 
-    pub(super) fn constant(mut self, text: &'static str) -> Self {
-        self.0.push(Bytes::from_static(text.as_bytes()));
-        self
+    pub(super) fn constant(self, text: &'static str) -> Self {
+        self.bytes(Bytes::from_static(text.as_bytes()))
     }
 
     pub(super) fn bytes(mut self, bytes: Bytes) -> Self {
-        self.0.push(bytes);
+        self.own.push(bytes);
         self
     }
 
-    pub(super) fn names(self, names: &[&str]) -> Self {
-        names.iter().fold(self, |arguments, name| arguments.text(name))
+    /// Names of fields, after all others.
+    pub(super) fn names(mut self, names: &[&str]) -> Self {
+        self.names = self.cut(|buffer| {
+            for name in names {
+                buffer.put_slice(name.as_bytes());
+                buffer.put_u8(0);
+            }
+        });
+        self
+    }
+
+    /// One after the other.
+    pub(super) fn list(self) -> Vec<Bytes> {
+        let Self { mut own, names, .. } = self;
+        own.extend(split(&names));
+        own
+    }
+
+    /// The names, each before a zero byte, apart from the others: those of many operations are the same.
+    pub(super) fn parts(self) -> (Vec<Bytes>, Bytes) {
+        (self.own, self.names)
     }
 
     pub(super) fn hash(self, hash: Option<&SecretHash>) -> Self {
-        self.bytes(hash.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(hash.as_bytes())))
+        match hash {
+            Some(hash) => self.put(|buffer| buffer.put_slice(hash.as_bytes())),
+            None => self.constant(""),
+        }
     }
 
     pub(super) fn millis(self, millis: u128) -> Self {
@@ -80,7 +122,7 @@ impl Arguments {
     }
 
     pub(super) fn principal(self, principal: &PrincipalKey) -> Self {
-        self.bytes(Bytes::copy_from_slice(principal.as_bytes()))
+        self.put(|buffer| buffer.put_slice(principal.as_bytes()))
     }
 
     /// What else an update does, and under which conditions: a letter for each, at the end of the first
@@ -122,17 +164,22 @@ impl Arguments {
             self = self.bytes(kinds);
         }
         if !letters.is_empty() {
-            self.0[0] = [&self.0[0], letters.as_bytes()].concat().into();
+            self.own[0] = [&self.own[0], letters.as_bytes()].concat().into();
         }
         self
     }
 
     /// Name and value of each change.
-    pub(super) fn changes<'a>(self, changes: impl Iterator<Item = Change<'a>>) -> Self {
+    pub(super) fn changes<'a>(mut self, changes: impl Iterator<Item = Change<'a>> + Clone) -> Self {
+        let lengths = changes.clone().map(|change| match change {
+            Change::Set(put) => put.name.len() + 1 + MOMENT + put.value.len(),
+            Change::Remove(name) | Change::Expire(name, _) => name.len(),
+        });
+        self.buffer.reserve(lengths.sum::<usize>() + KEY);
         changes.fold(self, |arguments, change| {
             let arguments = arguments.text(change.name());
             match change {
-                Change::Set(put) => arguments.bytes(pack(put.hot, put.value)),
+                Change::Set(put) => arguments.put(|buffer| pack(buffer, put.hot, None, put.value)),
                 Change::Remove(_) | Change::Expire(..) => arguments.constant(""),
             }
         })
@@ -147,8 +194,13 @@ impl Arguments {
     }
 
     pub(super) fn handle(self, handle: &Handle) -> Self {
-        self.bytes(Bytes::copy_from_slice(handle.as_bytes()))
+        self.put(|buffer| buffer.put_slice(handle.as_bytes()))
     }
+}
+
+/// Names each of which ends with a zero byte.
+pub(super) fn split(names: &Bytes) -> impl Iterator<Item = Bytes> {
+    names.split(|byte| *byte == 0).map(|name| names.slice_ref(name)).filter(|name| !name.is_empty())
 }
 
 /// What changes do to their fields, seven bytes of each; none if each sets its field for ever.

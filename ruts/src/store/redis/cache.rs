@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::{
     arguments::{self, Arguments},
     client::{RedisClient, Reply},
-    layout::{MOMENT, MOST, cache_epoch_keys, entry_key, pack_into},
+    layout::{MOMENT, cache_epoch_keys, entry_key, later, pack},
     record,
     reply::Answer,
     script::{Limit, Script, probe, require_fitness, script},
@@ -43,7 +43,8 @@ impl<C: RedisClient> RedisStore<C> {
         arguments: Arguments,
     ) -> Result<Reply, StoreError> {
         let key = entry_key(&self.prefix, handle);
-        let reply = script.call(&*self.link, &key, &arguments.0, self.timeout).await;
+        let limit = Limit::new(self.timeout);
+        let reply = script.call(&*self.link, &[key], &arguments.list(), limit).await;
         reply.map_err(|failure| failure.into_error(NAME))
     }
 }
@@ -57,11 +58,6 @@ impl Arguments {
     }
 }
 
-/// A moment some time after another one.
-fn later(at: u64, after: Duration) -> u64 {
-    at.saturating_add(after.as_millis().try_into().unwrap_or(u64::MAX)).min(MOST)
-}
-
 fn longest(items: &[Item<'_>]) -> Duration {
     items.iter().map(|item| item.life).max().unwrap_or_default()
 }
@@ -72,7 +68,7 @@ fn held(at: u64, item: &Item<'_>) -> Bytes {
     let mut held = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
     held.put_uint(later(at, item.life), MOMENT);
     if let Some(value) = item.value {
-        pack_into(&mut held, item.hot, item.ttl.map(|ttl| later(at, ttl)), value);
+        pack(&mut held, item.hot, item.ttl.map(|ttl| later(at, ttl)), value);
     }
     held.freeze()
 }
@@ -214,7 +210,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
     async fn check(&self) -> Result<(), StoreError> {
         let nobody = Handle::from_bytes([0; 16]);
         let key = entry_key(&self.prefix, &nobody);
-        require_fitness(&*self.link, PROBE, &key, Limit::new(self.timeout))
+        require_fitness(&*self.link, PROBE, &[key], Limit::new(self.timeout))
             .await
             .map_err(|failure| failure.into_error(NAME))?;
         let reply = self.ask(&ADVICE, &nobody, Arguments::new(0)).await?;

@@ -19,13 +19,13 @@ pub trait Connect: Send + Sync + 'static {
 
 /// All that a store asks of a client.
 pub trait Call: Send + Sync + 'static {
-    /// Runs a script on the server that keeps `key`, at most once, and waits no longer than `timeout`
-    /// for it.
+    /// Runs a script on the server that keeps the first of `keys`, at most once, and waits no longer than
+    /// `timeout` for it.
     fn call(
         &self,
         script: Text,
-        key: Bytes,
-        arguments: Vec<Bytes>,
+        keys: &[Bytes],
+        arguments: &[Bytes],
         timeout: Duration,
     ) -> impl Future<Output = Result<Reply, Failure>> + Send;
 }

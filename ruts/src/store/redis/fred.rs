@@ -65,8 +65,8 @@ impl Call for Link {
     async fn call(
         &self,
         script: Text,
-        key: Bytes,
-        arguments: Vec<Bytes>,
+        keys: &[Bytes],
+        arguments: &[Bytes],
         timeout: Duration,
     ) -> Result<Reply, Failure> {
         let line = self.line().ok_or_else(|| {
@@ -86,9 +86,14 @@ impl Call for Link {
         let (name, text) = script.command();
         let command = CustomCommand::new_static(name, ClusterHash::Offset(2), false);
         // All as bytes: fred would check text, and take a logarithm to write a number.
-        let arguments = [Bytes::from_static(text.as_bytes()), Bytes::from_static(b"1"), key]
+        let count = match keys.len() {
+            1 => Bytes::from_static(b"1"),
+            many => many.to_string().into(),
+        };
+        let arguments = [Bytes::from_static(text.as_bytes()), count]
             .into_iter()
-            .chain(arguments)
+            .chain(keys.iter().cloned())
+            .chain(arguments.iter().cloned())
             .map(Value::Bytes)
             .collect();
         match client.custom(command, arguments).await {

@@ -15,9 +15,19 @@ const TAG: usize = 2;
 
 /// The key of a session. Its braces are the hash tag.
 pub(super) fn key(prefix: &str, handle: &Handle) -> Bytes {
-    let text = URL_SAFE_NO_PAD.encode(handle.as_bytes());
+    let mut key = BytesMut::with_capacity(prefix.len() + 26);
+    key_into(&mut key, prefix, handle);
+    key.freeze()
+}
+
+pub(super) fn key_into(key: &mut BytesMut, prefix: &str, handle: &Handle) {
+    let mut text = [0; 22];
+    // As long as 16 bytes always are.
+    let _ = URL_SAFE_NO_PAD.encode_slice(handle.as_bytes(), &mut text);
     let (tag, rest) = text.split_at(TAG);
-    [prefix, ":{", tag, "}", rest].concat().into()
+    for part in [prefix.as_bytes(), b":{", tag, b"}", rest] {
+        key.put_slice(part);
+    }
 }
 
 /// The keys of the epochs of all hash tags.
@@ -46,16 +56,9 @@ pub(super) fn entry_key(prefix: &str, handle: &Handle) -> Bytes {
     [&key(prefix, handle), &b":hot"[..]].concat().into()
 }
 
-/// What is stored for a value without an end: a digit for its cache policy, six bytes of milliseconds if the
-/// policy is a time, the value. A script that gives it an end adds 4 to the digit, and the moment after it.
-pub(super) fn pack(hot: Hot, value: &Bytes) -> Bytes {
-    let mut packed = BytesMut::with_capacity(7 + value.len());
-    pack_into(&mut packed, hot, None, value);
-    packed.freeze()
-}
-
-/// The same of a value that may have an end.
-pub(super) fn pack_into(packed: &mut BytesMut, hot: Hot, end: Option<u64>, value: &Bytes) {
+/// What is stored for a value: a digit for its cache policy, and 4 more if it has an end; the end; six bytes of
+/// milliseconds if the policy is a time; the value. A script may give it another end.
+pub(super) fn pack(packed: &mut BytesMut, hot: Hot, end: Option<u64>, value: &Bytes) {
     let (flags, life) = match hot {
         Hot::Auto => (b'0', None),
         Hot::Never => (b'1', None),
@@ -92,6 +95,12 @@ pub(super) const MOMENT: usize = 6;
 /// The last one.
 pub(super) const MOST: u64 = (1 << (8 * MOMENT)) - 1;
 
+/// A moment some time after another one.
+#[cfg(feature = "layered-store")]
+pub(super) fn later(at: u64, after: Duration) -> u64 {
+    at.saturating_add(after.as_millis().try_into().unwrap_or(u64::MAX)).min(MOST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,8 +109,9 @@ mod tests {
     fn a_value_survives_its_packing() {
         for hot in [Hot::Auto, Hot::Never, Hot::Checked, Hot::For(Ttl::MAX)] {
             for value in ["", "0", "a:b"] {
-                let value = Bytes::from(value);
-                assert_eq!(unpack(pack(hot, &value)), Some((hot, None, value)));
+                let (value, mut packed) = (Bytes::from(value), BytesMut::new());
+                pack(&mut packed, hot, Some(5), &value);
+                assert_eq!(unpack(packed.freeze()), Some((hot, Some(5), value)));
             }
         }
         let ends = Bytes::from_static(b"7\0\0\0\0\0\x05\0\0\0\0\0\x09value");

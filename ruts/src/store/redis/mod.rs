@@ -61,6 +61,7 @@
 //! writes, such as a replica, answers no reads either.
 
 mod arguments;
+mod batch;
 #[cfg(feature = "layered-store")]
 mod cache;
 mod channel;
@@ -68,6 +69,7 @@ mod client;
 #[cfg(feature = "redis-store")]
 mod fred;
 mod layout;
+mod packed;
 mod principals;
 mod record;
 #[cfg(feature = "redis-rs-store")]

@@ -43,7 +43,7 @@ impl<C: RedisClient> RedisStore<C> {
         principal: &PrincipalKey,
         arguments: Arguments,
     ) -> Result<Reply, StoreError> {
-        self.run(script, principal_key(&self.prefix, principal), arguments.0).await
+        self.run(script, principal_key(&self.prefix, principal), arguments.list()).await
     }
 
     /// Makes sure that no revocation came between, or ends the session.

@@ -21,28 +21,38 @@ pub(super) struct Record {
     by_former: bool,
 }
 
-/// How long `~x` is.
+/// How long `~` is before the secret, and `~x`.
+const BASE: usize = 32;
 const MORE: usize = 5 * MOMENT + 33;
 
 impl Record {
-    /// `None` for what no script says.
+    /// What a script says in one. `None` for what no script says.
     pub(super) fn parse(mut said: &[u8]) -> Option<Self> {
         let now = said.try_get_uint(MOMENT).ok()?;
-        let has_more = said.try_get_u8().ok()? & 1 == 1;
-        let created = said.try_get_uint(MOMENT).ok()?;
-        let rotated = created + said.try_get_uint(5).ok()?;
-        let used = created + said.try_get_uint(5).ok()?;
-        let idle = said.try_get_uint(MOMENT).ok()?;
-        let absolute = said.try_get_uint(MOMENT).ok()?;
-        let _epoch = said.try_get_uint(3).ok()?;
-        let (more, rest) = said.split_at_checked(if has_more { MORE } else { 0 })?;
-        let signed_in = if has_more { signed_in(more)? } else { None };
+        let (base, rest) = said.split_at_checked(BASE)?;
+        let (more, rest) = rest.split_at_checked(if has_more(base) { MORE } else { 0 })?;
         let by_former = match rest {
             b"" => false,
             b"!" => true,
             _ => return None,
         };
-        Some(Self { now, created, rotated, used, idle, absolute, signed_in, by_former })
+        Some(Self { by_former, ..Self::of(now, base, Some(more))? })
+    }
+
+    /// What `~` and `~x` hold. `None` for what no script writes.
+    pub(super) fn of(now: u64, mut base: &[u8], more: Option<&[u8]>) -> Option<Self> {
+        let more = if has_more(base) { Some(more?) } else { None };
+        base.try_get_u8().ok()?;
+        let created = base.try_get_uint(MOMENT).ok()?;
+        let rotated = created + base.try_get_uint(5).ok()?;
+        let used = created + base.try_get_uint(5).ok()?;
+        let idle = base.try_get_uint(MOMENT).ok()?;
+        let absolute = base.try_get_uint(MOMENT).ok()?;
+        let signed_in = match more {
+            Some(more) => signed_in(more)?,
+            None => None,
+        };
+        Some(Self { now, created, rotated, used, idle, absolute, signed_in, by_former: false })
     }
 
     /// What a script would say at a moment.
@@ -50,13 +60,11 @@ impl Record {
     pub(super) fn pack_into(said: &mut bytes::BytesMut, at: u64, meta: &Meta) {
         use bytes::BufMut;
 
-        use super::layout::MOST;
+        use super::layout::{MOST, later};
 
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(MOST).min(MOST);
-        let ago = |time| at.saturating_sub(millis(time));
-        let left = |left: Option<Duration>| {
-            left.map_or(0, |left| at.saturating_add(millis(left)).min(MOST))
-        };
+        let ago =
+            |time: Duration| at.saturating_sub(time.as_millis().try_into().unwrap_or(u64::MAX));
+        let left = |left: Option<Duration>| left.map_or(0, |left| later(at, left));
         let created = ago(meta.age);
         let since = |moment: u64| moment.saturating_sub(created).min(MOST >> 8);
         said.put_u8(meta.signed_in.is_some().into());
@@ -94,6 +102,10 @@ impl Record {
             }),
         }
     }
+}
+
+fn has_more(base: &[u8]) -> bool {
+    base.first().is_some_and(|flags| flags & 1 == 1)
 }
 
 fn signed_in(more: &[u8]) -> Option<Option<(u64, Assurance, PrincipalKey)>> {

@@ -54,11 +54,11 @@ impl Call for ConnectionManager {
     async fn call(
         &self,
         script: Text,
-        key: Bytes,
-        arguments: Vec<Bytes>,
+        keys: &[Bytes],
+        arguments: &[Bytes],
         limit: Duration,
     ) -> Result<Reply, Failure> {
-        let (mut connection, command) = (self.clone(), command(script, &key, &arguments));
+        let (mut connection, command) = (self.clone(), command(script, keys, arguments));
         within(limit, connection.req_packed_command(&command)).await
     }
 }
@@ -75,11 +75,11 @@ impl Call for RedisCluster {
     async fn call(
         &self,
         script: Text,
-        key: Bytes,
-        arguments: Vec<Bytes>,
+        keys: &[Bytes],
+        arguments: &[Bytes],
         limit: Duration,
     ) -> Result<Reply, Failure> {
-        let (mut connection, command) = (self.0.clone(), command(script, &key, &arguments));
+        let (mut connection, command) = (self.0.clone(), command(script, keys, arguments));
         let answer = within(limit, async {
             match connection.req_packed_command(&command).await {
                 Err(error) => match asked(&error) {
@@ -107,11 +107,11 @@ fn asked(error: &RedisError) -> Option<SingleNodeRoutingInfo> {
     Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
 }
 
-fn command(script: Text, key: &Bytes, arguments: &[Bytes]) -> Cmd {
+fn command(script: Text, keys: &[Bytes], arguments: &[Bytes]) -> Cmd {
     let (name, text) = script.command();
     let mut command = ::redis::cmd(name);
-    command.arg(text).arg(1).arg(&**key);
-    for argument in arguments {
+    command.arg(text).arg(keys.len());
+    for argument in keys.iter().chain(arguments) {
         command.arg(&**argument);
     }
     command

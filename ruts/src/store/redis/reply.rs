@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{client::Reply, layout::unpack, record::Record};
 use crate::{
+    name::FieldName,
     store::{Fields, Loaded, Lookup, Stored, Updated},
     token::Handle,
 };
@@ -42,7 +43,11 @@ impl Said {
 /// What was read of a session.
 pub(super) fn loaded(reply: Reply, fields: Fields<'_>) -> Option<Loaded> {
     let mut answer = Answer::new(reply)?;
-    let record = Record::parse(&answer.bytes()??)?;
+    let record = match answer.last_number() {
+        // Read together with others.
+        Some(now) => Record::of(now, &answer.bytes()??, answer.bytes()?.as_deref())?,
+        None => Record::parse(&answer.bytes()??)?,
+    };
     answer.loaded(record, fields, |packed| Some(Some(packed)))
 }
 
@@ -101,8 +106,8 @@ impl Answer {
         fields: Fields<'_>,
         packed: impl Fn(Bytes) -> Option<Option<Bytes>>,
     ) -> Option<Loaded> {
-        let mut stored = Vec::new();
-        let mut keep = |name: String, held| {
+        let mut stored = Vec::with_capacity(self.0.len());
+        let mut keep = |name: FieldName, held| {
             let Some(packed) = packed(held)? else { return Some(()) };
             let (hot, end, value) = unpack(packed)?;
             let ttl = end.map(|end| Duration::from_millis(end.saturating_sub(record.now)));
@@ -116,7 +121,7 @@ impl Answer {
             Fields::Named(names) => {
                 for name in names {
                     if let Some(held) = self.bytes()? {
-                        keep((*name).to_owned(), held)?;
+                        keep((*name).into(), held)?;
                     }
                 }
             }
@@ -124,7 +129,7 @@ impl Answer {
                 while !self.is_over() {
                     let (name, held) = (self.bytes()??, self.bytes()??);
                     if !matches!(&*name, b"~" | b"~x" | b"~r") {
-                        keep(String::from_utf8(name.into()).ok()?, held)?;
+                        keep(std::str::from_utf8(&name).ok()?.into(), held)?;
                     }
                 }
             }
@@ -140,6 +145,13 @@ impl Answer {
             entries.push(Entry { handle, mark: self.bytes()?? });
         }
         Some(entries)
+    }
+
+    /// The moment at the end of the list, if that is what it ends with.
+    fn last_number(&mut self) -> Option<u64> {
+        let [.., Reply::Int(number)] = *self.0.as_slice() else { return None };
+        self.0.next_back();
+        number.try_into().ok()
     }
 
     pub(super) fn bytes(&mut self) -> Option<Option<Bytes>> {

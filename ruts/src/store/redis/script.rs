@@ -46,7 +46,10 @@ macro_rules! probe {
 #[cfg(feature = "layered-store")]
 pub(super) use {probe, script};
 
-probe!(PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HSET HDEL DEL PTTL PEXPIREAT PERSIST TIME");
+probe!(
+    PROBE =
+        "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HSET HDEL DEL MGET PTTL PEXPIREAT PERSIST TIME"
+);
 probe!(PRINCIPAL = "HPTTL HPEXPIRE HGET HGETALL HKEYS HSET HDEL TIME");
 probe!(EPOCH = "HDEL INCR");
 script!(LOAD = Runs, "named", "calm", "load", "session", "load_slowly", PROBE);
@@ -55,6 +58,34 @@ script!(UPDATE = Refused, "alone", "calm", "update", "session", "update_slowly",
 script!(
     /// An update without a new value.
     UPDATE_ON_FULL_SERVER = Runs, "alone", "calm", "update", "session", "update_slowly", PROBE
+);
+script!(
+    /// Reads of several sessions.
+    LOAD_TOGETHER = Runs,
+    "apart",
+    "named",
+    "calm",
+    "load",
+    "session",
+    "load_slowly",
+    "together",
+    "load_together",
+    "each",
+    PROBE
+);
+script!(
+    /// Updates of several sessions.
+    UPDATE_TOGETHER = Refused,
+    "apart",
+    "alone",
+    "calm",
+    "update",
+    "session",
+    "update_slowly",
+    "together",
+    "update_together",
+    "each",
+    PROBE
 );
 script!(TAKE = Runs, "alone", "calm", "session", "take", PROBE);
 script!(DELETE = Runs, "alone", "calm", "session", "delete", PROBE);
@@ -81,19 +112,18 @@ impl Script {
         Self { text, hash, probe }
     }
 
-    /// Runs it once: by name, or, on a server that does not know it, by its text.
+    /// Runs it once: by name, or, on a server that does not know it, by its text. There is a key at least.
     pub(super) async fn call<C: Call>(
         &'static self,
         client: &C,
-        key: &Bytes,
+        keys: &[Bytes],
         arguments: &[Bytes],
-        timeout: Duration,
+        limit: Limit,
     ) -> Result<Reply, Failure> {
-        let limit = Limit::new(timeout);
-        match run(client, Text::Hash(&self.hash), key, arguments, limit).await {
+        match run(client, Text::Hash(&self.hash), keys, arguments, limit).await {
             Err(Failure::Refused(code, _)) if code == "NOSCRIPT" => {
-                require_fitness(client, self.probe, key, limit).await?;
-                run(client, Text::Whole(self.text), key, arguments, limit).await
+                require_fitness(client, self.probe, &keys[..1], limit).await?;
+                run(client, Text::Whole(self.text), keys, arguments, limit).await
             }
             answer => answer,
         }
@@ -101,12 +131,16 @@ impl Script {
 }
 
 /// Until when an operation has to be over.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Limit(Instant);
 
 impl Limit {
     pub(super) fn new(timeout: Duration) -> Self {
         Self(Instant::now() + timeout)
+    }
+
+    pub(super) fn until(moment: Instant) -> Self {
+        Self(moment)
     }
 
     fn left(self) -> Result<Duration, Failure> {
@@ -126,12 +160,12 @@ const REMAPPING: Duration = Duration::from_millis(20);
 async fn run<C: Call>(
     client: &C,
     text: Text,
-    key: &Bytes,
+    keys: &[Bytes],
     arguments: &[Bytes],
     limit: Limit,
 ) -> Result<Reply, Failure> {
     loop {
-        match client.call(text, key.clone(), arguments.to_vec(), limit.left()?).await {
+        match client.call(text, keys, arguments, limit.left()?).await {
             Err(Failure::Refused(code, _))
                 if matches!(&*code, "MOVED" | "ASK" | "TRYAGAIN")
                     && limit.left().is_ok_and(|left| left > REMAPPING) =>
@@ -154,12 +188,12 @@ enum Unfit {
 
 const UNFIT: &str = "UNFIT";
 
-/// Asks the server that keeps `key` whether it can keep sessions. A script that finds out halfway
+/// Asks the server that keeps the one key whether it can keep sessions. A script that finds out halfway
 /// would leave its writes behind.
 pub(super) async fn require_fitness<C: Call>(
     client: &C,
     probe: &'static str,
-    key: &Bytes,
+    key: &[Bytes],
     limit: Limit,
 ) -> Result<(), Failure> {
     let complaint = match run(client, Text::Whole(probe), key, &[], limit).await {

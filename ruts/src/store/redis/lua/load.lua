@@ -9,6 +9,6 @@ if calm and (mode == '' or mode == '*') then
     held = redis.call('HGETALL', key)
     table.insert(held, 1, '')
   end
-  held[1] = struct.pack('>I6c32', now, base) .. (apart and redis.call('HGET', key, '~x') or '')
+  held[1] = struct.pack('>I6c32', now, base) .. (apart and more or '')
   return held
 end

@@ -1,0 +1,135 @@
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use ruts::{
+    Handle, Hot, PrincipalKey, SecretHash,
+    store::{
+        Access, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
+        StoreError, Take, Touch, Update, Updated, Whom,
+        redis::{RedisClient, RedisStore},
+    },
+};
+use tokio::join;
+
+use crate::{Visitor, random};
+
+/// A store on Redis none of whose reads and writes goes to the server alone: others are before and behind
+/// each, and they get their own answers.
+pub struct Crowd<C: RedisClient> {
+    store: Arc<RedisStore<C>>,
+    guest: Visitor<RedisStore<C>>,
+    thief: Visitor<RedisStore<C>>,
+}
+
+impl<C: RedisClient> Crowd<C> {
+    /// One is under way at a time, so that the next ones wait and go together.
+    pub async fn around(store: RedisStore<C>) -> Self {
+        let store = Arc::new(store.with_in_flight(1));
+        let guest = Visitor::begin(&store).await;
+        guest.set("a", "1").await.unwrap();
+        let thief = Visitor { secret: SecretHash::from_bytes(random()), ..guest.clone() };
+        Self { store, guest, thief }
+    }
+
+    async fn reads(&self) {
+        match self.store.load(self.guest.access(), Fields::Named(&["a", "b"]), None).await {
+            Ok(Lookup::Found(loaded)) => assert_eq!(loaded.fields[0].value, "1"),
+            other => is_over(other),
+        }
+        is_over(self.thief.load().await);
+    }
+
+    async fn writes(&self) {
+        match self.guest.set("n", "2").await {
+            Ok(Lookup::Found(updated)) => assert_eq!(updated, Updated::Applied { found: 0 }),
+            other => is_over(other),
+        }
+        is_over(self.thief.set("a", "stolen").await);
+    }
+}
+
+/// A guest is gone when all sessions were ended, and all fail when a server does.
+fn is_over<T: std::fmt::Debug>(answer: Result<Lookup<T>, StoreError>) {
+    assert!(matches!(answer, Ok(Lookup::NotFound) | Err(_)), "{answer:?}");
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: RedisClient> Store for Crowd<C> {
+    fn name(&self) -> &'static str {
+        Store::name(&*self.store)
+    }
+
+    async fn load(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Lookup<Loaded>, StoreError> {
+        let load = self.store.load(access, fields, touch);
+        let ((), (), loaded, ()) = join!(self.reads(), self.reads(), load, self.reads());
+        loaded
+    }
+
+    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        self.store.create(create).await
+    }
+
+    async fn update(
+        &self,
+        access: Access<'_>,
+        update: Update<'_>,
+    ) -> Result<Lookup<Updated>, StoreError> {
+        let update = self.store.update(access, update);
+        let ((), (), updated, ()) = join!(self.writes(), self.writes(), update, self.writes());
+        updated
+    }
+
+    async fn take(
+        &self,
+        access: Access<'_>,
+        take: Take<'_>,
+    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
+        self.store.take(access, take).await
+    }
+
+    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
+        self.store.delete(access).await
+    }
+
+    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+        self.store.peek(handle).await
+    }
+
+    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
+        self.store.changed(handle)
+    }
+
+    async fn find(
+        &self,
+        principal: &PrincipalKey,
+        page: Page<'_>,
+        fields: Fields<'_>,
+    ) -> Result<Listing, StoreError> {
+        self.store.find(principal, page, fields).await
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        whom: Whom<'_>,
+    ) -> Result<Revoked, StoreError> {
+        self.store.revoke(principal, whom).await
+    }
+
+    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
+        self.store.revoke_everyone().await
+    }
+
+    fn declare(&self, name: &str, hot: Hot) {
+        Store::declare(&*self.store, name, hot);
+    }
+
+    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.sweep(limit).await
+    }
+}
