@@ -112,19 +112,24 @@ pub async fn valkey_through_fred() -> Pair<RedisStore<Client>> {
 }
 
 /// Redis through a pool of fred, where every operation has others beside it.
-pub async fn crowded_redis() -> Pair<Crowd<Pool>> {
-    crowded(redis_through_fred().await).await
+pub async fn crowded_redis() -> Pair<Crowd<RedisStore<Pool>>> {
+    crowded(redis_through_fred().await, |store| store.with_in_flight(1)).await
 }
 
 /// Valkey through redis-rs, likewise.
-pub async fn crowded_valkey() -> Pair<Crowd<ConnectionManager>> {
+pub async fn crowded_valkey() -> Pair<Crowd<RedisStore<ConnectionManager>>> {
     let server = Redis::shared(Flavour::Valkey);
     let clients = [manager(server.url()).await, manager(server.url()).await];
-    crowded(redis_pair(server.prefix(), clients)).await
+    crowded(redis_pair(server.prefix(), clients), |store| store.with_in_flight(1)).await
 }
 
-async fn crowded<C: RedisClient>(pair: Pair<RedisStore<C>>) -> Pair<Crowd<C>> {
-    let [first, second] = pair.stores.each_ref().map(|store| RedisStore::clone(store));
+/// PostgreSQL, likewise: with so few connections, one read and one write are under way at a time.
+pub async fn crowded_postgres() -> Pair<Crowd<PostgresStore>> {
+    crowded(postgres_pair(|| Postgres::shared().pool(3)).await, |store| store).await
+}
+
+async fn crowded<S: Store + Clone>(pair: Pair<S>, one_by_one: impl Fn(S) -> S) -> Pair<Crowd<S>> {
+    let [first, second] = pair.stores.each_ref().map(|store| one_by_one(S::clone(store)));
     Pair::new([Crowd::around(first).await, Crowd::around(second).await], pair.room)
 }
 

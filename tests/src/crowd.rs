@@ -6,25 +6,25 @@ use ruts::{
     store::{
         Access, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
         StoreError, Take, Touch, Update, Updated, Whom,
-        redis::{RedisClient, RedisStore},
     },
 };
 use tokio::join;
 
 use crate::{Visitor, random};
 
-/// A store on Redis none of whose reads and writes goes to the server alone: others are before and behind
-/// each, and they get their own answers.
-pub struct Crowd<C: RedisClient> {
-    store: Arc<RedisStore<C>>,
-    guest: Visitor<RedisStore<C>>,
-    thief: Visitor<RedisStore<C>>,
+/// A store none of whose reads and writes goes to the server alone: others are before and behind each, and
+/// they get their own answers.
+pub struct Crowd<S> {
+    store: Arc<S>,
+    guest: Visitor<S>,
+    thief: Visitor<S>,
 }
 
-impl<C: RedisClient> Crowd<C> {
-    /// One is under way at a time, so that the next ones wait and go together.
-    pub async fn around(store: RedisStore<C>) -> Self {
-        let store = Arc::new(store.with_in_flight(1));
+impl<S: Store> Crowd<S> {
+    /// Around a store of whose operations one is under way at a time, so that the next ones wait and go
+    /// together.
+    pub async fn around(store: S) -> Self {
+        let store = Arc::new(store);
         let guest = Visitor::begin(&store).await;
         guest.set("a", "1").await.unwrap();
         let thief = Visitor { secret: SecretHash::from_bytes(random()), ..guest.clone() };
@@ -54,7 +54,7 @@ fn is_over<T: std::fmt::Debug>(answer: Result<Lookup<T>, StoreError>) {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<C: RedisClient> Store for Crowd<C> {
+impl<S: Store> Store for Crowd<S> {
     fn name(&self) -> &'static str {
         Store::name(&*self.store)
     }

@@ -1,5 +1,5 @@
-//! Operations on several sessions of Redis that go to the server together: how many commands that takes,
-//! and that each has its own answer, whatever becomes of the others.
+//! Operations on several sessions that go to the server together: how many commands that takes, and that
+//! each has its own answer, whatever becomes of the others.
 
 use std::{
     future::Future,
@@ -11,6 +11,7 @@ use ruts::{
     Hot, SecretHash,
     store::{
         Change, Fields, Lookup, Put, Store, StoreError, StoreErrorKind, Updated,
+        postgres::{PostgresStore, PostgresStoreBuilder},
         redis::{RedisClient, RedisStore},
     },
 };
@@ -18,14 +19,16 @@ use ruts_tests::{
     Proxy, Traffic, Visitor,
     backends::{fred_client, fred_cluster, manager, redis_cluster, redis_store},
     kind, random,
-    servers::{Cluster, Flavour, Prefix, Redis},
+    servers::{Cluster, Flavour, Postgres, Prefix, Redis, Schema},
+    tiers::until,
 };
+use sqlx::{AssertSqlSafe, Executor, PgPool, Transaction, postgres::PgPoolOptions};
 use tokio::task::{JoinHandle, JoinSet};
 
 const APPLIED: Lookup<Updated> = Lookup::Found(Updated::Applied { found: 0 });
 const MANY: usize = 64;
 
-/// A server whose answers can be held back, and a store one of whose operations is under way at a time.
+/// A server of Redis whose answers can be held back, and a store one of whose operations is under way at a time.
 struct Held<C: RedisClient> {
     server: Redis,
     proxy: Proxy,
@@ -101,6 +104,7 @@ through! {
     who_waits_too_long_is_not_sent,
     who_gives_up_waiting_is_not_sent,
     who_is_dropped_holds_up_nobody,
+    who_stops_polling_holds_up_nobody,
     a_forgotten_script_is_sent_again,
 }
 
@@ -307,6 +311,33 @@ async fn who_is_dropped_holds_up_nobody<C: RedisClient>(held: Held<C>) {
     }
 }
 
+async fn who_stops_polling_holds_up_nobody<C: RedisClient>(held: Held<C>) {
+    let visitors = held.visitors::<3>().await;
+    stops_polling(&visitors).await;
+}
+
+/// Operations that are begun, and neither gone on with nor dropped, while others go their way.
+async fn stops_polling<S: Store>(visitors: &[Visitor<S>]) {
+    let (mut get, mut set) = (Box::pin(visitors[0].get("a")), Box::pin(visitors[1].set("a", "2")));
+    tokio::select! {
+        biased;
+        _ = async { tokio::join!(&mut get, &mut set) } => panic!("no server is that fast"),
+        () = std::future::ready(()) => {}
+    }
+    for _ in 0..3 {
+        assert_eq!(visitors[2].set("a", "3").await.unwrap(), APPLIED);
+        assert_eq!(visitors[2].get("a").await.unwrap().unwrap(), "3");
+    }
+    assert_eq!(get.await.unwrap().unwrap(), "1");
+    assert_eq!(set.await.unwrap(), APPLIED);
+}
+
+#[tokio::test]
+async fn who_stops_polling_holds_up_nobody_on_postgres() {
+    let locks = Locks::new().await;
+    stops_polling(&locks.visitors(3).await).await;
+}
+
 async fn a_forgotten_script_is_sent_again<C: RedisClient>(held: Held<C>) {
     let [first, second, third] = held.visitors().await;
     for value in ["2", "3"] {
@@ -374,4 +405,216 @@ async fn what_is_large_goes_by_itself() {
         });
     }
     tasks.join_all().await;
+}
+
+/// A store on PostgreSQL of which one read and one write are under way at a time, and whoever holds it up.
+struct Locks {
+    proxy: Proxy,
+    schema: Schema,
+    pool: PgPool,
+    store: Arc<PostgresStore>,
+}
+
+impl Locks {
+    async fn new() -> Self {
+        let server = Postgres::shared();
+        let proxy = Proxy::before(&server.address()).await;
+        let url = server.url().replace(&server.address(), proxy.address());
+        let pool = PgPoolOptions::new().max_connections(3).connect(&url).await.unwrap();
+        // All of them, now.
+        let all = (pool.acquire().await, pool.acquire().await, pool.acquire().await);
+        drop(all);
+        let schema = server.schema();
+        let builder = PostgresStoreBuilder::new(pool, true).schema_name(schema.name());
+        let store = Arc::new(builder.cleanup_interval(None).build().await.unwrap());
+        Self { proxy, schema, pool: server.pool(3), store }
+    }
+
+    async fn visitors(&self, count: usize) -> Vec<Visitor<PostgresStore>> {
+        let mut visitors = Vec::new();
+        for _ in 0..count {
+            let visitor = Visitor::begin(&self.store).await;
+            visitor.set("a", "1").await.unwrap();
+            visitor.get("a").await.unwrap();
+            visitors.push(visitor);
+        }
+        visitors
+    }
+
+    async fn locked(
+        &self,
+        sql: &str,
+        visitor: &Visitor<PostgresStore>,
+    ) -> Transaction<'static, sqlx::Postgres> {
+        let mut lock = self.pool.begin().await.unwrap();
+        let sql = sql.replace("SCHEMA", self.schema.name());
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(visitor.handle.as_bytes().to_vec());
+        query.execute(&mut *lock).await.unwrap();
+        lock
+    }
+
+    /// Keeps all from being read.
+    async fn unreadable(&self) -> Transaction<'static, sqlx::Postgres> {
+        let mut lock = self.pool.begin().await.unwrap();
+        let sql = format!("lock table {}.sessions", self.schema.name());
+        lock.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+        lock
+    }
+
+    /// Keeps a session from being written.
+    async fn held(&self, visitor: &Visitor<PostgresStore>) -> Transaction<'static, sqlx::Postgres> {
+        self.locked("select from SCHEMA.sessions where handle = $1 for update", visitor).await
+    }
+
+    /// Waits until so many statements wait for a lock.
+    async fn blocked(&self, statements: i64) {
+        let sql = "select count(*) from pg_locks where not granted";
+        until("it waits for the lock", async || {
+            let count: i64 = sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap();
+            count >= statements
+        })
+        .await;
+    }
+
+    /// How many statements the store has sent since the last call.
+    fn statements(&self) -> usize {
+        self.proxy.take_requests().iter().filter(|size| **size > SYNC).count()
+    }
+}
+
+/// A `Sync` alone, by which the pool tests a connection that comes back to it.
+const SYNC: usize = 5;
+
+#[tokio::test]
+async fn reads_of_postgres_that_wait_go_together() {
+    let locks = Locks::new().await;
+    let visitors = locks.visitors(MANY).await;
+    visitors[2].delete().await.unwrap();
+    visitors[3].rotate(&SecretHash::from_bytes(random())).await.unwrap();
+    visitors[4].set("a", "2").await.unwrap();
+    let thief = Visitor { secret: SecretHash::from_bytes(random()), ..visitors[1].clone() };
+    let nobody = Visitor::new(&locks.store);
+    let named = |visitor: Visitor<PostgresStore>| async move {
+        visitor.store.load(visitor.access(), Fields::Named(&["a", "b"]), None).await
+    };
+    let mut counts = Vec::new();
+    for _ in 0..ROUNDS {
+        let lock = locks.unreadable().await;
+        let first = tokio::spawn(named(visitors[0].clone()));
+        locks.blocked(1).await;
+        let all = visitors[1..].iter().chain([&thief, &nobody]).cloned();
+        let others = start(all.take(MANY).map(named)).await;
+        locks.statements();
+        lock.commit().await.unwrap();
+        assert!(matches!(first.await.unwrap(), Ok(Lookup::Found(_))));
+        for (number, other) in others.into_iter().enumerate() {
+            let answer = other.await.unwrap().unwrap();
+            let value = |value: &str| match &answer {
+                Lookup::Found(loaded) => loaded.fields[0].value == value,
+                _ => false,
+            };
+            let is_it = match number + 1 {
+                2 => matches!(answer, Lookup::Ended { .. }),
+                3 => matches!(answer, Lookup::Replaced { .. }),
+                4 => value("2"),
+                64.. => answer == Lookup::NotFound,
+                _ => value("1"),
+            };
+            assert!(is_it, "{number}: {answer:?}");
+        }
+        counts.push(locks.statements());
+    }
+    assert_one(&counts);
+}
+
+#[tokio::test]
+async fn writes_of_postgres_that_wait_go_together() {
+    let locks = Locks::new().await;
+    let visitors = locks.visitors(MANY).await;
+    let mut counts = Vec::new();
+    for round in 0..ROUNDS {
+        let set = |(number, visitor): (usize, Visitor<PostgresStore>)| async move {
+            visitor.set("b", &format!("{round} {number}")).await
+        };
+        let lock = locks.held(&visitors[0]).await;
+        let first = tokio::spawn(set((0, visitors[0].clone())));
+        locks.blocked(1).await;
+        let others = start(visitors.iter().cloned().enumerate().skip(1).map(set)).await;
+        locks.statements();
+        lock.commit().await.unwrap();
+        assert_eq!(first.await.unwrap().unwrap(), APPLIED);
+        for other in others {
+            assert_eq!(other.await.unwrap().unwrap(), APPLIED);
+        }
+        counts.push(locks.statements());
+        for (number, visitor) in visitors.iter().enumerate() {
+            let written = visitor.get("b").await.unwrap().unwrap();
+            assert_eq!(written, format!("{round} {number}"));
+        }
+    }
+    assert_one(&counts);
+}
+
+/// More often than there are connections, each of which has to prepare both statements once.
+const ROUNDS: usize = 8;
+
+fn assert_one(statements: &[usize]) {
+    assert!(
+        statements.contains(&1) && statements.iter().all(|count| *count <= 3),
+        "{statements:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_is_locked_holds_up_no_other() {
+    let locks = Locks::new().await;
+    let [first, second, third] = locks.visitors(3).await.try_into().ok().unwrap();
+    let thief = Visitor { secret: SecretHash::from_bytes(random()), ..third.clone() };
+    let set = |visitor: Visitor<PostgresStore>| async move { visitor.set("a", "2").await };
+    let (lock, longer) = (locks.held(&first).await, locks.held(&second).await);
+    let occupied = tokio::spawn(set(first.clone()));
+    locks.blocked(1).await;
+    let all = [second.clone(), third.clone(), thief, Visitor::new(&locks.store)];
+    let [second_set, third_set, stolen, missed] =
+        start(all.map(set)).await.try_into().ok().unwrap();
+    lock.commit().await.unwrap();
+    assert_eq!(occupied.await.unwrap().unwrap(), APPLIED);
+    assert_eq!(third_set.await.unwrap().unwrap(), APPLIED);
+    assert_eq!(stolen.await.unwrap().unwrap(), Lookup::NotFound);
+    assert_eq!(missed.await.unwrap().unwrap(), Lookup::NotFound);
+    assert!(!second_set.is_finished(), "its session is locked");
+    longer.commit().await.unwrap();
+    assert_eq!(second_set.await.unwrap().unwrap(), APPLIED);
+    for visitor in [first, second, third] {
+        assert_eq!(visitor.get("a").await.unwrap().unwrap(), "2");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_of_one_is_not_refused_of_others() {
+    let locks = Locks::new().await;
+    let visitors = locks.visitors(4).await;
+    let sql = "create function SCHEMA.refuse() returns trigger language plpgsql as $$ begin
+            if new.value like '%bad' then raise exception 'no' using errcode = '53100'; end if;
+            return new;
+        end $$;
+        create trigger refuse before insert or update on SCHEMA.sessions_fields
+        for each row execute function SCHEMA.refuse()";
+    let sql = sql.replace("SCHEMA", locks.schema.name());
+    locks.pool.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.unwrap();
+    let set = |(visitor, value): (Visitor<PostgresStore>, &'static str)| async move {
+        visitor.set("a", value).await
+    };
+    let lock = locks.held(&visitors[0]).await;
+    let occupied = tokio::spawn(set((visitors[0].clone(), "2")));
+    locks.blocked(1).await;
+    let others = start(visitors[1..].iter().cloned().zip(["good", "bad", "good"]).map(set)).await;
+    lock.commit().await.unwrap();
+    assert_eq!(occupied.await.unwrap().unwrap(), APPLIED);
+    let [good, bad, too] = others.try_into().ok().unwrap();
+    assert_eq!(good.await.unwrap().unwrap(), APPLIED);
+    assert_eq!(kind(bad.await.unwrap()), StoreErrorKind::Full);
+    assert_eq!(too.await.unwrap().unwrap(), APPLIED);
+    assert_eq!(visitors[2].get("a").await.unwrap().unwrap(), "1");
+    assert_eq!(visitors[3].get("a").await.unwrap().unwrap(), "good");
 }

@@ -704,6 +704,7 @@ every_store!(
     valkey_through_fred,
     crowded_redis,
     crowded_valkey,
+    crowded_postgres,
     cluster_through_fred,
     cluster_through_redis_rs,
     postgres,

@@ -308,6 +308,10 @@ mod tables {
         )
         .await;
         let visitor = Visitor::begin(&store).await;
+        let mut others = Vec::new();
+        for _ in 0..12 {
+            others.push(Visitor::begin(&store).await);
+        }
         // The sixth time, the server may have settled on one plan for all parameters.
         for round in 0..7 {
             let begin = server.log().len();
@@ -323,6 +327,18 @@ mod tables {
             // The table of the epoch has one row.
             let scanned = all.replace("Seq Scan on sessions_epoch", "");
             assert!(!scanned.contains("Seq Scan"), "{all}");
+
+            let begin = server.log().len();
+            let mut many = tokio::task::JoinSet::new();
+            for visitor in &others {
+                let (reader, writer) = (visitor.clone(), visitor.clone());
+                many.spawn(async move { reader.get("a").await.map(drop) });
+                many.spawn(async move { writer.set("a", "1").await.map(drop) });
+            }
+            many.join_all().await.into_iter().for_each(Result::unwrap);
+            let together = server.log()[begin..].replace("Seq Scan on sessions_epoch", "");
+            assert!(together.contains("Function Scan on q"), "{together}");
+            assert!(!together.contains("Seq Scan"), "{together}");
 
             let begin = server.log().len();
             let mut seven = [0; 32];
@@ -366,11 +382,11 @@ mod tables {
             let pool = pool.clone();
             async move { number(&pool, sql).await }
         };
-        // Statistics come a moment later.
-        while count("tuples_updated", "sessions_fields").await < 50 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
         for table in ["sessions", "sessions_fields"] {
+            // Statistics come a moment later.
+            while count("tuples_updated", table).await < 50 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             let updated = count("tuples_updated", table).await;
             let hot = count("tuples_hot_updated", table).await;
             assert!(updated >= 50 && hot * 10 >= updated * 9, "{table}: {hot} of {updated}");

@@ -136,6 +136,7 @@ races!(
     redis_through_fred: 10_000,
     valkey_through_fred: 10_000,
     crowded_redis: 2_000,
+    crowded_postgres: 2_000,
     cluster_through_redis_rs: 10_000,
     postgres: 10_000,
     redis_over_postgres: 2_500,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::oneshot, time::Instant};
+use tracing::Instrument;
 
 /// A way to a server on which operations go alone as long as few are under way. Those that come when there
 /// are more wait for one of these to be answered, and then go together: what a command costs a server and
@@ -24,7 +25,7 @@ pub(super) trait Gather: Send + Sync + 'static {
 
     /// Sends those that go together, of which there is one at least, and tells each its answer.
     fn send(
-        &self,
+        self: Arc<Self>,
         waiting: Vec<Waiting<Self::Work, Self::Answer>>,
     ) -> impl Future<Output = ()> + Send;
 }
@@ -45,65 +46,72 @@ pub(super) struct Waiting<W, A> {
     answer: oneshot::Sender<A>,
 }
 
-/// Whether an operation goes at once.
-pub(super) enum Entered<G: Gather> {
-    /// It goes, and makes room when this is dropped.
-    Now(G::Work, Option<Turn<G>>),
-    /// It goes with others. Without an answer, the runtime that was to send it is gone.
-    Later(oneshot::Receiver<G::Answer>),
-}
-
-/// A place among those under way. Whoever leaves it, answered or dropped, leaves it to those that wait.
-pub(super) struct Turn<G: Gather> {
-    gather: Arc<G>,
-    runtime: Handle,
-}
+/// A place among those under way. Whoever drops it leaves it to those that wait.
+struct Turn<G: Gather>(Arc<G>);
 
 /// While more than so many commands are under way, so few operations wait for more.
 const ENOUGH: usize = 2;
 const FEW: usize = 16;
 
-/// Has an operation go, `most` being how many may be under way before it waits.
+/// Has an operation go, `most` being how many may be under way before it waits. No answer comes if the
+/// runtime is shutting down.
 ///
 /// It waits for half of its time at most, so that there is enough left to go: what is under way is over when
-/// its own time is.
-pub(super) fn enter<G: Gather>(
+/// its own time is. A task of its own sends it, so that a caller who does not go on polling holds up nobody.
+pub(super) async fn call<G: Gather>(
     gather: &Arc<G>,
     work: G::Work,
     timeout: Duration,
     most: usize,
-) -> Entered<G> {
-    let mut line = gather.queue().lock();
-    if line.under_way < most && line.waiting.is_empty() {
-        // Without a runtime, nobody could send what waits.
-        let Ok(runtime) = Handle::try_current() else { return Entered::Now(work, None) };
-        line.under_way += 1;
-        return Entered::Now(work, Some(Turn { gather: Arc::clone(gather), runtime }));
+) -> Option<G::Answer> {
+    let (answer, told) = oneshot::channel();
+    let goes = {
+        let mut line = gather.queue().lock();
+        let goes = line.under_way < most && line.waiting.is_empty();
+        line.waiting.push_back(Waiting { work, since: Instant::now(), timeout, answer });
+        line.under_way += usize::from(goes);
+        goes
+    };
+    if goes {
+        pass_on(gather, false);
     }
-    let (answer, later) = oneshot::channel();
-    line.waiting.push_back(Waiting { work, since: Instant::now(), timeout, answer });
-    Entered::Later(later)
+    told.await.ok()
 }
 
 impl<G: Gather> Drop for Turn<G> {
     fn drop(&mut self) {
-        let next = next(&*self.gather);
-        if !next.is_empty() {
-            let turn = Self { gather: Arc::clone(&self.gather), runtime: self.runtime.clone() };
-            self.runtime.spawn(async move {
-                turn.gather.send(next).await;
-                drop(turn);
-            });
-        }
+        pass_on(&self.0, true);
     }
 }
 
-/// Those that go together next. If there are none, one command less is under way.
-fn next<G: Gather>(gather: &G) -> Vec<Waiting<G::Work, G::Answer>> {
+/// Gives a place to those that go together next.
+fn pass_on<G: Gather>(gather: &Arc<G>, may_wait: bool) {
+    let going = next(&**gather, may_wait);
+    if going.is_empty() {
+        return;
+    }
+    if Handle::try_current().is_err() {
+        // Nothing can be sent any more: who waits is told by dropping it.
+        let mut line = gather.queue().lock();
+        line.under_way -= 1;
+        line.waiting.clear();
+        return;
+    }
+    let turn = Turn(Arc::clone(gather));
+    let task = async move {
+        Arc::clone(&turn.0).send(going).await;
+        drop(turn);
+    };
+    tokio::spawn(task.in_current_span());
+}
+
+/// Those that go together next, perhaps when there are more of them. If there are none, one command less is
+/// under way.
+fn next<G: Gather>(gather: &G, may_wait: bool) -> Vec<Waiting<G::Work, G::Answer>> {
     let now = Instant::now();
     let mut next: Vec<Waiting<_, _>> = Vec::new();
     let mut line = gather.queue().lock();
-    if line.under_way <= ENOUGH || line.waiting.len() >= FEW {
+    if !may_wait || line.under_way <= ENOUGH || line.waiting.len() >= FEW {
         let mut stay = VecDeque::new();
         while let Some(waiting) = line.waiting.pop_front() {
             if waiting.answer.is_closed() {

@@ -51,9 +51,11 @@ mod channel;
 mod cleanup;
 mod failure;
 mod names;
+mod reading;
 mod row;
 mod schema;
 mod store;
+mod writing;
 
 pub use self::{
     builder::PostgresStoreBuilder, channel::PostgresChannel, names::InvalidName,

@@ -12,7 +12,7 @@ use sqlx::{
 use super::failure::{NAME, STANDBY, corrupt, failed, unfit};
 use crate::{
     principal::{Assurance, PrincipalKey},
-    store::{Loaded, Lookup, Meta, SignedIn, StoreError, StoreErrorKind, Stored},
+    store::{Loaded, Lookup, Meta, SignedIn, StoreError, StoreErrorKind, Stored, Updated},
     ttl::{Hot, Ttl},
 };
 
@@ -63,7 +63,7 @@ pub(super) fn bytes(row: &PgRow, index: usize) -> Result<Option<Bytes>, StoreErr
 
 /// What a function of the database says, and for how many milliseconds it is so; `found` makes something
 /// of the rest.
-pub(super) fn lookup<T>(
+fn lookup<T>(
     said: &str,
     ago: Option<i64>,
     found: impl FnOnce() -> Result<T, StoreError>,
@@ -80,6 +80,31 @@ pub(super) fn lookup<T>(
         "limit" => Err(StoreError::new(NAME, StoreErrorKind::Limit)),
         _ => Err(corrupt()),
     }
+}
+
+/// What a function says in its first two columns, and what `found` makes of the rest.
+pub(super) fn answered<T>(
+    row: &PgRow,
+    found: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<Lookup<T>, StoreError> {
+    lookup(column(row, 0)?, column(row, 1)?, found)
+}
+
+/// What the function that updates a session says.
+pub(super) fn updated(row: &PgRow) -> Result<Lookup<Updated>, StoreError> {
+    answered(row, || match column(row, 0)? {
+        "conflict" => Ok(Updated::Conflict { current: bytes(row, 3)? }),
+        "early" => Ok(Updated::NotDue),
+        _ => {
+            let found = column::<i64>(row, 2)?.try_into().map_err(|_| corrupt())?;
+            Ok(Updated::Applied { found })
+        }
+    })
+}
+
+/// Whose of several operations a row is, the first being 0.
+pub(super) fn place(row: &PgRow, index: usize) -> Result<usize, StoreError> {
+    usize::try_from(column::<i64>(row, index)? - 1).map_err(|_| corrupt())
 }
 
 /// What a read says that counted as activity: whether the session was still there once its row was locked,
@@ -179,6 +204,12 @@ pub(super) fn loaded(row: &PgRow, touches: bool) -> Result<Lookup<Loaded>, Store
         return Ok(Lookup::Ended { ago: head.now.since(ended) });
     }
     head.loaded(row, by_former).map(Lookup::Found)
+}
+
+/// What was read of several sessions: whose it is, the first being 0; nothing if more is to be done.
+pub(super) fn loaded_together(row: &PgRow) -> Result<(usize, Option<Lookup<Loaded>>), StoreError> {
+    let is_due = column::<Option<bool>>(row, 18)?.unwrap_or_default();
+    Ok((place(row, 17)?, if is_due { None } else { Some(loaded(row, false)?) }))
 }
 
 /// What was read of a session by its owner.

@@ -25,14 +25,16 @@ use super::{
     cleanup,
     failure::{Failed, NAME, corrupt, failed, late, unreachable},
     names::Names,
-    row::{bytes, column, listed, loaded, lookup, peeked},
+    reading::{Read, Reading, Reads},
+    row::{answered, bytes, column, listed, peeked, updated},
+    writing::{Writes, Writing, Written},
 };
 use crate::{
     principal::PrincipalKey,
     store::{
         Access, Change, Confirmed, Create, Fields, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
         Page, Put, Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update,
-        Updated, Whom,
+        Updated, Whom, gather::call,
     },
     token::{Handle, SecretHash},
     ttl::{Hot, Ttl},
@@ -45,23 +47,29 @@ use crate::{
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
+    reads: Arc<Reads>,
+    writes: Arc<Writes>,
+    /// How many reads, and how many writes, are under way before those that come wait.
+    in_flight: usize,
     /// Dropped with the last clone.
     _alive: Arc<watch::Sender<()>>,
 }
 
 pub(super) struct Inner {
     pool: PgPool,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     /// Until when connections are tested before they are used, because one was found dead.
     distrust: Mutex<Option<Instant>>,
-    statements: Statements,
+    pub(super) statements: Statements,
 }
 
 /// Made once, so that the server recognises them.
-struct Statements {
+pub(super) struct Statements {
     /// Of all fields, and of those named.
-    load: [SqlStr; 2],
-    load_and_touch: [SqlStr; 2],
+    pub(super) load: [SqlStr; 2],
+    pub(super) load_and_touch: [SqlStr; 2],
+    pub(super) load_together: [SqlStr; 2],
+    pub(super) update_together: SqlStr,
     create: SqlStr,
     update: SqlStr,
     take: SqlStr,
@@ -87,10 +95,16 @@ impl Statements {
             let template = include_str!("sql/load.sql").replace("{touched}", touched);
             [read(&template, ""), read(&template, named)]
         };
-        let touched = format!(",\n  {}", include_str!("sql/touched.sql").trim_end());
+        let due = |secret| include_str!("sql/due.sql").trim_end().replace("{secret}", secret);
+        let touched = include_str!("sql/touched.sql").replace("{due}", &due("s.secret = $2"));
+        let touched = format!(",\n  {}", touched.trim_end());
+        let together = include_str!("sql/load_together.sql");
+        let together = together.replace("{due}", &due("s.secret = q.secret"));
         Self {
             load: load("", " and f.name = any ($3)"),
             load_and_touch: load(&touched, " and f.name = any ($5)"),
+            load_together: [read(&together, ""), read(&together, " and f.name = any ($5)")],
+            update_together: fill(include_str!("sql/update_together.sql")),
             create: fill(
                 "select said from {create}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             ),
@@ -113,7 +127,7 @@ impl Statements {
     }
 }
 
-type Statement = Query<'static, Postgres, PgArguments>;
+pub(super) type Statement = Query<'static, Postgres, PgArguments>;
 
 /// How long connections are tested after one was found dead: the pool holds more of its age.
 const DISTRUST: Duration = Duration::from_secs(10);
@@ -142,7 +156,7 @@ impl Inner {
     ///
     /// A task of its own carries it out: to drop a statement halfway would cost its connection, or
     /// make the next one wait for it.
-    async fn rows(
+    pub(super) async fn rows(
         self: &Arc<Self>,
         statement: Statement,
         deadline: Instant,
@@ -153,8 +167,7 @@ impl Inner {
         let waiter = Waiter(&turn);
         match timeout_at(deadline, task).await {
             Ok(Ok(answer)) => answer,
-            // The runtime is shutting down.
-            Ok(Err(_)) => Err(StoreError::new(NAME, StoreErrorKind::Unknown).into()),
+            Ok(Err(_)) => Err(gone().into()),
             Err(_) if waiter.leave() => Err(late(StoreErrorKind::Unavailable).into()),
             Err(_) => Err(late(StoreErrorKind::Unknown).into()),
         }
@@ -190,6 +203,35 @@ impl Inner {
     async fn row(self: &Arc<Self>, statement: Statement) -> Result<PgRow, StoreError> {
         let rows = self.rows(statement, Instant::now() + self.timeout).await;
         rows?.pop().ok_or_else(corrupt)
+    }
+
+    /// The statement that updates a session.
+    pub(super) fn update(
+        &self,
+        access: Access<'_>,
+        update: &Update<'_>,
+        operations: Option<Vec<&'static str>>,
+        columns: Columns<'_>,
+    ) -> Statement {
+        let statement = open(&self.statements.update, access);
+        let statement = touch(statement, update.touch)
+            .bind(update.rotate.map(hash))
+            .bind(update.absolute.map(|end| millis(end.from_now)))
+            .bind(update.absolute.and_then(|end| end.from_creation).map(millis))
+            .bind(update.expect.map(|expect| expect.name))
+            .bind(update.expect.and_then(|expect| expect.value).map(|value| &**value))
+            .bind(update.renew.map(|renew| hash(renew.secret)))
+            .bind(update.renew.map(|renew| millis(renew.every)))
+            .bind(update.renew.map(|renew| grace(renew.grace)));
+        let statement = match &update.sign {
+            Some(Sign::In { who: somebody, idle, absolute }) => who(
+                statement.bind("in").bind(idle.map(millis)).bind(absolute.map(millis)),
+                Some(somebody),
+            ),
+            Some(Sign::Out) => who(statement.bind("out").bind(None::<i64>).bind(None::<i64>), None),
+            None => who(statement.bind(None::<&str>).bind(None::<i64>).bind(None::<i64>), None),
+        };
+        columns.bind(statement.bind(operations))
     }
 
     pub(super) async fn sweep(
@@ -239,7 +281,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-fn query(sql: &SqlStr) -> Statement {
+pub(super) fn query(sql: &SqlStr) -> Statement {
     sqlx::query(sql.clone())
 }
 
@@ -250,6 +292,8 @@ impl PostgresStore {
         cleanup: Option<Duration>,
         timeout: Duration,
     ) -> Self {
+        // Others find connections too.
+        let in_flight = (pool.options().get_max_connections() as usize / 2).max(1);
         let inner = Arc::new(Inner {
             pool,
             timeout,
@@ -260,12 +304,20 @@ impl PostgresStore {
         if let Some(interval) = cleanup {
             tokio::spawn(cleanup::run(Arc::downgrade(&inner), gone, interval));
         }
-        Self { inner, _alive: Arc::new(alive) }
+        let reads = Arc::new(Reads::new(&inner));
+        let writes = Arc::new(Writes::new(&inner));
+        Self { inner, reads, writes, in_flight, _alive: Arc::new(alive) }
     }
+}
 
-    fn statement(&self, sql: &SqlStr, access: Access<'_>) -> Statement {
-        query(sql).bind(access.handle.as_bytes().as_slice()).bind(hash(access.secret))
-    }
+/// A statement about the session that a secret may open.
+pub(super) fn open(sql: &SqlStr, access: Access<'_>) -> Statement {
+    query(sql).bind(access.handle.as_bytes().as_slice()).bind(hash(access.secret))
+}
+
+/// The runtime is shutting down.
+fn gone() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unknown)
 }
 
 fn hash(secret: &SecretHash) -> &[u8] {
@@ -281,7 +333,7 @@ fn grace(grace: Duration) -> i64 {
     i64::try_from(grace.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
 }
 
-fn touch(statement: Statement, touch: Option<Touch>) -> Statement {
+pub(super) fn touch(statement: Statement, touch: Option<Touch>) -> Statement {
     let after = touch.map(|touch| i64::try_from(touch.after.as_millis()).unwrap_or(i64::MAX));
     statement.bind(touch.map(|touch| millis(touch.idle))).bind(after)
 }
@@ -297,16 +349,16 @@ fn hot(hot: Hot) -> i64 {
 
 /// What is written of a field, column by column.
 #[derive(Default)]
-struct Columns<'a> {
-    names: Vec<&'a str>,
-    values: Vec<Option<&'a [u8]>>,
-    hots: Vec<Option<i64>>,
-    ttls: Vec<Option<i64>>,
+pub(super) struct Columns<'a> {
+    pub(super) names: Vec<&'a str>,
+    pub(super) values: Vec<Option<&'a [u8]>>,
+    pub(super) hots: Vec<Option<i64>>,
+    pub(super) ttls: Vec<Option<i64>>,
 }
 
 impl<'a> Columns<'a> {
     /// Values for fields: the last one for each, because one statement writes a row once.
-    fn of(puts: &[Put<'a>]) -> Self {
+    pub(super) fn of(puts: &[Put<'a>]) -> Self {
         let (mut columns, mut seen) = (Self::default(), HashSet::new());
         puts.iter().rev().filter(|put| seen.insert(put.name)).for_each(|put| columns.put(put));
         columns
@@ -356,14 +408,6 @@ fn handle(row: &PgRow, index: usize) -> Result<Handle, StoreError> {
     Ok(Handle::from_bytes(name))
 }
 
-/// What a function says in its first two columns, and what `found` makes of the rest.
-fn answered<T>(
-    row: &PgRow,
-    found: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<Lookup<T>, StoreError> {
-    lookup(column(row, 0)?, column(row, 1)?, found)
-}
-
 /// Who signs in, as a statement is told.
 fn who(statement: Statement, who: Option<&SignIn<'_>>) -> Statement {
     let limit = who.and_then(|who| who.limit);
@@ -386,38 +430,19 @@ impl Store for PostgresStore {
         fields: Fields<'_>,
         touched: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let statement = || {
-            let statements = &self.inner.statements;
-            let [all, named] =
-                if touched.is_some() { &statements.load_and_touch } else { &statements.load };
-            let with = |text| {
-                let statement = self.statement(text, access);
-                if touched.is_some() { touch(statement, touched) } else { statement }
-            };
-            match fields {
-                Fields::All => with(all),
-                Fields::Named(names) => with(named).bind(names),
-            }
-        };
-        let deadline = Instant::now() + self.inner.timeout;
-        let rows = match self.inner.rows(statement(), deadline).await {
-            // To read twice does no harm.
-            Err(failed) if failed.connection_is_dead => {
-                self.inner.rows(statement(), deadline).await?
-            }
-            rows => rows?,
-        };
-        match rows.first() {
-            Some(row) => loaded(row, touched.is_some()),
-            None => Ok(Lookup::NotFound),
+        let (timeout, deadline) = (self.inner.timeout, Instant::now() + self.inner.timeout);
+        let reading = Reading::new(access, fields, touched);
+        match call(&self.reads, reading, timeout, self.in_flight).await {
+            Some(Read::Is(answer)) => answer,
+            Some(Read::Alone(reading)) => self.inner.read(&reading, deadline).await,
+            None => Err(gone()),
         }
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
         let columns = Columns::of(create.fields);
         let access = Access { handle: create.handle, secret: create.secret };
-        let statement = self
-            .statement(&self.inner.statements.create, access)
+        let statement = open(&self.inner.statements.create, access)
             .bind(create.idle.map(millis))
             .bind(create.absolute.map(millis));
         let statement = columns.bind(who(statement, create.sign_in.as_ref()));
@@ -434,8 +459,16 @@ impl Store for PostgresStore {
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
+        let (timeout, deadline) = (self.inner.timeout, Instant::now() + self.inner.timeout);
         let put = |change| if let Change::Set(put) = change { Some(put) } else { None };
         let puts: Option<Vec<Put<'_>>> = update.changes.iter().copied().map(put).collect();
+        if let Some(writing) = puts.as_ref().and_then(|puts| Writing::new(access, &update, puts)) {
+            return match call(&self.writes, writing, timeout, self.in_flight).await {
+                Some(Written::Is(answer)) => answer,
+                Some(Written::Alone(writing)) => self.inner.write(&writing, deadline).await,
+                None => Err(gone()),
+            };
+        }
         let (operations, columns) = match puts {
             Some(puts) => (None, Columns::of(&puts)),
             None => {
@@ -443,33 +476,9 @@ impl Store for PostgresStore {
                 (Some(operations), columns)
             }
         };
-        let statement = self.statement(&self.inner.statements.update, access);
-        let statement = touch(statement, update.touch)
-            .bind(update.rotate.map(hash))
-            .bind(update.absolute.map(|end| millis(end.from_now)))
-            .bind(update.absolute.and_then(|end| end.from_creation).map(millis))
-            .bind(update.expect.map(|expect| expect.name))
-            .bind(update.expect.and_then(|expect| expect.value).map(|value| &**value))
-            .bind(update.renew.map(|renew| hash(renew.secret)))
-            .bind(update.renew.map(|renew| millis(renew.every)))
-            .bind(update.renew.map(|renew| grace(renew.grace)));
-        let statement = match &update.sign {
-            Some(Sign::In { who: somebody, idle, absolute }) => who(
-                statement.bind("in").bind(idle.map(millis)).bind(absolute.map(millis)),
-                Some(somebody),
-            ),
-            Some(Sign::Out) => who(statement.bind("out").bind(None::<i64>).bind(None::<i64>), None),
-            None => who(statement.bind(None::<&str>).bind(None::<i64>).bind(None::<i64>), None),
-        };
-        let row = self.inner.row(columns.bind(statement.bind(operations))).await?;
-        answered(&row, || match column(&row, 0)? {
-            "conflict" => Ok(Updated::Conflict { current: bytes(&row, 3)? }),
-            "early" => Ok(Updated::NotDue),
-            _ => {
-                let found = column::<i64>(&row, 2)?.try_into().map_err(|_| corrupt())?;
-                Ok(Updated::Applied { found })
-            }
-        })
+        let statement = self.inner.update(access, &update, operations, columns);
+        let rows = self.inner.rows(statement, deadline).await?;
+        updated(rows.first().ok_or_else(corrupt)?)
     }
 
     async fn take(
@@ -477,7 +486,7 @@ impl Store for PostgresStore {
         access: Access<'_>,
         take: Take<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let statement = self.statement(&self.inner.statements.take, access);
+        let statement = open(&self.inner.statements.take, access);
         let statement = touch(statement, take.touch)
             .bind(take.rotate.map(hash))
             .bind(take.name)
@@ -487,7 +496,7 @@ impl Store for PostgresStore {
     }
 
     async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let statement = self.statement(&self.inner.statements.delete, access);
+        let statement = open(&self.inner.statements.delete, access);
         let row = self.inner.row(statement).await?;
         answered(&row, || Ok(()))
     }

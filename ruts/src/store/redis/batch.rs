@@ -16,7 +16,7 @@ use super::{
     packed,
     script::{Limit, Script},
 };
-use crate::store::gather::{Entered, Gather, Queue, Waiting, enter};
+use crate::store::gather::{Gather, Queue, Waiting, call};
 
 /// Operations of one kind, of which those that wait go to the server in one script.
 pub(super) struct Batch<C> {
@@ -64,16 +64,8 @@ impl<C: Call> Batch<C> {
         if self.scattered.load(Ordering::Relaxed) || !operation.is_small() {
             return self.alone(operation, Limit::new(timeout)).await;
         }
-        match enter(self, operation, timeout, most) {
-            Entered::Now(operation, turn) => {
-                let answer = self.alone(operation, Limit::new(timeout)).await;
-                drop(turn);
-                answer
-            }
-            Entered::Later(answer) => {
-                answer.await.unwrap_or_else(|gone| Err(Failure::Lost(Box::new(gone))))
-            }
-        }
+        let answer = call(self, operation, timeout, most).await;
+        answer.unwrap_or_else(|| Err(Failure::Lost(Box::new(Gone))))
     }
 
     async fn alone(&self, operation: Operation, limit: Limit) -> Answer {
@@ -101,7 +93,7 @@ impl<C: Call> Gather for Batch<C> {
         Err(Failure::Unsent(Box::new(NoAnswer)))
     }
 
-    async fn send(&self, waiting: Vec<Waiting<Operation, Answer>>) {
+    async fn send(self: Arc<Self>, waiting: Vec<Waiting<Operation, Answer>>) {
         let Some(limit) = waiting.iter().map(Waiting::deadline).min().map(Limit::until) else {
             return;
         };
@@ -208,6 +200,11 @@ fn own(reply: Reply) -> Answer {
     let code = if is_code { code } else { "ERR" }.to_owned();
     Err(Failure::Refused(code, Box::new(Said(text))))
 }
+
+/// The runtime is shutting down.
+#[derive(Debug, thiserror::Error)]
+#[error("the task that was to ask is gone")]
+struct Gone;
 
 /// What the server sent is no answer to what was asked.
 #[derive(Debug, thiserror::Error)]

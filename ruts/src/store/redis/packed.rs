@@ -37,3 +37,56 @@ fn value(packed: &mut Bytes, depth: u8) -> Option<Reply> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(reply: Option<Reply>) -> String {
+        match reply {
+            None => "none".to_owned(),
+            Some(Reply::Nil) => "-".to_owned(),
+            Some(Reply::Int(number)) => number.to_string(),
+            Some(Reply::Bytes(bytes)) => format!("{:?}", bytes),
+            Some(Reply::Array(items)) => {
+                let items: Vec<_> = items.into_iter().map(|item| text(Some(item))).collect();
+                format!("[{}]", items.join(" "))
+            }
+        }
+    }
+
+    #[test]
+    fn what_scripts_write_is_read() {
+        let long = [&[0xd9, 40][..], &[b'x'; 40]].concat();
+        let longer = [&[0xda, 1, 44][..], &[b'x'; 300]].concat();
+        for (packed, read) in [
+            (&b"\x95\x90\x91\xc2\x00\xa2ab\xc0"[..], "[[] [-] 0 b\"ab\" -]"),
+            (b"\xcf\0\0\x01\x8b\xcf\xe5\x68\0", "1700000000000"),
+            (b"\xcd\x01\x00", "256"),
+            (b"\xdc\0\x02\x01\x02", "[1 2]"),
+            (&long, &format!("b\"{}\"", "x".repeat(40))),
+            (&longer, &format!("b\"{}\"", "x".repeat(300))),
+        ] {
+            let mut packed = Bytes::copy_from_slice(packed);
+            assert_eq!(text(super::read(&mut packed)), read);
+            assert!(packed.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_they_never_write_is_nothing() {
+        for packed in [
+            &b""[..],
+            b"\xa2a",
+            b"\x92\x01",
+            b"\xdd\xff\xff\xff\xff\x01",
+            b"\xdb\xff\xff\xff\xff\x01",
+            b"\x81\x01\x02",
+            b"\xc3",
+            b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\x91\x91\x91\x91\x91\x01",
+        ] {
+            assert_eq!(text(read(&mut Bytes::copy_from_slice(packed))), "none", "{packed:?}");
+        }
+    }
+}

@@ -1,9 +1,4 @@
 case
-    when s.ended_at is null and (s.secret = $2 or s.grace_until is null) and (
-      (s.secret = $2 and s.grace is not null and s.grace_until is null)
-      or s.idle_at <= statement_timestamp()
-        + greatest($3::bigint::float8 - $4::bigint::float8, 0::float8) * interval '1 millisecond'
-      or ($4::bigint = 0::bigint and s.idle_at is not null)
-    )
+    when {due}
     then {touch}($1, $2, $3, $4)
   end
