@@ -8,9 +8,9 @@ use std::{
 };
 
 use ruts::{
-    Hot, SecretHash,
+    Hot, SecretHash, Ttl,
     store::{
-        Change, Fields, Lookup, Put, Store, StoreError, StoreErrorKind, Updated,
+        Change, Fields, Lookup, Put, Store, StoreError, StoreErrorKind, Touch, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
         redis::{RedisClient, RedisStore},
     },
@@ -100,6 +100,7 @@ macro_rules! through {
 through! {
     those_that_wait_go_together,
     each_has_its_own_answer,
+    a_use_counts_if_it_is_due,
     a_lost_answer_is_unknown_to_all_that_went,
     who_waits_too_long_is_not_sent,
     who_gives_up_waiting_is_not_sent,
@@ -222,6 +223,28 @@ fn assert_each<T: std::fmt::Debug>(
     }
     assert!(other.as_ref().is_ok_and(|answer| is(answer, "2")), "{other:?}");
     assert!(again.as_ref().is_ok_and(|answer| is(answer, "1")), "{again:?}");
+}
+
+async fn a_use_counts_if_it_is_due<C: RedisClient>(held: Held<C>) {
+    let [first, due, not_due] = held.visitors().await;
+    let (hour, two) = (Duration::from_secs(3600), Ttl::from_secs(7200));
+    let first = held.occupied(async move { first.get("a").await }).await;
+    let uses = [(due.clone(), Duration::ZERO), (not_due.clone(), 2 * hour)];
+    let reads = start(uses.map(|(visitor, after)| async move {
+        let touch = Some(Touch { idle: two, after });
+        visitor.store.load(visitor.access(), Fields::Named(&["a"]), touch).await
+    }));
+    let reads = reads.await;
+    held.proxy.set(Traffic::Flows);
+    assert_eq!(first.await.unwrap().unwrap().unwrap(), "1");
+    for read in reads {
+        assert!(matches!(read.await.unwrap(), Ok(Lookup::Found(_))));
+    }
+    for (visitor, longest) in [(due, 2 * hour), (not_due, hour)] {
+        let Lookup::Found(loaded) = visitor.load().await.unwrap() else { panic!("it is there") };
+        let idle = loaded.meta.idle.unwrap();
+        assert!(idle <= longest && idle > longest - hour / 2, "{idle:?}");
+    }
 }
 
 async fn a_lost_answer_is_unknown_to_all_that_went<C: RedisClient>(held: Held<C>) {
