@@ -46,7 +46,8 @@ fn requests(backend: Backend, in_flight: usize) -> usize {
     let many = match backend {
         Backend::Memory => 128_000,
         Backend::Redis => 19_200,
-        Backend::Postgres | Backend::Layered => 1_280,
+        Backend::Postgres => 6_400,
+        Backend::Layered => 1_280,
     };
     if in_flight == 1 { many / 8 } else { many }
 }

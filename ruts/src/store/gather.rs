@@ -1,12 +1,17 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::oneshot, time::Instant};
-use tracing::Instrument;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+use tracing::{Instrument, Span};
 
 /// A way to a server on which operations go alone as long as few are under way. Those that come when there
 /// are more wait for one of these to be answered, and then go together: what a command costs a server and
@@ -30,10 +35,12 @@ pub(super) trait Gather: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
-/// Those that wait, and how many commands are under way.
-pub(super) struct Queue<W, A>(Mutex<Line<W, A>>);
+/// Those that wait. Each runtime has a line of its own: one may stop without being dropped, and what it was
+/// to send would then keep its place for ever.
+pub(super) struct Queue<W, A>(Mutex<Vec<Line<W, A>>>);
 
 struct Line<W, A> {
+    runtime: Handle,
     under_way: usize,
     waiting: VecDeque<Waiting<W, A>>,
 }
@@ -43,15 +50,22 @@ pub(super) struct Waiting<W, A> {
     pub(super) work: W,
     since: Instant,
     timeout: Duration,
+    span: Span,
     answer: oneshot::Sender<A>,
 }
 
 /// A place among those under way. Whoever drops it leaves it to those that wait.
-struct Turn<G: Gather>(Arc<G>);
+struct Turn<G: Gather> {
+    gather: Arc<G>,
+    runtime: Handle,
+}
 
 /// While more than so many commands are under way, so few operations wait for more.
 const ENOUGH: usize = 2;
 const FEW: usize = 16;
+
+/// A command that takes longer leaves its place: whoever waits has nothing to do with what holds it up.
+const LONG: Duration = Duration::from_millis(200);
 
 /// Has an operation go, `most` being how many may be under way before it waits. No answer comes if the
 /// runtime is shutting down.
@@ -64,53 +78,52 @@ pub(super) async fn call<G: Gather>(
     timeout: Duration,
     most: usize,
 ) -> Option<G::Answer> {
+    let runtime = Handle::try_current().ok()?;
     let (answer, told) = oneshot::channel();
-    let goes = {
-        let mut line = gather.queue().lock();
-        let goes = line.under_way < most && line.waiting.is_empty();
-        line.waiting.push_back(Waiting { work, since: Instant::now(), timeout, answer });
-        line.under_way += usize::from(goes);
-        goes
-    };
-    if goes {
-        pass_on(gather, false);
+    let waiting = Waiting { work, since: Instant::now(), timeout, span: Span::current(), answer };
+    if gather.queue().join(waiting, &runtime, most) {
+        pass_on(gather, &runtime, false);
     }
     told.await.ok()
 }
 
-impl<G: Gather> Drop for Turn<G> {
-    fn drop(&mut self) {
-        pass_on(&self.0, true);
-    }
+/// Gives a place to those that go together next.
+fn pass_on<G: Gather>(gather: &Arc<G>, runtime: &Handle, may_wait: bool) {
+    let going = next(&**gather, runtime, may_wait);
+    let Some(first) = going.first() else { return };
+    let span = first.span.clone();
+    let turn = Turn { gather: Arc::clone(gather), runtime: runtime.clone() };
+    let task = async move {
+        let mut sending = pin!(Arc::clone(&turn.gather).send(going));
+        let is_quick = timeout(LONG, &mut sending).await.is_ok();
+        drop(turn);
+        if !is_quick {
+            sending.await;
+        }
+    };
+    runtime.spawn(task.instrument(span));
 }
 
-/// Gives a place to those that go together next.
-fn pass_on<G: Gather>(gather: &Arc<G>, may_wait: bool) {
-    let going = next(&**gather, may_wait);
-    if going.is_empty() {
-        return;
+impl<G: Gather> Drop for Turn<G> {
+    fn drop(&mut self) {
+        pass_on(&self.gather, &self.runtime, true);
     }
-    if Handle::try_current().is_err() {
-        // Nothing can be sent any more: who waits is told by dropping it.
-        let mut line = gather.queue().lock();
-        line.under_way -= 1;
-        line.waiting.clear();
-        return;
-    }
-    let turn = Turn(Arc::clone(gather));
-    let task = async move {
-        Arc::clone(&turn.0).send(going).await;
-        drop(turn);
-    };
-    tokio::spawn(task.in_current_span());
 }
 
 /// Those that go together next, perhaps when there are more of them. If there are none, one command less is
 /// under way.
-fn next<G: Gather>(gather: &G, may_wait: bool) -> Vec<Waiting<G::Work, G::Answer>> {
+fn next<G: Gather>(
+    gather: &G,
+    runtime: &Handle,
+    may_wait: bool,
+) -> Vec<Waiting<G::Work, G::Answer>> {
     let now = Instant::now();
     let mut next: Vec<Waiting<_, _>> = Vec::new();
-    let mut line = gather.queue().lock();
+    let mut lines = gather.queue().lock();
+    let Some(place) = lines.iter().position(|line| line.runtime.id() == runtime.id()) else {
+        return next;
+    };
+    let line = &mut lines[place];
     if !may_wait || line.under_way <= ENOUGH || line.waiting.len() >= FEW {
         let mut stay = VecDeque::new();
         while let Some(waiting) = line.waiting.pop_front() {
@@ -129,19 +142,38 @@ fn next<G: Gather>(gather: &G, may_wait: bool) -> Vec<Waiting<G::Work, G::Answer
     }
     if next.is_empty() {
         line.under_way -= 1;
+        if line.under_way == 0 {
+            lines.swap_remove(place);
+        }
     }
     next
 }
 
 impl<W, A> Queue<W, A> {
-    fn lock(&self) -> MutexGuard<'_, Line<W, A>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Line<W, A>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether there is a place to go at once, which is taken then.
+    fn join(&self, waiting: Waiting<W, A>, runtime: &Handle, most: usize) -> bool {
+        let mut lines = self.lock();
+        let place = lines.iter().position(|line| line.runtime.id() == runtime.id());
+        let place = place.unwrap_or_else(|| {
+            let waiting = VecDeque::new();
+            lines.push(Line { runtime: runtime.clone(), under_way: 0, waiting });
+            lines.len() - 1
+        });
+        let line = &mut lines[place];
+        let goes = line.under_way < most && line.waiting.is_empty();
+        line.waiting.push_back(waiting);
+        line.under_way += usize::from(goes);
+        goes
     }
 }
 
 impl<W, A> Default for Queue<W, A> {
     fn default() -> Self {
-        Self(Mutex::new(Line { under_way: 0, waiting: VecDeque::new() }))
+        Self(Mutex::default())
     }
 }
 

@@ -199,7 +199,8 @@ impl Entry {
         for item in items {
             let field = Field {
                 until: at.saturating_add(item.life),
-                value: item.value.map(|value| (value.clone(), item.hot)),
+                // A copy: it may be a part of something much larger.
+                value: item.value.map(|value| (Bytes::copy_from_slice(value), item.hot)),
                 ends: item.ttl.map(|ttl| at.saturating_add(ttl)),
             };
             if now < field.until {

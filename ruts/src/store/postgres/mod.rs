@@ -19,6 +19,12 @@
 //! for the lock. An idle connection is taken from the pool without testing it, and without its
 //! `before_acquire`. The pool tests it when it comes back, which nobody waits for.
 //!
+//! Reads that come while half as many as the pool has connections are under way wait for one of these to be
+//! answered, and then go together, up to 64 sessions of which the same fields are asked for in one statement;
+//! so do writes that set the same fields, and do nothing else, of which each session is locked by nobody
+//! else. What cannot be done together is done alone after that, in a round trip of its own: a read that counts
+//! as activity, a write whose session is locked, and whatever the server refused of any of them.
+//!
 //! # Behind a pooler
 //!
 //! Statements are prepared, so a pooler in transaction mode has to know prepared statements: PgBouncer
@@ -28,7 +34,8 @@
 //! # Failures
 //!
 //! No operation takes longer than [`PostgresStoreBuilder::timeout`], and none is sent twice, except a
-//! read whose connection turned out to be dead. A statement that the server refused changed nothing:
+//! read whose connection turned out to be dead. One that has waited for half of that time for others to be
+//! answered is not sent any more. A statement that the server refused changed nothing:
 //! [`StoreErrorKind::Unavailable`](crate::store::StoreErrorKind::Unavailable), or
 //! [`Full`](crate::store::StoreErrorKind::Full) if its disk is. If the connection broke or no answer
 //! came in time, it is [`Unknown`](crate::store::StoreErrorKind::Unknown) whether a write took place.

@@ -432,6 +432,10 @@ impl Store for PostgresStore {
     ) -> Result<Lookup<Loaded>, StoreError> {
         let (timeout, deadline) = (self.inner.timeout, Instant::now() + self.inner.timeout);
         let reading = Reading::new(access, fields, touched);
+        // One that always counts as activity takes a lock, so it does not go with others.
+        if touched.is_some_and(|touch| touch.after.is_zero()) {
+            return self.inner.read(&reading, deadline).await;
+        }
         match call(&self.reads, reading, timeout, self.in_flight).await {
             Some(Read::Is(answer)) => answer,
             Some(Read::Alone(reading)) => self.inner.read(&reading, deadline).await,

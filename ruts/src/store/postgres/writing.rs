@@ -122,8 +122,8 @@ impl Gather for Writes {
     }
 
     fn fits(going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
-        let bytes: usize = going.iter().map(|waiting| waiting.work.bytes()).sum();
-        going.len() < SESSIONS && bytes + next.bytes() <= BYTES && going[0].work.like == next.like
+        let bytes = || going.iter().map(|waiting| waiting.work.bytes()).sum::<usize>();
+        going.len() < SESSIONS && going[0].work.like == next.like && bytes() + next.bytes() <= BYTES
     }
 
     fn too_late() -> Written {

@@ -85,8 +85,8 @@ impl<C: Call> Gather for Batch<C> {
     }
 
     fn fits(going: &[Waiting<Operation, Answer>], next: &Operation) -> bool {
-        let bytes: usize = going.iter().map(|waiting| waiting.work.bytes).sum();
-        going.len() < SESSIONS && bytes + next.bytes <= BYTES
+        let bytes = || going.iter().map(|waiting| waiting.work.bytes).sum::<usize>();
+        going.len() < SESSIONS && bytes() + next.bytes <= BYTES
     }
 
     fn too_late() -> Answer {

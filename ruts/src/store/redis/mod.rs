@@ -44,11 +44,15 @@
 //! not know the script yet is asked whether it can expire fields and lets this user run what the
 //! script needs, and then gets its text.
 //!
+//! Reads and writes that come while [several](RedisStore::with_in_flight) are under way wait for one of these
+//! to be answered, and then go together: up to 64 sessions in one script and one round trip, each with an
+//! answer of its own. On a cluster, where they would be on different nodes, each goes alone.
+//!
 //! # Failures
 //!
 //! No operation takes longer than [`RedisStore::with_timeout`] says, whatever the client's own
 //! settings are, and none is sent twice, unless the node of a cluster refused it because the key had
-//! moved. If the answer does not come, whether the operation took place is not known:
+//! moved. One that has waited for half of that time for others to be answered is not sent any more. If the answer does not come, whether the operation took place is not known:
 //! [`StoreErrorKind::Unknown`](crate::store::StoreErrorKind::Unknown). A command that was not sent, or
 //! that the server refused, is
 //! [`StoreErrorKind::Unavailable`](crate::store::StoreErrorKind::Unavailable); redis-rs does not tell

@@ -4,8 +4,9 @@ with free as materialized (
 select u.said, u.ago, u.hits, u.value, q.place
 from unnest($1::bytea[], $2::bytea[]) with ordinality q (handle, secret, place)
 join free on free.handle = q.handle
+-- With the handle of a session that is locked by now: no plan can ask the function before.
 cross join lateral {update}(
-  q.handle, q.secret, $3, $4, null, null, null, null, null, null, null, null, null, null, null, null,
+  free.handle, q.secret, $3, $4, null, null, null, null, null, null, null, null, null, null, null, null,
   null, null, null, null, $5,
   ($6::bytea[])[(q.place - 1::bigint) * $9::bigint + 1::bigint : q.place * $9::bigint],
   $7, $8
