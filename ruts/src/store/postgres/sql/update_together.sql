@@ -1,9 +1,10 @@
-with free as materialized (
-  select x.handle from {sessions} x where x.handle = any ($1::bytea[]) for update skip locked
-)
 select u.said, u.ago, u.hits, u.value, q.place
 from unnest($1::bytea[], $2::bytea[]) with ordinality q (handle, secret, place)
-join free on free.handle = q.handle
+-- One by one: the plan for a table that was small once would go on to read all of it. What waits for no lock
+-- while it holds others can be waited for by all.
+cross join lateral (
+  select x.handle from {sessions} x where x.handle = q.handle for update skip locked
+) free
 -- With the handle of a session that is locked by now: no plan can ask the function before.
 cross join lateral {update}(
   free.handle, q.secret, $3, $4, null, null, null, null, null, null, null, null, null, null, null, null,
