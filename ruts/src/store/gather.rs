@@ -120,9 +120,7 @@ fn next<G: Gather>(
     let now = Instant::now();
     let mut next: Vec<Waiting<_, _>> = Vec::new();
     let mut lines = gather.queue().lock();
-    let Some(place) = lines.iter().position(|line| line.runtime.id() == runtime.id()) else {
-        return next;
-    };
+    let Some(place) = place_of(&lines, runtime) else { return next };
     let line = &mut lines[place];
     if !may_wait || line.under_way <= ENOUGH || line.waiting.len() >= FEW {
         let mut stay = VecDeque::new();
@@ -149,6 +147,10 @@ fn next<G: Gather>(
     next
 }
 
+fn place_of<W, A>(lines: &[Line<W, A>], runtime: &Handle) -> Option<usize> {
+    lines.iter().position(|line| line.runtime.id() == runtime.id())
+}
+
 impl<W, A> Queue<W, A> {
     fn lock(&self) -> MutexGuard<'_, Vec<Line<W, A>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,8 +159,7 @@ impl<W, A> Queue<W, A> {
     /// Says whether there is a place to go at once, which is taken then.
     fn join(&self, waiting: Waiting<W, A>, runtime: &Handle, most: usize) -> bool {
         let mut lines = self.lock();
-        let place = lines.iter().position(|line| line.runtime.id() == runtime.id());
-        let place = place.unwrap_or_else(|| {
+        let place = place_of(&lines, runtime).unwrap_or_else(|| {
             let waiting = VecDeque::new();
             lines.push(Line { runtime: runtime.clone(), under_way: 0, waiting });
             lines.len() - 1

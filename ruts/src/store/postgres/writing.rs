@@ -72,12 +72,11 @@ impl Writing {
         if !is_plain || puts.is_empty() || bytes > BYTES / 4 {
             return None;
         }
-        let Columns { names, hots, ttls, .. } = Columns::of(puts);
-        let value = |name: &&str| puts.iter().rev().find(|put| put.name == *name);
+        let Columns { names, values, hots, ttls } = Columns::of(puts);
         Some(Self {
             handle: *access.handle,
             secret: *access.secret,
-            values: names.iter().filter_map(value).map(|put| put.value.clone()).collect(),
+            values: values.into_iter().flatten().map(Bytes::copy_from_slice).collect(),
             like: Like {
                 touch: *touch,
                 names: names.into_iter().map(str::to_owned).collect(),

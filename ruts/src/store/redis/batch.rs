@@ -74,6 +74,13 @@ impl<C: Call> Batch<C> {
         // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
         Box::pin(self.alone.call(&*self.link, &[key], &arguments, limit)).await
     }
+
+    async fn send_alone(&self, waiting: Vec<Waiting<Operation, Answer>>, limit: Limit) {
+        for waiting in waiting {
+            let (operation, answer) = waiting.part();
+            answer(self.alone(operation, limit).await);
+        }
+    }
 }
 
 impl<C: Call> Gather for Batch<C> {
@@ -111,15 +118,6 @@ impl<C: Call> Gather for Batch<C> {
                 self.send_alone(waiting, limit).await;
             }
             Err(failure) => deal(waiting, shared(failure)),
-        }
-    }
-}
-
-impl<C: Call> Batch<C> {
-    async fn send_alone(&self, waiting: Vec<Waiting<Operation, Answer>>, limit: Limit) {
-        for waiting in waiting {
-            let (operation, answer) = waiting.part();
-            answer(self.alone(operation, limit).await);
         }
     }
 }
