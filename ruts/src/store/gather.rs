@@ -9,13 +9,15 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::oneshot,
+    task::yield_now,
     time::{Instant, timeout},
 };
 use tracing::{Instrument, Span};
 
 /// A way to a server on which operations go alone as long as few are under way. Those that come when there
 /// are more wait for one of these to be answered, and then go together: what a command costs a server and
-/// its client is more than what it does for one session.
+/// its client is more than what it does for one session. Once there is a crowd, the next wait for each other
+/// sooner, until fewer go or nobody is left.
 pub(super) trait Gather: Send + Sync + 'static {
     type Work: Send + 'static;
     type Answer: Send + 'static;
@@ -42,6 +44,8 @@ pub(super) struct Queue<W, A>(Mutex<Vec<Line<W, A>>>);
 struct Line<W, A> {
     runtime: Handle,
     under_way: usize,
+    /// Many went together the last time.
+    is_crowded: bool,
     waiting: VecDeque<Waiting<W, A>>,
 }
 
@@ -58,11 +62,15 @@ pub(super) struct Waiting<W, A> {
 struct Turn<G: Gather> {
     gather: Arc<G>,
     runtime: Handle,
+    most: usize,
 }
 
-/// While more than so many commands are under way, so few operations wait for more.
+/// So many are a crowd.
+const CROWD: usize = 8;
+/// In a crowd, who comes waits as long as anything is under way, and whoever leaves has others go only if less
+/// than this is; unless so many wait.
 const ENOUGH: usize = 2;
-const FEW: usize = 16;
+const MANY: usize = 32;
 
 /// A command that takes longer leaves its place: whoever waits has nothing to do with what holds it up.
 const LONG: Duration = Duration::from_millis(200);
@@ -81,21 +89,28 @@ pub(super) async fn call<G: Gather>(
     let runtime = Handle::try_current().ok()?;
     let (answer, told) = oneshot::channel();
     let waiting = Waiting { work, since: Instant::now(), timeout, span: Span::current(), answer };
-    if gather.queue().join(waiting, &runtime, most) {
-        pass_on(gather, &runtime, false);
-    }
+    let going = gather.queue().join::<G>(waiting, &runtime, most);
+    send(gather, runtime, most, going);
     told.await.ok()
 }
 
-/// Gives a place to those that go together next.
-fn pass_on<G: Gather>(gather: &Arc<G>, runtime: &Handle, may_wait: bool) {
-    let going = next(&**gather, runtime, may_wait);
+/// Has those go whose turn it is, if there are any.
+fn send<G: Gather>(
+    gather: &Arc<G>,
+    runtime: Handle,
+    most: usize,
+    going: Vec<Waiting<G::Work, G::Answer>>,
+) {
     let Some(first) = going.first() else { return };
     let span = first.span.clone();
-    let turn = Turn { gather: Arc::clone(gather), runtime: runtime.clone() };
+    let turn = Turn { gather: Arc::clone(gather), runtime: runtime.clone(), most };
     let task = async move {
         let mut sending = pin!(Arc::clone(&turn.gather).send(going));
         let is_quick = timeout(LONG, &mut sending).await.is_ok();
+        if is_quick {
+            // Whoever was answered may have more to ask, which can go with others.
+            yield_now().await;
+        }
         drop(turn);
         if !is_quick {
             sending.await;
@@ -106,49 +121,9 @@ fn pass_on<G: Gather>(gather: &Arc<G>, runtime: &Handle, may_wait: bool) {
 
 impl<G: Gather> Drop for Turn<G> {
     fn drop(&mut self) {
-        pass_on(&self.gather, &self.runtime, true);
+        let going = self.gather.queue().leave::<G>(&self.runtime, self.most);
+        send(&self.gather, self.runtime.clone(), self.most, going);
     }
-}
-
-/// Those that go together next, perhaps when there are more of them. If there are none, one command less is
-/// under way.
-fn next<G: Gather>(
-    gather: &G,
-    runtime: &Handle,
-    may_wait: bool,
-) -> Vec<Waiting<G::Work, G::Answer>> {
-    let now = Instant::now();
-    let mut next: Vec<Waiting<_, _>> = Vec::new();
-    let mut lines = gather.queue().lock();
-    let Some(place) = place_of(&lines, runtime) else { return next };
-    let line = &mut lines[place];
-    if !may_wait || line.under_way <= ENOUGH || line.waiting.len() >= FEW {
-        let mut stay = VecDeque::new();
-        while let Some(waiting) = line.waiting.pop_front() {
-            if waiting.answer.is_closed() {
-                continue;
-            }
-            if now.duration_since(waiting.since) > waiting.timeout / 2 {
-                waiting.tell(G::too_late());
-            } else if next.is_empty() || G::fits(&next, &waiting.work) {
-                next.push(waiting);
-            } else {
-                stay.push_back(waiting);
-            }
-        }
-        line.waiting = stay;
-    }
-    if next.is_empty() {
-        line.under_way -= 1;
-        if line.under_way == 0 {
-            lines.swap_remove(place);
-        }
-    }
-    next
-}
-
-fn place_of<W, A>(lines: &[Line<W, A>], runtime: &Handle) -> Option<usize> {
-    lines.iter().position(|line| line.runtime.id() == runtime.id())
 }
 
 impl<W, A> Queue<W, A> {
@@ -156,19 +131,81 @@ impl<W, A> Queue<W, A> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether there is a place to go at once, which is taken then.
-    fn join(&self, waiting: Waiting<W, A>, runtime: &Handle, most: usize) -> bool {
+    /// Returns those that go now.
+    fn join<G: Gather<Work = W, Answer = A>>(
+        &self,
+        waiting: Waiting<W, A>,
+        runtime: &Handle,
+        most: usize,
+    ) -> Vec<Waiting<W, A>> {
         let mut lines = self.lock();
         let place = place_of(&lines, runtime).unwrap_or_else(|| {
-            let waiting = VecDeque::new();
-            lines.push(Line { runtime: runtime.clone(), under_way: 0, waiting });
+            lines.push(Line::new(runtime));
             lines.len() - 1
         });
         let line = &mut lines[place];
-        let goes = line.under_way < most && line.waiting.is_empty();
         line.waiting.push_back(waiting);
-        line.under_way += usize::from(goes);
-        goes
+        line.go::<G>(most, 1)
+    }
+
+    /// One command less is under way. Returns those that go now.
+    fn leave<G: Gather<Work = W, Answer = A>>(
+        &self,
+        runtime: &Handle,
+        most: usize,
+    ) -> Vec<Waiting<W, A>> {
+        let mut lines = self.lock();
+        let Some(place) = place_of(&lines, runtime) else { return Vec::new() };
+        let line = &mut lines[place];
+        line.under_way -= 1;
+        let going = line.go::<G>(most, ENOUGH);
+        if line.under_way == 0 {
+            lines.swap_remove(place);
+        }
+        going
+    }
+}
+
+fn place_of<W, A>(lines: &[Line<W, A>], runtime: &Handle) -> Option<usize> {
+    lines.iter().position(|line| line.runtime.id() == runtime.id())
+}
+
+impl<W, A> Line<W, A> {
+    fn new(runtime: &Handle) -> Self {
+        let waiting = VecDeque::new();
+        Self { runtime: runtime.clone(), under_way: 0, is_crowded: false, waiting }
+    }
+
+    /// Those that go together now, if less than `most` commands are under way, `enough` in a crowd.
+    fn go<G: Gather<Work = W, Answer = A>>(
+        &mut self,
+        most: usize,
+        enough: usize,
+    ) -> Vec<Waiting<W, A>> {
+        let mut going = Vec::new();
+        let most =
+            if self.is_crowded && self.waiting.len() < MANY { enough.min(most) } else { most };
+        if self.under_way >= most {
+            return going;
+        }
+        let now = Instant::now();
+        let mut stay = VecDeque::new();
+        while let Some(waiting) = self.waiting.pop_front() {
+            if waiting.answer.is_closed() {
+                continue;
+            }
+            if now.duration_since(waiting.since) > waiting.timeout / 2 {
+                waiting.tell(G::too_late());
+            } else if going.is_empty() || G::fits(&going, &waiting.work) {
+                going.push(waiting);
+            } else {
+                stay.push_back(waiting);
+            }
+        }
+        self.waiting = stay;
+        self.is_crowded = going.len() >= CROWD;
+        self.under_way += usize::from(!going.is_empty());
+        going
     }
 }
 

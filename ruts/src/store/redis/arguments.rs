@@ -17,13 +17,12 @@ use crate::{
 /// The arguments of a script, cut from one buffer.
 pub(super) struct Arguments {
     buffer: BytesMut,
-    own: Vec<Bytes>,
-    names: Bytes,
+    list: Vec<Bytes>,
 }
 
-/// How long an argument or a key is that nobody has measured.
+/// How long an argument is that nobody has measured, and the first one of a session's script.
 const SHORT: usize = 24;
-const KEY: usize = 40;
+const FIRST: usize = 48;
 
 impl Arguments {
     /// Those of a script of a session: a secret or a principal, and two numbers of milliseconds.
@@ -32,11 +31,13 @@ impl Arguments {
     }
 
     pub(super) fn new(room: usize) -> Self {
-        Self {
-            buffer: BytesMut::with_capacity(2 * KEY + room * SHORT),
-            own: Vec::with_capacity(room),
-            names: Bytes::new(),
-        }
+        let buffer = BytesMut::with_capacity(FIRST + room * SHORT);
+        Self { buffer, list: Vec::with_capacity(room) }
+    }
+
+    /// What was written to the buffer, and then others.
+    pub(super) fn after(buffer: BytesMut) -> Self {
+        Self { buffer, list: Vec::new() }.put(|_| ())
     }
 
     /// What is written to the buffer, and a key of it.
@@ -68,31 +69,13 @@ impl Arguments {
     }
 
     pub(super) fn bytes(mut self, bytes: Bytes) -> Self {
-        self.own.push(bytes);
-        self
-    }
-
-    /// Names of fields, after all others.
-    pub(super) fn names(mut self, names: &[&str]) -> Self {
-        self.names = self.cut(|buffer| {
-            for name in names {
-                buffer.put_slice(name.as_bytes());
-                buffer.put_u8(0);
-            }
-        });
+        self.list.push(bytes);
         self
     }
 
     /// One after the other.
     pub(super) fn list(self) -> Vec<Bytes> {
-        let Self { mut own, names, .. } = self;
-        own.extend(split(&names));
-        own
-    }
-
-    /// The names, each before a zero byte, apart from the others: those of many operations are the same.
-    pub(super) fn parts(self) -> (Vec<Bytes>, Bytes) {
-        (self.own, self.names)
+        self.list
     }
 
     pub(super) fn hash(self, hash: Option<&SecretHash>) -> Self {
@@ -125,9 +108,8 @@ impl Arguments {
         self.put(|buffer| buffer.put_slice(principal.as_bytes()))
     }
 
-    /// What else an update does, and under which conditions: a letter for each, at the end of the first
-    /// argument, and then what belongs to it.
-    pub(super) fn conditions(mut self, update: &Update<'_>) -> Self {
+    /// What else an update does, and under which conditions: what belongs to each, and a letter for it.
+    pub(super) fn conditions(mut self, update: &Update<'_>) -> (String, Self) {
         let Update { expect, renew, rotate, sign, absolute, changes, .. } = update;
         let mut letters = String::new();
         if let Some(Expect { name, value }) = expect {
@@ -163,26 +145,34 @@ impl Arguments {
             letters.push('c');
             self = self.bytes(kinds);
         }
-        if !letters.is_empty() {
-            self.own[0] = [&self.own[0], letters.as_bytes()].concat().into();
-        }
-        self
+        (letters, self)
     }
 
     /// Name and value of each change.
     pub(super) fn changes<'a>(mut self, changes: impl Iterator<Item = Change<'a>> + Clone) -> Self {
-        let lengths = changes.clone().map(|change| match change {
+        self.make_room(changes.clone());
+        changes.fold(self, |arguments, change| arguments.text(change.name()).value(change))
+    }
+
+    /// Value of each change.
+    pub(super) fn values<'a>(mut self, changes: impl Iterator<Item = Change<'a>> + Clone) -> Self {
+        self.make_room(changes.clone());
+        changes.fold(self, Self::value)
+    }
+
+    fn make_room<'a>(&mut self, changes: impl Iterator<Item = Change<'a>>) {
+        let lengths = changes.map(|change| match change {
             Change::Set(put) => put.name.len() + 1 + MOMENT + put.value.len(),
             Change::Remove(name) | Change::Expire(name, _) => name.len(),
         });
-        self.buffer.reserve(lengths.sum::<usize>() + KEY);
-        changes.fold(self, |arguments, change| {
-            let arguments = arguments.text(change.name());
-            match change {
-                Change::Set(put) => arguments.put(|buffer| pack(buffer, put.hot, None, put.value)),
-                Change::Remove(_) | Change::Expire(..) => arguments.constant(""),
-            }
-        })
+        self.buffer.reserve(lengths.sum::<usize>() + SHORT);
+    }
+
+    fn value(self, change: Change<'_>) -> Self {
+        match change {
+            Change::Set(put) => self.put(|buffer| pack(buffer, put.hot, None, put.value)),
+            Change::Remove(_) | Change::Expire(..) => self.constant(""),
+        }
     }
 
     /// What tells this command from every other one.
@@ -196,11 +186,6 @@ impl Arguments {
     pub(super) fn handle(self, handle: &Handle) -> Self {
         self.put(|buffer| buffer.put_slice(handle.as_bytes()))
     }
-}
-
-/// Names each of which ends with a zero byte.
-pub(super) fn split(names: &Bytes) -> impl Iterator<Item = Bytes> {
-    names.split(|byte| *byte == 0).map(|name| names.slice_ref(name)).filter(|name| !name.is_empty())
 }
 
 /// What changes do to their fields, seven bytes of each; none if each sets its field for ever.

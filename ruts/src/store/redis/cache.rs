@@ -7,7 +7,7 @@ use super::{
     client::{RedisClient, Reply},
     layout::{MOMENT, cache_epoch_keys, entry_key, later, pack},
     record,
-    reply::Answer,
+    reply::{Answer, names},
     script::{Limit, Script, probe, require_fitness, script},
     store::{NAME, RedisStore, corrupt},
 };
@@ -85,7 +85,7 @@ fn held_record(at: u64, secret: &SecretHash, meta: &Meta, life: Duration) -> Byt
 /// What a hit says: a moment and the record, and of each field what is held.
 fn hit(said: &[u8], answer: Answer, fields: Fields<'_>) -> Option<Loaded> {
     let record = record::Record::parse(said)?;
-    answer.loaded(record, fields, |mut held| {
+    answer.loaded(record, names(fields), |mut held| {
         held.try_get_uint(MOMENT).ok()?;
         Some(Some(held).filter(|packed| !packed.is_empty()))
     })
@@ -124,7 +124,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         };
         let who = access.secret.as_bytes();
         let arguments = Arguments::of(who, arguments::touch(touch), mode, 1 + names.len());
-        let arguments = arguments.nonce()?.names(names);
+        let arguments = names.iter().copied().fold(arguments.nonce()?, Arguments::text);
         let reply = self.ask(&LOOK, access.handle, arguments).await?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         match answer.bytes().flatten().as_deref() {
@@ -149,8 +149,8 @@ impl<C: RedisClient> Cache for RedisStore<C> {
             .packed(&[], &arguments::touch(touch), mode)
             .nonce()?
             .millis(life.as_millis())
-            .millis((life + SPARE).as_millis())
-            .names(names);
+            .millis((life + SPARE).as_millis());
+        let arguments = names.iter().copied().fold(arguments, Arguments::text);
         let arguments = if record { arguments.constant("~") } else { arguments };
         let reply = self.ask(&FENCE, handle, arguments).await?;
         let (mark, at) = Answer::new(reply)

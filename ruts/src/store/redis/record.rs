@@ -6,6 +6,7 @@ use super::layout::MOMENT;
 use crate::{
     principal::{Assurance, PrincipalKey},
     store::{Meta, SignedIn},
+    token::SecretHash,
 };
 
 /// What a script says of a session itself, in milliseconds of the server's clock.
@@ -39,8 +40,34 @@ impl Record {
         Some(Self { by_former, ..Self::of(now, base, Some(more))? })
     }
 
+    /// What `~` and `~x` hold, if all that this says is that the session is live, `secret` its own and no use
+    /// to be noted; as `lua/calm.lua` has it. `touch` is the idle time to grant, and how much of it must have
+    /// passed.
+    pub(super) fn calm(
+        now: u64,
+        base: &[u8],
+        more: Option<&[u8]>,
+        epoch: u64,
+        secret: &SecretHash,
+        [idle, after]: [u64; 2],
+    ) -> Option<Self> {
+        let (head, hash) = base.split_at_checked(BASE)?;
+        let record = Self::of(now, head, more)?;
+        let is_over = |deadline| deadline != 0 && deadline <= now;
+        let is_due = idle != 0
+            && record.idle != 0
+            && (after == 0 || idle.saturating_sub(record.idle.saturating_sub(now)) >= after);
+        let is_calm = head[0] <= 1
+            && head.ends_with(&epoch.to_be_bytes()[5..])
+            && *secret == SecretHash::from_bytes(hash.try_into().ok()?)
+            && !is_over(record.idle)
+            && !is_over(record.absolute)
+            && !is_due;
+        is_calm.then_some(record)
+    }
+
     /// What `~` and `~x` hold. `None` for what no script writes.
-    pub(super) fn of(now: u64, mut base: &[u8], more: Option<&[u8]>) -> Option<Self> {
+    fn of(now: u64, mut base: &[u8], more: Option<&[u8]>) -> Option<Self> {
         let more = if has_more(base) { Some(more?) } else { None };
         base.try_get_u8().ok()?;
         let created = base.try_get_uint(MOMENT).ok()?;

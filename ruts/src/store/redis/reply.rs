@@ -40,15 +40,30 @@ impl Said {
     }
 }
 
+/// The names of the fields that are asked for, if not all are.
+pub(super) fn names(fields: Fields<'_>) -> Option<impl Iterator<Item = FieldName>> {
+    match fields {
+        Fields::All => None,
+        Fields::Named(names) => Some(names.iter().map(|name| (*name).into())),
+    }
+}
+
 /// What was read of a session.
-pub(super) fn loaded(reply: Reply, fields: Fields<'_>) -> Option<Loaded> {
+pub(super) fn loaded(
+    reply: Reply,
+    names: Option<impl Iterator<Item = FieldName>>,
+) -> Option<Loaded> {
     let mut answer = Answer::new(reply)?;
-    let record = match answer.last_number() {
-        // Read together with others.
-        Some(now) => Record::of(now, &answer.bytes()??, answer.bytes()?.as_deref())?,
-        None => Record::parse(&answer.bytes()??)?,
-    };
-    answer.loaded(record, fields, |packed| Some(Some(packed)))
+    let record = Record::parse(&answer.bytes()??)?;
+    answer.loaded(record, names, |packed| Some(Some(packed)))
+}
+
+/// A field by what is held of it. Nothing if it has ended: in that very millisecond, it is still handed out.
+pub(super) fn stored(record: &Record, name: FieldName, held: Bytes) -> Option<Option<Stored>> {
+    let (hot, end, value) = unpack(held)?;
+    let ttl = end.map(|end| Duration::from_millis(end.saturating_sub(record.now)));
+    let is_live = ttl.is_none_or(|ttl| !ttl.is_zero());
+    Some(is_live.then_some(Stored { name, value, ttl, hot }))
 }
 
 /// What an update came to.
@@ -103,29 +118,25 @@ impl Answer {
     pub(super) fn loaded(
         mut self,
         record: Record,
-        fields: Fields<'_>,
+        names: Option<impl Iterator<Item = FieldName>>,
         packed: impl Fn(Bytes) -> Option<Option<Bytes>>,
     ) -> Option<Loaded> {
-        let mut stored = Vec::with_capacity(self.0.len());
-        let mut keep = |name: FieldName, held| {
-            let Some(packed) = packed(held)? else { return Some(()) };
-            let (hot, end, value) = unpack(packed)?;
-            let ttl = end.map(|end| Duration::from_millis(end.saturating_sub(record.now)));
-            // In the very millisecond in which a field ends, its value is still handed out.
-            if ttl.is_none_or(|ttl| !ttl.is_zero()) {
-                stored.push(Stored { name, value, ttl, hot });
+        let mut fields = Vec::with_capacity(self.0.len());
+        let mut keep = |name, held| {
+            if let Some(packed) = packed(held)? {
+                fields.extend(stored(&record, name, packed)?);
             }
             Some(())
         };
-        match fields {
-            Fields::Named(names) => {
+        match names {
+            Some(names) => {
                 for name in names {
                     if let Some(held) = self.bytes()? {
-                        keep((*name).into(), held)?;
+                        keep(name, held)?;
                     }
                 }
             }
-            Fields::All => {
+            None => {
                 while !self.is_over() {
                     let (name, held) = (self.bytes()??, self.bytes()??);
                     if !matches!(&*name, b"~" | b"~x" | b"~r") {
@@ -134,7 +145,7 @@ impl Answer {
                 }
             }
         }
-        self.is_over().then(|| Loaded { meta: record.meta(), fields: stored })
+        self.is_over().then(|| Loaded { meta: record.meta(), fields })
     }
 
     /// Entries of a principal's list.
@@ -145,13 +156,6 @@ impl Answer {
             entries.push(Entry { handle, mark: self.bytes()?? });
         }
         Some(entries)
-    }
-
-    /// The moment at the end of the list, if that is what it ends with.
-    fn last_number(&mut self) -> Option<u64> {
-        let [.., Reply::Int(number)] = *self.0.as_slice() else { return None };
-        self.0.next_back();
-        number.try_into().ok()
     }
 
     pub(super) fn bytes(&mut self) -> Option<Option<Bytes>> {

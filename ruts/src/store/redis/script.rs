@@ -62,15 +62,7 @@ script!(
 script!(
     /// Reads of several sessions.
     LOAD_TOGETHER = Runs,
-    "apart",
-    "named",
-    "calm",
-    "load",
-    "session",
-    "load_slowly",
-    "together",
     "load_together",
-    "each",
     PROBE
 );
 script!(
@@ -82,9 +74,7 @@ script!(
     "update",
     "session",
     "update_slowly",
-    "together",
     "update_together",
-    "each",
     PROBE
 );
 script!(TAKE = Runs, "alone", "calm", "session", "take", PROBE);

@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::{
     arguments::{self, Arguments},
-    batch::Batch,
     client::{RedisClient, Reply},
     layout::{epoch_keys, key, key_into},
+    reading::{Reading, Reads},
     reply::{self, Said},
     script::{self, Limit, Script, require_fitness},
+    writing::{Writes, Writing},
 };
 use crate::{
     principal::PrincipalKey,
@@ -47,8 +48,8 @@ pub struct RedisStore<C: RedisClient> {
     pub(super) link: Arc<C::Link>,
     pub(super) prefix: Arc<str>,
     pub(super) timeout: Duration,
-    loads: Arc<Batch<C::Link>>,
-    updates: Arc<Batch<C::Link>>,
+    reads: Arc<Reads<C::Link>>,
+    writes: Arc<Writes<C::Link>>,
     in_flight: usize,
 }
 
@@ -58,12 +59,11 @@ impl<C: RedisClient> RedisStore<C> {
     /// Connects to nothing by itself.
     pub fn new(client: Arc<C>) -> Self {
         let link = Arc::new(client.link());
-        let batch = |alone, together| Arc::new(Batch::new(Arc::clone(&link), alone, together));
         Self {
             prefix: "ruts".into(),
             timeout: Duration::from_secs(2),
-            loads: batch(&script::LOAD, &script::LOAD_TOGETHER),
-            updates: batch(&script::UPDATE, &script::UPDATE_TOGETHER),
+            reads: Arc::new(Reads::new(Arc::clone(&link))),
+            writes: Arc::new(Writes::new(Arc::clone(&link))),
             in_flight: 4,
             link,
         }
@@ -90,6 +90,7 @@ impl<C: RedisClient> RedisStore<C> {
 
     /// How many reads, and how many writes, may be under way at a time; 4 unless told. Those that come when
     /// as many are wait for an answer, and then go to the server together, up to 64 sessions in one command.
+    /// Once many do, those that come wait while anything is under way, or until there are 32.
     ///
     /// More lets single operations start sooner when the server is far away; fewer costs a busy server less.
     /// Sessions on different nodes of a cluster never wait for each other.
@@ -127,17 +128,6 @@ impl<C: RedisClient> RedisStore<C> {
         Said::new(reply).ok_or_else(corrupt)
     }
 
-    async fn call_together(
-        &self,
-        batch: &Arc<Batch<C::Link>>,
-        handle: &Handle,
-        mut arguments: Arguments,
-    ) -> Result<Said, StoreError> {
-        let key = arguments.cut(|buffer| key_into(buffer, &self.prefix, handle));
-        let reply = batch.call(key, arguments, self.timeout, self.in_flight).await;
-        Said::new(reply.map_err(|failure| failure.into_error(NAME))?).ok_or_else(corrupt)
-    }
-
     pub(super) async fn run(
         &self,
         script: &'static Script,
@@ -160,11 +150,13 @@ impl<C: RedisClient> RedisStore<C> {
         [all, named]: [&str; 2],
     ) -> Result<Said, StoreError> {
         let times = arguments::touch(touch);
-        let arguments = match fields {
-            Fields::All => Arguments::of(who, times, all, 0),
-            Fields::Named(names) => Arguments::of(who, times, named, names.len()).names(names),
+        let (mode, names) = match fields {
+            Fields::All => (all, &[][..]),
+            Fields::Named(names) => (named, names),
         };
-        self.call_together(&self.loads, handle, arguments).await
+        let arguments = Arguments::of(who, times, mode, names.len());
+        let arguments = names.iter().copied().fold(arguments, Arguments::text);
+        self.call(&script::LOAD, handle, arguments).await
     }
 
     /// What a session holds, if the principal is signed in there.
@@ -175,7 +167,9 @@ impl<C: RedisClient> RedisStore<C> {
         fields: Fields<'_>,
     ) -> Result<Option<Loaded>, StoreError> {
         match self.read(principal.as_bytes(), handle, fields, None, ["&", "@"]).await? {
-            Said::Found(answer) => reply::loaded(answer, fields).map(Some).ok_or_else(corrupt),
+            Said::Found(answer) => {
+                reply::loaded(answer, reply::names(fields)).map(Some).ok_or_else(corrupt)
+            }
             _ => Ok(None),
         }
     }
@@ -210,17 +204,10 @@ impl<C: RedisClient> RedisStore<C> {
         access: Access<'_>,
         update: &Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let times = arguments::touch(update.touch);
-        let room = 2 * update.changes.len();
-        let arguments = Arguments::of(access.secret.as_bytes(), times, "", room)
-            .conditions(update)
-            .changes(update.changes.iter().copied());
-        let grows = update.changes.iter().any(|change| matches!(change, Change::Set(_)));
-        let said = if grows {
-            self.call_together(&self.updates, access.handle, arguments).await?
-        } else {
-            self.call(&script::UPDATE_ON_FULL_SERVER, access.handle, arguments).await?
-        };
+        let writing = Writing::new(&self.prefix, access, update);
+        let reply = self.writes.write(writing, self.timeout, self.in_flight).await;
+        let reply = reply.map_err(|failure| failure.into_error(NAME))?;
+        let said = Said::new(reply).ok_or_else(corrupt)?;
         match said {
             Said::NotDue => Ok(Lookup::Found(Updated::NotDue)),
             said => found(said, reply::updated),
@@ -233,7 +220,10 @@ pub(super) fn corrupt() -> StoreError {
 }
 
 /// The answer about a session that was found, or that it was not.
-fn found<T>(said: Said, answer: impl FnOnce(Reply) -> Option<T>) -> Result<Lookup<T>, StoreError> {
+pub(super) fn found<T>(
+    said: Said,
+    answer: impl FnOnce(Reply) -> Option<T>,
+) -> Result<Lookup<T>, StoreError> {
     match said {
         Said::Found(reply) => answer(reply).map(Lookup::Found).ok_or_else(corrupt),
         Said::No(Lookup::Replaced { ago }) => Ok(Lookup::Replaced { ago }),
@@ -254,9 +244,13 @@ impl<C: RedisClient> Store for RedisStore<C> {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
+        if let Fields::Named(names) = fields {
+            let reading = Reading::new(&self.prefix, access, names, touch);
+            return self.reads.load(reading, self.timeout, self.in_flight).await;
+        }
         let who = access.secret.as_bytes();
         let said = self.read(who, access.handle, fields, touch, ["*", ""]).await?;
-        found(said, |answer| reply::loaded(answer, fields))
+        found(said, |answer| reply::loaded(answer, reply::names(fields)))
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
@@ -317,7 +311,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
     async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
         match self.read(&[0; 32], handle, Fields::Named(&[]), None, ["", "?"]).await? {
             Said::Found(answer) => {
-                let loaded = reply::loaded(answer, Fields::Named(&[]));
+                let loaded = reply::loaded(answer, reply::names(Fields::Named(&[])));
                 Ok(Some(loaded.ok_or_else(corrupt)?.meta))
             }
             _ => Ok(None),
@@ -362,8 +356,8 @@ impl<C: RedisClient> Clone for RedisStore<C> {
             link: Arc::clone(&self.link),
             prefix: Arc::clone(&self.prefix),
             timeout: self.timeout,
-            loads: Arc::clone(&self.loads),
-            updates: Arc::clone(&self.updates),
+            reads: Arc::clone(&self.reads),
+            writes: Arc::clone(&self.writes),
             in_flight: self.in_flight,
         }
     }

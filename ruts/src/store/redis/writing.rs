@@ -1,0 +1,240 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    arguments::{self, Arguments},
+    batch::{Garbled, Gone, shared},
+    client::{Call, Failure, NoAnswer, Reply},
+    layout::{key, key_into},
+    packed,
+    script::{Limit, Script, UPDATE, UPDATE_ON_FULL_SERVER, UPDATE_TOGETHER},
+};
+use crate::{
+    name::FieldName,
+    store::{
+        Access, Change, Update,
+        gather::{Gather, Queue, Waiting, call},
+    },
+    token::{Handle, SecretHash},
+};
+
+/// Writes, of which those that wait go to the server in one script.
+pub(super) struct Writes<C> {
+    link: Arc<C>,
+    queue: Queue<Writing, Answer>,
+    /// Sessions are on different nodes: each goes alone.
+    scattered: AtomicBool,
+}
+
+type Answer = Result<Reply, Failure>;
+
+/// A write to a session, and whatever else is done with it.
+pub(super) struct Writing {
+    prefix: Arc<str>,
+    handle: Handle,
+    secret: SecretHash,
+    touch: [u64; 2],
+    letters: String,
+    /// It sets a field: a server without room refuses it.
+    grows: bool,
+    /// Of the fields that are set, if there is no more to it than that.
+    names: Vec<FieldName>,
+    /// The values of these, or all other arguments.
+    others: Vec<Bytes>,
+}
+
+/// How many sessions are written together, and about how long a key is.
+const SESSIONS: usize = 64;
+const KEY: usize = 32;
+/// How much goes together, unless it is one write.
+const BYTES: usize = 64 * 1024;
+/// A write with more arguments than a byte can count goes alone.
+const ARGUMENTS: usize = 250;
+
+impl<C: Call> Writes<C> {
+    pub(super) fn new(link: Arc<C>) -> Self {
+        Self { link, queue: Queue::default(), scattered: AtomicBool::new(false) }
+    }
+
+    /// Writes to a session. `most` is how many may be under way before it waits.
+    pub(super) async fn write(
+        self: &Arc<Self>,
+        writing: Writing,
+        timeout: Duration,
+        most: usize,
+    ) -> Answer {
+        if self.scattered.load(Ordering::Relaxed)
+            || !writing.grows
+            || writing.others.len() > ARGUMENTS
+        {
+            return self.alone(writing, Limit::new(timeout)).await;
+        }
+        let answer = call(self, writing, timeout, most).await;
+        answer.unwrap_or_else(|| Err(Failure::Lost(Box::new(Gone))))
+    }
+
+    async fn alone(&self, writing: Writing, limit: Limit) -> Answer {
+        let Writing { prefix, handle, secret, touch, letters, grows, names, others } = writing;
+        let first = Arguments::of(secret.as_bytes(), touch, &letters, 0);
+        let arguments = if names.is_empty() {
+            others.into_iter().fold(first, Arguments::bytes)
+        } else {
+            let pairs = names.iter().zip(others);
+            pairs.fold(first, |arguments, (name, value)| arguments.text(name).bytes(value))
+        };
+        let (key, arguments) = (key(&prefix, &handle), arguments.list());
+        let script: &Script = if grows { &UPDATE } else { &UPDATE_ON_FULL_SERVER };
+        // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
+        Box::pin(script.call(&*self.link, &[key], &arguments, limit)).await
+    }
+
+    async fn send_alone(&self, waiting: Vec<Waiting<Writing, Answer>>, limit: Limit) {
+        for (writing, tell) in waiting.into_iter().map(Waiting::part) {
+            tell(self.alone(writing, limit).await);
+        }
+    }
+}
+
+impl Writing {
+    pub(super) fn new(prefix: &Arc<str>, access: Access<'_>, update: &Update<'_>) -> Self {
+        let changes = update.changes.iter().copied();
+        let (letters, arguments) = Arguments::new(2 * update.changes.len()).conditions(update);
+        let mut names = Vec::new();
+        let arguments = if letters.is_empty() {
+            names.extend(changes.clone().map(|change| change.name().into()));
+            arguments.values(changes)
+        } else {
+            arguments.changes(changes)
+        };
+        Self {
+            prefix: Arc::clone(prefix),
+            handle: *access.handle,
+            secret: *access.secret,
+            touch: arguments::touch(update.touch),
+            letters,
+            grows: update.changes.iter().any(|change| matches!(change, Change::Set(_))),
+            names,
+            others: arguments.list(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let names = self.names.iter().map(|name| name.len());
+        names.chain(self.others.iter().map(Bytes::len)).sum()
+    }
+
+    /// What many writes have in common.
+    fn list(&self) -> ([u64; 2], &str, &[FieldName]) {
+        (self.touch, &self.letters, &self.names)
+    }
+}
+
+impl<C: Call> Gather for Writes<C> {
+    type Work = Writing;
+    type Answer = Answer;
+
+    fn queue(&self) -> &Queue<Writing, Answer> {
+        &self.queue
+    }
+
+    fn fits(going: &[Waiting<Writing, Answer>], next: &Writing) -> bool {
+        let bytes = || going.iter().map(|waiting| waiting.work.bytes()).sum::<usize>();
+        going.len() < SESSIONS && bytes() + next.bytes() <= BYTES
+    }
+
+    fn too_late() -> Answer {
+        Err(Failure::Unsent(Box::new(NoAnswer)))
+    }
+
+    async fn send(self: Arc<Self>, waiting: Vec<Waiting<Writing, Answer>>) {
+        let Some(limit) = waiting.iter().map(Waiting::deadline).min().map(Limit::until) else {
+            return;
+        };
+        if waiting.len() == 1 {
+            return self.send_alone(waiting, limit).await;
+        }
+        let (keys, arguments) = join(waiting.iter().map(|waiting| &waiting.work));
+        match UPDATE_TOGETHER.call(&*self.link, &keys, &arguments, limit).await {
+            Ok(reply) => match unpack(reply).filter(|answers| answers.len() == waiting.len()) {
+                Some(answers) => deal(waiting, answers.into_iter().map(own)),
+                None => deal(waiting, shared(Failure::Lost(Box::new(Garbled))).map(Err)),
+            },
+            Err(failure) if failure.is_scattered() => {
+                self.scattered.store(true, Ordering::Relaxed);
+                self.send_alone(waiting, limit).await;
+            }
+            Err(failure) => deal(waiting, shared(failure).map(Err)),
+        }
+    }
+}
+
+/// The keys of all, and the arguments that the script expects.
+fn join<'a>(
+    writings: impl ExactSizeIterator<Item = &'a Writing> + Clone,
+) -> (Vec<Bytes>, Vec<Bytes>) {
+    let count = writings.len();
+    let (mut keys, mut buffer) =
+        (Vec::with_capacity(count), BytesMut::with_capacity(2 * KEY * count));
+    let (mut lists, mut counts) = (Vec::<&Writing>::new(), Vec::with_capacity(2 * count));
+    for writing in writings.clone() {
+        key_into(&mut buffer, &writing.prefix, &writing.handle);
+        keys.push(buffer.split().freeze());
+        let list = lists.iter().position(|list| list.list() == writing.list());
+        let list = list.unwrap_or_else(|| {
+            lists.push(writing);
+            lists.len() - 1
+        });
+        counts.extend([1 + list, writing.others.len()].map(|count| count as u8));
+    }
+    buffer.put_u8(lists.len() as u8);
+    lists.iter().for_each(|list| buffer.put_u8(1 + list.names.len() as u8));
+    buffer.put_slice(&counts);
+    let mut arguments = Arguments::after(buffer);
+    for Writing { touch, letters, names, .. } in lists {
+        arguments = arguments.packed(&[], touch, letters);
+        arguments = names.iter().fold(arguments, |arguments, name| arguments.text(name));
+    }
+    for Writing { secret, others, .. } in writings {
+        arguments = others.iter().cloned().fold(arguments.hash(Some(secret)), Arguments::bytes);
+    }
+    (keys, arguments.list())
+}
+
+fn deal(waiting: Vec<Waiting<Writing, Answer>>, answers: impl IntoIterator<Item = Answer>) {
+    waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.tell(answer));
+}
+
+/// The answers to several.
+fn unpack(reply: Reply) -> Option<Vec<Reply>> {
+    let Reply::Bytes(mut packed) = reply else { return None };
+    match packed::read(&mut packed)? {
+        Reply::Array(answers) if packed.is_empty() => Some(answers),
+        _ => None,
+    }
+}
+
+/// The answer to one of several.
+fn own(reply: Reply) -> Answer {
+    let failed = match &reply {
+        Reply::Bytes(bytes) => bytes.strip_prefix(b"failed "),
+        _ => None,
+    };
+    let Some(failed) = failed else { return Ok(reply) };
+    let text = String::from_utf8_lossy(failed).into_owned();
+    let code = text.split(' ').next().unwrap_or_default();
+    let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let code = if is_code { code } else { "ERR" }.to_owned();
+    Err(Failure::Refused(code, Box::new(Said(text))))
+}
+
+/// What the server said of one of several.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
