@@ -5,14 +5,14 @@ use tower_layer::Layer;
 
 use super::{
     SessionService, TokenSource,
-    future::Answer,
+    future::Site,
     lifetimes::{AAL1, AAL2, AAL3, Level, Lifetimes},
 };
 use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
     sealing::Sealer,
-    session::{ClientTraits, ClientWatch, Policy, Renewal, Risk, SessionName, Unnamed},
+    session::{ClientTraits, ClientWatch, Policy, Realm, Renewal, Risk, SessionName, Unnamed},
     store::{ErasedStore, IntoStore, Limit, OnLimit},
     ttl::Ttl,
 };
@@ -382,20 +382,17 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
         let mut policy = self.policy.clone();
         policy.layer = L::NAME;
         policy.absolute = self.absolute();
-        SessionService::new(
-            inner,
-            Arc::clone(&self.store),
-            Arc::new(policy),
-            Arc::new(Answer {
-                cookie,
-                source: self.source,
-                clear: directives(self.clear.iter()),
-                clear_and_begin: directives(
-                    self.clear.iter().filter(|what| **what != ClearSiteData::Cookies),
-                ),
-            }),
-            self.development,
-        )
+        let site = Site {
+            realm: Arc::new(Realm { store: Arc::clone(&self.store), policy }),
+            development: self.development,
+            cookie,
+            source: self.source,
+            clear: directives(self.clear.iter()),
+            clear_and_begin: directives(
+                self.clear.iter().filter(|what| **what != ClearSiteData::Cookies),
+            ),
+        };
+        SessionService::new(inner, site)
     }
 }
 

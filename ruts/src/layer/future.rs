@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::source::{TokenSource, Way};
 use crate::{
     cookie::SessionCookie,
-    session::{Session, Verdict},
+    session::{Realm, Session, Verdict},
 };
 
 pin_project! {
@@ -22,7 +22,7 @@ pin_project! {
         #[pin]
         inner: F,
         session: Answered,
-        answer: Arc<Answer>,
+        site: Arc<Site>,
         way: Way,
     }
 }
@@ -38,8 +38,8 @@ impl Drop for Answered {
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, session: Session, answer: Arc<Answer>, way: Way) -> Self {
-        Self { inner, session: Answered(session), answer, way }
+    pub(super) fn new(inner: F, session: Session, site: Arc<Site>, way: Way) -> Self {
+        Self { inner, session: Answered(session), site, way }
     }
 }
 
@@ -61,13 +61,16 @@ where
             }
         };
         let has_ended = this.session.0.has_ended();
-        this.answer.write(*this.way, &verdict, has_ended, response.headers_mut());
+        this.site.answer(*this.way, &verdict, has_ended, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }
 
-/// How a layer tells its clients.
-pub(super) struct Answer {
+/// What all requests that go through a layer have in common: one allocation, so that they count one reference
+/// to it, not one to each part, while others do.
+pub(super) struct Site {
+    pub(super) realm: Arc<Realm>,
+    pub(super) development: bool,
     pub(super) cookie: SessionCookie,
     pub(super) source: TokenSource,
     /// What a client is told to clear when its session has ended.
@@ -76,9 +79,9 @@ pub(super) struct Answer {
     pub(super) clear_and_begin: Option<HeaderValue>,
 }
 
-impl Answer {
+impl Site {
     /// A response with a token in it must not be kept by any cache (OWASP ASVS 5.0, 14.3.2).
-    fn write(&self, way: Way, verdict: &Verdict, has_ended: bool, headers: &mut HeaderMap) {
+    fn answer(&self, way: Way, verdict: &Verdict, has_ended: bool, headers: &mut HeaderMap) {
         let Some((name, value)) = way.header(&self.cookie, verdict) else { return };
         headers.append(name, value);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

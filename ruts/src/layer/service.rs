@@ -8,33 +8,23 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{ResponseFuture, future::Answer, loopback::is_loopback};
+use super::{ResponseFuture, future::Site, loopback::is_loopback};
 use crate::{
     cookie::Presented,
     event,
-    session::{Closed, Policy, Session, SessionName},
-    store::ErasedStore,
+    session::{Closed, Session, SessionName},
 };
 
 /// A service whose requests carry a session: made by [`SessionLayer`](crate::SessionLayer).
 pub struct SessionService<S, L> {
     inner: S,
-    store: Arc<dyn ErasedStore>,
-    policy: Arc<Policy>,
-    answer: Arc<Answer>,
-    development: bool,
+    site: Arc<Site>,
     name: PhantomData<fn() -> L>,
 }
 
 impl<S, L> SessionService<S, L> {
-    pub(super) fn new(
-        inner: S,
-        store: Arc<dyn ErasedStore>,
-        policy: Arc<Policy>,
-        answer: Arc<Answer>,
-        development: bool,
-    ) -> Self {
-        Self { inner, store, policy, answer, development, name: PhantomData }
+    pub(super) fn new(inner: S, site: Site) -> Self {
+        Self { inner, site: Arc::new(site), name: PhantomData }
     }
 }
 
@@ -52,35 +42,27 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let refused = self.development && !is_loopback(&request);
-        let Answer { cookie, source, .. } = &*self.answer;
+        let Site { realm, cookie, source, development, .. } = &*self.site;
+        let refused = *development && !is_loopback(&request);
         let (presented, way) = source.read(cookie, request.headers());
         let presented = if refused { Presented::default() } else { presented };
         if presented.several {
             event::several_cookies();
         }
         let tokens = (presented.token, presented.other);
-        let (store, policy) = (Arc::clone(&self.store), Arc::clone(&self.policy));
         let closed = refused.then_some(Closed::NotLoopback);
-        let watch = policy.clients.as_ref();
+        let watch = realm.policy.clients.as_ref();
         let client = watch.map(|watch| (watch.describe)(request.headers(), request.extensions()));
-        let session = Session::start(store, policy, presented.any, tokens, client, closed);
+        let session = Session::start(Arc::clone(realm), presented.any, tokens, client, closed);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
-        ResponseFuture::new(inner, session, Arc::clone(&self.answer), way)
+        ResponseFuture::new(inner, session, Arc::clone(&self.site), way)
     }
 }
 
 impl<S: Clone, L> Clone for SessionService<S, L> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            store: Arc::clone(&self.store),
-            policy: Arc::clone(&self.policy),
-            answer: Arc::clone(&self.answer),
-            development: self.development,
-            name: PhantomData,
-        }
+        Self { inner: self.inner.clone(), site: Arc::clone(&self.site), name: PhantomData }
     }
 }
 

@@ -121,7 +121,7 @@ impl Shared {
         update: Update<'_>,
         writing: &Writing,
     ) -> Result<Updated, Error> {
-        let sign = self.policy.sign(writing.signing.as_ref());
+        let sign = self.policy().sign(writing.signing.as_ref());
         let is_sign_in = writing.is_sign_in();
         if !is_sign_in {
             self.look_at_client(state).await?;
@@ -142,7 +142,7 @@ impl Shared {
                 reply.in_doubt = reply.sets_fresh();
             }
             let hash = rotation.hash();
-            let touch = self.policy.touch();
+            let touch = self.policy().touch();
             let update = Update { changes: &changes, rotate: hash.as_ref(), touch, sign, ..update };
             let answer = match self.attempt(state, rotation.earlier.as_ref(), &update).await {
                 Err(error) => return Err(self.refused(state, &rotation, error)),
@@ -221,14 +221,14 @@ impl Shared {
         }
         self.reply().check_open()?;
         let secret = Secret::random()?;
-        let hash = secret.hash(self.policy.layer);
+        let hash = secret.hash(self.policy().layer);
         let create = Create {
             handle: &handle,
             secret: &hash,
-            idle: self.policy.idle,
-            absolute: self.policy.absolute,
+            idle: self.policy().idle,
+            absolute: self.policy().absolute,
             fields: &fields,
-            sign_in: match self.policy.sign(writing.signing.as_ref()) {
+            sign_in: match self.policy().sign(writing.signing.as_ref()) {
                 Some(Sign::In { who, .. }) => Some(who),
                 Some(Sign::Out) | None => None,
             },
@@ -261,7 +261,7 @@ impl Shared {
         let puts = changes.iter().filter_map(|change| writing.to_encrypt(change));
         puts.map(|put| {
             let place = Place { handle, field: put.name };
-            self.policy.sealer.seal(place, put.value).map_err(|error| match error {
+            self.policy().sealer.seal(place, put.value).map_err(|error| match error {
                 SealError::NoKey => value::encode_error(put.name, CodecError::NoKey),
                 #[cfg(feature = "encrypt")]
                 SealError::Random(error) => error.into(),

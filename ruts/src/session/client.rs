@@ -121,10 +121,10 @@ impl Shared {
 
     /// Judges of the client, once the session was read.
     pub(super) async fn judge_client(&self, state: &mut State) -> Result<(), Error> {
-        let (Some(client), Some(watch)) = (&self.client, &self.policy.clients) else {
+        let (Some(client), Some(watch)) = (&self.client, &self.policy().clients) else {
             return Ok(());
         };
-        let Some((handle, secret)) = state.identity.credentials(self.policy.layer) else {
+        let Some((handle, secret)) = state.identity.credentials(self.policy().layer) else {
             return Ok(());
         };
         if std::mem::replace(&mut state.client_seen, true) {

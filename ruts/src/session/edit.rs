@@ -39,7 +39,7 @@ impl<'a> Edit<'a> {
         field: Field<T, M>,
         value: &Q,
     ) -> Self {
-        let layer = self.shared.policy.layer;
+        let layer = self.shared.policy().layer;
         let encoded = value::encode(field.spec(), value);
         match encoded.and_then(|bytes| Ok((bytes, value::principal(field, layer, value)?))) {
             Ok((bytes, principal)) => {

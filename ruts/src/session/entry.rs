@@ -78,7 +78,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> Write<'a> {
         let Self { shared, field, .. } = self;
         let encoded = value::encode(field.spec(), value);
-        let principal = value::principal(field, shared.policy.layer, value);
+        let principal = value::principal(field, shared.policy().layer, value);
         set(shared, field.spec(), encoded, principal, assurance)
     }
 

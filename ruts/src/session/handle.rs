@@ -4,7 +4,7 @@ use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ClientTraits, Closed, Edit, Entry, Keys, Load, Policy, SessionMap, Sessions, Unnamed, Values,
+    ClientTraits, Closed, Edit, Entry, Keys, Load, Realm, SessionMap, Sessions, Unnamed, Values,
     Verdict, apply::Writing, shared::Shared, value,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     name::FieldName,
     principal::Assurance,
     schema::SessionSchema,
-    store::{Change, ErasedStore, Meta, Put, SignedIn, StoreType},
+    store::{Change, Meta, Put, SignedIn, StoreType},
     token::{Handle, Token},
     ttl::{Hot, Ttl},
 };
@@ -47,14 +47,13 @@ pub struct Session<S = AnyStore> {
 
 impl Session {
     pub(crate) fn start(
-        store: Arc<dyn ErasedStore>,
-        policy: Arc<Policy>,
+        realm: Arc<Realm>,
         presented: bool,
         tokens: (Option<Token>, Option<Token>),
         client: Option<ClientTraits>,
         closed: Option<Closed>,
     ) -> Self {
-        let shared = Arc::new(Shared::new(store, policy, presented, tokens, client, closed));
+        let shared = Arc::new(Shared::new(realm, presented, tokens, client, closed));
         Self { shared, store: PhantomData }
     }
 }
@@ -67,7 +66,7 @@ impl<S: 'static> Session<S> {
     /// [`Error::MissingLayer`], [`Error::WrongStore`].
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Error> {
         let session = Session::<AnyStore>::from_extensions_of::<Unnamed>(extensions)?;
-        let (found, expected) = (session.shared.store.store_type(), StoreType::of::<S>());
+        let (found, expected) = (session.shared.store().store_type(), StoreType::of::<S>());
         if expected.id != found.id && expected.id != StoreType::of::<AnyStore>().id {
             return Err(Error::WrongStore { expected: expected.name, found: found.name });
         }
@@ -166,7 +165,7 @@ impl<S> Session<S> {
         hot_ttl: Option<u64>,
     ) -> Result<(), Error> {
         check_name(field)?;
-        let value = value::encode_named(field, self.shared.policy.codec, 1, value)?;
+        let value = value::encode_named(field, self.shared.policy().codec, 1, value)?;
         let ttl = ttl.map(seconds).transpose()?;
         let hot = hot_ttl.map(seconds).transpose()?.map_or(Hot::Auto, Hot::For);
         let put = Put { name: field, value: &value, ttl, hot };
@@ -295,7 +294,7 @@ impl<S> Session<S> {
     /// Where somebody who has to sign in is sent.
     #[cfg(feature = "axum")]
     pub(crate) fn sign_in_page(&self) -> Option<&http::HeaderValue> {
-        self.shared.policy.sign_in_page.as_ref()
+        self.shared.policy().sign_in_page.as_ref()
     }
 
     /// The sessions of whoever is signed in here, this one among them; `None` if nobody is. One round
@@ -306,7 +305,7 @@ impl<S> Session<S> {
     /// [`Error::Store`].
     pub async fn sessions(&self) -> Result<Option<Sessions>, Error> {
         let signed_in = self.signed_in().await?;
-        let store = || Arc::clone(&self.shared.store);
+        let store = || Arc::clone(self.shared.store());
         Ok(signed_in.map(|signed_in| Sessions::of(store(), signed_in.principal)))
     }
 

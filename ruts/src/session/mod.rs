@@ -29,7 +29,7 @@ mod watch;
 
 pub(crate) use self::{
     client::ClientWatch,
-    policy::{Policy, Renewal},
+    policy::{Policy, Realm, Renewal},
     reply::{Closed, Verdict},
 };
 pub use self::{

@@ -1,13 +1,19 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::ClientWatch;
 use crate::{
     codec::Codec,
     principal::{Assurance, PrincipalKey},
     sealing::Sealer,
-    store::{Limit, Sign, SignIn, Touch},
+    store::{ErasedStore, Limit, Sign, SignIn, Touch},
     ttl::Ttl,
 };
+
+/// What all sessions of a layer have in common.
+pub(crate) struct Realm {
+    pub(crate) store: Arc<dyn ErasedStore>,
+    pub(crate) policy: Policy,
+}
 
 /// How long sessions live, how untyped values are written, and whose sessions they are.
 #[derive(Debug, Clone)]

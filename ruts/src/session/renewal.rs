@@ -10,13 +10,13 @@ impl Shared {
     /// Replaces the secret if it is due. Whether that works is no matter of the request that does it:
     /// the former secret is good until the client has used the new one, and for a while after.
     pub(super) async fn renew(&self, state: &mut State, meta: &Meta) {
-        let Some(renewal) = self.policy.renewal else { return };
+        let Some(renewal) = self.policy().renewal else { return };
         if meta.secret_age < renewal.every.as_duration() || !self.may_renew(state) {
             return;
         }
-        let credentials = state.identity.credentials(self.policy.layer);
+        let credentials = state.identity.credentials(self.policy().layer);
         let (Some((handle, own)), Ok(secret)) = (credentials, Secret::random()) else { return };
-        let hash = secret.hash(self.policy.layer);
+        let hash = secret.hash(self.policy().layer);
         let renew = Renew { secret: &hash, every: renewal.every, grace: renewal.grace };
         let update = Update { renew: Some(renew), ..Update::default() };
         match self.ask().update(Access { handle: &handle, secret: &own }, update).await {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    ClientTraits, Policy, SessionMap,
+    ClientTraits, Policy, Realm, SessionMap,
     apply::{Group, Writing, put},
     identity::{Identity, Shut},
     memory::Memory,
@@ -50,8 +50,7 @@ pub(super) type Modify<'a> =
 /// what it was about to change is forgotten beforehand, and a secret that may have been installed
 /// is kept as `unsettled`.
 pub(super) struct Shared {
-    pub(super) store: Arc<dyn ErasedStore>,
-    pub(super) policy: Arc<Policy>,
+    realm: Arc<Realm>,
     /// The client sent a cookie of our name, usable or not.
     presented: bool,
     /// What the client shows of itself, if that is watched.
@@ -66,8 +65,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        store: Arc<dyn ErasedStore>,
-        policy: Arc<Policy>,
+        realm: Arc<Realm>,
         presented: bool,
         tokens: (Option<Token>, Option<Token>),
         client: Option<ClientTraits>,
@@ -79,8 +77,7 @@ impl Shared {
         };
         let state = State::new(identity);
         Self {
-            store,
-            policy,
+            realm,
             presented,
             client,
             started: Instant::now(),
@@ -95,14 +92,18 @@ impl Shared {
         self.reply().handle
     }
 
-    pub(super) fn store(&self) -> Arc<dyn ErasedStore> {
-        Arc::clone(&self.store)
+    pub(super) fn store(&self) -> &Arc<dyn ErasedStore> {
+        &self.realm.store
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.realm.policy
     }
 
     /// The store, for a call that counts.
     pub(super) fn ask(&self) -> &dyn ErasedStore {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        &*self.store
+        &**self.store()
     }
 
     pub(super) fn calls(&self) -> u32 {
@@ -123,7 +124,7 @@ impl Shared {
 
     /// What a read does to the idle deadline.
     pub(super) fn touch(&self) -> Option<Touch> {
-        if self.is_passive() { None } else { self.policy.touch() }
+        if self.is_passive() { None } else { self.policy().touch() }
     }
 
     /// Ages and deadlines as they are now; `None` without a session. It is no activity.
@@ -166,7 +167,7 @@ impl Shared {
     /// Tells the store of a field that a cache does not answer alone.
     pub(super) fn declare(&self, field: &FieldSpec) {
         if matches!(field.hot(), Hot::Never | Hot::Checked) {
-            self.store.declare(field.name(), field.hot());
+            self.store().declare(field.name(), field.hot());
         }
     }
 
@@ -180,7 +181,7 @@ impl Shared {
     /// A value in the clear.
     fn open_value(&self, state: &State, name: &str, stored: &Bytes) -> Result<Opened, CodecError> {
         let Some(handle) = &state.identity.handle() else { return Err(CodecError::NoKey) };
-        self.policy.sealer.open(Place { handle, field: name }, stored)
+        self.policy().sealer.open(Place { handle, field: name }, stored)
     }
 
     fn open_field(
@@ -243,7 +244,7 @@ impl Shared {
 
     /// Moves the absolute deadline.
     pub(super) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
-        let absolute = Deadline { from_now: ttl, from_creation: self.policy.absolute };
+        let absolute = Deadline { from_now: ttl, from_creation: self.policy().absolute };
         let update = Update { absolute: Some(absolute), ..Update::default() };
         self.update_existing(update, Writing::default()).await
     }
@@ -304,7 +305,7 @@ impl Shared {
         let rotation = self.begin_rotation(&mut state, field.is_rotating(), None)?;
         let hash = rotation.hash();
         let sign_out = field.is_principal();
-        let take = Take { name, rotate: hash.as_ref(), touch: self.policy.touch(), sign_out };
+        let take = Take { name, rotate: hash.as_ref(), touch: self.policy().touch(), sign_out };
         let taken = self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?;
         let Some(value) = taken else { return Ok(None) };
         self.finish_rotation(&mut state, rotation).await?;

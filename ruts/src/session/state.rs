@@ -130,7 +130,7 @@ impl Shared {
         let before = state.unsettled.take().and_then(|unsettled| unsettled.signing);
         let signing = signing.or(before);
         state.unsettled = Some(Unsettled { secret: fresh.clone(), signing });
-        let hash = fresh.hash(self.policy.layer);
+        let hash = fresh.hash(self.policy().layer);
         Ok(Rotation { earlier, fresh: Some((fresh, hash)), owed })
     }
 
@@ -140,7 +140,7 @@ impl Shared {
         state: &mut State,
         rotation: Rotation,
     ) -> Result<(), Error> {
-        let credentials = state.identity.credentials(self.policy.layer);
+        let credentials = state.identity.credentials(self.policy().layer);
         let (Some((secret, hash)), Some((handle, _))) = (rotation.fresh, credentials) else {
             return Ok(());
         };
@@ -191,7 +191,7 @@ impl Shared {
     }
 
     pub(super) async fn end_unknown(&self, token: &Token) {
-        self.end_lost(&token.handle, &token.secret.hash(self.policy.layer)).await;
+        self.end_lost(&token.handle, &token.secret.hash(self.policy().layer)).await;
     }
 
     /// Whether this request has ended a session, be there another one by now or not.
@@ -227,7 +227,7 @@ impl Shared {
         earlier: Option<&Secret>,
         operation: &O,
     ) -> Result<Option<O::Answer>, Error> {
-        let layer = self.policy.layer;
+        let layer = self.policy().layer;
         let Some((mut handle, mut secret)) = state.identity.credentials(layer) else {
             return Ok(None);
         };
@@ -284,7 +284,7 @@ impl Shared {
     /// unnoticed. Says whether that is settled now.
     async fn confirm_signing(&self, state: &State, access: Access<'_>) -> Result<bool, Error> {
         let signing = state.unsettled.as_ref().and_then(|unsettled| unsettled.signing.as_ref());
-        let Some(sign) = self.policy.sign(signing) else { return Ok(true) };
+        let Some(sign) = self.policy().sign(signing) else { return Ok(true) };
         let update = Update { sign: Some(sign), ..Update::default() };
         Ok(is_open(&self.ask().update(access, update).await?))
     }
@@ -326,7 +326,7 @@ impl Shared {
             (Identity::Open { .. }, _) => Identity::Shut(shut),
             (_, Some(ago)) if ago < LATE => {
                 // Late requests had a grace.
-                if shut == Shut::Lost && self.policy.renewal.is_some() {
+                if shut == Shut::Lost && self.policy().renewal.is_some() {
                     event::reuse(&handle, ago);
                 }
                 Identity::Shut(shut)

@@ -1,4 +1,4 @@
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
@@ -57,7 +57,7 @@ impl<S> Session<S> {
     pub async fn watch(&self) -> Result<impl Future<Output = Watched> + Send + use<S>, Error> {
         let handle = self.open().await?;
         let owner = owner(self.signed_in().await?);
-        let store = self.shared().store();
+        let store = Arc::clone(self.shared().store());
         Ok(async move {
             let Some(handle) = handle else { return Watched::Ended };
             loop {

@@ -1,15 +1,16 @@
 use std::{
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
+    mem::replace,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
     sync::oneshot,
-    task::yield_now,
     time::{Instant, timeout},
 };
 use tracing::{Instrument, Span};
@@ -109,7 +110,7 @@ fn send<G: Gather>(
         let is_quick = timeout(LONG, &mut sending).await.is_ok();
         if is_quick {
             // Whoever was answered may have more to ask, which can go with others.
-            yield_now().await;
+            stand_back().await;
         }
         drop(turn);
         if !is_quick {
@@ -117,6 +118,19 @@ fn send<G: Gather>(
         }
     };
     runtime.spawn(task.instrument(span));
+}
+
+/// Lets those tasks run whose turn it is by now. `yield_now` would wait until the worker has nothing to do.
+async fn stand_back() {
+    let mut has_stood_back = false;
+    poll_fn(|context| {
+        if replace(&mut has_stood_back, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl<G: Gather> Drop for Turn<G> {
@@ -182,14 +196,13 @@ impl<W, A> Line<W, A> {
         most: usize,
         enough: usize,
     ) -> Vec<Waiting<W, A>> {
-        let mut going = Vec::new();
         let most =
             if self.is_crowded && self.waiting.len() < MANY { enough.min(most) } else { most };
         if self.under_way >= most {
-            return going;
+            return Vec::new();
         }
-        let now = Instant::now();
-        let mut stay = VecDeque::new();
+        let (now, mut stay) = (Instant::now(), VecDeque::new());
+        let mut going = Vec::with_capacity(self.waiting.len());
         while let Some(waiting) = self.waiting.pop_front() {
             if waiting.answer.is_closed() {
                 continue;

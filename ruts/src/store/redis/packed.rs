@@ -5,16 +5,16 @@ use bytes::{Buf, Bytes};
 use super::client::Reply;
 
 /// What comes next.
-pub(super) enum Token {
+pub(super) enum Token<'a> {
     Nothing,
     Number(u64),
-    Bytes(Bytes),
+    Bytes(&'a [u8]),
     /// A list of so many, which come next.
     List(usize),
 }
 
 /// Takes it off the front. `None` if there is none of those that scripts answer with, or not all of it.
-pub(super) fn next(packed: &mut Bytes) -> Option<Token> {
+pub(super) fn next<'a>(packed: &mut &'a [u8]) -> Option<Token<'a>> {
     let kind = packed.try_get_u8().ok()?;
     let number = match kind {
         0xc0 | 0xc2 => 0,
@@ -32,16 +32,13 @@ pub(super) fn next(packed: &mut Bytes) -> Option<Token> {
     Some(match kind {
         0xc0 | 0xc2 => Token::Nothing,
         0x90..=0x9f | 0xdc | 0xdd => Token::List(length()?),
-        0xa0..=0xbf | 0xd9..=0xdb => {
-            let length = length()?;
-            Token::Bytes(packed.split_to(length))
-        }
+        0xa0..=0xbf | 0xd9..=0xdb => Token::Bytes(packed.split_off(..length()?)?),
         _ => Token::Number(number),
     })
 }
 
 /// Bytes, or nothing, off the front.
-pub(super) fn bytes(packed: &mut Bytes) -> Option<Option<Bytes>> {
+pub(super) fn bytes<'a>(packed: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match next(packed)? {
         Token::Nothing => Some(None),
         Token::Bytes(bytes) => Some(Some(bytes)),
@@ -49,23 +46,37 @@ pub(super) fn bytes(packed: &mut Bytes) -> Option<Option<Bytes>> {
     }
 }
 
-/// Whatever comes next, off the front.
-pub(super) fn read(packed: &mut Bytes) -> Option<Reply> {
-    value(packed, 3)
+/// Takes whatever comes next off the front, and returns all of it.
+pub(super) fn skip<'a>(packed: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (all, mut left) = (*packed, 1);
+    while left > 0 {
+        left -= 1;
+        if let Token::List(length) = next(packed)? {
+            left += length;
+        }
+    }
+    all.get(..all.len() - packed.len())
+}
+
+/// All that there is, which is one.
+pub(super) fn read(packed: &Bytes) -> Option<Reply> {
+    let mut rest = &packed[..];
+    value(packed, &mut rest, 3).filter(|_| rest.is_empty())
 }
 
 /// `depth` is how many lists may be inside each other.
-fn value(packed: &mut Bytes, depth: u8) -> Option<Reply> {
-    Some(match next(packed)? {
+fn value(packed: &Bytes, rest: &mut &[u8], depth: u8) -> Option<Reply> {
+    Some(match next(rest)? {
         Token::Nothing => Reply::Nil,
         Token::Number(number) => Reply::Int(number.try_into().ok()?),
-        Token::Bytes(bytes) => Reply::Bytes(bytes),
+        Token::Bytes(bytes) => Reply::Bytes(packed.slice_ref(bytes)),
         Token::List(length) => {
             let depth = depth.checked_sub(1)?;
-            Reply::Array((0..length).map(|_| value(packed, depth)).collect::<Option<_>>()?)
+            Reply::Array((0..length).map(|_| value(packed, rest, depth)).collect::<Option<_>>()?)
         }
     })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,10 +106,17 @@ mod tests {
             (&long, &format!("b\"{}\"", "x".repeat(40))),
             (&longer, &format!("b\"{}\"", "x".repeat(300))),
         ] {
-            let mut packed = Bytes::copy_from_slice(packed);
-            assert_eq!(text(super::read(&mut packed)), read);
-            assert!(packed.is_empty());
+            assert_eq!(text(super::read(&Bytes::copy_from_slice(packed))), read);
         }
+    }
+
+    #[test]
+    fn what_is_skipped_is_whole() {
+        let mut packed = &b"\x93\x91\xa1a\xc0\x92\x01\x02\x07"[..];
+        assert_eq!(skip(&mut packed), Some(&b"\x93\x91\xa1a\xc0\x92\x01\x02"[..]));
+        assert_eq!(skip(&mut packed), Some(&b"\x07"[..]));
+        assert_eq!(skip(&mut packed), None);
+        assert_eq!(skip(&mut &b"\x92\x01"[..]), None);
     }
 
     #[test]
@@ -107,6 +125,7 @@ mod tests {
             &b""[..],
             b"\xa2a",
             b"\x92\x01",
+            b"\x01\x02",
             b"\xdd\xff\xff\xff\xff\x01",
             b"\xdb\xff\xff\xff\xff\x01",
             b"\x81\x01\x02",
@@ -114,7 +133,7 @@ mod tests {
             b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
             b"\x91\x91\x91\x91\x91\x01",
         ] {
-            assert_eq!(text(read(&mut Bytes::copy_from_slice(packed))), "none", "{packed:?}");
+            assert_eq!(text(read(&Bytes::copy_from_slice(packed))), "none", "{packed:?}");
         }
     }
 }

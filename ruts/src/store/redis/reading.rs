@@ -4,7 +4,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
-    vec::IntoIter,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -32,6 +31,7 @@ use crate::{
 /// Reads, of which those that wait go to the server in one script.
 pub(super) struct Reads<C> {
     link: Arc<C>,
+    prefix: Box<str>,
     queue: Queue<Reading, Read>,
     /// Sessions are on different nodes: each goes alone.
     scattered: AtomicBool,
@@ -39,7 +39,6 @@ pub(super) struct Reads<C> {
 
 /// A read of fields.
 pub(super) struct Reading {
-    prefix: Arc<str>,
     handle: Handle,
     secret: SecretHash,
     touch: [u64; 2],
@@ -48,10 +47,11 @@ pub(super) struct Reading {
 
 /// What became of it.
 pub(super) enum Read {
-    Loaded(Loaded),
+    /// It was sent with others, and this is what its session holds.
+    Held(Reading, Held),
     /// It was sent alone, and this was said.
     Said(Reading, Reply),
-    /// There is more to it than to read, or something is wrong with it: it is to be sent alone.
+    /// It is to be sent alone.
     Alone(Reading),
     Failed(Failure),
 }
@@ -63,8 +63,9 @@ const KEY: usize = 32;
 const FIELDS: usize = 255;
 
 impl<C: Call> Reads<C> {
-    pub(super) fn new(link: Arc<C>) -> Self {
-        Self { link, queue: Queue::default(), scattered: AtomicBool::new(false) }
+    pub(super) fn new(link: &Arc<C>, prefix: &str) -> Self {
+        let (queue, scattered) = (Queue::default(), AtomicBool::new(false));
+        Self { link: Arc::clone(link), prefix: prefix.into(), queue, scattered }
     }
 
     /// Reads a session. `most` is how many may be under way before it waits.
@@ -81,22 +82,27 @@ impl<C: Call> Reads<C> {
             let read = call(self, reading, timeout, most).await;
             read.unwrap_or_else(|| Read::Failed(Failure::Lost(Box::new(Gone))))
         };
-        let (reading, reply) = match read {
-            Read::Loaded(loaded) => return Ok(Lookup::Found(loaded)),
+        let said = match read {
+            // Here, so that memory is given back where it was taken.
+            Read::Held(reading, held) => match held.loaded(&reading) {
+                Some(Some(loaded)) => return Ok(Lookup::Found(loaded)),
+                Some(None) => self.alone(reading, limit).await,
+                None => Err(Failure::Lost(Box::new(Garbled))),
+            },
             Read::Said(reading, reply) => Ok((reading, reply)),
             Read::Alone(reading) => self.alone(reading, limit).await,
             Read::Failed(failure) => Err(failure),
-        }
-        .map_err(|failure| failure.into_error(NAME))?;
+        };
+        let (reading, reply) = said.map_err(|failure| failure.into_error(NAME))?;
         let said = Said::new(reply).ok_or_else(corrupt)?;
         found(said, |answer| loaded(answer, Some(reading.names.into_iter())))
     }
 
     async fn alone(&self, reading: Reading, limit: Limit) -> Result<(Reading, Reply), Failure> {
-        let Reading { prefix, handle, secret, touch, names } = &reading;
+        let Reading { handle, secret, touch, names } = &reading;
         let arguments = Arguments::of(secret.as_bytes(), *touch, "", names.len());
         let arguments = names.iter().fold(arguments, |arguments, name| arguments.text(name));
-        let (key, arguments) = (key(prefix, handle), arguments.list());
+        let (key, arguments) = (key(&self.prefix, handle), arguments.list());
         // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
         let reply = Box::pin(LOAD.call(&*self.link, &[key], &arguments, limit)).await?;
         Ok((reading, reply))
@@ -104,14 +110,8 @@ impl<C: Call> Reads<C> {
 }
 
 impl Reading {
-    pub(super) fn new(
-        prefix: &Arc<str>,
-        access: Access<'_>,
-        names: &[&str],
-        touch: Option<Touch>,
-    ) -> Self {
+    pub(super) fn new(access: Access<'_>, names: &[&str], touch: Option<Touch>) -> Self {
         Self {
-            prefix: Arc::clone(prefix),
             handle: *access.handle,
             secret: *access.secret,
             touch: arguments::touch(touch),
@@ -148,15 +148,15 @@ impl<C: Call> Gather for Reads<C> {
                 said.map_or_else(Read::Failed, |(reading, said)| Read::Said(reading, said)),
             );
         }
-        let (keys, arguments) = join(waiting.iter().map(|waiting| &waiting.work));
+        let (keys, arguments) = join(&self.prefix, waiting.iter().map(|waiting| &waiting.work));
         let answers = LOAD_TOGETHER.call(&*self.link, &keys, &arguments, limit).await;
-        let answers = answers.map(|reply| Answers::new(reply, waiting.len()));
+        let garbled = || Failure::Lost(Box::new(Garbled));
+        let held = answers.and_then(|reply| held(reply, waiting.len()).ok_or_else(garbled));
         let parts = waiting.into_iter().map(Waiting::part);
-        match answers {
-            Ok(mut answers) => parts.for_each(|(reading, tell)| {
-                let read = answers.as_mut().and_then(|answers| answers.next(reading));
-                tell(read.unwrap_or_else(|| Read::Failed(Failure::Lost(Box::new(Garbled)))));
-            }),
+        match held {
+            Ok(held) => {
+                parts.zip(held).for_each(|((reading, tell), held)| tell(Read::Held(reading, held)));
+            }
             Err(failure) if failure.is_scattered() => {
                 self.scattered.store(true, Ordering::Relaxed);
                 parts.for_each(|(reading, tell)| tell(Read::Alone(reading)));
@@ -171,11 +171,14 @@ impl<C: Call> Gather for Reads<C> {
 }
 
 /// The keys of all, and the arguments that the script expects.
-fn join<'a>(readings: impl ExactSizeIterator<Item = &'a Reading>) -> (Vec<Bytes>, Vec<Bytes>) {
+fn join<'a>(
+    prefix: &str,
+    readings: impl ExactSizeIterator<Item = &'a Reading>,
+) -> (Vec<Bytes>, Vec<Bytes>) {
     let count = readings.len();
     let (mut keys, mut buffer) = (Vec::with_capacity(count), BytesMut::with_capacity(KEY * count));
     let (mut lists, mut which) = (Vec::<&[FieldName]>::new(), Vec::with_capacity(count));
-    for Reading { prefix, handle, names, .. } in readings {
+    for Reading { handle, names, .. } in readings {
         key_into(&mut buffer, prefix, handle);
         keys.push(buffer.split().freeze());
         let list = lists.iter().position(|list| list == names).unwrap_or_else(|| {
@@ -195,61 +198,62 @@ fn join<'a>(readings: impl ExactSizeIterator<Item = &'a Reading>) -> (Vec<Bytes>
     (keys, arguments)
 }
 
-/// What the script says.
-struct Answers {
+/// What the script says of one of several sessions.
+pub(super) struct Held {
     now: u64,
-    epochs: IntoIter<Option<u64>>,
+    epoch: Option<u64>,
     packed: Bytes,
 }
 
-impl Answers {
-    /// Of so many sessions. `None` for what the script never says.
-    fn new(reply: Reply, count: usize) -> Option<Self> {
-        let Reply::Bytes(mut packed) = reply else { return None };
-        let mut next = || packed::next(&mut packed);
-        let (Token::List(parts), Token::Number(now), Token::List(epochs)) =
-            (next()?, next()?, next()?)
-        else {
-            return None;
-        };
-        if (parts, epochs) != (2 + count, count) {
-            return None;
-        }
-        let epochs = (0..count).map(|_| {
-            let epoch = packed::bytes(&mut packed)?;
-            let digits = epoch.as_deref().map_or(Ok("0"), std::str::from_utf8);
-            Some(digits.ok().and_then(|digits| digits.parse().ok()))
-        });
-        let epochs = epochs.collect::<Option<Vec<_>>>()?.into_iter();
-        Some(Self { now, epochs, packed })
+/// What it says of so many. `None` for what it never says.
+fn held(reply: Reply, count: usize) -> Option<Vec<Held>> {
+    let Reply::Bytes(packed) = reply else { return None };
+    let mut rest = &packed[..];
+    let mut next = || packed::next(&mut rest);
+    let (Token::List(parts), Token::Number(now), Token::List(epochs)) = (next()?, next()?, next()?)
+    else {
+        return None;
+    };
+    if (parts, epochs) != (2 + count, count) {
+        return None;
     }
+    let epoch = |_| {
+        let digits = packed::bytes(&mut rest)?.map_or(Ok("0"), std::str::from_utf8);
+        Some(digits.ok().and_then(|digits| digits.parse().ok()))
+    };
+    let epochs = (0..count).map(epoch).collect::<Option<Vec<_>>>()?;
+    let held = epochs.into_iter().map(|epoch| {
+        let packed = packed.slice_ref(packed::skip(&mut rest)?);
+        Some(Held { now, epoch, packed })
+    });
+    held.collect()
+}
 
-    /// What became of the next one. `None` for what the script never says.
-    fn next(&mut self, reading: Reading) -> Option<Read> {
-        let epoch = self.epochs.next()?;
-        match packed::next(&mut self.packed)? {
-            Token::List(length) if length == 2 + reading.names.len() => {}
-            Token::Nothing => return Some(Read::Alone(reading)),
+impl Held {
+    /// What was read, if there was nothing to do but to read. `None` for what the script never says.
+    fn loaded(self, reading: &Reading) -> Option<Option<Loaded>> {
+        let Reading { secret, touch, names, .. } = reading;
+        // A copy, so that the answers of the others are not kept as long as a value is.
+        let packed = Bytes::copy_from_slice(&self.packed);
+        let mut rest = &packed[..];
+        match packed::next(&mut rest)? {
+            Token::List(length) if length == 2 + names.len() => {}
+            Token::Nothing => return Some(None),
             _ => return None,
         }
-        let mut next = || packed::bytes(&mut self.packed);
+        let mut next = || packed::bytes(&mut rest);
         let (base, more) = (next()?.unwrap_or_default(), next()?);
-        let Reading { secret, touch, names, .. } = &reading;
-        let record = epoch.and_then(|epoch| {
-            Record::calm(self.now, &base, more.as_deref(), epoch, secret, *touch)
-        });
-        let (mut fields, mut are_whole) = (Vec::with_capacity(names.len()), true);
+        let record =
+            self.epoch.and_then(|epoch| Record::calm(self.now, base, more, epoch, secret, *touch));
+        let Some(record) = record else { return Some(None) };
+        let mut fields = Vec::with_capacity(names.len());
         for name in names {
-            let (Some(held), Some(record)) = (next()?, &record) else { continue };
-            match stored(record, name.clone(), held) {
-                Some(None) => {}
-                Some(Some(stored)) => fields.push(stored),
-                None => are_whole = false,
+            let Some(held) = next()? else { continue };
+            match stored(&record, name.clone(), packed.slice_ref(held)) {
+                Some(stored) => fields.extend(stored),
+                None => return Some(None),
             }
         }
-        Some(match record.filter(|_| are_whole) {
-            Some(record) => Read::Loaded(Loaded { meta: record.meta(), fields }),
-            None => Read::Alone(reading),
-        })
+        Some(Some(Loaded { meta: record.meta(), fields }))
     }
 }

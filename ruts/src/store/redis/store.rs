@@ -58,14 +58,14 @@ impl<C: RedisClient> RedisStore<C> {
     ///
     /// Connects to nothing by itself.
     pub fn new(client: Arc<C>) -> Self {
-        let link = Arc::new(client.link());
+        let (link, prefix) = (Arc::new(client.link()), "ruts");
         Self {
-            prefix: "ruts".into(),
-            timeout: Duration::from_secs(2),
-            reads: Arc::new(Reads::new(Arc::clone(&link))),
-            writes: Arc::new(Writes::new(Arc::clone(&link))),
-            in_flight: 4,
+            reads: Arc::new(Reads::new(&link, prefix)),
+            writes: Arc::new(Writes::new(&link, prefix)),
             link,
+            prefix: prefix.into(),
+            timeout: Duration::from_secs(2),
+            in_flight: 4,
         }
     }
 
@@ -77,6 +77,8 @@ impl<C: RedisClient> RedisStore<C> {
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         assert!(!prefix.contains(['{', '}']), "a prefix must hold no braces");
+        self.reads = Arc::new(Reads::new(&self.link, prefix));
+        self.writes = Arc::new(Writes::new(&self.link, prefix));
         self.prefix = prefix.into();
         self
     }
@@ -204,7 +206,7 @@ impl<C: RedisClient> RedisStore<C> {
         access: Access<'_>,
         update: &Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let writing = Writing::new(&self.prefix, access, update);
+        let writing = Writing::new(access, update);
         let reply = self.writes.write(writing, self.timeout, self.in_flight).await;
         let reply = reply.map_err(|failure| failure.into_error(NAME))?;
         let said = Said::new(reply).ok_or_else(corrupt)?;
@@ -245,7 +247,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
         if let Fields::Named(names) = fields {
-            let reading = Reading::new(&self.prefix, access, names, touch);
+            let reading = Reading::new(access, names, touch);
             return self.reads.load(reading, self.timeout, self.in_flight).await;
         }
         let who = access.secret.as_bytes();

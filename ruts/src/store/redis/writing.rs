@@ -28,16 +28,18 @@ use crate::{
 /// Writes, of which those that wait go to the server in one script.
 pub(super) struct Writes<C> {
     link: Arc<C>,
-    queue: Queue<Writing, Answer>,
+    prefix: Box<str>,
+    queue: Queue<Writing, Written>,
     /// Sessions are on different nodes: each goes alone.
     scattered: AtomicBool,
 }
 
 type Answer = Result<Reply, Failure>;
+/// With the write itself, so that memory is given back where it was taken.
+type Written = (Option<Writing>, Answer);
 
 /// A write to a session, and whatever else is done with it.
 pub(super) struct Writing {
-    prefix: Arc<str>,
     handle: Handle,
     secret: SecretHash,
     touch: [u64; 2],
@@ -48,6 +50,8 @@ pub(super) struct Writing {
     names: Vec<FieldName>,
     /// The values of these, or all other arguments.
     others: Vec<Bytes>,
+    /// How many bytes that makes.
+    bytes: usize,
 }
 
 /// How many sessions are written together, and about how long a key is.
@@ -59,8 +63,9 @@ const BYTES: usize = 64 * 1024;
 const ARGUMENTS: usize = 250;
 
 impl<C: Call> Writes<C> {
-    pub(super) fn new(link: Arc<C>) -> Self {
-        Self { link, queue: Queue::default(), scattered: AtomicBool::new(false) }
+    pub(super) fn new(link: &Arc<C>, prefix: &str) -> Self {
+        let (queue, scattered) = (Queue::default(), AtomicBool::new(false));
+        Self { link: Arc::clone(link), prefix: prefix.into(), queue, scattered }
     }
 
     /// Writes to a session. `most` is how many may be under way before it waits.
@@ -76,12 +81,12 @@ impl<C: Call> Writes<C> {
         {
             return self.alone(writing, Limit::new(timeout)).await;
         }
-        let answer = call(self, writing, timeout, most).await;
-        answer.unwrap_or_else(|| Err(Failure::Lost(Box::new(Gone))))
+        let written = call(self, writing, timeout, most).await;
+        written.map_or_else(|| Err(Failure::Lost(Box::new(Gone))), |(_, answer)| answer)
     }
 
     async fn alone(&self, writing: Writing, limit: Limit) -> Answer {
-        let Writing { prefix, handle, secret, touch, letters, grows, names, others } = writing;
+        let Writing { handle, secret, touch, letters, grows, names, others, .. } = writing;
         let first = Arguments::of(secret.as_bytes(), touch, &letters, 0);
         let arguments = if names.is_empty() {
             others.into_iter().fold(first, Arguments::bytes)
@@ -89,45 +94,41 @@ impl<C: Call> Writes<C> {
             let pairs = names.iter().zip(others);
             pairs.fold(first, |arguments, (name, value)| arguments.text(name).bytes(value))
         };
-        let (key, arguments) = (key(&prefix, &handle), arguments.list());
+        let (key, arguments) = (key(&self.prefix, &handle), arguments.list());
         let script: &Script = if grows { &UPDATE } else { &UPDATE_ON_FULL_SERVER };
         // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
         Box::pin(script.call(&*self.link, &[key], &arguments, limit)).await
     }
 
-    async fn send_alone(&self, waiting: Vec<Waiting<Writing, Answer>>, limit: Limit) {
+    async fn send_alone(&self, waiting: Vec<Waiting<Writing, Written>>, limit: Limit) {
         for (writing, tell) in waiting.into_iter().map(Waiting::part) {
-            tell(self.alone(writing, limit).await);
+            tell((None, self.alone(writing, limit).await));
         }
     }
 }
 
 impl Writing {
-    pub(super) fn new(prefix: &Arc<str>, access: Access<'_>, update: &Update<'_>) -> Self {
+    pub(super) fn new(access: Access<'_>, update: &Update<'_>) -> Self {
         let changes = update.changes.iter().copied();
         let (letters, arguments) = Arguments::new(2 * update.changes.len()).conditions(update);
         let mut names = Vec::new();
-        let arguments = if letters.is_empty() {
+        let others = if letters.is_empty() {
             names.extend(changes.clone().map(|change| change.name().into()));
             arguments.values(changes)
         } else {
             arguments.changes(changes)
         };
+        let others = others.list();
         Self {
-            prefix: Arc::clone(prefix),
             handle: *access.handle,
             secret: *access.secret,
             touch: arguments::touch(update.touch),
             letters,
             grows: update.changes.iter().any(|change| matches!(change, Change::Set(_))),
+            bytes: names.iter().map(|name: &FieldName| name.len()).chain(others.iter().map(Bytes::len)).sum(),
             names,
-            others: arguments.list(),
+            others,
         }
-    }
-
-    fn bytes(&self) -> usize {
-        let names = self.names.iter().map(|name| name.len());
-        names.chain(self.others.iter().map(Bytes::len)).sum()
     }
 
     /// What many writes have in common.
@@ -138,29 +139,29 @@ impl Writing {
 
 impl<C: Call> Gather for Writes<C> {
     type Work = Writing;
-    type Answer = Answer;
+    type Answer = Written;
 
-    fn queue(&self) -> &Queue<Writing, Answer> {
+    fn queue(&self) -> &Queue<Writing, Written> {
         &self.queue
     }
 
-    fn fits(going: &[Waiting<Writing, Answer>], next: &Writing) -> bool {
-        let bytes = || going.iter().map(|waiting| waiting.work.bytes()).sum::<usize>();
-        going.len() < SESSIONS && bytes() + next.bytes() <= BYTES
+    fn fits(going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
+        let bytes = || going.iter().map(|waiting| waiting.work.bytes).sum::<usize>();
+        going.len() < SESSIONS && bytes() + next.bytes <= BYTES
     }
 
-    fn too_late() -> Answer {
-        Err(Failure::Unsent(Box::new(NoAnswer)))
+    fn too_late() -> Written {
+        (None, Err(Failure::Unsent(Box::new(NoAnswer))))
     }
 
-    async fn send(self: Arc<Self>, waiting: Vec<Waiting<Writing, Answer>>) {
+    async fn send(self: Arc<Self>, waiting: Vec<Waiting<Writing, Written>>) {
         let Some(limit) = waiting.iter().map(Waiting::deadline).min().map(Limit::until) else {
             return;
         };
         if waiting.len() == 1 {
             return self.send_alone(waiting, limit).await;
         }
-        let (keys, arguments) = join(waiting.iter().map(|waiting| &waiting.work));
+        let (keys, arguments) = join(&self.prefix, waiting.iter().map(|waiting| &waiting.work));
         match UPDATE_TOGETHER.call(&*self.link, &keys, &arguments, limit).await {
             Ok(reply) => match unpack(reply).filter(|answers| answers.len() == waiting.len()) {
                 Some(answers) => deal(waiting, answers.into_iter().map(own)),
@@ -177,6 +178,7 @@ impl<C: Call> Gather for Writes<C> {
 
 /// The keys of all, and the arguments that the script expects.
 fn join<'a>(
+    prefix: &str,
     writings: impl ExactSizeIterator<Item = &'a Writing> + Clone,
 ) -> (Vec<Bytes>, Vec<Bytes>) {
     let count = writings.len();
@@ -184,7 +186,7 @@ fn join<'a>(
         (Vec::with_capacity(count), BytesMut::with_capacity(2 * KEY * count));
     let (mut lists, mut counts) = (Vec::<&Writing>::new(), Vec::with_capacity(2 * count));
     for writing in writings.clone() {
-        key_into(&mut buffer, &writing.prefix, &writing.handle);
+        key_into(&mut buffer, prefix, &writing.handle);
         keys.push(buffer.split().freeze());
         let list = lists.iter().position(|list| list.list() == writing.list());
         let list = list.unwrap_or_else(|| {
@@ -207,15 +209,16 @@ fn join<'a>(
     (keys, arguments.list())
 }
 
-fn deal(waiting: Vec<Waiting<Writing, Answer>>, answers: impl IntoIterator<Item = Answer>) {
-    waiting.into_iter().zip(answers).for_each(|(waiting, answer)| waiting.tell(answer));
+fn deal(waiting: Vec<Waiting<Writing, Written>>, answers: impl IntoIterator<Item = Answer>) {
+    let parts = waiting.into_iter().map(Waiting::part);
+    parts.zip(answers).for_each(|((writing, tell), answer)| tell((Some(writing), answer)));
 }
 
 /// The answers to several.
 fn unpack(reply: Reply) -> Option<Vec<Reply>> {
-    let Reply::Bytes(mut packed) = reply else { return None };
-    match packed::read(&mut packed)? {
-        Reply::Array(answers) if packed.is_empty() => Some(answers),
+    let Reply::Bytes(packed) = reply else { return None };
+    match packed::read(&packed)? {
+        Reply::Array(answers) => Some(answers),
         _ => None,
     }
 }

@@ -19,8 +19,9 @@ for i = 1, count do
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epochs = {}
-for i, key in ipairs(KEYS) do epochs[i] = string.match(key, '^[^}]*}') end
+-- All keys begin alike, and hash tags are of one length.
+local tag, epochs = string.find(KEYS[1], '}', 1, true), {}
+for i, key in ipairs(KEYS) do epochs[i] = string.sub(key, 1, tag) end
 epochs = redis.call('MGET', unpack(epochs))
 
 -- Whether there is nothing to do but what was asked for, as `calm` has it.
