@@ -1,7 +1,7 @@
 use bincode::error::{DecodeError, EncodeError};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, CodecError, header::MAX_VALUE};
+use super::{Codec, CodecError, header::MAX_VALUE, value::Buffer};
 
 /// The limit keeps a hostile length prefix from reserving memory without end. bincode counts what
 /// a number takes up in memory: sixteen bytes for one that may be written in one.
@@ -10,8 +10,8 @@ fn config() -> impl bincode::config::Config {
 }
 
 /// Appends `value` to `out`.
-pub(super) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    struct Append<'a>(&'a mut Vec<u8>);
+pub(super) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Result<(), CodecError> {
+    struct Append<'a>(&'a mut Buffer);
 
     impl bincode::enc::write::Writer for Append<'_> {
         fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {

@@ -1,10 +1,10 @@
 use rmp_serde::decode::Error;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, CodecError};
+use super::{Codec, CodecError, value::Buffer};
 
 /// Appends `value` to `out`, structs as maps.
-pub(super) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
+pub(super) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Result<(), CodecError> {
     value
         .serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
         .map_err(|_| CodecError::Write(Codec::MessagePack))

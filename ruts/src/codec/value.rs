@@ -1,10 +1,14 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
+use smallvec::SmallVec;
 
 use super::{
     Codec, CodecError,
     header::{Header, MAX_VALUE},
 };
+
+/// What is being written: short, it is in place until it is shared, in one allocation.
+pub(super) type Buffer = SmallVec<[u8; 56]>;
 
 /// Header and payload of `value`.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
@@ -13,7 +17,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     version: u16,
     value: &T,
 ) -> Result<Bytes, CodecError> {
-    let mut stored = Vec::with_capacity(32);
+    let mut stored = Buffer::new();
     stored.extend_from_slice(&Header { codec, version }.to_bytes());
     let written = match codec {
         #[cfg(feature = "bincode")]
@@ -27,7 +31,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     if stored.len() > MAX_VALUE {
         return Err(CodecError::TooLarge { bytes: stored.len() });
     }
-    Ok(stored.into())
+    Ok(Bytes::from_owner(stored))
 }
 
 /// The value in `stored`, or `None` if it was written under another version of the field.
