@@ -54,10 +54,10 @@ probe!(PRINCIPAL = "HPTTL HPEXPIRE HGET HGETALL HKEYS HSET HDEL TIME");
 probe!(EPOCH = "HDEL INCR");
 script!(LOAD = Runs, "named", "calm", "load", "session", "load_slowly", PROBE);
 script!(CREATE = Refused, "alone", "calm", "session", "create", PROBE);
-script!(UPDATE = Refused, "alone", "calm", "update", "session", "update_slowly", PROBE);
+script!(UPDATE = Refused, "compare", "alone", "calm", "update", "session", "update_slowly", PROBE);
 script!(
     /// An update without a new value.
-    UPDATE_ON_FULL_SERVER = Runs, "alone", "calm", "update", "session", "update_slowly", PROBE
+    UPDATE_ON_FULL_SERVER = Runs, "compare", "alone", "calm", "update", "session", "update_slowly", PROBE
 );
 script!(
     /// Reads of several sessions.
@@ -68,6 +68,7 @@ script!(
 script!(
     /// Updates of several sessions.
     UPDATE_TOGETHER = Refused,
+    "compare",
     "apart",
     "alone",
     "calm",

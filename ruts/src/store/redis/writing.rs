@@ -125,7 +125,11 @@ impl Writing {
             touch: arguments::touch(update.touch),
             letters,
             grows: update.changes.iter().any(|change| matches!(change, Change::Set(_))),
-            bytes: names.iter().map(|name: &FieldName| name.len()).chain(others.iter().map(Bytes::len)).sum(),
+            bytes: names
+                .iter()
+                .map(|name: &FieldName| name.len())
+                .chain(others.iter().map(Bytes::len))
+                .sum(),
             names,
             others,
         }

@@ -8,11 +8,12 @@ end
 -- Answer, packed: of each what it would get alone, or `failed` and why.
 local find, byte, call, read = string.find, string.byte, redis.pcall, struct.unpack
 local head, to = ARGV[1], 1
-local first, plain, puts, idles, afters, count = {}, {}, {}, {}, {}, byte(ARGV[1])
+local first, froms, puts, idles, afters, count = {}, {}, {}, {}, {}, byte(ARGV[1])
 for i = 1, count do
   local length, put = byte(head, i + 1), {}
   first[i] = ARGV[to + 1]
-  plain[i] = #first[i] == 12
+  -- Where what it sets begins, if there is no more to it than that, or than to expect something.
+  froms[i] = #first[i] == 12 and 1 or string.sub(first[i], 13) == 'e' and 4
   idles[i], afters[i] = read('>I6I6', first[i])
   for name = 2, length do put[2 * name - 3] = ARGV[to + name] end
   puts[i], to = put, to + length
@@ -46,11 +47,14 @@ for i, key in ipairs(KEYS) do
     put = { unpack(ARGV, to + 2, to + 1 + others) }
   end
   to = to + 1 + others
-  local answer
-  if plain[list] and is_calm(i, list, call('HGET', key, '~'), presented) then
-    local written = #put > 0 and call('HSET', key, unpack(put))
+  local answer, from = nil, froms[list]
+  if from and is_calm(i, list, call('HGET', key, '~'), presented) then
+    answer = from == 1 or compare(key, put[1], put[2], put[3])
+  end
+  if answer == true then
+    local written = #put >= from and call('HSET', key, unpack(put, from))
     answer = type(written) == 'table' and 'failed ' .. written.err or 0
-  else
+  elseif not answer then
     local went, said = pcall(alone, { key }, { presented .. first[list], unpack(put) })
     answer = went and said or 'failed ' .. (type(said) == 'table' and said.err or tostring(said))
   end
