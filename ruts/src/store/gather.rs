@@ -103,13 +103,13 @@ fn send<G: Gather>(
     going: Vec<Waiting<G::Work, G::Answer>>,
 ) {
     let Some(first) = going.first() else { return };
-    let span = first.span.clone();
+    let (span, are_several) = (first.span.clone(), going.len() > 1);
     let turn = Turn { gather: Arc::clone(gather), runtime: runtime.clone(), most };
     let task = async move {
         let mut sending = pin!(Arc::clone(&turn.gather).send(going));
         let is_quick = timeout(LONG, &mut sending).await.is_ok();
-        if is_quick {
-            // Whoever was answered may have more to ask, which can go with others.
+        if is_quick && are_several {
+            // Those that were answered may have more to ask, which can go with others.
             stand_back().await;
         }
         drop(turn);
