@@ -7,8 +7,8 @@ use std::sync::{
 
 use super::{Subject, client::*};
 use crate::{
-    store::{Change, Expect, Fields, Lookup, Sign, Update, Updated},
-    ttl::Ttl,
+    store::{Change, Expect, Fields, Lookup, Put, Sign, Update, Updated},
+    ttl::{Hot, Ttl},
 };
 
 /// Changes of one update apply together and in their order.
@@ -61,6 +61,26 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
     subject.pass(unit * 2).await;
     client.holds(&[("a", "1"), ("b", "2")]).await;
     client.with(new).is_refused(Refused::NotFound).await;
+}
+
+/// What is expected is a value, whatever the lifetime of its field, its place in a cache and the deadlines of the
+/// session are.
+pub async fn an_expectation_is_of_the_value_alone(subject: &impl Subject) {
+    let (hour, one) = (Ttl::from_secs(3600), bytes("1"));
+    let conflict = Lookup::Found(Updated::Conflict { current: Some(one.clone()) });
+    for hot in [Hot::Auto, Hot::Never, Hot::Checked, Hot::For(hour)] {
+        for (ttl, idle) in [(None, None), (None, Some(hour)), (Some(hour), Some(hour))] {
+            let client = session_for(subject, idle, None, &[]).await;
+            let set = [Change::Set(Put { name: "a", value: &one, ttl, hot })];
+            assert_eq!(client.change(&set).await, applied(0));
+            for wrong in [Some("2"), Some("11"), Some(""), None] {
+                assert_eq!(client.set_if("a", wrong, "3").await, conflict, "{hot:?} {ttl:?}");
+            }
+            client.holds(&[("a", "1")]).await;
+            assert_eq!(client.set_if("a", Some("1"), "2").await, applied(0), "{hot:?} {ttl:?}");
+            client.holds(&[("a", "2")]).await;
+        }
+    }
 }
 
 /// Taking a field and replacing the secret happen in one step, also when the field is not there.

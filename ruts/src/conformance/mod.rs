@@ -130,6 +130,7 @@ macro_rules! conformance_tests {
             atomicity {
                 an_update_applies_in_order
                 a_conflict_changes_nothing
+                an_expectation_is_of_the_value_alone
                 a_taking_rotation_is_one_step
                 racing_updates_never_mix
             }
