@@ -107,6 +107,7 @@ through! {
     who_is_dropped_holds_up_nobody,
     who_stops_polling_holds_up_nobody,
     a_forgotten_script_is_sent_again,
+    what_is_large_is_not_read_together,
 }
 
 async fn those_that_wait_go_together<C: RedisClient>(held: Held<C>) {
@@ -393,6 +394,30 @@ async fn many_at_once<C: RedisClient>(store: RedisStore<C>) {
             });
         }
         tasks.join_all().await;
+    }
+}
+
+async fn what_is_large_is_not_read_together<C: RedisClient>(held: Held<C>) {
+    let visitors = held.visitors::<6>().await;
+    let large = "x".repeat(150 << 10);
+    for visitor in &visitors {
+        visitor.set("large", &large).await.unwrap();
+    }
+    let get = |visitor: Visitor<_>| async move { visitor.get("large").await };
+    // At first all go together, and most of them alone after that; then two and two.
+    for commands in [None, Some(3)] {
+        let visitor = visitors[0].clone();
+        let first = held.occupied(async move { visitor.get("a").await }).await;
+        let others = start(visitors[1..].iter().cloned().map(get)).await;
+        let calls = held.server.calls("evalsha");
+        held.proxy.set(Traffic::Flows);
+        assert_eq!(first.await.unwrap().unwrap().unwrap(), "1");
+        for other in others {
+            assert_eq!(other.await.unwrap().unwrap().unwrap(), large);
+        }
+        if let Some(commands) = commands {
+            assert_eq!(held.server.calls("evalsha") - calls, commands);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) trait Gather: Send + Sync + 'static {
     fn queue(&self) -> &Queue<Self::Work, Self::Answer>;
 
     /// Whether one more can go along with those that are to go, of which there is one at least.
-    fn fits(going: &[Waiting<Self::Work, Self::Answer>], next: &Self::Work) -> bool;
+    fn fits(&self, going: &[Waiting<Self::Work, Self::Answer>], next: &Self::Work) -> bool;
 
     /// What those are told that waited so long that they do not go any more.
     fn too_late() -> Self::Answer;
@@ -90,7 +90,7 @@ pub(super) async fn call<G: Gather>(
     let runtime = Handle::try_current().ok()?;
     let (answer, told) = oneshot::channel();
     let waiting = Waiting { work, since: Instant::now(), timeout, span: Span::current(), answer };
-    let going = gather.queue().join::<G>(waiting, &runtime, most);
+    let going = gather.queue().join(&**gather, waiting, &runtime, most);
     send(gather, runtime, most, going);
     told.await.ok()
 }
@@ -135,7 +135,7 @@ async fn stand_back() {
 
 impl<G: Gather> Drop for Turn<G> {
     fn drop(&mut self) {
-        let going = self.gather.queue().leave::<G>(&self.runtime, self.most);
+        let going = self.gather.queue().leave(&*self.gather, &self.runtime, self.most);
         send(&self.gather, self.runtime.clone(), self.most, going);
     }
 }
@@ -148,6 +148,7 @@ impl<W, A> Queue<W, A> {
     /// Returns those that go now.
     fn join<G: Gather<Work = W, Answer = A>>(
         &self,
+        gather: &G,
         waiting: Waiting<W, A>,
         runtime: &Handle,
         most: usize,
@@ -159,12 +160,13 @@ impl<W, A> Queue<W, A> {
         });
         let line = &mut lines[place];
         line.waiting.push_back(waiting);
-        line.go::<G>(most, 1)
+        line.go(gather, most, 1)
     }
 
     /// One command less is under way. Returns those that go now.
     fn leave<G: Gather<Work = W, Answer = A>>(
         &self,
+        gather: &G,
         runtime: &Handle,
         most: usize,
     ) -> Vec<Waiting<W, A>> {
@@ -172,7 +174,7 @@ impl<W, A> Queue<W, A> {
         let Some(place) = place_of(&lines, runtime) else { return Vec::new() };
         let line = &mut lines[place];
         line.under_way -= 1;
-        let going = line.go::<G>(most, ENOUGH);
+        let going = line.go(gather, most, ENOUGH);
         if line.under_way == 0 {
             lines.swap_remove(place);
         }
@@ -193,6 +195,7 @@ impl<W, A> Line<W, A> {
     /// Those that go together now, if less than `most` commands are under way, `enough` in a crowd.
     fn go<G: Gather<Work = W, Answer = A>>(
         &mut self,
+        gather: &G,
         most: usize,
         enough: usize,
     ) -> Vec<Waiting<W, A>> {
@@ -209,7 +212,7 @@ impl<W, A> Line<W, A> {
             }
             if now.duration_since(waiting.since) > waiting.timeout / 2 {
                 waiting.tell(G::too_late());
-            } else if going.is_empty() || G::fits(&going, &waiting.work) {
+            } else if going.is_empty() || gather.fits(&going, &waiting.work) {
                 going.push(waiting);
             } else {
                 stay.push_back(waiting);

@@ -106,7 +106,7 @@ impl Gather for Reads {
         &self.queue
     }
 
-    fn fits(going: &[Waiting<Reading, Read>], next: &Reading) -> bool {
+    fn fits(&self, going: &[Waiting<Reading, Read>], next: &Reading) -> bool {
         let first = &going[0].work;
         going.len() < SESSIONS && (&first.names, first.touch) == (&next.names, next.touch)
     }

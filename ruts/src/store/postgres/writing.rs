@@ -120,7 +120,7 @@ impl Gather for Writes {
         &self.queue
     }
 
-    fn fits(going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
+    fn fits(&self, going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
         let bytes = || going.iter().map(|waiting| waiting.work.bytes()).sum::<usize>();
         going.len() < SESSIONS && going[0].work.like == next.like && bytes() + next.bytes() <= BYTES
     }

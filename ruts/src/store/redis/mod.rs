@@ -47,8 +47,8 @@
 //! Reads and writes that come while [several](RedisStore::with_in_flight) are under way wait for one of these
 //! to be answered, and then go together: up to 64 sessions in one script and one round trip, each with an
 //! answer of its own. A read that turns out to be more than that is done alone after it, in a round trip of its
-//! own: one that counts as activity, or with a secret that was replaced, or of a session that is over. On a
-//! cluster, where they would be on different nodes, each goes alone.
+//! own: one that counts as activity, or with a secret that was replaced, or of a session that is over, or that
+//! comes after 256 KiB were read. On a cluster, where they would be on different nodes, each goes alone.
 //!
 //! # Failures
 //!

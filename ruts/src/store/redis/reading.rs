@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,6 +33,8 @@ pub(super) struct Reads<C> {
     link: Arc<C>,
     prefix: Box<str>,
     queue: Queue<Reading, Read>,
+    /// How many sessions go together, by what came of those before.
+    sessions: AtomicUsize,
     /// Sessions are on different nodes: each goes alone.
     scattered: AtomicBool,
 }
@@ -56,16 +58,26 @@ pub(super) enum Read {
     Failed(Failure),
 }
 
-/// How many sessions are read together, and about how long a key is.
+/// How many sessions are read together at most, and how many bytes are to be answered: a server does nothing
+/// else meanwhile.
 const SESSIONS: usize = 64;
+const BYTES: usize = 256 * 1024;
+/// How long what is said of a session is that was not read.
+const NOTHING: usize = 1;
+/// About how long a key is.
 const KEY: usize = 32;
 /// Reads of more fields than a byte can count go alone.
 const FIELDS: usize = 255;
 
 impl<C: Call> Reads<C> {
     pub(super) fn new(link: &Arc<C>, prefix: &str) -> Self {
-        let (queue, scattered) = (Queue::default(), AtomicBool::new(false));
-        Self { link: Arc::clone(link), prefix: prefix.into(), queue, scattered }
+        Self {
+            link: Arc::clone(link),
+            prefix: prefix.into(),
+            queue: Queue::default(),
+            sessions: AtomicUsize::new(SESSIONS),
+            scattered: AtomicBool::new(false),
+        }
     }
 
     /// Reads a session. `most` is how many may be under way before it waits.
@@ -98,6 +110,16 @@ impl<C: Call> Reads<C> {
         found(said, |answer| loaded(answer, Some(reading.names.into_iter())))
     }
 
+    /// Takes note of how large sessions are.
+    fn note(&self, held: &[Held]) {
+        let sizes = held.iter().map(|held| held.packed.len()).filter(|size| *size > NOTHING);
+        let (count, bytes) = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+        if count > 0 {
+            let sessions = (BYTES * count).div_ceil(bytes).min(SESSIONS);
+            self.sessions.store(sessions, Ordering::Relaxed);
+        }
+    }
+
     async fn alone(&self, reading: Reading, limit: Limit) -> Result<(Reading, Reply), Failure> {
         let Reading { handle, secret, touch, names } = &reading;
         let arguments = Arguments::of(secret.as_bytes(), *touch, "", names.len());
@@ -128,8 +150,8 @@ impl<C: Call> Gather for Reads<C> {
         &self.queue
     }
 
-    fn fits(going: &[Waiting<Reading, Read>], _: &Reading) -> bool {
-        going.len() < SESSIONS
+    fn fits(&self, going: &[Waiting<Reading, Read>], _: &Reading) -> bool {
+        going.len() < self.sessions.load(Ordering::Relaxed)
     }
 
     fn too_late() -> Read {
@@ -155,6 +177,7 @@ impl<C: Call> Gather for Reads<C> {
         let parts = waiting.into_iter().map(Waiting::part);
         match held {
             Ok(held) => {
+                self.note(&held);
                 parts.zip(held).for_each(|((reading, tell), held)| tell(Read::Held(reading, held)));
             }
             Err(failure) if failure.is_scattered() => {
@@ -190,7 +213,7 @@ fn join<'a>(
     buffer.put_u8(lists.len() as u8);
     lists.iter().for_each(|list| buffer.put_u8(list.len() as u8));
     buffer.put_slice(&which);
-    let mut arguments = vec![buffer.split().freeze()];
+    let mut arguments = vec![buffer.split().freeze(), BYTES.to_string().into()];
     for name in lists.into_iter().flatten() {
         buffer.put_slice(name.as_bytes());
         arguments.push(buffer.split().freeze());

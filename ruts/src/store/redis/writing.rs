@@ -149,7 +149,7 @@ impl<C: Call> Gather for Writes<C> {
         &self.queue
     }
 
-    fn fits(going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
+    fn fits(&self, going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
         let bytes = || going.iter().map(|waiting| waiting.work.bytes).sum::<usize>();
         going.len() < SESSIONS && bytes() + next.bytes <= BYTES
     }
