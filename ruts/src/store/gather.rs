@@ -5,6 +5,7 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
+    thread::panicking,
     time::Duration,
 };
 
@@ -64,6 +65,7 @@ struct Turn<G: Gather> {
     gather: Arc<G>,
     runtime: Handle,
     most: usize,
+    is_over: bool,
 }
 
 /// So many are a crowd.
@@ -104,7 +106,8 @@ fn send<G: Gather>(
 ) {
     let Some(first) = going.first() else { return };
     let (span, are_several) = (first.span.clone(), going.len() > 1);
-    let turn = Turn { gather: Arc::clone(gather), runtime: runtime.clone(), most };
+    let mut turn =
+        Turn { gather: Arc::clone(gather), runtime: runtime.clone(), most, is_over: false };
     let task = async move {
         let mut sending = pin!(Arc::clone(&turn.gather).send(going));
         let is_quick = timeout(LONG, &mut sending).await.is_ok();
@@ -112,6 +115,7 @@ fn send<G: Gather>(
             // Those that were answered may have more to ask, which can go with others.
             stand_back().await;
         }
+        turn.is_over = true;
         drop(turn);
         if !is_quick {
             sending.await;
@@ -135,6 +139,11 @@ async fn stand_back() {
 
 impl<G: Gather> Drop for Turn<G> {
     fn drop(&mut self) {
+        // The runtime is shutting down, and would drop whatever goes next within this very call.
+        if !self.is_over && !panicking() {
+            drop(self.gather.queue().close(&self.runtime));
+            return;
+        }
         let going = self.gather.queue().leave(&*self.gather, &self.runtime, self.most);
         send(&self.gather, self.runtime.clone(), self.most, going);
     }
@@ -160,7 +169,17 @@ impl<W, A> Queue<W, A> {
         });
         let line = &mut lines[place];
         line.waiting.push_back(waiting);
-        line.go(gather, most, 1)
+        let going = line.go(gather, most, 1);
+        if line.under_way == 0 {
+            lines.swap_remove(place);
+        }
+        going
+    }
+
+    /// Returns those that will never go.
+    fn close(&self, runtime: &Handle) -> Option<Line<W, A>> {
+        let mut lines = self.lock();
+        place_of(&lines, runtime).map(|place| lines.swap_remove(place))
     }
 
     /// One command less is under way. Returns those that go now.

@@ -52,7 +52,7 @@ pub(super) fn skip<'a>(packed: &mut &'a [u8]) -> Option<&'a [u8]> {
     while left > 0 {
         left -= 1;
         if let Token::List(length) = next(packed)? {
-            left += length;
+            left = length.checked_add(left)?;
         }
     }
     all.get(..all.len() - packed.len())

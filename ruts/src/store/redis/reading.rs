@@ -115,7 +115,8 @@ impl<C: Call> Reads<C> {
         let sizes = held.iter().map(|held| held.packed.len()).filter(|size| *size > NOTHING);
         let (count, bytes) = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
         if count > 0 {
-            let sessions = (BYTES * count).div_ceil(bytes).min(SESSIONS);
+            // Two at least: of one that goes alone, nobody takes note.
+            let sessions = (BYTES * count).div_ceil(bytes).clamp(2, SESSIONS);
             self.sessions.store(sessions, Ordering::Relaxed);
         }
     }

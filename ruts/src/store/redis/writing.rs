@@ -35,8 +35,15 @@ pub(super) struct Writes<C> {
 }
 
 type Answer = Result<Reply, Failure>;
-/// With the write itself, so that memory is given back where it was taken.
-type Written = (Option<Writing>, Answer);
+
+/// What became of a write.
+pub(super) enum Written {
+    Is(Answer),
+    /// It was sent with others. With the write itself, so that memory is given back where it was taken.
+    Together(Writing, Answer),
+    /// It is to be sent alone.
+    Alone(Writing),
+}
 
 /// A write to a session, and whatever else is done with it.
 pub(super) struct Writing {
@@ -75,14 +82,22 @@ impl<C: Call> Writes<C> {
         timeout: Duration,
         most: usize,
     ) -> Answer {
-        if self.scattered.load(Ordering::Relaxed)
-            || !writing.grows
-            || writing.others.len() > ARGUMENTS
-        {
-            return self.alone(writing, Limit::new(timeout)).await;
+        let limit = Limit::new(timeout);
+        let is_small = writing.grows && writing.others.len() <= ARGUMENTS;
+        let written = if is_small && !self.scattered.load(Ordering::Relaxed) {
+            call(self, writing, timeout, most).await
+        } else {
+            Some(Written::Alone(writing))
+        };
+        match written {
+            Some(Written::Is(answer)) => answer,
+            Some(Written::Together(writing, answer)) => {
+                drop(writing);
+                answer
+            }
+            Some(Written::Alone(writing)) => self.alone(writing, limit).await,
+            None => Err(Failure::Lost(Box::new(Gone))),
         }
-        let written = call(self, writing, timeout, most).await;
-        written.map_or_else(|| Err(Failure::Lost(Box::new(Gone))), |(_, answer)| answer)
     }
 
     async fn alone(&self, writing: Writing, limit: Limit) -> Answer {
@@ -98,12 +113,6 @@ impl<C: Call> Writes<C> {
         let script: &Script = if grows { &UPDATE } else { &UPDATE_ON_FULL_SERVER };
         // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
         Box::pin(script.call(&*self.link, &[key], &arguments, limit)).await
-    }
-
-    async fn send_alone(&self, waiting: Vec<Waiting<Writing, Written>>, limit: Limit) {
-        for (writing, tell) in waiting.into_iter().map(Waiting::part) {
-            tell((None, self.alone(writing, limit).await));
-        }
     }
 }
 
@@ -155,15 +164,17 @@ impl<C: Call> Gather for Writes<C> {
     }
 
     fn too_late() -> Written {
-        (None, Err(Failure::Unsent(Box::new(NoAnswer))))
+        Written::Is(Err(Failure::Unsent(Box::new(NoAnswer))))
     }
 
-    async fn send(self: Arc<Self>, waiting: Vec<Waiting<Writing, Written>>) {
+    async fn send(self: Arc<Self>, mut waiting: Vec<Waiting<Writing, Written>>) {
         let Some(limit) = waiting.iter().map(Waiting::deadline).min().map(Limit::until) else {
             return;
         };
-        if waiting.len() == 1 {
-            return self.send_alone(waiting, limit).await;
+        if waiting.len() == 1
+            && let Some((writing, tell)) = waiting.pop().map(Waiting::part)
+        {
+            return tell(Written::Is(self.alone(writing, limit).await));
         }
         let (keys, arguments) = join(&self.prefix, waiting.iter().map(|waiting| &waiting.work));
         match UPDATE_TOGETHER.call(&*self.link, &keys, &arguments, limit).await {
@@ -173,7 +184,8 @@ impl<C: Call> Gather for Writes<C> {
             },
             Err(failure) if failure.is_scattered() => {
                 self.scattered.store(true, Ordering::Relaxed);
-                self.send_alone(waiting, limit).await;
+                let parts = waiting.into_iter().map(Waiting::part);
+                parts.for_each(|(writing, tell)| tell(Written::Alone(writing)));
             }
             Err(failure) => deal(waiting, shared(failure).map(Err)),
         }
@@ -215,7 +227,9 @@ fn join<'a>(
 
 fn deal(waiting: Vec<Waiting<Writing, Written>>, answers: impl IntoIterator<Item = Answer>) {
     let parts = waiting.into_iter().map(Waiting::part);
-    parts.zip(answers).for_each(|((writing, tell), answer)| tell((Some(writing), answer)));
+    parts
+        .zip(answers)
+        .for_each(|((writing, tell), answer)| tell(Written::Together(writing, answer)));
 }
 
 /// The answers to several.

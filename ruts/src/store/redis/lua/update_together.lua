@@ -30,11 +30,11 @@ local function is_calm(i, list, base, presented)
   if type(base) ~= 'string' or #base ~= 64 or #presented ~= 32 then return false end
   if find(base, presented, 33, true) ~= 33 then return false end
   local flags, ends, absolute, epoch = read('>BxxxxxxxxxxxxxxxxI6I6I3', base)
-  local idle, after = idles[list], afters[list]
+  local idle, after, counted = idles[list], afters[list], tonumber(epochs[i] or 0)
   return flags <= 1
     and (ends == 0 or ends > now) and (absolute == 0 or absolute > now)
     and (idle == 0 or ends == 0 or after > 0 and idle - (ends - now) < after)
-    and epoch == (epochs[i] or 0) % 2 ^ 24
+    and counted and epoch == counted % 2 ^ 24
 end
 
 local answers = {}
