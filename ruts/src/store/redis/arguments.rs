@@ -64,6 +64,10 @@ impl Arguments {
         self.put(|buffer| buffer.put_slice(text.as_bytes()))
     }
 
+    pub(super) fn texts<'a>(self, texts: impl IntoIterator<Item = &'a str>) -> Self {
+        texts.into_iter().fold(self, Self::text)
+    }
+
     pub(super) fn constant(self, text: &'static str) -> Self {
         self.bytes(Bytes::from_static(text.as_bytes()))
     }

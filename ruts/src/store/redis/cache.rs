@@ -124,7 +124,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         };
         let who = access.secret.as_bytes();
         let arguments = Arguments::of(who, arguments::touch(touch), mode, 1 + names.len());
-        let arguments = names.iter().copied().fold(arguments.nonce()?, Arguments::text);
+        let arguments = arguments.nonce()?.texts(names.iter().copied());
         let reply = self.ask(&LOOK, access.handle, arguments).await?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         match answer.bytes().flatten().as_deref() {
@@ -149,8 +149,8 @@ impl<C: RedisClient> Cache for RedisStore<C> {
             .packed(&[], &arguments::touch(touch), mode)
             .nonce()?
             .millis(life.as_millis())
-            .millis((life + SPARE).as_millis());
-        let arguments = names.iter().copied().fold(arguments, Arguments::text);
+            .millis((life + SPARE).as_millis())
+            .texts(names.iter().copied());
         let arguments = if record { arguments.constant("~") } else { arguments };
         let reply = self.ask(&FENCE, handle, arguments).await?;
         let (mark, at) = Answer::new(reply)

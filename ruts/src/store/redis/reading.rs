@@ -1,7 +1,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -10,9 +10,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     arguments::{self, Arguments},
-    batch::{Garbled, Gone, shared},
+    batch::{Garbled, Gone, SESSIONS, Way, shared},
     client::{Call, Failure, NoAnswer, Reply},
-    layout::{key, key_into},
     packed::{self, Token},
     record::Record,
     reply::{Said, loaded, stored},
@@ -30,13 +29,10 @@ use crate::{
 
 /// Reads, of which those that wait go to the server in one script.
 pub(super) struct Reads<C> {
-    link: Arc<C>,
-    prefix: Box<str>,
+    way: Way<C>,
     queue: Queue<Reading, Read>,
     /// How many sessions go together, by what came of those before.
     sessions: AtomicUsize,
-    /// Sessions are on different nodes: each goes alone.
-    scattered: AtomicBool,
 }
 
 /// A read of fields.
@@ -58,25 +54,19 @@ pub(super) enum Read {
     Failed(Failure),
 }
 
-/// How many sessions are read together at most, and how many bytes are to be answered: a server does nothing
-/// else meanwhile.
-const SESSIONS: usize = 64;
+/// How many bytes are to be answered: a server does nothing else meanwhile.
 const BYTES: usize = 256 * 1024;
 /// How long what is said of a session is that was not read.
 const NOTHING: usize = 1;
-/// About how long a key is.
-const KEY: usize = 32;
 /// Reads of more fields than a byte can count go alone.
 const FIELDS: usize = 255;
 
 impl<C: Call> Reads<C> {
     pub(super) fn new(link: &Arc<C>, prefix: &str) -> Self {
         Self {
-            link: Arc::clone(link),
-            prefix: prefix.into(),
+            way: Way::new(link, prefix),
             queue: Queue::default(),
             sessions: AtomicUsize::new(SESSIONS),
-            scattered: AtomicBool::new(false),
         }
     }
 
@@ -88,7 +78,7 @@ impl<C: Call> Reads<C> {
         most: usize,
     ) -> Result<Lookup<Loaded>, StoreError> {
         let limit = Limit::new(timeout);
-        let read = if self.scattered.load(Ordering::Relaxed) || reading.names.len() > FIELDS {
+        let read = if self.way.is_scattered() || reading.names.len() > FIELDS {
             Read::Alone(reading)
         } else {
             let read = call(self, reading, timeout, most).await;
@@ -124,10 +114,8 @@ impl<C: Call> Reads<C> {
     async fn alone(&self, reading: Reading, limit: Limit) -> Result<(Reading, Reply), Failure> {
         let Reading { handle, secret, touch, names } = &reading;
         let arguments = Arguments::of(secret.as_bytes(), *touch, "", names.len());
-        let arguments = names.iter().fold(arguments, |arguments, name| arguments.text(name));
-        let (key, arguments) = (key(&self.prefix, handle), arguments.list());
-        // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
-        let reply = Box::pin(LOAD.call(&*self.link, &[key], &arguments, limit)).await?;
+        let arguments = arguments.texts(names.iter().map(|name| &**name));
+        let reply = self.way.alone(&LOAD, handle, arguments, limit).await?;
         Ok((reading, reply))
     }
 }
@@ -171,8 +159,9 @@ impl<C: Call> Gather for Reads<C> {
                 said.map_or_else(Read::Failed, |(reading, said)| Read::Said(reading, said)),
             );
         }
-        let (keys, arguments) = join(&self.prefix, waiting.iter().map(|waiting| &waiting.work));
-        let answers = LOAD_TOGETHER.call(&*self.link, &keys, &arguments, limit).await;
+        let works = || waiting.iter().map(|waiting| &waiting.work);
+        let handles = works().map(|reading| &reading.handle);
+        let answers = self.way.together(&LOAD_TOGETHER, handles, join(works()), limit).await;
         let garbled = || Failure::Lost(Box::new(Garbled));
         let held = answers.and_then(|reply| held(reply, waiting.len()).ok_or_else(garbled));
         let parts = waiting.into_iter().map(Waiting::part);
@@ -182,7 +171,6 @@ impl<C: Call> Gather for Reads<C> {
                 parts.zip(held).for_each(|((reading, tell), held)| tell(Read::Held(reading, held)));
             }
             Err(failure) if failure.is_scattered() => {
-                self.scattered.store(true, Ordering::Relaxed);
                 parts.for_each(|(reading, tell)| tell(Read::Alone(reading)));
             }
             Err(failure) => {
@@ -194,32 +182,22 @@ impl<C: Call> Gather for Reads<C> {
     }
 }
 
-/// The keys of all, and the arguments that the script expects.
-fn join<'a>(
-    prefix: &str,
-    readings: impl ExactSizeIterator<Item = &'a Reading>,
-) -> (Vec<Bytes>, Vec<Bytes>) {
-    let count = readings.len();
-    let (mut keys, mut buffer) = (Vec::with_capacity(count), BytesMut::with_capacity(KEY * count));
-    let (mut lists, mut which) = (Vec::<&[FieldName]>::new(), Vec::with_capacity(count));
-    for Reading { handle, names, .. } in readings {
-        key_into(&mut buffer, prefix, handle);
-        keys.push(buffer.split().freeze());
+/// The arguments that the script expects.
+fn join<'a>(readings: impl ExactSizeIterator<Item = &'a Reading>) -> Arguments {
+    let (mut lists, mut which) = (Vec::<&[FieldName]>::new(), Vec::with_capacity(readings.len()));
+    for Reading { names, .. } in readings {
         let list = lists.iter().position(|list| list == names).unwrap_or_else(|| {
             lists.push(names);
             lists.len() - 1
         });
         which.push(1 + list as u8);
     }
-    buffer.put_u8(lists.len() as u8);
-    lists.iter().for_each(|list| buffer.put_u8(list.len() as u8));
-    buffer.put_slice(&which);
-    let mut arguments = vec![buffer.split().freeze(), BYTES.to_string().into()];
-    for name in lists.into_iter().flatten() {
-        buffer.put_slice(name.as_bytes());
-        arguments.push(buffer.split().freeze());
-    }
-    (keys, arguments)
+    let mut head = BytesMut::with_capacity(1 + lists.len() + which.len());
+    head.put_u8(lists.len() as u8);
+    lists.iter().for_each(|list| head.put_u8(list.len() as u8));
+    head.put_slice(&which);
+    let arguments = Arguments::after(head).bytes(BYTES.to_string().into());
+    arguments.texts(lists.into_iter().flatten().map(|name| &**name))
 }
 
 /// What the script says of one of several sessions.

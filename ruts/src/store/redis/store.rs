@@ -156,8 +156,7 @@ impl<C: RedisClient> RedisStore<C> {
             Fields::All => (all, &[][..]),
             Fields::Named(names) => (named, names),
         };
-        let arguments = Arguments::of(who, times, mode, names.len());
-        let arguments = names.iter().copied().fold(arguments, Arguments::text);
+        let arguments = Arguments::of(who, times, mode, names.len()).texts(names.iter().copied());
         self.call(&script::LOAD, handle, arguments).await
     }
 

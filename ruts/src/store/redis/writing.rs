@@ -1,18 +1,11 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     arguments::{self, Arguments},
-    batch::{Garbled, Gone, shared},
+    batch::{Garbled, Gone, SESSIONS, Way, shared},
     client::{Call, Failure, NoAnswer, Reply},
-    layout::{key, key_into},
     packed,
     script::{Limit, Script, UPDATE, UPDATE_ON_FULL_SERVER, UPDATE_TOGETHER},
 };
@@ -27,11 +20,8 @@ use crate::{
 
 /// Writes, of which those that wait go to the server in one script.
 pub(super) struct Writes<C> {
-    link: Arc<C>,
-    prefix: Box<str>,
+    way: Way<C>,
     queue: Queue<Writing, Written>,
-    /// Sessions are on different nodes: each goes alone.
-    scattered: AtomicBool,
 }
 
 type Answer = Result<Reply, Failure>;
@@ -61,9 +51,6 @@ pub(super) struct Writing {
     bytes: usize,
 }
 
-/// How many sessions are written together, and about how long a key is.
-const SESSIONS: usize = 64;
-const KEY: usize = 32;
 /// How much goes together, unless it is one write.
 const BYTES: usize = 64 * 1024;
 /// A write with more arguments than a byte can count goes alone.
@@ -71,8 +58,7 @@ const ARGUMENTS: usize = 250;
 
 impl<C: Call> Writes<C> {
     pub(super) fn new(link: &Arc<C>, prefix: &str) -> Self {
-        let (queue, scattered) = (Queue::default(), AtomicBool::new(false));
-        Self { link: Arc::clone(link), prefix: prefix.into(), queue, scattered }
+        Self { way: Way::new(link, prefix), queue: Queue::default() }
     }
 
     /// Writes to a session. `most` is how many may be under way before it waits.
@@ -84,7 +70,7 @@ impl<C: Call> Writes<C> {
     ) -> Answer {
         let limit = Limit::new(timeout);
         let is_small = writing.grows && writing.others.len() <= ARGUMENTS;
-        let written = if is_small && !self.scattered.load(Ordering::Relaxed) {
+        let written = if is_small && !self.way.is_scattered() {
             call(self, writing, timeout, most).await
         } else {
             Some(Written::Alone(writing))
@@ -109,10 +95,8 @@ impl<C: Call> Writes<C> {
             let pairs = names.iter().zip(others);
             pairs.fold(first, |arguments, (name, value)| arguments.text(name).bytes(value))
         };
-        let (key, arguments) = (key(&self.prefix, &handle), arguments.list());
         let script: &Script = if grows { &UPDATE } else { &UPDATE_ON_FULL_SERVER };
-        // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
-        Box::pin(script.call(&*self.link, &[key], &arguments, limit)).await
+        self.way.alone(script, &handle, arguments, limit).await
     }
 }
 
@@ -176,14 +160,14 @@ impl<C: Call> Gather for Writes<C> {
         {
             return tell(Written::Is(self.alone(writing, limit).await));
         }
-        let (keys, arguments) = join(&self.prefix, waiting.iter().map(|waiting| &waiting.work));
-        match UPDATE_TOGETHER.call(&*self.link, &keys, &arguments, limit).await {
+        let works = || waiting.iter().map(|waiting| &waiting.work);
+        let handles = works().map(|writing| &writing.handle);
+        match self.way.together(&UPDATE_TOGETHER, handles, join(works()), limit).await {
             Ok(reply) => match unpack(reply).filter(|answers| answers.len() == waiting.len()) {
                 Some(answers) => deal(waiting, answers.into_iter().map(own)),
                 None => deal(waiting, shared(Failure::Lost(Box::new(Garbled))).map(Err)),
             },
             Err(failure) if failure.is_scattered() => {
-                self.scattered.store(true, Ordering::Relaxed);
                 let parts = waiting.into_iter().map(Waiting::part);
                 parts.for_each(|(writing, tell)| tell(Written::Alone(writing)));
             }
@@ -192,18 +176,10 @@ impl<C: Call> Gather for Writes<C> {
     }
 }
 
-/// The keys of all, and the arguments that the script expects.
-fn join<'a>(
-    prefix: &str,
-    writings: impl ExactSizeIterator<Item = &'a Writing> + Clone,
-) -> (Vec<Bytes>, Vec<Bytes>) {
-    let count = writings.len();
-    let (mut keys, mut buffer) =
-        (Vec::with_capacity(count), BytesMut::with_capacity(2 * KEY * count));
-    let (mut lists, mut counts) = (Vec::<&Writing>::new(), Vec::with_capacity(2 * count));
+/// The arguments that the script expects.
+fn join<'a>(writings: impl ExactSizeIterator<Item = &'a Writing> + Clone) -> Arguments {
+    let (mut lists, mut counts) = (Vec::<&Writing>::new(), Vec::with_capacity(2 * writings.len()));
     for writing in writings.clone() {
-        key_into(&mut buffer, prefix, &writing.handle);
-        keys.push(buffer.split().freeze());
         let list = lists.iter().position(|list| list.list() == writing.list());
         let list = list.unwrap_or_else(|| {
             lists.push(writing);
@@ -211,18 +187,19 @@ fn join<'a>(
         });
         counts.extend([1 + list, writing.others.len()].map(|count| count as u8));
     }
-    buffer.put_u8(lists.len() as u8);
-    lists.iter().for_each(|list| buffer.put_u8(1 + list.names.len() as u8));
-    buffer.put_slice(&counts);
-    let mut arguments = Arguments::after(buffer);
+    let mut head = BytesMut::with_capacity(1 + lists.len() + counts.len());
+    head.put_u8(lists.len() as u8);
+    lists.iter().for_each(|list| head.put_u8(1 + list.names.len() as u8));
+    head.put_slice(&counts);
+    let mut arguments = Arguments::after(head);
     for Writing { touch, letters, names, .. } in lists {
-        arguments = arguments.packed(&[], touch, letters);
-        arguments = names.iter().fold(arguments, |arguments, name| arguments.text(name));
+        let names = names.iter().map(|name| &**name);
+        arguments = arguments.packed(&[], touch, letters).texts(names);
     }
     for Writing { secret, others, .. } in writings {
         arguments = others.iter().cloned().fold(arguments.hash(Some(secret)), Arguments::bytes);
     }
-    (keys, arguments.list())
+    arguments
 }
 
 fn deal(waiting: Vec<Waiting<Writing, Written>>, answers: impl IntoIterator<Item = Answer>) {
