@@ -1,14 +1,16 @@
-//! A sign-in on Redis takes three steps, and the list of a principal's sessions is apart from them. It is
-//! held up between any two, while another process ends all sessions, lists them or dies.
+//! A sign-in on a cluster of Redis takes three steps, and the list of a principal's sessions is apart from
+//! them. It is held up between any two, while another process ends all sessions, lists them or dies. On one
+//! server, nothing comes between.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
+use bytes::Bytes;
 use ruts::{
     Assurance, Error, Handle, PrincipalKey, SecretHash, SessionLayer, Ttl, session,
     store::{
-        Create, Fields, Limit, Lookup, OnLimit, Page, Sign, SignIn, Store, StoreError,
-        StoreErrorKind, Update, Updated, Whom, redis::RedisStore,
+        Create, Expect, Fields, Limit, Loaded, Lookup, OnLimit, Page, Sign, SignIn, Store,
+        StoreError, StoreErrorKind, Update, Updated, Whom, redis::RedisStore,
     },
 };
 use ruts_tests::{
@@ -35,8 +37,12 @@ struct Fixture {
 }
 
 impl Fixture {
+    /// Where a sign-in takes three steps.
     async fn new(flavour: Flavour) -> Self {
-        let server = Redis::start(flavour, &[]);
+        Self::at(Redis::start_with_slots(flavour)).await
+    }
+
+    async fn at(server: Redis) -> Self {
         let proxy = Proxy::before(&server.address()).await;
         let prefix = Prefix::unique();
         let client = fred_client(&format!("redis://{}", proxy.address())).await;
@@ -50,7 +56,8 @@ impl Fixture {
             prefix,
             principal: PrincipalKey::from_bytes(random()),
         };
-        // Once, so that each step is one command.
+        // Once, so that each step is one command, and both know how many there are.
+        fixture.sign_in(&fixture.free, true, None).await.unwrap();
         fixture.sign_in(&fixture.held, true, None).await.unwrap();
         fixture.sign_in(&fixture.held, false, None).await.unwrap();
         fixture.revoke().await;
@@ -99,6 +106,10 @@ impl Fixture {
     async fn revoke(&self) -> BTreeSet<Handle> {
         let whom = Whom::All { except: None };
         self.free.revoke(&self.principal, whom).await.unwrap().handles.into_iter().collect()
+    }
+
+    async fn free_load(&self, visitor: &Visitor<RedisStore<Client>>) -> Lookup<Loaded> {
+        self.free.load(visitor.access(), Fields::Named(&[]), None).await.unwrap()
     }
 
     async fn listed(&self) -> BTreeSet<Handle> {
@@ -170,6 +181,76 @@ async fn a_revocation_comes_between_the_steps_of_a_sign_in() {
                 assert_eq!(fixture.revoke().await, BTreeSet::new(), "{case}: it escaped");
                 assert_eq!(fixture.entries(), 0, "{case}: the list keeps nothing");
             }
+        }
+    }
+}
+
+/// Whether its list and its session are on one server or not, a sign-in that is refused leaves nothing.
+#[tokio::test]
+async fn a_sign_in_that_is_refused_is_not_listed() {
+    for server in [Redis::start(Flavour::Redis, &[]), Redis::start_with_slots(Flavour::Valkey)] {
+        let fixture = Fixture::at(server).await;
+        let guest = Visitor::begin(&fixture.free).await;
+        let Visitor { handle, secret, .. } = &guest;
+        let (idle, absolute, sign_in) = (HOUR, HOUR, Some(fixture.who(None)));
+        let create = Create { handle, secret, idle, absolute, fields: &[], sign_in };
+        let error = fixture.free.create(create).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Exists);
+        assert_eq!(fixture.entries(), 0);
+
+        let sign = || Some(Sign::In { who: fixture.who(None), idle, absolute });
+        let value = Bytes::from_static(b"another");
+        let expect = Some(Expect { name: "cart", value: Some(&value) });
+        let update = Update { expect, sign: sign(), ..Update::default() };
+        let answer = fixture.free.update(guest.access(), update).await.unwrap();
+        assert_eq!(answer, Lookup::Found(Updated::Conflict { current: None }));
+        assert_eq!(fixture.entries(), 0);
+
+        let thief = Visitor { secret: SecretHash::from_bytes(random()), ..guest.clone() };
+        let update = || Update { sign: sign(), ..Update::default() };
+        let answer = fixture.free.update(thief.access(), update()).await.unwrap();
+        assert_eq!(answer, Lookup::NotFound);
+        assert_eq!(fixture.entries(), 0);
+
+        let keys: Vec<String> = fixture.server.command(&["KEYS", "*"]);
+        assert_eq!(keys.len(), 1, "the guest's only");
+        fixture.server.command::<()>(&["HSET", &keys[0], "~", "describes nothing"]);
+        let error = fixture.free.update(guest.access(), update()).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error:?}");
+        assert_eq!(fixture.entries(), 0);
+    }
+}
+
+/// Where one server keeps the list and the session, a revocation finds all of a sign-in or nothing.
+// proves: ASVS-7.4.2
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_one_server_a_revocation_finds_all_of_a_sign_in_or_nothing() {
+    for flavour in [Flavour::Redis, Flavour::Valkey] {
+        let fixture = Arc::new(Fixture::at(Redis::start(flavour, &[])).await);
+        for (is_new, is_done) in [(true, false), (true, true), (false, false), (false, true)] {
+            let guest = Visitor::begin(&fixture.free).await;
+            let before = fixture.server.calls("evalsha");
+            fixture.proxy.set(if is_done { Traffic::KeepsAnswers } else { Traffic::Waits });
+            let signing = tokio::spawn({
+                let (fixture, guest) = (Arc::clone(&fixture), guest.clone());
+                async move {
+                    let Visitor { handle, secret, .. } = guest;
+                    match is_new {
+                        true => fixture.sign_in(&fixture.held, true, None).await,
+                        false => fixture.sign_in_of(&fixture.held, handle, secret, None).await,
+                    }
+                }
+            });
+            held_up(|| fixture.server.calls("evalsha"), before, is_done.into()).await;
+            assert_eq!(fixture.revoke().await.len(), usize::from(is_done));
+            fixture.proxy.set(Traffic::Flows);
+            let visitor = signing.await.unwrap().unwrap();
+            let case = format!("{flavour:?} {is_new} {is_done}");
+            let is_in = matches!(fixture.free_load(&visitor).await, Lookup::Found(_));
+            assert_eq!(is_in, !is_done, "{case}");
+            assert_eq!(fixture.revoke().await.len(), usize::from(!is_done), "{case}: it escaped");
+            assert!(!matches!(fixture.free_load(&visitor).await, Lookup::Found(_)), "{case}");
+            assert_eq!(fixture.entries(), 0, "{case}: the list keeps nothing");
         }
     }
 }
@@ -299,25 +380,27 @@ async fn a_sign_in_that_is_under_way_takes_its_room() {
 /// The list ends with what it lists.
 #[tokio::test]
 async fn a_list_keeps_nothing_for_ever() {
-    let fixture = Fixture::new(Flavour::Valkey).await;
-    let store = Arc::new(redis_store(manager(fixture.server.url()).await, &fixture.prefix));
-    let visitor = Visitor::new(&store);
-    let Visitor { handle, secret, .. } = &visitor;
-    let absolute = Some(Ttl::from_millis(300));
-    let sign_in = Some(fixture.who(None));
-    let create = Create { handle, secret, idle: None, absolute, fields: &[], sign_in };
-    store.create(create).await.unwrap();
-    assert_eq!(fixture.entries(), 1);
-    let begun = std::time::Instant::now();
-    while fixture.entries() > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "nobody has removed it");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    for server in [Redis::start(Flavour::Redis, &[]), Redis::start_with_slots(Flavour::Valkey)] {
+        let fixture = Fixture::at(server).await;
+        let store = Arc::new(redis_store(manager(fixture.server.url()).await, &fixture.prefix));
+        let visitor = Visitor::new(&store);
+        let Visitor { handle, secret, .. } = &visitor;
+        let absolute = Some(Ttl::from_millis(300));
+        let sign_in = Some(fixture.who(None));
+        let create = Create { handle, secret, idle: None, absolute, fields: &[], sign_in };
+        store.create(create).await.unwrap();
+        assert_eq!(fixture.entries(), 1);
+        let begun = std::time::Instant::now();
+        while fixture.entries() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nobody has removed it");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for _ in 0..5 {
+            let visitor = fixture.sign_in(&store, true, None).await.unwrap();
+            visitor.delete().await.unwrap();
+        }
+        assert_eq!(fixture.entries(), 5);
+        assert_eq!(fixture.listed().await, BTreeSet::new());
+        assert_eq!(fixture.entries(), 0, "a list that was read is in order");
     }
-    for _ in 0..5 {
-        let visitor = fixture.sign_in(&store, true, None).await.unwrap();
-        visitor.delete().await.unwrap();
-    }
-    assert_eq!(fixture.entries(), 5);
-    assert_eq!(fixture.listed().await, BTreeSet::new());
-    assert_eq!(fixture.entries(), 0, "a list that was read is in order");
 }

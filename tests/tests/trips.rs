@@ -73,9 +73,13 @@ async fn each_operation<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str
     seen("a read of what was deleted").await;
 }
 
-/// Every operation that has to do with who is signed in, with the round trips it takes on a server where
-/// a principal's list is apart from its sessions.
-async fn each_signing<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str, u64)) {
+/// Every operation that has to do with who is signed in, with the round trips it takes on Redis; `sign_in`
+/// is how many signing in does.
+async fn each_signing<S: Store>(
+    store: &Arc<S>,
+    sign_in: u64,
+    mut seen: impl AsyncFnMut(&str, u64),
+) {
     let principal = PrincipalKey::from_bytes(random());
     let who = SignIn {
         principal: &principal,
@@ -84,10 +88,10 @@ async fn each_signing<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str, 
     };
     let first = Visitor::new(store);
     let Visitor { handle, secret, .. } = &first;
-    let (idle, absolute, sign_in) = (Some(HOUR), Some(HOUR), Some(who));
-    let create = Create { handle, secret, idle, absolute, fields: &[], sign_in };
+    let (idle, absolute) = (Some(HOUR), Some(HOUR));
+    let create = Create { handle, secret, idle, absolute, fields: &[], sign_in: Some(who) };
     store.create(create).await.unwrap();
-    seen("a session that begins with a sign-in", 3).await;
+    seen("a session that begins with a sign-in", sign_in).await;
 
     let guest = Visitor::begin(store).await;
     seen("a guest", 1).await;
@@ -97,7 +101,7 @@ async fn each_signing<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str, 
     let sign = Some(Sign::In { who, idle, absolute });
     let update = Update { changes: &[set], rotate: Some(&secret), sign, ..Update::default() };
     assert_eq!(store.update(guest.access(), update).await.unwrap(), Lookup::Found(APPLIED));
-    seen("a sign-in that rotates and writes", 3).await;
+    seen("a sign-in that rotates and writes", sign_in).await;
 
     let second = Visitor { secret, ..guest.clone() };
     let touch = Some(Touch { idle: HOUR, after: Duration::ZERO });
@@ -145,20 +149,25 @@ async fn is_one_command<S: Store>(server: &Redis, proxy: &Proxy, store: S) {
     .await;
     assert_eq!(server.calls("eval"), 2 * 5, "each script once, and before it the question");
 
-    each_signing(&store, async |_, _| {}).await;
-    let mut calls = server.calls("evalsha");
-    each_signing(&store, async |operation, trips| {
-        let now = server.calls("evalsha");
-        assert_eq!(now - calls, trips, "{operation}");
-        calls = now;
-    })
-    .await;
+    signs_in(server, &store, 1).await;
     assert_eq!(store.revoke_everyone().await.unwrap(), Confirmed::Yes);
     let visitor = Visitor::begin(&store).await;
     assert_eq!(store.revoke_everyone().await.unwrap(), Confirmed::Yes);
     let everyone = server.calls("incr");
     assert_eq!(everyone, 2 * 4096, "however many sessions there are");
     assert_eq!(visitor.load().await.unwrap(), Lookup::NotFound);
+}
+
+/// So many commands sign somebody in.
+async fn signs_in<S: Store>(server: &Redis, store: &Arc<S>, commands: u64) {
+    each_signing(store, commands, async |_, _| {}).await;
+    let mut calls = server.calls("evalsha");
+    each_signing(store, commands, async |operation, trips| {
+        let now = server.calls("evalsha");
+        assert_eq!(now - calls, trips, "{operation}");
+        calls = now;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -175,6 +184,18 @@ async fn valkey_through_redis_rs() {
     let proxy = Proxy::before(&server.address()).await;
     let client = manager(&format!("redis://{}", proxy.address())).await;
     is_one_command(&server, &proxy, redis_store(client, &Prefix::unique())).await;
+}
+
+/// A principal's list is apart from its sessions there.
+#[tokio::test]
+async fn a_sign_in_on_a_cluster() {
+    for flavour in [Flavour::Redis, Flavour::Valkey] {
+        let server = Redis::start_with_slots(flavour);
+        let store = redis_store(fred_client(server.url()).await, &Prefix::unique());
+        signs_in(&server, &Arc::new(store), 3).await;
+        let store = redis_store(manager(server.url()).await, &Prefix::unique());
+        signs_in(&server, &Arc::new(store), 3).await;
+    }
 }
 
 /// A `Sync` alone, by which the pool tests a connection that comes back to it.
@@ -202,10 +223,10 @@ async fn postgres() {
         );
     })
     .await;
-    each_signing(&store, async |_, _| {}).await;
+    each_signing(&store, 1, async |_, _| {}).await;
     idle(&pool).await;
     proxy.take_requests();
-    each_signing(&store, async |operation, _| {
+    each_signing(&store, 1, async |operation, _| {
         idle(&pool).await;
         let statements = proxy.take_requests().iter().filter(|size| **size > SYNC).count();
         assert_eq!(statements, 1, "{operation}");
@@ -236,7 +257,11 @@ async fn two_tiers() {
     let (store, held) = tiers.held_process(|hot| hot).await;
     // Once, so that scripts and statements are there, on one connection.
     each_operation(&store, async |_| idle(&held.pool).await).await;
-    trips(&held, (1, 1)).await;
+    let is_quiet = async || {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        held.hot.take_requests().is_empty() && held.cold.take_requests().is_empty()
+    };
+    until("nothing is under way any more", is_quiet).await;
 
     let visitor = Visitor::new(&store);
     let counts = async |operation: &str, expected: (usize, usize)| {

@@ -68,8 +68,8 @@ pub trait Store: Send + Sync + 'static {
     /// A sign-in beyond its limit changes nothing:
     /// [`StoreErrorKind::Limit`](super::StoreErrorKind::Limit). One that a revocation overtook is ended,
     /// or was never there: [`StoreErrorKind::Revoked`](super::StoreErrorKind::Revoked). A store that keeps
-    /// its index apart from its sessions needs more round trips for it, three at most as long as no limit
-    /// is reached.
+    /// its index on another node than its sessions needs more round trips for it, three at most as long as
+    /// no limit is reached.
     fn update(
         &self,
         access: Access<'_>,

@@ -29,6 +29,16 @@ impl Redis {
         server
     }
 
+    /// Starts one that is a whole cluster: it has all slots, and no command for keys of two.
+    pub fn start_with_slots(flavour: Flavour) -> Self {
+        let bus = free_port().to_string();
+        let server = Self::start(flavour, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        server.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let is_up = |info: String| info.contains("cluster_state:ok");
+        server.process().wait_until(|| is_up(server.command(&["CLUSTER", "INFO"])));
+        server
+    }
+
     /// The one that all tests of this process share, or that the environment names.
     pub fn shared(flavour: Flavour) -> &'static Self {
         static REDIS: OnceLock<Redis> = OnceLock::new();

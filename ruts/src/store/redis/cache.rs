@@ -42,9 +42,9 @@ impl<C: RedisClient> RedisStore<C> {
         handle: &Handle,
         arguments: Arguments,
     ) -> Result<Reply, StoreError> {
-        let key = entry_key(&self.prefix, handle);
+        let key = entry_key(&self.way.prefix, handle);
         let limit = Limit::new(self.timeout);
-        let reply = script.call(&*self.link, &[key], &arguments.list(), limit).await;
+        let reply = self.way.call(script, &[key], &arguments.list(), limit).await;
         reply.map_err(|failure| failure.into_error(NAME))
     }
 }
@@ -203,14 +203,14 @@ impl<C: RedisClient> Cache for RedisStore<C> {
 
     /// 4096 round trips, several hundred at the same time.
     async fn clear(&self) -> Result<(), StoreError> {
-        self.at_each(&CLEAR, cache_epoch_keys(&self.prefix)).await
+        self.at_each(&CLEAR, cache_epoch_keys(&self.way.prefix)).await
     }
 
     /// Asks one node of a cluster. Two round trips.
     async fn check(&self) -> Result<(), StoreError> {
         let nobody = Handle::from_bytes([0; 16]);
-        let key = entry_key(&self.prefix, &nobody);
-        require_fitness(&*self.link, PROBE, &[key], Limit::new(self.timeout))
+        let key = entry_key(&self.way.prefix, &nobody);
+        require_fitness(&*self.way.link, PROBE, &[key], Limit::new(self.timeout))
             .await
             .map_err(|failure| failure.into_error(NAME))?;
         let reply = self.ask(&ADVICE, &nobody, Arguments::new(0)).await?;

@@ -38,9 +38,10 @@
 //!
 //! # Round trips
 //!
-//! Every operation on one session is one script, called by its hash: one command, one round trip. Only
-//! signing in is three, each with the whole timeout: the list of the principal's sessions, which may be on
-//! another node, is asked before and after. A server that does
+//! Every operation on one session is one script, called by its hash: one command, one round trip. On a
+//! cluster, signing in is three, each with the whole timeout: the list of the principal's sessions, which may
+//! be on another node, is asked before and after. Where a sign-in has to make room among
+//! [so many sessions](crate::SessionLayer::max_sessions), it takes more. A server that does
 //! not know the script yet is asked whether it can expire fields and lets this user run what the
 //! script needs, and then gets its text.
 //!
@@ -83,7 +84,9 @@ mod record;
 mod redis_rs;
 mod reply;
 mod script;
+mod sign_in;
 mod store;
+mod way;
 mod writing;
 
 #[cfg(feature = "redis-rs-store")]

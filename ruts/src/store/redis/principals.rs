@@ -14,16 +14,9 @@ use super::{
 };
 use crate::{
     principal::PrincipalKey,
-    store::{
-        Access, Fields, Limit, Listed, Listing, Loaded, Lookup, OnLimit, Page, SignIn, Store,
-        StoreError, StoreErrorKind, Whom,
-    },
+    store::{Fields, Listed, Listing, Loaded, Page, StoreError, StoreErrorKind, Whom},
     token::Handle,
-    ttl::Ttl,
 };
-
-/// How often room is made for a session before the sign-in is refused.
-const TRIES: usize = 8;
 
 /// How many commands are sent at the same time.
 const AT_ONCE: usize = 256;
@@ -32,123 +25,19 @@ const AT_ONCE: usize = 256;
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// The sessions of a principal, on whichever servers they are.
-///
-/// A sign-in joins the principal's list, then writes the session, then makes sure that it is still
-/// listed. A revocation first strikes out what the list names, then ends each session. So a session that
-/// is not yet there when it is looked for finds itself struck out, and is ended by its own sign-in.
 impl<C: RedisClient> RedisStore<C> {
-    async fn ask_list(
+    pub(super) async fn ask_list(
         &self,
         script: &'static Script,
         principal: &PrincipalKey,
         arguments: Arguments,
     ) -> Result<Reply, StoreError> {
-        self.run(script, principal_key(&self.prefix, principal), arguments.list()).await
+        self.run(script, principal_key(&self.way.prefix, principal), arguments.list()).await
     }
 
-    /// Makes sure that no revocation came between, or ends the session.
-    pub(super) async fn verify(
-        &self,
-        handle: &Handle,
-        principal: &PrincipalKey,
-        mark: Bytes,
-        longest: Option<Ttl>,
-    ) -> Result<(), StoreError> {
-        let arguments = Arguments::new(3).handle(handle).bytes(mark).ttl(self.listed_for(longest));
-        let verified = match self.ask_list(&script::VERIFY, principal, arguments).await {
-            Ok(Reply::Int(1)) => return Ok(()),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        // Nobody has the secret yet, and nobody shall.
-        let ended = self.end_of(principal, handle).await;
-        match (verified, ended) {
-            (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {
-                Err(StoreError::new(NAME, StoreErrorKind::Revoked))
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                Err(StoreError::new(NAME, StoreErrorKind::Unknown).with_source(error))
-            }
-        }
-    }
-
-    /// Takes back what a sign-in has joined that was refused. If this fails, it is left out after a while.
-    pub(super) async fn withdraw(&self, handle: &Handle, principal: &PrincipalKey, mark: Bytes) {
-        let arguments = Arguments::new(2).handle(handle).bytes(mark);
-        let _ = self.ask_list(&script::WITHDRAW, principal, arguments).await;
-    }
-
-    /// The entry must not be over before its session, which begins later, maybe by another clock.
-    fn listed_for(&self, longest: Option<Ttl>) -> Option<Ttl> {
-        let longest = longest?.as_duration().saturating_add(self.under_way());
-        Some(Ttl::new(longest).unwrap_or(Ttl::MAX))
-    }
-
-    /// For how long a sign-in may be.
-    fn under_way(&self) -> Duration {
+    /// For how long a sign-in may be under way.
+    pub(super) fn under_way(&self) -> Duration {
         SETTLED.max(self.timeout * 4)
-    }
-
-    /// Joins the list, and makes room for that if need be: not before `access` opens the session that
-    /// is to be signed in. The answer is the mark of the sign-in.
-    pub(super) async fn join(
-        &self,
-        handle: &Handle,
-        who: &SignIn<'_>,
-        longest: Option<Ttl>,
-        access: Option<Access<'_>>,
-    ) -> Result<Lookup<Bytes>, StoreError> {
-        let longest = self.listed_for(longest);
-        let most = who.limit.map_or(0, |limit| limit.sessions.max(1));
-        for _ in 0..TRIES {
-            let arguments =
-                Arguments::new(4).handle(handle).nonce()?.ttl(longest).text(&most.to_string());
-            let reply = self.ask_list(&script::JOIN, who.principal, arguments).await?;
-            let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
-            match (answer.bytes().flatten().as_deref(), who.limit) {
-                (Some(b"joined"), _) => {
-                    return answer.bytes().flatten().map(Lookup::Found).ok_or_else(corrupt);
-                }
-                (Some(b"full"), Some(limit)) => {
-                    if let Some(access) = access {
-                        match self.load(access, Fields::Named(&[]), None).await?.map(drop) {
-                            Lookup::Found(()) => {}
-                            refused => return Ok(refused.map(|()| Bytes::new())),
-                        }
-                    }
-                    let others = answer.entries().ok_or_else(corrupt)?;
-                    // Boxed: it is rare, and would make every sign-in's future as large.
-                    Box::pin(self.make_room(who.principal, others, limit)).await?;
-                }
-                _ => return Err(corrupt()),
-            }
-        }
-        Err(StoreError::new(NAME, StoreErrorKind::Limit))
-    }
-
-    /// Strikes out what is over, and if that is not enough, does as the limit says.
-    async fn make_room(
-        &self,
-        principal: &PrincipalKey,
-        others: Vec<Entry>,
-        limit: Limit,
-    ) -> Result<(), StoreError> {
-        let loaded = self.load_all(principal, &others, Fields::Named(&[])).await?;
-        let over: Vec<&Entry> =
-            others.iter().zip(&loaded).filter(|(_, loaded)| loaded.is_none()).map(first).collect();
-        if self.leave(principal, &over).await? > 0 {
-            return Ok(());
-        }
-        if limit.on_limit == OnLimit::Reject {
-            return Err(StoreError::new(NAME, StoreErrorKind::Limit));
-        }
-        let mut oldest: Vec<&Entry> = others.iter().collect();
-        oldest.sort_by_key(|entry| (entry.joined(), entry.handle));
-        oldest.truncate((others.len() + 1).saturating_sub(limit.sessions.max(1) as usize));
-        for entry in oldest {
-            self.end_all(principal, Whom::One(&entry.handle)).await?;
-        }
-        Ok(())
     }
 
     pub(super) async fn list(
@@ -203,7 +92,7 @@ impl<C: RedisClient> RedisStore<C> {
     }
 
     /// What is there of each of these, in their order; `None` for one that is not the principal's.
-    async fn load_all(
+    pub(super) async fn load_all(
         &self,
         principal: &PrincipalKey,
         entries: &[Entry],
@@ -227,7 +116,7 @@ impl<C: RedisClient> RedisStore<C> {
     }
 
     /// Strikes out entries that were found to be over, and says how many.
-    async fn leave(
+    pub(super) async fn leave(
         &self,
         principal: &PrincipalKey,
         entries: &[&Entry],
@@ -291,7 +180,7 @@ impl<C: RedisClient> RedisStore<C> {
     }
 }
 
-fn first<A, B>((first, _): (A, B)) -> A {
+pub(super) fn first<A, B>((first, _): (A, B)) -> A {
     first
 }
 

@@ -10,13 +10,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     arguments::{self, Arguments},
-    batch::{Garbled, Gone, SESSIONS, Way, shared},
+    batch::{Garbled, Gone, SESSIONS, shared},
     client::{Call, Failure, NoAnswer, Reply},
     packed::{self, Token},
     record::Record,
     reply::{Said, loaded, stored},
     script::{LOAD, LOAD_TOGETHER, Limit},
     store::{NAME, corrupt, found},
+    way::Way,
 };
 use crate::{
     name::FieldName,
@@ -29,7 +30,7 @@ use crate::{
 
 /// Reads, of which those that wait go to the server in one script.
 pub(super) struct Reads<C> {
-    way: Way<C>,
+    way: Arc<Way<C>>,
     queue: Queue<Reading, Read>,
     /// How many sessions go together, by what came of those before.
     sessions: AtomicUsize,
@@ -62,12 +63,8 @@ const NOTHING: usize = 1;
 const FIELDS: usize = 255;
 
 impl<C: Call> Reads<C> {
-    pub(super) fn new(link: &Arc<C>, prefix: &str) -> Self {
-        Self {
-            way: Way::new(link, prefix),
-            queue: Queue::default(),
-            sessions: AtomicUsize::new(SESSIONS),
-        }
+    pub(super) fn new(way: &Arc<Way<C>>) -> Self {
+        Self { way: Arc::clone(way), queue: Queue::default(), sessions: AtomicUsize::new(SESSIONS) }
     }
 
     /// Reads a session. `most` is how many may be under way before it waits.

@@ -158,8 +158,13 @@ impl Answer {
         Some(entries)
     }
 
+    /// Whatever is next.
+    pub(super) fn next(&mut self) -> Option<Reply> {
+        self.0.next()
+    }
+
     pub(super) fn bytes(&mut self) -> Option<Option<Bytes>> {
-        match self.0.next()? {
+        match self.next()? {
             Reply::Bytes(bytes) => Some(Some(bytes)),
             Reply::Nil => Some(None),
             Reply::Int(_) | Reply::Array(_) => None,

@@ -51,6 +51,9 @@ probe!(
         "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HSET HDEL DEL MGET PTTL PEXPIREAT PERSIST TIME"
 );
 probe!(PRINCIPAL = "HPTTL HPEXPIRE HGET HGETALL HKEYS HSET HDEL TIME");
+probe!(
+    SIGN_IN = "HPTTL HPEXPIREAT HPEXPIRE GET HGET HMGET HGETALL HKEYS HSET HDEL DEL PTTL PEXPIREAT PERSIST TIME"
+);
 probe!(EPOCH = "HDEL INCR");
 script!(LOAD = Runs, "named", "calm", "load", "session", "load_slowly", PROBE);
 script!(CREATE = Refused, "alone", "calm", "session", "create", PROBE);
@@ -75,6 +78,7 @@ script!(
     "update",
     "session",
     "update_slowly",
+    "whole",
     "update_together",
     PROBE
 );
@@ -89,12 +93,42 @@ script!(
     "forget",
     PROBE
 );
-script!(JOIN = Refused, "principal/principal", "principal/join", PRINCIPAL);
-script!(VERIFY = Runs, "principal/principal", "principal/verify", PRINCIPAL);
+script!(
+    /// A sign-in that begins a session, where one server keeps it and the list.
+    CREATE_SIGNED_IN = Refused,
+    "apart",
+    "alone",
+    "calm",
+    "session",
+    "create",
+    "whole",
+    "principal/principal",
+    "principal/steps",
+    "principal/sign_in",
+    SIGN_IN
+);
+script!(
+    /// A sign-in of a session that is there, where one server keeps it and the list.
+    UPDATE_SIGNED_IN = Refused,
+    "compare",
+    "apart",
+    "alone",
+    "calm",
+    "update",
+    "session",
+    "update_slowly",
+    "whole",
+    "principal/principal",
+    "principal/steps",
+    "principal/sign_in",
+    SIGN_IN
+);
+script!(JOIN = Refused, "principal/principal", "principal/steps", "principal/join", PRINCIPAL);
+script!(VERIFY = Runs, "principal/principal", "principal/steps", "principal/verify", PRINCIPAL);
+script!(WITHDRAW = Runs, "principal/principal", "principal/steps", "principal/withdraw", PRINCIPAL);
 script!(LIST = Runs, "principal/principal", "principal/list", PRINCIPAL);
 script!(REVOKE = Runs, "principal/principal", "principal/revoke", PRINCIPAL);
 script!(LEAVE = Runs, "principal/principal", "principal/leave", PRINCIPAL);
-script!(WITHDRAW = Runs, "principal/principal", "principal/withdraw", PRINCIPAL);
 script!(COUNT = Runs, "count", EPOCH);
 
 impl Script {

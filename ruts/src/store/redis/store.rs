@@ -5,10 +5,12 @@ use bytes::Bytes;
 use super::{
     arguments::{self, Arguments},
     client::{RedisClient, Reply},
-    layout::{epoch_keys, key, key_into},
+    layout::{epoch_keys, key},
     reading::{Reading, Reads},
     reply::{self, Said},
     script::{self, Limit, Script, require_fitness},
+    sign_in::SigningIn,
+    way::Way,
     writing::{Writes, Writing},
 };
 use crate::{
@@ -45,8 +47,7 @@ pub(super) const NAME: &str = "redis";
 /// # }
 /// ```
 pub struct RedisStore<C: RedisClient> {
-    pub(super) link: Arc<C::Link>,
-    pub(super) prefix: Arc<str>,
+    pub(super) way: Arc<Way<C::Link>>,
     pub(super) timeout: Duration,
     reads: Arc<Reads<C::Link>>,
     writes: Arc<Writes<C::Link>>,
@@ -58,12 +59,15 @@ impl<C: RedisClient> RedisStore<C> {
     ///
     /// Connects to nothing by itself.
     pub fn new(client: Arc<C>) -> Self {
-        let (link, prefix) = (Arc::new(client.link()), "ruts");
+        Self::by(Way::new(Arc::new(client.link()), "ruts"))
+    }
+
+    fn by(way: Way<C::Link>) -> Self {
+        let way = Arc::new(way);
         Self {
-            reads: Arc::new(Reads::new(&link, prefix)),
-            writes: Arc::new(Writes::new(&link, prefix)),
-            link,
-            prefix: prefix.into(),
+            reads: Arc::new(Reads::new(&way)),
+            writes: Arc::new(Writes::new(&way)),
+            way,
             timeout: Duration::from_secs(2),
             in_flight: 4,
         }
@@ -75,12 +79,10 @@ impl<C: RedisClient> RedisStore<C> {
     ///
     /// `prefix` holds a brace: it would decide on which shard of a cluster a session is kept.
     #[must_use]
-    pub fn with_prefix(mut self, prefix: &str) -> Self {
+    pub fn with_prefix(self, prefix: &str) -> Self {
         assert!(!prefix.contains(['{', '}']), "a prefix must hold no braces");
-        self.reads = Arc::new(Reads::new(&self.link, prefix));
-        self.writes = Arc::new(Writes::new(&self.link, prefix));
-        self.prefix = prefix.into();
-        self
+        let Self { way, timeout, in_flight, .. } = self;
+        Self { timeout, in_flight, ..Self::by(Way::new(Arc::clone(&way.link), prefix)) }
     }
 
     /// How long an operation may take: from a millisecond to a day.
@@ -111,8 +113,8 @@ impl<C: RedisClient> RedisStore<C> {
     /// what is needed, and whatever an operation may fail with.
     pub async fn check(&self) -> Result<(), StoreError> {
         let nobody = Handle::from_bytes([0; 16]);
-        let key = key(&self.prefix, &nobody);
-        require_fitness(&*self.link, script::PROBE, &[key], Limit::new(self.timeout))
+        let key = key(&self.way.prefix, &nobody);
+        require_fitness(&*self.way.link, script::PROBE, &[key], Limit::new(self.timeout))
             .await
             .map_err(|failure| failure.into_error(NAME))?;
         let arguments = Arguments::of(&[0; 32], [0, 0], "", 0);
@@ -123,22 +125,21 @@ impl<C: RedisClient> RedisStore<C> {
         &self,
         script: &'static Script,
         handle: &Handle,
-        mut arguments: Arguments,
+        arguments: Arguments,
     ) -> Result<Said, StoreError> {
-        let key = arguments.cut(|buffer| key_into(buffer, &self.prefix, handle));
-        let reply = self.run(script, key, arguments.list()).await?;
+        let reply = self.way.alone(script, handle, arguments, Limit::new(self.timeout)).await;
+        let reply = reply.map_err(|failure| failure.into_error(NAME))?;
         Said::new(reply).ok_or_else(corrupt)
     }
 
+    /// Runs a script of a key that is no session's.
     pub(super) async fn run(
         &self,
         script: &'static Script,
         key: Bytes,
         arguments: Vec<Bytes>,
     ) -> Result<Reply, StoreError> {
-        let limit = Limit::new(self.timeout);
-        // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
-        let reply = Box::pin(script.call(&*self.link, &[key], &arguments, limit)).await;
+        let reply = self.way.call(script, &[key], &arguments, Limit::new(self.timeout)).await;
         reply.map_err(|failure| failure.into_error(NAME))
     }
 
@@ -185,34 +186,9 @@ impl<C: RedisClient> RedisStore<C> {
         Ok(matches!(self.call(&script::FORGET, handle, arguments).await?, Said::Found(_)))
     }
 
-    async fn insert(&self, create: &Create<'_>) -> Result<(), StoreError> {
-        let changes = create.fields.iter().copied().map(Change::Set);
-        let times = [create.idle, create.absolute].map(|ttl| ttl.map_or(0, Ttl::as_millis));
-        let arguments =
-            Arguments::of(create.secret.as_bytes(), times, "", 3 + 2 * create.fields.len())
-                .who(create.sign_in.as_ref())
-                .bytes(arguments::kinds(changes.clone()))
-                .changes(changes);
-        match self.call(&script::CREATE, create.handle, arguments).await? {
-            Said::Found(_) => Ok(()),
-            Said::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
-            Said::NotDue | Said::No(_) => Err(corrupt()),
-        }
-    }
-
-    async fn change(
-        &self,
-        access: Access<'_>,
-        update: &Update<'_>,
-    ) -> Result<Lookup<Updated>, StoreError> {
-        let writing = Writing::new(access, update);
-        let reply = self.writes.write(writing, self.timeout, self.in_flight).await;
-        let reply = reply.map_err(|failure| failure.into_error(NAME))?;
-        let said = Said::new(reply).ok_or_else(corrupt)?;
-        match said {
-            Said::NotDue => Ok(Lookup::Found(Updated::NotDue)),
-            said => found(said, reply::updated),
-        }
+    async fn sign_in(&self, signing: SigningIn<'_>) -> Result<Said, StoreError> {
+        // Boxed: it is rare, and would make the future of every update as large.
+        Box::pin(signing.carry_out(self)).await
     }
 }
 
@@ -254,40 +230,51 @@ impl<C: RedisClient> Store for RedisStore<C> {
         found(said, |answer| reply::loaded(answer, reply::names(fields)))
     }
 
+    /// One round trip. One that signs in: see the [module](super).
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let Some(who) = create.sign_in else { return self.insert(&create).await };
-        let joined = self.join(create.handle, &who, create.absolute, None).await?;
-        let Lookup::Found(entry) = joined else { return Err(corrupt()) };
-        if let Err(error) = self.insert(&create).await {
-            if error.kind() != StoreErrorKind::Unknown {
-                self.withdraw(create.handle, who.principal, entry).await;
+        let changes = create.fields.iter().copied().map(Change::Set);
+        let times = [create.idle, create.absolute].map(|ttl| ttl.map_or(0, Ttl::as_millis));
+        let arguments =
+            Arguments::of(create.secret.as_bytes(), times, "", 3 + 2 * create.fields.len())
+                .who(create.sign_in.as_ref())
+                .bytes(arguments::kinds(changes.clone()))
+                .changes(changes);
+        let handle = create.handle;
+        let said = match create.sign_in {
+            Some(who) => {
+                let longest = create.absolute;
+                let session = arguments.list();
+                self.sign_in(SigningIn { handle, who, longest, access: None, session }).await?
             }
-            return Err(error);
+            None => self.call(&script::CREATE, handle, arguments).await?,
+        };
+        match said {
+            Said::Found(_) => Ok(()),
+            Said::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
+            Said::NotDue | Said::No(_) => Err(corrupt()),
         }
-        self.verify(create.handle, who.principal, entry, create.absolute).await
     }
 
+    /// One round trip. One that signs in: see the [module](super).
     async fn update(
         &self,
         access: Access<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let Some(Sign::In { who, absolute, .. }) = update.sign else {
-            return self.change(access, &update).await;
+        let writing = Writing::new(access, &update);
+        let said = if let Some(Sign::In { who, absolute: longest, .. }) = update.sign {
+            let (handle, session) = (access.handle, writing.arguments().list());
+            let access = Some(access);
+            self.sign_in(SigningIn { handle, who, longest, access, session }).await?
+        } else {
+            let reply = self.writes.write(writing, self.timeout, self.in_flight).await;
+            let reply = reply.map_err(|failure| failure.into_error(NAME))?;
+            Said::new(reply).ok_or_else(corrupt)?
         };
-        let entry = match self.join(access.handle, &who, absolute, Some(access)).await? {
-            Lookup::Found(entry) => entry,
-            refused => return Ok(refused.map(|_| Updated::Applied { found: 0 })),
-        };
-        let answer = self.change(access, &update).await;
-        match &answer {
-            Ok(Lookup::Found(Updated::Applied { .. })) => {
-                self.verify(access.handle, who.principal, entry, absolute).await?;
-            }
-            Err(error) if error.kind() == StoreErrorKind::Unknown => {}
-            Ok(_) | Err(_) => self.withdraw(access.handle, who.principal, entry).await,
+        match said {
+            Said::NotDue => Ok(Lookup::Found(Updated::NotDue)),
+            said => found(said, reply::updated),
         }
-        answer
     }
 
     async fn take(
@@ -341,7 +328,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// 4096 round trips, several hundred at the same time.
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
-        self.at_each(&script::COUNT, epoch_keys(&self.prefix)).await?;
+        self.at_each(&script::COUNT, epoch_keys(&self.way.prefix)).await?;
         Ok(Confirmed::Yes)
     }
 
@@ -354,8 +341,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 impl<C: RedisClient> Clone for RedisStore<C> {
     fn clone(&self) -> Self {
         Self {
-            link: Arc::clone(&self.link),
-            prefix: Arc::clone(&self.prefix),
+            way: Arc::clone(&self.way),
             timeout: self.timeout,
             reads: Arc::clone(&self.reads),
             writes: Arc::clone(&self.writes),
@@ -367,7 +353,7 @@ impl<C: RedisClient> Clone for RedisStore<C> {
 impl<C: RedisClient> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("prefix", &self.prefix)
+            .field("prefix", &self.way.prefix)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

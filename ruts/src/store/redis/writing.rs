@@ -4,10 +4,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     arguments::{self, Arguments},
-    batch::{Garbled, Gone, SESSIONS, Way, shared},
+    batch::{Garbled, Gone, SESSIONS, shared},
     client::{Call, Failure, NoAnswer, Reply},
     packed,
     script::{Limit, Script, UPDATE, UPDATE_ON_FULL_SERVER, UPDATE_TOGETHER},
+    way::Way,
 };
 use crate::{
     name::FieldName,
@@ -20,7 +21,7 @@ use crate::{
 
 /// Writes, of which those that wait go to the server in one script.
 pub(super) struct Writes<C> {
-    way: Way<C>,
+    way: Arc<Way<C>>,
     queue: Queue<Writing, Written>,
 }
 
@@ -57,8 +58,8 @@ const BYTES: usize = 64 * 1024;
 const ARGUMENTS: usize = 250;
 
 impl<C: Call> Writes<C> {
-    pub(super) fn new(link: &Arc<C>, prefix: &str) -> Self {
-        Self { way: Way::new(link, prefix), queue: Queue::default() }
+    pub(super) fn new(way: &Arc<Way<C>>) -> Self {
+        Self { way: Arc::clone(way), queue: Queue::default() }
     }
 
     /// Writes to a session. `most` is how many may be under way before it waits.
@@ -87,16 +88,9 @@ impl<C: Call> Writes<C> {
     }
 
     async fn alone(&self, writing: Writing, limit: Limit) -> Answer {
-        let Writing { handle, secret, touch, letters, grows, names, others, .. } = writing;
-        let first = Arguments::of(secret.as_bytes(), touch, &letters, 0);
-        let arguments = if names.is_empty() {
-            others.into_iter().fold(first, Arguments::bytes)
-        } else {
-            let pairs = names.iter().zip(others);
-            pairs.fold(first, |arguments, (name, value)| arguments.text(name).bytes(value))
-        };
-        let script: &Script = if grows { &UPDATE } else { &UPDATE_ON_FULL_SERVER };
-        self.way.alone(script, &handle, arguments, limit).await
+        let script: &Script = if writing.grows { &UPDATE } else { &UPDATE_ON_FULL_SERVER };
+        let handle = writing.handle;
+        self.way.alone(script, &handle, writing.arguments(), limit).await
     }
 }
 
@@ -126,6 +120,17 @@ impl Writing {
             names,
             others,
         }
+    }
+
+    /// Those of the script of one session.
+    pub(super) fn arguments(self) -> Arguments {
+        let Self { secret, touch, letters, names, others, .. } = self;
+        let first = Arguments::of(secret.as_bytes(), touch, &letters, 0);
+        if names.is_empty() {
+            return others.into_iter().fold(first, Arguments::bytes);
+        }
+        let pairs = names.iter().zip(others);
+        pairs.fold(first, |arguments, (name, value)| arguments.text(name).bytes(value))
     }
 
     /// What many writes have in common.

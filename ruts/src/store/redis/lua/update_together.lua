@@ -1,4 +1,3 @@
-end
 
 -- KEYS are sessions. ARGV[1] is all bytes: how many lists there are, and how many arguments are in each; then
 -- for each session which list is its own, the first being 1, and how many other arguments it has. The lists
