@@ -20,7 +20,7 @@ use crate::{
     field::FieldSpec,
     schema::SessionSchema,
     sealing::{Place, SealError},
-    store::{Change, Create, Fields, Put, Sign, Update, Updated},
+    store::{Change, Create, Fields, Loaded, Meta, Put, Sign, Update, Updated},
     token::{Handle, Secret, Token},
 };
 
@@ -99,18 +99,25 @@ impl Shared {
         };
         let load = Load { fields, touch: self.touch() };
         let earlier = state.earlier();
-        if let Some(loaded) = self.attempt(state, earlier.as_ref(), &load).await? {
-            let stored = loaded.fields.into_iter().map(|field| (field.name, field.value));
+        let loaded = self.attempt(state, earlier.as_ref(), &load).await?;
+        if let Some(Loaded { meta, fields: stored }) = loaded {
+            let stored = stored.into_iter().map(|field| (field.name, field.value));
             match fields {
                 Fields::All => state.memory.learn_all(stored),
                 Fields::Named(names) => state.memory.learn(names, stored),
             }
-            state.meta = Some((loaded.meta, Instant::now()));
-            self.judge_client(state).await?;
-            self.renew(state, &loaded.meta).await;
+            state.meta = Some((meta, Instant::now()));
+            self.loaded(state, meta).await?;
         }
         // A use that a cache was not told of changes nothing that was read.
         state.unconfirmed = None;
+        Ok(())
+    }
+
+    /// What is to be done once the session was read.
+    async fn loaded(&self, state: &mut State, meta: Meta) -> Result<(), Error> {
+        self.judge_client(state).await?;
+        self.renew(state, &meta).await;
         Ok(())
     }
 
@@ -127,7 +134,7 @@ impl Shared {
             self.look_at_client(state).await?;
         }
         if !writing.encrypted.is_empty() && state.identity.is_ambiguous() {
-            self.load(state, Fields::Named(&[])).await?;
+            Box::pin(self.load(state, Fields::Named(&[]))).await?;
         }
         if let Some(handle) = state.identity.handle() {
             let values = self.encrypt(&handle, update.changes, writing)?;

@@ -114,7 +114,8 @@ impl Shared {
     /// Looks at the client before anything is done with the session, if nobody has yet.
     pub(super) async fn look_at_client(&self, state: &mut State) -> Result<(), Error> {
         if self.client.is_some() && !state.client_seen && state.identity.may_be_open() {
-            self.load(state, Fields::Named(&[])).await?;
+            // Boxed: it is rare, and would make the future of every write as large.
+            Box::pin(self.load(state, Fields::Named(&[]))).await?;
         }
         Ok(())
     }

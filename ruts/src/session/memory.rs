@@ -67,10 +67,16 @@ impl Memory {
         names: &[&str],
         stored: impl ExactSizeIterator<Item = (FieldName, Bytes)>,
     ) {
-        self.fields.reserve(names.len() + stored.len());
-        self.fields.extend(names.iter().map(|name| ((*name).into(), Known::Absent)));
+        self.fields.reserve(names.len());
         self.fields.extend(stored.map(|(name, value)| (name, Known::Present(value))));
         self.settle();
+        let is_there = |name: &&&str| matches!(self.known(name), Some(Known::Present(_)));
+        let absent = names.iter().filter(|name| !is_there(name));
+        let absent: Vec<_> = absent.map(|name| ((*name).into(), Known::Absent)).collect();
+        if !absent.is_empty() {
+            self.fields.extend(absent);
+            self.settle();
+        }
     }
 
     /// The session holds these fields and no others.

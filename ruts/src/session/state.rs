@@ -251,7 +251,8 @@ impl Shared {
                 if is_open(&second) {
                     event::rotated(&handle, "write");
                     let token = Token { handle, secret: earlier.clone() };
-                    self.adopt(state, token, hash).await?;
+                    // Boxed: it is rare, and would make the future of every operation as large.
+                    Box::pin(self.adopt(state, token, hash)).await?;
                     lookup = second;
                 }
             }

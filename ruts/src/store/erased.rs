@@ -1,6 +1,14 @@
-use std::{any::TypeId, fmt, future::Future, pin::Pin, time::Instant};
+use std::{
+    any::TypeId,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 use tracing::{Instrument, Span, debug_span};
 
 use super::{
@@ -149,16 +157,30 @@ impl<S: Store> ErasedStore for S {
     }
 }
 
-/// Times a call.
-async fn measured<T>(
-    store: &impl Store,
-    operation: &'static str,
-    call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let begun = Instant::now();
-    let answer = call.await;
-    event::store_called(store.name(), operation, begun.elapsed(), answer.is_ok());
-    answer
+pin_project! {
+    /// A call, timed. An async function would hold the call twice: as its argument, and while it waits.
+    struct Measured<F> {
+        store: &'static str,
+        operation: &'static str,
+        begun: Instant,
+        #[pin]
+        call: F,
+    }
+}
+
+fn measured<F>(store: &impl Store, operation: &'static str, call: F) -> Measured<F> {
+    Measured { store: store.name(), operation, begun: Instant::now(), call }
+}
+
+impl<T, F: Future<Output = Result<T, StoreError>>> Future for Measured<F> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.call.poll(cx));
+        event::store_called(this.store, this.operation, this.begun.elapsed(), answer.is_ok());
+        Poll::Ready(answer)
+    }
 }
 
 fn span(store: &impl Store, operation: &'static str, fields: &dyn fmt::Debug) -> Span {

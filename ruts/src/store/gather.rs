@@ -3,9 +3,12 @@ use std::{
     future::{Future, poll_fn},
     mem::replace,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
-    thread::panicking,
+    thread::{panicking, yield_now},
     time::Duration,
 };
 
@@ -41,7 +44,19 @@ pub(super) trait Gather: Send + Sync + 'static {
 
 /// Those that wait. Each runtime has a line of its own: one may stop without being dropped, and what it was
 /// to send would then keep its place for ever.
-pub(super) struct Queue<W, A>(Mutex<Vec<Line<W, A>>>);
+pub(super) struct Queue<W, A> {
+    lines: Mutex<Vec<Line<W, A>>>,
+    courtesy: Courtesy,
+}
+
+/// Leaves this thread's core to a server on the same machine, which would otherwise get its turn only when
+/// the runtime has run out of work: when everybody waits for it. A server that is elsewhere costs a call.
+///
+/// If somebody else takes the core, there is none to spare, and the next commands do without.
+#[derive(Default)]
+struct Courtesy {
+    without: AtomicUsize,
+}
 
 struct Line<W, A> {
     runtime: Handle,
@@ -75,6 +90,10 @@ const CROWD: usize = 8;
 const ENOUGH: usize = 2;
 const MANY: usize = 32;
 
+/// A server has answered by then. If it has not, so many commands do without courtesy.
+const BRIEF: Duration = Duration::from_millis(1);
+const WITHOUT: usize = 1000;
+
 /// A command that takes longer leaves its place: whoever waits has nothing to do with what holds it up.
 const LONG: Duration = Duration::from_millis(200);
 
@@ -83,18 +102,22 @@ const LONG: Duration = Duration::from_millis(200);
 ///
 /// It waits for half of its time at most, so that there is enough left to go: what is under way is over when
 /// its own time is. A task of its own sends it, so that a caller who does not go on polling holds up nobody.
-pub(super) async fn call<G: Gather>(
+pub(super) fn call<G: Gather>(
     gather: &Arc<G>,
     work: G::Work,
     timeout: Duration,
     most: usize,
-) -> Option<G::Answer> {
-    let runtime = Handle::try_current().ok()?;
-    let (answer, told) = oneshot::channel();
-    let waiting = Waiting { work, since: Instant::now(), timeout, span: Span::current(), answer };
-    let going = gather.queue().join(&**gather, waiting, &runtime, most);
-    send(gather, runtime, most, going);
-    told.await.ok()
+) -> impl Future<Output = Option<G::Answer>> + Send + use<G> {
+    // Not in the future: it would have room for the work as long as it waits.
+    let told = Handle::try_current().ok().map(|runtime| {
+        let (answer, told) = oneshot::channel();
+        let (since, span) = (Instant::now(), Span::current());
+        let waiting = Waiting { work, since, timeout, span, answer };
+        let going = gather.queue().join(&**gather, waiting, &runtime, most);
+        send(gather, runtime, most, going);
+        told
+    });
+    async move { told?.await.ok() }
 }
 
 /// Has those go whose turn it is, if there are any.
@@ -110,7 +133,18 @@ fn send<G: Gather>(
         Turn { gather: Arc::clone(gather), runtime: runtime.clone(), most, is_over: false };
     let task = async move {
         let mut sending = pin!(Arc::clone(&turn.gather).send(going));
-        let is_quick = timeout(LONG, &mut sending).await.is_ok();
+        let answered = async {
+            let begun = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
+            if begun.is_pending() {
+                if are_several {
+                    // By then the client has written the command.
+                    stand_back().await;
+                    turn.gather.queue().courtesy.give_way(yield_now);
+                }
+                sending.as_mut().await;
+            }
+        };
+        let is_quick = timeout(LONG, answered).await.is_ok();
         if is_quick && are_several {
             // Those that were answered may have more to ask, which can go with others.
             stand_back().await;
@@ -149,9 +183,23 @@ impl<G: Gather> Drop for Turn<G> {
     }
 }
 
+impl Courtesy {
+    fn give_way(&self, let_go: impl FnOnce()) {
+        let less = |without: usize| without.checked_sub(1);
+        if self.without.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+            return;
+        }
+        let begun = std::time::Instant::now();
+        let_go();
+        if begun.elapsed() > BRIEF {
+            self.without.store(WITHOUT, Ordering::Relaxed);
+        }
+    }
+}
+
 impl<W, A> Queue<W, A> {
     fn lock(&self) -> MutexGuard<'_, Vec<Line<W, A>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns those that go now.
@@ -246,7 +294,7 @@ impl<W, A> Line<W, A> {
 
 impl<W, A> Default for Queue<W, A> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self { lines: Mutex::default(), courtesy: Courtesy::default() }
     }
 }
 
@@ -264,5 +312,28 @@ impl<W, A> Waiting<W, A> {
 
     pub(super) fn tell(self, answer: A) {
         self.part().1(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+
+    #[test]
+    fn a_core_that_others_want_is_not_given_away_again_and_again() {
+        let (courtesy, mut times) = (Courtesy::default(), 0);
+        for _ in 0..10 {
+            courtesy.give_way(|| times += 1);
+        }
+        assert_eq!(times, 10);
+        courtesy.give_way(|| sleep(2 * BRIEF));
+        for _ in 0..WITHOUT {
+            courtesy.give_way(|| times += 1);
+        }
+        assert_eq!(times, 10);
+        courtesy.give_way(|| times += 1);
+        assert_eq!(times, 11);
     }
 }

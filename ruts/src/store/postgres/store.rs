@@ -434,11 +434,12 @@ impl Store for PostgresStore {
         let reading = Reading::new(access, fields, touched);
         // One that always counts as activity takes a lock, so it does not go with others.
         if touched.is_some_and(|touch| touch.after.is_zero()) {
-            return self.inner.read(&reading, deadline).await;
+            return Box::pin(self.inner.read(&reading, deadline)).await;
         }
         match call(&self.reads, reading, timeout, self.in_flight).await {
             Some(Read::Is(answer)) => answer,
-            Some(Read::Alone(reading)) => self.inner.read(&reading, deadline).await,
+            // Boxed: it is rare, and would make the future of every read as large.
+            Some(Read::Alone(reading)) => Box::pin(self.inner.read(&reading, deadline)).await,
             None => Err(gone()),
         }
     }
@@ -469,7 +470,10 @@ impl Store for PostgresStore {
         if let Some(writing) = puts.as_ref().and_then(|puts| Writing::new(access, &update, puts)) {
             return match call(&self.writes, writing, timeout, self.in_flight).await {
                 Some(Written::Is(answer)) => answer,
-                Some(Written::Alone(writing)) => self.inner.write(&writing, deadline).await,
+                // Boxed: it is rare, and would make the future of every write as large.
+                Some(Written::Alone(writing)) => {
+                    Box::pin(self.inner.write(&writing, deadline)).await
+                }
                 None => Err(gone()),
             };
         }

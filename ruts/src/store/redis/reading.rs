@@ -85,11 +85,12 @@ impl<C: Call> Reads<C> {
             // Here, so that memory is given back where it was taken.
             Read::Held(reading, held) => match held.loaded(&reading) {
                 Some(Some(loaded)) => return Ok(Lookup::Found(loaded)),
-                Some(None) => self.alone(reading, limit).await,
+                Some(None) => Box::pin(self.alone(reading, limit)).await,
                 None => Err(Failure::Lost(Box::new(Garbled))),
             },
             Read::Said(reading, reply) => Ok((reading, reply)),
-            Read::Alone(reading) => self.alone(reading, limit).await,
+            // Boxed: it is rare, and would make the future of every read as large.
+            Read::Alone(reading) => Box::pin(self.alone(reading, limit)).await,
             Read::Failed(failure) => Err(failure),
         };
         let (reading, reply) = said.map_err(|failure| failure.into_error(NAME))?;

@@ -226,7 +226,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
             return self.reads.load(reading, self.timeout, self.in_flight).await;
         }
         let who = access.secret.as_bytes();
-        let said = self.read(who, access.handle, fields, touch, ["*", ""]).await?;
+        let said = Box::pin(self.read(who, access.handle, fields, touch, ["*", ""])).await?;
         found(said, |answer| reply::loaded(answer, reply::names(fields)))
     }
 

@@ -82,7 +82,8 @@ impl<C: Call> Writes<C> {
                 drop(writing);
                 answer
             }
-            Some(Written::Alone(writing)) => self.alone(writing, limit).await,
+            // Boxed: it is rare, and would make the future of every write as large.
+            Some(Written::Alone(writing)) => Box::pin(self.alone(writing, limit)).await,
             None => Err(Failure::Lost(Box::new(Gone))),
         }
     }
