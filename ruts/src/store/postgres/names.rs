@@ -9,8 +9,18 @@ use crate::store::LATE;
 pub struct InvalidName(String);
 
 /// Tables and functions.
-const PARTS: [&str; 9] =
-    ["fields", "epoch", "migrations", "create", "touch", "update", "take", "delete", "revoke"];
+const PARTS: [&str; 10] = [
+    "fields",
+    "epoch",
+    "migrations",
+    "create",
+    "touch",
+    "update",
+    "update_together",
+    "take",
+    "delete",
+    "revoke",
+];
 
 /// The names of all that a store has in the database.
 #[derive(Debug, Clone)]

@@ -104,7 +104,10 @@ impl Statements {
             load: load("", " and f.name = any ($3)"),
             load_and_touch: load(&touched, " and f.name = any ($5)"),
             load_together: [read(&together, ""), read(&together, " and f.name = any ($5)")],
-            update_together: fill(include_str!("sql/update_together.sql")),
+            update_together: fill(
+                "select said, ago, hits, value, place \
+                 from {update_together}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            ),
             create: fill(
                 "select said from {create}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             ),

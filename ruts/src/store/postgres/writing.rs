@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     store::{
-        Access, Lookup, Put, StoreError,
+        Access, Expect, Lookup, Put, StoreError,
         StoreErrorKind::{Unavailable, Unknown},
         Touch, Update, Updated,
         gather::{Gather, Queue, Waiting},
@@ -28,6 +28,8 @@ pub(super) struct Writes {
 pub(super) struct Writing {
     handle: Handle,
     secret: SecretHash,
+    /// What is there as long as nobody came between, if that matters.
+    expected: Option<Bytes>,
     values: Vec<Bytes>,
     like: Like,
 }
@@ -36,6 +38,8 @@ pub(super) struct Writing {
 #[derive(PartialEq)]
 struct Like {
     touch: Option<Touch>,
+    /// The field of which something is expected.
+    expect: Option<String>,
     names: Vec<String>,
     hots: Vec<Option<i64>>,
     ttls: Vec<Option<i64>>,
@@ -60,15 +64,13 @@ impl Writes {
 }
 
 impl Writing {
-    /// Nothing if there is more to it than to set fields.
+    /// Nothing if there is more to it than to set fields, as long as one holds what is expected.
     pub(super) fn new(access: Access<'_>, update: &Update<'_>, puts: &[Put<'_>]) -> Option<Self> {
         let Update { expect, rotate, renew, absolute, sign, touch, changes: _ } = update;
-        let is_plain = expect.is_none()
-            && rotate.is_none()
-            && renew.is_none()
-            && absolute.is_none()
-            && sign.is_none();
-        let bytes: usize = puts.iter().map(|put| put.value.len()).sum();
+        let is_plain = rotate.is_none() && renew.is_none() && absolute.is_none() && sign.is_none();
+        let expected = expect.and_then(|expect| expect.value);
+        let values = puts.iter().map(|put| put.value).chain(expected);
+        let bytes: usize = values.map(Bytes::len).sum();
         if !is_plain || puts.is_empty() || bytes > BYTES / 4 {
             return None;
         }
@@ -76,9 +78,11 @@ impl Writing {
         Some(Self {
             handle: *access.handle,
             secret: *access.secret,
+            expected: expected.cloned(),
             values: values.into_iter().flatten().map(Bytes::copy_from_slice).collect(),
             like: Like {
                 touch: *touch,
+                expect: expect.map(|expect| expect.name.to_owned()),
                 names: names.into_iter().map(str::to_owned).collect(),
                 hots,
                 ttls,
@@ -87,7 +91,7 @@ impl Writing {
     }
 
     fn bytes(&self) -> usize {
-        self.values.iter().map(Bytes::len).sum()
+        self.values.iter().chain(&self.expected).map(Bytes::len).sum()
     }
 }
 
@@ -98,8 +102,10 @@ impl Inner {
         writing: &Writing,
         deadline: Instant,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let Writing { handle, secret, values, like } = writing;
-        let update = Update { touch: like.touch, ..Update::default() };
+        let Writing { handle, secret, expected, values, like } = writing;
+        let expect = like.expect.as_deref();
+        let expect = expect.map(|name| Expect { name, value: expected.as_ref() });
+        let update = Update { touch: like.touch, expect, ..Update::default() };
         let columns = Columns {
             names: like.names.iter().map(String::as_str).collect(),
             values: values.iter().map(|value| Some(&value[..])).collect(),
@@ -122,7 +128,12 @@ impl Gather for Writes {
 
     fn fits(&self, going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
         let bytes = || going.iter().map(|waiting| waiting.work.bytes()).sum::<usize>();
-        going.len() < SESSIONS && going[0].work.like == next.like && bytes() + next.bytes() <= BYTES
+        // One statement writes a row once.
+        let is_other = |waiting: &Waiting<Writing, Written>| waiting.work.handle != next.handle;
+        going.len() < SESSIONS
+            && going[0].work.like == next.like
+            && bytes() + next.bytes() <= BYTES
+            && going.iter().all(is_other)
     }
 
     fn too_late() -> Written {
@@ -141,10 +152,11 @@ impl Gather for Writes {
         let secrets: Vec<&[u8]> = works().map(|work| &work.secret.as_bytes()[..]).collect();
         let values: Vec<&[u8]> =
             works().flat_map(|work| &work.values).map(|value| &value[..]).collect();
-        let Like { touch: touched, names, hots, ttls } = &waiting[0].work.like;
+        let expected: Vec<Option<&[u8]>> = works().map(|work| work.expected.as_deref()).collect();
+        let Like { touch: touched, expect, names, hots, ttls } = &waiting[0].work.like;
         let statement = query(&self.inner.statements.update_together).bind(handles).bind(secrets);
-        let statement = touch(statement, *touched).bind(names).bind(values).bind(hots).bind(ttls);
-        let statement = statement.bind(names.len() as i64);
+        let statement = touch(statement, *touched).bind(expect.as_deref()).bind(expected);
+        let statement = statement.bind(names).bind(values).bind(hots).bind(ttls);
         let mut answers: Vec<_> = waiting.iter().map(|_| None).collect();
         match self.inner.rows(statement, deadline).await.map_err(StoreError::from) {
             Ok(rows) => {

@@ -223,6 +223,83 @@ begin
   said := 'found';
 end $$;
 
+-- Sets fields of several sessions, the same of each, those left out that are locked. Answer, in any order:
+-- whose it is, the first being 1, and what {update} says.
+create function {update_together}(
+  p_handles bytea[], p_secrets bytea[], p_idle bigint, p_after bigint,
+  p_expect text, p_expected bytea[],
+  p_names text[], p_values bytea[], p_hots bigint[], p_ttls bigint[]
+) returns table (said text, ago bigint, hits bigint, value bytea, place bigint) {language} as $$
+#variable_conflict use_variable
+declare
+  ids bigint[];
+  places bigint[];
+  -- All there is to do is to look at what is expected, and to write.
+  calm boolean[];
+  held bytea[];
+begin
+  -- One by one: the plan for a table that was small once would go on to read all of it. What waits for no
+  -- lock while it holds others can be waited for by all.
+  select array_agg(x.id), array_agg(q.place), array_agg(
+    num_nonnulls(variadic p_ttls) = 0
+    and x.secret = q.secret
+    and x.ended_at is null
+    and (x.idle_at is null or x.idle_at > clock_timestamp())
+    and (x.absolute_at is null or x.absolute_at > clock_timestamp())
+    and x.epoch = (select e.epoch from {epoch} e)
+    and (x.grace is null or x.grace_until is not null)
+    and (p_idle is null or x.idle_at is null or p_after > greatest(
+      p_idle - date_part('epoch', x.idle_at - clock_timestamp()) * 1000, 0
+    ))
+  )
+  into ids, places, calm
+  from unnest(p_handles, p_secrets) with ordinality q (handle, secret, place)
+  cross join lateral (
+    select * from {sessions} y where y.handle = q.handle for update skip locked
+  ) x;
+
+  -- A statement of its own, for what was there before the sessions were locked may be there no more.
+  if p_expect is not null then
+    select array_agg((
+      select f.value from {fields} f
+      where f.session = c.id and f.name = p_expect
+        and (f.expires_at is null or f.expires_at > clock_timestamp())
+    ) order by c.at)
+    into held
+    from unnest(ids) with ordinality c (id, at);
+  end if;
+  insert into {fields} as f (session, name, value, hot, expires_at)
+  select c.id, n.name, p_values[(c.place - 1) * cardinality(p_names) + n.at], n.hot, null
+  from unnest(ids, places, calm, held) c (id, place, calm, held)
+  cross join unnest(p_names, p_hots) with ordinality n (name, hot, at)
+  where c.calm and (p_expect is null or c.held is not distinct from p_expected[c.place])
+  on conflict (session, name) do update
+  set value = excluded.value, hot = excluded.hot, expires_at = excluded.expires_at;
+  return query
+  select
+    case
+      when p_expect is null or c.held is not distinct from p_expected[c.place] then 'found'
+      else 'conflict'
+    end,
+    null::bigint, 0::bigint, c.held, c.place
+  from unnest(places, calm, held) c (place, calm, held)
+  where c.calm;
+
+  for i in 1 .. coalesce(cardinality(ids), 0) loop
+    if not calm[i] then
+      return query
+      select u.said, u.ago, u.hits, u.value, places[i]
+      from {update}(
+        p_handles[places[i]], p_secrets[places[i]], p_idle, p_after, null, null, null,
+        p_expect, p_expected[places[i]], null, null, null, null, null, null, null, null, null, null,
+        null, p_names,
+        p_values[(places[i] - 1) * cardinality(p_names) + 1 : places[i] * cardinality(p_names)],
+        p_hots, p_ttls
+      ) u;
+    end if;
+  end loop;
+end $$;
+
 create function {take}(
   p_handle bytea, p_secret bytea, p_idle bigint, p_after bigint, p_rotate bytea, p_name text,
   p_sign_out boolean, out said text, out ago bigint, out value bytea
