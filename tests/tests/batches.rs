@@ -7,10 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use ruts::{
     Hot, SecretHash, Ttl,
     store::{
-        Change, Fields, Lookup, Put, Store, StoreError, StoreErrorKind, Touch, Updated,
+        Change, Expect, Fields, Lookup, Put, Renew, Store, StoreError, StoreErrorKind, Touch,
+        Update, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
         redis::{RedisClient, RedisStore},
     },
@@ -601,6 +603,113 @@ async fn writes_of_postgres_that_wait_go_together() {
         }
     }
     assert_one(&counts);
+}
+
+/// Whatever becomes of the others that are written with it, each gets what it would get alone.
+#[tokio::test]
+async fn each_write_of_postgres_has_its_own_answer() {
+    let locks = Locks::new().await;
+    let visitors = locks.visitors(12).await;
+    let [first, live, other, ended, rotated, idle, over, epoch, faded, fresh, due, used] =
+        visitors.try_into().ok().unwrap();
+    let alter = async |visitor: &Visitor<PostgresStore>, what: &str| {
+        let sql = format!("update SCHEMA.sessions set {what} where handle = $1");
+        locks.locked(&sql, visitor).await.commit().await.unwrap();
+    };
+    ended.delete().await.unwrap();
+    rotated.rotate(&SecretHash::from_bytes(random())).await.unwrap();
+    alter(&idle, "idle_at = clock_timestamp()").await;
+    alter(&over, "absolute_at = clock_timestamp()").await;
+    alter(&epoch, "epoch = -1").await;
+    let sql = "update SCHEMA.sessions_fields set expires_at = clock_timestamp()
+        where session = (select id from SCHEMA.sessions where handle = $1)";
+    locks.locked(sql, &faded).await.commit().await.unwrap();
+    let secret = SecretHash::from_bytes(random());
+    let every = Ttl::from_millis(1);
+    let renew = Some(Renew { secret: &secret, every, grace: Duration::from_secs(30) });
+    let renewal = Update { renew, ..Update::default() };
+    assert_eq!(fresh.store.update(fresh.access(), renewal).await.unwrap(), APPLIED);
+    let fresh = Visitor { secret, ..fresh };
+    alter(&due, "idle_at = clock_timestamp() + interval '1 minute'").await;
+    let thief = Visitor { secret: SecretHash::from_bytes(random()), ..live.clone() };
+    let nobody = Visitor::new(&locks.store);
+
+    let replace = |(visitor, old): (Visitor<PostgresStore>, Option<&'static str>)| async move {
+        let (old, new) = (old.map(Bytes::from), Bytes::from("2"));
+        let changes = [Change::Set(Put { name: "a", value: &new, ttl: None, hot: Hot::Auto })];
+        let expect = Some(Expect { name: "a", value: old.as_ref() });
+        let after = Duration::from_secs(600);
+        let touch = Some(Touch { idle: Ttl::from_secs(3600), after });
+        let update = Update { changes: &changes, expect, touch, ..Update::default() };
+        visitor.store.update(visitor.access(), update).await
+    };
+    let conflict = |current: Option<&'static str>| {
+        Lookup::Found(Updated::Conflict { current: current.map(Bytes::from) })
+    };
+    let one = Some("1");
+    let cases = [
+        (&live, one, "applied"),
+        (&other, Some("9"), "conflict 1"),
+        (&ended, one, "ended"),
+        (&rotated, one, "replaced"),
+        (&idle, one, "none"),
+        (&over, one, "none"),
+        (&epoch, one, "none"),
+        (&faded, one, "conflict"),
+        (&fresh, one, "applied"),
+        (&due, one, "applied"),
+        (&used, None, "conflict 1"),
+        (&thief, one, "none"),
+        (&nobody, one, "none"),
+        (&live, one, "conflict 2"),
+    ];
+    let lock = locks.held(&first).await;
+    let occupied = tokio::spawn(replace((first.clone(), one)));
+    locks.blocked(1).await;
+    let others = start(cases.map(|(visitor, old, _)| replace((visitor.clone(), old)))).await;
+    lock.commit().await.unwrap();
+    assert_eq!(occupied.await.unwrap().unwrap(), APPLIED);
+    for (number, (answer, (_, _, expected))) in others.into_iter().zip(cases).enumerate() {
+        let answer = answer.await.unwrap().unwrap();
+        let is_it = match expected {
+            "applied" => answer == APPLIED,
+            "ended" => matches!(answer, Lookup::Ended { .. }),
+            "replaced" => matches!(answer, Lookup::Replaced { .. }),
+            "none" => answer == Lookup::NotFound,
+            "conflict" => answer == conflict(None),
+            "conflict 1" => answer == conflict(Some("1")),
+            _ => answer == conflict(Some("2")),
+        };
+        assert!(is_it, "{number}: {answer:?} instead of {expected}");
+    }
+    for (visitor, value) in [(&live, "2"), (&other, "1"), (&fresh, "2"), (&due, "2"), (&used, "1")]
+    {
+        assert_eq!(visitor.get("a").await.unwrap().unwrap(), value);
+    }
+    // What is noted along with a write.
+    let seen = async |visitor: &Visitor<PostgresStore>, what: &str| -> bool {
+        let sql = format!("select {what} from {}.sessions where handle = $1", locks.schema.name());
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(visitor.handle.as_bytes().to_vec());
+        query.fetch_one(&locks.pool).await.unwrap()
+    };
+    assert!(seen(&fresh, "grace_until is not null").await, "the first use of a renewed secret");
+    assert!(seen(&due, "idle_at > clock_timestamp() + interval '59 minutes'").await, "activity");
+
+    let lock = locks.held(&first).await;
+    let set = |visitor: Visitor<PostgresStore>| async move {
+        visitor.set_for("b", "1", Some(Duration::from_secs(60))).await
+    };
+    let occupied = tokio::spawn(set(first.clone()));
+    locks.blocked(1).await;
+    let others = start([live.clone(), other].map(set)).await;
+    lock.commit().await.unwrap();
+    assert_eq!(occupied.await.unwrap().unwrap(), APPLIED);
+    for other in others {
+        assert_eq!(other.await.unwrap().unwrap(), APPLIED);
+    }
+    let Lookup::Found(loaded) = live.load().await.unwrap() else { panic!("it is live") };
+    let b = loaded.fields.iter().find(|field| &*field.name == "b").unwrap();
+    assert!(b.ttl.is_some(), "a lifetime");
 }
 
 /// More often than there are connections, each of which has to prepare both statements once.
