@@ -186,6 +186,14 @@ pub async fn cluster_over_redis()
     layered(cluster_through_redis_rs().await, redis_through_redis_rs().await)
 }
 
+/// Redis over PostgreSQL, where every operation has others beside it.
+pub async fn crowded_redis_over_postgres()
+-> Pair<Crowd<LayeredStore<RedisStore<Pool>, PostgresStore>>> {
+    let Pair { stores, room, .. } = redis_through_fred().await;
+    let hot = Pair::new(stores.map(|store| (*store).clone().with_in_flight(1)), room);
+    crowded(layered(hot, postgres().await), |store| store).await
+}
+
 fn layered<H: SharedCache + Clone, C: Store + Clone>(
     hot: Pair<H>,
     cold: Pair<C>,

@@ -37,8 +37,8 @@ impl<S: Store> Crowd<S> {
     }
 
     async fn writes(&self, update: Update<'_>) {
-        let Update { changes, touch, .. } = update;
-        let update = Update { changes, touch, ..Update::default() };
+        let Update { changes, touch, expect, .. } = update;
+        let update = Update { changes, touch, expect, ..Update::default() };
         may_be_over(self.store.update(self.guest.access(), update).await);
         is_over(self.store.update(self.thief.access(), update).await);
     }

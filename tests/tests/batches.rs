@@ -11,8 +11,8 @@ use bytes::Bytes;
 use ruts::{
     Hot, SecretHash, Ttl,
     store::{
-        Change, Expect, Fields, Lookup, Put, Renew, Store, StoreError, StoreErrorKind, Touch,
-        Update, Updated,
+        Cache, Change, Expect, Fields, Item, Look, Lookup, Meta, Put, Record, Renew, Scope, Store,
+        StoreError, StoreErrorKind, Touch, Update, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
         redis::{RedisClient, RedisStore},
     },
@@ -110,6 +110,7 @@ through! {
     who_stops_polling_holds_up_nobody,
     a_forgotten_script_is_sent_again,
     what_is_large_is_not_read_together,
+    looks_at_a_cache_that_wait_go_together,
 }
 
 async fn those_that_wait_go_together<C: RedisClient>(held: Held<C>) {
@@ -423,6 +424,71 @@ async fn what_is_large_is_not_read_together<C: RedisClient>(held: Held<C>) {
     }
 }
 
+async fn looks_at_a_cache_that_wait_go_together<C: RedisClient>(held: Held<C>) {
+    let life = Duration::from_secs(300);
+    let meta = Meta {
+        age: life,
+        secret_age: life,
+        unused: life,
+        idle: None,
+        absolute: None,
+        signed_in: None,
+        by_former: false,
+    };
+    let look = |visitor: Visitor<RedisStore<C>>| async move {
+        visitor.store.look(visitor.access(), Fields::Named(&["a"]), None).await
+    };
+    let value = |number: usize| Bytes::from(number.to_string());
+    let visitors: Vec<_> = (0..MANY).map(|_| Visitor::new(&held.store)).collect();
+    for (number, visitor) in visitors.iter().enumerate() {
+        let Look::Miss(Some(ticket)) = look(visitor.clone()).await.unwrap() else {
+            panic!("nobody knows of it yet")
+        };
+        let value = value(number);
+        let item = Item { name: "a", value: Some(&value), ttl: None, hot: Hot::Auto, life };
+        let record = Record { meta, life, complete: None };
+        held.store.fill(visitor.access(), &ticket, record, &[item]).await.unwrap();
+    }
+    for _ in 0..2 {
+        let first = held.occupied(look(visitors[0].clone())).await;
+        let others = start(visitors[1..].iter().cloned().map(look)).await;
+        let calls = held.server.calls("evalsha");
+        held.proxy.set(Traffic::Flows);
+        for (number, other) in [first].into_iter().chain(others).enumerate() {
+            let Look::Hit(loaded) = other.await.unwrap().unwrap() else { panic!("{number}") };
+            assert_eq!(loaded.fields[0].value, value(number));
+        }
+        let calls = held.server.calls("evalsha") - calls;
+        assert!(calls <= 3, "{calls} commands");
+    }
+
+    let [first, known, other, fenced, foreign] = visitors[..5].to_vec().try_into().ok().unwrap();
+    let thief = Visitor { secret: SecretHash::from_bytes(random()), ..known.clone() };
+    held.store.fence(&fenced.handle, Scope::All, life).await.unwrap();
+    let keys: Vec<String> = held.server.command(&["KEYS", "*"]);
+    let handle = foreign.handle.to_string();
+    let key = keys.iter().find(|key| key.ends_with(&format!("{}:hot", &handle[2..]))).unwrap();
+    held.server.command::<()>(&["SET", key, "a string"]);
+    let first = held.occupied(look(first)).await;
+    let all = [known, other.clone(), thief, fenced, foreign, Visitor::new(&held.store)];
+    let lacking = async move {
+        let fields = Fields::Named(&["a", "b"]);
+        other.store.look(other.access(), fields, None).await
+    };
+    let [known, other, thief, fenced, foreign, nobody] =
+        start(all.map(look)).await.try_into().ok().unwrap();
+    let [lacking] = start([lacking]).await.try_into().ok().unwrap();
+    held.proxy.set(Traffic::Flows);
+    for hit in [first, known, other] {
+        assert!(matches!(hit.await.unwrap().unwrap(), Look::Hit(_)));
+    }
+    for miss in [thief, nobody, lacking] {
+        assert!(matches!(miss.await.unwrap().unwrap(), Look::Miss(Some(_))));
+    }
+    assert!(matches!(fenced.await.unwrap().unwrap(), Look::Miss(None)));
+    assert_eq!(kind(foreign.await.unwrap()), StoreErrorKind::Corrupt);
+}
+
 #[tokio::test]
 async fn sessions_on_different_nodes_do_not_go_together() {
     let cluster = Cluster::shared();
@@ -710,6 +776,17 @@ async fn each_write_of_postgres_has_its_own_answer() {
     let Lookup::Found(loaded) = live.load().await.unwrap() else { panic!("it is live") };
     let b = loaded.fields.iter().find(|field| &*field.name == "b").unwrap();
     assert!(b.ttl.is_some(), "a lifetime");
+
+    // Without a use to be noted, the deadline alone tells.
+    let lock = locks.held(&first).await;
+    let set = |visitor: Visitor<PostgresStore>| async move { visitor.set("c", "1").await };
+    let occupied = tokio::spawn(set(first.clone()));
+    locks.blocked(1).await;
+    let [live, idle] = start([live, idle].map(set)).await.try_into().ok().unwrap();
+    lock.commit().await.unwrap();
+    assert_eq!(occupied.await.unwrap().unwrap(), APPLIED);
+    assert_eq!(live.await.unwrap().unwrap(), APPLIED);
+    assert_eq!(idle.await.unwrap().unwrap(), Lookup::NotFound);
 }
 
 /// More often than there are connections, each of which has to prepare both statements once.

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use ruts::{
     Assurance, Handle, Hot, PrincipalKey, SecretHash, Ttl,
     store::{
-        Access, Cache, Fence, Fields, Item, Look, Meta, Record, Scope, SignedIn, Store, Ticket,
-        Touch, memory::MemoryCache,
+        Access, Cache, Fence, Fields, Item, Look, Meta, Record, Scope, SignedIn, Store, StoreError,
+        Ticket, Touch,
+        memory::MemoryCache,
+        redis::{RedisClient, RedisStore},
     },
 };
 use ruts_tests::{
@@ -421,6 +423,81 @@ impl Backend for Arc<MemoryCache> {
     }
 }
 
+/// A cache none of whose looks goes to the server alone: others are before and behind each.
+struct Crowded<C>(C);
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Cache> Cache for Crowded<C> {
+    fn name(&self) -> &'static str {
+        Cache::name(&self.0)
+    }
+
+    async fn look(
+        &self,
+        access: Access<'_>,
+        fields: Fields<'_>,
+        touch: Option<Touch>,
+    ) -> Result<Look, StoreError> {
+        let other = async || {
+            let (handle, secret) = (Handle::from_bytes(random()), SecretHash::from_bytes(random()));
+            let access = Access { handle: &handle, secret: &secret };
+            let look = self.0.look(access, fields, touch).await;
+            assert!(matches!(look, Ok(Look::Miss(Some(_)))), "{look:?}");
+        };
+        let look = self.0.look(access, fields, touch);
+        let ((), (), look, ()) = tokio::join!(other(), other(), look, other());
+        look
+    }
+
+    async fn fence(
+        &self,
+        handle: &Handle,
+        scope: Scope<'_>,
+        life: Duration,
+    ) -> Result<Fence, StoreError> {
+        self.0.fence(handle, scope, life).await
+    }
+
+    async fn finish(
+        &self,
+        handle: &Handle,
+        fence: &Fence,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        self.0.finish(handle, fence, items).await
+    }
+
+    async fn fill(
+        &self,
+        access: Access<'_>,
+        ticket: &Ticket,
+        record: Record,
+        items: &[Item<'_>],
+    ) -> Result<(), StoreError> {
+        self.0.fill(access, ticket, record, items).await
+    }
+
+    async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
+        self.0.evict(handle).await
+    }
+
+    async fn clear(&self) -> Result<(), StoreError> {
+        self.0.clear().await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        Cache::check(&self.0).await
+    }
+}
+
+impl<C: RedisClient> Backend for Crowded<Pair<RedisStore<C>>> {
+    type Cache = Crowded<RedisStore<C>>;
+
+    fn cache(&self) -> Arc<Self::Cache> {
+        Arc::new(Crowded((*self.0.next()).clone().with_in_flight(1)))
+    }
+}
+
 impl<C: Cache + Store> Backend for Pair<C> {
     type Cache = C;
 
@@ -434,6 +511,8 @@ caches! {
     redis = backends::redis_through_fred().await;
     valkey = backends::valkey_through_fred().await;
     cluster = backends::cluster_through_redis_rs().await;
+    crowded_redis = super::Crowded(backends::redis_through_fred().await);
+    crowded_valkey = super::Crowded(backends::valkey_through_fred().await);
 }
 
 /// A cache evicts what it likes, also what says since when its entries are known.

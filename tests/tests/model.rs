@@ -711,6 +711,7 @@ every_store!(
     postgres_through_a_pooler,
     redis_over_postgres,
     valkey_over_postgres,
+    crowded_redis_over_postgres,
     memory_over_postgres,
 );
 

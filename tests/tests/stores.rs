@@ -60,6 +60,7 @@ conformance! {
     postgres_through_a_pooler: PostgresStore,
     redis_over_postgres: LayeredStore<RedisStore<Pool>, PostgresStore>,
     valkey_over_postgres: LayeredStore<RedisStore<ConnectionManager>, PostgresStore>,
+    crowded_redis_over_postgres: Crowd<LayeredStore<RedisStore<Pool>, PostgresStore>>,
     cluster_over_redis: LayeredStore<RedisStore<RedisCluster>, RedisStore<ConnectionManager>>,
     memory_over_postgres: LayeredStore<MemoryCache, PostgresStore>,
 }

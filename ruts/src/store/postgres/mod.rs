@@ -21,8 +21,8 @@
 //!
 //! Reads that come while half as many as the pool has connections are under way wait for one of these to be
 //! answered, and then go together, up to 64 sessions of which the same fields are asked for in one statement;
-//! so do writes that set the same fields, and do nothing else, of which each session is locked by nobody
-//! else. What cannot be done together is done alone after that, in a round trip of its own: a read that counts
+//! so do writes that set the same fields, perhaps if one of them holds what is expected, and do nothing else,
+//! each of another session that is locked by nobody. What cannot be done together is done alone after that, in a round trip of its own: a read that counts
 //! as activity, a write whose session is locked, and whatever the server refused of any of them.
 //!
 //! # Behind a pooler

@@ -1,9 +1,60 @@
-use std::{error::Error, fmt, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use super::client::{Failure, Source};
 
 /// How many sessions go together at most.
 pub(super) const SESSIONS: usize = 64;
+
+/// How many bytes are to be answered: a server does nothing else meanwhile.
+pub(super) const BYTES: usize = 256 * 1024;
+/// How long what is said of a session is that was not read.
+const NOTHING: usize = 1;
+
+/// How many sessions are read together, by how large those before were.
+pub(super) struct Pace(AtomicUsize);
+
+impl Pace {
+    pub(super) fn most(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of how long what is said of each session is.
+    pub(super) fn note(&self, sizes: impl Iterator<Item = usize>) {
+        let sizes = sizes.filter(|size| *size > NOTHING);
+        let (count, bytes) = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+        if count > 0 {
+            // Two at least: of one that goes alone, nobody takes note.
+            self.0.store((BYTES * count).div_ceil(bytes).clamp(2, SESSIONS), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicUsize::new(SESSIONS))
+    }
+}
+
+/// Those that are different, and which of them each is, the first being 1.
+pub(super) fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> (Vec<T>, Vec<u8>) {
+    let mut lists = Vec::new();
+    let which = all.map(|one| {
+        let place = lists.iter().position(|list| *list == one).unwrap_or_else(|| {
+            lists.push(one);
+            lists.len() - 1
+        });
+        1 + place as u8
+    });
+    let which = which.collect();
+    (lists, which)
+}
 
 /// The runtime is shutting down.
 #[derive(Debug, thiserror::Error)]

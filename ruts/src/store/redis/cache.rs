@@ -6,6 +6,7 @@ use super::{
     arguments::{self, Arguments},
     client::{RedisClient, Reply},
     layout::{MOMENT, cache_epoch_keys, entry_key, later, pack},
+    reading::Reading,
     record,
     reply::{Answer, names},
     script::{Limit, Script, probe, require_fitness, script},
@@ -20,7 +21,16 @@ use crate::{
 };
 
 probe!(PROBE = "HGET HMGET HGETALL HKEYS GET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
-script!(LOOK = Asks, "cache/clock", "cache/history", "cache/look", PROBE);
+script!(LOOK = Asks, "cache/clock", "cache/history", "cache/look_at", "cache/look", PROBE);
+script!(
+    /// Looks at several entries.
+    LOOK_TOGETHER = Asks,
+    "cache/clock",
+    "cache/history",
+    "cache/look_at",
+    "cache/look_together",
+    PROBE
+);
 script!(FENCE = Runs, "cache/clock", "cache/history", "cache/fence", PROBE);
 script!(FINISH = Refused, "cache/clock", "cache/finish", PROBE);
 script!(
@@ -118,14 +128,18 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         fields: Fields<'_>,
         touch: Option<Touch>,
     ) -> Result<Look, StoreError> {
-        let (mode, names) = match fields {
-            Fields::All => ("*", &[][..]),
-            Fields::Named(names) => ("", names),
+        let reply = match fields {
+            Fields::All => {
+                let who = access.secret.as_bytes();
+                let arguments = Arguments::of(who, arguments::touch(touch), "*", 1).nonce()?;
+                self.ask(&LOOK, access.handle, arguments).await?
+            }
+            Fields::Named(names) => {
+                let reading = Reading::new(access, names, touch);
+                let reply = self.looks.look(reading, self.timeout, self.in_flight).await;
+                reply.map_err(|failure| failure.into_error(NAME))?
+            }
         };
-        let who = access.secret.as_bytes();
-        let arguments = Arguments::of(who, arguments::touch(touch), mode, 1 + names.len());
-        let arguments = arguments.nonce()?.texts(names.iter().copied());
-        let reply = self.ask(&LOOK, access.handle, arguments).await?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         match answer.bytes().flatten().as_deref() {
             Some(b"") => ticket(answer).map(Look::Miss),

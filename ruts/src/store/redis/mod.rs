@@ -49,7 +49,7 @@
 //! to be answered, and then go together: up to 64 sessions in one script and one round trip, each with an
 //! answer of its own. A read that turns out to be more than that is done alone after it, in a round trip of its
 //! own: one that counts as activity, or with a secret that was replaced, or of a session that is over, or that
-//! comes after 256 KiB were read. On a cluster, where they would be on different nodes, each goes alone.
+//! comes after 256 KiB were read. Looks at a cache go together likewise. On a cluster, where they would be on different nodes, each goes alone.
 //!
 //! # Failures
 //!
@@ -76,6 +76,8 @@ mod client;
 #[cfg(feature = "redis-store")]
 mod fred;
 mod layout;
+#[cfg(feature = "layered-store")]
+mod looking;
 mod packed;
 mod principals;
 mod reading;

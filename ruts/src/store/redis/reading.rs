@@ -1,16 +1,10 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     arguments::{self, Arguments},
-    batch::{Garbled, Gone, SESSIONS, shared},
+    batch::{BYTES, Garbled, Gone, Pace, distinct, shared},
     client::{Call, Failure, NoAnswer, Reply},
     packed::{self, Token},
     record::Record,
@@ -32,16 +26,15 @@ use crate::{
 pub(super) struct Reads<C> {
     way: Arc<Way<C>>,
     queue: Queue<Reading, Read>,
-    /// How many sessions go together, by what came of those before.
-    sessions: AtomicUsize,
+    pace: Pace,
 }
 
 /// A read of fields.
 pub(super) struct Reading {
-    handle: Handle,
-    secret: SecretHash,
-    touch: [u64; 2],
-    names: Vec<FieldName>,
+    pub(super) handle: Handle,
+    pub(super) secret: SecretHash,
+    pub(super) touch: [u64; 2],
+    pub(super) names: Vec<FieldName>,
 }
 
 /// What became of it.
@@ -55,16 +48,12 @@ pub(super) enum Read {
     Failed(Failure),
 }
 
-/// How many bytes are to be answered: a server does nothing else meanwhile.
-const BYTES: usize = 256 * 1024;
-/// How long what is said of a session is that was not read.
-const NOTHING: usize = 1;
 /// Reads of more fields than a byte can count go alone.
 const FIELDS: usize = 255;
 
 impl<C: Call> Reads<C> {
     pub(super) fn new(way: &Arc<Way<C>>) -> Self {
-        Self { way: Arc::clone(way), queue: Queue::default(), sessions: AtomicUsize::new(SESSIONS) }
+        Self { way: Arc::clone(way), queue: Queue::default(), pace: Pace::default() }
     }
 
     /// Reads a session. `most` is how many may be under way before it waits.
@@ -98,17 +87,6 @@ impl<C: Call> Reads<C> {
         found(said, |answer| loaded(answer, Some(reading.names.into_iter())))
     }
 
-    /// Takes note of how large sessions are.
-    fn note(&self, held: &[Held]) {
-        let sizes = held.iter().map(|held| held.packed.len()).filter(|size| *size > NOTHING);
-        let (count, bytes) = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
-        if count > 0 {
-            // Two at least: of one that goes alone, nobody takes note.
-            let sessions = (BYTES * count).div_ceil(bytes).clamp(2, SESSIONS);
-            self.sessions.store(sessions, Ordering::Relaxed);
-        }
-    }
-
     async fn alone(&self, reading: Reading, limit: Limit) -> Result<(Reading, Reply), Failure> {
         let Reading { handle, secret, touch, names } = &reading;
         let arguments = Arguments::of(secret.as_bytes(), *touch, "", names.len());
@@ -138,7 +116,7 @@ impl<C: Call> Gather for Reads<C> {
     }
 
     fn fits(&self, going: &[Waiting<Reading, Read>], _: &Reading) -> bool {
-        going.len() < self.sessions.load(Ordering::Relaxed)
+        going.len() < self.pace.most()
     }
 
     fn too_late() -> Read {
@@ -158,14 +136,15 @@ impl<C: Call> Gather for Reads<C> {
             );
         }
         let works = || waiting.iter().map(|waiting| &waiting.work);
-        let handles = works().map(|reading| &reading.handle);
-        let answers = self.way.together(&LOAD_TOGETHER, handles, join(works()), limit).await;
+        let keys = self.way.keys(works().map(|reading| &reading.handle));
+        let arguments = join(works()).list();
+        let answers = self.way.call(&LOAD_TOGETHER, &keys, &arguments, limit).await;
         let garbled = || Failure::Lost(Box::new(Garbled));
         let held = answers.and_then(|reply| held(reply, waiting.len()).ok_or_else(garbled));
         let parts = waiting.into_iter().map(Waiting::part);
         match held {
             Ok(held) => {
-                self.note(&held);
+                self.pace.note(held.iter().map(|held| held.packed.len()));
                 parts.zip(held).for_each(|((reading, tell), held)| tell(Read::Held(reading, held)));
             }
             Err(failure) if failure.is_scattered() => {
@@ -181,15 +160,8 @@ impl<C: Call> Gather for Reads<C> {
 }
 
 /// The arguments that the script expects.
-fn join<'a>(readings: impl ExactSizeIterator<Item = &'a Reading>) -> Arguments {
-    let (mut lists, mut which) = (Vec::<&[FieldName]>::new(), Vec::with_capacity(readings.len()));
-    for Reading { names, .. } in readings {
-        let list = lists.iter().position(|list| list == names).unwrap_or_else(|| {
-            lists.push(names);
-            lists.len() - 1
-        });
-        which.push(1 + list as u8);
-    }
+fn join<'a>(readings: impl Iterator<Item = &'a Reading>) -> Arguments {
+    let (lists, which) = distinct(readings.map(|reading| &reading.names[..]));
     let mut head = BytesMut::with_capacity(1 + lists.len() + which.len());
     head.put_u8(lists.len() as u8);
     lists.iter().for_each(|list| head.put_u8(list.len() as u8));

@@ -2,6 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+#[cfg(feature = "layered-store")]
+use super::looking::Looks;
 use super::{
     arguments::{self, Arguments},
     client::{RedisClient, Reply},
@@ -51,7 +53,9 @@ pub struct RedisStore<C: RedisClient> {
     pub(super) timeout: Duration,
     reads: Arc<Reads<C::Link>>,
     writes: Arc<Writes<C::Link>>,
-    in_flight: usize,
+    #[cfg(feature = "layered-store")]
+    pub(super) looks: Arc<Looks<C::Link>>,
+    pub(super) in_flight: usize,
 }
 
 impl<C: RedisClient> RedisStore<C> {
@@ -67,6 +71,8 @@ impl<C: RedisClient> RedisStore<C> {
         Self {
             reads: Arc::new(Reads::new(&way)),
             writes: Arc::new(Writes::new(&way)),
+            #[cfg(feature = "layered-store")]
+            looks: Arc::new(Looks::new(&way)),
             way,
             timeout: Duration::from_secs(2),
             in_flight: 4,
@@ -92,7 +98,7 @@ impl<C: RedisClient> RedisStore<C> {
         self
     }
 
-    /// How many reads, and how many writes, may be under way at a time; 4 unless told. Those that come when
+    /// How many reads, how many writes, and how many looks at a cache may be under way at a time; 4 unless told. Those that come when
     /// as many are wait for an answer, and then go to the server together, up to 64 sessions in one command.
     /// Once many do, those that come wait while anything is under way, or until there are 32.
     ///
@@ -345,6 +351,8 @@ impl<C: RedisClient> Clone for RedisStore<C> {
             timeout: self.timeout,
             reads: Arc::clone(&self.reads),
             writes: Arc::clone(&self.writes),
+            #[cfg(feature = "layered-store")]
+            looks: Arc::clone(&self.looks),
             in_flight: self.in_flight,
         }
     }

@@ -61,22 +61,17 @@ impl<C: Call> Way<C> {
         self.call(script, &[key], &arguments.list(), limit).await
     }
 
-    /// Runs the script of several.
-    pub(super) async fn together(
+    /// The keys of several sessions.
+    pub(super) fn keys<'a>(
         &self,
-        script: &'static Script,
-        handles: impl ExactSizeIterator<Item = &Handle>,
-        arguments: Arguments,
-        limit: Limit,
-    ) -> Result<Reply, Failure> {
+        handles: impl ExactSizeIterator<Item = &'a Handle>,
+    ) -> Vec<Bytes> {
         let mut buffer = BytesMut::with_capacity(KEY * handles.len());
-        let keys: Vec<Bytes> = handles
-            .map(|handle| {
-                key_into(&mut buffer, &self.prefix, handle);
-                buffer.split().freeze()
-            })
-            .collect();
-        self.call(script, &keys, &arguments.list(), limit).await
+        let key = |handle| {
+            key_into(&mut buffer, &self.prefix, handle);
+            buffer.split().freeze()
+        };
+        handles.map(key).collect()
     }
 }
 

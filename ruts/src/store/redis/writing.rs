@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     arguments::{self, Arguments},
-    batch::{Garbled, Gone, SESSIONS, shared},
+    batch::{Garbled, Gone, SESSIONS, distinct, shared},
     client::{Call, Failure, NoAnswer, Reply},
     packed,
     script::{Limit, Script, UPDATE, UPDATE_ON_FULL_SERVER, UPDATE_TOGETHER},
@@ -167,8 +167,9 @@ impl<C: Call> Gather for Writes<C> {
             return tell(Written::Is(self.alone(writing, limit).await));
         }
         let works = || waiting.iter().map(|waiting| &waiting.work);
-        let handles = works().map(|writing| &writing.handle);
-        match self.way.together(&UPDATE_TOGETHER, handles, join(works()), limit).await {
+        let keys = self.way.keys(works().map(|writing| &writing.handle));
+        let arguments = join(works()).list();
+        match self.way.call(&UPDATE_TOGETHER, &keys, &arguments, limit).await {
             Ok(reply) => match unpack(reply).filter(|answers| answers.len() == waiting.len()) {
                 Some(answers) => deal(waiting, answers.into_iter().map(own)),
                 None => deal(waiting, shared(Failure::Lost(Box::new(Garbled))).map(Err)),
@@ -183,24 +184,18 @@ impl<C: Call> Gather for Writes<C> {
 }
 
 /// The arguments that the script expects.
-fn join<'a>(writings: impl ExactSizeIterator<Item = &'a Writing> + Clone) -> Arguments {
-    let (mut lists, mut counts) = (Vec::<&Writing>::new(), Vec::with_capacity(2 * writings.len()));
-    for writing in writings.clone() {
-        let list = lists.iter().position(|list| list.list() == writing.list());
-        let list = list.unwrap_or_else(|| {
-            lists.push(writing);
-            lists.len() - 1
-        });
-        counts.extend([1 + list, writing.others.len()].map(|count| count as u8));
-    }
-    let mut head = BytesMut::with_capacity(1 + lists.len() + counts.len());
+fn join<'a>(writings: impl Iterator<Item = &'a Writing> + Clone) -> Arguments {
+    let (lists, which) = distinct(writings.clone().map(Writing::list));
+    let mut head = BytesMut::with_capacity(1 + lists.len() + 2 * which.len());
     head.put_u8(lists.len() as u8);
-    lists.iter().for_each(|list| head.put_u8(1 + list.names.len() as u8));
-    head.put_slice(&counts);
+    lists.iter().for_each(|(_, _, names)| head.put_u8(1 + names.len() as u8));
+    for (list, writing) in which.iter().zip(writings.clone()) {
+        head.put_slice(&[*list, writing.others.len() as u8]);
+    }
     let mut arguments = Arguments::after(head);
-    for Writing { touch, letters, names, .. } in lists {
+    for (touch, letters, names) in lists {
         let names = names.iter().map(|name| &**name);
-        arguments = arguments.packed(&[], touch, letters).texts(names);
+        arguments = arguments.packed(&[], &touch, letters).texts(names);
     }
     for Writing { secret, others, .. } in writings {
         arguments = others.iter().cloned().fold(arguments.hash(Some(secret)), Arguments::bytes);

@@ -3,6 +3,7 @@
 -- entry becomes unknown, packed; the nonce; life of the fence; life of the entry; names of what becomes
 -- unknown. Answer: the fence and the moment.
 local idle, after = struct.unpack('>I6I6', ARGV[1])
+local here = history(key)
 local held = redis.call('HMGET', key, '~r', '~', '~f')
 local life, others = tonumber(ARGV[4]), ''
 if held[1] == here then

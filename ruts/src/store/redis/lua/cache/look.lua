@@ -1,55 +1,5 @@
 
--- ARGV: the hash of the secret presented, the idle time to grant, 0 for none, how much of it must have passed,
--- and `*` if all fields are asked for, packed; the nonce; the names.
--- Answer: the moment and the record, then the values, or names and values of all; or nothing, and if there is
--- one a ticket and the moment.
-local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])
-local all = #ARGV[1] > 44
-local held = redis.call('HMGET', key, '~r', '~o', '~f', '~c', '~', unpack(ARGV, 3, math.min(#ARGV, 1002)))
-for from = 1003, #ARGV, 1000 do
-  local others = redis.call('HMGET', key, unpack(ARGV, from, math.min(from + 999, #ARGV)))
-  for _, value in ipairs(others) do held[#held + 1] = value end
-end
-if held[1] and held[1] ~= here then
-  redis.call('DEL', key)
-  held = {}
-end
-
-local session = held[5]
-if session and #session >= 70 then
-  local till, secret, ends = struct.unpack('>I6c32xxxxxxxxxxxxxxxxxI6', session)
-  local hit = till > now and secret == presented
-    and (idle == 0 or ends == 0 or after > 0 and idle - (ends - now) < after)
-  local answer = { struct.pack('>I6', now) .. string.sub(session, 39) }
-  if hit and all then
-    hit = held[4] and struct.unpack('>I6', held[4]) > now
-    local entry = hit and redis.call('HGETALL', key) or {}
-    for i = 1, #entry, 2 do
-      if string.byte(entry[i]) ~= 126 then
-        answer[#answer + 1], answer[#answer + 2] = entry[i], entry[i + 1]
-        hit = hit and #entry[i + 1] >= 6 and struct.unpack('>I6', entry[i + 1]) > now
-      end
-    end
-  else
-    for i = 6, #held do
-      local value = held[i]
-      answer[i - 4] = value
-      hit = hit and value and #value >= 6 and struct.unpack('>I6', value) > now
-    end
-  end
-  if hit then return answer end
-end
-
-for till in string.gmatch(held[3] or '', ' (%d+) %+?;') do
-  if tonumber(till) > now then return { '' } end
-end
-local ticket = held[2]
-if not ticket then
-  ticket = mark
-  local written = redis.pcall('HSET', key, '~r', here, '~o', ticket)
-  -- A server without room hands out no tickets.
-  if type(written) == 'table' then return { '' } end
-  -- If it is all there is of an entry, it is kept as long as a read may take.
-  if redis.call('PTTL', key) < 15000 then redis.call('PEXPIRE', key, 15000) end
-end
-return { '', ticket, now }
+-- ARGV: what is asked, the nonce, the names.
+local names = {}
+for i = 3, #ARGV do names[i - 2] = ARGV[i] end
+return look_at(key, ARGV[1], names)
