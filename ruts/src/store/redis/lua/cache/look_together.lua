@@ -11,11 +11,18 @@ for i = 1, count do
   asked[i], names[i] = ARGV[to + 1], { unpack(ARGV, to + 2, to + length) }
   to = to + length
 end
-local answers = {}
-for i, key in ipairs(KEYS) do
+-- All keys begin alike, and hash tags are of one length.
+local tag, since, answers = string.find(KEYS[1], '}', 1, true), {}, {}
+for i, key in ipairs(KEYS) do since[i] = string.sub(key, 1, tag) .. ':hot' end
+since = redis.call('MGET', unpack(since))
+local function one(i, key)
   local list = string.byte(head, 1 + count + i)
+  local here = since[i] and server .. '.' .. since[i] or history(key)
+  return look_at(key, here, ARGV[to + i] .. asked[list], names[list])
+end
+for i, key in ipairs(KEYS) do
   local went, answer
-  if room > 0 then went, answer = pcall(look_at, key, ARGV[to + i] .. asked[list], names[list]) end
+  if room > 0 then went, answer = pcall(one, i, key) end
   answers[i] = went and answer or false
   for at = 1, went and #answer or 0 do
     local value = answer[at]
