@@ -49,7 +49,9 @@
 //! to be answered, and then go together: up to 64 sessions in one script and one round trip, each with an
 //! answer of its own. A read that turns out to be more than that is done alone after it, in a round trip of its
 //! own: one that counts as activity, or with a secret that was replaced, or of a session that is over, or that
-//! comes after 256 KiB were read. Looks at a cache go together likewise. On a cluster, where they would be on different nodes, each goes alone.
+//! comes after 256 KiB were read. Looks at a cache go together likewise. On a cluster, where they would be on
+//! different nodes, each goes alone. A proxy that spreads keys over servers of its own would have to refuse
+//! such a script with `CROSSSLOT`, as a cluster does.
 //!
 //! # Failures
 //!

@@ -98,9 +98,9 @@ impl<C: RedisClient> RedisStore<C> {
         self
     }
 
-    /// How many reads, how many writes, and how many looks at a cache may be under way at a time; 4 unless told. Those that come when
-    /// as many are wait for an answer, and then go to the server together, up to 64 sessions in one command.
-    /// Once many do, those that come wait while anything is under way, or until there are 32.
+    /// How many reads, how many writes, and how many looks at a cache may be under way at a time; 4 unless told.
+    /// Those that come when as many are wait for an answer, and then go to the server together, up to 64 sessions
+    /// in one command. Once many do, those that come wait while anything is under way, or until there are 32.
     ///
     /// More lets single operations start sooner when the server is far away; fewer costs a busy server less.
     /// Sessions on different nodes of a cluster never wait for each other.
