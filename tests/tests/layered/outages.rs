@@ -360,7 +360,14 @@ async fn what_a_cache_pays_for_is_said() {
 #[tokio::test]
 async fn a_cache_that_does_not_tell_its_history_is_refused() {
     let tiers = Tiers::new(Flavour::Redis);
-    let rights = ["ACL", "SETUSER", "web", "on", ">secret", "~*", "+@all", "-info"];
+    for command in ["INFO", "MGET"] {
+        is_refused_without(&tiers, command).await;
+    }
+}
+
+async fn is_refused_without(tiers: &Tiers<&'static Postgres>, command: &str) {
+    let refused = format!("-{}", command.to_lowercase());
+    let rights = ["ACL", "SETUSER", "web", "on", ">secret", "~*", "+@all", &refused];
     tiers.redis.command::<()>(&rights);
     let url = tiers.redis.url().replace("redis://", "redis://web:secret@");
     let client = ruts_tests::backends::fred_client(&url).await;
@@ -369,7 +376,7 @@ async fn a_cache_that_does_not_tell_its_history_is_refused() {
     let store = ruts::store::layered::LayeredStore::new(hot, cold);
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-    assert!(told(&error).contains("INFO"), "{}", told(&error));
+    assert!(told(&error).contains(command), "{}", told(&error));
     let visitor = Visitor::new(&Arc::new(store));
     visitor.create(None).await.unwrap();
     assert_eq!(visitor.get("a").await.unwrap(), None, "reads go on without it");

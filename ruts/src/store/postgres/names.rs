@@ -16,7 +16,7 @@ const PARTS: [&str; 10] = [
     "create",
     "touch",
     "update",
-    "update_together",
+    "update_many",
     "take",
     "delete",
     "revoke",

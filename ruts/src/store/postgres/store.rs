@@ -106,7 +106,7 @@ impl Statements {
             load_together: [read(&together, ""), read(&together, " and f.name = any ($5)")],
             update_together: fill(
                 "select said, ago, hits, value, place \
-                 from {update_together}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                 from {update_many}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             ),
             create: fill(
                 "select said from {create}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",

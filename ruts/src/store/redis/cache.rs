@@ -20,7 +20,7 @@ use crate::{
     token::{Handle, SecretHash},
 };
 
-probe!(PROBE = "HGET HMGET HGETALL HKEYS GET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
+probe!(PROBE = "HGET HMGET HGETALL HKEYS GET MGET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
 script!(LOOK = Asks, "cache/clock", "cache/history", "cache/look_at", "cache/look", PROBE);
 script!(
     /// Looks at several entries.
@@ -41,6 +41,19 @@ script!(FILL = Refused, "cache/fill", PROBE);
 script!(CLEAR = Runs, "cache/clear", PROBE);
 script!(EVICT = Runs, "cache/evict", PROBE);
 script!(ADVICE = Runs, "cache/advice", PROBE);
+
+#[cfg(test)]
+pub(super) const SCRIPTS: [&std::sync::LazyLock<Script>; 9] = [
+    &LOOK,
+    &LOOK_TOGETHER,
+    &FENCE,
+    &FINISH,
+    &FINISH_ON_FULL_SERVER,
+    &FILL,
+    &CLEAR,
+    &EVICT,
+    &ADVICE,
+];
 
 /// How long an entry is kept beyond what is written to it.
 const SPARE: Duration = Duration::from_secs(60);

@@ -257,3 +257,45 @@ fn refusal(code: &str) -> StoreErrorKind {
         _ => StoreErrorKind::Unavailable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever a script runs, its probe has asked for.
+    #[test]
+    fn a_probe_asks_for_all_that_its_scripts_run() {
+        let mut scripts = vec![
+            &LOAD,
+            &LOAD_TOGETHER,
+            &CREATE,
+            &UPDATE,
+            &UPDATE_ON_FULL_SERVER,
+            &UPDATE_TOGETHER,
+            &TAKE,
+            &DELETE,
+            &FORGET,
+            &CREATE_SIGNED_IN,
+            &UPDATE_SIGNED_IN,
+            &JOIN,
+            &VERIFY,
+            &WITHDRAW,
+            &LIST,
+            &REVOKE,
+            &LEAVE,
+            &COUNT,
+        ];
+        #[cfg(feature = "layered-store")]
+        scripts.extend(crate::store::redis::cache::SCRIPTS);
+        for script in scripts {
+            let needed = script.probe.split('\'').nth(1).unwrap();
+            let needed: Vec<&str> = needed.split(' ').collect();
+            let words = script.text.split('\'').filter(|word| {
+                word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+            });
+            for word in words.filter(|word| *word != "FIELDS") {
+                assert!(needed.contains(&word), "{word}");
+            }
+        }
+    }
+}

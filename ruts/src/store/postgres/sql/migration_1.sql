@@ -225,7 +225,7 @@ end $$;
 
 -- Sets fields of several sessions, the same of each, those left out that are locked. Answer, in any order:
 -- whose it is, the first being 1, and what {update} says.
-create function {update_together}(
+create function {update_many}(
   p_handles bytea[], p_secrets bytea[], p_idle bigint, p_after bigint,
   p_expect text, p_expected bytea[],
   p_names text[], p_values bytea[], p_hots bigint[], p_ttls bigint[]

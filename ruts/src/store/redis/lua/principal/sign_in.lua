@@ -12,6 +12,9 @@ if went and (said == 'found' or type(said) == 'number') then
 else
   withdraw(ARGV[1], answer[2])
 end
--- Some servers hand the text of an error out, others all of it.
-if not went then error({ err = type(said) == 'table' and said.err or tostring(said) }) end
+if not went then
+  -- Some servers hand the text of an error out, others all of it. A mistake has no code.
+  local text = type(said) == 'table' and said.err or tostring(said)
+  error({ err = string.find(text, '^%u+ ') and text or 'ERR ' .. text })
+end
 return { 'joined', said }
