@@ -7,6 +7,8 @@ use std::{
     },
 };
 
+use bytes::{BufMut, BytesMut};
+
 use super::client::{Failure, Source};
 
 /// How many sessions go together at most.
@@ -54,6 +56,16 @@ pub(super) fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> (Vec<T>, V
     });
     let which = which.collect();
     (lists, which)
+}
+
+/// What the arguments of a script for several begin with: how many lists there are, how long each is, and which
+/// of them belongs to each session.
+pub(super) fn head(lengths: impl ExactSizeIterator<Item = usize>, which: &[u8]) -> BytesMut {
+    let mut head = BytesMut::with_capacity(1 + lengths.len() + which.len());
+    head.put_u8(lengths.len() as u8);
+    lengths.for_each(|length| head.put_u8(length as u8));
+    head.put_slice(which);
+    head
 }
 
 /// The runtime is shutting down.

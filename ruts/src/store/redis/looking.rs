@@ -1,10 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     arguments::Arguments,
-    batch::{BYTES, Garbled, Gone, Pace, distinct, shared},
+    batch::{BYTES, Garbled, Gone, Pace, distinct, head, shared},
     cache::{LOOK, LOOK_TOGETHER},
     client::{Call, Failure, NoAnswer, Reply},
     layout::entry_key,
@@ -136,10 +136,7 @@ impl<C: Call> Gather for Looks<C> {
 /// The arguments that the script expects.
 fn join<'a>(looks: impl Iterator<Item = &'a Reading> + Clone) -> Result<Arguments, StoreError> {
     let (lists, which) = distinct(looks.clone().map(|look| (look.touch, &look.names[..])));
-    let mut head = BytesMut::with_capacity(1 + lists.len() + which.len());
-    head.put_u8(lists.len() as u8);
-    lists.iter().for_each(|(_, names)| head.put_u8(1 + names.len() as u8));
-    head.put_slice(&which);
+    let head = head(lists.iter().map(|(_, names)| 1 + names.len()), &which);
     let mut arguments = Arguments::after(head).nonce()?.bytes(BYTES.to_string().into());
     for (touch, names) in lists {
         let names = names.iter().map(|name| &**name);

@@ -1,10 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     arguments::{self, Arguments},
-    batch::{BYTES, Garbled, Gone, Pace, distinct, shared},
+    batch::{BYTES, Garbled, Gone, Pace, distinct, head, shared},
     client::{Call, Failure, NoAnswer, Reply},
     packed::{self, Token},
     record::Record,
@@ -162,10 +162,7 @@ impl<C: Call> Gather for Reads<C> {
 /// The arguments that the script expects.
 fn join<'a>(readings: impl Iterator<Item = &'a Reading>) -> Arguments {
     let (lists, which) = distinct(readings.map(|reading| &reading.names[..]));
-    let mut head = BytesMut::with_capacity(1 + lists.len() + which.len());
-    head.put_u8(lists.len() as u8);
-    lists.iter().for_each(|list| head.put_u8(list.len() as u8));
-    head.put_slice(&which);
+    let head = head(lists.iter().map(|list| list.len()), &which);
     let arguments = Arguments::after(head).bytes(BYTES.to_string().into());
     arguments.texts(lists.into_iter().flatten().map(|name| &**name))
 }

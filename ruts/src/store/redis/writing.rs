@@ -1,10 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     arguments::{self, Arguments},
-    batch::{Garbled, Gone, SESSIONS, distinct, shared},
+    batch::{Garbled, Gone, SESSIONS, distinct, head, shared},
     client::{Call, Failure, NoAnswer, Reply},
     packed,
     script::{Limit, Script, UPDATE, UPDATE_ON_FULL_SERVER, UPDATE_TOGETHER},
@@ -186,12 +186,10 @@ impl<C: Call> Gather for Writes<C> {
 /// The arguments that the script expects.
 fn join<'a>(writings: impl Iterator<Item = &'a Writing> + Clone) -> Arguments {
     let (lists, which) = distinct(writings.clone().map(Writing::list));
-    let mut head = BytesMut::with_capacity(1 + lists.len() + 2 * which.len());
-    head.put_u8(lists.len() as u8);
-    lists.iter().for_each(|(_, _, names)| head.put_u8(1 + names.len() as u8));
-    for (list, writing) in which.iter().zip(writings.clone()) {
-        head.put_slice(&[*list, writing.others.len() as u8]);
-    }
+    let each = which.iter().zip(writings.clone());
+    let which: Vec<u8> =
+        each.flat_map(|(list, writing)| [*list, writing.others.len() as u8]).collect();
+    let head = head(lists.iter().map(|(_, _, names)| 1 + names.len()), &which);
     let mut arguments = Arguments::after(head);
     for (touch, letters, names) in lists {
         let names = names.iter().map(|name| &**name);
