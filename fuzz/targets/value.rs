@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{Request, header};
 use libfuzzer_sys::fuzz_target;
 use ruts::{
-    Handle, Hot, KeyRing, SecretHash, SessionLayer, session,
-    store::{Access, Change, Create, Put, Store, Update, memory::MemoryStore},
+    SessionId, CachePolicy, KeyRing, SecretHash, SessionLayer, session,
+    store::{Credentials, Change, Create, Put, Store, Update, memory::MemoryStore},
 };
 use ruts_fuzz::Take;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let store = MemoryStore::new();
     let secret = SecretHash::from_bytes(Sha256::digest(SECRET).into());
     let create = Create {
-        handle: &Handle::from_bytes(HANDLE),
+        id: &SessionId::from_bytes(HANDLE),
         secret: &secret,
         idle: None,
         absolute: None,
@@ -71,8 +71,8 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     runtime.block_on(store.create(create)).expect("there is room");
     let ring = KeyRing::new([[7; 32]]).expect("the secret is long enough");
     let layer = SessionLayer::new(store.clone()).encryption_keys(ring);
-    let (handle, secret) = (URL_SAFE_NO_PAD.encode(HANDLE), URL_SAFE_NO_PAD.encode(SECRET));
-    Fixture { runtime, store, layer, cookie: format!("__Host-id={handle}.{secret}") }
+    let (id, secret) = (URL_SAFE_NO_PAD.encode(HANDLE), URL_SAFE_NO_PAD.encode(SECRET));
+    Fixture { runtime, store, layer, cookie: format!("__Host-id={id}.{secret}") }
 });
 
 async fn read(stored: Stored) {
@@ -90,12 +90,12 @@ fuzz_target!(|data: &[u8]| {
     let Fixture { runtime, store, layer, cookie } = &*FIXTURE;
     let value = Bytes::copy_from_slice(data);
     let names = ["number", "text", "words", "item", "sealed", "later"];
-    let put = |name| Change::Set(Put { name, value: &value, ttl: None, hot: Hot::Auto });
+    let put = |name| Change::Set(Put { name, value: &value, ttl: None, hot: CachePolicy::Auto });
     let changes = names.map(put);
     let secret = SecretHash::from_bytes(Sha256::digest(SECRET).into());
-    let access = Access { handle: &Handle::from_bytes(HANDLE), secret: &secret };
+    let credentials = Credentials { id: &SessionId::from_bytes(HANDLE), secret: &secret };
     let update = Update { changes: &changes, ..Update::default() };
-    runtime.block_on(store.update(access, update)).expect("the store is there");
+    runtime.block_on(store.update(credentials, update)).expect("the store is there");
 
     let request = Request::builder().header(header::COOKIE, cookie).body(());
     let request = request.expect("a cookie is a header");

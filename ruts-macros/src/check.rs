@@ -10,7 +10,7 @@ use crate::{
     diag::Diagnostics,
     model::{Field, Mode, Session},
     owned::owned,
-    parse::{self, FieldArgs, Hot, Lifetime, Once, RawField, RawSession},
+    parse::{self, CachePolicy, FieldArgs, Lifetime, Once, RawField, RawSession},
 };
 
 /// Names that the handle has for itself, and why.
@@ -149,9 +149,10 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
     }
 }
 
-fn hot(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<Hot> {
+fn hot(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<CachePolicy> {
     let hot = args.hot.get()?;
-    if let (Hot::For(Lifetime::Millis(millis)), Some(Lifetime::Millis(ttl))) = (hot, args.ttl.get())
+    if let (CachePolicy::For(Lifetime::Millis(millis)), Some(Lifetime::Millis(ttl))) =
+        (hot, args.ttl.get())
         && millis > ttl
     {
         let message = "`hot` is longer than `ttl`: the cache would outlive the value; shorten `hot` \

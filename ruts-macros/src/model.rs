@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, Type, Visibility};
 
-use crate::parse::{Hot, Lifetime};
+use crate::parse::{CachePolicy, Lifetime};
 
 pub(crate) struct Session {
     /// Where `ruts` is.
@@ -33,7 +33,7 @@ pub(crate) struct Field {
     pub(crate) stored: String,
     pub(crate) mode: Mode,
     pub(crate) ttl: Option<Lifetime>,
-    pub(crate) hot: Option<Hot>,
+    pub(crate) hot: Option<CachePolicy>,
     /// The constant of a codec; `None` is the default one.
     pub(crate) codec: Option<Ident>,
     pub(crate) version: u16,

@@ -126,7 +126,7 @@ pub enum Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error.kind() {
-            StoreErrorKind::Limit => Self::TooManySessions,
+            StoreErrorKind::SessionLimit => Self::TooManySessions,
             StoreErrorKind::Revoked => Self::Ended,
             _ => Self::Store(error),
         }

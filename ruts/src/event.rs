@@ -1,9 +1,9 @@
 //! What happens to sessions, for logs and, with the feature `metrics`, for counters. A session is named by
-//! its handle, never by a secret.
+//! its id, never by a secret.
 
 use std::time::Duration;
 
-use crate::token::Handle;
+use crate::token::SessionId;
 
 /// Counts something up, if there is anything to count with.
 macro_rules! count {
@@ -56,30 +56,30 @@ pub(crate) fn cache_fill(outcome: &'static str) {
     let _ = outcome;
 }
 
-pub(crate) fn created(handle: &Handle) {
+pub(crate) fn created(id: &SessionId) {
     count!("ruts_sessions_created_total");
-    tracing::info!(%handle, "session created");
+    tracing::info!(%id, "session created");
 }
 
 /// The secret was replaced because of what was written, or because it was time.
-pub(crate) fn rotated(handle: &Handle, cause: &'static str) {
+pub(crate) fn rotated(id: &SessionId, cause: &'static str) {
     count!("ruts_sessions_rotated_total", "cause" => cause);
-    tracing::info!(%handle, cause, "session rotated");
+    tracing::info!(%id, cause, "session rotated");
 }
 
-pub(crate) fn signed_in(handle: &Handle, assurance: u8) {
+pub(crate) fn signed_in(id: &SessionId, assurance: u8) {
     count!("ruts_sign_ins_total", "assurance" => assurance.to_string());
-    tracing::info!(%handle, assurance, "signed in");
+    tracing::info!(%id, assurance, "signed in");
 }
 
-pub(crate) fn signed_out(handle: &Handle) {
+pub(crate) fn signed_out(id: &SessionId) {
     count!("ruts_sign_outs_total");
-    tracing::info!(%handle, "signed out");
+    tracing::info!(%id, "signed out");
 }
 
-pub(crate) fn ended(handle: &Handle, cause: &'static str) {
+pub(crate) fn ended(id: &SessionId, cause: &'static str) {
     count!("ruts_sessions_ended_total", "cause" => cause);
-    tracing::info!(%handle, cause, "session ended");
+    tracing::info!(%id, cause, "session ended");
 }
 
 pub(crate) fn everybody_ended() {
@@ -94,9 +94,9 @@ pub(crate) fn limit_reached() {
 }
 
 /// Somebody has a secret that was replaced a while ago: a stale copy, or a stolen one.
-pub(crate) fn reuse(handle: &Handle, ago: Duration) {
+pub(crate) fn reuse(id: &SessionId, ago: Duration) {
     count!("ruts_secrets_reused_total");
-    tracing::warn!(%handle, ?ago, "reuse of a former session secret");
+    tracing::warn!(%id, ?ago, "reuse of a former session secret");
 }
 
 /// There are several cookies of our name: one was planted, from another site of the domain or for another
@@ -107,13 +107,13 @@ pub(crate) fn several_cookies() {
 }
 
 /// A client does not look as it did when somebody signed in with it.
-pub(crate) fn client_changed(handle: &Handle, changed: &[&str], risk: &'static str) {
+pub(crate) fn client_changed(id: &SessionId, changed: &[&str], risk: &'static str) {
     count!("ruts_clients_changed_total", "risk" => risk);
-    tracing::warn!(%handle, ?changed, risk, "a session's client has changed");
+    tracing::warn!(%id, ?changed, risk, "a session's client has changed");
 }
 
 /// Somebody has a token that opens nothing: of a session that is over, or guessed.
-pub(crate) fn unknown_token(handle: &Handle) {
+pub(crate) fn unknown_token(id: &SessionId) {
     count!("ruts_unknown_tokens_total");
-    tracing::info!(%handle, "unknown session token");
+    tracing::info!(%id, "unknown session token");
 }

@@ -56,11 +56,12 @@ pub use crate::{
     principal::{Assurance, PrincipalKey},
     schema::SessionSchema,
     session::{
-        AnyStore, ClientTraits, Edit, Entry, Keys, Load, Read, Risk, Session, SessionIndex,
-        SessionInfo, SessionName, SessionPage, Sessions, TypedSession, Unnamed, Watched, Write,
+        AnyStore, ClientChangeAction, ClientFingerprint, Edit, Entry, FieldSet, LoadFuture,
+        PrincipalSessions, ReadFuture, Session, SessionChange, SessionIndex, SessionName,
+        SessionSummary, SummaryPage, TypedSession, Unnamed, WriteFuture,
     },
-    token::{Handle, ParseHandleError, RandomError, SecretHash},
-    ttl::{Hot, Ttl, TtlError},
+    token::{ParseSessionIdError, RandomError, SecretHash, SessionId},
+    ttl::{CachePolicy, Ttl, TtlError},
 };
 #[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]
 pub use ::cookie::Key;

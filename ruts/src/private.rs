@@ -10,11 +10,11 @@ pub use crate::{
     field::{Field, FieldSpec, FieldValue, Maybe, Mode, Once, OrDefault, Principal, StoredAs},
     schema::SessionSchema,
     session::{
-        Edit, Entry, Load, Session, SessionIndex, SessionMap, Sessions, TypedSession, Unnamed,
-        Values, Write,
+        Edit, Entry, LoadFuture, PrincipalSessions, Session, SessionIndex, SessionMap,
+        TypedSession, Unnamed, Values, WriteFuture,
     },
     store::IntoStore,
-    ttl::{Hot, Ttl},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// The codecs that are compiled in: naming another is an error that tells the feature.
@@ -42,6 +42,9 @@ pub fn entry<'a, T, M: Mode>(
 }
 
 /// All readable fields of a schema.
-pub fn load<'a, V: Values>(session: &'a Session, schema: &'static SessionSchema) -> Load<'a, V> {
+pub fn load<'a, V: Values>(
+    session: &'a Session,
+    schema: &'static SessionSchema,
+) -> LoadFuture<'a, V> {
     session.load(schema)
 }

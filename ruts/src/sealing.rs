@@ -7,14 +7,14 @@
 //! ```
 //!
 //! XChaCha20-Poly1305: its nonces are long enough to be random however many values there are. The tag
-//! also covers the header, the session's handle and the field's name, so that a value opens nowhere
+//! also covers the header, the session's id and the field's name, so that a value opens nowhere
 //! else.
 
 use bytes::Bytes;
 
 use crate::{
     codec::{self, CodecError},
-    token::Handle,
+    token::SessionId,
 };
 #[cfg(feature = "encrypt")]
 use crate::{
@@ -28,27 +28,27 @@ use crate::{
     not(feature = "encrypt"),
     allow(dead_code, reason = "nothing opens anywhere without keys")
 )]
-pub(crate) struct Place<'a> {
-    pub(crate) handle: &'a Handle,
+pub(crate) struct FieldAad<'a> {
+    pub(crate) id: &'a SessionId,
     pub(crate) field: &'a str,
 }
 
 /// A value as its codec wrote it.
 #[derive(Clone)]
-pub(crate) struct Opened {
+pub(crate) struct Plaintext {
     pub(crate) bytes: Bytes,
     pub(crate) was_encrypted: bool,
 }
 
 /// Encrypts and decrypts values, if it was given keys.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sealer {
+pub(crate) struct FieldCipher {
     #[cfg(feature = "encrypt")]
     pub(crate) keys: Option<KeyRing>,
 }
 
 /// Why a value could not be encrypted.
-pub(crate) enum SealError {
+pub(crate) enum CipherError {
     NoKey,
     #[cfg(feature = "encrypt")]
     Random(RandomError),
@@ -57,43 +57,47 @@ pub(crate) enum SealError {
 #[cfg(feature = "encrypt")]
 const NONCE: usize = 24;
 
-impl Sealer {
+impl FieldCipher {
     /// What a store is to keep of a value.
     #[cfg(not(feature = "encrypt"))]
-    pub(crate) fn seal(&self, _: Place<'_>, _: &Bytes) -> Result<Bytes, SealError> {
-        Err(SealError::NoKey)
+    pub(crate) fn seal(&self, _: FieldAad<'_>, _: &Bytes) -> Result<Bytes, CipherError> {
+        Err(CipherError::NoKey)
     }
 
     /// What a store is to keep of a value.
     #[cfg(feature = "encrypt")]
-    pub(crate) fn seal(&self, place: Place<'_>, value: &Bytes) -> Result<Bytes, SealError> {
-        let nonce = token::random::<NONCE>().map_err(SealError::Random)?;
-        let keys = self.keys.as_ref().ok_or(SealError::NoKey)?;
-        let (header, payload) = codec::split_sealed(value).ok_or(SealError::NoKey)?;
+    pub(crate) fn seal(&self, place: FieldAad<'_>, value: &Bytes) -> Result<Bytes, CipherError> {
+        let nonce = token::random::<NONCE>().map_err(CipherError::Random)?;
+        let keys = self.keys.as_ref().ok_or(CipherError::NoKey)?;
+        let (header, payload) = codec::split_sealed(value).ok_or(CipherError::NoKey)?;
         let associated = place.associated(header);
         let sealed = keys.with_first(|key| {
             let ciphertext = key.values.encrypt(&nonce, payload, &associated)?;
             Some([&header[..], &key.values.id, &nonce, &ciphertext].concat())
         });
-        sealed.flatten().map(Bytes::from).ok_or(SealError::NoKey)
+        sealed.flatten().map(Bytes::from).ok_or(CipherError::NoKey)
     }
 
     /// The value of what a store has kept.
-    pub(crate) fn open(&self, place: Place<'_>, stored: &Bytes) -> Result<Opened, CodecError> {
+    pub(crate) fn open(
+        &self,
+        place: FieldAad<'_>,
+        stored: &Bytes,
+    ) -> Result<Plaintext, CodecError> {
         if !codec::is_sealed(stored) {
-            return Ok(Opened { bytes: stored.clone(), was_encrypted: false });
+            return Ok(Plaintext { bytes: stored.clone(), was_encrypted: false });
         }
         let bytes = self.decrypt(place, stored)?;
-        Ok(Opened { bytes, was_encrypted: true })
+        Ok(Plaintext { bytes, was_encrypted: true })
     }
 
     #[cfg(not(feature = "encrypt"))]
-    fn decrypt(&self, _: Place<'_>, _: &Bytes) -> Result<Bytes, CodecError> {
+    fn decrypt(&self, _: FieldAad<'_>, _: &Bytes) -> Result<Bytes, CodecError> {
         Err(CodecError::NoKey)
     }
 
     #[cfg(feature = "encrypt")]
-    fn decrypt(&self, place: Place<'_>, stored: &Bytes) -> Result<Bytes, CodecError> {
+    fn decrypt(&self, place: FieldAad<'_>, stored: &Bytes) -> Result<Bytes, CodecError> {
         let keys = self.keys.as_ref().ok_or(CodecError::NoKey)?;
         let (header, rest) = codec::split_sealed(stored).ok_or(CodecError::Header)?;
         let (id, rest) = rest.split_first_chunk().ok_or(CodecError::Sealed)?;
@@ -114,10 +118,10 @@ impl Sealer {
 }
 
 #[cfg(feature = "encrypt")]
-impl Place<'_> {
-    /// What has to be the same when a value is opened. Header and handle have a fixed length.
+impl FieldAad<'_> {
+    /// What has to be the same when a value is opened. Header and id have a fixed length.
     fn associated(&self, header: [u8; codec::HEADER]) -> Vec<u8> {
-        [&header[..], self.handle.as_bytes(), self.field.as_bytes()].concat()
+        [&header[..], self.id.as_bytes(), self.field.as_bytes()].concat()
     }
 }
 
@@ -132,16 +136,16 @@ mod tests {
     const SECRETS: [&str; 2] =
         ["the first secret of 32 bytes or more", "and another of such a length"];
 
-    fn sealer(secrets: &[&str]) -> Sealer {
+    fn sealer(secrets: &[&str]) -> FieldCipher {
         let padded = secrets.iter().map(|secret| format!("{secret:>32}"));
-        Sealer { keys: Some(KeyRing::new(padded).unwrap()) }
+        FieldCipher { keys: Some(KeyRing::new(padded).unwrap()) }
     }
 
-    fn place<'a>(handle: &'a Handle, field: &'a str) -> Place<'a> {
-        Place { handle, field }
+    fn place<'a>(id: &'a SessionId, field: &'a str) -> FieldAad<'a> {
+        FieldAad { id, field }
     }
 
-    fn seal(sealer: &Sealer, place: Place<'_>, value: &str) -> Bytes {
+    fn seal(sealer: &FieldCipher, place: FieldAad<'_>, value: &str) -> Bytes {
         let plain = encode(Codec::Bincode, 1, value).unwrap();
         sealer.seal(place, &plain).ok().unwrap()
     }
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn a_value_opens_in_its_place_only() {
         let sealer = sealer(&SECRETS);
-        let (ours, other) = (Handle::random().unwrap(), Handle::random().unwrap());
+        let (ours, other) = (SessionId::random().unwrap(), SessionId::random().unwrap());
         let sealed = seal(&sealer, place(&ours, "card"), "4111 1111");
         assert!(!sealed.windows(4).any(|window| window == b"4111"));
         let opened = sealer.open(place(&ours, "card"), &sealed).unwrap();
@@ -163,26 +167,26 @@ mod tests {
 
     #[test]
     fn two_values_are_never_the_same() {
-        let (sealer, handle) = (sealer(&SECRETS), Handle::random().unwrap());
-        let seal = || seal(&sealer, place(&handle, "card"), "4111");
+        let (sealer, id) = (sealer(&SECRETS), SessionId::random().unwrap());
+        let seal = || seal(&sealer, place(&id, "card"), "4111");
         assert_ne!(seal(), seal());
     }
 
     #[test]
     fn a_key_that_was_left_out_opens_nothing() {
-        let handle = Handle::random().unwrap();
-        let place = place(&handle, "card");
+        let id = SessionId::random().unwrap();
+        let place = place(&id, "card");
         let old = seal(&sealer(&SECRETS[1..]), place, "4111");
         assert!(sealer(&SECRETS).open(place, &old).is_ok());
         assert_eq!(sealer(&SECRETS[..1]).open(place, &old).err(), Some(CodecError::NoKey));
-        assert_eq!(Sealer::default().open(place, &old).err(), Some(CodecError::NoKey));
+        assert_eq!(FieldCipher::default().open(place, &old).err(), Some(CodecError::NoKey));
     }
 
     proptest! {
         #[test]
         fn what_was_altered_is_refused(at: prop::sample::Index, bit in 0_u8..8) {
-            let (sealer, handle) = (sealer(&SECRETS), Handle::random().unwrap());
-            let place = place(&handle, "card");
+            let (sealer, id) = (sealer(&SECRETS), SessionId::random().unwrap());
+            let place = place(&id, "card");
             let mut sealed = seal(&sealer, place, "4111").to_vec();
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;
@@ -197,9 +201,9 @@ mod tests {
 
         #[test]
         fn hostile_bytes_are_never_a_panic(rest in proptest::collection::vec(any::<u8>(), 0..99)) {
-            let handle = Handle::random().unwrap();
+            let id = SessionId::random().unwrap();
             let stored = Bytes::from([&[0x11, 1, 0, 1][..], &rest].concat());
-            prop_assert!(sealer(&SECRETS).open(place(&handle, "card"), &stored).is_err());
+            prop_assert!(sealer(&SECRETS).open(place(&id, "card"), &stored).is_err());
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What the cookie carries: a public [`Handle`] and a secret.
+//! What the cookie carries: a public [`SessionId`] and a secret.
 //!
-//! The handle names the session and may be logged. The secret proves the right to use it; stores
+//! The id names the session and may be logged. The secret proves the right to use it; stores
 //! only ever see its [`SecretHash`]. There is no way to make a token from chosen bytes
 //! (OWASP ASVS 5.0, 7.2.2 and 7.2.3).
 
@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 const HANDLE_TEXT: usize = 22;
 const SECRET_TEXT: usize = 43;
 
-/// Length in bytes of a token as text: handle, a dot, secret.
+/// Length in bytes of a token as text: id, a dot, secret.
 pub(crate) const TOKEN_TEXT: usize = HANDLE_TEXT + 1 + SECRET_TEXT;
 
 /// The operating system gave no random bytes.
@@ -35,66 +35,66 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
 /// is 22 characters of URL-safe base64.
 ///
 /// ```
-/// use ruts::Handle;
+/// use ruts::SessionId;
 ///
-/// let handle: Handle = "AAECAwQFBgcICQoLDA0ODw".parse()?;
-/// assert_eq!(handle.as_bytes()[15], 15);
-/// assert_eq!(handle.to_string(), "AAECAwQFBgcICQoLDA0ODw");
-/// # Ok::<(), ruts::ParseHandleError>(())
+/// let id: SessionId = "AAECAwQFBgcICQoLDA0ODw".parse()?;
+/// assert_eq!(id.as_bytes()[15], 15);
+/// assert_eq!(id.to_string(), "AAECAwQFBgcICQoLDA0ODw");
+/// # Ok::<(), ruts::ParseSessionIdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle([u8; 16]);
+pub struct SessionId([u8; 16]);
 
-impl Handle {
+impl SessionId {
     pub(crate) fn random() -> Result<Self, RandomError> {
         random().map(Self)
     }
 
-    /// The handle with these bytes, for a store that reads its keys back.
+    /// The id with these bytes, for a store that reads its keys back.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The 16 bytes of the handle.
+    /// The 16 bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }
 
-impl fmt::Display for Handle {
+impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; HANDLE_TEXT];
         f.pad(encode(&self.0, &mut text))
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handle({self})")
+        write!(f, "SessionId({self})")
     }
 }
 
-/// The text is not a [`Handle`].
+/// The text is not a [`SessionId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a session handle: expected 22 characters of URL-safe base64")]
-pub struct ParseHandleError;
+#[error("not a session id: expected 22 characters of URL-safe base64")]
+pub struct ParseSessionIdError;
 
-impl FromStr for Handle {
-    type Err = ParseHandleError;
+impl FromStr for SessionId {
+    type Err = ParseSessionIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        decode(text.as_bytes()).map(Self).ok_or(ParseHandleError)
+        decode(text.as_bytes()).map(Self).ok_or(ParseSessionIdError)
     }
 }
 
-/// As text, so that a handle can stand in a path or a form.
-impl Serialize for Handle {
+/// As text, so that a id can stand in a path or a form.
+impl Serialize for SessionId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Handle {
+impl<'de> Deserialize<'de> for SessionId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
@@ -149,9 +149,9 @@ impl Secret {
     }
 }
 
-/// What the client presents: `handle.secret`.
+/// What the client presents: `id.secret`.
 pub(crate) struct Token {
-    pub(crate) handle: Handle,
+    pub(crate) id: SessionId,
     pub(crate) secret: Secret,
 }
 
@@ -163,20 +163,20 @@ impl Token {
             return None;
         }
         Some(Self {
-            handle: Handle(decode(&text[..HANDLE_TEXT])?),
+            id: SessionId(decode(&text[..HANDLE_TEXT])?),
             secret: Secret(decode(&text[HANDLE_TEXT + 1..])?),
         })
     }
 
     /// Whether it is the same as another one that the same client presented.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.handle == other.handle && bool::from(self.secret.0.ct_eq(&other.secret.0))
+        self.id == other.id && bool::from(self.secret.0.ct_eq(&other.secret.0))
     }
 
     /// The text for the cookie. This is the only way out for a secret.
     pub(crate) fn expose(&self) -> String {
-        let (mut handle, mut secret) = ([0; HANDLE_TEXT], [0; SECRET_TEXT]);
-        [encode(&self.handle.0, &mut handle), ".", encode(&self.secret.0, &mut secret)].concat()
+        let (mut id, mut secret) = ([0; HANDLE_TEXT], [0; SECRET_TEXT]);
+        [encode(&self.id.0, &mut id), ".", encode(&self.secret.0, &mut secret)].concat()
     }
 }
 
@@ -202,11 +202,11 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_text() {
-        let token = Token { handle: Handle::random().unwrap(), secret: Secret::random().unwrap() };
+        let token = Token { id: SessionId::random().unwrap(), secret: Secret::random().unwrap() };
         let text = token.expose();
         let read = Token::parse(text.as_bytes()).unwrap();
         assert_eq!(text.len(), TOKEN_TEXT);
-        assert_eq!(read.handle, token.handle);
+        assert_eq!(read.id, token.id);
         assert!(read.secret.hash("") == token.secret.hash(""));
         assert!(read.secret.hash("staff") != token.secret.hash(""));
     }
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn only_one_spelling_is_accepted() {
-        let token = Token { handle: Handle([0; 16]), secret: Secret([0; 32]) };
+        let token = Token { id: SessionId([0; 16]), secret: Secret([0; 32]) };
         let text = token.expose();
         assert!(Token::parse(text.as_bytes()).is_some());
         // The last character carries unused bits: a decoder that ignores them accepts aliases.

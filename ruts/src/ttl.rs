@@ -116,7 +116,7 @@ pub enum TtlError {
 /// Stores with one tier keep it beside the value and otherwise ignore it. With any store, a field that
 /// is `Never` or `Checked` is fetched when it is named, not along with the rest of its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hot {
+pub enum CachePolicy {
     /// As long as the store allows (`LayeredStore::with_hot_ttl`), within the field's own lifetime.
     #[default]
     Auto,

@@ -46,8 +46,9 @@ mod cached {
     use bytes::Bytes;
     use ruts::PrincipalKey;
     use ruts::store::{
-        Access, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Revoked, Store,
-        StoreError, Take, Touch, Update, Updated, Whom, layered::LayeredStore, memory::MemoryCache,
+        Confirmed, Create, Credentials, Loaded, Lookup, PageRequest, Projection, RevokeTarget,
+        Revoked, SessionPage, Store, StoreError, TakeField, Touch, Update, Updated,
+        layered::LayeredStore, memory::MemoryCache,
     };
 
     use super::*;
@@ -62,14 +63,14 @@ mod cached {
 
         async fn load(
             &self,
-            access: Access<'_>,
-            fields: Fields<'_>,
+            credentials: Credentials<'_>,
+            fields: Projection<'_>,
             touch: Option<Touch>,
         ) -> Result<Lookup<Loaded>, StoreError> {
-            self.0.load(access, fields, touch).await?;
+            self.0.load(credentials, fields, touch).await?;
             // The cache is filled by a task.
             tokio::task::yield_now().await;
-            self.0.load(access, fields, touch).await
+            self.0.load(credentials, fields, touch).await
         }
 
         async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
@@ -78,58 +79,61 @@ mod cached {
 
         async fn update(
             &self,
-            access: Access<'_>,
+            credentials: Credentials<'_>,
             update: Update<'_>,
         ) -> Result<Lookup<Updated>, StoreError> {
-            self.0.update(access, update).await
+            self.0.update(credentials, update).await
         }
 
         async fn take(
             &self,
-            access: Access<'_>,
-            take: Take<'_>,
+            credentials: Credentials<'_>,
+            take: TakeField<'_>,
         ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-            self.0.take(access, take).await
+            self.0.take(credentials, take).await
         }
 
-        async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-            self.0.delete(access).await
+        async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+            self.0.delete(credentials).await
         }
 
-        async fn peek(
+        async fn inspect(
             &self,
-            handle: &ruts::Handle,
-        ) -> Result<Option<ruts::store::Meta>, StoreError> {
-            self.0.peek(handle).await
+            id: &ruts::SessionId,
+        ) -> Result<Option<ruts::store::SessionMeta>, StoreError> {
+            self.0.inspect(id).await
         }
 
-        fn changed(&self, handle: &ruts::Handle) -> impl Future<Output = ()> + Send + 'static {
-            self.0.changed(handle)
+        fn wait_for_change(
+            &self,
+            id: &ruts::SessionId,
+        ) -> impl Future<Output = ()> + Send + 'static {
+            self.0.wait_for_change(id)
         }
 
-        async fn find(
+        async fn list_by_principal(
             &self,
             principal: &PrincipalKey,
-            page: Page<'_>,
-            fields: Fields<'_>,
-        ) -> Result<Listing, StoreError> {
-            self.0.find(principal, page, fields).await
+            page: PageRequest<'_>,
+            fields: Projection<'_>,
+        ) -> Result<SessionPage, StoreError> {
+            self.0.list_by_principal(principal, page, fields).await
         }
 
         async fn revoke(
             &self,
             principal: &PrincipalKey,
-            whom: Whom<'_>,
+            target: RevokeTarget<'_>,
         ) -> Result<Revoked, StoreError> {
-            self.0.revoke(principal, whom).await
+            self.0.revoke(principal, target).await
         }
 
         async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
             self.0.revoke_everyone().await
         }
 
-        async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-            self.0.sweep(limit).await
+        async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+            self.0.delete_expired(limit).await
         }
     }
 

@@ -2,10 +2,10 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use ruts::{
-    Handle, Hot, PrincipalKey, SecretHash,
+    CachePolicy, PrincipalKey, SecretHash, SessionId,
     store::{
-        Access, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
-        StoreError, Take, Touch, Update, Updated, Whom,
+        Confirmed, Create, Credentials, Loaded, Lookup, PageRequest, Projection, RevokeTarget,
+        Revoked, SessionMeta, SessionPage, Store, StoreError, TakeField, Touch, Update, Updated,
     },
 };
 use tokio::join;
@@ -31,16 +31,16 @@ impl<S: Store> Crowd<S> {
     }
 
     /// What is asked for goes together if it is the same.
-    async fn reads(&self, fields: Fields<'_>, touch: Option<Touch>) {
-        may_be_over(self.store.load(self.guest.access(), fields, touch).await);
-        is_over(self.store.load(self.thief.access(), fields, touch).await);
+    async fn reads(&self, fields: Projection<'_>, touch: Option<Touch>) {
+        may_be_over(self.store.load(self.guest.credentials(), fields, touch).await);
+        is_over(self.store.load(self.thief.credentials(), fields, touch).await);
     }
 
     async fn writes(&self, update: Update<'_>) {
-        let Update { changes, touch, expect, .. } = update;
-        let update = Update { changes, touch, expect, ..Update::default() };
-        may_be_over(self.store.update(self.guest.access(), update).await);
-        is_over(self.store.update(self.thief.access(), update).await);
+        let Update { changes, touch, precondition: expect, .. } = update;
+        let update = Update { changes, touch, precondition: expect, ..Update::default() };
+        may_be_over(self.store.update(self.guest.credentials(), update).await);
+        is_over(self.store.update(self.thief.credentials(), update).await);
     }
 }
 
@@ -65,12 +65,12 @@ impl<S: Store> Store for Crowd<S> {
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
         let reads = || self.reads(fields, touch);
-        let load = self.store.load(access, fields, touch);
+        let load = self.store.load(credentials, fields, touch);
         let ((), (), loaded, ()) = join!(reads(), reads(), load, reads());
         loaded
     }
@@ -81,61 +81,61 @@ impl<S: Store> Store for Crowd<S> {
 
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
         let writes = || self.writes(update);
-        let update = self.store.update(access, update);
+        let update = self.store.update(credentials, update);
         let ((), (), updated, ()) = join!(writes(), writes(), update, writes());
         updated
     }
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.store.take(access, take).await
+        self.store.take(credentials, take).await
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        self.store.delete(access).await
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        self.store.delete(credentials).await
     }
 
-    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
-        self.store.peek(handle).await
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        self.store.inspect(id).await
     }
 
-    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
-        self.store.changed(handle)
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        self.store.wait_for_change(id)
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
-        self.store.find(principal, page, fields).await
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
+        self.store.list_by_principal(principal, page, fields).await
     }
 
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        self.store.revoke(principal, whom).await
+        self.store.revoke(principal, target).await
     }
 
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
         self.store.revoke_everyone().await
     }
 
-    fn declare(&self, name: &str, hot: Hot) {
-        Store::declare(&*self.store, name, hot);
+    fn hint_cache_policy(&self, name: &str, hot: CachePolicy) {
+        Store::hint_cache_policy(&*self.store, name, hot);
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        self.store.sweep(limit).await
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.store.delete_expired(limit).await
     }
 }

@@ -5,10 +5,11 @@ use std::{
 
 use bytes::Bytes;
 use ruts::store::{
-    Access, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Page, Put, Revoked, Store,
-    StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
+    Change, Confirmed, Create, Credentials, FieldWrite, Loaded, Lookup, PageRequest, Projection,
+    RevokeTarget, Revoked, SessionPage, Store, StoreError, StoreErrorKind, TakeField, Touch,
+    Update, Updated,
 };
-use ruts::{Hot, PrincipalKey};
+use ruts::{CachePolicy, PrincipalKey};
 use tokio::sync::oneshot;
 
 /// A store that notes each call, and can be paused or made to fail at the next one.
@@ -23,7 +24,7 @@ struct State {
     calls: Vec<&'static str>,
     fault: Option<Fault>,
     rivals: u8,
-    declared: Vec<(String, Hot)>,
+    declared: Vec<(String, CachePolicy)>,
     pause: Option<(&'static str, Side, oneshot::Sender<()>, oneshot::Receiver<()>)>,
 }
 
@@ -86,7 +87,7 @@ impl<S: Store> Probe<S> {
     }
 
     /// The fields that were declared since this was last asked.
-    pub fn declared(&self) -> Vec<(String, Hot)> {
+    pub fn declared(&self) -> Vec<(String, CachePolicy)> {
         std::mem::take(&mut self.state.lock().unwrap().declared)
     }
 
@@ -173,11 +174,11 @@ impl<S: Store> Store for Probe<S> {
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        self.around("load", self.inner.load(access, fields, touch)).await
+        self.around("load", self.inner.load(credentials, fields, touch)).await
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
@@ -186,71 +187,75 @@ impl<S: Store> Store for Probe<S> {
 
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
         let rival = {
             let mut state = self.state.lock().unwrap();
             let number = state.rivals;
-            state.rivals -= u8::from(number > 0 && update.expect.is_some());
-            update.expect.filter(|_| number > 0).map(|expect| (expect.name, number))
+            state.rivals -= u8::from(number > 0 && update.precondition.is_some());
+            update.precondition.filter(|_| number > 0).map(|expect| (expect.name, number))
         };
         if let Some((name, number)) = rival {
             let value = Bytes::copy_from_slice(&[0x10, 1, 0, 1, number]);
-            let put = Put { name, value: &value, ttl: None, hot: Hot::Auto };
+            let put = FieldWrite { name, value: &value, ttl: None, hot: CachePolicy::Auto };
             let update = Update { changes: &[Change::Set(put)], ..Update::default() };
-            self.inner.update(access, update).await?;
+            self.inner.update(credentials, update).await?;
         }
-        self.around_write("update", self.inner.update(access, update)).await
+        self.around_write("update", self.inner.update(credentials, update)).await
     }
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.around_write("take", self.inner.take(access, take)).await
+        self.around_write("take", self.inner.take(credentials, take)).await
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        self.around_write("delete", self.inner.delete(access)).await
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        self.around_write("delete", self.inner.delete(credentials)).await
     }
 
-    async fn peek(&self, handle: &ruts::Handle) -> Result<Option<ruts::store::Meta>, StoreError> {
-        self.around("peek", self.inner.peek(handle)).await
+    async fn inspect(
+        &self,
+        id: &ruts::SessionId,
+    ) -> Result<Option<ruts::store::SessionMeta>, StoreError> {
+        self.around("inspect", self.inner.inspect(id)).await
     }
 
-    fn changed(&self, handle: &ruts::Handle) -> impl Future<Output = ()> + Send + 'static {
-        self.inner.changed(handle)
+    fn wait_for_change(&self, id: &ruts::SessionId) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.wait_for_change(id)
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
-        self.around("find", self.inner.find(principal, page, fields)).await
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
+        self.around("list_by_principal", self.inner.list_by_principal(principal, page, fields))
+            .await
     }
 
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        self.around("revoke", self.inner.revoke(principal, whom)).await
+        self.around("revoke", self.inner.revoke(principal, target)).await
     }
 
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
         self.around("revoke_everyone", self.inner.revoke_everyone()).await
     }
 
-    fn declare(&self, name: &str, hot: Hot) {
+    fn hint_cache_policy(&self, name: &str, hot: CachePolicy) {
         self.state.lock().unwrap().declared.push((name.to_owned(), hot));
-        self.inner.declare(name, hot);
+        self.inner.hint_cache_policy(name, hot);
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        self.around("sweep", self.inner.sweep(limit)).await
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.around("delete_expired", self.inner.delete_expired(limit)).await
     }
 }

@@ -11,8 +11,8 @@ use std::{
 
 use fred::clients::Client;
 use ruts::store::{
-    Access, Cache, Fence, Fields, Item, Look, Record, Scope, SharedCache, StoreError,
-    StoreErrorKind, Ticket, Touch,
+    Cache, CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease,
+    Projection, SharedCache, StoreError, StoreErrorKind, Touch, WriteIntent,
     layered::LayeredStore,
     postgres::{PostgresStore, PostgresStoreBuilder},
     redis::RedisStore,
@@ -26,10 +26,10 @@ use crate::{
 };
 
 /// The cache of these tests.
-pub type Hot = RedisStore<Client>;
+pub type CachePolicy = RedisStore<Client>;
 
 /// The store of these tests.
-pub type Layered<H = Hot> = LayeredStore<H, PostgresStore>;
+pub type Layered<H = CachePolicy> = LayeredStore<H, PostgresStore>;
 
 /// A cache before a store of record.
 pub struct Tiers<P> {
@@ -74,10 +74,10 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
     }
 
     /// The key of what the cache holds of a session.
-    pub fn entry(&self, handle: &ruts::Handle) -> String {
+    pub fn entry(&self, id: &ruts::SessionId) -> String {
         {
-            let handle = handle.to_string();
-            format!("{}:{{{}}}{}:hot", self.prefix.name(), &handle[..2], &handle[2..])
+            let id = id.to_string();
+            format!("{}:{{{}}}{}:hot", self.prefix.name(), &id[..2], &id[2..])
         }
     }
 
@@ -97,7 +97,7 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
     }
 
     /// A cache, through a client of its own.
-    pub async fn cache(&self, route: &Route) -> Hot {
+    pub async fn cache(&self, route: &Route) -> CachePolicy {
         redis_store(fred_client(&route.hot).await, &self.prefix).with_timeout(PATIENCE)
     }
 
@@ -133,7 +133,7 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
     /// A process behind proxies, with this done to its cache.
     pub async fn held_process<H: SharedCache>(
         &self,
-        wrap: impl FnOnce(Hot) -> H,
+        wrap: impl FnOnce(CachePolicy) -> H,
     ) -> (Arc<Layered<H>>, Held) {
         let (mut held, route) = self.hold().await;
         let (cold, pool) = self.cold(&route).await;
@@ -152,14 +152,14 @@ fn patient<H: Cache>(store: Layered<H>) -> Layered<H> {
 /// A cache with a fault, which counts its hits.
 #[derive(Clone)]
 pub struct Faulty {
-    cache: Hot,
+    cache: CachePolicy,
     fault: Fault,
     hits: Arc<AtomicUsize>,
 }
 
 impl Faulty {
     /// A cache of which this is wrong. Its hits are added to others'.
-    pub fn new(cache: Hot, fault: Fault, hits: &Arc<AtomicUsize>) -> Self {
+    pub fn new(cache: CachePolicy, fault: Fault, hits: &Arc<AtomicUsize>) -> Self {
         Self { cache, fault, hits: Arc::clone(hits) }
     }
 }
@@ -181,60 +181,62 @@ impl Cache for Faulty {
         "faulty"
     }
 
-    async fn look(
+    async fn lookup(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Result<Look, StoreError> {
-        let look = self.cache.look(access, fields, touch).await;
-        if let Ok(Look::Hit(_)) = look {
+    ) -> Result<CacheLookup, StoreError> {
+        let look = self.cache.lookup(credentials, fields, touch).await;
+        if let Ok(CacheLookup::Hit(_)) = look {
             self.hits.fetch_add(1, Ordering::Relaxed);
         }
         look
     }
 
-    async fn fence(
+    async fn begin_write(
         &self,
-        handle: &ruts::Handle,
-        scope: Scope<'_>,
+        id: &ruts::SessionId,
+        scope: InvalidationScope<'_>,
         life: Duration,
-    ) -> Result<Fence, StoreError> {
-        self.cache.fence(handle, scope, life).await
+    ) -> Result<WriteIntent, StoreError> {
+        self.cache.begin_write(id, scope, life).await
     }
 
-    async fn finish(
+    async fn finish_write(
         &self,
-        handle: &ruts::Handle,
-        fence: &Fence,
-        items: &[Item<'_>],
+        id: &ruts::SessionId,
+        intent: &WriteIntent,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
         match self.fault {
             Fault::Unfinished => Err(StoreError::new("faulty", StoreErrorKind::Unavailable)),
-            Fault::Sound | Fault::Careless(_) => self.cache.finish(handle, fence, items).await,
+            Fault::Sound | Fault::Careless(_) => self.cache.finish_write(id, intent, items).await,
         }
     }
 
     async fn fill(
         &self,
-        access: Access<'_>,
-        ticket: &Ticket,
-        record: Record,
-        items: &[Item<'_>],
+        credentials: Credentials<'_>,
+        lease: &Lease,
+        record: CachedRecord,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
         let Fault::Careless(delay) = self.fault else {
-            return self.cache.fill(access, ticket, record, items).await;
+            return self.cache.fill(credentials, lease, record, items).await;
         };
         tokio::time::sleep(delay).await;
-        let nothing = Fields::Named(&["a field that is never there"]);
-        match self.cache.look(access, nothing, None).await? {
-            Look::Miss(Some(ticket)) => self.cache.fill(access, &ticket, record, items).await,
+        let nothing = Projection::Named(&["a field that is never there"]);
+        match self.cache.lookup(credentials, nothing, None).await? {
+            CacheLookup::Miss(Some(lease)) => {
+                self.cache.fill(credentials, &lease, record, items).await
+            }
             _ => Ok(()),
         }
     }
 
-    async fn evict(&self, handle: &ruts::Handle) -> Result<(), StoreError> {
-        self.cache.evict(handle).await
+    async fn evict(&self, id: &ruts::SessionId) -> Result<(), StoreError> {
+        self.cache.evict(id).await
     }
 
     async fn clear(&self) -> Result<(), StoreError> {

@@ -6,10 +6,10 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
-    Handle, Hot, SecretHash, Ttl,
+    CachePolicy, SecretHash, SessionId, Ttl,
     store::{
-        Access, Change, Create, Expect, Fields, Loaded, Lookup, Put, Store, StoreError, Take,
-        Touch, Update, Updated,
+        Change, Create, Credentials, FieldWrite, Loaded, Lookup, Precondition, Projection, Store,
+        StoreError, TakeField, Touch, Update, Updated,
     },
 };
 
@@ -23,7 +23,7 @@ pub struct Visitor<S> {
     /// The store.
     pub store: Arc<S>,
     /// The session's handle.
-    pub handle: Handle,
+    pub id: SessionId,
     /// The hash of its secret, as this visitor knows it.
     pub secret: SecretHash,
 }
@@ -39,7 +39,7 @@ impl<S: Store> Visitor<S> {
     pub fn new(store: &Arc<S>) -> Self {
         Self {
             store: Arc::clone(store),
-            handle: Handle::from_bytes(random()),
+            id: SessionId::from_bytes(random()),
             secret: SecretHash::from_bytes(random()),
         }
     }
@@ -52,14 +52,14 @@ impl<S: Store> Visitor<S> {
     }
 
     /// The right to use the session.
-    pub fn access(&self) -> Access<'_> {
-        Access { handle: &self.handle, secret: &self.secret }
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials { id: &self.id, secret: &self.secret }
     }
 
     /// Creates the session.
     pub async fn create(&self, idle: Option<Ttl>) -> Result<(), StoreError> {
-        let Self { handle, secret, .. } = self;
-        let create = Create { handle, secret, idle, absolute: None, fields: &[], sign_in: None };
+        let Self { id, secret, .. } = self;
+        let create = Create { id, secret, idle, absolute: None, fields: &[], sign_in: None };
         self.store.create(create).await
     }
 
@@ -77,12 +77,13 @@ impl<S: Store> Visitor<S> {
     ) -> Result<Lookup<Updated>, StoreError> {
         let value = Bytes::copy_from_slice(value.as_bytes());
         let ttl = ttl.map(Ttl::require);
-        self.change(&[Change::Set(Put { name, value: &value, ttl, hot: Hot::Auto })]).await
+        self.change(&[Change::Set(FieldWrite { name, value: &value, ttl, hot: CachePolicy::Auto })])
+            .await
     }
 
     /// Applies changes.
     pub async fn change(&self, changes: &[Change<'_>]) -> Result<Lookup<Updated>, StoreError> {
-        self.store.update(self.access(), Update { changes, ..Update::default() }).await
+        self.store.update(self.credentials(), Update { changes, ..Update::default() }).await
     }
 
     /// Writes a field if it holds `old`.
@@ -92,31 +93,34 @@ impl<S: Store> Visitor<S> {
         old: Option<&Bytes>,
         new: &Bytes,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let changes = [Change::Set(Put { name, value: new, ttl: None, hot: Hot::Auto })];
-        let expect = Some(Expect { name, value: old });
-        let update = Update { changes: &changes, expect, ..Update::default() };
-        self.store.update(self.access(), update).await
+        let changes =
+            [Change::Set(FieldWrite { name, value: new, ttl: None, hot: CachePolicy::Auto })];
+        let expect = Some(Precondition { name, value: old });
+        let update = Update { changes: &changes, precondition: expect, ..Update::default() };
+        self.store.update(self.credentials(), update).await
     }
 
     /// Replaces the secret.
     pub async fn rotate(&self, to: &SecretHash) -> Result<Lookup<Updated>, StoreError> {
-        self.store.update(self.access(), Update { rotate: Some(to), ..Update::default() }).await
+        self.store
+            .update(self.credentials(), Update { rotate: Some(to), ..Update::default() })
+            .await
     }
 
     /// Reads everything.
     pub async fn load(&self) -> Result<Lookup<Loaded>, StoreError> {
-        self.store.load(self.access(), Fields::All, None).await
+        self.store.load(self.credentials(), Projection::All, None).await
     }
 
     /// Reads everything, as activity that is always granted another hour.
     pub async fn slide(&self) -> Result<Lookup<Loaded>, StoreError> {
         let touch = Touch { idle: Ttl::from_secs(3600), after: Duration::ZERO };
-        self.store.load(self.access(), Fields::All, Some(touch)).await
+        self.store.load(self.credentials(), Projection::All, Some(touch)).await
     }
 
     /// Reads one field of a session that is there.
     pub async fn get(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        match self.store.load(self.access(), Fields::Named(&[name]), None).await? {
+        match self.store.load(self.credentials(), Projection::Named(&[name]), None).await? {
             Lookup::Found(mut loaded) => Ok(loaded.fields.pop().map(|field| field.value)),
             other => panic!("the session is {other:?}"),
         }
@@ -125,12 +129,15 @@ impl<S: Store> Visitor<S> {
     /// Takes a field.
     pub async fn take(&self, name: &str) -> Result<Lookup<Option<Bytes>>, StoreError> {
         self.store
-            .take(self.access(), Take { name, rotate: None, touch: None, sign_out: false })
+            .take(
+                self.credentials(),
+                TakeField { name, rotate: None, touch: None, sign_out: false },
+            )
             .await
     }
 
     /// Ends the session.
     pub async fn delete(&self) -> Result<Lookup<()>, StoreError> {
-        self.store.delete(self.access()).await
+        self.store.delete(self.credentials()).await
     }
 }

@@ -9,10 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
-    Hot, SecretHash, Ttl,
+    CachePolicy, SecretHash, Ttl,
     store::{
-        Cache, Change, Expect, Fields, Item, Look, Lookup, Meta, Put, Record, Renew, Scope, Store,
-        StoreError, StoreErrorKind, Touch, Update, Updated,
+        Cache, CacheLookup, CachedField, CachedRecord, Change, FieldWrite, InvalidationScope,
+        Lookup, Precondition, Projection, Renew, SessionMeta, Store, StoreError, StoreErrorKind,
+        Touch, Update, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
         redis::{RedisClient, RedisStore},
     },
@@ -152,8 +153,8 @@ async fn each_has_its_own_answer<C: RedisClient>(held: Held<C>) {
     let [first, live, other, ended, rotated, corrupt, foreign, user] = held.visitors().await;
     let key = |visitor: &Visitor<_>| {
         let name = held.server.command::<Vec<String>>(&["KEYS", "*"]);
-        let handle = visitor.handle.to_string();
-        name.into_iter().find(|key| key.ends_with(&handle[2..])).unwrap()
+        let id = visitor.id.to_string();
+        name.into_iter().find(|key| key.ends_with(&id[2..])).unwrap()
     };
     ended.delete().await.unwrap();
     rotated.rotate(&SecretHash::from_bytes(random())).await.unwrap();
@@ -167,15 +168,12 @@ async fn each_has_its_own_answer<C: RedisClient>(held: Held<C>) {
 
     let all = [&live, &ended, &rotated, &corrupt, &foreign, &thief, &nobody, &other, &live];
     let occupied = held.occupied(async move { first.get("a").await }).await;
-    let reads =
-        start(
-            all.map(|visitor| {
-                let visitor = visitor.clone();
-                async move {
-                    visitor.store.load(visitor.access(), Fields::Named(&["a", "b"]), None).await
-                }
-            }),
-        );
+    let reads = start(all.map(|visitor| {
+        let visitor = visitor.clone();
+        async move {
+            visitor.store.load(visitor.credentials(), Projection::Named(&["a", "b"]), None).await
+        }
+    }));
     let reads = reads.await;
     held.proxy.set(Traffic::Flows);
     assert_eq!(occupied.await.unwrap().unwrap().unwrap(), "1");
@@ -235,7 +233,7 @@ async fn a_use_counts_if_it_is_due<C: RedisClient>(held: Held<C>) {
     let uses = [(due.clone(), Duration::ZERO), (not_due.clone(), 2 * hour)];
     let reads = start(uses.map(|(visitor, after)| async move {
         let touch = Some(Touch { idle: two, after });
-        visitor.store.load(visitor.access(), Fields::Named(&["a"]), touch).await
+        visitor.store.load(visitor.credentials(), Projection::Named(&["a"]), touch).await
     }));
     let reads = reads.await;
     held.proxy.set(Traffic::Flows);
@@ -391,7 +389,7 @@ async fn many_at_once<C: RedisClient>(store: RedisStore<C>) {
         let mut tasks = JoinSet::new();
         for visitor in visitors.iter().cloned() {
             tasks.spawn(async move {
-                let value = format!("{round} of {}", visitor.handle);
+                let value = format!("{round} of {}", visitor.id);
                 assert_eq!(visitor.set("a", &value).await.unwrap(), APPLIED);
                 assert_eq!(visitor.get("a").await.unwrap().unwrap(), value);
             });
@@ -426,7 +424,7 @@ async fn what_is_large_is_not_read_together<C: RedisClient>(held: Held<C>) {
 
 async fn looks_at_a_cache_that_wait_go_together<C: RedisClient>(held: Held<C>) {
     let life = Duration::from_secs(300);
-    let meta = Meta {
+    let meta = SessionMeta {
         age: life,
         secret_age: life,
         unused: life,
@@ -436,18 +434,19 @@ async fn looks_at_a_cache_that_wait_go_together<C: RedisClient>(held: Held<C>) {
         by_former: false,
     };
     let look = |visitor: Visitor<RedisStore<C>>| async move {
-        visitor.store.look(visitor.access(), Fields::Named(&["a"]), None).await
+        visitor.store.lookup(visitor.credentials(), Projection::Named(&["a"]), None).await
     };
     let value = |number: usize| Bytes::from(number.to_string());
     let visitors: Vec<_> = (0..MANY).map(|_| Visitor::new(&held.store)).collect();
     for (number, visitor) in visitors.iter().enumerate() {
-        let Look::Miss(Some(ticket)) = look(visitor.clone()).await.unwrap() else {
+        let CacheLookup::Miss(Some(lease)) = look(visitor.clone()).await.unwrap() else {
             panic!("nobody knows of it yet")
         };
         let value = value(number);
-        let item = Item { name: "a", value: Some(&value), ttl: None, hot: Hot::Auto, life };
-        let record = Record { meta, life, complete: None };
-        held.store.fill(visitor.access(), &ticket, record, &[item]).await.unwrap();
+        let item =
+            CachedField { name: "a", value: Some(&value), ttl: None, hot: CachePolicy::Auto, life };
+        let record = CachedRecord { meta, life, complete: None };
+        held.store.fill(visitor.credentials(), &lease, record, &[item]).await.unwrap();
     }
     for _ in 0..2 {
         let first = held.occupied(look(visitors[0].clone())).await;
@@ -455,7 +454,9 @@ async fn looks_at_a_cache_that_wait_go_together<C: RedisClient>(held: Held<C>) {
         let calls = held.server.calls("evalsha");
         held.proxy.set(Traffic::Flows);
         for (number, other) in [first].into_iter().chain(others).enumerate() {
-            let Look::Hit(loaded) = other.await.unwrap().unwrap() else { panic!("{number}") };
+            let CacheLookup::Hit(loaded) = other.await.unwrap().unwrap() else {
+                panic!("{number}")
+            };
             assert_eq!(loaded.fields[0].value, value(number));
         }
         let calls = held.server.calls("evalsha") - calls;
@@ -464,28 +465,28 @@ async fn looks_at_a_cache_that_wait_go_together<C: RedisClient>(held: Held<C>) {
 
     let [first, known, other, fenced, foreign] = visitors[..5].to_vec().try_into().ok().unwrap();
     let thief = Visitor { secret: SecretHash::from_bytes(random()), ..known.clone() };
-    held.store.fence(&fenced.handle, Scope::All, life).await.unwrap();
+    held.store.begin_write(&fenced.id, InvalidationScope::All, life).await.unwrap();
     let keys: Vec<String> = held.server.command(&["KEYS", "*"]);
-    let handle = foreign.handle.to_string();
-    let key = keys.iter().find(|key| key.ends_with(&format!("{}:hot", &handle[2..]))).unwrap();
+    let id = foreign.id.to_string();
+    let key = keys.iter().find(|key| key.ends_with(&format!("{}:hot", &id[2..]))).unwrap();
     held.server.command::<()>(&["SET", key, "a string"]);
     let first = held.occupied(look(first)).await;
     let all = [known, other.clone(), thief, fenced, foreign, Visitor::new(&held.store)];
     let lacking = async move {
-        let fields = Fields::Named(&["a", "b"]);
-        other.store.look(other.access(), fields, None).await
+        let fields = Projection::Named(&["a", "b"]);
+        other.store.lookup(other.credentials(), fields, None).await
     };
     let [known, other, thief, fenced, foreign, nobody] =
         start(all.map(look)).await.try_into().ok().unwrap();
     let [lacking] = start([lacking]).await.try_into().ok().unwrap();
     held.proxy.set(Traffic::Flows);
     for hit in [first, known, other] {
-        assert!(matches!(hit.await.unwrap().unwrap(), Look::Hit(_)));
+        assert!(matches!(hit.await.unwrap().unwrap(), CacheLookup::Hit(_)));
     }
     for miss in [thief, nobody, lacking] {
-        assert!(matches!(miss.await.unwrap().unwrap(), Look::Miss(Some(_))));
+        assert!(matches!(miss.await.unwrap().unwrap(), CacheLookup::Miss(Some(_))));
     }
-    assert!(matches!(fenced.await.unwrap().unwrap(), Look::Miss(None)));
+    assert!(matches!(fenced.await.unwrap().unwrap(), CacheLookup::Miss(None)));
     assert_eq!(kind(foreign.await.unwrap()), StoreErrorKind::Corrupt);
 }
 
@@ -510,11 +511,14 @@ async fn what_is_large_goes_by_itself() {
             visitor.create(None).await.unwrap();
             visitor.set("large", &"x".repeat(1 << 20)).await.unwrap();
             let value = "many".into();
-            let put = |name| Change::Set(Put { name, value: &value, ttl: None, hot: Hot::Auto });
+            let put = |name| {
+                Change::Set(FieldWrite { name, value: &value, ttl: None, hot: CachePolicy::Auto })
+            };
             let changes: Vec<_> = names.iter().map(|name| put(name)).collect();
             assert_eq!(visitor.change(&changes).await.unwrap(), APPLIED);
             let names: Vec<&str> = names.iter().map(String::as_str).chain(["large"]).collect();
-            let answer = visitor.store.load(visitor.access(), Fields::Named(&names), None).await;
+            let answer =
+                visitor.store.load(visitor.credentials(), Projection::Named(&names), None).await;
             let Ok(Lookup::Found(loaded)) = answer else { panic!("{answer:?}") };
             assert_eq!(loaded.fields.len(), 301);
             assert_eq!(loaded.fields[300].value.len(), 1 << 20);
@@ -564,7 +568,7 @@ impl Locks {
     ) -> Transaction<'static, sqlx::Postgres> {
         let mut lock = self.pool.begin().await.unwrap();
         let sql = sql.replace("SCHEMA", self.schema.name());
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(visitor.handle.as_bytes().to_vec());
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(visitor.id.as_bytes().to_vec());
         query.execute(&mut *lock).await.unwrap();
         lock
     }
@@ -611,7 +615,7 @@ async fn reads_of_postgres_that_wait_go_together() {
     let thief = Visitor { secret: SecretHash::from_bytes(random()), ..visitors[1].clone() };
     let nobody = Visitor::new(&locks.store);
     let named = |visitor: Visitor<PostgresStore>| async move {
-        visitor.store.load(visitor.access(), Fields::Named(&["a", "b"]), None).await
+        visitor.store.load(visitor.credentials(), Projection::Named(&["a", "b"]), None).await
     };
     let mut counts = Vec::new();
     for _ in 0..ROUNDS {
@@ -694,7 +698,7 @@ async fn each_write_of_postgres_has_its_own_answer() {
     let every = Ttl::from_millis(1);
     let renew = Some(Renew { secret: &secret, every, grace: Duration::from_secs(30) });
     let renewal = Update { renew, ..Update::default() };
-    assert_eq!(fresh.store.update(fresh.access(), renewal).await.unwrap(), APPLIED);
+    assert_eq!(fresh.store.update(fresh.credentials(), renewal).await.unwrap(), APPLIED);
     let fresh = Visitor { secret, ..fresh };
     alter(&due, "idle_at = clock_timestamp() + interval '1 minute'").await;
     let thief = Visitor { secret: SecretHash::from_bytes(random()), ..live.clone() };
@@ -702,12 +706,13 @@ async fn each_write_of_postgres_has_its_own_answer() {
 
     let replace = |(visitor, old): (Visitor<PostgresStore>, Option<&'static str>)| async move {
         let (old, new) = (old.map(Bytes::from), Bytes::from("2"));
-        let changes = [Change::Set(Put { name: "a", value: &new, ttl: None, hot: Hot::Auto })];
-        let expect = Some(Expect { name: "a", value: old.as_ref() });
+        let changes =
+            [Change::Set(FieldWrite { name: "a", value: &new, ttl: None, hot: CachePolicy::Auto })];
+        let expect = Some(Precondition { name: "a", value: old.as_ref() });
         let after = Duration::from_secs(600);
         let touch = Some(Touch { idle: Ttl::from_secs(3600), after });
-        let update = Update { changes: &changes, expect, touch, ..Update::default() };
-        visitor.store.update(visitor.access(), update).await
+        let update = Update { changes: &changes, precondition: expect, touch, ..Update::default() };
+        visitor.store.update(visitor.credentials(), update).await
     };
     let conflict = |current: Option<&'static str>| {
         Lookup::Found(Updated::Conflict { current: current.map(Bytes::from) })
@@ -755,7 +760,7 @@ async fn each_write_of_postgres_has_its_own_answer() {
     // What is noted along with a write.
     let seen = async |visitor: &Visitor<PostgresStore>, what: &str| -> bool {
         let sql = format!("select {what} from {}.sessions where handle = $1", locks.schema.name());
-        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(visitor.handle.as_bytes().to_vec());
+        let query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(visitor.id.as_bytes().to_vec());
         query.fetch_one(&locks.pool).await.unwrap()
     };
     assert!(seen(&fresh, "grace_until is not null").await, "the first use of a renewed secret");

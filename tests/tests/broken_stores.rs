@@ -12,8 +12,9 @@ use ruts::{
     PrincipalKey,
     conformance::{Subject, atomicity, expiry, merging, revival, revocation, values},
     store::{
-        Access, Change, Confirmed, Create, Deadline, Fields, Listing, Loaded, Lookup, Page, Put,
-        Revoked, Store, StoreError, Take, Touch, Update, Updated, Whom,
+        AbsoluteDeadline, Change, Confirmed, Create, Credentials, FieldWrite, Loaded, Lookup,
+        PageRequest, Projection, RevokeTarget, Revoked, SessionPage, Store, StoreError, TakeField,
+        Touch, Update, Updated,
         memory::{ManualClock, MemoryStore},
     },
 };
@@ -50,8 +51,8 @@ enum Fault {
 struct Faulty {
     fault: Fault,
     inner: MemoryStore,
-    cache: Arc<Mutex<Vec<(ruts::Handle, Loaded)>>>,
-    owner: Arc<Mutex<Vec<(ruts::Handle, ruts::SecretHash)>>>,
+    cache: Arc<Mutex<Vec<(ruts::SessionId, Loaded)>>>,
+    owner: Arc<Mutex<Vec<(ruts::SessionId, ruts::SecretHash)>>>,
 }
 
 struct Setup<const FAULT: usize> {
@@ -100,11 +101,11 @@ impl<const FAULT: usize> Subject for Setup<FAULT> {
 
 impl Faulty {
     /// The secret to ask with: for some faults, that of the owner.
-    fn secret(&self, access: Access<'_>) -> ruts::SecretHash {
+    fn secret(&self, credentials: Credentials<'_>) -> ruts::SecretHash {
         let owner = self.owner.lock().unwrap();
-        match owner.iter().rev().find(|(handle, _)| handle == access.handle) {
+        match owner.iter().rev().find(|(id, _)| id == credentials.id) {
             Some((_, secret)) if self.fault == Fault::IgnoresSecret => *secret,
-            _ => *access.secret,
+            _ => *credentials.secret,
         }
     }
 }
@@ -116,75 +117,69 @@ impl Store for Faulty {
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let secret = self.secret(access);
-        let access = Access { secret: &secret, ..access };
-        if self.fault == Fault::CachesReads && matches!(fields, Fields::All) {
+        let secret = self.secret(credentials);
+        let credentials = Credentials { secret: &secret, ..credentials };
+        if self.fault == Fault::CachesReads && matches!(fields, Projection::All) {
             let cache = self.cache.lock().unwrap();
-            if let Some((_, loaded)) = cache.iter().find(|(handle, _)| handle == access.handle) {
+            if let Some((_, loaded)) = cache.iter().find(|(id, _)| id == credentials.id) {
                 return Ok(Lookup::Found(loaded.clone()));
             }
         }
-        let fields = if self.fault == Fault::ReadsEverything { Fields::All } else { fields };
+        let fields = if self.fault == Fault::ReadsEverything { Projection::All } else { fields };
         if let (Fault::SlidesAbsoluteEnd, Some(touch)) = (self.fault, touch) {
             let update = Update {
-                absolute: Some(Deadline { from_now: touch.idle, from_creation: None }),
+                absolute: Some(AbsoluteDeadline { from_now: touch.idle, from_creation: None }),
                 ..Update::default()
             };
-            self.inner.update(access, update).await?;
+            self.inner.update(credentials, update).await?;
         }
-        let lookup = self.inner.load(access, fields, touch).await?;
-        if let (Lookup::Found(loaded), Fields::All) = (&lookup, fields) {
-            self.cache.lock().unwrap().push((*access.handle, loaded.clone()));
+        let lookup = self.inner.load(credentials, fields, touch).await?;
+        if let (Lookup::Found(loaded), Projection::All) = (&lookup, fields) {
+            self.cache.lock().unwrap().push((*credentials.id, loaded.clone()));
         }
         Ok(lookup)
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
         self.inner.create(create).await?;
-        self.owner.lock().unwrap().push((*create.handle, *create.secret));
+        self.owner.lock().unwrap().push((*create.id, *create.secret));
         Ok(())
     }
 
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let secret = self.secret(access);
-        let access = Access { secret: &secret, ..access };
+        let secret = self.secret(credentials);
+        let credentials = Credentials { secret: &secret, ..credentials };
         match self.fault {
             Fault::Upserts => {
-                let lookup = self.inner.update(access, update).await?;
+                let lookup = self.inner.update(credentials, update).await?;
                 if !matches!(lookup, Lookup::Found(_)) {
-                    let (handle, secret) = (access.handle, access.secret);
+                    let (id, secret) = (credentials.id, credentials.secret);
                     let puts = update.changes.iter().filter_map(|change| match change {
                         Change::Set(put) => Some(*put),
                         _ => None,
                     });
                     let fields = &puts.collect::<Vec<_>>()[..];
-                    let create = Create {
-                        handle,
-                        secret,
-                        idle: None,
-                        absolute: None,
-                        fields,
-                        sign_in: None,
-                    };
+                    let create =
+                        Create { id, secret, idle: None, absolute: None, fields, sign_in: None };
                     let _ = self.inner.create(create).await;
                 }
                 Ok(lookup)
             }
             Fault::KeepsOldSecret => {
-                self.inner.update(access, Update { rotate: None, ..update }).await
+                self.inner.update(credentials, Update { rotate: None, ..update }).await
             }
             Fault::WritesWholeSession => {
-                let before = self.inner.load(access, Fields::All, None).await?;
+                let before = self.inner.load(credentials, Projection::All, None).await?;
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                let now = self.inner.load(access, Fields::All, None).await?;
+                let now = self.inner.load(credentials, Projection::All, None).await?;
                 // What others wrote in between is not in the blob that is written back.
                 let (Lookup::Found(before), Lookup::Found(now)) = (before, now) else {
                     return Ok(Lookup::NotFound);
@@ -195,32 +190,32 @@ impl Store for Faulty {
                     .filter(|field| !before.fields.iter().any(|known| known.name == field.name));
                 let lost = lost.map(|field| Change::Remove(&field.name));
                 let changes: Vec<_> = lost.chain(update.changes.iter().copied()).collect();
-                self.inner.update(access, Update { changes: &changes, ..update }).await
+                self.inner.update(credentials, Update { changes: &changes, ..update }).await
             }
             Fault::ChecksThenWrites => {
-                if let Some(expect) = update.expect {
-                    let check = Update { expect: Some(expect), ..Update::default() };
-                    let lookup = self.inner.update(access, check).await?;
+                if let Some(expect) = update.precondition {
+                    let check = Update { precondition: Some(expect), ..Update::default() };
+                    let lookup = self.inner.update(credentials, check).await?;
                     if !matches!(lookup, Lookup::Found(Updated::Applied { .. })) {
                         return Ok(lookup);
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
-                self.inner.update(access, Update { expect: None, ..update }).await
+                self.inner.update(credentials, Update { precondition: None, ..update }).await
             }
             Fault::AppliesOneByOne => {
                 let mut all = 0;
                 for change in update.changes {
                     let changes = std::slice::from_ref(change);
                     let one = Update { changes, ..Update::default() };
-                    match self.inner.update(access, one).await? {
+                    match self.inner.update(credentials, one).await? {
                         Lookup::Found(Updated::Applied { found }) => all += found,
                         other => return Ok(other),
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let rest = Update { changes: &[], ..update };
-                let lookup = self.inner.update(access, rest).await?;
+                let lookup = self.inner.update(credentials, rest).await?;
                 Ok(lookup.map(|updated| match updated {
                     Updated::Applied { .. } => Updated::Applied { found: all },
                     conflict => conflict,
@@ -228,70 +223,73 @@ impl Store for Faulty {
             }
             Fault::ForgetsFieldLifetimes => {
                 let changes = update.changes.iter().map(|change| match *change {
-                    Change::Set(put) => Change::Set(Put { ttl: None, ..put }),
+                    Change::Set(put) => Change::Set(FieldWrite { ttl: None, ..put }),
                     other => other,
                 });
                 let changes: Vec<_> = changes.collect();
-                self.inner.update(access, Update { changes: &changes, ..update }).await
+                self.inner.update(credentials, Update { changes: &changes, ..update }).await
             }
-            _ => self.inner.update(access, update).await,
+            _ => self.inner.update(credentials, update).await,
         }
     }
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let secret = self.secret(access);
-        let access = Access { secret: &secret, ..access };
+        let secret = self.secret(credentials);
+        let credentials = Credentials { secret: &secret, ..credentials };
         if self.fault != Fault::ReadsThenRemoves {
-            return self.inner.take(access, take).await;
+            return self.inner.take(credentials, take).await;
         }
-        let lookup = self.inner.load(access, Fields::Named(&[take.name]), None).await?;
+        let lookup = self.inner.load(credentials, Projection::Named(&[take.name]), None).await?;
         tokio::time::sleep(Duration::from_millis(1)).await;
         let changes = &[Change::Remove(take.name)];
         let update = Update { changes, rotate: take.rotate, ..Update::default() };
-        self.inner.update(access, update).await?;
+        self.inner.update(credentials, update).await?;
         Ok(lookup.map(|loaded| loaded.fields.into_iter().next().map(|field| field.value)))
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let secret = self.secret(access);
-        self.inner.delete(Access { secret: &secret, ..access }).await
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        let secret = self.secret(credentials);
+        self.inner.delete(Credentials { secret: &secret, ..credentials }).await
     }
 
-    async fn peek(&self, handle: &ruts::Handle) -> Result<Option<ruts::store::Meta>, StoreError> {
-        self.inner.peek(handle).await
+    async fn inspect(
+        &self,
+        id: &ruts::SessionId,
+    ) -> Result<Option<ruts::store::SessionMeta>, StoreError> {
+        self.inner.inspect(id).await
     }
 
-    fn changed(&self, handle: &ruts::Handle) -> impl Future<Output = ()> + Send + 'static {
-        self.inner.changed(handle)
+    fn wait_for_change(&self, id: &ruts::SessionId) -> impl Future<Output = ()> + Send + 'static {
+        self.inner.wait_for_change(id)
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
-        self.inner.find(principal, page, fields).await
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
+        self.inner.list_by_principal(principal, page, fields).await
     }
 
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        self.inner.revoke(principal, whom).await
+        self.inner.revoke(principal, target).await
     }
 
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
         self.inner.revoke_everyone().await
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(limit).await
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.inner.delete_expired(limit).await
     }
 }
 

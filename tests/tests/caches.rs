@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ruts::{
-    Assurance, Handle, Hot, PrincipalKey, SecretHash, Ttl,
+    Assurance, CachePolicy, PrincipalKey, SecretHash, SessionId, Ttl,
     store::{
-        Access, Cache, Fence, Fields, Item, Look, Meta, Record, Scope, SignedIn, Store, StoreError,
-        Ticket, Touch,
+        Cache, CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease,
+        Projection, SessionMeta, SignedIn, Store, StoreError, Touch, WriteIntent,
         memory::MemoryCache,
         redis::{RedisClient, RedisStore},
     },
@@ -24,16 +24,16 @@ const SHORT: Duration = Duration::from_millis(400);
 /// One entry of a cache, and short words for what is done with it.
 struct Entry<C> {
     cache: Arc<C>,
-    handle: Handle,
+    id: SessionId,
     secret: SecretHash,
 }
 
-fn item<'a>(name: &'a str, value: Option<&'a Bytes>) -> Item<'a> {
-    Item { name, value, ttl: None, hot: Hot::Auto, life: LONG }
+fn item<'a>(name: &'a str, value: Option<&'a Bytes>) -> CachedField<'a> {
+    CachedField { name, value, ttl: None, hot: CachePolicy::Auto, life: LONG }
 }
 
-fn record(complete: bool) -> Record {
-    let meta = Meta {
+fn record(complete: bool) -> CachedRecord {
+    let meta = SessionMeta {
         age: Duration::from_secs(50),
         secret_age: Duration::from_secs(5),
         unused: Duration::from_secs(3),
@@ -46,11 +46,11 @@ fn record(complete: bool) -> Record {
         }),
         by_former: false,
     };
-    Record { meta, life: LONG, complete: complete.then_some(LONG) }
+    CachedRecord { meta, life: LONG, complete: complete.then_some(LONG) }
 }
 
-fn fields<'a>(names: &'a [&'a str]) -> Scope<'a> {
-    Scope::Some { names, record: false, touch: None }
+fn fields<'a>(names: &'a [&'a str]) -> InvalidationScope<'a> {
+    InvalidationScope::Some { names, record: false, touch: None }
 }
 
 fn one() -> Bytes {
@@ -59,75 +59,75 @@ fn one() -> Bytes {
 
 impl<C: Cache> Entry<C> {
     fn new(cache: Arc<C>) -> Self {
-        let (handle, secret) = (Handle::from_bytes(random()), SecretHash::from_bytes(random()));
-        Self { cache, handle, secret }
+        let (id, secret) = (SessionId::from_bytes(random()), SecretHash::from_bytes(random()));
+        Self { cache, id, secret }
     }
 
-    fn access(&self) -> Access<'_> {
-        Access { handle: &self.handle, secret: &self.secret }
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials { id: &self.id, secret: &self.secret }
     }
 
-    async fn look(&self, names: &[&str]) -> Look {
-        self.cache.look(self.access(), Fields::Named(names), None).await.unwrap()
+    async fn lookup(&self, names: &[&str]) -> CacheLookup {
+        self.cache.lookup(self.credentials(), Projection::Named(names), None).await.unwrap()
     }
 
     /// What is known of these fields, in order of their names; `None` if not of all.
     async fn knows(&self, names: &[&str]) -> Option<Vec<(String, Bytes)>> {
-        match self.look(names).await {
-            Look::Hit(loaded) => {
+        match self.lookup(names).await {
+            CacheLookup::Hit(loaded) => {
                 let stored =
                     loaded.fields.into_iter().map(|field| (field.name.to_string(), field.value));
                 let mut stored: Vec<_> = stored.collect();
                 stored.sort();
                 Some(stored)
             }
-            Look::Miss(_) => None,
+            CacheLookup::Miss(_) => None,
         }
     }
 
-    async fn ticket(&self) -> Option<Ticket> {
-        match self.look(&["a field that nobody knows"]).await {
-            Look::Hit(loaded) => panic!("{loaded:?}"),
-            Look::Miss(ticket) => ticket,
+    async fn lease(&self) -> Option<Lease> {
+        match self.lookup(&["a field that nobody knows"]).await {
+            CacheLookup::Hit(loaded) => panic!("{loaded:?}"),
+            CacheLookup::Miss(lease) => lease,
         }
     }
 
-    async fn fence(&self, scope: Scope<'_>) -> Fence {
-        self.cache.fence(&self.handle, scope, LONG).await.unwrap()
+    async fn begin_write(&self, scope: InvalidationScope<'_>) -> WriteIntent {
+        self.cache.begin_write(&self.id, scope, LONG).await.unwrap()
     }
 
-    async fn finish(&self, fence: &Fence, items: &[Item<'_>]) {
-        self.cache.finish(&self.handle, fence, items).await.unwrap();
+    async fn finish_write(&self, intent: &WriteIntent, items: &[CachedField<'_>]) {
+        self.cache.finish_write(&self.id, intent, items).await.unwrap();
     }
 
-    async fn fill(&self, ticket: &Ticket, items: &[Item<'_>]) {
-        self.cache.fill(self.access(), ticket, record(false), items).await.unwrap();
+    async fn fill(&self, lease: &Lease, items: &[CachedField<'_>]) {
+        self.cache.fill(self.credentials(), lease, record(false), items).await.unwrap();
     }
 
     /// Puts "1" into these fields, as a reader would.
     async fn is_filled(&self, names: &[&str]) {
-        let ticket = self.ticket().await.expect("nobody writes");
+        let lease = self.lease().await.expect("nobody writes");
         let value = one();
         let items: Vec<_> = names.iter().map(|name| item(name, Some(&value))).collect();
-        self.fill(&ticket, &items).await;
+        self.fill(&lease, &items).await;
     }
 }
 
 async fn a_fill_is_known<C: Cache>(entry: Entry<C>) {
     assert_eq!(entry.knows(&[]).await, None);
-    let ticket = entry.ticket().await.unwrap();
-    assert_eq!(entry.ticket().await.unwrap().mark, ticket.mark, "all who miss share one");
+    let lease = entry.lease().await.unwrap();
+    assert_eq!(entry.lease().await.unwrap().mark, lease.mark, "all who miss share one");
     let value = Bytes::from_static(b"12 34 :\0\r\n5");
-    let lasting = Item {
+    let lasting = CachedField {
         ttl: Some(Duration::from_secs(200)),
-        hot: Hot::For(Ttl::from_secs(60)),
+        hot: CachePolicy::For(Ttl::from_secs(60)),
         ..item("b", Some(&value))
     };
-    entry.fill(&ticket, &[item("a", None), lasting]).await;
+    entry.fill(&lease, &[item("a", None), lasting]).await;
     assert_eq!(entry.knows(&["a"]).await, Some(vec![]));
     assert_eq!(entry.knows(&["b", "a"]).await, Some(vec![("b".to_owned(), value.clone())]));
     assert_eq!(entry.knows(&["b", "c"]).await, None);
-    let Look::Hit(loaded) = entry.look(&["b"]).await else { panic!("it is not known") };
+    let CacheLookup::Hit(loaded) = entry.lookup(&["b"]).await else { panic!("it is not known") };
     let within = |told: Duration, secs: u64| {
         let exact = Duration::from_secs(secs);
         assert!(told <= exact + SHORT * 10 && told + SHORT * 10 >= exact, "{told:?}");
@@ -137,79 +137,86 @@ async fn a_fill_is_known<C: Cache>(entry: Entry<C>) {
     within(loaded.meta.idle.unwrap(), 1800);
     assert_eq!(loaded.meta.absolute, None);
     within(loaded.fields[0].ttl.unwrap(), 200);
-    assert_eq!(loaded.fields[0].hot, Hot::For(Ttl::from_secs(60)));
+    assert_eq!(loaded.fields[0].hot, CachePolicy::For(Ttl::from_secs(60)));
 
-    let all = async || entry.cache.look(entry.access(), Fields::All, None).await.unwrap();
-    let Look::Miss(Some(ticket)) = all().await else { panic!("nobody said that this is all") };
+    let all =
+        async || entry.cache.lookup(entry.credentials(), Projection::All, None).await.unwrap();
+    let CacheLookup::Miss(Some(lease)) = all().await else {
+        panic!("nobody said that this is all")
+    };
     let items = [item("b", Some(&value))];
-    entry.cache.fill(entry.access(), &ticket, record(true), &items).await.unwrap();
-    let Look::Hit(loaded) = all().await else { panic!("it is all there is") };
+    entry.cache.fill(entry.credentials(), &lease, record(true), &items).await.unwrap();
+    let CacheLookup::Hit(loaded) = all().await else { panic!("it is all there is") };
     assert_eq!(loaded.fields.len(), 1);
 
     // What is over is in nobody's way.
-    entry.fill(&ticket, &[Item { life: SHORT, ..item("c", None) }]).await;
+    entry.fill(&lease, &[CachedField { life: SHORT, ..item("c", None) }]).await;
     tokio::time::sleep(SHORT).await;
-    let Look::Miss(Some(ticket)) = all().await else { panic!("there may be something new") };
-    entry.cache.fill(entry.access(), &ticket, record(true), &items).await.unwrap();
-    assert!(matches!(all().await, Look::Hit(_)));
-    entry.fence(fields(&["c"])).await;
-    assert!(matches!(all().await, Look::Miss(None)), "there may be something new");
+    let CacheLookup::Miss(Some(lease)) = all().await else { panic!("there may be something new") };
+    entry.cache.fill(entry.credentials(), &lease, record(true), &items).await.unwrap();
+    assert!(matches!(all().await, CacheLookup::Hit(_)));
+    entry.begin_write(fields(&["c"])).await;
+    assert!(matches!(all().await, CacheLookup::Miss(None)), "there may be something new");
 }
 
 async fn of_two_fills_the_later_use_stays<C: Cache>(entry: Entry<C>) {
-    let ticket = entry.ticket().await.unwrap();
+    let lease = entry.lease().await.unwrap();
     let with = |idle: Duration, life: Duration| {
         let record = record(false);
-        Record { meta: Meta { idle: Some(idle), ..record.meta }, life, ..record }
+        CachedRecord { meta: SessionMeta { idle: Some(idle), ..record.meta }, life, ..record }
     };
     let (soon, late) = (Duration::from_secs(600), Duration::from_secs(1800));
     let value = one();
     for (idle, life, name) in [(late, LONG, "a"), (soon, LONG, "b"), (soon, SHORT, "c")] {
         let items = [item(name, Some(&value))];
-        entry.cache.fill(entry.access(), &ticket, with(idle, life), &items).await.unwrap();
-        let Look::Hit(loaded) = entry.look(&[name]).await else { panic!("{name} is not known") };
+        entry.cache.fill(entry.credentials(), &lease, with(idle, life), &items).await.unwrap();
+        let CacheLookup::Hit(loaded) = entry.lookup(&[name]).await else {
+            panic!("{name} is not known")
+        };
         assert!(loaded.meta.idle.unwrap() > soon, "{name}");
     }
     // It is not in the way of one that may be served when it may not.
-    entry.cache.evict(&entry.handle).await.unwrap();
-    let ticket = entry.ticket().await.unwrap();
-    entry.cache.fill(entry.access(), &ticket, with(late, SHORT), &[]).await.unwrap();
+    entry.cache.evict(&entry.id).await.unwrap();
+    let lease = entry.lease().await.unwrap();
+    entry.cache.fill(entry.credentials(), &lease, with(late, SHORT), &[]).await.unwrap();
     tokio::time::sleep(SHORT).await;
-    let ticket = entry.ticket().await.unwrap();
-    entry.cache.fill(entry.access(), &ticket, with(soon, LONG), &[]).await.unwrap();
-    let Look::Hit(loaded) = entry.look(&[]).await else { panic!("it is not known") };
+    let lease = entry.lease().await.unwrap();
+    entry.cache.fill(entry.credentials(), &lease, with(soon, LONG), &[]).await.unwrap();
+    let CacheLookup::Hit(loaded) = entry.lookup(&[]).await else { panic!("it is not known") };
     assert!(loaded.meta.idle.unwrap() <= soon);
     // Nor in that of another secret's.
     let other = SecretHash::from_bytes(random());
-    let access = Access { handle: &entry.handle, secret: &other };
-    entry.cache.fill(access, &ticket, with(SHORT, LONG), &[]).await.unwrap();
-    let look = entry.cache.look(access, Fields::Named(&[]), None).await.unwrap();
-    assert!(matches!(look, Look::Hit(_)), "{look:?}");
+    let credentials = Credentials { id: &entry.id, secret: &other };
+    entry.cache.fill(credentials, &lease, with(SHORT, LONG), &[]).await.unwrap();
+    let look = entry.cache.lookup(credentials, Projection::Named(&[]), None).await.unwrap();
+    assert!(matches!(look, CacheLookup::Hit(_)), "{look:?}");
 }
 
 async fn a_fence_takes_back_what_it_must<C: Cache>(entry: Entry<C>) {
     entry.is_filled(&["a", "b"]).await;
-    let ticket = entry.ticket().await.unwrap();
-    let fence = entry.fence(fields(&["a"])).await;
-    assert_eq!(entry.ticket().await, None, "a write is under way");
+    let lease = entry.lease().await.unwrap();
+    let intent = entry.begin_write(fields(&["a"])).await;
+    assert_eq!(entry.lease().await, None, "a write is under way");
     assert_eq!(entry.knows(&["a"]).await, None);
     assert!(entry.knows(&["b"]).await.is_some(), "nobody writes that");
     let value = Bytes::from_static(b"late");
-    entry.fill(&ticket, &[item("a", Some(&value))]).await;
+    entry.fill(&lease, &[item("a", Some(&value))]).await;
     assert_eq!(entry.knows(&["a"]).await, None, "it came too late");
     let value = Bytes::from_static(b"new");
-    entry.finish(&fence, &[item("a", Some(&value))]).await;
+    entry.finish_write(&intent, &[item("a", Some(&value))]).await;
     assert_eq!(entry.knows(&["a"]).await, Some(vec![("a".to_owned(), value)]));
     let late = Bytes::from_static(b"late");
-    entry.fill(&ticket, &[item("a", Some(&late))]).await;
+    entry.fill(&lease, &[item("a", Some(&late))]).await;
     assert!(entry.knows(&["a"]).await.unwrap()[0].1 != late, "it came too late");
-    assert_ne!(entry.ticket().await.unwrap().mark, ticket.mark);
+    assert_ne!(entry.lease().await.unwrap().mark, lease.mark);
 
-    for scope in [Scope::All, Scope::Some { names: &[], record: true, touch: None }] {
+    for scope in
+        [InvalidationScope::All, InvalidationScope::Some { names: &[], record: true, touch: None }]
+    {
         entry.is_filled(&["a"]).await;
-        let fence = entry.fence(scope).await;
+        let intent = entry.begin_write(scope).await;
         assert_eq!(entry.knows(&["a"]).await, None);
-        entry.finish(&fence, &[]).await;
+        entry.finish_write(&intent, &[]).await;
         assert_eq!(entry.knows(&["a"]).await, None);
     }
 }
@@ -220,47 +227,47 @@ async fn fences_beside_each_other_leave_nothing<C: Cache>(entry: Entry<C>) {
     for first_ends_first in [true, false] {
         entry.is_filled(&["b"]).await;
         let (first, second) =
-            (entry.fence(fields(&["a"])).await, entry.fence(fields(&["a"])).await);
+            (entry.begin_write(fields(&["a"])).await, entry.begin_write(fields(&["a"])).await);
         assert_ne!(first.mark, second.mark);
         let order = if first_ends_first { [&first, &second] } else { [&second, &first] };
-        entry.finish(order[0], &items).await;
-        assert_eq!(entry.ticket().await, None, "the other stands");
-        entry.finish(order[1], &items).await;
+        entry.finish_write(order[0], &items).await;
+        assert_eq!(entry.lease().await, None, "the other stands");
+        entry.finish_write(order[1], &items).await;
         assert_eq!(entry.knows(&["a"]).await, None, "nobody knows which came last");
         assert!(entry.knows(&["b"]).await.is_some());
-        assert!(entry.ticket().await.is_some());
+        assert!(entry.lease().await.is_some());
     }
     // Afterwards one that is alone is alone.
-    let fence = entry.fence(fields(&["a"])).await;
-    entry.finish(&fence, &items).await;
+    let intent = entry.begin_write(fields(&["a"])).await;
+    entry.finish_write(&intent, &items).await;
     assert!(entry.knows(&["a"]).await.is_some());
 }
 
 async fn a_finish_without_its_fence_empties_the_entry<C: Cache>(entry: Entry<C>) {
     let value = one();
     let items = [item("a", Some(&value))];
-    let gone = entry.fence(fields(&["a"])).await;
-    entry.cache.evict(&entry.handle).await.unwrap();
+    let gone = entry.begin_write(fields(&["a"])).await;
+    entry.cache.evict(&entry.id).await.unwrap();
     entry.is_filled(&["a", "b"]).await;
-    let ticket = entry.ticket().await.unwrap();
-    entry.finish(&gone, &items).await;
-    entry.fill(&ticket, &[item("a", Some(&value)), item("b", Some(&value))]).await;
+    let lease = entry.lease().await.unwrap();
+    entry.finish_write(&gone, &items).await;
+    entry.fill(&lease, &[item("a", Some(&value)), item("b", Some(&value))]).await;
     assert_eq!((entry.knows(&["a"]).await, entry.knows(&["b"]).await), (None, None));
 
     // One that stands meanwhile goes on standing, and leaves nothing either.
-    let gone = entry.fence(fields(&["a"])).await;
-    entry.cache.evict(&entry.handle).await.unwrap();
-    let stands = entry.fence(fields(&["a"])).await;
-    entry.finish(&gone, &items).await;
-    assert_eq!(entry.ticket().await, None);
-    entry.finish(&stands, &items).await;
+    let gone = entry.begin_write(fields(&["a"])).await;
+    entry.cache.evict(&entry.id).await.unwrap();
+    let stands = entry.begin_write(fields(&["a"])).await;
+    entry.finish_write(&gone, &items).await;
+    assert_eq!(entry.lease().await, None);
+    entry.finish_write(&stands, &items).await;
     entry.is_filled(&["b"]).await;
     assert_eq!(entry.knows(&["a"]).await, None);
 
     // So does one that was carried out twice.
-    let fence = entry.fence(fields(&["a"])).await;
-    entry.finish(&fence, &items).await;
-    entry.finish(&fence, &[item("a", None)]).await;
+    let intent = entry.begin_write(fields(&["a"])).await;
+    entry.finish_write(&intent, &items).await;
+    entry.finish_write(&intent, &[item("a", None)]).await;
     entry.is_filled(&["b"]).await;
     assert_eq!(entry.knows(&["a"]).await, None);
 }
@@ -268,36 +275,36 @@ async fn a_finish_without_its_fence_empties_the_entry<C: Cache>(entry: Entry<C>)
 async fn a_fence_falls_by_itself<C: Cache>(entry: Entry<C>) {
     let value = one();
     entry.is_filled(&["b"]).await;
-    let fence = entry.cache.fence(&entry.handle, fields(&["a"]), SHORT).await.unwrap();
-    assert_eq!(entry.ticket().await, None);
+    let intent = entry.cache.begin_write(&entry.id, fields(&["a"]), SHORT).await.unwrap();
+    assert_eq!(entry.lease().await, None);
     tokio::time::sleep(SHORT).await;
-    assert!(entry.ticket().await.is_some());
-    entry.finish(&fence, &[item("a", Some(&value))]).await;
+    assert!(entry.lease().await.is_some());
+    entry.finish_write(&intent, &[item("a", Some(&value))]).await;
     entry.is_filled(&["b"]).await;
     assert_eq!(entry.knows(&["a"]).await, None, "it had fallen");
 }
 
 async fn lives_are_counted_from_the_beginning<C: Cache>(entry: Entry<C>) {
     let value = one();
-    let brief = |name| Item { life: SHORT, ..item(name, Some(&value)) };
-    let ticket = entry.ticket().await.unwrap();
+    let brief = |name| CachedField { life: SHORT, ..item(name, Some(&value)) };
+    let lease = entry.lease().await.unwrap();
     tokio::time::sleep(SHORT).await;
-    entry.fill(&ticket, &[brief("a"), item("b", Some(&value))]).await;
+    entry.fill(&lease, &[brief("a"), item("b", Some(&value))]).await;
     assert_eq!(entry.knows(&["a"]).await, None, "its time was over before it came");
     assert!(entry.knows(&["b"]).await.is_some());
-    let fence = entry.fence(fields(&["a"])).await;
+    let intent = entry.begin_write(fields(&["a"])).await;
     tokio::time::sleep(SHORT).await;
-    entry.finish(&fence, &[brief("a")]).await;
+    entry.finish_write(&intent, &[brief("a")]).await;
     assert_eq!(entry.knows(&["a"]).await, None, "its time was over before it came");
 
-    let ticket = entry.ticket().await.unwrap();
-    entry.fill(&ticket, &[brief("a")]).await;
+    let lease = entry.lease().await.unwrap();
+    entry.fill(&lease, &[brief("a")]).await;
     assert!(entry.knows(&["a"]).await.is_some());
     tokio::time::sleep(SHORT).await;
     assert_eq!(entry.knows(&["a"]).await, None);
-    let ticket = entry.ticket().await.unwrap();
-    let brief = Record { life: SHORT, ..record(false) };
-    entry.cache.fill(entry.access(), &ticket, brief, &[]).await.unwrap();
+    let lease = entry.lease().await.unwrap();
+    let brief = CachedRecord { life: SHORT, ..record(false) };
+    entry.cache.fill(entry.credentials(), &lease, brief, &[]).await.unwrap();
     assert!(entry.knows(&["b"]).await.is_some());
     tokio::time::sleep(SHORT).await;
     assert_eq!(entry.knows(&["b"]).await, None, "the session's own record is over");
@@ -308,17 +315,21 @@ async fn a_use_that_counts_is_no_hit<C: Cache>(entry: Entry<C>) {
     let touch =
         |idle, after| Some(Touch { idle: Ttl::from_secs(idle), after: Duration::from_secs(after) });
     let hits = async |touch| {
-        let look = entry.cache.look(entry.access(), Fields::Named(&["a"]), touch).await.unwrap();
-        matches!(look, Look::Hit(_))
+        let look = entry
+            .cache
+            .lookup(entry.credentials(), Projection::Named(&["a"]), touch)
+            .await
+            .unwrap();
+        matches!(look, CacheLookup::Hit(_))
     };
     assert!(hits(touch(1800, 60)).await);
     assert!(!hits(touch(1800, 0)).await);
     assert!(!hits(touch(3600, 60)).await);
-    let scope = |touch| Scope::Some { names: &[], record: false, touch };
-    let fence = entry.fence(scope(touch(1800, 60))).await;
-    entry.finish(&fence, &[]).await;
+    let scope = |touch| InvalidationScope::Some { names: &[], record: false, touch };
+    let intent = entry.begin_write(scope(touch(1800, 60))).await;
+    entry.finish_write(&intent, &[]).await;
     assert!(hits(None).await, "it moves nothing");
-    entry.fence(scope(touch(3600, 60))).await;
+    entry.begin_write(scope(touch(3600, 60))).await;
     assert!(!hits(None).await);
 }
 
@@ -330,7 +341,7 @@ async fn only_the_secret_opens_an_entry<C: Cache>(entry: Entry<C>) {
             secret: SecretHash::from_bytes(random()),
             ..Entry::new(Arc::clone(&entry.cache))
         };
-        let thief = Entry { handle: entry.handle, ..thief };
+        let thief = Entry { id: entry.id, ..thief };
         assert_eq!(thief.knows(&["a"]).await, None);
         assert!(entry.knows(&["a"]).await.is_some(), "any bytes can be a secret");
     }
@@ -342,23 +353,23 @@ async fn any_names_and_many<C: Cache>(entry: Entry<C>) {
     let names: Vec<&str> = odd.into_iter().chain(many.iter().map(|name| &**name)).collect();
     entry.is_filled(&names).await;
     assert_eq!(entry.knows(&names).await.map(|known| known.len()), Some(names.len()));
-    let fence = entry.fence(fields(&names)).await;
+    let intent = entry.begin_write(fields(&names)).await;
     assert_eq!(entry.knows(&names[..1]).await, None);
     let value = one();
     let items: Vec<_> = names.iter().map(|name| item(name, Some(&value))).collect();
-    entry.finish(&fence, &items).await;
+    entry.finish_write(&intent, &items).await;
     assert_eq!(entry.knows(&names).await.map(|known| known.len()), Some(names.len()));
 }
 
 async fn what_is_evicted_is_forgotten<C: Cache>(entry: Entry<C>) {
     entry.is_filled(&["a"]).await;
-    let ticket = entry.ticket().await.unwrap();
-    entry.cache.evict(&entry.handle).await.unwrap();
+    let lease = entry.lease().await.unwrap();
+    entry.cache.evict(&entry.id).await.unwrap();
     assert_eq!(entry.knows(&["a"]).await, None);
     let value = one();
-    entry.fill(&ticket, &[item("a", Some(&value))]).await;
-    assert_eq!(entry.knows(&["a"]).await, None, "the ticket is gone too");
-    entry.cache.evict(&Handle::from_bytes(random())).await.unwrap();
+    entry.fill(&lease, &[item("a", Some(&value))]).await;
+    assert_eq!(entry.knows(&["a"]).await, None, "the lease is gone too");
+    entry.cache.evict(&SessionId::from_bytes(random())).await.unwrap();
     entry.cache.check().await.unwrap();
 }
 
@@ -432,53 +443,53 @@ impl<C: Cache> Cache for Crowded<C> {
         Cache::name(&self.0)
     }
 
-    async fn look(
+    async fn lookup(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Result<Look, StoreError> {
+    ) -> Result<CacheLookup, StoreError> {
         let other = async || {
-            let (handle, secret) = (Handle::from_bytes(random()), SecretHash::from_bytes(random()));
-            let access = Access { handle: &handle, secret: &secret };
-            let look = self.0.look(access, fields, touch).await;
-            assert!(matches!(look, Ok(Look::Miss(Some(_)))), "{look:?}");
+            let (id, secret) = (SessionId::from_bytes(random()), SecretHash::from_bytes(random()));
+            let credentials = Credentials { id: &id, secret: &secret };
+            let look = self.0.lookup(credentials, fields, touch).await;
+            assert!(matches!(look, Ok(CacheLookup::Miss(Some(_)))), "{look:?}");
         };
-        let look = self.0.look(access, fields, touch);
+        let look = self.0.lookup(credentials, fields, touch);
         let ((), (), look, ()) = tokio::join!(other(), other(), look, other());
         look
     }
 
-    async fn fence(
+    async fn begin_write(
         &self,
-        handle: &Handle,
-        scope: Scope<'_>,
+        id: &SessionId,
+        scope: InvalidationScope<'_>,
         life: Duration,
-    ) -> Result<Fence, StoreError> {
-        self.0.fence(handle, scope, life).await
+    ) -> Result<WriteIntent, StoreError> {
+        self.0.begin_write(id, scope, life).await
     }
 
-    async fn finish(
+    async fn finish_write(
         &self,
-        handle: &Handle,
-        fence: &Fence,
-        items: &[Item<'_>],
+        id: &SessionId,
+        intent: &WriteIntent,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
-        self.0.finish(handle, fence, items).await
+        self.0.finish_write(id, intent, items).await
     }
 
     async fn fill(
         &self,
-        access: Access<'_>,
-        ticket: &Ticket,
-        record: Record,
-        items: &[Item<'_>],
+        credentials: Credentials<'_>,
+        lease: &Lease,
+        record: CachedRecord,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
-        self.0.fill(access, ticket, record, items).await
+        self.0.fill(credentials, lease, record, items).await
     }
 
-    async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
-        self.0.evict(handle).await
+    async fn evict(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.0.evict(id).await
     }
 
     async fn clear(&self) -> Result<(), StoreError> {
@@ -551,7 +562,7 @@ async fn memory_is_bounded() {
     }
     let mut known = 0;
     for entry in &entries {
-        // Looking makes room for the ticket.
+        // Looking makes room for the lease.
         known += usize::from(entry.knows(&["a"]).await.is_some());
     }
     assert!(known <= 16, "{known}");

@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use axum::{Router, http::StatusCode, routing::get};
-use ruts::{Aal, ClientTraits, Error, Risk, SessionLayer, session, store::memory::MemoryStore};
+use ruts::{
+    Aal, ClientChangeAction, ClientFingerprint, Error, SessionLayer, session,
+    store::memory::MemoryStore,
+};
 use ruts_tests::{Browser, Fault, Log, Probe};
 
 #[session]
@@ -37,13 +40,17 @@ fn fixture() -> Fixture {
     let layer = SessionLayer::new(store.clone()).watch_clients(
         |headers, _| {
             let header = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
-            ClientTraits::new()
+            ClientFingerprint::new()
                 .with("agent", header("user-agent"))
                 .with("network", header("x-network"))
         },
         move |changed| {
             count.fetch_add(1, Ordering::Relaxed);
-            if changed.contains(&"agent") { Risk::End } else { Risk::StepUp }
+            if changed.contains(&"agent") {
+                ClientChangeAction::End
+            } else {
+                ClientChangeAction::StepUp
+            }
         },
     );
     let app = Router::new()

@@ -6,7 +6,7 @@ use std::{error::Error as _, sync::Arc};
 use axum::{Router, extract::Path, routing::get};
 use ruts::{
     CodecError, Error, KeyRing, PrincipalKey, Session, SessionLayer, session,
-    store::{Fields, Page, Store, memory::MemoryStore},
+    store::{PageRequest, Projection, Store, memory::MemoryStore},
 };
 use ruts_tests::{Browser, backends, servers::Postgres};
 use sqlx::AssertSqlSafe;
@@ -137,8 +137,8 @@ fn app<S: Store>(store: &Arc<S>, secrets: &[&str]) -> Browser {
 
 /// What a store keeps of the only session of a user.
 async fn kept<S: Store>(store: &S, principal: &PrincipalKey) -> Vec<u8> {
-    let page = Page { after: None, limit: 2 };
-    let found = store.find(principal, page, Fields::All).await.unwrap();
+    let page = PageRequest { after: None, limit: 2 };
+    let found = store.list_by_principal(principal, page, Projection::All).await.unwrap();
     let [session] = &found.sessions[..] else { panic!("one session: {found:?}") };
     session.loaded.fields.iter().flat_map(|field| field.value.to_vec()).collect()
 }

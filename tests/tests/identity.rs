@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get};
 use ruts::{
-    Error, Handle, Session, SessionLayer, session,
+    Error, Session, SessionId, SessionLayer, session,
     store::memory::{ManualClock, MemoryStore},
 };
 use ruts_tests::{Browser, Fault, Log, Probe};
@@ -692,8 +692,8 @@ async fn no_secret_reaches_the_log() {
         assert!(text.contains(event), "`{event}` is not logged");
     }
     for token in secrets {
-        let (handle, secret) = token.split_once('.').unwrap();
-        assert!(handle.parse::<Handle>().is_ok() && text.contains(handle));
+        let (id, secret) = token.split_once('.').unwrap();
+        assert!(id.parse::<SessionId>().is_ok() && text.contains(id));
         assert!(!text.contains(secret), "a secret was logged");
     }
     assert!(!text.contains("tea") && !text.contains("\"ada\""), "a value was logged");

@@ -1,4 +1,4 @@
-//! Who may import whom: reads the `use` lines of `ruts` and enforces the table of
+//! Who may import target: reads the `use` lines of `ruts` and enforces the table of
 //! `ARCHITECTURE.md`.
 
 use std::{

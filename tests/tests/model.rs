@@ -16,10 +16,11 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use ruts::{
-    Assurance, Handle, Hot, PrincipalKey, SecretHash, Ttl,
+    Assurance, CachePolicy, PrincipalKey, SecretHash, SessionId, Ttl,
     store::{
-        Access, Change, Create, Deadline, Expect, Fields, Lookup, Page, Put, Renew, Sign, SignIn,
-        Store, StoreErrorKind, Take, Touch, Update, Updated, Whom,
+        AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, Lookup, NewSignIn,
+        PageRequest, Precondition, Projection, Renew, RevokeTarget, Store, StoreErrorKind,
+        TakeField, Touch, Update, Updated,
     },
 };
 use ruts_tests::{
@@ -36,7 +37,7 @@ struct Field {
     name: &'static str,
     value: &'static [u8],
     ttl: Option<Ttl>,
-    hot: Hot,
+    hot: CachePolicy,
 }
 
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ enum Edit {
 /// Handles and secrets are numbers, which stand for other random bytes in every run.
 #[derive(Debug, Clone)]
 struct Operation {
-    handle: usize,
+    id: usize,
     secret: usize,
     kind: Kind,
 }
@@ -59,7 +60,7 @@ enum Kind {
     Create { idle: Option<Ttl>, absolute: Option<Ttl>, fields: Vec<Field>, who: Option<Who> },
     Load { names: Option<Vec<&'static str>>, touch: Option<Touch> },
     Update(Writing),
-    Take { name: &'static str, rotate: Option<usize>, touch: Option<Touch>, sign_out: bool },
+    TakeField { name: &'static str, rotate: Option<usize>, touch: Option<Touch>, sign_out: bool },
     Delete,
     Find(usize),
     Revoke(usize, Meant),
@@ -85,7 +86,7 @@ struct Writing {
     edits: Vec<Edit>,
     expect: Option<(&'static str, Option<&'static [u8]>)>,
     rotate: Option<usize>,
-    absolute: Option<Deadline>,
+    absolute: Option<AbsoluteDeadline>,
     touch: Option<Touch>,
     /// The new secret, and whether the old one is old enough.
     renew: Option<(usize, bool)>,
@@ -104,10 +105,10 @@ fn touch() -> impl Strategy<Value = Option<Touch>> {
 
 fn field() -> impl Strategy<Value = Field> {
     let hot = prop_oneof![
-        Just(Hot::Auto),
-        Just(Hot::Never),
-        Just(Hot::Checked),
-        ttl().prop_map(Hot::For),
+        Just(CachePolicy::Auto),
+        Just(CachePolicy::Never),
+        Just(CachePolicy::Checked),
+        ttl().prop_map(CachePolicy::For),
     ];
     (select(&NAMES[..]), select(&VALUES[..]), option::of(ttl()), hot)
         .prop_map(|(name, value, ttl, hot)| Field { name, value, ttl, hot })
@@ -124,7 +125,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 fn writing() -> impl Strategy<Value = Writing> {
     let expect = option::of((select(&NAMES[..]), option::of(select(&VALUES[..]))));
     let deadline = (ttl(), option::of(ttl()))
-        .prop_map(|(from_now, from_creation)| Deadline { from_now, from_creation });
+        .prop_map(|(from_now, from_creation)| AbsoluteDeadline { from_now, from_creation });
     let rotate = option::weighted(0.2, 0..SECRETS);
     let absolute = option::weighted(0.2, deadline);
     let renew = option::weighted(0.5, (0..SECRETS, prop::bool::weighted(0.8)));
@@ -167,14 +168,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => (names, touch()).prop_map(|(names, touch)| Kind::Load { names, touch }),
         8 => writing().prop_map(Kind::Update),
         2 => (select(&NAMES[..]), option::weighted(0.2, 0..SECRETS), touch(), any::<bool>())
-            .prop_map(|(name, rotate, touch, sign_out)| Kind::Take { name, rotate, touch, sign_out }),
+            .prop_map(|(name, rotate, touch, sign_out)| Kind::TakeField { name, rotate, touch, sign_out }),
         1 => Just(Kind::Delete),
         2 => (0..PRINCIPALS).prop_map(Kind::Find),
         1 => (0..PRINCIPALS, meant).prop_map(|(principal, meant)| Kind::Revoke(principal, meant)),
     ];
     // One secret is used more than the others, so that sessions get somewhere.
     let secret = prop_oneof![3 => Just(0), 1 => 1..SECRETS];
-    (0..HANDLES, secret, kind).prop_map(|(handle, secret, kind)| Operation { handle, secret, kind })
+    (0..HANDLES, secret, kind).prop_map(|(id, secret, kind)| Operation { id, secret, kind })
 }
 
 /// Both sessions begin, mostly, and then anything happens.
@@ -183,8 +184,8 @@ fn sequence() -> impl Strategy<Value = Vec<Operation>> {
     let begin = vec(begin, 0..=HANDLES).prop_map(|sessions| {
         let creations = sessions.into_iter().enumerate();
         creations
-            .map(|(handle, (idle, absolute, fields, who))| Operation {
-                handle,
+            .map(|(id, (idle, absolute, fields, who))| Operation {
+                id,
                 secret: 0,
                 kind: Kind::Create { idle, absolute, fields, who },
             })
@@ -226,7 +227,7 @@ enum Answer {
 struct Held {
     value: Bytes,
     ttl: Option<u64>,
-    hot: Hot,
+    hot: CachePolicy,
 }
 
 fn rounded(left: Duration) -> u64 {
@@ -321,23 +322,23 @@ impl Session {
 
 impl Model {
     fn answer(&mut self, operation: &Operation) -> Answer {
-        let Operation { handle, secret, kind } = operation;
+        let Operation { id, secret, kind } = operation;
         match kind {
             Kind::Create { idle, absolute, fields, who } => {
-                return self.create(*handle, *secret, (*idle, *absolute), fields, *who);
+                return self.create(*id, *secret, (*idle, *absolute), fields, *who);
             }
             Kind::Find(principal) => {
                 let theirs = self.0.iter().filter(|(_, session)| session.is_of(*principal));
                 let assurance =
                     |session: &Session| session.who.map_or(Assurance::Remembered, |(_, how)| how);
                 return Answer::Found(
-                    theirs.map(|(handle, session)| (*handle, assurance(session))).collect(),
+                    theirs.map(|(id, session)| (*id, assurance(session))).collect(),
                 );
             }
             Kind::Revoke(principal, meant) => return self.revoke(*principal, *meant),
-            Kind::Load { .. } | Kind::Update(_) | Kind::Take { .. } | Kind::Delete => {}
+            Kind::Load { .. } | Kind::Update(_) | Kind::TakeField { .. } | Kind::Delete => {}
         }
-        let Some(session) = self.0.get_mut(handle) else { return Answer::NotFound };
+        let Some(session) = self.0.get_mut(id) else { return Answer::NotFound };
         let opened = match session.open(*secret) {
             Ok(opened) => opened,
             Err(answer) => return answer,
@@ -365,7 +366,7 @@ impl Model {
                 }
             }
             Kind::Update(writing) => update(session, *secret, opened, writing),
-            Kind::Take { name, rotate, touch, sign_out } => {
+            Kind::TakeField { name, rotate, touch, sign_out } => {
                 if opened == Opened::Late && (rotate.is_some() || *sign_out) {
                     return Answer::Replaced;
                 }
@@ -388,14 +389,14 @@ impl Model {
 
     fn revoke(&mut self, principal: usize, meant: Meant) -> Answer {
         let mut ended = BTreeSet::new();
-        self.0.retain(|handle, session| {
+        self.0.retain(|id, session| {
             let is_meant = match meant {
-                Meant::One(one) => *handle == one,
-                Meant::AllBut(except) => Some(*handle) != except,
+                Meant::One(one) => *id == one,
+                Meant::AllBut(except) => Some(*id) != except,
             };
             let is_theirs = is_meant && session.is_of(principal);
             if is_theirs {
-                ended.insert(*handle);
+                ended.insert(*id);
             }
             !is_theirs
         });
@@ -404,13 +405,13 @@ impl Model {
 
     fn create(
         &mut self,
-        handle: usize,
+        id: usize,
         secret: usize,
         (idle, absolute): (Option<Ttl>, Option<Ttl>),
         fields: &[Field],
         who: Option<Who>,
     ) -> Answer {
-        if self.0.contains_key(&handle) {
+        if self.0.contains_key(&id) {
             return Answer::Exists;
         }
         let mut session = Session {
@@ -425,7 +426,7 @@ impl Model {
             fields: BTreeMap::new(),
         };
         fields.iter().for_each(|field| session.set(field));
-        self.0.insert(handle, session);
+        self.0.insert(id, session);
         Answer::Created
     }
 }
@@ -461,7 +462,7 @@ fn update(session: &mut Session, presented: usize, opened: Opened, writing: &Wri
         Some(Signing::Out) => session.who = None,
         None => {}
     }
-    if let Some(Deadline { from_now, from_creation }) = writing.absolute {
+    if let Some(AbsoluteDeadline { from_now, from_creation }) = writing.absolute {
         let latest = session.latest.or(from_creation);
         session.absolute = latest.into_iter().chain([from_now]).min();
     }
@@ -484,7 +485,7 @@ fn update(session: &mut Session, presented: usize, opened: Opened, writing: &Wri
 /// A run against a store.
 struct Run<'a, S> {
     pair: &'a Pair<S>,
-    handles: [Handle; HANDLES],
+    ids: [SessionId; HANDLES],
     secrets: [SecretHash; SECRETS],
     principals: [PrincipalKey; PRINCIPALS],
 }
@@ -493,7 +494,7 @@ impl<'a, S: Store> Run<'a, S> {
     fn new(pair: &'a Pair<S>) -> Self {
         Self {
             pair,
-            handles: std::array::from_fn(|_| Handle::from_bytes(random())),
+            ids: std::array::from_fn(|_| SessionId::from_bytes(random())),
             secrets: std::array::from_fn(|_| SecretHash::from_bytes(random())),
             principals: std::array::from_fn(|_| PrincipalKey::from_bytes(random())),
         }
@@ -509,16 +510,16 @@ impl<'a, S: Store> Run<'a, S> {
 
     async fn answer(&self, operation: &Operation) -> Answer {
         let store = self.pair.next();
-        let handle = &self.handles[operation.handle];
+        let id = &self.ids[operation.id];
         let secret = &self.secrets[operation.secret];
-        let access = Access { handle, secret };
+        let credentials = Credentials { id, secret };
         match &operation.kind {
             Kind::Create { idle, absolute, fields, who } => {
                 let values = values(fields);
-                let puts: Vec<Put<'_>> = fields.iter().zip(&values).map(put).collect();
+                let puts: Vec<FieldWrite<'_>> = fields.iter().zip(&values).map(put).collect();
                 let (idle, absolute) = (*idle, *absolute);
                 let sign_in = who.as_ref().map(|who| self.sign_in(who));
-                let create = Create { handle, secret, idle, absolute, fields: &puts, sign_in };
+                let create = Create { id, secret, idle, absolute, fields: &puts, sign_in };
                 match store.create(create).await {
                     Ok(()) => Answer::Created,
                     Err(error) if error.kind() == StoreErrorKind::Exists => Answer::Exists,
@@ -526,8 +527,9 @@ impl<'a, S: Store> Run<'a, S> {
                 }
             }
             Kind::Load { names, touch } => {
-                let fields = names.as_ref().map_or(Fields::All, |names| Fields::Named(names));
-                answered(store.load(access, fields, *touch).await, |loaded| {
+                let fields =
+                    names.as_ref().map_or(Projection::All, |names| Projection::Named(names));
+                answered(store.load(credentials, fields, *touch).await, |loaded| {
                     let held = loaded.fields.into_iter().map(|field| {
                         let (value, ttl, hot) = (field.value, field.ttl.map(rounded), field.hot);
                         (field.name.to_string(), Held { value, ttl, hot })
@@ -561,9 +563,9 @@ impl<'a, S: Store> Run<'a, S> {
                 let expected = writing.expect.and_then(|(_, value)| value).map(Bytes::from_static);
                 let update = Update {
                     changes: &changes,
-                    expect: writing
+                    precondition: writing
                         .expect
-                        .map(|(name, _)| Expect { name, value: expected.as_ref() }),
+                        .map(|(name, _)| Precondition { name, value: expected.as_ref() }),
                     rotate: writing.rotate.map(|secret| &self.secrets[secret]),
                     absolute: writing.absolute,
                     touch: writing.touch,
@@ -575,36 +577,36 @@ impl<'a, S: Store> Run<'a, S> {
                     sign: writing.signing.as_ref().map(|signing| match signing {
                         Signing::In(who, idle, absolute) => {
                             let (idle, absolute) = (*idle, *absolute);
-                            Sign::In { who: self.sign_in(who), idle, absolute }
+                            AuthChange::In { who: self.sign_in(who), idle, absolute }
                         }
-                        Signing::Out => Sign::Out,
+                        Signing::Out => AuthChange::Out,
                     }),
                 };
                 if update.renew.is_some() {
                     // A secret has an age.
                     tokio::time::sleep(Duration::from_millis(3)).await;
                 }
-                answered(store.update(access, update).await, |updated| match updated {
+                answered(store.update(credentials, update).await, |updated| match updated {
                     Updated::Applied { found } => Answer::Applied { found },
                     Updated::Conflict { current } => Answer::Conflict { current },
                     Updated::NotDue => Answer::NotDue,
                 })
             }
-            Kind::Take { name, rotate, touch, sign_out } => {
+            Kind::TakeField { name, rotate, touch, sign_out } => {
                 let rotate = rotate.map(|secret| &self.secrets[secret]);
-                let take = Take { name, rotate, touch: *touch, sign_out: *sign_out };
-                answered(store.take(access, take).await, Answer::Taken)
+                let take = TakeField { name, rotate, touch: *touch, sign_out: *sign_out };
+                answered(store.take(credentials, take).await, Answer::Taken)
             }
-            Kind::Delete => answered(store.delete(access).await, |()| Answer::Deleted),
+            Kind::Delete => answered(store.delete(credentials).await, |()| Answer::Deleted),
             Kind::Find(principal) => {
-                let page = Page { after: None, limit: HANDLES };
-                let none = Fields::Named(&[]);
-                match store.find(&self.principals[*principal], page, none).await {
+                let page = PageRequest { after: None, limit: HANDLES };
+                let none = Projection::Named(&[]);
+                match store.list_by_principal(&self.principals[*principal], page, none).await {
                     Ok(listing) => Answer::Found(
                         (listing.sessions.iter())
                             .map(|listed| {
                                 let signed_in = listed.loaded.meta.signed_in.expect("somebody is");
-                                (self.number(&listed.handle), signed_in.assurance)
+                                (self.number(&listed.id), signed_in.assurance)
                             })
                             .collect(),
                     ),
@@ -612,29 +614,29 @@ impl<'a, S: Store> Run<'a, S> {
                 }
             }
             Kind::Revoke(principal, meant) => {
-                let whom = match meant {
-                    Meant::One(one) => Whom::One(&self.handles[*one]),
+                let target = match meant {
+                    Meant::One(one) => RevokeTarget::One(&self.ids[*one]),
                     Meant::AllBut(except) => {
-                        Whom::All { except: except.map(|except| &self.handles[except]) }
+                        RevokeTarget::All { except: except.map(|except| &self.ids[except]) }
                     }
                 };
-                match store.revoke(&self.principals[*principal], whom).await {
-                    Ok(revoked) => Answer::Revoked(
-                        revoked.handles.iter().map(|handle| self.number(handle)).collect(),
-                    ),
+                match store.revoke(&self.principals[*principal], target).await {
+                    Ok(revoked) => {
+                        Answer::Revoked(revoked.ids.iter().map(|id| self.number(id)).collect())
+                    }
                     Err(error) => Answer::Broken(error.to_string()),
                 }
             }
         }
     }
 
-    fn number(&self, handle: &Handle) -> usize {
-        self.handles.iter().position(|held| held == handle).expect("it is one of ours")
+    fn number(&self, id: &SessionId) -> usize {
+        self.ids.iter().position(|held| held == id).expect("it is one of ours")
     }
 
-    fn sign_in(&self, (principal, assurance): &Who) -> SignIn<'_> {
+    fn sign_in(&self, (principal, assurance): &Who) -> NewSignIn<'_> {
         let principal = &self.principals[*principal];
-        SignIn { principal, assurance: *assurance, limit: None }
+        NewSignIn { principal, assurance: *assurance, limit: None }
     }
 }
 
@@ -651,8 +653,8 @@ fn values(fields: &[Field]) -> Vec<Bytes> {
     fields.iter().map(|field| Bytes::from_static(field.value)).collect()
 }
 
-fn put<'a>((field, value): (&'a Field, &'a Bytes)) -> Put<'a> {
-    Put { name: field.name, value, ttl: field.ttl, hot: field.hot }
+fn put<'a>((field, value): (&'a Field, &'a Bytes)) -> FieldWrite<'a> {
+    FieldWrite { name: field.name, value, ttl: field.ttl, hot: field.hot }
 }
 
 fn answered<T>(

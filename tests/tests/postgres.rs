@@ -8,10 +8,10 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
-    Assurance, Hot, PrincipalKey, SecretHash, Ttl,
+    Assurance, CachePolicy, PrincipalKey, SecretHash, Ttl,
     store::{
-        Change, Create, Fields, Limit, Lookup, OnLimit, Page, Put, SignIn, Store, StoreErrorKind,
-        Touch, Updated, Whom,
+        Change, Create, FieldWrite, Lookup, NewSignIn, OnLimit, PageRequest, Projection,
+        RevokeTarget, SessionLimit, Store, StoreErrorKind, Touch, Updated,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
 };
@@ -127,7 +127,7 @@ mod tables {
             assert_eq!(visitor.set("a", "1").await.unwrap(), APPLIED);
             assert_eq!(visitor.take("a").await.unwrap(), Lookup::Found(Some("1".into())));
             assert_eq!(visitor.delete().await.unwrap(), Lookup::Found(()));
-            assert_eq!(visitor.store.sweep(10).await.unwrap(), 0);
+            assert_eq!(visitor.store.delete_expired(10).await.unwrap(), 0);
         }
     }
 
@@ -177,7 +177,7 @@ mod tables {
             assert_eq!(visitor.take("a").await.unwrap(), Lookup::Found(Some("1".into())));
             assert_eq!(visitor.delete().await.unwrap(), Lookup::Found(()), "{table}");
             assert!(matches!(visitor.slide().await.unwrap(), Lookup::Ended { .. }), "{table}");
-            visitor.store.sweep(1).await.unwrap();
+            visitor.store.delete_expired(1).await.unwrap();
         }
     }
 
@@ -221,7 +221,7 @@ mod tables {
         visitor.load().await.unwrap();
         visitor.take("a").await.unwrap();
         visitor.delete().await.unwrap();
-        visitor.store.sweep(1).await.unwrap();
+        visitor.store.delete_expired(1).await.unwrap();
     }
 
     #[tokio::test]
@@ -296,7 +296,7 @@ mod tables {
             &pool,
             format!(
                 "insert into {name}.sessions
-                   (handle, secret, created_at, rotated_at, used_at, idle_at, epoch, principal,
+                   (id, secret, created_at, rotated_at, used_at, idle_at, epoch, principal,
                    assurance, signed_at)
                  select decode(md5(i::text), 'hex'), '', now(), now(), now(),
                    now() + i * interval '1 s', 0, decode(lpad(to_hex(i % 5000), 64, '0'), 'hex'), 1, now()
@@ -344,22 +344,22 @@ mod tables {
             let mut seven = [0; 32];
             seven[31] = 7;
             let principal = PrincipalKey::from_bytes(seven);
-            let page = Page { after: None, limit: 10 };
-            let listing = store.find(&principal, page, Fields::All).await.unwrap();
+            let page = PageRequest { after: None, limit: 10 };
+            let listing = store.list_by_principal(&principal, page, Projection::All).await.unwrap();
             assert_eq!(listing.sessions.len(), 4 - usize::from(round > 0));
-            let first = listing.sessions[0].handle;
+            let first = listing.sessions[0].id;
             if round == 0 {
-                store.revoke(&principal, Whom::One(&first)).await.unwrap();
+                store.revoke(&principal, RevokeTarget::One(&first)).await.unwrap();
             }
             let listed = server.log()[begin..].replace("Seq Scan on sessions_epoch", "");
             assert!(listed.contains("sessions_principal"), "{listed}");
             assert!(!listed.contains("Seq Scan"), "{listed}");
 
             let begin = server.log().len();
-            store.sweep(10).await.unwrap();
-            let sweep = server.log()[begin..].to_owned();
-            assert!(sweep.contains("sessions_gc"), "{sweep}");
-            assert!(!sweep.contains("Seq Scan on sessions "), "{sweep}");
+            store.delete_expired(10).await.unwrap();
+            let delete_expired = server.log()[begin..].to_owned();
+            assert!(delete_expired.contains("sessions_gc"), "{delete_expired}");
+            assert!(!delete_expired.contains("Seq Scan on sessions "), "{delete_expired}");
         }
     }
 
@@ -512,17 +512,16 @@ mod faults {
         let store = Arc::new(patient.build().await.unwrap());
         let waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
         for (change, is_told) in [
-            ("_delete(handle, secret)", "ended"),
-            ("_take(handle, secret, null, null, sha256('new'), 'a', false)", "replaced"),
+            ("_delete(id, secret)", "ended"),
+            ("_take(id, secret, null, null, sha256('new'), 'a', false)", "replaced"),
         ] {
             let visitor = Visitor::begin(&store).await;
             let mut writer = pool.begin().await.unwrap();
             let change = format!(
-                "select s.handle, c.said from {0}.sessions s, {0}.sessions{change} c where s.handle = $1",
+                "select s.id, c.said from {0}.sessions s, {0}.sessions{change} c where s.id = $1",
                 schema.name()
             );
-            let change =
-                sqlx::query(AssertSqlSafe(change)).bind(visitor.handle.as_bytes().to_vec());
+            let change = sqlx::query(AssertSqlSafe(change)).bind(visitor.id.as_bytes().to_vec());
             change.execute(&mut *writer).await.unwrap();
             let reader = visitor.clone();
             let reading = tokio::spawn(async move { reader.slide().await });
@@ -548,13 +547,12 @@ mod faults {
         let patient = builder(&pool, &schema).timeout(Duration::from_secs(20));
         let store = Arc::new(patient.build().await.unwrap());
         let ada = PrincipalKey::from_bytes(random());
-        let limit = Some(Limit { sessions: 1, on_limit: OnLimit::EndOldest });
-        let who = SignIn { principal: &ada, assurance: Assurance::Aal1, limit };
+        let limit = Some(SessionLimit { sessions: 1, on_limit: OnLimit::EndOldest });
+        let who = NewSignIn { principal: &ada, assurance: Assurance::Aal1, limit };
         let begin = async |visitor: &Visitor<PostgresStore>| {
-            let Visitor { handle, secret, .. } = visitor;
+            let Visitor { id, secret, .. } = visitor;
             let sign_in = Some(who);
-            let create =
-                Create { handle, secret, idle: None, absolute: None, fields: &[], sign_in };
+            let create = Create { id, secret, idle: None, absolute: None, fields: &[], sign_in };
             store.create(create).await
         };
         let first = Visitor::new(&store);
@@ -588,7 +586,7 @@ mod faults {
         writer.execute(AssertSqlSafe(lock)).await.unwrap();
         let idle = Ttl::from_secs(3600);
         let touch = Touch { idle, after: idle.as_duration() / 2 };
-        let answer = store.load(visitor.access(), Fields::All, Some(touch)).await.unwrap();
+        let answer = store.load(visitor.credentials(), Projection::All, Some(touch)).await.unwrap();
         assert!(matches!(answer, Lookup::Found(_)));
     }
 
@@ -701,7 +699,9 @@ mod faults {
         )
         .await;
         let value = Bytes::from_static(b"top secret");
-        let set = |name| Change::Set(Put { name, value: &value, ttl: None, hot: Hot::Auto });
+        let set = |name| {
+            Change::Set(FieldWrite { name, value: &value, ttl: None, hot: CachePolicy::Auto })
+        };
         let error = visitor.change(&[Change::Remove("a"), set("b"), set("z")]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Full);
         assert!(!format!("{} {error:?}", told(&error)).contains("secret"), "{error:?}");
@@ -742,7 +742,7 @@ mod faults {
         let (store, ..) = store(Postgres::shared()).await;
         let visitor = Visitor::begin(&store).await;
         let value = Bytes::from_iter((0..5 << 20).map(|index: u32| (index % 251) as u8));
-        let put = Put { name: "a", value: &value, ttl: None, hot: Hot::Auto };
+        let put = FieldWrite { name: "a", value: &value, ttl: None, hot: CachePolicy::Auto };
         assert_eq!(visitor.change(&[Change::Set(put)]).await.unwrap(), APPLIED);
         assert!(visitor.get("a").await.unwrap().unwrap() == value);
         assert!(visitor.take("a").await.unwrap() == Lookup::Found(Some(value)));
@@ -798,17 +798,11 @@ mod cleanup {
         let value = Bytes::from_static(b"1");
         for _ in 0..count {
             let visitor = Visitor::new(store);
-            let fields = [Put { name: "a", value: &value, ttl: None, hot: Hot::Auto }];
-            let Visitor { handle, secret, .. } = &visitor;
+            let fields =
+                [FieldWrite { name: "a", value: &value, ttl: None, hot: CachePolicy::Auto }];
+            let Visitor { id, secret, .. } = &visitor;
             store
-                .create(Create {
-                    handle,
-                    secret,
-                    idle,
-                    absolute: None,
-                    fields: &fields,
-                    sign_in: None,
-                })
+                .create(Create { id, secret, idle, absolute: None, fields: &fields, sign_in: None })
                 .await
                 .unwrap();
         }
@@ -824,10 +818,10 @@ mod cleanup {
         sessions(&store, 2, HOUR).await;
         sessions(&store, 3, None).await;
         assert_eq!(rows(&pool, schema.name()).await, (12, 12));
-        assert_eq!(store.sweep(5).await.unwrap(), 5);
+        assert_eq!(store.delete_expired(5).await.unwrap(), 5);
         assert_eq!(rows(&pool, schema.name()).await, (7, 7));
-        assert_eq!(store.sweep(5).await.unwrap(), 2);
-        assert_eq!(store.sweep(5).await.unwrap(), 0);
+        assert_eq!(store.delete_expired(5).await.unwrap(), 2);
+        assert_eq!(store.delete_expired(5).await.unwrap(), 0);
         assert_eq!(rows(&pool, schema.name()).await, (5, 5));
     }
 
@@ -840,9 +834,9 @@ mod cleanup {
         let mut other = pool.begin().await.unwrap();
         let lock = format!("select 1 from {}.sessions limit 1 for update", schema.name());
         other.execute(AssertSqlSafe(lock)).await.unwrap();
-        assert_eq!(store.sweep(10).await.unwrap(), 2);
+        assert_eq!(store.delete_expired(10).await.unwrap(), 2);
         other.rollback().await.unwrap();
-        assert_eq!(store.sweep(10).await.unwrap(), 1);
+        assert_eq!(store.delete_expired(10).await.unwrap(), 1);
     }
 
     /// In the background, in batches, through errors, and only as long as there is a store.
@@ -860,7 +854,7 @@ mod cleanup {
         }
 
         run(&pool, format!("alter table {name}.sessions rename to away")).await;
-        while store.sweep(1).await.is_ok() {}
+        while store.delete_expired(1).await.is_ok() {}
         tokio::time::sleep(Duration::from_millis(1500)).await;
         run(&pool, format!("alter table {name}.away rename to sessions")).await;
         sessions(&store, 3, HOUR).await;

@@ -7,10 +7,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use axum::{Router, routing::get};
 use bytes::Bytes;
 use ruts::{
-    Assurance, Error, Handle, PrincipalKey, SecretHash, SessionLayer, Ttl, session,
+    Assurance, Error, PrincipalKey, SecretHash, SessionId, SessionLayer, Ttl, session,
     store::{
-        Create, Expect, Fields, Limit, Loaded, Lookup, OnLimit, Page, Sign, SignIn, Store,
-        StoreError, StoreErrorKind, Update, Updated, Whom, redis::RedisStore,
+        AuthChange, Create, Loaded, Lookup, NewSignIn, OnLimit, PageRequest, Precondition,
+        Projection, RevokeTarget, SessionLimit, Store, StoreError, StoreErrorKind, Update, Updated,
+        redis::RedisStore,
     },
 };
 use ruts_tests::{
@@ -64,8 +65,8 @@ impl Fixture {
         fixture
     }
 
-    fn who(&self, limit: Option<Limit>) -> SignIn<'_> {
-        SignIn { principal: &self.principal, assurance: Assurance::Aal1, limit }
+    fn who(&self, limit: Option<SessionLimit>) -> NewSignIn<'_> {
+        NewSignIn { principal: &self.principal, assurance: Assurance::Aal1, limit }
     }
 
     /// A sign-in by a new session, or by one that was there.
@@ -73,49 +74,53 @@ impl Fixture {
         &self,
         store: &Arc<S>,
         is_new: bool,
-        limit: Option<Limit>,
+        limit: Option<SessionLimit>,
     ) -> Result<Visitor<S>, StoreError> {
         if is_new {
             let visitor = Visitor::new(store);
-            let Visitor { handle, secret, .. } = &visitor;
+            let Visitor { id, secret, .. } = &visitor;
             let sign_in = Some(self.who(limit));
             let (idle, absolute) = (HOUR, HOUR);
-            store.create(Create { handle, secret, idle, absolute, fields: &[], sign_in }).await?;
+            store.create(Create { id, secret, idle, absolute, fields: &[], sign_in }).await?;
             return Ok(visitor);
         }
         let guest = Visitor::begin(&self.free).await;
-        self.sign_in_of(store, guest.handle, guest.secret, limit).await
+        self.sign_in_of(store, guest.id, guest.secret, limit).await
     }
 
     async fn sign_in_of<S: Store>(
         &self,
         store: &Arc<S>,
-        handle: Handle,
+        id: SessionId,
         secret: SecretHash,
-        limit: Option<Limit>,
+        limit: Option<SessionLimit>,
     ) -> Result<Visitor<S>, StoreError> {
-        let guest = Visitor { store: Arc::clone(store), handle, secret };
+        let guest = Visitor { store: Arc::clone(store), id, secret };
         let new = SecretHash::from_bytes(random());
-        let sign = Some(Sign::In { who: self.who(limit), idle: HOUR, absolute: HOUR });
+        let sign = Some(AuthChange::In { who: self.who(limit), idle: HOUR, absolute: HOUR });
         let update = Update { rotate: Some(&new), sign, ..Update::default() };
-        let answer = store.update(guest.access(), update).await?;
+        let answer = store.update(guest.credentials(), update).await?;
         assert_eq!(answer, Lookup::Found(Updated::Applied { found: 0 }));
         Ok(Visitor { secret: new, ..guest })
     }
 
-    async fn revoke(&self) -> BTreeSet<Handle> {
-        let whom = Whom::All { except: None };
-        self.free.revoke(&self.principal, whom).await.unwrap().handles.into_iter().collect()
+    async fn revoke(&self) -> BTreeSet<SessionId> {
+        let target = RevokeTarget::All { except: None };
+        self.free.revoke(&self.principal, target).await.unwrap().ids.into_iter().collect()
     }
 
     async fn free_load(&self, visitor: &Visitor<RedisStore<Client>>) -> Lookup<Loaded> {
-        self.free.load(visitor.access(), Fields::Named(&[]), None).await.unwrap()
+        self.free.load(visitor.credentials(), Projection::Named(&[]), None).await.unwrap()
     }
 
-    async fn listed(&self) -> BTreeSet<Handle> {
-        let page = Page { after: None, limit: 100 };
-        let listing = self.free.find(&self.principal, page, Fields::Named(&[])).await.unwrap();
-        listing.sessions.iter().map(|listed| listed.handle).collect()
+    async fn listed(&self) -> BTreeSet<SessionId> {
+        let page = PageRequest { after: None, limit: 100 };
+        let listing = self
+            .free
+            .list_by_principal(&self.principal, page, Projection::Named(&[]))
+            .await
+            .unwrap();
+        listing.sessions.iter().map(|listed| listed.id).collect()
     }
 
     /// How many entries the list has, of whatever kind.
@@ -153,8 +158,8 @@ async fn a_revocation_comes_between_the_steps_of_a_sign_in() {
                         match is_new {
                             true => fixture.sign_in(&fixture.held, true, None).await,
                             false => {
-                                let Visitor { handle, secret, .. } = guest;
-                                fixture.sign_in_of(&fixture.held, handle, secret, None).await
+                                let Visitor { id, secret, .. } = guest;
+                                fixture.sign_in_of(&fixture.held, id, secret, None).await
                             }
                         }
                     }
@@ -169,8 +174,8 @@ async fn a_revocation_comes_between_the_steps_of_a_sign_in() {
                 match signed_in {
                     Ok(visitor) => {
                         assert_eq!(steps, 0, "{case}: it came through");
-                        assert_eq!(fixture.listed().await, BTreeSet::from([visitor.handle]));
-                        assert_eq!(fixture.revoke().await, BTreeSet::from([visitor.handle]));
+                        assert_eq!(fixture.listed().await, BTreeSet::from([visitor.id]));
+                        assert_eq!(fixture.revoke().await, BTreeSet::from([visitor.id]));
                     }
                     Err(error) => {
                         assert_ne!(steps, 0, "{case}: it was refused");
@@ -191,31 +196,31 @@ async fn a_sign_in_that_is_refused_is_not_listed() {
     for server in [Redis::start(Flavour::Redis, &[]), Redis::start_with_slots(Flavour::Valkey)] {
         let fixture = Fixture::at(server).await;
         let guest = Visitor::begin(&fixture.free).await;
-        let Visitor { handle, secret, .. } = &guest;
+        let Visitor { id, secret, .. } = &guest;
         let (idle, absolute, sign_in) = (HOUR, HOUR, Some(fixture.who(None)));
-        let create = Create { handle, secret, idle, absolute, fields: &[], sign_in };
+        let create = Create { id, secret, idle, absolute, fields: &[], sign_in };
         let error = fixture.free.create(create).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Exists);
         assert_eq!(fixture.entries(), 0);
 
-        let sign = || Some(Sign::In { who: fixture.who(None), idle, absolute });
+        let sign = || Some(AuthChange::In { who: fixture.who(None), idle, absolute });
         let value = Bytes::from_static(b"another");
-        let expect = Some(Expect { name: "cart", value: Some(&value) });
-        let update = Update { expect, sign: sign(), ..Update::default() };
-        let answer = fixture.free.update(guest.access(), update).await.unwrap();
+        let expect = Some(Precondition { name: "cart", value: Some(&value) });
+        let update = Update { precondition: expect, sign: sign(), ..Update::default() };
+        let answer = fixture.free.update(guest.credentials(), update).await.unwrap();
         assert_eq!(answer, Lookup::Found(Updated::Conflict { current: None }));
         assert_eq!(fixture.entries(), 0);
 
         let thief = Visitor { secret: SecretHash::from_bytes(random()), ..guest.clone() };
         let update = || Update { sign: sign(), ..Update::default() };
-        let answer = fixture.free.update(thief.access(), update()).await.unwrap();
+        let answer = fixture.free.update(thief.credentials(), update()).await.unwrap();
         assert_eq!(answer, Lookup::NotFound);
         assert_eq!(fixture.entries(), 0);
 
         let keys: Vec<String> = fixture.server.command(&["KEYS", "*"]);
         assert_eq!(keys.len(), 1, "the guest's only");
         fixture.server.command::<()>(&["HSET", &keys[0], "~", "describes nothing"]);
-        let error = fixture.free.update(guest.access(), update()).await.unwrap_err();
+        let error = fixture.free.update(guest.credentials(), update()).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error:?}");
         assert_eq!(fixture.entries(), 0);
     }
@@ -234,10 +239,10 @@ async fn on_one_server_a_revocation_finds_all_of_a_sign_in_or_nothing() {
             let signing = tokio::spawn({
                 let (fixture, guest) = (Arc::clone(&fixture), guest.clone());
                 async move {
-                    let Visitor { handle, secret, .. } = guest;
+                    let Visitor { id, secret, .. } = guest;
                     match is_new {
                         true => fixture.sign_in(&fixture.held, true, None).await,
-                        false => fixture.sign_in_of(&fixture.held, handle, secret, None).await,
+                        false => fixture.sign_in_of(&fixture.held, id, secret, None).await,
                     }
                 }
             });
@@ -336,7 +341,7 @@ async fn a_list_that_is_read_between_the_steps_of_a_sign_in_loses_nothing() {
         fixture.listed().await;
         fixture.proxy.set(Traffic::Flows);
         let visitor = signing.await.unwrap().unwrap();
-        assert_eq!(fixture.revoke().await, BTreeSet::from([visitor.handle]), "{steps}");
+        assert_eq!(fixture.revoke().await, BTreeSet::from([visitor.id]), "{steps}");
     }
 }
 
@@ -344,7 +349,7 @@ async fn a_list_that_is_read_between_the_steps_of_a_sign_in_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sign_in_that_is_under_way_takes_its_room() {
     let fixture = Arc::new(Fixture::new(Flavour::Redis).await);
-    let limit = Some(Limit { sessions: 1, on_limit: OnLimit::Reject });
+    let limit = Some(SessionLimit { sessions: 1, on_limit: OnLimit::Reject });
     let before = fixture.server.calls("evalsha");
     fixture.proxy.set(Traffic::WaitsAfter(1));
     let signing = tokio::spawn({
@@ -353,15 +358,15 @@ async fn a_sign_in_that_is_under_way_takes_its_room() {
     });
     held_up(|| fixture.server.calls("evalsha"), before, 1).await;
     let refused = fixture.sign_in(&fixture.free, true, limit).await;
-    assert_eq!(refused.err().map(|error| error.kind()), Some(StoreErrorKind::Limit));
+    assert_eq!(refused.err().map(|error| error.kind()), Some(StoreErrorKind::SessionLimit));
     fixture.proxy.set(Traffic::Flows);
     let first = signing.await.unwrap().unwrap();
     first.delete().await.unwrap();
     let second = fixture.sign_in(&fixture.free, true, limit).await.unwrap();
-    assert_eq!(fixture.listed().await, BTreeSet::from([second.handle]));
+    assert_eq!(fixture.listed().await, BTreeSet::from([second.id]));
 
     // With the oldest to be ended, one that is under way is the oldest there may be.
-    let limit = Some(Limit { sessions: 1, on_limit: OnLimit::EndOldest });
+    let limit = Some(SessionLimit { sessions: 1, on_limit: OnLimit::EndOldest });
     second.delete().await.unwrap();
     let before = fixture.server.calls("evalsha");
     fixture.proxy.set(Traffic::WaitsAfter(1));
@@ -374,7 +379,7 @@ async fn a_sign_in_that_is_under_way_takes_its_room() {
     fixture.proxy.set(Traffic::Flows);
     let overtaken = signing.await.unwrap();
     assert_eq!(overtaken.err().map(|error| error.kind()), Some(StoreErrorKind::Revoked));
-    assert_eq!(fixture.listed().await, BTreeSet::from([third.handle]));
+    assert_eq!(fixture.listed().await, BTreeSet::from([third.id]));
 }
 
 /// The list ends with what it lists.
@@ -384,10 +389,10 @@ async fn a_list_keeps_nothing_for_ever() {
         let fixture = Fixture::at(server).await;
         let store = Arc::new(redis_store(manager(fixture.server.url()).await, &fixture.prefix));
         let visitor = Visitor::new(&store);
-        let Visitor { handle, secret, .. } = &visitor;
+        let Visitor { id, secret, .. } = &visitor;
         let absolute = Some(Ttl::from_millis(300));
         let sign_in = Some(fixture.who(None));
-        let create = Create { handle, secret, idle: None, absolute, fields: &[], sign_in };
+        let create = Create { id, secret, idle: None, absolute, fields: &[], sign_in };
         store.create(create).await.unwrap();
         assert_eq!(fixture.entries(), 1);
         let begun = std::time::Instant::now();

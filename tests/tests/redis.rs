@@ -13,9 +13,9 @@ use fred::{
     types::config::{Config, PerformanceConfig, ReconnectPolicy},
 };
 use ruts::{
-    Hot, Ttl,
+    CachePolicy, Ttl,
     store::{
-        Change, Create, Lookup, Put, Store, StoreError, StoreErrorKind, Updated,
+        Change, Create, FieldWrite, Lookup, Store, StoreError, StoreErrorKind, Updated,
         redis::{RedisClient, RedisStore},
     },
 };
@@ -243,7 +243,8 @@ async fn a_full_server_frees_and_reads<C: RedisClient>(connect: impl AsyncFn(Str
         server.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
         assert_eq!(kind(visitor.set("a", "new").await), StoreErrorKind::Full);
         let new = Bytes::from_static(b"new");
-        let set = Change::Set(Put { name: "n", value: &new, ttl: None, hot: Hot::Auto });
+        let set =
+            Change::Set(FieldWrite { name: "n", value: &new, ttl: None, hot: CachePolicy::Auto });
         let mixed = [Change::Remove("a"), set];
         assert_eq!(kind(visitor.change(&mixed).await), StoreErrorKind::Full);
         assert_eq!(kind(Visitor::new(&store).create(None).await), StoreErrorKind::Full);
@@ -285,8 +286,8 @@ async fn what_others_wrote_is_an_error<C: RedisClient>(connect: impl AsyncFn(Str
     let client = connect(server.url().to_owned()).await;
     let store = Arc::new(redis_store(client, &prefix));
     let key = |visitor: &Visitor<_>| {
-        let handle = visitor.handle.to_string();
-        format!("{}:{{{}}}{}", prefix.name(), &handle[..2], &handle[2..])
+        let id = visitor.id.to_string();
+        format!("{}:{{{}}}{}", prefix.name(), &id[..2], &id[2..])
     };
 
     for (field, value) in [("~", "soon"), ("~", &*"\u{1}".repeat(64))] {
@@ -328,7 +329,7 @@ async fn a_huge_value_survives<C: RedisClient>(connect: impl AsyncFn(String) -> 
     let client = connect(server.url().to_owned()).await;
     let visitor = Visitor::begin(&Arc::new(redis_store(client, &prefix))).await;
     let value = Bytes::from_iter((0..5 << 20).map(|index: u32| (index % 251) as u8));
-    let put = Put { name: "a", value: &value, ttl: None, hot: Hot::Auto };
+    let put = FieldWrite { name: "a", value: &value, ttl: None, hot: CachePolicy::Auto };
     assert_eq!(visitor.change(&[Change::Set(put)]).await.unwrap(), APPLIED);
     assert!(visitor.get("a").await.unwrap().unwrap() == value);
     assert!(visitor.take("a").await.unwrap() == Lookup::Found(Some(value)));
@@ -351,7 +352,7 @@ async fn with_an_expired_field(server: &Redis) -> Visitor<RedisStore<Client>> {
     visitor.set("b", "1").await.unwrap();
     visitor.set_for("a", "1", Some(MOMENT)).await.unwrap();
     let keys: Vec<String> = server.command(&["KEYS", "*"]);
-    let key = keys.iter().find(|key| key.ends_with(&visitor.handle.to_string()[2..])).unwrap();
+    let key = keys.iter().find(|key| key.ends_with(&visitor.id.to_string()[2..])).unwrap();
     while server.command::<Vec<i64>>(&["HPTTL", key, "FIELDS", "1", "a"]) != [-2] {
         tokio::time::sleep(MOMENT / 4).await;
     }
@@ -406,9 +407,9 @@ async fn an_expired_session_is_not_revived() {
         let store = store(fred_client(server.url()).await);
         let visitor = Visitor::new(&store);
         let value = Bytes::from_static(b"old");
-        let old = Put { name: "old", value: &value, ttl: None, hot: Hot::Auto };
+        let old = FieldWrite { name: "old", value: &value, ttl: None, hot: CachePolicy::Auto };
         let create = Create {
-            handle: &visitor.handle,
+            id: &visitor.id,
             secret: &visitor.secret,
             idle: Some(Ttl::require(MOMENT)),
             absolute: None,
@@ -436,7 +437,7 @@ async fn on_every_node<C: RedisClient>(
     let mut visitors = Vec::new();
     while visitors.len() < cluster.urls().len() {
         let visitor = Visitor::begin(store).await;
-        if cluster.node_of(&visitor.handle.to_string()[..2]) == visitors.len() {
+        if cluster.node_of(&visitor.id.to_string()[..2]) == visitors.len() {
             visitor.set("a", "1").await.unwrap();
             visitors.push(visitor);
         }
@@ -475,7 +476,7 @@ async fn redis_rs_follows_a_session_to_another_node() {
     let cluster = Cluster::start();
     let store = store(redis_cluster(&cluster).await);
     let visitors = on_every_node(&store, &cluster).await;
-    let tag = visitors[0].handle.to_string()[..2].to_owned();
+    let tag = visitors[0].id.to_string()[..2].to_owned();
     let from = cluster.begin_to_move(&tag, 1);
     for visitor in &visitors {
         assert_eq!(visitor.get("a").await.unwrap().unwrap(), "1");
@@ -494,7 +495,7 @@ async fn fred_refuses_a_session_that_is_moving_and_finds_it_in_the_end() {
     let cluster = Cluster::start();
     let store = impatient(fred_cluster(&cluster).await);
     let visitors = on_every_node(&store, &cluster).await;
-    let tag = visitors[0].handle.to_string()[..2].to_owned();
+    let tag = visitors[0].id.to_string()[..2].to_owned();
     let from = cluster.begin_to_move(&tag, 1);
     for _ in 0..3 {
         // The time limit may cut off the last attempt; whether that one was refused is not known then.
@@ -541,7 +542,7 @@ async fn a_user_who_may_not_run_a_command_is_refused_before_anything_is_done() {
         for (rights, words) in [
             (&["~*", "+@all", "-pexpireat"][..], "PEXPIREAT"),
             (&["~*", "+@all", "-hpexpireat"], "Redis 7.4, Valkey 9"),
-            (&["~other*", "+@all"], "access a key"),
+            (&["~other*", "+@all"], "credentials a key"),
         ] {
             let mut user = vec!["ACL", "SETUSER", "app", "reset", "on", ">word"];
             user.extend(rights);

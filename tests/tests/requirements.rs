@@ -167,7 +167,11 @@ const REQUIREMENTS: [Requirement; 85] = [
         "Tokens are renewed, with a time in which both are good: `renew_every`",
     ),
     Requirement("CS-12", Proven, "Both sides take note when a session has expired"),
-    Requirement("CS-13", Assisted, "Risk asks for another authentication: `Session::require`"),
+    Requirement(
+        "CS-13",
+        Assisted,
+        "ClientChangeAction asks for another authentication: `Session::require`",
+    ),
     Requirement("CS-14", Assisted, "Guessing is noticed: the event and counter of unknown tokens"),
     Requirement("CS-15", Assisted, "So are a client's changed properties"),
     Requirement("CS-16", Proven, "What happens to a session is logged, without its secret"),

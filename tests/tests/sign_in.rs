@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 use ruts::{
-    Aal, Assurance, Error, Fresh, Handle, Session, SessionLayer, SessionName, session,
+    Aal, Assurance, Error, Fresh, Session, SessionId, SessionLayer, SessionName, session,
     store::{
         OnLimit, Store,
         memory::{ManualClock, MemoryStore},
@@ -61,15 +61,15 @@ async fn devices(shop: Shop) -> Result<String, Error> {
     let mut devices = Vec::new();
     for session in page.sessions {
         let device = session.fields.read(Shop::DEVICE)?;
-        devices.push((Some(session.handle) != own, device));
+        devices.push((Some(session.id) != own, device));
     }
     devices.sort();
     Ok(devices.into_iter().map(|(_, device)| device).collect::<Vec<_>>().join(","))
 }
 
-async fn end(shop: Shop, Path(handle): Path<Handle>) -> Result<String, Error> {
+async fn end(shop: Shop, Path(id): Path<SessionId>) -> Result<String, Error> {
     let sessions = shop.session().sessions().await?.ok_or(Error::SignInRequired)?;
-    Ok(sessions.revoke(&handle).await?.to_string())
+    Ok(sessions.revoke(&id).await?.to_string())
 }
 
 async fn end_others(shop: Shop) -> Result<String, Error> {
@@ -88,7 +88,7 @@ fn routes() -> Router {
             get(|shop: Shop, Path(name): Path<String>| async move { shop.set_device(&name).await }),
         )
         .route("/devices", get(devices))
-        .route("/end/{handle}", get(end))
+        .route("/end/{id}", get(end))
         .route("/end-others", get(end_others))
         .route("/forget", get(|shop: Shop| async move { shop.user().remove().await.map(|_| ()) }))
         .route("/out", get(|session: Session| async move { session.delete().await }))
@@ -248,12 +248,12 @@ async fn somebody_sees_and_ends_sessions_of_their_own() {
     let theirs = signed_in(&browser, "bob", "tablet").await;
     assert_eq!(phone.text("/devices").await, "phone,laptop");
     assert_eq!(laptop.text("/devices").await, "laptop,phone");
-    let handle = |browser: &Browser| browser.token().unwrap()[..22].to_owned();
-    let foreign = phone.text(&format!("/end/{}", handle(&theirs))).await;
+    let id = |browser: &Browser| browser.token().unwrap()[..22].to_owned();
+    let foreign = phone.text(&format!("/end/{}", id(&theirs))).await;
     assert_eq!(foreign, "false", "a session of somebody else");
     assert!(theirs.text("/who").await.starts_with("Some(\"bob\")"));
 
-    assert_eq!(phone.text(&format!("/end/{}", handle(&laptop))).await, "true");
+    assert_eq!(phone.text(&format!("/end/{}", id(&laptop))).await, "true");
     assert_eq!(laptop.text("/who").await, "None None");
     assert_eq!(phone.text("/devices").await, "phone");
     signed_in(&browser, "ada", "watch").await;
@@ -356,7 +356,9 @@ async fn layers_and_fields_have_principals_of_their_own() {
     let browser = Browser::new(app);
     browser.text("/desk").await;
     browser.text("/sign-in/ada/1").await;
-    let list = async |sessions: ruts::Sessions| sessions.list((), None, 10).await.unwrap().sessions;
+    let list = async |sessions: ruts::PrincipalSessions| {
+        sessions.list((), None, 10).await.unwrap().sessions
+    };
     assert_eq!(list(Shop::sessions(&store).by_user("ada")).await.len(), 1);
     assert_eq!(Desk::sessions(&store).by_user("ada").revoke_all().await.unwrap(), 1);
     assert_eq!(list(Shop::sessions(&store).by_user("ada")).await.len(), 1);
@@ -379,9 +381,9 @@ async fn story<S: Store>(store: Arc<S>) {
     let tablet = signed_in(&browser, "ada", "tablet").await;
     let bob = signed_in(&browser, "bob", "watch").await;
     assert_eq!(guest.text("/devices").await, "laptop,phone,tablet");
-    let handle = phone.token().unwrap()[..22].to_owned();
-    assert_eq!(bob.text(&format!("/end/{handle}")).await, "false");
-    assert_eq!(guest.text(&format!("/end/{handle}")).await, "true");
+    let id = phone.token().unwrap()[..22].to_owned();
+    assert_eq!(bob.text(&format!("/end/{id}")).await, "false");
+    assert_eq!(guest.text(&format!("/end/{id}")).await, "true");
     assert_eq!(phone.text("/who").await, "None None");
     tablet.text("/out").await;
     let watch = signed_in(&browser, "ada", "watch").await;

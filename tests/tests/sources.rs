@@ -157,8 +157,8 @@ async fn keys_can_be_changed_while_the_layer_is_at_work() {
         let (store, app) = app(|layer| layer.with_cookie_options(options));
         let browser = visited(&app).await;
         let value = browser.token().unwrap();
-        let handle = store.inner().len();
-        assert_eq!(handle, 1);
+        let id = store.inner().len();
+        assert_eq!(id, 1);
         assert_eq!(value.contains('.'), !encrypted, "an encrypted cookie shows no handle");
 
         ring.replace([secrets[1], secrets[0]]).unwrap();

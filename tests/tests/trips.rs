@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ruts::{
-    Assurance, Hot, PrincipalKey, SecretHash, Ttl,
+    Assurance, CachePolicy, PrincipalKey, SecretHash, Ttl,
     store::{
-        Change, Confirmed, Create, Expect, Fields, Limit, Lookup, OnLimit, Page, Put, Renew, Sign,
-        SignIn, Store, Take, Touch, Update, Updated, Whom, postgres::PostgresStoreBuilder,
-        redis::RedisStore,
+        AuthChange, Change, Confirmed, Create, FieldWrite, Lookup, NewSignIn, OnLimit, PageRequest,
+        Precondition, Projection, Renew, RevokeTarget, SessionLimit, Store, TakeField, Touch,
+        Update, Updated, postgres::PostgresStoreBuilder, redis::RedisStore,
     },
 };
 use ruts_tests::{
@@ -29,7 +29,9 @@ async fn each_operation<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str
     seen("create").await;
 
     let value = Bytes::from_static(b"value");
-    let set = |name| Change::Set(Put { name, value: &value, ttl: Some(HOUR), hot: Hot::Auto });
+    let set = |name| {
+        Change::Set(FieldWrite { name, value: &value, ttl: Some(HOUR), hot: CachePolicy::Auto })
+    };
     let five = ["a", "b", "c", "d", "e"].map(set);
     assert_eq!(visitor.change(&five[..1]).await.unwrap(), Lookup::Found(APPLIED));
     seen("a write of one field").await;
@@ -41,28 +43,33 @@ async fn each_operation<S: Store>(store: &Arc<S>, mut seen: impl AsyncFnMut(&str
 
     let touch = Some(Touch { idle: HOUR, after: Duration::ZERO });
     for (fields, touch, name) in [
-        (Fields::All, None, "a read of all fields"),
-        (Fields::Named(&["b", "c", "nothing"]), None, "a read of some fields"),
-        (Fields::All, touch, "a sliding read of all fields"),
-        (Fields::Named(&["b", "c", "nothing"]), touch, "a sliding read of some fields"),
+        (Projection::All, None, "a read of all fields"),
+        (Projection::Named(&["b", "c", "nothing"]), None, "a read of some fields"),
+        (Projection::All, touch, "a sliding read of all fields"),
+        (Projection::Named(&["b", "c", "nothing"]), touch, "a sliding read of some fields"),
     ] {
-        let answer = store.load(visitor.access(), fields, touch).await.unwrap();
+        let answer = store.load(visitor.credentials(), fields, touch).await.unwrap();
         assert!(matches!(answer, Lookup::Found(_)));
         seen(name).await;
     }
 
     let next = SecretHash::from_bytes(random());
-    let expect = Some(Expect { name: "b", value: Some(&value) });
+    let expect = Some(Precondition { name: "b", value: Some(&value) });
     let changes = [set("b"), set("f")];
-    let update =
-        Update { changes: &changes, expect, rotate: Some(&next), touch, ..Update::default() };
-    assert_eq!(store.update(visitor.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+    let update = Update {
+        changes: &changes,
+        precondition: expect,
+        rotate: Some(&next),
+        touch,
+        ..Update::default()
+    };
+    assert_eq!(store.update(visitor.credentials(), update).await.unwrap(), Lookup::Found(APPLIED));
     seen("a conditional write that rotates and slides").await;
 
     let visitor = Visitor { secret: next, ..visitor };
     let next = SecretHash::from_bytes(random());
-    let take = Take { name: "f", rotate: Some(&next), touch, sign_out: false };
-    let taken = store.take(visitor.access(), take).await.unwrap();
+    let take = TakeField { name: "f", rotate: Some(&next), touch, sign_out: false };
+    let taken = store.take(visitor.credentials(), take).await.unwrap();
     assert_eq!(taken, Lookup::Found(Some(value.clone())));
     seen("a take that rotates and slides").await;
 
@@ -81,15 +88,15 @@ async fn each_signing<S: Store>(
     mut seen: impl AsyncFnMut(&str, u64),
 ) {
     let principal = PrincipalKey::from_bytes(random());
-    let who = SignIn {
+    let who = NewSignIn {
         principal: &principal,
         assurance: Assurance::Aal1,
-        limit: Some(Limit { sessions: 3, on_limit: OnLimit::Reject }),
+        limit: Some(SessionLimit { sessions: 3, on_limit: OnLimit::Reject }),
     };
     let first = Visitor::new(store);
-    let Visitor { handle, secret, .. } = &first;
+    let Visitor { id, secret, .. } = &first;
     let (idle, absolute) = (Some(HOUR), Some(HOUR));
-    let create = Create { handle, secret, idle, absolute, fields: &[], sign_in: Some(who) };
+    let create = Create { id, secret, idle, absolute, fields: &[], sign_in: Some(who) };
     store.create(create).await.unwrap();
     seen("a session that begins with a sign-in", sign_in).await;
 
@@ -97,37 +104,39 @@ async fn each_signing<S: Store>(
     seen("a guest", 1).await;
     let secret = SecretHash::from_bytes(random());
     let value = Bytes::from_static(b"ada");
-    let set = Change::Set(Put { name: "user", value: &value, ttl: None, hot: Hot::Auto });
-    let sign = Some(Sign::In { who, idle, absolute });
+    let set =
+        Change::Set(FieldWrite { name: "user", value: &value, ttl: None, hot: CachePolicy::Auto });
+    let sign = Some(AuthChange::In { who, idle, absolute });
     let update = Update { changes: &[set], rotate: Some(&secret), sign, ..Update::default() };
-    assert_eq!(store.update(guest.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+    assert_eq!(store.update(guest.credentials(), update).await.unwrap(), Lookup::Found(APPLIED));
     seen("a sign-in that rotates and writes", sign_in).await;
 
     let second = Visitor { secret, ..guest.clone() };
     let touch = Some(Touch { idle: HOUR, after: Duration::ZERO });
-    store.load(second.access(), Fields::All, touch).await.unwrap();
+    store.load(second.credentials(), Projection::All, touch).await.unwrap();
     seen("a sliding read of who is signed in", 1).await;
     let renewed = SecretHash::from_bytes(random());
     tokio::time::sleep(Duration::from_millis(5)).await;
     let every = Ttl::from_millis(1);
     let renew = Some(Renew { secret: &renewed, every, grace: Duration::from_secs(30) });
     let update = Update { renew, ..Update::default() };
-    assert_eq!(store.update(second.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+    assert_eq!(store.update(second.credentials(), update).await.unwrap(), Lookup::Found(APPLIED));
     seen("a renewal", 1).await;
     let second = Visitor { secret: renewed, ..second };
-    store.load(second.access(), Fields::All, touch).await.unwrap();
+    store.load(second.credentials(), Projection::All, touch).await.unwrap();
     seen("the first use of a renewed secret", 1).await;
-    assert!(store.peek(&first.handle).await.unwrap().is_some());
+    assert!(store.inspect(&first.id).await.unwrap().is_some());
     seen("a look of one who watches", 1).await;
-    let page = Page { after: None, limit: 10 };
-    let listing = store.find(&principal, page, Fields::Named(&["user"])).await.unwrap();
+    let page = PageRequest { after: None, limit: 10 };
+    let listing =
+        store.list_by_principal(&principal, page, Projection::Named(&["user"])).await.unwrap();
     assert_eq!(listing.sessions.len(), 2);
     seen("a list of two", 1 + 2).await;
-    let whom = Whom::All { except: Some(&second.handle) };
-    assert_eq!(store.revoke(&principal, whom).await.unwrap().handles, [first.handle]);
+    let target = RevokeTarget::All { except: Some(&second.id) };
+    assert_eq!(store.revoke(&principal, target).await.unwrap().ids, [first.id]);
     seen("a revocation of one", 1 + 1 + 1).await;
-    let update = Update { sign: Some(Sign::Out), ..Update::default() };
-    store.update(second.access(), update).await.unwrap();
+    let update = Update { sign: Some(AuthChange::Out), ..Update::default() };
+    store.update(second.credentials(), update).await.unwrap();
     seen("a sign-out of a session that stays", 1).await;
 }
 
@@ -269,15 +278,16 @@ async fn two_tiers() {
     };
     let reads = async |names: &[&str]| {
         let touch = Some(Touch { idle: HOUR, after: Duration::from_secs(60) });
-        let answer = store.load(visitor.access(), Fields::Named(names), touch).await.unwrap();
+        let answer =
+            store.load(visitor.credentials(), Projection::Named(names), touch).await.unwrap();
         let Lookup::Found(loaded) = answer else { panic!("{answer:?}") };
         loaded.fields.len()
     };
     visitor.create(Some(HOUR)).await.unwrap();
     counts("nobody can know of a new session", (0, 1)).await;
     let value = Bytes::from_static(b"value");
-    let set = |name, hot| Change::Set(Put { name, value: &value, ttl: Some(HOUR), hot });
-    let both = [set("a", Hot::Auto), set("b", Hot::Auto)];
+    let set = |name, hot| Change::Set(FieldWrite { name, value: &value, ttl: Some(HOUR), hot });
+    let both = [set("a", CachePolicy::Auto), set("b", CachePolicy::Auto)];
     visitor.change(&both).await.unwrap();
     counts("a write", (2, 1)).await;
     assert_eq!(reads(&["a", "b", "none"]).await, 2);
@@ -303,7 +313,7 @@ async fn two_tiers() {
     visitor.load().await.unwrap();
     counts("everything", (1, 0)).await;
 
-    visitor.change(&[set("n", Hot::Never), set("c", Hot::Checked)]).await.unwrap();
+    visitor.change(&[set("n", CachePolicy::Never), set("c", CachePolicy::Checked)]).await.unwrap();
     counts("a write", (2, 1)).await;
     assert_eq!(reads(&["n", "a"]).await, 1);
     counts("what is never in the cache", (0, 1)).await;
@@ -312,7 +322,7 @@ async fn two_tiers() {
 
     let secret = SecretHash::from_bytes(random());
     let update = Update { changes: &both, rotate: Some(&secret), ..Update::default() };
-    store.update(visitor.access(), update).await.unwrap();
+    store.update(visitor.credentials(), update).await.unwrap();
     counts("a write that rotates", (2, 1)).await;
     let visitor = Visitor { secret, ..visitor.clone() };
     visitor.delete().await.unwrap();
@@ -331,7 +341,8 @@ async fn a_small_field_beside_large_ones_takes_few_bytes() {
         visitor.set(&format!("large{number}"), &"x".repeat(1024)).await.unwrap();
     }
     let small = Bytes::from_static(b"sixteen bytes...");
-    let set = Change::Set(Put { name: "thin", value: &small, ttl: None, hot: Hot::Auto });
+    let set =
+        Change::Set(FieldWrite { name: "thin", value: &small, ttl: None, hot: CachePolicy::Auto });
     let changes = [set];
     let touch = Some(Touch { idle: HOUR, after: HOUR.as_duration() / 8 });
     let bytes = || proxy.take_requests().iter().sum::<usize>() + proxy.take_answered();
@@ -339,10 +350,13 @@ async fn a_small_field_beside_large_ones_takes_few_bytes() {
     for round in 0..2 {
         bytes();
         let update = Update { changes: &changes, touch, ..Update::default() };
-        assert_eq!(store.update(visitor.access(), update).await.unwrap(), Lookup::Found(APPLIED));
+        assert_eq!(
+            store.update(visitor.credentials(), update).await.unwrap(),
+            Lookup::Found(APPLIED)
+        );
         let written = bytes();
-        let named = Fields::Named(&["thin"]);
-        let loaded = store.load(visitor.access(), named, touch).await.unwrap();
+        let named = Projection::Named(&["thin"]);
+        let loaded = store.load(visitor.credentials(), named, touch).await.unwrap();
         assert!(matches!(loaded, Lookup::Found(loaded) if loaded.fields[0].value == small));
         let read = bytes();
         assert!(round == 0 || written <= 250 && read <= 250, "{written} and {read}");

@@ -8,10 +8,10 @@ use std::{
 
 use axum::{Router, routing::get};
 use ruts::{
-    Codec, Error, Field, FieldSpec, Hot, OrDefault, Session, SessionLayer, Ttl, TypedSession,
-    session,
+    CachePolicy, Codec, Error, Field, FieldSpec, OrDefault, Session, SessionLayer, Ttl,
+    TypedSession, session,
     store::{
-        Expect, Put, Stored, Updated,
+        FieldWrite, Precondition, StoredField, Updated,
         memory::{ManualClock, MemoryStore},
     },
 };
@@ -527,8 +527,10 @@ async fn a_store_hears_of_fields_that_a_cache_does_not_answer_alone() {
             assert_eq!(store.declared(), []);
             shop.theme().await?;
             shop.cart().update(|_| ()).await?;
-            let (theme, cart) =
-                (("shop.t".to_owned(), Hot::Checked), ("shop.cart".to_owned(), Hot::Never));
+            let (theme, cart) = (
+                ("shop.t".to_owned(), CachePolicy::Checked),
+                ("shop.cart".to_owned(), CachePolicy::Never),
+            );
             assert_eq!(store.declared(), [theme.clone(), cart.clone()]);
             shop.session().read((Shop::USER, Shop::THEME)).await?;
             assert_eq!(store.declared(), std::slice::from_ref(&theme));
@@ -609,10 +611,15 @@ async fn no_value_reaches_the_log() {
     assert!(!log.text().contains("hunter2"), "{}", log.text());
 
     let value = bytes::Bytes::from_static(b"hunter2");
-    let put = Put { name: "word", value: &value, ttl: None, hot: Hot::Auto };
-    let expect = Expect { name: "word", value: Some(&value) };
+    let put = FieldWrite { name: "word", value: &value, ttl: None, hot: CachePolicy::Auto };
+    let expect = Precondition { name: "word", value: Some(&value) };
     let conflict = Updated::Conflict { current: Some(value.clone()) };
-    let stored = Stored { name: "word".into(), value: value.clone(), ttl: None, hot: Hot::Auto };
+    let stored = StoredField {
+        name: "word".into(),
+        value: value.clone(),
+        ttl: None,
+        hot: CachePolicy::Auto,
+    };
     let shown = format!("{put:?} {expect:?} {conflict:?} {stored:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("104"), "{shown}");
 }
@@ -673,10 +680,10 @@ fn the_schema_tells_what_was_declared() {
     );
     let user = schema.field("shop.user").unwrap();
     assert_eq!(user.ttl(), Some(Ttl::from_secs(30 * 24 * 3600)));
-    assert_eq!(user.hot(), Hot::For(Ttl::from_secs(3600)));
+    assert_eq!(user.hot(), CachePolicy::For(Ttl::from_secs(3600)));
     assert!(user.is_principal() && user.is_rotating());
-    assert_eq!(Shop::CART.spec().hot(), Hot::Never);
-    assert_eq!(Shop::THEME.spec().hot(), Hot::Checked);
+    assert_eq!(Shop::CART.spec().hot(), CachePolicy::Never);
+    assert_eq!(Shop::THEME.spec().hot(), CachePolicy::Checked);
     assert_eq!(Shop::DRAFT.spec().codec(), Codec::MessagePack);
     assert!(Shop::DRAFT.spec().is_lazy() && Shop::FLASH.spec().is_once());
 }

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::Path, routing::get};
 use ruts::{
-    Error, Handle, Session, SessionLayer, Watched, session,
+    Error, Session, SessionChange, SessionId, SessionLayer, session,
     store::{
         Store,
-        announced::{AnnouncedStore, Channel},
         memory::{ManualClock, MemoryStore},
+        notify::{Channel, NotifyingStore},
         postgres::PostgresChannel,
         redis::{RedisChannel, RedisStore},
     },
@@ -56,7 +56,7 @@ async fn connected(browser: &Browser) -> JoinHandle<String> {
 /// Well below the time after which it would look anyway.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-async fn is_over(connection: JoinHandle<String>, why: Watched, within: Duration) {
+async fn is_over(connection: JoinHandle<String>, why: SessionChange, within: Duration) {
     let ended = timeout(within, connection).await.expect("the connection goes on").unwrap();
     assert_eq!(ended, format!("{why:?}"));
 }
@@ -69,9 +69,9 @@ async fn a_connection_ends_with_its_session_and_not_before() {
     let others = browser.stranger();
     others.text("/begin").await;
     for (end, why) in [
-        ("/out", Watched::Ended),
-        ("/sign-in/bob", Watched::SignedInAnew),
-        ("/forget", Watched::SignedInAnew),
+        ("/out", SessionChange::Ended),
+        ("/sign-in/bob", SessionChange::PrincipalChanged),
+        ("/forget", SessionChange::PrincipalChanged),
     ] {
         browser.text("/sign-in/ada").await;
         let connection = connected(&browser).await;
@@ -88,12 +88,12 @@ async fn a_connection_ends_with_its_session_and_not_before() {
     browser.text("/sign-in/ada").await;
     let connection = connected(&browser).await;
     index.by_user("ada").revoke_all().await.unwrap();
-    is_over(connection, Watched::Ended, AT_ONCE).await;
+    is_over(connection, SessionChange::Ended, AT_ONCE).await;
     let browser = browser.stranger();
     browser.text("/begin").await;
     let connection = connected(&browser).await;
     index.revoke_everyone().await.unwrap();
-    is_over(connection, Watched::Ended, AT_ONCE).await;
+    is_over(connection, SessionChange::Ended, AT_ONCE).await;
     assert_eq!(browser.stranger().text("/connect").await, "Ended", "there is no session");
 }
 
@@ -103,7 +103,7 @@ async fn a_connection_ends_when_the_session_expires() {
     let browser = Browser::new(routes().layer(layer));
     browser.text("/begin").await;
     let connection = connected(&browser).await;
-    is_over(connection, Watched::Ended, AT_ONCE).await;
+    is_over(connection, SessionChange::Ended, AT_ONCE).await;
 }
 
 /// The end came between the look and the waiting.
@@ -112,7 +112,7 @@ async fn nothing_comes_between_looking_and_waiting() {
     let store = Probe::new(MemoryStore::new());
     let browser = Browser::new(routes().layer(SessionLayer::new(store.clone())));
     browser.text("/begin").await;
-    let mut pause = store.pause_after("peek");
+    let mut pause = store.pause_after("inspect");
     let connection = tokio::spawn({
         let browser = browser.clone();
         async move { browser.text("/connect").await }
@@ -120,7 +120,7 @@ async fn nothing_comes_between_looking_and_waiting() {
     pause.reached().await;
     browser.steal().text("/out").await;
     pause.go_on();
-    is_over(connection, Watched::Ended, AT_ONCE).await;
+    is_over(connection, SessionChange::Ended, AT_ONCE).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +138,7 @@ async fn a_store_that_fails_is_asked_again() {
     pause.go_on();
     store.fail_next(Fault::Unreachable);
     clock.advance(Duration::from_secs(40 * 24 * 3600));
-    is_over(connection, Watched::Ended, Duration::from_secs(60)).await;
+    is_over(connection, SessionChange::Ended, Duration::from_secs(60)).await;
 }
 
 /// Through another process, as it were.
@@ -146,9 +146,9 @@ async fn across<S: Store>(one: Arc<S>, other: Arc<S>, within: Duration) {
     let browser = Browser::new(routes().layer(SessionLayer::new(one)));
     browser.text("/sign-in/ada").await;
     let connection = connected(&browser).await;
-    let handle: Handle = browser.token().unwrap()[..22].parse().unwrap();
-    assert!(Shop::sessions(other).by_user("ada").revoke(&handle).await.unwrap());
-    is_over(connection, Watched::Ended, within).await;
+    let id: SessionId = browser.token().unwrap()[..22].parse().unwrap();
+    assert!(Shop::sessions(other).by_user("ada").revoke(&id).await.unwrap());
+    is_over(connection, SessionChange::Ended, within).await;
 }
 
 macro_rules! across {
@@ -170,19 +170,19 @@ across!(redis_through_fred, cluster_through_redis_rs, postgres, redis_over_postg
 async fn announced<S: Store, C: Channel>(stores: [S; 2], channels: [C; 2]) {
     let [one, other] = stores;
     let [here, there] = channels;
-    let one = Arc::new(AnnouncedStore::new(one, here));
-    let other = Arc::new(AnnouncedStore::new(other, there));
+    let one = Arc::new(NotifyingStore::new(one, here));
+    let other = Arc::new(NotifyingStore::new(other, there));
     // Once it listens. Until then, it looks by itself.
     across(Arc::clone(&one), Arc::clone(&other), Duration::from_secs(20)).await;
     across(Arc::clone(&one), Arc::clone(&other), AT_ONCE).await;
-    let app = |store: &Arc<AnnouncedStore<S, C>>| {
+    let app = |store: &Arc<NotifyingStore<S, C>>| {
         Browser::new(routes().layer(SessionLayer::new(Arc::clone(store))))
     };
     let (browser, elsewhere) = (app(&one), app(&other));
     for (end, why) in [
-        ("/out", Watched::Ended),
-        ("/sign-in/bob", Watched::SignedInAnew),
-        ("/forget", Watched::SignedInAnew),
+        ("/out", SessionChange::Ended),
+        ("/sign-in/bob", SessionChange::PrincipalChanged),
+        ("/forget", SessionChange::PrincipalChanged),
     ] {
         browser.text("/sign-in/ada").await;
         let connection = connected(&browser).await;
@@ -195,7 +195,7 @@ async fn announced<S: Store, C: Channel>(stores: [S; 2], channels: [C; 2]) {
     browser.text("/sign-in/ada").await;
     let connection = connected(&browser).await;
     Shop::sessions(other).revoke_everyone().await.unwrap();
-    is_over(connection, Watched::Ended, AT_ONCE).await;
+    is_over(connection, SessionChange::Ended, AT_ONCE).await;
 }
 
 async fn redis_stores() -> [RedisStore<fred::clients::Pool>; 2] {
@@ -246,8 +246,8 @@ async fn a_channel_that_breaks_is_mended() {
     let client = redis::Client::open(server.url()).unwrap();
     let channel = || RedisChannel::new(client.clone(), "broken");
     let [one, other] = redis_stores().await;
-    let one = Arc::new(AnnouncedStore::new(one, channel()));
-    let other = Arc::new(AnnouncedStore::new(other, channel()));
+    let one = Arc::new(NotifyingStore::new(one, channel()));
+    let other = Arc::new(NotifyingStore::new(other, channel()));
     across(Arc::clone(&one), Arc::clone(&other), Duration::from_secs(20)).await;
     let mut admin = client.get_multiplexed_async_connection().await.unwrap();
     let kill = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").to_owned();
@@ -260,10 +260,10 @@ async fn a_channel_that_breaks_is_mended() {
 #[tokio::test]
 async fn nobody_waits_for_a_channel_that_does_not_work() {
     let nobody = redis::Client::open("redis://127.0.0.1:1").unwrap();
-    let store = AnnouncedStore::new(MemoryStore::new(), RedisChannel::new(nobody, "dead"));
+    let store = NotifyingStore::new(MemoryStore::new(), RedisChannel::new(nobody, "dead"));
     let browser = Browser::new(routes().layer(SessionLayer::new(store)));
     browser.text("/sign-in/ada").await;
     let connection = connected(&browser).await;
     browser.text("/out").await;
-    is_over(connection, Watched::Ended, AT_ONCE).await;
+    is_over(connection, SessionChange::Ended, AT_ONCE).await;
 }

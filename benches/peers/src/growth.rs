@@ -84,7 +84,7 @@ async fn begin(stack: &Stack, count: usize) -> Vec<Visitor> {
 }
 
 const FILL: [&str; 2] = [
-    "insert into ours.sessions (handle, secret, created_at, rotated_at, used_at, epoch, idle_at, absolute_at)
+    "insert into ours.sessions (id, secret, created_at, rotated_at, used_at, epoch, idle_at, absolute_at)
      select decode(md5(i::text), 'hex'), sha256(i::text::bytea), now(), now(), now(), 0,
        now() + i * interval '1 s', now() + interval '30 days'
      from generate_series($1::bigint, $2::bigint) i",

@@ -16,11 +16,11 @@ use std::{
 
 use bytes::Bytes;
 use ruts::{
-    Handle, PrincipalKey,
+    PrincipalKey, SessionId,
     store::{
-        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
-        Page, Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update,
-        Updated, Whom,
+        AuthChange, Confirmed, Create, Credentials, ListedSession, Loaded, Lookup, NewSignIn,
+        OnLimit, PageRequest, Projection, RevokeTarget, Revoked, SessionLimit, SessionMeta,
+        SessionPage, Store, StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
     },
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -65,29 +65,29 @@ impl FileStore {
         Ok(Self { folder: Arc::new(Mutex::new(Folder { path, epoch, _lock: lock })) })
     }
 
-    /// Does `work` on the session that `access` opens, and saves it if it was changed.
+    /// Does `work` on the session that `credentials` opens, and saves it if it was changed.
     async fn open_session<T: Send>(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         work: impl FnOnce(&mut Record, Opened, Duration) -> (Lookup<T>, Changed) + Send,
     ) -> Result<Lookup<T>, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
-        work_on(folder, access, work).await
+        work_on(folder, credentials, work).await
     }
 }
 
 /// Does `work` in a folder that is locked already.
 async fn work_on<T: Send>(
     folder: OwnedMutexGuard<Folder>,
-    access: Access<'_>,
+    credentials: Credentials<'_>,
     work: impl FnOnce(&mut Record, Opened, Duration) -> (Lookup<T>, Changed) + Send,
 ) -> Result<Lookup<T>, StoreError> {
-    let path = folder.file(access.handle);
+    let path = folder.file(credentials.id);
     let now = now();
     let Some(mut record) = folder.read(&path, now).map_err(unavailable)? else {
         return Ok(Lookup::NotFound);
     };
-    let (answer, changed) = match record.open(access.secret, now) {
+    let (answer, changed) = match record.open(credentials.secret, now) {
         Lookup::Found(opened) => work(&mut record, opened, now),
         Lookup::Replaced { ago } => (Lookup::Replaced { ago }, Changed::No),
         Lookup::Ended { ago } => (Lookup::Ended { ago }, Changed::No),
@@ -106,8 +106,8 @@ enum Changed {
 }
 
 impl Folder {
-    fn file(&self, handle: &Handle) -> PathBuf {
-        self.path.join(format!("{handle}.session"))
+    fn file(&self, id: &SessionId) -> PathBuf {
+        self.path.join(format!("{id}.session"))
     }
 
     fn read(&self, path: &Path, now: Duration) -> io::Result<Option<Record>> {
@@ -120,47 +120,47 @@ impl Folder {
         files.filter(|path| path.as_ref().map_or(true, is_session)).collect()
     }
 
-    /// The sessions of a principal, in the order of their handles.
+    /// The sessions of a principal, in the order of their ids.
     fn sessions_of(
         &self,
         principal: &PrincipalKey,
         now: Duration,
-    ) -> io::Result<Vec<(Handle, Record)>> {
+    ) -> io::Result<Vec<(SessionId, Record)>> {
         let mut sessions = Vec::new();
         for path in self.session_files()? {
-            let handle = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
-            if let (Some(handle), Some(record)) = (handle, self.read(&path, now)?)
+            let id = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
+            if let (Some(id), Some(record)) = (id, self.read(&path, now)?)
                 && record.signed_in_at(principal).is_some()
             {
-                sessions.push((handle, record));
+                sessions.push((id, record));
             }
         }
-        sessions.sort_unstable_by_key(|(handle, _)| *handle);
+        sessions.sort_unstable_by_key(|(id, _)| *id);
         Ok(sessions)
     }
 
     /// Leaves nothing of a session.
-    fn forget(&self, handle: &Handle) -> io::Result<()> {
-        fs::remove_file(self.file(handle))
+    fn forget(&self, id: &SessionId) -> io::Result<()> {
+        fs::remove_file(self.file(id))
     }
 
     /// Makes room for another session of somebody, beside `own`.
     fn make_room(
         &self,
-        own: &Handle,
+        own: &SessionId,
         principal: &PrincipalKey,
-        limit: Limit,
+        limit: SessionLimit,
     ) -> Result<(), StoreError> {
         let now = now();
         let mut others = self.sessions_of(principal, now).map_err(unavailable)?;
-        others.retain(|(handle, _)| handle != own);
+        others.retain(|(id, _)| id != own);
         let beyond = (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
         if beyond > 0 && limit.on_limit == OnLimit::Reject {
-            return Err(StoreError::new(NAME, StoreErrorKind::Limit));
+            return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
         }
         others.sort_by_key(|(_, record)| record.signed_in_at(principal));
-        for (handle, _) in others.into_iter().take(beyond) {
-            self.forget(&handle).map_err(unavailable)?;
+        for (id, _) in others.into_iter().take(beyond) {
+            self.forget(&id).map_err(unavailable)?;
         }
         Ok(())
     }
@@ -223,11 +223,11 @@ impl Store for FileStore {
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        self.open_session(access, |record, opened, now| {
+        self.open_session(credentials, |record, opened, now| {
             let confirmed = touch.is_some() && record.confirm(opened, now);
             let touched = record.touch(touch, opened, now);
             let changed = if touched || confirmed { Changed::Yes } else { Changed::No };
@@ -238,12 +238,12 @@ impl Store for FileStore {
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
-        let path = folder.file(create.handle);
+        let path = folder.file(create.id);
         if folder.read(&path, now()).map_err(unavailable)?.is_some() {
             return Err(StoreError::new(NAME, StoreErrorKind::Exists));
         }
-        if let Some(SignIn { principal, limit: Some(limit), .. }) = create.sign_in {
-            folder.make_room(create.handle, principal, limit)?;
+        if let Some(NewSignIn { principal, limit: Some(limit), .. }) = create.sign_in {
+            folder.make_room(create.id, principal, limit)?;
         }
         let record = Record::new(&create, folder.epoch, now());
         in_background(folder, move |_| save(&path, &record)).await
@@ -251,32 +251,33 @@ impl Store for FileStore {
 
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
-        if let Some(Sign::In { who: SignIn { principal, limit: Some(limit), .. }, .. }) =
-            update.sign
+        if let Some(AuthChange::In {
+            who: NewSignIn { principal, limit: Some(limit), .. }, ..
+        }) = update.sign
         {
             // Nobody makes room for one who is refused.
-            let path = folder.file(access.handle);
+            let path = folder.file(credentials.id);
             let record = folder.read(&path, now()).map_err(unavailable)?;
             let may = record.is_some_and(|record| {
-                let opened = record.open(access.secret, now());
+                let opened = record.open(credentials.secret, now());
                 matches!(opened, Lookup::Found(opened)
                     if record.refusal(&update, opened, now()).is_none())
             });
             if may {
-                folder.make_room(access.handle, principal, limit)?;
+                folder.make_room(credentials.id, principal, limit)?;
             }
         }
-        work_on(folder, access, |record, opened, now| {
+        work_on(folder, credentials, |record, opened, now| {
             if let Some(refusal) = record.refusal(&update, opened, now) {
                 let confirmed = record.confirm(opened, now);
                 return (refusal, if confirmed { Changed::Yes } else { Changed::No });
             }
             record.confirm(opened, now);
-            let found = record.update(access.secret, &update, opened, now);
+            let found = record.update(credentials.secret, &update, opened, now);
             (Lookup::Found(Updated::Applied { found }), Changed::Yes)
         })
         .await
@@ -284,67 +285,67 @@ impl Store for FileStore {
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.open_session(access, |record, opened, now| {
-            (record.take(access.secret, &take, opened, now), Changed::Yes)
+        self.open_session(credentials, |record, opened, now| {
+            (record.take(credentials.secret, &take, opened, now), Changed::Yes)
         })
         .await
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        self.open_session(access, |record, _, now| {
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        self.open_session(credentials, |record, _, now| {
             record.end(now);
             (Lookup::Found(()), Changed::Yes)
         })
         .await
     }
 
-    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let now = now();
-        let record = folder.read(&folder.file(handle), now).map_err(unavailable)?;
+        let record = folder.read(&folder.file(id), now).map_err(unavailable)?;
         Ok(record.filter(Record::is_live).map(|record| record.meta(Opened::ByItsOwn, now)))
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let now = now();
         let mut sessions = folder.sessions_of(principal, now).map_err(unavailable)?;
-        sessions.retain(|(handle, _)| page.after.is_none_or(|after| handle > after));
+        sessions.retain(|(id, _)| page.after.is_none_or(|after| id > after));
         let is_more = sessions.len() > page.limit.max(1);
         sessions.truncate(page.limit.max(1));
-        let next = sessions.last().filter(|_| is_more).map(|(handle, _)| *handle);
-        let listed = sessions.iter().map(|(handle, record)| Listed {
-            handle: *handle,
+        let next = sessions.last().filter(|_| is_more).map(|(id, _)| *id);
+        let listed = sessions.iter().map(|(id, record)| ListedSession {
+            id: *id,
             loaded: record.load(fields, Opened::ByItsOwn, now),
         });
-        Ok(Listing { sessions: listed.collect(), next })
+        Ok(SessionPage { sessions: listed.collect(), next })
     }
 
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let mut sessions = folder.sessions_of(principal, now()).map_err(unavailable)?;
-        sessions.retain(|(handle, _)| match whom {
-            Whom::One(one) => handle == one,
-            Whom::All { except } => Some(handle) != except,
+        sessions.retain(|(id, _)| match target {
+            RevokeTarget::One(one) => id == one,
+            RevokeTarget::All { except } => Some(id) != except,
         });
-        let handles = sessions.iter().map(|(handle, _)| *handle).collect();
+        let ids = sessions.iter().map(|(id, _)| *id).collect();
         in_background(folder, move |folder| {
-            sessions.iter().try_for_each(|(handle, _)| folder.forget(handle))
+            sessions.iter().try_for_each(|(id, _)| folder.forget(id))
         })
         .await?;
-        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+        Ok(Revoked { ids, confirmed: Confirmed::Yes })
     }
 
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
@@ -359,7 +360,7 @@ impl Store for FileStore {
         Ok(Confirmed::Yes)
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         in_background(folder, move |folder| {
             let mut freed = 0;

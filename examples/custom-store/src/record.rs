@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use ruts::{
-    Assurance, Hot, PrincipalKey, SecretHash, Ttl,
+    Assurance, CachePolicy, PrincipalKey, SecretHash, Ttl,
     store::{
-        Change, Create, Deadline, Fields, LATE, Loaded, Lookup, Meta, Put, Sign, SignIn, SignedIn,
-        Stored, Take, Touch, Update, Updated,
+        AbsoluteDeadline, AuthChange, Change, Create, ENDED_RETENTION, FieldWrite, Loaded, Lookup,
+        NewSignIn, Projection, SessionMeta, SignedIn, StoredField, TakeField, Touch, Update,
+        Updated,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ struct Value {
     hot: Place,
 }
 
-/// [`Hot`] as it stands in the file.
+/// [`CachePolicy`] as it stands in the file.
 #[derive(Serialize, Deserialize)]
 enum Place {
     Auto,
@@ -101,7 +102,7 @@ impl Record {
     pub(crate) fn is_known(&self, epoch: u64, now: Duration) -> bool {
         self.epoch == epoch
             && match self.ended {
-                Some(ended) => now < ended + LATE,
+                Some(ended) => now < ended + ENDED_RETENTION,
                 None => self.idle.into_iter().chain(self.absolute).all(|deadline| now < deadline),
             }
     }
@@ -142,9 +143,9 @@ impl Record {
         self.ended.is_none()
     }
 
-    pub(crate) fn meta(&self, opened: Opened, now: Duration) -> Meta {
+    pub(crate) fn meta(&self, opened: Opened, now: Duration) -> SessionMeta {
         let left = |deadline: Duration| deadline.saturating_sub(now);
-        Meta {
+        SessionMeta {
             age: now.saturating_sub(self.created),
             secret_age: now.saturating_sub(self.rotated),
             unused: now.saturating_sub(self.used),
@@ -160,17 +161,17 @@ impl Record {
         }
     }
 
-    pub(crate) fn load(&self, fields: Fields<'_>, opened: Opened, now: Duration) -> Loaded {
+    pub(crate) fn load(&self, fields: Projection<'_>, opened: Opened, now: Duration) -> Loaded {
         let asked = |name: &str| match fields {
-            Fields::All => true,
-            Fields::Named(names) => names.contains(&name),
+            Projection::All => true,
+            Projection::Named(names) => names.contains(&name),
         };
         let left = |deadline: Duration| deadline.saturating_sub(now);
         Loaded {
             meta: self.meta(opened, now),
             fields: (self.fields.iter())
                 .filter(|(name, value)| asked(name) && value.is_live(now))
-                .map(|(name, value)| Stored {
+                .map(|(name, value)| StoredField {
                     name: name.clone().into(),
                     value: Bytes::from(value.bytes.clone()),
                     ttl: value.expires.map(left),
@@ -204,7 +205,7 @@ impl Record {
         if update.renew.is_some_and(|renew| now - self.rotated < renew.every.as_duration()) {
             return Some(Lookup::Found(Updated::NotDue));
         }
-        let expect = update.expect?;
+        let expect = update.precondition?;
         let held = self.fields.get(expect.name).filter(|value| value.is_live(now));
         let current = held.map(|value| value.bytes.as_slice());
         (current != expect.value.map(|value| &value[..])).then(|| {
@@ -229,14 +230,14 @@ impl Record {
         }
         self.rotate(presented, update.rotate, now);
         match update.sign {
-            Some(Sign::In { who, idle, absolute }) => {
+            Some(AuthChange::In { who, idle, absolute }) => {
                 self.begin(idle, absolute, now);
                 self.sign_in(&who, now);
             }
-            Some(Sign::Out) => self.signed_in = None,
+            Some(AuthChange::Out) => self.signed_in = None,
             None => {}
         }
-        if let Some(Deadline { from_now, from_creation }) = update.absolute {
+        if let Some(AbsoluteDeadline { from_now, from_creation }) = update.absolute {
             let from_creation = from_creation.map(|ttl| self.created + ttl.as_duration());
             let latest = self.latest.or(from_creation);
             self.absolute = latest.into_iter().chain([now + from_now.as_duration()]).min();
@@ -248,7 +249,7 @@ impl Record {
     pub(crate) fn take(
         &mut self,
         presented: &SecretHash,
-        take: &Take<'_>,
+        take: &TakeField<'_>,
         opened: Opened,
         now: Duration,
     ) -> Lookup<Option<Bytes>> {
@@ -296,7 +297,7 @@ impl Record {
         (self.idle, self.absolute, self.used) = (idle.map(end), absolute.map(end), now);
     }
 
-    fn sign_in(&mut self, who: &SignIn<'_>, now: Duration) {
+    fn sign_in(&mut self, who: &NewSignIn<'_>, now: Duration) {
         let (principal, level) = (*who.principal.as_bytes(), who.assurance.level());
         self.signed_in = Some(Signed { principal, level, at: now });
         self.latest = self.absolute;
@@ -320,7 +321,7 @@ impl Record {
         }
     }
 
-    fn set(&mut self, put: &Put<'_>, now: Duration) {
+    fn set(&mut self, put: &FieldWrite<'_>, now: Duration) {
         let value = Value {
             bytes: put.value.to_vec(),
             expires: put.ttl.map(|ttl| now + ttl.as_duration()),
@@ -337,21 +338,21 @@ impl Value {
 }
 
 impl Place {
-    fn from_hot(hot: Hot) -> Self {
+    fn from_hot(hot: CachePolicy) -> Self {
         match hot {
-            Hot::Auto => Self::Auto,
-            Hot::For(ttl) => Self::For(ttl.as_duration()),
-            Hot::Never => Self::Never,
-            Hot::Checked => Self::Checked,
+            CachePolicy::Auto => Self::Auto,
+            CachePolicy::For(ttl) => Self::For(ttl.as_duration()),
+            CachePolicy::Never => Self::Never,
+            CachePolicy::Checked => Self::Checked,
         }
     }
 
-    fn to_hot(&self) -> Hot {
+    fn to_hot(&self) -> CachePolicy {
         match self {
-            Self::Auto => Hot::Auto,
-            Self::For(time) => Ttl::new(*time).map_or(Hot::Never, Hot::For),
-            Self::Never => Hot::Never,
-            Self::Checked => Hot::Checked,
+            Self::Auto => CachePolicy::Auto,
+            Self::For(time) => Ttl::new(*time).map_or(CachePolicy::Never, CachePolicy::For),
+            Self::Never => CachePolicy::Never,
+            Self::Checked => CachePolicy::Checked,
         }
     }
 }

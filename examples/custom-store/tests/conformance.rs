@@ -6,9 +6,9 @@ use std::{fs, sync::Arc, time::Duration};
 
 use custom_store::FileStore;
 use ruts::{
-    Handle, SecretHash,
+    SecretHash, SessionId,
     conformance::Subject,
-    store::{Access, Create, Fields, Lookup, Put, Store, StoreErrorKind},
+    store::{Create, Credentials, FieldWrite, Lookup, Projection, Store, StoreErrorKind},
 };
 use tempfile::TempDir;
 
@@ -42,15 +42,15 @@ impl Subject for InFiles {
 
 ruts::conformance_tests!(InFiles);
 
-const HANDLE: Handle = Handle::from_bytes([1; 16]);
+const HANDLE: SessionId = SessionId::from_bytes([1; 16]);
 const SECRET: SecretHash = SecretHash::from_bytes([2; 32]);
-const ACCESS: Access<'_> = Access { handle: &HANDLE, secret: &SECRET };
+const ACCESS: Credentials<'_> = Credentials { id: &HANDLE, secret: &SECRET };
 
 async fn create(store: &FileStore) {
     let value = "1".into();
-    let put = Put { name: "a", value: &value, ttl: None, hot: ruts::Hot::Auto };
+    let put = FieldWrite { name: "a", value: &value, ttl: None, hot: ruts::CachePolicy::Auto };
     let create = Create {
-        handle: &HANDLE,
+        id: &HANDLE,
         secret: &SECRET,
         idle: None,
         absolute: None,
@@ -71,7 +71,7 @@ async fn sessions_survive_a_restart() {
     );
     drop(store);
     let store = FileStore::open(folder.path()).unwrap();
-    let Lookup::Found(loaded) = store.load(ACCESS, Fields::All, None).await.unwrap() else {
+    let Lookup::Found(loaded) = store.load(ACCESS, Projection::All, None).await.unwrap() else {
         panic!("the session is gone");
     };
     assert_eq!(&loaded.fields[0].value[..], b"1");
@@ -83,7 +83,7 @@ async fn a_write_that_did_not_finish_is_as_if_never_begun() {
     let store = FileStore::open(folder.path()).unwrap();
     create(&store).await;
     fs::write(folder.path().join(format!("{HANDLE}.new")), "half a sess").unwrap();
-    assert!(matches!(store.load(ACCESS, Fields::All, None).await, Ok(Lookup::Found(_))));
+    assert!(matches!(store.load(ACCESS, Projection::All, None).await, Ok(Lookup::Found(_))));
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn a_damaged_file_is_a_clear_error() {
     let store = FileStore::open(folder.path()).unwrap();
     create(&store).await;
     fs::write(folder.path().join(format!("{HANDLE}.session")), "secret=hunter2").unwrap();
-    let error = store.load(ACCESS, Fields::All, None).await.unwrap_err();
+    let error = store.load(ACCESS, Projection::All, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     assert!(!format!("{error:?}").contains("hunter2"));
 }

@@ -64,7 +64,7 @@ fn routes(app: &App, is_production: bool) -> Router {
         .route("/sign-in", get(pages::account::form).post(pages::account::sign_in))
         .route("/sign-out", post(pages::account::sign_out))
         .route("/devices", get(pages::devices::show))
-        .route("/devices/{handle}/end", post(pages::devices::end))
+        .route("/devices/{id}/end", post(pages::devices::end))
         .route("/devices/end-others", post(pages::devices::end_others))
         .route("/checkout", get(pages::checkout::show))
         .route("/checkout/address", post(pages::checkout::address))

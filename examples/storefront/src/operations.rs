@@ -15,7 +15,7 @@ use axum::{
     response::Response,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use ruts::{Handle, Session};
+use ruts::{Session, SessionId};
 use serde_json::{Value, json};
 
 use crate::App;
@@ -28,7 +28,7 @@ pub(crate) struct Operations {
     store: &'static str,
     prometheus: PrometheusHandle,
     /// How many round trips the last request of a session took.
-    trips: Arc<Mutex<HashMap<Handle, u32>>>,
+    trips: Arc<Mutex<HashMap<SessionId, u32>>>,
 }
 
 impl Operations {
@@ -59,12 +59,12 @@ pub(crate) async fn note_trips(
     let path = request.uri().path();
     let is_page = !path.starts_with("/debug") && !path.starts_with("/session");
     let response = next.run(request).await;
-    if let (Some(handle), true) = (session.id(), is_page) {
+    if let (Some(id), true) = (session.id(), is_page) {
         let mut trips = app.operations.trips.lock().unwrap_or_else(PoisonError::into_inner);
         if trips.len() >= REMEMBERED {
             trips.clear();
         }
-        trips.insert(handle, session.store_calls());
+        trips.insert(id, session.store_calls());
     }
     response
 }
@@ -84,11 +84,11 @@ pub(crate) async fn session(
     let meta = session.deadlines().await?;
     let fields = session.get_all().await?;
     let names: Vec<&str> = fields.iter().flat_map(|fields| fields.names()).collect();
-    let handle = session.id();
+    let id = session.id();
     let trips = app.operations.trips.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Json(json!({
         "store": app.operations.store,
-        "handle": handle,
+        "id": id,
         "age_seconds": meta.map(|meta| meta.age.as_secs()),
         "idle_seconds_left": meta.and_then(|meta| meta.idle).map(|left| left.as_secs()),
         "absolute_seconds_left": meta.and_then(|meta| meta.absolute).map(|left| left.as_secs()),
@@ -97,6 +97,6 @@ pub(crate) async fn session(
             "seconds_ago": signed_in.ago.as_secs(),
         })),
         "fields": names,
-        "round_trips_of_the_last_request": handle.and_then(|handle| trips.get(&handle).copied()),
+        "round_trips_of_the_last_request": id.and_then(|id| trips.get(&id).copied()),
     })))
 }

@@ -8,13 +8,13 @@ use fred::{
     types::config::{Config, ConnectionConfig, ReconnectPolicy},
 };
 use ruts::{
-    ClearSiteData, ClientTraits, KeyRing, Risk, SessionLayer,
+    ClearSiteData, ClientChangeAction, ClientFingerprint, KeyRing, SessionLayer,
     http::{HeaderMap, header},
     store::{
         IntoStore, OnLimit,
-        announced::AnnouncedStore,
         layered::LayeredStore,
         memory::MemoryStore,
+        notify::NotifyingStore,
         postgres::{PostgresChannel, PostgresStore, PostgresStoreBuilder},
         redis::{RedisChannel, RedisStore},
     },
@@ -47,12 +47,12 @@ pub(crate) async fn connect(
         Some(("redis" | "rediss" | "redis-cluster", _)) => {
             let (store, pool) = redis(url, name).await?;
             store.check().await?;
-            let store = AnnouncedStore::new(store, RedisChannel::new(pool, name));
+            let store = NotifyingStore::new(store, RedisChannel::new(pool, name));
             layer(sessions(store, keys, is_production), "redis")
         }
         Some(("postgres" | "postgresql", _)) => {
             let (store, pool) = postgres(url, name).await?;
-            let store = AnnouncedStore::new(store, PostgresChannel::new(pool, name));
+            let store = NotifyingStore::new(store, PostgresChannel::new(pool, name));
             layer(sessions(store, keys, is_production), "postgres")
         }
         Some(("layered", tiers)) => {
@@ -62,7 +62,7 @@ pub(crate) async fn connect(
             let ((hot, pool), (cold, _)) = (redis(hot, name).await?, postgres(cold, name).await?);
             let store = LayeredStore::new(hot, cold);
             store.check().await?;
-            let store = AnnouncedStore::new(store, RedisChannel::new(pool, name));
+            let store = NotifyingStore::new(store, RedisChannel::new(pool, name));
             layer(sessions(store, keys, is_production), "layered")
         }
         _ => return Err(format!("`{url}` is no store that this shop knows; see --help").into()),
@@ -78,16 +78,16 @@ pub(crate) fn sessions(store: impl IntoStore, keys: KeyRing, is_production: bool
         .max_sessions(10, OnLimit::EndOldest)
         .encryption_keys(keys)
         .clear_site_data(&[ClearSiteData::Cache, ClearSiteData::Storage])
-        .watch_clients(describe, |_changed| Risk::StepUp)
+        .watch_clients(describe, |_changed| ClientChangeAction::StepUp)
         .sign_in_page("/sign-in");
     tracing::info!(policy = layer.describe(), "sessions");
     if is_production { layer } else { layer.development() }
 }
 
 /// A cookie that turns up in another browser is good for looking only.
-fn describe(headers: &HeaderMap, _: &ruts::http::Extensions) -> ClientTraits {
+fn describe(headers: &HeaderMap, _: &ruts::http::Extensions) -> ClientFingerprint {
     let agent = headers.get(header::USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
-    ClientTraits::new().with("browser", agent)
+    ClientFingerprint::new().with("browser", agent)
 }
 
 fn keys(is_production: bool) -> Result<KeyRing, Failure> {

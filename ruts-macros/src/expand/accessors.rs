@@ -1,7 +1,7 @@
 //! ```text
 //! impl Shop {
 //!     pub fn user(&self) -> Entry<'_, UserId> { entry(&self.session, Self::SCHEMA, Self::USER) }
-//!     pub fn set_user(&self, value: &(impl StoredAs<UserId> + ?Sized)) -> Write<'_> { .. }
+//!     pub fn set_user(&self, value: &(impl StoredAs<UserId> + ?Sized)) -> WriteFuture<'_> { .. }
 //! }
 //! ```
 
@@ -46,7 +46,7 @@ fn accessor(field: &Field, private: &TokenStream) -> TokenStream {
         #vis fn #setter(
             &self,
             value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
-        ) -> #private::Write<'_> {
+        ) -> #private::WriteFuture<'_> {
             #private::entry(&self.session, Self::SCHEMA, Self::#key).set(value)
         }
     }

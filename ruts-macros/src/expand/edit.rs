@@ -1,6 +1,6 @@
 //! ```text
 //! pub struct ShopEdit<'a>(Edit<'a>);
-//! impl<'a> ShopEdit<'a> { pub fn user(self, value) -> Self; pub fn remove_user(self) -> Self; pub fn commit(self) -> Write<'a> }
+//! impl<'a> ShopEdit<'a> { pub fn user(self, value) -> Self; pub fn remove_user(self) -> Self; pub fn commit(self) -> WriteFuture<'a> }
 //! ```
 
 use proc_macro2::TokenStream;
@@ -50,7 +50,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             #(#methods)*
 
             /// Writes the changes. One round trip.
-            #vis fn commit(self) -> #private::Write<'a> {
+            #vis fn commit(self) -> #private::WriteFuture<'a> {
                 self.0.commit()
             }
         }

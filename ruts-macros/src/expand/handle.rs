@@ -26,7 +26,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             }
 
             /// Reads all fields, lazy ones included, in one round trip.
-            #vis fn load(&self) -> #private::Load<'_, #values> {
+            #vis fn load(&self) -> #private::LoadFuture<'_, #values> {
                 #private::load(&self.session, Self::SCHEMA)
             }
 

@@ -1,6 +1,6 @@
 //! ```text
 //! pub struct ShopSessions(SessionIndex);
-//! impl ShopSessions { pub fn by_user(&self, value) -> Sessions; pub fn revoke_everyone(&self) -> Write<'_> }
+//! impl ShopSessions { pub fn by_user(&self, value) -> PrincipalSessions; pub fn revoke_everyone(&self) -> WriteFuture<'_> }
 //! impl Shop { pub fn sessions(store) -> ShopSessions }
 //! ```
 //!
@@ -39,12 +39,12 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
             #vis fn #by(
                 &self,
                 value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
-            ) -> #private::Sessions {
+            ) -> #private::PrincipalSessions {
                 self.0.by(#name::#key, value)
             }
 
             /// Ends all sessions in the store, whoever's they are.
-            #vis fn revoke_everyone(&self) -> #private::Write<'_> {
+            #vis fn revoke_everyone(&self) -> #private::WriteFuture<'_> {
                 self.0.revoke_everyone()
             }
         }

@@ -12,7 +12,7 @@ use syn::{ext::IdentExt, spanned::Spanned};
 use super::located_at;
 use crate::{
     model::{Field, Mode, Session},
-    parse::{Hot, Lifetime},
+    parse::{CachePolicy, Lifetime},
 };
 
 pub(super) fn expand(session: &Session) -> TokenStream {
@@ -47,12 +47,12 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
     }
     if let Some(hot) = &field.hot {
         let hot = match hot {
-            Hot::For(ttl) => {
+            CachePolicy::For(ttl) => {
                 let ttl = lifetime(ttl, private);
-                quote!(#private::Hot::For(#ttl))
+                quote!(#private::CachePolicy::For(#ttl))
             }
-            Hot::Never => quote!(#private::Hot::Never),
-            Hot::Checked => quote!(#private::Hot::Checked),
+            CachePolicy::Never => quote!(#private::CachePolicy::Never),
+            CachePolicy::Checked => quote!(#private::CachePolicy::Checked),
         };
         calls.push(quote!(.with_hot(#hot)));
     }

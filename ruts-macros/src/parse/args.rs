@@ -25,7 +25,7 @@ pub(crate) enum Lifetime {
 }
 
 #[derive(Clone)]
-pub(crate) enum Hot {
+pub(crate) enum CachePolicy {
     For(Lifetime),
     Never,
     Checked,
@@ -42,7 +42,7 @@ pub(crate) struct SessionArgs {
 #[derive(Default)]
 pub(crate) struct FieldArgs {
     pub(crate) ttl: Once<Lifetime>,
-    pub(crate) hot: Once<Hot>,
+    pub(crate) hot: Once<CachePolicy>,
     /// `None` inside: the type's own default.
     pub(crate) default: Once<Option<TokenStream>>,
     pub(crate) once: Once<()>,
@@ -309,15 +309,15 @@ fn unquoted(key: &Ident, mut found: TokenStream, rest: TokenStream) -> syn::Erro
     syn::Error::new_spanned(found, format!("a lifetime is a text with a unit; {hint}"))
 }
 
-fn hot(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Option<Hot> {
+fn hot(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Option<CachePolicy> {
     let ahead = input.fork();
     let text = ahead.parse::<Token![=]>().and_then(|_| ahead.parse::<LitStr>());
     let Ok(text) = text else {
-        return lifetime(key, input, diagnostics).map(Hot::For);
+        return lifetime(key, input, diagnostics).map(CachePolicy::For);
     };
     let hot = match text.value().as_str() {
-        "never" => Some(Hot::Never),
-        "checked" => Some(Hot::Checked),
+        "never" => Some(CachePolicy::Never),
+        "checked" => Some(CachePolicy::Checked),
         word if word.chars().all(char::is_alphabetic) && !word.is_empty() => {
             let guess = keys::suggest(word, &["never", "checked"]);
             let guess = guess.map_or(String::new(), |guess| format!("; did you mean \"{guess}\"?"));
@@ -326,7 +326,7 @@ fn hot(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> Op
             diagnostics.at(&text, message);
             None
         }
-        _ => return lifetime(key, input, diagnostics).map(Hot::For),
+        _ => return lifetime(key, input, diagnostics).map(CachePolicy::For),
     };
     input.advance_to(&ahead);
     hot

@@ -8,7 +8,7 @@ mod structure;
 
 use self::args::SessionArgs;
 pub(crate) use self::{
-    args::{FieldArgs, Hot, Lifetime},
+    args::{CachePolicy, FieldArgs, Lifetime},
     keys::suggest,
     once::Once,
     structure::{RawField, RawSession, session},

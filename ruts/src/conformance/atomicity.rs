@@ -7,8 +7,8 @@ use std::sync::{
 
 use super::{Subject, client::*};
 use crate::{
-    store::{Change, Expect, Fields, Lookup, Put, Sign, Update, Updated},
-    ttl::{Hot, Ttl},
+    store::{AuthChange, Change, FieldWrite, Lookup, Precondition, Projection, Update, Updated},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// Changes of one update apply together and in their order.
@@ -38,17 +38,17 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
     let changes =
         &[Change::Set(put("a", &value)), Change::Remove("b"), Change::Set(put("c", &value))];
     for expect in [
-        Expect { name: "a", value: Some(&wrong) },
-        Expect { name: "a", value: None },
-        Expect { name: "absent", value: Some(&wrong) },
+        Precondition { name: "a", value: Some(&wrong) },
+        Precondition { name: "a", value: None },
+        Precondition { name: "absent", value: Some(&wrong) },
     ] {
         let expect = Some(expect);
         let update = Update {
             changes,
-            expect,
+            precondition: expect,
             rotate: Some(&new),
             absolute: in_any_case(unit),
-            sign: Some(Sign::Out),
+            sign: Some(AuthChange::Out),
             ..Update::default()
         };
         let Lookup::Found(Updated::Conflict { current }) = client.update(update).await else {
@@ -68,10 +68,11 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
 pub async fn an_expectation_is_of_the_value_alone(subject: &impl Subject) {
     let (hour, one) = (Ttl::from_secs(3600), bytes("1"));
     let conflict = Lookup::Found(Updated::Conflict { current: Some(one.clone()) });
-    for hot in [Hot::Auto, Hot::Never, Hot::Checked, Hot::For(hour)] {
+    for hot in [CachePolicy::Auto, CachePolicy::Never, CachePolicy::Checked, CachePolicy::For(hour)]
+    {
         for (ttl, idle) in [(None, None), (None, Some(hour)), (Some(hour), Some(hour))] {
             let client = session_for(subject, idle, None, &[]).await;
-            let set = [Change::Set(Put { name: "a", value: &one, ttl, hot })];
+            let set = [Change::Set(FieldWrite { name: "a", value: &one, ttl, hot })];
             assert_eq!(client.change(&set).await, applied(0));
             for wrong in [Some("2"), Some("11"), Some(""), None] {
                 assert_eq!(client.set_if("a", wrong, "3").await, conflict, "{hot:?} {ttl:?}");
@@ -117,8 +118,11 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
         let writing = Arc::clone(&writing);
         runner(async move {
             while writing.load(Ordering::Relaxed) > 0 {
-                let fields =
-                    if task % 2 == 0 { Fields::All } else { Fields::Named(&["c", "a", "b"]) };
+                let fields = if task % 2 == 0 {
+                    Projection::All
+                } else {
+                    Projection::Named(&["c", "a", "b"])
+                };
                 let Lookup::Found(loaded) = client.load(fields, None).await else {
                     panic!("the session is gone");
                 };

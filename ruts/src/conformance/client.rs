@@ -9,17 +9,18 @@ use super::Subject;
 use crate::{
     principal::{Assurance, PrincipalKey},
     store::{
-        Access, Change, Create, Deadline, Expect, Fields, Limit, Loaded, Lookup, Put, Renew, Sign,
-        SignIn, SignedIn, Store, StoreError, Take, Touch, Update, Updated,
+        AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Lookup,
+        NewSignIn, Precondition, Projection, Renew, SessionLimit, SignedIn, Store, StoreError,
+        TakeField, Touch, Update, Updated,
     },
-    token::{Handle, Secret, SecretHash},
-    ttl::{Hot, Ttl},
+    token::{Secret, SecretHash, SessionId},
+    ttl::{CachePolicy, Ttl},
 };
 
-/// One who knows a session's handle and a secret.
+/// One who knows a session's id and a secret.
 pub(super) struct Client<S> {
     pub(super) store: Arc<S>,
-    pub(super) handle: Handle,
+    pub(super) id: SessionId,
     pub(super) secret: SecretHash,
 }
 
@@ -33,7 +34,7 @@ pub(super) fn secret() -> SecretHash {
     Secret::random().expect("the system has randomness").hash("")
 }
 
-/// Somebody of whom nobody has heard.
+/// Somebody of target nobody has heard.
 pub(super) fn principal() -> PrincipalKey {
     PrincipalKey::from_bytes(*secret().as_bytes())
 }
@@ -47,18 +48,18 @@ pub(super) fn ttl(duration: Duration) -> Option<Ttl> {
 }
 
 /// The absolute deadline that long from now.
-pub(super) fn in_any_case(duration: Duration) -> Option<Deadline> {
-    Some(Deadline { from_now: Ttl::require(duration), from_creation: None })
+pub(super) fn in_any_case(duration: Duration) -> Option<AbsoluteDeadline> {
+    Some(AbsoluteDeadline { from_now: Ttl::require(duration), from_creation: None })
 }
 
-pub(super) fn put<'a>(name: &'a str, value: &'a Bytes) -> Put<'a> {
-    Put { name, value, ttl: None, hot: Hot::Auto }
+pub(super) fn put<'a>(name: &'a str, value: &'a Bytes) -> FieldWrite<'a> {
+    FieldWrite { name, value, ttl: None, hot: CachePolicy::Auto }
 }
 
 /// Somebody who might create a session but has not.
 pub(super) fn stranger<T: Subject>(subject: &T) -> Client<T::Store> {
-    let handle = Handle::random().expect("the system has randomness");
-    Client { store: subject.store(), handle, secret: secret() }
+    let id = SessionId::random().expect("the system has randomness");
+    Client { store: subject.store(), id, secret: secret() }
 }
 
 /// A session without deadlines that holds these fields.
@@ -75,15 +76,15 @@ pub(super) async fn session_for<T: Subject>(
 ) -> Client<T::Store> {
     let client = stranger(subject);
     let values: Vec<Bytes> = fields.iter().map(|(_, value)| bytes(value)).collect();
-    let puts: Vec<Put<'_>> =
+    let puts: Vec<FieldWrite<'_>> =
         fields.iter().zip(&values).map(|((name, _), value)| put(name, value)).collect();
     client.create(idle, absolute, &puts).await.expect("a new session can be created");
     client
 }
 
 impl<S: Store> Client<S> {
-    fn access(&self) -> Access<'_> {
-        Access { handle: &self.handle, secret: &self.secret }
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials { id: &self.id, secret: &self.secret }
     }
 
     /// The same session with another secret.
@@ -100,36 +101,36 @@ impl<S: Store> Client<S> {
         &self,
         idle: Option<Ttl>,
         absolute: Option<Ttl>,
-        fields: &[Put<'_>],
+        fields: &[FieldWrite<'_>],
     ) -> Result<(), StoreError> {
-        let (handle, secret) = (&self.handle, &self.secret);
+        let (id, secret) = (&self.id, &self.secret);
         let sign_in = None;
-        self.store.create(Create { handle, secret, idle, absolute, fields, sign_in }).await
+        self.store.create(Create { id, secret, idle, absolute, fields, sign_in }).await
     }
 
     /// Begins to exist with somebody signed in.
     pub(super) async fn create_for(
         &self,
         principal: &PrincipalKey,
-        limit: Option<Limit>,
+        limit: Option<SessionLimit>,
     ) -> Result<(), StoreError> {
-        let (handle, secret) = (&self.handle, &self.secret);
-        let sign_in = Some(SignIn { principal, assurance: Assurance::Aal1, limit });
+        let (id, secret) = (&self.id, &self.secret);
+        let sign_in = Some(NewSignIn { principal, assurance: Assurance::Aal1, limit });
         let (idle, absolute) = (None, None);
-        self.store.create(Create { handle, secret, idle, absolute, fields: &[], sign_in }).await
+        self.store.create(Create { id, secret, idle, absolute, fields: &[], sign_in }).await
     }
 
     /// Signs somebody in, with a new secret.
     pub(super) async fn sign_in(
         &self,
         principal: &PrincipalKey,
-        limit: Option<Limit>,
+        limit: Option<SessionLimit>,
     ) -> Result<(Self, Lookup<Updated>), StoreError> {
         let new = self.with(secret());
-        let who = SignIn { principal, assurance: Assurance::Aal1, limit };
-        let sign = Some(Sign::In { who, idle: None, absolute: None });
+        let who = NewSignIn { principal, assurance: Assurance::Aal1, limit };
+        let sign = Some(AuthChange::In { who, idle: None, absolute: None });
         let update = Update { rotate: Some(&new.secret), sign, ..Update::default() };
-        let answer = self.store.update(self.access(), update).await?;
+        let answer = self.store.update(self.credentials(), update).await?;
         Ok((new, answer))
     }
 
@@ -145,18 +146,22 @@ impl<S: Store> Client<S> {
 
     /// Who is signed in; `None` also if the session is not found.
     pub(super) async fn signed_in(&self) -> Option<SignedIn> {
-        match self.load(Fields::Named(&[]), None).await {
+        match self.load(Projection::Named(&[]), None).await {
             Lookup::Found(loaded) => loaded.meta.signed_in,
             _ => None,
         }
     }
 
-    pub(super) async fn load(&self, fields: Fields<'_>, touch: Option<Touch>) -> Lookup<Loaded> {
-        self.store.load(self.access(), fields, touch).await.expect("the store answers")
+    pub(super) async fn load(
+        &self,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> Lookup<Loaded> {
+        self.store.load(self.credentials(), fields, touch).await.expect("the store answers")
     }
 
     pub(super) async fn update(&self, update: Update<'_>) -> Lookup<Updated> {
-        self.store.update(self.access(), update).await.expect("the store answers")
+        self.store.update(self.credentials(), update).await.expect("the store answers")
     }
 
     pub(super) async fn change(&self, changes: &[Change<'_>]) -> Lookup<Updated> {
@@ -170,7 +175,7 @@ impl<S: Store> Client<S> {
     pub(super) async fn set_for(&self, name: &str, value: &str, ttl: Duration) -> Lookup<Updated> {
         let value = bytes(value);
         let ttl = Some(Ttl::require(ttl));
-        self.change(&[Change::Set(Put { ttl, ..put(name, &value) })]).await
+        self.change(&[Change::Set(FieldWrite { ttl, ..put(name, &value) })]).await
     }
 
     /// Sets a field if it holds what is expected.
@@ -181,9 +186,9 @@ impl<S: Store> Client<S> {
         value: &str,
     ) -> Lookup<Updated> {
         let (expected, value) = (expected.map(bytes), bytes(value));
-        let expect = Some(Expect { name, value: expected.as_ref() });
+        let expect = Some(Precondition { name, value: expected.as_ref() });
         let changes = &[Change::Set(put(name, &value))];
-        self.update(Update { changes, expect, ..Update::default() }).await
+        self.update(Update { changes, precondition: expect, ..Update::default() }).await
     }
 
     pub(super) async fn remove(&self, name: &str) -> Lookup<Updated> {
@@ -207,17 +212,17 @@ impl<S: Store> Client<S> {
         name: &str,
         rotate: Option<&SecretHash>,
     ) -> Lookup<Option<Bytes>> {
-        let take = Take { name, rotate, touch: None, sign_out: false };
-        self.store.take(self.access(), take).await.expect("the store answers")
+        let take = TakeField { name, rotate, touch: None, sign_out: false };
+        self.store.take(self.credentials(), take).await.expect("the store answers")
     }
 
     pub(super) async fn delete(&self) -> Lookup<()> {
-        self.store.delete(self.access()).await.expect("the store answers")
+        self.store.delete(self.credentials()).await.expect("the store answers")
     }
 
     /// All fields in order; `None` if the session is not found.
     pub(super) async fn fields(&self) -> Option<Vec<(String, String)>> {
-        let Lookup::Found(loaded) = self.load(Fields::All, None).await else {
+        let Lookup::Found(loaded) = self.load(Projection::All, None).await else {
             return None;
         };
         let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
@@ -232,7 +237,7 @@ impl<S: Store> Client<S> {
 
     /// What a field holds, read by its name.
     pub(super) async fn get(&self, name: &str) -> Option<String> {
-        let Lookup::Found(loaded) = self.load(Fields::Named(&[name]), None).await else {
+        let Lookup::Found(loaded) = self.load(Projection::Named(&[name]), None).await else {
             return None;
         };
         let field = loaded.fields.first()?;
@@ -251,8 +256,8 @@ impl<S: Store> Client<S> {
         let other = secret();
         let touch = Some(Touch { idle: Ttl::from_secs(3600), after: Duration::ZERO });
         let hour = Duration::from_secs(3600);
-        refused.check("load", self.load(Fields::All, touch).await);
-        refused.check("load of metadata", self.load(Fields::Named(&[]), None).await);
+        refused.check("load", self.load(Projection::All, touch).await);
+        refused.check("load of metadata", self.load(Projection::Named(&[]), None).await);
         refused.check("set", self.set("a", "revived").await);
         refused.check("set of another", self.set_for("new", "revived", hour).await);
         refused.check("set of an absent field", self.set_if("absent", None, "revived").await);
@@ -264,7 +269,7 @@ impl<S: Store> Client<S> {
         refused.check("prolongation", self.update(Update { absolute, ..Update::default() }).await);
         let renewed = self.renew(&other, Duration::from_millis(1), hour).await;
         refused.check("renewal", renewed);
-        let sign = Some(Sign::Out);
+        let sign = Some(AuthChange::Out);
         refused.check("sign-out", self.update(Update { sign, ..Update::default() }).await);
         match self.sign_in(&principal(), None).await {
             Ok((_, answer)) => refused.check("sign-in", answer),
@@ -274,7 +279,7 @@ impl<S: Store> Client<S> {
         refused.check("deletion", self.delete().await);
         refused.check(
             "load by the new secret",
-            match self.with(other).load(Fields::All, None).await {
+            match self.with(other).load(Projection::All, None).await {
                 Lookup::Found(_) => Lookup::Found(()),
                 _ => refused.answer(),
             },

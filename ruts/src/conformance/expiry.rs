@@ -1,7 +1,7 @@
 //! Promise E: nothing is served past its time.
 
 use super::{Subject, client::*};
-use crate::store::{Deadline, Fields, Loaded, Lookup, Touch, Update, Updated};
+use crate::store::{AbsoluteDeadline, Loaded, Lookup, Projection, Touch, Update, Updated};
 use crate::ttl::Ttl;
 
 /// A field is served until its lifetime is over, and the others beyond.
@@ -70,7 +70,7 @@ pub async fn a_session_ends_when_idle(subject: &impl Subject) {
     subject.pass(unit).await;
     client.holds(&[("a", "1")]).await;
     let thief = client.with(secret());
-    assert_eq!(thief.load(Fields::All, touch).await, Lookup::NotFound);
+    assert_eq!(thief.load(Projection::All, touch).await, Lookup::NotFound);
     subject.pass(unit * 2).await;
     client.is_refused(Refused::NotFound).await;
 }
@@ -86,17 +86,18 @@ pub async fn a_use_counts_after_a_while(subject: &impl Subject) {
 
     subject.pass(unit).await;
     for touch in [lazy, never] {
-        let meta = meta(client.load(Fields::All, touch).await);
+        let meta = meta(client.load(Projection::All, touch).await);
         let idle = meta.idle.expect("it has an idle deadline");
         assert!(idle <= unit * 3, "{idle:?} was granted too early");
     }
-    let idle = meta(client.load(Fields::All, eager).await).idle.expect("it has an idle deadline");
+    let idle =
+        meta(client.load(Projection::All, eager).await).idle.expect("it has an idle deadline");
     assert!(idle > unit * 3, "{idle:?} was granted too late");
 
     for touched in 0..3 {
         subject.pass(unit * 3).await;
         match touched {
-            0 => drop(client.load(Fields::All, eager).await),
+            0 => drop(client.load(Projection::All, eager).await),
             1 => drop(client.update(Update { touch: eager, ..Update::default() }).await),
             _ => client.holds(&[]).await,
         }
@@ -113,7 +114,7 @@ pub async fn a_session_ends_absolutely(subject: &impl Subject) {
     let touch = Some(Touch { idle: Ttl::require(unit * 100), after: unit / 8 });
     for _ in 0..2 {
         subject.pass(unit).await;
-        client.load(Fields::All, touch).await;
+        client.load(Projection::All, touch).await;
         client.update(Update { touch, ..Update::default() }).await;
         client.holds(&[("a", "1")]).await;
     }
@@ -131,7 +132,7 @@ pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     sooner.update(Update { absolute: in_any_case(unit), ..Update::default() }).await;
     subject.pass(unit).await;
     let from_creation = ttl(unit * 2);
-    let absolute = Some(Deadline { from_now: Ttl::require(unit * 100), from_creation });
+    let absolute = Some(AbsoluteDeadline { from_now: Ttl::require(unit * 100), from_creation });
     bounded.update(Update { absolute, ..Update::default() }).await;
     subject.pass(unit * 2).await;
     later.holds(&[("a", "1")]).await;
@@ -151,7 +152,7 @@ pub async fn what_is_left_is_told(subject: &impl Subject) {
     };
     client.set_for("ending", "1", unit * 5).await;
     subject.pass(unit).await;
-    let Lookup::Found(loaded) = client.load(Fields::All, None).await else {
+    let Lookup::Found(loaded) = client.load(Projection::All, None).await else {
         panic!("the session is gone");
     };
     let within = |what: &str, time: std::time::Duration, low: u32, high: u32| {
@@ -168,11 +169,11 @@ pub async fn what_is_left_is_told(subject: &impl Subject) {
             _ => assert_eq!(field.ttl, None),
         }
     }
-    let bare = meta(session(subject, &[]).await.load(Fields::All, None).await);
+    let bare = meta(session(subject, &[]).await.load(Projection::All, None).await);
     assert_eq!((bare.idle, bare.absolute), (None, None));
 }
 
-fn meta(loaded: Lookup<Loaded>) -> crate::store::Meta {
+fn meta(loaded: Lookup<Loaded>) -> crate::store::SessionMeta {
     match loaded {
         Lookup::Found(loaded) => loaded.meta,
         other => panic!("the session is gone: {other:?}"),

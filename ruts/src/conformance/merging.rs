@@ -110,7 +110,7 @@ pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
     }
 }
 
-/// Of several creations of one handle, one succeeds.
+/// Of several creations of one id, one succeeds.
 pub async fn one_of_parallel_creations_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let nobody = stranger(subject);

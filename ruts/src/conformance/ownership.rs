@@ -12,10 +12,10 @@ use super::{
 use crate::{
     principal::{Assurance, PrincipalKey},
     store::{
-        Change, Confirmed, Fields, Limit, Listing, Lookup, OnLimit, Page, Revoked, Sign, SignIn,
-        Store, StoreErrorKind, Touch, Update, Whom,
+        AuthChange, Change, Confirmed, Lookup, NewSignIn, OnLimit, PageRequest, Projection,
+        RevokeTarget, Revoked, SessionLimit, SessionPage, Store, StoreErrorKind, Touch, Update,
     },
-    token::Handle,
+    token::SessionId,
     ttl::Ttl,
 };
 
@@ -27,33 +27,36 @@ async fn signed_in<T: Subject>(subject: &T, principal: &PrincipalKey) -> Client<
     client
 }
 
-async fn find<S: Store>(store: &Arc<S>, principal: &PrincipalKey) -> BTreeSet<Handle> {
-    let page = Page { after: None, limit: 1000 };
-    let listing = store.find(principal, page, Fields::Named(&[])).await.expect("the store answers");
+async fn find<S: Store>(store: &Arc<S>, principal: &PrincipalKey) -> BTreeSet<SessionId> {
+    let page = PageRequest { after: None, limit: 1000 };
+    let listing = store
+        .list_by_principal(principal, page, Projection::Named(&[]))
+        .await
+        .expect("the store answers");
     assert_eq!(listing.next, None);
-    listing.sessions.iter().map(|listed| listed.handle).collect()
+    listing.sessions.iter().map(|listed| listed.id).collect()
 }
 
 async fn revoke<S: Store>(
     store: &Arc<S>,
     principal: &PrincipalKey,
-    whom: Whom<'_>,
-) -> BTreeSet<Handle> {
-    let Revoked { handles, confirmed } =
-        store.revoke(principal, whom).await.expect("the store answers");
+    target: RevokeTarget<'_>,
+) -> BTreeSet<SessionId> {
+    let Revoked { ids, confirmed } =
+        store.revoke(principal, target).await.expect("the store answers");
     assert_eq!(confirmed, Confirmed::Yes);
-    handles.into_iter().collect()
+    ids.into_iter().collect()
 }
 
-fn handles<S>(clients: &[&Client<S>]) -> BTreeSet<Handle> {
-    clients.iter().map(|client| client.handle).collect()
+fn ids<S>(clients: &[&Client<S>]) -> BTreeSet<SessionId> {
+    clients.iter().map(|client| client.id).collect()
 }
 
-fn at_most(sessions: u32, on_limit: OnLimit) -> Option<Limit> {
-    Some(Limit { sessions, on_limit })
+fn at_most(sessions: u32, on_limit: OnLimit) -> Option<SessionLimit> {
+    Some(SessionLimit { sessions, on_limit })
 }
 
-async fn sign<S: Store>(client: &Client<S>, sign: Sign<'_>) {
+async fn sign<S: Store>(client: &Client<S>, sign: AuthChange<'_>) {
     let answer = client.update(Update { sign: Some(sign), ..Update::default() }).await;
     assert_eq!(answer, applied(0));
 }
@@ -67,8 +70,8 @@ pub async fn who_is_signed_in_is_told(subject: &impl Subject) {
     for (principal, assurance) in
         [(&ada, Assurance::Remembered), (&bob, Assurance::Aal3), (&ada, Assurance::Aal2)]
     {
-        let who = SignIn { principal, assurance, limit: None };
-        sign(&client, Sign::In { who, idle: None, absolute: None }).await;
+        let who = NewSignIn { principal, assurance, limit: None };
+        sign(&client, AuthChange::In { who, idle: None, absolute: None }).await;
         subject.pass(subject.unit()).await;
         let told = client.through(subject).signed_in().await.expect("somebody is signed in");
         assert_eq!((told.principal, told.assurance), (*principal, assurance));
@@ -76,15 +79,15 @@ pub async fn who_is_signed_in_is_told(subject: &impl Subject) {
     }
     client.set("a", "2").await;
     assert_eq!(client.signed_in().await.map(|told| told.principal), Some(ada), "a write signs out");
-    sign(&client, Sign::Out).await;
+    sign(&client, AuthChange::Out).await;
     assert_eq!(client.through(subject).signed_in().await, None);
     client.holds(&[("a", "2")]).await;
 
     let taker = signed_in(subject, &ada).await;
     taker.set("user", "ada").await;
-    let access = crate::store::Access { handle: &taker.handle, secret: &taker.secret };
-    let take = crate::store::Take { name: "user", rotate: None, touch: None, sign_out: true };
-    let taken = taker.store.take(access, take).await.expect("the store answers");
+    let credentials = crate::store::Credentials { id: &taker.id, secret: &taker.secret };
+    let take = crate::store::TakeField { name: "user", rotate: None, touch: None, sign_out: true };
+    let taken = taker.store.take(credentials, take).await.expect("the store answers");
     assert_eq!(taken, Lookup::Found(Some(bytes("ada"))));
     assert_eq!(taker.through(subject).signed_in().await, None);
 }
@@ -97,17 +100,17 @@ pub async fn a_sign_in_begins_both_deadlines_anew(subject: &impl Subject) {
     let who = principal();
     for _ in 0..2 {
         subject.pass(unit * 4).await;
-        let who = SignIn { principal: &who, assurance: Assurance::Aal1, limit: None };
-        sign(&client, Sign::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) }).await;
+        let who = NewSignIn { principal: &who, assurance: Assurance::Aal1, limit: None };
+        sign(&client, AuthChange::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) }).await;
     }
-    let Lookup::Found(loaded) = client.load(Fields::Named(&[]), None).await else {
+    let Lookup::Found(loaded) = client.load(Projection::Named(&[]), None).await else {
         panic!("the session is gone");
     };
     assert!(loaded.meta.unused < unit * 2, "{:?}", loaded.meta.unused);
     subject.pass(unit * 4).await;
     client.holds(&[]).await;
     let touch = Some(Touch { idle: Ttl::require(unit * 6), after: Duration::ZERO });
-    client.load(Fields::All, touch).await;
+    client.load(Projection::All, touch).await;
     subject.pass(unit * 4).await;
     client.is_refused(Refused::NotFound).await;
 }
@@ -118,8 +121,8 @@ pub async fn no_deadline_goes_beyond_that_of_the_sign_in(subject: &impl Subject)
     let unit = subject.unit();
     let client = session(subject, &[]).await;
     let principal = principal();
-    let who = SignIn { principal: &principal, assurance: Assurance::Aal1, limit: None };
-    sign(&client, Sign::In { who, idle: None, absolute: ttl(unit * 4) }).await;
+    let who = NewSignIn { principal: &principal, assurance: Assurance::Aal1, limit: None };
+    sign(&client, AuthChange::In { who, idle: None, absolute: ttl(unit * 4) }).await;
     let absolute = in_any_case(unit);
     client.update(Update { absolute, ..Update::default() }).await;
     let absolute = in_any_case(unit * 100);
@@ -143,21 +146,22 @@ pub async fn sessions_are_found_by_their_principal(subject: &impl Subject) {
     second.change(&changes).await;
 
     let store = subject.store();
-    assert_eq!(find(&store, &ada).await, handles(&[&first, &second]));
-    assert_eq!(find(&store, &bob).await, handles(&[&other]));
+    assert_eq!(find(&store, &ada).await, ids(&[&first, &second]));
+    assert_eq!(find(&store, &bob).await, ids(&[&other]));
     assert_eq!(find(&store, &principal()).await, BTreeSet::new());
-    let page = Page { after: None, limit: 10 };
-    let listing = store.find(&ada, page, Fields::Named(&["device", "absent"])).await;
+    let page = PageRequest { after: None, limit: 10 };
+    let listing =
+        store.list_by_principal(&ada, page, Projection::Named(&["device", "absent"])).await;
     for listed in listing.expect("the store answers").sessions {
-        let is_second = listed.handle == second.handle;
+        let is_second = listed.id == second.id;
         let fields: Vec<_> = listed.loaded.fields.iter().map(|field| &*field.name).collect();
         assert_eq!(fields, if is_second { vec!["device"] } else { vec![] });
         let told = listed.loaded.meta.signed_in.expect("somebody is signed in");
         assert_eq!((told.principal, told.assurance), (ada, Assurance::Aal1));
     }
     let (moved, _) = first.sign_in(&bob, None).await.expect("one can sign in");
-    assert_eq!(find(&store, &ada).await, handles(&[&second]));
-    assert_eq!(find(&store, &bob).await, handles(&[&other, &moved]));
+    assert_eq!(find(&store, &ada).await, ids(&[&second]));
+    assert_eq!(find(&store, &bob).await, ids(&[&other, &moved]));
 }
 
 /// Pages come one after the other and leave nothing out.
@@ -165,17 +169,17 @@ pub async fn a_list_has_pages(subject: &impl Subject) {
     let ada = principal();
     let mut expected = Vec::new();
     for _ in 0..7 {
-        expected.push(signed_in(subject, &ada).await.handle);
+        expected.push(signed_in(subject, &ada).await.id);
     }
     expected.sort();
     let store = subject.store();
     let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
-        let page = Page { after: after.as_ref(), limit: 3 };
-        let Listing { sessions, next } =
-            store.find(&ada, page, Fields::All).await.expect("the store answers");
+        let page = PageRequest { after: after.as_ref(), limit: 3 };
+        let SessionPage { sessions, next } =
+            store.list_by_principal(&ada, page, Projection::All).await.expect("the store answers");
         assert!(sessions.len() <= 3);
-        found.extend(sessions.iter().map(|listed| listed.handle));
+        found.extend(sessions.iter().map(|listed| listed.id));
         pages += 1;
         match next {
             Some(next) => after = Some(next),
@@ -194,20 +198,20 @@ pub async fn what_ended_is_not_found(subject: &impl Subject) {
     let deleted = signed_in(subject, &ada).await;
     deleted.delete().await;
     let idle = signed_in(subject, &ada).await;
-    let who = SignIn { principal: &ada, assurance: Assurance::Aal1, limit: None };
-    sign(&idle, Sign::In { who, idle: ttl(unit), absolute: ttl(HOUR) }).await;
+    let who = NewSignIn { principal: &ada, assurance: Assurance::Aal1, limit: None };
+    sign(&idle, AuthChange::In { who, idle: ttl(unit), absolute: ttl(HOUR) }).await;
     let over = signed_in(subject, &ada).await;
-    sign(&over, Sign::In { who, idle: None, absolute: ttl(unit) }).await;
+    sign(&over, AuthChange::In { who, idle: None, absolute: ttl(unit) }).await;
     let signed_out = signed_in(subject, &ada).await;
-    sign(&signed_out, Sign::Out).await;
+    sign(&signed_out, AuthChange::Out).await;
     subject.pass(unit * 2).await;
-    assert_eq!(find(&store, &ada).await, handles(&[&kept]));
-    assert_eq!(revoke(&store, &ada, Whom::All { except: None }).await, handles(&[&kept]));
+    assert_eq!(find(&store, &ada).await, ids(&[&kept]));
+    assert_eq!(revoke(&store, &ada, RevokeTarget::All { except: None }).await, ids(&[&kept]));
     signed_out.holds(&[]).await;
     assert_eq!(find(&store, &ada).await, BTreeSet::new());
 }
 
-/// A session is ended by its handle, if it is that principal's.
+/// A session is ended by its id, if it is that principal's.
 // proves: ASVS-7.5.2
 pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
@@ -216,14 +220,14 @@ pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let anonymous = session(subject, &[]).await;
     let store = subject.store();
     for stranger in [&theirs, &anonymous] {
-        assert_eq!(revoke(&store, &ada, Whom::One(&stranger.handle)).await, BTreeSet::new());
+        assert_eq!(revoke(&store, &ada, RevokeTarget::One(&stranger.id)).await, BTreeSet::new());
         stranger.through(subject).holds(&[]).await;
     }
-    assert_eq!(revoke(&store, &ada, Whom::One(&mine.handle)).await, handles(&[&mine]));
+    assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, ids(&[&mine]));
     mine.through(subject).is_refused(Refused::NotFound).await;
-    assert_eq!(revoke(&store, &ada, Whom::One(&mine.handle)).await, BTreeSet::new());
+    assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, BTreeSet::new());
     other.through(subject).holds(&[]).await;
-    assert_eq!(find(&store, &ada).await, handles(&[&other]));
+    assert_eq!(find(&store, &ada).await, ids(&[&other]));
 }
 
 /// All of a principal's sessions are ended, or all but one.
@@ -237,13 +241,13 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     }
     let store = subject.store();
     let own = all.pop().expect("there are five");
-    let whom = Whom::All { except: Some(&own.handle) };
-    assert_eq!(revoke(&store, &ada, whom).await, handles(&all.iter().collect::<Vec<_>>()));
+    let target = RevokeTarget::All { except: Some(&own.id) };
+    assert_eq!(revoke(&store, &ada, target).await, ids(&all.iter().collect::<Vec<_>>()));
     for client in &all {
         client.through(subject).is_refused(Refused::NotFound).await;
     }
     own.through(subject).holds(&[]).await;
-    assert_eq!(revoke(&store, &ada, Whom::All { except: None }).await, handles(&[&own]));
+    assert_eq!(revoke(&store, &ada, RevokeTarget::All { except: None }).await, ids(&[&own]));
     own.through(subject).is_refused(Refused::NotFound).await;
     theirs.through(subject).holds(&[]).await;
 }
@@ -279,7 +283,7 @@ pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
         let revoker = {
             let store = Arc::clone(&store);
             runner(async move {
-                revoke(&store, &ada, Whom::All { except: None }).await;
+                revoke(&store, &ada, RevokeTarget::All { except: None }).await;
                 None
             })
         };
@@ -294,9 +298,9 @@ pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
         let listed = find(&store, &ada).await;
         for client in &signed_in {
             let is_live = client.through(subject).signed_in().await.is_some();
-            assert_eq!(is_live, listed.contains(&client.handle), "live, and not listed");
+            assert_eq!(is_live, listed.contains(&client.id), "live, and not listed");
         }
-        let again = revoke(&store, &ada, Whom::All { except: None }).await;
+        let again = revoke(&store, &ada, RevokeTarget::All { except: None }).await;
         assert_eq!(again, listed);
         for client in &signed_in {
             assert_eq!(client.through(subject).signed_in().await, None, "it escaped");
@@ -315,11 +319,11 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
 
     let new = stranger(subject);
     let refused = new.create_for(&ada, limit).await.map_err(|error| error.kind());
-    assert_eq!(refused, Err(StoreErrorKind::Limit));
+    assert_eq!(refused, Err(StoreErrorKind::SessionLimit));
     new.is_refused(Refused::NotFound).await;
     let guest = session(subject, &[("cart", "1")]).await;
     let refused = guest.sign_in(&ada, limit).await.map(drop).map_err(|error| error.kind());
-    assert_eq!(refused, Err(StoreErrorKind::Limit));
+    assert_eq!(refused, Err(StoreErrorKind::SessionLimit));
     guest.through(subject).holds(&[("cart", "1")]).await;
     assert_eq!(guest.signed_in().await, None);
 
@@ -328,7 +332,7 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     first.delete().await;
     let (guest, answer) = guest.sign_in(&ada, limit).await.expect("there is room again");
     assert_eq!(answer, applied(0));
-    assert_eq!(find(&subject.store(), &ada).await, handles(&[&second, &guest]));
+    assert_eq!(find(&subject.store(), &ada).await, ids(&[&second, &guest]));
 }
 
 /// Beyond the limit, those that signed in first are ended.
@@ -344,7 +348,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
         clients.push(client);
     }
     let store = subject.store();
-    assert_eq!(find(&store, &ada).await, handles(&clients[2..].iter().collect::<Vec<_>>()));
+    assert_eq!(find(&store, &ada).await, ids(&clients[2..].iter().collect::<Vec<_>>()));
     for ended in &clients[..2] {
         ended.through(subject).is_refused(Refused::NotFound).await;
     }
@@ -370,8 +374,8 @@ pub async fn a_refused_sign_in_takes_no_room(subject: &impl Subject) {
         }
         let second = stranger(subject);
         second.create_for(&ada, limit).await.expect("there is room for one more");
-        assert_eq!(find(&subject.store(), &ada).await, handles(&[&first, &second]));
-        revoke(&subject.store(), &ada, Whom::All { except: None }).await;
+        assert_eq!(find(&subject.store(), &ada).await, ids(&[&first, &second]));
+        revoke(&subject.store(), &ada, RevokeTarget::All { except: None }).await;
     }
 }
 
@@ -394,7 +398,7 @@ pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) 
         let won: Vec<_> = race(runners.collect()).await.into_iter().flatten().collect();
         let [winner] = &won[..] else { panic!("{} sign-ins of one secret won", won.len()) };
         winner.through(subject).holds(&[]).await;
-        assert_eq!(find(&subject.store(), &ada).await, handles(&[winner]));
+        assert_eq!(find(&subject.store(), &ada).await, ids(&[winner]));
     }
 }
 
@@ -409,7 +413,8 @@ pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
             async move { client.create_for(&ada, limit).await.map_err(|error| error.kind()) }
         };
         for answer in race((0..12).map(sign_in).collect()).await {
-            let refused = matches!(answer, Err(StoreErrorKind::Limit | StoreErrorKind::Revoked));
+            let refused =
+                matches!(answer, Err(StoreErrorKind::SessionLimit | StoreErrorKind::Revoked));
             assert!(answer.is_ok() || refused, "a sign-in was answered by {answer:?}");
         }
         let found = find(&subject.store(), &ada).await.len();
@@ -438,7 +443,7 @@ pub async fn everybody_is_signed_out_at_once(subject: &impl Subject) {
         assert_eq!(find(&store, &ada).await, BTreeSet::new());
         clients = vec![signed_in(subject, &ada).await, session(subject, &[("a", "2")]).await];
         clients[1].through(subject).holds(&[("a", "2")]).await;
-        assert_eq!(find(&store, &ada).await, handles(&[&clients[0]]));
+        assert_eq!(find(&store, &ada).await, ids(&[&clients[0]]));
     }
 }
 
@@ -447,24 +452,24 @@ pub async fn who_watches_sees_the_end(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());
     let client = signed_in(subject, &ada).await;
-    let peek = async |handle: &Handle| store.peek(handle).await.expect("the store answers");
-    let owner = async |handle: &Handle| {
-        let meta = peek(handle).await.expect("the session is there");
+    let peek = async |id: &SessionId| store.inspect(id).await.expect("the store answers");
+    let owner = async |id: &SessionId| {
+        let meta = peek(id).await.expect("the session is there");
         meta.signed_in.map(|signed_in| signed_in.principal)
     };
     let renewed = client.with(secret());
     client.rotate(&renewed.secret).await;
-    assert_eq!(owner(&client.handle).await, Some(ada));
-    sign(&renewed, Sign::Out).await;
-    assert_eq!(owner(&client.handle).await, None);
+    assert_eq!(owner(&client.id).await, Some(ada));
+    sign(&renewed, AuthChange::Out).await;
+    assert_eq!(owner(&client.id).await, None);
     renewed.delete().await;
-    assert_eq!(peek(&client.handle).await, None, "it was deleted");
+    assert_eq!(peek(&client.id).await, None, "it was deleted");
     let short = session_for(subject, ttl(unit), None, &[]).await;
-    assert!(peek(&short.handle).await.is_some_and(|meta| meta.idle.is_some()));
+    assert!(peek(&short.id).await.is_some_and(|meta| meta.idle.is_some()));
     subject.pass(unit * 2).await;
-    assert_eq!(peek(&short.handle).await, None, "it has expired");
-    assert_eq!(peek(&stranger(subject).handle).await, None, "it never was");
+    assert_eq!(peek(&short.id).await, None, "it has expired");
+    assert_eq!(peek(&stranger(subject).id).await, None, "it never was");
     let revoked = signed_in(subject, &ada).await;
     store.revoke_everyone().await.expect("the store answers");
-    assert_eq!(peek(&revoked.handle).await, None, "all were ended");
+    assert_eq!(peek(&revoked.id).await, None, "all were ended");
 }

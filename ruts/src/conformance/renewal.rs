@@ -7,7 +7,7 @@ use super::{
     client::{Client, Refused, applied, race, secret, session, session_for, ttl},
 };
 use crate::{
-    store::{Fields, Lookup, Sign, Store, Touch, Update, Updated},
+    store::{AuthChange, Lookup, Projection, Store, Touch, Update, Updated},
     ttl::Ttl,
 };
 
@@ -28,7 +28,7 @@ fn touch() -> Option<Touch> {
 
 /// Uses a secret for something that counts.
 async fn used<S: Store>(client: &Client<S>) {
-    let loaded = client.load(Fields::Named(&[]), touch()).await;
+    let loaded = client.load(Projection::Named(&[]), touch()).await;
     assert!(matches!(&loaded, Lookup::Found(loaded) if !loaded.meta.by_former), "{loaded:?}");
 }
 
@@ -37,7 +37,7 @@ pub async fn a_renewed_secret_leaves_the_former_as_good(subject: &impl Subject) 
     let (former, new) = renewed(subject, Duration::from_millis(1)).await;
     for _ in 0..2 {
         subject.pass(subject.unit()).await;
-        let Lookup::Found(loaded) = former.load(Fields::All, touch()).await else {
+        let Lookup::Found(loaded) = former.load(Projection::All, touch()).await else {
             panic!("the former secret opens nothing");
         };
         assert!(loaded.meta.by_former, "it is not told that it is the former secret");
@@ -67,7 +67,7 @@ pub async fn a_secret_that_was_used_leaves_the_former_a_grace(subject: &impl Sub
     used(&new).await;
     subject.pass(unit * 4).await;
     former.is_refused(Refused::Replaced).await;
-    let Lookup::Replaced { ago } = former.load(Fields::All, None).await else {
+    let Lookup::Replaced { ago } = former.load(Projection::All, None).await else {
         panic!("the former secret is not known");
     };
     assert!(ago < unit * 3, "the time since the grace ended is told as {ago:?}");
@@ -87,14 +87,14 @@ pub async fn a_late_secret_changes_nothing_but_fields(subject: &impl Subject) {
     refused("a rotation", Update { rotate: Some(&other), ..Update::default() }).await;
     let absolute = super::client::in_any_case(HOUR);
     refused("a prolongation", Update { absolute, ..Update::default() }).await;
-    refused("a sign-out", Update { sign: Some(Sign::Out), ..Update::default() }).await;
+    refused("a sign-out", Update { sign: Some(AuthChange::Out), ..Update::default() }).await;
     let renewal = late.renew(&other, Duration::from_millis(1), HOUR).await;
     assert!(matches!(renewal, Lookup::Replaced { .. }), "a renewal was answered by {renewal:?}");
     let taken = late.take_and_rotate("a", Some(&other)).await;
     assert!(matches!(taken, Lookup::Replaced { .. }), "a rotation was answered by {taken:?}");
 
     subject.pass(subject.unit()).await;
-    let Lookup::Found(loaded) = late.load(Fields::All, touch()).await else {
+    let Lookup::Found(loaded) = late.load(Projection::All, touch()).await else {
         panic!("a late secret reads nothing");
     };
     assert!(loaded.meta.unused >= subject.unit(), "the use of a late secret counts");

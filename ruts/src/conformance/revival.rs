@@ -3,12 +3,12 @@
 use super::{Subject, client::*};
 use crate::store::{Lookup, StoreErrorKind, Updated};
 
-/// No call on a handle that was never created creates it.
+/// No call on a id that was never created creates it.
 // proves: ASVS-7.4.1 CS-6
 pub async fn nothing_but_create_creates(subject: &impl Subject) {
     let nobody = stranger(subject);
     nobody.is_refused(Refused::NotFound).await;
-    nobody.create(None, None, &[]).await.expect("the handle is still free");
+    nobody.create(None, None, &[]).await.expect("the id is still free");
     nobody.holds(&[]).await;
 }
 
@@ -47,7 +47,7 @@ pub async fn nothing_revives_an_expired_field(subject: &impl Subject) {
     assert_eq!(client.take("a").await, Lookup::Found(None));
 }
 
-/// Creating a session whose handle is taken fails and changes nothing.
+/// Creating a session whose id is taken fails and changes nothing.
 pub async fn create_leaves_a_session_alone(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     let thief = client.with(secret());

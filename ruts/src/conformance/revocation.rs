@@ -1,9 +1,9 @@
 //! Promise R: what was replaced or removed is not served any more, to anyone.
 
 use super::{Subject, client::*};
-use crate::store::{Fields, Lookup};
+use crate::store::{Lookup, Projection};
 
-/// A handle opens nothing without the session's own secret, and nothing that is tried with another
+/// A id opens nothing without the session's own secret, and nothing that is tried with another
 /// has an effect.
 // proves: ASVS-7.2.1
 pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
@@ -36,7 +36,7 @@ pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     other.holds(&[("a", "1")]).await;
     assert_eq!(client.delete().await, Lookup::Found(()));
     subject.pass(subject.unit()).await;
-    let Lookup::Ended { ago } = other.load(Fields::All, None).await else {
+    let Lookup::Ended { ago } = other.load(Projection::All, None).await else {
         panic!("the ended session is not recognised");
     };
     assert!(ago >= subject.unit() && ago < subject.unit() * 2, "{ago:?} is not the time since");
@@ -64,7 +64,7 @@ pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     subject.pass(subject.unit()).await;
     assert_eq!(new.rotate(&new.secret).await, applied(0));
     new.holds(&[("a", "1")]).await;
-    let Lookup::Replaced { ago } = old.load(Fields::All, None).await else {
+    let Lookup::Replaced { ago } = old.load(Projection::All, None).await else {
         panic!("the replaced secret is forgotten");
     };
     assert!(ago >= subject.unit(), "{ago:?} is not the time since the first rotation");
@@ -90,13 +90,13 @@ pub async fn a_replaced_secret_says_since_when(subject: &impl Subject) {
     let new = old.with(secret());
     old.rotate(&new.secret).await;
     subject.pass(unit).await;
-    let Lookup::Replaced { ago } = old.load(Fields::All, None).await else {
+    let Lookup::Replaced { ago } = old.load(Projection::All, None).await else {
         panic!("the replaced secret is not recognised");
     };
     assert!(ago >= unit && ago < unit * 2, "{ago:?} is not the time since the rotation");
 
     new.delete().await;
-    let Lookup::Replaced { ago } = old.load(Fields::All, None).await else {
+    let Lookup::Replaced { ago } = old.load(Projection::All, None).await else {
         panic!("the replaced secret of a deleted session is not recognised");
     };
     assert!(ago >= unit, "{ago:?} is the time since the deletion");

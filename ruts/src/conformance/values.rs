@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{Subject, client::*};
 use crate::{
-    store::{Change, Fields, Lookup, Put, Store},
-    ttl::{Hot, Ttl},
+    store::{Change, FieldWrite, Lookup, Projection, Store},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// A session is found with the fields it was created with, by every client.
@@ -25,7 +25,7 @@ pub async fn any_bytes_survive(subject: &impl Subject) {
     for value in [vec![], vec![0], all, b"\r\n$5\r\n'\";--".to_vec(), vec![0xa5; 1 << 20]] {
         let value = Bytes::from(value);
         assert_eq!(client.change(&[Change::Set(put("field", &value))]).await, applied(0));
-        let Lookup::Found(loaded) = client.load(Fields::Named(&["field"]), None).await else {
+        let Lookup::Found(loaded) = client.load(Projection::Named(&["field"]), None).await else {
             panic!("the session is gone");
         };
         assert!(loaded.fields[0].value == value, "{} bytes came back changed", value.len());
@@ -54,14 +54,14 @@ pub async fn any_name_survives(subject: &impl Subject) {
 /// A read by name yields those fields that are there, and no others.
 pub async fn only_the_named_fields_are_read(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2"), ("c", "3")]).await;
-    let Lookup::Found(loaded) = client.load(Fields::Named(&["c", "nothing", "a"]), None).await
+    let Lookup::Found(loaded) = client.load(Projection::Named(&["c", "nothing", "a"]), None).await
     else {
         panic!("the session is gone");
     };
     let mut names: Vec<_> = loaded.fields.into_iter().map(|field| field.name).collect();
     names.sort();
     assert_eq!(names, ["a", "c"]);
-    let Lookup::Found(loaded) = client.load(Fields::Named(&[]), None).await else {
+    let Lookup::Found(loaded) = client.load(Projection::Named(&[]), None).await else {
         panic!("the session is gone");
     };
     assert_eq!(loaded.fields, []);
@@ -74,7 +74,7 @@ pub async fn sweeping_frees_only_what_ended(subject: &impl Subject) {
     let live = session_for(subject, ttl(unit * 100), ttl(unit * 100), &[("a", "1")]).await;
     let endless = session(subject, &[("a", "1")]).await;
     subject.pass(unit * 2).await;
-    while live.store.sweep(100).await.expect("the store answers") > 0 {}
+    while live.store.delete_expired(100).await.expect("the store answers") > 0 {}
     ended.is_refused(Refused::NotFound).await;
     live.holds(&[("a", "1")]).await;
     endless.holds(&[("a", "1")]).await;
@@ -84,10 +84,15 @@ pub async fn sweeping_frees_only_what_ended(subject: &impl Subject) {
 pub async fn hot_policies_are_kept(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let value = bytes("1");
-    for hot in [Hot::Auto, Hot::For(Ttl::from_secs(60)), Hot::Never, Hot::Checked] {
+    for hot in [
+        CachePolicy::Auto,
+        CachePolicy::For(Ttl::from_secs(60)),
+        CachePolicy::Never,
+        CachePolicy::Checked,
+    ] {
         let ttl = ttl(Duration::from_secs(3600));
-        client.change(&[Change::Set(Put { name: "a", value: &value, ttl, hot })]).await;
-        let Lookup::Found(loaded) = client.load(Fields::All, None).await else {
+        client.change(&[Change::Set(FieldWrite { name: "a", value: &value, ttl, hot })]).await;
+        let Lookup::Found(loaded) = client.load(Projection::All, None).await else {
             panic!("the session is gone");
         };
         assert_eq!(loaded.fields[0].hot, hot);

@@ -181,14 +181,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::token::{Handle, Secret};
+    use crate::token::{Secret, SessionId};
 
     fn cookie(options: CookieOptions) -> Result<SessionCookie, CookieError> {
         SessionCookie::new(&options, "", false)
     }
 
     fn token() -> Token {
-        Token { handle: Handle::random().unwrap(), secret: Secret::random().unwrap() }
+        Token { id: SessionId::random().unwrap(), secret: Secret::random().unwrap() }
     }
 
     fn text(header: Option<HeaderValue>) -> String {

@@ -1,6 +1,6 @@
 use crate::{
     codec::Codec,
-    ttl::{Hot, Ttl},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// Everything that is known of a field besides the type of its values.
@@ -11,7 +11,7 @@ use crate::{
 pub struct FieldSpec {
     name: &'static str,
     ttl: Option<Ttl>,
-    hot: Hot,
+    hot: CachePolicy,
     codec: Codec,
     version: u16,
     lazy: bool,
@@ -35,7 +35,7 @@ impl FieldSpec {
         Self {
             name,
             ttl: None,
-            hot: Hot::Auto,
+            hot: CachePolicy::Auto,
             codec: Codec::DEFAULT,
             version: 1,
             lazy: false,
@@ -72,7 +72,7 @@ impl FieldSpec {
     /// # Panics
     ///
     /// That is longer than the field's own lifetime.
-    pub const fn with_hot(mut self, hot: Hot) -> Self {
+    pub const fn with_hot(mut self, hot: CachePolicy) -> Self {
         self.hot = hot;
         self.checked()
     }
@@ -135,7 +135,7 @@ impl FieldSpec {
     }
 
     const fn checked(self) -> Self {
-        if let (Some(ttl), Hot::For(hot)) = (self.ttl, self.hot) {
+        if let (Some(ttl), CachePolicy::For(hot)) = (self.ttl, self.hot) {
             assert!(hot.as_millis() <= ttl.as_millis(), "`hot` is longer than `ttl`");
         }
         self
@@ -152,7 +152,7 @@ impl FieldSpec {
     }
 
     /// The value's place in the cache tier.
-    pub const fn hot(&self) -> Hot {
+    pub const fn hot(&self) -> CachePolicy {
         self.hot
     }
 
@@ -179,7 +179,7 @@ impl FieldSpec {
     /// Whether the first read of a request fetches the field along with others of its schema. Not what
     /// is large, cannot be read, or would keep a cache from answering for the others.
     pub(crate) const fn is_eager(&self) -> bool {
-        !self.lazy && !self.once && !matches!(self.hot, Hot::Never | Hot::Checked)
+        !self.lazy && !self.once && !matches!(self.hot, CachePolicy::Never | CachePolicy::Checked)
     }
 
     /// Whether a change of the field replaces the session's secret.

@@ -11,9 +11,12 @@ use super::{
 use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
-    sealing::Sealer,
-    session::{ClientTraits, ClientWatch, Policy, Realm, Renewal, Risk, SessionName, Unnamed},
-    store::{ErasedStore, IntoStore, Limit, OnLimit},
+    sealing::FieldCipher,
+    session::{
+        ClientChangeAction, ClientFingerprint, ClientWatch, Renewal, SessionConfig, SessionContext,
+        SessionName, Unnamed,
+    },
+    store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
 };
 
@@ -45,8 +48,8 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 /// # drop(app);
 /// ```
 pub struct SessionLayer<L = Unnamed> {
-    store: Arc<dyn ErasedStore>,
-    policy: Policy,
+    store: Arc<dyn DynStore>,
+    config: SessionConfig,
     options: CookieOptions,
     source: TokenSource,
     clear: Vec<ClearSiteData>,
@@ -72,7 +75,7 @@ impl SessionLayer {
     pub fn new(store: impl IntoStore) -> Self {
         Self {
             store: store.into_store(),
-            policy: Policy {
+            config: SessionConfig {
                 layer: "",
                 idle: Some(Ttl::from_secs(7 * DAY)),
                 absolute: Some(Ttl::from_secs(30 * DAY)),
@@ -81,7 +84,7 @@ impl SessionLayer {
                 sign_in_page: None,
                 codec: Codec::DEFAULT,
                 clients: None,
-                sealer: Sealer::default(),
+                cipher: FieldCipher::default(),
             },
             options: CookieOptions::build(),
             source: TokenSource::Cookie,
@@ -99,7 +102,7 @@ impl<L: SessionName> SessionLayer<L> {
         const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
         SessionLayer {
             store: self.store,
-            policy: self.policy,
+            config: self.config,
             options: self.options,
             source: self.source,
             clear: self.clear,
@@ -154,7 +157,7 @@ impl<L: SessionName> SessionLayer<L> {
     /// `timeout` is zero or above 100 years.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.policy.idle = Some(Ttl::require(timeout));
+        self.config.idle = Some(Ttl::require(timeout));
         self
     }
 
@@ -165,7 +168,7 @@ impl<L: SessionName> SessionLayer<L> {
     /// `timeout` is zero or above 100 years.
     #[must_use]
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
-        self.policy.absolute = Some(Ttl::require(timeout));
+        self.config.absolute = Some(Ttl::require(timeout));
         self
     }
 
@@ -182,8 +185,8 @@ impl<L: SessionName> SessionLayer<L> {
     /// `age` is zero or above 100 years.
     #[must_use]
     pub fn renew_every(mut self, age: Duration) -> Self {
-        let grace = self.policy.renewal.map_or(GRACE, |renewal| renewal.grace);
-        self.policy.renewal = Some(Renewal { every: Ttl::require(age), grace });
+        let grace = self.config.renewal.map_or(GRACE, |renewal| renewal.grace);
+        self.config.renewal = Some(Renewal { every: Ttl::require(age), grace });
         self
     }
 
@@ -192,7 +195,7 @@ impl<L: SessionName> SessionLayer<L> {
     /// effect.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
-        if let Some(renewal) = &mut self.policy.renewal {
+        if let Some(renewal) = &mut self.config.renewal {
             renewal.grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
         }
         self
@@ -214,7 +217,7 @@ impl<L: SessionName> SessionLayer<L> {
     #[must_use]
     pub fn max_sessions(mut self, sessions: u32, on_limit: OnLimit) -> Self {
         assert!(sessions > 0, "somebody who may have no session cannot sign in");
-        self.policy.limit = Some(Limit { sessions, on_limit });
+        self.config.limit = Some(SessionLimit { sessions, on_limit });
         self
     }
 
@@ -229,7 +232,7 @@ impl<L: SessionName> SessionLayer<L> {
     pub fn sign_in_page(mut self, path: &str) -> Self {
         let is_local = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
         match HeaderValue::from_str(path) {
-            Ok(path) if is_local => self.policy.sign_in_page = Some(path),
+            Ok(path) if is_local => self.config.sign_in_page = Some(path),
             _ => panic!("the page to sign in needs a path of this site, such as `/sign-in`"),
         }
         self
@@ -242,27 +245,27 @@ impl<L: SessionName> SessionLayer<L> {
     /// A request that writes before it has read pays one round trip for it.
     ///
     /// ```
-    /// use ruts::{ClientTraits, Risk, SessionLayer, http::header, store::memory::MemoryStore};
+    /// use ruts::{ClientFingerprint, ClientChangeAction, SessionLayer, http::header, store::memory::MemoryStore};
     ///
     /// let layer = SessionLayer::new(MemoryStore::new()).watch_clients(
     ///     |headers, _extensions| {
     ///         let header = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
-    ///         ClientTraits::new()
+    ///         ClientFingerprint::new()
     ///             .with("agent", header(header::USER_AGENT))
     ///             .with("language", header(header::ACCEPT_LANGUAGE))
     ///     },
-    ///     |changed| if changed.len() > 1 { Risk::End } else { Risk::StepUp },
+    ///     |changed| if changed.len() > 1 { ClientChangeAction::End } else { ClientChangeAction::StepUp },
     /// );
     /// # drop(layer);
     /// ```
     #[must_use]
     pub fn watch_clients(
         mut self,
-        describe: impl Fn(&HeaderMap, &Extensions) -> ClientTraits + Send + Sync + 'static,
-        judge: impl Fn(&[&'static str]) -> Risk + Send + Sync + 'static,
+        describe: impl Fn(&HeaderMap, &Extensions) -> ClientFingerprint + Send + Sync + 'static,
+        judge: impl Fn(&[&'static str]) -> ClientChangeAction + Send + Sync + 'static,
     ) -> Self {
         let watch = ClientWatch { describe: Arc::new(describe), judge: Arc::new(judge) };
-        self.policy.clients = Some(watch);
+        self.config.clients = Some(watch);
         self
     }
 
@@ -287,8 +290,8 @@ impl<L: SessionName> SessionLayer<L> {
     }
 
     fn within(mut self, level: &Level) -> Self {
-        self.policy.idle = level.idle.or(self.policy.idle);
-        self.policy.absolute = Some(level.absolute);
+        self.config.idle = level.idle.or(self.config.idle);
+        self.config.absolute = Some(level.absolute);
         self
     }
 
@@ -303,14 +306,14 @@ impl<L: SessionName> SessionLayer<L> {
     /// assert!(text.contains("within AAL2"));
     /// ```
     pub fn describe(&self) -> String {
-        let Policy { idle, renewal, limit, .. } = self.policy;
+        let SessionConfig { idle, renewal, limit, .. } = self.config;
         let renewal = renewal.map(|renewal| (renewal.every, renewal.grace));
         Lifetimes { idle, absolute: self.absolute(), renewal, limit }.to_string()
     }
 
     /// A cookie that ends before the session ends the session too.
     fn absolute(&self) -> Option<Ttl> {
-        self.policy.absolute.into_iter().chain(self.options.lifetime()).min()
+        self.config.absolute.into_iter().chain(self.options.lifetime()).min()
     }
 
     /// The keys for fields marked `encrypt`: values are encrypted with the first, and decrypted with the one
@@ -333,14 +336,14 @@ impl<L: SessionName> SessionLayer<L> {
     #[cfg(feature = "encrypt")]
     #[must_use]
     pub fn encryption_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {
-        self.policy.sealer.keys = Some(keys.into());
+        self.config.cipher.keys = Some(keys.into());
         self
     }
 
     /// How values that are set by name are written. Typed fields name their own codec.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
-        self.policy.codec = codec;
+        self.config.codec = codec;
         self
     }
 
@@ -379,11 +382,11 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
             // The options were checked: what is left to be wrong is the name.
             Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
         };
-        let mut policy = self.policy.clone();
-        policy.layer = L::NAME;
-        policy.absolute = self.absolute();
+        let mut config = self.config.clone();
+        config.layer = L::NAME;
+        config.absolute = self.absolute();
         let site = Site {
-            realm: Arc::new(Realm { store: Arc::clone(&self.store), policy }),
+            context: Arc::new(SessionContext { store: Arc::clone(&self.store), config }),
             development: self.development,
             cookie,
             source: self.source,
@@ -400,7 +403,7 @@ impl<L> Clone for SessionLayer<L> {
     fn clone(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
-            policy: self.policy.clone(),
+            config: self.config.clone(),
             options: self.options.clone(),
             source: self.source,
             clear: self.clear.clone(),
@@ -414,7 +417,7 @@ impl<L> fmt::Debug for SessionLayer<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionLayer")
             .field("store", &self.store.store_type().name)
-            .field("policy", &self.policy)
+            .field("config", &self.config)
             .field("cookie", &self.options)
             .field("source", &self.source)
             .field("development", &self.development)

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::source::{TokenSource, Way};
 use crate::{
     cookie::SessionCookie,
-    session::{Realm, Session, Verdict},
+    session::{CookieAction, Session, SessionContext},
 };
 
 pin_project! {
@@ -52,16 +52,16 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
-        let verdict = this.session.0.seal();
+        let cookie = this.session.0.seal();
         let mut response = match result {
             Ok(response) => response,
             Err(error) => {
-                this.session.0.abandon(verdict);
+                this.session.0.abandon(cookie);
                 return Poll::Ready(Err(error));
             }
         };
         let has_ended = this.session.0.has_ended();
-        this.site.answer(*this.way, &verdict, has_ended, response.headers_mut());
+        this.site.answer(*this.way, &cookie, has_ended, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }
@@ -69,7 +69,7 @@ where
 /// What all requests that go through a layer have in common: one allocation, so that they count one reference
 /// to it, not one to each part, while others do.
 pub(super) struct Site {
-    pub(super) realm: Arc<Realm>,
+    pub(super) context: Arc<SessionContext>,
     pub(super) development: bool,
     pub(super) cookie: SessionCookie,
     pub(super) source: TokenSource,
@@ -81,14 +81,14 @@ pub(super) struct Site {
 
 impl Site {
     /// A response with a token in it must not be kept by any cache (OWASP ASVS 5.0, 14.3.2).
-    fn answer(&self, way: Way, verdict: &Verdict, has_ended: bool, headers: &mut HeaderMap) {
-        let Some((name, value)) = way.header(&self.cookie, verdict) else { return };
+    fn answer(&self, way: Way, cookie: &CookieAction, has_ended: bool, headers: &mut HeaderMap) {
+        let Some((name, value)) = way.header(&self.cookie, cookie) else { return };
         headers.append(name, value);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        let clear = match verdict {
-            Verdict::Clear => &self.clear,
-            Verdict::Set(_) if has_ended => &self.clear_and_begin,
-            Verdict::Set(_) | Verdict::Keep => return,
+        let clear = match cookie {
+            CookieAction::Clear => &self.clear,
+            CookieAction::Set(_) if has_ended => &self.clear_and_begin,
+            CookieAction::Set(_) | CookieAction::Keep => return,
         };
         if let Some(clear) = clear {
             headers.insert(CLEAR_SITE_DATA, clear.clone());

@@ -1,7 +1,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    store::{Limit, OnLimit},
+    store::{OnLimit, SessionLimit},
     ttl::Ttl,
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Lifetimes {
     pub(super) absolute: Option<Ttl>,
     /// How often a secret is renewed, and the grace of the one before.
     pub(super) renewal: Option<(Ttl, Duration)>,
-    pub(super) limit: Option<Limit>,
+    pub(super) limit: Option<SessionLimit>,
 }
 
 impl Lifetimes {
@@ -71,7 +71,7 @@ impl fmt::Display for Lifetimes {
             )?;
         }
         match self.limit {
-            Some(Limit { sessions, on_limit }) => {
+            Some(SessionLimit { sessions, on_limit }) => {
                 let then = match on_limit {
                     OnLimit::Reject => "another sign-in is refused",
                     OnLimit::EndOldest => "another sign-in ends the oldest",
@@ -152,7 +152,7 @@ mod tests {
             idle: None,
             absolute: Some(Ttl::from_secs(HOUR)),
             renewal: Some((Ttl::from_secs(15 * MINUTE), Duration::from_secs(30))),
-            limit: Some(Limit { sessions: 3, on_limit: OnLimit::EndOldest }),
+            limit: Some(SessionLimit { sessions: 3, on_limit: OnLimit::EndOldest }),
         };
         let text = limits.to_string();
         let renewal = "renewed every 15 minutes; the one before works for 30 seconds once";

@@ -12,7 +12,7 @@ use super::{ResponseFuture, future::Site, loopback::is_loopback};
 use crate::{
     cookie::Presented,
     event,
-    session::{Closed, Session, SessionName},
+    session::{ResponseClosed, Session, SessionName},
 };
 
 /// A service whose requests carry a session: made by [`SessionLayer`](crate::SessionLayer).
@@ -42,7 +42,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Site { realm, cookie, source, development, .. } = &*self.site;
+        let Site { context, cookie, source, development, .. } = &*self.site;
         let refused = *development && !is_loopback(&request);
         let (presented, way) = source.read(cookie, request.headers());
         let presented = if refused { Presented::default() } else { presented };
@@ -50,10 +50,10 @@ where
             event::several_cookies();
         }
         let tokens = (presented.token, presented.other);
-        let closed = refused.then_some(Closed::NotLoopback);
-        let watch = realm.policy.clients.as_ref();
+        let closed = refused.then_some(ResponseClosed::NotLoopback);
+        let watch = context.config.clients.as_ref();
         let client = watch.map(|watch| (watch.describe)(request.headers(), request.extensions()));
-        let session = Session::start(Arc::clone(realm), presented.any, tokens, client, closed);
+        let session = Session::start(Arc::clone(context), presented.any, tokens, client, closed);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
         ResponseFuture::new(inner, session, Arc::clone(&self.site), way)

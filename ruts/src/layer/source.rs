@@ -2,7 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{
     cookie::{Presented, SessionCookie},
-    session::Verdict,
+    session::CookieAction,
     token::Token,
 };
 
@@ -57,18 +57,22 @@ impl Way {
     pub(super) fn header(
         self,
         cookie: &SessionCookie,
-        verdict: &Verdict,
+        action: &CookieAction,
     ) -> Option<(HeaderName, HeaderValue)> {
-        match (self, verdict) {
-            (_, Verdict::Keep) => None,
-            (Self::Cookie, Verdict::Set(token)) => Some((header::SET_COOKIE, cookie.set(token)?)),
-            (Self::Cookie, Verdict::Clear) => Some((header::SET_COOKIE, cookie.clear()?)),
-            (Self::Header, Verdict::Set(token)) => {
+        match (self, action) {
+            (_, CookieAction::Keep) => None,
+            (Self::Cookie, CookieAction::Set(token)) => {
+                Some((header::SET_COOKIE, cookie.set(token)?))
+            }
+            (Self::Cookie, CookieAction::Clear) => Some((header::SET_COOKIE, cookie.clear()?)),
+            (Self::Header, CookieAction::Set(token)) => {
                 let mut value = HeaderValue::try_from(token.expose()).ok()?;
                 value.set_sensitive(true);
                 Some((SESSION_TOKEN, value))
             }
-            (Self::Header, Verdict::Clear) => Some((SESSION_TOKEN, HeaderValue::from_static(""))),
+            (Self::Header, CookieAction::Clear) => {
+                Some((SESSION_TOKEN, HeaderValue::from_static("")))
+            }
         }
     }
 }

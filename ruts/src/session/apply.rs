@@ -5,10 +5,10 @@ use tokio::time::Instant;
 
 use super::{
     client::RECORD,
+    config::Signing,
     identity::Identity,
     memory::Memory,
     operation::Load,
-    policy::Signing,
     shared::Shared,
     state::{Rotation, State},
     value,
@@ -19,9 +19,11 @@ use crate::{
     event,
     field::FieldSpec,
     schema::SessionSchema,
-    sealing::{Place, SealError},
-    store::{Change, Create, Fields, Loaded, Meta, Put, Sign, Update, Updated},
-    token::{Handle, Secret, Token},
+    sealing::{CipherError, FieldAad},
+    store::{
+        AuthChange, Change, Create, FieldWrite, Loaded, Projection, SessionMeta, Update, Updated,
+    },
+    token::{Secret, SessionId, Token},
 };
 
 /// The schema whose eager fields are fetched along with one that is not known yet.
@@ -48,7 +50,7 @@ impl Writing {
         matches!(self.signing, Some(Signing::In(..)))
     }
 
-    fn to_encrypt<'a>(&self, change: &Change<'a>) -> Option<Put<'a>> {
+    fn to_encrypt<'a>(&self, change: &Change<'a>) -> Option<FieldWrite<'a>> {
         match *change {
             Change::Set(put) if self.encrypted.contains(&put.name) => Some(put),
             _ => None,
@@ -83,28 +85,32 @@ impl Shared {
     pub(super) async fn fetch(&self, state: &mut State, mut names: Vec<&str>) -> Result<(), Error> {
         names.retain(|name| !state.memory.knows(name));
         if !names.is_empty() {
-            self.load(state, Fields::Named(&names)).await?;
+            self.load(state, Projection::Named(&names)).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn load(&self, state: &mut State, fields: Fields<'_>) -> Result<(), Error> {
+    pub(super) async fn load(
+        &self,
+        state: &mut State,
+        fields: Projection<'_>,
+    ) -> Result<(), Error> {
         let mut names = Vec::new();
         let fields = match fields {
-            Fields::Named(asked) if self.client.is_some() && !state.memory.knows(RECORD) => {
+            Projection::Named(asked) if self.client.is_some() && !state.memory.knows(RECORD) => {
                 names.extend(asked.iter().copied().chain([RECORD]));
-                Fields::Named(&names)
+                Projection::Named(&names)
             }
             fields => fields,
         };
         let load = Load { fields, touch: self.touch() };
-        let earlier = state.earlier();
-        let loaded = self.attempt(state, earlier.as_ref(), &load).await?;
+        let fallback_secret = state.fallback_secret();
+        let loaded = self.attempt(state, fallback_secret.as_ref(), &load).await?;
         if let Some(Loaded { meta, fields: stored }) = loaded {
             let stored = stored.into_iter().map(|field| (field.name, field.value));
             match fields {
-                Fields::All => state.memory.learn_all(stored),
-                Fields::Named(names) => state.memory.learn(names, stored),
+                Projection::All => state.memory.learn_all(stored),
+                Projection::Named(names) => state.memory.learn(names, stored),
             }
             state.meta = Some((meta, Instant::now()));
             self.loaded(state, meta).await?;
@@ -115,7 +121,7 @@ impl Shared {
     }
 
     /// What is to be done once the session was read.
-    async fn loaded(&self, state: &mut State, meta: Meta) -> Result<(), Error> {
+    async fn loaded(&self, state: &mut State, meta: SessionMeta) -> Result<(), Error> {
         self.judge_client(state).await?;
         self.renew(state, &meta).await;
         Ok(())
@@ -128,17 +134,17 @@ impl Shared {
         update: Update<'_>,
         writing: &Writing,
     ) -> Result<Updated, Error> {
-        let sign = self.policy().sign(writing.signing.as_ref());
+        let sign = self.config().sign(writing.signing.as_ref());
         let is_sign_in = writing.is_sign_in();
         if !is_sign_in {
             self.look_at_client(state).await?;
         }
         if !writing.encrypted.is_empty() && state.identity.is_ambiguous() {
-            Box::pin(self.load(state, Fields::Named(&[]))).await?;
+            Box::pin(self.load(state, Projection::Named(&[]))).await?;
         }
-        if let Some(handle) = state.identity.handle() {
-            let values = self.encrypt(&handle, update.changes, writing)?;
-            let client = self.client_record(&handle, writing);
+        if let Some(id) = state.identity.id() {
+            let values = self.encrypt(&id, update.changes, writing)?;
+            let client = self.client_record(&id, writing);
             let changes = with_values(update.changes, writing, &values, client.as_ref());
             for change in update.changes {
                 state.memory.forget(change.name());
@@ -146,24 +152,25 @@ impl Shared {
             let rotation = self.begin_rotation(state, writing.rotate, writing.signing)?;
             if is_sign_in {
                 let mut reply = self.reply();
-                reply.in_doubt = reply.sets_fresh();
+                reply.unverified = reply.sets_fresh();
             }
             let hash = rotation.hash();
-            let touch = self.policy().touch();
+            let touch = self.config().touch();
             let update = Update { changes: &changes, rotate: hash.as_ref(), touch, sign, ..update };
-            let answer = match self.attempt(state, rotation.earlier.as_ref(), &update).await {
+            let answer = match self.attempt(state, rotation.fallback_secret.as_ref(), &update).await
+            {
                 Err(error) => return Err(self.refused(state, &rotation, error)),
                 Ok(answer) => answer,
             };
             if is_sign_in {
-                self.reply().in_doubt = false;
+                self.reply().unverified = false;
             }
             match answer {
                 Some(Updated::Applied { found }) => {
                     self.finish_rotation(state, rotation).await?;
                     remember(&mut state.memory, update.changes);
                     if is_sign_in {
-                        (state.client_seen, state.distrusted) = (true, false);
+                        (state.client_seen, state.downgraded) = (true, false);
                     }
                     if update.sign.is_some() || update.absolute.is_some() {
                         state.meta = None;
@@ -175,7 +182,7 @@ impl Shared {
                 }
                 Some(Updated::NotDue) => return Ok(Updated::NotDue),
                 Some(Updated::Conflict { current }) => {
-                    if let Some(expect) = update.expect {
+                    if let Some(expect) = update.precondition {
                         state.memory.remember(expect.name, current.clone());
                     }
                     self.abandon_rotation(state, &rotation);
@@ -195,14 +202,14 @@ impl Shared {
     /// What a refused sign-in means for the session and its caller.
     fn refused(&self, state: &mut State, rotation: &Rotation, error: Error) -> Error {
         if !error.is_unknown() {
-            self.reply().in_doubt = false;
+            self.reply().unverified = false;
         }
         match &error {
             Error::TooManySessions => {
                 self.abandon_rotation(state, rotation);
                 event::limit_reached();
             }
-            Error::Ended => self.lose(state),
+            Error::Ended => self.mark_ended(state),
             _ => {}
         }
         error
@@ -215,12 +222,12 @@ impl Shared {
         update: Update<'_>,
         writing: &Writing,
     ) -> Result<Updated, Error> {
-        if update.expect.is_some_and(|expect| expect.value.is_some()) {
+        if update.precondition.is_some_and(|expect| expect.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
         }
-        let handle = Handle::random()?;
-        let values = self.encrypt(&handle, update.changes, writing)?;
-        let client = self.client_record(&handle, writing);
+        let id = SessionId::random()?;
+        let values = self.encrypt(&id, update.changes, writing)?;
+        let client = self.client_record(&id, writing);
         let changes = with_values(update.changes, writing, &values, client.as_ref());
         let fields = outcome(&changes);
         if fields.is_empty() {
@@ -228,16 +235,16 @@ impl Shared {
         }
         self.reply().check_open()?;
         let secret = Secret::random()?;
-        let hash = secret.hash(self.policy().layer);
+        let hash = secret.hash(self.config().layer);
         let create = Create {
-            handle: &handle,
+            id: &id,
             secret: &hash,
-            idle: self.policy().idle,
-            absolute: self.policy().absolute,
+            idle: self.config().idle,
+            absolute: self.config().absolute,
             fields: &fields,
-            sign_in: match self.policy().sign(writing.signing.as_ref()) {
-                Some(Sign::In { who, .. }) => Some(who),
-                Some(Sign::Out) | None => None,
+            sign_in: match self.config().sign(writing.signing.as_ref()) {
+                Some(AuthChange::In { who, .. }) => Some(who),
+                Some(AuthChange::Out) | None => None,
             },
         };
         if let Err(error) = self.ask().create(create).await.map_err(Error::from) {
@@ -246,9 +253,9 @@ impl Shared {
             }
             return Err(error);
         }
-        self.hand_out(Token { handle, secret }, &hash).await?;
-        event::created(&handle);
-        *state = State::new(Identity::Open { handle, secret: hash });
+        self.issue_cookie(Token { id, secret }, &hash).await?;
+        event::created(&id);
+        *state = State::new(Identity::Open { id, secret: hash });
         state.memory = Memory::empty();
         state.client_seen = true;
         remember(&mut state.memory, &changes);
@@ -261,27 +268,27 @@ impl Shared {
     /// The values of a session's fields that are to be encrypted, in the order of the changes.
     fn encrypt(
         &self,
-        handle: &Handle,
+        id: &SessionId,
         changes: &[Change<'_>],
         writing: &Writing,
     ) -> Result<Vec<Bytes>, Error> {
         let puts = changes.iter().filter_map(|change| writing.to_encrypt(change));
         puts.map(|put| {
-            let place = Place { handle, field: put.name };
-            self.policy().sealer.seal(place, put.value).map_err(|error| match error {
-                SealError::NoKey => value::encode_error(put.name, CodecError::NoKey),
+            let place = FieldAad { id, field: put.name };
+            self.config().cipher.seal(place, put.value).map_err(|error| match error {
+                CipherError::NoKey => value::encode_error(put.name, CodecError::NoKey),
                 #[cfg(feature = "encrypt")]
-                SealError::Random(error) => error.into(),
+                CipherError::Random(error) => error.into(),
             })
         })
         .collect()
     }
 
     pub(super) fn log_signing(&self, signing: &Signing) {
-        let Some(handle) = self.handle() else { return };
+        let Some(id) = self.id() else { return };
         match signing {
-            Signing::In(_, assurance) => event::signed_in(&handle, assurance.level()),
-            Signing::Out => event::signed_out(&handle),
+            Signing::In(_, assurance) => event::signed_in(&id, assurance.level()),
+            Signing::Out => event::signed_out(&id),
         }
     }
 }
@@ -299,7 +306,9 @@ fn with_values<'a>(
     }
     let mut values = values.iter();
     let sealed = |change: &Change<'a>| match writing.to_encrypt(change) {
-        Some(put) => values.next().map_or(*change, |value| Change::Set(Put { value, ..put })),
+        Some(put) => {
+            values.next().map_or(*change, |value| Change::Set(FieldWrite { value, ..put }))
+        }
         None => *change,
     };
     let client = client.map(|value| Change::Set(Shared::put_client(value)));
@@ -307,8 +316,8 @@ fn with_values<'a>(
 }
 
 /// The write of `value` that a field's declaration asks for.
-pub(super) fn put<'a>(field: &FieldSpec, value: &'a Bytes) -> Put<'a> {
-    Put { name: field.name(), value, ttl: field.ttl(), hot: field.hot() }
+pub(super) fn put<'a>(field: &FieldSpec, value: &'a Bytes) -> FieldWrite<'a> {
+    FieldWrite { name: field.name(), value, ttl: field.ttl(), hot: field.hot() }
 }
 
 /// Remembers changes that the store has confirmed.
@@ -323,8 +332,8 @@ fn remember(memory: &mut Memory, changes: &[Change<'_>]) {
 }
 
 /// The fields that changes leave behind where nothing was before.
-fn outcome<'a>(changes: &[Change<'a>]) -> Vec<Put<'a>> {
-    let mut fields: Vec<Put<'a>> = Vec::with_capacity(changes.len());
+fn outcome<'a>(changes: &[Change<'a>]) -> Vec<FieldWrite<'a>> {
+    let mut fields: Vec<FieldWrite<'a>> = Vec::with_capacity(changes.len());
     for change in changes {
         match *change {
             Change::Set(put) => {

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Session;
-use crate::{error::Error, field::FieldSpec, sealing::Opened, token};
+use crate::{error::Error, field::FieldSpec, sealing::Plaintext, token};
 
 /// Where a session keeps what its tokens are made of.
 const SEED: FieldSpec = FieldSpec::new("ruts.csrf");
@@ -44,7 +44,7 @@ impl<S> Session<S> {
         if shared.get(SEED.name(), None).await?.is_none() {
             let fresh = seed(token::random()?);
             // Another request may have been faster.
-            let keep = &mut |held: Option<&Opened>| {
+            let keep = &mut |held: Option<&Plaintext>| {
                 Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
             };
             shared.modify(&SEED, None, keep).await?;

@@ -3,10 +3,10 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{
-    Write,
+    WriteFuture,
     apply::{Writing, put},
+    config::Signing,
     entry::removal,
-    policy::Signing,
     shared::Shared,
     value,
 };
@@ -39,7 +39,7 @@ impl<'a> Edit<'a> {
         field: Field<T, M>,
         value: &Q,
     ) -> Self {
-        let layer = self.shared.policy().layer;
+        let layer = self.shared.config().layer;
         let encoded = value::encode(field.spec(), value);
         match encoded.and_then(|bytes| Ok((bytes, value::principal(field, layer, value)?))) {
             Ok((bytes, principal)) => {
@@ -66,9 +66,9 @@ impl<'a> Edit<'a> {
     ///
     /// The first [`Error::Encode`], and then nothing is written; else as
     /// [`Entry::set`](super::Entry::set).
-    pub fn commit(self) -> Write<'a> {
+    pub fn commit(self) -> WriteFuture<'a> {
         let Self { shared, changes, signing, failed } = self;
-        Write::new(async move {
+        WriteFuture::new(async move {
             if let Some(error) = failed {
                 return Err(error);
             }

@@ -3,10 +3,10 @@ use std::{fmt, future::IntoFuture, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    Read, Write,
+    ReadFuture, WriteFuture,
     apply::{Group, Writing, put},
+    config::Signing,
     future::Boxed,
-    policy::Signing,
     shared::Shared,
     value,
 };
@@ -15,7 +15,7 @@ use crate::{
     field::{Field, FieldSpec, Maybe, Mode, Principal, Readable, StoredAs, Updatable},
     principal::{Assurance, PrincipalKey},
     schema::SessionSchema,
-    sealing::Opened,
+    sealing::Plaintext,
     store::Change,
     ttl::Ttl,
 };
@@ -71,14 +71,14 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// [`Error::Encode`], [`Error::Store`], [`Error::Unconfirmed`]; [`Error::Ended`] if another request
     /// ended the session; [`Error::ResponseSent`] if a session would have to start or rotate after the response.
-    pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> Write<'a> {
+    pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> WriteFuture<'a> {
         self.write(value, Assurance::Aal1)
     }
 
-    fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> Write<'a> {
+    fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> WriteFuture<'a> {
         let Self { shared, field, .. } = self;
         let encoded = value::encode(field.spec(), value);
-        let principal = value::principal(field, shared.policy().layer, value);
+        let principal = value::principal(field, shared.config().layer, value);
         set(shared, field.spec(), encoded, principal, assurance)
     }
 
@@ -87,7 +87,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// # Errors
     ///
     /// As [`set`](Self::set), less `Encode`.
-    pub fn remove(self) -> Write<'a, bool> {
+    pub fn remove(self) -> WriteFuture<'a, bool> {
         remove(self.shared, self.field.spec())
     }
 
@@ -145,7 +145,11 @@ impl<'a, T> Entry<'a, T, Principal> {
     ///
     /// As [`set`](Self::set); [`Error::TooManySessions`]; [`Error::Ended`] also if the principal's
     /// sessions were revoked meanwhile.
-    pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> Write<'a> {
+    pub fn sign_in<Q: StoredAs<T> + ?Sized>(
+        self,
+        value: &Q,
+        assurance: Assurance,
+    ) -> WriteFuture<'a> {
         self.write(value, assurance)
     }
 }
@@ -156,7 +160,7 @@ fn stored<'a>(
     shared: &'a Shared,
     spec: &'static FieldSpec,
     group: Group,
-) -> Boxed<'a, Option<Opened>> {
+) -> Boxed<'a, Option<Plaintext>> {
     Box::pin(async move {
         shared.declare(spec);
         shared.get(spec.name(), group).await
@@ -169,8 +173,8 @@ fn set<'a>(
     encoded: Result<Bytes, Error>,
     principal: Result<Option<PrincipalKey>, Error>,
     assurance: Assurance,
-) -> Write<'a> {
-    Write::new(async move {
+) -> WriteFuture<'a> {
+    WriteFuture::new(async move {
         let (value, principal) = (encoded?, principal?);
         let signing = principal.map(|principal| Signing::In(principal, assurance));
         let change = Change::Set(put(spec, &value));
@@ -179,16 +183,20 @@ fn set<'a>(
     })
 }
 
-fn remove<'a>(shared: &'a Shared, spec: &'static FieldSpec) -> Write<'a, bool> {
-    Write::new(async move {
+fn remove<'a>(shared: &'a Shared, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
+    WriteFuture::new(async move {
         let change = Change::Remove(spec.name());
         let writing = Writing { signing: removal(spec), ..Writing::of(spec) };
         Ok(shared.write(&[change], writing).await? > 0)
     })
 }
 
-fn expire<'a>(shared: &'a Shared, spec: &'static FieldSpec, ttl: Duration) -> Write<'a, bool> {
-    Write::new(async move {
+fn expire<'a>(
+    shared: &'a Shared,
+    spec: &'static FieldSpec,
+    ttl: Duration,
+) -> WriteFuture<'a, bool> {
+    WriteFuture::new(async move {
         let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
         Ok(shared.write(&[change], Writing::default()).await? > 0)
     })
@@ -209,8 +217,8 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// # Errors
     ///
     /// [`Error::Store`], [`Error::Decode`].
-    pub fn get(self) -> Read<'a, T, M> {
-        Read::new(self.field, stored(self.shared, self.field.spec(), self.group()))
+    pub fn get(self) -> ReadFuture<'a, T, M> {
+        ReadFuture::new(self.field, stored(self.shared, self.field.spec(), self.group()))
     }
 
     /// Gives the field this long to live from now, and says whether it was there. One round trip.
@@ -219,7 +227,7 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     ///
     /// [`Error::Ttl`] for a duration of zero or above 100 years; [`Error::Store`],
     /// [`Error::Unconfirmed`], [`Error::Ended`].
-    pub fn expire(self, ttl: Duration) -> Write<'a, bool> {
+    pub fn expire(self, ttl: Duration) -> WriteFuture<'a, bool> {
         expire(self.shared, self.field.spec(), ttl)
     }
 
@@ -266,9 +274,9 @@ impl<T, M: Updatable<T>> Entry<'_, T, M> {
 
 impl<'a, T, M: Readable<T>> IntoFuture for Entry<'a, T, M> {
     type Output = Result<M::Value, Error>;
-    type IntoFuture = Read<'a, T, M>;
+    type IntoFuture = ReadFuture<'a, T, M>;
 
-    fn into_future(self) -> Read<'a, T, M> {
+    fn into_future(self) -> ReadFuture<'a, T, M> {
         self.get()
     }
 }

@@ -10,7 +10,7 @@ use super::{SessionMap, Values, value};
 use crate::{
     error::Error,
     field::{Field, Readable},
-    sealing::Opened,
+    sealing::Plaintext,
 };
 
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -18,15 +18,15 @@ pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + S
 /// A change on its way to the store. Nothing happens until it is awaited; if it is dropped while
 /// under way, the change may or may not have been made.
 #[must_use = "nothing is written until this is awaited"]
-pub struct Write<'a, T = ()>(Boxed<'a, T>);
+pub struct WriteFuture<'a, T = ()>(Boxed<'a, T>);
 
-impl<'a, T> Write<'a, T> {
+impl<'a, T> WriteFuture<'a, T> {
     pub(super) fn new(write: impl Future<Output = Result<T, Error>> + Send + 'a) -> Self {
         Self(Box::pin(write))
     }
 }
 
-impl<T> Future for Write<'_, T> {
+impl<T> Future for WriteFuture<'_, T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -37,18 +37,18 @@ impl<T> Future for Write<'_, T> {
 /// The value of a field, to come. Dropping it is harmless; holding it half polled holds up the other
 /// operations of the request.
 #[must_use = "nothing is read until this is awaited"]
-pub struct Read<'a, T, M> {
-    stored: Boxed<'a, Option<Opened>>,
+pub struct ReadFuture<'a, T, M> {
+    stored: Boxed<'a, Option<Plaintext>>,
     field: Field<T, M>,
 }
 
-impl<'a, T, M> Read<'a, T, M> {
-    pub(super) fn new(field: Field<T, M>, stored: Boxed<'a, Option<Opened>>) -> Self {
+impl<'a, T, M> ReadFuture<'a, T, M> {
+    pub(super) fn new(field: Field<T, M>, stored: Boxed<'a, Option<Plaintext>>) -> Self {
         Self { stored, field }
     }
 }
 
-impl<T, M: Readable<T>> Future for Read<'_, T, M> {
+impl<T, M: Readable<T>> Future for ReadFuture<'_, T, M> {
     type Output = Result<M::Value, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -60,18 +60,18 @@ impl<T, M: Readable<T>> Future for Read<'_, T, M> {
 
 /// All fields of a schema, to come. Dropping it is harmless.
 #[must_use = "nothing is read until this is awaited"]
-pub struct Load<'a, V> {
+pub struct LoadFuture<'a, V> {
     fields: Boxed<'a, SessionMap>,
     values: PhantomData<fn() -> V>,
 }
 
-impl<'a, V> Load<'a, V> {
+impl<'a, V> LoadFuture<'a, V> {
     pub(super) fn new(fields: impl Future<Output = Result<SessionMap, Error>> + Send + 'a) -> Self {
         Self { fields: Box::pin(fields), values: PhantomData }
     }
 }
 
-impl<V: Values> Future for Load<'_, V> {
+impl<V: Values> Future for LoadFuture<'_, V> {
     type Output = Result<V, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -80,20 +80,20 @@ impl<V: Values> Future for Load<'_, V> {
     }
 }
 
-impl<T> fmt::Debug for Write<'_, T> {
+impl<T> fmt::Debug for WriteFuture<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Write")
+        f.write_str("WriteFuture")
     }
 }
 
-impl<T, M> fmt::Debug for Read<'_, T, M> {
+impl<T, M> fmt::Debug for ReadFuture<'_, T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Read({:?})", self.field)
+        write!(f, "ReadFuture({:?})", self.field)
     }
 }
 
-impl<V> fmt::Debug for Load<'_, V> {
+impl<V> fmt::Debug for LoadFuture<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Load")
+        f.write_str("LoadFuture")
     }
 }

@@ -4,8 +4,9 @@ use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ClientTraits, Closed, Edit, Entry, Keys, Load, Realm, SessionMap, Sessions, Unnamed, Values,
-    Verdict, apply::Writing, shared::Shared, value,
+    ClientFingerprint, CookieAction, Edit, Entry, FieldSet, LoadFuture, PrincipalSessions,
+    ResponseClosed, SessionContext, SessionMap, Unnamed, Values, apply::Writing, shared::Shared,
+    value,
 };
 use crate::{
     error::Error,
@@ -13,9 +14,9 @@ use crate::{
     name::FieldName,
     principal::Assurance,
     schema::SessionSchema,
-    store::{Change, Meta, Put, SignedIn, StoreType},
-    token::{Handle, Token},
-    ttl::{Hot, Ttl},
+    store::{Change, FieldWrite, SessionMeta, SignedIn, StoreType},
+    token::{SessionId, Token},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// Any store: the default parameter of [`Session`].
@@ -47,13 +48,13 @@ pub struct Session<S = AnyStore> {
 
 impl Session {
     pub(crate) fn start(
-        realm: Arc<Realm>,
+        context: Arc<SessionContext>,
         presented: bool,
         tokens: (Option<Token>, Option<Token>),
-        client: Option<ClientTraits>,
-        closed: Option<Closed>,
+        client: Option<ClientFingerprint>,
+        closed: Option<ResponseClosed>,
     ) -> Self {
-        let shared = Arc::new(Shared::new(realm, presented, tokens, client, closed));
+        let shared = Arc::new(Shared::new(context, presented, tokens, client, closed));
         Self { shared, store: PhantomData }
     }
 }
@@ -77,8 +78,8 @@ impl<S: 'static> Session<S> {
 impl<S> Session<S> {
     /// The public name of the session, once a store call of this request has confirmed it:
     /// [`open`](Self::open) does so. `None` without a session. No round trip.
-    pub fn id(&self) -> Option<Handle> {
-        self.shared.handle()
+    pub fn id(&self) -> Option<SessionId> {
+        self.shared.id()
     }
 
     /// How many calls this request has made to its store so far, for tests and pages that developers look at.
@@ -93,7 +94,7 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`].
-    pub async fn open(&self) -> Result<Option<Handle>, Error> {
+    pub async fn open(&self) -> Result<Option<SessionId>, Error> {
         self.shared.open().await
     }
 
@@ -140,7 +141,7 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`], [`Error::Decode`].
-    pub async fn read<K: Keys>(&self, keys: K) -> Result<K::Values, Error> {
+    pub async fn read<K: FieldSet>(&self, keys: K) -> Result<K::Values, Error> {
         let mut specs = Vec::with_capacity(8);
         keys.specs(&mut specs);
         keys.values(&self.map(&specs).await?)
@@ -165,10 +166,10 @@ impl<S> Session<S> {
         hot_ttl: Option<u64>,
     ) -> Result<(), Error> {
         check_name(field)?;
-        let value = value::encode_named(field, self.shared.policy().codec, 1, value)?;
+        let value = value::encode_named(field, self.shared.config().codec, 1, value)?;
         let ttl = ttl.map(seconds).transpose()?;
-        let hot = hot_ttl.map(seconds).transpose()?.map_or(Hot::Auto, Hot::For);
-        let put = Put { name: field, value: &value, ttl, hot };
+        let hot = hot_ttl.map(seconds).transpose()?.map_or(CachePolicy::Auto, CachePolicy::For);
+        let put = FieldWrite { name: field, value: &value, ttl, hot };
         self.shared.write(&[Change::Set(put)], Writing::default()).await.map(drop)
     }
 
@@ -210,9 +211,9 @@ impl<S> Session<S> {
 
     /// Has the next write replace the secret in the same round trip. Returns the name that the
     /// session keeps, if it is known yet: unlike the secret, it does not change.
-    pub fn prepare_regenerate(&self) -> Option<Handle> {
+    pub fn prepare_regenerate(&self) -> Option<SessionId> {
         self.shared.prepare_rotation();
-        self.shared.handle()
+        self.shared.id()
     }
 
     /// Has the session end `seconds` from now, sooner or later than it would have, but never later
@@ -255,7 +256,7 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`].
-    pub async fn deadlines(&self) -> Result<Option<Meta>, Error> {
+    pub async fn deadlines(&self) -> Result<Option<SessionMeta>, Error> {
         self.shared.meta().await
     }
 
@@ -294,7 +295,7 @@ impl<S> Session<S> {
     /// Where somebody who has to sign in is sent.
     #[cfg(feature = "axum")]
     pub(crate) fn sign_in_page(&self) -> Option<&http::HeaderValue> {
-        self.shared.policy().sign_in_page.as_ref()
+        self.shared.config().sign_in_page.as_ref()
     }
 
     /// The sessions of whoever is signed in here, this one among them; `None` if nobody is. One round
@@ -303,10 +304,10 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`].
-    pub async fn sessions(&self) -> Result<Option<Sessions>, Error> {
+    pub async fn sessions(&self) -> Result<Option<PrincipalSessions>, Error> {
         let signed_in = self.signed_in().await?;
         let store = || Arc::clone(self.shared.store());
-        Ok(signed_in.map(|signed_in| Sessions::of(store(), signed_in.principal)))
+        Ok(signed_in.map(|signed_in| PrincipalSessions::of(store(), signed_in.principal)))
     }
 
     async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {
@@ -321,13 +322,13 @@ impl<S> Session<S> {
         &self.shared
     }
 
-    pub(crate) fn seal(&self) -> Verdict {
-        let verdict = self.shared.seal();
+    pub(crate) fn seal(&self) -> CookieAction {
+        let cookie = self.shared.seal();
         if !self.shared.is_in_doubt() {
-            return verdict;
+            return cookie;
         }
-        self.abandon(verdict);
-        Verdict::Keep
+        self.abandon(cookie);
+        CookieAction::Keep
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -335,8 +336,8 @@ impl<S> Session<S> {
     }
 
     /// Ends the session of a secret that was to be handed out, since there is nobody to get it.
-    pub(crate) fn abandon(&self, verdict: Verdict) {
-        let (Verdict::Set(token), false) = (verdict, self.shared.is_renewed()) else { return };
+    pub(crate) fn abandon(&self, cookie: CookieAction) {
+        let (CookieAction::Set(token), false) = (cookie, self.shared.is_renewed()) else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let shared = Arc::clone(&self.shared);
             runtime.spawn(async move { shared.end_unknown(&token).await });
@@ -373,8 +374,8 @@ impl<S> Session<S> {
     }
 
     /// All readable fields of a schema.
-    pub(crate) fn load<V: Values>(&self, schema: &'static SessionSchema) -> Load<'_, V> {
-        Load::new(async move {
+    pub(crate) fn load<V: Values>(&self, schema: &'static SessionSchema) -> LoadFuture<'_, V> {
+        LoadFuture::new(async move {
             let fields = schema.fields().iter().filter(|field| !field.is_once());
             self.map(&fields.collect::<Vec<_>>()).await
         })

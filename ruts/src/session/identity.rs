@@ -1,12 +1,12 @@
-use crate::token::{Handle, SecretHash, Token};
+use crate::token::{SecretHash, SessionId, Token};
 
 /// Who the request is, as far as it is known.
 ///
 /// ```text
-/// Presented ──opens──▶ Open ──refused──▶ Shut
+/// Presented ──opens──▶ Open ──refused──▶ Closed
 ///     │                 │
 ///     │                 └──delete──▶ Ended ──write──▶ Open (a new session)
-///     ├──was good until a moment ago──▶ Shut
+///     ├──was good until a moment ago──▶ Closed
 ///     └──unknown──▶ Anonymous ──write──▶ Open (a new session)
 /// ```
 pub(super) enum Identity {
@@ -15,20 +15,20 @@ pub(super) enum Identity {
     /// A token that the store was not asked about yet, and another one to try if it opens nothing.
     Presented(Token, Option<Token>),
     /// A session that the store confirmed or created.
-    Open { handle: Handle, secret: SecretHash },
+    Open { id: SessionId, secret: SecretHash },
     /// The session was this request's when it set out, and is not any more. Reads as anonymous, may
     /// not write: the cookie of a new session would overwrite the one that may have followed. That
     /// goes for a session that was open before, and for a token that was good until less than
-    /// [`LATE`](crate::store::LATE) ago. After that it is a stale or stolen copy, like any unknown
+    /// [`ENDED_RETENTION`](crate::store::ENDED_RETENTION) ago. After that it is a stale or stolen copy, like any unknown
     /// one.
-    Shut(Shut),
+    Closed(Closed),
     /// This request deleted it. A write starts a new session.
     Ended,
 }
 
 /// What became of the session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shut {
+pub(super) enum Closed {
     /// Another request deleted it.
     Deleted,
     /// Another request replaced its secret.
@@ -39,28 +39,28 @@ pub(super) enum Shut {
 
 impl Identity {
     /// What to ask the store of the layer with.
-    pub(super) fn credentials(&self, layer: &str) -> Option<(Handle, SecretHash)> {
+    pub(super) fn credentials(&self, layer: &str) -> Option<(SessionId, SecretHash)> {
         match self {
-            Self::Presented(token, _) => Some((token.handle, token.secret.hash(layer))),
-            Self::Open { handle, secret } => Some((*handle, *secret)),
-            Self::Anonymous | Self::Shut(_) | Self::Ended => None,
+            Self::Presented(token, _) => Some((token.id, token.secret.hash(layer))),
+            Self::Open { id, secret } => Some((*id, *secret)),
+            Self::Anonymous | Self::Closed(_) | Self::Ended => None,
         }
     }
 
     /// What to ask the store with in the second place.
-    pub(super) fn other(&self, layer: &str) -> Option<(Handle, SecretHash)> {
+    pub(super) fn other(&self, layer: &str) -> Option<(SessionId, SecretHash)> {
         match self {
-            Self::Presented(_, Some(token)) => Some((token.handle, token.secret.hash(layer))),
+            Self::Presented(_, Some(token)) => Some((token.id, token.secret.hash(layer))),
             _ => None,
         }
     }
 
     /// Which session it is, or may be.
-    pub(super) fn handle(&self) -> Option<Handle> {
+    pub(super) fn id(&self) -> Option<SessionId> {
         match self {
-            Self::Presented(token, _) => Some(token.handle),
-            Self::Open { handle, .. } => Some(*handle),
-            Self::Anonymous | Self::Shut(_) | Self::Ended => None,
+            Self::Presented(token, _) => Some(token.id),
+            Self::Open { id, .. } => Some(*id),
+            Self::Anonymous | Self::Closed(_) | Self::Ended => None,
         }
     }
 
@@ -77,7 +77,7 @@ impl Identity {
     /// Whether somebody who signs in may start a session. There is no cookie to be overwritten of a session
     /// that nothing is known of.
     pub(super) fn may_sign_in(&self) -> bool {
-        self.may_create() || matches!(self, Self::Shut(Shut::Gone))
+        self.may_create() || matches!(self, Self::Closed(Closed::Gone))
     }
 
     /// Whether a write may start a session.

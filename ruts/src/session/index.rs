@@ -2,23 +2,26 @@ use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Keys, Session, SessionMap, SessionName, TypedSession, Write, value};
+use super::{FieldSet, Session, SessionMap, SessionName, TypedSession, WriteFuture, value};
 use crate::{
     codec::CodecError,
     error::Error,
     event,
     field::{Field, FieldSpec, Mode, Principal, StoredAs},
     principal::PrincipalKey,
-    sealing::{Place, Sealer},
-    store::{Confirmed, ErasedStore, Fields, IntoStore, Listed, Meta, Page, Whom},
-    token::Handle,
+    sealing::{FieldAad, FieldCipher},
+    store::{
+        Confirmed, DynStore, IntoStore, ListedSession, PageRequest, Projection, RevokeTarget,
+        SessionMeta,
+    },
+    token::SessionId,
 };
 
 /// The sessions in a store, by who is signed in. `#[session]` wraps it with a typed method for the field
 /// marked `principal`: `Shop::sessions(&store).by_user(&id)`.
 #[derive(Clone)]
 pub struct SessionIndex {
-    store: Arc<dyn ErasedStore>,
+    store: Arc<dyn DynStore>,
     layer: &'static str,
 }
 
@@ -29,13 +32,13 @@ impl SessionIndex {
     }
 
     /// The sessions in which the field has this value. No round trip yet.
-    pub fn by<T, Q>(&self, field: Field<T, Principal>, value: &Q) -> Sessions
+    pub fn by<T, Q>(&self, field: Field<T, Principal>, value: &Q) -> PrincipalSessions
     where
         Q: StoredAs<T> + Serialize + ?Sized,
     {
         let key = Principal.principal(self.layer, field.spec(), value);
         let principal = key.and_then(|key| key.ok_or(CodecError::Principal));
-        Sessions { store: Arc::clone(&self.store), field: field.spec().name(), principal }
+        PrincipalSessions { store: Arc::clone(&self.store), field: field.spec().name(), principal }
     }
 
     /// Ends all sessions in the store, whoever's they are, those of other layers included. The time it
@@ -44,8 +47,8 @@ impl SessionIndex {
     /// # Errors
     ///
     /// [`Error::Store`], and then it should be repeated; [`Error::Unconfirmed`].
-    pub fn revoke_everyone(&self) -> Write<'_> {
-        Write::new(async move {
+    pub fn revoke_everyone(&self) -> WriteFuture<'_> {
+        WriteFuture::new(async move {
             let confirmed = self.store.revoke_everyone().await?;
             event::everybody_ended();
             confirm(confirmed)
@@ -80,34 +83,34 @@ impl SessionIndex {
 /// }
 /// ```
 #[derive(Clone)]
-pub struct Sessions {
-    store: Arc<dyn ErasedStore>,
+pub struct PrincipalSessions {
+    store: Arc<dyn DynStore>,
     field: &'static str,
     principal: Result<PrincipalKey, CodecError>,
 }
 
 /// A page of the live sessions of a principal.
 #[derive(Debug, Clone)]
-pub struct SessionPage {
-    /// In the order of their handles.
-    pub sessions: Vec<SessionInfo>,
+pub struct SummaryPage {
+    /// In the order of their ids.
+    pub sessions: Vec<SessionSummary>,
     /// Where the next page begins; `None` if this was the last.
-    pub next: Option<Handle>,
+    pub next: Option<SessionId>,
 }
 
 /// A session of a list. It holds neither a secret nor the hash of one.
 #[derive(Debug, Clone)]
-pub struct SessionInfo {
+pub struct SessionSummary {
     /// Its public name.
-    pub handle: Handle,
+    pub id: SessionId,
     /// Its ages and deadlines, and who is signed in.
-    pub meta: Meta,
+    pub meta: SessionMeta,
     /// The fields that were asked for.
     pub fields: SessionMap,
 }
 
-impl Sessions {
-    pub(super) fn of(store: Arc<dyn ErasedStore>, principal: PrincipalKey) -> Self {
+impl PrincipalSessions {
+    pub(super) fn of(store: Arc<dyn DynStore>, principal: PrincipalKey) -> Self {
         Self { store, field: "", principal: Ok(principal) }
     }
 
@@ -125,21 +128,24 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Error::Store`]; [`Error::Encode`] if the principal's value cannot be written as JSON.
-    pub async fn list<K: Keys>(
+    pub async fn list<K: FieldSet>(
         &self,
         fields: K,
-        after: Option<Handle>,
+        after: Option<SessionId>,
         limit: usize,
-    ) -> Result<SessionPage, Error> {
+    ) -> Result<SummaryPage, Error> {
         let mut specs: Vec<&FieldSpec> = Vec::new();
         fields.specs(&mut specs);
         let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
         names.sort_unstable();
         names.dedup();
-        let page = Page { after: after.as_ref(), limit };
-        let listing = self.store.find(self.principal()?, page, Fields::Named(&names)).await?;
-        let sessions = listing.sessions.into_iter().map(SessionInfo::from).collect();
-        Ok(SessionPage { sessions, next: listing.next })
+        let page = PageRequest { after: after.as_ref(), limit };
+        let listing = self
+            .store
+            .list_by_principal(self.principal()?, page, Projection::Named(&names))
+            .await?;
+        let sessions = listing.sessions.into_iter().map(SessionSummary::from).collect();
+        Ok(SummaryPage { sessions, next: listing.next })
     }
 
     /// Ends one of them, and says whether it was there. A session of somebody else is left alone.
@@ -147,8 +153,8 @@ impl Sessions {
     /// # Errors
     ///
     /// As [`revoke_all`](Self::revoke_all).
-    pub async fn revoke(&self, handle: &Handle) -> Result<bool, Error> {
-        Ok(self.end(Whom::One(handle)).await? > 0)
+    pub async fn revoke(&self, id: &SessionId) -> Result<bool, Error> {
+        Ok(self.end(RevokeTarget::One(id)).await? > 0)
     }
 
     /// Ends all of them, and says how many. Once this has returned, none of those that had signed in
@@ -166,7 +172,7 @@ impl Sessions {
     /// [`Error::Unconfirmed`]: they are ended, but a cache does not know. [`Error::Encode`] if the
     /// principal's value cannot be written as JSON.
     pub async fn revoke_all(&self) -> Result<usize, Error> {
-        self.end(Whom::All { except: None }).await
+        self.end(RevokeTarget::All { except: None }).await
     }
 
     /// Ends all of them but this one, and says how many: after a password was changed (OWASP ASVS 5.0,
@@ -177,7 +183,7 @@ impl Sessions {
     /// As [`revoke_all`](Self::revoke_all).
     pub async fn revoke_others(&self, own: &Session) -> Result<usize, Error> {
         let own = own.open().await?;
-        self.end(Whom::All { except: own.as_ref() }).await
+        self.end(RevokeTarget::All { except: own.as_ref() }).await
     }
 
     /// Ends those of them of whose fields `judge` says so, and returns how many: with the session that an
@@ -206,7 +212,7 @@ impl Sessions {
     /// # Errors
     ///
     /// As [`revoke_all`](Self::revoke_all); [`Error::Decode`].
-    pub async fn revoke_if<K: Keys + Copy>(
+    pub async fn revoke_if<K: FieldSet + Copy>(
         &self,
         fields: K,
         mut judge: impl FnMut(K::Values) -> bool,
@@ -216,7 +222,7 @@ impl Sessions {
             let page = self.list(fields, after, 100).await?;
             for session in &page.sessions {
                 if judge(fields.values(&session.fields)?) {
-                    ended += usize::from(self.revoke(&session.handle).await?);
+                    ended += usize::from(self.revoke(&session.id).await?);
                 }
             }
             after = page.next;
@@ -226,13 +232,13 @@ impl Sessions {
         }
     }
 
-    async fn end(&self, whom: Whom<'_>) -> Result<usize, Error> {
-        let revoked = self.store.revoke(self.principal()?, whom).await?;
-        for handle in &revoked.handles {
-            event::ended(handle, "revoked");
+    async fn end(&self, target: RevokeTarget<'_>) -> Result<usize, Error> {
+        let revoked = self.store.revoke(self.principal()?, target).await?;
+        for id in &revoked.ids {
+            event::ended(id, "revoked");
         }
         confirm(revoked.confirmed)?;
-        Ok(revoked.handles.len())
+        Ok(revoked.ids.len())
     }
 }
 
@@ -243,15 +249,15 @@ fn confirm(confirmed: Confirmed) -> Result<(), Error> {
     }
 }
 
-impl From<Listed> for SessionInfo {
-    fn from(Listed { handle, loaded }: Listed) -> Self {
+impl From<ListedSession> for SessionSummary {
+    fn from(ListedSession { id, loaded }: ListedSession) -> Self {
         let fields = loaded.fields.into_iter().map(|field| {
-            let place = Place { handle: &handle, field: &field.name };
-            let opened = Sealer::default().open(place, &field.value);
+            let place = FieldAad { id: &id, field: &field.name };
+            let opened = FieldCipher::default().open(place, &field.value);
             (field.name, opened)
         });
         let fields = SessionMap::new(fields);
-        Self { handle, meta: loaded.meta, fields }
+        Self { id, meta: loaded.meta, fields }
     }
 }
 
@@ -262,8 +268,8 @@ impl fmt::Debug for SessionIndex {
 }
 
 /// Does not say whose they are.
-impl fmt::Debug for Sessions {
+impl fmt::Debug for PrincipalSessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("store", &self.store.store_type().name).finish()
+        f.debug_struct("PrincipalSessions").field("store", &self.store.store_type().name).finish()
     }
 }

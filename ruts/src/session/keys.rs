@@ -6,7 +6,7 @@ use crate::{
 
 /// A typed key, or a tuple of up to eight: what [`Session::read`](crate::Session::read) reads in
 /// one round trip.
-pub trait Keys: Send {
+pub trait FieldSet: Send {
     /// What reading them yields.
     type Values;
 
@@ -19,7 +19,7 @@ pub trait Keys: Send {
     fn values(self, fields: &SessionMap) -> Result<Self::Values, Error>;
 }
 
-impl<T, M: Readable<T>> Keys for Field<T, M> {
+impl<T, M: Readable<T>> FieldSet for Field<T, M> {
     type Values = M::Value;
 
     fn specs(&self, specs: &mut Vec<&'static FieldSpec>) {
@@ -33,7 +33,7 @@ impl<T, M: Readable<T>> Keys for Field<T, M> {
 
 macro_rules! tuple {
     ($($key:ident)+) => {
-        impl<$($key: Keys),+> Keys for ($($key,)+) {
+        impl<$($key: FieldSet),+> FieldSet for ($($key,)+) {
             type Values = ($($key::Values,)+);
 
             #[allow(non_snake_case, reason = "the types' names serve as the values'")]
@@ -52,7 +52,7 @@ macro_rules! tuple {
 }
 
 /// No field.
-impl Keys for () {
+impl FieldSet for () {
     type Values = ();
 
     fn specs(&self, _: &mut Vec<&'static FieldSpec>) {}

@@ -8,19 +8,19 @@ use crate::{
     error::Error,
     field::{Field, Readable},
     name::FieldName,
-    sealing::Opened,
+    sealing::Plaintext,
 };
 
 /// All fields of a session, undecoded: what [`Session::get_all`](crate::Session::get_all) yields.
 ///
 /// Fields are decoded one by one as they are asked for, without a round trip.
 #[derive(Clone)]
-pub struct SessionMap(Vec<(FieldName, Result<Opened, CodecError>)>);
+pub struct SessionMap(Vec<(FieldName, Result<Plaintext, CodecError>)>);
 
 impl SessionMap {
     /// Of names that differ.
     pub(super) fn new(
-        fields: impl IntoIterator<Item = (FieldName, Result<Opened, CodecError>)>,
+        fields: impl IntoIterator<Item = (FieldName, Result<Plaintext, CodecError>)>,
     ) -> Self {
         let mut fields: Vec<_> = fields.into_iter().collect();
         fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -46,7 +46,7 @@ impl SessionMap {
         Ok(field.mode().value(value::decode(field, self.stored(field.spec().name())?)?))
     }
 
-    fn stored(&self, name: &str) -> Result<Option<&Opened>, Error> {
+    fn stored(&self, name: &str) -> Result<Option<&Plaintext>, Error> {
         let place = self.0.binary_search_by(|(other, _)| str::cmp(other, name));
         let stored = place.ok().map(|place| self.0[place].1.as_ref()).transpose();
         stored.map_err(|source| value::decode_error(name, source.clone()))

@@ -6,6 +6,7 @@
 
 mod apply;
 mod client;
+mod config;
 mod csrf;
 mod edit;
 mod entry;
@@ -17,7 +18,6 @@ mod keys;
 mod map;
 mod memory;
 mod operation;
-mod policy;
 mod renewal;
 mod reply;
 mod shared;
@@ -29,19 +29,19 @@ mod watch;
 
 pub(crate) use self::{
     client::ClientWatch,
-    policy::{Policy, Realm, Renewal},
-    reply::{Closed, Verdict},
+    config::{Renewal, SessionConfig, SessionContext},
+    reply::{CookieAction, ResponseClosed},
 };
 pub use self::{
-    client::{ClientTraits, Risk},
+    client::{ClientChangeAction, ClientFingerprint},
     edit::Edit,
     entry::Entry,
-    future::{Load, Read, Write},
+    future::{LoadFuture, ReadFuture, WriteFuture},
     handle::{AnyStore, Session},
-    index::{SessionIndex, SessionInfo, SessionPage, Sessions},
-    keys::Keys,
+    index::{PrincipalSessions, SessionIndex, SessionSummary, SummaryPage},
+    keys::FieldSet,
     map::SessionMap,
     slot::{SessionName, Unnamed},
     typed::{TypedSession, Values},
-    watch::Watched,
+    watch::SessionChange,
 };

@@ -1,28 +1,29 @@
 use bytes::Bytes;
 
 use crate::store::{
-    Access, ErasedReply, ErasedStore, Fields, Loaded, Lookup, Take, Touch, Update, Updated,
+    Credentials, DynStore, Loaded, Lookup, Projection, StoreFuture, TakeField, Touch, Update,
+    Updated,
 };
 
-/// A store operation that needs access, so that it can be tried with more than one secret.
+/// A store operation that needs credentials, so that it can be tried with more than one secret.
 pub(super) trait Operation: Sync {
     type Answer: Send;
 
     fn run<'a>(
         &'a self,
-        store: &'a dyn ErasedStore,
-        access: Access<'a>,
-    ) -> ErasedReply<'a, Lookup<Self::Answer>>;
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Lookup<Self::Answer>>;
 
     /// Whether a deletion that the store tells of was this request's own, given whether one of its
-    /// own is unsettled.
-    fn ended_is_ours(&self, unsettled: bool) -> bool {
-        unsettled
+    /// own is pending_rotation.
+    fn ended_is_ours(&self, pending_rotation: bool) -> bool {
+        pending_rotation
     }
 }
 
 pub(super) struct Load<'a> {
-    pub(super) fields: Fields<'a>,
+    pub(super) fields: Projection<'a>,
     pub(super) touch: Option<Touch>,
 }
 
@@ -31,10 +32,10 @@ impl Operation for Load<'_> {
 
     fn run<'a>(
         &'a self,
-        store: &'a dyn ErasedStore,
-        access: Access<'a>,
-    ) -> ErasedReply<'a, Lookup<Loaded>> {
-        store.load(access, self.fields, self.touch)
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Lookup<Loaded>> {
+        store.load(credentials, self.fields, self.touch)
     }
 }
 
@@ -43,27 +44,27 @@ impl Operation for Update<'_> {
 
     fn run<'a>(
         &'a self,
-        store: &'a dyn ErasedStore,
-        access: Access<'a>,
-    ) -> ErasedReply<'a, Lookup<Updated>> {
-        store.update(access, *self)
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Lookup<Updated>> {
+        store.update(credentials, *self)
     }
 }
 
-impl Operation for Take<'_> {
+impl Operation for TakeField<'_> {
     type Answer = Option<Bytes>;
 
     fn run<'a>(
         &'a self,
-        store: &'a dyn ErasedStore,
-        access: Access<'a>,
-    ) -> ErasedReply<'a, Lookup<Option<Bytes>>> {
-        store.take(access, *self)
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Lookup<Option<Bytes>>> {
+        store.take(credentials, *self)
     }
 }
 
 pub(super) struct Delete {
-    /// An earlier attempt may have succeeded unnoticed.
+    /// An fallback_secret attempt may have succeeded unnoticed.
     pub(super) tried_before: bool,
 }
 
@@ -72,10 +73,10 @@ impl Operation for Delete {
 
     fn run<'a>(
         &'a self,
-        store: &'a dyn ErasedStore,
-        access: Access<'a>,
-    ) -> ErasedReply<'a, Lookup<()>> {
-        store.delete(access)
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Lookup<()>> {
+        store.delete(credentials)
     }
 
     fn ended_is_ours(&self, _: bool) -> bool {

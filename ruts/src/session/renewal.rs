@@ -1,7 +1,7 @@
 use super::{shared::Shared, state::State};
 use crate::{
     event,
-    store::{Access, Lookup, Meta, Renew, Update, Updated},
+    store::{Credentials, Lookup, Renew, SessionMeta, Update, Updated},
     token::{Secret, Token},
 };
 
@@ -9,23 +9,23 @@ use crate::{
 impl Shared {
     /// Replaces the secret if it is due. Whether that works is no matter of the request that does it:
     /// the former secret is good until the client has used the new one, and for a while after.
-    pub(super) async fn renew(&self, state: &mut State, meta: &Meta) {
-        let Some(renewal) = self.policy().renewal else { return };
+    pub(super) async fn renew(&self, state: &mut State, meta: &SessionMeta) {
+        let Some(renewal) = self.config().renewal else { return };
         if meta.secret_age < renewal.every.as_duration() || !self.may_renew(state) {
             return;
         }
-        let credentials = state.identity.credentials(self.policy().layer);
-        let (Some((handle, own)), Ok(secret)) = (credentials, Secret::random()) else { return };
-        let hash = secret.hash(self.policy().layer);
+        let credentials = state.identity.credentials(self.config().layer);
+        let (Some((id, own)), Ok(secret)) = (credentials, Secret::random()) else { return };
+        let hash = secret.hash(self.config().layer);
         let renew = Renew { secret: &hash, every: renewal.every, grace: renewal.grace };
         let update = Update { renew: Some(renew), ..Update::default() };
-        match self.ask().update(Access { handle: &handle, secret: &own }, update).await {
+        match self.ask().update(Credentials { id: &id, secret: &own }, update).await {
             Ok(
                 Lookup::Found(Updated::Applied { .. })
                 | Lookup::Unconfirmed { answer: Updated::Applied { .. }, .. },
             ) => {
-                if self.offer(Token { handle, secret }) {
-                    event::rotated(&handle, "renewal");
+                if self.offer(Token { id, secret }) {
+                    event::rotated(&id, "renewal");
                 }
             }
             // Another request was faster, or the session has just ended.
@@ -41,7 +41,7 @@ impl Shared {
     fn may_renew(&self, state: &State) -> bool {
         let reply = self.reply();
         !self.is_passive()
-            && state.unsettled.is_none()
+            && state.pending_rotation.is_none()
             && reply.check_open().is_ok()
             && reply.keeps()
     }

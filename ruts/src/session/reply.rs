@@ -1,10 +1,10 @@
 use crate::{
     error::Error,
-    token::{Handle, Token},
+    token::{SessionId, Token},
 };
 
 /// What the response has to do about the cookie.
-pub(crate) enum Verdict {
+pub(crate) enum CookieAction {
     /// Nothing: the client's copy is right, or there is no session.
     Keep,
     /// Hand out this token.
@@ -15,9 +15,9 @@ pub(crate) enum Verdict {
 
 /// The part of a session's state that is read and changed without waiting for the store.
 pub(super) struct Reply {
-    pub(super) verdict: Verdict,
+    pub(super) cookie: CookieAction,
     /// The session in use, once the store has confirmed it.
-    pub(super) handle: Option<Handle>,
+    pub(super) id: Option<SessionId>,
     /// What the client presented opens nothing, and is not on its way from before.
     pub(super) expired: bool,
     /// This request has ended a session.
@@ -28,13 +28,13 @@ pub(super) struct Reply {
     pub(super) renewed: bool,
     /// Somebody may have been signed in along with the token to hand out, and a revocation have come between:
     /// nobody gets it.
-    pub(super) in_doubt: bool,
-    pub(super) closed: Option<Closed>,
+    pub(super) unverified: bool,
+    pub(super) closed: Option<ResponseClosed>,
 }
 
 /// Why no cookie can be added.
 #[derive(Clone, Copy)]
-pub(crate) enum Closed {
+pub(crate) enum ResponseClosed {
     /// The response is on its way, or will never be.
     Sent,
     /// The client may not have one in development mode.
@@ -42,33 +42,33 @@ pub(crate) enum Closed {
 }
 
 impl Reply {
-    pub(super) fn new(closed: Option<Closed>) -> Self {
+    pub(super) fn new(closed: Option<ResponseClosed>) -> Self {
         Self {
-            verdict: Verdict::Keep,
-            handle: None,
+            cookie: CookieAction::Keep,
+            id: None,
             expired: false,
             ended: false,
             rotate: false,
             renewed: false,
-            in_doubt: false,
+            unverified: false,
             closed,
         }
     }
 
     pub(super) fn keeps(&self) -> bool {
-        matches!(self.verdict, Verdict::Keep)
+        matches!(self.cookie, CookieAction::Keep)
     }
 
     /// Whether the client is about to get a secret that nobody else can have.
     pub(super) fn sets_fresh(&self) -> bool {
-        matches!(self.verdict, Verdict::Set(_)) && !self.renewed
+        matches!(self.cookie, CookieAction::Set(_)) && !self.renewed
     }
 
     pub(super) fn check_open(&self) -> Result<(), Error> {
         match self.closed {
             None => Ok(()),
-            Some(Closed::Sent) => Err(Error::ResponseSent),
-            Some(Closed::NotLoopback) => Err(Error::NotLoopback),
+            Some(ResponseClosed::Sent) => Err(Error::ResponseSent),
+            Some(ResponseClosed::NotLoopback) => Err(Error::NotLoopback),
         }
     }
 }

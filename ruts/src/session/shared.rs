@@ -10,13 +10,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    ClientTraits, Policy, Realm, SessionMap,
+    ClientFingerprint, SessionConfig, SessionContext, SessionMap,
     apply::{Group, Writing, put},
-    identity::{Identity, Shut},
+    config::Signing,
+    identity::{Closed, Identity},
     memory::Memory,
     operation::{Delete, Load},
-    policy::Signing,
-    reply::{Closed, Reply, Verdict},
+    reply::{CookieAction, Reply, ResponseClosed},
     state::State,
     value,
 };
@@ -25,10 +25,13 @@ use crate::{
     error::Error,
     event,
     field::FieldSpec,
-    sealing::{Opened, Place},
-    store::{Change, Deadline, ErasedStore, Expect, Fields, Meta, Take, Touch, Update, Updated},
-    token::{Handle, Token},
-    ttl::{Hot, Ttl},
+    sealing::{FieldAad, Plaintext},
+    store::{
+        AbsoluteDeadline, Change, DynStore, Precondition, Projection, SessionMeta, TakeField,
+        Touch, Update, Updated,
+    },
+    token::{SessionId, Token},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// How often an `update` tries before it gives up, and the longest pause between two tries.
@@ -41,20 +44,20 @@ const PROMPT: Duration = Duration::from_secs(5);
 
 /// What an `update` makes of a stored value. It may be called several times.
 pub(super) type Modify<'a> =
-    &'a mut (dyn FnMut(Option<&Opened>) -> Result<Option<Bytes>, Error> + Send);
+    &'a mut (dyn FnMut(Option<&Plaintext>) -> Result<Option<Bytes>, Error> + Send);
 
 /// The session of one request, shared by all who extracted it.
 ///
 /// Operations run one at a time, each holding the state across its call to the store. A future
 /// that is dropped on the way leaves a state that is right whether or not the store did its part:
 /// what it was about to change is forgotten beforehand, and a secret that may have been installed
-/// is kept as `unsettled`.
+/// is kept as `pending_rotation`.
 pub(super) struct Shared {
-    realm: Arc<Realm>,
+    context: Arc<SessionContext>,
     /// The client sent a cookie of our name, usable or not.
     presented: bool,
     /// What the client shows of itself, if that is watched.
-    pub(super) client: Option<ClientTraits>,
+    pub(super) client: Option<ClientFingerprint>,
     started: Instant,
     calls: AtomicU32,
     /// Reads of this request are no activity.
@@ -65,11 +68,11 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        realm: Arc<Realm>,
+        context: Arc<SessionContext>,
         presented: bool,
         tokens: (Option<Token>, Option<Token>),
-        client: Option<ClientTraits>,
-        closed: Option<Closed>,
+        client: Option<ClientFingerprint>,
+        closed: Option<ResponseClosed>,
     ) -> Self {
         let identity = match tokens {
             (Some(token), other) => Identity::Presented(token, other),
@@ -77,7 +80,7 @@ impl Shared {
         };
         let state = State::new(identity);
         Self {
-            realm,
+            context,
             presented,
             client,
             started: Instant::now(),
@@ -88,20 +91,20 @@ impl Shared {
         }
     }
 
-    pub(super) fn handle(&self) -> Option<Handle> {
-        self.reply().handle
+    pub(super) fn id(&self) -> Option<SessionId> {
+        self.reply().id
     }
 
-    pub(super) fn store(&self) -> &Arc<dyn ErasedStore> {
-        &self.realm.store
+    pub(super) fn store(&self) -> &Arc<dyn DynStore> {
+        &self.context.store
     }
 
-    pub(super) fn policy(&self) -> &Policy {
-        &self.realm.policy
+    pub(super) fn config(&self) -> &SessionConfig {
+        &self.context.config
     }
 
     /// The store, for a call that counts.
-    pub(super) fn ask(&self) -> &dyn ErasedStore {
+    pub(super) fn ask(&self) -> &dyn DynStore {
         self.calls.fetch_add(1, Ordering::Relaxed);
         &**self.store()
     }
@@ -124,64 +127,71 @@ impl Shared {
 
     /// What a read does to the idle deadline.
     pub(super) fn touch(&self) -> Option<Touch> {
-        if self.is_passive() { None } else { self.policy().touch() }
+        if self.is_passive() { None } else { self.config().touch() }
     }
 
     /// Ages and deadlines as they are now; `None` without a session. It is no activity.
-    pub(super) async fn meta(&self) -> Result<Option<Meta>, Error> {
+    pub(super) async fn meta(&self) -> Result<Option<SessionMeta>, Error> {
         let mut state = self.state.lock().await;
-        let load = Load { fields: Fields::Named(&[]), touch: None };
-        let earlier = state.earlier();
-        let loaded = self.attempt(&mut state, earlier.as_ref(), &load).await?;
+        let load = Load { fields: Projection::Named(&[]), touch: None };
+        let fallback_secret = state.fallback_secret();
+        let loaded = self.attempt(&mut state, fallback_secret.as_ref(), &load).await?;
         Ok(loaded.map(|loaded| state.seen(loaded.meta)))
     }
 
     /// Ages and deadlines as they were when this request last learned of them.
-    pub(super) async fn known_meta(&self) -> Result<Option<Meta>, Error> {
+    pub(super) async fn known_meta(&self) -> Result<Option<SessionMeta>, Error> {
         let mut state = self.state.lock().await;
         if state.meta.is_none() && state.identity.may_be_open() {
-            self.load(&mut state, Fields::Named(&[])).await?;
+            self.load(&mut state, Projection::Named(&[])).await?;
         }
         Ok(state.meta.map(|(meta, at)| state.seen(meta.later(at.elapsed()))))
     }
 
     /// What to do about the cookie. From here on, none can be handed out.
-    pub(super) fn seal(&self) -> Verdict {
+    pub(super) fn seal(&self) -> CookieAction {
         let mut reply = self.reply();
-        reply.closed.get_or_insert(Closed::Sent);
-        match std::mem::replace(&mut reply.verdict, Verdict::Keep) {
-            Verdict::Keep if reply.expired && self.started.elapsed() < PROMPT => self.cleared(),
-            verdict => verdict,
+        reply.closed.get_or_insert(ResponseClosed::Sent);
+        match std::mem::replace(&mut reply.cookie, CookieAction::Keep) {
+            CookieAction::Keep if reply.expired && self.started.elapsed() < PROMPT => {
+                self.cleared()
+            }
+            cookie => cookie,
         }
     }
 
     /// Confirms the session with the store if that was not done yet.
-    pub(super) async fn open(&self) -> Result<Option<Handle>, Error> {
+    pub(super) async fn open(&self) -> Result<Option<SessionId>, Error> {
         let mut state = self.state.lock().await;
         if matches!(state.identity, Identity::Presented(..)) {
-            self.load(&mut state, Fields::Named(&[])).await?;
+            self.load(&mut state, Projection::Named(&[])).await?;
         }
-        Ok(self.handle())
+        Ok(self.id())
     }
 
     /// Tells the store of a field that a cache does not answer alone.
     pub(super) fn declare(&self, field: &FieldSpec) {
-        if matches!(field.hot(), Hot::Never | Hot::Checked) {
-            self.store().declare(field.name(), field.hot());
+        if matches!(field.hot(), CachePolicy::Never | CachePolicy::Checked) {
+            self.store().hint_cache_policy(field.name(), field.hot());
         }
     }
 
     /// What the field holds; fetches all of `group` if it is not known yet.
-    pub(super) async fn get(&self, name: &str, group: Group) -> Result<Option<Opened>, Error> {
+    pub(super) async fn get(&self, name: &str, group: Group) -> Result<Option<Plaintext>, Error> {
         let mut state = self.state.lock().await;
         self.learn(&mut state, name, group).await?;
         self.open_field(&state, name, state.memory.get(name))
     }
 
     /// A value in the clear.
-    fn open_value(&self, state: &State, name: &str, stored: &Bytes) -> Result<Opened, CodecError> {
-        let Some(handle) = &state.identity.handle() else { return Err(CodecError::NoKey) };
-        self.policy().sealer.open(Place { handle, field: name }, stored)
+    fn open_value(
+        &self,
+        state: &State,
+        name: &str,
+        stored: &Bytes,
+    ) -> Result<Plaintext, CodecError> {
+        let Some(id) = &state.identity.id() else { return Err(CodecError::NoKey) };
+        self.config().cipher.open(FieldAad { id, field: name }, stored)
     }
 
     fn open_field(
@@ -189,7 +199,7 @@ impl Shared {
         state: &State,
         name: &str,
         stored: Option<&Bytes>,
-    ) -> Result<Option<Opened>, Error> {
+    ) -> Result<Option<Plaintext>, Error> {
         let opened = stored.map(|stored| self.open_value(state, name, stored)).transpose();
         opened.map_err(|source| value::decode_error(name, source))
     }
@@ -198,7 +208,7 @@ impl Shared {
     pub(super) async fn get_many(
         &self,
         fields: &[&FieldSpec],
-    ) -> Result<Vec<Option<Result<Opened, CodecError>>>, Error> {
+    ) -> Result<Vec<Option<Result<Plaintext, CodecError>>>, Error> {
         let mut state = self.state.lock().await;
         fields.iter().for_each(|field| self.declare(field));
         self.fetch(&mut state, fields.iter().map(|field| field.name()).collect()).await?;
@@ -216,7 +226,7 @@ impl Shared {
             return Ok(None);
         }
         if !state.memory.knows_all() {
-            self.load(&mut state, Fields::All).await?;
+            self.load(&mut state, Projection::All).await?;
         }
         let open = matches!(state.identity, Identity::Open { .. });
         let fields = state.memory.present();
@@ -244,7 +254,7 @@ impl Shared {
 
     /// Moves the absolute deadline.
     pub(super) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
-        let absolute = Deadline { from_now: ttl, from_creation: self.policy().absolute };
+        let absolute = AbsoluteDeadline { from_now: ttl, from_creation: self.config().absolute };
         let update = Update { absolute: Some(absolute), ..Update::default() };
         self.update_existing(update, Writing::default()).await
     }
@@ -282,8 +292,8 @@ impl Shared {
                 None if current.is_none() => return Ok(()),
                 None => Change::Remove(field.name()),
             };
-            let expect = Some(Expect { name: field.name(), value: current.as_ref() });
-            let update = Update { changes: &[change], expect, ..Update::default() };
+            let expect = Some(Precondition { name: field.name(), value: current.as_ref() });
+            let update = Update { changes: &[change], precondition: expect, ..Update::default() };
             let writing = Writing::of(field);
             match self.update(&mut state, update, &writing).await? {
                 Updated::Applied { .. } => return Self::confirm(&mut state),
@@ -294,7 +304,7 @@ impl Shared {
     }
 
     /// Removes a field and hands out what it held.
-    pub(super) async fn take(&self, field: &FieldSpec) -> Result<Option<Opened>, Error> {
+    pub(super) async fn take(&self, field: &FieldSpec) -> Result<Option<Plaintext>, Error> {
         let name = field.name();
         let mut state = self.state.lock().await;
         if !state.identity.may_be_open() {
@@ -305,8 +315,9 @@ impl Shared {
         let rotation = self.begin_rotation(&mut state, field.is_rotating(), None)?;
         let hash = rotation.hash();
         let sign_out = field.is_principal();
-        let take = Take { name, rotate: hash.as_ref(), touch: self.policy().touch(), sign_out };
-        let taken = self.attempt(&mut state, rotation.earlier.as_ref(), &take).await?;
+        let take =
+            TakeField { name, rotate: hash.as_ref(), touch: self.config().touch(), sign_out };
+        let taken = self.attempt(&mut state, rotation.fallback_secret.as_ref(), &take).await?;
         let Some(value) = taken else { return Ok(None) };
         self.finish_rotation(&mut state, rotation).await?;
         state.memory.remember(name, None);
@@ -331,15 +342,16 @@ impl Shared {
         let mut state = self.state.lock().await;
         if state.identity.may_be_open() {
             state.memory = Memory::default();
-            let earlier = state.earlier();
+            let fallback_secret = state.fallback_secret();
             let tried_before = std::mem::replace(&mut state.ending, true);
-            match self.attempt(&mut state, earlier.as_ref(), &Delete { tried_before }).await {
+            match self.attempt(&mut state, fallback_secret.as_ref(), &Delete { tried_before }).await
+            {
                 Ok(Some(())) => self.log_ended(),
                 Ok(None) => state.ending = tried_before,
                 Err(error) => {
                     state.ending = tried_before || error.is_unknown();
                     if state.ending {
-                        self.reply().verdict = self.cleared();
+                        self.reply().cookie = self.cleared();
                     }
                     return Err(error);
                 }
@@ -347,8 +359,8 @@ impl Shared {
         }
         match state.identity {
             // Another request did it, and may have signed in again: not our cookie to clear.
-            Identity::Shut(Shut::Deleted) => return Ok(()),
-            Identity::Shut(Shut::Lost | Shut::Gone) => return Err(Error::Ended),
+            Identity::Closed(Closed::Deleted) => return Ok(()),
+            Identity::Closed(Closed::Lost | Closed::Gone) => return Err(Error::Ended),
             _ => {}
         }
         let unconfirmed = Self::confirm(&mut state);
@@ -364,13 +376,13 @@ impl Shared {
     }
 
     /// What is left to do about the cookie of a session that this request has ended.
-    pub(super) fn cleared(&self) -> Verdict {
-        if self.presented { Verdict::Clear } else { Verdict::Keep }
+    pub(super) fn cleared(&self) -> CookieAction {
+        if self.presented { CookieAction::Clear } else { CookieAction::Keep }
     }
 
     fn log_ended(&self) {
-        if let Some(handle) = self.handle() {
-            event::ended(&handle, "request");
+        if let Some(id) = self.id() {
+            event::ended(&id, "request");
         }
     }
 }

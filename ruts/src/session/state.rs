@@ -6,19 +6,19 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    identity::{Identity, Shut},
+    config::Signing,
+    identity::{Closed, Identity},
     memory::Memory,
     operation::{Delete, Operation},
-    policy::Signing,
-    reply::{Reply, Verdict},
+    reply::{CookieAction, Reply},
     shared::Shared,
 };
 use crate::{
     error::Error,
     event,
     principal::Assurance,
-    store::{Access, LATE, Lookup, Meta, SignedIn, Update},
-    token::{Handle, Secret, SecretHash, Token},
+    store::{Credentials, ENDED_RETENTION, Lookup, SessionMeta, SignedIn, Update},
+    token::{Secret, SecretHash, SessionId, Token},
 };
 
 /// What a request knows of its session.
@@ -26,9 +26,9 @@ pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) memory: Memory,
     /// Ages and deadlines, and when they were read.
-    pub(super) meta: Option<(Meta, Instant)>,
+    pub(super) meta: Option<(SessionMeta, Instant)>,
     /// The secret of a rotation of which the store has not said whether it took place.
-    pub(super) unsettled: Option<Unsettled>,
+    pub(super) pending_rotation: Option<PendingRotation>,
     /// A deletion was asked for, and the store has not said whether it took place.
     pub(super) ending: bool,
     /// What was done last, a cache does not know of, for as long as this.
@@ -36,12 +36,12 @@ pub(super) struct State {
     /// The client was looked at.
     pub(super) client_seen: bool,
     /// It does not look as it did when somebody signed in.
-    pub(super) distrusted: bool,
+    pub(super) downgraded: bool,
 }
 
 /// A secret that may have been installed unnoticed.
 #[derive(Clone)]
-pub(super) struct Unsettled {
+pub(super) struct PendingRotation {
     secret: Secret,
     /// Who was to be signed in along with it. A revocation may have come between, so that has to be asked
     /// for again before anything else.
@@ -51,7 +51,7 @@ pub(super) struct Unsettled {
 /// The secrets of an operation that may rotate.
 pub(super) struct Rotation {
     /// To be tried if the current secret opens nothing: it may have been installed unnoticed.
-    pub(super) earlier: Option<Secret>,
+    pub(super) fallback_secret: Option<Secret>,
     /// To be installed, and what the store is to know of it.
     fresh: Option<(Secret, SecretHash)>,
     /// Whether the rotation was owed before this operation.
@@ -64,26 +64,26 @@ impl State {
             identity,
             memory: Memory::default(),
             meta: None,
-            unsettled: None,
+            pending_rotation: None,
             ending: false,
             unconfirmed: None,
             client_seen: false,
-            distrusted: false,
+            downgraded: false,
         }
     }
 
     /// Ages and deadlines as the caller is to see them.
-    pub(super) fn seen(&self, meta: Meta) -> Meta {
-        if !self.distrusted {
+    pub(super) fn seen(&self, meta: SessionMeta) -> SessionMeta {
+        if !self.downgraded {
             return meta;
         }
         let remembered = |signed_in| SignedIn { assurance: Assurance::Remembered, ..signed_in };
-        Meta { signed_in: meta.signed_in.map(remembered), ..meta }
+        SessionMeta { signed_in: meta.signed_in.map(remembered), ..meta }
     }
 
     /// The secret to try if the current one opens nothing.
-    pub(super) fn earlier(&self) -> Option<Secret> {
-        self.unsettled.as_ref().map(|unsettled| unsettled.secret.clone())
+    pub(super) fn fallback_secret(&self) -> Option<Secret> {
+        self.pending_rotation.as_ref().map(|pending_rotation| pending_rotation.secret.clone())
     }
 }
 
@@ -111,27 +111,28 @@ impl Shared {
         rotate: bool,
         signing: Option<Signing>,
     ) -> Result<Rotation, Error> {
-        let earlier = state.earlier();
+        let fallback_secret = state.fallback_secret();
         let mut reply = self.reply();
         let owed = reply.rotate;
         if !rotate && !owed {
-            return Ok(Rotation { earlier, fresh: None, owed });
+            return Ok(Rotation { fallback_secret, fresh: None, owed });
         }
         reply.check_open()?;
-        if earlier.is_none() && reply.sets_fresh() {
+        if fallback_secret.is_none() && reply.sets_fresh() {
             reply.rotate = false;
-            return Ok(Rotation { earlier, fresh: None, owed: false });
+            return Ok(Rotation { fallback_secret, fresh: None, owed: false });
         }
-        let fresh = match &earlier {
+        let fresh = match &fallback_secret {
             Some(secret) => secret.clone(),
             None => Secret::random()?,
         };
         reply.rotate = true;
-        let before = state.unsettled.take().and_then(|unsettled| unsettled.signing);
+        let before =
+            state.pending_rotation.take().and_then(|pending_rotation| pending_rotation.signing);
         let signing = signing.or(before);
-        state.unsettled = Some(Unsettled { secret: fresh.clone(), signing });
-        let hash = fresh.hash(self.policy().layer);
-        Ok(Rotation { earlier, fresh: Some((fresh, hash)), owed })
+        state.pending_rotation = Some(PendingRotation { secret: fresh.clone(), signing });
+        let hash = fresh.hash(self.config().layer);
+        Ok(Rotation { fallback_secret, fresh: Some((fresh, hash)), owed })
     }
 
     /// The store has said that the rotation took place.
@@ -140,58 +141,62 @@ impl Shared {
         state: &mut State,
         rotation: Rotation,
     ) -> Result<(), Error> {
-        let credentials = state.identity.credentials(self.policy().layer);
-        let (Some((secret, hash)), Some((handle, _))) = (rotation.fresh, credentials) else {
+        let credentials = state.identity.credentials(self.config().layer);
+        let (Some((secret, hash)), Some((id, _))) = (rotation.fresh, credentials) else {
             return Ok(());
         };
-        event::rotated(&handle, "write");
-        self.adopt(state, Token { handle, secret }, hash).await
+        event::rotated(&id, "write");
+        self.adopt(state, Token { id, secret }, hash).await
     }
 
     /// The store has said that it did not.
     pub(super) fn abandon_rotation(&self, state: &mut State, rotation: &Rotation) {
-        state.unsettled = None;
+        state.pending_rotation = None;
         self.reply().rotate = rotation.owed;
     }
 
     /// Takes a secret that the store has installed for the session's own.
     async fn adopt(&self, state: &mut State, token: Token, hash: SecretHash) -> Result<(), Error> {
-        state.identity = Identity::Open { handle: token.handle, secret: hash };
-        state.unsettled = None;
-        self.hand_out(token, &hash).await
+        state.identity = Identity::Open { id: token.id, secret: hash };
+        state.pending_rotation = None;
+        self.issue_cookie(token, &hash).await
     }
 
     /// Has the response carry a token. If it has left meanwhile, nobody will ever know the secret,
     /// so the session is ended; if that fails, its deadline does it.
-    pub(super) async fn hand_out(&self, token: Token, secret: &SecretHash) -> Result<(), Error> {
-        let handle = token.handle;
+    pub(super) async fn issue_cookie(
+        &self,
+        token: Token,
+        secret: &SecretHash,
+    ) -> Result<(), Error> {
+        let id = token.id;
         let closed = {
             let mut reply = self.reply();
             reply.rotate = false;
             let closed = reply.check_open();
             if closed.is_ok() {
-                reply.handle = Some(handle);
-                reply.verdict = Verdict::Set(token);
+                reply.id = Some(id);
+                reply.cookie = CookieAction::Set(token);
                 reply.renewed = false;
             }
             closed
         };
         if closed.is_err() {
-            self.end_lost(&handle, secret).await;
+            self.end_lost(&id, secret).await;
         }
         closed
     }
 
     /// Ends the session of a secret that nobody will ever know.
-    async fn end_lost(&self, handle: &Handle, secret: &SecretHash) {
+    async fn end_lost(&self, id: &SessionId, secret: &SecretHash) {
         let delete = Delete { tried_before: false };
-        if let Ok(Lookup::Found(())) = delete.run(self.ask(), Access { handle, secret }).await {
-            event::ended(handle, "response lost");
+        if let Ok(Lookup::Found(())) = delete.run(self.ask(), Credentials { id, secret }).await {
+            event::ended(id, "response lost");
         }
     }
 
     pub(super) async fn end_unknown(&self, token: &Token) {
-        self.end_lost(&token.handle, &token.secret.hash(self.policy().layer)).await;
+        self.end_lost(&token.id, &token.secret.hash(self.config().layer)).await;
     }
 
     /// Whether this request has ended a session, be there another one by now or not.
@@ -200,7 +205,7 @@ impl Shared {
     }
 
     pub(super) fn is_in_doubt(&self) -> bool {
-        self.reply().in_doubt
+        self.reply().unverified
     }
 
     /// Whether the token to hand out is that of a renewal, beside which the former one is good.
@@ -213,7 +218,7 @@ impl Shared {
         let mut reply = self.reply();
         let is_open = reply.check_open().is_ok() && reply.keeps();
         if is_open {
-            reply.verdict = Verdict::Set(token);
+            reply.cookie = CookieAction::Set(token);
             reply.renewed = true;
         }
         is_open
@@ -224,33 +229,33 @@ impl Shared {
     pub(super) async fn attempt<O: Operation>(
         &self,
         state: &mut State,
-        earlier: Option<&Secret>,
+        fallback_secret: Option<&Secret>,
         operation: &O,
     ) -> Result<Option<O::Answer>, Error> {
-        let layer = self.policy().layer;
-        let Some((mut handle, mut secret)) = state.identity.credentials(layer) else {
+        let layer = self.config().layer;
+        let Some((mut id, mut secret)) = state.identity.credentials(layer) else {
             return Ok(None);
         };
-        let access = Access { handle: &handle, secret: &secret };
-        let mut lookup = operation.run(self.ask(), access).await?;
+        let credentials = Credentials { id: &id, secret: &secret };
+        let mut lookup = operation.run(self.ask(), credentials).await?;
         // What was planted beside a good cookie must not take its place.
         if !is_open(&lookup)
             && let Some((other, hash)) = state.identity.other(layer)
         {
-            let access = Access { handle: &other, secret: &hash };
-            let answer = operation.run(self.ask(), access).await?;
+            let credentials = Credentials { id: &other, secret: &hash };
+            let answer = operation.run(self.ask(), credentials).await?;
             if is_open(&answer) || matches!(lookup, Lookup::NotFound) {
-                (handle, secret, lookup) = (other, hash, answer);
+                (id, secret, lookup) = (other, hash, answer);
             }
         }
-        if let (Some(earlier), false) = (earlier, is_open(&lookup)) {
-            let hash = earlier.hash(layer);
-            let access = Access { handle: &handle, secret: &hash };
-            if self.confirm_signing(state, access).await? {
-                let second = operation.run(self.ask(), access).await?;
+        if let (Some(fallback_secret), false) = (fallback_secret, is_open(&lookup)) {
+            let hash = fallback_secret.hash(layer);
+            let credentials = Credentials { id: &id, secret: &hash };
+            if self.confirm_signing(state, credentials).await? {
+                let second = operation.run(self.ask(), credentials).await?;
                 if is_open(&second) {
-                    event::rotated(&handle, "write");
-                    let token = Token { handle, secret: earlier.clone() };
+                    event::rotated(&id, "write");
+                    let token = Token { id, secret: fallback_secret.clone() };
                     // Boxed: it is rare, and would make the future of every operation as large.
                     Box::pin(self.adopt(state, token, hash)).await?;
                     lookup = second;
@@ -260,8 +265,8 @@ impl Shared {
         if is_open(&lookup)
             && let Identity::Presented(..) = state.identity
         {
-            state.identity = Identity::Open { handle, secret };
-            self.reply().handle = Some(handle);
+            state.identity = Identity::Open { id, secret };
+            self.reply().id = Some(id);
         }
         state.unconfirmed = None;
         match lookup {
@@ -270,24 +275,31 @@ impl Shared {
                 state.unconfirmed = Some(within);
                 return Ok(Some(answer));
             }
-            Lookup::Replaced { ago } => self.shut(state, handle, Shut::Lost, Some(ago)),
+            Lookup::Replaced { ago } => self.close(state, id, Closed::Lost, Some(ago)),
             Lookup::Ended { .. } if operation.ended_is_ours(state.ending) => {
-                event::ended(&handle, "request");
+                event::ended(&id, "request");
                 self.end(state);
             }
-            Lookup::Ended { ago } => self.shut(state, handle, Shut::Deleted, Some(ago)),
-            Lookup::NotFound => self.shut(state, handle, Shut::Gone, None),
+            Lookup::Ended { ago } => self.close(state, id, Closed::Deleted, Some(ago)),
+            Lookup::NotFound => self.close(state, id, Closed::Gone, None),
         }
         Ok(None)
     }
 
     /// Signs in again whoever was to be signed in along with a secret that may have been installed
     /// unnoticed. Says whether that is settled now.
-    async fn confirm_signing(&self, state: &State, access: Access<'_>) -> Result<bool, Error> {
-        let signing = state.unsettled.as_ref().and_then(|unsettled| unsettled.signing.as_ref());
-        let Some(sign) = self.policy().sign(signing) else { return Ok(true) };
+    async fn confirm_signing(
+        &self,
+        state: &State,
+        credentials: Credentials<'_>,
+    ) -> Result<bool, Error> {
+        let signing = state
+            .pending_rotation
+            .as_ref()
+            .and_then(|pending_rotation| pending_rotation.signing.as_ref());
+        let Some(sign) = self.config().sign(signing) else { return Ok(true) };
         let update = Update { sign: Some(sign), ..Update::default() };
-        Ok(is_open(&self.ask().update(access, update).await?))
+        Ok(is_open(&self.ask().update(credentials, update).await?))
     }
 
     /// Tells if a cache does not know of what was done last.
@@ -299,46 +311,46 @@ impl Shared {
     pub(super) fn end(&self, state: &mut State) {
         *state = State::new(Identity::Ended);
         let mut reply = self.reply();
-        reply.verdict = self.cleared();
+        reply.cookie = self.cleared();
         reply.ended = true;
-        reply.handle = None;
+        reply.id = None;
         reply.rotate = false;
     }
 
     /// The store has ended the session in the course of an operation of this request.
-    pub(super) fn lose(&self, state: &mut State) {
-        *state = State::new(Identity::Shut(Shut::Deleted));
+    pub(super) fn mark_ended(&self, state: &mut State) {
+        *state = State::new(Identity::Closed(Closed::Deleted));
         let mut reply = self.reply();
-        reply.verdict = Verdict::Keep;
-        reply.handle = None;
+        reply.cookie = CookieAction::Keep;
+        reply.id = None;
         reply.rotate = false;
     }
 
     /// The store does not open the session, or not any more.
-    fn shut(&self, state: &mut State, handle: Handle, shut: Shut, good_until: Option<Duration>) {
+    fn close(&self, state: &mut State, id: SessionId, close: Closed, good_until: Option<Duration>) {
         state.memory = Memory::default();
         state.meta = None;
-        state.unsettled = None;
+        state.pending_rotation = None;
         let mut reply = self.reply();
-        reply.handle = None;
+        reply.id = None;
         // A cookie for a session that is gone would overwrite the one that may have followed it.
-        reply.verdict = Verdict::Keep;
+        reply.cookie = CookieAction::Keep;
         state.identity = match (&state.identity, good_until) {
-            (Identity::Open { .. }, _) => Identity::Shut(shut),
-            (_, Some(ago)) if ago < LATE => {
+            (Identity::Open { .. }, _) => Identity::Closed(close),
+            (_, Some(ago)) if ago < ENDED_RETENTION => {
                 // Late requests had a grace.
-                if shut == Shut::Lost && self.policy().renewal.is_some() {
-                    event::reuse(&handle, ago);
+                if close == Closed::Lost && self.config().renewal.is_some() {
+                    event::reuse(&id, ago);
                 }
-                Identity::Shut(shut)
+                Identity::Closed(close)
             }
             (_, Some(ago)) => {
-                event::reuse(&handle, ago);
+                event::reuse(&id, ago);
                 reply.expired = true;
                 Identity::Anonymous
             }
             (_, None) => {
-                event::unknown_token(&handle);
+                event::unknown_token(&id);
                 reply.expired = true;
                 Identity::Anonymous
             }

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     field::{Field, FieldSpec, Mode},
     principal::PrincipalKey,
-    sealing::Opened,
+    sealing::Plaintext,
 };
 
 pub(super) fn encode<Q: Serialize + ?Sized>(field: &FieldSpec, value: &Q) -> Result<Bytes, Error> {
@@ -46,7 +46,7 @@ pub(super) fn encode_error(name: &str, source: CodecError) -> Error {
 
 pub(super) fn decode<T, M: Copy>(
     field: Field<T, M>,
-    stored: Option<&Opened>,
+    stored: Option<&Plaintext>,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
     let name = field.spec().name();
@@ -62,7 +62,7 @@ pub(super) fn decode<T, M: Copy>(
 /// Values that are set by name have version 1; others are not seen.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
-    stored: Option<&Opened>,
+    stored: Option<&Plaintext>,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
     codec::decode(&stored.bytes, 1).map_err(|source| decode_error(name, source))

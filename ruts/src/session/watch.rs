@@ -6,7 +6,7 @@ use super::Session;
 use crate::{
     error::Error,
     principal::PrincipalKey,
-    store::{Meta, SignedIn, StoreError},
+    store::{SessionMeta, SignedIn, StoreError},
 };
 
 /// How long a change may go unnoticed that the store does not tell of.
@@ -15,11 +15,11 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// What has become of a session that somebody watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Watched {
+pub enum SessionChange {
     /// It was ended, or its time is over.
     Ended,
     /// Somebody has signed in, or out.
-    SignedInAnew,
+    PrincipalChanged,
 }
 
 impl<S> Session<S> {
@@ -28,7 +28,7 @@ impl<S> Session<S> {
     /// that there is not has ended. Watching is no activity, and a new secret does not disturb it.
     ///
     /// What happens in the same `MemoryStore` is noticed at once, and what an
-    /// [`AnnouncedStore`](crate::store::announced::AnnouncedStore) does, in whatever process; a deadline when
+    /// [`NotifyingStore`](crate::store::notify::NotifyingStore) does, in whatever process; a deadline when
     /// it comes, and everything else within five seconds. One round trip then, and each time that something happens. A store that
     /// fails is asked again; what a cache holds does not matter.
     ///
@@ -54,19 +54,21 @@ impl<S> Session<S> {
     ///
     /// [`Error::Store`] if the session could not be opened to begin with. One round trip if it was not used
     /// before in this request.
-    pub async fn watch(&self) -> Result<impl Future<Output = Watched> + Send + use<S>, Error> {
-        let handle = self.open().await?;
+    pub async fn watch(
+        &self,
+    ) -> Result<impl Future<Output = SessionChange> + Send + use<S>, Error> {
+        let id = self.open().await?;
         let owner = owner(self.signed_in().await?);
         let store = Arc::clone(self.shared().store());
         Ok(async move {
-            let Some(handle) = handle else { return Watched::Ended };
+            let Some(id) = id else { return SessionChange::Ended };
             loop {
                 // Before the look, so that nothing comes between.
-                let changed = store.changed(&handle);
-                let left = match store.peek(&handle).await {
-                    Ok(None) => return Watched::Ended,
+                let changed = store.wait_for_change(&id);
+                let left = match store.inspect(&id).await {
+                    Ok(None) => return SessionChange::Ended,
                     Ok(Some(meta)) if self::owner(meta.signed_in) != owner => {
-                        return Watched::SignedInAnew;
+                        return SessionChange::PrincipalChanged;
                     }
                     Ok(Some(meta)) => left(&meta),
                     Err(error) => {
@@ -91,7 +93,7 @@ fn owner(signed_in: Option<SignedIn>) -> Option<PrincipalKey> {
 }
 
 /// Until the next deadline.
-fn left(meta: &Meta) -> Duration {
+fn left(meta: &SessionMeta) -> Duration {
     // A part of a millisecond may have been cut off.
     let deadlines = [meta.idle, meta.absolute].into_iter().flatten();
     deadlines.min().map_or(INTERVAL, |left| left + Duration::from_millis(1))

@@ -6,13 +6,13 @@ use super::StoreError;
 use crate::{
     name::FieldName,
     principal::{Assurance, PrincipalKey},
-    token::{Handle, SecretHash},
-    ttl::{Hot, Ttl},
+    token::{SecretHash, SessionId},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// A place where sessions are kept.
 ///
-/// A session is a handle, a secret's hash, two deadlines, who is signed in, and named fields of bytes,
+/// A session is a id, a secret's hash, two deadlines, who is signed in, and named fields of bytes,
 /// each with its own lifetime. Every method up to [`delete`](Self::delete) is **one atomic operation on
 /// one session**, one round trip where the backend can do it in one, and these hold for every store:
 ///
@@ -22,7 +22,7 @@ use crate::{
 /// - **N**, no resurrection: only [`create`](Self::create) brings a session into existence. No
 ///   interleaving of the other methods does.
 /// - **M**, merging: parallel writes to different fields all survive; of parallel updates with the
-///   same [`Expect`], one is applied; [`take`](Self::take) hands a value out once.
+///   same [`Precondition`], one is applied; [`take`](Self::take) hands a value out once.
 /// - **E**, expiry: nothing is served at or after a field's expiry, the idle deadline or the
 ///   absolute deadline, by the clock of the server that keeps it.
 /// - **A**, atomicity: an [`Update`] is applied whole or not at all.
@@ -35,9 +35,9 @@ use crate::{
 ///
 /// # Security
 ///
-/// An [`Access`] opens a session only if its hash is the session's own, or was until a
+/// An [`Credentials`] opens a session only if its hash is the session's own, or was until a
 /// [renewal](Renew) whose grace is not over. Hashes are compared with `==` of [`SecretHash`], which takes
-/// constant time, or inside the server. A handle alone opens nothing; with the [`PrincipalKey`] of
+/// constant time, or inside the server. A id alone opens nothing; with the [`PrincipalKey`] of
 /// whoever is signed in, it can be listed and ended.
 ///
 /// # Cancellation
@@ -51,14 +51,14 @@ pub trait Store: Send + Sync + 'static {
     /// left out of the answer.
     fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> impl Future<Output = Result<Lookup<Loaded>, StoreError>> + Send;
 
     /// Brings a session into existence with its first fields.
     ///
-    /// An existing session of that handle is left alone:
+    /// An existing session of that id is left alone:
     /// [`StoreErrorKind::Exists`](super::StoreErrorKind::Exists). With a sign-in it may also fail as
     /// [`update`](Self::update) does.
     fn create(&self, create: Create<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -66,52 +66,52 @@ pub trait Store: Send + Sync + 'static {
     /// Changes a session that exists.
     ///
     /// A sign-in beyond its limit changes nothing:
-    /// [`StoreErrorKind::Limit`](super::StoreErrorKind::Limit). One that a revocation overtook is ended,
+    /// [`StoreErrorKind::SessionLimit`](super::StoreErrorKind::SessionLimit). One that a revocation overtook is ended,
     /// or was never there: [`StoreErrorKind::Revoked`](super::StoreErrorKind::Revoked). A store that keeps
     /// its index on another node than its sessions needs more round trips for it, three at most as long as
     /// no limit is reached.
     fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> impl Future<Output = Result<Lookup<Updated>, StoreError>> + Send;
 
     /// Removes a field and hands out what it held; `None` if it held nothing.
     fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> impl Future<Output = Result<Lookup<Option<Bytes>>, StoreError>> + Send;
 
     /// Ends a session and frees its fields. From then on its secret is [`Lookup::Ended`].
     fn delete(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
     ) -> impl Future<Output = Result<Lookup<()>, StoreError>> + Send;
 
     /// The metadata of a live session, for one who watches it and may not know its secret any more. `None`
     /// if it is over.
-    fn peek(
+    fn inspect(
         &self,
-        handle: &Handle,
-    ) -> impl Future<Output = Result<Option<Meta>, StoreError>> + Send;
+        id: &SessionId,
+    ) -> impl Future<Output = Result<Option<SessionMeta>, StoreError>> + Send;
 
     /// Waits until something may have happened to a session since this was called: it was ended, or
     /// somebody signed in or out. It is a hint: whoever waits looks after a while anyway. A store that
     /// cannot tell need not return.
-    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
-        let _ = handle;
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        let _ = id;
         std::future::pending()
     }
 
-    /// Lists the live sessions of a principal, in the order of their handles, with their metadata and
+    /// Lists the live sessions of a principal, in the order of their ids, with their metadata and
     /// the named fields. Neither secrets nor hashes are among them, nor what has ended.
-    fn find(
+    fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> impl Future<Output = Result<Listing, StoreError>> + Send;
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> impl Future<Output = Result<SessionPage, StoreError>> + Send;
 
     /// Ends sessions of a principal, and says which. Those that are not its own are left alone. Nothing is
     /// remembered of what was ended: from then on it is [`Lookup::NotFound`], so that who was signed out
@@ -121,7 +121,7 @@ pub trait Store: Send + Sync + 'static {
     fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> impl Future<Output = Result<Revoked, StoreError>> + Send;
 
     /// Ends all sessions there are, in a time that does not depend on how many they are.
@@ -129,25 +129,28 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes note that fields of that name are declared with this place in a cache tier. A store without
     /// one need not know. Called before a read that names such a field, if it is `Never` or `Checked`.
-    fn declare(&self, name: &str, hot: Hot) {
+    fn hint_cache_policy(&self, name: &str, hot: CachePolicy) {
         let _ = (name, hot);
     }
 
     /// Frees the room of at most `limit` expired sessions and says of how many it did. For stores
     /// whose backend does so by itself, nothing is left to do.
-    fn sweep(&self, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
+    fn delete_expired(
+        &self,
+        limit: usize,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
 /// The right to use a session: its name and the proof.
 #[derive(Debug, Clone, Copy)]
-pub struct Access<'a> {
+pub struct Credentials<'a> {
     /// The name of the session.
-    pub handle: &'a Handle,
+    pub id: &'a SessionId,
     /// The hash of the secret that the client presented.
     pub secret: &'a SecretHash,
 }
 
-/// Whether an [`Access`] opened a session.
+/// Whether an [`Credentials`] opened a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup<T> {
     /// It did, and this is the answer.
@@ -167,18 +170,18 @@ pub enum Lookup<T> {
         ago: Duration,
     },
     /// The secret is the one that the session had when it was [deleted](Store::delete). Nothing was
-    /// done. Remembered for [`LATE`] at least.
+    /// done. Remembered for [`ENDED_RETENTION`] at least.
     Ended {
         /// How long ago that was, by the clock of the server.
         ago: Duration,
     },
-    /// There is no live session of that handle, or the secret was never its own. Nothing was done.
+    /// There is no live session of that id, or the secret was never its own. Nothing was done.
     NotFound,
 }
 
 /// How long a request may be on its way. For this long after a deletion a store tells the last
 /// secret from one that never existed, so that a request that comes too late starts no session.
-pub const LATE: Duration = Duration::from_secs(60);
+pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 
 impl<T> Lookup<T> {
     /// The same answer about something else.
@@ -197,7 +200,7 @@ impl<T> Lookup<T> {
 
 /// Which fields to read.
 #[derive(Debug, Clone, Copy)]
-pub enum Fields<'a> {
+pub enum Projection<'a> {
     /// All of them.
     All,
     /// These, no name twice. An empty list reads the metadata alone.
@@ -220,14 +223,14 @@ pub struct Touch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// Its age and deadlines.
-    pub meta: Meta,
+    pub meta: SessionMeta,
     /// The live fields among those asked for, in any order.
-    pub fields: Vec<Stored>,
+    pub fields: Vec<StoredField>,
 }
 
 /// A session's age and deadlines, and who is signed in, all by the clock of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meta {
+pub struct SessionMeta {
     /// Time since it was created.
     pub age: Duration,
     /// Time since its secret was issued.
@@ -244,7 +247,7 @@ pub struct Meta {
     pub by_former: bool,
 }
 
-impl Meta {
+impl SessionMeta {
     /// What it is that long after, if nothing happens meanwhile.
     pub(crate) fn later(self, since: Duration) -> Self {
         let left = |left: Duration| left.saturating_sub(since);
@@ -276,7 +279,7 @@ pub struct SignedIn {
 
 /// A field as a read found it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredField {
     /// Its name.
     pub name: FieldName,
     /// Its value.
@@ -284,14 +287,14 @@ pub struct Stored {
     /// What is left of its own lifetime; `None` if it has none.
     pub ttl: Option<Duration>,
     /// Its place in a cache tier.
-    pub hot: Hot,
+    pub hot: CachePolicy,
 }
 
 /// A session to bring into existence.
 #[derive(Debug, Clone, Copy)]
 pub struct Create<'a> {
     /// Its name.
-    pub handle: &'a Handle,
+    pub id: &'a SessionId,
     /// The hash of its secret.
     pub secret: &'a SecretHash,
     /// Time until the idle deadline.
@@ -299,25 +302,25 @@ pub struct Create<'a> {
     /// Time until the absolute deadline.
     pub absolute: Option<Ttl>,
     /// Its first fields.
-    pub fields: &'a [Put<'a>],
+    pub fields: &'a [FieldWrite<'a>],
     /// Who signs in with it.
-    pub sign_in: Option<SignIn<'a>>,
+    pub sign_in: Option<NewSignIn<'a>>,
 }
 
 /// Somebody to sign in.
 #[derive(Debug, Clone, Copy)]
-pub struct SignIn<'a> {
+pub struct NewSignIn<'a> {
     /// Who it is.
     pub principal: &'a PrincipalKey,
     /// How sure one is of that.
     pub assurance: Assurance,
     /// How many sessions it may have.
-    pub limit: Option<Limit>,
+    pub limit: Option<SessionLimit>,
 }
 
 /// How many live sessions a principal may have at a time, the one that signs in included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct SessionLimit {
     /// That many; at least one.
     pub sessions: u32,
     /// What happens to those beyond.
@@ -336,7 +339,7 @@ pub enum OnLimit {
 
 /// A field to write.
 #[derive(Clone, Copy)]
-pub struct Put<'a> {
+pub struct FieldWrite<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its value.
@@ -344,14 +347,14 @@ pub struct Put<'a> {
     /// Its own lifetime from now; `None` takes away the one it had.
     pub ttl: Option<Ttl>,
     /// Its place in a cache tier.
-    pub hot: Hot,
+    pub hot: CachePolicy,
 }
 
 /// One change to one field.
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
     /// Write it, whether it is there or not.
-    Set(Put<'a>),
+    Set(FieldWrite<'a>),
     /// Remove it.
     Remove(&'a str),
     /// Give it that long to live from now. A field that is not there stays so.
@@ -374,18 +377,18 @@ pub struct Update<'a> {
     /// The changes to fields.
     pub changes: &'a [Change<'a>],
     /// Apply only if a field is as expected.
-    pub expect: Option<Expect<'a>>,
+    pub precondition: Option<Precondition<'a>>,
     /// Replace the session's secret. From then on the old one is [`Lookup::Replaced`]. Replacing it
     /// by itself, as a repeated attempt may do, changes nothing.
     pub rotate: Option<&'a SecretHash>,
     /// Replace the session's secret if it is old, with a grace for the one before.
     pub renew: Option<Renew<'a>>,
     /// Move the absolute deadline, but never beyond the one that a sign-in set.
-    pub absolute: Option<Deadline>,
+    pub absolute: Option<AbsoluteDeadline>,
     /// Count as activity.
     pub touch: Option<Touch>,
     /// Sign somebody in or out.
-    pub sign: Option<Sign<'a>>,
+    pub sign: Option<AuthChange<'a>>,
 }
 
 /// A secret to be replaced because it is old, although nothing else has changed.
@@ -407,11 +410,11 @@ pub struct Renew<'a> {
 
 /// A change of who is signed in.
 #[derive(Debug, Clone, Copy)]
-pub enum Sign<'a> {
+pub enum AuthChange<'a> {
     /// Somebody signs in, or authenticates again: the deadlines begin anew.
     In {
         /// Who does.
-        who: SignIn<'a>,
+        who: NewSignIn<'a>,
         /// Time until the idle deadline.
         idle: Option<Ttl>,
         /// Time until the absolute deadline.
@@ -423,7 +426,7 @@ pub enum Sign<'a> {
 
 /// A moment, the earlier of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadline {
+pub struct AbsoluteDeadline {
     /// This long from now.
     pub from_now: Ttl,
     /// This long from the session's creation.
@@ -432,7 +435,7 @@ pub struct Deadline {
 
 /// What a field must hold for an [`Update`] to be applied.
 #[derive(Clone, Copy)]
-pub struct Expect<'a> {
+pub struct Precondition<'a> {
     /// The name of the field.
     pub name: &'a str,
     /// Its value, byte for byte; `None` if it must not be there.
@@ -449,7 +452,7 @@ pub enum Updated {
     },
     /// The secret is not old enough to be [renewed](Update::renew). Nothing was changed.
     NotDue,
-    /// The [`Expect`]ation failed. Nothing was changed, the secret included.
+    /// The [`Precondition`]ation failed. Nothing was changed, the secret included.
     Conflict {
         /// What the field holds instead.
         current: Option<Bytes>,
@@ -458,7 +461,7 @@ pub enum Updated {
 
 /// A field to remove and hand out.
 #[derive(Debug, Clone, Copy)]
-pub struct Take<'a> {
+pub struct TakeField<'a> {
     /// Its name.
     pub name: &'a str,
     /// Replace the session's secret, whether or not the field holds something.
@@ -471,40 +474,40 @@ pub struct Take<'a> {
 
 /// Part of a list.
 #[derive(Debug, Clone, Copy)]
-pub struct Page<'a> {
+pub struct PageRequest<'a> {
     /// Begin behind this session; with `None` at the first.
-    pub after: Option<&'a Handle>,
+    pub after: Option<&'a SessionId>,
     /// Look at no more sessions than this, at least one.
     pub limit: usize,
 }
 
 /// A page of the live sessions of a principal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listing {
-    /// In the order of their handles.
-    pub sessions: Vec<Listed>,
+pub struct SessionPage {
+    /// In the order of their ids.
+    pub sessions: Vec<ListedSession>,
     /// Where the next page begins; `None` if this was the last.
-    pub next: Option<Handle>,
+    pub next: Option<SessionId>,
 }
 
 /// A session of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedSession {
     /// Its name.
-    pub handle: Handle,
+    pub id: SessionId,
     /// What a read would find.
     pub loaded: Loaded,
 }
 
 /// Which sessions of a principal to end.
 #[derive(Debug, Clone, Copy)]
-pub enum Whom<'a> {
+pub enum RevokeTarget<'a> {
     /// This one.
-    One(&'a Handle),
+    One(&'a SessionId),
     /// All, but perhaps this one.
     All {
         /// The one to leave.
-        except: Option<&'a Handle>,
+        except: Option<&'a SessionId>,
     },
 }
 
@@ -512,7 +515,7 @@ pub enum Whom<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
     /// Which they are, in any order.
-    pub handles: Vec<Handle>,
+    pub ids: Vec<SessionId>,
     /// Whether everybody was told.
     pub confirmed: Confirmed,
 }
@@ -528,9 +531,9 @@ pub enum Confirmed {
 }
 
 /// Values are shown as their lengths.
-impl fmt::Debug for Stored {
+impl fmt::Debug for StoredField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stored")
+        f.debug_struct("StoredField")
             .field("name", &self.name)
             .field("bytes", &self.value.len())
             .field("ttl", &self.ttl)
@@ -540,9 +543,9 @@ impl fmt::Debug for Stored {
 }
 
 /// Values are shown as their lengths.
-impl fmt::Debug for Put<'_> {
+impl fmt::Debug for FieldWrite<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Put")
+        f.debug_struct("FieldWrite")
             .field("name", &self.name)
             .field("bytes", &self.value.len())
             .field("ttl", &self.ttl)
@@ -552,9 +555,9 @@ impl fmt::Debug for Put<'_> {
 }
 
 /// Values are shown as their lengths.
-impl fmt::Debug for Expect<'_> {
+impl fmt::Debug for Precondition<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Expect")
+        f.debug_struct("Precondition")
             .field("name", &self.name)
             .field("bytes", &self.value.map(Bytes::len))
             .finish()

@@ -22,12 +22,12 @@ pub enum StoreErrorKind {
     Unknown,
     /// It has no room left.
     Full,
-    /// A session of that handle exists already.
+    /// A session of that id exists already.
     Exists,
     /// What it holds is not what a store of this release writes.
     Corrupt,
     /// The principal has as many sessions as it may. Nothing was changed.
-    Limit,
+    SessionLimit,
     /// A revocation overtook the sign-in. The session does not exist any more.
     Revoked,
     /// It is of a version or configuration that cannot keep the contract.
@@ -40,9 +40,9 @@ impl StoreErrorKind {
             Self::Unavailable => "could not be reached",
             Self::Unknown => "did not say whether the operation took place",
             Self::Full => "has no room left",
-            Self::Exists => "already holds a session of this handle",
+            Self::Exists => "already holds a session of this id",
             Self::Corrupt => "holds data that it cannot read",
-            Self::Limit => "holds as many sessions of this principal as it may",
+            Self::SessionLimit => "holds as many sessions of this principal as it may",
             Self::Revoked => "was told meanwhile to end the sessions of this principal",
             Self::Unsupported => "cannot be used as it is set up",
         }

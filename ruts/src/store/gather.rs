@@ -304,7 +304,7 @@ impl<W, A> Waiting<W, A> {
         self.since + self.timeout
     }
 
-    /// What is to be done, and whom to tell.
+    /// What is to be done, and target to tell.
     pub(super) fn part(self) -> (W, impl FnOnce(A)) {
         // Who does not wait any more does not mind.
         (self.work, move |answer| drop(self.answer.send(answer)))

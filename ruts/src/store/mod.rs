@@ -1,6 +1,6 @@
 //! Where sessions are kept, and the contract that every place keeps.
 //!
-//! A [`Store`] deals in handles, hashes and bytes; it knows nothing of types, codecs, cookies or
+//! A [`Store`] deals in ids, hashes and bytes; it knows nothing of types, codecs, cookies or
 //! HTTP. Anything that passes the conformance suite (`ruts::conformance`) can stand behind a
 //! [`SessionLayer`](crate::SessionLayer):
 //!
@@ -11,34 +11,38 @@
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
 //! | `layered::LayeredStore` | `layered-store` | as the store of record does | as the cache and the store of record are |
 //!
-//! [`announced::AnnouncedStore`] around one of them tells other processes at once what happens to sessions.
+//! [`notify::NotifyingStore`] around one of them tells other processes at once what happens to sessions.
 //!
 //! The repository's `examples/custom-store` keeps sessions in files, in one page of code.
 
-pub mod announced;
 #[cfg(feature = "layered-store")]
 mod cache;
 mod contract;
-mod erased;
+mod dyn_store;
 mod error;
 #[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
 mod gather;
 #[cfg(feature = "layered-store")]
 pub mod layered;
 pub mod memory;
+pub mod notify;
 #[cfg(feature = "postgres-store")]
 pub mod postgres;
 #[cfg(any(feature = "redis-store", feature = "redis-rs-store"))]
 pub mod redis;
 
 #[cfg(feature = "layered-store")]
-pub use self::cache::{Cache, Fence, Item, Look, Record, Scope, SharedCache, Ticket};
-pub(crate) use self::erased::{ErasedReply, ErasedStore, StoreType};
+pub use self::cache::{
+    Cache, CacheLookup, CachedField, CachedRecord, InvalidationScope, Lease, SharedCache,
+    WriteIntent,
+};
+pub(crate) use self::dyn_store::{DynStore, StoreFuture, StoreType};
 pub use self::{
     contract::{
-        Access, Change, Confirmed, Create, Deadline, Expect, Fields, IntoStore, LATE, Limit,
-        Listed, Listing, Loaded, Lookup, Meta, OnLimit, Page, Put, Renew, Revoked, Sign, SignIn,
-        SignedIn, Store, Stored, Take, Touch, Update, Updated, Whom,
+        AbsoluteDeadline, AuthChange, Change, Confirmed, Create, Credentials, ENDED_RETENTION,
+        FieldWrite, IntoStore, ListedSession, Loaded, Lookup, NewSignIn, OnLimit, PageRequest,
+        Precondition, Projection, Renew, RevokeTarget, Revoked, SessionLimit, SessionMeta,
+        SessionPage, SignedIn, Store, StoredField, TakeField, Touch, Update, Updated,
     },
     error::{StoreError, StoreErrorKind},
 };

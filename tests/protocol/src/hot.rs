@@ -86,7 +86,7 @@ impl Shape {
 pub(crate) enum Command {
     /// Drop these fields; no fills until the fence is gone. Hot answers with the number of this very
     /// run.
-    Fence { mask: Mask },
+    WriteIntent { mask: Mask },
     /// Take that fence away. If it stood alone all the time, these are the values; if it does not
     /// stand any more, nothing is known.
     Finish { values: Values, fence: u8 },
@@ -105,18 +105,18 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Fence {
+pub(crate) struct WriteIntent {
     pub(crate) number: u8,
     /// Another one stood at some moment at which this one did.
     beside: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) struct Hot {
+pub(crate) struct CachePolicy {
     pub(crate) values: Values,
     /// Whoever has it may fill.
     pub(crate) ticket: Option<u8>,
-    pub(crate) fences: [Option<Fence>; 4],
+    pub(crate) fences: [Option<WriteIntent>; 4],
     /// For shapes that compare versions: that of the values.
     pub(crate) version: u8,
     /// For shapes with one: nothing may be put there until it lapses.
@@ -125,7 +125,7 @@ pub(crate) struct Hot {
     pub(crate) numbers: u8,
 }
 
-impl Hot {
+impl CachePolicy {
     pub(crate) fn emptied(self) -> Self {
         Self { numbers: self.numbers, ..Self::default() }
     }
@@ -151,7 +151,7 @@ impl Hot {
     /// Runs a command. Only a fence has an answer.
     pub(crate) fn run(&mut self, shape: Shape, command: Command) -> u8 {
         match command {
-            Command::Fence { mask } => return self.fence(shape, mask),
+            Command::WriteIntent { mask } => return self.fence(shape, mask),
             Command::Finish { values, fence } => self.finish(shape, values, fence),
             Command::Fill { values, ticket } => {
                 if ticket.is_none_or(|ticket| self.ticket == Some(ticket)) {
@@ -187,7 +187,7 @@ impl Hot {
         let beside = self.is_fenced();
         self.fences.iter_mut().flatten().for_each(|fence| fence.beside = true);
         let room = self.fences.iter_mut().find(|room| room.is_none()).expect("few fences");
-        *room = Some(Fence { number: self.numbers, beside });
+        *room = Some(WriteIntent { number: self.numbers, beside });
         self.fences.sort_unstable();
         self.numbers
     }

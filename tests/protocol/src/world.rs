@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::hot::{BOTH, Command, FIELDS, FIRST, Hot, Mask, ONE, READER, Shape, Value, Values};
+use crate::hot::{
+    BOTH, CachePolicy, Command, FIELDS, FIRST, Mask, ONE, READER, Shape, Value, Values,
+};
 use crate::hot::{fields, only};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,7 +86,7 @@ impl Setting {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    hot: Hot,
+    hot: CachePolicy,
     /// What was committed to cold, in order, and how many that are: each wrote its writer's fields.
     cold: ([Value; 3], u8),
     /// For each field, from which of them on nothing older may be read, because a write was answered.
@@ -98,7 +100,7 @@ pub(crate) struct World {
     /// Statements to cold of the same kind.
     late_commits: Few<Value>,
     /// What hot saved, to which it may go back.
-    saved: Option<Hot>,
+    saved: Option<CachePolicy>,
     faults: u8,
 }
 
@@ -149,8 +151,10 @@ type Next = Vec<(Event, World)>;
 impl World {
     pub(crate) fn new(setting: &Setting) -> Self {
         let active = |is: Option<Mask>| is.map_or(Step::Done, |_| Step::At(0));
-        let hot =
-            Hot { values: only(if setting.cached { BOTH } else { 0 }, FIRST), ..Hot::default() };
+        let hot = CachePolicy {
+            values: only(if setting.cached { BOTH } else { 0 }, FIRST),
+            ..CachePolicy::default()
+        };
         Self {
             hot,
             cold: ([FIRST; 3], 1),
@@ -367,7 +371,7 @@ impl World {
             Some(saved) => {
                 let is_scoped = play.shape.is_fenced() && play.shape != Shape::FencedWithoutRun;
                 let hot = if is_scoped { empty } else { saved };
-                let hot = Hot { numbers: self.hot.numbers, ..hot };
+                let hot = CachePolicy { numbers: self.hot.numbers, ..hot };
                 // What is late was sent to a server that is gone.
                 let late = Few::default();
                 push("goes back in time", Self { hot, late, saved: None, ..world });
@@ -419,7 +423,7 @@ impl World {
         let finish = Command::Finish { values, fence: self.writers[index].fence };
         match (shape, step) {
             (shape, 0) if shape.is_fenced() => {
-                let fence = Command::Fence { mask: setting.mask(index) };
+                let fence = Command::WriteIntent { mask: setting.mask(index) };
                 self.send(next, shape, who, fence, |world, answer| {
                     let writer = &mut world.writers[index];
                     writer.fence = answer.unwrap_or_default();

@@ -5,7 +5,7 @@
 use std::{env, io, sync::Arc, time::Duration};
 
 use ruts::{
-    Handle, SecretHash,
+    SecretHash, SessionId,
     store::{layered::LayeredStore, postgres::PostgresStoreBuilder, redis::RedisStore},
 };
 use ruts_tests::{Visitor, backends::fred_client};
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [hot, prefix, cold, schema, handle, secret, what] = &*arguments else {
+    let [hot, prefix, cold, schema, id, secret, what] = &*arguments else {
         panic!("seven arguments are needed")
     };
     let hot = RedisStore::new(Arc::new(fred_client(hot).await));
@@ -27,7 +27,7 @@ async fn main() {
     let store = store.with_hot_timeout(PATIENCE).with_cold_timeout(PATIENCE);
     let visitor = Visitor {
         store: Arc::new(store),
-        handle: Handle::from_bytes(handle.parse::<u128>().unwrap().to_be_bytes()),
+        id: SessionId::from_bytes(id.parse::<u128>().unwrap().to_be_bytes()),
         secret: SecretHash::from_bytes(std::array::from_fn(|index| {
             secret.split(',').nth(index).unwrap().parse().unwrap()
         })),

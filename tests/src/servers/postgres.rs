@@ -68,7 +68,7 @@ impl Postgres {
         })
     }
 
-    /// Where it listens, and as whom to log in.
+    /// Where it listens, and as target to log in.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -41,11 +41,11 @@ impl Writer {
         visitor: &Visitor<Layered>,
         what: &str,
     ) -> Self {
-        let handle = u128::from_be_bytes(*visitor.handle.as_bytes()).to_string();
+        let id = u128::from_be_bytes(*visitor.id.as_bytes()).to_string();
         let secret: Vec<String> = visitor.secret.as_bytes().iter().map(u8::to_string).collect();
         let mut process = Command::new(env!("CARGO_BIN_EXE_writer"))
             .args([&*route.hot, tiers.prefix().name(), &*route.cold, tiers.schema().name()])
-            .args([&*handle, &*secret.join(","), what])
+            .args([&*id, &*secret.join(","), what])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -113,7 +113,7 @@ async fn is_killed_at(step: Step, what: &str) {
     cold.set(Traffic::Flows);
 
     let truth = Arc::new(tiers.cold(&tiers.route()).await.0);
-    let truth = Visitor { store: truth, handle: observer.handle, secret: observer.secret };
+    let truth = Visitor { store: truth, id: observer.id, secret: observer.secret };
     tokio::time::sleep(Duration::from_millis(300)).await;
     let held = told(&truth).await;
     match step {
@@ -131,8 +131,8 @@ async fn is_killed_at(step: Step, what: &str) {
 
 /// What is in `a`; nothing for a session that has ended.
 async fn told<S: Store>(visitor: &Visitor<S>) -> Option<bytes::Bytes> {
-    let named = ruts::store::Fields::Named(&["a"]);
-    match visitor.store.load(visitor.access(), named, None).await.unwrap() {
+    let named = ruts::store::Projection::Named(&["a"]);
+    match visitor.store.load(visitor.credentials(), named, None).await.unwrap() {
         Lookup::Found(mut loaded) => loaded.fields.pop().map(|field| field.value),
         Lookup::Ended { .. } => None,
         other => panic!("{other:?}"),

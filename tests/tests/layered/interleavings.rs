@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ruts::{
-    Hot as Policy, SecretHash, Ttl,
-    store::{Change, Deadline, Fields, Lookup, Put, SharedCache, Store, Take, Touch, Update},
+    CachePolicy as Policy, SecretHash, Ttl,
+    store::{
+        AbsoluteDeadline, Change, FieldWrite, Lookup, Projection, SharedCache, Store, TakeField,
+        Touch, Update,
+    },
 };
 use ruts_tests::{
     Proxy, Traffic, Visitor, random,
     servers::{Flavour, Postgres},
-    tiers::{Fault, Faulty, Hot, Layered, Tiers, until},
+    tiers::{CachePolicy, Fault, Faulty, Layered, Tiers, until},
 };
 
 use crate::{APPLIED, reads, value};
@@ -46,7 +49,7 @@ impl Meanwhile {
         match self {
             Self::Unnoticed => {
                 let store = Arc::new(tiers.cold(&tiers.route()).await.0);
-                let truth = Visitor { store, handle: visitor.handle, secret: visitor.secret };
+                let truth = Visitor { store, id: visitor.id, secret: visitor.secret };
                 assert_eq!(truth.set("a", "new").await.unwrap(), APPLIED);
                 tokio::time::sleep(LIFE).await;
             }
@@ -70,12 +73,12 @@ impl Meanwhile {
     /// Whether what is read afterwards is right, several times, so that the cache answers too. Another
     /// field comes first, so that nothing is hidden by the session's own record being gone.
     async fn is_seen<S: Store>(self, visitor: &Visitor<S>) -> bool {
-        let other = Fields::Named(&["b"]);
-        visitor.store.load(visitor.access(), other, None).await.unwrap();
+        let other = Projection::Named(&["b"]);
+        visitor.store.load(visitor.credentials(), other, None).await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
         for _ in 0..4 {
-            let named = Fields::Named(&["a"]);
-            let answer = visitor.store.load(visitor.access(), named, None).await.unwrap();
+            let named = Projection::Named(&["a"]);
+            let answer = visitor.store.load(visitor.credentials(), named, None).await.unwrap();
             let held = match &answer {
                 Lookup::Found(loaded) => {
                     Some(loaded.fields.first().map(|field| field.value.clone()))
@@ -128,7 +131,7 @@ async fn begin(store: &Arc<Layered>, meanwhile: Meanwhile) -> Visitor<Layered> {
 async fn a_fill_comes_late<H: SharedCache>(
     flavour: Flavour,
     meanwhile: Meanwhile,
-    wrap: impl FnOnce(Hot) -> H,
+    wrap: impl FnOnce(CachePolicy) -> H,
 ) -> bool {
     let tiers = Tiers::new(flavour);
     let (reader, held) = tiers.held_process(wrap).await;
@@ -143,9 +146,9 @@ async fn a_fill_comes_late<H: SharedCache>(
     first.create(None).await.unwrap();
     first.load().await.unwrap();
     first.load().await.unwrap();
-    tiers.redis.command::<i64>(&["DEL", &tiers.entry(&other.handle)]);
+    tiers.redis.command::<i64>(&["DEL", &tiers.entry(&other.id)]);
 
-    let reader = Visitor { store: reader, handle: other.handle, secret: other.secret };
+    let reader = Visitor { store: reader, id: other.id, secret: other.secret };
     let looks = || tiers.redis.calls("evalsha");
     settled(&tiers).await;
     let before = looks();
@@ -201,7 +204,7 @@ async fn a_moved_deadline_is_known_to_the_next_read() {
     let touch = Some(Touch { idle: Ttl::require(HOUR * 3), after: HOUR });
     // The scripts and the connections are there.
     let first = Visitor::begin(&reader).await;
-    first.store.load(first.access(), Fields::All, touch).await.unwrap();
+    first.store.load(first.credentials(), Projection::All, touch).await.unwrap();
     let left = async || match other.load().await.unwrap() {
         Lookup::Found(loaded) => loaded.meta.idle.expect("it has an idle deadline"),
         answer => panic!("the session is {answer:?}"),
@@ -213,8 +216,8 @@ async fn a_moved_deadline_is_known_to_the_next_read() {
     let before = looks();
     holds(&held.cold);
     let reading = tokio::spawn({
-        let reader = Visitor { store: reader, handle: other.handle, secret: other.secret };
-        async move { reader.store.load(reader.access(), Fields::All, touch).await.unwrap() }
+        let reader = Visitor { store: reader, id: other.id, secret: other.secret };
+        async move { reader.store.load(reader.credentials(), Projection::All, touch).await.unwrap() }
     });
     until("the reader has looked", async || looks() > before).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -236,12 +239,12 @@ async fn a_deadline_moved_past_the_cache_is_known_to_the_next_read() {
     let store = tiers.process().await;
     let visitor = Visitor::begin(&store).await;
     let text = Bytes::from_static(b"1");
-    let put = |name, hot| Change::Set(Put { name, value: &text, ttl: None, hot });
+    let put = |name, hot| Change::Set(FieldWrite { name, value: &text, ttl: None, hot });
     let changes = [put("often", Policy::Auto), put("never", Policy::Never)];
     assert_eq!(visitor.change(&changes).await.unwrap(), APPLIED);
     let left = async |name, touch| {
-        let named = Fields::Named(&[name]);
-        match visitor.store.load(visitor.access(), named, touch).await.unwrap() {
+        let named = Projection::Named(&[name]);
+        match visitor.store.load(visitor.credentials(), named, touch).await.unwrap() {
             Lookup::Found(loaded) => loaded.meta.idle.expect("it has an idle deadline"),
             answer => panic!("the session is {answer:?}"),
         }
@@ -276,7 +279,7 @@ async fn a_fill_that_began_when_the_fence_was_forgotten_changes_nothing() {
             async move { meanwhile.happens(&tiers, &writer).await }
         });
         until("the fence stands", async || looks() > before).await;
-        tiers.redis.command::<i64>(&["DEL", &tiers.entry(&observer.handle)]);
+        tiers.redis.command::<i64>(&["DEL", &tiers.entry(&observer.id)]);
 
         let before = looks();
         holds(&held_reader.cold);
@@ -347,7 +350,7 @@ async fn a_writer_without_a_fence_is_not_overlooked_by_one_that_has_one() {
     holds(&held_first.cold);
     let writing = tokio::spawn(async move { first.set("a", "last").await.unwrap() });
     until("the first fence stands", async || ran() > before).await;
-    tiers.redis.command::<i64>(&["DEL", &tiers.entry(&observer.handle)]);
+    tiers.redis.command::<i64>(&["DEL", &tiers.entry(&observer.id)]);
 
     let before = ran();
     holds(&held_second.cold);
@@ -357,7 +360,7 @@ async fn a_writer_without_a_fence_is_not_overlooked_by_one_that_has_one() {
     holds(&held_second.hot);
     lets_go(&held_second.cold);
     let cold = Arc::new(tiers.cold(&tiers.route()).await.0);
-    let truth = Visitor { store: cold, handle: observer.handle, secret: observer.secret };
+    let truth = Visitor { store: cold, id: observer.id, secret: observer.secret };
     until("the second has committed", async || truth.get("a").await.unwrap() == value("first"))
         .await;
 
@@ -427,19 +430,19 @@ async fn a_session_in_the_cache_ends_with_its_deadlines() {
     let (written, used, taken) = (begin().await, begin().await, begin().await);
     let bounded = begin().await;
     let update = Update { touch, ..Update::default() };
-    assert_eq!(store.update(written.access(), update).await.unwrap(), APPLIED);
-    let absolute = Some(Deadline { from_now: Ttl::require(LIFE), from_creation: None });
+    assert_eq!(store.update(written.credentials(), update).await.unwrap(), APPLIED);
+    let absolute = Some(AbsoluteDeadline { from_now: Ttl::require(LIFE), from_creation: None });
     let update = Update { absolute, ..Update::default() };
-    assert_eq!(store.update(bounded.access(), update).await.unwrap(), APPLIED);
-    store.load(used.access(), Fields::All, touch).await.unwrap();
+    assert_eq!(store.update(bounded.credentials(), update).await.unwrap(), APPLIED);
+    store.load(used.credentials(), Projection::All, touch).await.unwrap();
     store
-        .take(taken.access(), Take { name: "b", rotate: None, touch, sign_out: false })
+        .take(taken.credentials(), TakeField { name: "b", rotate: None, touch, sign_out: false })
         .await
         .unwrap();
     tokio::time::sleep(LIFE).await;
     for visitor in [written, used, taken, bounded] {
-        let named = Fields::Named(&["a"]);
-        let answer = store.load(visitor.access(), named, None).await.unwrap();
+        let named = Projection::Named(&["a"]);
+        let answer = store.load(visitor.credentials(), named, None).await.unwrap();
         assert_eq!(answer, Lookup::NotFound);
     }
 }
@@ -452,8 +455,8 @@ async fn a_secret_that_a_take_replaced_opens_nothing() {
     let visitor = begin(&store, Meanwhile::Overwritten).await;
     assert_eq!(reads(&visitor, "a").await, value("old"));
     let secret = SecretHash::from_bytes(random());
-    let take = Take { name: "b", rotate: Some(&secret), touch: None, sign_out: false };
-    assert_eq!(store.take(visitor.access(), take).await.unwrap(), Lookup::Found(None));
+    let take = TakeField { name: "b", rotate: Some(&secret), touch: None, sign_out: false };
+    assert_eq!(store.take(visitor.credentials(), take).await.unwrap(), Lookup::Found(None));
     for _ in 0..3 {
         assert!(Meanwhile::Rotated.is_seen(&visitor).await);
         assert_eq!(reads(&Visitor { secret, ..visitor.clone() }, "a").await, value("old"));
@@ -467,10 +470,10 @@ async fn an_entry_is_right_for_a_while() {
     let store = Arc::new((*tiers.process().await).clone().with_hot_ttl(LIFE));
     let visitor = Visitor::begin(&store).await;
     let truth = Arc::new(tiers.cold(&tiers.route()).await.0);
-    let truth = Visitor { store: truth, handle: visitor.handle, secret: visitor.secret };
+    let truth = Visitor { store: truth, id: visitor.id, secret: visitor.secret };
     let renewed = Visitor::begin(&store).await;
     let renewed_truth =
-        Visitor { store: Arc::clone(&truth.store), handle: renewed.handle, secret: renewed.secret };
+        Visitor { store: Arc::clone(&truth.store), id: renewed.id, secret: renewed.secret };
     renewed.set("c", "old").await.unwrap();
     assert_eq!(reads(&renewed, "c").await, value("old"));
     visitor.load().await.unwrap();
@@ -495,8 +498,8 @@ async fn a_wrong_secret_opens_nothing_that_is_cached() {
     assert_eq!(reads(&visitor, "a").await, value("old"));
     let thief = Visitor { secret: SecretHash::from_bytes(random()), ..visitor.clone() };
     for _ in 0..3 {
-        let named = Fields::Named(&["a"]);
-        let answer = store.load(thief.access(), named, None).await.unwrap();
+        let named = Projection::Named(&["a"]);
+        let answer = store.load(thief.credentials(), named, None).await.unwrap();
         assert_eq!(answer, Lookup::NotFound);
         assert_eq!(reads(&visitor, "a").await, value("old"));
     }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use ruts::{
-    Handle, Hot, SecretHash,
-    store::{Change, Fields, Loaded, Lookup, Put, Store, layered::LayeredStore},
+    CachePolicy, SecretHash, SessionId,
+    store::{Change, FieldWrite, Loaded, Lookup, Projection, Store, layered::LayeredStore},
 };
 use ruts_tests::{
     Visitor,
@@ -21,9 +21,9 @@ use crate::{APPLIED, reads, value};
 fn entry(
     server: &Redis,
     tiers: &Tiers<&'static Postgres>,
-    handle: &Handle,
+    id: &SessionId,
 ) -> HashMap<String, Vec<u8>> {
-    server.command(&["HGETALL", &tiers.entry(handle)])
+    server.command(&["HGETALL", &tiers.entry(id)])
 }
 
 /// Three sessions that are cached: one to be deleted, one to rotate, one to be written.
@@ -54,7 +54,7 @@ impl Three {
             .each_ref()
             .map(|visitor| Visitor { store: Arc::clone(store), ..visitor.clone() });
         let asked = async |visitor: &Visitor<Layered>| {
-            store.load(visitor.access(), Fields::Named(&["a"]), None).await.unwrap()
+            store.load(visitor.credentials(), Projection::Named(&["a"]), None).await.unwrap()
         };
         for _ in 0..3 {
             assert!(matches!(asked(deleted).await, Lookup::Ended { .. }), "it is back");
@@ -77,7 +77,7 @@ async fn a_cache_that_was_restored_from_a_snapshot() {
             tiers.redis.restart();
         });
         for visitor in &three.0 {
-            let held = entry(&tiers.redis, &tiers, &visitor.handle);
+            let held = entry(&tiers.redis, &tiers, &visitor.id);
             assert!(held.contains_key("~") && held.contains_key("a"), "nothing was restored");
         }
         three.are_seen(&tiers.process().await).await;
@@ -108,7 +108,7 @@ async fn a_cache_that_failed_over_and_back() {
     let store = tiers.process().await;
     let three = Three::begin(&store).await;
     until("it holds the same", async || {
-        three.0.iter().all(|visitor| entry(&replica, &tiers, &visitor.handle).contains_key("a"))
+        three.0.iter().all(|visitor| entry(&replica, &tiers, &visitor.id).contains_key("a"))
     })
     .await;
     replica.command::<()>(&["REPLICAOF", "NO", "ONE"]);
@@ -119,32 +119,32 @@ async fn a_cache_that_failed_over_and_back() {
     let hot = ruts_tests::backends::redis_store(fred_client(replica.url()).await, tiers.prefix());
     let through_replica = Arc::new(LayeredStore::new(hot, cold));
     let [deleted, ..] = &three.0;
-    assert!(entry(&replica, &tiers, &deleted.handle).contains_key("~"), "nothing is stale");
+    assert!(entry(&replica, &tiers, &deleted.id).contains_key("~"), "nothing is stale");
     let untouched = &three.0[0];
     let ended = Visitor { store: Arc::clone(&through_replica), ..three.0[1].clone() };
-    let named = Fields::Named(&["a"]);
-    let answer = through_replica.load(ended.access(), named, None).await.unwrap();
+    let named = Projection::Named(&["a"]);
+    let answer = through_replica.load(ended.credentials(), named, None).await.unwrap();
     assert!(matches!(answer, Lookup::Replaced { .. }), "{answer:?}");
 
     // And back, with what the replica still holds.
     follows(&tiers.redis, &replica).await;
     tiers.redis.command::<()>(&["REPLICAOF", "NO", "ONE"]);
-    let held = entry(&tiers.redis, &tiers, &untouched.handle);
+    let held = entry(&tiers.redis, &tiers, &untouched.id);
     assert!(held.contains_key("~") && held.contains_key("a"), "nothing is stale");
     three.are_seen(&store).await;
     three.are_seen(&through_replica).await;
 }
 
 /// Writes something else in place of a value that is cached.
-fn plant(tiers: &Tiers<&'static Postgres>, handle: &Handle, name: &str, old: &str, new: &str) {
+fn plant(tiers: &Tiers<&'static Postgres>, id: &SessionId, name: &str, old: &str, new: &str) {
     assert_eq!(old.len(), new.len());
-    let mut held = entry(&tiers.redis, tiers, handle).remove(name).expect("it is cached");
+    let mut held = entry(&tiers.redis, tiers, id).remove(name).expect("it is cached");
     let start = held.len() - old.len();
     assert_eq!(&held[start..], old.as_bytes());
     held.splice(start.., new.bytes());
     let mut connection = redis::Client::open(tiers.redis.url()).unwrap().get_connection().unwrap();
     let mut command = redis::cmd("HSET");
-    command.arg(tiers.entry(handle)).arg(name).arg(held);
+    command.arg(tiers.entry(id)).arg(name).arg(held);
     command.exec(&mut connection).unwrap();
 }
 
@@ -157,13 +157,13 @@ async fn a_checked_field_is_confirmed() {
     let visitor = Visitor::begin(&store).await;
     visitor.get("none").await.unwrap();
     let text = Bytes::from_static(b"guest");
-    let set = |name, hot| Change::Set(Put { name, value: &text, ttl: None, hot });
-    let changes = [set("role", Hot::Checked), set("theme", Hot::Auto)];
+    let set = |name, hot| Change::Set(FieldWrite { name, value: &text, ttl: None, hot });
+    let changes = [set("role", CachePolicy::Checked), set("theme", CachePolicy::Auto)];
     visitor.change(&changes).await.unwrap();
     assert_eq!(reads(&visitor, "role").await, value("guest"));
     assert_eq!(reads(&visitor, "theme").await, value("guest"));
-    plant(&tiers, &visitor.handle, "role", "guest", "admin");
-    plant(&tiers, &visitor.handle, "theme", "guest", "admin");
+    plant(&tiers, &visitor.id, "role", "guest", "admin");
+    plant(&tiers, &visitor.id, "theme", "guest", "admin");
     assert_eq!(visitor.get("theme").await.unwrap(), value("admin"), "the cache is not read");
     assert_eq!(visitor.get("role").await.unwrap(), value("guest"));
 
@@ -172,16 +172,16 @@ async fn a_checked_field_is_confirmed() {
     assert_eq!(elsewhere.get("role").await.unwrap(), value("guest"));
     let Lookup::Found(loaded) = elsewhere.load().await.unwrap() else { panic!("it is gone") };
     let role = loaded.fields.iter().find(|field| field.name == "role").unwrap();
-    assert_eq!((Some(role.value.clone()), role.hot), (value("guest"), Hot::Checked));
+    assert_eq!((Some(role.value.clone()), role.hot), (value("guest"), CachePolicy::Checked));
 
     // And that it is gone.
     let truth = tiers.cold(&tiers.route()).await.0;
-    let truth = Visitor { store: Arc::new(truth), handle: visitor.handle, secret: visitor.secret };
+    let truth = Visitor { store: Arc::new(truth), id: visitor.id, secret: visitor.secret };
     truth.change(&[Change::Remove("role")]).await.unwrap();
     assert_eq!(visitor.get("role").await.unwrap(), None);
     truth.delete().await.unwrap();
-    let named = Fields::Named(&["role"]);
-    let answer = visitor.store.load(visitor.access(), named, None).await.unwrap();
+    let named = Projection::Named(&["role"]);
+    let answer = visitor.store.load(visitor.credentials(), named, None).await.unwrap();
     assert!(matches!(answer, Lookup::Ended { .. }), "{answer:?}");
     assert!(visitor.get("theme").await.unwrap().is_some(), "nobody told the cache");
 }
@@ -195,7 +195,7 @@ async fn the_absence_of_a_checked_field_is_confirmed() {
     let visitor = Visitor::begin(&one).await;
     assert_eq!(reads(&visitor, "banned").await, None);
     let truth = Arc::new(tiers.cold(&tiers.route()).await.0);
-    let truth = Visitor { store: truth, handle: visitor.handle, secret: visitor.secret };
+    let truth = Visitor { store: truth, id: visitor.id, secret: visitor.secret };
     truth.set("banned", "yes").await.unwrap();
     assert_eq!(visitor.get("banned").await.unwrap(), None, "nobody told the cache");
     let fields = |loaded| match loaded {
@@ -205,14 +205,14 @@ async fn the_absence_of_a_checked_field_is_confirmed() {
     let empty = Visitor::begin(&one).await;
     empty.load().await.unwrap();
     until("it is known to hold nothing", async || {
-        entry(&tiers.redis, &tiers, &empty.handle).contains_key("~c")
+        entry(&tiers.redis, &tiers, &empty.id).contains_key("~c")
     })
     .await;
     let empty_truth =
-        Visitor { store: Arc::clone(&truth.store), handle: empty.handle, secret: empty.secret };
+        Visitor { store: Arc::clone(&truth.store), id: empty.id, secret: empty.secret };
     empty_truth.set("banned", "yes").await.unwrap();
     assert_eq!(fields(empty.load().await.unwrap()), 0, "nobody told the cache");
-    other.declare("banned", Hot::Checked);
+    other.hint_cache_policy("banned", CachePolicy::Checked);
     let other = Visitor { store: other, ..visitor.clone() };
     assert_eq!(other.get("banned").await.unwrap(), value("yes"));
     let empty = Visitor { store: Arc::clone(&other.store), ..empty };
@@ -226,7 +226,7 @@ async fn what_is_never_cached_is_not_in_the_cache() {
     let tiers = Tiers::new(Flavour::Redis);
     let visitor = Visitor::begin(&tiers.process().await).await;
     let text = Bytes::from_static(b"verifier");
-    let never = Put { name: "oauth", value: &text, ttl: None, hot: Hot::Never };
+    let never = FieldWrite { name: "oauth", value: &text, ttl: None, hot: CachePolicy::Never };
     visitor.set("a", "1").await.unwrap();
     visitor.change(&[Change::Set(never)]).await.unwrap();
     for _ in 0..3 {
@@ -236,7 +236,7 @@ async fn what_is_never_cached_is_not_in_the_cache() {
         let elsewhere = Visitor { store: tiers.process().await, ..visitor.clone() };
         assert_eq!(reads(&elsewhere, "oauth").await, value("verifier"));
         assert_eq!(reads(&elsewhere, "a").await, value("1"));
-        let held = entry(&tiers.redis, &tiers, &visitor.handle);
+        let held = entry(&tiers.redis, &tiers, &visitor.id);
         assert!(held.contains_key("a") && !held.contains_key("oauth"), "{held:?}");
     }
 }
@@ -247,7 +247,7 @@ async fn an_entry_that_others_wrote() {
     let tiers = Tiers::new(Flavour::Valkey);
     let visitor = Visitor::begin(&tiers.process().await).await;
     visitor.set("a", "1").await.unwrap();
-    let key = tiers.entry(&visitor.handle);
+    let key = tiers.entry(&visitor.id);
     for foreign in [
         &["SET", &*key, "text"][..],
         &["HSET", &*key, "~", "no record", "a", "no field", "~f", "no fence", "~o", "no ticket"],

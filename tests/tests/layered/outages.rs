@@ -8,7 +8,7 @@ use std::{
 use ruts::{
     Ttl,
     store::{
-        Change, Fields, Loaded, Lookup, Store, StoreErrorKind, Touch,
+        Change, Loaded, Lookup, Projection, Store, StoreErrorKind, Touch,
         postgres::PostgresStoreBuilder,
     },
 };
@@ -43,8 +43,8 @@ async fn cached(store: &Arc<Layered>) -> Visitor<Layered> {
 
 /// What is said of a session to one who asks for what was cached.
 async fn asked(visitor: &Visitor<Layered>) -> Lookup<Loaded> {
-    let cached = Fields::Named(&["a"]);
-    visitor.store.load(visitor.access(), cached, None).await.unwrap()
+    let cached = Projection::Named(&["a"]);
+    visitor.store.load(visitor.credentials(), cached, None).await.unwrap()
 }
 
 /// The answer of a write that the cache could not be told of.
@@ -61,7 +61,7 @@ async fn goes_on_without(tiers: &Tiers<&'static Postgres>, gone: impl Fn(), back
             .map(|visitor| Visitor { store: Arc::clone(&store), ..visitor });
     let truth = Visitor {
         store: Arc::new(tiers.cold(&tiers.route()).await.0),
-        handle: visitor.handle,
+        id: visitor.id,
         secret: visitor.secret,
     };
     let (log, guard) = Log::start();
@@ -167,7 +167,7 @@ async fn a_sign_out_that_is_dropped_while_the_cache_hangs() {
     let patient = tiers.process().await;
     let visitor = cached(&patient).await;
     let truth = Arc::new(tiers.cold(&tiers.route()).await.0);
-    let truth = Visitor { store: truth, handle: visitor.handle, secret: visitor.secret };
+    let truth = Visitor { store: truth, id: visitor.id, secret: visitor.secret };
     let hasty = Visitor { store: impatient(&patient), ..visitor.clone() };
     tokio::task::block_in_place(|| tiers.redis.pause());
     let leaving = tokio::spawn(async move { hasty.delete().await });
@@ -198,7 +198,7 @@ async fn a_use_that_the_cache_is_not_told_of() {
     held.hot.set(Traffic::Stops);
     let touch = Touch { idle: Ttl::from_secs(60), after: Duration::ZERO };
     let store = impatient(&store);
-    let answer = store.load(visitor.access(), Fields::All, Some(touch)).await.unwrap();
+    let answer = store.load(visitor.credentials(), Projection::All, Some(touch)).await.unwrap();
     assert!(matches!(answer, Lookup::Unconfirmed { within: HOT_TTL, .. }), "{answer:?}");
 }
 

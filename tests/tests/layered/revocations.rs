@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use ruts::{
     Assurance, PrincipalKey,
     store::{
-        Confirmed, Lookup, Sign, SignIn, Store, StoreErrorKind, Update, Whom,
+        AuthChange, Confirmed, Lookup, NewSignIn, RevokeTarget, Store, StoreErrorKind, Update,
         layered::LayeredStore,
         memory::{MemoryCache, MemoryStore},
     },
@@ -12,16 +12,16 @@ use ruts_tests::{Probe, Visitor, random};
 
 use super::{reads, value};
 
-const ALL: Whom<'_> = Whom::All { except: None };
+const ALL: RevokeTarget<'_> = RevokeTarget::All { except: None };
 
 type Layered = LayeredStore<MemoryCache, Probe<MemoryStore>>;
 
 async fn signed_in(store: &Arc<Layered>, principal: &PrincipalKey) -> Visitor<Layered> {
     let visitor = Visitor::begin(store).await;
     visitor.set("a", "1").await.unwrap();
-    let who = SignIn { principal, assurance: Assurance::Aal1, limit: None };
-    let sign = Some(Sign::In { who, idle: None, absolute: None });
-    store.update(visitor.access(), Update { sign, ..Update::default() }).await.unwrap();
+    let who = NewSignIn { principal, assurance: Assurance::Aal1, limit: None };
+    let sign = Some(AuthChange::In { who, idle: None, absolute: None });
+    store.update(visitor.credentials(), Update { sign, ..Update::default() }).await.unwrap();
     visitor
 }
 
@@ -44,9 +44,9 @@ async fn a_revocation_that_takes_place_later_is_not_undone_by_the_cache() {
         assert_eq!(visitor.get("a").await.unwrap(), value("1"), "it has not taken place yet");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(cold.inner().revoke(&ada, ALL).await.unwrap().handles.len(), 1);
+    assert_eq!(cold.inner().revoke(&ada, ALL).await.unwrap().ids.len(), 1);
 
     let again = store.revoke(&ada, ALL).await.unwrap();
-    assert_eq!((again.handles.len(), again.confirmed), (0, Confirmed::Yes));
+    assert_eq!((again.ids.len(), again.confirmed), (0, Confirmed::Yes));
     assert_eq!(visitor.load().await.unwrap(), Lookup::NotFound);
 }

@@ -14,7 +14,7 @@ use std::{
 use ruts::{
     SecretHash,
     store::{
-        Fields, Lookup, Store, StoreErrorKind, Updated, layered::LayeredStore,
+        Lookup, Projection, Store, StoreErrorKind, Updated, layered::LayeredStore,
         postgres::PostgresStoreBuilder,
     },
 };
@@ -45,11 +45,11 @@ const ROTATED: &str = "rotated";
 
 impl Subject {
     fn new(visitor: &Visitor<impl Store>) -> Self {
-        let Visitor { handle, secret, .. } = *visitor;
+        let Visitor { id, secret, .. } = *visitor;
         let registers =
             [NAMES[0], NAMES[1], ENDED, ROTATED].map(|name| (name, Register::default()));
         Self {
-            visitor: Visitor { store: Arc::new(()), handle, secret },
+            visitor: Visitor { store: Arc::new(()), id, secret },
             history: Mutex::new(registers.into()),
         }
     }
@@ -59,8 +59,8 @@ impl Subject {
     }
 
     fn through<S: Store>(&self, store: &Arc<S>) -> Visitor<S> {
-        let Visitor { handle, secret, .. } = self.visitor;
-        Visitor { store: Arc::clone(store), handle, secret }
+        let Visitor { id, secret, .. } = self.visitor;
+        Visitor { store: Arc::clone(store), id, secret }
     }
 }
 
@@ -100,8 +100,8 @@ async fn read<S: Store>(world: &World, store: &Arc<S>) -> bool {
         1 => &NAMES[1..],
         _ => &NAMES,
     };
-    let fields = if random::<1>()[0] < 32 { Fields::All } else { Fields::Named(named) };
-    let answer = match visitor.store.load(visitor.access(), fields, None).await {
+    let fields = if random::<1>()[0] < 32 { Projection::All } else { Projection::Named(named) };
+    let answer = match visitor.store.load(visitor.credentials(), fields, None).await {
         Ok(answer) => answer,
         Err(error) => {
             let is_sound = is_sound && world.is_sound.load(Ordering::SeqCst);
@@ -121,7 +121,7 @@ async fn read<S: Store>(world: &World, store: &Arc<S>) -> bool {
         subject.note(ROTATED, |register| register.read(said[1], span));
     }
     if let Lookup::Found(loaded) = answer {
-        let named = if matches!(fields, Fields::All) { &NAMES } else { named };
+        let named = if matches!(fields, Projection::All) { &NAMES } else { named };
         for name in named {
             let held = loaded.fields.iter().find(|field| field.name == *name);
             let held =

@@ -23,7 +23,7 @@ use sqlx::{AssertSqlSafe, PgPool, Row};
 const VISITORS: usize = 8;
 
 const FILL: &str = "
-    insert into sessions (handle, secret, created_at, rotated_at, used_at, epoch, idle_at, absolute_at)
+    insert into sessions (id, secret, created_at, rotated_at, used_at, epoch, idle_at, absolute_at)
     select decode(md5(i::text), 'hex'), sha256(i::text::bytea), now(), now(), now(), 0,
       now() + case when i % 10 = 0 then interval '-2 hours' else i * interval '1 s' end,
       now() + interval '30 days'

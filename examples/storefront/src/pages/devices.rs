@@ -5,7 +5,7 @@ use axum::{
     extract::Path,
     response::{IntoResponse, Redirect},
 };
-use ruts::{Aal, Error, Fresh, Handle, SessionInfo};
+use ruts::{Aal, Error, Fresh, SessionId, SessionSummary};
 
 use crate::{
     session::Shop,
@@ -16,7 +16,7 @@ use crate::{
 const MOST: usize = 50;
 
 struct Device {
-    handle: Handle,
+    id: SessionId,
     name: String,
     is_this: bool,
     signed_in: String,
@@ -37,14 +37,14 @@ pub(crate) async fn show(Aal(shop): Aal<Shop, 1>) -> Page {
     let page = sessions.list(Shop::DEVICE, None, MOST).await?;
     let own = shop.session().id();
     let mut listed = page.sessions;
-    listed.sort_by_key(|session| (Some(session.handle) != own, session.meta.unused));
-    let device = |session: SessionInfo| {
+    listed.sort_by_key(|session| (Some(session.id) != own, session.meta.unused));
+    let device = |session: SessionSummary| {
         Ok(Device {
             name: session.fields.read(Shop::DEVICE)?,
-            is_this: Some(session.handle) == own,
+            is_this: Some(session.id) == own,
             signed_in: ago(session.meta.signed_in.map_or(session.meta.age, |signed| signed.ago)),
             last_seen: ago(session.meta.unused),
-            handle: session.handle,
+            id: session.id,
         })
     };
     let devices = listed.into_iter().map(device).collect::<Result<_, Error>>()?;
@@ -52,11 +52,11 @@ pub(crate) async fn show(Aal(shop): Aal<Shop, 1>) -> Page {
 }
 
 /// Needs an authentication of the last half hour (OWASP ASVS 5.0, 7.5.2).
-pub(crate) async fn end(Fresh(shop): Fresh<Shop, 30>, Path(handle): Path<Handle>) -> Page {
+pub(crate) async fn end(Fresh(shop): Fresh<Shop, 30>, Path(id): Path<SessionId>) -> Page {
     let sessions = shop.session().sessions().await?.ok_or(Error::SignInRequired)?;
     // A session of somebody else is left alone.
-    match sessions.revoke(&handle).await? {
-        _ if shop.session().id() == Some(handle) => return Ok(Redirect::to("/").into_response()),
+    match sessions.revoke(&id).await? {
+        _ if shop.session().id() == Some(id) => return Ok(Redirect::to("/").into_response()),
         true => shop.set_flash("That device is signed out.").await?,
         false => shop.set_flash("That device was signed out already.").await?,
     }

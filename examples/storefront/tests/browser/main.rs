@@ -166,8 +166,8 @@ async fn a_session_can_be_looked_at(url: &str) -> Result<()> {
     tab.open("/cart").await?;
     tab.open("/debug/session").await?;
     let text = tab.text().await?;
-    let (handle, secret) = split(&visitor).await?;
-    assert!(text.contains(&handle) && text.contains("shop.user"), "{text}");
+    let (id, secret) = split(&visitor).await?;
+    assert!(text.contains(&id) && text.contains("shop.user"), "{text}");
     assert!(!text.contains(&secret), "{text}");
     let told: serde_json::Value = serde_json::from_str(&text)?;
     // One for the message, one for everything else.
@@ -177,14 +177,14 @@ async fn a_session_can_be_looked_at(url: &str) -> Result<()> {
     for name in ["ruts_sign_ins_total", "ruts_sessions_created_total", "ruts_store_seconds_count"] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
-    assert!(!metrics.contains(&secret) && !metrics.contains(&handle));
+    assert!(!metrics.contains(&secret) && !metrics.contains(&id));
     Ok(())
 }
 
 async fn split(visitor: &Visitor<'_>) -> Result<(String, String)> {
     let token = visitor.cookie().await?.value;
-    let (handle, secret) = token.split_once('.').ok_or("a token has two parts")?;
-    Ok((handle.to_owned(), secret.to_owned()))
+    let (id, secret) = token.split_once('.').ok_or("a token has two parts")?;
+    Ok((id.to_owned(), secret.to_owned()))
 }
 
 macro_rules! stores {

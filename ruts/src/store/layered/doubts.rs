@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::token::Handle;
+use crate::token::SessionId;
 
 /// How many sessions may be in doubt at a time. Those beyond are so too, but nothing is done about it.
 const ROOM: usize = 100_000;
@@ -16,7 +16,7 @@ const ROOM: usize = 100_000;
 /// The sessions of which the cache may hold what was replaced, because it could not be told.
 #[derive(Default)]
 pub(super) struct Doubts {
-    sessions: Mutex<HashMap<Handle, Doubt>>,
+    sessions: Mutex<HashMap<SessionId, Doubt>>,
     count: AtomicUsize,
     /// How many are in doubt about every session.
     about_all: Arc<AtomicUsize>,
@@ -41,14 +41,14 @@ pub(super) struct Doubt {
 }
 
 impl Doubts {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Handle, Doubt>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Doubt>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the cache is not to be asked about the session.
-    pub(super) fn hold(&self, handle: &Handle) -> bool {
+    pub(super) fn hold(&self, id: &SessionId) -> bool {
         self.about_all.load(Ordering::Acquire) > 0
-            || (self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(handle))
+            || (self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(id))
     }
 
     /// Whether there is any.
@@ -62,32 +62,32 @@ impl Doubts {
     }
 
     /// Adds a session. Says whether somebody has to see to it: nobody does yet.
-    pub(super) fn add(&self, handle: &Handle, doubt: Doubt) -> bool {
+    pub(super) fn add(&self, id: &SessionId, doubt: Doubt) -> bool {
         let mut sessions = self.lock();
-        if let Some(held) = sessions.get_mut(handle) {
+        if let Some(held) = sessions.get_mut(id) {
             held.open_until = held.open_until.max(doubt.open_until);
             held.ends = held.ends.max(doubt.ends);
             return false;
         }
         let has_room = sessions.len() < ROOM;
         if has_room {
-            sessions.insert(*handle, doubt);
+            sessions.insert(*id, doubt);
             self.count.store(sessions.len(), Ordering::Release);
         }
         has_room
     }
 
-    pub(super) fn get(&self, handle: &Handle) -> Option<Doubt> {
-        self.lock().get(handle).copied()
+    pub(super) fn get(&self, id: &SessionId) -> Option<Doubt> {
+        self.lock().get(id).copied()
     }
 
     /// Removes a session, unless there is more doubt about it than when it was looked at.
-    pub(super) fn settle(&self, handle: &Handle, looked_at: Doubt) -> bool {
+    pub(super) fn settle(&self, id: &SessionId, looked_at: Doubt) -> bool {
         let mut sessions = self.lock();
-        if sessions.get(handle).is_some_and(|held| *held != looked_at) {
+        if sessions.get(id).is_some_and(|held| *held != looked_at) {
             return false;
         }
-        sessions.remove(handle);
+        sessions.remove(id);
         self.count.store(sessions.len(), Ordering::Release);
         true
     }

@@ -15,13 +15,13 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A cache that may be down.
-pub(super) struct Hot<H> {
+pub(super) struct CacheTier<H> {
     cache: H,
     /// When to try it again; `None` if it is up.
     down: Mutex<Option<Instant>>,
 }
 
-impl<H: Cache> Hot<H> {
+impl<H: Cache> CacheTier<H> {
     pub(super) fn new(cache: H) -> Self {
         Self { cache, down: Mutex::new(None) }
     }

@@ -6,14 +6,14 @@
 //!
 //! # How they are kept in step
 //!
-//! - A **write** raises a fence in the cache, which forgets what is about to change; is carried out by the
-//!   store of record; and takes the fence away, leaving behind what it wrote if no other fence stood
+//! - A **write** raises a intent in the cache, which forgets what is about to change; is carried out by the
+//!   store of record; and takes the intent away, leaving behind what it wrote if no other intent stood
 //!   beside its own. Only then does it return.
 //! - A **read** that finds all it asks for is a hit. An unset field is a hit too, if it was asked for
-//!   before. Otherwise the reader gets a ticket, reads the store of record, and fills the cache if its
-//!   ticket is still good: no fence was raised since. It does not wait for that.
-//! - A fence falls by itself ([`LayeredStore::with_fence`]), so that a writer that dies leaves an empty
-//!   place. One that finds its fence gone when it finishes empties the entry and takes back the ticket.
+//!   before. Otherwise the reader gets a lease, reads the store of record, and fills the cache if its
+//!   lease is still good: no intent was raised since. It does not wait for that.
+//! - A intent falls by itself ([`LayeredStore::with_fence`]), so that a writer that dies leaves an empty
+//!   place. One that finds its intent gone when it finishes empties the entry and takes back the lease.
 //! - Lives in the cache are counted from the moment on the cache's clock at which the reader or writer
 //!   came. So a late command serves nothing for longer, and the tiers' clocks need not agree.
 //! - An entry carries the replication id of its server, which changes with every start and every
@@ -25,9 +25,9 @@
 //!
 //! # What a field's policy means here
 //!
-//! [`Hot::Auto`](crate::Hot::Auto): as long as [`LayeredStore::with_hot_ttl`]; [`For`](crate::Hot::For):
-//! less. [`Never`](crate::Hot::Never): a read that names it goes to the store of record alone.
-//! [`Checked`](crate::Hot::Checked): the store of record is asked for it at the same time, and if the
+//! [`CachePolicy::Auto`](crate::CachePolicy::Auto): as long as [`LayeredStore::with_hot_ttl`]; [`For`](crate::CachePolicy::For):
+//! less. [`Never`](crate::CachePolicy::Never): a read that names it goes to the store of record alone.
+//! [`Checked`](crate::CachePolicy::Checked): the store of record is asked for it at the same time, and if the
 //! cache holds something else, for all. For roles and permissions: it holds even if the cache lies, also
 //! about a field that is not there, as long as it is read by its typed key. Reads of everything confirm the
 //! checked fields that this process has heard of.
@@ -59,7 +59,7 @@
 //! reads it past the cache; others may see what was before, for `with_hot_ttl` at most.
 //!
 //! If the store of record is down, hits are still served, unless [`LayeredStore::hits_without_cold`] says
-//! otherwise; all else fails. If it does not say whether a write took place, the fence is left standing.
+//! otherwise; all else fails. If it does not say whether a write took place, the intent is left standing.
 //!
 //! What becomes of the promises, and the tests that show it (in `tests/tests/layered`, where not said
 //! otherwise):
@@ -120,10 +120,10 @@
 //! So would a clock of the cache's server that is set back, for as long as that is. A server that takes
 //! snapshots and cannot write them refuses writes (`stop-writes-on-bgsave-error`), and with it yours.
 //!
-//! A request with an unknown token costs a look, a read, and a ticket of some 200 bytes for 15 seconds; a
+//! A request with an unknown token costs a look, a read, and a lease of some 200 bytes for 15 seconds; a
 //! server without room hands out none.
 //!
-//! A write that was not acknowledged, because its outcome is not known, may take place after its fence has
+//! A write that was not acknowledged, because its outcome is not known, may take place after its intent has
 //! fallen. Then the cache may hold what was before, for `with_hot_ttl` at most.
 
 mod doubts;

@@ -4,8 +4,11 @@ use std::{
 };
 
 use crate::{
-    store::{Change, Item, Loaded, Put, Record, Scope, Take, Touch, Update},
-    ttl::Hot,
+    store::{
+        CachedField, CachedRecord, Change, FieldWrite, InvalidationScope, Loaded, TakeField, Touch,
+        Update,
+    },
+    ttl::CachePolicy,
 };
 
 /// What a write makes unknown to the cache, and what is known once it is done.
@@ -14,7 +17,7 @@ pub(super) struct Plan<'a> {
     /// The whole entry.
     all: bool,
     /// These fields, and what is known of each afterwards.
-    fields: HashMap<&'a str, Option<Item<'a>>>,
+    fields: HashMap<&'a str, Option<CachedField<'a>>>,
     /// The session's own record.
     record: bool,
     touch: Option<Touch>,
@@ -37,7 +40,7 @@ impl<'a> Plan<'a> {
                 Change::Remove(name) => Some(absent(name, longest)),
                 Change::Expire(_, ttl) => known.map(|item| match item.value {
                     Some(_) => {
-                        let item = Item { life: life(item.hot, longest), ..item };
+                        let item = CachedField { life: life(item.hot, longest), ..item };
                         bounded(item, Some(ttl.as_duration()))
                     }
                     None => item,
@@ -47,7 +50,7 @@ impl<'a> Plan<'a> {
         plan
     }
 
-    pub(super) fn take(take: &Take<'a>, longest: Duration) -> Self {
+    pub(super) fn take(take: &TakeField<'a>, longest: Duration) -> Self {
         Self {
             fields: HashMap::from([(take.name, Some(absent(take.name, longest)))]),
             record: take.rotate.is_some() || take.sign_out,
@@ -70,40 +73,40 @@ impl<'a> Plan<'a> {
         self.fields.keys().copied().collect()
     }
 
-    pub(super) fn scope<'b>(&self, names: &'b [&'b str]) -> Scope<'b> {
+    pub(super) fn scope<'b>(&self, names: &'b [&'b str]) -> InvalidationScope<'b> {
         match self.all {
-            true => Scope::All,
-            false => Scope::Some { names, record: self.record, touch: self.touch },
+            true => InvalidationScope::All,
+            false => InvalidationScope::Some { names, record: self.record, touch: self.touch },
         }
     }
 
-    pub(super) fn items(&self) -> Vec<Item<'a>> {
+    pub(super) fn items(&self) -> Vec<CachedField<'a>> {
         self.fields.values().flatten().copied().collect()
     }
 }
 
 /// How long a field of that policy may be served from the cache.
-fn life(hot: Hot, longest: Duration) -> Duration {
+fn life(hot: CachePolicy, longest: Duration) -> Duration {
     match hot {
-        Hot::For(ttl) => ttl.as_duration().min(longest),
-        Hot::Auto | Hot::Never | Hot::Checked => longest,
+        CachePolicy::For(ttl) => ttl.as_duration().min(longest),
+        CachePolicy::Auto | CachePolicy::Never | CachePolicy::Checked => longest,
     }
 }
 
-fn absent(name: &str, longest: Duration) -> Item<'_> {
-    Item { name, value: None, ttl: None, hot: Hot::Auto, life: longest }
+fn absent(name: &str, longest: Duration) -> CachedField<'_> {
+    CachedField { name, value: None, ttl: None, hot: CachePolicy::Auto, life: longest }
 }
 
-fn present<'a>(put: &Put<'a>, longest: Duration) -> Option<Item<'a>> {
-    let Put { name, value, hot, .. } = *put;
-    let item = Item { name, value: Some(value), ttl: None, hot, life: life(hot, longest) };
+fn present<'a>(put: &FieldWrite<'a>, longest: Duration) -> Option<CachedField<'a>> {
+    let FieldWrite { name, value, hot, .. } = *put;
+    let item = CachedField { name, value: Some(value), ttl: None, hot, life: life(hot, longest) };
     let ttl = put.ttl.map(|ttl| ttl.as_duration());
-    (hot != Hot::Never).then(|| bounded(item, ttl))
+    (hot != CachePolicy::Never).then(|| bounded(item, ttl))
 }
 
 /// The item with another lifetime of its own.
-fn bounded(item: Item<'_>, ttl: Option<Duration>) -> Item<'_> {
-    Item { ttl, life: ttl.map_or(item.life, |ttl| ttl.min(item.life)), ..item }
+fn bounded(item: CachedField<'_>, ttl: Option<Duration>) -> CachedField<'_> {
+    CachedField { ttl, life: ttl.map_or(item.life, |ttl| ttl.min(item.life)), ..item }
 }
 
 /// What a read of the store of record says about the fields that it named, or about all.
@@ -111,15 +114,15 @@ pub(super) fn filling<'a>(
     loaded: &'a Loaded,
     named: Option<&'a [String]>,
     longest: Duration,
-) -> (Record, Vec<Item<'a>>) {
+) -> (CachedRecord, Vec<CachedField<'a>>) {
     // A part of a millisecond may have been rounded up.
     let exact = |left: Duration| left.saturating_sub(Duration::from_millis(1));
-    let mut items: Vec<Item<'a>> = Vec::new();
-    for stored in loaded.fields.iter().filter(|stored| stored.hot != Hot::Never) {
+    let mut items: Vec<CachedField<'a>> = Vec::new();
+    for stored in loaded.fields.iter().filter(|stored| stored.hot != CachePolicy::Never) {
         let life = life(stored.hot, longest);
         let (name, value) = (&*stored.name, Some(&stored.value));
         items.push(bounded(
-            Item { name, value, ttl: None, hot: stored.hot, life },
+            CachedField { name, value, ttl: None, hot: stored.hot, life },
             stored.ttl.map(exact),
         ));
     }
@@ -136,7 +139,7 @@ pub(super) fn filling<'a>(
         None if items.len() < loaded.fields.len() => None,
         None => Some(items.iter().map(|item| item.life).fold(life, Duration::min)),
     };
-    (Record { meta, life, complete }, items)
+    (CachedRecord { meta, life, complete }, items)
 }
 
 #[cfg(test)]
@@ -148,15 +151,15 @@ mod tests {
 
     const LONGEST: Duration = Duration::from_secs(300);
 
-    fn put<'a>(name: &'a str, value: &'a Bytes, ttl: Option<u64>, hot: Hot) -> Change<'a> {
-        Change::Set(Put { name, value, ttl: ttl.map(Ttl::from_secs), hot })
+    fn put<'a>(name: &'a str, value: &'a Bytes, ttl: Option<u64>, hot: CachePolicy) -> Change<'a> {
+        Change::Set(FieldWrite { name, value, ttl: ttl.map(Ttl::from_secs), hot })
     }
 
     /// Name, whether there is a value, own lifetime and life, in seconds.
     fn items(changes: &[Change<'_>]) -> Vec<(String, bool, Option<u64>, u64)> {
         let update = Update { changes, ..Update::default() };
         let plan = Plan::update(&update, LONGEST);
-        let told = |item: &Item<'_>| {
+        let told = |item: &CachedField<'_>| {
             let ttl = item.ttl.map(|ttl| ttl.as_secs());
             (item.name.to_owned(), item.value.is_some(), ttl, item.life.as_secs())
         };
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn the_last_change_of_a_field_counts() {
         let value = Bytes::from_static(b"1");
-        let set = |name| put(name, &value, Some(60), Hot::Auto);
+        let set = |name| put(name, &value, Some(60), CachePolicy::Auto);
         let expire = |name, secs| Change::Expire(name, Ttl::from_secs(secs));
         let (a, absent) = ("a".to_owned(), |name: &str| (name.to_owned(), false, None, 300));
         assert_eq!(items(&[set("a")]), [(a.clone(), true, Some(60), 60)]);
@@ -184,13 +187,13 @@ mod tests {
     fn policies_bound_the_life() {
         let value = Bytes::from_static(b"1");
         let lives = [
-            (Hot::Auto, None, Some(300)),
-            (Hot::Auto, Some(10), Some(10)),
-            (Hot::Checked, None, Some(300)),
-            (Hot::For(Ttl::from_secs(20)), None, Some(20)),
-            (Hot::For(Ttl::from_secs(20)), Some(10), Some(10)),
-            (Hot::For(Ttl::from_secs(3000)), None, Some(300)),
-            (Hot::Never, None, None),
+            (CachePolicy::Auto, None, Some(300)),
+            (CachePolicy::Auto, Some(10), Some(10)),
+            (CachePolicy::Checked, None, Some(300)),
+            (CachePolicy::For(Ttl::from_secs(20)), None, Some(20)),
+            (CachePolicy::For(Ttl::from_secs(20)), Some(10), Some(10)),
+            (CachePolicy::For(Ttl::from_secs(3000)), None, Some(300)),
+            (CachePolicy::Never, None, None),
         ];
         for (hot, ttl, life) in lives {
             let found = items(&[put("a", &value, ttl, hot)]).first().map(|item| item.3);
@@ -201,7 +204,8 @@ mod tests {
     #[test]
     fn never_after_a_value_leaves_nothing() {
         let value = Bytes::from_static(b"1");
-        let changes = [put("a", &value, None, Hot::Auto), put("a", &value, None, Hot::Never)];
+        let changes =
+            [put("a", &value, None, CachePolicy::Auto), put("a", &value, None, CachePolicy::Never)];
         assert_eq!(items(&changes), []);
         let then = [changes[1], Change::Expire("a", Ttl::from_secs(5))];
         assert_eq!(items(&then), []);

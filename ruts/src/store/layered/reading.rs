@@ -10,10 +10,10 @@ use super::{
 use crate::{
     event,
     store::{
-        Access, Cache, Fields, Loaded, Look, Lookup, Store, StoreError, StoreErrorKind, Ticket,
-        Touch,
+        Cache, CacheLookup, Credentials, Lease, Loaded, Lookup, Projection, Store, StoreError,
+        StoreErrorKind, Touch,
     },
-    ttl::Hot,
+    ttl::CachePolicy,
 };
 
 /// What the store of record said of some fields.
@@ -23,16 +23,16 @@ type Probe = (Vec<String>, Result<Lookup<Loaded>, StoreError>);
 impl<H: Cache, C: Store> LayeredStore<H, C> {
     pub(super) async fn read(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
         let Tiers { hot, cold, cold_is_down, policies, doubts, .. } = &*self.tiers;
         if touch.is_some_and(|touch| touch.after.is_zero()) {
             let operation = self.cold(StoreErrorKind::Unknown, async move {
-                cold.load(access, fields, touch).await
+                cold.load(credentials, fields, touch).await
             });
-            let written = self.write(access.handle, Plan::touch(), true, operation, |_| true);
+            let written = self.write(credentials.id, Plan::touch(), true, operation, |_| true);
             return Ok(match written.await? {
                 (Lookup::Found(loaded), false) => self.unconfirmed(loaded),
                 (answer, _) => answer,
@@ -40,64 +40,66 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         }
         let caution = policies.of(fields);
         if caution.never
-            || doubts.hold(access.handle)
+            || doubts.hold(credentials.id)
             || (!self.settings.hits_without_cold && cold_is_down.load(Ordering::Relaxed))
             || !hot.is_worth_asking()
         {
             event::cache_read("passed");
-            return self.load_cold(access, fields, touch, None).await;
+            return self.load_cold(credentials, fields, touch, None).await;
         }
         let (look, probe) = if caution.checked.is_empty() {
-            (self.look(access, fields, touch).await, None)
+            (self.look(credentials, fields, touch).await, None)
         } else {
-            let probe = self.probe(access, &caution.checked);
-            let (look, probe) = tokio::join!(self.look(access, fields, touch), probe);
+            let probe = self.probe(credentials, &caution.checked);
+            let (look, probe) = tokio::join!(self.look(credentials, fields, touch), probe);
             (look, Some((caution.checked, probe)))
         };
         event::cache_read(match &look {
-            Ok(Look::Hit(_)) => "hit",
-            Ok(Look::Miss(_)) => "miss",
+            Ok(CacheLookup::Hit(_)) => "hit",
+            Ok(CacheLookup::Miss(_)) => "miss",
             Err(_) => "failed",
         });
         match look {
-            Ok(Look::Hit(loaded)) => self.confirm(access, fields, touch, loaded, probe).await,
-            Ok(Look::Miss(ticket)) => self.load_cold(access, fields, touch, ticket).await,
-            Err(_) => self.load_cold(access, fields, touch, None).await,
+            Ok(CacheLookup::Hit(loaded)) => {
+                self.confirm(credentials, fields, touch, loaded, probe).await
+            }
+            Ok(CacheLookup::Miss(lease)) => self.load_cold(credentials, fields, touch, lease).await,
+            Err(_) => self.load_cold(credentials, fields, touch, None).await,
         }
     }
 
     fn look<'a>(
         &'a self,
-        access: Access<'a>,
-        fields: Fields<'a>,
+        credentials: Credentials<'a>,
+        fields: Projection<'a>,
         touch: Option<Touch>,
-    ) -> Reply<'a, Look> {
-        self.hot(self.tiers.hot.cache().look(access, fields, touch))
+    ) -> Reply<'a, CacheLookup> {
+        self.hot(self.tiers.hot.cache().lookup(credentials, fields, touch))
     }
 
     async fn load_cold(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
-        ticket: Option<Ticket>,
+        lease: Option<Lease>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let operation = self.tiers.cold.load(access, fields, touch);
+        let operation = self.tiers.cold.load(credentials, fields, touch);
         let answer = self.cold(StoreErrorKind::Unavailable, operation).await?;
         if let Lookup::Found(loaded) = &answer {
             for stored in &loaded.fields {
                 self.tiers.policies.learn(&stored.name, stored.hot);
             }
             // A former secret's time may end at any moment, when the new one is used.
-            let ticket = ticket.filter(|_| !loaded.meta.by_former);
-            let filling = self.fill(access, fields, loaded, ticket);
+            let lease = lease.filter(|_| !loaded.meta.by_former);
+            let filling = self.fill(credentials, fields, loaded, lease);
             // This use moved the deadline: whoever comes next is to see that.
             if touch.is_some() && loaded.meta.unused.is_zero() {
                 let hot = &self.tiers.hot;
                 match filling {
                     Some(filling) => drop(filling.await),
                     None if hot.is_worth_asking() => {
-                        drop(self.hot(hot.cache().evict(access.handle)).await);
+                        drop(self.hot(hot.cache().evict(credentials.id)).await);
                     }
                     None => {}
                 }
@@ -109,28 +111,29 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     /// Fills the cache while the reader goes on, if it may.
     fn fill(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         loaded: &Loaded,
-        ticket: Option<Ticket>,
+        lease: Option<Lease>,
     ) -> Option<JoinHandle<()>> {
         let permit = || Arc::clone(&self.tiers.fills).try_acquire_owned().ok();
-        let Some((ticket, permit)) = ticket.and_then(|ticket| Some((ticket, permit()?))) else {
+        let Some((lease, permit)) = lease.and_then(|lease| Some((lease, permit()?))) else {
             event::cache_fill("refused");
             return None;
         };
         event::cache_fill("offered");
         let (this, loaded) = (self.clone(), loaded.clone());
-        let (handle, secret) = (*access.handle, *access.secret);
+        let (id, secret) = (*credentials.id, *credentials.secret);
         let named: Option<Vec<String>> = match fields {
-            Fields::All => None,
-            Fields::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
+            Projection::All => None,
+            Projection::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
         };
         let filling = async move {
             let (record, items) = filling(&loaded, named.as_deref(), this.settings.hot_ttl);
-            let access = Access { handle: &handle, secret: &secret };
+            let credentials = Credentials { id: &id, secret: &secret };
             // An entry that is not filled is filled by another read.
-            let _ = this.hot(this.tiers.hot.cache().fill(access, &ticket, record, &items)).await;
+            let _ =
+                this.hot(this.tiers.hot.cache().fill(credentials, &lease, record, &items)).await;
             drop(permit);
         };
         Some(tokio::spawn(filling.in_current_span()))
@@ -139,31 +142,31 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     /// What the store of record says of these fields.
     async fn probe(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         names: &[String],
     ) -> Result<Lookup<Loaded>, StoreError> {
         let named: Vec<&str> = names.iter().map(|name| &**name).collect();
-        let load = self.tiers.cold.load(access, Fields::Named(&named), None);
+        let load = self.tiers.cold.load(credentials, Projection::Named(&named), None);
         self.cold(StoreErrorKind::Unavailable, load).await
     }
 
     /// What the cache holds, if the store of record says the same of the fields that need it.
     async fn confirm(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
         mut loaded: Loaded,
         probe: Option<Probe>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let checked = loaded.fields.iter().filter(|stored| stored.hot == Hot::Checked);
+        let checked = loaded.fields.iter().filter(|stored| stored.hot == CachePolicy::Checked);
         let (mut names, mut answer) = match probe {
             Some((names, answer)) => (names, Some(answer)),
             None => (Vec::new(), None),
         };
         for stored in checked {
             if !names.iter().any(|name| **name == *stored.name) {
-                self.tiers.policies.learn(&stored.name, Hot::Checked);
+                self.tiers.policies.learn(&stored.name, CachePolicy::Checked);
                 names.push(stored.name.to_string());
                 answer = None;
             }
@@ -173,7 +176,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         }
         let answer = match answer {
             Some(answer) => answer?,
-            None => self.probe(access, &names).await?,
+            None => self.probe(credentials, &names).await?,
         };
         let told = match answer {
             Lookup::Found(told) => told,
@@ -184,7 +187,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
             stored.map(|stored| stored.value.clone())
         };
         if names.iter().any(|name| value(&loaded, name) != value(&told, name)) {
-            return self.load_cold(access, fields, touch, None).await;
+            return self.load_cold(credentials, fields, touch, None).await;
         }
         loaded.fields.retain(|stored| !names.iter().any(|name| **name == *stored.name));
         loaded.fields.extend(told.fields);

@@ -6,10 +6,10 @@ use super::store::LayeredStore;
 use crate::{
     principal::PrincipalKey,
     store::{
-        Cache, Confirmed, Fields, Limit, Listed, OnLimit, Page, Revoked, Scope, SignIn, Store,
-        StoreError, StoreErrorKind, Whom,
+        Cache, Confirmed, InvalidationScope, ListedSession, NewSignIn, OnLimit, PageRequest,
+        Projection, RevokeTarget, Revoked, SessionLimit, Store, StoreError, StoreErrorKind,
     },
-    token::Handle,
+    token::SessionId,
 };
 
 /// How many sessions are listed at once.
@@ -22,16 +22,16 @@ const TRIES: usize = 8;
 /// would end sessions of which the cache knows nothing.
 pub(super) struct Room<'a> {
     /// To be refused at the limit.
-    pub(super) who: SignIn<'a>,
+    pub(super) who: NewSignIn<'a>,
     ends_oldest: bool,
     tries: usize,
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn new(who: SignIn<'a>) -> Self {
+    pub(super) fn new(who: NewSignIn<'a>) -> Self {
         let ends_oldest = who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest);
-        let limit = who.limit.map(|limit| Limit { on_limit: OnLimit::Reject, ..limit });
-        Self { who: SignIn { limit, ..who }, ends_oldest, tries: 0 }
+        let limit = who.limit.map(|limit| SessionLimit { on_limit: OnLimit::Reject, ..limit });
+        Self { who: NewSignIn { limit, ..who }, ends_oldest, tries: 0 }
     }
 }
 
@@ -42,40 +42,41 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     pub(super) async fn end_all(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        let known = match whom {
-            Whom::One(handle) => vec![*handle],
-            Whom::All { except } => {
+        let known = match target {
+            RevokeTarget::One(id) => vec![*id],
+            RevokeTarget::All { except } => {
                 let sessions = self.sessions_of(principal).await?;
-                let known = sessions.iter().map(|listed| listed.handle);
-                known.filter(|handle| Some(handle) != except).collect()
+                let known = sessions.iter().map(|listed| listed.id);
+                known.filter(|id| Some(id) != except).collect()
             }
         };
         let mut fenced = HashSet::new();
-        for handle in &known {
-            let fence = self.tiers.hot.cache().fence(handle, Scope::All, self.fence_life());
-            match self.hot(fence).await {
-                Ok(_) => fenced.insert(*handle),
+        for id in &known {
+            let intent =
+                self.tiers.hot.cache().begin_write(id, InvalidationScope::All, self.fence_life());
+            match self.hot(intent).await {
+                Ok(_) => fenced.insert(*id),
                 // A cache that is down is not waited for again and again.
                 Err(_) => break,
             };
         }
-        let operation = self.tiers.cold.revoke(principal, whom);
+        let operation = self.tiers.cold.revoke(principal, target);
         let revoked = self.cold(StoreErrorKind::Unknown, operation).await;
-        let ended = revoked.iter().flat_map(|revoked| &revoked.handles);
-        // It may take place yet: the fences have to stand until then.
+        let ended = revoked.iter().flat_map(|revoked| &revoked.ids);
+        // It may take place yet: the intents have to stand until then.
         let unknown = revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown);
         let open = if unknown { self.fence_life() } else { Duration::ZERO };
         let mut is_up = true;
-        for handle in known.iter().chain(ended.filter(|handle| !known.contains(handle))) {
-            if unknown && fenced.contains(handle) {
+        for id in known.iter().chain(ended.filter(|id| !known.contains(id))) {
+            if unknown && fenced.contains(id) {
                 continue;
             }
-            let evict = self.tiers.hot.cache().evict(handle);
+            let evict = self.tiers.hot.cache().evict(id);
             if unknown || !is_up || self.hot(evict).await.is_err() {
                 is_up = false;
-                self.doubt(handle, open);
+                self.doubt(id, open);
             }
         }
         let revoked = revoked?;
@@ -87,11 +88,15 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     }
 
     /// All sessions of a principal, a page after the other.
-    async fn sessions_of(&self, principal: &PrincipalKey) -> Result<Vec<Listed>, StoreError> {
+    async fn sessions_of(
+        &self,
+        principal: &PrincipalKey,
+    ) -> Result<Vec<ListedSession>, StoreError> {
         let (mut sessions, mut after) = (Vec::new(), None);
         loop {
-            let page = Page { after: after.as_ref(), limit: PAGE };
-            let operation = self.tiers.cold.find(principal, page, Fields::Named(&[]));
+            let page = PageRequest { after: after.as_ref(), limit: PAGE };
+            let operation =
+                self.tiers.cold.list_by_principal(principal, page, Projection::Named(&[]));
             let listing = self.cold(StoreErrorKind::Unavailable, operation).await?;
             sessions.extend(listing.sessions);
             match listing.next {
@@ -156,11 +161,11 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     pub(super) async fn make_room(
         &self,
         room: &mut Room<'_>,
-        own: &Handle,
+        own: &SessionId,
         refused: Option<StoreErrorKind>,
     ) -> Result<bool, StoreError> {
         let Room { who, ends_oldest, tries } = room;
-        let (Some(StoreErrorKind::Limit), Some(limit)) = (refused, who.limit) else {
+        let (Some(StoreErrorKind::SessionLimit), Some(limit)) = (refused, who.limit) else {
             return Ok(false);
         };
         *tries += 1;
@@ -174,20 +179,20 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     async fn end_oldest(
         &self,
         principal: &PrincipalKey,
-        own: &Handle,
-        limit: Limit,
+        own: &SessionId,
+        limit: SessionLimit,
     ) -> Result<(), StoreError> {
         let mut others: Vec<_> = (self.sessions_of(principal).await?.iter())
-            .filter(|listed| listed.handle != *own)
+            .filter(|listed| listed.id != *own)
             .map(|listed| {
                 let ago = listed.loaded.meta.signed_in.map(|signed_in| signed_in.ago);
-                (std::cmp::Reverse(ago), listed.handle)
+                (std::cmp::Reverse(ago), listed.id)
             })
             .collect();
         others.sort_unstable();
         let beyond = (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
-        for (_, handle) in &others[..beyond] {
-            self.end_all(principal, Whom::One(handle)).await?;
+        for (_, id) in &others[..beyond] {
+            self.end_all(principal, RevokeTarget::One(id)).await?;
         }
         Ok(())
     }

@@ -15,16 +15,16 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{doubts::Doubts, hot::Hot, plan::Plan, policies::Policies, revoking::Room};
+use super::{doubts::Doubts, hot::CacheTier, plan::Plan, policies::Policies, revoking::Room};
 use crate::{
     event,
     principal::PrincipalKey,
     store::{
-        Access, Cache, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page,
-        Revoked, SharedCache, Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update,
-        Updated, Whom,
+        AuthChange, Cache, Change, Confirmed, Create, Credentials, Loaded, Lookup, PageRequest,
+        Projection, RevokeTarget, Revoked, SessionMeta, SessionPage, SharedCache, Store,
+        StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
     },
-    token::Handle,
+    token::SessionId,
     ttl,
 };
 
@@ -68,7 +68,7 @@ pub struct LayeredStore<H, C> {
 pub(super) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 pub(super) struct Tiers<H, C> {
-    pub(super) hot: Hot<H>,
+    pub(super) hot: CacheTier<H>,
     pub(super) cold: C,
     pub(super) cold_is_down: AtomicBool,
     pub(super) policies: Policies,
@@ -81,7 +81,7 @@ pub(super) struct Settings {
     pub(super) hot_ttl: Duration,
     hot_timeout: Duration,
     pub(super) cold_timeout: Duration,
-    pub(super) fence: Duration,
+    pub(super) intent: Duration,
     writes_without_hot: bool,
     pub(super) hits_without_cold: bool,
 }
@@ -107,7 +107,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
 
     fn of(hot: H, cold: C) -> Self {
         let tiers = Tiers {
-            hot: Hot::new(hot),
+            hot: CacheTier::new(hot),
             cold,
             cold_is_down: AtomicBool::new(false),
             policies: Policies::default(),
@@ -120,7 +120,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
                 hot_ttl: Duration::from_secs(300),
                 hot_timeout: Duration::from_millis(500),
                 cold_timeout: Duration::from_secs(5),
-                fence: Duration::from_secs(30),
+                intent: Duration::from_secs(30),
                 writes_without_hot: false,
                 hits_without_cold: true,
             },
@@ -161,8 +161,8 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
     /// not lost, and was never acknowledged, but a cached value of before may be served until
     /// [`with_hot_ttl`](Self::with_hot_ttl).
     #[must_use]
-    pub fn with_fence(mut self, fence: Duration) -> Self {
-        self.settings.fence = bounded(fence);
+    pub fn with_fence(mut self, intent: Duration) -> Self {
+        self.settings.intent = bounded(intent);
         self
     }
 
@@ -233,7 +233,7 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
 
     async fn change(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
         for change in update.changes {
@@ -243,11 +243,11 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         }
         let plan = Plan::update(&update, self.settings.hot_ttl);
         let operation = self.cold(StoreErrorKind::Unknown, async move {
-            self.tiers.cold.update(access, update).await
+            self.tiers.cold.update(credentials, update).await
         });
         let applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
         let goes_on = self.settings.writes_without_hot;
-        match self.write(access.handle, plan, goes_on, operation, applied).await? {
+        match self.write(credentials.id, plan, goes_on, operation, applied).await? {
             (Lookup::Found(updated), false) if applied(&updated) => Ok(self.unconfirmed(updated)),
             (answer, _) => Ok(answer),
         }
@@ -264,11 +264,11 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
     /// that nobody waits for, unless the read has moved the idle deadline.
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        self.read(access, fields, touch).await
+        self.read(credentials, fields, touch).await
     }
 
     /// One cold round trip: nobody can know of the session yet.
@@ -281,7 +281,7 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
         loop {
             let answer = self.insert(Create { sign_in: Some(room.who), ..create }).await;
             let refused = answer.as_ref().err().map(StoreError::kind);
-            if !self.make_room(&mut room, create.handle, refused).await? {
+            if !self.make_room(&mut room, create.id, refused).await? {
                 return answer;
             }
         }
@@ -290,18 +290,18 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
     /// One hot round trip, one cold, one hot. At a limit, some more.
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let Some(Sign::In { who, idle, absolute }) = update.sign else {
-            return self.change(access, update).await;
+        let Some(AuthChange::In { who, idle, absolute }) = update.sign else {
+            return self.change(credentials, update).await;
         };
         let mut room = Room::new(who);
         loop {
-            let sign = Some(Sign::In { who: room.who, idle, absolute });
-            let answer = self.change(access, Update { sign, ..update }).await;
+            let sign = Some(AuthChange::In { who: room.who, idle, absolute });
+            let answer = self.change(credentials, Update { sign, ..update }).await;
             let refused = answer.as_ref().err().map(StoreError::kind);
-            if !self.make_room(&mut room, access.handle, refused).await? {
+            if !self.make_room(&mut room, credentials.id, refused).await? {
                 return answer;
             }
         }
@@ -310,44 +310,48 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
     /// One hot round trip, one cold, one hot.
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
         let plan = Plan::take(&take, self.settings.hot_ttl);
-        let operation = self
-            .cold(StoreErrorKind::Unknown, async move { self.tiers.cold.take(access, take).await });
+        let operation = self.cold(StoreErrorKind::Unknown, async move {
+            self.tiers.cold.take(credentials, take).await
+        });
         let goes_on = self.settings.writes_without_hot;
-        match self.write(access.handle, plan, goes_on, operation, |_| true).await? {
+        match self.write(credentials.id, plan, goes_on, operation, |_| true).await? {
             (Lookup::Found(value), false) => Ok(self.unconfirmed(value)),
             (answer, _) => Ok(answer),
         }
     }
 
     /// One hot round trip, one cold, one hot. It goes on without the cache.
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
         let operation =
-            self.cold(StoreErrorKind::Unknown, async move { self.tiers.cold.delete(access).await });
-        match self.write(access.handle, Plan::delete(), true, operation, |()| true).await? {
+            self.cold(
+                StoreErrorKind::Unknown,
+                async move { self.tiers.cold.delete(credentials).await },
+            );
+        match self.write(credentials.id, Plan::delete(), true, operation, |()| true).await? {
             (Lookup::Found(()), false) => Ok(self.unconfirmed(())),
             (answer, _) => Ok(answer),
         }
     }
 
-    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
-        self.cold(StoreErrorKind::Unavailable, self.tiers.cold.peek(handle)).await
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        self.cold(StoreErrorKind::Unavailable, self.tiers.cold.inspect(id)).await
     }
 
-    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
-        self.tiers.cold.changed(handle)
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        self.tiers.cold.wait_for_change(id)
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
-        let operation = self.tiers.cold.find(principal, page, fields);
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
+        let operation = self.tiers.cold.list_by_principal(principal, page, fields);
         self.cold(StoreErrorKind::Unavailable, operation).await
     }
 
@@ -355,9 +359,9 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        self.end_all(principal, whom).await
+        self.end_all(principal, target).await
     }
 
     /// It goes on without the cache.
@@ -365,13 +369,13 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
         self.end_everyone().await
     }
 
-    fn declare(&self, name: &str, hot: ttl::Hot) {
+    fn hint_cache_policy(&self, name: &str, hot: ttl::CachePolicy) {
         self.tiers.policies.learn(name, hot);
-        self.tiers.cold.declare(name, hot);
+        self.tiers.cold.hint_cache_policy(name, hot);
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        self.tiers.cold.sweep(limit).await
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.tiers.cold.delete_expired(limit).await
     }
 }
 

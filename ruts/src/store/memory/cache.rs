@@ -10,11 +10,11 @@ use bytes::Bytes;
 use super::{Clock, SystemClock};
 use crate::{
     store::{
-        Access, Cache, Fence, Fields, Item, Loaded, Look, Meta, Record, Scope, StoreError, Stored,
-        Ticket, Touch,
+        Cache, CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease,
+        Loaded, Projection, SessionMeta, StoreError, StoredField, Touch, WriteIntent,
     },
-    token::{Handle, SecretHash},
-    ttl::Hot,
+    token::{SecretHash, SessionId},
+    ttl::CachePolicy,
 };
 
 const NAME: &str = "memory cache";
@@ -23,7 +23,7 @@ const SHARDS: usize = 16;
 /// A cache in this process's memory, for a
 /// [`LayeredStore::in_one_process`](crate::store::layered::LayeredStore::in_one_process).
 ///
-/// Another process knows nothing of its fences, so it must not write to the same sessions. Clones
+/// Another process knows nothing of its intents, so it must not write to the same sessions. Clones
 /// share the entries. At its capacity it evicts some entry to make room for another.
 ///
 /// ```
@@ -47,9 +47,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Shard {
-    entries: HashMap<Handle, Entry>,
-    /// The handles of the entries, in no order: the first to find one at random.
-    handles: Vec<Handle>,
+    entries: HashMap<SessionId, Entry>,
+    /// The ids of the entries, in no order: the first to find one at random.
+    ids: Vec<SessionId>,
     /// How many marks were made.
     marks: u64,
 }
@@ -61,9 +61,9 @@ struct Entry {
     fields: HashMap<Box<str>, Field>,
     /// Until when the fields count as all there are.
     complete: Option<Duration>,
-    ticket: Option<u64>,
-    fences: Vec<Standing>,
-    /// Where its handle stands in the shard's list.
+    lease: Option<u64>,
+    intents: Vec<Standing>,
+    /// Where its id stands in the shard's list.
     place: usize,
 }
 
@@ -73,13 +73,13 @@ struct Own {
     secret: SecretHash,
     /// When it was read, and what it said then.
     at: Duration,
-    meta: Meta,
+    meta: SessionMeta,
 }
 
 struct Field {
     until: Duration,
     /// `None` is known not to be there.
-    value: Option<(Bytes, Hot)>,
+    value: Option<(Bytes, CachePolicy)>,
     ends: Option<Duration>,
 }
 
@@ -104,8 +104,8 @@ impl MemoryCache {
     }
 
     /// The shard of a session and the time, which is read under the lock.
-    fn lock(&self, handle: &Handle) -> (MutexGuard<'_, Shard>, Duration) {
-        let shard = &self.shared.shards[usize::from(handle.as_bytes()[0]) % SHARDS];
+    fn lock(&self, id: &SessionId) -> (MutexGuard<'_, Shard>, Duration) {
+        let shard = &self.shared.shards[usize::from(id.as_bytes()[0]) % SHARDS];
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.shared.clock.now();
         (shard, now)
@@ -119,22 +119,22 @@ impl Shard {
     }
 
     /// The entry, a new one if there is none. Some other one makes room for it.
-    fn entry(&mut self, handle: &Handle, capacity: usize) -> &mut Entry {
-        if !self.entries.contains_key(handle) {
-            if self.handles.len() >= capacity {
-                let some = scattered(self.marks) as usize % self.handles.len();
-                self.remove(&self.handles[some].clone());
+    fn entry(&mut self, id: &SessionId, capacity: usize) -> &mut Entry {
+        if !self.entries.contains_key(id) {
+            if self.ids.len() >= capacity {
+                let some = scattered(self.marks) as usize % self.ids.len();
+                self.remove(&self.ids[some].clone());
             }
-            self.handles.push(*handle);
+            self.ids.push(*id);
         }
-        let place = self.handles.len() - 1;
-        self.entries.entry(*handle).or_insert_with(|| Entry { place, ..Entry::default() })
+        let place = self.ids.len() - 1;
+        self.entries.entry(*id).or_insert_with(|| Entry { place, ..Entry::default() })
     }
 
-    fn remove(&mut self, handle: &Handle) {
-        let Some(entry) = self.entries.remove(handle) else { return };
-        self.handles.swap_remove(entry.place);
-        if let Some(moved) = self.handles.get(entry.place) {
+    fn remove(&mut self, id: &SessionId) {
+        let Some(entry) = self.entries.remove(id) else { return };
+        self.ids.swap_remove(entry.place);
+        if let Some(moved) = self.ids.get(entry.place) {
             self.entries.entry(*moved).and_modify(|moved| moved.place = entry.place);
         }
     }
@@ -156,35 +156,35 @@ impl Own {
 }
 
 impl Entry {
-    /// Forgets everything but the fences.
+    /// Forgets everything but the intents.
     fn empty(&mut self) {
-        let (fences, place) = (std::mem::take(&mut self.fences), self.place);
-        *self = Self { fences, place, ..Self::default() };
+        let (intents, place) = (std::mem::take(&mut self.intents), self.place);
+        *self = Self { intents, place, ..Self::default() };
     }
 
     fn stand(&mut self, now: Duration) -> &mut Vec<Standing> {
-        self.fences.retain(|fence| now < fence.until);
-        &mut self.fences
+        self.intents.retain(|intent| now < intent.until);
+        &mut self.intents
     }
 
     fn read(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
         now: Duration,
     ) -> Option<Loaded> {
         let own = self.record.as_ref().filter(|own| now < own.until)?;
-        if own.secret != *access.secret || own.is_due(touch, now) {
+        if own.secret != *credentials.secret || own.is_due(touch, now) {
             return None;
         }
-        let fields: Vec<Option<Stored>> = match fields {
-            Fields::All => {
+        let fields: Vec<Option<StoredField>> = match fields {
+            Projection::All => {
                 self.complete.filter(|until| now < *until)?;
                 let all = self.fields.iter().map(|(name, field)| field.read(name, now));
                 all.collect::<Option<_>>()?
             }
-            Fields::Named(names) => {
+            Projection::Named(names) => {
                 let read = |name: &&str| self.fields.get(*name)?.read(name, now);
                 names.iter().map(read).collect::<Option<_>>()?
             }
@@ -195,7 +195,7 @@ impl Entry {
         })
     }
 
-    fn put(&mut self, items: &[Item<'_>], at: Duration, now: Duration) {
+    fn put(&mut self, items: &[CachedField<'_>], at: Duration, now: Duration) {
         for item in items {
             let field = Field {
                 until: at.saturating_add(item.life),
@@ -221,11 +221,11 @@ impl Own {
 
 impl Field {
     /// What is known of it: that it is there, or that it is not; `None` if nothing is.
-    fn read(&self, name: &str, now: Duration) -> Option<Option<Stored>> {
+    fn read(&self, name: &str, now: Duration) -> Option<Option<StoredField>> {
         (now < self.until).then(|| {
             let (value, hot) = self.value.clone()?;
             let ttl = self.ends.map(|ends| ends.saturating_sub(now));
-            Some(Stored { name: name.into(), value, ttl, hot })
+            Some(StoredField { name: name.into(), value, ttl, hot })
         })
     }
 }
@@ -245,41 +245,39 @@ impl Cache for MemoryCache {
         NAME
     }
 
-    async fn look(
+    async fn lookup(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Result<Look, StoreError> {
-        let (mut shard, now) = self.lock(access.handle);
+    ) -> Result<CacheLookup, StoreError> {
+        let (mut shard, now) = self.lock(credentials.id);
         let next = shard.mark();
-        let entry = shard.entry(access.handle, self.shared.capacity);
-        if let Some(loaded) = entry.read(access, fields, touch, now) {
-            return Ok(Look::Hit(loaded));
+        let entry = shard.entry(credentials.id, self.shared.capacity);
+        if let Some(loaded) = entry.read(credentials, fields, touch, now) {
+            return Ok(CacheLookup::Hit(loaded));
         }
         let is_free = entry.stand(now).is_empty();
-        Ok(Look::Miss(
-            is_free.then(|| Ticket {
-                mark: written(*entry.ticket.get_or_insert(next)),
-                at: told(now),
-            }),
+        Ok(CacheLookup::Miss(
+            is_free
+                .then(|| Lease { mark: written(*entry.lease.get_or_insert(next)), at: told(now) }),
         ))
     }
 
-    async fn fence(
+    async fn begin_write(
         &self,
-        handle: &Handle,
-        scope: Scope<'_>,
+        id: &SessionId,
+        scope: InvalidationScope<'_>,
         life: Duration,
-    ) -> Result<Fence, StoreError> {
-        let (mut shard, now) = self.lock(handle);
+    ) -> Result<WriteIntent, StoreError> {
+        let (mut shard, now) = self.lock(id);
         let mark = shard.mark();
-        let entry = shard.entry(handle, self.shared.capacity);
+        let entry = shard.entry(id, self.shared.capacity);
         match scope {
-            Scope::All => entry.empty(),
-            Scope::Some { names, record, touch } => {
+            InvalidationScope::All => entry.empty(),
+            InvalidationScope::Some { names, record, touch } => {
                 entry.record.take_if(|own| record || own.is_due(touch, now));
-                (entry.ticket, entry.complete) = (None, None);
+                (entry.lease, entry.complete) = (None, None);
                 for name in names {
                     entry.fields.remove(*name);
                 }
@@ -287,30 +285,30 @@ impl Cache for MemoryCache {
         }
         let others = entry.stand(now);
         let beside = !others.is_empty();
-        others.iter_mut().for_each(|fence| fence.beside = true);
+        others.iter_mut().for_each(|intent| intent.beside = true);
         others.push(Standing { mark, until: now.saturating_add(life), beside });
-        Ok(Fence { mark: written(mark), at: told(now) })
+        Ok(WriteIntent { mark: written(mark), at: told(now) })
     }
 
-    async fn finish(
+    async fn finish_write(
         &self,
-        handle: &Handle,
-        fence: &Fence,
-        items: &[Item<'_>],
+        id: &SessionId,
+        intent: &WriteIntent,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
-        let (mut shard, now) = self.lock(handle);
-        let Some(entry) = shard.entries.get_mut(handle) else { return Ok(()) };
+        let (mut shard, now) = self.lock(id);
+        let Some(entry) = shard.entries.get_mut(id) else { return Ok(()) };
         let standing = entry.stand(now);
-        match standing.iter().position(|other| written(other.mark) == fence.mark) {
+        match standing.iter().position(|other| written(other.mark) == intent.mark) {
             Some(position) => {
                 if !standing.remove(position).beside {
-                    entry.put(items, Duration::from_millis(fence.at), now);
+                    entry.put(items, Duration::from_millis(intent.at), now);
                 }
             }
             // It fell: readers may have filled in what this write replaced, and a write that is under
             // way may have come before this one.
             None => {
-                standing.iter_mut().for_each(|fence| fence.beside = true);
+                standing.iter_mut().for_each(|intent| intent.beside = true);
                 entry.empty();
             }
         }
@@ -319,17 +317,17 @@ impl Cache for MemoryCache {
 
     async fn fill(
         &self,
-        access: Access<'_>,
-        ticket: &Ticket,
-        record: Record,
-        items: &[Item<'_>],
+        credentials: Credentials<'_>,
+        lease: &Lease,
+        record: CachedRecord,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
-        let (mut shard, now) = self.lock(access.handle);
-        let at = Duration::from_millis(ticket.at);
-        let Some(entry) = shard.entries.get_mut(access.handle) else { return Ok(()) };
-        if entry.ticket.map(written).as_ref() == Some(&ticket.mark) {
-            let Record { meta, life, complete } = record;
-            let own = Own { until: at.saturating_add(life), secret: *access.secret, at, meta };
+        let (mut shard, now) = self.lock(credentials.id);
+        let at = Duration::from_millis(lease.at);
+        let Some(entry) = shard.entries.get_mut(credentials.id) else { return Ok(()) };
+        if entry.lease.map(written).as_ref() == Some(&lease.mark) {
+            let CachedRecord { meta, life, complete } = record;
+            let own = Own { until: at.saturating_add(life), secret: *credentials.secret, at, meta };
             if !entry.record.as_ref().is_some_and(|held| held.is_after(&own)) {
                 entry.record = Some(own);
             }
@@ -343,8 +341,8 @@ impl Cache for MemoryCache {
         Ok(())
     }
 
-    async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
-        self.lock(handle).0.remove(handle);
+    async fn evict(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.lock(id).0.remove(id);
         Ok(())
     }
 
@@ -352,7 +350,7 @@ impl Cache for MemoryCache {
         for shard in &self.shared.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             // Marks are counted on: none is ever the same.
-            (shard.entries, shard.handles) = Default::default();
+            (shard.entries, shard.ids) = Default::default();
         }
         Ok(())
     }

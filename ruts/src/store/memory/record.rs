@@ -5,11 +5,12 @@ use bytes::Bytes;
 use crate::{
     principal::{Assurance, PrincipalKey},
     store::{
-        Change, Create, Deadline, Expect, Fields, LATE, Loaded, Lookup, Meta, Put, Renew, Sign,
-        SignIn, SignedIn, Stored, Touch, Update,
+        AbsoluteDeadline, AuthChange, Change, Create, ENDED_RETENTION, FieldWrite, Loaded, Lookup,
+        NewSignIn, Precondition, Projection, Renew, SessionMeta, SignedIn, StoredField, Touch,
+        Update,
     },
     token::SecretHash,
-    ttl::{Hot, Ttl},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// One session. All times are of the store's clock; a deadline has passed at its very instant.
@@ -59,7 +60,7 @@ pub(super) enum Opened {
 struct Value {
     bytes: Bytes,
     expires: Option<Duration>,
-    hot: Hot,
+    hot: CachePolicy,
 }
 
 impl Record {
@@ -92,7 +93,7 @@ impl Record {
     /// The moment from which nothing need be known of the session, if nothing moves it.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.ended {
-            Some(ended) => Some(ended.saturating_add(LATE)),
+            Some(ended) => Some(ended.saturating_add(ENDED_RETENTION)),
             None => self.idle.into_iter().chain(self.absolute).min(),
         }
     }
@@ -198,11 +199,11 @@ impl Record {
             self.rotate(presented, secret, now);
         }
         match update.sign {
-            Some(Sign::In { who, idle, absolute }) => {
+            Some(AuthChange::In { who, idle, absolute }) => {
                 self.begin(idle, absolute, now);
                 self.sign_in(&who, now);
             }
-            Some(Sign::Out) => self.sign_out(),
+            Some(AuthChange::Out) => self.sign_out(),
             None => {}
         }
         self.end_at(update.absolute, now);
@@ -217,8 +218,8 @@ impl Record {
         self.used = now;
     }
 
-    fn sign_in(&mut self, who: &SignIn<'_>, now: Duration) {
-        let SignIn { principal, assurance, .. } = *who;
+    fn sign_in(&mut self, who: &NewSignIn<'_>, now: Duration) {
+        let NewSignIn { principal, assurance, .. } = *who;
         self.signed_in = Some(Signed { principal: *principal, assurance, at: now });
         self.latest = self.absolute;
     }
@@ -227,8 +228,8 @@ impl Record {
         self.signed_in = None;
     }
 
-    fn end_at(&mut self, deadline: Option<Deadline>, now: Duration) {
-        if let Some(Deadline { from_now, from_creation }) = deadline {
+    fn end_at(&mut self, deadline: Option<AbsoluteDeadline>, now: Duration) {
+        if let Some(AbsoluteDeadline { from_now, from_creation }) = deadline {
             let from_creation =
                 from_creation.map(|ttl| self.created.saturating_add(ttl.as_duration()));
             let from_now = Some(now.saturating_add(from_now.as_duration()));
@@ -238,19 +239,19 @@ impl Record {
         }
     }
 
-    pub(super) fn load(&self, fields: Fields<'_>, opened: Opened, now: Duration) -> Loaded {
-        let stored = |name: &str, value: &Value| Stored {
+    pub(super) fn load(&self, fields: Projection<'_>, opened: Opened, now: Duration) -> Loaded {
+        let stored = |name: &str, value: &Value| StoredField {
             name: name.into(),
             value: value.bytes.clone(),
             ttl: value.expires.map(|expires| expires.saturating_sub(now)),
             hot: value.hot,
         };
         let fields = match fields {
-            Fields::All => (self.fields.iter())
+            Projection::All => (self.fields.iter())
                 .filter(|(_, value)| value.is_live(now))
                 .map(|(name, value)| stored(name, value))
                 .collect(),
-            Fields::Named(names) => (names.iter())
+            Projection::Named(names) => (names.iter())
                 .filter_map(|name| self.get(name, now).map(|value| stored(name, value)))
                 .collect(),
         };
@@ -258,8 +259,8 @@ impl Record {
     }
 
     /// Its ages and deadlines, and who is signed in.
-    pub(super) fn meta(&self, opened: Opened, now: Duration) -> Meta {
-        Meta {
+    pub(super) fn meta(&self, opened: Opened, now: Duration) -> SessionMeta {
+        SessionMeta {
             age: now.saturating_sub(self.created),
             secret_age: now.saturating_sub(self.rotated),
             unused: now.saturating_sub(self.used),
@@ -281,7 +282,11 @@ impl Record {
     }
 
     /// What stands against an expectation; `None` if nothing does.
-    pub(super) fn conflict(&self, expect: &Expect<'_>, now: Duration) -> Option<Option<Bytes>> {
+    pub(super) fn conflict(
+        &self,
+        expect: &Precondition<'_>,
+        now: Duration,
+    ) -> Option<Option<Bytes>> {
         let current = self.get(expect.name, now).map(|value| &value.bytes);
         (current != expect.value).then(|| current.cloned())
     }
@@ -317,7 +322,7 @@ impl Record {
         self.fields.get(name).filter(|value| value.is_live(now))
     }
 
-    fn set(&mut self, put: &Put<'_>, now: Duration) {
+    fn set(&mut self, put: &FieldWrite<'_>, now: Duration) {
         let value = Value {
             bytes: put.value.clone(),
             expires: put.ttl.map(|ttl| now.saturating_add(ttl.as_duration())),

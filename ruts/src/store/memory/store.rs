@@ -19,11 +19,11 @@ use super::{
 use crate::{
     principal::PrincipalKey,
     store::{
-        Access, Confirmed, Create, Fields, Limit, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
-        Page, Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update,
-        Updated, Whom,
+        AuthChange, Confirmed, Create, Credentials, ListedSession, Loaded, Lookup, NewSignIn,
+        OnLimit, PageRequest, Projection, RevokeTarget, Revoked, SessionLimit, SessionMeta,
+        SessionPage, Store, StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
     },
-    token::Handle,
+    token::SessionId,
 };
 
 const NAME: &str = "memory";
@@ -51,24 +51,24 @@ pub struct MemoryStore {
 
 struct Shared {
     shards: [Mutex<Shard>; SHARDS],
-    /// Which sessions signed in as whom. Those that ended since may still be listed. Whoever locks it
+    /// Which sessions signed in as target. Those that ended since may still be listed. Whoever locks it
     /// locks no shard before.
     index: Mutex<Index>,
     /// The sessions that ended or changed hands, for those who watch them; `None` is all of them.
-    changes: broadcast::Sender<Option<Handle>>,
+    changes: broadcast::Sender<Option<SessionId>>,
     sessions: AtomicUsize,
     capacity: usize,
     clock: Box<dyn Clock>,
 }
 
-type Index = HashMap<PrincipalKey, BTreeSet<Handle>>;
+type Index = HashMap<PrincipalKey, BTreeSet<SessionId>>;
 
 #[derive(Default)]
 struct Shard {
-    sessions: HashMap<Handle, Record>,
+    sessions: HashMap<SessionId, Record>,
     /// When to look at a session again. Only the entry that equals the session's `filed` counts;
     /// the others are leftovers.
-    due: BinaryHeap<Reverse<(Duration, Handle)>>,
+    due: BinaryHeap<Reverse<(Duration, SessionId)>>,
 }
 
 /// Settings of a [`MemoryStore`].
@@ -80,7 +80,7 @@ pub struct MemoryStoreBuilder {
 impl MemoryStoreBuilder {
     /// At most `sessions` at a time: at the limit, creating another fails with
     /// [`StoreErrorKind::Full`]. Deleted sessions, of which a few bytes are kept for
-    /// [`LATE`](crate::store::LATE), do not count. Unlimited by default.
+    /// [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), do not count. Unlimited by default.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
@@ -141,27 +141,23 @@ impl MemoryStore {
 
     /// Does `work` on a session that is live, or ended of late. The clock is read under the lock, so
     /// that operations happen in the order of their times.
-    fn visit<T>(
-        &self,
-        handle: &Handle,
-        work: impl FnOnce(&mut Record, Duration) -> T,
-    ) -> Option<T> {
-        let mut shard = self.lock(shard_of(handle));
+    fn visit<T>(&self, id: &SessionId, work: impl FnOnce(&mut Record, Duration) -> T) -> Option<T> {
+        let mut shard = self.lock(shard_of(id));
         let now = self.shared.clock.now();
-        let record = shard.sessions.get_mut(handle).filter(|held| held.is_known(now))?;
+        let record = shard.sessions.get_mut(id).filter(|held| held.is_known(now))?;
         let answer = work(record, now);
-        shard.file(handle);
+        shard.file(id);
         Some(answer)
     }
 
-    /// Does `work` on the live session that `access` opens.
+    /// Does `work` on the live session that `credentials` opens.
     fn open<T>(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         work: impl FnOnce(&mut Record, Opened, Duration) -> Lookup<T>,
     ) -> Lookup<T> {
         let opened =
-            self.visit(access.handle, |record, now| match record.open(access.secret, now) {
+            self.visit(credentials.id, |record, now| match record.open(credentials.secret, now) {
                 Lookup::Found(opened) => work(record, opened, now),
                 Lookup::Unconfirmed { .. } | Lookup::NotFound => Lookup::NotFound,
                 Lookup::Replaced { ago } => Lookup::Replaced { ago },
@@ -170,27 +166,27 @@ impl MemoryStore {
         opened.unwrap_or(Lookup::NotFound)
     }
 
-    fn end(&self, handle: &Handle, record: &mut Record, now: Duration) {
+    fn end(&self, id: &SessionId, record: &mut Record, now: Duration) {
         record.end(now);
         self.release(1);
-        self.tell(Some(*handle));
+        self.tell(Some(*id));
     }
 
     /// Tells those who watch. Nobody may.
-    fn tell(&self, changed: Option<Handle>) {
+    fn tell(&self, changed: Option<SessionId>) {
         let _ = self.shared.changes.send(changed);
     }
 
     /// Ends a session if it is still a live one of the principal.
-    fn end_of(&self, principal: &PrincipalKey, handle: &Handle) -> bool {
-        let mut shard = self.lock(shard_of(handle));
+    fn end_of(&self, principal: &PrincipalKey, id: &SessionId) -> bool {
+        let mut shard = self.lock(shard_of(id));
         let now = self.shared.clock.now();
-        let held = shard.sessions.get(handle);
+        let held = shard.sessions.get(id);
         let is_theirs = held.is_some_and(|record| record.belongs_to(principal, now));
         if is_theirs {
-            shard.sessions.remove(handle);
+            shard.sessions.remove(id);
             self.release(1);
-            self.tell(Some(*handle));
+            self.tell(Some(*id));
         }
         is_theirs
     }
@@ -198,42 +194,42 @@ impl MemoryStore {
     /// Makes room for another session of somebody, beside `own`, if that can be done.
     fn make_room(
         &self,
-        listed: &mut BTreeSet<Handle>,
-        own: &Handle,
-        who: &SignIn<'_>,
-        limit: Limit,
+        listed: &mut BTreeSet<SessionId>,
+        own: &SessionId,
+        who: &NewSignIn<'_>,
+        limit: SessionLimit,
     ) -> Result<(), StoreError> {
-        let since = |handle: &Handle| {
+        let since = |id: &SessionId| {
             let signed_in_at = |record: &mut Record, now: Duration| {
                 let signed_in_at = record.signed_in_at();
                 signed_in_at.filter(|_| record.belongs_to(who.principal, now))
             };
-            self.visit(handle, signed_in_at).flatten()
+            self.visit(id, signed_in_at).flatten()
         };
-        let others = listed.iter().filter(|handle| *handle != own);
-        let mut live: Vec<(Duration, Handle)> =
-            others.filter_map(|handle| Some((since(handle)?, *handle))).collect();
+        let others = listed.iter().filter(|id| *id != own);
+        let mut live: Vec<(Duration, SessionId)> =
+            others.filter_map(|id| Some((since(id)?, *id))).collect();
         let most = limit.sessions.max(1) as usize - 1;
         if live.len() <= most {
             return Ok(());
         }
         if limit.on_limit == OnLimit::Reject {
-            return Err(StoreError::new(NAME, StoreErrorKind::Limit));
+            return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
         }
         live.sort_unstable();
-        for (_, handle) in &live[..live.len() - most] {
-            self.end_of(who.principal, handle);
-            listed.remove(handle);
+        for (_, id) in &live[..live.len() - most] {
+            self.end_of(who.principal, id);
+            listed.remove(id);
         }
         Ok(())
     }
 
     /// Removes a session from the index if it is not the principal's any more.
-    fn unlist(&self, index: &mut Index, principal: &PrincipalKey, handle: &Handle) {
+    fn unlist(&self, index: &mut Index, principal: &PrincipalKey, id: &SessionId) {
         let is_theirs =
-            self.visit(handle, |record, now| record.belongs_to(principal, now)).unwrap_or(false);
+            self.visit(id, |record, now| record.belongs_to(principal, now)).unwrap_or(false);
         if let Some(listed) = index.get_mut(principal).filter(|_| !is_theirs) {
-            listed.remove(handle);
+            listed.remove(id);
             if listed.is_empty() {
                 index.remove(principal);
             }
@@ -241,9 +237,9 @@ impl MemoryStore {
     }
 
     fn insert(&self, create: &Create<'_>) -> Result<(), StoreError> {
-        let mut shard = self.lock(shard_of(create.handle));
+        let mut shard = self.lock(shard_of(create.id));
         let now = self.shared.clock.now();
-        match shard.sessions.get(create.handle) {
+        match shard.sessions.get(create.id) {
             Some(held) if held.is_known(now) => {
                 self.release(1);
                 return Err(StoreError::new(NAME, StoreErrorKind::Exists));
@@ -251,14 +247,14 @@ impl MemoryStore {
             Some(held) => self.release(usize::from(!held.is_ended())),
             None => {}
         }
-        shard.sessions.insert(*create.handle, Record::new(create, now));
-        shard.file(create.handle);
+        shard.sessions.insert(*create.id, Record::new(create, now));
+        shard.file(create.id);
         shard.compact();
         Ok(())
     }
 
-    fn change(&self, access: Access<'_>, update: &Update<'_>) -> Lookup<Updated> {
-        self.open(access, |record, opened, now| {
+    fn change(&self, credentials: Credentials<'_>, update: &Update<'_>) -> Lookup<Updated> {
+        self.open(credentials, |record, opened, now| {
             let is_more = update.rotate.is_some()
                 || update.renew.is_some()
                 || update.absolute.is_some()
@@ -270,12 +266,12 @@ impl MemoryStore {
             if update.renew.is_some_and(|renew| !record.is_due(&renew, now)) {
                 return Lookup::Found(Updated::NotDue);
             }
-            let conflict = update.expect.and_then(|expect| record.conflict(&expect, now));
+            let conflict = update.precondition.and_then(|expect| record.conflict(&expect, now));
             if let Some(current) = conflict {
                 return Lookup::Found(Updated::Conflict { current });
             }
             let touch = update.touch.filter(|_| opened != Opened::Late);
-            let found = record.update(access.secret, &Update { touch, ..*update }, now);
+            let found = record.update(credentials.secret, &Update { touch, ..*update }, now);
             Lookup::Found(Updated::Applied { found })
         })
     }
@@ -296,27 +292,27 @@ impl MemoryStore {
     fn sweep_shard(&self, shard: usize, limit: usize) -> usize {
         let swept = {
             let mut shard = self.lock(shard);
-            shard.sweep(limit, self.shared.clock.now())
+            shard.delete_expired(limit, self.shared.clock.now())
         };
         self.release(swept.expired);
         if !swept.listed.is_empty() {
             let mut index = self.index();
-            for (principal, handle) in &swept.listed {
-                self.unlist(&mut index, principal, handle);
+            for (principal, id) in &swept.listed {
+                self.unlist(&mut index, principal, id);
             }
         }
         swept.removed
     }
 }
 
-fn shard_of(handle: &Handle) -> usize {
-    usize::from(handle.as_bytes()[0]) % SHARDS
+fn shard_of(id: &SessionId) -> usize {
+    usize::from(id.as_bytes()[0]) % SHARDS
 }
 
 impl Shard {
     /// Sees to it that a session is looked at no later than its deadline.
-    fn file(&mut self, handle: &Handle) {
-        let Some(record) = self.sessions.get_mut(handle) else {
+    fn file(&mut self, id: &SessionId) {
+        let Some(record) = self.sessions.get_mut(id) else {
             return;
         };
         let Some(deadline) = record.deadline() else {
@@ -324,39 +320,39 @@ impl Shard {
         };
         if record.filed.is_none_or(|filed| deadline < filed) {
             record.filed = Some(deadline);
-            self.due.push(Reverse((deadline, *handle)));
+            self.due.push(Reverse((deadline, *id)));
         }
     }
 
     /// Drops the leftovers once they are the larger part.
     fn compact(&mut self) {
         if self.due.len() > 2 * self.sessions.len() + 64 {
-            self.due.retain(|Reverse((due, handle))| {
-                self.sessions.get(handle).is_some_and(|record| record.filed == Some(*due))
+            self.due.retain(|Reverse((due, id))| {
+                self.sessions.get(id).is_some_and(|record| record.filed == Some(*due))
             });
         }
     }
 
     /// Removes at most `limit` sessions whose deadline has passed; files the others anew.
-    fn sweep(&mut self, limit: usize, now: Duration) -> Swept {
+    fn delete_expired(&mut self, limit: usize, now: Duration) -> Swept {
         let mut swept = Swept::default();
         while swept.removed < limit {
-            let Some(&Reverse((due, handle))) = self.due.peek() else { break };
+            let Some(&Reverse((due, id))) = self.due.peek() else { break };
             if now < due {
                 break;
             }
             self.due.pop();
-            match self.sessions.get_mut(&handle).filter(|record| record.filed == Some(due)) {
+            match self.sessions.get_mut(&id).filter(|record| record.filed == Some(due)) {
                 Some(record) if record.is_known(now) => {
                     record.prune(now);
                     record.filed = None;
-                    self.file(&handle);
+                    self.file(&id);
                 }
                 Some(record) => {
                     swept.expired += usize::from(!record.is_ended());
                     swept.removed += 1;
-                    swept.listed.extend(record.principal().map(|principal| (principal, handle)));
-                    self.sessions.remove(&handle);
+                    swept.listed.extend(record.principal().map(|principal| (principal, id)));
+                    self.sessions.remove(&id);
                 }
                 None => {}
             }
@@ -365,14 +361,14 @@ impl Shard {
     }
 }
 
-/// What a sweep has removed.
+/// What a delete_expired has removed.
 #[derive(Default)]
 struct Swept {
     removed: usize,
     /// How many of them had not been deleted before.
     expired: usize,
     /// Those that the index may list.
-    listed: Vec<(PrincipalKey, Handle)>,
+    listed: Vec<(PrincipalKey, SessionId)>,
 }
 
 impl Store for MemoryStore {
@@ -382,11 +378,11 @@ impl Store for MemoryStore {
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        Ok(self.open(access, |record, opened, now| {
+        Ok(self.open(credentials, |record, opened, now| {
             if opened != Opened::Late && touch.is_some() {
                 record.confirm(opened, now);
                 record.touch(touch, now);
@@ -396,67 +392,68 @@ impl Store for MemoryStore {
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let place = shard_of(create.handle);
+        let place = shard_of(create.id);
         self.sweep_shard(place, SWEEP_AT_CREATE);
         if self.len() >= self.shared.capacity {
-            self.sweep(usize::MAX).await?;
+            self.delete_expired(usize::MAX).await?;
         }
         self.reserve()?;
         let Some(who) = create.sign_in else { return self.insert(&create) };
         let mut index = self.index();
         let listed = index.entry(*who.principal).or_default();
         if let Some(limit) = who.limit
-            && let Err(refused) = self.make_room(listed, create.handle, &who, limit)
+            && let Err(refused) = self.make_room(listed, create.id, &who, limit)
         {
             self.release(1);
             return Err(refused);
         }
-        listed.insert(*create.handle);
+        listed.insert(*create.id);
         let inserted = self.insert(&create);
         if inserted.is_err() {
-            self.unlist(&mut index, who.principal, create.handle);
+            self.unlist(&mut index, who.principal, create.id);
         }
         inserted
     }
 
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
         if update.sign.is_none() {
-            return Ok(self.change(access, &update));
+            return Ok(self.change(credentials, &update));
         }
         let mut index = self.index();
         // Nobody makes room for one who is refused.
-        let before = self.open(access, |record, opened, now| match opened {
+        let before = self.open(credentials, |record, opened, now| match opened {
             Opened::ByItsOwn | Opened::ByTheFormer => {
-                let conflict = update.expect.and_then(|expect| record.conflict(&expect, now));
+                let conflict = update.precondition.and_then(|expect| record.conflict(&expect, now));
                 Lookup::Found((conflict.is_none(), record.principal()))
             }
             Opened::Late => record.replaced(now),
         });
-        if let (Lookup::Found((true, _)), Some(Sign::In { who, .. })) = (before, update.sign) {
+        if let (Lookup::Found((true, _)), Some(AuthChange::In { who, .. })) = (before, update.sign)
+        {
             let listed = index.entry(*who.principal).or_default();
             if let Some(limit) = who.limit {
-                self.make_room(listed, access.handle, &who, limit)?;
+                self.make_room(listed, credentials.id, &who, limit)?;
             }
-            listed.insert(*access.handle);
+            listed.insert(*credentials.id);
         }
-        let changed = self.change(access, &update);
-        self.tell(Some(*access.handle));
+        let changed = self.change(credentials, &update);
+        self.tell(Some(*credentials.id));
         if let Lookup::Found((_, Some(former))) = before {
-            self.unlist(&mut index, &former, access.handle);
+            self.unlist(&mut index, &former, credentials.id);
         }
         Ok(changed)
     }
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let taken = self.open(access, |record, opened, now| {
+        let taken = self.open(credentials, |record, opened, now| {
             if opened != Opened::Late {
                 record.touch(take.touch, now);
             } else if take.rotate.is_some() || take.sign_out {
@@ -464,7 +461,7 @@ impl Store for MemoryStore {
             }
             record.confirm(opened, now);
             if let Some(secret) = take.rotate {
-                record.rotate(access.secret, secret, now);
+                record.rotate(credentials.secret, secret, now);
             }
             let former = record.principal().filter(|_| take.sign_out);
             if take.sign_out {
@@ -473,58 +470,55 @@ impl Store for MemoryStore {
             Lookup::Found((record.take(take.name, now), former))
         });
         if let Lookup::Found((_, Some(former))) = &taken {
-            self.tell(Some(*access.handle));
-            self.unlist(&mut self.index(), former, access.handle);
+            self.tell(Some(*credentials.id));
+            self.unlist(&mut self.index(), former, credentials.id);
         }
         Ok(taken.map(|(value, _)| value))
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        Ok(self.open(access, |record, _, now| {
-            self.end(access.handle, record, now);
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        Ok(self.open(credentials, |record, _, now| {
+            self.end(credentials.id, record, now);
             Lookup::Found(())
         }))
     }
 
-    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
-        let meta = self.visit(handle, |record, now| {
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        let meta = self.visit(id, |record, now| {
             (!record.is_ended()).then(|| record.meta(Opened::ByItsOwn, now))
         });
         Ok(meta.flatten())
     }
 
-    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
-        let (mut changes, handle) = (self.shared.changes.subscribe(), *handle);
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        let (mut changes, id) = (self.shared.changes.subscribe(), *id);
         async move {
             // Whoever is behind looks for himself.
-            while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != handle)) {
-            }
+            while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
         }
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
         let index = self.index();
-        let Some(listed) = index.get(principal) else { return Ok(Listing::default()) };
-        let mut following = listed
-            .iter()
-            .skip_while(|handle| page.after.is_some_and(|after| *handle <= after))
-            .peekable();
-        let mut listing = Listing::default();
-        for handle in following.by_ref().take(page.limit.max(1)) {
+        let Some(listed) = index.get(principal) else { return Ok(SessionPage::default()) };
+        let mut following =
+            listed.iter().skip_while(|id| page.after.is_some_and(|after| *id <= after)).peekable();
+        let mut listing = SessionPage::default();
+        for id in following.by_ref().take(page.limit.max(1)) {
             let load = |record: &mut Record, now: Duration| {
                 record
                     .belongs_to(principal, now)
                     .then(|| record.load(fields, Opened::ByItsOwn, now))
             };
-            if let Some(loaded) = self.visit(handle, load).flatten() {
-                listing.sessions.push(Listed { handle: *handle, loaded });
+            if let Some(loaded) = self.visit(id, load).flatten() {
+                listing.sessions.push(ListedSession { id: *id, loaded });
             }
-            listing.next = Some(*handle);
+            listing.next = Some(*id);
         }
         if following.peek().is_none() {
             listing.next = None;
@@ -535,18 +529,18 @@ impl Store for MemoryStore {
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
         let mut index = self.index();
-        let mut handles = Vec::new();
+        let mut ids = Vec::new();
         if let Some(listed) = index.get_mut(principal) {
-            listed.retain(|handle| {
-                let is_meant = match whom {
-                    Whom::One(one) => handle == one,
-                    Whom::All { except } => Some(handle) != except,
+            listed.retain(|id| {
+                let is_meant = match target {
+                    RevokeTarget::One(one) => id == one,
+                    RevokeTarget::All { except } => Some(id) != except,
                 };
-                if is_meant && self.end_of(principal, handle) {
-                    handles.push(*handle);
+                if is_meant && self.end_of(principal, id) {
+                    ids.push(*id);
                 }
                 !is_meant
             });
@@ -554,7 +548,7 @@ impl Store for MemoryStore {
                 index.remove(principal);
             }
         }
-        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+        Ok(Revoked { ids, confirmed: Confirmed::Yes })
     }
 
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
@@ -568,7 +562,7 @@ impl Store for MemoryStore {
         Ok(Confirmed::Yes)
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut freed = 0;
         for shard in 0..SHARDS {
             freed += self.sweep_shard(shard, limit - freed);
@@ -611,15 +605,9 @@ mod tests {
     }
 
     async fn create(store: &MemoryStore, idle: Option<Ttl>) -> Result<(), StoreError> {
-        let (handle, secret) = (Handle::random().unwrap(), secret());
-        let create = Create {
-            handle: &handle,
-            secret: &secret,
-            idle,
-            absolute: None,
-            fields: &[],
-            sign_in: None,
-        };
+        let (id, secret) = (SessionId::random().unwrap(), secret());
+        let create =
+            Create { id: &id, secret: &secret, idle, absolute: None, fields: &[], sign_in: None };
         store.create(create).await
     }
 
@@ -660,7 +648,7 @@ mod tests {
         let store = MemoryStore::builder().clock(clock.clone()).build();
         clock.advance(Duration::MAX);
         create(&store, Some(Ttl::MAX)).await.unwrap();
-        assert_eq!(store.sweep(usize::MAX).await.unwrap(), 1);
+        assert_eq!(store.delete_expired(usize::MAX).await.unwrap(), 1);
     }
 
     #[tokio::test]
@@ -670,10 +658,10 @@ mod tests {
         let secret = secret();
         for _ in 0..10_000 {
             clock.advance(Duration::from_secs(1));
-            let handle = Handle::random().unwrap();
+            let id = SessionId::random().unwrap();
             let absolute = Some(Ttl::MAX);
             let new = Create {
-                handle: &handle,
+                id: &id,
                 secret: &secret,
                 idle: None,
                 absolute,
@@ -681,7 +669,7 @@ mod tests {
                 sign_in: None,
             };
             store.create(new).await.unwrap();
-            store.delete(Access { handle: &handle, secret: &secret }).await.unwrap();
+            store.delete(Credentials { id: &id, secret: &secret }).await.unwrap();
         }
         assert!(store.is_empty());
         let filed: usize = (0..SHARDS).map(|shard| store.lock(shard).due.len()).sum();
@@ -692,10 +680,10 @@ mod tests {
     async fn the_schedule_does_not_grow_with_activity() {
         let clock = ManualClock::new();
         let store = MemoryStore::builder().clock(clock.clone()).build();
-        let (handle, secret) = (Handle::random().unwrap(), secret());
+        let (id, secret) = (SessionId::random().unwrap(), secret());
         let idle = Ttl::from_secs(10);
         let new = Create {
-            handle: &handle,
+            id: &id,
             secret: &secret,
             idle: Some(idle),
             absolute: None,
@@ -706,11 +694,11 @@ mod tests {
         for _ in 0..100 {
             clock.advance(Duration::from_secs(9));
             let touch = Some(Touch { idle, after: Duration::ZERO });
-            let access = Access { handle: &handle, secret: &secret };
-            let loaded = store.load(access, Fields::All, touch).await.unwrap();
+            let credentials = Credentials { id: &id, secret: &secret };
+            let loaded = store.load(credentials, Projection::All, touch).await.unwrap();
             assert!(matches!(loaded, Lookup::Found(_)));
-            store.sweep(usize::MAX).await.unwrap();
+            store.delete_expired(usize::MAX).await.unwrap();
         }
-        assert_eq!(store.lock(shard_of(&handle)).due.len(), 1);
+        assert_eq!(store.lock(shard_of(&id)).due.len(), 1);
     }
 }

@@ -67,7 +67,7 @@ impl PostgresStoreBuilder {
     }
 
     /// How often this instance removes expired sessions, about; `None` leaves it to
-    /// [`Store::sweep`](crate::store::Store::sweep). The moments differ by up to a fifth, so that
+    /// [`Store::delete_expired`](crate::store::Store::delete_expired). The moments differ by up to a fifth, so that
     /// instances that start together do not work together. At least a second.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {

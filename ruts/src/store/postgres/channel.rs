@@ -1,8 +1,8 @@
 use sqlx::{PgPool, postgres::PgListener};
 
-use crate::store::announced::{Channel, ChannelError, Heard};
+use crate::store::notify::{Channel, ChannelError, Heard};
 
-/// `LISTEN` and `NOTIFY`, for an [`AnnouncedStore`](crate::store::announced::AnnouncedStore).
+/// `LISTEN` and `NOTIFY`, for an [`NotifyingStore`](crate::store::notify::NotifyingStore).
 ///
 /// A process that listens keeps one connection of the pool for it. Notifications take turns at the end of
 /// their transactions, database-wide: where sessions end or sign in many hundred times a second, announce

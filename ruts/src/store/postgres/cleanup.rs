@@ -39,7 +39,7 @@ async fn clean(store: &Arc<Inner>) {
     let mut removed = 0;
     loop {
         let begun = Instant::now();
-        match store.sweep(BATCH, TIMEOUT).await {
+        match store.delete_expired(BATCH, TIMEOUT).await {
             Ok(batch) => {
                 removed += batch;
                 if batch < BATCH {

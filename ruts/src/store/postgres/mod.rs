@@ -5,10 +5,10 @@
 //!
 //! # Layout
 //!
-//! With the default names, the table `sessions` holds a row for each session: handle, SHA-256 of the
+//! With the default names, the table `sessions` holds a row for each session: id, SHA-256 of the
 //! secret and of the one it replaced, times and deadlines. `sessions_fields` holds a row for each
 //! field. The session's row is the lock under which a session changes, and fields go with it. A
-//! deleted session's row stays for [`LATE`](crate::store::LATE), without fields. `sessions_epoch` has one
+//! deleted session's row stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), without fields. `sessions_epoch` has one
 //! row: sessions of an earlier epoch are over. Whoever signs in as somebody, or ends somebody's sessions,
 //! holds an advisory lock meanwhile, which others who do so wait for.
 //!

@@ -1,4 +1,4 @@
-use crate::store::LATE;
+use crate::store::ENDED_RETENTION;
 
 /// A schema or table name that PostgreSQL would not take as it is.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ impl Names {
         for index in ["gc", "principal"] {
             text = text.replace(&format!("{{{index}}}"), &format!("\"{}_{index}\"", self.table));
         }
-        text.replace("{late_ms}", &LATE.as_millis().to_string())
+        text.replace("{late_ms}", &ENDED_RETENTION.as_millis().to_string())
             .replace("{schema}", &format!("\"{}\"", self.schema))
     }
 
@@ -86,7 +86,8 @@ mod tests {
         for name in ["sessions", "_s", "s2", &"n".repeat(50)] {
             assert!(Names::new("public", name).is_ok(), "{name}");
         }
-        for name in ["", "2s", "Sessions", "a-b", "a.b", "a\"b", "größe", "a b", &"n".repeat(51)]
+        for name in
+            ["", "2s", "PrincipalSessions", "a-b", "a.b", "a\"b", "größe", "a b", &"n".repeat(51)]
         {
             assert!(Names::new("public", name).is_err(), "{name}");
             assert!(Names::new(name, "sessions").is_err(), "{name}");

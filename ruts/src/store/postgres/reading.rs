@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     store::{
-        Access, Fields, Loaded, Lookup, StoreError, StoreErrorKind, Touch,
+        Credentials, Loaded, Lookup, Projection, StoreError, StoreErrorKind, Touch,
         gather::{Gather, Queue, Waiting},
     },
-    token::{Handle, SecretHash},
+    token::{SecretHash, SessionId},
 };
 
 /// Reads, of which those that wait go together.
@@ -23,7 +23,7 @@ pub(super) struct Reads {
 
 /// A read that may go together with others of the same fields.
 pub(super) struct Reading {
-    handle: Handle,
+    id: SessionId,
     secret: SecretHash,
     /// Each before a zero byte, which none holds.
     names: Option<Box<str>>,
@@ -47,17 +47,21 @@ impl Reads {
 }
 
 impl Reading {
-    pub(super) fn new(access: Access<'_>, fields: Fields<'_>, touch: Option<Touch>) -> Self {
+    pub(super) fn new(
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> Self {
         let names = match fields {
-            Fields::All => None,
-            Fields::Named(names) => {
+            Projection::All => None,
+            Projection::Named(names) => {
                 let mut joined =
                     String::with_capacity(names.iter().map(|name| 1 + name.len()).sum());
                 names.iter().for_each(|name| joined.extend([name, "\0"]));
                 Some(joined.into())
             }
         };
-        Self { handle: *access.handle, secret: *access.secret, names, touch }
+        Self { id: *credentials.id, secret: *credentials.secret, names, touch }
     }
 }
 
@@ -72,9 +76,9 @@ impl Inner {
         let statement = || {
             let texts = &self.statements;
             let [all, named] = if touches { &texts.load_and_touch } else { &texts.load };
-            let access = Access { handle: &reading.handle, secret: &reading.secret };
+            let credentials = Credentials { id: &reading.id, secret: &reading.secret };
             let with = |text| {
-                let statement = open(text, access);
+                let statement = open(text, credentials);
                 if touches { touch(statement, reading.touch) } else { statement }
             };
             match &reading.names {
@@ -123,11 +127,11 @@ impl Gather for Reads {
             return tell(Read::Is(self.inner.read(&reading, deadline).await));
         }
         let works = || waiting.iter().map(|waiting| &waiting.work);
-        let handles: Vec<&[u8]> = works().map(|work| &work.handle.as_bytes()[..]).collect();
+        let ids: Vec<&[u8]> = works().map(|work| &work.id.as_bytes()[..]).collect();
         let secrets: Vec<&[u8]> = works().map(|work| &work.secret.as_bytes()[..]).collect();
         let Reading { names, touch: touched, .. } = &waiting[0].work;
         let [all, named] = &self.inner.statements.load_together;
-        let with = |sql| touch(query(sql).bind(handles).bind(secrets), *touched);
+        let with = |sql| touch(query(sql).bind(ids).bind(secrets), *touched);
         let statement = match names {
             None => with(all),
             Some(names) => with(named).bind(split(names)),

@@ -12,8 +12,10 @@ use sqlx::{
 use super::failure::{NAME, STANDBY, corrupt, failed, unfit};
 use crate::{
     principal::{Assurance, PrincipalKey},
-    store::{Loaded, Lookup, Meta, SignedIn, StoreError, StoreErrorKind, Stored, Updated},
-    ttl::{Hot, Ttl},
+    store::{
+        Loaded, Lookup, SessionMeta, SignedIn, StoreError, StoreErrorKind, StoredField, Updated,
+    },
+    ttl::{CachePolicy, Ttl},
 };
 
 /// A moment of the server's clock, in microseconds: sqlx itself knows one only with a calendar.
@@ -77,7 +79,7 @@ fn lookup<T>(
         "replaced" => Ok(Lookup::Replaced { ago: ago()? }),
         "ended" => Ok(Lookup::Ended { ago: ago()? }),
         "none" => Ok(Lookup::NotFound),
-        "limit" => Err(StoreError::new(NAME, StoreErrorKind::Limit)),
+        "limit" => Err(StoreError::new(NAME, StoreErrorKind::SessionLimit)),
         _ => Err(corrupt()),
     }
 }
@@ -147,9 +149,9 @@ impl Head {
         })
     }
 
-    fn meta(&self, by_former: bool) -> Meta {
+    fn meta(&self, by_former: bool) -> SessionMeta {
         let left = |end: Option<Moment>| end.map(|end| end.since(self.now));
-        Meta {
+        SessionMeta {
             age: self.now.since(self.created),
             secret_age: self.now.since(self.rotated),
             unused: self.now.since(self.used),
@@ -177,7 +179,7 @@ impl Head {
             .map(|((name, value), (hot, end))| {
                 let ttl = end.map(|end| end.since(self.now));
                 let hot = hot_of(hot).ok_or_else(corrupt)?;
-                Ok(Stored { name: name.into(), value: value.into(), ttl, hot })
+                Ok(StoredField { name: name.into(), value: value.into(), ttl, hot })
             })
             .collect::<Result<_, StoreError>>()?;
         Ok(Loaded { meta: self.meta(by_former), fields })
@@ -218,18 +220,18 @@ pub(super) fn listed(row: &PgRow) -> Result<Loaded, StoreError> {
 }
 
 /// What was read of a session without its fields.
-pub(super) fn peeked(row: &PgRow) -> Result<Meta, StoreError> {
+pub(super) fn peeked(row: &PgRow) -> Result<SessionMeta, StoreError> {
     Ok(Head::new(row)?.meta(false))
 }
 
-fn hot_of(number: i64) -> Option<Hot> {
+fn hot_of(number: i64) -> Option<CachePolicy> {
     match number {
-        0 => Some(Hot::Auto),
-        -1 => Some(Hot::Never),
-        -2 => Some(Hot::Checked),
+        0 => Some(CachePolicy::Auto),
+        -1 => Some(CachePolicy::Never),
+        -2 => Some(CachePolicy::Checked),
         millis => {
             let millis = Duration::from_millis(millis.try_into().ok()?);
-            Ttl::new(millis).ok().map(Hot::For)
+            Ttl::new(millis).ok().map(CachePolicy::For)
         }
     }
 }

@@ -32,12 +32,13 @@ use super::{
 use crate::{
     principal::PrincipalKey,
     store::{
-        Access, Change, Confirmed, Create, Fields, Listed, Listing, Loaded, Lookup, Meta, OnLimit,
-        Page, Put, Revoked, Sign, SignIn, Store, StoreError, StoreErrorKind, Take, Touch, Update,
-        Updated, Whom, gather::call,
+        AuthChange, Change, Confirmed, Create, Credentials, FieldWrite, ListedSession, Loaded,
+        Lookup, NewSignIn, OnLimit, PageRequest, Projection, RevokeTarget, Revoked, SessionMeta,
+        SessionPage, Store, StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
+        gather::call,
     },
-    token::{Handle, SecretHash},
-    ttl::{Hot, Ttl},
+    token::{SecretHash, SessionId},
+    ttl::{CachePolicy, Ttl},
 };
 
 /// Sessions in PostgreSQL, made by a [`PostgresStoreBuilder`](super::PostgresStoreBuilder).
@@ -75,10 +76,10 @@ pub(super) struct Statements {
     take: SqlStr,
     delete: SqlStr,
     find: SqlStr,
-    peek: SqlStr,
+    inspect: SqlStr,
     revoke: SqlStr,
     revoke_everyone: SqlStr,
-    sweep: SqlStr,
+    delete_expired: SqlStr,
 }
 
 impl Statements {
@@ -122,10 +123,10 @@ impl Statements {
                 include_str!("sql/find.sql"),
                 " and ($4::text[] is null or f.name = any ($4))",
             ),
-            peek: read(include_str!("sql/peek.sql"), ""),
-            revoke: fill("select handle from {revoke}($1, $2, $3) handle"),
+            inspect: read(include_str!("sql/peek.sql"), ""),
+            revoke: fill("select id from {revoke}($1, $2, $3) id"),
             revoke_everyone: fill("update {epoch} set epoch = epoch + 1 returning epoch"),
-            sweep: fill(include_str!("sql/sweep.sql")),
+            delete_expired: fill(include_str!("sql/sweep.sql")),
         }
     }
 }
@@ -211,39 +212,41 @@ impl Inner {
     /// The statement that updates a session.
     pub(super) fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: &Update<'_>,
         operations: Option<Vec<&'static str>>,
         columns: Columns<'_>,
     ) -> Statement {
-        let statement = open(&self.statements.update, access);
+        let statement = open(&self.statements.update, credentials);
         let statement = touch(statement, update.touch)
             .bind(update.rotate.map(hash))
             .bind(update.absolute.map(|end| millis(end.from_now)))
             .bind(update.absolute.and_then(|end| end.from_creation).map(millis))
-            .bind(update.expect.map(|expect| expect.name))
-            .bind(update.expect.and_then(|expect| expect.value).map(|value| &**value))
+            .bind(update.precondition.map(|expect| expect.name))
+            .bind(update.precondition.and_then(|expect| expect.value).map(|value| &**value))
             .bind(update.renew.map(|renew| hash(renew.secret)))
             .bind(update.renew.map(|renew| millis(renew.every)))
             .bind(update.renew.map(|renew| grace(renew.grace)));
         let statement = match &update.sign {
-            Some(Sign::In { who: somebody, idle, absolute }) => who(
+            Some(AuthChange::In { who: somebody, idle, absolute }) => who(
                 statement.bind("in").bind(idle.map(millis)).bind(absolute.map(millis)),
                 Some(somebody),
             ),
-            Some(Sign::Out) => who(statement.bind("out").bind(None::<i64>).bind(None::<i64>), None),
+            Some(AuthChange::Out) => {
+                who(statement.bind("out").bind(None::<i64>).bind(None::<i64>), None)
+            }
             None => who(statement.bind(None::<&str>).bind(None::<i64>).bind(None::<i64>), None),
         };
         columns.bind(statement.bind(operations))
     }
 
-    pub(super) async fn sweep(
+    pub(super) async fn delete_expired(
         self: &Arc<Self>,
         limit: usize,
         timeout: Duration,
     ) -> Result<usize, StoreError> {
         let statement =
-            query(&self.statements.sweep).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+            query(&self.statements.delete_expired).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = self.rows(statement, Instant::now() + timeout).await?;
         let removed: i64 = column(rows.first().ok_or_else(corrupt)?, 0)?;
         Ok(usize::try_from(removed).unwrap_or_default())
@@ -314,8 +317,8 @@ impl PostgresStore {
 }
 
 /// A statement about the session that a secret may open.
-pub(super) fn open(sql: &SqlStr, access: Access<'_>) -> Statement {
-    query(sql).bind(access.handle.as_bytes().as_slice()).bind(hash(access.secret))
+pub(super) fn open(sql: &SqlStr, credentials: Credentials<'_>) -> Statement {
+    query(sql).bind(credentials.id.as_bytes().as_slice()).bind(hash(credentials.secret))
 }
 
 /// The runtime is shutting down.
@@ -341,12 +344,12 @@ pub(super) fn touch(statement: Statement, touch: Option<Touch>) -> Statement {
     statement.bind(touch.map(|touch| millis(touch.idle))).bind(after)
 }
 
-fn hot(hot: Hot) -> i64 {
+fn hot(hot: CachePolicy) -> i64 {
     match hot {
-        Hot::Auto => 0,
-        Hot::Never => -1,
-        Hot::Checked => -2,
-        Hot::For(ttl) => millis(ttl),
+        CachePolicy::Auto => 0,
+        CachePolicy::Never => -1,
+        CachePolicy::Checked => -2,
+        CachePolicy::For(ttl) => millis(ttl),
     }
 }
 
@@ -361,7 +364,7 @@ pub(super) struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// Values for fields: the last one for each, because one statement writes a row once.
-    pub(super) fn of(puts: &[Put<'a>]) -> Self {
+    pub(super) fn of(puts: &[FieldWrite<'a>]) -> Self {
         let (mut columns, mut seen) = (Self::default(), HashSet::new());
         puts.iter().rev().filter(|put| seen.insert(put.name)).for_each(|put| columns.put(put));
         columns
@@ -387,7 +390,7 @@ impl<'a> Columns<'a> {
         (operations.collect(), columns)
     }
 
-    fn put(&mut self, put: &Put<'a>) {
+    fn put(&mut self, put: &FieldWrite<'a>) {
         self.names.push(put.name);
         self.values.push(Some(put.value));
         self.hots.push(Some(hot(put.hot)));
@@ -406,13 +409,13 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn handle(row: &PgRow, index: usize) -> Result<Handle, StoreError> {
+fn id(row: &PgRow, index: usize) -> Result<SessionId, StoreError> {
     let name = column::<&[u8]>(row, index)?.try_into().map_err(|_| corrupt())?;
-    Ok(Handle::from_bytes(name))
+    Ok(SessionId::from_bytes(name))
 }
 
 /// Who signs in, as a statement is told.
-fn who(statement: Statement, who: Option<&SignIn<'_>>) -> Statement {
+fn who(statement: Statement, who: Option<&NewSignIn<'_>>) -> Statement {
     let limit = who.and_then(|who| who.limit);
     let most = limit.map(|limit| i32::try_from(limit.sessions.max(1)).unwrap_or(i32::MAX));
     statement
@@ -429,12 +432,12 @@ impl Store for PostgresStore {
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touched: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
         let (timeout, deadline) = (self.inner.timeout, Instant::now() + self.inner.timeout);
-        let reading = Reading::new(access, fields, touched);
+        let reading = Reading::new(credentials, fields, touched);
         // One that always counts as activity takes a lock, so it does not go with others.
         if touched.is_some_and(|touch| touch.after.is_zero()) {
             return Box::pin(self.inner.read(&reading, deadline)).await;
@@ -449,28 +452,30 @@ impl Store for PostgresStore {
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
         let columns = Columns::of(create.fields);
-        let access = Access { handle: create.handle, secret: create.secret };
-        let statement = open(&self.inner.statements.create, access)
+        let credentials = Credentials { id: create.id, secret: create.secret };
+        let statement = open(&self.inner.statements.create, credentials)
             .bind(create.idle.map(millis))
             .bind(create.absolute.map(millis));
         let statement = columns.bind(who(statement, create.sign_in.as_ref()));
         match column(&self.inner.row(statement).await?, 0)? {
             "found" => Ok(()),
             "exists" => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
-            "limit" => Err(StoreError::new(NAME, StoreErrorKind::Limit)),
+            "limit" => Err(StoreError::new(NAME, StoreErrorKind::SessionLimit)),
             _ => Err(corrupt()),
         }
     }
 
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
         let (timeout, deadline) = (self.inner.timeout, Instant::now() + self.inner.timeout);
         let put = |change| if let Change::Set(put) = change { Some(put) } else { None };
-        let puts: Option<Vec<Put<'_>>> = update.changes.iter().copied().map(put).collect();
-        if let Some(writing) = puts.as_ref().and_then(|puts| Writing::new(access, &update, puts)) {
+        let puts: Option<Vec<FieldWrite<'_>>> = update.changes.iter().copied().map(put).collect();
+        if let Some(writing) =
+            puts.as_ref().and_then(|puts| Writing::new(credentials, &update, puts))
+        {
             return match call(&self.writes, writing, timeout, self.in_flight).await {
                 Some(Written::Is(answer)) => answer,
                 // Boxed: it is rare, and would make the future of every write as large.
@@ -487,17 +492,17 @@ impl Store for PostgresStore {
                 (Some(operations), columns)
             }
         };
-        let statement = self.inner.update(access, &update, operations, columns);
+        let statement = self.inner.update(credentials, &update, operations, columns);
         let rows = self.inner.rows(statement, deadline).await?;
         updated(rows.first().ok_or_else(corrupt)?)
     }
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let statement = open(&self.inner.statements.take, access);
+        let statement = open(&self.inner.statements.take, credentials);
         let statement = touch(statement, take.touch)
             .bind(take.rotate.map(hash))
             .bind(take.name)
@@ -506,28 +511,28 @@ impl Store for PostgresStore {
         answered(&row, || bytes(&row, 2))
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let statement = open(&self.inner.statements.delete, access);
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        let statement = open(&self.inner.statements.delete, credentials);
         let row = self.inner.row(statement).await?;
         answered(&row, || Ok(()))
     }
 
-    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
-        let statement = query(&self.inner.statements.peek).bind(handle.as_bytes().to_vec());
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        let statement = query(&self.inner.statements.inspect).bind(id.as_bytes().to_vec());
         let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
         rows.first().map(peeked).transpose()
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
         let limit = page.limit.clamp(1, LONGEST_PAGE);
         let names = match fields {
-            Fields::All => None,
-            Fields::Named(names) => Some(names),
+            Projection::All => None,
+            Projection::Named(names) => Some(names),
         };
         let statement = query(&self.inner.statements.find)
             .bind(principal.as_bytes().as_slice())
@@ -538,31 +543,31 @@ impl Store for PostgresStore {
         let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
         let mut sessions = rows
             .iter()
-            .map(|row| Ok(Listed { handle: handle(row, 14)?, loaded: listed(row)? }))
+            .map(|row| Ok(ListedSession { id: id(row, 14)?, loaded: listed(row)? }))
             .collect::<Result<Vec<_>, StoreError>>()?;
         let is_more = sessions.len() > limit;
         sessions.truncate(limit);
-        let next = sessions.last().filter(|_| is_more).map(|listed| listed.handle);
-        Ok(Listing { sessions, next })
+        let next = sessions.last().filter(|_| is_more).map(|listed| listed.id);
+        Ok(SessionPage { sessions, next })
     }
 
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        let (one, except) = match whom {
-            Whom::One(one) => (Some(one), None),
-            Whom::All { except } => (None, except),
+        let (one, except) = match target {
+            RevokeTarget::One(one) => (Some(one), None),
+            RevokeTarget::All { except } => (None, except),
         };
-        let name = |handle: Option<&Handle>| handle.map(|handle| handle.as_bytes().to_vec());
+        let name = |id: Option<&SessionId>| id.map(|id| id.as_bytes().to_vec());
         let statement = query(&self.inner.statements.revoke)
             .bind(principal.as_bytes().as_slice())
             .bind(name(one))
             .bind(name(except));
         let rows = self.inner.rows(statement, Instant::now() + self.inner.timeout).await?;
-        let handles = rows.iter().map(|row| handle(row, 0)).collect::<Result<_, _>>()?;
-        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+        let ids = rows.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
+        Ok(Revoked { ids, confirmed: Confirmed::Yes })
     }
 
     async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
@@ -570,8 +575,8 @@ impl Store for PostgresStore {
         Ok(Confirmed::Yes)
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        self.inner.sweep(limit, self.inner.timeout).await
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.inner.delete_expired(limit, self.inner.timeout).await
     }
 }
 

@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{
     store::{
-        Access, Expect, Lookup, Put, StoreError,
+        Credentials, FieldWrite, Lookup, Precondition, StoreError,
         StoreErrorKind::{Unavailable, Unknown},
         Touch, Update, Updated,
         gather::{Gather, Queue, Waiting},
     },
-    token::{Handle, SecretHash},
+    token::{SecretHash, SessionId},
 };
 
 /// Writes, of which those that wait go together.
@@ -26,7 +26,7 @@ pub(super) struct Writes {
 
 /// A write that may go together with others of the same fields.
 pub(super) struct Writing {
-    handle: Handle,
+    id: SessionId,
     secret: SecretHash,
     /// What is there as long as nobody came between, if that matters.
     expected: Option<Bytes>,
@@ -65,8 +65,13 @@ impl Writes {
 
 impl Writing {
     /// Nothing if there is more to it than to set fields, as long as one holds what is expected.
-    pub(super) fn new(access: Access<'_>, update: &Update<'_>, puts: &[Put<'_>]) -> Option<Self> {
-        let Update { expect, rotate, renew, absolute, sign, touch, changes: _ } = update;
+    pub(super) fn new(
+        credentials: Credentials<'_>,
+        update: &Update<'_>,
+        puts: &[FieldWrite<'_>],
+    ) -> Option<Self> {
+        let Update { precondition: expect, rotate, renew, absolute, sign, touch, changes: _ } =
+            update;
         let is_plain = rotate.is_none() && renew.is_none() && absolute.is_none() && sign.is_none();
         let expected = expect.and_then(|expect| expect.value);
         let values = puts.iter().map(|put| put.value).chain(expected);
@@ -76,8 +81,8 @@ impl Writing {
         }
         let Columns { names, values, hots, ttls } = Columns::of(puts);
         Some(Self {
-            handle: *access.handle,
-            secret: *access.secret,
+            id: *credentials.id,
+            secret: *credentials.secret,
             expected: expected.cloned(),
             values: values.into_iter().flatten().map(Bytes::copy_from_slice).collect(),
             like: Like {
@@ -102,17 +107,17 @@ impl Inner {
         writing: &Writing,
         deadline: Instant,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let Writing { handle, secret, expected, values, like } = writing;
+        let Writing { id, secret, expected, values, like } = writing;
         let expect = like.expect.as_deref();
-        let expect = expect.map(|name| Expect { name, value: expected.as_ref() });
-        let update = Update { touch: like.touch, expect, ..Update::default() };
+        let expect = expect.map(|name| Precondition { name, value: expected.as_ref() });
+        let update = Update { touch: like.touch, precondition: expect, ..Update::default() };
         let columns = Columns {
             names: like.names.iter().map(String::as_str).collect(),
             values: values.iter().map(|value| Some(&value[..])).collect(),
             hots: like.hots.clone(),
             ttls: like.ttls.clone(),
         };
-        let statement = self.update(Access { handle, secret }, &update, None, columns);
+        let statement = self.update(Credentials { id, secret }, &update, None, columns);
         let rows = self.rows(statement, deadline).await?;
         updated(rows.first().ok_or_else(corrupt)?)
     }
@@ -129,7 +134,7 @@ impl Gather for Writes {
     fn fits(&self, going: &[Waiting<Writing, Written>], next: &Writing) -> bool {
         let bytes = || going.iter().map(|waiting| waiting.work.bytes()).sum::<usize>();
         // One statement writes a row once.
-        let is_other = |waiting: &Waiting<Writing, Written>| waiting.work.handle != next.handle;
+        let is_other = |waiting: &Waiting<Writing, Written>| waiting.work.id != next.id;
         going.len() < SESSIONS
             && going[0].work.like == next.like
             && bytes() + next.bytes() <= BYTES
@@ -148,13 +153,13 @@ impl Gather for Writes {
             return tell(Written::Is(self.inner.write(&writing, deadline).await));
         }
         let works = || waiting.iter().map(|waiting| &waiting.work);
-        let handles: Vec<&[u8]> = works().map(|work| &work.handle.as_bytes()[..]).collect();
+        let ids: Vec<&[u8]> = works().map(|work| &work.id.as_bytes()[..]).collect();
         let secrets: Vec<&[u8]> = works().map(|work| &work.secret.as_bytes()[..]).collect();
         let values: Vec<&[u8]> =
             works().flat_map(|work| &work.values).map(|value| &value[..]).collect();
         let expected: Vec<Option<&[u8]>> = works().map(|work| work.expected.as_deref()).collect();
         let Like { touch: touched, expect, names, hots, ttls } = &waiting[0].work.like;
-        let statement = query(&self.inner.statements.update_together).bind(handles).bind(secrets);
+        let statement = query(&self.inner.statements.update_together).bind(ids).bind(secrets);
         let statement = touch(statement, *touched).bind(expect.as_deref()).bind(expected);
         let statement = statement.bind(names).bind(values).bind(hots).bind(ttls);
         let mut answers: Vec<_> = waiting.iter().map(|_| None).collect();

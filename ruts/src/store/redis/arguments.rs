@@ -7,10 +7,10 @@ use super::{
 use crate::{
     principal::PrincipalKey,
     store::{
-        Change, Deadline, Expect, Put, Renew, Sign, SignIn, StoreError, StoreErrorKind, Touch,
-        Update,
+        AbsoluteDeadline, AuthChange, Change, FieldWrite, NewSignIn, Precondition, Renew,
+        StoreError, StoreErrorKind, Touch, Update,
     },
-    token::{Handle, SecretHash},
+    token::{SecretHash, SessionId},
     ttl::Ttl,
 };
 
@@ -101,7 +101,7 @@ impl Arguments {
     }
 
     /// Who signs in, or `''` and nothing.
-    pub(super) fn who(self, who: Option<&SignIn<'_>>) -> Self {
+    pub(super) fn who(self, who: Option<&NewSignIn<'_>>) -> Self {
         match who {
             Some(who) => self.principal(who.principal).text(&who.assurance.level().to_string()),
             None => self.constant("").constant("0"),
@@ -114,9 +114,9 @@ impl Arguments {
 
     /// What else an update does, and under which conditions: what belongs to each, and a letter for it.
     pub(super) fn conditions(mut self, update: &Update<'_>) -> (String, Self) {
-        let Update { expect, renew, rotate, sign, absolute, changes, .. } = update;
+        let Update { precondition: expect, renew, rotate, sign, absolute, changes, .. } = update;
         let mut letters = String::new();
-        if let Some(Expect { name, value }) = expect {
+        if let Some(Precondition { name, value }) = expect {
             letters.push('e');
             self = match value {
                 Some(value) => self.constant("=").text(name).bytes(Bytes::clone(value)),
@@ -133,14 +133,14 @@ impl Arguments {
             self = self.hash(*rotate);
         }
         match sign {
-            Some(Sign::In { who, idle, absolute }) => {
+            Some(AuthChange::In { who, idle, absolute }) => {
                 letters.push('i');
                 self = self.who(Some(who)).ttl(*idle).ttl(*absolute);
             }
-            Some(Sign::Out) => letters.push('o'),
+            Some(AuthChange::Out) => letters.push('o'),
             None => {}
         }
-        if let Some(Deadline { from_now, from_creation }) = absolute {
+        if let Some(AbsoluteDeadline { from_now, from_creation }) = absolute {
             letters.push('d');
             self = self.ttl(Some(*from_now)).ttl(*from_creation);
         }
@@ -187,14 +187,14 @@ impl Arguments {
         Ok(self.bytes(format!("{nonce:016x}-").into()))
     }
 
-    pub(super) fn handle(self, handle: &Handle) -> Self {
-        self.put(|buffer| buffer.put_slice(handle.as_bytes()))
+    pub(super) fn id(self, id: &SessionId) -> Self {
+        self.put(|buffer| buffer.put_slice(id.as_bytes()))
     }
 }
 
 /// What changes do to their fields, seven bytes of each; none if each sets its field for ever.
 pub(super) fn kinds<'a>(changes: impl Iterator<Item = Change<'a>> + Clone) -> Bytes {
-    let is_plain = |change| matches!(change, Change::Set(Put { ttl: None, .. }));
+    let is_plain = |change| matches!(change, Change::Set(FieldWrite { ttl: None, .. }));
     let mut kinds = BytesMut::new();
     if !changes.clone().all(is_plain) {
         for change in changes {

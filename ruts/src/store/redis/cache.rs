@@ -9,33 +9,33 @@ use super::{
     reading::Reading,
     record,
     reply::{Answer, names},
-    script::{Limit, Script, probe, require_fitness, script},
+    script::{Deadline, Script, probe, require_fitness, script},
     store::{NAME, RedisStore, corrupt},
 };
 use crate::{
     store::{
-        Access, Cache, Fence, Fields, Item, Loaded, Look, Meta, Record, Scope, SharedCache,
-        StoreError, Ticket, Touch,
+        Cache, CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease,
+        Loaded, Projection, SessionMeta, SharedCache, StoreError, Touch, WriteIntent,
     },
-    token::{Handle, SecretHash},
+    token::{SecretHash, SessionId},
 };
 
 probe!(PROBE = "HGET HMGET HGETALL HKEYS GET MGET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
-script!(LOOK = Asks, "cache/clock", "cache/history", "cache/look_at", "cache/look", PROBE);
+script!(LOOKUP = Asks, "cache/clock", "cache/history", "cache/lookup_entry", "cache/lookup", PROBE);
 script!(
     /// Looks at several entries.
-    LOOK_TOGETHER = Asks,
+    LOOKUP_BATCH = Asks,
     "cache/clock",
     "cache/history",
-    "cache/look_at",
-    "cache/look_together",
+    "cache/lookup_entry",
+    "cache/lookup_batch",
     PROBE
 );
-script!(FENCE = Runs, "cache/clock", "cache/history", "cache/fence", PROBE);
-script!(FINISH = Refused, "cache/clock", "cache/finish", PROBE);
+script!(BEGIN_WRITE = Runs, "cache/clock", "cache/history", "cache/begin_write", PROBE);
+script!(FINISH_WRITE = Refused, "cache/clock", "cache/finish_write", PROBE);
 script!(
     /// A finish that installs nothing.
-    FINISH_ON_FULL_SERVER = Runs, "cache/clock", "cache/finish", PROBE
+    FINISH_WRITE_ON_FULL_SERVER = Runs, "cache/clock", "cache/finish_write", PROBE
 );
 script!(FILL = Refused, "cache/fill", PROBE);
 script!(CLEAR = Runs, "cache/clear", PROBE);
@@ -44,11 +44,11 @@ script!(ADVICE = Runs, "cache/advice", PROBE);
 
 #[cfg(test)]
 pub(super) const SCRIPTS: [&std::sync::LazyLock<Script>; 9] = [
-    &LOOK,
-    &LOOK_TOGETHER,
-    &FENCE,
-    &FINISH,
-    &FINISH_ON_FULL_SERVER,
+    &LOOKUP,
+    &LOOKUP_BATCH,
+    &BEGIN_WRITE,
+    &FINISH_WRITE,
+    &FINISH_WRITE_ON_FULL_SERVER,
     &FILL,
     &CLEAR,
     &EVICT,
@@ -62,11 +62,11 @@ impl<C: RedisClient> RedisStore<C> {
     async fn ask(
         &self,
         script: &'static Script,
-        handle: &Handle,
+        id: &SessionId,
         arguments: Arguments,
     ) -> Result<Reply, StoreError> {
-        let key = entry_key(&self.way.prefix, handle);
-        let limit = Limit::new(self.timeout);
+        let key = entry_key(&self.way.prefix, id);
+        let limit = Deadline::new(self.timeout);
         let reply = self.way.call(script, &[key], &arguments.list(), limit).await;
         reply.map_err(|failure| failure.into_error(NAME))
     }
@@ -74,20 +74,20 @@ impl<C: RedisClient> RedisStore<C> {
 
 impl Arguments {
     /// Names and what is held of them from a moment on.
-    fn items(self, at: u64, items: &[Item<'_>]) -> Self {
+    fn items(self, at: u64, items: &[CachedField<'_>]) -> Self {
         // What is not to be served is not held.
         let items = items.iter().filter(|item| !item.life.is_zero());
         items.fold(self, |arguments, item| arguments.text(item.name).bytes(held(at, item)))
     }
 }
 
-fn longest(items: &[Item<'_>]) -> Duration {
+fn longest(items: &[CachedField<'_>]) -> Duration {
     items.iter().map(|item| item.life).max().unwrap_or_default()
 }
 
 /// What is held of a field: until when it may be served, and its value as a store holds it, or nothing if
 /// there is known to be none.
-fn held(at: u64, item: &Item<'_>) -> Bytes {
+fn held(at: u64, item: &CachedField<'_>) -> Bytes {
     let mut held = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
     held.put_uint(later(at, item.life), MOMENT);
     if let Some(value) = item.value {
@@ -97,7 +97,7 @@ fn held(at: u64, item: &Item<'_>) -> Bytes {
 }
 
 /// What is held of the session itself: until when it may be served, the hash of its secret, its record.
-fn held_record(at: u64, secret: &SecretHash, meta: &Meta, life: Duration) -> Bytes {
+fn held_record(at: u64, secret: &SecretHash, meta: &SessionMeta, life: Duration) -> Bytes {
     let mut held = BytesMut::with_capacity(160);
     held.put_uint(later(at, life), MOMENT);
     held.put_slice(secret.as_bytes());
@@ -106,7 +106,7 @@ fn held_record(at: u64, secret: &SecretHash, meta: &Meta, life: Duration) -> Byt
 }
 
 /// What a hit says: a moment and the record, and of each field what is held.
-fn hit(said: &[u8], answer: Answer, fields: Fields<'_>) -> Option<Loaded> {
+fn hit(said: &[u8], answer: Answer, fields: Projection<'_>) -> Option<Loaded> {
     let record = record::Record::parse(said)?;
     answer.loaded(record, names(fields), |mut held| {
         held.try_get_uint(MOMENT).ok()?;
@@ -123,9 +123,9 @@ fn mark(answer: &mut Answer) -> Option<Option<(Bytes, u64)>> {
     Some(Some((mark, answer.number()?.try_into().ok()?)))
 }
 
-fn ticket(mut answer: Answer) -> Option<Option<Ticket>> {
+fn lease(mut answer: Answer) -> Option<Option<Lease>> {
     match mark(&mut answer)? {
-        Some((mark, at)) => Some(Some(Ticket { mark, at })),
+        Some((mark, at)) => Some(Some(Lease { mark, at })),
         None => Some(None),
     }
 }
@@ -135,42 +135,42 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         NAME
     }
 
-    async fn look(
+    async fn lookup(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Result<Look, StoreError> {
+    ) -> Result<CacheLookup, StoreError> {
         let reply = match fields {
-            Fields::All => {
-                let who = access.secret.as_bytes();
+            Projection::All => {
+                let who = credentials.secret.as_bytes();
                 let arguments = Arguments::of(who, arguments::touch(touch), "*", 1).nonce()?;
-                self.ask(&LOOK, access.handle, arguments).await?
+                self.ask(&LOOKUP, credentials.id, arguments).await?
             }
-            Fields::Named(names) => {
-                let reading = Reading::new(access, names, touch);
+            Projection::Named(names) => {
+                let reading = Reading::new(credentials, names, touch);
                 let reply = self.looks.look(reading, self.timeout, self.in_flight).await;
                 reply.map_err(|failure| failure.into_error(NAME))?
             }
         };
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         match answer.bytes().flatten().as_deref() {
-            Some(b"") => ticket(answer).map(Look::Miss),
-            Some(said) => hit(said, answer, fields).map(Look::Hit),
+            Some(b"") => lease(answer).map(CacheLookup::Miss),
+            Some(said) => hit(said, answer, fields).map(CacheLookup::Hit),
             None => None,
         }
         .ok_or_else(corrupt)
     }
 
-    async fn fence(
+    async fn begin_write(
         &self,
-        handle: &Handle,
-        scope: Scope<'_>,
+        id: &SessionId,
+        scope: InvalidationScope<'_>,
         life: Duration,
-    ) -> Result<Fence, StoreError> {
+    ) -> Result<WriteIntent, StoreError> {
         let (mode, names, record, touch) = match scope {
-            Scope::All => ("*", &[][..], false, None),
-            Scope::Some { names, record, touch } => ("", names, record, touch),
+            InvalidationScope::All => ("*", &[][..], false, None),
+            InvalidationScope::Some { names, record, touch } => ("", names, record, touch),
         };
         let arguments = Arguments::new(5 + names.len())
             .packed(&[], &arguments::touch(touch), mode)
@@ -179,53 +179,53 @@ impl<C: RedisClient> Cache for RedisStore<C> {
             .millis((life + SPARE).as_millis())
             .texts(names.iter().copied());
         let arguments = if record { arguments.constant("~") } else { arguments };
-        let reply = self.ask(&FENCE, handle, arguments).await?;
+        let reply = self.ask(&BEGIN_WRITE, id, arguments).await?;
         let (mark, at) = Answer::new(reply)
             .and_then(|mut answer| mark(&mut answer).flatten())
             .ok_or_else(corrupt)?;
-        Ok(Fence { mark, at })
+        Ok(WriteIntent { mark, at })
     }
 
-    async fn finish(
+    async fn finish_write(
         &self,
-        handle: &Handle,
-        fence: &Fence,
-        items: &[Item<'_>],
+        id: &SessionId,
+        intent: &WriteIntent,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
         let arguments = Arguments::new(2 + 2 * items.len())
             .millis((longest(items) + SPARE).as_millis())
-            .bytes(fence.mark.clone())
-            .items(fence.at, items);
-        let script = if items.is_empty() { &FINISH_ON_FULL_SERVER } else { &FINISH };
-        self.ask(script, handle, arguments).await.map(drop)
+            .bytes(intent.mark.clone())
+            .items(intent.at, items);
+        let script = if items.is_empty() { &FINISH_WRITE_ON_FULL_SERVER } else { &FINISH_WRITE };
+        self.ask(script, id, arguments).await.map(drop)
     }
 
     async fn fill(
         &self,
-        access: Access<'_>,
-        ticket: &Ticket,
-        record: Record,
-        items: &[Item<'_>],
+        credentials: Credentials<'_>,
+        lease: &Lease,
+        record: CachedRecord,
+        items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
-        let Record { meta, life, complete } = record;
+        let CachedRecord { meta, life, complete } = record;
         let arguments = Arguments::new(7 + 2 * items.len())
             .millis((longest(items).max(life) + SPARE).as_millis())
-            .bytes(ticket.mark.clone())
-            .packed(&[], &[ticket.at], if complete.is_some() { "*" } else { "" })
+            .bytes(lease.mark.clone())
+            .packed(&[], &[lease.at], if complete.is_some() { "*" } else { "" })
             .constant("~")
-            .bytes(held_record(ticket.at, access.secret, &meta, life));
+            .bytes(held_record(lease.at, credentials.secret, &meta, life));
         let arguments = match complete {
             Some(complete) => {
-                arguments.constant("~c").packed(&[], &[later(ticket.at, complete)], "")
+                arguments.constant("~c").packed(&[], &[later(lease.at, complete)], "")
             }
             None => arguments,
         };
-        let arguments = arguments.items(ticket.at, items);
-        self.ask(&FILL, access.handle, arguments).await.map(drop)
+        let arguments = arguments.items(lease.at, items);
+        self.ask(&FILL, credentials.id, arguments).await.map(drop)
     }
 
-    async fn evict(&self, handle: &Handle) -> Result<(), StoreError> {
-        self.ask(&EVICT, handle, Arguments::new(0)).await.map(drop)
+    async fn evict(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.ask(&EVICT, id, Arguments::new(0)).await.map(drop)
     }
 
     /// 4096 round trips, several hundred at the same time.
@@ -235,9 +235,9 @@ impl<C: RedisClient> Cache for RedisStore<C> {
 
     /// Asks one node of a cluster. Two round trips.
     async fn check(&self) -> Result<(), StoreError> {
-        let nobody = Handle::from_bytes([0; 16]);
+        let nobody = SessionId::from_bytes([0; 16]);
         let key = entry_key(&self.way.prefix, &nobody);
-        require_fitness(&*self.way.link, PROBE, &[key], Limit::new(self.timeout))
+        require_fitness(&*self.way.link, PROBE, &[key], Deadline::new(self.timeout))
             .await
             .map_err(|failure| failure.into_error(NAME))?;
         let reply = self.ask(&ADVICE, &nobody, Arguments::new(0)).await?;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-/// A channel of Redis or Valkey, for an [`AnnouncedStore`](crate::store::announced::AnnouncedStore): through
+/// A channel of Redis or Valkey, for an [`NotifyingStore`](crate::store::notify::NotifyingStore): through
 /// a `Client` or `Pool` of fred, or a `redis::Client`.
 ///
 /// A process that listens has one more connection for it, made with the client's own settings. In a cluster,
@@ -11,12 +11,12 @@ use std::sync::Arc;
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::Arc;
 /// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
-/// use ruts::{SessionLayer, store::{announced::AnnouncedStore, redis::{RedisChannel, RedisStore}}};
+/// use ruts::{SessionLayer, store::{notify::NotifyingStore, redis::{RedisChannel, RedisStore}}};
 ///
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
 /// client.init().await?;
 /// let store = RedisStore::new(Arc::new(client.clone()));
-/// let store = AnnouncedStore::new(store, RedisChannel::new(client, "ruts:changes"));
+/// let store = NotifyingStore::new(store, RedisChannel::new(client, "ruts:changes"));
 /// let layer = SessionLayer::new(store);
 /// # drop(layer);
 /// # Ok(())
@@ -53,7 +53,7 @@ mod through_fred {
     };
 
     use super::RedisChannel;
-    use crate::store::announced::{Channel, ChannelError, Heard};
+    use crate::store::notify::{Channel, ChannelError, Heard};
 
     async fn publish(client: &Client, name: &str, message: String) -> Result<(), ChannelError> {
         // By itself fred would wait for a connection, and send again.
@@ -124,7 +124,7 @@ mod through_redis_rs {
     use futures_core::Stream;
 
     use super::RedisChannel;
-    use crate::store::announced::{Channel, ChannelError, Heard};
+    use crate::store::notify::{Channel, ChannelError, Heard};
 
     impl Channel for RedisChannel<Client> {
         async fn publish(&self, message: String) -> Result<(), ChannelError> {

@@ -5,25 +5,25 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{
     principal::PrincipalKey,
-    token::Handle,
-    ttl::{Hot, Ttl},
+    token::SessionId,
+    ttl::{CachePolicy, Ttl},
 };
 
-/// How much of a handle's text is the hash tag of its keys. All sessions of a hash tag share an epoch, so
+/// How much of a id's text is the hash tag of its keys. All sessions of a hash tag share an epoch, so
 /// there must be few enough of them to count up each, and enough for the shards of a large cluster.
 const TAG: usize = 2;
 
 /// The key of a session. Its braces are the hash tag.
-pub(super) fn key(prefix: &str, handle: &Handle) -> Bytes {
+pub(super) fn key(prefix: &str, id: &SessionId) -> Bytes {
     let mut key = BytesMut::with_capacity(prefix.len() + 26);
-    key_into(&mut key, prefix, handle);
+    key_into(&mut key, prefix, id);
     key.freeze()
 }
 
-pub(super) fn key_into(key: &mut BytesMut, prefix: &str, handle: &Handle) {
+pub(super) fn key_into(key: &mut BytesMut, prefix: &str, id: &SessionId) {
     let mut text = [0; 22];
     // As long as 16 bytes always are.
-    let _ = URL_SAFE_NO_PAD.encode_slice(handle.as_bytes(), &mut text);
+    let _ = URL_SAFE_NO_PAD.encode_slice(id.as_bytes(), &mut text);
     let (tag, rest) = text.split_at(TAG);
     for part in [prefix.as_bytes(), b":{", tag, b"}", rest] {
         key.put_slice(part);
@@ -52,18 +52,18 @@ pub(super) fn principal_key(prefix: &str, principal: &PrincipalKey) -> Bytes {
 /// The key of what a cache holds of a session: not that of the session, so that one server can be used
 /// either way.
 #[cfg(feature = "layered-store")]
-pub(super) fn entry_key(prefix: &str, handle: &Handle) -> Bytes {
-    [&key(prefix, handle), &b":hot"[..]].concat().into()
+pub(super) fn entry_key(prefix: &str, id: &SessionId) -> Bytes {
+    [&key(prefix, id), &b":hot"[..]].concat().into()
 }
 
 /// What is stored for a value: a digit for its cache policy, and 4 more if it has an end; the end; six bytes of
 /// milliseconds if the policy is a time; the value. A script may give it another end.
-pub(super) fn pack(packed: &mut BytesMut, hot: Hot, end: Option<u64>, value: &Bytes) {
+pub(super) fn pack(packed: &mut BytesMut, hot: CachePolicy, end: Option<u64>, value: &Bytes) {
     let (flags, life) = match hot {
-        Hot::Auto => (b'0', None),
-        Hot::Never => (b'1', None),
-        Hot::Checked => (b'2', None),
-        Hot::For(ttl) => (b'3', Some(ttl.as_millis())),
+        CachePolicy::Auto => (b'0', None),
+        CachePolicy::Never => (b'1', None),
+        CachePolicy::Checked => (b'2', None),
+        CachePolicy::For(ttl) => (b'3', Some(ttl.as_millis())),
     };
     packed.put_u8(if end.is_some() { flags + 4 } else { flags });
     for moment in [end, life].into_iter().flatten() {
@@ -73,7 +73,7 @@ pub(super) fn pack(packed: &mut BytesMut, hot: Hot, end: Option<u64>, value: &By
 }
 
 /// A value, its cache policy, and the moment at which it ends.
-pub(super) type Unpacked = (Hot, Option<u64>, Bytes);
+pub(super) type Unpacked = (CachePolicy, Option<u64>, Bytes);
 
 /// What is in a stored value; `None` if it is none.
 pub(super) fn unpack(mut packed: Bytes) -> Option<Unpacked> {
@@ -81,10 +81,10 @@ pub(super) fn unpack(mut packed: Bytes) -> Option<Unpacked> {
     let mut millis = || packed.try_get_uint(MOMENT).ok();
     let end = if flags & 4 == 0 { None } else { Some(millis()?) };
     let hot = match flags & 3 {
-        0 => Hot::Auto,
-        1 => Hot::Never,
-        2 => Hot::Checked,
-        _ => Hot::For(Ttl::new(Duration::from_millis(millis()?)).ok()?),
+        0 => CachePolicy::Auto,
+        1 => CachePolicy::Never,
+        2 => CachePolicy::Checked,
+        _ => CachePolicy::For(Ttl::new(Duration::from_millis(millis()?)).ok()?),
     };
     Some((hot, end, packed))
 }
@@ -107,7 +107,12 @@ mod tests {
 
     #[test]
     fn a_value_survives_its_packing() {
-        for hot in [Hot::Auto, Hot::Never, Hot::Checked, Hot::For(Ttl::MAX)] {
+        for hot in [
+            CachePolicy::Auto,
+            CachePolicy::Never,
+            CachePolicy::Checked,
+            CachePolicy::For(Ttl::MAX),
+        ] {
             for value in ["", "0", "a:b"] {
                 let (value, mut packed) = (Bytes::from(value), BytesMut::new());
                 pack(&mut packed, hot, Some(5), &value);
@@ -115,7 +120,7 @@ mod tests {
             }
         }
         let ends = Bytes::from_static(b"7\0\0\0\0\0\x05\0\0\0\0\0\x09value");
-        let nine = Hot::For(Ttl::from_millis(9));
+        let nine = CachePolicy::For(Ttl::from_millis(9));
         assert_eq!(unpack(ends), Some((nine, Some(5), Bytes::from_static(b"value"))));
     }
 
@@ -128,13 +133,13 @@ mod tests {
 
     #[test]
     fn the_key_carries_its_hash_tag() {
-        let key = key("ruts", &Handle::from_bytes([0; 16]));
+        let key = key("ruts", &SessionId::from_bytes([0; 16]));
         assert_eq!(key, "ruts:{AA}AAAAAAAAAAAAAAAAAAAA");
         let epochs: Vec<Bytes> = epoch_keys("ruts").collect();
         assert!(epochs.contains(&Bytes::from("ruts:{AA}")));
         assert_eq!(epochs.len(), 64 * 64);
         assert!((0..=u8::MAX).all(|byte| {
-            let key = super::key("ruts", &Handle::from_bytes([byte; 16]));
+            let key = super::key("ruts", &SessionId::from_bytes([byte; 16]));
             epochs.iter().any(|epoch| key.starts_with(epoch))
         }));
     }

@@ -5,12 +5,12 @@ use bytes::Bytes;
 use super::{
     arguments::Arguments,
     batch::{BYTES, Garbled, Gone, Pace, distinct, head, shared},
-    cache::{LOOK, LOOK_TOGETHER},
+    cache::{LOOKUP, LOOKUP_BATCH},
     client::{Call, Failure, NoAnswer, Reply},
     layout::entry_key,
     packed::{self, Token},
     reading::Reading,
-    script::Limit,
+    script::Deadline,
     way::Way,
 };
 use crate::store::{
@@ -47,7 +47,7 @@ impl<C: Call> Looks<C> {
         timeout: Duration,
         most: usize,
     ) -> Result<Reply, Failure> {
-        let limit = Limit::new(timeout);
+        let deadline = Deadline::new(timeout);
         let looked = if self.way.is_scattered() || reading.names.len() > FIELDS {
             Some(Looked::Alone(reading))
         } else {
@@ -56,30 +56,29 @@ impl<C: Call> Looks<C> {
         match looked {
             Some(Looked::Is(answer)) => answer,
             // Boxed: it is rare, and would make the future of every look as large.
-            Some(Looked::Alone(reading)) => Box::pin(self.alone(&reading, limit)).await,
+            Some(Looked::Alone(reading)) => Box::pin(self.alone(&reading, deadline)).await,
             None => Err(Failure::Lost(Box::new(Gone))),
         }
     }
 
-    async fn alone(&self, reading: &Reading, limit: Limit) -> Result<Reply, Failure> {
-        let Reading { handle, secret, touch, names } = reading;
+    async fn alone(&self, reading: &Reading, deadline: Deadline) -> Result<Reply, Failure> {
+        let Reading { id, secret, touch, names } = reading;
         let arguments = Arguments::of(secret.as_bytes(), *touch, "", 1 + names.len());
         let arguments = arguments.nonce().map_err(without_nonce)?;
         let arguments = arguments.texts(names.iter().map(|name| &**name)).list();
-        self.way.call(&LOOK, &[entry_key(&self.way.prefix, handle)], &arguments, limit).await
+        self.way.call(&LOOKUP, &[entry_key(&self.way.prefix, id)], &arguments, deadline).await
     }
 
     /// What the script says of each, or nothing of one that is to be done alone.
     async fn together(
         &self,
         waiting: &[Waiting<Reading, Looked>],
-        limit: Limit,
+        deadline: Deadline,
     ) -> Result<Vec<Option<Reply>>, Failure> {
         let works = || waiting.iter().map(|waiting| &waiting.work);
-        let keys: Vec<Bytes> =
-            works().map(|look| entry_key(&self.way.prefix, &look.handle)).collect();
+        let keys: Vec<Bytes> = works().map(|look| entry_key(&self.way.prefix, &look.id)).collect();
         let arguments = join(works()).map_err(without_nonce)?.list();
-        let reply = self.way.call(&LOOK_TOGETHER, &keys, &arguments, limit).await?;
+        let reply = self.way.call(&LOOKUP_BATCH, &keys, &arguments, deadline).await?;
         let said = said(&reply, waiting.len()).ok_or_else(|| Failure::Lost(Box::new(Garbled)))?;
         self.pace.note(said.iter().map(|said| said.len()));
         // Copies, so that the answers of the others are not kept as long as a value is.
@@ -111,12 +110,13 @@ impl<C: Call> Gather for Looks<C> {
     }
 
     async fn send(self: Arc<Self>, waiting: Vec<Waiting<Reading, Looked>>) {
-        let Some(limit) = waiting.iter().map(Waiting::deadline).min().map(Limit::until) else {
+        let Some(deadline) = waiting.iter().map(Waiting::deadline).min().map(Deadline::until)
+        else {
             return;
         };
         let answers = match &waiting[..] {
-            [one] => self.alone(&one.work, limit).await.map(|answer| vec![Some(answer)]),
-            _ => self.together(&waiting, limit).await,
+            [one] => self.alone(&one.work, deadline).await.map(|answer| vec![Some(answer)]),
+            _ => self.together(&waiting, deadline).await,
         };
         let parts = waiting.into_iter().map(Waiting::part);
         match answers {

@@ -14,7 +14,7 @@
 //!
 //! # Layout
 //!
-//! A session is one hash, `ruts:{<handle>}` with the braces around the first two characters of the handle.
+//! A session is one hash, `ruts:{<id>}` with the braces around the first two characters of the id.
 //! Numbers are packed, the first byte being the highest; moments are milliseconds since 1970 by the server's
 //! clock, 0 is none:
 //!
@@ -32,8 +32,8 @@
 //! were ended with all others are not. `MIGRATE` it first.
 //!
 //! The braces are a hash tag, so a prefix never decides about the shard. The key expires with the
-//! session, fields expire by themselves: there is nothing to sweep. A deleted session leaves its
-//! own fields for [`LATE`](crate::store::LATE). Values over 64 bytes make the server use a larger
+//! session, fields expire by themselves: there is nothing to delete_expired. A deleted session leaves its
+//! own fields for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). Values over 64 bytes make the server use a larger
 //! representation; `hash-max-listpack-value 512` avoids that on Redis.
 //!
 //! # Round trips

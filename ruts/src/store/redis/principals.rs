@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{
     principal::PrincipalKey,
-    store::{Fields, Listed, Listing, Loaded, Page, StoreError, StoreErrorKind, Whom},
-    token::Handle,
+    store::{
+        ListedSession, Loaded, PageRequest, Projection, RevokeTarget, SessionPage, StoreError,
+        StoreErrorKind,
+    },
+    token::SessionId,
 };
 
 /// How many commands are sent at the same time.
@@ -43,11 +46,11 @@ impl<C: RedisClient> RedisStore<C> {
     pub(super) async fn list(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
         let arguments = match page.after {
-            Some(after) => Arguments::new(2).handle(after),
+            Some(after) => Arguments::new(2).id(after),
             None => Arguments::new(2).constant(""),
         };
         let arguments = arguments.text(&page.limit.max(1).to_string());
@@ -55,36 +58,36 @@ impl<C: RedisClient> RedisStore<C> {
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         let is_last = answer.bytes().flatten().as_deref() == Some(b"last");
         let entries = answer.entries().ok_or_else(corrupt)?;
-        let next = entries.last().filter(|_| !is_last).map(|entry| entry.handle);
+        let next = entries.last().filter(|_| !is_last).map(|entry| entry.id);
         let loaded = self.load_all(principal, &entries, fields).await?;
         let over: Vec<&Entry> =
             entries.iter().zip(&loaded).filter(|(_, loaded)| loaded.is_none()).map(first).collect();
         self.leave(principal, &over).await?;
         let listed = entries.iter().zip(loaded);
         let listed = listed.filter_map(|(entry, loaded)| {
-            loaded.map(|loaded| Listed { handle: entry.handle, loaded })
+            loaded.map(|loaded| ListedSession { id: entry.id, loaded })
         });
-        Ok(Listing { sessions: listed.collect(), next })
+        Ok(SessionPage { sessions: listed.collect(), next })
     }
 
     /// Ends sessions of a principal and says which.
     pub(super) async fn end_all(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
-    ) -> Result<Vec<Handle>, StoreError> {
-        let arguments = match whom {
-            Whom::One(handle) => Arguments::new(2).constant("=").handle(handle),
-            Whom::All { except: Some(handle) } => Arguments::new(2).constant("*").handle(handle),
-            Whom::All { except: None } => Arguments::new(2).constant("*").constant(""),
+        target: RevokeTarget<'_>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let arguments = match target {
+            RevokeTarget::One(id) => Arguments::new(2).constant("=").id(id),
+            RevokeTarget::All { except: Some(id) } => Arguments::new(2).constant("*").id(id),
+            RevokeTarget::All { except: None } => Arguments::new(2).constant("*").constant(""),
         };
         let reply = self.ask_list(&script::REVOKE, principal, arguments).await?;
         let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
         answer.bytes();
         let entries = answer.entries().ok_or_else(corrupt)?;
         let principal = *principal;
-        let ended = self.each(&entries, move |store, handle| async move {
-            Ok(store.end_of(&principal, &handle).await?.then_some(handle))
+        let ended = self.each(&entries, move |store, id| async move {
+            Ok(store.end_of(&principal, &id).await?.then_some(id))
         });
         let ended = ended.await?;
         self.leave(&principal, &entries.iter().collect::<Vec<_>>()).await?;
@@ -96,20 +99,20 @@ impl<C: RedisClient> RedisStore<C> {
         &self,
         principal: &PrincipalKey,
         entries: &[Entry],
-        fields: Fields<'_>,
+        fields: Projection<'_>,
     ) -> Result<Vec<Option<Loaded>>, StoreError> {
         let named: Option<Arc<[String]>> = match fields {
-            Fields::All => None,
-            Fields::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
+            Projection::All => None,
+            Projection::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
         };
         let principal = *principal;
-        let load = move |store: Self, handle: Handle| {
+        let load = move |store: Self, id: SessionId| {
             let named = named.clone();
             async move {
                 let names: Option<Vec<&str>> =
                     named.as_ref().map(|names| names.iter().map(String::as_str).collect());
-                let fields = names.as_deref().map_or(Fields::All, Fields::Named);
-                store.load_of(&principal, &handle, fields).await
+                let fields = names.as_deref().map_or(Projection::All, Projection::Named);
+                store.load_of(&principal, &id, fields).await
             }
         };
         self.each(entries, load).await
@@ -125,9 +128,9 @@ impl<C: RedisClient> RedisStore<C> {
             return Ok(0);
         }
         let arguments = Arguments::new(1 + 2 * entries.len()).millis(self.under_way().as_millis());
-        let arguments = entries.iter().fold(arguments, |arguments, entry| {
-            arguments.handle(&entry.handle).bytes(entry.mark.clone())
-        });
+        let arguments = entries
+            .iter()
+            .fold(arguments, |arguments, entry| arguments.id(&entry.id).bytes(entry.mark.clone()));
         match self.ask_list(&script::LEAVE, principal, arguments).await? {
             Reply::Int(count) => usize::try_from(count).map_err(|_| corrupt()),
             _ => Err(corrupt()),
@@ -138,7 +141,7 @@ impl<C: RedisClient> RedisStore<C> {
     async fn each<T, F>(
         &self,
         entries: &[Entry],
-        work: impl Fn(Self, Handle) -> F,
+        work: impl Fn(Self, SessionId) -> F,
     ) -> Result<Vec<T>, StoreError>
     where
         T: Send + 'static,
@@ -147,7 +150,7 @@ impl<C: RedisClient> RedisStore<C> {
         let mut answers = Vec::with_capacity(entries.len());
         for some in entries.chunks(AT_ONCE) {
             let tasks: Vec<_> = (some.iter())
-                .map(|entry| tokio::spawn(work(self.clone(), entry.handle).in_current_span()))
+                .map(|entry| tokio::spawn(work(self.clone(), entry.id).in_current_span()))
                 .collect();
             for task in tasks {
                 answers.push(task.await.map_err(stopped)??);

@@ -9,17 +9,17 @@ use super::{
     packed::{self, Token},
     record::Record,
     reply::{Said, loaded, stored},
-    script::{LOAD, LOAD_TOGETHER, Limit},
+    script::{Deadline, LOAD, LOAD_TOGETHER},
     store::{NAME, corrupt, found},
     way::Way,
 };
 use crate::{
     name::FieldName,
     store::{
-        Access, Loaded, Lookup, StoreError, Touch,
+        Credentials, Loaded, Lookup, StoreError, Touch,
         gather::{Gather, Queue, Waiting, call},
     },
-    token::{Handle, SecretHash},
+    token::{SecretHash, SessionId},
 };
 
 /// Reads, of which those that wait go to the server in one script.
@@ -31,7 +31,7 @@ pub(super) struct Reads<C> {
 
 /// A read of fields.
 pub(super) struct Reading {
-    pub(super) handle: Handle,
+    pub(super) id: SessionId,
     pub(super) secret: SecretHash,
     pub(super) touch: [u64; 2],
     pub(super) names: Vec<FieldName>,
@@ -63,7 +63,7 @@ impl<C: Call> Reads<C> {
         timeout: Duration,
         most: usize,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        let limit = Limit::new(timeout);
+        let deadline = Deadline::new(timeout);
         let read = if self.way.is_scattered() || reading.names.len() > FIELDS {
             Read::Alone(reading)
         } else {
@@ -74,12 +74,12 @@ impl<C: Call> Reads<C> {
             // Here, so that memory is given back where it was taken.
             Read::Held(reading, held) => match held.loaded(&reading) {
                 Some(Some(loaded)) => return Ok(Lookup::Found(loaded)),
-                Some(None) => Box::pin(self.alone(reading, limit)).await,
+                Some(None) => Box::pin(self.alone(reading, deadline)).await,
                 None => Err(Failure::Lost(Box::new(Garbled))),
             },
             Read::Said(reading, reply) => Ok((reading, reply)),
             // Boxed: it is rare, and would make the future of every read as large.
-            Read::Alone(reading) => Box::pin(self.alone(reading, limit)).await,
+            Read::Alone(reading) => Box::pin(self.alone(reading, deadline)).await,
             Read::Failed(failure) => Err(failure),
         };
         let (reading, reply) = said.map_err(|failure| failure.into_error(NAME))?;
@@ -87,20 +87,24 @@ impl<C: Call> Reads<C> {
         found(said, |answer| loaded(answer, Some(reading.names.into_iter())))
     }
 
-    async fn alone(&self, reading: Reading, limit: Limit) -> Result<(Reading, Reply), Failure> {
-        let Reading { handle, secret, touch, names } = &reading;
+    async fn alone(
+        &self,
+        reading: Reading,
+        deadline: Deadline,
+    ) -> Result<(Reading, Reply), Failure> {
+        let Reading { id, secret, touch, names } = &reading;
         let arguments = Arguments::of(secret.as_bytes(), *touch, "", names.len());
         let arguments = arguments.texts(names.iter().map(|name| &**name));
-        let reply = self.way.alone(&LOAD, handle, arguments, limit).await?;
+        let reply = self.way.alone(&LOAD, id, arguments, deadline).await?;
         Ok((reading, reply))
     }
 }
 
 impl Reading {
-    pub(super) fn new(access: Access<'_>, names: &[&str], touch: Option<Touch>) -> Self {
+    pub(super) fn new(credentials: Credentials<'_>, names: &[&str], touch: Option<Touch>) -> Self {
         Self {
-            handle: *access.handle,
-            secret: *access.secret,
+            id: *credentials.id,
+            secret: *credentials.secret,
             touch: arguments::touch(touch),
             names: names.iter().map(|name| (*name).into()).collect(),
         }
@@ -124,21 +128,22 @@ impl<C: Call> Gather for Reads<C> {
     }
 
     async fn send(self: Arc<Self>, mut waiting: Vec<Waiting<Reading, Read>>) {
-        let Some(limit) = waiting.iter().map(Waiting::deadline).min().map(Limit::until) else {
+        let Some(deadline) = waiting.iter().map(Waiting::deadline).min().map(Deadline::until)
+        else {
             return;
         };
         if waiting.len() == 1
             && let Some((reading, tell)) = waiting.pop().map(Waiting::part)
         {
-            let said = self.alone(reading, limit).await;
+            let said = self.alone(reading, deadline).await;
             return tell(
                 said.map_or_else(Read::Failed, |(reading, said)| Read::Said(reading, said)),
             );
         }
         let works = || waiting.iter().map(|waiting| &waiting.work);
-        let keys = self.way.keys(works().map(|reading| &reading.handle));
+        let keys = self.way.keys(works().map(|reading| &reading.id));
         let arguments = join(works()).list();
-        let answers = self.way.call(&LOAD_TOGETHER, &keys, &arguments, limit).await;
+        let answers = self.way.call(&LOAD_TOGETHER, &keys, &arguments, deadline).await;
         let garbled = || Failure::Lost(Box::new(Garbled));
         let held = answers.and_then(|reply| held(reply, waiting.len()).ok_or_else(garbled));
         let parts = waiting.into_iter().map(Waiting::part);

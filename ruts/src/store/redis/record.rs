@@ -5,7 +5,7 @@ use bytes::Buf;
 use super::layout::MOMENT;
 use crate::{
     principal::{Assurance, PrincipalKey},
-    store::{Meta, SignedIn},
+    store::{SessionMeta, SignedIn},
     token::SecretHash,
 };
 
@@ -84,7 +84,7 @@ impl Record {
 
     /// What a script would say at a moment.
     #[cfg(feature = "layered-store")]
-    pub(super) fn pack_into(said: &mut bytes::BytesMut, at: u64, meta: &Meta) {
+    pub(super) fn pack_into(said: &mut bytes::BytesMut, at: u64, meta: &SessionMeta) {
         use bytes::BufMut;
 
         use super::layout::{MOST, later};
@@ -110,12 +110,12 @@ impl Record {
     }
 
     /// What that means for who asked.
-    pub(super) fn meta(self) -> Meta {
+    pub(super) fn meta(self) -> SessionMeta {
         let since = |moment| Duration::from_millis(self.now.saturating_sub(moment));
         let left = |moment: u64| {
             (moment != 0).then(|| Duration::from_millis(moment.saturating_sub(self.now)))
         };
-        Meta {
+        SessionMeta {
             age: since(self.created),
             secret_age: since(self.rotated),
             unused: since(self.used),

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::{client::Reply, layout::unpack, record::Record};
 use crate::{
     name::FieldName,
-    store::{Fields, Loaded, Lookup, Stored, Updated},
-    token::Handle,
+    store::{Loaded, Lookup, Projection, StoredField, Updated},
+    token::SessionId,
 };
 
 /// What a script says of a session.
@@ -41,10 +41,10 @@ impl Said {
 }
 
 /// The names of the fields that are asked for, if not all are.
-pub(super) fn names(fields: Fields<'_>) -> Option<impl Iterator<Item = FieldName>> {
+pub(super) fn names(fields: Projection<'_>) -> Option<impl Iterator<Item = FieldName>> {
     match fields {
-        Fields::All => None,
-        Fields::Named(names) => Some(names.iter().map(|name| (*name).into())),
+        Projection::All => None,
+        Projection::Named(names) => Some(names.iter().map(|name| (*name).into())),
     }
 }
 
@@ -59,11 +59,11 @@ pub(super) fn loaded(
 }
 
 /// A field by what is held of it. Nothing if it has ended: in that very millisecond, it is still handed out.
-pub(super) fn stored(record: &Record, name: FieldName, held: Bytes) -> Option<Option<Stored>> {
+pub(super) fn stored(record: &Record, name: FieldName, held: Bytes) -> Option<Option<StoredField>> {
     let (hot, end, value) = unpack(held)?;
     let ttl = end.map(|end| Duration::from_millis(end.saturating_sub(record.now)));
     let is_live = ttl.is_none_or(|ttl| !ttl.is_zero());
-    Some(is_live.then_some(Stored { name, value, ttl, hot }))
+    Some(is_live.then_some(StoredField { name, value, ttl, hot }))
 }
 
 /// What an update came to.
@@ -89,7 +89,7 @@ pub(super) struct Answer(IntoIter<Reply>);
 
 /// What a principal's list says of a session.
 pub(super) struct Entry {
-    pub(super) handle: Handle,
+    pub(super) id: SessionId,
     pub(super) mark: Bytes,
 }
 
@@ -152,8 +152,8 @@ impl Answer {
     pub(super) fn entries(mut self) -> Option<Vec<Entry>> {
         let mut entries = Vec::with_capacity(self.0.len() / 2);
         while !self.is_over() {
-            let handle = Handle::from_bytes(self.bytes()??[..].try_into().ok()?);
-            entries.push(Entry { handle, mark: self.bytes()?? });
+            let id = SessionId::from_bytes(self.bytes()??[..].try_into().ok()?);
+            entries.push(Entry { id, mark: self.bytes()?? });
         }
         Some(entries)
     }

@@ -143,12 +143,12 @@ impl Script {
         client: &C,
         keys: &[Bytes],
         arguments: &[Bytes],
-        limit: Limit,
+        deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        match run(client, Text::Hash(&self.hash), keys, arguments, limit).await {
+        match run(client, Text::Hash(&self.hash), keys, arguments, deadline).await {
             Err(Failure::Refused(code, _)) if code == "NOSCRIPT" => {
-                require_fitness(client, self.probe, &keys[..1], limit).await?;
-                run(client, Text::Whole(self.text), keys, arguments, limit).await
+                require_fitness(client, self.probe, &keys[..1], deadline).await?;
+                run(client, Text::Whole(self.text), keys, arguments, deadline).await
             }
             answer => answer,
         }
@@ -157,9 +157,9 @@ impl Script {
 
 /// Until when an operation has to be over.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Limit(Instant);
+pub(super) struct Deadline(Instant);
 
-impl Limit {
+impl Deadline {
     pub(super) fn new(timeout: Duration) -> Self {
         Self(Instant::now() + timeout)
     }
@@ -187,13 +187,13 @@ async fn run<C: Call>(
     text: Text,
     keys: &[Bytes],
     arguments: &[Bytes],
-    limit: Limit,
+    deadline: Deadline,
 ) -> Result<Reply, Failure> {
     loop {
-        match client.call(text, keys, arguments, limit.left()?).await {
+        match client.call(text, keys, arguments, deadline.left()?).await {
             Err(Failure::Refused(code, _))
                 if matches!(&*code, "MOVED" | "ASK" | "TRYAGAIN")
-                    && limit.left().is_ok_and(|left| left > REMAPPING) =>
+                    && deadline.left().is_ok_and(|left| left > REMAPPING) =>
             {
                 sleep(REMAPPING).await;
             }
@@ -219,9 +219,9 @@ pub(super) async fn require_fitness<C: Call>(
     client: &C,
     probe: &'static str,
     key: &[Bytes],
-    limit: Limit,
+    deadline: Deadline,
 ) -> Result<(), Failure> {
-    let complaint = match run(client, Text::Whole(probe), key, &[], limit).await {
+    let complaint = match run(client, Text::Whole(probe), key, &[], deadline).await {
         Ok(Reply::Int(1)) => return Ok(()),
         Ok(Reply::Bytes(command))
             if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>

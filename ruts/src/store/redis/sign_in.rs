@@ -6,15 +6,15 @@ use super::{
     layout::{key, principal_key},
     principals::first,
     reply::{Answer, Entry, Said},
-    script::{self, Limit, Script},
+    script::{self, Deadline, Script},
     store::{NAME, RedisStore, corrupt},
 };
 use crate::{
     store::{
-        Access, Fields, Limit as Most, Lookup, OnLimit, SignIn, Store, StoreError, StoreErrorKind,
-        Whom,
+        Credentials, Lookup, NewSignIn, OnLimit, Projection, RevokeTarget, SessionLimit, Store,
+        StoreError, StoreErrorKind,
     },
-    token::Handle,
+    token::SessionId,
     ttl::Ttl,
 };
 
@@ -28,11 +28,11 @@ const TRIES: usize = 8;
 /// there when it is looked for finds itself struck out, and is ended by its own sign-in. Where one server
 /// keeps the list and the session, one script does all that, and nothing can come between.
 pub(super) struct SigningIn<'a> {
-    pub(super) handle: &'a Handle,
-    pub(super) who: SignIn<'a>,
+    pub(super) id: &'a SessionId,
+    pub(super) who: NewSignIn<'a>,
     pub(super) longest: Option<Ttl>,
     /// What opens the session, if it is there.
-    pub(super) access: Option<Access<'a>>,
+    pub(super) credentials: Option<Credentials<'a>>,
     /// The arguments of the session's own script.
     pub(super) session: Vec<Bytes>,
 }
@@ -53,11 +53,11 @@ impl SigningIn<'_> {
         &self,
         store: &RedisStore<C>,
     ) -> Result<Said, StoreError> {
-        let [alone, signed_in] = match self.access {
+        let [alone, signed_in] = match self.credentials {
             None => [&script::CREATE, &script::CREATE_SIGNED_IN],
             Some(_) => [&script::UPDATE, &script::UPDATE_SIGNED_IN],
         };
-        let session = [key(&store.way.prefix, self.handle)];
+        let session = [key(&store.way.prefix, self.id)];
         if !store.way.is_scattered() {
             match self.join(store, signed_in, &session, &self.session).await? {
                 Joined::Is(said) => return Said::new(said).ok_or_else(corrupt),
@@ -70,7 +70,7 @@ impl SigningIn<'_> {
             Joined::No(refused) => return Ok(Said::No(refused)),
             Joined::Is(_) | Joined::Scattered => return Err(corrupt()),
         };
-        let limit = Limit::new(store.timeout);
+        let limit = Deadline::new(store.timeout);
         let said = store.way.call(alone, &session, &self.session, limit).await;
         let said = said.map_err(|failure| failure.into_error(NAME));
         let said = said.and_then(|reply| Said::new(reply).ok_or_else(corrupt));
@@ -95,10 +95,10 @@ impl SigningIn<'_> {
         let keys = [&[list], session].concat();
         let most = self.who.limit.map_or(0, |limit| limit.sessions.max(1));
         for _ in 0..TRIES {
-            let arguments = Arguments::new(4).handle(self.handle).nonce()?;
+            let arguments = Arguments::new(4).id(self.id).nonce()?;
             let arguments = arguments.ttl(self.listed_for(store)).text(&most.to_string());
             let arguments = [&arguments.list(), more].concat();
-            let limit = Limit::new(store.timeout);
+            let limit = Deadline::new(store.timeout);
             let reply = match store.way.call(script, &keys, &arguments, limit).await {
                 Err(failure) if failure.is_scattered() => return Ok(Joined::Scattered),
                 reply => reply.map_err(|failure| failure.into_error(NAME))?,
@@ -107,8 +107,9 @@ impl SigningIn<'_> {
             match (answer.bytes().flatten().as_deref(), self.who.limit) {
                 (Some(b"joined"), _) => return answer.next().map(Joined::Is).ok_or_else(corrupt),
                 (Some(b"full"), Some(limit)) => {
-                    if let Some(access) = self.access {
-                        match store.load(access, Fields::Named(&[]), None).await?.map(drop) {
+                    if let Some(credentials) = self.credentials {
+                        match store.load(credentials, Projection::Named(&[]), None).await?.map(drop)
+                        {
                             Lookup::Found(()) => {}
                             refused => return Ok(Joined::No(refused)),
                         }
@@ -119,7 +120,7 @@ impl SigningIn<'_> {
                 _ => return Err(corrupt()),
             }
         }
-        Err(StoreError::new(NAME, StoreErrorKind::Limit))
+        Err(StoreError::new(NAME, StoreErrorKind::SessionLimit))
     }
 
     /// Strikes out what is over, and if that is not enough, does as the limit says.
@@ -127,23 +128,23 @@ impl SigningIn<'_> {
         &self,
         store: &RedisStore<C>,
         others: Vec<Entry>,
-        limit: Most,
+        limit: SessionLimit,
     ) -> Result<(), StoreError> {
         let principal = self.who.principal;
-        let loaded = store.load_all(principal, &others, Fields::Named(&[])).await?;
+        let loaded = store.load_all(principal, &others, Projection::Named(&[])).await?;
         let over: Vec<&Entry> =
             others.iter().zip(&loaded).filter(|(_, loaded)| loaded.is_none()).map(first).collect();
         if store.leave(principal, &over).await? > 0 {
             return Ok(());
         }
         if limit.on_limit == OnLimit::Reject {
-            return Err(StoreError::new(NAME, StoreErrorKind::Limit));
+            return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
         }
         let mut oldest: Vec<&Entry> = others.iter().collect();
-        oldest.sort_by_key(|entry| (entry.joined(), entry.handle));
+        oldest.sort_by_key(|entry| (entry.joined(), entry.id));
         oldest.truncate((others.len() + 1).saturating_sub(limit.sessions.max(1) as usize));
         for entry in oldest {
-            store.end_all(principal, Whom::One(&entry.handle)).await?;
+            store.end_all(principal, RevokeTarget::One(&entry.id)).await?;
         }
         Ok(())
     }
@@ -155,15 +156,14 @@ impl SigningIn<'_> {
         mark: Bytes,
     ) -> Result<(), StoreError> {
         let principal = self.who.principal;
-        let arguments =
-            Arguments::new(3).handle(self.handle).bytes(mark).ttl(self.listed_for(store));
+        let arguments = Arguments::new(3).id(self.id).bytes(mark).ttl(self.listed_for(store));
         let verified = match store.ask_list(&script::VERIFY, principal, arguments).await {
             Ok(Reply::Int(1)) => return Ok(()),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
         // Nobody has the secret yet, and nobody shall.
-        let ended = store.end_of(principal, self.handle).await;
+        let ended = store.end_of(principal, self.id).await;
         match (verified, ended) {
             (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {
                 Err(StoreError::new(NAME, StoreErrorKind::Revoked))
@@ -176,7 +176,7 @@ impl SigningIn<'_> {
 
     /// Takes back what a sign-in has joined that was refused. If this fails, it is left out after a while.
     async fn withdraw<C: RedisClient>(&self, store: &RedisStore<C>, mark: Bytes) {
-        let arguments = Arguments::new(2).handle(self.handle).bytes(mark);
+        let arguments = Arguments::new(2).id(self.id).bytes(mark);
         let _ = store.ask_list(&script::WITHDRAW, self.who.principal, arguments).await;
     }
 

@@ -10,7 +10,7 @@ use super::{
     layout::{epoch_keys, key},
     reading::{Reading, Reads},
     reply::{self, Said},
-    script::{self, Limit, Script, require_fitness},
+    script::{self, Deadline, Script, require_fitness},
     sign_in::SigningIn,
     way::Way,
     writing::{Writes, Writing},
@@ -18,10 +18,11 @@ use super::{
 use crate::{
     principal::PrincipalKey,
     store::{
-        Access, Change, Confirmed, Create, Fields, LATE, Listing, Loaded, Lookup, Meta, Page,
-        Revoked, Sign, Store, StoreError, StoreErrorKind, Take, Touch, Update, Updated, Whom,
+        AuthChange, Change, Confirmed, Create, Credentials, ENDED_RETENTION, Loaded, Lookup,
+        PageRequest, Projection, RevokeTarget, Revoked, SessionMeta, SessionPage, Store,
+        StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
     },
-    token::Handle,
+    token::SessionId,
     ttl::Ttl,
 };
 
@@ -118,9 +119,9 @@ impl<C: RedisClient> RedisStore<C> {
     /// [`StoreErrorKind::Unsupported`] for a server without field expiry or a user who may not run
     /// what is needed, and whatever an operation may fail with.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let nobody = Handle::from_bytes([0; 16]);
+        let nobody = SessionId::from_bytes([0; 16]);
         let key = key(&self.way.prefix, &nobody);
-        require_fitness(&*self.way.link, script::PROBE, &[key], Limit::new(self.timeout))
+        require_fitness(&*self.way.link, script::PROBE, &[key], Deadline::new(self.timeout))
             .await
             .map_err(|failure| failure.into_error(NAME))?;
         let arguments = Arguments::of(&[0; 32], [0, 0], "", 0);
@@ -130,10 +131,10 @@ impl<C: RedisClient> RedisStore<C> {
     async fn call(
         &self,
         script: &'static Script,
-        handle: &Handle,
+        id: &SessionId,
         arguments: Arguments,
     ) -> Result<Said, StoreError> {
-        let reply = self.way.alone(script, handle, arguments, Limit::new(self.timeout)).await;
+        let reply = self.way.alone(script, id, arguments, Deadline::new(self.timeout)).await;
         let reply = reply.map_err(|failure| failure.into_error(NAME))?;
         Said::new(reply).ok_or_else(corrupt)
     }
@@ -145,7 +146,7 @@ impl<C: RedisClient> RedisStore<C> {
         key: Bytes,
         arguments: Vec<Bytes>,
     ) -> Result<Reply, StoreError> {
-        let reply = self.way.call(script, &[key], &arguments, Limit::new(self.timeout)).await;
+        let reply = self.way.call(script, &[key], &arguments, Deadline::new(self.timeout)).await;
         reply.map_err(|failure| failure.into_error(NAME))
     }
 
@@ -153,28 +154,28 @@ impl<C: RedisClient> RedisStore<C> {
     async fn read(
         &self,
         who: &[u8; 32],
-        handle: &Handle,
-        fields: Fields<'_>,
+        id: &SessionId,
+        fields: Projection<'_>,
         touch: Option<Touch>,
         [all, named]: [&str; 2],
     ) -> Result<Said, StoreError> {
         let times = arguments::touch(touch);
         let (mode, names) = match fields {
-            Fields::All => (all, &[][..]),
-            Fields::Named(names) => (named, names),
+            Projection::All => (all, &[][..]),
+            Projection::Named(names) => (named, names),
         };
         let arguments = Arguments::of(who, times, mode, names.len()).texts(names.iter().copied());
-        self.call(&script::LOAD, handle, arguments).await
+        self.call(&script::LOAD, id, arguments).await
     }
 
     /// What a session holds, if the principal is signed in there.
     pub(super) async fn load_of(
         &self,
         principal: &PrincipalKey,
-        handle: &Handle,
-        fields: Fields<'_>,
+        id: &SessionId,
+        fields: Projection<'_>,
     ) -> Result<Option<Loaded>, StoreError> {
-        match self.read(principal.as_bytes(), handle, fields, None, ["&", "@"]).await? {
+        match self.read(principal.as_bytes(), id, fields, None, ["&", "@"]).await? {
             Said::Found(answer) => {
                 reply::loaded(answer, reply::names(fields)).map(Some).ok_or_else(corrupt)
             }
@@ -186,10 +187,10 @@ impl<C: RedisClient> RedisStore<C> {
     pub(super) async fn end_of(
         &self,
         principal: &PrincipalKey,
-        handle: &Handle,
+        id: &SessionId,
     ) -> Result<bool, StoreError> {
         let arguments = Arguments::of(principal.as_bytes(), [0, 0], "", 0);
-        Ok(matches!(self.call(&script::FORGET, handle, arguments).await?, Said::Found(_)))
+        Ok(matches!(self.call(&script::FORGET, id, arguments).await?, Said::Found(_)))
     }
 
     async fn sign_in(&self, signing: SigningIn<'_>) -> Result<Said, StoreError> {
@@ -223,16 +224,16 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        if let Fields::Named(names) = fields {
-            let reading = Reading::new(access, names, touch);
+        if let Projection::Named(names) = fields {
+            let reading = Reading::new(credentials, names, touch);
             return self.reads.load(reading, self.timeout, self.in_flight).await;
         }
-        let who = access.secret.as_bytes();
-        let said = Box::pin(self.read(who, access.handle, fields, touch, ["*", ""])).await?;
+        let who = credentials.secret.as_bytes();
+        let said = Box::pin(self.read(who, credentials.id, fields, touch, ["*", ""])).await?;
         found(said, |answer| reply::loaded(answer, reply::names(fields)))
     }
 
@@ -245,14 +246,14 @@ impl<C: RedisClient> Store for RedisStore<C> {
                 .who(create.sign_in.as_ref())
                 .bytes(arguments::kinds(changes.clone()))
                 .changes(changes);
-        let handle = create.handle;
+        let id = create.id;
         let said = match create.sign_in {
             Some(who) => {
                 let longest = create.absolute;
                 let session = arguments.list();
-                self.sign_in(SigningIn { handle, who, longest, access: None, session }).await?
+                self.sign_in(SigningIn { id, who, longest, credentials: None, session }).await?
             }
-            None => self.call(&script::CREATE, handle, arguments).await?,
+            None => self.call(&script::CREATE, id, arguments).await?,
         };
         match said {
             Said::Found(_) => Ok(()),
@@ -264,14 +265,14 @@ impl<C: RedisClient> Store for RedisStore<C> {
     /// One round trip. One that signs in: see the [module](super).
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let writing = Writing::new(access, &update);
-        let said = if let Some(Sign::In { who, absolute: longest, .. }) = update.sign {
-            let (handle, session) = (access.handle, writing.arguments().list());
-            let access = Some(access);
-            self.sign_in(SigningIn { handle, who, longest, access, session }).await?
+        let writing = Writing::new(credentials, &update);
+        let said = if let Some(AuthChange::In { who, absolute: longest, .. }) = update.sign {
+            let (id, session) = (credentials.id, writing.arguments().list());
+            let credentials = Some(credentials);
+            self.sign_in(SigningIn { id, who, longest, credentials, session }).await?
         } else {
             let reply = self.writes.write(writing, self.timeout, self.in_flight).await;
             let reply = reply.map_err(|failure| failure.into_error(NAME))?;
@@ -285,27 +286,27 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
         let times = arguments::touch(take.touch);
-        let arguments = Arguments::of(access.secret.as_bytes(), times, "", 3);
+        let arguments = Arguments::of(credentials.secret.as_bytes(), times, "", 3);
         let arguments = arguments.hash(take.rotate).text(take.name);
         let arguments = arguments.constant(if take.sign_out { "out" } else { "" });
-        found(self.call(&script::TAKE, access.handle, arguments).await?, reply::value)
+        found(self.call(&script::TAKE, credentials.id, arguments).await?, reply::value)
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let late = Ttl::require(LATE).as_millis();
-        let arguments = Arguments::of(access.secret.as_bytes(), [late, 0], "", 0);
-        let said = self.call(&script::DELETE, access.handle, arguments).await?;
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        let late = Ttl::require(ENDED_RETENTION).as_millis();
+        let arguments = Arguments::of(credentials.secret.as_bytes(), [late, 0], "", 0);
+        let said = self.call(&script::DELETE, credentials.id, arguments).await?;
         found(said, |_| Some(()))
     }
 
-    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
-        match self.read(&[0; 32], handle, Fields::Named(&[]), None, ["", "?"]).await? {
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        match self.read(&[0; 32], id, Projection::Named(&[]), None, ["", "?"]).await? {
             Said::Found(answer) => {
-                let loaded = reply::loaded(answer, reply::names(Fields::Named(&[])));
+                let loaded = reply::loaded(answer, reply::names(Projection::Named(&[])));
                 Ok(Some(loaded.ok_or_else(corrupt)?.meta))
             }
             _ => Ok(None),
@@ -313,12 +314,12 @@ impl<C: RedisClient> Store for RedisStore<C> {
     }
 
     /// One round trip for the list, and one for each session of it, all at the same time.
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
         self.list(principal, page, fields).await
     }
 
@@ -326,10 +327,10 @@ impl<C: RedisClient> Store for RedisStore<C> {
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        let handles = self.end_all(principal, whom).await?;
-        Ok(Revoked { handles, confirmed: Confirmed::Yes })
+        let ids = self.end_all(principal, target).await?;
+        Ok(Revoked { ids, confirmed: Confirmed::Yes })
     }
 
     /// 4096 round trips, several hundred at the same time.
@@ -339,7 +340,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
     }
 
     /// Nothing is left to do: keys and fields expire by themselves.
-    async fn sweep(&self, _limit: usize) -> Result<usize, StoreError> {
+    async fn delete_expired(&self, _limit: usize) -> Result<usize, StoreError> {
         Ok(0)
     }
 }

@@ -9,9 +9,9 @@ use super::{
     arguments::Arguments,
     client::{Call, Failure, Reply},
     layout::key_into,
-    script::{Limit, Script},
+    script::{Deadline, Script},
 };
-use crate::token::Handle;
+use crate::token::SessionId;
 
 /// About how long a key is.
 const KEY: usize = 32;
@@ -39,10 +39,10 @@ impl<C: Call> Way<C> {
         script: &'static Script,
         keys: &[Bytes],
         arguments: &[Bytes],
-        limit: Limit,
+        deadline: Deadline,
     ) -> Result<Reply, Failure> {
         // Boxed, or drivers' futures would be nested more deeply than the compiler follows.
-        let answer = Box::pin(script.call(&*self.link, keys, arguments, limit)).await;
+        let answer = Box::pin(script.call(&*self.link, keys, arguments, deadline)).await;
         if answer.as_ref().is_err_and(Failure::is_scattered) {
             self.scattered.store(true, Ordering::Relaxed);
         }
@@ -53,25 +53,22 @@ impl<C: Call> Way<C> {
     pub(super) async fn alone(
         &self,
         script: &'static Script,
-        handle: &Handle,
+        id: &SessionId,
         mut arguments: Arguments,
-        limit: Limit,
+        deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        let key = arguments.cut(|buffer| key_into(buffer, &self.prefix, handle));
-        self.call(script, &[key], &arguments.list(), limit).await
+        let key = arguments.cut(|buffer| key_into(buffer, &self.prefix, id));
+        self.call(script, &[key], &arguments.list(), deadline).await
     }
 
     /// The keys of several sessions.
-    pub(super) fn keys<'a>(
-        &self,
-        handles: impl ExactSizeIterator<Item = &'a Handle>,
-    ) -> Vec<Bytes> {
-        let mut buffer = BytesMut::with_capacity(KEY * handles.len());
-        let key = |handle| {
-            key_into(&mut buffer, &self.prefix, handle);
+    pub(super) fn keys<'a>(&self, ids: impl ExactSizeIterator<Item = &'a SessionId>) -> Vec<Bytes> {
+        let mut buffer = BytesMut::with_capacity(KEY * ids.len());
+        let key = |id| {
+            key_into(&mut buffer, &self.prefix, id);
             buffer.split().freeze()
         };
-        handles.map(key).collect()
+        ids.map(key).collect()
     }
 }
 

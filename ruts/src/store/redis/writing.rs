@@ -7,16 +7,16 @@ use super::{
     batch::{Garbled, Gone, SESSIONS, distinct, head, shared},
     client::{Call, Failure, NoAnswer, Reply},
     packed,
-    script::{Limit, Script, UPDATE, UPDATE_ON_FULL_SERVER, UPDATE_TOGETHER},
+    script::{Deadline, Script, UPDATE, UPDATE_ON_FULL_SERVER, UPDATE_TOGETHER},
     way::Way,
 };
 use crate::{
     name::FieldName,
     store::{
-        Access, Change, Update,
+        Change, Credentials, Update,
         gather::{Gather, Queue, Waiting, call},
     },
-    token::{Handle, SecretHash},
+    token::{SecretHash, SessionId},
 };
 
 /// Writes, of which those that wait go to the server in one script.
@@ -38,7 +38,7 @@ pub(super) enum Written {
 
 /// A write to a session, and whatever else is done with it.
 pub(super) struct Writing {
-    handle: Handle,
+    id: SessionId,
     secret: SecretHash,
     touch: [u64; 2],
     letters: String,
@@ -69,7 +69,7 @@ impl<C: Call> Writes<C> {
         timeout: Duration,
         most: usize,
     ) -> Answer {
-        let limit = Limit::new(timeout);
+        let deadline = Deadline::new(timeout);
         let is_small = writing.grows && writing.others.len() <= ARGUMENTS;
         let written = if is_small && !self.way.is_scattered() {
             call(self, writing, timeout, most).await
@@ -83,20 +83,20 @@ impl<C: Call> Writes<C> {
                 answer
             }
             // Boxed: it is rare, and would make the future of every write as large.
-            Some(Written::Alone(writing)) => Box::pin(self.alone(writing, limit)).await,
+            Some(Written::Alone(writing)) => Box::pin(self.alone(writing, deadline)).await,
             None => Err(Failure::Lost(Box::new(Gone))),
         }
     }
 
-    async fn alone(&self, writing: Writing, limit: Limit) -> Answer {
+    async fn alone(&self, writing: Writing, deadline: Deadline) -> Answer {
         let script: &Script = if writing.grows { &UPDATE } else { &UPDATE_ON_FULL_SERVER };
-        let handle = writing.handle;
-        self.way.alone(script, &handle, writing.arguments(), limit).await
+        let id = writing.id;
+        self.way.alone(script, &id, writing.arguments(), deadline).await
     }
 }
 
 impl Writing {
-    pub(super) fn new(access: Access<'_>, update: &Update<'_>) -> Self {
+    pub(super) fn new(credentials: Credentials<'_>, update: &Update<'_>) -> Self {
         let changes = update.changes.iter().copied();
         let (letters, arguments) = Arguments::new(2 * update.changes.len()).conditions(update);
         let mut names = Vec::new();
@@ -108,8 +108,8 @@ impl Writing {
         };
         let others = others.list();
         Self {
-            handle: *access.handle,
-            secret: *access.secret,
+            id: *credentials.id,
+            secret: *credentials.secret,
             touch: arguments::touch(update.touch),
             letters,
             grows: update.changes.iter().any(|change| matches!(change, Change::Set(_))),
@@ -158,18 +158,19 @@ impl<C: Call> Gather for Writes<C> {
     }
 
     async fn send(self: Arc<Self>, mut waiting: Vec<Waiting<Writing, Written>>) {
-        let Some(limit) = waiting.iter().map(Waiting::deadline).min().map(Limit::until) else {
+        let Some(deadline) = waiting.iter().map(Waiting::deadline).min().map(Deadline::until)
+        else {
             return;
         };
         if waiting.len() == 1
             && let Some((writing, tell)) = waiting.pop().map(Waiting::part)
         {
-            return tell(Written::Is(self.alone(writing, limit).await));
+            return tell(Written::Is(self.alone(writing, deadline).await));
         }
         let works = || waiting.iter().map(|waiting| &waiting.work);
-        let keys = self.way.keys(works().map(|writing| &writing.handle));
+        let keys = self.way.keys(works().map(|writing| &writing.id));
         let arguments = join(works()).list();
-        match self.way.call(&UPDATE_TOGETHER, &keys, &arguments, limit).await {
+        match self.way.call(&UPDATE_TOGETHER, &keys, &arguments, deadline).await {
             Ok(reply) => match unpack(reply).filter(|answers| answers.len() == waiting.len()) {
                 Some(answers) => deal(waiting, answers.into_iter().map(own)),
                 None => deal(waiting, shared(Failure::Lost(Box::new(Garbled))).map(Err)),

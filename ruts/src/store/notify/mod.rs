@@ -2,14 +2,14 @@
 //! once.
 //!
 //! A store of several processes knows what happens to its sessions, but tells nobody: who watches one looks
-//! every five seconds. [`AnnouncedStore`] puts a [`Channel`] beside it: `RedisChannel` (Redis, Valkey, also a
+//! every five seconds. [`NotifyingStore`] puts a [`Channel`] beside it: `RedisChannel` (Redis, Valkey, also a
 //! cluster) or `PostgresChannel` (`LISTEN` and `NOTIFY`), whichever store it is. An announcement is sent
 //! behind a change and by the way: nobody waits for it, and if it is lost, who watches looks anyway.
 //!
-//! | what happened | announced |
+//! | what happened | notify |
 //! | --- | --- |
-//! | a session ended, somebody signed in or out | its handle |
-//! | all sessions of somebody were revoked | each handle |
+//! | a session ended, somebody signed in or out | its id |
+//! | all sessions of somebody were revoked | each id |
 //! | all sessions were ended, or announcements may have been missed | an empty message: everybody looks |
 
 mod channel;
@@ -17,5 +17,5 @@ mod store;
 
 pub use self::{
     channel::{Channel, ChannelError, Heard},
-    store::AnnouncedStore,
+    store::NotifyingStore,
 };

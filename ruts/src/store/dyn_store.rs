@@ -12,13 +12,13 @@ use pin_project_lite::pin_project;
 use tracing::{Instrument, Span, debug_span};
 
 use super::{
-    Access, Change, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
-    StoreError, Take, Touch, Update, Updated, Whom,
+    Change, Confirmed, Create, Credentials, Loaded, Lookup, PageRequest, Projection, RevokeTarget,
+    Revoked, SessionMeta, SessionPage, Store, StoreError, TakeField, Touch, Update, Updated,
 };
-use crate::{event, principal::PrincipalKey, token::Handle, ttl::Hot};
+use crate::{event, principal::PrincipalKey, token::SessionId, ttl::CachePolicy};
 
 /// The answer of a store, to come.
-pub(crate) type ErasedReply<'a, T> =
+pub(crate) type StoreFuture<'a, T> =
     Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// Which type a store has, for handlers that name one.
@@ -35,63 +35,65 @@ impl StoreType {
 }
 
 /// [`Store`] as an object, each call in a span of its own.
-pub(crate) trait ErasedStore: Send + Sync {
+pub(crate) trait DynStore: Send + Sync {
     fn store_type(&self) -> StoreType;
-    fn declare(&self, name: &str, hot: Hot);
+    fn hint_cache_policy(&self, name: &str, hot: CachePolicy);
     fn load<'a>(
         &'a self,
-        access: Access<'a>,
-        fields: Fields<'a>,
+        credentials: Credentials<'a>,
+        fields: Projection<'a>,
         touch: Option<Touch>,
-    ) -> ErasedReply<'a, Lookup<Loaded>>;
-    fn create<'a>(&'a self, create: Create<'a>) -> ErasedReply<'a, ()>;
+    ) -> StoreFuture<'a, Lookup<Loaded>>;
+    fn create<'a>(&'a self, create: Create<'a>) -> StoreFuture<'a, ()>;
     fn update<'a>(
         &'a self,
-        access: Access<'a>,
+        credentials: Credentials<'a>,
         update: Update<'a>,
-    ) -> ErasedReply<'a, Lookup<Updated>>;
+    ) -> StoreFuture<'a, Lookup<Updated>>;
     fn take<'a>(
         &'a self,
-        access: Access<'a>,
-        take: Take<'a>,
-    ) -> ErasedReply<'a, Lookup<Option<Bytes>>>;
-    fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>>;
-    fn peek<'a>(&'a self, handle: &'a Handle) -> ErasedReply<'a, Option<Meta>>;
-    fn changed(&self, handle: &Handle) -> Pin<Box<dyn Future<Output = ()> + Send>>;
-    fn find<'a>(
+        credentials: Credentials<'a>,
+        take: TakeField<'a>,
+    ) -> StoreFuture<'a, Lookup<Option<Bytes>>>;
+    fn delete<'a>(&'a self, credentials: Credentials<'a>) -> StoreFuture<'a, Lookup<()>>;
+    fn inspect<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<SessionMeta>>;
+    fn wait_for_change(&self, id: &SessionId) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn list_by_principal<'a>(
         &'a self,
         principal: &'a PrincipalKey,
-        page: Page<'a>,
-        fields: Fields<'a>,
-    ) -> ErasedReply<'a, Listing>;
+        page: PageRequest<'a>,
+        fields: Projection<'a>,
+    ) -> StoreFuture<'a, SessionPage>;
     fn revoke<'a>(
         &'a self,
         principal: &'a PrincipalKey,
-        whom: Whom<'a>,
-    ) -> ErasedReply<'a, Revoked>;
-    fn revoke_everyone(&self) -> ErasedReply<'_, Confirmed>;
+        target: RevokeTarget<'a>,
+    ) -> StoreFuture<'a, Revoked>;
+    fn revoke_everyone(&self) -> StoreFuture<'_, Confirmed>;
 }
 
-impl<S: Store> ErasedStore for S {
+impl<S: Store> DynStore for S {
     fn store_type(&self) -> StoreType {
         StoreType::of::<S>()
     }
 
-    fn declare(&self, name: &str, hot: Hot) {
-        Store::declare(self, name, hot);
+    fn hint_cache_policy(&self, name: &str, hot: CachePolicy) {
+        Store::hint_cache_policy(self, name, hot);
     }
 
     fn load<'a>(
         &'a self,
-        access: Access<'a>,
-        fields: Fields<'a>,
+        credentials: Credentials<'a>,
+        fields: Projection<'a>,
         touch: Option<Touch>,
-    ) -> ErasedReply<'a, Lookup<Loaded>> {
+    ) -> StoreFuture<'a, Lookup<Loaded>> {
         let span = span(self, "load", &fields);
-        Box::pin(measured(self, "load", Store::load(self, access, fields, touch)).instrument(span))
+        Box::pin(
+            measured(self, "load", Store::load(self, credentials, fields, touch)).instrument(span),
+        )
     }
 
-    fn create<'a>(&'a self, create: Create<'a>) -> ErasedReply<'a, ()> {
+    fn create<'a>(&'a self, create: Create<'a>) -> StoreFuture<'a, ()> {
         let names = Names(create.fields.iter().map(|field| field.name));
         let span = span(self, "create", &names);
         Box::pin(measured(self, "create", Store::create(self, create)).instrument(span))
@@ -99,59 +101,66 @@ impl<S: Store> ErasedStore for S {
 
     fn update<'a>(
         &'a self,
-        access: Access<'a>,
+        credentials: Credentials<'a>,
         update: Update<'a>,
-    ) -> ErasedReply<'a, Lookup<Updated>> {
+    ) -> StoreFuture<'a, Lookup<Updated>> {
         let names = Names(update.changes.iter().map(Change::name));
         let span = span(self, "update", &names);
-        Box::pin(measured(self, "update", Store::update(self, access, update)).instrument(span))
+        Box::pin(
+            measured(self, "update", Store::update(self, credentials, update)).instrument(span),
+        )
     }
 
     fn take<'a>(
         &'a self,
-        access: Access<'a>,
-        take: Take<'a>,
-    ) -> ErasedReply<'a, Lookup<Option<Bytes>>> {
+        credentials: Credentials<'a>,
+        take: TakeField<'a>,
+    ) -> StoreFuture<'a, Lookup<Option<Bytes>>> {
         let span = span(self, "take", &take.name);
-        Box::pin(measured(self, "take", Store::take(self, access, take)).instrument(span))
+        Box::pin(measured(self, "take", Store::take(self, credentials, take)).instrument(span))
     }
 
-    fn delete<'a>(&'a self, access: Access<'a>) -> ErasedReply<'a, Lookup<()>> {
+    fn delete<'a>(&'a self, credentials: Credentials<'a>) -> StoreFuture<'a, Lookup<()>> {
         let span = span(self, "delete", &"");
-        Box::pin(measured(self, "delete", Store::delete(self, access)).instrument(span))
+        Box::pin(measured(self, "delete", Store::delete(self, credentials)).instrument(span))
     }
 
-    fn peek<'a>(&'a self, handle: &'a Handle) -> ErasedReply<'a, Option<Meta>> {
-        let span = span(self, "peek", &"");
-        Box::pin(measured(self, "peek", Store::peek(self, handle)).instrument(span))
+    fn inspect<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<SessionMeta>> {
+        let span = span(self, "inspect", &"");
+        Box::pin(measured(self, "inspect", Store::inspect(self, id)).instrument(span))
     }
 
-    fn changed(&self, handle: &Handle) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(Store::changed(self, handle))
+    fn wait_for_change(&self, id: &SessionId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(Store::wait_for_change(self, id))
     }
 
-    fn find<'a>(
+    fn list_by_principal<'a>(
         &'a self,
         principal: &'a PrincipalKey,
-        page: Page<'a>,
-        fields: Fields<'a>,
-    ) -> ErasedReply<'a, Listing> {
-        let span = span(self, "find", &fields);
+        page: PageRequest<'a>,
+        fields: Projection<'a>,
+    ) -> StoreFuture<'a, SessionPage> {
+        let span = span(self, "list_by_principal", &fields);
         Box::pin(
-            measured(self, "find", Store::find(self, principal, page, fields)).instrument(span),
+            measured(
+                self,
+                "list_by_principal",
+                Store::list_by_principal(self, principal, page, fields),
+            )
+            .instrument(span),
         )
     }
 
     fn revoke<'a>(
         &'a self,
         principal: &'a PrincipalKey,
-        whom: Whom<'a>,
-    ) -> ErasedReply<'a, Revoked> {
+        target: RevokeTarget<'a>,
+    ) -> StoreFuture<'a, Revoked> {
         let span = span(self, "revoke", &"");
-        Box::pin(measured(self, "revoke", Store::revoke(self, principal, whom)).instrument(span))
+        Box::pin(measured(self, "revoke", Store::revoke(self, principal, target)).instrument(span))
     }
 
-    fn revoke_everyone(&self) -> ErasedReply<'_, Confirmed> {
+    fn revoke_everyone(&self) -> StoreFuture<'_, Confirmed> {
         let span = span(self, "revoke_everyone", &"");
         Box::pin(measured(self, "revoke_everyone", Store::revoke_everyone(self)).instrument(span))
     }

@@ -16,11 +16,11 @@ use super::{Channel, Heard};
 use crate::{
     principal::PrincipalKey,
     store::{
-        Access, Confirmed, Create, Fields, Listing, Loaded, Lookup, Meta, Page, Revoked, Store,
-        StoreError, Take, Touch, Update, Updated, Whom,
+        Confirmed, Create, Credentials, Loaded, Lookup, PageRequest, Projection, RevokeTarget,
+        Revoked, SessionMeta, SessionPage, Store, StoreError, TakeField, Touch, Update, Updated,
     },
-    token::Handle,
-    ttl::Hot,
+    token::SessionId,
+    ttl::CachePolicy,
 };
 
 /// For how long an announcement is tried.
@@ -29,24 +29,24 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// How long after a failure one listens again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A store whose changes are announced to all processes: the [module](super) says how.
+/// A store whose changes are notify to all processes: the [module](super) says how.
 ///
 /// ```no_run
 /// # #[cfg(feature = "postgres-store")]
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
-/// use ruts::{SessionLayer, store::announced::AnnouncedStore};
+/// use ruts::{SessionLayer, store::notify::NotifyingStore};
 /// use ruts::store::postgres::{PostgresChannel, PostgresStoreBuilder};
 /// use sqlx::PgPool;
 ///
 /// let pool = PgPool::connect("postgres://localhost/app").await?;
 /// let store = PostgresStoreBuilder::new(pool.clone(), true).build().await?;
-/// let store = AnnouncedStore::new(store, PostgresChannel::new(pool, "sessions"));
+/// let store = NotifyingStore::new(store, PostgresChannel::new(pool, "sessions"));
 /// let layer = SessionLayer::new(store);
 /// # drop(layer);
 /// # Ok(())
 /// # }
 /// ```
-pub struct AnnouncedStore<S, C> {
+pub struct NotifyingStore<S, C> {
     inner: Arc<Inner<S, C>>,
 }
 
@@ -66,7 +66,7 @@ impl<S, C> Drop for Inner<S, C> {
     }
 }
 
-impl<S: Store, C: Channel> AnnouncedStore<S, C> {
+impl<S: Store, C: Channel> NotifyingStore<S, C> {
     /// Announces the changes of `store` through `channel`. Connects to nothing by itself: it listens from
     /// when a session is first watched.
     pub fn new(store: S, channel: C) -> Self {
@@ -75,9 +75,9 @@ impl<S: Store, C: Channel> AnnouncedStore<S, C> {
         Self { inner: Arc::new(Inner { store, channel, heard, listener: OnceLock::new() }) }
     }
 
-    fn announce(&self, changed: impl IntoIterator<Item = Option<Handle>>) {
+    fn announce(&self, changed: impl IntoIterator<Item = Option<SessionId>>) {
         let messages: Vec<String> = (changed.into_iter())
-            .map(|handle| handle.map(|handle| handle.to_string()).unwrap_or_default())
+            .map(|id| id.map(|id| id.to_string()).unwrap_or_default())
             .collect();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if messages.is_empty() {
@@ -91,7 +91,7 @@ impl<S: Store, C: Channel> AnnouncedStore<S, C> {
                     Ok(Err(error)) => {
                         tracing::warn!(error = &*error, "a change was not announced");
                     }
-                    Err(_) => tracing::warn!("a change was not announced in time"),
+                    Err(_) => tracing::warn!("a change was not notify in time"),
                 }
             }
         };
@@ -113,18 +113,18 @@ impl<S: Store, C: Channel> AnnouncedStore<S, C> {
     }
 }
 
-impl<S: Store, C: Channel> Store for AnnouncedStore<S, C> {
+impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
     fn name(&self) -> &'static str {
         self.inner.store.name()
     }
 
     async fn load(
         &self,
-        access: Access<'_>,
-        fields: Fields<'_>,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Lookup<Loaded>, StoreError> {
-        self.inner.store.load(access, fields, touch).await
+        self.inner.store.load(credentials, fields, touch).await
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
@@ -133,68 +133,67 @@ impl<S: Store, C: Channel> Store for AnnouncedStore<S, C> {
 
     async fn update(
         &self,
-        access: Access<'_>,
+        credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> Result<Lookup<Updated>, StoreError> {
-        let updated = self.inner.store.update(access, update).await;
-        self.announce(update.sign.map(|_| Some(*access.handle)));
+        let updated = self.inner.store.update(credentials, update).await;
+        self.announce(update.sign.map(|_| Some(*credentials.id)));
         updated
     }
 
     async fn take(
         &self,
-        access: Access<'_>,
-        take: Take<'_>,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
     ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let taken = self.inner.store.take(access, take).await;
-        self.announce(take.sign_out.then_some(Some(*access.handle)));
+        let taken = self.inner.store.take(credentials, take).await;
+        self.announce(take.sign_out.then_some(Some(*credentials.id)));
         taken
     }
 
-    async fn delete(&self, access: Access<'_>) -> Result<Lookup<()>, StoreError> {
-        let deleted = self.inner.store.delete(access).await;
-        self.announce([Some(*access.handle)]);
+    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+        let deleted = self.inner.store.delete(credentials).await;
+        self.announce([Some(*credentials.id)]);
         deleted
     }
 
-    async fn peek(&self, handle: &Handle) -> Result<Option<Meta>, StoreError> {
-        self.inner.store.peek(handle).await
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        self.inner.store.inspect(id).await
     }
 
-    fn changed(&self, handle: &Handle) -> impl Future<Output = ()> + Send + 'static {
-        let changed = self.inner.store.changed(handle);
-        let (mut announced, handle) = (self.inner.heard.0.subscribe(), *handle);
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        let changed = self.inner.store.wait_for_change(id);
+        let (mut announced, id) = (self.inner.heard.0.subscribe(), *id);
         self.listen();
         async move {
-            let announced = async {
+            let notify = async {
                 // Whoever is behind looks for himself.
-                while announced.recv().await.is_ok_and(|told| told.is_some_and(|it| it != handle)) {
-                }
+                while announced.recv().await.is_ok_and(|told| told.is_some_and(|it| it != id)) {}
             };
             tokio::select! {
-                () = announced => {}
+                () = notify => {}
                 () = changed => {}
             }
         }
     }
 
-    async fn find(
+    async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
-        page: Page<'_>,
-        fields: Fields<'_>,
-    ) -> Result<Listing, StoreError> {
-        self.inner.store.find(principal, page, fields).await
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
+        self.inner.store.list_by_principal(principal, page, fields).await
     }
 
     async fn revoke(
         &self,
         principal: &PrincipalKey,
-        whom: Whom<'_>,
+        target: RevokeTarget<'_>,
     ) -> Result<Revoked, StoreError> {
-        let revoked = self.inner.store.revoke(principal, whom).await;
+        let revoked = self.inner.store.revoke(principal, target).await;
         match &revoked {
-            Ok(revoked) => self.announce(revoked.handles.iter().copied().map(Some)),
+            Ok(revoked) => self.announce(revoked.ids.iter().copied().map(Some)),
             // Some may have been ended, and it is not known which.
             Err(_) => self.announce([None]),
         }
@@ -207,23 +206,23 @@ impl<S: Store, C: Channel> Store for AnnouncedStore<S, C> {
         confirmed
     }
 
-    fn declare(&self, name: &str, hot: Hot) {
-        self.inner.store.declare(name, hot);
+    fn hint_cache_policy(&self, name: &str, hot: CachePolicy) {
+        self.inner.store.hint_cache_policy(name, hot);
     }
 
-    async fn sweep(&self, limit: usize) -> Result<usize, StoreError> {
-        self.inner.store.sweep(limit).await
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        self.inner.store.delete_expired(limit).await
     }
 }
 
-impl<S, C> Clone for AnnouncedStore<S, C> {
+impl<S, C> Clone for NotifyingStore<S, C> {
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner) }
     }
 }
 
-impl<S: Store, C> fmt::Debug for AnnouncedStore<S, C> {
+impl<S: Store, C> fmt::Debug for NotifyingStore<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnnouncedStore").field("store", &self.inner.store.name()).finish()
+        f.debug_struct("NotifyingStore").field("store", &self.inner.store.name()).finish()
     }
 }

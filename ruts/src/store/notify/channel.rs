@@ -2,7 +2,7 @@ use std::{error::Error, future::Future};
 
 use tokio::sync::broadcast;
 
-use crate::token::Handle;
+use crate::token::SessionId;
 
 /// Why a channel does not work.
 pub type ChannelError = Box<dyn Error + Send + Sync>;
@@ -19,12 +19,12 @@ pub trait Channel: Send + Sync + 'static {
 
 /// What has come through a [`Channel`], for those who watch a session in this process.
 #[derive(Debug, Clone)]
-pub struct Heard(pub(super) broadcast::Sender<Option<Handle>>);
+pub struct Heard(pub(super) broadcast::Sender<Option<SessionId>>);
 
 impl Heard {
     /// A message has come.
     pub fn message(&self, text: &str) {
-        // What is no handle is no reason to be deaf to it.
+        // What is no id is no reason to be deaf to it.
         let _ = self.0.send(text.parse().ok());
     }
 

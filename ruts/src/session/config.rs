@@ -4,20 +4,20 @@ use super::ClientWatch;
 use crate::{
     codec::Codec,
     principal::{Assurance, PrincipalKey},
-    sealing::Sealer,
-    store::{ErasedStore, Limit, Sign, SignIn, Touch},
+    sealing::FieldCipher,
+    store::{AuthChange, DynStore, NewSignIn, SessionLimit, Touch},
     ttl::Ttl,
 };
 
 /// What all sessions of a layer have in common.
-pub(crate) struct Realm {
-    pub(crate) store: Arc<dyn ErasedStore>,
-    pub(crate) policy: Policy,
+pub(crate) struct SessionContext {
+    pub(crate) store: Arc<dyn DynStore>,
+    pub(crate) config: SessionConfig,
 }
 
 /// How long sessions live, how untyped values are written, and whose sessions they are.
 #[derive(Debug, Clone)]
-pub(crate) struct Policy {
+pub(crate) struct SessionConfig {
     /// The name of the layer; empty for the unnamed one. Its secrets open its sessions only.
     pub(crate) layer: &'static str,
     /// Time without use after which a session ends.
@@ -27,7 +27,7 @@ pub(crate) struct Policy {
     /// Time after which a secret is replaced by a new one.
     pub(crate) renewal: Option<Renewal>,
     /// How many sessions a principal may have.
-    pub(crate) limit: Option<Limit>,
+    pub(crate) limit: Option<SessionLimit>,
     /// Where somebody who has to sign in is sent.
     pub(crate) sign_in_page: Option<http::HeaderValue>,
     /// The codec of values that are set by name.
@@ -35,7 +35,7 @@ pub(crate) struct Policy {
     /// How clients are watched.
     pub(crate) clients: Option<ClientWatch>,
     /// Encrypts the fields that ask for it.
-    pub(crate) sealer: Sealer,
+    pub(crate) cipher: FieldCipher,
 }
 
 /// How often a secret is replaced without anything else having changed.
@@ -53,16 +53,16 @@ pub(super) enum Signing {
     Out,
 }
 
-impl Policy {
+impl SessionConfig {
     /// What a store is asked to do for a signing.
-    pub(super) fn sign<'a>(&self, signing: Option<&'a Signing>) -> Option<Sign<'a>> {
+    pub(super) fn sign<'a>(&self, signing: Option<&'a Signing>) -> Option<AuthChange<'a>> {
         Some(match signing? {
-            Signing::In(principal, assurance) => Sign::In {
-                who: SignIn { principal, assurance: *assurance, limit: self.limit },
+            Signing::In(principal, assurance) => AuthChange::In {
+                who: NewSignIn { principal, assurance: *assurance, limit: self.limit },
                 idle: self.idle,
                 absolute: self.absolute,
             },
-            Signing::Out => Sign::Out,
+            Signing::Out => AuthChange::Out,
         })
     }
 
