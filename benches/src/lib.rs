@@ -1,22 +1,22 @@
-//! What the two programs of this crate share: medians, and tables in Markdown.
+//! Medians and Markdown tables, for all benchmarks.
 
 use std::fmt;
 
-/// The middle of some measurements, and the two quartiles around it.
+/// The median of some measurements, and the quartiles.
 ///
-/// Quartiles, because on a shared machine the extremes tell of the neighbours.
+/// Minimum and maximum would show other processes of a shared machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// A quarter of the measurements lie below.
+    /// The lower quartile.
     pub low: f64,
     /// The median.
     pub median: f64,
-    /// A quarter of the measurements lie above.
+    /// The upper quartile.
     pub high: f64,
 }
 
 impl FromIterator<f64> for Spread {
-    /// Not-a-number throughout if there are no measurements.
+    /// Without measurements, all three are not-a-number.
     fn from_iter<I: IntoIterator<Item = f64>>(measurements: I) -> Self {
         let mut sorted: Vec<f64> = measurements.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -26,7 +26,7 @@ impl FromIterator<f64> for Spread {
     }
 }
 
-/// As `median (low to high)`, each with two digits unless a precision is asked for.
+/// Writes `median (low to high)`, with two digits or the given precision.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = f.precision().unwrap_or(2);
@@ -35,7 +35,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// A table with `N` columns that displays as Markdown.
+/// A table with `N` columns, written as Markdown.
 #[derive(Debug)]
 pub struct Table<const N: usize> {
     header: [String; N],
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quartiles_are_measurements() {
+    fn quartiles_are_taken_from_the_measurements() {
         let spread: Spread = [5.0, 1.0, 4.0, 2.0, 3.0].into_iter().collect();
         assert_eq!(spread, Spread { low: 2.0, median: 3.0, high: 4.0 });
         let spread: Spread = [3.0, 1.0, 2.0].into_iter().collect();

@@ -1,4 +1,4 @@
-//! What the targets share.
+//! The service behind the session layer, for all targets.
 
 use std::{
     convert::Infallible,
@@ -10,11 +10,11 @@ use http::{Request, Response};
 use ruts::Session;
 use tower_service::Service;
 
-/// Hands out the session of a request.
+/// Responds with the session of the request.
 #[derive(Clone)]
-pub struct Take;
+pub struct ReturnSession;
 
-impl Service<Request<()>> for Take {
+impl Service<Request<()>> for ReturnSession {
     type Response = Response<Session>;
     type Error = Infallible;
     type Future = Ready<Result<Response<Session>, Infallible>>;
@@ -24,7 +24,8 @@ impl Service<Request<()>> for Take {
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        let session = Session::from_extensions(request.extensions()).expect("the layer is there");
+        let session =
+            Session::from_extensions(request.extensions()).expect("the layer added a session");
         ready(Ok(Response::new(session)))
     }
 }

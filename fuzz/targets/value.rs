@@ -1,4 +1,6 @@
-//! Stored bytes to value: whatever stands in the store, reading it is a value, nothing or an error.
+//! Reads random bytes from the store as values of every codec.
+//!
+//! A read must return a value, `None` or an error, and must not panic.
 #![no_main]
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -8,10 +10,13 @@ use bytes::Bytes;
 use http::{Request, header};
 use libfuzzer_sys::fuzz_target;
 use ruts::{
-    SessionId, CachePolicy, KeyRing, SecretHash, SessionLayer, session,
-    store::{Credentials, Change, Create, Put, Store, Update, memory::MemoryStore},
+    SessionLayer,
+    crypto::KeyRing,
+    session,
+    store::{Change, Create, Credentials, FieldWrite, Store, Update, memory::MemoryStore},
+    token::{SecretHash, SessionId},
 };
-use ruts_fuzz::Take;
+use ruts_fuzz::ReturnSession;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
@@ -33,7 +38,7 @@ struct Item {
     others: Vec<Item>,
 }
 
-/// The same bytes, by all the ways in which they can be read.
+/// The same bytes in fields of several types and options.
 #[session]
 struct Stored {
     number: u64,
@@ -41,12 +46,12 @@ struct Stored {
     words: Vec<String>,
     item: Item,
     #[field(encrypt)]
-    sealed: Item,
+    encrypted: Item,
     #[field(version = 2)]
-    later: Item,
+    version_2: Item,
 }
 
-const HANDLE: [u8; 16] = [3; 16];
+const ID: [u8; 16] = [3; 16];
 const SECRET: [u8; 32] = [5; 32];
 
 struct Fixture {
@@ -57,21 +62,14 @@ struct Fixture {
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
-    let runtime = Builder::new_current_thread().build().expect("a runtime");
+    let runtime = Builder::new_current_thread().build().expect("the runtime starts");
     let store = MemoryStore::new();
     let secret = SecretHash::from_bytes(Sha256::digest(SECRET).into());
-    let create = Create {
-        id: &SessionId::from_bytes(HANDLE),
-        secret: &secret,
-        idle: None,
-        absolute: None,
-        fields: &[],
-        sign_in: None,
-    };
-    runtime.block_on(store.create(create)).expect("there is room");
+    let id = SessionId::from_bytes(ID);
+    runtime.block_on(store.create(Create::new(&id, &secret))).expect("the session is new");
     let ring = KeyRing::new([[7; 32]]).expect("the secret is long enough");
     let layer = SessionLayer::new(store.clone()).encryption_keys(ring);
-    let (id, secret) = (URL_SAFE_NO_PAD.encode(HANDLE), URL_SAFE_NO_PAD.encode(SECRET));
+    let (id, secret) = (URL_SAFE_NO_PAD.encode(ID), URL_SAFE_NO_PAD.encode(SECRET));
     Fixture { runtime, store, layer, cookie: format!("__Host-id={id}.{secret}") }
 });
 
@@ -80,25 +78,27 @@ async fn read(stored: Stored) {
     let _ = stored.text().await;
     let _ = stored.words().await;
     let _ = stored.item().await;
-    let _ = stored.later().await;
-    assert!(!matches!(stored.sealed().await, Ok(Some(_))), "a value without a key's seal");
-    let map = stored.session().get_all().await.expect("the store is there").expect("a session");
+    let _ = stored.version_2().await;
+    let decrypted = stored.encrypted().await;
+    assert!(!matches!(decrypted, Ok(Some(_))), "the value was not encrypted with the key");
+    let map = stored.session().get_all().await.expect("the store cannot fail");
+    let map = map.expect("the session is live");
     let _ = map.get::<String>("text");
 }
 
 fuzz_target!(|data: &[u8]| {
     let Fixture { runtime, store, layer, cookie } = &*FIXTURE;
     let value = Bytes::copy_from_slice(data);
-    let names = ["number", "text", "words", "item", "sealed", "later"];
-    let put = |name| Change::Set(Put { name, value: &value, ttl: None, hot: CachePolicy::Auto });
-    let changes = names.map(put);
+    let names = ["number", "text", "words", "item", "encrypted", "version_2"];
+    let changes = names.map(|name| Change::Set(FieldWrite::new(name, &value)));
     let secret = SecretHash::from_bytes(Sha256::digest(SECRET).into());
-    let credentials = Credentials { id: &SessionId::from_bytes(HANDLE), secret: &secret };
-    let update = Update { changes: &changes, ..Update::default() };
-    runtime.block_on(store.update(credentials, update)).expect("the store is there");
+    let id = SessionId::from_bytes(ID);
+    let update = store.update(Credentials::new(&id, &secret), Update::new(&changes));
+    runtime.block_on(update).expect("the store cannot fail").expect("the session is live");
 
     let request = Request::builder().header(header::COOKIE, cookie).body(());
-    let request = request.expect("a cookie is a header");
-    let response = runtime.block_on(layer.layer(Take).call(request)).expect("it cannot fail");
+    let request = request.expect("the cookie is a valid header");
+    let response = runtime.block_on(layer.layer(ReturnSession).call(request));
+    let response = response.expect("the service cannot fail");
     runtime.block_on(read(response.into_body().into()));
 });

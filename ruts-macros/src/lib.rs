@@ -1,10 +1,9 @@
-//! The `#[session]` attribute of [ruts](https://docs.rs/ruts). Use it from there.
+//! The `#[session]` attribute of [ruts](https://docs.rs/ruts), which re-exports it.
 
 mod check;
-mod diag;
+mod diagnostics;
 mod expand;
 mod model;
-mod owned;
 mod parse;
 mod pipeline;
 
@@ -12,14 +11,14 @@ use proc_macro::TokenStream;
 
 /// Turns a struct into a typed session.
 ///
-/// The struct becomes a handle that handlers take as an argument; each field becomes an accessor
-/// (`shop.cart()`), a setter (`shop.set_cart(&cart)`) and a typed key (`Shop::CART`). See
-/// [`Entry`](https://docs.rs/ruts/latest/ruts/struct.Entry.html) for what an accessor can do.
+/// The struct becomes a handle that handlers take as an argument. Each field becomes an accessor
+/// (`shop.cart()`), a setter (`shop.set_cart(&cart)`) and a typed key (`Shop::CART`). An accessor
+/// returns an [`Entry`](https://docs.rs/ruts/latest/ruts/struct.Entry.html).
 ///
 /// ```text
 /// #[session(prefix = "shop")]
 /// pub struct Shop {
-///     /// Who is signed in.
+///     /// The signed-in user.
 ///     #[field(ttl = "30d", hot = "1h", principal)]
 ///     user: UserId,
 ///     #[field(ttl = "7d", default)]
@@ -29,45 +28,60 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 ///
-/// # What is generated
+/// # Generated items
 ///
-/// For a struct `Shop`, with the visibility of the struct where a field has none of its own:
+/// For a struct `Shop`. A field without a visibility of its own has that of the struct.
 ///
-/// - `Shop`: the handle, `Clone`, `Debug`, and an axum extractor with the feature `axum`;
-///   `session()`, `load()`, `edit()`, and `Shop::SCHEMA`;
-/// - for each field `x`: `x()`, `set_x()` and the key `Shop::X`, with the docs of the field;
-/// - `ShopValues`: a plain struct of all values (`Option<T>`, or `T` with a default), which
-///   `load()` yields, without `once` fields;
-/// - `ShopEdit`: what `edit()` yields: `x()`, `remove_x()`, `commit()`.
+/// - `Shop`: the handle, `Clone`, `Debug`, and an axum extractor with the feature `axum`. It has
+///   `session()`, `load()`, `edit()`, and `Shop::SCHEMA`.
+/// - For each field `x`: `x()`, `set_x()` and the key `Shop::X`, with the documentation of the
+///   field.
+/// - `ShopValues`: a plain struct of all values, `Option<T>` or `T` with a default, without `once`
+///   fields. `load()` returns it.
+/// - `ShopEdit`: returned by `edit()`. It has `x()`, `remove_x()` and `commit()`.
+/// - `ShopSessions`, if a field is the principal: returned by `Shop::sessions(&store)`.
 ///
-/// A field of type `Option<T>` means the same as one of type `T`.
+/// A field of type `Option<T>` is the same as a field of type `T`.
 ///
 /// # Keys of `#[session(...)]`
 ///
 /// | key | meaning |
 /// | --- | --- |
-/// | `prefix = "auth"` | stored names become `auth.x`: keeps schemas that share a session apart |
-/// | `codec = "messagepack"` | how new values are written: `"bincode"` or `"messagepack"` |
+/// | `prefix = "auth"` | stored names become `auth.x`: separates schemas that share a session |
+/// | `codec = "messagepack"` | writes new values as `"bincode"` or `"messagepack"` |
 /// | `layer = Staff` | the session of the layer called `Staff`, see `SessionLayer::named` |
-/// | `crate = path` | where to find `ruts`, if it was renamed |
+/// | `crate = path` | the path of `ruts`, if it was renamed |
 ///
 /// # Keys of `#[field(...)]`
 ///
 /// | key | meaning |
 /// | --- | --- |
-/// | `ttl = "30d"` | each write gives the value this long to live. Units `ms`, `s`, `m`, `h`, `d`, `w`, combined as in `"1h 30m"`; or a constant expression of type `Duration`. Without it, the value lives as long as the session |
-/// | `hot = "10m"` | at most this long in the cache tier of a layered store; `"never"`; `"checked"`: only after the store of record confirmed it |
-/// | `default`, `default = expr` | reading yields `T`, with this value where nothing is stored |
-/// | `once` | cannot be read, only taken: for flash messages, OAuth state, nonces |
-/// | `lazy` | fetched only when named, not with the rest: for large values |
-/// | `rotate` | writing or removing it replaces the session's secret, in the same round trip |
-/// | `principal` | says who is signed in: writing it signs in, with a new token, and `Shop::sessions(&store)` finds the session by its value |
-/// | `encrypt` | encrypted at rest with the layer's keys (feature `encrypt`) |
-/// | `rename = "name"` | the stored name, if it is not the field's |
+/// | `ttl = "30d"` | each write gives the value this lifetime, see below |
+/// | `hot = "10m"` | maximum age in the cache of a layered store |
+/// | `hot = "never"` | never in the cache |
+/// | `hot = "checked"` | served from the cache only if the origin confirms the value |
+/// | `default`, `default = expr` | an absent field reads as this value, so reading returns `T` |
+/// | `once` | taken, never read: for flash messages, OAuth state, nonces |
+/// | `lazy` | fetched by name only, not with the other fields: for large values |
+/// | `rotate` | writing or removing it replaces the secret, in the same round trip |
+/// | `principal` | the signed-in principal, see below |
+/// | `encrypt` | encrypted at rest with the keys of the layer (feature `encrypt`) |
+/// | `rename = "name"` | the stored name, if it differs from the name of the field |
 /// | `version = 2` | the version of the type: values of another version read as absent |
 /// | `codec = "messagepack"` | as above, for this field |
 ///
 /// `index` and `migrate` are reserved.
+///
+/// ## Lifetimes
+///
+/// A lifetime is a string with the units `ms`, `s`, `m`, `h`, `d` and `w`, combined as in
+/// `"1h 30m"`, or a constant expression of type `Duration`. Without `ttl`, a value lives as long as
+/// the session.
+///
+/// ## Principal
+///
+/// Writing the field signs in, with a new token. `Shop::sessions(&store)` finds the session by its
+/// value.
 #[proc_macro_attribute]
 pub fn session(args: TokenStream, item: TokenStream) -> TokenStream {
     pipeline::run(args.into(), item.into()).into()

@@ -1,40 +1,45 @@
-//! A session as it will be generated: nothing left to interpret.
+//! A checked session, ready to be generated.
+//!
+//! Built by the checks, read by `expand`. Nothing in it needs interpretation.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, Type, Visibility};
 
 use crate::parse::{CachePolicy, Lifetime};
 
+/// A session and the names of its generated types.
 pub(crate) struct Session {
-    /// Where `ruts` is.
+    /// Path to `ruts`.
     pub(crate) krate: TokenStream,
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
+    /// Name of the handle.
     pub(crate) name: Ident,
     pub(crate) values: Ident,
     pub(crate) edit: Ident,
     pub(crate) sessions: Ident,
-    /// The type that names the layer.
+    /// Type that names the layer.
     pub(crate) layer: TokenStream,
     pub(crate) fields: Vec<Field>,
 }
 
+/// A field and the names of its generated items.
 pub(crate) struct Field {
     pub(crate) docs: Vec<Attribute>,
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
-    /// The accessor, and the field of the values.
+    /// Name of the accessor, and of the field in the struct of values.
     pub(crate) name: Ident,
     pub(crate) setter: Ident,
     pub(crate) remover: Ident,
-    /// The typed key.
+    /// Name of the typed key.
     pub(crate) key: Ident,
     pub(crate) ty: Type,
-    pub(crate) stored: String,
+    pub(crate) stored_name: String,
     pub(crate) mode: Mode,
     pub(crate) ttl: Option<Lifetime>,
-    pub(crate) hot: Option<CachePolicy>,
-    /// The constant of a codec; `None` is the default one.
+    pub(crate) cache_policy: Option<CachePolicy>,
+    /// Constant of the codec. `None` is the default codec.
     pub(crate) codec: Option<Ident>,
     pub(crate) version: u16,
     pub(crate) lazy: bool,
@@ -42,12 +47,12 @@ pub(crate) struct Field {
     pub(crate) encrypt: bool,
 }
 
-/// What reading a field yields.
+/// How a field is read.
 pub(crate) enum Mode {
     Maybe,
-    /// With the expression of the default; `None` is the type's own.
+    /// Holds the expression of the default. `None` is the default of the type.
     OrDefault(Option<TokenStream>),
     Once,
-    /// Like `Maybe`, and it says who is signed in.
+    /// Read like `Maybe`. Its value is the principal.
     Principal,
 }

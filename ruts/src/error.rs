@@ -1,124 +1,138 @@
+//! The error of every session operation: [`Error`].
+
 use std::time::Duration;
 
 use crate::{
+    auth::Assurance,
     codec::CodecError,
-    principal::Assurance,
     store::{StoreError, StoreErrorKind},
     token::RandomError,
     ttl::TtlError,
 };
 
-/// What can go wrong with a session.
+/// The failures of a session.
 ///
-/// No text of it holds a token, a key, a statement or a value; what a driver said is kept as
-/// [`source`](std::error::Error::source). As an axum response it is an empty 503 for
-/// [`Store`](Self::Store), an empty 401 for [`SignInRequired`](Self::SignInRequired) and
-/// [`StepUpRequired`](Self::StepUpRequired), an empty 429 for
-/// [`TooManySessions`](Self::TooManySessions), and an empty 500 for the rest.
+/// No text holds a token, a key, a statement or a value. The error of the driver is the
+/// [`source`](std::error::Error::source). As an axum response it is empty, with this status:
+///
+/// | error | status |
+/// | --- | --- |
+/// | [`Store`](Self::Store) | 503 |
+/// | [`SignInRequired`](Self::SignInRequired), [`StepUpRequired`](Self::StepUpRequired) | 401 |
+/// | [`Ended`](Self::Ended) | 409 |
+/// | [`TooManySessions`](Self::TooManySessions) | 429 |
+/// | all others | 500 |
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The store failed. Nothing was changed, unless its kind is
+    /// The store failed. Nothing was changed, unless the kind is
     /// [`Unknown`](StoreErrorKind::Unknown). Trying again may help.
     #[error("the session store failed")]
     Store(#[source] StoreError),
 
-    /// Who wanted to sign in has as many sessions as the layer's
-    /// [`max_sessions`](crate::SessionLayer::max_sessions) allows. Nothing was changed.
-    #[error("there are as many sessions of this principal as there may be")]
+    /// The principal has as many sessions as [`max_sessions`](crate::SessionLayer::max_sessions) of
+    /// the layer allows. Nothing was changed.
+    #[error("the principal has reached its limit of sessions")]
     TooManySessions,
 
     /// The value could not be encoded. Nothing was changed.
     #[error("the value for the session field `{field}` could not be encoded")]
     Encode {
-        /// The field's stored name.
+        /// Stored name of the field.
         field: String,
-        /// What the codec said.
+        /// Error of the codec.
         source: CodecError,
     },
 
-    /// The stored value is not what the field's type expects. It is left as it is; writing or
-    /// removing the field gets rid of it.
+    /// The stored value does not fit the type of the field. It stays as it is. Writing or removing
+    /// the field replaces it.
     #[error("the stored value of the session field `{field}` could not be decoded")]
     Decode {
-        /// The field's stored name.
+        /// Stored name of the field.
         field: String,
-        /// What the codec said.
+        /// Error of the codec.
         source: CodecError,
     },
 
-    /// Nobody is signed in, and somebody has to be.
-    #[error("nobody is signed in")]
+    /// No principal is signed in.
+    #[error("no principal is signed in")]
     SignInRequired,
 
-    /// Whoever is signed in has to authenticate again, or better.
-    #[error("another authentication is needed")]
+    /// The principal has to authenticate again, or with a higher assurance.
+    #[error("a stronger or more recent authentication is required")]
     StepUpRequired {
-        /// How sure one has to be.
+        /// Required assurance.
         assurance: Assurance,
-        /// How long ago it may be; `None` if that does not matter.
+        /// Maximum age of the authentication. `None` if any age will do.
         within: Option<Duration>,
     },
 
-    /// Another request ended the session, or replaced its secret, while this one was at work; or it was
-    /// signing in somebody whose sessions were revoked meanwhile. The write did not happen, or was
-    /// undone along with the session, and created nothing.
-    #[error("the session was ended or taken over by another request")]
+    /// Another request has ended the session or replaced its secret while this one was running, or
+    /// a revocation overtook this sign-in. The write did not take place, or ended together with the
+    /// session. No session was created.
+    #[error("another request has ended the session or replaced its secret")]
     Ended,
 
+    /// Another operation of the same request holds the session for more than five seconds: its future was
+    /// polled, and is now neither polled nor dropped. Nothing was changed.
+    #[error("another operation of this request holds the session")]
+    Busy,
+
     /// The field kept changing under an `update`, which gave up. Nothing was changed.
-    #[error("the session field `{field}` was changed by too many requests at once")]
+    #[error("too many concurrent requests changed the session field `{field}`")]
     Conflict {
-        /// The field's stored name.
+        /// Stored name of the field.
         field: String,
     },
 
-    /// It was done, but the cache tier of a layered store could not be told. Until it is, and for as
-    /// long as `within` at most, a process may read from the cache what was before: who has signed out
+    /// The write is done, but the cache of a layered store missed it. For at most
+    /// `stale_for` a process may read the former state from the cache: a user who has signed out
     /// may still seem signed in there.
-    #[error("done, but a cache may answer with what was before for {within:?}")]
-    Unconfirmed {
-        /// The bound: the store's `with_hot_ttl`.
-        within: Duration,
+    #[error("the write is done, but a cache may show the former state for {stale_for:?}")]
+    StaleCache {
+        /// The bound: the cache TTL of the store.
+        stale_for: Duration,
     },
 
-    /// The response has gone out, or the client has gone away, so that a cookie for a new session
-    /// or secret cannot reach it. Nothing was changed; but if the response left while a rotation
-    /// was under way, the session was ended, since nobody knows its secret.
-    #[error("the response was sent already: no session can be created or rotated any more")]
+    /// The response has left, or the client has disconnected, so that no cookie for a new session
+    /// or secret can reach it. Nothing was changed. If the response left during a rotation, the
+    /// session was ended, because no client knows its secret.
+    #[error("the response has left: no session can be created or rotated any more")]
     ResponseSent,
 
-    /// In [development mode](crate::SessionLayer::development), a client that does not ask a
+    /// In [development mode](crate::SessionLayer::development) a client that does not ask for a
     /// loopback name has no session. Nothing was changed.
-    #[error("development mode: sessions are for clients on a loopback name only")]
+    #[error("development mode: only clients on a loopback name have sessions")]
     NotLoopback,
 
     /// A lifetime is zero or too long. Nothing was changed.
-    #[error("not a lifetime for a session or a field")]
+    #[error("the lifetime is zero or too long")]
     Ttl(#[from] TtlError),
 
-    /// The name is empty, longer than 128 bytes, holds a zero byte or begins with `~`. Nothing was
-    /// changed.
-    #[error("{0:.130?} cannot be the name of a session field")]
+    /// The name is empty, longer than 128 bytes, contains a zero byte, or begins with `~` or `ruts.`. Nothing
+    /// was changed.
+    #[error("{0:.130?} is not a valid name for a session field")]
     FieldName(String),
 
-    /// The operating system gave no random bytes for a token. Nothing was changed.
-    #[error("no session token could be made")]
+    /// The operating system returned no random bytes for a token. Nothing was changed.
+    #[error("no session token could be created")]
     Random(#[from] RandomError),
 
-    /// No `SessionLayer` (of that name) is wrapped around this handler.
-    #[error("no `SessionLayer` for {layer} is wrapped around this handler")]
+    /// No `SessionLayer` of that name wraps this handler.
+    #[error("no `SessionLayer` for {layer} wraps this handler")]
     MissingLayer {
-        /// Which layer was looked for.
+        /// Name type of the layer.
         layer: &'static str,
     },
 
-    /// The handler names another store than the one that its `SessionLayer` has.
-    #[error("the handler expects a session in `{expected}`, the layer keeps it in `{found}`")]
+    /// The handler expects another store than the one of its `SessionLayer`.
+    #[error(
+        "the handler expects a session in `{expected}`, but its layer keeps sessions in `{found}`"
+    )]
     WrongStore {
-        /// The type that the handler names.
+        /// Type that the handler expects.
         expected: &'static str,
-        /// The type that the layer has.
+        /// Type that the layer has.
         found: &'static str,
     },
 }

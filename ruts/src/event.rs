@@ -1,11 +1,13 @@
-//! What happens to sessions, for logs and, with the feature `metrics`, for counters. A session is named by
-//! its id, never by a secret.
+//! Events of sessions: logs and, with the feature `metrics`, counters.
+//!
+//! Called by the layer, the session and the stores. An event names a session by its id, and never
+//! holds a secret.
 
 use std::time::Duration;
 
 use crate::token::SessionId;
 
-/// Counts something up, if there is anything to count with.
+/// Increments a counter, with the feature `metrics`.
 macro_rules! count {
     ($name:literal $(, $label:literal => $value:expr)*) => {
         #[cfg(feature = "metrics")]
@@ -13,7 +15,7 @@ macro_rules! count {
     };
 }
 
-/// Notes how long something took, if there is anything to note it with.
+/// Records a duration in a histogram, with the feature `metrics`.
 macro_rules! time {
     ($name:literal, $time:expr $(, $label:literal => $value:expr)*) => {
         #[cfg(feature = "metrics")]
@@ -23,33 +25,40 @@ macro_rules! time {
     };
 }
 
-/// A call of a session to its store.
+/// A session called its store.
 pub(crate) fn store_called(
     store: &'static str,
     operation: &'static str,
     time: Duration,
     is_done: bool,
 ) {
-    let outcome = if is_done { "done" } else { "failed" };
-    time!("ruts_store_seconds", time, "store" => store, "operation" => operation, "outcome" => outcome);
+    let outcome = outcome(is_done);
+    time!(
+        "ruts_store_seconds", time,
+        "store" => store, "operation" => operation, "outcome" => outcome
+    );
 }
 
-/// A command or an operation of a layered store.
+/// A layered store called its cache or its origin.
 #[cfg(feature = "layered-store")]
 pub(crate) fn tier_called(tier: &'static str, store: &'static str, time: Duration, is_done: bool) {
-    let outcome = if is_done { "done" } else { "failed" };
+    let outcome = outcome(is_done);
     time!("ruts_tier_seconds", time, "tier" => tier, "store" => store, "outcome" => outcome);
 }
 
-/// A read through a cache: `hit`, `miss`, `failed`, or `passed` if it was not asked.
+fn outcome(is_done: bool) -> &'static str {
+    if is_done { "done" } else { "failed" }
+}
+
+/// A read asked the cache: `hit`, `miss` or `failed`. `passed` is a read that bypassed it.
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_read(outcome: &'static str) {
     count!("ruts_cache_reads_total", "outcome" => outcome);
     let _ = outcome;
 }
 
-/// What a read brought for a cache: `offered`, or `refused` because somebody writes, the cache is busy, or
-/// the fields are not for it.
+/// A read could fill the cache. `offered`: it tries. `refused`: a write is in progress, the cache
+/// is busy, or the fields may not be cached.
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_fill(outcome: &'static str) {
     count!("ruts_cache_fills_total", "outcome" => outcome);
@@ -61,7 +70,7 @@ pub(crate) fn created(id: &SessionId) {
     tracing::info!(%id, "session created");
 }
 
-/// The secret was replaced because of what was written, or because it was time.
+/// The secret was replaced: by a write, or by a renewal.
 pub(crate) fn rotated(id: &SessionId, cause: &'static str) {
     count!("ruts_sessions_rotated_total", "cause" => cause);
     tracing::info!(%id, cause, "session rotated");
@@ -82,37 +91,37 @@ pub(crate) fn ended(id: &SessionId, cause: &'static str) {
     tracing::info!(%id, cause, "session ended");
 }
 
-pub(crate) fn everybody_ended() {
+pub(crate) fn all_ended() {
     count!("ruts_revoked_everyone_total");
     tracing::warn!("all sessions ended");
 }
 
-/// A sign-in was refused, because there are as many sessions as there may be.
+/// A sign-in was refused by the session limit.
 pub(crate) fn limit_reached() {
     count!("ruts_limits_reached_total");
-    tracing::warn!("too many sessions of one principal");
+    tracing::warn!("session limit of a principal reached");
 }
 
-/// Somebody has a secret that was replaced a while ago: a stale copy, or a stolen one.
+/// A request presented a secret that was replaced some time ago: a stale copy, or a stolen one.
 pub(crate) fn reuse(id: &SessionId, ago: Duration) {
     count!("ruts_secrets_reused_total");
     tracing::warn!(%id, ?ago, "reuse of a former session secret");
 }
 
-/// There are several cookies of our name: one was planted, from another site of the domain or for another
-/// path.
-pub(crate) fn several_cookies() {
+/// A request has several session cookies: one was planted by another site of the domain, or for
+/// another path.
+pub(crate) fn duplicate_cookies() {
     count!("ruts_duplicate_cookies_total");
     tracing::warn!("several session cookies in one request");
 }
 
-/// A client does not look as it did when somebody signed in with it.
-pub(crate) fn client_changed(id: &SessionId, changed: &[&str], risk: &'static str) {
-    count!("ruts_clients_changed_total", "risk" => risk);
-    tracing::warn!(%id, ?changed, risk, "a session's client has changed");
+/// A client differs from the one that signed in.
+pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static str) {
+    count!("ruts_clients_changed_total", "action" => action);
+    tracing::warn!(%id, ?changed, action, "the client has changed since the sign-in");
 }
 
-/// Somebody has a token that opens nothing: of a session that is over, or guessed.
+/// A request presented a token of no live session: an ended one, or a guessed one.
 pub(crate) fn unknown_token(id: &SessionId) {
     count!("ruts_unknown_tokens_total");
     tracing::info!(%id, "unknown session token");

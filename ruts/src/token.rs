@@ -1,8 +1,10 @@
-//! What the cookie carries: a public [`SessionId`] and a secret.
+//! Tokens: a public [`SessionId`] and a secret.
 //!
-//! The id names the session and may be logged. The secret proves the right to use it; stores
-//! only ever see its [`SecretHash`]. There is no way to make a token from chosen bytes
-//! (OWASP ASVS 5.0, 7.2.2 and 7.2.3).
+//! Used everywhere. Knows nothing of cookies, sessions and stores.
+//!
+//! The id names the session and may be logged. The secret proves the right to use it, and a store
+//! gets its [`SecretHash`] alone. The public interface cannot make a token from chosen bytes (OWASP
+//! ASVS 5.0, 7.2.2 and 7.2.3).
 
 use std::{fmt, str::FromStr};
 
@@ -11,36 +13,37 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-const HANDLE_TEXT: usize = 22;
-const SECRET_TEXT: usize = 43;
+/// Lengths of an id and a secret as text: 16 and 32 bytes in base64.
+const ID_LEN: usize = 22;
+const SECRET_LEN: usize = 43;
 
-/// Length in bytes of a token as text: id, a dot, secret.
-pub(crate) const TOKEN_TEXT: usize = HANDLE_TEXT + 1 + SECRET_TEXT;
+/// Length of a token as text: id, a dot, secret.
+pub(crate) const TOKEN_LEN: usize = ID_LEN + 1 + SECRET_LEN;
 
-/// The operating system gave no random bytes.
+/// The random generator of the operating system failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system's random generator failed")]
 pub struct RandomError(#[source] getrandom::Error);
 
-/// Bytes of the operating system's generator.
+/// Returns random bytes of the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(RandomError)?;
     Ok(bytes)
 }
 
-/// The public name of a session: 128 random bits, stable for the session's life.
+/// Public name of a session: 128 random bits that never change.
 ///
-/// It opens nothing by itself, so it is fit for logs, lists of devices and storage keys. As text it
-/// is 22 characters of URL-safe base64.
+/// It grants no access, so it may appear in logs, lists of devices and storage keys. As text it has
+/// 22 characters of URL-safe base64.
 ///
 /// ```
-/// use ruts::SessionId;
+/// use ruts::token::{ParseSessionIdError, SessionId};
 ///
 /// let id: SessionId = "AAECAwQFBgcICQoLDA0ODw".parse()?;
 /// assert_eq!(id.as_bytes()[15], 15);
 /// assert_eq!(id.to_string(), "AAECAwQFBgcICQoLDA0ODw");
-/// # Ok::<(), ruts::ParseSessionIdError>(())
+/// # Ok::<(), ParseSessionIdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 16]);
@@ -50,12 +53,12 @@ impl SessionId {
         random().map(Self)
     }
 
-    /// The id with these bytes, for a store that reads its keys back.
+    /// Creates the id with these bytes, for a store that reads its keys back.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The 16 bytes of the id.
+    /// Returns the 16 bytes of the id.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -63,7 +66,7 @@ impl SessionId {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; HANDLE_TEXT];
+        let mut text = [0; ID_LEN];
         f.pad(encode(&self.0, &mut text))
     }
 }
@@ -74,9 +77,10 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The text is not a [`SessionId`].
+/// A text is not a [`SessionId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a session id: expected 22 characters of URL-safe base64")]
+#[non_exhaustive]
 pub struct ParseSessionIdError;
 
 impl FromStr for SessionId {
@@ -87,7 +91,7 @@ impl FromStr for SessionId {
     }
 }
 
-/// As text, so that a id can stand in a path or a form.
+/// Serialises as text, for paths and forms.
 impl Serialize for SessionId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -101,19 +105,19 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
-/// SHA-256 of a session's secret: all that a store keeps of it.
+/// SHA-256 of a secret, and all that a store keeps of it.
 ///
-/// Equality takes the same time whatever the bytes are. `Debug` shows nothing.
+/// Comparing takes constant time. `Debug` shows no byte of it.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
-    /// The hash with these bytes, for a store that reads it back.
+    /// Creates the hash with these bytes, for a store that reads it back.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes of the hash.
+    /// Returns the 32 bytes of the hash.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -133,7 +137,8 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// 256 random bits that only the client keeps. It has no `Debug`, `Display` or `Serialize`.
+/// 256 random bits that only the client keeps. Without `Debug`, `Display` and `Serialize`, so that
+/// it cannot leak.
 #[derive(Clone)]
 pub(crate) struct Secret([u8; 32]);
 
@@ -142,40 +147,40 @@ impl Secret {
         random().map(Self)
     }
 
-    /// What a store keeps. Each named layer hashes its name along, so that its cookie opens no
-    /// session of another layer that shares the store.
+    /// Returns the hash for the store. It covers the name of the layer, so that a token opens no
+    /// session of another layer with the same store.
     pub(crate) fn hash(&self, layer: &str) -> SecretHash {
         SecretHash(Sha256::new_with_prefix(self.0).chain_update(layer).finalize().into())
     }
 }
 
-/// What the client presents: `id.secret`.
+/// A token as the client presents it: `id.secret`.
 pub(crate) struct Token {
     pub(crate) id: SessionId,
     pub(crate) secret: Secret,
 }
 
 impl Token {
-    /// Reads a token from untrusted bytes. Anything but the one canonical spelling is `None`, and
-    /// nothing longer than a token is looked at.
+    /// Reads a token from untrusted bytes. `None` for any other than the canonical spelling. A text
+    /// of another length is not read.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() != TOKEN_TEXT || text[HANDLE_TEXT] != b'.' {
+        if text.len() != TOKEN_LEN || text[ID_LEN] != b'.' {
             return None;
         }
         Some(Self {
-            id: SessionId(decode(&text[..HANDLE_TEXT])?),
-            secret: Secret(decode(&text[HANDLE_TEXT + 1..])?),
+            id: SessionId(decode(&text[..ID_LEN])?),
+            secret: Secret(decode(&text[ID_LEN + 1..])?),
         })
     }
 
-    /// Whether it is the same as another one that the same client presented.
+    /// Compares it with another token of the same request, the secret in constant time.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.id == other.id && bool::from(self.secret.0.ct_eq(&other.secret.0))
     }
 
-    /// The text for the cookie. This is the only way out for a secret.
+    /// Returns the text for the client. No other function reveals a secret.
     pub(crate) fn expose(&self) -> String {
-        let (mut id, mut secret) = ([0; HANDLE_TEXT], [0; SECRET_TEXT]);
+        let (mut id, mut secret) = ([0; ID_LEN], [0; SECRET_LEN]);
         [encode(&self.id.0, &mut id), ".", encode(&self.secret.0, &mut secret)].concat()
     }
 }
@@ -201,11 +206,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_survives_its_text() {
+    fn a_token_round_trips() {
         let token = Token { id: SessionId::random().unwrap(), secret: Secret::random().unwrap() };
         let text = token.expose();
         let read = Token::parse(text.as_bytes()).unwrap();
-        assert_eq!(text.len(), TOKEN_TEXT);
+        assert_eq!(text.len(), TOKEN_LEN);
         assert_eq!(read.id, token.id);
         assert!(read.secret.hash("") == token.secret.hash(""));
         assert!(read.secret.hash("staff") != token.secret.hash(""));
@@ -230,9 +235,9 @@ mod tests {
         let token = Token { id: SessionId([0; 16]), secret: Secret([0; 32]) };
         let text = token.expose();
         assert!(Token::parse(text.as_bytes()).is_some());
-        // The last character carries unused bits: a decoder that ignores them accepts aliases.
+        // The last character has unused bits. A decoder that ignores them accepts aliases.
         for last in ['B', '=', '.', ' '] {
-            let alias = format!("{}{last}", &text[..TOKEN_TEXT - 1]);
+            let alias = format!("{}{last}", &text[..TOKEN_LEN - 1]);
             assert!(Token::parse(alias.as_bytes()).is_none(), "{alias}");
         }
         assert!(Token::parse(text.replace('.', "-").as_bytes()).is_none());
@@ -248,14 +253,14 @@ mod tests {
     proptest! {
         // proves: CS-7
         #[test]
-        fn hostile_text_is_never_a_panic(text in proptest::collection::vec(any::<u8>(), 0..140)) {
+        fn hostile_text_never_panics(text in proptest::collection::vec(any::<u8>(), 0..140)) {
             if let Some(token) = Token::parse(&text) {
                 prop_assert_eq!(token.expose().into_bytes(), text);
             }
         }
 
         #[test]
-        fn text_of_the_right_shape_is_canonical_or_refused(text in "[A-Za-z0-9_-]{22}\\.[A-Za-z0-9_-]{43}") {
+        fn a_token_is_canonical_or_refused(text in "[A-Za-z0-9_-]{22}\\.[A-Za-z0-9_-]{43}") {
             if let Some(token) = Token::parse(text.as_bytes()) {
                 prop_assert_eq!(token.expose(), text);
             }

@@ -1,8 +1,10 @@
-//! Lifetimes that cannot be zero or absurd.
+//! [`Ttl`]: a lifetime that is neither zero nor longer than 100 years.
+//!
+//! Used everywhere. Knows nothing of sessions and fields.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
-/// How long something lives: a whole number of milliseconds, above zero, at most [`Ttl::MAX`].
+/// Lifetime of a session or a value: whole milliseconds, above zero, at most [`Ttl::MAX`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,10 +20,11 @@ pub struct Ttl(NonZeroU64);
 const MAX_MILLIS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
 impl Ttl {
-    /// One hundred years: longer than any session, short enough for every server's arithmetic.
+    /// Maximum lifetime: one hundred years. Longer than any session, and short enough for the
+    /// arithmetic of every backend.
     pub const MAX: Self = Self::from_millis(MAX_MILLIS);
 
-    /// A lifetime of `duration`, rounded up to a whole millisecond.
+    /// Creates a lifetime of `duration`, rounded up to a whole millisecond.
     ///
     /// # Errors
     ///
@@ -37,25 +40,25 @@ impl Ttl {
         }
     }
 
-    /// A lifetime of `secs` seconds, for constants.
+    /// Creates a lifetime of `secs` seconds, for constants.
     ///
     /// # Panics
     ///
-    /// `secs` is zero or above [`Ttl::MAX`]; in a constant, this is a compile error.
+    /// `secs` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     pub const fn from_secs(secs: u64) -> Self {
         Self::require(Duration::from_secs(secs))
     }
 
-    /// A lifetime of `millis` milliseconds, for constants.
+    /// Creates a lifetime of `millis` milliseconds, for constants.
     ///
     /// # Panics
     ///
-    /// `millis` is zero or above [`Ttl::MAX`]; in a constant, this is a compile error.
+    /// `millis` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     pub const fn from_millis(millis: u64) -> Self {
         Self::require(Duration::from_millis(millis))
     }
 
-    /// [`Ttl::new`] for constants.
+    /// Creates a lifetime of `duration`, for constants: [`Ttl::new`] with a panic.
     ///
     /// ```compile_fail,E0080
     /// use std::time::Duration;
@@ -66,7 +69,7 @@ impl Ttl {
     ///
     /// # Panics
     ///
-    /// `duration` is zero or above [`Ttl::MAX`]; in a constant, this is a compile error.
+    /// `duration` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     pub const fn require(duration: Duration) -> Self {
         match Self::new(duration) {
             Ok(ttl) => ttl,
@@ -75,12 +78,12 @@ impl Ttl {
         }
     }
 
-    /// This lifetime in milliseconds.
+    /// Returns the lifetime in milliseconds.
     pub const fn as_millis(self) -> u64 {
         self.0.get()
     }
 
-    /// This lifetime as a [`Duration`].
+    /// Returns the lifetime as a [`Duration`].
     pub const fn as_duration(self) -> Duration {
         Duration::from_millis(self.0.get())
     }
@@ -100,32 +103,16 @@ impl TryFrom<Duration> for Ttl {
     }
 }
 
-/// The duration is no [`Ttl`].
+/// Why a duration is not a [`Ttl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TtlError {
-    /// Nothing lives for no time: remove the field or delete the session instead.
+    /// The duration is zero. Remove the field or delete the session instead.
     #[error("a lifetime must be longer than zero")]
     Zero,
-    /// Above [`Ttl::MAX`].
+    /// The duration is above [`Ttl::MAX`].
     #[error("a lifetime must be at most 100 years")]
     TooLong,
-}
-
-/// How long a value may stay in the cache tier of a layered store.
-///
-/// Stores with one tier keep it beside the value and otherwise ignore it. With any store, a field that
-/// is `Never` or `Checked` is fetched when it is named, not along with the rest of its schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CachePolicy {
-    /// As long as the store allows (`LayeredStore::with_hot_ttl`), within the field's own lifetime.
-    #[default]
-    Auto,
-    /// At most this long.
-    For(Ttl),
-    /// Not at all: every read goes to the store of record.
-    Never,
-    /// Served from the cache only after the store of record confirmed its version.
-    Checked,
 }
 
 #[cfg(test)]
@@ -133,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds() {
+    fn lifetimes_have_bounds() {
         assert_eq!(Ttl::new(Duration::ZERO), Err(TtlError::Zero));
         assert_eq!(Ttl::new(Duration::MAX), Err(TtlError::TooLong));
         assert_eq!(Ttl::new(Ttl::MAX.as_duration()), Ok(Ttl::MAX));
@@ -144,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_millisecond_counts_as_one() {
+    fn a_part_of_a_millisecond_is_rounded_up() {
         assert_eq!(Ttl::new(Duration::from_nanos(1)), Ok(Ttl::from_millis(1)));
     }
 }

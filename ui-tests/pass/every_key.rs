@@ -1,4 +1,4 @@
-use ruts::{SessionName, session};
+use ruts::{session, session::SessionName};
 
 pub struct Staff;
 
@@ -6,11 +6,11 @@ impl SessionName for Staff {
     const NAME: &str = "staff";
 }
 
-/// Everything at once.
+/// All keys at once.
 #[session(prefix = "desk", codec = "bincode", layer = Staff)]
 #[must_use]
 pub struct Desk {
-    /// Who.
+    /// The user.
     #[field(ttl = "30d", hot = "1h", principal, rename = "u", version = 2, codec = "bincode")]
     #[deprecated]
     user: u64,

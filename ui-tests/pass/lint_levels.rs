@@ -1,4 +1,4 @@
-//! What a field says of lints holds for all that is generated from it.
+//! The lint attributes of a field hold for all code that is generated from it.
 #![deny(warnings)]
 
 use ruts::session;
@@ -11,7 +11,7 @@ struct Shop {
     #[field(once)]
     userToken: u8,
     #[expect(dead_code)]
-    unused: u8,
+    idle_for: u8,
     #[deprecated = "use `userName`"]
     #[field(default)]
     old: u8,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use ruts::{Assurance, Error, session, store::memory::MemoryStore};
+use ruts::{Error, auth::Assurance, session, store::memory::MemoryStore};
 
 mod shop {
     #[ruts::session]

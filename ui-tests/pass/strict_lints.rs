@@ -14,7 +14,7 @@ pub struct Shop {
     pub flash: String,
 }
 
-/// A session of the crate alone, which it does not use.
+/// A private session, which is never used.
 #[session]
 struct Unused {
     field: u8,

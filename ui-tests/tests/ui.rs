@@ -1,4 +1,4 @@
-//! What `#[session]` accepts, and what it says of mistakes, letter by letter.
+//! The structs that `#[session]` accepts, and the exact text of its errors.
 
 #[test]
 fn mistakes_are_explained() {

@@ -1,4 +1,4 @@
-//! What a request costs the process: allocations, and instructions under callgrind.
+//! Allocations of a request, and instructions under callgrind.
 
 use std::process::Command;
 
@@ -8,54 +8,50 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     report::Report,
-    stacks::{self, Backend, Place, Stack},
+    stacks::{App, Backend, Servers, with_floor},
+    visitor::Visitor,
     workloads::{self, Workload},
 };
 
-/// All on one thread, so that everything is counted.
-pub(crate) fn single() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
+/// Returns a runtime of one thread, so that the counter sees all allocations.
+pub(crate) fn single_threaded() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("the runtime starts")
 }
 
-/// The fewest of fifty: a client's heartbeat is none of the request's business.
-fn allocations(runtime: &Runtime, workload: &Workload, stack: &Stack) -> u64 {
-    let once = |visitor: &mut crate::client::Visitor| {
+/// Returns the minimum of fifty requests. Others may include the heartbeat of a client.
+fn allocations(runtime: &Runtime, workload: &Workload, app: &App) -> u64 {
+    let once = |visitor: &mut Visitor| {
         measure(|| drop(runtime.block_on(visitor.get(workload.path)))).count_total
     };
     (0..50)
         .map(|_| {
-            let mut visitor = runtime.block_on(workload.visitor(stack));
+            let mut visitor = runtime.block_on(workload.visitor(app));
             once(&mut visitor)
         })
         .min()
         .unwrap_or_default()
 }
 
-async fn with_floor(backend: Backend, place: &Place) -> Vec<Stack> {
-    let mut stacks = vec![stacks::floor(backend, place).await];
-    stacks.extend(stacks::all(backend, place).await);
-    stacks
-}
-
-pub(crate) fn print(report: &mut Report, place: &Place) {
+/// Prints the allocations.
+pub(crate) fn print(report: &mut Report, servers: &Servers) {
     report.heading("Allocations");
-    report.say(
-        "Of a whole request, with the making of the request and the client of the server, beyond what the same \
-         request to the floor allocates where there is one.\n",
+    report.text(
+        "Of a whole request, including its construction and the client of the server. The last \
+         column subtracts the allocations of the same request to the floor.\n",
     );
-    let place = Place { connections: 1, ..place.clone() };
+    let servers = Servers { connections: 1, ..servers.clone() };
     for backend in [Backend::Memory, Backend::Redis] {
-        let runtime = single();
-        let stacks = runtime.block_on(with_floor(backend, &place));
+        let runtime = single_threaded();
+        let apps = runtime.block_on(with_floor(backend, &servers));
         let mut table = Table::new([backend.name(), "stack", "allocations", "over the floor"]);
-        for workload in workloads::ALL.iter().filter(|workload| workload.is_of_interest(backend)) {
+        for workload in workloads::ALL.iter().filter(|workload| workload.applies_to(backend)) {
             let mut floor = None;
-            for stack in &stacks {
-                let is_floor = stack.name == stacks[0].name;
+            for (index, app) in apps.iter().enumerate() {
+                let is_floor = index == 0;
                 if is_floor && !workload.has_floor {
                     continue;
                 }
-                let count = allocations(&runtime, workload, stack);
+                let count = allocations(&runtime, workload, app);
                 if is_floor {
                     floor = Some(count);
                     continue;
@@ -64,7 +60,7 @@ pub(crate) fn print(report: &mut Report, place: &Place) {
                     floor.map_or("-".to_owned(), |floor| (count as i64 - floor as i64).to_string());
                 table.push([
                     workload.name.to_owned(),
-                    stack.name.to_owned(),
+                    app.stack.to_owned(),
                     count.to_string(),
                     over,
                 ]);
@@ -74,8 +70,8 @@ pub(crate) fn print(report: &mut Report, place: &Place) {
     }
 }
 
-/// What is asked for under callgrind.
-const COUNTED: [Workload; 5] = [
+/// The workloads under callgrind.
+const WORKLOADS: [Workload; 5] = [
     workloads::ANONYMOUS,
     workloads::WITH_COOKIE,
     workloads::READ_1,
@@ -83,20 +79,20 @@ const COUNTED: [Workload; 5] = [
     workloads::WRITE_5,
 ];
 
-/// Asks a stack so many times, for callgrind to count.
-pub(crate) fn child(stack: usize, workload: usize, times: u64, place: &Place) {
-    let runtime = single();
-    let workload = &COUNTED[workload];
+/// Sends requests to one app. Runs in a process of its own under callgrind.
+pub(crate) fn child(app: usize, workload: usize, requests: u64, servers: &Servers) {
+    let runtime = single_threaded();
+    let workload = &WORKLOADS[workload];
     runtime.block_on(async {
-        let stacks = with_floor(Backend::Redis, place).await;
-        let mut visitor = workload.visitor(&stacks[stack]).await;
-        for _ in 0..times {
+        let apps = with_floor(Backend::Redis, servers).await;
+        let mut visitor = workload.visitor(&apps[app]).await;
+        for _ in 0..requests {
             visitor.text(workload.path).await;
         }
     });
 }
 
-/// Instructions of this program with these arguments; none without valgrind.
+/// Counts the instructions of this program with these arguments. `None` without valgrind.
 fn instructions(arguments: &[String]) -> Option<u64> {
     let program = std::env::current_exe().ok()?;
     let output = Command::new("valgrind")
@@ -105,32 +101,35 @@ fn instructions(arguments: &[String]) -> Option<u64> {
         .args(arguments)
         .output()
         .ok()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = said.lines().find_map(|line| line.split_once("Collected : "))?.1;
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = log.lines().find_map(|line| line.split_once("Collected : "))?.1;
     line.trim().parse().ok()
 }
 
-pub(crate) fn print_instructions(report: &mut Report, place: &Place) {
+/// Prints the instructions.
+pub(crate) fn print_instructions(report: &mut Report, servers: &Servers) {
     report.heading("Instructions");
-    report.say(
-        "Of a request over Redis, counted by callgrind: a thousandth of the difference between a run of 1,200 \
-         requests and one of 200; with the making of the request and the client of the server. callgrind knows no \
-         instructions for SHA-256, which take ruts about 3,600 of these.\n",
+    report.text(
+        "Of a request over Redis, including its construction and the client of the server. \
+         callgrind counts them: a thousandth of the difference between a run of 1,200 requests and \
+         one of 200. It does not support SHA-256 instructions. Without them, the hash costs ruts \
+         about 3,600 instructions.\n",
     );
-    let place = Place { connections: 1, ..place.clone() };
-    let stacks = single().block_on(with_floor(Backend::Redis, &place));
+    let servers = Servers { connections: 1, ..servers.clone() };
+    let apps = single_threaded().block_on(with_floor(Backend::Redis, &servers));
     let mut table = Table::new(["workload", "stack", "instructions", "over the floor"]);
-    for (number, workload) in COUNTED.iter().enumerate() {
+    for (number, workload) in WORKLOADS.iter().enumerate() {
         let mut floor = 0;
-        for (index, stack) in stacks.iter().enumerate() {
-            let of = |times: u64| {
-                let words = ["child", &index.to_string(), &number.to_string(), &times.to_string()];
+        for (index, app) in apps.iter().enumerate() {
+            let count = |requests: u64| {
+                let words =
+                    ["child", &index.to_string(), &number.to_string(), &requests.to_string()];
                 let mut words = words.map(str::to_owned).to_vec();
-                words.extend([place.redis.clone(), place.postgres.clone()]);
+                words.extend([servers.redis.clone(), servers.postgres.clone()]);
                 instructions(&words)
             };
-            let (Some(few), Some(many)) = (of(200), of(1_200)) else {
-                return report.say("valgrind is not there: nothing was counted.");
+            let (Some(few), Some(many)) = (count(200), count(1_200)) else {
+                return report.text("valgrind is not installed. Nothing was counted.");
             };
             let each = (many.saturating_sub(few) / 1_000) as i64;
             if index == 0 {
@@ -138,7 +137,7 @@ pub(crate) fn print_instructions(report: &mut Report, place: &Place) {
             }
             table.push([
                 workload.name.to_owned(),
-                stack.name.to_owned(),
+                app.stack.to_owned(),
                 each.to_string(),
                 (each - floor).to_string(),
             ]);

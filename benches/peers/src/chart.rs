@@ -1,19 +1,22 @@
-//! Bars, drawn as SVG.
+//! A bar chart as SVG.
+//!
+//! Called by `main`. Knows stacks by their names, for the colours.
 
 use std::fmt::Write as _;
 
+/// A bar of the chart.
 pub(crate) struct Bar {
     pub(crate) backend: &'static str,
     pub(crate) workload: &'static str,
     pub(crate) stack: &'static str,
-    /// Of what the floor does.
+    /// Throughput as a share of the floor's.
     pub(crate) share: f64,
 }
 
 const ROW: usize = 16;
 const LEFT: usize = 330;
-/// What the floor does is so wide.
-const WHOLE: f64 = 420.0;
+/// Width of the floor's throughput.
+const FLOOR_WIDTH: f64 = 420.0;
 
 fn colour(stack: &str) -> &'static str {
     match stack {
@@ -24,7 +27,7 @@ fn colour(stack: &str) -> &'static str {
     }
 }
 
-/// Throughput with many in flight, a group of bars for each backend and workload.
+/// Draws a group of bars for each backend and workload.
 pub(crate) fn draw(bars: &[Bar]) -> String {
     let groups = bars.chunk_by(|a, b| (a.backend, a.workload) == (b.backend, b.workload));
     let mut body = String::new();
@@ -38,29 +41,32 @@ pub(crate) fn draw(bars: &[Bar]) -> String {
             group[0].workload
         );
         for bar in group {
-            let width = (bar.share * WHOLE).min(WHOLE * 1.3);
-            let _ = writeln!(
+            let width = (bar.share * FLOOR_WIDTH).min(FLOOR_WIDTH * 1.3);
+            let (baseline, top, height) = (y + 12, y + 2, ROW - 4);
+            let (label, end) = (LEFT - 6, LEFT as f64 + width + 4.0);
+            let Bar { stack, share, .. } = bar;
+            let _ = write!(
                 body,
-                r#"<text x="{}" y="{}" text-anchor="end">{}</text><rect x="{LEFT}" y="{}" width="{width:.0}" height="{}" fill="{}"/><text x="{:.0}" y="{}">{:.2}</text>"#,
-                LEFT - 6,
-                y + 12,
-                bar.stack,
-                y + 2,
-                ROW - 4,
-                colour(bar.stack),
-                LEFT as f64 + width + 4.0,
-                y + 12,
-                bar.share,
+                r#"<text x="{label}" y="{baseline}" text-anchor="end">{stack}</text>"#
             );
+            let _ = write!(
+                body,
+                r#"<rect x="{LEFT}" y="{top}" width="{width:.0}" height="{height}" fill="{}"/>"#,
+                colour(stack)
+            );
+            let _ = writeln!(body, r#"<text x="{end:.0}" y="{baseline}">{share:.2}</text>"#);
             y += ROW;
         }
         y += 8;
     }
-    let line = LEFT as f64 + WHOLE;
+    let line = LEFT as f64 + FLOOR_WIDTH;
     format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="960" height="{height}" font-family="sans-serif" font-size="11">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="960" height="{height}"
+  font-family="sans-serif" font-size="11">
 <rect width="960" height="{height}" fill="white"/>
-<text x="10" y="22" font-size="15">Requests a second with 64 in flight, as a share of the bare driver's</text>
+<text x="10" y="22" font-size="15">
+  Requests per second with 64 in flight, as a share of the floor's
+</text>
 <line x1="{line}" y1="34" x2="{line}" y2="{y}" stroke="#888" stroke-dasharray="3 3"/>
 {body}</svg>
 "##,

@@ -1,31 +1,35 @@
-//! What a session costs, here and with its peers: round trips, commands and bytes, exact; what becomes of
-//! requests that race; allocations and instructions, exact; and throughput as a share of what the bare
-//! driver does. All in one run, taking turns.
+//! Compares ruts with its peers in one run.
 //!
 //! ```sh
 //! cargo run --release --manifest-path benches/peers/Cargo.toml
 //! ```
 //!
-//! prints it all; with `--write`, into `benches/peers/report` too, a page for each part and a chart. Any of `wire`,
-//! `races`, `allocations`, `instructions`, `growth`, `throughput` does that part only, and any of `memory`, `redis`,
-//! `postgres`, `layered` measures throughput over that backend only.
+//! | argument | effect |
+//! | --- | --- |
+//! | `wire` | round trips, commands and bytes only, exact |
+//! | `races` | results of parallel requests only |
+//! | `allocations`, `instructions` | of one request only, exact |
+//! | `growth` | time by fields and by sessions only, and bytes per session |
+//! | `throughput` | throughput only, as a share of the bare driver's |
+//! | `memory`, `redis`, `postgres`, `layered` | throughput over this backend only |
+//! | `--write` | also writes each page, and a chart, into `benches/peers/report` |
 
 mod allocations;
 mod chart;
-mod client;
-mod counts;
 mod growth;
 mod races;
 mod report;
 mod stacks;
 mod throughput;
+mod visitor;
+mod wire;
 mod workloads;
 
 use std::{env, fs, path::Path, thread};
 
 use report::Report;
-use ruts_tests::servers::{Flavour, Postgres, Redis};
-use stacks::{Backend, Place};
+use ruts_tests_stores::servers::{Flavour, Postgres, Redis};
+use stacks::{Backend, Servers};
 use tokio::runtime::Runtime;
 
 const PARTS: [&str; 6] = ["wire", "races", "allocations", "instructions", "growth", "throughput"];
@@ -33,66 +37,68 @@ const PARTS: [&str; 6] = ["wire", "races", "allocations", "instructions", "growt
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["child", stack, workload, times, redis, postgres] = words[..] {
-        let number = |text: &str| text.parse().expect("a number");
+    if let ["child", app, workload, requests, redis, postgres] = words[..] {
+        let number = |text: &str| text.parse().expect("the argument is a number");
         let (redis, postgres) = (redis.to_owned(), postgres.to_owned());
-        let place = Place { redis, postgres, connections: 1 };
-        return allocations::child(number(stack), number(workload), number(times) as u64, &place);
+        let servers = Servers { redis, postgres, connections: 1 };
+        let requests = number(requests) as u64;
+        return allocations::child(number(app), number(workload), requests, &servers);
     }
     let writes = words.contains(&"--write");
     let named: Vec<Backend> =
-        Backend::ALL.into_iter().filter(|backend| words.contains(&backend.word())).collect();
+        Backend::ALL.into_iter().filter(|backend| words.contains(&backend.argument())).collect();
     let backends = if named.is_empty() { &Backend::ALL[..] } else { &named };
     let parts: Vec<&str> = words.into_iter().filter(|word| PARTS.contains(word)).collect();
 
     let redis = Redis::start(Flavour::Redis, &[]);
     let postgres = Postgres::start(&[]);
-    let place = Place {
+    let servers = Servers {
         redis: redis.url().to_owned(),
         postgres: postgres.url().to_owned(),
         connections: 8,
     };
-    let many = Runtime::new().expect("a runtime");
+    let runtime = Runtime::new().expect("the runtime starts");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("report");
     let cores = thread::available_parallelism().map_or(0, usize::from);
-    let ran_on = format!(
-        "With the servers on the same {cores} cores of a shared machine; {} and {}.\n",
+    let environment = format!(
+        "Servers and app share {cores} cores of a shared machine. {} and {}.\n",
         redis_version(&redis),
-        postgres_version(&many, &postgres),
+        postgres_version(&runtime, &postgres),
     );
     for part in PARTS.into_iter().filter(|part| parts.is_empty() || parts.contains(part)) {
         let mut report = Report::default();
         match part {
-            "wire" => many.block_on(counts::print(&mut report, &redis, &postgres)),
-            "races" => many.block_on(races::print(&mut report, &redis, &postgres, &place)),
-            "allocations" => allocations::print(&mut report, &place),
-            "instructions" => allocations::print_instructions(&mut report, &place),
-            "growth" => many.block_on(growth::print(&mut report, &redis, &postgres, &place)),
+            "wire" => runtime.block_on(wire::print(&mut report, &redis, &postgres)),
+            "races" => runtime.block_on(races::print(&mut report, &redis, &postgres, &servers)),
+            "allocations" => allocations::print(&mut report, &servers),
+            "instructions" => allocations::print_instructions(&mut report, &servers),
+            "growth" => runtime.block_on(growth::print(&mut report, &redis, &postgres, &servers)),
             _ => {
-                let bars = many.block_on(throughput::print(&mut report, &place, backends));
+                let bars = runtime.block_on(throughput::print(&mut report, &servers, backends));
                 if writes {
                     write(&folder.join("throughput.svg"), &chart::draw(&bars));
-                    report.say("![Throughput with 64 in flight](throughput.svg)\n");
+                    report.text("![Throughput with 64 in flight](throughput.svg)\n");
                 }
             }
         }
-        report.say(&ran_on);
+        report.text(&environment);
         if writes {
             write(&folder.join(part).with_extension("md"), report.0.trim_start());
         }
     }
 }
 
+/// Writes a file and its folder.
 fn write(path: &Path, text: &str) {
     let written =
         fs::create_dir_all(path.parent().unwrap_or(path)).and_then(|()| fs::write(path, text));
-    written.expect("a place to write to");
+    written.expect("the folder is writable");
 }
 
 fn redis_version(server: &Redis) -> String {
     let info: String = server.command(&["INFO", "server"]);
     let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
-    format!("Redis {}", version.unwrap_or("of no version").trim())
+    format!("Redis {}", version.unwrap_or("of unknown version").trim())
 }
 
 fn postgres_version(runtime: &Runtime, server: &Postgres) -> String {

@@ -1,27 +1,28 @@
-//! What is left when requests of one session race each other: forced, not hoped for.
+//! Results of parallel requests of one session, with forced interleavings.
 
 use std::time::Duration;
 
 use benches::Table;
-use ruts_tests::{
+use ruts_tests_stores::{
     Proxy, Traffic,
     servers::{Postgres, Redis},
 };
 use tokio::task::JoinSet;
 
 use crate::{
-    client::Visitor,
     report::Report,
-    stacks::{self, Backend, Place, Stack},
+    stacks::{self, App, Backend, Servers},
+    visitor::Visitor,
 };
 
 const AT_ONCE: u32 = 64;
 const MERGES: usize = 200;
 const INCREMENTS: usize = 20;
 const TRIALS: usize = 1_000;
-/// How long a request may wait for another one.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time that a request may wait for another one.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Sends [`AT_ONCE`] requests at once. Returns how many succeed.
 async fn at_once(visitor: &Visitor, path: impl Fn(u32) -> String) -> u32 {
     let mut requests = JoinSet::new();
     for number in 0..AT_ONCE {
@@ -39,121 +40,129 @@ fn spread(counts: &[u32]) -> String {
     }
 }
 
-/// Of 64 fields written at once, how many are there; of 64 increments, how many count, and how many were
-/// refused with an error.
-async fn merging(stack: &Stack) -> [String; 3] {
-    let (mut fields, mut numbers, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+/// Returns how many of 64 fields written at once exist, how many of 64 increments count, and how
+/// many increments fail.
+async fn merge(app: &App) -> [String; 3] {
+    let (mut fields, mut numbers, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..MERGES {
-        let mut visitor = Visitor::new(&stack.app);
+        let mut visitor = Visitor::new(&app.router);
         visitor.text("/begin").await;
         at_once(&visitor, |number| format!("/set/{number}")).await;
-        fields.push(visitor.text("/fields").await.parse().expect("a number"));
+        fields.push(visitor.text("/fields").await.parse().expect("the body is a number"));
     }
     for _ in 0..INCREMENTS {
-        let mut visitor = Visitor::new(&stack.app);
+        let mut visitor = Visitor::new(&app.router);
         visitor.text("/begin").await;
-        let done = at_once(&visitor, |_| "/increment".to_owned()).await;
-        numbers.push(visitor.text("/number").await.parse().expect("a number"));
-        refused.push(AT_ONCE - done);
+        let succeeded = at_once(&visitor, |_| "/increment".to_owned()).await;
+        numbers.push(visitor.text("/number").await.parse().expect("the body is a number"));
+        failed.push(AT_ONCE - succeeded);
     }
-    [&fields, &numbers, &refused].map(|counts| spread(counts))
+    [&fields, &numbers, &failed].map(|counts| spread(counts))
 }
 
-async fn signed_in(stack: &Stack) -> Visitor {
-    let mut visitor = Visitor::new(&stack.app);
+async fn signed_in(app: &App) -> Visitor {
+    let mut visitor = Visitor::new(&app.router);
     visitor.text("/begin").await;
     visitor.text("/login").await;
     visitor
 }
 
-/// A slow request has read who is signed in; the user signs out; the request writes. How often somebody is
-/// signed in with the old cookie; nothing if one request waits for the other.
-async fn revival(stack: &Stack) -> Option<usize> {
-    let mut back = 0;
+/// A slow request reads the user, the user signs out, and the request writes. Returns how often the
+/// old cookie is signed in afterwards. `None` if the sign-out waits for the slow request.
+async fn revive(app: &App) -> Option<usize> {
+    let mut revived = 0;
     for _ in 0..TRIALS {
-        let mut visitor = signed_in(stack).await;
+        let mut visitor = signed_in(app).await;
         let mut old = visitor.clone();
         let mut slow = visitor.clone();
         let mut slow = tokio::spawn(async move { slow.get("/slow").await });
         tokio::select! {
-            () = stack.gate.reached.notified() => {}
-            ended = &mut slow => panic!("{}: the slow request ended: {ended:?}", stack.name),
+            () = app.gate.reached.notified() => {}
+            ended = &mut slow => panic!("{}: the slow request ended: {ended:?}", app.stack),
         }
-        let out = tokio::spawn(async move { visitor.get("/out").await });
-        let out = tokio::time::timeout(PATIENCE, out).await;
-        stack.gate.go_on.notify_one();
-        slow.await.expect("the request comes to its end");
-        if out.is_err() {
+        let logout = tokio::spawn(async move { visitor.get("/logout").await });
+        let logout = tokio::time::timeout(TIMEOUT, logout).await;
+        app.gate.resume.notify_one();
+        slow.await.expect("the request does not panic");
+        if logout.is_err() {
             return None;
         }
-        back += usize::from(old.get("/who").await.1 == "true");
+        revived += usize::from(old.get("/user").await.1 == "true");
     }
-    Some(back)
+    Some(revived)
 }
 
-/// A process has read the store of record and not yet filled its cache; the user signs out at another
-/// process; the first one goes on. How often somebody is signed in with the old cookie.
-async fn refilling(first: &Stack, second: &Stack, cold: &Proxy, redis: &Redis) -> usize {
-    let mut back = 0;
+/// A process reads the origin and pauses before it fills the cache, and the user signs out at
+/// another process. Returns how often the old cookie is signed in afterwards.
+async fn refill(first: &App, second: &App, origin: &Proxy, redis: &Redis) -> usize {
+    let mut revived = 0;
     for _ in 0..TRIALS {
         let mut visitor = signed_in(second).await;
         let mut old = visitor.clone();
-        let mut reader = visitor.at(&first.app);
+        let mut reader = visitor.at(&first.router);
         redis.command::<()>(&["FLUSHDB"]);
-        cold.set(Traffic::KeepsAnswers);
-        let reading = tokio::spawn(async move { reader.get("/who").await });
-        cold.kept().await;
-        visitor.text("/out").await;
-        cold.set(Traffic::Flows);
-        reading.await.expect("the request comes to its end");
-        // The cache may be filled off the response path.
+        origin.set(Traffic::HoldAnswers);
+        let reading = tokio::spawn(async move { reader.get("/user").await });
+        origin.answer_held().await;
+        visitor.text("/logout").await;
+        origin.set(Traffic::Forward);
+        reading.await.expect("the request does not panic");
+        // A stack may fill its cache after the response.
         tokio::time::sleep(Duration::from_millis(3)).await;
-        back += usize::from(old.get("/who").await.1 == "true");
+        revived += usize::from(old.get("/user").await.1 == "true");
     }
-    back
+    revived
 }
 
-pub(crate) async fn print(report: &mut Report, redis: &Redis, postgres: &Postgres, place: &Place) {
+/// Prints the results.
+pub(crate) async fn print(
+    report: &mut Report,
+    redis: &Redis,
+    postgres: &Postgres,
+    servers: &Servers,
+) {
     report.heading("Races");
-    report.say(format!(
-        "64 requests of one session at once, {MERGES} times, or {INCREMENTS} with increments; and {TRIALS} times a request that has read who is \
-         signed in, waits while the user signs out, and writes: is somebody signed in with the old cookie? Within \
-         one process, except in the last table.\n"
+    report.text(format!(
+        "Writes: 64 requests of one session at once, {MERGES} times. Increments: the same, \
+         {INCREMENTS} times. Sign-out: a request reads the user, waits while the user signs out, \
+         and writes, {TRIALS} times; the last column counts how often the old cookie is signed in \
+         afterwards. All within one process, except in the last table.\n"
     ));
     for backend in Backend::ALL {
         let mut table = Table::new([
             backend.name(),
             "of 64 fields written at once",
             "of 64 increments at once",
-            "of these refused",
+            "increments with an error",
             &format!("signed in after signing out, of {TRIALS}"),
         ]);
-        for stack in &stacks::all(backend, place).await {
-            eprintln!("races: {}, {}", backend.name(), stack.name);
-            let [fields, numbers, refused] = merging(stack).await;
-            let back = revival(stack).await;
-            let back = back.map_or("waits for the other".to_owned(), |back| back.to_string());
-            table.push([stack.name.to_owned(), fields, numbers, refused, back]);
+        for app in &stacks::all(backend, servers).await {
+            eprintln!("races: {}, {}", backend.name(), app.stack);
+            let [fields, numbers, failed] = merge(app).await;
+            let revived = revive(app).await;
+            let revived =
+                revived.map_or("the sign-out waits".to_owned(), |count| count.to_string());
+            table.push([app.stack.to_owned(), fields, numbers, failed, revived]);
         }
         report.table(&table);
     }
 
-    report.say(format!(
-        "A reader is held between its read of the store of record and the filling of its cache while the user signs \
-         out at another process, {TRIALS} times.\n"
+    report.text(format!(
+        "A reader pauses between its read of the origin and the fill of the cache, while the user \
+         signs out at another process, {TRIALS} times.\n"
     ));
-    let cold = Proxy::before(&postgres.address()).await;
-    let held = Place {
-        postgres: postgres.url().replace(&postgres.address(), cold.address()),
+    let origin = Proxy::before(&postgres.address()).await;
+    let paused = Servers {
+        postgres: postgres.url().replace(&postgres.address(), origin.address()),
         connections: 1,
-        ..place.clone()
+        ..servers.clone()
     };
-    let first = stacks::all(Backend::Layered, &held).await;
-    let second = stacks::all(Backend::Layered, place).await;
-    let mut table = Table::new(["stack", &format!("the old user is served, of {TRIALS}")]);
+    let first = stacks::all(Backend::Layered, &paused).await;
+    let second = stacks::all(Backend::Layered, servers).await;
+    let mut table = Table::new(["stack", &format!("old cookie signed in, of {TRIALS}")]);
     for (first, second) in first.iter().zip(&second) {
-        let served = refilling(first, second, &cold, redis).await;
-        table.push([first.name.to_owned(), served.to_string()]);
+        let revived = refill(first, second, &origin, redis).await;
+        table.push([first.stack.to_owned(), revived.to_string()]);
     }
     report.table(&table);
 }

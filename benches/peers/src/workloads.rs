@@ -1,16 +1,19 @@
-//! What is measured.
+//! The workloads.
+//!
+//! Used by every measurement of one request at a time.
 
 use crate::{
-    client::Visitor,
-    stacks::{Backend, Stack},
+    stacks::{App, Backend},
+    visitor::Visitor,
 };
 
+/// A request, and the requests before it.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
-    /// What a visitor asks for first: reads are asked for before, so that a cache has what they find.
+    /// Earlier requests of the visitor. A read is among them, so that a cache holds its values.
     before: &'static [&'static str],
     pub(crate) path: &'static str,
-    /// Whether the bare driver does something of the kind.
+    /// Whether the floor has this path.
     pub(crate) has_floor: bool,
 }
 
@@ -39,23 +42,24 @@ pub(crate) const ALL: [Workload; 11] = [
     workload("write 1 field", &["/begin"], "/write1", true),
     WRITE_5,
     workload("read, modify, write", &["/begin", "/increment"], "/increment", false),
-    workload("sign in, a guest before", &["/begin"], "/login", false),
-    workload("sign in, nobody before", &[], "/login", false),
-    workload("read 16 bytes beside 16 KiB", &["/fat", "/thin/read"], "/thin/read", false),
-    workload("write 16 bytes beside 16 KiB", &["/fat"], "/thin/write", false),
+    workload("sign in, with a session", &["/begin"], "/login", false),
+    workload("sign in, without a session", &[], "/login", false),
+    workload("read 16 bytes beside 16 KiB", &["/large", "/tiny/read"], "/tiny/read", false),
+    workload("write 16 bytes beside 16 KiB", &["/large"], "/tiny/write", false),
 ];
 
 impl Workload {
-    /// Somebody who asked for all that comes before.
-    pub(crate) async fn visitor(&self, stack: &Stack) -> Visitor {
-        let mut visitor = Visitor::new(&stack.app);
+    /// Returns a visitor after the earlier requests.
+    pub(crate) async fn visitor(&self, app: &App) -> Visitor {
+        let mut visitor = Visitor::new(&app.router);
         for path in self.before {
             visitor.text(path).await;
         }
         visitor
     }
 
-    pub(crate) fn is_of_interest(&self, backend: Backend) -> bool {
+    /// Whether the backend is measured with this workload.
+    pub(crate) fn applies_to(&self, backend: Backend) -> bool {
         backend != Backend::Memory || !self.name.contains("KiB")
     }
 }

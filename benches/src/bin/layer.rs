@@ -1,7 +1,7 @@
-//! What [`SessionLayer`] adds to a request, over a layer that does nothing around the same routes.
+//! Measures the cost of [`SessionLayer`] per request, over a layer that does nothing.
 //!
-//! Allocations are counted exactly; times are ratios of interleaved rounds. Fails if an anonymous
-//! request that does not touch its session costs more than [`PROMISE`] allocations.
+//! Allocations are exact. Times are ratios of interleaved rounds. The benchmark fails if an
+//! anonymous request adds more than [`MAX_ALLOCATIONS`] without a use of its session.
 
 use std::{
     error::Error,
@@ -23,16 +23,16 @@ use ruts::{SessionLayer, session, store::memory::MemoryStore};
 use tokio::{runtime::Runtime, task::coop::unconstrained};
 use tower::{Service, layer::layer_fn};
 
-/// The most allocations that the layer may add to an anonymous request that does not touch its
-/// session.
-const PROMISE: u64 = 3;
+/// Maximum number of allocations that the layer may add to an anonymous request, if its handler
+/// does not use the session.
+const MAX_ALLOCATIONS: u64 = 3;
 
 const WARM_UP: usize = 1000;
 const COUNTED: usize = 200;
 const ROUNDS: usize = 201;
 const BATCH: usize = 200;
 
-/// Five fields, which the first read fetches together.
+/// Five fields. The first read fetches all of them.
 #[session]
 struct Shop {
     #[field(default)]
@@ -46,16 +46,16 @@ struct Shop {
 struct Workload {
     name: &'static str,
     path: &'static str,
-    signed_in: bool,
+    has_session: bool,
 }
 
 const WORKLOADS: [Workload; 6] = [
-    Workload { name: "anonymous, untouched", path: "/untouched", signed_in: false },
-    Workload { name: "session, untouched", path: "/untouched", signed_in: true },
-    Workload { name: "session, 1 field read", path: "/read-one", signed_in: true },
-    Workload { name: "session, 5 fields read", path: "/read-five", signed_in: true },
-    Workload { name: "session, 1 field written", path: "/write", signed_in: true },
-    Workload { name: "session, counter updated", path: "/update", signed_in: true },
+    Workload { name: "anonymous, untouched", path: "/untouched", has_session: false },
+    Workload { name: "session, untouched", path: "/untouched", has_session: true },
+    Workload { name: "session, 1 field read", path: "/read-one", has_session: true },
+    Workload { name: "session, 5 fields read", path: "/read-five", has_session: true },
+    Workload { name: "session, 1 field written", path: "/write", has_session: true },
+    Workload { name: "session, counter updated", path: "/update", has_session: true },
 ];
 
 type Failure = Box<dyn Error>;
@@ -73,16 +73,16 @@ fn main() -> Result<ExitCode, Failure> {
     ]);
     let mut worst = 0;
     for workload in &WORKLOADS {
-        let [bare, nothing, ruts] = bench.allocations(workload)?;
+        let [bare, do_nothing, ruts] = bench.allocations(workload)?;
         let [bare_time, ruts_time] = bench.times(workload)?;
-        let added = ruts.over(nothing);
-        if !workload.signed_in {
-            worst = added.most;
+        let added = ruts.over(do_nothing);
+        if !workload.has_session {
+            worst = added.max;
         }
         table.push([
             workload.name.to_owned(),
             bare.to_string(),
-            nothing.to_string(),
+            do_nothing.to_string(),
             ruts.to_string(),
             added.to_string(),
             bare_time.to_string(),
@@ -90,44 +90,44 @@ fn main() -> Result<ExitCode, Failure> {
         ]);
     }
     println!("{table}");
-    println!("Allocations per request; times as multiples of the do-nothing layer's (quartiles).");
-    let kept = worst <= PROMISE;
+    println!("Allocations per request. Times as multiples of the do-nothing layer (quartiles).");
+    let is_met = worst <= MAX_ALLOCATIONS;
     println!(
-        "Promise: at most {PROMISE} allocations for an anonymous request that does not touch its \
-         session: {} ({worst}).",
-        if kept { "kept" } else { "BROKEN" },
+        "Goal: at most {MAX_ALLOCATIONS} allocations for an untouched anonymous request: {} \
+         ({worst}).",
+        if is_met { "met" } else { "MISSED" },
     );
-    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The same routes three times: bare, in a do-nothing layer, in a session layer.
+/// Three apps with the same routes: bare, in a do-nothing layer, in a session layer.
 struct Bench {
     runtime: Runtime,
     apps: [Router; 3],
-    /// Of a session in which all fields are set.
+    /// Cookie of a session in which all fields are set.
     cookie: HeaderValue,
 }
 
 impl Bench {
     fn new() -> Result<Self, Failure> {
-        // Without threads of its own, so that the counter sees every allocation.
+        // The counter sees the allocations of this thread only.
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         if count(|| runtime.block_on(async {})) != 0 {
             return Err("the runtime allocates by itself: the counts would include it".into());
         }
-        // As `axum::serve` does: else the routes, layers included, are put together anew for each
-        // request.
-        let [bare, nothing, mut sessions] = [
+        // `with_state` builds routes and layers once, as `axum::serve` does. Otherwise each request
+        // builds them.
+        let [bare, do_nothing, mut sessions] = [
             without_session(),
             without_session().layer(layer_fn(DoNothing)),
             with_session().layer(SessionLayer::new(MemoryStore::new())),
         ]
         .map(|app| app.with_state(()));
-        let cookie = runtime.block_on(sign_in(&mut sessions))?;
-        Ok(Self { runtime, apps: [bare, nothing, sessions], cookie })
+        let cookie = runtime.block_on(fill_session(&mut sessions))?;
+        Ok(Self { runtime, apps: [bare, do_nothing, sessions], cookie })
     }
 
-    /// How much each app allocates for one request.
+    /// Counts the allocations of each app for one request.
     fn allocations(&mut self, workload: &Workload) -> Result<[Counts; 3], Failure> {
         let mut counts = [Counts::NONE; 3];
         for (app, counts) in self.apps.iter_mut().zip(&mut counts) {
@@ -144,26 +144,26 @@ impl Bench {
         Ok(counts)
     }
 
-    /// How long the bare router and the session layer take, as multiples of the do-nothing layer.
+    /// Measures the bare router and the session layer, as multiples of the do-nothing layer.
     fn times(&mut self, workload: &Workload) -> Result<[Spread; 2], Failure> {
         let mut rounds = Vec::with_capacity(ROUNDS);
         for round in 0..ROUNDS {
             let mut times = [Duration::ZERO; 3];
             // Each app goes first, second and third equally often.
             for turn in 0..3 {
-                let which = (round + turn) % 3;
+                let index = (round + turn) % 3;
                 let requests = workload.requests(&self.cookie, BATCH);
                 let start = Instant::now();
-                // A server polls a new task for each connection; one task for all would use up its
-                // cooperation budget and be interrupted.
-                let batch = unconstrained(answer_all(&mut self.apps[which], requests));
+                // One task serves all requests here. It would use up its cooperation budget, unlike
+                // the tasks of a server.
+                let batch = unconstrained(answer_all(&mut self.apps[index], requests));
                 self.runtime.block_on(batch)?;
-                times[which] = start.elapsed();
+                times[index] = start.elapsed();
             }
             rounds.push(times.map(|time| time.as_secs_f64()));
         }
-        let bare = rounds.iter().map(|[bare, nothing, _]| bare / nothing).collect();
-        let ruts = rounds.iter().map(|[_, nothing, ruts]| ruts / nothing).collect();
+        let bare = rounds.iter().map(|[bare, base, _]| bare / base).collect();
+        let ruts = rounds.iter().map(|[_, base, ruts]| ruts / base).collect();
         Ok([bare, ruts])
     }
 }
@@ -173,7 +173,7 @@ impl Workload {
         let request = || {
             let mut request = Request::new(Body::empty());
             *request.uri_mut() = Uri::from_static(self.path);
-            if self.signed_in {
+            if self.has_session {
                 request.headers_mut().insert(header::COOKIE, cookie.clone());
             }
             request
@@ -182,31 +182,31 @@ impl Workload {
     }
 }
 
-/// The fewest and the most allocations of one request.
+/// Minimum and maximum number of allocations of one request.
 #[derive(Clone, Copy)]
 struct Counts {
-    least: u64,
-    most: u64,
+    min: u64,
+    max: u64,
 }
 
 impl Counts {
-    const NONE: Self = Self { least: u64::MAX, most: 0 };
+    const NONE: Self = Self { min: u64::MAX, max: 0 };
 
     fn include(&mut self, count: u64) {
-        self.least = self.least.min(count);
-        self.most = self.most.max(count);
+        self.min = self.min.min(count);
+        self.max = self.max.max(count);
     }
 
     fn over(self, base: Self) -> Self {
-        let least = self.least.saturating_sub(base.most);
-        Self { least, most: self.most.saturating_sub(base.least) }
+        let min = self.min.saturating_sub(base.max);
+        Self { min, max: self.max.saturating_sub(base.min) }
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { least, most } = self;
-        if least == most { write!(f, "{least}") } else { write!(f, "{least}–{most}") }
+        let Self { min, max } = self;
+        if min == max { write!(f, "{min}") } else { write!(f, "{min}–{max}") }
     }
 }
 
@@ -221,17 +221,17 @@ async fn answer_all(app: &mut Router, requests: Vec<Request>) -> Result<(), Fail
     Ok(())
 }
 
-/// From the request to the dropped response. The service needs no `poll_ready`: a router is always
-/// ready.
+/// Runs one request until its response is dropped. A router is always ready, so no `poll_ready` is
+/// needed.
 async fn answer(app: &mut Router, request: Request) -> Result<(), Failure> {
     let response = app.call(request).await?;
     if response.status() == StatusCode::OK { Ok(()) } else { Err("a handler failed".into()) }
 }
 
-/// Fills a new session, and returns its cookie as a client sends it.
-async fn sign_in(app: &mut Router) -> Result<HeaderValue, Failure> {
+/// Fills a new session and returns its cookie as a client sends it.
+async fn fill_session(app: &mut Router) -> Result<HeaderValue, Failure> {
     let mut request = Request::new(Body::empty());
-    *request.uri_mut() = Uri::from_static("/sign-in");
+    *request.uri_mut() = Uri::from_static("/fill");
     let response = app.call(request).await?;
     let cookie = response.headers().get(header::SET_COOKIE).ok_or("no cookie was set")?.to_str()?;
     let pair = cookie.split(';').next().unwrap_or(cookie);
@@ -240,7 +240,7 @@ async fn sign_in(app: &mut Router) -> Result<HeaderValue, Failure> {
 
 fn without_session() -> Router {
     Router::new()
-        .route("/sign-in", get(untouched))
+        .route("/fill", get(untouched))
         .route("/untouched", get(untouched))
         .route("/read-one", get(untouched))
         .route("/read-five", get(untouched))
@@ -250,7 +250,7 @@ fn without_session() -> Router {
 
 fn with_session() -> Router {
     Router::new()
-        .route("/sign-in", get(fill))
+        .route("/fill", get(fill))
         .route("/untouched", get(untouched))
         .route("/read-one", get(read_one))
         .route("/read-five", get(read_five))
@@ -273,12 +273,12 @@ async fn read_one(shop: Shop) -> Result<StatusCode, ruts::Error> {
 }
 
 async fn read_five(shop: Shop) -> Result<StatusCode, ruts::Error> {
-    let there = shop.visits().await? > 0
+    let found_all = shop.visits().await? > 0
         && shop.user().await?.is_some()
         && shop.name().await?.is_some()
         && shop.theme().await?.is_some()
         && shop.cart().await?.is_some();
-    Ok(found(there))
+    Ok(found(found_all))
 }
 
 async fn write(shop: Shop) -> Result<StatusCode, ruts::Error> {
@@ -294,11 +294,11 @@ async fn update(shop: Shop) -> Result<StatusCode, ruts::Error> {
     Ok(found(visits.await? > 1))
 }
 
-fn found(there: bool) -> StatusCode {
-    if there { StatusCode::OK } else { StatusCode::NOT_FOUND }
+fn found(is_found: bool) -> StatusCode {
+    if is_found { StatusCode::OK } else { StatusCode::NOT_FOUND }
 }
 
-/// The least that a layer can be.
+/// A layer that only calls its inner service.
 #[derive(Clone)]
 struct DoNothing<S>(S);
 

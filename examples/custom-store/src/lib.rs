@@ -1,10 +1,8 @@
-//! A store written outside of ruts: one file for each session, so that sessions survive a restart.
+//! A store outside of ruts: one file for each session, so that sessions survive a restart.
 //!
-//! It keeps the whole contract of [`Store`], as `tests/conformance.rs` proves, for one process: a
-//! lock file keeps a second one out. `record` is the session and its rules, [`FileStore`] brings
-//! it from and to the disk.
-
-mod record;
+//! [`FileStore`] implements [`RecordStore`] and thereby the whole contract of
+//! [`Store`](ruts::store::Store), as `tests/conformance.rs` shows. The rules of a session come from
+//! [`SessionRecord`]. This file only reads, locks and writes. One process at a time can open a folder.
 
 use std::{
     fs::{self, File},
@@ -14,193 +12,155 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use ruts::{
-    PrincipalKey, SessionId,
-    store::{
-        AuthChange, Confirmed, Create, Credentials, ListedSession, Loaded, Lookup, NewSignIn,
-        OnLimit, PageRequest, Projection, RevokeTarget, Revoked, SessionLimit, SessionMeta,
-        SessionPage, Store, StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
-    },
+    auth::PrincipalKey,
+    store::{RecordStore, SessionRecord, StoreError, StoreErrorKind},
+    token::SessionId,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
-
-use self::record::{Opened, Record};
 
 const NAME: &str = "file";
 
 /// Sessions as files of a folder.
 ///
-/// Operations run one after the other. A file is replaced by renaming a complete new one over it,
-/// so that a crash leaves the old or the new session, never half of one.
+/// Operations run one at a time. A file is replaced by renaming a complete new one over it, so that a
+/// crash leaves the old or the new session.
 #[derive(Clone)]
 pub struct FileStore {
     folder: Arc<Mutex<Folder>>,
+    /// One lock for the lists of all principals.
+    principals: Arc<Mutex<()>>,
 }
 
 struct Folder {
     path: PathBuf,
-    /// How often everybody was signed out: sessions of an earlier epoch are over.
-    epoch: u64,
-    /// Held for as long as the store lives: the operating system lets go of it when we die.
+    /// Keeps other processes out. The operating system releases it when the process ends.
     _lock: File,
 }
 
 impl FileStore {
-    /// Opens the folder, or makes it.
+    /// Opens the folder, and creates it if it is missing.
     ///
     /// # Errors
     ///
-    /// The folder cannot be made or written to, or another process has it open.
+    /// The folder cannot be created or written, or another process has it open.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        fs::create_dir_all(&path)?;
+        fs::create_dir_all(path.join("sessions"))?;
         let lock = File::create(path.join("lock"))?;
         lock.try_lock()?;
-        let epoch = match fs::read_to_string(path.join("epoch")) {
-            Ok(epoch) => epoch.parse().map_err(io::Error::other)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { folder: Arc::new(Mutex::new(Folder { path, epoch, _lock: lock })) })
+        let folder = Folder { path, _lock: lock };
+        Ok(Self { folder: Arc::new(Mutex::new(folder)), principals: Arc::default() })
     }
 
-    /// Does `work` on the session that `credentials` opens, and saves it if it was changed.
-    async fn open_session<T: Send>(
+    /// Returns the sessions whose record is chosen.
+    async fn search(
         &self,
-        credentials: Credentials<'_>,
-        work: impl FnOnce(&mut Record, Opened, Duration) -> (Lookup<T>, Changed) + Send,
-    ) -> Result<Lookup<T>, StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        work_on(folder, credentials, work).await
-    }
-}
-
-/// Does `work` in a folder that is locked already.
-async fn work_on<T: Send>(
-    folder: OwnedMutexGuard<Folder>,
-    credentials: Credentials<'_>,
-    work: impl FnOnce(&mut Record, Opened, Duration) -> (Lookup<T>, Changed) + Send,
-) -> Result<Lookup<T>, StoreError> {
-    let path = folder.file(credentials.id);
-    let now = now();
-    let Some(mut record) = folder.read(&path, now).map_err(unavailable)? else {
-        return Ok(Lookup::NotFound);
-    };
-    let (answer, changed) = match record.open(credentials.secret, now) {
-        Lookup::Found(opened) => work(&mut record, opened, now),
-        Lookup::Replaced { ago } => (Lookup::Replaced { ago }, Changed::No),
-        Lookup::Ended { ago } => (Lookup::Ended { ago }, Changed::No),
-        Lookup::Unconfirmed { .. } | Lookup::NotFound => (Lookup::NotFound, Changed::No),
-    };
-    if let Changed::Yes = changed {
-        in_background(folder, move |_| save(&path, &record)).await?;
-    }
-    Ok(answer)
-}
-
-/// Whether the session has to be saved.
-enum Changed {
-    Yes,
-    No,
-}
-
-impl Folder {
-    fn file(&self, id: &SessionId) -> PathBuf {
-        self.path.join(format!("{id}.session"))
-    }
-
-    fn read(&self, path: &Path, now: Duration) -> io::Result<Option<Record>> {
-        Ok(read(path)?.filter(|record| record.is_known(self.epoch, now)))
-    }
-
-    fn session_files(&self) -> io::Result<Vec<PathBuf>> {
-        let files = fs::read_dir(&self.path)?.map(|file| Ok(file?.path()));
-        let is_session = |path: &PathBuf| path.extension().is_some_and(|end| end == "session");
-        files.filter(|path| path.as_ref().map_or(true, is_session)).collect()
-    }
-
-    /// The sessions of a principal, in the order of their ids.
-    fn sessions_of(
-        &self,
-        principal: &PrincipalKey,
-        now: Duration,
-    ) -> io::Result<Vec<(SessionId, Record)>> {
-        let mut sessions = Vec::new();
-        for path in self.session_files()? {
+        limit: usize,
+        mut choose: impl FnMut(&SessionRecord) -> bool,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let folder = self.folder.lock().await;
+        let mut found = Vec::new();
+        for file in fs::read_dir(folder.sessions()).map_err(unavailable)? {
+            let path = file.map_err(unavailable)?.path();
             let id = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
-            if let (Some(id), Some(record)) = (id, self.read(&path, now)?)
-                && record.signed_in_at(principal).is_some()
+            if let (Some(id), Some(record)) = (id, read(&path)?)
+                && found.len() < limit
+                && choose(&record)
             {
-                sessions.push((id, record));
+                found.push(id);
             }
         }
-        sessions.sort_unstable_by_key(|(id, _)| *id);
-        Ok(sessions)
+        Ok(found)
+    }
+}
+
+impl RecordStore for FileStore {
+    type PrincipalLock = OwnedMutexGuard<()>;
+
+    fn name(&self) -> &'static str {
+        NAME
     }
 
-    /// Leaves nothing of a session.
-    fn forget(&self, id: &SessionId) -> io::Result<()> {
-        fs::remove_file(self.file(id))
-    }
-
-    /// Makes room for another session of somebody, beside `own`.
-    fn make_room(
+    async fn with_record<T: Send>(
         &self,
-        own: &SessionId,
+        id: &SessionId,
+        operation: impl FnOnce(&mut Option<SessionRecord>, Duration) -> T + Send,
+    ) -> Result<T, StoreError> {
+        let folder = Arc::clone(&self.folder).lock_owned().await;
+        let path = folder.sessions().join(format!("{id}.session"));
+        let mut record = read(&path)?;
+        let was_there = record.is_some();
+        let answer = operation(&mut record, now());
+        match record {
+            Some(record) if record.is_modified() => {
+                in_background(folder, move |_| replace(&path, &record.encode())).await?;
+            }
+            None if was_there => in_background(folder, move |_| fs::remove_file(path)).await?,
+            Some(_) | None => {}
+        }
+        Ok(answer)
+    }
+
+    async fn lock_principal(&self, _: &PrincipalKey) -> Result<Self::PrincipalLock, StoreError> {
+        Ok(Arc::clone(&self.principals).lock_owned().await)
+    }
+
+    async fn sessions_of(
+        &self,
         principal: &PrincipalKey,
-        limit: SessionLimit,
-    ) -> Result<(), StoreError> {
-        let now = now();
-        let mut others = self.sessions_of(principal, now).map_err(unavailable)?;
-        others.retain(|(id, _)| id != own);
-        let beyond = (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
-        if beyond > 0 && limit.on_limit == OnLimit::Reject {
-            return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
-        }
-        others.sort_by_key(|(_, record)| record.signed_in_at(principal));
-        for (id, _) in others.into_iter().take(beyond) {
-            self.forget(&id).map_err(unavailable)?;
-        }
+        _: &mut Self::PrincipalLock,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.search(usize::MAX, |record| record.principal() == Some(*principal)).await
+    }
+
+    async fn expired(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.search(limit, |record| !record.is_retained(now())).await
+    }
+
+    /// Moves the folder away as a whole. Deleting its files takes its time, which no caller waits for.
+    async fn remove_all(&self) -> Result<(), StoreError> {
+        let folder = Arc::clone(&self.folder).lock_owned().await;
+        let old = folder.path.join(format!("removed-{}", now().as_nanos()));
+        let removed = old.clone();
+        in_background(folder, move |folder| {
+            fs::rename(folder.sessions(), old)?;
+            fs::create_dir(folder.sessions())
+        })
+        .await?;
+        tokio::task::spawn_blocking(move || fs::remove_dir_all(removed));
         Ok(())
     }
 }
 
-/// Runs `work` where it may block. The folder stays locked until it is done, even if the caller
-/// loses interest: otherwise a late rename could undo a later write.
+impl Folder {
+    fn sessions(&self) -> PathBuf {
+        self.path.join("sessions")
+    }
+}
+
+/// Runs `work` on a thread that may block. The folder stays locked until it is done, also if the caller is
+/// cancelled: a late rename would undo a later write.
 async fn in_background<T: Send + 'static>(
-    mut folder: OwnedMutexGuard<Folder>,
-    work: impl FnOnce(&mut Folder) -> io::Result<T> + Send + 'static,
+    folder: OwnedMutexGuard<Folder>,
+    work: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(move || work(&mut folder));
-    match done.await {
+    match tokio::task::spawn_blocking(move || work(&folder)).await {
         Ok(result) => result.map_err(unavailable),
         Err(stopped) => Err(StoreError::new(NAME, StoreErrorKind::Unknown).with_source(stopped)),
     }
 }
 
-/// Nothing was changed: a new file only counts once it is renamed.
-fn unavailable(error: io::Error) -> StoreError {
-    let kind = match error.kind() {
-        io::ErrorKind::InvalidData => StoreErrorKind::Corrupt,
-        _ => StoreErrorKind::Unavailable,
-    };
-    StoreError::new(NAME, kind).with_source(error)
-}
-
-fn read(path: &Path) -> io::Result<Option<Record>> {
+fn read(path: &Path) -> Result<Option<SessionRecord>, StoreError> {
     match fs::read(path) {
-        Ok(bytes) => rmp_serde::from_slice(&bytes).map(Some).map_err(
-            // The text of a decoding error may quote what it found.
-            |_| io::Error::new(io::ErrorKind::InvalidData, "not a session file"),
-        ),
+        Ok(bytes) if path.extension().is_some_and(|end| end == "session") => {
+            let corrupt = |error| StoreError::new(NAME, StoreErrorKind::Corrupt).with_source(error);
+            SessionRecord::decode(bytes.into()).map(Some).map_err(corrupt)
+        }
+        Ok(_) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(unavailable(error)),
     }
-}
-
-fn save(path: &Path, record: &Record) -> io::Result<()> {
-    replace(path, &rmp_serde::to_vec(record).map_err(io::Error::other)?)
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -216,162 +176,7 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-impl Store for FileStore {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    async fn load(
-        &self,
-        credentials: Credentials<'_>,
-        fields: Projection<'_>,
-        touch: Option<Touch>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        self.open_session(credentials, |record, opened, now| {
-            let confirmed = touch.is_some() && record.confirm(opened, now);
-            let touched = record.touch(touch, opened, now);
-            let changed = if touched || confirmed { Changed::Yes } else { Changed::No };
-            (Lookup::Found(record.load(fields, opened, now)), changed)
-        })
-        .await
-    }
-
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        let path = folder.file(create.id);
-        if folder.read(&path, now()).map_err(unavailable)?.is_some() {
-            return Err(StoreError::new(NAME, StoreErrorKind::Exists));
-        }
-        if let Some(NewSignIn { principal, limit: Some(limit), .. }) = create.sign_in {
-            folder.make_room(create.id, principal, limit)?;
-        }
-        let record = Record::new(&create, folder.epoch, now());
-        in_background(folder, move |_| save(&path, &record)).await
-    }
-
-    async fn update(
-        &self,
-        credentials: Credentials<'_>,
-        update: Update<'_>,
-    ) -> Result<Lookup<Updated>, StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        if let Some(AuthChange::In {
-            who: NewSignIn { principal, limit: Some(limit), .. }, ..
-        }) = update.sign
-        {
-            // Nobody makes room for one who is refused.
-            let path = folder.file(credentials.id);
-            let record = folder.read(&path, now()).map_err(unavailable)?;
-            let may = record.is_some_and(|record| {
-                let opened = record.open(credentials.secret, now());
-                matches!(opened, Lookup::Found(opened)
-                    if record.refusal(&update, opened, now()).is_none())
-            });
-            if may {
-                folder.make_room(credentials.id, principal, limit)?;
-            }
-        }
-        work_on(folder, credentials, |record, opened, now| {
-            if let Some(refusal) = record.refusal(&update, opened, now) {
-                let confirmed = record.confirm(opened, now);
-                return (refusal, if confirmed { Changed::Yes } else { Changed::No });
-            }
-            record.confirm(opened, now);
-            let found = record.update(credentials.secret, &update, opened, now);
-            (Lookup::Found(Updated::Applied { found }), Changed::Yes)
-        })
-        .await
-    }
-
-    async fn take(
-        &self,
-        credentials: Credentials<'_>,
-        take: TakeField<'_>,
-    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        self.open_session(credentials, |record, opened, now| {
-            (record.take(credentials.secret, &take, opened, now), Changed::Yes)
-        })
-        .await
-    }
-
-    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
-        self.open_session(credentials, |record, _, now| {
-            record.end(now);
-            (Lookup::Found(()), Changed::Yes)
-        })
-        .await
-    }
-
-    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        let now = now();
-        let record = folder.read(&folder.file(id), now).map_err(unavailable)?;
-        Ok(record.filter(Record::is_live).map(|record| record.meta(Opened::ByItsOwn, now)))
-    }
-
-    async fn list_by_principal(
-        &self,
-        principal: &PrincipalKey,
-        page: PageRequest<'_>,
-        fields: Projection<'_>,
-    ) -> Result<SessionPage, StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        let now = now();
-        let mut sessions = folder.sessions_of(principal, now).map_err(unavailable)?;
-        sessions.retain(|(id, _)| page.after.is_none_or(|after| id > after));
-        let is_more = sessions.len() > page.limit.max(1);
-        sessions.truncate(page.limit.max(1));
-        let next = sessions.last().filter(|_| is_more).map(|(id, _)| *id);
-        let listed = sessions.iter().map(|(id, record)| ListedSession {
-            id: *id,
-            loaded: record.load(fields, Opened::ByItsOwn, now),
-        });
-        Ok(SessionPage { sessions: listed.collect(), next })
-    }
-
-    async fn revoke(
-        &self,
-        principal: &PrincipalKey,
-        target: RevokeTarget<'_>,
-    ) -> Result<Revoked, StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        let mut sessions = folder.sessions_of(principal, now()).map_err(unavailable)?;
-        sessions.retain(|(id, _)| match target {
-            RevokeTarget::One(one) => id == one,
-            RevokeTarget::All { except } => Some(id) != except,
-        });
-        let ids = sessions.iter().map(|(id, _)| *id).collect();
-        in_background(folder, move |folder| {
-            sessions.iter().try_for_each(|(id, _)| folder.forget(id))
-        })
-        .await?;
-        Ok(Revoked { ids, confirmed: Confirmed::Yes })
-    }
-
-    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        in_background(folder, move |folder| {
-            let epoch = folder.epoch + 1;
-            replace(&folder.path.join("epoch"), epoch.to_string().as_bytes())?;
-            folder.epoch = epoch;
-            Ok(())
-        })
-        .await?;
-        Ok(Confirmed::Yes)
-    }
-
-    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let folder = Arc::clone(&self.folder).lock_owned().await;
-        in_background(folder, move |folder| {
-            let mut freed = 0;
-            for path in folder.session_files()? {
-                if freed < limit && folder.read(&path, now())?.is_none() {
-                    fs::remove_file(path)?;
-                    freed += 1;
-                }
-            }
-            Ok(freed)
-        })
-        .await
-    }
+/// A new file counts only once it is renamed, so a failure changed nothing.
+fn unavailable(error: io::Error) -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
 }

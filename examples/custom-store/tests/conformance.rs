@@ -1,4 +1,4 @@
-//! The file store keeps the contract of ruts, also over a restart and a crash.
+//! The file store keeps the contract of ruts, also across a restart and a crash.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
@@ -6,9 +6,9 @@ use std::{fs, sync::Arc, time::Duration};
 
 use custom_store::FileStore;
 use ruts::{
-    SecretHash, SessionId,
     conformance::Subject,
-    store::{Create, Credentials, FieldWrite, Lookup, Projection, Store, StoreErrorKind},
+    store::{Create, Credentials, FieldWrite, Projection, Store, StoreErrorKind},
+    token::{SecretHash, SessionId},
 };
 use tempfile::TempDir;
 
@@ -42,22 +42,14 @@ impl Subject for InFiles {
 
 ruts::conformance_tests!(InFiles);
 
-const HANDLE: SessionId = SessionId::from_bytes([1; 16]);
+const ID: SessionId = SessionId::from_bytes([1; 16]);
 const SECRET: SecretHash = SecretHash::from_bytes([2; 32]);
-const ACCESS: Credentials<'_> = Credentials { id: &HANDLE, secret: &SECRET };
+const CREDENTIALS: Credentials<'_> = Credentials::new(&ID, &SECRET);
 
 async fn create(store: &FileStore) {
     let value = "1".into();
-    let put = FieldWrite { name: "a", value: &value, ttl: None, hot: ruts::CachePolicy::Auto };
-    let create = Create {
-        id: &HANDLE,
-        secret: &SECRET,
-        idle: None,
-        absolute: None,
-        fields: &[put],
-        sign_in: None,
-    };
-    store.create(create).await.unwrap();
+    let fields = [FieldWrite::new("a", &value)];
+    store.create(Create::new(&ID, &SECRET).fields(&fields)).await.unwrap();
 }
 
 #[tokio::test]
@@ -71,19 +63,19 @@ async fn sessions_survive_a_restart() {
     );
     drop(store);
     let store = FileStore::open(folder.path()).unwrap();
-    let Lookup::Found(loaded) = store.load(ACCESS, Projection::All, None).await.unwrap() else {
+    let Ok(loaded) = store.load(CREDENTIALS, Projection::All, None).await.unwrap() else {
         panic!("the session is gone");
     };
     assert_eq!(&loaded.fields[0].value[..], b"1");
 }
 
 #[tokio::test]
-async fn a_write_that_did_not_finish_is_as_if_never_begun() {
+async fn an_unfinished_write_leaves_the_old_session() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileStore::open(folder.path()).unwrap();
     create(&store).await;
-    fs::write(folder.path().join(format!("{HANDLE}.new")), "half a sess").unwrap();
-    assert!(matches!(store.load(ACCESS, Projection::All, None).await, Ok(Lookup::Found(_))));
+    fs::write(folder.path().join("sessions").join(format!("{ID}.new")), "half a sess").unwrap();
+    assert!(matches!(store.load(CREDENTIALS, Projection::All, None).await, Ok(Ok(_))));
 }
 
 #[tokio::test]
@@ -91,8 +83,9 @@ async fn a_damaged_file_is_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileStore::open(folder.path()).unwrap();
     create(&store).await;
-    fs::write(folder.path().join(format!("{HANDLE}.session")), "secret=hunter2").unwrap();
-    let error = store.load(ACCESS, Projection::All, None).await.unwrap_err();
+    fs::write(folder.path().join("sessions").join(format!("{ID}.session")), "secret=hunter2")
+        .unwrap();
+    let error = store.load(CREDENTIALS, Projection::All, None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     assert!(!format!("{error:?}").contains("hunter2"));
 }

@@ -1,5 +1,5 @@
-//! A front desk. Who sits there is read with every request, and comes from the cache; what they may do is
-//! confirmed by the store of record each time.
+//! A front desk. The cache serves the name of the clerk. The origin confirms the permission to open
+//! the safe for each request.
 
 use axum::{
     Form, Router,
@@ -10,21 +10,21 @@ use axum::{
 use ruts::{Error, SessionLayer, session, store::Store};
 use serde::Deserialize;
 
-/// Who sits at the desk.
+/// The desk and its clerk.
 #[session]
 pub struct Desk {
-    /// At most five minutes from the cache, then read anew.
+    /// The signed-in clerk. A cached value is at most five minutes old.
     #[field(ttl = "12h", hot = "5m", principal)]
     clerk: String,
-    /// Served from the cache only if the store of record says the same.
+    /// Served from the cache only if the origin confirms the value.
     #[field(ttl = "12h", hot = "checked", default)]
     may_open_the_safe: bool,
-    /// As long in the cache as the store allows.
+    /// Stays in the cache as long as the store allows.
     #[field(default)]
     guests: u32,
 }
 
-/// The app, over any store.
+/// Returns the app with sessions in this store.
 pub fn app(store: impl Store) -> Router {
     Router::new()
         .route("/", get(desk))
@@ -38,8 +38,8 @@ pub fn app(store: impl Store) -> Router {
 async fn desk(desk: Desk) -> Result<String, Error> {
     let guests = desk.guests().await?;
     Ok(match desk.clerk().await? {
-        Some(clerk) => format!("{clerk} has seen to {guests} guests.\n"),
-        None => "Nobody is here.\n".to_owned(),
+        Some(clerk) => format!("{clerk} has served {guests} guests.\n"),
+        None => "The desk is empty.\n".to_owned(),
     })
 }
 
@@ -64,17 +64,18 @@ async fn guest(desk: Desk) -> Result<String, Error> {
 
 async fn safe(desk: Desk) -> Result<(StatusCode, &'static str), Error> {
     Ok(match desk.may_open_the_safe().await? {
-        true => (StatusCode::OK, "It is open.\n"),
-        false => (StatusCode::FORBIDDEN, "It stays shut.\n"),
+        true => (StatusCode::OK, "The safe is open.\n"),
+        false => (StatusCode::FORBIDDEN, "The safe stays closed.\n"),
     })
 }
 
 async fn sign_out(desk: Desk) -> Response {
     match desk.session().delete().await {
         Ok(()) => "Good night.\n".into_response(),
-        // It is done, and the cookie is gone; but another process may not know yet.
-        Err(Error::Unconfirmed { within }) => {
-            format!("Good night. It may take {within:?} until all doors know.\n").into_response()
+        // The session has ended and its cookie is removed. The cache could not be invalidated, so
+        // another process may still serve the session.
+        Err(Error::StaleCache { stale_for }) => {
+            format!("Good night. A cache may be stale for {stale_for:?}.\n").into_response()
         }
         Err(error) => error.into_response(),
     }

@@ -12,11 +12,7 @@
 use std::{env, error::Error, process::ExitCode, sync::Arc};
 
 use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
-use ruts::store::{
-    layered::LayeredStore,
-    postgres::{PostgresStore, PostgresStoreBuilder},
-    redis::RedisStore,
-};
+use ruts::store::{layered::LayeredStore, postgres::PostgresStore, redis::RedisStore};
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 
@@ -33,19 +29,20 @@ async fn main() -> ExitCode {
 }
 
 async fn store() -> Result<LayeredStore<RedisStore<Pool>, PostgresStore>, Box<dyn Error>> {
-    let url = env::var("DATABASE_URL").map_err(|_| "DATABASE_URL says where PostgreSQL is")?;
+    let url = env::var("DATABASE_URL").map_err(|_| "DATABASE_URL is not set")?;
     let pool = PgPoolOptions::new().max_connections(8).connect_lazy(&url);
     let pool = pool.map_err(|error| format!("DATABASE_URL: {error}"))?;
-    let cold = PostgresStoreBuilder::new(pool, true).table_name("desks").build().await?;
+    let origin = PostgresStore::builder(pool).table_name("desks").create_tables(true);
+    let origin = origin.build().await?;
 
     let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned());
     let config = Config::from_url(&url).map_err(|error| format!("REDIS_URL: {error}"))?;
     let pool = Pool::new(config, None, None, None, 4)?;
     pool.init().await.map_err(|error| format!("no Redis at {url}: {error}"))?;
-    let hot = RedisStore::new(Arc::new(pool)).with_prefix("desks");
+    let cache = RedisStore::builder(Arc::new(pool)).prefix("desks").build();
 
-    let store = LayeredStore::new(hot, cold);
-    // Better now than at the first request.
+    let store = LayeredStore::builder(cache, origin).build();
+    // Checked now, so that the first request does not fail.
     store.check().await?;
     Ok(store)
 }
@@ -53,10 +50,10 @@ async fn store() -> Result<LayeredStore<RedisStore<Pool>, PostgresStore>, Box<dy
 async fn serve() -> Result<(), Box<dyn Error>> {
     let app = layered_example::app(store().await?);
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("there is a desk at http://localhost:3000");
+    println!("the desk listens on http://localhost:3000");
     axum::serve(listener, app)
         .with_graceful_shutdown(async {
-            // If the signal cannot be listened for, the default of ending at once is fine.
+            // Without a signal handler, the process ends at once, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

@@ -1,33 +1,35 @@
-//! A visit counter as a plain tower service: no web framework, the same sessions.
+//! A visit counter as a plain tower service, without a web framework.
 
 use std::convert::Infallible;
 
 use http_body_util::Full;
 use ruts::{
-    Error, SessionLayer, TypedSession,
+    Error, SessionLayer,
     http::{Request, Response, StatusCode},
     session,
+    session::TypedSession,
     store::memory::MemoryStore,
 };
 use tower::{Layer, Service, service_fn};
 
-/// Who visits.
+type Page = Response<Full<&'static [u8]>>;
+
+/// A visitor.
 #[session]
 pub struct Visitor {
-    /// How often.
+    /// Number of visits.
     #[field(default)]
     visits: u64,
 }
 
-/// The service, with its sessions. Any body will do: it is not looked at.
+/// Returns the service in its session layer. It ignores request bodies, so their type is free.
 pub fn service<B: Send + 'static>()
--> impl Service<Request<B>, Response = Response<Full<&'static [u8]>>, Error = Infallible, Future: Send>
-+ Clone {
+-> impl Service<Request<B>, Response = Page, Error = Infallible, Future: Send> + Clone {
     let sessions = SessionLayer::new(MemoryStore::new()).development();
     sessions.layer(service_fn(answer::<B>))
 }
 
-async fn answer<B>(request: Request<B>) -> Result<Response<Full<&'static [u8]>>, Infallible> {
+async fn answer<B>(request: Request<B>) -> Result<Page, Infallible> {
     let visitor = Visitor::from_extensions(request.extensions());
     let visits = async { visitor?.visits().update(count).await };
     Ok(match visits.await {
@@ -43,7 +45,7 @@ fn count(visits: &mut u64) -> u64 {
     *visits
 }
 
-fn page(status: StatusCode, body: &'static [u8]) -> Response<Full<&'static [u8]>> {
+fn page(status: StatusCode, body: &'static [u8]) -> Page {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response

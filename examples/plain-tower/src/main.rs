@@ -1,4 +1,4 @@
-//! Serves the service of this crate with hyper.
+//! Serves the visit counter of this crate with hyper.
 //!
 //! ```sh
 //! cargo run -p plain-tower
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     let service = TowerToHyperService::new(plain_tower::service());
-    println!("visits are noticed at http://localhost:3000");
+    println!("the visit counter listens on http://localhost:3000");
     loop {
         let (stream, _) = listener.accept().await?;
         let connection =

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! The service keeps sessions without any framework.
+//! The service recognises a visitor without a web framework.
 
 use ruts::http::{Request, StatusCode, header};
 use tower::ServiceExt;

@@ -1,5 +1,4 @@
-//! A letter that is written bit by bit: what was saved outlives the browser's patience and the app's
-//! restarts.
+//! A letter that is written in parts. Saved parts survive restarts of the app.
 
 use axum::{
     Form, Router,
@@ -9,19 +8,19 @@ use axum::{
 use ruts::{Error, SessionLayer, session, store::Store};
 use serde::Deserialize;
 
-/// A writer and the letter so far.
+/// A writer and the parts of the letter.
 #[session]
 pub struct Writer {
     #[field(ttl = "30d", default)]
     recipient: String,
     #[field(ttl = "30d", default)]
     text: String,
-    /// Shown once.
+    /// The confirmation, shown once.
     #[field(ttl = "10m", once)]
     receipt: String,
 }
 
-/// The app, over any store.
+/// Returns the app with sessions in this store.
 pub fn app(store: impl Store) -> Router {
     Router::new()
         .route("/", get(letter))
@@ -34,7 +33,7 @@ async fn letter(writer: Writer) -> Result<String, Error> {
     if let Some(receipt) = writer.receipt().take().await? {
         return Ok(receipt);
     }
-    // One round trip for both.
+    // One round trip reads both.
     let (recipient, text) = writer.session().read((Writer::RECIPIENT, Writer::TEXT)).await?;
     Ok(format!("Dear {recipient},\n{text}\n"))
 }
@@ -45,8 +44,7 @@ struct Parts {
     text: Option<String>,
 }
 
-/// Saves the parts that were sent, in one write. Two tabs that save different parts do not disturb
-/// each other.
+/// Saves the parts of a form in one write. Two tabs that save different parts keep both.
 async fn save(writer: Writer, Form(parts): Form<Parts>) -> Result<Redirect, Error> {
     let mut edit = writer.edit();
     if let Some(recipient) = &parts.recipient {
@@ -61,7 +59,7 @@ async fn save(writer: Writer, Form(parts): Form<Parts>) -> Result<Redirect, Erro
 
 async fn send(writer: Writer) -> Result<Redirect, Error> {
     let recipient = writer.recipient().await?;
-    // Both parts go and the receipt comes, or nothing happens.
+    // Removes both parts and writes the receipt, or does nothing.
     writer
         .edit()
         .remove_recipient()

@@ -9,7 +9,7 @@
 
 use std::{env, error::Error, process::ExitCode};
 
-use ruts::store::postgres::PostgresStoreBuilder;
+use ruts::store::postgres::PostgresStore;
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 
@@ -26,17 +26,18 @@ async fn main() -> ExitCode {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    let url = env::var("DATABASE_URL").map_err(|_| "DATABASE_URL says where PostgreSQL is")?;
+    let url = env::var("DATABASE_URL").map_err(|_| "DATABASE_URL is not set")?;
     let pool = PgPoolOptions::new().max_connections(8).connect_lazy(&url);
     let pool = pool.map_err(|error| format!("DATABASE_URL: {error}"))?;
-    // Makes the tables `letters` and `letters_fields` if they are not there.
-    let store = PostgresStoreBuilder::new(pool.clone(), true).table_name("letters").build().await?;
+    // Creates the tables `letters` and `letters_fields` if they do not exist.
+    let store = PostgresStore::builder(pool.clone()).table_name("letters").create_tables(true);
+    let store = store.build().await?;
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("write a letter at http://localhost:3000");
+    println!("the letter listens on http://localhost:3000");
     axum::serve(listener, postgres_example::app(store))
         .with_graceful_shutdown(async {
-            // If the signal cannot be listened for, the default of ending at once is fine.
+            // Without a signal handler, the process ends at once, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

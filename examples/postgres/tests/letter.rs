@@ -2,24 +2,26 @@
 
 //! The letter, with sessions in PostgreSQL.
 
-use ruts::store::postgres::PostgresStoreBuilder;
-use ruts_tests::{Browser, servers::Postgres};
+use ruts::store::postgres::PostgresStore;
+use ruts_tests_stores::servers::Postgres;
+use ruts_tests_support::{ClientExt, new_client_on};
 
 #[tokio::test]
-async fn it_outlives_a_restart_and_is_sent_once() {
+async fn a_letter_survives_a_restart_and_is_sent_once() {
     let server = Postgres::shared();
     let schema = server.schema();
-    let app = async || {
-        let builder = PostgresStoreBuilder::new(server.pool(2), true).schema_name(schema.name());
-        postgres_example::app(builder.build().await.unwrap())
+    let start = async || {
+        let builder = PostgresStore::builder(server.pool(2)).create_tables(true);
+        let builder = builder.schema_name(schema.name());
+        new_client_on("localhost", postgres_example::app(builder.build().await.unwrap()))
     };
-    let browser = Browser::new(app().await).on_host("localhost");
-    browser.post("/save", "recipient=Ada").await;
-    browser.post("/save", "text=Hello").await;
+    let client = start().await;
+    client.post("/save", "recipient=Ada").await;
+    client.post("/save", "text=Hello").await;
 
-    let browser = browser.after_a_restart(app().await);
-    assert_eq!(browser.text("/").await, "Dear Ada,\nHello\n");
-    browser.post("/send", "").await;
-    assert_eq!(browser.text("/").await, "The letter to Ada is on its way.\n");
-    assert_eq!(browser.text("/").await, "Dear ,\n\n");
+    let client = client.after_a_restart(&start().await);
+    assert_eq!(client.text("/").await, "Dear Ada,\nHello\n");
+    client.post("/send", "").await;
+    assert_eq!(client.text("/").await, "The letter to Ada is on its way.\n");
+    assert_eq!(client.text("/").await, "Dear ,\n\n");
 }

@@ -1,10 +1,10 @@
-//! A small shop on the embedded store: visit counter, sign in and out, cart, flash message.
+//! A small shop with sessions in memory: visit counter, sign in and out, cart, flash message.
 //!
 //! ```sh
 //! cargo run -p quickstart
 //! ```
 //!
-//! `session.rs` declares what a session holds, `handlers.rs` uses it, `page.rs` is the HTML.
+//! `session.rs` declares the session, `handlers.rs` uses it, `page.rs` renders the HTML.
 
 mod handlers;
 mod page;
@@ -28,7 +28,7 @@ usage: quickstart [--listen ADDRESS]
 ";
 
 fn app() -> Router {
-    // Development mode: cookies over plain http, for loopback names only.
+    // Development mode serves cookies over plain HTTP, to loopback names only.
     let sessions = SessionLayer::new(MemoryStore::new()).development();
     Router::new()
         .route("/", get(handlers::home))
@@ -67,16 +67,17 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let port = listener.local_addr()?.port();
+    let (shop, curl) = (format!("http://localhost:{port}"), "curl --cookie jar --cookie-jar jar");
     println!(
-        "\nThe shop is open at http://localhost:{port}\n\n\
-         Try it in a browser, or with curl, which keeps its session in a jar:\n\n  \
-           curl --cookie jar --cookie-jar jar http://localhost:{port}\n  \
-           curl --cookie jar --cookie-jar jar http://localhost:{port}/cart --data item=tea --location\n  \
-           curl --cookie jar --cookie-jar jar http://localhost:{port}/sign-in --data name=Ada --location\n"
+        "\nThe shop listens on {shop}\n\n\
+         Try it in a browser, or with curl and a cookie jar:\n\n  \
+           {curl} {shop}\n  \
+           {curl} {shop}/cart --data item=tea --location\n  \
+           {curl} {shop}/sign-in --data name=Ada --location\n"
     );
     axum::serve(listener, app())
         .with_graceful_shutdown(async {
-            // If the signal cannot be listened for, the default of ending at once is fine.
+            // Without a signal handler, the process ends at once, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

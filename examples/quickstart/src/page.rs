@@ -1,10 +1,13 @@
-//! The one page, as HTML.
+//! The only page, as HTML.
 
 use std::fmt::Write;
 
-use crate::{handlers::ITEMS, session::Cart};
+use crate::session::Cart;
 
-/// What the page shows.
+/// The items for sale.
+pub(crate) const ITEMS: [&str; 3] = ["tea", "bread", "apples"];
+
+/// The content of the page.
 pub(crate) struct Page {
     pub(crate) visits: u64,
     pub(crate) flash: Option<String>,
@@ -13,7 +16,8 @@ pub(crate) struct Page {
 }
 
 const STYLE: &str = "\
-body { font: 17px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto; padding: 0 1rem; color: #222 }
+body { font: 17px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto }
+body { padding: 0 1rem; color: #222 }
 [role=status] { background: #e8f5e9; border-left: 4px solid #2e7d32; padding: .5rem 1rem }
 form { display: inline } button, input { font: inherit; padding: .25rem .75rem }
 small { color: #595959 }";
@@ -43,7 +47,7 @@ pub(crate) fn render(page: &Page) -> String {
     }
     html.push_str("<h2>Cart</h2>");
     if page.cart.is_empty() {
-        html.push_str("<p>Nothing in it yet.</p>");
+        html.push_str("<p>Your cart is empty.</p>");
     } else {
         html.push_str("<ul>");
         for (item, count) in &page.cart {
@@ -55,7 +59,8 @@ pub(crate) fn render(page: &Page) -> String {
         push(
             &mut html,
             format_args!(
-                "<form method=post action=/cart><button name=item value={item}>Add {item}</button></form> "
+                "<form method=post action=/cart>\
+                 <button name=item value={item}>Add {item}</button></form> "
             ),
         );
     }

@@ -1,19 +1,19 @@
-//! What a visitor's session holds. A misspelt field of it does not compile.
+//! The fields of a visitor's session. A misspelt field does not compile.
 
 use std::collections::BTreeMap;
 
 use ruts::session;
 
-/// How many of each item.
+/// Number of each item.
 pub(crate) type Cart = BTreeMap<String, u32>;
 
 /// A visitor of the shop.
 #[session]
 pub(crate) struct Shop {
-    /// Who is signed in. Writing or removing it starts a new token (no session fixation).
+    /// The signed-in user. Writing or removing it issues a new token, against session fixation.
     #[field(ttl = "30d", hot = "1h", principal)]
     user: String,
-    /// What was put aside; it is kept when signing in.
+    /// The cart. It survives a sign-in.
     #[field(ttl = "7d", hot = "10m", default)]
     cart: Cart,
     /// A message for the next page, shown once.

@@ -1,5 +1,4 @@
-//! A door that can be knocked at three times; then it stays silent until nobody has knocked for ten
-//! seconds.
+//! A door that answers three knocks. It answers again ten seconds after the last knock.
 
 use axum::{
     Router,
@@ -8,18 +7,18 @@ use axum::{
 };
 use ruts::{Error, SessionLayer, session, store::Store};
 
-/// Who stands before the door.
+/// A guest at the door.
 #[session]
 pub struct Guest {
-    /// Redis removes this by itself when its time has come, and leaves the rest alone.
+    /// Redis expires this field by itself and keeps the others.
     #[field(ttl = "10s", default)]
     knocks: u32,
-    /// As long as the session.
+    /// Lives as long as the session.
     #[field(default)]
     knocks_ever: u64,
 }
 
-/// The app, over any store.
+/// Returns the app with sessions in this store.
 pub fn app(store: impl Store) -> Router {
     Router::new()
         .route("/", get(door))
@@ -33,7 +32,7 @@ async fn door(guest: Guest) -> Result<String, Error> {
 }
 
 async fn knock(guest: Guest) -> Result<(StatusCode, &'static str), Error> {
-    // Atomic: of parallel knocks, each counts. Every write renews the ten seconds.
+    // Atomic: every one of several parallel knocks counts. Each write sets the ten seconds again.
     let knocks = guest.knocks().update(|knocks| {
         *knocks += 1;
         *knocks

@@ -29,15 +29,15 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let config = Config::from_url(&url).map_err(|error| format!("REDIS_URL: {error}"))?;
     let pool = Pool::new(config, None, None, None, 4)?;
     pool.init().await.map_err(|error| format!("no Redis at {url}: {error}"))?;
-    let store = RedisStore::new(Arc::new(pool)).with_prefix("door");
-    // Better now than at the first request.
+    let store = RedisStore::builder(Arc::new(pool)).prefix("door").build();
+    // Checked now, so that the first request does not fail.
     store.check().await?;
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
-    println!("there is a door at http://localhost:3000");
+    println!("the door listens on http://localhost:3000");
     axum::serve(listener, redis_example::app(store))
         .with_graceful_shutdown(async {
-            // If the signal cannot be listened for, the default of ending at once is fine.
+            // Without a signal handler, the process ends at once, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

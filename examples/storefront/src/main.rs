@@ -2,58 +2,81 @@
 //!
 //! ```sh
 //! cargo run -p storefront
-//! cargo run -p storefront -- --store layered:redis://localhost:6379,postgres://postgres@localhost/postgres
+//! store=layered:redis://localhost:6379,postgres://postgres@localhost/postgres
+//! cargo run -p storefront -- --store $store
 //! ```
 //!
-//! Read on in `session.rs` (what a session holds), `sessions.rs` (how long it lives and where it is kept),
-//! `pages` (handlers: they name neither a store nor a key), `operations.rs` (logs, metrics, a page for
-//! developers).
+//! | file | content |
+//! | --- | --- |
+//! | `session.rs` | the fields of a session |
+//! | `sessions.rs` | lifetimes of sessions, and the store |
+//! | `pages` | handlers, which use neither stores nor names of fields |
+//! | `operations.rs` | logs, metrics, a page for developers |
 
 mod operations;
 mod pages;
 mod session;
 mod sessions;
+mod stopping;
 mod view;
 
 use std::{env, error::Error, process::ExitCode};
 
 use axum::{
     Router,
+    extract::FromRef,
     http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
     response::Response,
     routing::{get, post},
 };
-use ruts::CsrfLayer;
-use tokio::{net::TcpListener, signal::unix, sync::watch};
+use ruts::layer::CsrfLayer;
+use tokio::net::TcpListener;
 
-use crate::{operations::Operations, sessions::Sessions};
+use crate::{
+    operations::Operations,
+    sessions::SessionSetup,
+    stopping::{Stopping, interrupted},
+};
 
 const HELP: &str = "\
 Serves a shop.
 
 usage: storefront [--store URL] [--name NAME] [--listen ADDRESS] [--production]
 
-  --store URL        where sessions are kept (default: memory)
+  --store URL        the store of the sessions (default: memory)
                        memory
                        redis://HOST:PORT, rediss://.., redis-cluster://..
                        postgres://USER@HOST/DATABASE
                        layered:REDIS,POSTGRES
-  --name NAME        keeps shops on one server apart (default: storefront)
+  --name NAME        name of the shop, different for each shop on a server (default: storefront)
   --listen ADDRESS   a loopback address and port (default: 127.0.0.1:3000)
-  --production       cookies for https only: with a proxy in front that speaks TLS
+  --production       cookies for HTTPS only; needs a proxy in front that terminates TLS
 
-environment: STOREFRONT_KEY encrypts orders at rest: 32 bytes at least, or several such secrets with commas
-between them, the newest first. It has to be the same for all instances; without it each start makes one up,
-except in production.
+environment:
+
+  STOREFRONT_KEY     encrypts orders at rest: at least 32 bytes, or several such secrets, separated
+                     by commas, the newest first. All instances need the same value. Without it,
+                     each start generates a secret. It is required in production.
 ";
 
-/// What pages need besides the session.
+/// State of the handlers, besides the session.
 #[derive(Clone)]
 struct App {
     operations: Operations,
-    /// Ends event streams when the server stops.
-    stopping: watch::Receiver<()>,
+    stopping: Stopping,
+}
+
+impl FromRef<App> for Operations {
+    fn from_ref(app: &App) -> Self {
+        app.operations.clone()
+    }
+}
+
+impl FromRef<App> for Stopping {
+    fn from_ref(app: &App) -> Self {
+        app.stopping.clone()
+    }
 }
 
 fn routes(app: &App, is_production: bool) -> Router {
@@ -80,12 +103,12 @@ fn routes(app: &App, is_production: bool) -> Router {
         routes = routes.route("/debug/session", get(operations::session));
     }
     routes
-        .route_layer(from_fn_with_state(app.clone(), operations::note_trips))
+        .route_layer(from_fn_with_state(app.operations.clone(), operations::note_trips))
         .with_state(app.clone())
 }
 
-/// Pages are for whom they were made for, and load nothing from elsewhere.
-async fn headers(mut response: Response) -> Response {
+/// Forbids caches to keep pages, and pages to load or send anything to other sites.
+async fn security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(
@@ -117,7 +140,7 @@ struct Arguments {
     is_production: bool,
 }
 
-/// `None` asks for help.
+/// Parses the command line. `None` asks for help.
 fn arguments() -> Result<Option<Arguments>, String> {
     let mut arguments = Arguments {
         store: "memory".to_owned(),
@@ -149,34 +172,25 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
         .with_writer(std::io::stderr)
         .init();
-    let Sessions { layer, store } = sessions::connect(&store, &name, is_production).await?;
-    let (stop, stopping) = watch::channel(());
+    let SessionSetup { layer, store } = sessions::connect(&store, &name, is_production).await?;
+    let (stop, stopping) = Stopping::new();
     let app = App { operations: Operations::new(store)?, stopping };
     let service = routes(&app, is_production)
-        .layer(axum::middleware::map_response(headers))
+        .layer(axum::middleware::map_response(security_headers))
         .layer(layer)
         .layer(CsrfLayer::new())
         .layer(from_fn(operations::log));
     let listener = TcpListener::bind(&listen)
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    println!("The shop is open at http://localhost:{}", listener.local_addr()?.port());
+    println!("The shop listens on http://localhost:{}", listener.local_addr()?.port());
     axum::serve(listener, service)
         .with_graceful_shutdown(async move {
-            stopped().await;
+            interrupted().await;
             drop(stop);
         })
         .await?;
     Ok(())
-}
-
-/// Asked to end, from a terminal or by a supervisor.
-async fn stopped() {
-    let Ok(mut terminate) = unix::signal(unix::SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 #[cfg(test)]
@@ -190,16 +204,15 @@ mod tests {
 
     use super::*;
 
-    /// The shop as an attacker sees it.
     #[tokio::test]
-    async fn the_shop_keeps_the_rules() {
+    async fn the_shop_meets_the_security_requirements() {
         let clock = ManualClock::new();
         let store = MemoryStore::builder().clock(clock.clone()).build();
-        let (_stop, stopping) = watch::channel(());
+        let (_stop, stopping) = Stopping::new();
         let app = App { operations: Operations::new("memory").unwrap(), stopping };
         let service = routes(&app, true)
-            .layer(axum::middleware::map_response(headers))
-            .layer(sessions::sessions(store, ruts::Key::generate().into(), true))
+            .layer(axum::middleware::map_response(security_headers))
+            .layer(sessions::session_layer(store, ruts::Key::generate().into(), true))
             .layer(CsrfLayer::new());
         let minute = Duration::from_secs(60);
         let scenario = SessionSecurity::new(

@@ -1,5 +1,4 @@
-//! What those who run the shop look at: the log, `/metrics`, and, while developing, what ruts knows of a
-//! session. None of it tells a secret.
+//! The log, `/metrics`, and a page about the session for developers. None of them shows a secret.
 
 use std::{
     collections::HashMap,
@@ -15,19 +14,18 @@ use axum::{
     response::Response,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use ruts::{Session, SessionId};
+use ruts::{Session, token::SessionId};
 use serde_json::{Value, json};
 
-use crate::App;
+/// Maximum number of sessions in [`Operations::trips`].
+const MAX_SESSIONS: usize = 1000;
 
-/// How many sessions' last requests are remembered.
-const REMEMBERED: usize = 1000;
-
+/// Data for the operators of the shop.
 #[derive(Clone)]
 pub(crate) struct Operations {
     store: &'static str,
     prometheus: PrometheusHandle,
-    /// How many round trips the last request of a session took.
+    /// Round trips of the last request of each session.
     trips: Arc<Mutex<HashMap<SessionId, u32>>>,
 }
 
@@ -38,30 +36,30 @@ impl Operations {
     }
 }
 
-/// One line for each request.
+/// Logs one line for each request.
 pub(crate) async fn log(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let begun = Instant::now();
+    let start = Instant::now();
     let response = next.run(request).await;
-    let (status, took) = (response.status().as_u16(), begun.elapsed());
+    let (status, took) = (response.status().as_u16(), start.elapsed());
     tracing::info!(%method, path, status, ?took, "request");
     response
 }
 
-/// Counts what a request asked of the store.
+/// Notes the round trips of a request to the store.
 pub(crate) async fn note_trips(
-    State(app): State<App>,
+    State(operations): State<Operations>,
     session: Session,
     request: Request,
     next: Next,
 ) -> Response {
-    // Not what pages ask by themselves.
+    // Requests of scripts on a page do not count.
     let path = request.uri().path();
     let is_page = !path.starts_with("/debug") && !path.starts_with("/session");
     let response = next.run(request).await;
     if let (Some(id), true) = (session.id(), is_page) {
-        let mut trips = app.operations.trips.lock().unwrap_or_else(PoisonError::into_inner);
-        if trips.len() >= REMEMBERED {
+        let mut trips = operations.trips.lock().unwrap_or_else(PoisonError::into_inner);
+        if trips.len() >= MAX_SESSIONS {
             trips.clear();
         }
         trips.insert(id, session.store_calls());
@@ -69,15 +67,15 @@ pub(crate) async fn note_trips(
     response
 }
 
-/// Prometheus text.
-pub(crate) async fn metrics(State(app): State<App>) -> String {
-    app.operations.prometheus.run_upkeep();
-    app.operations.prometheus.render()
+/// Returns the metrics as Prometheus text.
+pub(crate) async fn metrics(State(operations): State<Operations>) -> String {
+    operations.prometheus.run_upkeep();
+    operations.prometheus.render()
 }
 
-/// What ruts knows of this session: only while developing.
+/// Shows the metadata of this session. In production this route does not exist.
 pub(crate) async fn session(
-    State(app): State<App>,
+    State(operations): State<Operations>,
     session: Session,
 ) -> Result<Json<Value>, ruts::Error> {
     session.passive();
@@ -85,9 +83,9 @@ pub(crate) async fn session(
     let fields = session.get_all().await?;
     let names: Vec<&str> = fields.iter().flat_map(|fields| fields.names()).collect();
     let id = session.id();
-    let trips = app.operations.trips.lock().unwrap_or_else(PoisonError::into_inner);
+    let trips = operations.trips.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(Json(json!({
-        "store": app.operations.store,
+        "store": operations.store,
         "id": id,
         "age_seconds": meta.map(|meta| meta.age.as_secs()),
         "idle_seconds_left": meta.and_then(|meta| meta.idle).map(|left| left.as_secs()),

@@ -1,36 +1,37 @@
-//! What a visitor's session holds. A misspelt field of it does not compile.
+//! The fields of a visitor's session. A misspelt field does not compile.
 
 use std::collections::BTreeMap;
 
 use ruts::session;
 use serde::{Deserialize, Serialize};
 
-/// How many of each item.
+/// Number of each item.
 pub(crate) type Cart = BTreeMap<String, u32>;
 
 /// A visitor of the shop.
 #[session(prefix = "shop")]
 pub(crate) struct Shop {
-    /// Who is signed in. Signing in replaces the token, and lists the session among the user's.
+    /// The signed-in user. A sign-in replaces the token and adds the session to the user's list.
     #[field(ttl = "30d", hot = "1h", principal)]
     user: String,
-    /// A guest's cart stays when they sign in.
+    /// The cart. It survives a sign-in.
     #[field(ttl = "7d", hot = "10m", default)]
     cart: Cart,
-    /// A message for the next page: of two tabs that ask, one gets it.
+    /// A message for the next page. If two tabs ask at the same moment, one of them gets it.
     #[field(ttl = "10m", once)]
     flash: String,
-    /// An order that was begun. Only the checkout reads it, and nobody who reads the database does.
+    /// An unfinished order. Only the checkout reads it. The database holds it encrypted.
     #[field(ttl = "1d", lazy, encrypt, codec = "messagepack", default)]
     draft: Draft,
     #[field(default)]
     theme: Theme,
-    /// What the user knows this device by.
+    /// Name of this device in the list of devices.
     #[field(default)]
     device: String,
 }
 
-/// MessagePack writes it as a map, so fields can be added while sessions live.
+/// An unfinished order. MessagePack writes it as a map, so that a new version of the shop can add
+/// fields while sessions live.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Draft {
     pub(crate) name: String,

@@ -1,4 +1,6 @@
-//! How long sessions live, what they ask of their users, and where they are kept: the only file that knows.
+//! The session layer: lifetimes, limits, checks of the client, and the store.
+//!
+//! No other file knows them.
 
 use std::{env, error::Error, sync::Arc, time::Duration};
 
@@ -8,69 +10,77 @@ use fred::{
     types::config::{Config, ConnectionConfig, ReconnectPolicy},
 };
 use ruts::{
-    ClearSiteData, ClientChangeAction, ClientFingerprint, KeyRing, SessionLayer,
-    http::{HeaderMap, header},
+    SessionLayer,
+    client::{ClientChangeAction, ClientFingerprint},
+    crypto::KeyRing,
+    http::{Extensions, HeaderMap, header},
+    layer::ClearSiteData,
     store::{
         IntoStore, OnLimit,
         layered::LayeredStore,
         memory::MemoryStore,
         notify::NotifyingStore,
-        postgres::{PostgresChannel, PostgresStore, PostgresStoreBuilder},
+        postgres::{PostgresChannel, PostgresStore},
         redis::{RedisChannel, RedisStore},
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
-/// What goes around the routes.
-pub(crate) struct Sessions {
+/// The layer for the routes.
+pub(crate) struct SessionSetup {
     pub(crate) layer: SessionLayer,
-    /// What kind of store it is.
+    /// Kind of the store.
     pub(crate) store: &'static str,
 }
 
-type Failure = Box<dyn Error>;
+type BoxError = Box<dyn Error>;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Connects to the store of a URL, or says what is wrong with it.
+/// Connects to the store of a URL.
 pub(crate) async fn connect(
     url: &str,
     name: &str,
     is_production: bool,
-) -> Result<Sessions, Failure> {
+) -> Result<SessionSetup, BoxError> {
     let keys = keys(is_production)?;
-    let layer = |layer, store| Sessions { layer, store };
+    let setup = |layer, store| SessionSetup { layer, store };
     Ok(match url.split_once(':') {
         None if url == "memory" => {
-            layer(sessions(MemoryStore::new(), keys, is_production), "memory")
+            setup(session_layer(MemoryStore::new(), keys, is_production), "memory")
         }
         Some(("redis" | "rediss" | "redis-cluster", _)) => {
             let (store, pool) = redis(url, name).await?;
             store.check().await?;
             let store = NotifyingStore::new(store, RedisChannel::new(pool, name));
-            layer(sessions(store, keys, is_production), "redis")
+            setup(session_layer(store, keys, is_production), "redis")
         }
         Some(("postgres" | "postgresql", _)) => {
             let (store, pool) = postgres(url, name).await?;
             let store = NotifyingStore::new(store, PostgresChannel::new(pool, name));
-            layer(sessions(store, keys, is_production), "postgres")
+            setup(session_layer(store, keys, is_production), "postgres")
         }
-        Some(("layered", tiers)) => {
-            let (hot, cold) = tiers
+        Some(("layered", urls)) => {
+            let (cache_url, origin_url) = urls
                 .split_once(',')
-                .ok_or("a layered store is named as layered:redis://..,postgres://..")?;
-            let ((hot, pool), (cold, _)) = (redis(hot, name).await?, postgres(cold, name).await?);
-            let store = LayeredStore::new(hot, cold);
+                .ok_or("a layered store needs two URLs: layered:redis://..,postgres://..")?;
+            let (cache, pool) = redis(cache_url, name).await?;
+            let (origin, _) = postgres(origin_url, name).await?;
+            let store = LayeredStore::builder(cache, origin).build();
             store.check().await?;
             let store = NotifyingStore::new(store, RedisChannel::new(pool, name));
-            layer(sessions(store, keys, is_production), "layered")
+            setup(session_layer(store, keys, is_production), "layered")
         }
-        _ => return Err(format!("`{url}` is no store that this shop knows; see --help").into()),
+        _ => return Err(format!("unknown store `{url}`; see --help").into()),
     })
 }
 
-/// The policy, whatever the store.
-pub(crate) fn sessions(store: impl IntoStore, keys: KeyRing, is_production: bool) -> SessionLayer {
+/// Returns the layer, which is the same for every store.
+pub(crate) fn session_layer(
+    store: impl IntoStore,
+    keys: KeyRing,
+    is_production: bool,
+) -> SessionLayer {
     let layer = SessionLayer::new(store)
         .idle_timeout(30 * MINUTE)
         .absolute_timeout(24 * 60 * MINUTE)
@@ -78,30 +88,31 @@ pub(crate) fn sessions(store: impl IntoStore, keys: KeyRing, is_production: bool
         .max_sessions(10, OnLimit::EndOldest)
         .encryption_keys(keys)
         .clear_site_data(&[ClearSiteData::Cache, ClearSiteData::Storage])
-        .watch_clients(describe, |_changed| ClientChangeAction::StepUp)
+        .watch_clients(fingerprint, |_changed| ClientChangeAction::StepUp)
         .sign_in_page("/sign-in");
     tracing::info!(policy = layer.describe(), "sessions");
     if is_production { layer } else { layer.development() }
 }
 
-/// A cookie that turns up in another browser is good for looking only.
-fn describe(headers: &HeaderMap, _: &ruts::http::Extensions) -> ClientFingerprint {
+/// Describes the browser. In another browser, a session counts as remembered, and guarded pages ask
+/// for an authentication.
+fn fingerprint(headers: &HeaderMap, _: &Extensions) -> ClientFingerprint {
     let agent = headers.get(header::USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
     ClientFingerprint::new().with("browser", agent)
 }
 
-fn keys(is_production: bool) -> Result<KeyRing, Failure> {
+fn keys(is_production: bool) -> Result<KeyRing, BoxError> {
     match env::var("STOREFRONT_KEY") {
         Ok(secrets) => {
             Ok(KeyRing::new(secrets.split(','))
                 .map_err(|error| format!("STOREFRONT_KEY: {error}"))?)
         }
-        Err(_) if is_production => Err("STOREFRONT_KEY has to be set in production".into()),
+        Err(_) if is_production => Err("STOREFRONT_KEY is required in production".into()),
         Err(_) => Ok(ruts::Key::generate().into()),
     }
 }
 
-async fn redis(url: &str, name: &str) -> Result<(RedisStore<Pool>, Pool), Failure> {
+async fn redis(url: &str, name: &str) -> Result<(RedisStore<Pool>, Pool), BoxError> {
     let unreachable = |error| format!("no Redis at {}: {error}", without_password(url));
     let config = Config::from_url(url).map_err(unreachable)?;
     let connection = ConnectionConfig {
@@ -111,13 +122,13 @@ async fn redis(url: &str, name: &str) -> Result<(RedisStore<Pool>, Pool), Failur
     let reconnect = ReconnectPolicy::new_constant(0, 250);
     let pool = Pool::new(config, None, Some(connection), Some(reconnect), 4)?;
     pool.init().await.map_err(unreachable)?;
-    Ok((RedisStore::new(Arc::new(pool.clone())).with_prefix(name), pool))
+    Ok((RedisStore::builder(Arc::new(pool.clone())).prefix(name).build(), pool))
 }
 
-async fn postgres(url: &str, name: &str) -> Result<(PostgresStore, PgPool), Failure> {
+async fn postgres(url: &str, name: &str) -> Result<(PostgresStore, PgPool), BoxError> {
     let pool = PgPoolOptions::new().max_connections(8).connect_lazy(url);
     let pool = pool.map_err(|error| format!("{}: {error}", without_password(url)))?;
-    let builder = PostgresStoreBuilder::new(pool.clone(), true).table_name(name);
+    let builder = PostgresStore::builder(pool.clone()).table_name(name).create_tables(true);
     let store = builder.build().await;
     let store = store.map_err(|error| {
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
@@ -126,7 +137,7 @@ async fn postgres(url: &str, name: &str) -> Result<(PostgresStore, PgPool), Fail
     Ok((store, pool))
 }
 
-/// For messages.
+/// Returns a URL for messages.
 fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),

@@ -1,4 +1,4 @@
-//! Pages as HTML: templates that are checked when they are compiled.
+//! Pages as HTML, from templates that are checked at compile time.
 
 use askama::Template;
 use axum::{
@@ -9,17 +9,17 @@ use ruts::Error;
 
 use crate::session::{Shop, Theme};
 
-/// What stands on every page.
+/// The part that all pages share.
 pub(crate) struct Frame {
     pub(crate) user: Option<String>,
     pub(crate) flash: Option<String>,
     pub(crate) theme: Theme,
-    /// How many items are in the cart.
+    /// Number of items in the cart.
     pub(crate) items: u32,
 }
 
 impl Frame {
-    /// Two round trips: one reads everything, and one takes the message.
+    /// Reads the frame of a page. Two round trips: one reads the fields, one takes the message.
     pub(crate) async fn of(shop: &Shop) -> Result<Self, Error> {
         let (user, theme, cart) =
             shop.session().read((Shop::USER, Shop::THEME, Shop::CART)).await?;
@@ -32,38 +32,38 @@ impl Frame {
     }
 }
 
-/// A page that was asked for, or what stood in the way.
+/// A page, or the response to an error.
 pub(crate) type Page = Result<Response, Failure>;
 
 pub(crate) fn html(template: &impl Template) -> Page {
     let html = template.render().map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "a page cannot be written");
+        tracing::error!(error = &error as &dyn std::error::Error, "a page cannot be rendered");
         Failure(StatusCode::INTERNAL_SERVER_ERROR)
     })?;
     Ok(Html(html).into_response())
 }
 
-/// Something that a visitor can do nothing about but try again.
+/// An error that the visitor cannot correct.
 pub(crate) struct Failure(StatusCode);
 
 #[derive(Template)]
 #[template(path = "failure.html")]
 struct FailurePage {
-    is_over: bool,
+    has_ended: bool,
 }
 
 impl From<Error> for Failure {
-    /// The details are logged, not told.
+    /// The page shows no details. They are in the log.
     fn from(error: Error) -> Self {
-        let is_over = matches!(error, Error::Ended);
+        let has_ended = matches!(error, Error::Ended);
         let status = error.into_response().status();
-        Self(if is_over { StatusCode::CONFLICT } else { status })
+        Self(if has_ended { StatusCode::CONFLICT } else { status })
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let page = FailurePage { is_over: self.0 == StatusCode::CONFLICT };
+        let page = FailurePage { has_ended: self.0 == StatusCode::CONFLICT };
         (self.0, Html(page.render().unwrap_or_default())).into_response()
     }
 }

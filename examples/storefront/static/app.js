@@ -1,28 +1,31 @@
-// For those who are signed in: notices when the session is over, and warns before it is.
-// Neither of the two requests keeps it alive.
+// On pages of a signed-in user: reloads when the session ends, and warns before it expires.
+// Neither of the two requests extends the idle deadline.
 if (document.body.hasAttribute("data-signed-in")) {
   const events = new EventSource("/session/events");
-  events.addEventListener("over", () => {
+  events.addEventListener("changed", () => {
     events.close();
     location.reload();
   });
 
-  // Whoever leaves the page, by signing out maybe, does not have to be told.
+  // A page that the user leaves, perhaps by signing out, needs no events.
   addEventListener("submit", () => events.close());
   addEventListener("pagehide", () => events.close());
-  // A page that comes back from the history may show what is over.
+  // A page from the browser history may show a session that has ended.
   addEventListener("pageshow", (event) => event.persisted && location.reload());
 
-  const WARN = 120;
+  const WARN_SECONDS = 120;
   const notice = document.getElementById("notice");
-  const look = async () => {
+  const check = async () => {
     const answer = await fetch("/session/left").catch(() => null);
     const { seconds } = answer && answer.ok ? await answer.json() : { seconds: undefined };
     if (seconds === null) return location.reload();
-    const soon = seconds !== undefined && seconds <= WARN;
+    const soon = seconds !== undefined && seconds <= WARN_SECONDS;
     notice.hidden = !soon;
-    if (soon) notice.textContent = `You are about to be signed out, in ${seconds} seconds. Go to any page to stay.`;
-    setTimeout(look, soon ? 1000 : 20000);
+    if (soon) {
+      const time = `You will be signed out in ${seconds} seconds.`;
+      notice.textContent = `${time} Open any page to stay signed in.`;
+    }
+    setTimeout(check, soon ? 1000 : 20000);
   };
-  look();
+  check();
 }

@@ -1,3 +1,5 @@
+//! Accessors and setters of the handle.
+//!
 //! ```text
 //! impl Shop {
 //!     pub fn user(&self) -> Entry<'_, UserId> { entry(&self.session, Self::SCHEMA, Self::USER) }
@@ -9,9 +11,13 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 
-use super::{docs, generated, schema::mode_type};
+use super::{
+    schema::mode_type,
+    tokens::{docs, generated},
+};
 use crate::model::{Field, Session};
 
+/// Generates the methods of all fields.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let private = {
         let krate = &session.krate;
@@ -32,8 +38,7 @@ fn accessor(field: &Field, private: &TokenStream) -> TokenStream {
     let mode = mode_type(field, private);
     let setter = generated(setter);
     let docs = docs(field);
-    let set_doc =
-        format!("Writes the field `{}`: the same as `.{name}().set(value)`.", name.unraw());
+    let set_doc = format!("Writes the field `{}`, like `.{name}().set(value)`.", name.unraw());
     quote! {
         #docs
         #(#attrs)*

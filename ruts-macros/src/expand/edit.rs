@@ -1,15 +1,22 @@
+//! The struct that collects changes.
+//!
 //! ```text
 //! pub struct ShopEdit<'a>(Edit<'a>);
-//! impl<'a> ShopEdit<'a> { pub fn user(self, value) -> Self; pub fn remove_user(self) -> Self; pub fn commit(self) -> WriteFuture<'a> }
+//! impl<'a> ShopEdit<'a> {
+//!     pub fn user(self, value) -> Self;
+//!     pub fn remove_user(self) -> Self;
+//!     pub fn commit(self) -> WriteFuture<'a>;
+//! }
 //! ```
 
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 
-use super::generated;
+use super::tokens::generated;
 use crate::model::{Field, Session};
 
+/// Generates the struct and its methods.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let Session { krate, vis, name, edit, fields, .. } = session;
     let private = quote!(#krate::__private);
@@ -35,10 +42,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                 }
             }
         });
-    let doc = format!(
-        "Several changes to a [`{}`], written together by `commit` or not at all.",
-        name.unraw()
-    );
+    let doc = format!("Changes to a [`{}`]. `commit` writes all of them or none.", name.unraw());
     quote! {
         #[doc = #doc]
         #[must_use = "nothing is written until `commit` is awaited"]

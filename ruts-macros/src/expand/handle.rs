@@ -1,3 +1,5 @@
+//! The struct itself, which becomes a typed session handle.
+//!
 //! ```text
 //! pub struct Shop { session: Session }
 //! impl Shop { fn session, fn load, fn edit }
@@ -9,6 +11,7 @@ use quote::quote;
 
 use crate::model::Session;
 
+/// Generates the handle.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let Session { krate, attrs, vis, name, values, edit, layer, .. } = session;
     let private = quote!(#krate::__private);
@@ -20,17 +23,17 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 
         #[allow(dead_code, deprecated)]
         impl #name {
-            /// The session as a whole, without its schema: its name, rotation, deletion.
+            /// Returns the untyped session: its id, rotation and deletion.
             #vis fn session(&self) -> &#private::Session {
                 &self.session
             }
 
-            /// Reads all fields, lazy ones included, in one round trip.
+            /// Reads all fields but `once` fields, lazy ones included. One round trip.
             #vis fn load(&self) -> #private::LoadFuture<'_, #values> {
                 #private::load(&self.session, Self::SCHEMA)
             }
 
-            /// Begins several changes that are written together or not at all, in one round trip.
+            /// Collects changes. One round trip writes all of them or none.
             #vis fn edit(&self) -> #edit<'_> {
                 #edit(self.session.edit())
             }

@@ -1,18 +1,22 @@
+//! The struct that lists and ends sessions by principal. Only a schema with a principal has it.
+//!
 //! ```text
 //! pub struct ShopSessions(SessionIndex);
-//! impl ShopSessions { pub fn by_user(&self, value) -> PrincipalSessions; pub fn revoke_everyone(&self) -> WriteFuture<'_> }
+//! impl ShopSessions {
+//!     pub fn by_user(&self, value) -> PrincipalSessions;
+//!     pub fn revoke_everyone(&self) -> WriteFuture<'_>;
+//! }
 //! impl Shop { pub fn sessions(store) -> ShopSessions }
 //! ```
-//!
-//! Of a session with a principal.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
-use super::generated;
+use super::tokens::generated;
 use crate::model::{Field, Mode, Session};
 
+/// Generates the struct and its methods.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let principal = session.fields.iter().find(|field| matches!(field.mode, Mode::Principal));
     principal.map(|principal| index(session, principal)).unwrap_or_default()
@@ -24,8 +28,9 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
     let private = quote!(#krate::__private);
     let (field, sessions) = (field.unraw(), generated(sessions));
     let by = generated(&format_ident!("by_{field}", span = field.span()));
-    let doc = format!("Lists and ends the sessions of a [`{}`] by who is signed in.", name.unraw());
-    let by_doc = format!("The sessions in which this `{field}` is signed in. No round trip yet.");
+    let doc = format!("Lists and ends the sessions of [`{}`] by principal.", name.unraw());
+    let by_doc =
+        format!("Selects the sessions in which this `{field}` is signed in. No round trip.");
     quote! {
         #[doc = #doc]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -43,7 +48,7 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
                 self.0.by(#name::#key, value)
             }
 
-            /// Ends all sessions in the store, whoever's they are.
+            /// Ends all sessions in the store, of all principals and layers.
             #vis fn revoke_everyone(&self) -> #private::WriteFuture<'_> {
                 self.0.revoke_everyone()
             }
@@ -51,7 +56,7 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
 
         #[allow(dead_code, deprecated)]
         impl #name {
-            /// The sessions in a store, to be listed and ended by who is signed in.
+            /// Selects the sessions of a store, to list and end them by principal. No round trip.
             #vis fn sessions(store: impl #private::IntoStore) -> #sessions {
                 #sessions(#private::SessionIndex::of::<Self>(store))
             }

@@ -1,6 +1,9 @@
+//! The schema and the typed keys.
+//!
 //! ```text
 //! impl Shop {
-//!     pub const SCHEMA: &SessionSchema = &SessionSchema::new("Shop", &[FieldSpec::new("user").with_ttl(..)]);
+//!     pub const SCHEMA: &SessionSchema =
+//!         &SessionSchema::new("Shop", &[FieldSpec::new("user").with_ttl(..)]);
 //!     pub const USER: Field<UserId> = field::<UserId>(&Self::SCHEMA.fields()[0]);
 //! }
 //! ```
@@ -9,12 +12,13 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ext::IdentExt, spanned::Spanned};
 
-use super::located_at;
+use super::tokens::located_at;
 use crate::{
     model::{Field, Mode, Session},
     parse::{CachePolicy, Lifetime},
 };
 
+/// Generates the constants.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let Session { krate, vis, name, fields, .. } = session;
     let private = quote!(#krate::__private);
@@ -24,8 +28,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     quote! {
         #[allow(dead_code, deprecated)]
         impl #name {
-            /// The fields of this session, for tools.
-            // The fields are a constant of their own, or branching code in one could not be borrowed.
+            /// The fields of this session.
+            // A constant of their own: a constant with branches inside cannot be borrowed.
             #vis const SCHEMA: &'static #private::SessionSchema =
                 &#private::SessionSchema::new(#text, const { &[#(#specs),*] });
 
@@ -35,8 +39,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn spec(field: &Field, private: &TokenStream) -> TokenStream {
-    let stored = &field.stored;
-    let mut calls = vec![quote!(#private::FieldSpec::new(#stored))];
+    let Field { stored_name, ty, .. } = field;
+    let mut calls = vec![quote!(#private::FieldSpec::new(#stored_name))];
     if let Some(codec) = &field.codec {
         let codec = located_at(codec, quote!(#private::codec::#codec));
         calls.push(quote!(.with_codec(#codec)));
@@ -45,16 +49,16 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         let ttl = lifetime(ttl, private);
         calls.push(quote!(.with_ttl(#ttl)));
     }
-    if let Some(hot) = &field.hot {
-        let hot = match hot {
-            CachePolicy::For(ttl) => {
+    if let Some(policy) = &field.cache_policy {
+        let policy = match policy {
+            CachePolicy::MaxAge(ttl) => {
                 let ttl = lifetime(ttl, private);
-                quote!(#private::CachePolicy::For(#ttl))
+                quote!(#private::CachePolicy::MaxAge(#ttl))
             }
-            CachePolicy::Never => quote!(#private::CachePolicy::Never),
-            CachePolicy::Checked => quote!(#private::CachePolicy::Checked),
+            CachePolicy::NoStore => quote!(#private::CachePolicy::NoStore),
+            CachePolicy::Revalidate => quote!(#private::CachePolicy::Revalidate),
         };
-        calls.push(quote!(.with_hot(#hot)));
+        calls.push(quote!(.with_cache_policy(#policy)));
     }
     if field.version != 1 {
         let version = field.version;
@@ -64,7 +68,7 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         (field.lazy, quote!(.lazy())),
         (matches!(field.mode, Mode::Once), quote!(.once())),
         (field.rotate, quote!(.rotate())),
-        (matches!(field.mode, Mode::Principal), quote!(.principal())),
+        (matches!(field.mode, Mode::Principal), quote!(.principal::<#ty>())),
         (field.encrypt, quote!(.encrypt())),
     ];
     calls.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
@@ -80,8 +84,8 @@ fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
 
 fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
     let Field { vis, key, ty, attrs, .. } = field;
-    let doc = format!("The typed key of the field `{}`.", field.name.unraw());
-    // The call carries the type's span, so that a missing bound is reported there and only there.
+    let doc = format!("Typed key of the field `{}`.", field.name.unraw());
+    // The call has the span of the type, so that a missing bound is reported only there.
     let new = quote_spanned!(ty.span()=> #private::field::<#ty>);
     let mode = match &field.mode {
         Mode::Principal => quote!(.principal()),
@@ -107,7 +111,7 @@ fn key_type(field: &Field, private: &TokenStream) -> TokenStream {
     quote!(#private::Field<#ty, #mode>)
 }
 
-/// The type that says what reading the field yields.
+/// Returns the type of a field's mode.
 pub(super) fn mode_type(field: &Field, private: &TokenStream) -> TokenStream {
     let ty = field.ty.to_token_stream();
     match field.mode {

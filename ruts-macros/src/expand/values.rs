@@ -1,3 +1,5 @@
+//! The struct of all values.
+//!
 //! ```text
 //! pub struct ShopValues { pub user: Option<UserId>, pub cart: Cart }
 //! impl Values for ShopValues { fn decode(fields: &SessionMap) -> Result<Self, Error> }
@@ -7,9 +9,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 
-use super::{docs, generated};
+use super::tokens::{docs, generated};
 use crate::model::{Field, Mode, Session};
 
+/// Generates the struct, without `once` fields.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let Session { krate, vis, name, values, fields, .. } = session;
     let private = quote!(#krate::__private);
@@ -18,7 +21,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let reads =
         readable().map(|Field { name: field, key, .. }| quote!(#field: fields.read(#name::#key)?));
     let values = generated(values);
-    let doc = format!("All values of a [`{}`], as its `load` reads them.", name.unraw());
+    let doc = format!("All values of a [`{}`], read by its `load`.", name.unraw());
     quote! {
         #[doc = #doc]
         #[allow(dead_code)]
@@ -28,7 +31,9 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 
         impl #private::Values for #values {
             #[allow(deprecated, unused_variables)]
-            fn decode(fields: &#private::SessionMap) -> ::core::result::Result<Self, #krate::Error> {
+            fn decode(
+                fields: &#private::SessionMap,
+            ) -> ::core::result::Result<Self, #krate::Error> {
                 ::core::result::Result::Ok(Self { #(#reads,)* })
             }
         }

@@ -1,6 +1,8 @@
-//! Lifetimes as text: `"30d"`, `"1h 30m"`.
+//! Lifetimes as strings: `"30d"`, `"1h 30m"`.
+//!
+//! Called by `lifetime`. Knows nothing of tokens.
 
-/// The longest lifetime that `ruts::Ttl` holds: 100 years.
+/// The longest `ruts::Ttl`: 100 years.
 const MAX_MILLIS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
 const UNITS: [(&str, u64); 6] = [
@@ -12,13 +14,13 @@ const UNITS: [(&str, u64); 6] = [
     ("w", 604_800_000),
 ];
 
-/// Why a text is no lifetime.
+/// Why a string is not a lifetime.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DurationError {
     Empty,
-    Number(String),
+    NotANumber(String),
     NoUnit(String),
-    Unit { number: String, unit: String },
+    UnknownUnit { number: String, unit: String },
     Zero,
     TooLong,
 }
@@ -26,34 +28,42 @@ pub(super) enum DurationError {
 impl std::fmt::Display for DurationError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Empty => f.write_str("a lifetime is missing; write one such as \"30d\" or \"1h 30m\""),
-            Self::Number(text) => write!(
+            Self::Empty => {
+                f.write_str("a lifetime is missing; write one such as \"30d\" or \"1h 30m\"")
+            }
+            Self::NotANumber(text) => write!(
                 f,
-                "`{text}` is no lifetime; write whole numbers with units, such as \"30d\" or \"1h 30m\""
+                "`{text}` is not a lifetime; write whole numbers with units, such as \"30d\" or \
+                 \"1h 30m\""
             ),
             Self::NoUnit(number) => write!(
                 f,
                 "`{number}` has no unit; write \"{number}s\" for seconds, or one of ms, m, h, d, w"
             ),
-            Self::Unit { number, unit } => match meant(unit) {
-                Some(days) if days.ends_with("d") && days.len() > 1 => {
-                    write!(f, "unknown unit `{unit}`, whose length varies; write days, such as \"{days}\"")
+            Self::UnknownUnit { number, unit } => match suggestion(unit) {
+                Some(days) if days.ends_with("d") && days.len() > 1 => write!(
+                    f,
+                    "unknown unit `{unit}`, whose length varies; write days, such as \"{days}\""
+                ),
+                Some(meant) => {
+                    write!(f, "unknown unit `{unit}`; write \"{number}{meant}\"")
                 }
-                Some(meant) => write!(f, "unknown unit `{unit}`; write \"{number}{meant}\""),
                 None => write!(f, "unknown unit `{unit}`; units are ms, s, m, h, d, w"),
             },
             Self::Zero => f.write_str(
-                "a lifetime must be longer than zero; leave it out to keep the value as long as the session",
+                "a lifetime must be longer than zero; leave it out to keep the value as long as \
+                 the session",
             ),
             Self::TooLong => f.write_str(
-                "a lifetime must be at most 100 years; leave it out to keep the value as long as the session",
+                "a lifetime must be at most 100 years; leave it out to keep the value as long as \
+                 the session",
             ),
         }
     }
 }
 
-/// The unit that a word stands for; a number of days where there is none.
-fn meant(unit: &str) -> Option<&'static str> {
+/// Returns the unit for a word. For months and years, returns a number of days.
+fn suggestion(unit: &str) -> Option<&'static str> {
     Some(match unit.to_ascii_lowercase().as_str() {
         "msec" | "msecs" | "millis" | "milliseconds" => "ms",
         "sec" | "secs" | "second" | "seconds" => "s",
@@ -67,7 +77,7 @@ fn meant(unit: &str) -> Option<&'static str> {
     })
 }
 
-/// The milliseconds that a text stands for.
+/// Returns the lifetime in milliseconds.
 pub(super) fn parse(text: &str) -> Result<u64, DurationError> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -78,17 +88,17 @@ pub(super) fn parse(text: &str) -> Result<u64, DurationError> {
         let (number, after) = split(rest, |c| c.is_ascii_digit());
         let (unit, after) = split(after.trim_start(), char::is_alphabetic);
         if number.is_empty() {
-            return Err(DurationError::Number(text.to_owned()));
+            return Err(DurationError::NotANumber(text.to_owned()));
         }
         if unit.is_empty() {
             return Err(match after.is_empty() {
                 true => DurationError::NoUnit(number.to_owned()),
-                false => DurationError::Number(text.to_owned()),
+                false => DurationError::NotANumber(text.to_owned()),
             });
         }
         let Some((_, millis)) = UNITS.iter().find(|(name, _)| *name == unit) else {
             let (number, unit) = (number.to_owned(), unit.to_owned());
-            return Err(DurationError::Unit { number, unit });
+            return Err(DurationError::UnknownUnit { number, unit });
         };
         total = (number.parse::<u64>().ok())
             .and_then(|number| number.checked_mul(*millis))
@@ -100,6 +110,7 @@ pub(super) fn parse(text: &str) -> Result<u64, DurationError> {
     if total == 0 { Err(DurationError::Zero) } else { Ok(total) }
 }
 
+/// Splits `text` before the first character that does not belong.
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !belongs(c)).unwrap_or(text.len());
     text.split_at(end)
@@ -110,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lifetimes() {
+    fn units_add_up() {
         for (text, millis) in [
             ("250ms", 250),
             ("1s", 1000),
@@ -126,16 +137,16 @@ mod tests {
     }
 
     #[test]
-    fn mistakes() {
+    fn invalid_lifetimes_have_reasons() {
         use DurationError::*;
         for (text, error) in [
             ("", Empty),
             ("  ", Empty),
-            ("d", Number("d".into())),
-            ("-1d", Number("-1d".into())),
-            ("1.5h", Number("1.5h".into())),
+            ("d", NotANumber("d".into())),
+            ("-1d", NotANumber("-1d".into())),
+            ("1.5h", NotANumber("1.5h".into())),
             ("30", NoUnit("30".into())),
-            ("30days", Unit { number: "30".into(), unit: "days".into() }),
+            ("30days", UnknownUnit { number: "30".into(), unit: "days".into() }),
             ("1h 5", NoUnit("5".into())),
             ("0s", Zero),
             ("0h 0m", Zero),

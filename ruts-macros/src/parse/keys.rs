@@ -1,8 +1,11 @@
-//! The vocabulary, and guesses at what a misspelt word was meant to be.
+//! The names of all keys, and suggestions for misspelt ones.
+//!
+//! Called by the readers and the checks. Knows nothing of values.
 
+/// The keys of a session.
 pub(super) const SESSION: [&str; 4] = ["codec", "crate", "layer", "prefix"];
 
-/// Without `index` and `migrate`: nobody should be led to what is not available.
+/// The keys of a field, without the reserved `index` and `migrate`: no message suggests these.
 pub(super) const FIELD: [&str; 11] = [
     "codec",
     "default",
@@ -17,17 +20,17 @@ pub(super) const FIELD: [&str; 11] = [
     "version",
 ];
 
-/// The word among `known` that `word` was probably meant to be.
+/// Returns the word among `known` that is most similar to `word`, if it is similar enough.
 pub(crate) fn suggest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let likeness = |known: &&str| strsim::jaro_winkler(&word.to_lowercase(), known);
     let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (strsim::damerau_levenshtein(word, best) <= 2 || likeness(&best) > 0.85).then_some(best)
 }
 
-/// The message for a key that does not exist.
-pub(super) fn unknown(what: &str, word: &str, known: &[&str]) -> String {
+/// Returns the message for an unknown key.
+pub(super) fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
     match suggest(word, known) {
-        Some(meant) => format!("unknown {what} `{word}`; did you mean `{meant}`?"),
-        None => format!("unknown {what} `{word}`; expected one of: {}", known.join(", ")),
+        Some(meant) => format!("unknown {kind} `{word}`; did you mean `{meant}`?"),
+        None => format!("unknown {kind} `{word}`; expected one of: {}", known.join(", ")),
     }
 }

@@ -1,15 +1,17 @@
-//! Syntax to raw: everything optional, every token kept for error messages.
+//! Syntax to raw model: every key is optional, and tokens are kept for error messages.
 
 mod args;
 mod duration;
+mod key_state;
 mod keys;
-mod once;
+mod lifetime;
 mod structure;
+mod syntax;
 
-use self::args::SessionArgs;
 pub(crate) use self::{
-    args::{CachePolicy, FieldArgs, Lifetime},
+    args::FieldArgs,
+    key_state::KeyState,
     keys::suggest,
-    once::Once,
+    lifetime::{CachePolicy, Lifetime},
     structure::{RawField, RawSession, session},
 };

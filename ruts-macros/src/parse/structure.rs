@@ -1,22 +1,29 @@
-//! The struct itself.
+//! The struct under `#[session]`, with its fields and attributes.
+//!
+//! Called by `pipeline`. Checks the form of the struct, not the rules of a session.
 
 use proc_macro2::TokenStream;
 use syn::{
     Attribute, Data, DeriveInput, Fields, Ident, Meta, Type, Visibility, parse::Parser, parse_quote,
 };
 
-use super::{FieldArgs, SessionArgs};
-use crate::diag::Diagnostics;
+use super::{
+    args::{FieldArgs, SessionArgs},
+    keys::suggest,
+};
+use crate::diagnostics::Diagnostics;
 
+/// A session as it was written.
 pub(crate) struct RawSession {
     pub(crate) args: SessionArgs,
-    /// Docs and whatever else belongs on the handle.
+    /// Documentation and the other attributes for the handle.
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) name: Ident,
     pub(crate) fields: Vec<RawField>,
 }
 
+/// A field as it was written.
 pub(crate) struct RawField {
     pub(crate) args: FieldArgs,
     pub(crate) docs: Vec<Attribute>,
@@ -27,7 +34,7 @@ pub(crate) struct RawField {
     pub(crate) ty: Type,
 }
 
-/// Reads the attribute and its item; `None` if the item is no struct, enum or union at all.
+/// Reads the attribute and its item. `None` if the item is neither struct, enum nor union.
 pub(crate) fn session(
     args: TokenStream,
     item: TokenStream,
@@ -48,7 +55,7 @@ pub(crate) fn session(
     let mut session_args = SessionArgs::default();
     parse(args, diagnostics, |input, diagnostics| session_args.read(input, diagnostics));
     if !input.generics.params.is_empty() || input.generics.where_clause.is_some() {
-        let message = "a session cannot be generic: what is stored must have one type; \
+        let message = "a session cannot be generic, because each stored field has one type; \
                        declare a struct for each";
         diagnostics.at(&input.generics, message);
     }
@@ -62,7 +69,7 @@ pub(crate) fn session(
     })
 }
 
-/// Runs a reader over tokens; it reports what is wrong by itself.
+/// Runs `read` on tokens. It reports mistakes itself.
 fn parse(
     tokens: TokenStream,
     diagnostics: &mut Diagnostics,
@@ -77,6 +84,7 @@ fn parse(
     }
 }
 
+/// Returns the fields, none for an item without named fields.
 fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::Field> {
     let name = &input.ident;
     match &input.data {
@@ -84,7 +92,8 @@ fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::
             Fields::Named(fields) => return fields.named.iter().cloned().collect(),
             Fields::Unnamed(fields) => diagnostics.at(
                 fields,
-                "a session needs named fields, since it is stored by name: write `{ user: UserId }`",
+                "a session needs named fields, because fields are stored by name: write \
+                 `{ user: UserId }`",
             ),
             Fields::Unit => diagnostics.at(
                 name,
@@ -93,14 +102,16 @@ fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::
         },
         Data::Enum(data) => diagnostics.at(
             data.enum_token,
-            "a session is a struct, one field for each thing to keep; an enum can be the type of a field",
+            "`#[session]` goes on a struct with named fields; an enum can be the type of a field",
         ),
-        Data::Union(data) => diagnostics.at(data.union_token, "a session is a struct with named fields"),
+        Data::Union(data) => {
+            diagnostics.at(data.union_token, "`#[session]` goes on a struct with named fields");
+        }
     }
     Vec::new()
 }
 
-/// The attributes that the handle keeps.
+/// Returns the attributes that the handle keeps.
 fn handle_attrs(attrs: Vec<Attribute>, diagnostics: &mut Diagnostics) -> Vec<Attribute> {
     attrs.into_iter().filter(|attr| belongs_on_handle(attr, diagnostics)).collect()
 }
@@ -108,8 +119,8 @@ fn handle_attrs(attrs: Vec<Attribute>, diagnostics: &mut Diagnostics) -> Vec<Att
 fn belongs_on_handle(attr: &Attribute, diagnostics: &mut Diagnostics) -> bool {
     let message = match last_segment(attr).as_str() {
         "derive" => {
-            "`#[session]` makes this a handle that is `Clone` and `Debug` already, and nothing else \
-             can be derived for it; remove the derive"
+            "`#[session]` implements `Clone` and `Debug`, and no other trait can be derived; \
+             remove the derive"
         }
         "session" => "`#[session]` is given twice; remove one of them",
         "serde" => {
@@ -125,7 +136,8 @@ fn last_segment(attr: &Attribute) -> String {
     attr.path().segments.last().map(|last| last.ident.to_string()).unwrap_or_default()
 }
 
-/// All items of a field get its lint levels, and not each of them does what is expected.
+/// Turns `expect` into `allow`. All items of a field get its lint levels, and an expectation would
+/// be unfulfilled on most of them.
 fn expect_as_allow(mut attr: Attribute) -> Attribute {
     if let Meta::List(list) = &mut attr.meta
         && list.path.is_ident("expect")
@@ -161,15 +173,15 @@ fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawFiel
                 ),
             }
         } else if path.is_ident("cfg") || path.is_ident("cfg_attr") {
-            let message = "a field cannot depend on `cfg`: all builds that share a store need the same \
-                           schema; put the `cfg` on the struct";
+            let message = "a field cannot depend on `cfg`: all builds that share a store need the \
+                           same schema; put the `cfg` on the struct";
             diagnostics.at(&attr, message);
         } else {
             let name = last_segment(&attr);
             let message = match name.as_str() {
-                "serde" => "serde attributes belong on the field's type, which is what gets stored"
+                "serde" => "serde attributes belong on the field's type, whose values are stored"
                     .to_owned(),
-                name => match super::suggest(name, &["field"]) {
+                name => match suggest(name, &["field"]) {
                     Some(_) => format!("unknown attribute `{name}`; did you mean `field`?"),
                     None => format!(
                         "the attribute `{name}` has no meaning on a session's field; remove it"

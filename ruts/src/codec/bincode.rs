@@ -1,10 +1,12 @@
+//! The bincode codec. Called by `value`, which adds the header. Knows nothing of versions.
+
 use bincode::error::{DecodeError, EncodeError};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Codec, CodecError, header::MAX_VALUE, value::Buffer};
+use super::{buffer::Buffer, error::CodecError, format::Codec, header::MAX_VALUE};
 
-/// The limit keeps a hostile length prefix from reserving memory without end. bincode counts what
-/// a number takes up in memory: sixteen bytes for one that may be written in one.
+/// Limits the memory that a hostile length prefix can reserve. bincode counts the size of a number
+/// in memory: sixteen bytes for a number that may take one byte when written.
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<{ 16 * MAX_VALUE }>()
 }
@@ -24,14 +26,14 @@ pub(super) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Buffer) -> Resul
         .map_err(|_| CodecError::Write(Codec::Bincode))
 }
 
-/// Reads one value and returns how many bytes it took.
+/// Reads one value, and returns it with its length in bytes.
 pub(super) fn read<T: DeserializeOwned>(payload: &[u8]) -> Result<(T, usize), CodecError> {
     bincode::serde::decode_from_slice(payload, config()).map_err(|error| CodecError::Read {
         codec: Codec::Bincode,
         reason: match error {
             DecodeError::UnexpectedEnd { .. } => "it ends too early",
-            DecodeError::LimitExceeded => "it claims to hold more than any value may",
-            _ => "it is not of the type's shape",
+            DecodeError::LimitExceeded => "it claims more bytes than a value may have",
+            _ => "it does not have the shape of the type",
         },
     })
 }

@@ -1,21 +1,24 @@
-//! Values as bytes: a header that says how the rest is written, then the payload.
+//! Values as bytes: a header, then the payload in the format that the header names.
 //!
-//! Writers name a [`Codec`]; readers obey the header. So sessions written with one codec stay
-//! readable after a schema switches to another, and a value of an older version is recognised
-//! instead of misread.
+//! Called by the session, by `field` and by `crypto`. Knows nothing of stores, cookies and HTTP.
+//!
+//! A writer chooses a [`Codec`], and a reader follows the header. So sessions stay readable after a
+//! schema switches to another codec. A value of another version is recognised, not misread.
 
 #[cfg(feature = "bincode")]
 mod bincode;
+mod buffer;
 mod error;
+mod format;
 mod header;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod value;
 
 #[cfg(feature = "encrypt")]
-pub(crate) use self::header::{HEADER, join_opened, split_sealed};
-pub use self::{error::CodecError, header::Codec};
+pub(crate) use self::header::{HEADER_LEN, join_decrypted, split_encrypted};
+pub use self::{error::CodecError, format::Codec};
 pub(crate) use self::{
-    header::is_sealed,
+    header::is_encrypted,
     value::{decode, encode},
 };

@@ -1,23 +1,25 @@
-//! Short words for the calls that checks make.
+//! A client of a store, with one method for each call that checks make: [`Client`].
+//!
+//! Used by every check. It panics where a check could only do the same.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{sync::Barrier, task::JoinSet};
 
-use super::Subject;
+use super::subject::Subject;
 use crate::{
-    principal::{Assurance, PrincipalKey},
+    auth::{Assurance, PrincipalKey},
     store::{
-        AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Lookup,
-        NewSignIn, Precondition, Projection, Renew, SessionLimit, SignedIn, Store, StoreError,
-        TakeField, Touch, Update, Updated,
+        AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, Loaded, NewSignIn,
+        Precondition, Projection, Refused, Renew, SessionLimit, SignedIn, Store, StoreError,
+        TakeField, Touch, Update, Updated, Written,
     },
     token::{Secret, SecretHash, SessionId},
-    ttl::{CachePolicy, Ttl},
+    ttl::Ttl,
 };
 
-/// One who knows a session's id and a secret.
+/// A client with the id of a session and a secret.
 pub(super) struct Client<S> {
     pub(super) store: Arc<S>,
     pub(super) id: SessionId,
@@ -30,13 +32,19 @@ impl<S> Clone for Client<S> {
     }
 }
 
+/// Returns the hash of a new secret.
 pub(super) fn secret() -> SecretHash {
     Secret::random().expect("the system has randomness").hash("")
 }
 
-/// Somebody of target nobody has heard.
+/// Returns a new principal.
 pub(super) fn principal() -> PrincipalKey {
     PrincipalKey::from_bytes(*secret().as_bytes())
+}
+
+/// Returns a sign-in of the lowest assurance, without a limit.
+pub(super) fn sign_in_of(principal: &PrincipalKey) -> NewSignIn<'_> {
+    NewSignIn::new(principal, Assurance::Aal1)
 }
 
 pub(super) fn bytes(text: &str) -> Bytes {
@@ -47,52 +55,54 @@ pub(super) fn ttl(duration: Duration) -> Option<Ttl> {
     Some(Ttl::require(duration))
 }
 
-/// The absolute deadline that long from now.
-pub(super) fn in_any_case(duration: Duration) -> Option<AbsoluteDeadline> {
-    Some(AbsoluteDeadline { from_now: Ttl::require(duration), from_creation: None })
+/// Returns a touch that is due once `after` of the idle time has passed.
+pub(super) fn touch(idle: Duration, after: Duration) -> Option<Touch> {
+    Some(Touch::new(Ttl::require(idle), after))
 }
 
-pub(super) fn put<'a>(name: &'a str, value: &'a Bytes) -> FieldWrite<'a> {
-    FieldWrite { name, value, ttl: None, hot: CachePolicy::Auto }
+/// Returns the absolute deadline that long from now.
+pub(super) fn absolute_in(duration: Duration) -> Option<AbsoluteDeadline> {
+    Some(AbsoluteDeadline::new(Ttl::require(duration), None))
 }
 
-/// Somebody who might create a session but has not.
-pub(super) fn stranger<T: Subject>(subject: &T) -> Client<T::Store> {
+/// Creates a client whose id is that of no session.
+pub(super) fn new_client<T: Subject>(subject: &T) -> Client<T::Store> {
     let id = SessionId::random().expect("the system has randomness");
     Client { store: subject.store(), id, secret: secret() }
 }
 
-/// A session without deadlines that holds these fields.
+/// Creates a session without deadlines.
 pub(super) async fn session<T: Subject>(subject: &T, fields: &[(&str, &str)]) -> Client<T::Store> {
-    session_for(subject, None, None, fields).await
+    session_with_deadlines(subject, None, None, fields).await
 }
 
-/// A session with deadlines.
-pub(super) async fn session_for<T: Subject>(
+/// Creates a session.
+pub(super) async fn session_with_deadlines<T: Subject>(
     subject: &T,
     idle: Option<Ttl>,
     absolute: Option<Ttl>,
     fields: &[(&str, &str)],
 ) -> Client<T::Store> {
-    let client = stranger(subject);
+    let client = new_client(subject);
     let values: Vec<Bytes> = fields.iter().map(|(_, value)| bytes(value)).collect();
-    let puts: Vec<FieldWrite<'_>> =
-        fields.iter().zip(&values).map(|((name, _), value)| put(name, value)).collect();
-    client.create(idle, absolute, &puts).await.expect("a new session can be created");
+    let writes: Vec<FieldWrite<'_>> = (fields.iter().zip(&values))
+        .map(|((name, _), value)| FieldWrite::new(name, value))
+        .collect();
+    client.create(idle, absolute, &writes).await.expect("a new session can be created");
     client
 }
 
 impl<S: Store> Client<S> {
-    fn credentials(&self) -> Credentials<'_> {
-        Credentials { id: &self.id, secret: &self.secret }
+    pub(super) fn credentials(&self) -> Credentials<'_> {
+        Credentials::new(&self.id, &self.secret)
     }
 
-    /// The same session with another secret.
+    /// Returns a client of the same session with another secret.
     pub(super) fn with(&self, secret: SecretHash) -> Self {
         Self { secret, ..self.clone() }
     }
 
-    /// The same session through another connection.
+    /// Returns a client of the same session with another connection.
     pub(super) fn through<T: Subject<Store = S>>(&self, subject: &T) -> Self {
         Self { store: subject.store(), ..self.clone() }
     }
@@ -103,34 +113,31 @@ impl<S: Store> Client<S> {
         absolute: Option<Ttl>,
         fields: &[FieldWrite<'_>],
     ) -> Result<(), StoreError> {
-        let (id, secret) = (&self.id, &self.secret);
-        let sign_in = None;
-        self.store.create(Create { id, secret, idle, absolute, fields, sign_in }).await
+        let create = Create::new(&self.id, &self.secret).idle(idle).absolute(absolute);
+        self.store.create(create.fields(fields)).await
     }
 
-    /// Begins to exist with somebody signed in.
+    /// Creates a session with a principal.
     pub(super) async fn create_for(
         &self,
         principal: &PrincipalKey,
         limit: Option<SessionLimit>,
     ) -> Result<(), StoreError> {
-        let (id, secret) = (&self.id, &self.secret);
-        let sign_in = Some(NewSignIn { principal, assurance: Assurance::Aal1, limit });
-        let (idle, absolute) = (None, None);
-        self.store.create(Create { id, secret, idle, absolute, fields: &[], sign_in }).await
+        let create = Create::new(&self.id, &self.secret);
+        self.store.create(create.sign_in(sign_in_of(principal).limit(limit))).await
     }
 
-    /// Signs somebody in, with a new secret.
+    /// Signs a principal in, with a new secret.
     pub(super) async fn sign_in(
         &self,
         principal: &PrincipalKey,
         limit: Option<SessionLimit>,
-    ) -> Result<(Self, Lookup<Updated>), StoreError> {
+    ) -> Result<(Self, Result<Updated, Refused>), StoreError> {
         let new = self.with(secret());
-        let who = NewSignIn { principal, assurance: Assurance::Aal1, limit };
-        let sign = Some(AuthChange::In { who, idle: None, absolute: None });
-        let update = Update { rotate: Some(&new.secret), sign, ..Update::default() };
-        let answer = self.store.update(self.credentials(), update).await?;
+        let who = sign_in_of(principal).limit(limit);
+        let sign = AuthChange::In { who, idle: None, absolute: None };
+        let update = Update::new(&[]).rotate(&new.secret).sign(sign);
+        let answer = fresh(self.store.update(self.credentials(), update).await?);
         Ok((new, answer))
     }
 
@@ -139,185 +146,174 @@ impl<S: Store> Client<S> {
         new: &SecretHash,
         every: Duration,
         grace: Duration,
-    ) -> Lookup<Updated> {
-        let renew = Some(Renew { secret: new, every: Ttl::require(every), grace });
-        self.update(Update { renew, ..Update::default() }).await
+    ) -> Result<Updated, Refused> {
+        let renew = Renew::new(new, Ttl::require(every), grace);
+        self.update(Update::new(&[]).renew(renew)).await
     }
 
-    /// Who is signed in; `None` also if the session is not found.
+    /// Returns the signed-in principal. `None` also if the session is not found.
     pub(super) async fn signed_in(&self) -> Option<SignedIn> {
-        match self.load(Projection::Named(&[]), None).await {
-            Lookup::Found(loaded) => loaded.meta.signed_in,
-            _ => None,
-        }
+        let loaded = self.load(Projection::Named(&[]), None).await;
+        loaded.ok().and_then(|loaded| loaded.meta.signed_in)
     }
 
     pub(super) async fn load(
         &self,
         fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Lookup<Loaded> {
+    ) -> Result<Loaded, Refused> {
         self.store.load(self.credentials(), fields, touch).await.expect("the store answers")
     }
 
-    pub(super) async fn update(&self, update: Update<'_>) -> Lookup<Updated> {
-        self.store.update(self.credentials(), update).await.expect("the store answers")
+    /// Reads fields of a live session.
+    pub(super) async fn load_live(&self, fields: Projection<'_>, touch: Option<Touch>) -> Loaded {
+        let loaded = self.load(fields, touch).await;
+        loaded.unwrap_or_else(|refused| panic!("the session is gone: {refused:?}"))
     }
 
-    pub(super) async fn change(&self, changes: &[Change<'_>]) -> Lookup<Updated> {
-        self.update(Update { changes, ..Update::default() }).await
+    pub(super) async fn update(&self, update: Update<'_>) -> Result<Updated, Refused> {
+        fresh(self.store.update(self.credentials(), update).await.expect("the store answers"))
     }
 
-    pub(super) async fn set(&self, name: &str, value: &str) -> Lookup<Updated> {
-        self.change(&[Change::Set(put(name, &bytes(value)))]).await
+    pub(super) async fn change(&self, changes: &[Change<'_>]) -> Result<Updated, Refused> {
+        self.update(Update::new(changes)).await
     }
 
-    pub(super) async fn set_for(&self, name: &str, value: &str, ttl: Duration) -> Lookup<Updated> {
+    pub(super) async fn set(&self, name: &str, value: &str) -> Result<Updated, Refused> {
+        self.change(&[Change::Set(FieldWrite::new(name, &bytes(value)))]).await
+    }
+
+    pub(super) async fn set_for(
+        &self,
+        name: &str,
+        value: &str,
+        ttl: Duration,
+    ) -> Result<Updated, Refused> {
         let value = bytes(value);
-        let ttl = Some(Ttl::require(ttl));
-        self.change(&[Change::Set(FieldWrite { ttl, ..put(name, &value) })]).await
+        self.change(&[Change::Set(FieldWrite::new(name, &value).ttl(Ttl::require(ttl)))]).await
     }
 
-    /// Sets a field if it holds what is expected.
+    /// Sets a field if it holds the expected value. `None` expects it to be absent.
     pub(super) async fn set_if(
         &self,
         name: &str,
         expected: Option<&str>,
         value: &str,
-    ) -> Lookup<Updated> {
+    ) -> Result<Updated, Refused> {
         let (expected, value) = (expected.map(bytes), bytes(value));
-        let expect = Some(Precondition { name, value: expected.as_ref() });
-        let changes = &[Change::Set(put(name, &value))];
-        self.update(Update { changes, precondition: expect, ..Update::default() }).await
+        let precondition = Precondition::new(name, expected.as_ref());
+        let changes = &[Change::Set(FieldWrite::new(name, &value))];
+        self.update(Update::new(changes).precondition(precondition)).await
     }
 
-    pub(super) async fn remove(&self, name: &str) -> Lookup<Updated> {
+    pub(super) async fn remove(&self, name: &str) -> Result<Updated, Refused> {
         self.change(&[Change::Remove(name)]).await
     }
 
-    pub(super) async fn expire(&self, name: &str, ttl: Duration) -> Lookup<Updated> {
+    pub(super) async fn expire(&self, name: &str, ttl: Duration) -> Result<Updated, Refused> {
         self.change(&[Change::Expire(name, Ttl::require(ttl))]).await
     }
 
-    pub(super) async fn rotate(&self, secret: &SecretHash) -> Lookup<Updated> {
-        self.update(Update { rotate: Some(secret), ..Update::default() }).await
+    pub(super) async fn rotate(&self, secret: &SecretHash) -> Result<Updated, Refused> {
+        self.update(Update::new(&[]).rotate(secret)).await
     }
 
-    pub(super) async fn take(&self, name: &str) -> Lookup<Option<Bytes>> {
-        self.take_and_rotate(name, None).await
+    pub(super) async fn take(&self, name: &str) -> Result<Option<Bytes>, Refused> {
+        self.take_with(TakeField::new(name)).await
     }
 
-    pub(super) async fn take_and_rotate(
-        &self,
-        name: &str,
-        rotate: Option<&SecretHash>,
-    ) -> Lookup<Option<Bytes>> {
-        let take = TakeField { name, rotate, touch: None, sign_out: false };
-        self.store.take(self.credentials(), take).await.expect("the store answers")
+    pub(super) async fn take_with(&self, take: TakeField<'_>) -> Result<Option<Bytes>, Refused> {
+        fresh(self.store.take(self.credentials(), take).await.expect("the store answers"))
     }
 
-    pub(super) async fn delete(&self) -> Lookup<()> {
-        self.store.delete(self.credentials()).await.expect("the store answers")
+    pub(super) async fn delete(&self) -> Result<(), Refused> {
+        fresh(self.store.delete(self.credentials()).await.expect("the store answers"))
     }
 
-    /// All fields in order; `None` if the session is not found.
+    /// Returns all fields in order of their names. `None` if the session is not found.
     pub(super) async fn fields(&self) -> Option<Vec<(String, String)>> {
-        let Lookup::Found(loaded) = self.load(Projection::All, None).await else {
-            return None;
-        };
+        let loaded = self.load(Projection::All, None).await.ok()?;
         let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
-        let mut fields: Vec<_> = loaded
-            .fields
-            .iter()
+        let mut fields: Vec<_> = (loaded.fields.iter())
             .map(|field| (field.name.to_string(), text(&field.value)))
             .collect();
         fields.sort();
         Some(fields)
     }
 
-    /// What a field holds, read by its name.
+    /// Returns the value of a field, read by its name.
     pub(super) async fn get(&self, name: &str) -> Option<String> {
-        let Lookup::Found(loaded) = self.load(Projection::Named(&[name]), None).await else {
-            return None;
-        };
+        let loaded = self.load(Projection::Named(&[name]), None).await.ok()?;
         let field = loaded.fields.first()?;
         Some(String::from_utf8_lossy(&field.value).into_owned())
     }
 
+    /// Checks that the session has exactly these fields.
     pub(super) async fn holds(&self, fields: &[(&str, &str)]) {
         let fields: Vec<_> =
             fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        assert_eq!(self.fields().await, Some(fields), "the session holds something else");
+        assert_eq!(self.fields().await, Some(fields), "the session has other fields");
     }
 
-    /// Makes every kind of call and checks that each is answered as `refused` says. None of the
-    /// calls may have an effect.
-    pub(super) async fn is_refused(&self, refused: Refused) {
-        let other = secret();
-        let touch = Some(Touch { idle: Ttl::from_secs(3600), after: Duration::ZERO });
-        let hour = Duration::from_secs(3600);
-        refused.check("load", self.load(Projection::All, touch).await);
-        refused.check("load of metadata", self.load(Projection::Named(&[]), None).await);
-        refused.check("set", self.set("a", "revived").await);
-        refused.check("set of another", self.set_for("new", "revived", hour).await);
-        refused.check("set of an absent field", self.set_if("absent", None, "revived").await);
-        refused.check("removal", self.remove("a").await);
-        refused.check("expiry", self.expire("a", hour).await);
-        refused.check("rotation", self.rotate(&other).await);
-        refused.check("touch", self.update(Update { touch, ..Update::default() }).await);
-        let absolute = in_any_case(hour);
-        refused.check("prolongation", self.update(Update { absolute, ..Update::default() }).await);
-        let renewed = self.renew(&other, Duration::from_millis(1), hour).await;
-        refused.check("renewal", renewed);
-        let sign = Some(AuthChange::Out);
-        refused.check("sign-out", self.update(Update { sign, ..Update::default() }).await);
+    /// Makes every kind of call and checks that each is refused. No call may have an effect.
+    pub(super) async fn is_refused(&self, refusal: Refusal) {
+        let (other, hour) = (secret(), Duration::from_secs(3600));
+        let touch = touch(hour, Duration::ZERO);
+        let update = Update::new(&[]);
+        refusal.check("load", self.load(Projection::All, touch).await);
+        refusal.check("load of metadata", self.load(Projection::Named(&[]), None).await);
+        refusal.check("set", self.set("a", "revived").await);
+        refusal.check("set of another field", self.set_for("new", "revived", hour).await);
+        refusal.check("set of an absent field", self.set_if("absent", None, "revived").await);
+        refusal.check("removal", self.remove("a").await);
+        refusal.check("expiry", self.expire("a", hour).await);
+        refusal.check("rotation", self.rotate(&other).await);
+        refusal.check("touch", self.update(update.touch(touch)).await);
+        refusal.check("new deadline", self.update(update.absolute(absolute_in(hour))).await);
+        refusal.check("renewal", self.renew(&other, Duration::from_millis(1), hour).await);
+        refusal.check("sign-out", self.update(update.sign(AuthChange::Out)).await);
         match self.sign_in(&principal(), None).await {
-            Ok((_, answer)) => refused.check("sign-in", answer),
+            Ok((_, answer)) => refusal.check("sign-in", answer),
             Err(error) => panic!("the sign-in was answered by {error:?}"),
         }
-        refused.check("take", self.take("a").await);
-        refused.check("deletion", self.delete().await);
-        refused.check(
-            "load by the new secret",
-            match self.with(other).load(Projection::All, None).await {
-                Lookup::Found(_) => Lookup::Found(()),
-                _ => refused.answer(),
-            },
-        );
+        refusal.check("take", self.take("a").await);
+        refusal.check("deletion", self.delete().await);
+        let with_other = self.with(other).load(Projection::All, None).await;
+        assert!(with_other.is_err(), "a refused call has set the secret");
     }
 }
 
-/// How a call that must have no effect is answered.
+/// The expected answer of a call without effect.
 #[derive(Clone, Copy)]
-pub(super) enum Refused {
+pub(super) enum Refusal {
     NotFound,
     Replaced,
     Ended,
-    /// In any of these ways.
-    Somehow,
+    /// Any of these.
+    Any,
 }
 
-impl Refused {
-    fn answer<T>(self) -> Lookup<T> {
-        match self {
-            Self::NotFound => Lookup::NotFound,
-            Self::Replaced => Lookup::Replaced { ago: Duration::ZERO },
-            Self::Ended | Self::Somehow => Lookup::Ended { ago: Duration::ZERO },
-        }
-    }
-
-    fn check<T: std::fmt::Debug>(self, call: &str, answer: Lookup<T>) {
-        let right = match self {
-            Self::NotFound => matches!(answer, Lookup::NotFound),
-            Self::Replaced => matches!(answer, Lookup::Replaced { .. }),
-            Self::Ended => matches!(answer, Lookup::Ended { .. }),
-            Self::Somehow => !matches!(answer, Lookup::Found(_)),
+impl Refusal {
+    fn check<T: fmt::Debug>(self, call: &str, answer: Result<T, Refused>) {
+        let is_expected = match self {
+            Self::NotFound => matches!(answer, Err(Refused::NotFound)),
+            Self::Replaced => matches!(answer, Err(Refused::Replaced { .. })),
+            Self::Ended => matches!(answer, Err(Refused::Ended { .. })),
+            Self::Any => answer.is_err(),
         };
-        assert!(right, "{call} was answered by {answer:?}");
+        assert!(is_expected, "{call} was answered by {answer:?}");
     }
 }
 
-/// Starts all of these at the same moment, each on a task of its own, and waits for their results.
+/// Returns the answer of a write that no cache hides. In a store that works, no cache does.
+pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
+    written.map(|written| {
+        assert_eq!(written.stale_for, None, "a cache may hide a write");
+        written.answer
+    })
+}
+
+/// Starts all futures at the same moment, each in a task of its own, and waits for their results.
 pub(super) async fn race<T: Send + 'static>(
     runners: Vec<impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
@@ -333,13 +329,13 @@ pub(super) async fn race<T: Send + 'static>(
     tasks.join_all().await
 }
 
-/// [`race`] of runners of different kinds.
+/// Boxes a future, for a [`race`] of different kinds.
 pub(super) fn runner<T>(
     future: impl Future<Output = T> + Send + 'static,
-) -> std::pin::Pin<Box<dyn Future<Output = T> + Send>> {
+) -> Pin<Box<dyn Future<Output = T> + Send>> {
     Box::pin(future)
 }
 
-pub(super) fn applied(found: usize) -> Lookup<Updated> {
-    Lookup::Found(Updated::Applied { found })
+pub(super) fn applied(found: usize) -> Result<Updated, Refused> {
+    Ok(Updated::Applied { found })
 }

@@ -1,14 +1,21 @@
-//! Promise E: nothing is served past its time.
+//! Promise E: nothing is served at or after its expiry.
 
-use super::{Subject, client::*};
-use crate::store::{AbsoluteDeadline, Loaded, Lookup, Projection, Touch, Update, Updated};
-use crate::ttl::Ttl;
+use std::time::Duration;
 
-/// A field is served until its lifetime is over, and the others beyond.
-pub async fn a_field_ends_with_its_lifetime(subject: &impl Subject) {
+use super::{
+    client::{Refusal, absolute_in, applied, secret, session, session_with_deadlines, touch, ttl},
+    subject::Subject,
+};
+use crate::{
+    store::{AbsoluteDeadline, Projection, Refused, Update, Updated},
+    ttl::Ttl,
+};
+
+/// A field is served until its lifetime is over. The other fields stay.
+pub async fn a_field_expires_after_its_lifetime(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("stays", "1")]).await;
-    client.set_for("goes", "2", unit * 2).await;
+    client.set_for("goes", "2", unit * 2).await.expect("the session is live");
     subject.pass(unit).await;
     client.holds(&[("goes", "2"), ("stays", "1")]).await;
     subject.pass(unit * 2).await;
@@ -16,26 +23,26 @@ pub async fn a_field_ends_with_its_lifetime(subject: &impl Subject) {
     assert_eq!(client.get("goes").await, None);
 }
 
-/// A write gives the value the lifetime it names, or takes the old one away if it names none.
-pub async fn a_write_renews_a_lifetime(subject: &impl Subject) {
+/// A write sets the lifetime of the field, or removes it.
+pub async fn a_write_resets_the_lifetime(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
-    client.set_for("renewed", "1", unit * 2).await;
-    client.set_for("freed", "1", unit * 2).await;
+    client.set_for("renewed", "1", unit * 2).await.expect("the session is live");
+    client.set_for("freed", "1", unit * 2).await.expect("the session is live");
     subject.pass(unit).await;
-    client.set_for("renewed", "2", unit * 4).await;
-    client.set("freed", "2").await;
+    client.set_for("renewed", "2", unit * 4).await.expect("the session is live");
+    client.set("freed", "2").await.expect("the session is live");
     subject.pass(unit * 2).await;
     client.holds(&[("freed", "2"), ("renewed", "2")]).await;
     subject.pass(unit * 3).await;
     client.holds(&[("freed", "2")]).await;
 }
 
-/// A lifetime can be changed without the value, for fields that are there.
+/// The lifetime of a present field can be changed without its value.
 pub async fn a_lifetime_can_be_changed(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("shortened", "1")]).await;
-    client.set_for("prolonged", "1", unit * 2).await;
+    client.set_for("prolonged", "1", unit * 2).await.expect("the session is live");
     assert_eq!(client.expire("shortened", unit).await, applied(1));
     assert_eq!(client.expire("prolonged", unit * 100).await, applied(1));
     assert_eq!(client.expire("absent", unit * 100).await, applied(0));
@@ -43,120 +50,121 @@ pub async fn a_lifetime_can_be_changed(subject: &impl Subject) {
     client.holds(&[("prolonged", "1")]).await;
 }
 
-/// A field whose lifetime is over is absent to every operation, also where it still takes up room.
+/// An expired field is absent to every operation, even before its memory is freed.
 pub async fn an_expired_field_is_absent_to_every_operation(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
     for name in ["expected", "taken", "removed", "expired"] {
-        client.set_for(name, "1", unit).await;
+        client.set_for(name, "1", unit).await.expect("the session is live");
     }
     subject.pass(unit * 2).await;
-    let conflict = Lookup::Found(Updated::Conflict { current: None });
+    let conflict = Ok(Updated::Conflict { current: None });
     assert_eq!(client.set_if("expected", Some("1"), "2").await, conflict);
     assert_eq!(client.set_if("expected", None, "3").await, applied(0));
-    assert_eq!(client.take("taken").await, Lookup::Found(None));
+    assert_eq!(client.take("taken").await, Ok(None));
     assert_eq!(client.remove("removed").await, applied(0));
     assert_eq!(client.expire("expired", unit * 100).await, applied(0));
     client.holds(&[("expected", "3")]).await;
 }
 
-/// A session ends when it was not used for its idle time. Use by others than its owner does not
-/// count.
+/// A session ends when it was not used for its idle time. A call with a wrong secret does not count
+/// as a use.
 // proves: ASVS-7.3.1 NIST-5.2-a
 pub async fn a_session_ends_when_idle(subject: &impl Subject) {
     let unit = subject.unit();
-    let client = session_for(subject, ttl(unit * 2), ttl(unit * 100), &[("a", "1")]).await;
-    let touch = Some(Touch { idle: Ttl::require(unit * 100), after: std::time::Duration::ZERO });
+    let client =
+        session_with_deadlines(subject, ttl(unit * 2), ttl(unit * 100), &[("a", "1")]).await;
     subject.pass(unit).await;
     client.holds(&[("a", "1")]).await;
     let thief = client.with(secret());
-    assert_eq!(thief.load(Projection::All, touch).await, Lookup::NotFound);
+    let touch = touch(unit * 100, Duration::ZERO);
+    assert_eq!(thief.load(Projection::All, touch).await, Err(Refused::NotFound));
     subject.pass(unit * 2).await;
-    client.is_refused(Refused::NotFound).await;
+    client.is_refused(Refusal::NotFound).await;
 }
 
-/// A touch moves the idle deadline once enough of it has passed, and never the absolute one.
+/// A touch moves the idle deadline once it is due, and never the absolute deadline.
 // proves: ASVS-7.3.1
-pub async fn a_use_counts_after_a_while(subject: &impl Subject) {
+pub async fn a_touch_counts_once_it_is_due(subject: &impl Subject) {
     let unit = subject.unit();
-    let client = session_for(subject, ttl(unit * 4), ttl(unit * 12), &[]).await;
-    let eager = Some(Touch { idle: Ttl::require(unit * 4), after: unit / 4 });
-    let lazy = Some(Touch { idle: Ttl::require(unit * 4), after: unit * 3 });
-    let never = Some(Touch { idle: Ttl::require(unit * 4), after: std::time::Duration::MAX });
+    let client = session_with_deadlines(subject, ttl(unit * 4), ttl(unit * 12), &[]).await;
+    let [early, late, never] =
+        [unit / 4, unit * 3, Duration::MAX].map(|after| touch(unit * 4, after));
 
     subject.pass(unit).await;
-    for touch in [lazy, never] {
-        let meta = meta(client.load(Projection::All, touch).await);
+    for touch in [late, never] {
+        let meta = client.load_live(Projection::All, touch).await.meta;
         let idle = meta.idle.expect("it has an idle deadline");
         assert!(idle <= unit * 3, "{idle:?} was granted too early");
     }
-    let idle =
-        meta(client.load(Projection::All, eager).await).idle.expect("it has an idle deadline");
+    let meta = client.load_live(Projection::All, early).await.meta;
+    let idle = meta.idle.expect("it has an idle deadline");
     assert!(idle > unit * 3, "{idle:?} was granted too late");
 
     for touched in 0..3 {
         subject.pass(unit * 3).await;
         match touched {
-            0 => drop(client.load(Projection::All, eager).await),
-            1 => drop(client.update(Update { touch: eager, ..Update::default() }).await),
+            0 => drop(client.load(Projection::All, early).await),
+            1 => drop(client.update(Update::new(&[]).touch(early)).await),
             _ => client.holds(&[]).await,
         }
     }
     subject.pass(unit * 3).await;
-    client.is_refused(Refused::NotFound).await;
+    client.is_refused(Refusal::NotFound).await;
 }
 
-/// A session ends at its absolute deadline, however much it is used.
+/// A session ends at its absolute deadline, no matter how often it is used.
 // proves: ASVS-7.3.2 NIST-5.2-a
-pub async fn a_session_ends_absolutely(subject: &impl Subject) {
+pub async fn a_session_ends_at_its_absolute_deadline(subject: &impl Subject) {
     let unit = subject.unit();
-    let client = session_for(subject, ttl(unit * 100), ttl(unit * 3), &[("a", "1")]).await;
-    let touch = Some(Touch { idle: Ttl::require(unit * 100), after: unit / 8 });
+    let client =
+        session_with_deadlines(subject, ttl(unit * 100), ttl(unit * 3), &[("a", "1")]).await;
+    let touch = touch(unit * 100, unit / 8);
     for _ in 0..2 {
         subject.pass(unit).await;
-        client.load(Projection::All, touch).await;
-        client.update(Update { touch, ..Update::default() }).await;
+        client.load(Projection::All, touch).await.expect("the session is live");
+        client.update(Update::new(&[]).touch(touch)).await.expect("the session is live");
         client.holds(&[("a", "1")]).await;
     }
     subject.pass(unit * 2).await;
-    client.is_refused(Refused::NotFound).await;
+    client.is_refused(Refusal::NotFound).await;
 }
 
-/// The absolute deadline can be moved to either side, and bounded by the session's age.
+/// The absolute deadline can be moved in both directions, and limited by the age of the session.
 pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     let unit = subject.unit();
-    let later = session_for(subject, None, ttl(unit * 2), &[("a", "1")]).await;
+    let later = session_with_deadlines(subject, None, ttl(unit * 2), &[("a", "1")]).await;
     let sooner = session(subject, &[("a", "1")]).await;
-    let bounded = session_for(subject, None, ttl(unit * 2), &[("a", "1")]).await;
-    later.update(Update { absolute: in_any_case(unit * 100), ..Update::default() }).await;
-    sooner.update(Update { absolute: in_any_case(unit), ..Update::default() }).await;
+    let limited = session_with_deadlines(subject, None, ttl(unit * 2), &[("a", "1")]).await;
+    for (client, from_now) in [(&later, unit * 100), (&sooner, unit)] {
+        let update = Update::new(&[]).absolute(absolute_in(from_now));
+        client.update(update).await.expect("the session is live");
+    }
     subject.pass(unit).await;
-    let from_creation = ttl(unit * 2);
-    let absolute = Some(AbsoluteDeadline { from_now: Ttl::require(unit * 100), from_creation });
-    bounded.update(Update { absolute, ..Update::default() }).await;
+    let absolute = AbsoluteDeadline::new(Ttl::require(unit * 100), ttl(unit * 2));
+    limited.update(Update::new(&[]).absolute(absolute)).await.expect("the session is live");
     subject.pass(unit * 2).await;
     later.holds(&[("a", "1")]).await;
-    sooner.is_refused(Refused::NotFound).await;
-    bounded.is_refused(Refused::NotFound).await;
+    sooner.is_refused(Refusal::NotFound).await;
+    limited.is_refused(Refusal::NotFound).await;
 }
 
-/// A read tells the ages and what is left of every lifetime.
-pub async fn what_is_left_is_told(subject: &impl Subject) {
+/// A read returns the ages of the session and the time left of every lifetime.
+pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     let unit = subject.unit();
-    let client = session_for(subject, ttl(unit * 10), ttl(unit * 20), &[("endless", "1")]).await;
+    let client =
+        session_with_deadlines(subject, ttl(unit * 10), ttl(unit * 20), &[("lasting", "1")]).await;
     subject.pass(unit).await;
     let client = {
         let new = client.with(secret());
-        client.rotate(&new.secret).await;
+        client.rotate(&new.secret).await.expect("the session is live");
         new
     };
-    client.set_for("ending", "1", unit * 5).await;
+    client.set_for("ending", "1", unit * 5).await.expect("the session is live");
     subject.pass(unit).await;
-    let Lookup::Found(loaded) = client.load(Projection::All, None).await else {
-        panic!("the session is gone");
-    };
-    let within = |what: &str, time: std::time::Duration, low: u32, high: u32| {
-        assert!(time >= unit * low && time <= unit * high, "{what} is told as {time:?}");
+    let loaded = client.load_live(Projection::All, None).await;
+    let within = |what: &str, time: Duration, low: u32, high: u32| {
+        assert!(time >= unit * low && time <= unit * high, "{what} is {time:?}");
     };
     let expect = "it has that deadline";
     within("the age", loaded.meta.age, 2, 4);
@@ -169,13 +177,6 @@ pub async fn what_is_left_is_told(subject: &impl Subject) {
             _ => assert_eq!(field.ttl, None),
         }
     }
-    let bare = meta(session(subject, &[]).await.load(Projection::All, None).await);
-    assert_eq!((bare.idle, bare.absolute), (None, None));
-}
-
-fn meta(loaded: Lookup<Loaded>) -> crate::store::SessionMeta {
-    match loaded {
-        Lookup::Found(loaded) => loaded.meta,
-        other => panic!("the session is gone: {other:?}"),
-    }
+    let meta = session(subject, &[]).await.load_live(Projection::All, None).await.meta;
+    assert_eq!((meta.idle, meta.absolute), (None, None));
 }

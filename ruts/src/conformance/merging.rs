@@ -1,9 +1,12 @@
-//! Promise M: parallel requests do not erase each other's work.
+//! Promise M: parallel requests do not undo each other's writes.
 
-use super::{Subject, client::*};
-use crate::store::{Lookup, StoreErrorKind, Updated};
+use super::{
+    client::{Refusal, applied, bytes, new_client, race, secret, session},
+    subject::Subject,
+};
+use crate::store::{Refused, StoreErrorKind, Updated};
 
-/// Writes to different fields at the same moment all survive.
+/// Parallel writes to different fields all survive.
 pub async fn parallel_writes_to_different_fields_survive(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let client = session(subject, &[]).await;
@@ -18,29 +21,29 @@ pub async fn parallel_writes_to_different_fields_survive(subject: &impl Subject)
     }
 }
 
-/// Of several updates that expect the same value, one is applied; the others learn the new one.
-pub async fn one_of_parallel_expectations_is_met(subject: &impl Subject) {
+/// Of parallel updates with the same precondition, one applies. The others get the new value.
+pub async fn one_of_parallel_conditional_updates_applies(subject: &impl Subject) {
     for expected in [None, Some("0")] {
         for _ in 0..subject.rounds() {
             let client = session(subject, &[]).await;
             if let Some(value) = expected {
-                client.set("a", value).await;
+                client.set("a", value).await.expect("the session is live");
             }
             let claim = |task: usize| {
                 let client = client.through(subject);
                 async move { client.set_if("a", expected, &format!("t{task}")).await }
             };
             let answers = race((0..8).map(claim).collect()).await;
-            let winner = client.get("a").await.expect("somebody has won");
+            let winner = client.get("a").await.expect("an update was applied");
             let conflict = Updated::Conflict { current: Some(bytes(&winner)) };
-            let lost = answers.iter().filter(|answer| **answer == Lookup::Found(conflict.clone()));
+            let lost = answers.iter().filter(|answer| **answer == Ok(conflict.clone()));
             assert_eq!(lost.count(), 7, "{answers:?}");
             assert_eq!(answers.iter().filter(|answer| **answer == applied(0)).count(), 1);
         }
     }
 }
 
-/// A counter that many raise by compare-and-set shows all of them.
+/// A counter that many clients raise by compare-and-set counts them all.
 pub async fn parallel_increments_all_count(subject: &impl Subject) {
     let client = session(subject, &[("n", "0")]).await;
     let raise = |_| {
@@ -51,11 +54,11 @@ pub async fn parallel_increments_all_count(subject: &impl Subject) {
             while raised < 5 {
                 let next = expected.parse::<u64>().expect("a number") + 1;
                 match client.set_if("n", Some(&expected), &next.to_string()).await {
-                    Lookup::Found(Updated::Applied { .. }) => {
+                    Ok(Updated::Applied { .. }) => {
                         raised += 1;
                         expected = next.to_string();
                     }
-                    Lookup::Found(Updated::Conflict { current: Some(current) }) => {
+                    Ok(Updated::Conflict { current: Some(current) }) => {
                         expected = String::from_utf8_lossy(&current).into_owned();
                     }
                     answer => panic!("{answer:?}"),
@@ -67,7 +70,7 @@ pub async fn parallel_increments_all_count(subject: &impl Subject) {
     assert_eq!(client.get("n").await.as_deref(), Some("40"));
 }
 
-/// Of several that take a value, one gets it.
+/// Of parallel calls that take a value, one gets it.
 pub async fn a_value_is_taken_once(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let client = session(subject, &[("a", "1")]).await;
@@ -76,14 +79,14 @@ pub async fn a_value_is_taken_once(subject: &impl Subject) {
             async move { client.take("a").await }
         };
         let taken = race((0..8).map(take).collect()).await;
-        let got = taken.iter().filter(|taken| **taken == Lookup::Found(Some(bytes("1"))));
+        let got = taken.iter().filter(|taken| **taken == Ok(Some(bytes("1"))));
         assert_eq!(got.count(), 1, "{taken:?}");
-        assert_eq!(taken.iter().filter(|taken| **taken == Lookup::Found(None)).count(), 7);
+        assert_eq!(taken.iter().filter(|taken| **taken == Ok(None)).count(), 7);
         client.holds(&[]).await;
     }
 }
 
-/// Of several rotations from the same secret, one wins and the others are told.
+/// Of parallel rotations of the same secret, one wins. The others are refused.
 // proves: ASVS-7.2.4
 pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
@@ -98,11 +101,11 @@ pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
         let mut winners = 0;
         for (new, answer) in race((0..8).map(rotate).collect()).await {
             match answer {
-                Lookup::Found(_) => {
+                Ok(_) => {
                     winners += 1;
                     new.holds(&[("a", "1")]).await;
                 }
-                Lookup::Replaced { .. } => new.is_refused(Refused::NotFound).await,
+                Err(Refused::Replaced { .. }) => new.is_refused(Refusal::NotFound).await,
                 other => panic!("the rotation was answered by {other:?}"),
             }
         }
@@ -110,12 +113,12 @@ pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
     }
 }
 
-/// Of several creations of one id, one succeeds.
+/// Of parallel creations with one id, one succeeds.
 pub async fn one_of_parallel_creations_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
-        let nobody = stranger(subject);
+        let unknown = new_client(subject);
         let create = |_| {
-            let client = nobody.with(secret()).through(subject);
+            let client = unknown.with(secret()).through(subject);
             async move {
                 let created = client.create(None, None, &[]).await;
                 (client, created.map_err(|error| error.kind()))

@@ -1,34 +1,36 @@
-//! Who is signed in, and what can be done with all the sessions of somebody.
+//! Principals: sign-ins, lists, limits and revocations.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    Subject,
     client::{
-        Client, Refused, applied, bytes, in_any_case, principal, put, race, runner, secret,
-        session, session_for, stranger, ttl,
+        Client, Refusal, absolute_in, applied, bytes, new_client, principal, race, runner, secret,
+        session, session_with_deadlines, sign_in_of, touch, ttl,
     },
+    subject::Subject,
 };
 use crate::{
-    principal::{Assurance, PrincipalKey},
+    auth::{Assurance, PrincipalKey},
     store::{
-        AuthChange, Change, Confirmed, Lookup, NewSignIn, OnLimit, PageRequest, Projection,
-        RevokeTarget, Revoked, SessionLimit, SessionPage, Store, StoreErrorKind, Touch, Update,
+        AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused,
+        RevokeTarget, SessionLimit, SessionPage, Store, StoreErrorKind, TakeField, Update,
     },
     token::SessionId,
-    ttl::Ttl,
 };
 
+const ALL: RevokeTarget<'_> = RevokeTarget::All { except: None };
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Creates a session with a principal.
 async fn signed_in<T: Subject>(subject: &T, principal: &PrincipalKey) -> Client<T::Store> {
-    let client = stranger(subject);
+    let client = new_client(subject);
     client.create_for(principal, None).await.expect("a session can begin with a sign-in");
     client
 }
 
-async fn find<S: Store>(store: &Arc<S>, principal: &PrincipalKey) -> BTreeSet<SessionId> {
-    let page = PageRequest { after: None, limit: 1000 };
+/// Returns the sessions of a principal.
+async fn list<S: Store>(store: &Arc<S>, principal: &PrincipalKey) -> BTreeSet<SessionId> {
+    let page = PageRequest::new(None, 1000);
     let listing = store
         .list_by_principal(principal, page, Projection::Named(&[]))
         .await
@@ -42,10 +44,9 @@ async fn revoke<S: Store>(
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
 ) -> BTreeSet<SessionId> {
-    let Revoked { ids, confirmed } =
-        store.revoke(principal, target).await.expect("the store answers");
-    assert_eq!(confirmed, Confirmed::Yes);
-    ids.into_iter().collect()
+    let revoked = store.revoke(principal, target).await.expect("the store answers");
+    assert_eq!(revoked.stale_for, None);
+    revoked.answer.into_iter().collect()
 }
 
 fn ids<S>(clients: &[&Client<S>]) -> BTreeSet<SessionId> {
@@ -53,119 +54,138 @@ fn ids<S>(clients: &[&Client<S>]) -> BTreeSet<SessionId> {
 }
 
 fn at_most(sessions: u32, on_limit: OnLimit) -> Option<SessionLimit> {
-    Some(SessionLimit { sessions, on_limit })
+    Some(SessionLimit::new(sessions, on_limit))
 }
 
 async fn sign<S: Store>(client: &Client<S>, sign: AuthChange<'_>) {
-    let answer = client.update(Update { sign: Some(sign), ..Update::default() }).await;
-    assert_eq!(answer, applied(0));
+    assert_eq!(client.update(Update::new(&[]).sign(sign)).await, applied(0));
 }
 
-/// A read tells who is signed in, how surely, and since when.
+/// A read returns the principal, the assurance, and the time since the sign-in.
 // proves: NIST-5.1-d
-pub async fn who_is_signed_in_is_told(subject: &impl Subject) {
+pub async fn a_read_returns_the_principal(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     assert_eq!(client.signed_in().await, None);
     let (ada, bob) = (principal(), principal());
     for (principal, assurance) in
         [(&ada, Assurance::Remembered), (&bob, Assurance::Aal3), (&ada, Assurance::Aal2)]
     {
-        let who = NewSignIn { principal, assurance, limit: None };
+        let who = NewSignIn::new(principal, assurance);
         sign(&client, AuthChange::In { who, idle: None, absolute: None }).await;
         subject.pass(subject.unit()).await;
-        let told = client.through(subject).signed_in().await.expect("somebody is signed in");
-        assert_eq!((told.principal, told.assurance), (*principal, assurance));
-        assert!(told.ago >= subject.unit() && told.ago < subject.unit() * 4, "{:?}", told.ago);
+        let found = client.through(subject).signed_in().await.expect("a principal is signed in");
+        assert_eq!((found.principal, found.assurance), (*principal, assurance));
+        let (ago, unit) = (found.ago, subject.unit());
+        assert!(ago >= unit && ago < unit * 4, "{ago:?} is not the time since the sign-in");
     }
-    client.set("a", "2").await;
-    assert_eq!(client.signed_in().await.map(|told| told.principal), Some(ada), "a write signs out");
+    client.set("a", "2").await.expect("the session is live");
+    let found = client.signed_in().await.map(|found| found.principal);
+    assert_eq!(found, Some(ada), "a write signs the principal out");
     sign(&client, AuthChange::Out).await;
     assert_eq!(client.through(subject).signed_in().await, None);
     client.holds(&[("a", "2")]).await;
 
-    let taker = signed_in(subject, &ada).await;
-    taker.set("user", "ada").await;
-    let credentials = crate::store::Credentials { id: &taker.id, secret: &taker.secret };
-    let take = crate::store::TakeField { name: "user", rotate: None, touch: None, sign_out: true };
-    let taken = taker.store.take(credentials, take).await.expect("the store answers");
-    assert_eq!(taken, Lookup::Found(Some(bytes("ada"))));
-    assert_eq!(taker.through(subject).signed_in().await, None);
+    let client = signed_in(subject, &ada).await;
+    client.set("user", "ada").await.expect("the session is live");
+    let taken = client.take_with(TakeField::new("user").sign_out(true)).await;
+    assert_eq!(taken, Ok(Some(bytes("ada"))));
+    assert_eq!(client.through(subject).signed_in().await, None);
 }
 
-/// Authenticating again begins both deadlines anew; activity moves only the idle one.
+/// A sign-in restarts both deadlines. A touch moves the idle deadline alone.
 // proves: NIST-5.2-b
-pub async fn a_sign_in_begins_both_deadlines_anew(subject: &impl Subject) {
+pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     let unit = subject.unit();
-    let client = session_for(subject, ttl(unit * 6), ttl(unit * 6), &[]).await;
-    let who = principal();
+    let client = session_with_deadlines(subject, ttl(unit * 6), ttl(unit * 6), &[]).await;
+    let principal = principal();
     for _ in 0..2 {
         subject.pass(unit * 4).await;
-        let who = NewSignIn { principal: &who, assurance: Assurance::Aal1, limit: None };
+        let who = sign_in_of(&principal);
         sign(&client, AuthChange::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) }).await;
     }
-    let Lookup::Found(loaded) = client.load(Projection::Named(&[]), None).await else {
-        panic!("the session is gone");
-    };
-    assert!(loaded.meta.unused < unit * 2, "{:?}", loaded.meta.unused);
+    let meta = client.load_live(Projection::Named(&[]), None).await.meta;
+    assert!(meta.idle_for < unit * 2, "{:?} is not the time since the sign-in", meta.idle_for);
     subject.pass(unit * 4).await;
     client.holds(&[]).await;
-    let touch = Some(Touch { idle: Ttl::require(unit * 6), after: Duration::ZERO });
-    client.load(Projection::All, touch).await;
+    client.load_live(Projection::All, touch(unit * 6, Duration::ZERO)).await;
     subject.pass(unit * 4).await;
-    client.is_refused(Refused::NotFound).await;
+    client.is_refused(Refusal::NotFound).await;
 }
 
-/// Once somebody has signed in, only another sign-in moves the absolute deadline to a later time.
+/// Another principal starts clean, unless the sign-in keeps the fields. A guest's fields stay.
+pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
+    let [ada, bob, eve] = [principal(), principal(), principal()];
+    let client = session(subject, &[("cart", "1")]).await;
+    let (client, _) = client.sign_in(&ada, None).await.expect("the store answers");
+    client.through(subject).holds(&[("cart", "1")]).await;
+    let (client, _) = client.sign_in(&ada, None).await.expect("the store answers");
+    client.through(subject).holds(&[("cart", "1")]).await;
+
+    let value = bytes("2");
+    let changes = [Change::Remove("cart"), Change::Set(FieldWrite::new("name", &value))];
+    let sign = AuthChange::In { who: sign_in_of(&bob), idle: None, absolute: None };
+    let update = Update { changes: &changes, sign: Some(sign), ..Update::default() };
+    assert_eq!(client.update(update).await, applied(0), "the cart was gone before");
+    client.through(subject).holds(&[("name", "2")]).await;
+
+    let who = sign_in_of(&eve).keep_fields(true);
+    let sign = AuthChange::In { who, idle: None, absolute: None };
+    let update = Update { sign: Some(sign), ..Update::default() };
+    assert_eq!(client.update(update).await, applied(0));
+    client.through(subject).holds(&[("name", "2")]).await;
+}
+
+/// No update moves the absolute deadline beyond that of the sign-in. Only another sign-in does.
 // proves: ASVS-7.3.2
-pub async fn no_deadline_goes_beyond_that_of_the_sign_in(subject: &impl Subject) {
+pub async fn no_update_exceeds_the_deadline_of_the_sign_in(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
     let principal = principal();
-    let who = NewSignIn { principal: &principal, assurance: Assurance::Aal1, limit: None };
+    let who = sign_in_of(&principal);
     sign(&client, AuthChange::In { who, idle: None, absolute: ttl(unit * 4) }).await;
-    let absolute = in_any_case(unit);
-    client.update(Update { absolute, ..Update::default() }).await;
-    let absolute = in_any_case(unit * 100);
-    client.update(Update { absolute, ..Update::default() }).await;
+    for from_now in [unit, unit * 100] {
+        let update = Update::new(&[]).absolute(absolute_in(from_now));
+        client.update(update).await.expect("the session is live");
+    }
     subject.pass(unit * 2).await;
     client.holds(&[]).await;
     subject.pass(unit * 3).await;
-    client.is_refused(Refused::NotFound).await;
-    assert!(find(&subject.store(), &principal).await.is_empty());
+    client.is_refused(Refusal::NotFound).await;
+    assert!(list(&subject.store(), &principal).await.is_empty());
 }
 
-/// A principal's sessions are found, with what is asked for, and nobody else's.
-pub async fn sessions_are_found_by_their_principal(subject: &impl Subject) {
+/// A list holds the sessions of its principal with the requested fields, and no others.
+pub async fn sessions_are_listed_by_their_principal(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
     let first = signed_in(subject, &ada).await;
     let anonymous = session(subject, &[]).await;
-    let (second, _) = anonymous.sign_in(&ada, None).await.expect("one can sign in");
+    let (second, _) = anonymous.sign_in(&ada, None).await.expect("the store answers");
     let other = signed_in(subject, &bob).await;
     let values = [bytes("phone"), bytes("secret")];
-    let changes = [put("device", &values[0]), put("draft", &values[1])].map(Change::Set);
-    second.change(&changes).await;
+    let changes = [("device", &values[0]), ("draft", &values[1])]
+        .map(|(name, value)| Change::Set(FieldWrite::new(name, value)));
+    second.change(&changes).await.expect("the session is live");
 
     let store = subject.store();
-    assert_eq!(find(&store, &ada).await, ids(&[&first, &second]));
-    assert_eq!(find(&store, &bob).await, ids(&[&other]));
-    assert_eq!(find(&store, &principal()).await, BTreeSet::new());
-    let page = PageRequest { after: None, limit: 10 };
-    let listing =
-        store.list_by_principal(&ada, page, Projection::Named(&["device", "absent"])).await;
-    for listed in listing.expect("the store answers").sessions {
+    assert_eq!(list(&store, &ada).await, ids(&[&first, &second]));
+    assert_eq!(list(&store, &bob).await, ids(&[&other]));
+    assert_eq!(list(&store, &principal()).await, BTreeSet::new());
+    let (page, names) = (PageRequest::new(None, 10), Projection::Named(&["device", "absent"]));
+    let listing = store.list_by_principal(&ada, page, names).await.expect("the store answers");
+    for listed in listing.sessions {
         let is_second = listed.id == second.id;
         let fields: Vec<_> = listed.loaded.fields.iter().map(|field| &*field.name).collect();
         assert_eq!(fields, if is_second { vec!["device"] } else { vec![] });
-        let told = listed.loaded.meta.signed_in.expect("somebody is signed in");
-        assert_eq!((told.principal, told.assurance), (ada, Assurance::Aal1));
+        let found = listed.loaded.meta.signed_in.expect("a principal is signed in");
+        assert_eq!((found.principal, found.assurance), (ada, Assurance::Aal1));
     }
-    let (moved, _) = first.sign_in(&bob, None).await.expect("one can sign in");
-    assert_eq!(find(&store, &ada).await, ids(&[&second]));
-    assert_eq!(find(&store, &bob).await, ids(&[&other, &moved]));
+    let (moved, _) = first.sign_in(&bob, None).await.expect("the store answers");
+    assert_eq!(list(&store, &ada).await, ids(&[&second]));
+    assert_eq!(list(&store, &bob).await, ids(&[&other, &moved]));
 }
 
-/// Pages come one after the other and leave nothing out.
-pub async fn a_list_has_pages(subject: &impl Subject) {
+/// The pages of a list follow each other without gaps.
+pub async fn pages_omit_no_session(subject: &impl Subject) {
     let ada = principal();
     let mut expected = Vec::new();
     for _ in 0..7 {
@@ -175,7 +195,7 @@ pub async fn a_list_has_pages(subject: &impl Subject) {
     let store = subject.store();
     let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
-        let page = PageRequest { after: after.as_ref(), limit: 3 };
+        let page = PageRequest::new(after.as_ref(), 3);
         let SessionPage { sessions, next } =
             store.list_by_principal(&ada, page, Projection::All).await.expect("the store answers");
         assert!(sessions.len() <= 3);
@@ -189,29 +209,29 @@ pub async fn a_list_has_pages(subject: &impl Subject) {
     assert_eq!((found, pages), (expected, 3));
 }
 
-/// A session that was ended, has expired or changed hands is not found.
-pub async fn what_ended_is_not_found(subject: &impl Subject) {
+/// A session that has ended or changed its principal is on no list.
+pub async fn ended_sessions_are_not_listed(subject: &impl Subject) {
     let unit = subject.unit();
     let ada = principal();
     let store = subject.store();
     let kept = signed_in(subject, &ada).await;
     let deleted = signed_in(subject, &ada).await;
-    deleted.delete().await;
+    deleted.delete().await.expect("the session is live");
     let idle = signed_in(subject, &ada).await;
-    let who = NewSignIn { principal: &ada, assurance: Assurance::Aal1, limit: None };
+    let who = sign_in_of(&ada);
     sign(&idle, AuthChange::In { who, idle: ttl(unit), absolute: ttl(HOUR) }).await;
-    let over = signed_in(subject, &ada).await;
-    sign(&over, AuthChange::In { who, idle: None, absolute: ttl(unit) }).await;
+    let absolute = signed_in(subject, &ada).await;
+    sign(&absolute, AuthChange::In { who, idle: None, absolute: ttl(unit) }).await;
     let signed_out = signed_in(subject, &ada).await;
     sign(&signed_out, AuthChange::Out).await;
     subject.pass(unit * 2).await;
-    assert_eq!(find(&store, &ada).await, ids(&[&kept]));
-    assert_eq!(revoke(&store, &ada, RevokeTarget::All { except: None }).await, ids(&[&kept]));
+    assert_eq!(list(&store, &ada).await, ids(&[&kept]));
+    assert_eq!(revoke(&store, &ada, ALL).await, ids(&[&kept]));
     signed_out.holds(&[]).await;
-    assert_eq!(find(&store, &ada).await, BTreeSet::new());
+    assert_eq!(list(&store, &ada).await, BTreeSet::new());
 }
 
-/// A session is ended by its id, if it is that principal's.
+/// A revocation by id ends a session of its principal, and no other session.
 // proves: ASVS-7.5.2
 pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
@@ -219,18 +239,18 @@ pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let theirs = signed_in(subject, &bob).await;
     let anonymous = session(subject, &[]).await;
     let store = subject.store();
-    for stranger in [&theirs, &anonymous] {
-        assert_eq!(revoke(&store, &ada, RevokeTarget::One(&stranger.id)).await, BTreeSet::new());
-        stranger.through(subject).holds(&[]).await;
+    for foreign in [&theirs, &anonymous] {
+        assert_eq!(revoke(&store, &ada, RevokeTarget::One(&foreign.id)).await, BTreeSet::new());
+        foreign.through(subject).holds(&[]).await;
     }
     assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, ids(&[&mine]));
-    mine.through(subject).is_refused(Refused::NotFound).await;
+    mine.through(subject).is_refused(Refusal::NotFound).await;
     assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, BTreeSet::new());
     other.through(subject).holds(&[]).await;
-    assert_eq!(find(&store, &ada).await, ids(&[&other]));
+    assert_eq!(list(&store, &ada).await, ids(&[&other]));
 }
 
-/// All of a principal's sessions are ended, or all but one.
+/// A revocation ends all sessions of a principal, or all but one.
 // proves: ASVS-7.4.2 ASVS-7.4.3
 pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
@@ -244,15 +264,15 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     let target = RevokeTarget::All { except: Some(&own.id) };
     assert_eq!(revoke(&store, &ada, target).await, ids(&all.iter().collect::<Vec<_>>()));
     for client in &all {
-        client.through(subject).is_refused(Refused::NotFound).await;
+        client.through(subject).is_refused(Refusal::NotFound).await;
     }
     own.through(subject).holds(&[]).await;
-    assert_eq!(revoke(&store, &ada, RevokeTarget::All { except: None }).await, ids(&[&own]));
-    own.through(subject).is_refused(Refused::NotFound).await;
+    assert_eq!(revoke(&store, &ada, ALL).await, ids(&[&own]));
+    own.through(subject).is_refused(Refusal::NotFound).await;
     theirs.through(subject).holds(&[]).await;
 }
 
-/// Signs in with a new session, or with one that is there; `None` if that was not to be.
+/// Signs in with a new session, or with an existing one. Returns `None` if it was revoked.
 async fn racing_sign_in<S: Store>(
     client: Client<S>,
     principal: PrincipalKey,
@@ -265,7 +285,7 @@ async fn racing_sign_in<S: Store>(
         client.sign_in(&principal, None).await
     };
     match signed {
-        Ok((client, answer)) => matches!(answer, Lookup::Found(_)).then_some(client),
+        Ok((client, answer)) => answer.is_ok().then_some(client),
         Err(error) => {
             assert_eq!(error.kind(), StoreErrorKind::Revoked);
             None
@@ -273,7 +293,7 @@ async fn racing_sign_in<S: Store>(
     }
 }
 
-/// Whoever signs in while all sessions are being ended is ended too, or is listed for the next time.
+/// A session that signs in during a revocation ends too, or is listed afterwards.
 // proves: ASVS-7.4.2
 pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {
@@ -283,103 +303,104 @@ pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
         let revoker = {
             let store = Arc::clone(&store);
             runner(async move {
-                revoke(&store, &ada, RevokeTarget::All { except: None }).await;
+                revoke(&store, &ada, ALL).await;
                 None
             })
         };
         let mut runners = vec![revoker];
         for at in 0..40 {
-            let client = stranger(subject).through(subject);
+            let client = new_client(subject).through(subject);
             runners.push(runner(racing_sign_in(client, ada, at % 2 == 0)));
         }
         let signed_in: Vec<_> = race(runners).await.into_iter().flatten().collect();
-        before.is_refused(Refused::NotFound).await;
+        before.is_refused(Refusal::NotFound).await;
 
-        let listed = find(&store, &ada).await;
+        let listed = list(&store, &ada).await;
         for client in &signed_in {
             let is_live = client.through(subject).signed_in().await.is_some();
-            assert_eq!(is_live, listed.contains(&client.id), "live, and not listed");
+            assert_eq!(is_live, listed.contains(&client.id), "a live session is not listed");
         }
-        let again = revoke(&store, &ada, RevokeTarget::All { except: None }).await;
+        let again = revoke(&store, &ada, ALL).await;
         assert_eq!(again, listed);
         for client in &signed_in {
-            assert_eq!(client.through(subject).signed_in().await, None, "it escaped");
+            assert_eq!(client.through(subject).signed_in().await, None, "a session escaped");
         }
     }
 }
 
-/// At the limit, a sign-in changes nothing.
+/// A sign-in that is refused at the limit changes nothing.
 pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     let ada = principal();
     let limit = at_most(2, OnLimit::Reject);
-    let first = stranger(subject);
+    let first = new_client(subject);
     first.create_for(&ada, limit).await.expect("there is room");
-    let second = stranger(subject);
+    let second = new_client(subject);
     second.create_for(&ada, limit).await.expect("there is room");
 
-    let new = stranger(subject);
+    let new = new_client(subject);
     let refused = new.create_for(&ada, limit).await.map_err(|error| error.kind());
     assert_eq!(refused, Err(StoreErrorKind::SessionLimit));
-    new.is_refused(Refused::NotFound).await;
+    new.is_refused(Refusal::NotFound).await;
     let guest = session(subject, &[("cart", "1")]).await;
     let refused = guest.sign_in(&ada, limit).await.map(drop).map_err(|error| error.kind());
     assert_eq!(refused, Err(StoreErrorKind::SessionLimit));
     guest.through(subject).holds(&[("cart", "1")]).await;
     assert_eq!(guest.signed_in().await, None);
 
-    let (first, again) = first.sign_in(&ada, limit).await.expect("its own does not count");
+    let (first, again) = first.sign_in(&ada, limit).await.expect("its own session does not count");
     assert_eq!(again, applied(0));
-    first.delete().await;
+    first.delete().await.expect("the session is live");
     let (guest, answer) = guest.sign_in(&ada, limit).await.expect("there is room again");
     assert_eq!(answer, applied(0));
-    assert_eq!(find(&subject.store(), &ada).await, ids(&[&second, &guest]));
+    assert_eq!(list(&subject.store(), &ada).await, ids(&[&second, &guest]));
 }
 
-/// Beyond the limit, those that signed in first are ended.
+/// Beyond the limit, the sessions that signed in first end.
 pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let ada = principal();
     let limit = at_most(3, OnLimit::EndOldest);
     let mut clients = Vec::new();
     for _ in 0..5 {
-        // Moments of signing in can be told apart.
+        // So that the moments of the sign-ins differ.
         subject.pass(Duration::from_millis(20)).await;
-        let client = stranger(subject);
+        let client = new_client(subject);
         client.create_for(&ada, limit).await.expect("there is always room");
         clients.push(client);
     }
     let store = subject.store();
-    assert_eq!(find(&store, &ada).await, ids(&clients[2..].iter().collect::<Vec<_>>()));
+    assert_eq!(list(&store, &ada).await, ids(&clients[2..].iter().collect::<Vec<_>>()));
     for ended in &clients[..2] {
-        ended.through(subject).is_refused(Refused::NotFound).await;
+        ended.through(subject).is_refused(Refusal::NotFound).await;
     }
     let wrong = clients[4].with(secret());
     let one = at_most(1, OnLimit::EndOldest);
     let (_, answer) = wrong.sign_in(&ada, one).await.expect("the store answers");
-    assert_eq!(answer, Lookup::NotFound);
-    assert_eq!(find(&store, &ada).await.len(), 3, "one who is refused has ended sessions");
+    assert_eq!(answer, Err(Refused::NotFound));
+    assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in ended a session");
 }
 
-/// Who was not let in does not count: somebody whose only cookie is of a session that is over signs in anew.
+/// A refused sign-in does not count towards the limit. A client whose cookie is that of an ended
+/// session can sign in again.
 // proves: ASVS-7.1.2
-pub async fn a_refused_sign_in_takes_no_room(subject: &impl Subject) {
+pub async fn a_refused_sign_in_does_not_count(subject: &impl Subject) {
     let ada = principal();
     for on_limit in [OnLimit::Reject, OnLimit::EndOldest] {
         let limit = at_most(2, on_limit);
-        let first = stranger(subject);
+        let first = new_client(subject);
         first.create_for(&ada, limit).await.expect("there is room");
         for _ in 0..2 {
-            let over = stranger(subject);
-            let (_, answer) = over.sign_in(&ada, limit).await.expect("the store answers");
-            assert_eq!(answer, Lookup::NotFound);
+            let ended = new_client(subject);
+            let (_, answer) = ended.sign_in(&ada, limit).await.expect("the store answers");
+            assert_eq!(answer, Err(Refused::NotFound));
         }
-        let second = stranger(subject);
+        let second = new_client(subject);
         second.create_for(&ada, limit).await.expect("there is room for one more");
-        assert_eq!(find(&subject.store(), &ada).await, ids(&[&first, &second]));
-        revoke(&subject.store(), &ada, RevokeTarget::All { except: None }).await;
+        assert_eq!(list(&subject.store(), &ada).await, ids(&[&first, &second]));
+        revoke(&subject.store(), &ada, ALL).await;
     }
 }
 
-/// Of parallel sign-ins of one session, a form that was sent twice, one wins, and the session lives.
+/// Of parallel sign-ins of one session, as by a form that was sent twice, one wins.
 // proves: ASVS-7.2.4
 pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) {
     for round in 0..subject.rounds().min(20) {
@@ -391,25 +412,25 @@ pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) 
         let runners = (0..3).map(|_| {
             let client = guest.through(subject);
             runner(async move {
-                let (client, answer) = client.sign_in(&ada, None).await.expect("nobody revokes");
-                matches!(answer, Lookup::Found(_)).then_some(client)
+                let (client, answer) = client.sign_in(&ada, None).await.expect("the store answers");
+                answer.is_ok().then_some(client)
             })
         });
         let won: Vec<_> = race(runners.collect()).await.into_iter().flatten().collect();
         let [winner] = &won[..] else { panic!("{} sign-ins of one secret won", won.len()) };
         winner.through(subject).holds(&[]).await;
-        assert_eq!(find(&subject.store(), &ada).await, ids(&[winner]));
+        assert_eq!(list(&subject.store(), &ada).await, ids(&[winner]));
     }
 }
 
-/// No number of sign-ins at once gets beyond the limit.
+/// Parallel sign-ins do not exceed the limit.
 // proves: ASVS-7.1.2
 pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
     for on_limit in [OnLimit::Reject, OnLimit::EndOldest] {
         let ada = principal();
         let limit = at_most(3, on_limit);
         let sign_in = |_| {
-            let client = stranger(subject).through(subject);
+            let client = new_client(subject).through(subject);
             async move { client.create_for(&ada, limit).await.map_err(|error| error.kind()) }
         };
         for answer in race((0..12).map(sign_in).collect()).await {
@@ -417,14 +438,14 @@ pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
                 matches!(answer, Err(StoreErrorKind::SessionLimit | StoreErrorKind::Revoked));
             assert!(answer.is_ok() || refused, "a sign-in was answered by {answer:?}");
         }
-        let found = find(&subject.store(), &ada).await.len();
+        let found = list(&subject.store(), &ada).await.len();
         assert!((1..=3).contains(&found), "{found} sessions with {on_limit:?}");
     }
 }
 
-/// All sessions end at once, and new ones can begin.
+/// `revoke_everyone` ends all sessions. New sessions can be created.
 // proves: ASVS-7.4.5
-pub async fn everybody_is_signed_out_at_once(subject: &impl Subject) {
+pub async fn revoke_everyone_ends_all_sessions(subject: &impl Subject) {
     let ada = principal();
     let mut clients = vec![signed_in(subject, &ada).await];
     for _ in 0..20 {
@@ -435,41 +456,41 @@ pub async fn everybody_is_signed_out_at_once(subject: &impl Subject) {
     }
     let store = subject.store();
     for _ in 0..2 {
-        let confirmed = store.revoke_everyone().await.expect("the store answers");
-        assert_eq!(confirmed, Confirmed::Yes);
+        let revoked = store.revoke_everyone().await.expect("the store answers");
+        assert_eq!(revoked.stale_for, None);
         for client in &clients {
-            client.through(subject).is_refused(Refused::Somehow).await;
+            client.through(subject).is_refused(Refusal::Any).await;
         }
-        assert_eq!(find(&store, &ada).await, BTreeSet::new());
+        assert_eq!(list(&store, &ada).await, BTreeSet::new());
         clients = vec![signed_in(subject, &ada).await, session(subject, &[("a", "2")]).await];
         clients[1].through(subject).holds(&[("a", "2")]).await;
-        assert_eq!(find(&store, &ada).await, ids(&[&clients[0]]));
+        assert_eq!(list(&store, &ada).await, ids(&[&clients[0]]));
     }
 }
 
-/// Who watches a session by its name sees who is signed in, whatever its secret is, and when it is over.
-pub async fn who_watches_sees_the_end(subject: &impl Subject) {
+/// `inspect` returns the principal without a secret, and nothing once the session has ended.
+pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());
     let client = signed_in(subject, &ada).await;
-    let peek = async |id: &SessionId| store.inspect(id).await.expect("the store answers");
+    let inspect = async |id: &SessionId| store.inspect(id).await.expect("the store answers");
     let owner = async |id: &SessionId| {
-        let meta = peek(id).await.expect("the session is there");
+        let meta = inspect(id).await.expect("the session is there");
         meta.signed_in.map(|signed_in| signed_in.principal)
     };
     let renewed = client.with(secret());
-    client.rotate(&renewed.secret).await;
+    client.rotate(&renewed.secret).await.expect("the session is live");
     assert_eq!(owner(&client.id).await, Some(ada));
     sign(&renewed, AuthChange::Out).await;
     assert_eq!(owner(&client.id).await, None);
-    renewed.delete().await;
-    assert_eq!(peek(&client.id).await, None, "it was deleted");
-    let short = session_for(subject, ttl(unit), None, &[]).await;
-    assert!(peek(&short.id).await.is_some_and(|meta| meta.idle.is_some()));
+    renewed.delete().await.expect("the session is live");
+    assert_eq!(inspect(&client.id).await, None, "the session was deleted");
+    let short = session_with_deadlines(subject, ttl(unit), None, &[]).await;
+    assert!(inspect(&short.id).await.is_some_and(|meta| meta.idle.is_some()));
     subject.pass(unit * 2).await;
-    assert_eq!(peek(&short.id).await, None, "it has expired");
-    assert_eq!(peek(&stranger(subject).id).await, None, "it never was");
+    assert_eq!(inspect(&short.id).await, None, "the session has expired");
+    assert_eq!(inspect(&new_client(subject).id).await, None, "the session never existed");
     let revoked = signed_in(subject, &ada).await;
     store.revoke_everyone().await.expect("the store answers");
-    assert_eq!(peek(&revoked.id).await, None, "all were ended");
+    assert_eq!(inspect(&revoked.id).await, None, "all sessions were ended");
 }

@@ -1,120 +1,110 @@
-//! A secret is renewed without anybody losing the session.
+//! No client loses its session because the secret is renewed.
 
-use std::time::Duration;
+use std::{fmt::Debug, time::Duration};
 
 use super::{
-    Subject,
-    client::{Client, Refused, applied, race, secret, session, session_for, ttl},
+    client::{
+        Client, Refusal, absolute_in, applied, race, secret, session, session_with_deadlines,
+        touch, ttl,
+    },
+    subject::Subject,
 };
-use crate::{
-    store::{AuthChange, Lookup, Projection, Store, Touch, Update, Updated},
-    ttl::Ttl,
-};
+use crate::store::{AuthChange, Projection, Refused, Store, TakeField, Update, Updated};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A session whose secret was renewed, with the former one and the new one.
+/// Creates a session and renews its secret. Returns clients with the former and the new secret.
 async fn renewed<T: Subject>(subject: &T, grace: Duration) -> (Client<T::Store>, Client<T::Store>) {
-    let former = session_for(subject, ttl(HOUR), None, &[("a", "1")]).await;
+    let former = session_with_deadlines(subject, ttl(HOUR), None, &[("a", "1")]).await;
     subject.pass(subject.unit()).await;
     let new = former.with(secret());
     assert_eq!(former.renew(&new.secret, subject.unit(), grace).await, applied(0));
     (former, new)
 }
 
-fn touch() -> Option<Touch> {
-    Some(Touch { idle: Ttl::require(HOUR), after: Duration::ZERO })
+/// Uses the new secret with a touch.
+async fn use_new_secret<S: Store>(client: &Client<S>) {
+    let loaded = client.load(Projection::Named(&[]), touch(HOUR, Duration::ZERO)).await;
+    assert!(matches!(&loaded, Ok(loaded) if !loaded.meta.by_former_secret), "{loaded:?}");
 }
 
-/// Uses a secret for something that counts.
-async fn used<S: Store>(client: &Client<S>) {
-    let loaded = client.load(Projection::Named(&[]), touch()).await;
-    assert!(matches!(&loaded, Lookup::Found(loaded) if !loaded.meta.by_former), "{loaded:?}");
-}
-
-/// As long as nobody has used the new secret, the former one does all it did.
-pub async fn a_renewed_secret_leaves_the_former_as_good(subject: &impl Subject) {
+/// Until the new secret is used, the former one keeps all its rights.
+pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &impl Subject) {
     let (former, new) = renewed(subject, Duration::from_millis(1)).await;
     for _ in 0..2 {
         subject.pass(subject.unit()).await;
-        let Lookup::Found(loaded) = former.load(Projection::All, touch()).await else {
-            panic!("the former secret opens nothing");
-        };
-        assert!(loaded.meta.by_former, "it is not told that it is the former secret");
-        assert!(loaded.meta.unused < subject.unit(), "its use does not count");
+        let loaded = former.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
+        assert!(loaded.meta.by_former_secret, "it does not learn that it is the former secret");
+        assert!(loaded.meta.idle_for < subject.unit(), "its use does not count");
     }
     assert_eq!(former.set("a", "2").await, applied(0));
     new.through(subject).holds(&[("a", "2")]).await;
 
-    let signed_in = secret();
-    let update = Update { rotate: Some(&signed_in), ..Update::default() };
-    assert_eq!(former.update(update).await, applied(0), "it does not replace the secret");
-    new.is_refused(Refused::NotFound).await;
-    former.is_refused(Refused::Replaced).await;
-    former.with(signed_in).holds(&[("a", "2")]).await;
+    let rotated = secret();
+    assert_eq!(former.rotate(&rotated).await, applied(0), "it does not replace the secret");
+    new.is_refused(Refusal::NotFound).await;
+    former.is_refused(Refusal::Replaced).await;
+    former.with(rotated).holds(&[("a", "2")]).await;
 }
 
-/// Once the new secret was used, the former one is good for the grace and no longer.
+/// Once the new secret was used, the former one is valid for the grace period and no longer.
 // proves: CS-11
-pub async fn a_secret_that_was_used_leaves_the_former_a_grace(subject: &impl Subject) {
+pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject) {
     let unit = subject.unit();
     let (former, new) = renewed(subject, unit * 4).await;
     subject.pass(unit).await;
-    used(&new).await;
+    use_new_secret(&new).await;
     subject.pass(unit).await;
     assert_eq!(former.through(subject).set("a", "late").await, applied(0));
     new.through(subject).holds(&[("a", "late")]).await;
-    used(&new).await;
+    use_new_secret(&new).await;
     subject.pass(unit * 4).await;
-    former.is_refused(Refused::Replaced).await;
-    let Lookup::Replaced { ago } = former.load(Projection::All, None).await else {
+    former.is_refused(Refusal::Replaced).await;
+    let Err(Refused::Replaced { ago }) = former.load(Projection::All, None).await else {
         panic!("the former secret is not known");
     };
-    assert!(ago < unit * 3, "the time since the grace ended is told as {ago:?}");
+    assert!(ago < unit * 3, "the time since the grace period is {ago:?}");
     new.through(subject).holds(&[("a", "late")]).await;
 }
 
-/// In its grace, the former secret reads, writes fields and ends the session, and that is all.
+/// In its grace period, the former secret reads, writes fields and deletes the session, nothing
+/// else.
 // proves: CS-11
-pub async fn a_late_secret_changes_nothing_but_fields(subject: &impl Subject) {
+pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject) {
     let (late, new) = renewed(subject, HOUR).await;
-    used(&new).await;
+    use_new_secret(&new).await;
     let other = secret();
-    let refused = async |what: &str, update: Update<'_>| {
-        let answer = late.update(update).await;
-        assert!(matches!(answer, Lookup::Replaced { .. }), "{what} was answered by {answer:?}");
-    };
-    refused("a rotation", Update { rotate: Some(&other), ..Update::default() }).await;
-    let absolute = super::client::in_any_case(HOUR);
-    refused("a prolongation", Update { absolute, ..Update::default() }).await;
-    refused("a sign-out", Update { sign: Some(AuthChange::Out), ..Update::default() }).await;
-    let renewal = late.renew(&other, Duration::from_millis(1), HOUR).await;
-    assert!(matches!(renewal, Lookup::Replaced { .. }), "a renewal was answered by {renewal:?}");
-    let taken = late.take_and_rotate("a", Some(&other)).await;
-    assert!(matches!(taken, Lookup::Replaced { .. }), "a rotation was answered by {taken:?}");
+    fn check<T: Debug>(call: &str, answer: Result<T, Refused>) {
+        let is_refused = matches!(answer, Err(Refused::Replaced { .. }));
+        assert!(is_refused, "{call} was answered by {answer:?}");
+    }
+    let update = Update::new(&[]);
+    check("a rotation", late.rotate(&other).await);
+    check("a new deadline", late.update(update.absolute(absolute_in(HOUR))).await);
+    check("a sign-out", late.update(update.sign(AuthChange::Out)).await);
+    check("a renewal", late.renew(&other, Duration::from_millis(1), HOUR).await);
+    check("a take", late.take_with(TakeField::new("a").rotate(&other)).await);
 
     subject.pass(subject.unit()).await;
-    let Lookup::Found(loaded) = late.load(Projection::All, touch()).await else {
-        panic!("a late secret reads nothing");
-    };
-    assert!(loaded.meta.unused >= subject.unit(), "the use of a late secret counts");
+    let loaded = late.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
+    assert!(loaded.meta.idle_for >= subject.unit(), "its use counts");
     assert_eq!(late.set("b", "2").await, applied(0));
-    assert_eq!(late.take("a").await.map(|value| value.is_some()), Lookup::Found(true));
+    assert_eq!(late.take("a").await.map(|value| value.is_some()), Ok(true));
     new.through(subject).holds(&[("b", "2")]).await;
-    assert_eq!(late.delete().await, Lookup::Found(()));
-    new.is_refused(Refused::Ended).await;
+    assert_eq!(late.delete().await, Ok(()));
+    new.is_refused(Refusal::Ended).await;
 }
 
-/// A secret is renewed when it is old enough, and not before.
+/// A secret is not renewed before it is old enough.
 pub async fn a_young_secret_is_not_renewed(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let new = client.with(secret());
-    assert_eq!(client.renew(&new.secret, HOUR, HOUR).await, Lookup::Found(Updated::NotDue));
-    new.is_refused(Refused::NotFound).await;
+    assert_eq!(client.renew(&new.secret, HOUR, HOUR).await, Ok(Updated::NotDue));
+    new.is_refused(Refusal::NotFound).await;
     client.holds(&[]).await;
 }
 
-/// Of several renewals at once, one takes place, and nobody is left without a good secret.
+/// Of parallel renewals one takes place, and no client loses the session.
 // proves: CS-11
 pub async fn one_of_parallel_renewals_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {
@@ -131,11 +121,11 @@ pub async fn one_of_parallel_renewals_wins(subject: &impl Subject) {
         let mut winners = 0;
         for (new, answer) in race((0..8).map(renew).collect()).await {
             match answer {
-                Lookup::Found(Updated::Applied { .. }) => {
+                Ok(Updated::Applied { .. }) => {
                     winners += 1;
-                    used(&new).await;
+                    use_new_secret(&new).await;
                 }
-                Lookup::Found(Updated::NotDue) => new.is_refused(Refused::NotFound).await,
+                Ok(Updated::NotDue) => new.is_refused(Refusal::NotFound).await,
                 other => panic!("the renewal was answered by {other:?}"),
             }
         }
@@ -144,14 +134,14 @@ pub async fn one_of_parallel_renewals_wins(subject: &impl Subject) {
     }
 }
 
-/// A new secret that was lost on its way is replaced by the next.
-pub async fn a_secret_that_nobody_used_is_replaced(subject: &impl Subject) {
+/// If the new secret never reached the client, the next renewal replaces it.
+pub async fn the_next_renewal_replaces_an_unused_secret(subject: &impl Subject) {
     let (former, lost) = renewed(subject, Duration::from_millis(1)).await;
     subject.pass(subject.unit()).await;
     let next = former.with(secret());
     assert_eq!(former.renew(&next.secret, subject.unit(), HOUR).await, applied(0));
-    lost.is_refused(Refused::NotFound).await;
+    lost.is_refused(Refusal::NotFound).await;
     former.holds(&[("a", "1")]).await;
-    used(&next).await;
+    use_new_secret(&next).await;
     former.through(subject).holds(&[("a", "1")]).await;
 }

@@ -1,15 +1,23 @@
-//! Promise N: nothing but `create` brings a session into existence.
+//! Promise N: only `create` brings a session into existence.
 
-use super::{Subject, client::*};
-use crate::store::{Lookup, StoreErrorKind, Updated};
+use std::{iter, time::Duration};
 
-/// No call on a id that was never created creates it.
+use super::{
+    client::{
+        Refusal, applied, bytes, new_client, race, runner, secret, session, session_with_deadlines,
+        ttl,
+    },
+    subject::Subject,
+};
+use crate::store::{FieldWrite, StoreErrorKind, Updated};
+
+/// No other call creates a session.
 // proves: ASVS-7.4.1 CS-6
-pub async fn nothing_but_create_creates(subject: &impl Subject) {
-    let nobody = stranger(subject);
-    nobody.is_refused(Refused::NotFound).await;
-    nobody.create(None, None, &[]).await.expect("the id is still free");
-    nobody.holds(&[]).await;
+pub async fn only_create_creates_a_session(subject: &impl Subject) {
+    let client = new_client(subject);
+    client.is_refused(Refusal::NotFound).await;
+    client.create(None, None, &[]).await.expect("the id is still free");
+    client.holds(&[]).await;
 }
 
 /// No call revives a deleted session, neither with its last secret nor with an earlier one.
@@ -17,55 +25,56 @@ pub async fn nothing_but_create_creates(subject: &impl Subject) {
 pub async fn nothing_revives_a_deleted_session(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let client = old.with(secret());
-    old.rotate(&client.secret).await;
-    client.delete().await;
-    client.is_refused(Refused::Ended).await;
-    old.is_refused(Refused::Somehow).await;
-    client.through(subject).is_refused(Refused::Ended).await;
-    client.with(secret()).is_refused(Refused::NotFound).await;
+    old.rotate(&client.secret).await.expect("the session is live");
+    client.delete().await.expect("the session is live");
+    client.is_refused(Refusal::Ended).await;
+    old.is_refused(Refusal::Any).await;
+    client.through(subject).is_refused(Refusal::Ended).await;
+    client.with(secret()).is_refused(Refusal::NotFound).await;
 }
 
 /// No call revives a session whose deadline has passed, a touch included.
 pub async fn nothing_revives_an_expired_session(subject: &impl Subject) {
     let unit = subject.unit();
-    let idle = session_for(subject, ttl(unit), None, &[("a", "1")]).await;
-    let absolute = session_for(subject, None, ttl(unit), &[("a", "1")]).await;
+    let idle = session_with_deadlines(subject, ttl(unit), None, &[("a", "1")]).await;
+    let absolute = session_with_deadlines(subject, None, ttl(unit), &[("a", "1")]).await;
     subject.pass(unit * 2).await;
-    idle.is_refused(Refused::NotFound).await;
-    absolute.is_refused(Refused::NotFound).await;
+    idle.is_refused(Refusal::NotFound).await;
+    absolute.is_refused(Refusal::NotFound).await;
 }
 
-/// A field whose lifetime is over stays away when it is given another.
+/// An expired field stays absent when it gets another lifetime.
 pub async fn nothing_revives_an_expired_field(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
-    client.set_for("a", "1", unit).await;
+    client.set_for("a", "1", unit).await.expect("the session is live");
     subject.pass(unit * 2).await;
     assert_eq!(client.expire("a", unit * 100).await, applied(0));
     client.holds(&[]).await;
     assert_eq!(client.remove("a").await, applied(0));
-    assert_eq!(client.take("a").await, Lookup::Found(None));
+    assert_eq!(client.take("a").await, Ok(None));
 }
 
-/// Creating a session whose id is taken fails and changes nothing.
-pub async fn create_leaves_a_session_alone(subject: &impl Subject) {
+/// Creating a session with an id that is taken fails and changes nothing.
+pub async fn create_never_overwrites_a_session(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     let thief = client.with(secret());
     let value = bytes("stolen");
-    let error = thief.create(None, None, &[put("a", &value)]).await.expect_err("it is taken");
+    let fields = [FieldWrite::new("a", &value)];
+    let error = thief.create(None, None, &fields).await.expect_err("the id is taken");
     assert_eq!(error.kind(), StoreErrorKind::Exists);
-    thief.is_refused(Refused::NotFound).await;
+    thief.is_refused(Refusal::NotFound).await;
     client.holds(&[("a", "1")]).await;
 }
 
-/// However a deletion and writes interleave, the session is gone in the end.
+/// However a deletion and writes interleave, the session ends.
 // proves: ASVS-7.4.1
 pub async fn a_deletion_wins_over_racing_writes(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let client = session(subject, &[("a", "1")]).await;
         let mut runners = vec![runner({
             let client = client.through(subject);
-            async move { assert_eq!(client.delete().await, Lookup::Found(())) }
+            async move { assert_eq!(client.delete().await, Ok(())) }
         })];
         for task in 0..6 {
             let client = client.through(subject);
@@ -76,18 +85,18 @@ pub async fn a_deletion_wins_over_racing_writes(subject: &impl Subject) {
                         2 => drop(client.set(&format!("new{task}"), "revived").await),
                         3 => drop(client.take("a").await),
                         4 => drop(client.set_if("b", None, "revived").await),
-                        _ => drop(client.expire("a", std::time::Duration::from_secs(60)).await),
+                        _ => drop(client.expire("a", Duration::from_secs(60)).await),
                     }
                 }
             }));
         }
         race(runners).await;
-        client.is_refused(Refused::Ended).await;
+        client.is_refused(Refusal::Ended).await;
     }
 }
 
-/// A write that races a rotation is either in the session or was refused: never lost unnoticed,
-/// never left behind under the old secret.
+/// A write that races a rotation is kept in the session or refused. It is never lost unnoticed, and
+/// never left under the old secret.
 pub async fn a_write_that_races_a_rotation_is_kept_or_refused(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let old = session(subject, &[]).await;
@@ -104,14 +113,14 @@ pub async fn a_write_that_races_a_rotation_is_kept_or_refused(subject: &impl Sub
             runner(async move {
                 let name = format!("f{task}");
                 let written = old.set(&name, "1").await;
-                matches!(written, Lookup::Found(Updated::Applied { .. })).then_some(name)
+                matches!(written, Ok(Updated::Applied { .. })).then_some(name)
             })
         });
-        let runners = std::iter::once(rotation).chain(writes).collect();
+        let runners = iter::once(rotation).chain(writes).collect();
         let mut kept: Vec<String> = race(runners).await.into_iter().flatten().collect();
         kept.sort();
         let found = new.fields().await.expect("the rotated session is there");
         assert_eq!(found.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), kept);
-        old.is_refused(Refused::Replaced).await;
+        old.is_refused(Refusal::Replaced).await;
     }
 }

@@ -1,16 +1,20 @@
-//! What is written is what is read.
+//! A read returns what was written.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Subject, client::*};
+use super::{
+    client::{Refusal, applied, bytes, session, session_with_deadlines, ttl},
+    subject::Subject,
+};
 use crate::{
-    store::{Change, FieldWrite, Lookup, Projection, Store},
-    ttl::{CachePolicy, Ttl},
+    cache_policy::CachePolicy,
+    store::{Change, FieldWrite, Projection, Store},
+    ttl::Ttl,
 };
 
-/// A session is found with the fields it was created with, by every client.
+/// Every client finds a created session with its fields.
 pub async fn a_created_session_is_found(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.holds(&[("a", "1"), ("b", "2")]).await;
@@ -18,18 +22,17 @@ pub async fn a_created_session_is_found(subject: &impl Subject) {
     session(subject, &[]).await.holds(&[]).await;
 }
 
-/// Values are bytes: empty, long, and of no encoding at all.
+/// Values are any bytes: empty, long, and in no encoding.
 pub async fn any_bytes_survive(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let all: Vec<u8> = (0..=255).collect();
     for value in [vec![], vec![0], all, b"\r\n$5\r\n'\";--".to_vec(), vec![0xa5; 1 << 20]] {
         let value = Bytes::from(value);
-        assert_eq!(client.change(&[Change::Set(put("field", &value))]).await, applied(0));
-        let Lookup::Found(loaded) = client.load(Projection::Named(&["field"]), None).await else {
-            panic!("the session is gone");
-        };
+        let set = [Change::Set(FieldWrite::new("field", &value))];
+        assert_eq!(client.change(&set).await, applied(0));
+        let loaded = client.load_live(Projection::Named(&["field"]), None).await;
         assert!(loaded.fields[0].value == value, "{} bytes came back changed", value.len());
-        let Lookup::Found(Some(taken)) = client.take("field").await else {
+        let Ok(Some(taken)) = client.take("field").await else {
             panic!("the field is gone");
         };
         assert!(taken == value, "{} bytes were taken changed", value.len());
@@ -51,50 +54,45 @@ pub async fn any_name_survives(subject: &impl Subject) {
     assert_eq!(client.fields().await.map(|fields| fields.len()), Some(names.len()));
 }
 
-/// A read by name yields those fields that are there, and no others.
+/// A read by name returns the present fields of these names, and no others.
 pub async fn only_the_named_fields_are_read(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2"), ("c", "3")]).await;
-    let Lookup::Found(loaded) = client.load(Projection::Named(&["c", "nothing", "a"]), None).await
-    else {
-        panic!("the session is gone");
-    };
+    let loaded = client.load_live(Projection::Named(&["c", "nothing", "a"]), None).await;
     let mut names: Vec<_> = loaded.fields.into_iter().map(|field| field.name).collect();
     names.sort();
     assert_eq!(names, ["a", "c"]);
-    let Lookup::Found(loaded) = client.load(Projection::Named(&[]), None).await else {
-        panic!("the session is gone");
-    };
+    let loaded = client.load_live(Projection::Named(&[]), None).await;
     assert_eq!(loaded.fields, []);
 }
 
-/// Sweeping frees expired sessions and touches no other.
-pub async fn sweeping_frees_only_what_ended(subject: &impl Subject) {
+/// `delete_expired` frees expired sessions and no others.
+pub async fn delete_expired_frees_only_expired_sessions(subject: &impl Subject) {
     let unit = subject.unit();
-    let ended = session_for(subject, ttl(unit), None, &[("a", "1")]).await;
-    let live = session_for(subject, ttl(unit * 100), ttl(unit * 100), &[("a", "1")]).await;
-    let endless = session(subject, &[("a", "1")]).await;
+    let fields = &[("a", "1")];
+    let expired = session_with_deadlines(subject, ttl(unit), None, fields).await;
+    let live = session_with_deadlines(subject, ttl(unit * 100), ttl(unit * 100), fields).await;
+    let without_deadlines = session(subject, fields).await;
     subject.pass(unit * 2).await;
     while live.store.delete_expired(100).await.expect("the store answers") > 0 {}
-    ended.is_refused(Refused::NotFound).await;
-    live.holds(&[("a", "1")]).await;
-    endless.holds(&[("a", "1")]).await;
+    expired.is_refused(Refusal::NotFound).await;
+    live.holds(fields).await;
+    without_deadlines.holds(fields).await;
 }
 
-/// A field's place in the cache tier comes back with its value.
-pub async fn hot_policies_are_kept(subject: &impl Subject) {
+/// A read returns the cache policy that was written with the value.
+pub async fn cache_policies_are_kept(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let value = bytes("1");
-    for hot in [
-        CachePolicy::Auto,
-        CachePolicy::For(Ttl::from_secs(60)),
-        CachePolicy::Never,
-        CachePolicy::Checked,
+    for policy in [
+        CachePolicy::Default,
+        CachePolicy::MaxAge(Ttl::from_secs(60)),
+        CachePolicy::NoStore,
+        CachePolicy::Revalidate,
     ] {
-        let ttl = ttl(Duration::from_secs(3600));
-        client.change(&[Change::Set(FieldWrite { name: "a", value: &value, ttl, hot })]).await;
-        let Lookup::Found(loaded) = client.load(Projection::All, None).await else {
-            panic!("the session is gone");
-        };
-        assert_eq!(loaded.fields[0].hot, hot);
+        let write = FieldWrite::new("a", &value).ttl(ttl(Duration::from_secs(3600)));
+        let set = [Change::Set(write.cache_policy(policy))];
+        client.change(&set).await.expect("the session is live");
+        let loaded = client.load_live(Projection::All, None).await;
+        assert_eq!(loaded.fields[0].cache_policy, policy);
     }
 }

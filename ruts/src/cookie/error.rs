@@ -1,8 +1,10 @@
-/// Why [`CookieOptions`](crate::CookieOptions) make no safe cookie.
+//! [`CookieError`]: why options make no safe cookie. Returned by `options` and `validate`.
+
+/// Why [`CookieOptions`](crate::CookieOptions) do not make a safe cookie.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieError {
-    /// The name has a character that RFC 6265bis does not allow, or none at all.
+    /// The name is empty, or has a character that RFC 6265bis does not allow.
     #[error("`{0}` cannot be the name of a cookie")]
     Name(String),
     /// The name begins with a prefix whose conditions the other options do not meet.
@@ -10,13 +12,13 @@ pub enum CookieError {
     Prefix {
         /// The name.
         name: String,
-        /// What the prefix asks for.
+        /// Requirement of the prefix.
         needs: &'static str,
     },
-    /// The path does not begin with `/`, or holds `;` or a control character.
+    /// The path does not begin with `/`, is too long, or holds a character that is not allowed.
     #[error("`{0}` cannot be the path of a cookie")]
     Path(String),
-    /// The domain is empty or holds a character that no host name has.
+    /// The domain is empty, too long, or not a host name.
     #[error("`{0}` cannot be the domain of a cookie")]
     Domain(String),
     /// Scripts must not read the token (OWASP ASVS 5.0, 3.3.4).
@@ -25,18 +27,18 @@ pub enum CookieError {
     /// The token must not travel in the clear (OWASP ASVS 5.0, 3.3.1).
     #[error(
         "a session cookie is always Secure: remove `.secure(false)`; \
-         for plain http on localhost there is `SessionLayer::development()`"
+         use `SessionLayer::development()` for plain http on localhost"
     )]
     Secure,
-    /// A lifetime of zero would remove the cookie.
+    /// A maximum age of zero would remove the cookie.
     #[error(
         "`max_age` must be longer than zero; leave it out for a cookie that ends with the browser"
     )]
     MaxAge,
     /// Browsers drop a cookie whose name and value exceed 4096 bytes together.
-    #[error("name and value come to {bytes} bytes together, above the 4096 that browsers keep")]
+    #[error("name and value have {bytes} bytes together, above the 4096 that browsers keep")]
     TooLong {
-        /// How long they are.
+        /// Length of both.
         bytes: usize,
     },
 }

@@ -1,9 +1,12 @@
-//! The cookie that carries the token: its options, and the way in and out of HTTP headers.
+//! The session cookie: its options, and reading and writing it in HTTP headers.
+//!
+//! Called by the layer. Knows nothing of sessions, fields and stores.
 
+mod cookie_codec;
 mod error;
 pub(crate) mod options;
-mod seal;
 mod session_cookie;
+mod validate;
 
 pub use self::error::CookieError;
 pub(crate) use self::session_cookie::{Presented, SessionCookie};

@@ -1,17 +1,24 @@
+//! [`CookieOptions`]: the options of the session cookie, and their checks.
+//!
+//! Made by the application, read by `session_cookie`. Knows nothing of tokens and headers.
+
 use std::{borrow::Cow, fmt, time::Duration};
 
-use super::{CookieError, SameSite, seal::Seal};
+use ::cookie::SameSite;
+
+use super::{cookie_codec::CookieCodec, error::CookieError, validate};
 use crate::ttl::Ttl;
 
-/// The longest life that browsers grant a cookie (RFC 6265bis, 5.5).
-const LONGEST: u64 = 400 * 24 * 60 * 60;
+/// Maximum age that browsers grant a cookie, in seconds (RFC 6265bis, 5.5).
+const LONGEST_AGE: u64 = 400 * 24 * 60 * 60;
 
-/// How the session's cookie is named and who gets it.
+/// Name and attributes of the session cookie.
 ///
-/// The defaults are the strict ones: a session cookie (it ends with the browser, NIST SP
-/// 800-63B-4, 5.1), `HttpOnly`, `Secure`, `SameSite=Lax`, `Path=/`, no `Domain`. The name gets the
-/// strongest prefix that the options allow (RFC 6265bis, 4.1.3): `__Host-` as it stands,
-/// `__Secure-` with a domain or a path.
+/// The defaults are strict: `HttpOnly`, `Secure`, `SameSite=Lax`, `Path=/`, no `Domain`, and no
+/// lifetime beyond that of the browser (NIST SP 800-63B-4, 5.1).
+///
+/// The name gets the strongest prefix that the options allow (RFC 6265bis, 4.1.3): `__Host-` by
+/// default, `__Secure-` with a domain or a path.
 ///
 /// ```
 /// use ruts::{CookieOptions, cookie::SameSite};
@@ -24,19 +31,19 @@ const LONGEST: u64 = 400 * 24 * 60 * 60;
 /// ```
 #[derive(Clone)]
 pub struct CookieOptions {
-    pub(super) name: Option<Cow<'static, str>>,
+    name: Option<Cow<'static, str>>,
     pub(super) path: Cow<'static, str>,
     pub(super) domain: Option<Cow<'static, str>>,
     pub(super) same_site: SameSite,
     pub(super) partitioned: bool,
     pub(super) max_age: Option<u64>,
-    pub(super) secure: bool,
-    pub(super) http_only: bool,
-    pub(super) seal: Seal,
+    secure: bool,
+    http_only: bool,
+    pub(super) codec: CookieCodec,
 }
 
 impl CookieOptions {
-    /// The defaults, to be changed by the methods below.
+    /// Creates the default options.
     pub fn build() -> Self {
         Self {
             name: None,
@@ -47,40 +54,41 @@ impl CookieOptions {
             max_age: None,
             secure: true,
             http_only: true,
-            seal: Seal::Plain,
+            codec: CookieCodec::Plain,
         }
     }
 
-    /// The name, to which the strongest possible prefix is added. `id` by default.
+    /// Sets the name, to which the strongest possible prefix is added. `id` by default.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The path below which the browser sends it. Anything but `/` costs the `__Host-` prefix.
+    /// Sets the path below which browsers send the cookie. Any other than `/` rules out the prefix
+    /// `__Host-`.
     #[must_use]
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Send it to this domain and all its subdomains. It costs the `__Host-` prefix.
+    /// Sends the cookie to this domain and all its subdomains. It rules out the prefix `__Host-`.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Whether requests from other sites carry it. With [`SameSite::None`] the app needs a defence
-    /// of its own against cross-site requests.
+    /// Sets whether requests from other sites carry the cookie. With [`SameSite::None`] the
+    /// application needs its own protection against cross-site requests.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Keep a separate copy under each top-level site (CHIPS). For embedded apps, with
+    /// Keeps a separate cookie under each top-level site (CHIPS): for embedded applications, with
     /// [`SameSite::None`].
     #[must_use]
     pub fn partitioned(mut self, partitioned: bool) -> Self {
@@ -88,62 +96,58 @@ impl CookieOptions {
         self
     }
 
-    /// Let the cookie outlive the browser: `seconds` from when it is set, at most 400 days.
-    ///
-    /// The session itself ends by then too, whatever the layer's absolute timeout.
+    /// Keeps the cookie after the browser is closed: for `seconds` after it was set, at most 400
+    /// days. The session ends by then too, even if the absolute timeout of the layer is longer.
     #[must_use]
     pub fn max_age(mut self, seconds: u64) -> Self {
         self.max_age = Some(seconds);
         self
     }
 
-    /// Always on. `false` is refused by [`check`](Self::check); for plain http on localhost there
-    /// is [`SessionLayer::development`](crate::SessionLayer::development).
+    /// Sets `Secure`, which is always on: [`check`](Self::check) refuses `false`. Plain http on
+    /// localhost works with
+    /// [`SessionLayer::development`](crate::SessionLayer::development).
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Always on. `false` is refused by [`check`](Self::check).
+    /// Sets `HttpOnly`, which is always on: [`check`](Self::check) refuses `false`.
     #[must_use]
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
         self
     }
 
-    /// Sign the cookie: a token that this key did not sign is not even looked up.
+    /// Signs the cookie with one key. See [`signing_keys`](Self::signing_keys).
     #[cfg(feature = "signed")]
     #[must_use]
     pub fn signing_key(self, key: cookie::Key) -> Self {
         self.signing_keys(key)
     }
 
-    /// Sign the cookie with the first of these keys. A token that none of them signed is not even looked
-    /// up, unless it comes in a [header](crate::TokenSource), which is not signed.
+    /// Signs the cookie with the first of these keys. A cookie that none of them signed causes no
+    /// store call. A token in a [header](crate::layer::TokenSource) is not signed.
     #[cfg(feature = "signed")]
     #[must_use]
-    pub fn signing_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {
-        self.seal = Seal::Signed(keys.into());
+    pub fn signing_keys(mut self, keys: impl Into<crate::crypto::KeyRing>) -> Self {
+        self.codec = CookieCodec::Signed(keys.into());
         self
     }
 
-    /// Encrypt the cookie, and sign it along with its name, with the first of these keys (AES-256-GCM).
-    /// What none of them encrypted is not even looked up. In place of [signing](Self::signing_keys).
+    /// Encrypts the cookie, and authenticates its name, with the first of these keys (AES-256-GCM).
+    /// A cookie that none of them encrypted causes no store call. It replaces
+    /// [signing](Self::signing_keys).
     #[cfg(feature = "private")]
     #[must_use]
-    pub fn encryption_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {
-        self.seal = Seal::Encrypted(keys.into());
+    pub fn encryption_keys(mut self, keys: impl Into<crate::crypto::KeyRing>) -> Self {
+        self.codec = CookieCodec::Encrypted(keys.into());
         self
     }
 
-    /// How long the client keeps the cookie, if it outlives the browser.
-    pub(crate) fn lifetime(&self) -> Option<Ttl> {
-        Ttl::new(Duration::from_secs(self.max_age?.min(LONGEST))).ok()
-    }
-
-    /// Whether the options make a safe cookie; [`SessionLayer::with_cookie_options`] panics
-    /// otherwise. For options that come from a configuration file.
+    /// Checks whether the options make a safe cookie: for options from a configuration file.
+    /// [`SessionLayer::with_cookie_options`] panics on unsafe ones.
     ///
     /// # Errors
     ///
@@ -151,7 +155,52 @@ impl CookieOptions {
     ///
     /// [`SessionLayer::with_cookie_options`]: crate::SessionLayer::with_cookie_options
     pub fn check(&self) -> Result<(), CookieError> {
-        super::SessionCookie::new(self, "", false).map(drop)
+        self.checked_name("", false).map(drop)
+    }
+
+    /// Returns how long the client keeps the cookie. `None` if it ends with the browser.
+    pub(crate) fn lifetime(&self) -> Option<Ttl> {
+        Ttl::new(Duration::from_secs(self.max_age?.min(LONGEST_AGE))).ok()
+    }
+
+    /// Checks all options, and returns the name of the cookie of a layer.
+    ///
+    /// In development mode the name differs, so that the cookie is never mistaken for the real one.
+    pub(super) fn checked_name(
+        &self,
+        layer: &str,
+        development: bool,
+    ) -> Result<String, CookieError> {
+        self.check_attributes()?;
+        let name = match &self.name {
+            Some(name) => name.to_string(),
+            None if layer.is_empty() => "id".to_owned(),
+            None => format!("id-{layer}"),
+        };
+        validate::check_name(&name)?;
+        let is_host_only = self.domain.is_none() && self.path == "/";
+        let name = match development {
+            true => format!("dev-{name}"),
+            false => validate::prefixed(name, is_host_only)?,
+        };
+        match name.len() + CookieCodec::MAX_LEN {
+            bytes if bytes > validate::MAX_BYTES => Err(CookieError::TooLong { bytes }),
+            _ => Ok(name),
+        }
+    }
+
+    fn check_attributes(&self) -> Result<(), CookieError> {
+        if !self.http_only {
+            return Err(CookieError::HttpOnly);
+        }
+        if !self.secure {
+            return Err(CookieError::Secure);
+        }
+        if self.max_age == Some(0) {
+            return Err(CookieError::MaxAge);
+        }
+        validate::check_path(&self.path)?;
+        self.domain.as_deref().map_or(Ok(()), validate::check_domain)
     }
 }
 

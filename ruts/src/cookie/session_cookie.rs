@@ -1,53 +1,47 @@
+//! [`SessionCookie`]: reads and writes the cookie of one layer.
+//!
+//! Called by the layer. Knows headers and tokens, and nothing of sessions and stores.
+
 use ::cookie::{Cookie, SameSite, time::Duration};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::{CookieError, options::CookieOptions, seal::Seal};
+use super::{cookie_codec::CookieCodec, error::CookieError, options::CookieOptions};
 use crate::token::Token;
-
-/// What browsers keep of a cookie's name and value together (RFC 6265bis, 5.7).
-const MOST_BYTES: usize = 4096;
 
 /// The cookie of one layer, ready to be read and written.
 #[derive(Clone)]
 pub(crate) struct SessionCookie {
     template: Cookie<'static>,
-    seal: Seal,
+    codec: CookieCodec,
 }
 
-/// What a request carries under the cookie's name.
+/// How many tokens beside the first are tried. Each costs a store call, and only a site of the same
+/// domain can plant one.
+const MAX_OTHERS: usize = 7;
+
+/// The tokens of a request.
 #[derive(Default)]
 pub(crate) struct Presented {
-    /// There is such a cookie.
-    pub(crate) any: bool,
-    /// The first that has the form of a token, and the signature that is asked for.
+    /// Whether the request has a session cookie, valid or not.
+    pub(crate) is_present: bool,
+    /// The first token of the required form, signed or encrypted if keys are set.
     pub(crate) token: Option<Token>,
-    /// The next one that is not the same. More than two are not looked at.
-    pub(crate) other: Option<Token>,
-    /// There are several: another site of the domain, or another path, has planted one.
-    pub(crate) several: bool,
+    /// Further tokens that differ, at most [`MAX_OTHERS`].
+    pub(crate) others: Vec<Token>,
+    /// Whether there are several session cookies: one was planted by another site of the domain, or
+    /// for another path.
+    pub(crate) is_duplicated: bool,
 }
 
 impl SessionCookie {
-    /// The cookie of the layer called `layer`; in development mode without `Secure` and under
-    /// another name, so that it is never mistaken for the real one.
+    /// Creates the cookie of the layer called `layer`. In development mode it has another name and
+    /// no `Secure`.
     pub(crate) fn new(
         options: &CookieOptions,
         layer: &str,
         development: bool,
     ) -> Result<Self, CookieError> {
-        check_attributes(options)?;
-        let name = match &options.name {
-            Some(name) => name.to_string(),
-            None if layer.is_empty() => "id".to_owned(),
-            None => format!("id-{layer}"),
-        };
-        check_name(&name)?;
-        let name = if development { format!("dev-{name}") } else { prefixed(name, options)? };
-        let bytes = name.len() + Seal::MOST;
-        if bytes > MOST_BYTES {
-            return Err(CookieError::TooLong { bytes });
-        }
-
+        let name = options.checked_name(layer, development)?;
         let mut template = Cookie::new(name, "");
         template.set_path(options.path.clone());
         template.set_http_only(true);
@@ -64,11 +58,11 @@ impl SessionCookie {
             template.set_secure(true);
             template.set_partitioned(options.partitioned);
         }
-        Ok(Self { template, seal: Seal::of(options) })
+        Ok(Self { template, codec: options.codec.clone() })
     }
 
-    /// Finds the token in a request's headers, whatever else they hold. Names are compared letter
-    /// by letter: browsers guard prefixes in any case, but only this spelling is ours.
+    /// Finds the tokens in the headers of a request. Names are compared byte by byte, although
+    /// browsers protect prefixes in any case: the layer sets one spelling alone.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Presented {
         let name = self.template.name().as_bytes();
         let mut presented = Presented::default();
@@ -81,33 +75,32 @@ impl SessionCookie {
             let Some(value) = value.strip_prefix(b"=") else {
                 continue;
             };
-            presented.several = presented.any;
-            presented.any = true;
-            if presented.other.is_some() {
+            presented.is_duplicated = presented.is_present;
+            presented.is_present = true;
+            if presented.others.len() >= MAX_OTHERS {
                 continue;
             }
-            let token = self.open(value.trim_ascii_end());
-            match &presented.token {
-                None => presented.token = token,
-                Some(first) => presented.other = token.filter(|token| !token.is_same(first)),
+            let token = self.codec.decode(self.template.name(), value.trim_ascii_end());
+            let Some(token) = token else { continue };
+            let known = presented.token.iter().chain(&presented.others);
+            if presented.token.is_none() {
+                presented.token = Some(token);
+            } else if !known.into_iter().any(|known| known.is_same(&token)) {
+                presented.others.push(token);
             }
         }
         presented
     }
 
-    fn open(&self, value: &[u8]) -> Option<Token> {
-        self.seal.open(self.template.name(), value)
-    }
-
-    /// The header that hands out `token`. It holds the secret and is marked as sensitive.
+    /// Returns the header that sets the cookie to `token`. It is marked as sensitive.
     pub(crate) fn set(&self, token: &Token) -> Option<HeaderValue> {
         let mut cookie = self.template.clone();
-        cookie.set_value(self.seal.close(self.template.name(), token)?);
+        cookie.set_value(self.codec.encode(self.template.name(), token)?);
         header(&cookie)
     }
 
-    /// The header that takes the cookie away. It repeats all attributes, or the browser would keep
-    /// the cookie.
+    /// Returns the header that removes the cookie. It repeats all attributes: otherwise browsers
+    /// keep the cookie.
     pub(crate) fn clear(&self) -> Option<HeaderValue> {
         let mut cookie = self.template.clone();
         cookie.make_removal();
@@ -116,71 +109,17 @@ impl SessionCookie {
 }
 
 fn header(cookie: &Cookie<'_>) -> Option<HeaderValue> {
-    // The options were checked for everything that a header cannot hold.
+    // Never fails: the options were checked for characters that a header cannot hold.
     let mut header = HeaderValue::try_from(cookie.to_string()).ok()?;
     header.set_sensitive(true);
     Some(header)
 }
 
-fn check_attributes(options: &CookieOptions) -> Result<(), CookieError> {
-    let attribute =
-        |text: &str| text.len() <= 1024 && text.bytes().all(|b| b.is_ascii_graphic() && b != b';');
-    if !options.http_only {
-        return Err(CookieError::HttpOnly);
-    }
-    if !options.secure {
-        return Err(CookieError::Secure);
-    }
-    if options.max_age == Some(0) {
-        return Err(CookieError::MaxAge);
-    }
-    if !options.path.starts_with('/') || !attribute(&options.path) {
-        return Err(CookieError::Path(options.path.to_string()));
-    }
-    if let Some(domain) = &options.domain {
-        let host = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
-        if domain.is_empty() || !attribute(domain) || !domain.bytes().all(host) {
-            return Err(CookieError::Domain(domain.to_string()));
-        }
-    }
-    Ok(())
-}
-
-/// A cookie's name is a token of RFC 9110.
-fn check_name(name: &str) -> Result<(), CookieError> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(token) {
-        return Err(CookieError::Name(name.to_owned()));
-    }
-    Ok(())
-}
-
-/// The name with the strongest prefix whose conditions hold. A prefix that is there already is
-/// checked instead.
-fn prefixed(name: String, options: &CookieOptions) -> Result<String, CookieError> {
-    let host_only = options.domain.is_none() && options.path == "/";
-    let lower = name.to_ascii_lowercase();
-    let needs = |needs| Err(CookieError::Prefix { name: name.clone(), needs });
-    for prefix in ["__Host-Http-", "__Host-", "__Http-", "__Secure-"] {
-        if !lower.starts_with(&prefix.to_ascii_lowercase()) {
-            continue;
-        }
-        if !name.starts_with(prefix) {
-            return needs("its prefix spelled as in `__Host-`, `__Http-` or `__Secure-`");
-        }
-        if prefix.starts_with("__Host-") && !host_only {
-            return needs("the path `/` and no domain");
-        }
-        return Ok(name);
-    }
-    Ok(format!("{}{name}", if host_only { "__Host-" } else { "__Secure-" }))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
-    use super::*;
+    use super::{super::validate::MAX_BYTES, *};
     use crate::token::{Secret, SessionId};
 
     fn cookie(options: CookieOptions) -> Result<SessionCookie, CookieError> {
@@ -257,7 +196,7 @@ mod tests {
     // proves: ASVS-3.3.5
     #[test]
     fn name_and_value_fill_4096_bytes_at_most() {
-        let room = MOST_BYTES - Seal::MOST - "__Host-".len();
+        let room = MAX_BYTES - CookieCodec::MAX_LEN - "__Host-".len();
         assert!(cookie(CookieOptions::build().name("n".repeat(room))).is_ok());
         assert!(cookie(CookieOptions::build().name("n".repeat(room + 1))).is_err());
     }
@@ -270,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_found_among_anything() {
+    fn the_token_is_found_among_other_cookies() {
         let cookie = cookie(CookieOptions::build()).unwrap();
         let token = token().expose();
         for before in [
@@ -288,26 +227,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_still_noticed() {
+    fn a_cookie_without_a_token_is_noticed() {
         let cookie = cookie(CookieOptions::build()).unwrap();
         let huge = [b"__Host-id=", &[b'A'; 5000][..]].concat();
         for value in [&b"__Host-id="[..], b"__Host-id=admin", &huge] {
             let presented = cookie.read(&headers(&[value]));
-            assert!(presented.any && presented.token.is_none());
+            assert!(presented.is_present && presented.token.is_none());
         }
         let foreign = cookie.read(&headers(&[b"id=x; __HOST-ID=y"]));
-        assert!(!foreign.any && foreign.token.is_none());
+        assert!(!foreign.is_present && foreign.token.is_none());
     }
 
     #[test]
-    fn the_header_does_not_show_itself() {
+    fn debug_hides_the_header() {
         let header = cookie(CookieOptions::build()).unwrap().set(&token()).unwrap();
         assert_eq!(format!("{header:?}"), "Sensitive");
     }
 
     #[cfg(feature = "signed")]
     #[test]
-    fn only_signed_tokens_pass_with_a_key() {
+    fn with_a_key_only_signed_tokens_are_read() {
         let signed =
             |key: &::cookie::Key| cookie(CookieOptions::build().signing_key(key.clone())).unwrap();
         let (key, other) = (::cookie::Key::generate(), ::cookie::Key::generate());
@@ -323,11 +262,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_headers_are_never_a_panic(value in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn hostile_headers_never_panic(value in vec(any::<u8>(), 0..200)) {
             let value = [b"__Host-id=", &value[..]].concat();
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 let headers = HeaderMap::from_iter([(header::COOKIE, value)]);
-                prop_assert!(cookie(CookieOptions::build()).unwrap().read(&headers).any);
+                prop_assert!(cookie(CookieOptions::build()).unwrap().read(&headers).is_present);
             }
         }
     }

@@ -1,18 +1,26 @@
+//! [`Field`]: the typed key of a field.
+//!
+//! Used by entries, edits and reads. Knows nothing of encryption, requests and stores.
+
 use std::fmt;
 
 use bytes::Bytes;
 
-use super::{FieldSpec, FieldValue, Maybe, Once, OrDefault, Principal};
+use super::{
+    mode::{Maybe, Once, OrDefault, Principal},
+    spec::FieldSpec,
+    value::FieldValue,
+};
 use crate::codec::{self, Codec, CodecError};
 
-/// A typed key: the field of that name holds values of type `T`, and reading it yields what `M`
-/// says.
+/// Typed key of a field: its stored name, the type `T` of its values, and its [mode](super::Mode)
+/// `M`.
 ///
-/// `#[session]` makes one for each field (`Shop::CART`); others can be made by hand and used with
+/// `#[session]` makes a key for each field, such as `Shop::CART`. A key made by hand is used with
 /// [`Session::entry`](crate::Session::entry) and [`Session::read`](crate::Session::read).
 ///
 /// ```
-/// use ruts::{Field, FieldSpec, OrDefault, Ttl};
+/// use ruts::{Ttl, field::{Field, FieldSpec, OrDefault}};
 ///
 /// const SPEC: FieldSpec = FieldSpec::new("visits").with_ttl(Ttl::from_secs(3600));
 /// const VISITS: Field<u64, OrDefault<u64>> = Field::new(&SPEC).or(|| 0);
@@ -26,30 +34,33 @@ pub struct Field<T, M = Maybe> {
 }
 
 impl<T: FieldValue> Field<T> {
-    /// The key of the field that `spec` describes.
+    /// Creates the key of the field that `spec` describes.
     pub const fn new(spec: &'static FieldSpec) -> Self {
         Self { spec, mode: Maybe, encode: codec::encode::<T>, decode: codec::decode::<T> }
     }
 }
 
 impl<T> Field<T> {
-    /// The same field, read with a default.
+    /// Turns it into a key that reads the default of an absent field.
     pub const fn or(self, default: fn() -> T) -> Field<T, OrDefault<T>> {
         self.with_mode(OrDefault::new(default))
     }
 
-    /// The same field, not to be read but taken.
+    /// Turns it into a key that can only be taken, not read.
     pub const fn once(self) -> Field<T, Once> {
         self.with_mode(Once)
     }
 
-    /// The same field, which says who is signed in.
+    /// Turns it into the key of the signed-in principal.
     ///
     /// # Panics
     ///
-    /// What is known of the field does not [say so](FieldSpec::principal).
+    /// The spec of the field is not that of a [principal](FieldSpec::principal).
     pub const fn principal(self) -> Field<T, Principal> {
-        assert!(self.spec.is_principal(), "the field's `FieldSpec` is not that of a principal");
+        assert!(
+            self.spec.is_principal(),
+            "the `FieldSpec` of this field is not that of a principal"
+        );
         self.with_mode(Principal)
     }
 
@@ -59,7 +70,7 @@ impl<T> Field<T> {
 }
 
 impl<T, M: Copy> Field<T, M> {
-    /// What is known of the field.
+    /// Returns the description of the field.
     pub const fn spec(&self) -> &'static FieldSpec {
         self.spec
     }

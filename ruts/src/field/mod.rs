@@ -1,14 +1,21 @@
-//! Typed keys: a field's stored name, its lifetime, how its values are written, and what reading
-//! it yields.
+//! Typed keys: the name of a field, its lifetime, its codec, and the result of reading it.
+//!
+//! Made by `#[session]` or by hand, used by the session. Knows nothing of requests and stores.
 
 mod key;
 mod mode;
+mod name;
+mod principal;
+mod schema;
 mod spec;
 mod value;
 
+pub(crate) use self::spec::is_reserved;
 pub use self::{
     key::Field,
     mode::{Maybe, Mode, Once, OrDefault, Principal, Readable, Updatable},
+    name::FieldName,
+    schema::SessionSchema,
     spec::{FieldSpec, is_field_name},
     value::{FieldValue, StoredAs},
 };

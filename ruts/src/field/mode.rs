@@ -1,21 +1,25 @@
+//! [`Mode`]: how a field is read and written.
+//!
+//! A typed key carries a mode in its type. Knows nothing of requests and stores.
+
 use serde::Serialize;
 
-use super::FieldSpec;
-use crate::{codec::CodecError, principal::PrincipalKey};
+use super::{principal::key_of, spec::FieldSpec};
+use crate::{auth::PrincipalKey, codec::CodecError};
 
-/// Reading the field yields `Option<T>`.
+/// Mode of a field that reads as `Option<T>`.
 #[derive(Debug, Clone, Copy)]
 pub struct Maybe;
 
-/// Reading the field yields `T`: the default where nothing is stored.
+/// Mode of a field that reads as `T`: the default if the field is absent.
 #[derive(Debug)]
 pub struct OrDefault<T>(fn() -> T);
 
-/// The field cannot be read, only taken.
+/// Mode of a field that can only be taken, not read.
 #[derive(Debug, Clone, Copy)]
 pub struct Once;
 
-/// Reading the field yields `Option<T>`: who is signed in. Writing it signs in.
+/// Mode of a field that reads as `Option<T>`, the signed-in principal. Writing it signs in.
 #[derive(Debug, Clone, Copy)]
 pub struct Principal;
 
@@ -33,9 +37,10 @@ impl<T> Clone for OrDefault<T> {
 
 impl<T> Copy for OrDefault<T> {}
 
-/// What kind of field it is: [`Maybe`], [`OrDefault`], [`Once`] or [`Principal`].
+/// Mode of a field: [`Maybe`], [`OrDefault`], [`Once`] or [`Principal`].
 pub trait Mode: Copy + Send + Sync + Unpin + sealed::Sealed {
-    /// Under which key a session is listed that has this value; `None` if it is no [`Principal`].
+    /// Returns the key of the principal that the value names. `None` for all modes but
+    /// [`Principal`].
     #[doc(hidden)]
     #[allow(clippy::missing_errors_doc, reason = "not for callers")]
     fn principal<Q: Serialize + ?Sized>(
@@ -60,15 +65,12 @@ impl Mode for Principal {
         field: &FieldSpec,
         value: &Q,
     ) -> Result<Option<PrincipalKey>, CodecError> {
-        // What JSON says of a value that it cannot write may quote it.
-        let value = serde_json::to_vec(value).map_err(|_| CodecError::Principal)?;
-        Ok(Some(PrincipalKey::digest(layer, field.name(), &value)))
+        key_of(layer, field.name(), value).map(Some)
     }
 }
 
-/// What reading a field yields: [`Maybe`] and [`Principal`] an `Option<T>`, [`OrDefault`] a `T`.
-///
-/// A field marked `once` is not readable.
+/// Mode of a field that can be read. [`Maybe`] and [`Principal`] yield an `Option<T>`,
+/// [`OrDefault`] a `T`. A field marked `once` is not readable.
 #[diagnostic::on_unimplemented(
     message = "a field marked `once` cannot be read, only taken",
     label = "this field can only be taken"
@@ -77,17 +79,17 @@ pub trait Readable<T>: Mode {
     /// `Option<T>` or `T`.
     type Value;
 
-    /// What the reader gets for what is stored.
+    /// Turns the stored value, if any, into the result of a read.
     fn value(self, stored: Option<T>) -> Self::Value;
 }
 
-/// A field that can be changed by what it holds: [`Maybe`] and [`OrDefault`].
+/// Mode of a field with an atomic read-modify-write: [`Maybe`] and [`OrDefault`].
 #[diagnostic::on_unimplemented(
     message = "this field cannot be changed by an `update`",
-    label = "who is signed in changes by `sign_in`, and what is `once` by `set`"
+    label = "a principal changes by `sign_in`, and a `once` field by `set`"
 )]
 pub trait Updatable<T>: Readable<T> {
-    /// What to store for a value; `None` removes the field.
+    /// Turns a value into the one to store. `None` removes the field.
     fn stored(self, value: Self::Value) -> Option<T>;
 }
 

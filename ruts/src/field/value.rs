@@ -1,8 +1,10 @@
+//! [`FieldValue`] and [`StoredAs`]: bounds on the types of values, with errors in plain words.
+
 use serde::{Serialize, de::DeserializeOwned};
 
-/// A type whose values can be kept in a session: anything that serde can write and read back.
+/// Type of a field: any type that serde can write and read back.
 ///
-/// It is implemented for all of them; there is nothing to implement.
+/// Every such type implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept in a session",
     label = "this field's type needs `Serialize` and `Deserialize`",
@@ -10,12 +12,13 @@ use serde::{Serialize, de::DeserializeOwned};
 )]
 pub trait FieldValue: Serialize + DeserializeOwned + Send + 'static {}
 
-#[diagnostic::do_not_recommend] // or a type without serde would be two errors, in serde's words
+#[diagnostic::do_not_recommend] // a type without serde would get two errors, in serde's words
 impl<T: Serialize + DeserializeOwned + Send + 'static> FieldValue for T {}
 
-/// A type whose values serialise exactly as `T` does, so that `set_name("Ada")` needs no `String`.
+/// Type whose values serialise exactly like those of `T`, so that `set_name("Ada")` needs no
+/// `String`.
 ///
-/// `Borrow` would be too wide: `[u8; 4]` borrows as `[u8]`, which is written differently.
+/// `Borrow` would be too wide: `[u8; 4]` borrows as `[u8]`, which serialises differently.
 #[diagnostic::on_unimplemented(
     message = "a field of type `{T}` cannot be set to a `{Self}`",
     label = "expected a reference to `{T}`"

@@ -1,40 +1,45 @@
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+//! [`SessionLayer`]: the settings of sessions and their cookie, and the tower layer made of them.
+
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use http::{Extensions, HeaderMap, HeaderValue};
 use tower_layer::Layer;
 
 use super::{
-    SessionService, TokenSource,
-    future::Site,
+    future::LayerState,
     lifetimes::{AAL1, AAL2, AAL3, Level, Lifetimes},
+    service::SessionService,
+    token_source::TokenSource,
 };
 use crate::{
+    client::{ClientChangeAction, ClientFingerprint, ClientWatch},
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
-    sealing::FieldCipher,
-    session::{
-        ClientChangeAction, ClientFingerprint, ClientWatch, Renewal, SessionConfig, SessionContext,
-        SessionName, Unnamed,
-    },
+    crypto::field_cipher::FieldCipher,
+    session::{Renewal, SessionConfig, SessionContext, SessionName, Unnamed},
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
 };
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// For how long a renewed secret's predecessor opens the session, once the new one was used.
+/// Default and maximum of the grace period of a renewed secret's predecessor.
 const GRACE: Duration = Duration::from_secs(30);
 const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// Gives every request a session, and every response the cookie it needs.
+/// Gives every request a session, and every response the cookie that it needs.
 ///
-/// It works around any tower service, reads and writes its own cookie, and does not need
-/// `CookieManagerLayer`; where that one is used for other cookies, either order is fine. The
-/// cookie is set only when the client's copy is out of date, and then with `Cache-Control:
-/// no-store`.
+/// It wraps any tower service, and reads and writes its own cookie. It does not need a
+/// `CookieManagerLayer`. Where there is one, either order works. The cookie is set only when the
+/// client's copy is out of date, and then with `Cache-Control: no-store`.
 ///
-/// Unless told otherwise, sessions end after 7 days without use and after 30 days in any case
-/// (within AAL1 of NIST SP 800-63B-4).
+/// By default a session ends after 7 days without activity, and after 30 days in any case (within
+/// AAL1 of NIST SP 800-63B-4).
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,25 +58,30 @@ pub struct SessionLayer<L = Unnamed> {
     options: CookieOptions,
     source: TokenSource,
     clear: Vec<ClearSiteData>,
-    development: bool,
+    level: Option<&'static Level>,
+    renewal_grace: Duration,
+    /// Hosts of development mode besides the loopback names. `None` outside of it.
+    development: Option<Arc<[String]>>,
+    /// The same for all clones. Logs a conflict of layers once.
+    identity: Arc<Once>,
     name: PhantomData<fn() -> L>,
 }
 
-/// What a browser can be told to clear when somebody has signed out (OWASP ASVS 5.0, 14.3.1).
+/// A kind of data that a browser can be asked to clear after a sign-out (OWASP ASVS 5.0, 14.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClearSiteData {
-    /// What it has cached of this origin.
+    /// Cached responses of this origin.
     Cache,
-    /// All cookies of this registrable domain, also those of other sites below it.
+    /// All cookies of the registrable domain, also those of its other sites.
     Cookies,
     /// Local storage, databases and service workers of this origin.
     Storage,
 }
 
 impl SessionLayer {
-    /// A layer that keeps sessions in `store`: a [`Store`](crate::store::Store), or an [`Arc`] of
-    /// one.
+    /// Creates a layer that keeps sessions in `store`: a [`Store`](crate::store::Store), or an
+    /// [`Arc`] of one.
     pub fn new(store: impl IntoStore) -> Self {
         Self {
             store: store.into_store(),
@@ -89,15 +99,18 @@ impl SessionLayer {
             options: CookieOptions::build(),
             source: TokenSource::Cookie,
             clear: Vec::new(),
-            development: false,
+            level: None,
+            renewal_grace: GRACE,
+            development: None,
+            identity: Arc::new(Once::new()),
             name: PhantomData,
         }
     }
 }
 
 impl<L: SessionName> SessionLayer<L> {
-    /// The layer of another session beside the unnamed one, with a cookie of its own. The two may
-    /// share a store: the token of one opens nothing in the other.
+    /// Turns it into the layer of another session beside the unnamed one, with a cookie of its own.
+    /// The two may share a store: the token of one opens nothing in the other.
     pub fn named<M: SessionName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
         SessionLayer {
@@ -106,17 +119,20 @@ impl<L: SessionName> SessionLayer<L> {
             options: self.options,
             source: self.source,
             clear: self.clear,
+            level: self.level,
+            renewal_grace: self.renewal_grace,
             development: self.development,
+            identity: Arc::new(Once::new()),
             name: PhantomData,
         }
     }
 
-    /// The cookie to use.
+    /// Sets the options of the cookie.
     ///
     /// # Panics
     ///
-    /// The options contradict themselves or make an unsafe cookie. [`CookieOptions::check`] says so
-    /// beforehand.
+    /// The options contradict each other, or make an unsafe cookie. [`CookieOptions::check`]
+    /// reports it beforehand.
     #[must_use]
     pub fn with_cookie_options(mut self, options: CookieOptions) -> Self {
         if let Err(error) = options.check() {
@@ -126,18 +142,18 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
-    /// Where requests carry their token: in the cookie unless told otherwise.
+    /// Sets where requests carry their token. By default in the cookie.
     #[must_use]
     pub fn token_source(mut self, source: TokenSource) -> Self {
         self.source = source;
         self
     }
 
-    /// Tells the browser to clear what it keeps of the site when its session has ended, by the header
-    /// `Clear-Site-Data`. Nothing unless told otherwise.
+    /// Asks the browser to clear data of the site when its session has ended, by the header
+    /// `Clear-Site-Data`. Nothing by default.
     ///
     /// ```
-    /// use ruts::{ClearSiteData, SessionLayer, store::memory::MemoryStore};
+    /// use ruts::{SessionLayer, layer::ClearSiteData, store::memory::MemoryStore};
     ///
     /// let layer = SessionLayer::new(MemoryStore::new())
     ///     .clear_site_data(&[ClearSiteData::Cache, ClearSiteData::Storage]);
@@ -149,8 +165,8 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
-    /// End a session that was not used for this long. Uses count once an eighth of it has passed,
-    /// so that most requests write nothing.
+    /// Ends a session after this time without activity. A use counts once an eighth of the time has
+    /// passed, so that most requests write nothing.
     ///
     /// # Panics
     ///
@@ -161,7 +177,7 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
-    /// End a session this long after its start, however much it is used.
+    /// Ends a session this long after its start, despite activity.
     ///
     /// # Panics
     ///
@@ -172,37 +188,32 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
-    /// Replace a session's secret when it is this old, although nothing else has changed. No request
-    /// fails for it: the former secret is good until the client has used the new one, and goes on
-    /// reading and writing for a [grace](Self::renewal_grace), for requests that were sent before. One
-    /// round trip each time.
+    /// Replaces the secret of a session at this age. One round trip each time.
     ///
-    /// Whoever uses the former one after that has a stale copy, or a stolen one: an event at level
-    /// `WARN` says so.
+    /// No request fails because of it. The former secret stays valid until the client has used the
+    /// new one, and for a [grace period](Self::renewal_grace) after. Using it later is a sign of a
+    /// stale or stolen copy and logs an event at level `WARN`.
     ///
     /// # Panics
     ///
     /// `age` is zero or above 100 years.
     #[must_use]
     pub fn renew_every(mut self, age: Duration) -> Self {
-        let grace = self.config.renewal.map_or(GRACE, |renewal| renewal.grace);
-        self.config.renewal = Some(Renewal { every: Ttl::require(age), grace });
+        self.config.renewal = Some(Renewal { every: Ttl::require(age), grace: self.renewal_grace });
         self
     }
 
-    /// For how long a renewed secret's predecessor goes on opening the session, once the new one was
-    /// used: 30 seconds unless set, an hour at most. Without [`renew_every`](Self::renew_every) it has no
-    /// effect.
+    /// Sets the grace period of a renewed secret's predecessor, from the first use of the new
+    /// secret. 30 seconds by default, at most an hour. Call it after
+    /// [`renew_every`](Self::renew_every), without which it has no effect.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
-        if let Some(renewal) = &mut self.config.renewal {
-            renewal.grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
-        }
+        self.renewal_grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
         self
     }
 
-    /// How many live sessions somebody may have at a time, and what happens at a sign-in beyond (OWASP
-    /// ASVS 5.0, 7.1.2). Sessions of nobody are not counted.
+    /// Limits the live sessions of a principal (OWASP ASVS 5.0, 7.1.2). Sessions of guests do not
+    /// count.
     ///
     /// ```
     /// use ruts::{SessionLayer, store::{OnLimit, memory::MemoryStore}};
@@ -216,36 +227,41 @@ impl<L: SessionName> SessionLayer<L> {
     /// `sessions` is zero.
     #[must_use]
     pub fn max_sessions(mut self, sessions: u32, on_limit: OnLimit) -> Self {
-        assert!(sessions > 0, "somebody who may have no session cannot sign in");
-        self.config.limit = Some(SessionLimit { sessions, on_limit });
+        assert!(sessions > 0, "a principal needs at least one session to sign in");
+        self.config.limit = Some(SessionLimit::new(sessions, on_limit));
         self
     }
 
-    /// Where the guards [`Fresh`](crate::Fresh) and [`Aal`](crate::Aal) send a browser that asks for a page
-    /// without somebody being signed in well enough: a path of this site. Other requests, and all of them
-    /// without a page, get a 401.
+    /// Sets the page to which the guards of `ruts::guard` redirect a browser that asks for a page
+    /// without a sufficient sign-in: a path of this site. Other requests get a 401, and without a
+    /// page all of them do.
     ///
     /// # Panics
     ///
-    /// `path` does not begin with one slash, or holds what a header cannot.
+    /// `path` does not begin with exactly one slash, or holds a character that a header cannot.
     #[must_use]
     pub fn sign_in_page(mut self, path: &str) -> Self {
         let is_local = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
         match HeaderValue::from_str(path) {
             Ok(path) if is_local => self.config.sign_in_page = Some(path),
-            _ => panic!("the page to sign in needs a path of this site, such as `/sign-in`"),
+            _ => panic!("the sign-in page has to be a path of this site, such as `/sign-in`"),
         }
         self
     }
 
-    /// Compares what clients show of themselves with what they showed when somebody signed in, once in each
-    /// request that uses its session, and has the names of what has changed judged (NIST SP 800-63B-4, 5.3).
-    /// It is a signal, no proof: whoever steals a cookie can send the same headers.
+    /// Compares the client of each request that uses its session with the client that signed in.
+    /// `judge` gets the names of the properties that differ (NIST SP 800-63B-4, 5.3).
     ///
-    /// A request that writes before it has read pays one round trip for it.
+    /// It is a signal and no proof: a thief of a cookie can send the same headers. A request that
+    /// writes before it has read pays one more round trip.
     ///
     /// ```
-    /// use ruts::{ClientFingerprint, ClientChangeAction, SessionLayer, http::header, store::memory::MemoryStore};
+    /// use ruts::{
+    ///     SessionLayer,
+    ///     client::{ClientChangeAction, ClientFingerprint},
+    ///     http::header,
+    ///     store::memory::MemoryStore,
+    /// };
     ///
     /// let layer = SessionLayer::new(MemoryStore::new()).watch_clients(
     ///     |headers, _extensions| {
@@ -254,7 +270,10 @@ impl<L: SessionName> SessionLayer<L> {
     ///             .with("agent", header(header::USER_AGENT))
     ///             .with("language", header(header::ACCEPT_LANGUAGE))
     ///     },
-    ///     |changed| if changed.len() > 1 { ClientChangeAction::End } else { ClientChangeAction::StepUp },
+    ///     |changed| match changed.len() {
+    ///         0 | 1 => ClientChangeAction::StepUp,
+    ///         _ => ClientChangeAction::End,
+    ///     },
     /// );
     /// # drop(layer);
     /// ```
@@ -269,34 +288,53 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
-    /// Lifetimes within authentication assurance level 1 of NIST SP 800-63B-4: at most 30 days, and no
-    /// limit without use but the one that was set. [`idle_timeout`](Self::idle_timeout) and
-    /// [`absolute_timeout`](Self::absolute_timeout) can shorten what these three set.
+    /// Bounds the lifetimes by authentication assurance level 1 of NIST SP 800-63B-4: at most 30 days.
+    ///
+    /// The levels are bounds. [`idle_timeout`](Self::idle_timeout) and
+    /// [`absolute_timeout`](Self::absolute_timeout) can only shorten the lifetimes of a level, in
+    /// whatever order they are called.
     #[must_use]
     pub fn aal1(self) -> Self {
         self.within(&AAL1)
     }
 
-    /// Lifetimes within authentication assurance level 2: at most 24 hours, and an hour without use.
+    /// Bounds the lifetimes by authentication assurance level 2: at most 24 hours, and one hour without
+    /// activity.
     #[must_use]
     pub fn aal2(self) -> Self {
         self.within(&AAL2)
     }
 
-    /// Lifetimes within authentication assurance level 3: at most 12 hours, and 15 minutes without use.
+    /// Bounds the lifetimes by authentication assurance level 3: at most 12 hours, and 15 minutes without
+    /// activity.
     #[must_use]
     pub fn aal3(self) -> Self {
         self.within(&AAL3)
     }
 
-    fn within(mut self, level: &Level) -> Self {
-        self.config.idle = level.idle.or(self.config.idle);
-        self.config.absolute = Some(level.absolute);
+    fn within(mut self, level: &'static Level) -> Self {
+        self.level = Some(level);
         self
     }
 
-    /// The lifetimes of its sessions in words, for the documentation that OWASP ASVS 5.0 (7.1.1) asks
-    /// for, with the level of NIST SP 800-63B-4 that they keep to.
+    /// Returns the settings with every bound applied: those of the level and of the cookie.
+    fn resolved(&self) -> SessionConfig {
+        let mut config = self.config.clone();
+        let level = self.level;
+        let bounds = [level.and_then(|level| level.idle), config.idle];
+        config.idle = bounds.into_iter().flatten().min();
+        // A cookie that ends before the session ends the session too.
+        let cookie = self.options.lifetime();
+        let bounds = [level.map(|level| level.absolute), config.absolute, cookie];
+        config.absolute = bounds.into_iter().flatten().min();
+        if let Some(renewal) = &mut config.renewal {
+            renewal.grace = self.renewal_grace;
+        }
+        config
+    }
+
+    /// Describes the lifetimes of sessions in words, with their level of NIST SP 800-63B-4: for the
+    /// documentation that OWASP ASVS 5.0 (7.1.1) requires.
     ///
     /// ```
     /// use ruts::{SessionLayer, store::memory::MemoryStore};
@@ -306,21 +344,17 @@ impl<L: SessionName> SessionLayer<L> {
     /// assert!(text.contains("within AAL2"));
     /// ```
     pub fn describe(&self) -> String {
-        let SessionConfig { idle, renewal, limit, .. } = self.config;
+        let SessionConfig { idle, absolute, renewal, limit, .. } = self.resolved();
         let renewal = renewal.map(|renewal| (renewal.every, renewal.grace));
-        Lifetimes { idle, absolute: self.absolute(), renewal, limit }.to_string()
+        Lifetimes { idle, absolute, renewal, limit }.to_string()
     }
 
-    /// A cookie that ends before the session ends the session too.
-    fn absolute(&self) -> Option<Ttl> {
-        self.config.absolute.into_iter().chain(self.options.lifetime()).min()
-    }
-
-    /// The keys for fields marked `encrypt`: values are encrypted with the first, and decrypted with the one
-    /// that they name. Without keys, writing such a field is an [`Error::Encode`](crate::Error::Encode).
+    /// Sets the keys for fields marked `encrypt`. The first key encrypts. A value is decrypted with
+    /// the key that it names. Without keys, writing such a field fails with
+    /// [`Error::Encode`](crate::Error::Encode).
     ///
     /// ```
-    /// use ruts::{KeyRing, SessionLayer, session, store::memory::MemoryStore};
+    /// use ruts::{SessionLayer, crypto::{KeyError, KeyRing}, session, store::memory::MemoryStore};
     ///
     /// #[session]
     /// struct Shop {
@@ -331,34 +365,49 @@ impl<L: SessionName> SessionLayer<L> {
     /// let ring = KeyRing::new([b"32 bytes at least, from your vault"])?;
     /// let layer = SessionLayer::new(MemoryStore::new()).encryption_keys(ring);
     /// # drop(layer);
-    /// # Ok::<(), ruts::KeyError>(())
+    /// # Ok::<(), KeyError>(())
     /// ```
     #[cfg(feature = "encrypt")]
     #[must_use]
-    pub fn encryption_keys(mut self, keys: impl Into<crate::KeyRing>) -> Self {
+    pub fn encryption_keys(mut self, keys: impl Into<crate::crypto::KeyRing>) -> Self {
         self.config.cipher.keys = Some(keys.into());
         self
     }
 
-    /// How values that are set by name are written. Typed fields name their own codec.
+    /// Sets the codec of values that are set by name. Typed fields name their own codec.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.config.codec = codec;
         self
     }
 
-    /// Development mode: a cookie that works over plain http.
+    /// Switches to development mode: a cookie that works over plain http.
     ///
-    /// It has another name and no `Secure`, and only clients that ask a loopback name (`localhost`,
-    /// `127.0.0.1`, `[::1]`) have sessions. For others, and where a proxy or another site shows in
-    /// the headers, cookies are ignored and writes fail with
-    /// [`Error::NotLoopback`](crate::Error::NotLoopback), so that it does not go unnoticed into
-    /// production. A proxy that hides behind a loopback name and tells nothing of itself is not
+    /// The cookie has another name and no `Secure`. Only clients that ask for a loopback name
+    /// (`localhost`, `127.0.0.1`, `[::1]`) have sessions. For another host, behind a proxy, and for requests
+    /// of another site's pages, cookies are ignored and writes fail with
+    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason. So the mode
+    /// cannot reach production unnoticed. A proxy that uses a loopback name and adds no header is not
     /// recognised.
     #[must_use]
-    pub fn development(mut self) -> Self {
-        tracing::warn!("session cookies are in development mode: plain http, loopback only");
-        self.development = true;
+    pub fn development(self) -> Self {
+        self.development_on([] as [&str; 0])
+    }
+
+    /// Switches to [development mode](Self::development), and allows more hosts: the name of a
+    /// container, or an address in the local network.
+    ///
+    /// ```
+    /// use ruts::{SessionLayer, store::memory::MemoryStore};
+    ///
+    /// let layer = SessionLayer::new(MemoryStore::new()).development_on(["web", "192.168.1.5"]);
+    /// # drop(layer);
+    /// ```
+    #[must_use]
+    pub fn development_on<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        let hosts: Arc<[String]> = hosts.into_iter().map(Into::into).collect();
+        tracing::warn!(?hosts, "session cookies are in development mode: plain http");
+        self.development = Some(hosts);
         self
     }
 }
@@ -377,17 +426,19 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
     type Service = SessionService<S, L>;
 
     fn layer(&self, inner: S) -> SessionService<S, L> {
-        let cookie = match SessionCookie::new(&self.options, L::NAME, self.development) {
+        let cookie = match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
             Ok(cookie) => cookie,
-            // The options were checked: what is left to be wrong is the name.
+            // The options were checked, so the name is the only cause left.
             Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
         };
-        let mut config = self.config.clone();
-        config.layer = L::NAME;
-        config.absolute = self.absolute();
-        let site = Site {
-            context: Arc::new(SessionContext { store: Arc::clone(&self.store), config }),
-            development: self.development,
+        let config = SessionConfig { layer: L::NAME, ..self.resolved() };
+        let state = LayerState {
+            context: Arc::new(SessionContext {
+                store: Arc::clone(&self.store),
+                config,
+                layer: Arc::clone(&self.identity),
+            }),
+            development: self.development.clone(),
             cookie,
             source: self.source,
             clear: directives(self.clear.iter()),
@@ -395,7 +446,7 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
                 self.clear.iter().filter(|what| **what != ClearSiteData::Cookies),
             ),
         };
-        SessionService::new(inner, site)
+        SessionService::new(inner, state)
     }
 }
 
@@ -407,7 +458,10 @@ impl<L> Clone for SessionLayer<L> {
             options: self.options.clone(),
             source: self.source,
             clear: self.clear.clone(),
-            development: self.development,
+            level: self.level,
+            renewal_grace: self.renewal_grace,
+            development: self.development.clone(),
+            identity: Arc::clone(&self.identity),
             name: PhantomData,
         }
     }

@@ -1,3 +1,5 @@
+//! The response: closes the session and writes the cookie. [`ResponseFuture`].
+
 use std::{
     fmt,
     future::Future,
@@ -9,37 +11,55 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use pin_project_lite::pin_project;
 
-use super::source::{TokenSource, Way};
+use super::token_source::{TokenPlace, TokenSource};
 use crate::{
     cookie::SessionCookie,
-    session::{CookieAction, Session, SessionContext},
+    session::{CookieAction, SessionContext, handle::Session},
 };
 
 pin_project! {
-    /// The response of a [`SessionService`](super::SessionService), to come.
+    /// The response of a [`SessionService`](super::SessionService).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F> {
+    pub struct ResponseFuture<F>
+    where
+        F: Future,
+    {
         #[pin]
         inner: F,
-        session: Answered,
-        site: Arc<Site>,
-        way: Way,
+        // The result of `inner`, while the secret is renewed.
+        renewing: Option<(Renewal, F::Output)>,
+        // None inside of the same layer.
+        session: Option<CloseOnDrop>,
+        state: Arc<LayerState>,
+        place: TokenPlace,
     }
 }
 
-/// A session that hands out no more cookies once the response is there or will never be; in the latter
-/// case, nobody has the secret that was to be handed out.
-struct Answered(Session);
+type Renewal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl Drop for Answered {
+/// Closes the response of a session when it leaves, and when it never will. In the latter case the
+/// token that it was to carry is given up.
+struct CloseOnDrop(Session);
+
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        self.0.abandon(self.0.seal());
+        self.0.abandon(self.0.close_response());
     }
 }
 
-impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, session: Session, site: Arc<Site>, way: Way) -> Self {
-        Self { inner, session: Answered(session), site, way }
+impl<F: Future> ResponseFuture<F> {
+    /// The response of a request that has a session already.
+    pub(super) fn transparent(inner: F, state: Arc<LayerState>, place: TokenPlace) -> Self {
+        Self { inner, renewing: None, session: None, state, place }
+    }
+
+    pub(super) fn new(
+        inner: F,
+        session: Session,
+        state: Arc<LayerState>,
+        place: TokenPlace,
+    ) -> Self {
+        Self { inner, renewing: None, session: Some(CloseOnDrop(session)), state, place }
     }
 }
 
@@ -51,44 +71,90 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = ready!(this.inner.poll(cx));
-        let cookie = this.session.0.seal();
-        let mut response = match result {
-            Ok(response) => response,
-            Err(error) => {
-                this.session.0.abandon(cookie);
-                return Poll::Ready(Err(error));
+        let Some(CloseOnDrop(session)) = this.session.as_ref() else {
+            return this.inner.poll(cx);
+        };
+        let result = match this.renewing.as_mut() {
+            None => {
+                let result = ready!(session.enter(|| this.inner.poll(cx)));
+                match session.renewal().filter(|_| result.is_ok()) {
+                    None => result,
+                    // The last step of a request, so that its token does not wait in a slow response.
+                    Some(renewal) => {
+                        let mut renewal: Renewal = Box::pin(renewal);
+                        if renewal.as_mut().poll(cx).is_pending() {
+                            *this.renewing = Some((renewal, result));
+                            return Poll::Pending;
+                        }
+                        result
+                    }
+                }
+            }
+            Some((renewal, _)) => {
+                ready!(renewal.as_mut().poll(cx));
+                match this.renewing.take() {
+                    Some((_, result)) => result,
+                    None => return Poll::Pending,
+                }
             }
         };
-        let has_ended = this.session.0.has_ended();
-        this.site.answer(*this.way, &cookie, has_ended, response.headers_mut());
-        Poll::Ready(Ok(response))
+        Poll::Ready(this.state.finish(session, *this.place, result))
     }
 }
 
-/// What all requests that go through a layer have in common: one allocation, so that they count one reference
-/// to it, not one to each part, while others do.
-pub(super) struct Site {
+/// The parts of a layer that its requests share.
+pub(super) struct LayerState {
     pub(super) context: Arc<SessionContext>,
-    pub(super) development: bool,
+    /// Hosts of development mode besides the loopback names. `None` outside of it.
+    pub(super) development: Option<Arc<[String]>>,
     pub(super) cookie: SessionCookie,
     pub(super) source: TokenSource,
-    /// What a client is told to clear when its session has ended.
+    /// Value of `Clear-Site-Data` after a session has ended.
     pub(super) clear: Option<HeaderValue>,
-    /// The same, if another one has begun: its cookie stays.
+    /// The same if a new session has started, whose cookie must stay.
     pub(super) clear_and_begin: Option<HeaderValue>,
 }
 
-impl Site {
-    /// A response with a token in it must not be kept by any cache (OWASP ASVS 5.0, 14.3.2).
-    fn answer(&self, way: Way, cookie: &CookieAction, has_ended: bool, headers: &mut HeaderMap) {
-        let Some((name, value)) = way.header(&self.cookie, cookie) else { return };
+impl LayerState {
+    /// Closes the response, and writes the cookie.
+    fn finish<R, E>(
+        &self,
+        session: &Session,
+        place: TokenPlace,
+        result: Result<Response<R>, E>,
+    ) -> Result<Response<R>, E> {
+        let cookie = session.close_response();
+        match result {
+            Ok(mut response) => {
+                self.answer(place, &cookie, session, response.headers_mut());
+                Ok(response)
+            }
+            Err(error) => {
+                session.abandon(cookie);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the cookie. No cache may keep a response with a token (OWASP ASVS 5.0, 14.3.2).
+    fn answer(
+        &self,
+        place: TokenPlace,
+        cookie: &CookieAction,
+        session: &Session,
+        headers: &mut HeaderMap,
+    ) {
+        // A page that depends on the session must not be served to another client from a cache.
+        if session.was_used() {
+            headers.append(header::VARY, place.request_header());
+        }
+        let Some((name, value)) = place.header(&self.cookie, cookie) else { return };
         headers.append(name, value);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let clear = match cookie {
             CookieAction::Clear => &self.clear,
-            CookieAction::Set(_) if has_ended => &self.clear_and_begin,
-            CookieAction::Set(_) | CookieAction::Keep => return,
+            CookieAction::Set { .. } if session.has_ended() => &self.clear_and_begin,
+            CookieAction::Set { .. } | CookieAction::Keep => return,
         };
         if let Some(clear) = clear {
             headers.insert(CLEAR_SITE_DATA, clear.clone());
@@ -98,8 +164,10 @@ impl Site {
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
-impl<F> fmt::Debug for ResponseFuture<F> {
+impl<F: Future> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("session", &self.session.0).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture")
+            .field("session", &self.session.as_ref().map(|closing| &closing.0))
+            .finish_non_exhaustive()
     }
 }

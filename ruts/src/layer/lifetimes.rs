@@ -1,3 +1,5 @@
+//! The lifetimes of a layer in words, and the levels of NIST SP 800-63B-4: [`Lifetimes`].
+
 use std::{fmt, time::Duration};
 
 use crate::{
@@ -5,7 +7,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// What NIST SP 800-63B-4 allows at an authentication assurance level.
+/// The limits of an authentication assurance level of NIST SP 800-63B-4.
 pub(super) struct Level {
     pub(super) name: &'static str,
     pub(super) idle: Option<Ttl>,
@@ -26,11 +28,11 @@ pub(super) const AAL3: Level = Level {
     absolute: Ttl::from_secs(12 * HOUR),
 };
 
-/// The limits of a layer, as text for its documentation.
+/// The lifetimes of a layer, described as text.
 pub(super) struct Lifetimes {
     pub(super) idle: Option<Ttl>,
     pub(super) absolute: Option<Ttl>,
-    /// How often a secret is renewed, and the grace of the one before.
+    /// Age of renewal, and grace period of the former secret.
     pub(super) renewal: Option<(Ttl, Duration)>,
     pub(super) limit: Option<SessionLimit>,
 }
@@ -51,21 +53,22 @@ impl fmt::Display for Lifetimes {
                 "A session ends after {} without use. Use counts once an eighth of that has passed.",
                 Spelled(idle.as_duration())
             )?,
-            None => writeln!(f, "A session does not end by not being used.")?,
+            None => writeln!(f, "Sessions have no idle timeout.")?,
         }
         match self.absolute {
             Some(absolute) => writeln!(
                 f,
-                "A session ends {} after its start, however much it is used.",
+                "A session ends {} after its start, despite use.",
                 Spelled(absolute.as_duration())
             )?,
-            None => writeln!(f, "A session does not end by its age.")?,
+            None => writeln!(f, "Sessions have no absolute timeout.")?,
         }
-        writeln!(f, "Signing in again begins both anew.")?;
+        writeln!(f, "A new sign-in restarts both.")?;
         if let Some((every, grace)) = self.renewal {
             writeln!(
                 f,
-                "Its secret is renewed every {}; the one before works for {} once the new one was used.",
+                "The secret is renewed every {}. The former secret works for {} after the first use \
+                 of the new one.",
                 Spelled(every.as_duration()),
                 Spelled(grace)
             )?;
@@ -73,12 +76,12 @@ impl fmt::Display for Lifetimes {
         match self.limit {
             Some(SessionLimit { sessions, on_limit }) => {
                 let then = match on_limit {
-                    OnLimit::Reject => "another sign-in is refused",
-                    OnLimit::EndOldest => "another sign-in ends the oldest",
+                    OnLimit::Reject => "A further sign-in is refused",
+                    OnLimit::EndOldest => "A further sign-in ends the oldest session",
                 };
-                writeln!(f, "One person has at most {sessions} sessions at a time: {then}.")?;
+                writeln!(f, "A user has at most {sessions} sessions at a time. {then}.")?;
             }
-            None => writeln!(f, "The number of sessions of one person is not limited.")?,
+            None => writeln!(f, "The number of sessions of a user is not limited.")?,
         }
         match [AAL3, AAL2, AAL1].iter().find(|level| self.are_within(level)) {
             Some(level) => write!(f, "This is within {} of NIST SP 800-63B-4.", level.name),
@@ -125,22 +128,22 @@ mod tests {
 
     // proves: ASVS-7.1.1 NIST-5.2-d
     #[test]
-    fn limits_are_described() {
+    fn timeouts_are_described() {
         assert_eq!(
             described(Some(90 * MINUTE), Some(7 * DAY)),
             "A session ends after 1 hour 30 minutes without use. Use counts once an eighth of that \
              has passed.\n\
-             A session ends 7 days after its start, however much it is used.\n\
-             Signing in again begins both anew.\n\
-             The number of sessions of one person is not limited.\n\
+             A session ends 7 days after its start, despite use.\n\
+             A new sign-in restarts both.\n\
+             The number of sessions of a user is not limited.\n\
              This is within AAL1 of NIST SP 800-63B-4."
         );
         assert_eq!(
             described(None, None),
-            "A session does not end by not being used.\n\
-             A session does not end by its age.\n\
-             Signing in again begins both anew.\n\
-             The number of sessions of one person is not limited.\n\
+            "Sessions have no idle timeout.\n\
+             Sessions have no absolute timeout.\n\
+             A new sign-in restarts both.\n\
+             The number of sessions of a user is not limited.\n\
              This is beyond AAL1 of NIST SP 800-63B-4."
         );
     }
@@ -152,12 +155,16 @@ mod tests {
             idle: None,
             absolute: Some(Ttl::from_secs(HOUR)),
             renewal: Some((Ttl::from_secs(15 * MINUTE), Duration::from_secs(30))),
-            limit: Some(SessionLimit { sessions: 3, on_limit: OnLimit::EndOldest }),
+            limit: Some(SessionLimit::new(3, OnLimit::EndOldest)),
         };
         let text = limits.to_string();
-        let renewal = "renewed every 15 minutes; the one before works for 30 seconds once";
+        let renewal = "renewed every 15 minutes. The former secret works for 30 seconds after";
         assert!(text.contains(renewal), "{text}");
-        assert!(text.contains("at most 3 sessions at a time: another sign-in ends the oldest"));
+        assert!(
+            text.contains(
+                "at most 3 sessions at a time. A further sign-in ends the oldest session"
+            )
+        );
     }
 
     // proves: AAL1 AAL2 AAL3

@@ -1,15 +1,18 @@
 //! The tower layer: cookie in, session along, cookie out.
 
-mod config;
+pub(crate) mod config;
+mod development;
 mod future;
 mod lifetimes;
-mod loopback;
 mod service;
-mod source;
+mod token_source;
 
 pub use self::{
-    config::{ClearSiteData, SessionLayer},
-    future::ResponseFuture,
-    service::SessionService,
-    source::TokenSource,
+    config::ClearSiteData, future::ResponseFuture, service::SessionService,
+    token_source::TokenSource,
 };
+/// Refuses unsafe requests from other sites, by `Sec-Fetch-Site` and `Origin` (OWASP ASVS 5.0,
+/// 3.5.1 and 3.5.3). Put it outside of the [`SessionLayer`](crate::SessionLayer). A proxy has to
+/// pass `Host` and `Origin` on.
+#[cfg(feature = "csrf")]
+pub use tower_http::csrf::CsrfLayer;

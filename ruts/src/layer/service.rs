@@ -1,3 +1,5 @@
+//! The service: finds the token of a request and puts a session into it. [`SessionService`].
+
 use std::{
     fmt,
     marker::PhantomData,
@@ -8,23 +10,26 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{ResponseFuture, future::Site, loopback::is_loopback};
+use super::{
+    development::refusal,
+    future::{LayerState, ResponseFuture},
+};
 use crate::{
     cookie::Presented,
     event,
-    session::{ResponseClosed, Session, SessionName},
+    session::{ResponseClosed, SessionName, handle::Session},
 };
 
-/// A service whose requests carry a session: made by [`SessionLayer`](crate::SessionLayer).
+/// A service that gives its requests a session: made by [`SessionLayer`](crate::SessionLayer).
 pub struct SessionService<S, L> {
     inner: S,
-    site: Arc<Site>,
+    state: Arc<LayerState>,
     name: PhantomData<fn() -> L>,
 }
 
 impl<S, L> SessionService<S, L> {
-    pub(super) fn new(inner: S, site: Site) -> Self {
-        Self { inner, site: Arc::new(site), name: PhantomData }
+    pub(super) fn new(inner: S, state: LayerState) -> Self {
+        Self { inner, state: Arc::new(state), name: PhantomData }
     }
 }
 
@@ -42,27 +47,48 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Site { context, cookie, source, development, .. } = &*self.site;
-        let refused = *development && !is_loopback(&request);
-        let (presented, way) = source.read(cookie, request.headers());
-        let presented = if refused { Presented::default() } else { presented };
-        if presented.several {
-            event::several_cookies();
+        let LayerState { context, cookie, source, development, .. } = &*self.state;
+        let (presented, place) = source.read(cookie, request.headers());
+        if let Ok(outer) = Session::from_extensions_of::<L>(request.extensions()) {
+            if !outer.is_of(context) {
+                context.layer.call_once(log_conflict::<L>);
+            }
+            let inner = self.inner.call(request);
+            return ResponseFuture::transparent(inner, Arc::clone(&self.state), place);
         }
-        let tokens = (presented.token, presented.other);
-        let closed = refused.then_some(ResponseClosed::NotLoopback);
+        let refusal = development.as_ref().and_then(|hosts| refusal(&request, hosts));
+        if let Some(reason) = &refusal {
+            tracing::warn!(
+                ?reason,
+                "development mode gives this request no session: `development_on` allows more hosts"
+            );
+        }
+        let presented = if refusal.is_some() { Presented::default() } else { presented };
+        if presented.is_duplicated {
+            event::duplicate_cookies();
+        }
+        let tokens = (presented.token, presented.others);
+        let closed = refusal.map(|_| ResponseClosed::NotLoopback);
         let watch = context.config.clients.as_ref();
         let client = watch.map(|watch| (watch.describe)(request.headers(), request.extensions()));
-        let session = Session::start(Arc::clone(context), presented.any, tokens, client, closed);
+        let session =
+            Session::start(Arc::clone(context), presented.is_present, tokens, client, closed);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
-        ResponseFuture::new(inner, session, Arc::clone(&self.site), way)
+        ResponseFuture::new(inner, session, Arc::clone(&self.state), place)
     }
+}
+
+fn log_conflict<L: SessionName>() {
+    tracing::error!(
+        name = L::NAME,
+        "two different session layers of one name are around each other: the outer one serves the          request. Give one of them a name with `SessionLayer::named`, or use clones of one layer"
+    );
 }
 
 impl<S: Clone, L> Clone for SessionService<S, L> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), site: Arc::clone(&self.site), name: PhantomData }
+        Self { inner: self.inner.clone(), state: Arc::clone(&self.state), name: PhantomData }
     }
 }
 

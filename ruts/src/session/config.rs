@@ -1,73 +1,110 @@
-use std::{sync::Arc, time::Duration};
+//! The settings of a layer that concern its sessions: [`SessionConfig`].
 
-use super::ClientWatch;
+use std::{
+    sync::{Arc, Once},
+    time::Duration,
+};
+
 use crate::{
+    auth::{Assurance, PrincipalKey},
+    client::ClientWatch,
     codec::Codec,
-    principal::{Assurance, PrincipalKey},
-    sealing::FieldCipher,
+    crypto::field_cipher::FieldCipher,
     store::{AuthChange, DynStore, NewSignIn, SessionLimit, Touch},
     ttl::Ttl,
 };
 
-/// What all sessions of a layer have in common.
+/// The parts that all sessions of a layer share.
 pub(crate) struct SessionContext {
     pub(crate) store: Arc<dyn DynStore>,
     pub(crate) config: SessionConfig,
+    /// The same for all services of a layer and its clones. Logs a conflict of layers once.
+    pub(crate) layer: Arc<Once>,
 }
 
-/// How long sessions live, how untyped values are written, and whose sessions they are.
+/// Settings of the sessions of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionConfig {
-    /// The name of the layer; empty for the unnamed one. Its secrets open its sessions only.
+    /// Name of the layer, empty for the unnamed one. It is part of every secret's hash, so that a
+    /// secret opens sessions of its own layer alone.
     pub(crate) layer: &'static str,
-    /// Time without use after which a session ends.
+    /// Time without activity after which a session ends.
     pub(crate) idle: Option<Ttl>,
-    /// Time after which a session ends however much it is used.
+    /// Time after which a session ends despite activity.
     pub(crate) absolute: Option<Ttl>,
-    /// Time after which a secret is replaced by a new one.
+    /// Renewal of secrets by age.
     pub(crate) renewal: Option<Renewal>,
-    /// How many sessions a principal may have.
+    /// Limit on the sessions of a principal.
     pub(crate) limit: Option<SessionLimit>,
-    /// Where somebody who has to sign in is sent.
+    /// Page that guards redirect to for a sign-in.
     pub(crate) sign_in_page: Option<http::HeaderValue>,
-    /// The codec of values that are set by name.
+    /// Codec of values that are set by name.
     pub(crate) codec: Codec,
-    /// How clients are watched.
+    /// How changes of clients are noticed.
     pub(crate) clients: Option<ClientWatch>,
-    /// Encrypts the fields that ask for it.
+    /// Encrypts the fields declared with `encrypt`.
     pub(crate) cipher: FieldCipher,
 }
 
-/// How often a secret is replaced without anything else having changed.
+/// Renewal of secrets by age.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Renewal {
     pub(crate) every: Ttl,
-    /// How long the one before goes on opening the session.
+    /// Grace period of the former secret.
     pub(crate) grace: Duration,
 }
 
-/// Who is to be signed in by a write, or that nobody is any more.
+/// A change of principal that goes along with a write.
 #[derive(Clone, Copy)]
-pub(super) enum Signing {
-    In(PrincipalKey, Assurance),
+pub(crate) enum Signing {
+    In {
+        principal: PrincipalKey,
+        assurance: Assurance,
+        /// Keeps the fields of another principal.
+        keep_fields: bool,
+        /// Lifetime of the principal field, which bounds the session.
+        lifetime: Option<Ttl>,
+    },
     Out,
 }
 
+impl Signing {
+    /// Returns the principal that is signed in afterwards.
+    pub(super) fn principal(&self) -> Option<PrincipalKey> {
+        match self {
+            Self::In { principal, .. } => Some(*principal),
+            Self::Out => None,
+        }
+    }
+}
+
 impl SessionConfig {
-    /// What a store is asked to do for a signing.
-    pub(super) fn sign<'a>(&self, signing: Option<&'a Signing>) -> Option<AuthChange<'a>> {
+    /// Returns what the store is asked to do.
+    pub(super) fn auth_change<'a>(&self, signing: Option<&'a Signing>) -> Option<AuthChange<'a>> {
         Some(match signing? {
-            Signing::In(principal, assurance) => AuthChange::In {
-                who: NewSignIn { principal, assurance: *assurance, limit: self.limit },
+            Signing::In { principal, assurance, keep_fields, .. } => AuthChange::In {
+                who: NewSignIn::new(principal, *assurance)
+                    .limit(self.limit)
+                    .keep_fields(*keep_fields),
                 idle: self.idle,
-                absolute: self.absolute,
+                absolute: self.absolute_of(signing),
             },
             Signing::Out => AuthChange::Out,
         })
     }
 
-    /// A use counts only after an eighth of the idle time, so that most reads write nothing.
+    /// Returns the time until the absolute deadline of a session that begins, or is signed in.
+    pub(super) fn absolute_of(&self, signing: Option<&Signing>) -> Option<Ttl> {
+        let lifetime = match signing {
+            Some(Signing::In { lifetime, .. }) => *lifetime,
+            Some(Signing::Out) | None => None,
+        };
+        self.absolute.into_iter().chain(lifetime).min()
+    }
+
+    /// Returns how a use counts: only after an eighth of the idle time, so that most reads write
+    /// nothing.
     pub(super) fn touch(&self) -> Option<Touch> {
-        self.idle.map(|idle| Touch { idle, after: idle.as_duration() / 8 })
+        self.idle.map(|idle| Touch::new(idle, idle.as_duration() / 8))
     }
 }

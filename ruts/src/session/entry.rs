@@ -1,30 +1,34 @@
+//! [`Entry`]: one typed field of the session of a request.
+
 use std::{fmt, future::IntoFuture, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    ReadFuture, WriteFuture,
-    apply::{Group, Writing, put},
     config::Signing,
-    future::Boxed,
-    shared::Shared,
+    future::{Boxed, ReadFuture, WriteFuture},
+    request::{
+        operations::Request,
+        write_plan::{EagerGroup, WritePlan, field_write},
+    },
     value,
 };
 use crate::{
+    auth::{Assurance, PrincipalKey},
+    crypto::field_cipher::Plaintext,
     error::Error,
-    field::{Field, FieldSpec, Maybe, Mode, Principal, Readable, StoredAs, Updatable},
-    principal::{Assurance, PrincipalKey},
-    schema::SessionSchema,
-    sealing::Plaintext,
+    field::{
+        Field, FieldSpec, Maybe, Mode, Principal, Readable, SessionSchema, StoredAs, Updatable,
+    },
     store::Change,
     ttl::Ttl,
 };
 
 /// One field of the session of this request. Awaiting it reads it.
 ///
-/// Made by the accessors that `#[session]` generates (`shop.cart()`), or from a key with
-/// [`Session::entry`](crate::Session::entry). A field marked `once` has only [`set`](Self::set), [`take`](Self::take) and
-/// [`remove`](Self::remove).
+/// Returned by the accessors that `#[session]` generates (`shop.cart()`), and by
+/// [`Session::entry`](crate::Session::entry). A field marked `once` offers [`set`](Self::set),
+/// [`take`](Self::take) and [`remove`](Self::remove) alone.
 ///
 /// ```
 /// # use ruts::{session, Error};
@@ -46,83 +50,87 @@ use crate::{
 /// }
 /// ```
 pub struct Entry<'a, T, M = Maybe> {
-    shared: &'a Shared,
+    request: &'a Request,
     schema: Option<&'static SessionSchema>,
     field: Field<T, M>,
 }
 
 impl<'a, T, M: Mode> Entry<'a, T, M> {
     pub(super) fn new(
-        shared: &'a Shared,
+        request: &'a Request,
         schema: Option<&'static SessionSchema>,
         field: Field<T, M>,
     ) -> Self {
-        Self { shared, schema, field }
+        Self { request, schema, field }
     }
 
-    /// Writes the field and gives it a new lease of life. One round trip, two with a cookie that the
-    /// store does not know.
+    /// Writes the field, with a full lifetime. Starts a session if there is none.
     ///
-    /// Without a session, this starts one. Takes whatever [serialises as](StoredAs) a `T`, such as
-    /// a `&str` for a `String`. A field marked `principal` is [signed in](Self::sign_in) with
-    /// [`Assurance::Aal1`].
+    /// Accepts any value that [serialises as](StoredAs) a `T`, such as a `&str` for a `String`.
+    /// Writing a field marked `principal` [signs in](Self::sign_in) with [`Assurance::Aal1`].
+    ///
+    /// # Round trips
+    ///
+    /// One, or two with a cookie that the store does not know.
     ///
     /// # Errors
     ///
-    /// [`Error::Encode`], [`Error::Store`], [`Error::Unconfirmed`]; [`Error::Ended`] if another request
-    /// ended the session; [`Error::ResponseSent`] if a session would have to start or rotate after the response.
+    /// [`Error::Encode`], [`Error::Store`], [`Error::StaleCache`]. [`Error::Ended`] if another
+    /// request ended the session. [`Error::ResponseSent`] if a session would have to start or
+    /// rotate after the response.
     pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> WriteFuture<'a> {
         self.write(value, Assurance::Aal1)
     }
 
     fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> WriteFuture<'a> {
-        let Self { shared, field, .. } = self;
+        let Self { request, field, .. } = self;
         let encoded = value::encode(field.spec(), value);
-        let principal = value::principal(field, shared.config().layer, value);
-        set(shared, field.spec(), encoded, principal, assurance)
+        let principal = value::principal(field, request.config().layer, value);
+        set(request, field.spec(), encoded, principal, assurance)
     }
 
-    /// Removes the field and says whether it was there. One round trip.
+    /// Removes the field, and returns whether it was present. Removing a field marked `principal`
+    /// signs out. One round trip.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), less `Encode`.
+    /// As [`set`](Self::set), except `Encode`.
     pub fn remove(self) -> WriteFuture<'a, bool> {
-        remove(self.shared, self.field.spec())
+        remove(self.request, self.field.spec())
     }
 
-    /// Removes the field and hands out its value, `None` if it was not there. One round trip.
+    /// Removes the field and returns its value, `None` if it was absent. One round trip.
     ///
-    /// Of any number of parallel callers, one gets the value, also if a cache before the store could not
-    /// be told that it is gone.
+    /// Of any number of parallel callers exactly one gets the value, even if a cache missed the
+    /// removal.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]; [`Error::Decode`], in which case the field is gone nevertheless;
-    /// [`Error::ResponseSent`] if a rotation is due and the response is out.
+    /// [`Error::Store`]. [`Error::Decode`]: the field is removed nevertheless.
+    /// [`Error::ResponseSent`] if a rotation is due and the response has left.
     pub async fn take(self) -> Result<Option<T>, Error> {
-        let stored = self.shared.take(self.field.spec()).await?;
+        let stored = self.request.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref())
     }
 }
 
 impl<'a, T> Entry<'a, T, Principal> {
-    /// Says who is signed in, and how sure one is of that. The old cookie is worth nothing from now on,
-    /// both deadlines begin anew, and the session is listed among those of the principal. One round trip
-    /// in memory and in PostgreSQL, three in Redis, two and two more through a cache.
+    /// Signs a principal in. The old cookie is refused from now on, both deadlines begin anew, and
+    /// the session is listed among those of the principal.
     ///
-    /// The other fields stay: a guest's cart. Before somebody else signs in, [end](crate::Session::delete) the
-    /// session of whoever was signed in; else they find what was kept there.
+    /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of the
+    /// session are removed: no user sees those of another.
+    /// [`Edit::keep_fields`](crate::session::Edit::keep_fields) keeps them.
     ///
-    /// Who is signed in is known of the session, not of the field: it goes on until the session ends or the
-    /// field is [removed](Self::remove). A `ttl` of the field only takes the value away, and
-    /// [`Session::set`](crate::Session::set) by name signs nobody in.
+    /// The session, not the field, knows its principal: until the session ends or the field is
+    /// [removed](Self::remove). A `ttl` of the field removes the value alone, and
+    /// [`Session::set`](crate::Session::set) by name signs no principal in.
     ///
-    /// Authenticating again is the same (NIST SP 800-63B-4, 5.2). There is no other way to raise the
-    /// assurance of a session.
+    /// Authenticating again is the same call (NIST SP 800-63B-4, 5.2). It is the only way to raise
+    /// the assurance of a session.
     ///
     /// ```
-    /// use ruts::{Assurance, Error, session};
+    /// use ruts::{Error, auth::Assurance, session};
     ///
     /// #[session]
     /// struct Shop {
@@ -135,16 +143,21 @@ impl<'a, T> Entry<'a, T, Principal> {
     ///     shop.set_user(&7).await // the same as `sign_in(&7, Assurance::Aal1)`
     /// }
     ///
-    /// /// So was the code.
+    /// /// The code was right, too.
     /// async fn second_factor(shop: Shop) -> Result<(), Error> {
     ///     shop.user().sign_in(&7, Assurance::Aal2).await
     /// }
     /// ```
     ///
+    /// # Round trips
+    ///
+    /// One in memory, in PostgreSQL and on a single Redis server. Three on a Redis cluster. Two
+    /// more through a cache.
+    ///
     /// # Errors
     ///
-    /// As [`set`](Self::set); [`Error::TooManySessions`]; [`Error::Ended`] also if the principal's
-    /// sessions were revoked meanwhile.
+    /// As [`set`](Self::set). [`Error::TooManySessions`] at the limit. [`Error::Ended`] also if the
+    /// sessions of the principal were revoked meanwhile.
     pub fn sign_in<Q: StoredAs<T> + ?Sized>(
         self,
         value: &Q,
@@ -154,21 +167,18 @@ impl<'a, T> Entry<'a, T, Principal> {
     }
 }
 
-// What does not depend on the field's type is compiled here, once, and not in an app once for each type or place.
+// Free of the field's type, so that they are compiled once and not for each field of an app.
 
 fn stored<'a>(
-    shared: &'a Shared,
+    request: &'a Request,
     spec: &'static FieldSpec,
-    group: Group,
+    group: EagerGroup,
 ) -> Boxed<'a, Option<Plaintext>> {
-    Box::pin(async move {
-        shared.declare(spec);
-        shared.get(spec.name(), group).await
-    })
+    Box::pin(async move { request.get_declared(spec, group).await })
 }
 
 fn set<'a>(
-    shared: &'a Shared,
+    request: &'a Request,
     spec: &'static FieldSpec,
     encoded: Result<Bytes, Error>,
     principal: Result<Option<PrincipalKey>, Error>,
@@ -176,73 +186,85 @@ fn set<'a>(
 ) -> WriteFuture<'a> {
     WriteFuture::new(async move {
         let (value, principal) = (encoded?, principal?);
-        let signing = principal.map(|principal| Signing::In(principal, assurance));
-        let change = Change::Set(put(spec, &value));
-        let writing = Writing { signing, ..Writing::of(spec) };
-        shared.write(&[change], writing).await.map(drop)
+        let signing = principal.map(|principal| {
+            let lifetime = spec.ttl();
+            Signing::In { principal, assurance, keep_fields: false, lifetime }
+        });
+        let change = Change::Set(field_write(spec, &value));
+        let plan = WritePlan { signing, ..WritePlan::of(spec) };
+        request.write(&[change], plan).await.map(drop)
     })
 }
 
-fn remove<'a>(shared: &'a Shared, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
+fn remove<'a>(request: &'a Request, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
     WriteFuture::new(async move {
         let change = Change::Remove(spec.name());
-        let writing = Writing { signing: removal(spec), ..Writing::of(spec) };
-        Ok(shared.write(&[change], writing).await? > 0)
+        let plan = WritePlan { signing: removal(spec), ..WritePlan::of(spec) };
+        Ok(request.write(&[change], plan).await? > 0)
     })
 }
 
 fn expire<'a>(
-    shared: &'a Shared,
+    request: &'a Request,
     spec: &'static FieldSpec,
     ttl: Duration,
 ) -> WriteFuture<'a, bool> {
     WriteFuture::new(async move {
         let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
-        Ok(shared.write(&[change], Writing::default()).await? > 0)
+        Ok(request.write(&[change], WritePlan::default()).await? > 0)
     })
 }
 
-/// Removing the principal signs out.
+/// Returns the sign-out that goes along with removing a principal.
 pub(super) fn removal(field: &FieldSpec) -> Option<Signing> {
     field.is_principal().then_some(Signing::Out)
 }
 
 impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
-    /// Reads the field; the same as awaiting the entry.
+    /// Reads the field. Awaiting the entry does the same.
     ///
-    /// The first read of a request fetches all fields of the schema that are not `lazy`, `once` or
-    /// `hot = "never"` or `"checked"`, in one round trip; further reads of them make none. They show what this request last read or
-    /// wrote: see [`Session::refresh`](crate::Session::refresh) for requests that last.
+    /// The value is the one that this request last read or wrote: see
+    /// [`Session::refresh`](crate::Session::refresh) for requests that last long.
+    ///
+    /// # Round trips
+    ///
+    /// One for the first read of a request, which reads all fields of the schema that are not
+    /// `lazy`, `once`, `hot = "never"` or `hot = "checked"`. None for further reads of these.
     ///
     /// # Errors
     ///
     /// [`Error::Store`], [`Error::Decode`].
     pub fn get(self) -> ReadFuture<'a, T, M> {
-        ReadFuture::new(self.field, stored(self.shared, self.field.spec(), self.group()))
+        ReadFuture::new(self.field, stored(self.request, self.field.spec(), self.group()))
     }
 
-    /// Gives the field this long to live from now, and says whether it was there. One round trip.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Ttl`] for a duration of zero or above 100 years; [`Error::Store`],
-    /// [`Error::Unconfirmed`], [`Error::Ended`].
-    pub fn expire(self, ttl: Duration) -> WriteFuture<'a, bool> {
-        expire(self.shared, self.field.spec(), ttl)
-    }
-
-    fn group(&self) -> Group {
+    fn group(&self) -> EagerGroup {
         self.schema.filter(|_| self.field.spec().is_eager())
     }
 }
 
-impl<T, M: Updatable<T>> Entry<'_, T, M> {
-    /// Changes the field by what it holds, atomically: no parallel update is lost.
+impl<'a, T, M: Updatable<T>> Entry<'a, T, M> {
+    /// Sets the lifetime of the field, from now, and returns whether it was present. One round
+    /// trip.
     ///
-    /// One round trip if the field was read before and nobody else writes it, else two, and one
-    /// more for each time that another request was faster; `change` runs anew each time, so it
-    /// should do nothing else. It gets `&mut T` for a field with a default and `&mut Option<T>`
-    /// otherwise, where `None` removes the field. What it returns is handed back.
+    /// # Errors
+    ///
+    /// [`Error::Ttl`] for a duration of zero or above 100 years. [`Error::Store`],
+    /// [`Error::StaleCache`], [`Error::Ended`].
+    pub fn expire(self, ttl: Duration) -> WriteFuture<'a, bool> {
+        expire(self.request, self.field.spec(), ttl)
+    }
+
+    /// Reads, changes and writes the field atomically: no parallel update is lost.
+    ///
+    /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
+    /// `None` removes the field. Its result is returned. It runs again after each conflict with
+    /// another request, so it should have no other effects.
+    ///
+    /// # Round trips
+    ///
+    /// One if the field was read before and no other request writes it, otherwise two. One more for
+    /// each conflict.
     ///
     /// # Errors
     ///
@@ -250,7 +272,7 @@ impl<T, M: Updatable<T>> Entry<'_, T, M> {
     ///
     /// # Panics
     ///
-    /// Between two tries it sleeps, which needs a tokio runtime with time enabled.
+    /// After a conflict it sleeps, which needs a tokio runtime with time enabled.
     pub async fn update<R, F>(self, mut change: F) -> Result<R, Error>
     where
         R: Send,
@@ -259,7 +281,7 @@ impl<T, M: Updatable<T>> Entry<'_, T, M> {
         let (field, group) = (self.field, self.group());
         let (spec, mode) = (field.spec(), field.mode());
         let mut result = None;
-        (self.shared)
+        (self.request)
             .modify(spec, group, &mut |stored| {
                 let mut value = mode.value(value::decode(field, stored)?);
                 result = Some(change(&mut value));
@@ -267,7 +289,7 @@ impl<T, M: Updatable<T>> Entry<'_, T, M> {
                 next.map_err(|source| value::encode_error(spec.name(), source))
             })
             .await?;
-        // It ran at least once, or `modify` had failed.
+        // `change` ran at least once, or `modify` has failed.
         result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
     }
 }

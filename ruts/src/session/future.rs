@@ -1,3 +1,5 @@
+//! The futures of reads and writes: [`ReadFuture`], [`WriteFuture`], [`LoadFuture`].
+
 use std::{
     fmt,
     future::Future,
@@ -6,17 +8,20 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{SessionMap, Values, value};
+use super::{map::SessionMap, value, values::Values};
 use crate::{
+    crypto::field_cipher::Plaintext,
     error::Error,
     field::{Field, Readable},
-    sealing::Plaintext,
 };
 
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// A change on its way to the store. Nothing happens until it is awaited; if it is dropped while
-/// under way, the change may or may not have been made.
+/// A write. Nothing happens until it is awaited.
+///
+/// # Cancel safety
+///
+/// If it is dropped halfway, the write is done or not done.
 #[must_use = "nothing is written until this is awaited"]
 pub struct WriteFuture<'a, T = ()>(Boxed<'a, T>);
 
@@ -34,8 +39,12 @@ impl<T> Future for WriteFuture<'_, T> {
     }
 }
 
-/// The value of a field, to come. Dropping it is harmless; holding it half polled holds up the other
-/// operations of the request.
+/// A read of one field.
+///
+/// # Cancel safety
+///
+/// Dropping it is harmless. Polled once and then held, it blocks the other operations of its
+/// request.
 #[must_use = "nothing is read until this is awaited"]
 pub struct ReadFuture<'a, T, M> {
     stored: Boxed<'a, Option<Plaintext>>,
@@ -58,7 +67,11 @@ impl<T, M: Readable<T>> Future for ReadFuture<'_, T, M> {
     }
 }
 
-/// All fields of a schema, to come. Dropping it is harmless.
+/// A read of all fields of a schema.
+///
+/// # Cancel safety
+///
+/// As [`ReadFuture`].
 #[must_use = "nothing is read until this is awaited"]
 pub struct LoadFuture<'a, V> {
     fields: Boxed<'a, SessionMap>,

@@ -1,22 +1,39 @@
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+//! [`Session`]: the handle to the session of a request, without a schema.
+
+use std::{any::type_name, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ClientFingerprint, CookieAction, Edit, Entry, FieldSet, LoadFuture, PrincipalSessions,
-    ResponseClosed, SessionContext, SessionMap, Unnamed, Values, apply::Writing, shared::Shared,
+    config::SessionContext,
+    csrf,
+    edit::Edit,
+    entry::Entry,
+    field_set::FieldSet,
+    future::LoadFuture,
+    layer_name::{SessionName, Unnamed},
+    map::SessionMap,
+    principal_sessions::PrincipalSessions,
+    request::{
+        current,
+        operations::Request,
+        response::{CookieAction, ResponseClosed},
+        write_plan::WritePlan,
+    },
     value,
+    values::Values,
+    watch::{self, SessionChange},
 };
 use crate::{
+    auth::Assurance,
+    cache_policy::CachePolicy,
+    client::ClientFingerprint,
     error::Error,
-    field::{Field, FieldSpec, Mode, is_field_name},
-    name::FieldName,
-    principal::Assurance,
-    schema::SessionSchema,
+    field::{Field, FieldName, FieldSpec, Mode, SessionSchema, is_field_name, is_reserved},
     store::{Change, FieldWrite, SessionMeta, SignedIn, StoreType},
     token::{SessionId, Token},
-    ttl::{CachePolicy, Ttl},
+    ttl::Ttl,
 };
 
 /// Any store: the default parameter of [`Session`].
@@ -25,12 +42,12 @@ pub enum AnyStore {}
 
 /// The session of a request, without a schema: fields by name, and the session as a whole.
 ///
-/// Clones and repeated extractions share one session. `Session` works with every store;
-/// `Session<S>` is refused, with a message that names both, by a layer with another store than `S`.
+/// Clones and repeated extractions share one session. `Session` works with every store.
+/// `Session<S>` is refused by a layer with another store than `S`, with an error that names both.
 ///
-/// A request whose session is never used costs no store call. The operations of one request run
-/// one after the other, so a future that was polled once and is then held without being polled or
-/// dropped holds up the others of its request.
+/// A request that never uses its session makes no store call. The operations of a request run one
+/// at a time. So a future that was polled once, and is then neither polled nor dropped, blocks the
+/// others of its request.
 ///
 /// ```
 /// use ruts::Session;
@@ -42,85 +59,80 @@ pub enum AnyStore {}
 /// }
 /// ```
 pub struct Session<S = AnyStore> {
-    shared: Arc<Shared>,
+    request: Arc<Request>,
     store: PhantomData<fn() -> S>,
 }
 
-impl Session {
-    pub(crate) fn start(
-        context: Arc<SessionContext>,
-        presented: bool,
-        tokens: (Option<Token>, Option<Token>),
-        client: Option<ClientFingerprint>,
-        closed: Option<ResponseClosed>,
-    ) -> Self {
-        let shared = Arc::new(Shared::new(context, presented, tokens, client, closed));
-        Self { shared, store: PhantomData }
-    }
-}
-
-impl<S: 'static> Session<S> {
-    /// The session that the layer put into a request.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::MissingLayer`], [`Error::WrongStore`].
-    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Error> {
-        let session = Session::<AnyStore>::from_extensions_of::<Unnamed>(extensions)?;
-        let (found, expected) = (session.shared.store().store_type(), StoreType::of::<S>());
-        if expected.id != found.id && expected.id != StoreType::of::<AnyStore>().id {
-            return Err(Error::WrongStore { expected: expected.name, found: found.name });
-        }
-        Ok(Self { shared: session.shared, store: PhantomData })
-    }
-}
-
+/// # Fields
 impl<S> Session<S> {
-    /// The public name of the session, once a store call of this request has confirmed it:
-    /// [`open`](Self::open) does so. `None` without a session. No round trip.
-    pub fn id(&self) -> Option<SessionId> {
-        self.shared.id()
-    }
-
-    /// How many calls this request has made to its store so far, for tests and pages that developers look at.
-    /// No round trip.
-    pub fn store_calls(&self) -> u32 {
-        self.shared.calls()
-    }
-
-    /// Confirms the session with the store and returns its public name; `None` without a session.
-    /// One round trip, none if it was used before in this request.
+    /// Reads a field.
     ///
-    /// # Errors
+    /// A field with a declared `version` above 1 reads as absent.
     ///
-    /// [`Error::Store`].
-    pub async fn open(&self) -> Result<Option<SessionId>, Error> {
-        self.shared.open().await
-    }
-
-    /// The value of a field. One round trip, none if this request read or wrote it before.
+    /// # Round trips
     ///
-    /// Fields with a declared `version` above 1 are not seen from here.
+    /// One, or none if this request has read or written the field.
     ///
     /// # Errors
     ///
     /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`].
     pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
         check_name(field)?;
-        let stored = self.shared.get(field, None).await?;
+        let stored = self.request.get(field, None).await?;
         value::decode_named(field, stored.as_ref())
     }
 
-    /// All fields, undecoded; `None` without a session. One round trip.
+    /// Writes a field. Starts a session if there is none.
+    ///
+    /// `ttl` is the lifetime of the value in seconds. Without one it lives as long as the session.
+    /// `hot_ttl` is the longest time, in seconds, that a cache may serve it.
+    ///
+    /// # Round trips
+    ///
+    /// One, or two with a cookie that the store does not know.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FieldName`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`],
+    /// [`Error::StaleCache`]. [`Error::Ended`] if another request ended the session.
+    /// [`Error::ResponseSent`] if a session would have to start or rotate after the response.
+    pub async fn set<T: Serialize + ?Sized + Sync>(
+        &self,
+        field: &str,
+        value: &T,
+        ttl: Option<u64>,
+        hot_ttl: Option<u64>,
+    ) -> Result<(), Error> {
+        check_name(field)?;
+        let value = value::encode_named(field, self.request.config().codec, 1, value)?;
+        let ttl = ttl.map(seconds).transpose()?;
+        let max_age = hot_ttl.map(seconds).transpose()?;
+        let policy = max_age.map_or(CachePolicy::Default, CachePolicy::MaxAge);
+        let write = FieldWrite::new(field, &value).ttl(ttl).cache_policy(policy);
+        self.request.write(&[Change::Set(write)], WritePlan::default()).await.map(drop)
+    }
+
+    /// Removes a field, and returns whether it was present. One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FieldName`], [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
+    pub async fn remove(&self, field: &str) -> Result<bool, Error> {
+        check_name(field)?;
+        Ok(self.request.write(&[Change::Remove(field)], WritePlan::default()).await? > 0)
+    }
+
+    /// Reads all fields, not yet decoded. `None` without a session. One round trip.
     ///
     /// # Errors
     ///
     /// [`Error::Store`].
     pub async fn get_all(&self) -> Result<Option<SessionMap>, Error> {
-        self.shared.get_all().await
+        self.request.get_all().await
     }
 
-    /// The values of typed keys. One round trip for those that this request does not know yet.
+    /// Reads the values of typed keys. One round trip for those that this request does not know
+    /// yet.
     ///
     /// ```
     /// # use ruts::{session, Error};
@@ -147,207 +159,10 @@ impl<S> Session<S> {
         keys.values(&self.map(&specs).await?)
     }
 
-    /// Writes a field; without a session, starts one. One round trip, two with a cookie that the
-    /// store does not know.
-    ///
-    /// `ttl` and `hot_ttl` are in seconds: how long the value lives (without one, as long as the
-    /// session), and how long at most in the cache tier of a layered store.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::FieldName`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`],
-    /// [`Error::Unconfirmed`]; [`Error::Ended`] if another request ended the session; [`Error::ResponseSent`] if a session
-    /// would have to start or rotate after the response.
-    pub async fn set<T: Serialize + ?Sized + Sync>(
-        &self,
-        field: &str,
-        value: &T,
-        ttl: Option<u64>,
-        hot_ttl: Option<u64>,
-    ) -> Result<(), Error> {
-        check_name(field)?;
-        let value = value::encode_named(field, self.shared.config().codec, 1, value)?;
-        let ttl = ttl.map(seconds).transpose()?;
-        let hot = hot_ttl.map(seconds).transpose()?.map_or(CachePolicy::Auto, CachePolicy::For);
-        let put = FieldWrite { name: field, value: &value, ttl, hot };
-        self.shared.write(&[Change::Set(put)], Writing::default()).await.map(drop)
-    }
-
-    /// Removes a field and says whether it was there. One round trip.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::FieldName`], [`Error::Store`], [`Error::Unconfirmed`], [`Error::Ended`].
-    pub async fn remove(&self, field: &str) -> Result<bool, Error> {
-        check_name(field)?;
-        Ok(self.shared.write(&[Change::Remove(field)], Writing::default()).await? > 0)
-    }
-
-    /// Ends the session, in the store and on the client. One round trip.
-    ///
-    /// Once this has returned, no request sees the session any more; those under way that write to
-    /// it get [`Error::Ended`]. A write of this request after it starts a new session. Signing out
-    /// what is signed out already is no error.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Store`]: if it [is unknown](Error::is_unknown) whether the session was deleted, the
-    /// cookie is removed all the same. [`Error::Unconfirmed`]: it is deleted, and the cookie removed, but
-    /// a cache does not know. [`Error::Ended`] if another request took the session over.
-    pub async fn delete(&self) -> Result<(), Error> {
-        self.shared.delete().await
-    }
-
-    /// Replaces the session's secret: the old cookie is refused from now on, and the response
-    /// carries the new one. One round trip, none without a session.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Store`], after which the next write tries it again; [`Error::Unconfirmed`], after which
-    /// the new secret counts; [`Error::Ended`], [`Error::ResponseSent`], [`Error::Random`].
-    pub async fn regenerate(&self) -> Result<(), Error> {
-        self.shared.rotate().await
-    }
-
-    /// Has the next write replace the secret in the same round trip. Returns the name that the
-    /// session keeps, if it is known yet: unlike the secret, it does not change.
-    pub fn prepare_regenerate(&self) -> Option<SessionId> {
-        self.shared.prepare_rotation();
-        self.shared.id()
-    }
-
-    /// Has the session end `seconds` from now, sooner or later than it would have, but never later
-    /// than the layer's absolute timeout after it began. One round trip, none without a session.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Ttl`] for zero seconds, [`Error::Store`], [`Error::Unconfirmed`], [`Error::Ended`].
-    pub async fn expire(&self, seconds: u64) -> Result<(), Error> {
-        self.shared.end_after(self::seconds(seconds)?).await
-    }
-
-    /// Forgets what this request has read, so that the next read asks the store. For requests that
-    /// last, such as event streams.
-    pub async fn refresh(&self) {
-        self.shared.refresh().await;
-    }
-
-    /// From here on, reads of this request do not keep the session alive: for what asks by itself, such
-    /// as a page that polls. Writes still do.
+    /// Returns the entry of a key that was made by hand.
     ///
     /// ```
-    /// use ruts::{Error, Session};
-    ///
-    /// /// How many seconds are left, for a page that warns before the end.
-    /// async fn left(session: Session) -> Result<String, Error> {
-    ///     session.passive();
-    ///     let idle = session.deadlines().await?.and_then(|meta| meta.idle);
-    ///     Ok(idle.map_or_else(String::new, |idle| idle.as_secs().to_string()))
-    /// }
-    /// ```
-    pub fn passive(&self) {
-        self.shared.be_passive();
-    }
-
-    /// The session's ages and what is left until its deadlines, by the clock of the store; `None`
-    /// without a session. Asking does not keep the session alive (NIST SP 800-63B-4, 5.2). One round
-    /// trip each time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Store`].
-    pub async fn deadlines(&self) -> Result<Option<SessionMeta>, Error> {
-        self.shared.meta().await
-    }
-
-    /// Who is signed in, how sure one was of that and how long ago, as the last store call of this
-    /// request saw it; `None` if nobody is. One round trip if there was none before.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Store`].
-    pub async fn signed_in(&self) -> Result<Option<SignedIn>, Error> {
-        Ok(self.shared.known_meta().await?.and_then(|meta| meta.signed_in))
-    }
-
-    /// Whoever is signed in, if one was at least that sure of it, and no longer ago than `within`. For what
-    /// needs a fresh authentication or a second factor (OWASP ASVS 5.0, 7.5.1 and 7.5.3); an axum handler
-    /// says it with [`Fresh`](crate::Fresh) and [`Aal`](crate::Aal). Round trips as
-    /// [`signed_in`](Self::signed_in).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::SignInRequired`] if nobody is signed in, [`Error::StepUpRequired`] if not well enough;
-    /// [`Error::Store`].
-    pub async fn require(
-        &self,
-        assurance: Assurance,
-        within: Option<Duration>,
-    ) -> Result<SignedIn, Error> {
-        let signed_in = self.signed_in().await?.ok_or(Error::SignInRequired)?;
-        let is_late = within.is_some_and(|within| signed_in.ago > within);
-        if signed_in.assurance < assurance || is_late {
-            return Err(Error::StepUpRequired { assurance, within });
-        }
-        Ok(signed_in)
-    }
-
-    /// Where somebody who has to sign in is sent.
-    #[cfg(feature = "axum")]
-    pub(crate) fn sign_in_page(&self) -> Option<&http::HeaderValue> {
-        self.shared.config().sign_in_page.as_ref()
-    }
-
-    /// The sessions of whoever is signed in here, this one among them; `None` if nobody is. One round
-    /// trip, none if the session was read before in this request.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Store`].
-    pub async fn sessions(&self) -> Result<Option<PrincipalSessions>, Error> {
-        let signed_in = self.signed_in().await?;
-        let store = || Arc::clone(self.shared.store());
-        Ok(signed_in.map(|signed_in| PrincipalSessions::of(store(), signed_in.principal)))
-    }
-
-    async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {
-        let stored = self.shared.get_many(specs).await?;
-        let fields = specs.iter().zip(stored);
-        let named =
-            fields.filter_map(|(spec, value)| Some((FieldName::from_static(spec.name()), value?)));
-        Ok(SessionMap::new(named))
-    }
-
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
-    }
-
-    pub(crate) fn seal(&self) -> CookieAction {
-        let cookie = self.shared.seal();
-        if !self.shared.is_in_doubt() {
-            return cookie;
-        }
-        self.abandon(cookie);
-        CookieAction::Keep
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.shared.has_ended()
-    }
-
-    /// Ends the session of a secret that was to be handed out, since there is nobody to get it.
-    pub(crate) fn abandon(&self, cookie: CookieAction) {
-        let (CookieAction::Set(token), false) = (cookie, self.shared.is_renewed()) else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let shared = Arc::clone(&self.shared);
-            runtime.spawn(async move { shared.end_unknown(&token).await });
-        }
-    }
-
-    /// The entry of a key that was made by hand.
-    ///
-    /// ```
-    /// use ruts::{Error, Field, FieldSpec, Session};
+    /// use ruts::{Error, Session, field::{Field, FieldSpec}};
     ///
     /// const THEME: Field<String> = Field::new(&const { FieldSpec::new("theme") });
     ///
@@ -356,24 +171,38 @@ impl<S> Session<S> {
     /// }
     /// ```
     pub fn entry<T, M: Mode>(&self, field: Field<T, M>) -> Entry<'_, T, M> {
-        Entry::new(&self.shared, None, field)
+        Entry::new(&self.request, None, field)
     }
 
-    /// Several changes as one atomic write.
+    /// Collects several changes, to write them together.
     pub fn edit(&self) -> Edit<'_> {
-        Edit::new(&self.shared)
+        Edit::new(&self.request)
     }
 
-    /// The entry of a field that is read together with its schema.
+    /// Forgets what this request has read, so that the next read asks the store. For requests that
+    /// last long, such as event streams.
+    pub async fn refresh(&self) {
+        self.request.refresh().await;
+    }
+
+    async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {
+        let stored = self.request.get_many(specs).await?;
+        let fields = specs.iter().zip(stored);
+        let named =
+            fields.filter_map(|(spec, value)| Some((FieldName::from_static(spec.name()), value?)));
+        Ok(SessionMap::new(named))
+    }
+
+    /// Returns the entry of a field that is read together with its schema.
     pub(crate) fn entry_of<T, M: Mode>(
         &self,
         schema: &'static SessionSchema,
         field: Field<T, M>,
     ) -> Entry<'_, T, M> {
-        Entry::new(&self.shared, Some(schema), field)
+        Entry::new(&self.request, Some(schema), field)
     }
 
-    /// All readable fields of a schema.
+    /// Reads all readable fields of a schema.
     pub(crate) fn load<V: Values>(&self, schema: &'static SessionSchema) -> LoadFuture<'_, V> {
         LoadFuture::new(async move {
             let fields = schema.fields().iter().filter(|field| !field.is_once());
@@ -382,8 +211,370 @@ impl<S> Session<S> {
     }
 }
 
+/// # Life of the session
+impl<S> Session<S> {
+    /// Returns the id of the session, once a store call of this request has confirmed it:
+    /// [`open`](Self::open) does so. `None` without a session. No round trip.
+    pub fn id(&self) -> Option<SessionId> {
+        self.request.id()
+    }
+
+    /// Confirms the session with the store, and returns its id. `None` without a session. One round
+    /// trip, none if this request has used the session before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn open(&self) -> Result<Option<SessionId>, Error> {
+        self.request.open().await
+    }
+
+    /// Ends the session, in the store and on the client. One round trip.
+    ///
+    /// When it returns, no request sees the session any more. A concurrent write to it fails with
+    /// [`Error::Ended`]. A later write of this request starts a new session. Deleting a session
+    /// that has ended is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]: if the outcome [is unknown](Error::is_unknown), the cookie is removed all
+    /// the same. [`Error::StaleCache`]: the session has ended, the cookie is removed, and a cache
+    /// may still show the session. [`Error::Ended`] if another request has replaced the secret.
+    pub async fn delete(&self) -> Result<(), Error> {
+        self.request.delete().await
+    }
+
+    /// Replaces the secret. The old cookie is refused from now on, and the response carries the new
+    /// one. One round trip, none without a session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]: the next write tries it again. [`Error::StaleCache`]: the new secret is
+    /// valid, and a cache may still accept the old one. [`Error::Ended`], [`Error::ResponseSent`],
+    /// [`Error::Random`].
+    pub async fn regenerate(&self) -> Result<(), Error> {
+        self.request.rotate().await
+    }
+
+    /// Has the next write replace the secret in the same round trip. Returns the id of the session,
+    /// if it is known yet. Unlike the secret it does not change.
+    pub fn prepare_regenerate(&self) -> Option<SessionId> {
+        self.request.prepare_rotation();
+        self.request.id()
+    }
+
+    /// Ends the session `seconds` from now, earlier or later than before. It never lives longer
+    /// than the absolute timeout of the layer. One round trip, none without a session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ttl`] for zero seconds, [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
+    pub async fn expire(&self, seconds: u64) -> Result<(), Error> {
+        self.request.end_after(self::seconds(seconds)?).await
+    }
+
+    /// Stops reads of this request from counting as activity. Writes still count. For requests that
+    /// a page makes by itself, such as polling.
+    ///
+    /// ```
+    /// use ruts::{Error, Session};
+    ///
+    /// /// The seconds that are left, for a page that warns before the end.
+    /// async fn left(session: Session) -> Result<String, Error> {
+    ///     session.passive();
+    ///     let idle = session.deadlines().await?.and_then(|meta| meta.idle);
+    ///     Ok(idle.map_or_else(String::new, |idle| idle.as_secs().to_string()))
+    /// }
+    /// ```
+    pub fn passive(&self) {
+        self.request.set_passive();
+    }
+
+    /// Returns the ages of the session and the time left until its deadlines, by the clock of the
+    /// store. `None` without a session. It does not count as activity (NIST SP 800-63B-4, 5.2). One
+    /// round trip each time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn deadlines(&self) -> Result<Option<SessionMeta>, Error> {
+        self.request.meta().await
+    }
+
+    /// Waits until the session ends or its principal changes: for event streams and WebSockets,
+    /// which have to end with it (OWASP ASVS 5.0, 4.4.3). Without a session it returns at once.
+    ///
+    /// Watching does not count as activity, and a rotation does not disturb it. A change in the
+    /// same `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in
+    /// any process, is noticed at once. A deadline is noticed when it passes, and everything else
+    /// within five seconds. A store that fails is asked again.
+    ///
+    /// ```
+    /// use ruts::{Error, Session};
+    ///
+    /// async fn talk() {}
+    ///
+    /// /// Ends with the talk or with the session.
+    /// async fn connection(session: Session) -> Result<(), Error> {
+    ///     let watch = session.watch().await?;
+    ///     tokio::select! {
+    ///         _ = watch => {}
+    ///         () = talk() => {}
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// One if the session was not used before in this request. The returned future makes one every
+    /// five seconds, and one for each notification.
+    ///
+    /// # Cancel safety
+    ///
+    /// The returned future may outlive the request. Dropping it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] if the session cannot be opened.
+    pub async fn watch(
+        &self,
+    ) -> Result<impl Future<Output = SessionChange> + Send + use<S>, Error> {
+        let id = self.open().await?;
+        let owner = watch::owner(self.signed_in().await?);
+        Ok(watch::until_change(Arc::clone(self.request.store()), id, owner))
+    }
+}
+
+/// # The signed-in principal
+impl<S> Session<S> {
+    /// Returns the signed-in principal with its assurance, as the last store call of this request
+    /// saw it. `None` for a guest. One round trip if there was no store call before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn signed_in(&self) -> Result<Option<SignedIn>, Error> {
+        Ok(self.request.known_meta().await?.and_then(|meta| meta.signed_in))
+    }
+
+    /// Returns the signed-in principal if the authentication is strong enough, and no older than
+    /// `within` (OWASP ASVS 5.0, 7.5.1 and 7.5.3). An axum handler uses the guards of `ruts::guard`
+    /// instead. Round trips as [`signed_in`](Self::signed_in).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SignInRequired`] for a guest, [`Error::StepUpRequired`] if the authentication is
+    /// too weak or too old, [`Error::Store`].
+    pub async fn require(
+        &self,
+        assurance: Assurance,
+        within: Option<Duration>,
+    ) -> Result<SignedIn, Error> {
+        let signed_in = self.signed_in().await?.ok_or(Error::SignInRequired)?;
+        let is_old = within.is_some_and(|within| signed_in.ago > within);
+        if signed_in.assurance < assurance || is_old {
+            return Err(Error::StepUpRequired { assurance, within });
+        }
+        Ok(signed_in)
+    }
+
+    /// Returns the sessions of the signed-in principal, this one among them. `None` for a guest.
+    /// One round trip, none if this request has read the session before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn sessions(&self) -> Result<Option<PrincipalSessions>, Error> {
+        let store = || Arc::clone(self.request.store());
+        let signed_in = self.signed_in().await?;
+        Ok(signed_in.map(|signed_in| PrincipalSessions::of(store(), signed_in.principal)))
+    }
+
+    /// Ends all other sessions of the signed-in principal, and returns their number: after a
+    /// password was changed (OWASP ASVS 5.0, 7.4.3). Zero for a guest.
+    ///
+    /// # Round trips
+    ///
+    /// As [`PrincipalSessions::revoke_all`], and one more if this request has not used the session
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// As [`PrincipalSessions::revoke_all`].
+    pub async fn revoke_others(&self) -> Result<usize, Error> {
+        match (self.sessions().await?, self.id()) {
+            (Some(sessions), Some(id)) => sessions.revoke_all_except(&id).await,
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether the principal of a schema is signed in.
+    #[cfg(feature = "axum")]
+    pub(crate) async fn is_signed_in(&self, schema: &'static SessionSchema) -> Result<bool, Error> {
+        self.request.is_signed_in(schema).await
+    }
+
+    /// Returns the page that asks for a sign-in.
+    #[cfg(feature = "axum")]
+    pub(crate) fn sign_in_page(&self) -> Option<&http::HeaderValue> {
+        self.request.config().sign_in_page.as_ref()
+    }
+}
+
+/// # Forms
+impl<S> Session<S> {
+    /// Returns a token for the forms of this session's pages.
+    /// [`is_csrf_token`](Self::is_csrf_token) checks it when a form comes back (NIST SP 800-63B-4,
+    /// 5.1). Starts a session if there is none.
+    ///
+    /// Each call returns another text, so that a compressed page does not reveal it. All of them
+    /// are valid until the session ends or its principal changes.
+    ///
+    /// `SameSite` and the `CsrfLayer` of the feature `csrf` stop requests of other sites without a
+    /// token. A token also stops requests of other subdomains.
+    ///
+    /// ```
+    /// use ruts::{Error, Session};
+    ///
+    /// async fn form(session: Session) -> Result<String, Error> {
+    ///     let token = session.csrf_token().await?;
+    ///     Ok(format!(r#"<form method="post"><input type="hidden" name="csrf" value="{token}">"#))
+    /// }
+    ///
+    /// async fn submit(session: Session, csrf: &str) -> Result<&'static str, Error> {
+    ///     Ok(if session.is_csrf_token(csrf).await? { "done" } else { "not from our page" })
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// One, two the first time in a session, none if this request has asked for a token before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Entry::set`](crate::Entry::set), and [`Error::Random`].
+    pub async fn csrf_token(&self) -> Result<String, Error> {
+        csrf::token(&self.request).await
+    }
+
+    /// Whether the text is a token of this session. The time it takes does not depend on the
+    /// answer. One round trip, none if this request has asked for a token before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn is_csrf_token(&self, text: &str) -> Result<bool, Error> {
+        csrf::verify(&self.request, text).await
+    }
+}
+
+/// # Requests and layers
+impl<S> Session<S> {
+    /// Returns the number of store calls that this request has made so far: for tests and pages for
+    /// developers. No round trip.
+    pub fn store_calls(&self) -> u32 {
+        self.request.calls()
+    }
+
+    /// Whether the session belongs to the layer of a context.
+    pub(crate) fn is_of(&self, context: &SessionContext) -> bool {
+        self.request.is_of(context)
+    }
+
+    /// Polls the handler of the request.
+    pub(crate) fn enter<T>(&self, poll: impl FnOnce() -> T) -> T {
+        current::enter(&self.request, poll)
+    }
+
+    /// Whether the handler has used the session.
+    pub(crate) fn was_used(&self) -> bool {
+        self.request.was_used()
+    }
+
+    /// Renews the secret before the response leaves, if it is due.
+    pub(crate) fn renewal(&self) -> Option<impl Future<Output = ()> + Send + use<S>> {
+        Request::renewal(&self.request)
+    }
+
+    /// Returns what to do about the cookie, and closes the response.
+    pub(crate) fn close_response(&self) -> CookieAction {
+        Request::close_response(&self.request)
+    }
+
+    /// Gives up the token of a response that no client receives.
+    pub(crate) fn abandon(&self, cookie: CookieAction) {
+        Request::abandon(&self.request, cookie);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.request.has_ended()
+    }
+}
+
+impl<S: 'static> Session<S> {
+    /// Returns the session that the layer put into a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingLayer`], [`Error::WrongStore`].
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Error> {
+        let session = Session::<AnyStore>::from_extensions_of::<Unnamed>(extensions)?;
+        let (found, expected) = (session.request.store().store_type(), StoreType::of::<S>());
+        if expected.id != found.id && expected.id != StoreType::of::<AnyStore>().id {
+            return Err(Error::WrongStore { expected: expected.name, found: found.name });
+        }
+        Ok(Self { request: session.request, store: PhantomData })
+    }
+}
+
+impl Session {
+    pub(crate) fn start(
+        context: Arc<SessionContext>,
+        presented_cookie: bool,
+        tokens: (Option<Token>, Vec<Token>),
+        client: Option<ClientFingerprint>,
+        closed: Option<ResponseClosed>,
+    ) -> Self {
+        let request = Request::new(context, presented_cookie, tokens, client, closed);
+        Self { request: Arc::new(request), store: PhantomData }
+    }
+
+    pub(crate) fn into_extensions<L: SessionName>(self, extensions: &mut Extensions) {
+        extensions.insert(Slot::<L> { session: self, layer: PhantomData });
+    }
+
+    /// Returns the session that the layer of the name `L` put into a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingLayer`].
+    pub fn from_extensions_of<L: SessionName>(extensions: &Extensions) -> Result<Self, Error> {
+        match extensions.get::<Slot<L>>() {
+            Some(slot) => Ok(slot.session.clone()),
+            None => Err(Error::MissingLayer { layer: type_name::<L>() }),
+        }
+    }
+}
+
+/// The place in a request for the session of the layer of the name `L`.
+struct Slot<L> {
+    session: Session,
+    layer: PhantomData<fn() -> L>,
+}
+
+impl<L> Clone for Slot<L> {
+    fn clone(&self) -> Self {
+        Self { session: self.session.clone(), layer: PhantomData }
+    }
+}
+
 fn check_name(field: &str) -> Result<(), Error> {
-    if is_field_name(field) { Ok(()) } else { Err(Error::FieldName(field.to_owned())) }
+    if is_field_name(field) && !is_reserved(field) {
+        Ok(())
+    } else {
+        Err(Error::FieldName(field.to_owned()))
+    }
 }
 
 fn seconds(seconds: u64) -> Result<Ttl, Error> {
@@ -392,12 +583,12 @@ fn seconds(seconds: u64) -> Result<Ttl, Error> {
 
 impl<S> Clone for Session<S> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), store: PhantomData }
+        Self { request: Arc::clone(&self.request), store: PhantomData }
     }
 }
 
+/// Shows the id alone.
 impl<S> fmt::Debug for Session<S> {
-    /// Shows the public name only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session").field(&self.id()).finish()
     }

@@ -1,3 +1,5 @@
+//! [`SessionMap`]: all fields of a session, not yet decoded.
+
 use std::fmt;
 
 use serde::de::DeserializeOwned;
@@ -5,20 +7,20 @@ use serde::de::DeserializeOwned;
 use super::value;
 use crate::{
     codec::CodecError,
+    crypto::field_cipher::Plaintext,
     error::Error,
-    field::{Field, Readable},
-    name::FieldName,
-    sealing::Plaintext,
+    field::{Field, FieldName, Readable},
 };
 
-/// All fields of a session, undecoded: what [`Session::get_all`](crate::Session::get_all) yields.
+/// All fields of a session, not yet decoded: the result of
+/// [`Session::get_all`](crate::Session::get_all).
 ///
-/// Fields are decoded one by one as they are asked for, without a round trip.
+/// Each read decodes one field, without a round trip.
 #[derive(Clone)]
 pub struct SessionMap(Vec<(FieldName, Result<Plaintext, CodecError>)>);
 
 impl SessionMap {
-    /// Of names that differ.
+    /// Collects fields, each name once.
     pub(super) fn new(
         fields: impl IntoIterator<Item = (FieldName, Result<Plaintext, CodecError>)>,
     ) -> Self {
@@ -27,21 +29,21 @@ impl SessionMap {
         Self(fields)
     }
 
-    /// The value of the field, `None` if it is not there or was written under a declared version
-    /// above 1.
+    /// Returns the value of a field. `None` if it is absent, or was written under a declared
+    /// version above 1.
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`]: the stored value is no `T`.
+    /// [`Error::Decode`] if the stored value is not a `T`.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         value::decode_named(name, self.stored(name)?)
     }
 
-    /// The value of a typed key.
+    /// Returns the value of a typed key.
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`]: the stored value is not what the key expects.
+    /// [`Error::Decode`] if the stored value is not of the key's type.
     pub fn read<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error> {
         Ok(field.mode().value(value::decode(field, self.stored(field.spec().name())?)?))
     }
@@ -52,7 +54,7 @@ impl SessionMap {
         stored.map_err(|source| value::decode_error(name, source.clone()))
     }
 
-    /// The names of the fields that are there.
+    /// Returns the names of the fields.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(|(name, _)| &**name)
     }
@@ -64,7 +66,7 @@ impl SessionMap {
 }
 
 impl fmt::Debug for SessionMap {
-    /// Shows the names only.
+    /// Shows the names alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
     }

@@ -1,47 +1,38 @@
-//! One session of one request: who it is, what it holds, and the typed ways to it.
+//! The session of a request: who it belongs to, what it holds, and typed access to it.
 //!
-//! All extractions of a request share one [`Shared`](shared::Shared): a state machine for the
-//! identity, and the fields that were read or written so far. Everything that talks to the store
-//! lives there, on bytes; the typed surface around it only encodes and decodes.
+//! [`Session`](handle::Session) and its companions only encode and decode. Everything that concerns
+//! the store lives in `request`, on bytes.
 
-mod apply;
-mod client;
 mod config;
 mod csrf;
 mod edit;
-mod entry;
+pub(crate) mod entry;
+mod field_set;
 mod future;
-mod handle;
-mod identity;
-mod index;
-mod keys;
-mod map;
-mod memory;
-mod operation;
-mod renewal;
-mod reply;
-mod shared;
-mod slot;
-mod state;
+pub(crate) mod handle;
+mod layer_name;
+pub(crate) mod map;
+mod principal_sessions;
+mod request;
+mod session_index;
 mod typed;
 mod value;
+mod values;
 mod watch;
 
 pub(crate) use self::{
-    client::ClientWatch,
     config::{Renewal, SessionConfig, SessionContext},
-    reply::{CookieAction, ResponseClosed},
+    request::response::{CookieAction, ResponseClosed},
 };
 pub use self::{
-    client::{ClientChangeAction, ClientFingerprint},
     edit::Edit,
-    entry::Entry,
+    field_set::FieldSet,
     future::{LoadFuture, ReadFuture, WriteFuture},
-    handle::{AnyStore, Session},
-    index::{PrincipalSessions, SessionIndex, SessionSummary, SummaryPage},
-    keys::FieldSet,
-    map::SessionMap,
-    slot::{SessionName, Unnamed},
-    typed::{TypedSession, Values},
+    handle::AnyStore,
+    layer_name::{SessionName, Unnamed},
+    principal_sessions::{PrincipalSessions, SessionSummary, SummaryPage},
+    session_index::SessionIndex,
+    typed::TypedSession,
+    values::Values,
     watch::SessionChange,
 };

@@ -1,33 +1,34 @@
-use super::{Session, SessionMap};
-use crate::{error::Error, schema::SessionSchema};
+//! [`TypedSession`]: a session with a declared schema.
 
-/// A session with a declared schema. `#[session]` implements it; there is nothing to implement by
-/// hand.
+use super::{handle::Session, layer_name::SessionName};
+use crate::{error::Error, field::SessionSchema};
+
+/// A session with a declared schema. Implemented by `#[session]`, not by hand.
 ///
 /// ```
-/// use ruts::{Error, TypedSession, http::Extensions, session};
+/// use ruts::{Error, http::Extensions, session, session::TypedSession};
 ///
 /// #[session]
 /// struct Shop {
 ///     cart: Vec<String>,
 /// }
 ///
-/// // Any tower service can do what the axum extractor does:
+/// // Any tower service can do the same as the axum extractor:
 /// fn shop(extensions: &Extensions) -> Result<Shop, Error> {
 ///     Shop::from_extensions(extensions)
 /// }
 /// ```
 pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
-    /// Which [`SessionLayer`](crate::SessionLayer) it comes from.
-    type Layer: super::SessionName;
+    /// Name of the [`SessionLayer`](crate::SessionLayer) that provides the session.
+    type Layer: SessionName;
 
-    /// Its fields.
+    /// Declarations of the fields.
     const SCHEMA: &'static SessionSchema;
 
-    /// The session behind it.
+    /// Returns the session without its schema.
     fn session(&self) -> &Session;
 
-    /// The session that the layer put into a request.
+    /// Returns the session that the layer put into a request.
     ///
     /// # Errors
     ///
@@ -35,11 +36,4 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     fn from_extensions(extensions: &http::Extensions) -> Result<Self, Error> {
         Session::from_extensions_of::<Self::Layer>(extensions).map(Self::from)
     }
-}
-
-/// The plain struct of all values of a schema, made by `#[session]`.
-#[doc(hidden)]
-pub trait Values: Sized {
-    #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]
-    fn decode(fields: &SessionMap) -> Result<Self, Error>;
 }

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    auth::PrincipalKey,
     codec::{self, Codec, CodecError},
+    crypto::field_cipher::Plaintext,
     error::Error,
     field::{Field, FieldSpec, Mode},
-    principal::PrincipalKey,
-    sealing::Plaintext,
 };
 
 pub(super) fn encode<Q: Serialize + ?Sized>(field: &FieldSpec, value: &Q) -> Result<Bytes, Error> {
@@ -29,7 +29,7 @@ pub(super) fn encode_named<Q: Serialize + ?Sized>(
     codec::encode(codec, version, value).map_err(|source| encode_error(name, source))
 }
 
-/// The key under which a session with this value is listed, if the field is that of a principal.
+/// Returns the principal that a value stands for, if the field is that of a principal.
 pub(super) fn principal<T, M: Mode, Q: Serialize + ?Sized>(
     field: Field<T, M>,
     layer: &str,
@@ -59,7 +59,7 @@ pub(super) fn decode<T, M: Copy>(
     Ok(value)
 }
 
-/// Values that are set by name have version 1; others are not seen.
+/// Decodes a value that was set by name, which has version 1. Another version reads as absent.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
     stored: Option<&Plaintext>,
@@ -72,7 +72,7 @@ pub(super) fn decode_error(name: &str, source: CodecError) -> Error {
     Error::Decode { field: name.to_owned(), source }
 }
 
-/// Says of a field that values of another version are stored; once, since there may be many.
+/// Logs once for each field that stored values have another version. There may be many.
 fn warn_once(name: &'static str) {
     static WARNED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {

@@ -1,40 +1,152 @@
+//! The contract of a cache in front of an origin: the [`Cache`] trait.
+//!
+//! Implemented by the caches of this crate and by others. Called by
+//! [`LayeredStore`](super::layered::LayeredStore) alone. Knows nothing of the origin, types or
+//! HTTP.
+
 use std::{fmt, future::Future, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Credentials, Loaded, Projection, SessionMeta, StoreError, Touch};
-use crate::{token::SessionId, ttl::CachePolicy};
+use super::{
+    error::StoreError,
+    request::{Credentials, Projection, Touch},
+    response::{Loaded, SessionMeta},
+};
+use crate::{cache_policy::CachePolicy, token::SessionId};
 
-/// A tier in front of the store of record, for a [`LayeredStore`](super::layered::LayeredStore).
+/// A cache in front of the store of record, for a [`LayeredStore`](super::layered::LayeredStore).
 ///
-/// It holds an *entry* for a session: the session's own record (hash of the secret, age, deadlines),
-/// some of its fields, and which fields it is known not to have. It may lose any of this at any
-/// time. What makes it safe are two marks in the entry:
+/// It holds an *entry* for a session:
 ///
-/// - a [`Lease`], handed to a reader who finds less than it asked for. It is good until the next
-///   intent, and only its holder may [`fill`](Self::fill);
-/// - a [`WriteIntent`] for each write under way. As long as one stands, no lease is handed out.
+/// | part | holds |
+/// | --- | --- |
+/// | record | the hash of the secret and the [`SessionMeta`] |
+/// | fields | some fields of the session: a value, or the knowledge that the field is absent |
+/// | completeness | whether the fields are all that the session has |
+/// | lease | the right to fill the entry, if it was issued |
+/// | write intents | one for each write in progress |
 ///
-/// Every method but [`clear`](Self::clear) is **one atomic operation on one entry** and one round trip. A command may be lost,
-/// come late or be carried out twice: each of these must do no more than empty the entry. So the
-/// cache, not the caller, makes the identity of a lease or intent, anew at each run, and no two are
-/// the same.
+/// # Contract
 ///
-/// What an entry held before the cache's data went back in time (a snapshot that was restored, a
-/// replica that took over) must be out of reach afterwards.
+/// Every method but [`clear`](Self::clear) and [`check`](Self::check) is **one atomic operation on
+/// one entry** and one round trip.
 ///
-/// Times are told as what is left from a moment of the cache's own clock, the `at` of the lease or
-/// intent, so that a late command serves nothing for longer.
+/// - **Loss is safe.** The cache may lose an entry, or any part of it, at any time.
+/// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. Each of
+///   these must do no more than empty the entry.
+/// - **Leases and intents are unique.** The cache makes their `mark`, not the caller, and never
+///   makes the same one twice, even after a restart.
+/// - **Data does not return.** After the cache's data went back in time (a restored snapshot, a
+///   replica that took over), everything that it held before is out of reach.
+/// - **Time is relative.** A lifetime counts from `at` of the lease or intent, by the cache's own
+///   clock. So a late command serves nothing for longer.
 ///
-/// The conformance suite on a `LayeredStore` of your cache over a
-/// [`MemoryStore`](super::memory::MemoryStore) checks an implementation, as far as nothing goes wrong.
+/// A lease is valid until the next write intent. As long as there is an intent, no lease is issued.
+///
+/// The conformance suite (`ruts::conformance`) checks a cache, as far as nothing fails, if it runs
+/// on a `LayeredStore` of that cache over a [`MemoryStore`](super::memory::MemoryStore).
+///
+/// # Security
+///
+/// [`Credentials`] open an entry only if their hash is that of its record. Compare hashes with `==`
+/// of [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server.
+///
+/// # Cancel safety
+///
+/// A dropped future leaves its operation done or not done, never half done.
+///
+/// # Minimal implementation
+///
+/// The smallest correct cache holds nothing. A real one adds entries to it, and leases with them.
+/// [`MemoryCache`](super::memory::MemoryCache) is the reference, in one file.
+///
+/// ```
+/// use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
+/// use ruts::{token::SessionId, store::{
+///     Cache, CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease,
+///     Projection, StoreError, Touch, WriteIntent, layered::LayeredStore, memory::MemoryStore,
+/// }};
+///
+/// #[derive(Default)]
+/// struct EmptyCache {
+///     intents: AtomicU64,
+/// }
+///
+/// impl Cache for EmptyCache {
+///     fn name(&self) -> &'static str {
+///         "empty"
+///     }
+///
+///     async fn lookup(
+///         &self,
+///         _: Credentials<'_>,
+///         _: Projection<'_>,
+///         _: Option<Touch>,
+///     ) -> Result<CacheLookup, StoreError> {
+///         Ok(CacheLookup::Miss(None))
+///     }
+///
+///     async fn begin_write(
+///         &self,
+///         _: &SessionId,
+///         _: InvalidationScope<'_>,
+///         _: Duration,
+///     ) -> Result<WriteIntent, StoreError> {
+///         let mark = self.intents.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+///         Ok(WriteIntent::new(mark.to_vec(), 0))
+///     }
+///
+///     async fn finish_write(
+///         &self,
+///         _: &SessionId,
+///         _: &WriteIntent,
+///         _: &[CachedField<'_>],
+///     ) -> Result<(), StoreError> {
+///         Ok(())
+///     }
+///
+///     async fn fill(
+///         &self,
+///         _: Credentials<'_>,
+///         _: &Lease,
+///         _: CachedRecord,
+///         _: &[CachedField<'_>],
+///     ) -> Result<(), StoreError> {
+///         Ok(())
+///     }
+///
+///     async fn evict(&self, _: &SessionId) -> Result<(), StoreError> {
+///         Ok(())
+///     }
+///
+///     async fn clear(&self) -> Result<(), StoreError> {
+///         Ok(())
+///     }
+///
+///     async fn check(&self) -> Result<(), StoreError> {
+///         Ok(())
+///     }
+/// }
+///
+/// let origin = MemoryStore::new();
+/// let store = LayeredStore::builder(EmptyCache::default(), origin).build_for_one_process();
+/// # drop(store);
+/// ```
 pub trait Cache: Send + Sync + 'static {
-    /// A short name for errors and traces.
+    /// Returns a short name for errors and traces.
     fn name(&self) -> &'static str;
 
-    /// Reads the named fields, or all. It is a [`CacheLookup::Hit`] only if the entry holds the session's
-    /// record, `credentials` opens it, every field asked for is known to be there or not, and `touch` would
-    /// move nothing.
+    /// Reads the named fields, or all fields.
+    ///
+    /// It is a [`CacheLookup::Hit`] only if all of this holds:
+    ///
+    /// - the entry has a record, and `credentials` open it;
+    /// - every requested field is known, with a value or as absent;
+    /// - `touch` would not move the idle deadline.
+    ///
+    /// Otherwise it is a [`CacheLookup::Miss`]. It has no lease if there is a write intent, or no
+    /// room for a lease. All readers that miss share one lease.
     fn lookup(
         &self,
         credentials: Credentials<'_>,
@@ -42,126 +154,191 @@ pub trait Cache: Send + Sync + 'static {
         touch: Option<Touch>,
     ) -> impl Future<Output = Result<CacheLookup, StoreError>> + Send;
 
-    /// Raises a intent that falls by itself after `life`: forgets what `scope` names, takes back the
-    /// lease, and remembers of this intent and of those that stand that there was another one.
+    /// Registers a write intent, which expires after `ttl`.
+    ///
+    /// Drops the parts of the entry in `scope`, its completeness and its lease. If there are other
+    /// intents, each of them and the new one remember that they overlapped with another.
     fn begin_write(
         &self,
         id: &SessionId,
         scope: InvalidationScope<'_>,
-        life: Duration,
+        ttl: Duration,
     ) -> impl Future<Output = Result<WriteIntent, StoreError>> + Send;
 
-    /// Takes the intent away, and puts `items` into the entry if there was no other one beside it. If
-    /// the intent does not stand any more, empties the entry, takes back the lease, leaves the other
-    /// intents, and has them remember that there was another one.
+    /// Removes a write intent, and stores `fields` unless it overlapped with another.
+    ///
+    /// If the intent is gone, another write or a reader may have stored anything since. Then it
+    /// empties the entry and drops the lease. The other intents stay, and remember that they
+    /// overlapped.
     fn finish_write(
         &self,
         id: &SessionId,
         intent: &WriteIntent,
-        items: &[CachedField<'_>],
+        fields: &[CachedField<'_>],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Puts what a reader read into the entry, if its lease is still good. A record that may be served and
-    /// tells of a later idle deadline stays: the session was used since.
+    /// Stores a record and fields that a reader got from the origin, if its lease is still valid.
+    ///
+    /// A record that may still be served, has the same secret and a later idle deadline stays: the
+    /// session was used since.
     fn fill(
         &self,
         credentials: Credentials<'_>,
         lease: &Lease,
         record: CachedRecord,
-        items: &[CachedField<'_>],
+        fields: &[CachedField<'_>],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets the entry, with its marks.
+    /// Removes the entry, with its lease and intents.
     fn evict(&self, id: &SessionId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Forgets all entries, with their marks, in a time that does not depend on how many they are.
+    /// Removes all entries, with their leases and intents, in a time that does not depend on their
+    /// number.
     fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whether the cache can do its part, good to have at start-up. What costs more than it need is
-    /// logged as a warning.
+    /// Checks at start-up that the cache is usable. Logs a warning for each setting that costs more
+    /// than a cache needs.
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A [`Cache`] that all processes see alike, so that the intents of one keep the others away.
+/// A [`Cache`] that all processes share, so that each sees the leases and intents of the others.
 pub trait SharedCache: Cache {}
 
-/// What a [`Cache`] answers to a look.
+/// The answer to a [`Cache::lookup`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum CacheLookup {
-    /// All that was asked for.
+    /// All that was requested.
     Hit(Loaded),
-    /// Less. With the lease, if there is one, what the store of record says may be filled in.
+    /// Less than that. With a lease, the answer of the origin may be filled in.
     Miss(Option<Lease>),
 }
 
 /// The right to fill an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lease {
-    /// What tells it from every other one.
+    /// Distinguishes it from every other lease and intent of the cache.
     pub mark: Bytes,
-    /// When the reader came, in milliseconds of the cache's clock.
+    /// Time of the lookup, in milliseconds of the cache's clock.
     pub at: u64,
 }
 
-/// A write under way.
+impl Lease {
+    /// Creates a lease that was issued `at` that time.
+    pub fn new(mark: impl Into<Bytes>, at: u64) -> Self {
+        Self { mark: mark.into(), at }
+    }
+}
+
+/// A write in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WriteIntent {
-    /// What tells it from every other one.
+    /// Distinguishes it from every other lease and intent of the cache.
     pub mark: Bytes,
-    /// When it was raised, in milliseconds of the cache's clock.
+    /// Time of its registration, in milliseconds of the cache's clock.
     pub at: u64,
 }
 
-/// What a write makes unknown.
+impl WriteIntent {
+    /// Creates a write intent that was registered `at` that time.
+    pub fn new(mark: impl Into<Bytes>, at: u64) -> Self {
+        Self { mark: mark.into(), at }
+    }
+}
+
+/// The parts of an entry that a write invalidates.
+///
+/// A cache treats a scope that it does not know as [`All`](Self::All).
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum InvalidationScope<'a> {
     /// The whole entry.
     All,
-    /// Parts of it.
+    /// Some parts of it.
     Some {
         /// These fields.
         names: &'a [&'a str],
-        /// The session's record.
+        /// The record.
         record: bool,
-        /// The session's record too, if this would move its idle deadline.
+        /// The record too, if this touch would move its idle deadline.
         touch: Option<Touch>,
     },
 }
 
-/// A field to put into an entry.
+/// A field to store in an entry.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct CachedField<'a> {
-    /// Its name.
+    /// Name of the field.
     pub name: &'a str,
-    /// Its value; `None` if it is known not to be there.
+    /// Its value. `None` if it is known to be absent.
     pub value: Option<&'a Bytes>,
-    /// What is left of its own lifetime.
+    /// Time left of its own lifetime. `None` without one.
     pub ttl: Option<Duration>,
-    /// Its place in a cache tier.
-    pub hot: CachePolicy,
-    /// For how long it may be served from the entry.
+    /// How a cache may serve it.
+    pub cache_policy: CachePolicy,
+    /// Time for which the entry may serve it.
     pub life: Duration,
 }
 
-/// A session's own record to put into an entry.
+impl<'a> CachedField<'a> {
+    /// Creates a field without a lifetime of its own, under the default cache policy.
+    pub const fn new(name: &'a str, value: Option<&'a Bytes>, life: Duration) -> Self {
+        Self { name, value, ttl: None, cache_policy: CachePolicy::Default, life }
+    }
+
+    /// Sets the time left of its own lifetime.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.ttl = ttl.into();
+        self
+    }
+
+    /// Sets the cache policy.
+    #[must_use]
+    pub const fn cache_policy(mut self, policy: CachePolicy) -> Self {
+        self.cache_policy = policy;
+        self
+    }
+}
+
+/// The record of a session to store in an entry.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct CachedRecord {
-    /// Its age and deadlines.
+    /// Ages and deadlines of the session.
     pub meta: SessionMeta,
-    /// For how long it may be served from the entry.
+    /// Time for which the entry may serve it.
     pub life: Duration,
-    /// That the items are all fields there are, for how long they may pass for that.
+    /// Time for which the fields that come with it count as all that the session has. `None` if
+    /// they are not all.
     pub complete: Option<Duration>,
 }
 
-/// Values are shown as their lengths.
+impl CachedRecord {
+    /// Creates a record whose fields are not all that the session has.
+    pub const fn new(meta: SessionMeta, life: Duration) -> Self {
+        Self { meta, life, complete: None }
+    }
+
+    /// Sets for how long the fields count as all that the session has.
+    #[must_use]
+    pub fn complete(mut self, life: impl Into<Option<Duration>>) -> Self {
+        self.complete = life.into();
+        self
+    }
+}
+
+/// Shows the length of the value alone.
 impl fmt::Debug for CachedField<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedField")
             .field("name", &self.name)
             .field("bytes", &self.value.map(Bytes::len))
             .field("ttl", &self.ttl)
-            .field("hot", &self.hot)
+            .field("cache_policy", &self.cache_policy)
             .field("life", &self.life)
             .finish()
     }

@@ -1,3 +1,8 @@
+//! [`DynStore`]: a [`Store`] as an object.
+//!
+//! Called by the session, so that its type does not depend on the store. Each call gets a span and
+//! is timed here. It adds nothing to the contract.
+
 use std::{
     any::TypeId,
     fmt,
@@ -12,16 +17,21 @@ use pin_project_lite::pin_project;
 use tracing::{Instrument, Span, debug_span};
 
 use super::{
-    Change, Confirmed, Create, Credentials, Loaded, Lookup, PageRequest, Projection, RevokeTarget,
-    Revoked, SessionMeta, SessionPage, Store, StoreError, TakeField, Touch, Update, Updated,
+    contract::Store,
+    error::StoreError,
+    request::{
+        Change, Create, Credentials, PageRequest, Projection, RevokeTarget, TakeField, Touch,
+        Update,
+    },
+    response::{Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
 };
-use crate::{event, principal::PrincipalKey, token::SessionId, ttl::CachePolicy};
+use crate::{auth::PrincipalKey, cache_policy::CachePolicy, event, token::SessionId};
 
-/// The answer of a store, to come.
+/// Future of a store's answer.
 pub(crate) type StoreFuture<'a, T> =
     Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Which type a store has, for handlers that name one.
+/// Type of a store, for handlers that name one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreType {
     pub(crate) id: TypeId,
@@ -34,28 +44,31 @@ impl StoreType {
     }
 }
 
-/// [`Store`] as an object, each call in a span of its own.
+/// A [`Store`] as an object. Its methods are those of the contract.
 pub(crate) trait DynStore: Send + Sync {
     fn store_type(&self) -> StoreType;
-    fn hint_cache_policy(&self, name: &str, hot: CachePolicy);
+    fn hint_cache_policy(&self, name: &str, cache_policy: CachePolicy);
     fn load<'a>(
         &'a self,
         credentials: Credentials<'a>,
         fields: Projection<'a>,
         touch: Option<Touch>,
-    ) -> StoreFuture<'a, Lookup<Loaded>>;
+    ) -> StoreFuture<'a, Result<Loaded, Refused>>;
     fn create<'a>(&'a self, create: Create<'a>) -> StoreFuture<'a, ()>;
     fn update<'a>(
         &'a self,
         credentials: Credentials<'a>,
         update: Update<'a>,
-    ) -> StoreFuture<'a, Lookup<Updated>>;
+    ) -> StoreFuture<'a, Result<Written<Updated>, Refused>>;
     fn take<'a>(
         &'a self,
         credentials: Credentials<'a>,
         take: TakeField<'a>,
-    ) -> StoreFuture<'a, Lookup<Option<Bytes>>>;
-    fn delete<'a>(&'a self, credentials: Credentials<'a>) -> StoreFuture<'a, Lookup<()>>;
+    ) -> StoreFuture<'a, Result<Written<Option<Bytes>>, Refused>>;
+    fn delete<'a>(
+        &'a self,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Result<Written<()>, Refused>>;
     fn inspect<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<SessionMeta>>;
     fn wait_for_change(&self, id: &SessionId) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     fn list_by_principal<'a>(
@@ -68,8 +81,8 @@ pub(crate) trait DynStore: Send + Sync {
         &'a self,
         principal: &'a PrincipalKey,
         target: RevokeTarget<'a>,
-    ) -> StoreFuture<'a, Revoked>;
-    fn revoke_everyone(&self) -> StoreFuture<'_, Confirmed>;
+    ) -> StoreFuture<'a, Written<Vec<SessionId>>>;
+    fn revoke_everyone(&self) -> StoreFuture<'_, Written<()>>;
 }
 
 impl<S: Store> DynStore for S {
@@ -77,8 +90,8 @@ impl<S: Store> DynStore for S {
         StoreType::of::<S>()
     }
 
-    fn hint_cache_policy(&self, name: &str, hot: CachePolicy) {
-        Store::hint_cache_policy(self, name, hot);
+    fn hint_cache_policy(&self, name: &str, cache_policy: CachePolicy) {
+        Store::hint_cache_policy(self, name, cache_policy);
     }
 
     fn load<'a>(
@@ -86,7 +99,7 @@ impl<S: Store> DynStore for S {
         credentials: Credentials<'a>,
         fields: Projection<'a>,
         touch: Option<Touch>,
-    ) -> StoreFuture<'a, Lookup<Loaded>> {
+    ) -> StoreFuture<'a, Result<Loaded, Refused>> {
         let span = span(self, "load", &fields);
         Box::pin(
             measured(self, "load", Store::load(self, credentials, fields, touch)).instrument(span),
@@ -103,7 +116,7 @@ impl<S: Store> DynStore for S {
         &'a self,
         credentials: Credentials<'a>,
         update: Update<'a>,
-    ) -> StoreFuture<'a, Lookup<Updated>> {
+    ) -> StoreFuture<'a, Result<Written<Updated>, Refused>> {
         let names = Names(update.changes.iter().map(Change::name));
         let span = span(self, "update", &names);
         Box::pin(
@@ -115,12 +128,15 @@ impl<S: Store> DynStore for S {
         &'a self,
         credentials: Credentials<'a>,
         take: TakeField<'a>,
-    ) -> StoreFuture<'a, Lookup<Option<Bytes>>> {
+    ) -> StoreFuture<'a, Result<Written<Option<Bytes>>, Refused>> {
         let span = span(self, "take", &take.name);
         Box::pin(measured(self, "take", Store::take(self, credentials, take)).instrument(span))
     }
 
-    fn delete<'a>(&'a self, credentials: Credentials<'a>) -> StoreFuture<'a, Lookup<()>> {
+    fn delete<'a>(
+        &'a self,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Result<Written<()>, Refused>> {
         let span = span(self, "delete", &"");
         Box::pin(measured(self, "delete", Store::delete(self, credentials)).instrument(span))
     }
@@ -155,19 +171,20 @@ impl<S: Store> DynStore for S {
         &'a self,
         principal: &'a PrincipalKey,
         target: RevokeTarget<'a>,
-    ) -> StoreFuture<'a, Revoked> {
+    ) -> StoreFuture<'a, Written<Vec<SessionId>>> {
         let span = span(self, "revoke", &"");
         Box::pin(measured(self, "revoke", Store::revoke(self, principal, target)).instrument(span))
     }
 
-    fn revoke_everyone(&self) -> StoreFuture<'_, Confirmed> {
+    fn revoke_everyone(&self) -> StoreFuture<'_, Written<()>> {
         let span = span(self, "revoke_everyone", &"");
         Box::pin(measured(self, "revoke_everyone", Store::revoke_everyone(self)).instrument(span))
     }
 }
 
 pin_project! {
-    /// A call, timed. An async function would hold the call twice: as its argument, and while it waits.
+    /// A timed call. An async function would hold the call twice: as its argument, and while it
+    /// waits.
     struct Measured<F> {
         store: &'static str,
         operation: &'static str,
@@ -196,7 +213,7 @@ fn span(store: &impl Store, operation: &'static str, fields: &dyn fmt::Debug) ->
     debug_span!("session_store", store = store.name(), operation, ?fields)
 }
 
-/// Names of fields as a list, written only if somebody listens.
+/// Names of fields as a list. It is formatted only for a subscriber.
 struct Names<I>(I);
 
 impl<'a, I: Iterator<Item = &'a str> + Clone> fmt::Debug for Names<I> {

@@ -1,36 +1,37 @@
-use std::error::Error;
+//! The failure of a store: [`StoreError`], and what a caller can tell apart about it.
 
-/// A store could not do what it was asked.
+use std::{error::Error, fmt, sync::Arc};
+
+/// The failure of a store.
 ///
-/// Its text names the store and the kind of failure, never a key, a statement or a value; what the
-/// driver said is its [`source`](Error::source).
-#[derive(Debug, thiserror::Error)]
-#[error("the {store} store {}", self.kind.text())]
+/// Its text names the store and the kind of failure, never a key, a statement or a value. The error
+/// of the driver is its [`source`](Error::source).
+#[derive(Debug, Clone)]
 pub struct StoreError {
     store: &'static str,
     kind: StoreErrorKind,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-/// What a caller can tell apart about a [`StoreError`].
+/// The kinds of [`StoreError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// It could not be reached. Nothing was changed.
+    /// The store could not be reached. Nothing was changed.
     Unavailable,
-    /// It was asked, but whether it did so is not known.
+    /// The operation was sent, and its outcome is not known.
     Unknown,
-    /// It has no room left.
+    /// The store has no room left.
     Full,
-    /// A session of that id exists already.
+    /// There is a session of that id.
     Exists,
-    /// What it holds is not what a store of this release writes.
+    /// The store holds data that no release of it writes.
     Corrupt,
-    /// The principal has as many sessions as it may. Nothing was changed.
+    /// The principal has as many sessions as its limit allows. Nothing was changed.
     SessionLimit,
-    /// A revocation overtook the sign-in. The session does not exist any more.
+    /// A revocation overtook the sign-in. The session has ended.
     Revoked,
-    /// It is of a version or configuration that cannot keep the contract.
+    /// The version or configuration of the store cannot keep the contract.
     Unsupported,
 }
 
@@ -38,37 +39,50 @@ impl StoreErrorKind {
     const fn text(self) -> &'static str {
         match self {
             Self::Unavailable => "could not be reached",
-            Self::Unknown => "did not say whether the operation took place",
+            Self::Unknown => "did not report the outcome of the operation",
             Self::Full => "has no room left",
             Self::Exists => "already holds a session of this id",
             Self::Corrupt => "holds data that it cannot read",
-            Self::SessionLimit => "holds as many sessions of this principal as it may",
-            Self::Revoked => "was told meanwhile to end the sessions of this principal",
+            Self::SessionLimit => "holds as many sessions of this principal as its limit allows",
+            Self::Revoked => "ended the sessions of this principal during the sign-in",
             Self::Unsupported => "cannot be used as it is set up",
         }
     }
 }
 
 impl StoreError {
-    /// A failure of the store called `store`.
+    /// Creates a failure of the store called `store`.
     pub const fn new(store: &'static str, kind: StoreErrorKind) -> Self {
         Self { store, kind, source: None }
     }
 
-    /// The same failure with what caused it. The cause must not hold a value or a secret.
+    /// Adds the cause, which must not hold a value or a secret.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of failure.
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// The name of the store.
+    /// Returns the name of the store.
     pub const fn store(&self) -> &'static str {
         self.store
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} store {}", self.store, self.kind.text())
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source: &(dyn Error + 'static) = &**self.source.as_ref()?;
+        Some(source)
     }
 }

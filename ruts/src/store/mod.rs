@@ -1,7 +1,7 @@
-//! Where sessions are kept, and the contract that every place keeps.
+//! The stores of sessions, and the contract that each of them keeps.
 //!
-//! A [`Store`] deals in ids, hashes and bytes; it knows nothing of types, codecs, cookies or
-//! HTTP. Anything that passes the conformance suite (`ruts::conformance`) can stand behind a
+//! A [`Store`] deals in ids, hashes and bytes. It knows nothing of types, codecs, cookies or HTTP. A store
+//! that passes the conformance suite (`ruts::conformance`) can stand behind a
 //! [`SessionLayer`](crate::SessionLayer):
 //!
 //! | store | feature | survives a restart | shared by processes |
@@ -9,27 +9,31 @@
 //! | [`memory::MemoryStore`] | always there | no | no |
 //! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | as the server does | yes |
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
-//! | `layered::LayeredStore` | `layered-store` | as the store of record does | as the cache and the store of record are |
+//! | `layered::LayeredStore` | `layered-store` | as its origin does | as its origin and cache are |
 //!
-//! [`notify::NotifyingStore`] around one of them tells other processes at once what happens to sessions.
-//!
-//! The repository's `examples/custom-store` keeps sessions in files, in one page of code.
+//! [`notify::NotifyingStore`] wraps one of them and notifies other processes of changes at once. A backend
+//! of your own implements [`RecordStore`], or [`Store`] itself. The repository's `examples/custom-store`
+//! keeps sessions in files.
 
+#[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
+mod batch;
 #[cfg(feature = "layered-store")]
 mod cache;
 mod contract;
 mod dyn_store;
 mod error;
-#[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
-mod gather;
 #[cfg(feature = "layered-store")]
 pub mod layered;
 pub mod memory;
 pub mod notify;
 #[cfg(feature = "postgres-store")]
 pub mod postgres;
+mod record;
+mod record_store;
 #[cfg(any(feature = "redis-store", feature = "redis-rs-store"))]
 pub mod redis;
+mod request;
+mod response;
 
 #[cfg(feature = "layered-store")]
 pub use self::cache::{
@@ -38,13 +42,20 @@ pub use self::cache::{
 };
 pub(crate) use self::dyn_store::{DynStore, StoreFuture, StoreType};
 pub use self::{
-    contract::{
-        AbsoluteDeadline, AuthChange, Change, Confirmed, Create, Credentials, ENDED_RETENTION,
-        FieldWrite, IntoStore, ListedSession, Loaded, Lookup, NewSignIn, OnLimit, PageRequest,
-        Precondition, Projection, Renew, RevokeTarget, Revoked, SessionLimit, SessionMeta,
-        SessionPage, SignedIn, Store, StoredField, TakeField, Touch, Update, Updated,
-    },
+    contract::{ENDED_RETENTION, IntoStore, Store, StoreResult},
     error::{StoreError, StoreErrorKind},
+    record::{CorruptRecord, SessionRecord},
+    record_store::RecordStore,
+    request::{
+        AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, NewSignIn, OnLimit,
+        PageRequest, Precondition, Projection, Renew, RevokeTarget, SessionLimit, TakeField, Touch,
+        Update,
+    },
+    response::{
+        ListedSession, Loaded, Refused, SessionMeta, SessionPage, SignedIn, StoredField, Updated,
+        Written,
+    },
 };
-/// All fields of a session, undecoded.
-pub use crate::session::SessionMap;
+pub use crate::cache_policy::CachePolicy;
+/// All fields of a session, not yet decoded.
+pub use crate::session::map::SessionMap;

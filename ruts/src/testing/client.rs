@@ -1,3 +1,7 @@
+//! A [`Client`] that keeps cookies like a browser, for tests of applications.
+//!
+//! Called by the checks of `security` and by tests. Knows HTTP and cookies, not sessions.
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -14,12 +18,13 @@ use http_body_util::{BodyExt, Full};
 use tower_service::Service;
 
 type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
+type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 
-/// Asks an application without a network, and keeps its cookies as a browser does over https.
+/// Calls an application without a network, and keeps its cookies like a browser over HTTPS.
 ///
-/// Clones are tabs: they share the cookies. Redirections are not followed. A cookie whose prefix promises
-/// what its attributes do not keep is refused (RFC 6265bis, 5.7); `Path` and `Domain` do not matter, since
-/// there is one host.
+/// Clones share the cookies, like tabs of one browser. Redirects are not followed. A cookie is
+/// refused if its attributes do not match its prefix (RFC 6265bis, 5.7). `Path` and `Domain` are
+/// ignored otherwise: there is one host.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -39,42 +44,43 @@ pub struct Client {
     app: Arc<dyn Fn(Request<Full<Bytes>>) -> Answer + Send + Sync>,
     jar: Arc<Mutex<BTreeMap<String, String>>>,
     headers: HeaderMap,
+    check: Option<Check>,
 }
 
-/// What a client got.
+/// A response, read to its end.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// The status.
+    /// Its status.
     pub status: StatusCode,
-    /// All headers.
+    /// All its headers.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// Its whole body.
     pub body: Bytes,
 }
 
 impl Reply {
-    /// The body as text; what is no UTF-8 is replaced.
+    /// Returns the body as text. Bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The cookies that it sets or removes.
+    /// Returns the cookies that it sets or removes.
     ///
     /// # Panics
     ///
-    /// A `Set-Cookie` cannot be read.
+    /// A `Set-Cookie` header is malformed.
     pub fn set_cookies(&self) -> Vec<Cookie<'static>> {
         let headers = self.headers.get_all(header::SET_COOKIE).iter();
         let cookie = |header: &HeaderValue| {
-            let text = header.to_str().expect("a `Set-Cookie` is printable").to_owned();
-            Cookie::parse(text).expect("a `Set-Cookie` holds a cookie")
+            let text = header.to_str().expect("a printable `Set-Cookie`").to_owned();
+            Cookie::parse(text).expect("a well-formed `Set-Cookie`")
         };
         headers.map(cookie).collect()
     }
 }
 
 impl Client {
-    /// A client without cookies, on the host `app.example`.
+    /// Creates a client without cookies, on the host `app.example`.
     pub fn new<S, R>(app: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + Sync + 'static,
@@ -82,64 +88,76 @@ impl Client {
         S::Future: Send,
         R: Body<Data: Send, Error: fmt::Debug> + Send + 'static,
     {
-        let ask = move |request| -> Answer { Box::pin(ask(app.clone(), request)) };
-        let headers = [(header::HOST, HeaderValue::from_static("app.example"))];
-        Self { app: Arc::new(ask), jar: Arc::default(), headers: headers.into_iter().collect() }
+        let app = move |request| -> Answer { Box::pin(call(app.clone(), request)) };
+        let host = (header::HOST, HeaderValue::from_static("app.example"));
+        Self {
+            app: Arc::new(app),
+            jar: Arc::default(),
+            headers: [host].into_iter().collect(),
+            check: None,
+        }
     }
 
-    /// The same client, which sends this header with every request, in place of one of that name: another
-    /// `Host`, an `Origin`.
+    /// Sends a header with every request, such as `Host` or `Origin`. It replaces an earlier value.
     ///
     /// # Panics
     ///
-    /// `value` is none for a header.
+    /// `value` is not a valid header value.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("the value of a header");
+        let value = HeaderValue::from_str(value).expect("a valid header value");
         self.headers.insert(name, value);
         self
     }
 
-    /// Somebody else's client, with a copy of the cookies: a thief, or a slow tab.
+    /// Runs `check` on every reply before it is returned, for promises that all replies must keep.
+    #[must_use]
+    pub fn on_reply(mut self, check: impl Fn(&Reply) + Send + Sync + 'static) -> Self {
+        self.check = Some(Arc::new(check));
+        self
+    }
+
+    /// Returns a client with a copy of the cookies: a thief, or a tab whose responses are late.
     #[must_use]
     pub fn steal(&self) -> Self {
         let jar = Arc::new(Mutex::new(self.jar().clone()));
         Self { jar, ..self.clone() }
     }
 
-    /// Another client without cookies.
+    /// Returns a client without cookies.
     #[must_use]
     pub fn stranger(&self) -> Self {
         Self { jar: Arc::default(), ..self.clone() }
     }
 
-    /// The same cookies with another application, such as the one that was started again.
+    /// Keeps the cookies and calls the application of `other`, such as the same one after a
+    /// restart.
     #[must_use]
     pub fn after_a_restart(self, other: &Self) -> Self {
         Self { app: Arc::clone(&other.app), ..self }
     }
 
-    /// The value of a cookie.
+    /// Returns the value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.jar().get(name).cloned()
     }
 
-    /// The names of all cookies.
+    /// Returns the names of all cookies.
     pub fn cookies(&self) -> Vec<String> {
         self.jar().keys().cloned().collect()
     }
 
-    /// Puts a cookie into the jar, as an attacker would.
+    /// Adds a cookie, as an attacker could.
     pub fn plant(&self, name: &str, value: &str) {
         self.jar().insert(name.to_owned(), value.to_owned());
     }
 
-    /// Removes a cookie from the jar.
+    /// Removes a cookie.
     pub fn forget(&self, name: &str) {
         self.jar().remove(name);
     }
 
-    /// Asks for a page.
+    /// Requests a page.
     ///
     /// # Panics
     ///
@@ -148,7 +166,7 @@ impl Client {
         self.send(request(Method::GET, path, "")).await
     }
 
-    /// Sends a form, encoded as `name=value&..`.
+    /// Sends a form. Its encoding is `name=value&..`.
     ///
     /// # Panics
     ///
@@ -161,7 +179,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// The application failed, or sent a body that cannot be read to its end.
+    /// The application fails, or its body cannot be read to the end.
     pub async fn send(&self, request: Request<String>) -> Reply {
         let mut request = request.map(|body| Full::from(Bytes::from(body)));
         for (name, value) in &self.headers {
@@ -175,12 +193,15 @@ impl Client {
         }
         let reply = (self.app)(request).await;
         for cookie in reply.set_cookies() {
-            self.keep(&cookie);
+            self.store(&cookie);
+        }
+        if let Some(check) = &self.check {
+            check(&reply);
         }
         reply
     }
 
-    fn keep(&self, cookie: &Cookie<'_>) {
+    fn store(&self, cookie: &Cookie<'_>) {
         let name = cookie.name().to_ascii_lowercase();
         let is_secure = cookie.secure() == Some(true);
         let is_host = is_secure && cookie.path() == Some("/") && cookie.domain().is_none();
@@ -210,7 +231,7 @@ fn request(method: Method, path: &str, form: &str) -> Request<String> {
     request
 }
 
-async fn ask<S, R>(mut app: S, request: Request<Full<Bytes>>) -> Reply
+async fn call<S, R>(mut app: S, request: Request<Full<Bytes>>) -> Reply
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>>,
     S::Error: fmt::Debug,
@@ -219,11 +240,11 @@ where
     poll_fn(|cx| app.poll_ready(cx)).await.expect("the application is ready");
     let response = app.call(request).await.expect("the application answers");
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.expect("the body comes to its end").to_bytes();
+    let body = body.collect().await.expect("the body ends").to_bytes();
     Reply { status: parts.status, headers: parts.headers, body }
 }
 
-/// Shows the names of the cookies only.
+/// Shows only the names of the cookies.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("cookies", &self.cookies()).finish()

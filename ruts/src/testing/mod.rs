@@ -1,12 +1,23 @@
-//! What tests of an application need: a [`Client`] that keeps cookies as a browser does, a
-//! [`ManualClock`], and [`assert_session_security`], which drives the application as an attacker would
-//! and reports by requirement of the standards.
+//! Tools for the tests of applications.
+//!
+//! - [`Client`] keeps cookies like a browser.
+//! - [`ManualClock`] moves the time of a `MemoryStore`.
+//! - [`assert_session_security`] attacks the application, and reports by requirement of the
+//!   standards.
+//!
+//! Called by tests of applications. Knows the application by its HTTP interface alone.
 //!
 //! ```
 //! use std::time::Duration;
 //! use axum::{Router, routing::{get, post}};
-//! use ruts::{Aal, ClearSiteData, Error, Session, SessionLayer, session, store::memory::MemoryStore};
-//! use ruts::testing::{Client, ManualClock, SessionSecurity, assert_session_security};
+//! use ruts::{
+//!     Error, Session, SessionLayer,
+//!     guard::Aal,
+//!     layer::ClearSiteData,
+//!     session,
+//!     store::memory::MemoryStore,
+//!     testing::{Client, ManualClock, SessionSecurity, assert_session_security},
+//! };
 //!
 //! #[session]
 //! struct Shop {
@@ -32,7 +43,7 @@
 //!     .route("/sign-in", post(sign_in))
 //!     .route("/sign-out", post(sign_out))
 //!     .layer(SessionLayer::new(store).aal2().clear_site_data(&[ClearSiteData::Storage]))
-//!     .layer(ruts::CsrfLayer::new());
+//!     .layer(ruts::layer::CsrfLayer::new());
 //!
 //! let hour = Duration::from_secs(60 * 60);
 //! let scenario = SessionSecurity::new(
@@ -45,7 +56,7 @@
 //! assert_session_security(scenario).await;
 //! # });
 //! ```
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on is a panic")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on panics")]
 
 mod client;
 mod report;
@@ -56,6 +67,6 @@ pub use self::{
     client::{Client, Reply},
     report::{Finding, Outcome, Report},
     scenario::SessionSecurity,
-    security::assert_session_security,
+    security::{assert_session_security, check_session_security},
 };
 pub use crate::store::memory::ManualClock;

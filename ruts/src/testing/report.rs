@@ -1,44 +1,67 @@
+//! [`Report`]: the findings of a run of all checks, one for each rule.
+//!
+//! Filled by `security`, read by tests. Knows nothing of clients and scenarios.
+
 use std::fmt;
 
-/// What [`SessionSecurity::check`](super::SessionSecurity::check) found, as a table.
+/// The findings of [`check_session_security`](crate::testing::check_session_security). `Display`
+/// shows them as a table.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Report {
-    /// In the order of the checks.
+    /// All findings, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
 /// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
-    /// The requirements it is about: OWASP ASVS 5.0, NIST SP 800-63B-4, OWASP Session Management Cheat Sheet
-    /// (CS).
+    /// Requirements that the check covers: OWASP ASVS 5.0, NIST SP 800-63B-4, OWASP Session
+    /// Management Cheat Sheet (CS).
     pub ids: &'static str,
-    /// What should be.
+    /// The rule that has to hold.
     pub rule: &'static str,
-    /// What is.
+    /// Whether it holds.
     pub outcome: Outcome,
 }
 
-/// What came of a check.
+/// Whether a rule holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
-    /// It is as it should be.
+    /// The application keeps the rule.
     Kept,
-    /// It is not, and in what way.
+    /// The application breaks the rule, in this way.
     Broken(String),
-    /// It was not looked at, for want of this in the scenario.
+    /// The scenario lacks this part, so the rule was not checked.
     NotChecked(&'static str),
 }
 
 impl Report {
-    /// Those that were found broken.
+    pub(super) const fn new() -> Self {
+        Self { findings: Vec::new() }
+    }
+
+    pub(super) fn note(&mut self, ids: &'static str, rule: &'static str, outcome: Outcome) {
+        self.findings.push(Finding { ids, rule, outcome });
+    }
+
+    /// Returns the findings of broken rules.
     pub fn broken(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Broken(_)))
     }
 
-    /// The finding about a requirement, if there is one.
+    /// Returns the finding about a requirement, if there is one.
     pub fn about(&self, id: &str) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.ids.split(' ').any(|other| other == id))
+    }
+}
+
+impl Outcome {
+    /// `Kept` if `is_kept`, otherwise `Broken` with an explanation.
+    pub(super) fn kept_if(is_kept: bool, explain: impl FnOnce() -> String) -> Self {
+        if is_kept { Self::Kept } else { Self::Broken(explain()) }
     }
 }
 
@@ -50,8 +73,8 @@ impl fmt::Display for Report {
                 Outcome::Broken(how) => {
                     writeln!(f, "BROKEN       {rule} [{ids}]\n             {how}")?
                 }
-                Outcome::NotChecked(what) => {
-                    writeln!(f, "not checked  {rule} [{ids}]\n             needs `{what}`")?;
+                Outcome::NotChecked(part) => {
+                    writeln!(f, "not checked  {rule} [{ids}]\n             needs `{part}`")?;
                 }
             }
         }

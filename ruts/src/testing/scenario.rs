@@ -1,14 +1,18 @@
+//! [`SessionSecurity`]: how the checks sign in, sign out and use an application.
+//!
+//! Made by tests of applications, read by `security`. Knows nothing of rules and reports.
+
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use super::{Client, Reply, Report, security};
+use super::client::{Client, Reply};
 use crate::store::memory::ManualClock;
 
 type Action = Arc<dyn Fn(Client) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
-/// How an application is used, for [`assert_session_security`](super::assert_session_security): which page
-/// is for those who are signed in, and how one signs in and out.
+/// Use of an application by [`assert_session_security`](crate::testing::assert_session_security):
+/// its private page, its sign-in and sign-out, and more.
 ///
-/// What is not told is not checked, and the report says so.
+/// A rule that needs a missing part is not checked, and the report shows it.
 #[derive(Clone)]
 pub struct SessionSecurity {
     pub(super) client: Client,
@@ -41,8 +45,7 @@ where
 }
 
 impl SessionSecurity {
-    /// An application whose page `private` answers with success to those who are signed in and to nobody
-    /// else.
+    /// Describes an application whose page `private` succeeds for signed-in clients alone.
     pub fn new<I, O>(
         client: Client,
         private: &str,
@@ -70,21 +73,21 @@ impl SessionSecurity {
         }
     }
 
-    /// How to tell that the private page was shown, if its status does not.
+    /// Sets how to recognise that the private page was shown. By default, its status is a success.
     #[must_use]
     pub fn private_if(mut self, opens: impl Fn(&Reply) -> bool + Send + Sync + 'static) -> Self {
         self.opens = Arc::new(opens);
         self
     }
 
-    /// A page for everybody, whose visit starts no session: `/` unless told otherwise.
+    /// Sets a page for all clients, whose visit starts no session. `/` by default.
     #[must_use]
     pub fn public(mut self, path: &str) -> Self {
         path.clone_into(&mut self.public);
         self
     }
 
-    /// What gives a guest a session, such as putting something into the cart.
+    /// Sets an action that gives a guest a session, such as adding an item to a cart.
     #[must_use]
     pub fn guest<F>(mut self, visit: impl Fn(Client) -> F + Send + Sync + 'static) -> Self
     where
@@ -94,7 +97,7 @@ impl SessionSecurity {
         self
     }
 
-    /// How one signs out on all other devices.
+    /// Sets the action that signs out all other devices of the user.
     #[must_use]
     pub fn sign_out_others<F>(
         mut self,
@@ -107,7 +110,7 @@ impl SessionSecurity {
         self
     }
 
-    /// How somebody who is signed in gets more rights, such as by a second factor.
+    /// Sets the action that gives a signed-in user more rights, such as a second factor.
     #[must_use]
     pub fn elevate<F>(mut self, elevate: impl Fn(Client) -> F + Send + Sync + 'static) -> Self
     where
@@ -117,45 +120,37 @@ impl SessionSecurity {
         self
     }
 
-    /// When sessions end: without use, and in any case, by the clock of the application's store.
+    /// Sets the idle and the absolute timeout of sessions, by the clock of the application's store.
     #[must_use]
     pub fn lifetimes(mut self, clock: &ManualClock, idle: Duration, absolute: Duration) -> Self {
         self.lifetimes = Some(Lifetimes { clock: clock.clone(), idle, absolute });
         self
     }
 
-    /// A page that needs an authentication of at most this age. Needs [`lifetimes`](Self::lifetimes) too.
+    /// Sets a page that needs an authentication of at most this age. It needs
+    /// [`lifetimes`](Self::lifetimes) too.
     #[must_use]
     pub fn fresh(mut self, path: &str, within: Duration) -> Self {
         self.fresh = Some((path.to_owned(), within));
         self
     }
 
-    /// How many sessions one may have at a time.
+    /// Sets how many sessions a user may have at a time.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.limit = Some(sessions);
         self
     }
 
-    /// The cookie outlives the browser on purpose.
+    /// Allows the cookie to outlive the browser.
     #[must_use]
     pub fn persistent(mut self) -> Self {
         self.is_persistent = true;
         self
     }
 
-    /// Runs all checks.
-    ///
-    /// # Panics
-    ///
-    /// Signing in does not open the private page, or the application fails.
-    pub async fn check(&self) -> Report {
-        security::check(self).await
-    }
-
     pub(super) async fn sign_in(&self, client: &Client) -> Reply {
-        // Or no sign-in would be older than another.
+        // Otherwise no sign-in is older than another.
         if let Some(lifetimes) = &self.lifetimes {
             lifetimes.clock.advance(Duration::from_millis(1));
         }
@@ -166,7 +161,7 @@ impl SessionSecurity {
         (self.sign_out)(client.clone()).await
     }
 
-    /// Whether the client is shown the private page.
+    /// Returns whether the private page opens for a client.
     pub(super) async fn is_in(&self, client: &Client) -> bool {
         self.opens(&client.get(&self.private).await)
     }
@@ -175,13 +170,18 @@ impl SessionSecurity {
         (self.opens)(reply)
     }
 
-    /// A client that has just signed in.
+    /// Signs in with a new client.
     pub(super) async fn member(&self) -> Client {
+        self.signed_in().await.0
+    }
+
+    /// Signs in with a new client, and returns it with the reply to the sign-in.
+    pub(super) async fn signed_in(&self) -> (Client, Reply) {
         let client = self.client.stranger();
         let reply = self.sign_in(&client).await;
         let is_in = self.is_in(&client).await;
         assert!(is_in, "signing in does not open `{}`: {}", self.private, reply.status);
-        client
+        (client, reply)
     }
 }
 

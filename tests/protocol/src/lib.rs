@@ -1,16 +1,19 @@
-//! A model of the protocol by which `ruts::store::layered::LayeredStore` keeps two tiers in step, for
-//! one session with two fields: a truth that keeps what it is given (cold), and before it a cache that
-//! may lose anything (hot). Every interleaving of writers, readers and a deleter is searched, with
-//! commands that fail, come late or twice, processes that die, and a cache that forgets or goes back in
-//! time. The protocol must hold. The shapes that are written instead, and the protocol with any one of
-//! its parts left out, must be found broken, or the search would prove nothing.
+//! A model of the protocol by which `ruts::store::layered::LayeredStore` keeps two tiers in step.
+//!
+//! It models one session with two fields, an origin that keeps every commit, and a cache that may
+//! lose anything. The [`search`] visits every interleaving of writers, readers and a deletion.
+//! Commands may fail, arrive late or run twice. Processes may die. The cache may lose its data or
+//! go back in time.
+//!
+//! The tests show that the protocol holds. They also show that the common alternatives break, and
+//! that the protocol breaks without any one of its parts. Otherwise the search would prove nothing.
 
-mod hot;
+mod cache;
 mod search;
-mod world;
+mod state;
 
 pub use self::{
-    hot::{BOTH, Mask, ONE, Shape},
+    cache::{BOTH, Mask, ONE, Protocol},
     search::{Outcome, search},
-    world::{Breach, Event, Play, Setting},
+    state::{Event, Scenario, Setting, Violation},
 };

@@ -1,53 +1,56 @@
-//! The search, nearest first, through all that can happen.
+//! A breadth-first search through all reachable states: [`search`].
+//!
+//! Used by the tests. It knows how to go from state to state, and not what a state is.
 
 use std::{
     collections::{HashSet, VecDeque},
     fmt,
 };
 
-use crate::world::{Breach, Event, Play, World};
+use crate::state::{Event, Scenario, State, Violation};
 
-/// How a search ended: a shortest way to a breach, if there is one.
+/// The result of a search: the shortest path to a violation, if there is one.
 pub struct Outcome {
     states: usize,
-    /// What is wrong, and how it comes about.
-    pub breach: Option<(Breach, Vec<Event>)>,
+    /// The violation, and the events that lead to it.
+    pub violation: Option<(Violation, Vec<Event>)>,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} states", self.states)?;
-        let Some((breach, way)) = &self.breach else { return Ok(()) };
-        write!(f, ", {breach:?}:")?;
-        way.iter().try_for_each(|event| write!(f, " {event};"))
+        let Some((violation, path)) = &self.violation else { return Ok(()) };
+        write!(f, ", {violation:?}:")?;
+        path.iter().try_for_each(|event| write!(f, " {event};"))
     }
 }
 
-/// Searches until something is wrong, or there is nothing left.
-pub fn search(play: &Play, looked_for: &[Breach]) -> Outcome {
-    let first = World::new(&play.setting);
-    let mut ways: Vec<(usize, Option<Event>)> = vec![(0, None)];
-    let mut known = HashSet::from([first]);
+/// Searches until it finds one of the violations, or has visited every state.
+pub fn search(scenario: &Scenario, violations: &[Violation]) -> Outcome {
+    let first = State::new(&scenario.setting);
+    // Of each state, the number of the state before it, and the event in between.
+    let mut steps: Vec<(usize, Option<Event>)> = vec![(0, None)];
+    let mut visited = HashSet::from([first]);
     let mut queue = VecDeque::from([(0, first)]);
-    while let Some((number, world)) = queue.pop_front() {
-        let mut breaches = world.breaches(&play.setting).into_iter();
-        if let Some(breach) = breaches.find(|breach| looked_for.contains(breach)) {
-            let mut way = Vec::new();
+    while let Some((number, state)) = queue.pop_front() {
+        let mut found = state.violations(&scenario.setting).into_iter();
+        if let Some(violation) = found.find(|violation| violations.contains(violation)) {
+            let mut path = Vec::new();
             let mut at = number;
-            while let (from, Some(event)) = ways[at] {
-                way.push(event);
-                at = from;
+            while let (before, Some(event)) = steps[at] {
+                path.push(event);
+                at = before;
             }
-            way.reverse();
-            return Outcome { states: known.len(), breach: Some((breach, way)) };
+            path.reverse();
+            return Outcome { states: visited.len(), violation: Some((violation, path)) };
         }
-        for (event, world) in world.next(play) {
-            let world = world.plain();
-            if known.insert(world) {
-                queue.push_back((ways.len(), world));
-                ways.push((number, Some(event)));
+        for (event, next) in state.next(scenario) {
+            let next = next.canonical();
+            if visited.insert(next) {
+                queue.push_back((steps.len(), next));
+                steps.push((number, Some(event)));
             }
         }
     }
-    Outcome { states: known.len(), breach: None }
+    Outcome { states: visited.len(), violation: None }
 }

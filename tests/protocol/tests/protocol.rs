@@ -1,109 +1,110 @@
-//! The protocol holds in everything that is searched; what is written instead, and the protocol without any
-//! one of its parts, does not.
+//! The protocol holds in every searched setting. The alternatives, and the protocol without any one
+//! of its parts, do not.
 
-use ruts_protocol::{BOTH, Breach, Mask, ONE, Play, Setting, Shape, search};
+use ruts_protocol::{BOTH, Mask, ONE, Protocol, Scenario, Setting, Violation, search};
 
 const OTHER: Mask = BOTH - ONE;
-const WRONG: [Breach; 2] = [Breach::Stale, Breach::Dirty];
+const PROMISED: [Violation; 2] = [Violation::Stale, Violation::Dirty];
 const ONE_FIELD: Setting = Setting::ONE_FIELD;
 
-fn holds(setting: Setting, looked_for: &[Breach]) {
-    let outcome = search(&Play { shape: Shape::Fenced, setting }, looked_for);
+fn holds(setting: Setting, violations: &[Violation]) {
+    let outcome = search(&Scenario { protocol: Protocol::Complete, setting }, violations);
     println!("{setting:?}: {outcome}");
-    assert!(outcome.breach.is_none(), "{setting:?}: {outcome}");
+    assert!(outcome.violation.is_none(), "{setting:?}: {outcome}");
 }
 
-fn is_found_broken(shape: Shape, setting: Setting) {
-    let outcome = search(&Play { shape, setting }, &[Breach::Stale]);
-    println!("{shape:?}: {outcome}");
-    assert!(outcome.breach.is_some(), "{shape:?}: {outcome}");
+fn breaks(protocol: Protocol, setting: Setting) {
+    let outcome = search(&Scenario { protocol, setting }, &[Violation::Stale]);
+    println!("{protocol:?}: {outcome}");
+    assert!(outcome.violation.is_some(), "{protocol:?}: {outcome}");
 }
 
 #[test]
 fn it_holds_for_two_writers_and_two_readers() {
-    holds(Setting { faults: 1, ..ONE_FIELD }, &WRONG);
+    holds(Setting { faults: 1, ..ONE_FIELD }, &PROMISED);
 }
 
 #[test]
-fn it_holds_for_a_writer_and_a_deleter_and_two_readers() {
-    holds(Setting { deletes: true, faults: 1, ..ONE_FIELD }, &WRONG);
+fn it_holds_for_a_writer_a_deletion_and_two_readers() {
+    holds(Setting { deletes: true, faults: 1, ..ONE_FIELD }, &PROMISED);
 }
 
 #[test]
-fn it_holds_when_two_things_go_wrong() {
+fn it_holds_with_two_faults() {
     for cached in [true, false] {
         let setting = Setting { readers: [Some(ONE), None], faults: 2, cached, ..ONE_FIELD };
-        holds(setting, &WRONG);
-        holds(Setting { deletes: true, ..setting }, &WRONG);
+        holds(setting, &PROMISED);
+        holds(Setting { deletes: true, ..setting }, &PROMISED);
     }
 }
 
-/// A write drops its own fields only: the others stay readable.
+/// A write drops its own fields only. The others stay readable.
 #[test]
 fn it_holds_for_writers_of_different_fields() {
     for writers in [[ONE, OTHER], [ONE, BOTH], [BOTH, BOTH]] {
         let writers = writers.map(Some);
         let readers = [Some(BOTH), Some(ONE)];
-        holds(Setting { writers, readers, ..ONE_FIELD }, &WRONG);
+        holds(Setting { writers, readers, ..ONE_FIELD }, &PROMISED);
         let readers = [Some(BOTH), None];
-        holds(Setting { writers, readers, faults: 1, ..ONE_FIELD }, &WRONG);
-        holds(Setting { writers, readers, faults: 1, deletes: true, ..ONE_FIELD }, &WRONG);
+        holds(Setting { writers, readers, faults: 1, ..ONE_FIELD }, &PROMISED);
+        holds(Setting { writers, readers, faults: 1, deletes: true, ..ONE_FIELD }, &PROMISED);
     }
 }
 
-/// Nobody reads what was replaced after somebody has read what replaced it, answered or not.
+/// Without faults no read returns an older value than a read before, answered or not.
 #[test]
-fn reads_go_forward_when_nothing_goes_wrong() {
-    let any = [Breach::Stale, Breach::Dirty, Breach::Back];
+fn reads_never_go_backwards_without_faults() {
+    let violations = [Violation::Stale, Violation::Dirty, Violation::Backwards];
     for cached in [true, false] {
-        holds(Setting { punctual: true, watches: true, cached, ..ONE_FIELD }, &any);
+        let setting = Setting { punctual: true, tracks_reads: true, cached, ..ONE_FIELD };
+        holds(setting, &violations);
     }
 }
 
-/// Fields are read as they stood together at some moment.
+/// Without faults a read returns fields that were current at the same time.
 #[test]
-fn nothing_is_torn_when_nothing_goes_wrong() {
-    let any = [Breach::Stale, Breach::Dirty, Breach::Back, Breach::Torn];
+fn reads_are_never_torn_without_faults() {
+    let violations = [Violation::Stale, Violation::Dirty, Violation::Backwards, Violation::Torn];
     for writers in [[ONE, BOTH], [BOTH, BOTH], [ONE, OTHER]] {
         let (writers, readers) = (writers.map(Some), [Some(ONE), Some(OTHER)]);
-        let setting = Setting { writers, readers, punctual: true, watches: true, ..ONE_FIELD };
-        holds(setting, &any);
+        let setting = Setting { writers, readers, punctual: true, tracks_reads: true, ..ONE_FIELD };
+        holds(setting, &violations);
     }
 }
 
 #[test]
-fn shapes_that_break_by_themselves_are_found() {
-    for shape in [
-        Shape::Parallel,
-        Shape::SetAfterCommit,
-        Shape::DropAfterCommit,
-        Shape::DropAroundCommit,
-        Shape::Tombstone,
-        Shape::AnsweredBeforeFinish,
+fn alternatives_that_break_without_faults_are_found() {
+    for protocol in [
+        Protocol::Parallel,
+        Protocol::SetAfterCommit,
+        Protocol::DropAfterCommit,
+        Protocol::DropAroundCommit,
+        Protocol::Tombstone,
+        Protocol::AnswerBeforeFinish,
     ] {
-        is_found_broken(shape, Setting { readers: [Some(ONE), None], ..ONE_FIELD });
+        breaks(protocol, Setting { readers: [Some(ONE), None], ..ONE_FIELD });
     }
 }
 
 #[test]
-fn shapes_that_one_fault_breaks_are_found() {
-    for shape in [Shape::Versioned, Shape::FencedWithoutRun] {
-        is_found_broken(shape, Setting { readers: [Some(ONE), None], faults: 1, ..ONE_FIELD });
+fn alternatives_that_break_by_one_fault_are_found() {
+    for protocol in [Protocol::Versioned, Protocol::WithoutRunId] {
+        breaks(protocol, Setting { readers: [Some(ONE), None], faults: 1, ..ONE_FIELD });
     }
 }
 
 #[test]
 fn no_part_of_the_protocol_can_be_left_out() {
-    for shape in [
-        Shape::FenceLeavesTicket,
-        Shape::FenceLeavesValues,
-        Shape::TicketsInSpiteOfFences,
-        Shape::FinishIgnoresOthers,
-        Shape::FinishForgives,
-        Shape::FinishLeavesTicket,
-        Shape::FinishTellsNobody,
-        Shape::FilledWithoutTicket,
+    for protocol in [
+        Protocol::IntentKeepsLease,
+        Protocol::IntentKeepsValues,
+        Protocol::LeaseDespiteIntent,
+        Protocol::FinishIgnoresOverlap,
+        Protocol::LateFinishDoesNothing,
+        Protocol::LateFinishKeepsLease,
+        Protocol::LateFinishOverlapsNone,
+        Protocol::FillWithoutLease,
     ] {
-        is_found_broken(shape, Setting { faults: 1, ..ONE_FIELD });
+        breaks(protocol, Setting { faults: 1, ..ONE_FIELD });
     }
 }

@@ -8,7 +8,7 @@ struct Shop {
     user: u64,
 }
 
-fn sessions(store: &Arc<MemoryStore>) -> ruts::PrincipalSessions {
+fn sessions(store: &Arc<MemoryStore>) -> ruts::session::PrincipalSessions {
     Shop::sessions(store).by_user("ada")
 }
 

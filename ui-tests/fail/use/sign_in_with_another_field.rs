@@ -1,4 +1,4 @@
-use ruts::{Assurance, session};
+use ruts::{auth::Assurance, session};
 
 #[session]
 struct Shop {

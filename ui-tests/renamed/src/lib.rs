@@ -12,11 +12,11 @@ pub struct Shop {
     flash: String,
 }
 
-/// What a handler does with it.
+/// Writes two fields and reads one.
 ///
 /// # Errors
 ///
-/// Those of the store.
+/// The store fails.
 pub async fn handler(shop: Shop) -> Result<Vec<u8>, renamed::Error> {
     shop.edit().cart(&[1, 2][..]).flash("saved").commit().await?;
     shop.cart().await

@@ -1,3 +1,5 @@
+//! axum_session 0.22.
+
 use axum::{
     Router,
     extract::FromRequestParts,
@@ -12,14 +14,13 @@ use cookie::time::Duration;
 use redis_pool::RedisPool;
 
 use super::{
-    Backend, Gate, LARGE, Place, Stack,
-    routes::{Answer, Visit, routes},
-    small,
+    app::{App, Backend, Gate, LARGE_VALUE, Servers, small_value},
+    routes::{Answer, StackSession, routes},
 };
 
-struct Theirs<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static>(Session<T>);
+struct PeerSession<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static>(Session<T>);
 
-impl<T, S> FromRequestParts<S> for Theirs<T>
+impl<T, S> FromRequestParts<S> for PeerSession<T>
 where
     T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static,
     S: Send + Sync,
@@ -31,14 +32,16 @@ where
     }
 }
 
-/// All is in memory until the response.
-impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> Visit for Theirs<T> {
+/// Everything stays in memory until the response.
+impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> StackSession
+    for PeerSession<T>
+{
     async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
         Ok(names.iter().filter_map(|name| self.0.get::<String>(name)).count())
     }
 
     async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
-        names.iter().for_each(|name| self.0.set(name, small()));
+        names.iter().for_each(|name| self.0.set(name, small_value()));
         Ok(())
     }
 
@@ -61,13 +64,13 @@ impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> Visit fo
         Ok(self.0.get::<String>("user").is_some())
     }
 
-    async fn out(&self) -> Answer<()> {
+    async fn logout(&self) -> Answer<()> {
         self.0.destroy();
         Ok(())
     }
 
     async fn write_large(&self, name: &str) -> Answer<()> {
-        self.0.set(name, &*LARGE);
+        self.0.set(name, &*LARGE_VALUE);
         Ok(())
     }
 
@@ -81,32 +84,33 @@ impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> Visit fo
     }
 }
 
-/// None over two tiers: its own cache is not shared by processes. With a server it asks that each time,
-/// as several processes have to.
-pub(super) async fn stack(backend: Backend, place: &Place) -> Option<Stack> {
+/// Builds the app. `None` over two tiers, because processes do not share its cache. With a server,
+/// it asks the server for each request, as several processes need.
+pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
     let config = || SessionConfig::default().with_table_name("axum_session");
-    let each_time = || config().with_memory_lifetime(Duration::ZERO);
-    let app = match backend {
-        Backend::Memory => app::<SessionNullPool>(None, config(), &gate).await,
+    let without_cache = || config().with_memory_lifetime(Duration::ZERO);
+    let router = match backend {
+        Backend::Memory => router::<SessionNullPool>(None, config(), &gate).await,
         Backend::Redis => {
-            let client = redis::Client::open(&*place.redis).expect("the address of a server");
-            let most = place.connections as usize;
-            let pool = RedisPool::new(client, most, Some(most));
-            app::<SessionRedisPool>(Some(pool.into()), each_time(), &gate).await
+            let client = redis::Client::open(&*servers.redis).expect("the URL is valid");
+            let size = servers.connections as usize;
+            let pool = RedisPool::new(client, size, Some(size));
+            router::<SessionRedisPool>(Some(pool.into()), without_cache(), &gate).await
         }
         Backend::Postgres => {
-            app::<SessionPgPool>(Some(place.sqlx().await.into()), each_time(), &gate).await
+            let pool = servers.sqlx().await.into();
+            router::<SessionPgPool>(Some(pool), without_cache(), &gate).await
         }
         Backend::Layered => return None,
     };
-    Some(Stack { name: "axum_session 0.22", app, gate })
+    Some(App { stack: "axum_session 0.22", router, gate })
 }
 
-async fn app<T>(pool: Option<T>, config: SessionConfig, gate: &Gate) -> Router
+async fn router<T>(pool: Option<T>, config: SessionConfig, gate: &Gate) -> Router
 where
     T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static,
 {
-    let store = SessionStore::<T>::new(pool, config).await.expect("the server is there");
-    routes::<Theirs<T>>(gate).layer(SessionLayer::new(store))
+    let store = SessionStore::<T>::new(pool, config).await.expect("the server is up");
+    routes::<PeerSession<T>>(gate).layer(SessionLayer::new(store))
 }

@@ -1,3 +1,5 @@
+//! A router without sessions that calls the bare driver.
+
 use axum::{
     Router,
     routing::{MethodRouter, get},
@@ -5,46 +7,47 @@ use axum::{
 use fred::interfaces::HashesInterface;
 use sqlx::PgPool;
 
-use super::{Backend, Gate, NAMES, Place, Stack, small};
+use super::app::{App, Backend, Gate, NAMES, Servers, small_value};
 
-pub(super) async fn stack(backend: Backend, place: &Place) -> Stack {
+/// Builds the router.
+pub(super) async fn app(backend: Backend, servers: &Servers) -> App {
     let routes = match backend {
         Backend::Memory => [(); 4].map(|()| get(|| async { "5" })),
-        Backend::Redis => redis(place).await,
-        Backend::Postgres => postgres(place).await,
+        Backend::Redis => redis(servers).await,
+        Backend::Postgres => postgres(servers).await,
         Backend::Layered => {
-            let [read1, read5, ..] = redis(place).await;
-            let [.., write1, write5] = postgres(place).await;
+            let [read1, read5, ..] = redis(servers).await;
+            let [.., write1, write5] = postgres(servers).await;
             [read1, read5, write1, write5]
         }
     };
     let [read1, read5, write1, write5] = routes;
-    let app = Router::new()
+    let router = Router::new()
         .route("/nothing", get(|| async {}))
         .route("/begin", get(|| async {}))
         .route("/read1", read1)
         .route("/read5", read5)
         .route("/write1", write1)
         .route("/write5", write5);
-    Stack { name: "floor", app, gate: Gate::default() }
+    App { stack: "floor", router, gate: Gate::default() }
 }
 
-/// Reads and writes of one and of five fields.
-async fn redis(place: &Place) -> [MethodRouter; 4] {
-    let pool = place.fred().await;
+/// Returns the routes that read one field, read five, write one and write five.
+async fn redis(servers: &Servers) -> [MethodRouter; 4] {
+    let pool = servers.fred().await;
     let read = |names: &'static [&'static str]| {
         let pool = pool.clone();
         get(move || async move {
             let found: Vec<Option<String>> =
-                pool.hmget("floor", names.to_vec()).await.expect("the server is there");
+                pool.hmget("floor", names.to_vec()).await.expect("Redis is up");
             found.iter().flatten().count().to_string()
         })
     };
     let write = |names: &'static [&'static str]| {
         let pool = pool.clone();
         get(move || async move {
-            let fields: Vec<_> = names.iter().map(|name| (*name, small())).collect();
-            pool.hset::<(), _, _>("floor", fields).await.expect("the server is there");
+            let fields: Vec<_> = names.iter().map(|name| (*name, small_value())).collect();
+            pool.hset::<(), _, _>("floor", fields).await.expect("Redis is up");
         })
     };
     [read(&NAMES[..1]), read(NAMES), write(&NAMES[..1]), write(NAMES)]
@@ -56,16 +59,17 @@ const READ: &str = "select value from floor where session = 1 and name = any($1)
 const WRITE: &str = "insert into floor select 1, * from unnest($1::text[], $2::bytea[]) \
     on conflict (session, name) do update set value = excluded.value";
 
-async fn put(pool: &PgPool, names: &[&str]) {
-    let values: Vec<Vec<u8>> = names.iter().map(|_| small().into_bytes()).collect();
+async fn write_fields(pool: &PgPool, names: &[&str]) {
+    let values: Vec<Vec<u8>> = names.iter().map(|_| small_value().into_bytes()).collect();
     let write = sqlx::query(WRITE).bind(names).bind(values).execute(pool);
-    write.await.expect("the server is there");
+    write.await.expect("PostgreSQL is up");
 }
 
-async fn postgres(place: &Place) -> [MethodRouter; 4] {
-    let pool = place.sqlx().await;
-    sqlx::query(TABLE).execute(&pool).await.expect("the server is there");
-    put(&pool, NAMES).await;
+/// Returns the routes that read one field, read five, write one and write five.
+async fn postgres(servers: &Servers) -> [MethodRouter; 4] {
+    let pool = servers.sqlx().await;
+    sqlx::query(TABLE).execute(&pool).await.expect("PostgreSQL is up");
+    write_fields(&pool, NAMES).await;
     let read = |names: &'static [&'static str]| {
         let pool = pool.clone();
         get(move || async move {
@@ -73,13 +77,13 @@ async fn postgres(place: &Place) -> [MethodRouter; 4] {
                 .bind(names)
                 .fetch_all(&pool)
                 .await
-                .expect("the server is there");
+                .expect("PostgreSQL is up");
             found.len().to_string()
         })
     };
     let write = |names: &'static [&'static str]| {
         let pool = pool.clone();
-        get(move || async move { put(&pool, names).await })
+        get(move || async move { write_fields(&pool, names).await })
     };
     [read(&NAMES[..1]), read(NAMES), write(&NAMES[..1]), write(NAMES)]
 }

@@ -1,21 +1,19 @@
+//! ruts.
+
 use std::sync::Arc;
 
 use axum::{Router, extract::FromRequestParts, http::request::Parts};
 use ruts::{
     Error, Session, SessionLayer, session,
     store::{
-        Store,
-        layered::LayeredStore,
-        memory::MemoryStore,
-        postgres::{PostgresStore, PostgresStoreBuilder},
+        Store, layered::LayeredStore, memory::MemoryStore, postgres::PostgresStore,
         redis::RedisStore,
     },
 };
 
 use super::{
-    Backend, Gate, LARGE, Place, Stack,
-    routes::{Answer, Visit, failed, routes},
-    small,
+    app::{App, Backend, Gate, LARGE_VALUE, Servers, small_value},
+    routes::{Answer, StackSession, failed, routes},
 };
 
 #[session]
@@ -39,9 +37,9 @@ struct Counter {
     number: u64,
 }
 
-struct Ours(Session);
+struct RutsSession(Session);
 
-impl<S: Sync> FromRequestParts<S> for Ours {
+impl<S: Sync> FromRequestParts<S> for RutsSession {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
@@ -49,13 +47,13 @@ impl<S: Sync> FromRequestParts<S> for Ours {
     }
 }
 
-impl Ours {
+impl RutsSession {
     fn typed<T: From<Session>>(&self) -> T {
         self.0.clone().into()
     }
 }
 
-impl Visit for Ours {
+impl StackSession for RutsSession {
     async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
         if let [name] = names {
             let value: Option<String> = self.0.get(name).await.map_err(failed)?;
@@ -68,9 +66,9 @@ impl Visit for Ours {
 
     async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
         if let [name] = names {
-            return self.0.set(name, &small(), None, None).await.map_err(failed);
+            return self.0.set(name, &small_value(), None, None).await.map_err(failed);
         }
-        let [a, b, c, d, e] = [(); 5].map(|()| small());
+        let [a, b, c, d, e] = [(); 5].map(|()| small_value());
         self.typed::<Shop>().edit().a(&a).b(&b).c(&c).d(&d).e(&e).commit().await.map_err(failed)
     }
 
@@ -92,12 +90,12 @@ impl Visit for Ours {
         Ok(user.is_some())
     }
 
-    async fn out(&self) -> Answer<()> {
+    async fn logout(&self) -> Answer<()> {
         self.0.delete().await.map(drop).map_err(failed)
     }
 
     async fn write_large(&self, name: &str) -> Answer<()> {
-        self.0.set(name, &**LARGE, None, None).await.map_err(failed)
+        self.0.set(name, &**LARGE_VALUE, None, None).await.map_err(failed)
     }
 
     async fn set(&self, name: &str, number: u32) -> Answer<()> {
@@ -110,29 +108,32 @@ impl Visit for Ours {
     }
 }
 
-async fn redis(place: &Place, prefix: &str) -> RedisStore<fred::clients::Pool> {
-    RedisStore::new(Arc::new(place.fred().await)).with_prefix(prefix)
+async fn redis(servers: &Servers, prefix: &str) -> RedisStore<fred::clients::Pool> {
+    RedisStore::builder(Arc::new(servers.fred().await)).prefix(prefix).build()
 }
 
-async fn postgres(place: &Place, schema: &str) -> PostgresStore {
-    let builder = PostgresStoreBuilder::new(place.sqlx().await, true).schema_name(schema);
-    builder.cleanup_interval(None).build().await.expect("the server is there")
+async fn postgres(servers: &Servers, schema: &str) -> PostgresStore {
+    let builder = PostgresStore::builder(servers.sqlx().await).create_tables(true);
+    let builder = builder.schema_name(schema).cleanup_interval(None);
+    builder.build().await.expect("PostgreSQL is up")
 }
 
-pub(super) async fn stack(backend: Backend, place: &Place) -> Stack {
+/// Builds the app.
+pub(super) async fn app(backend: Backend, servers: &Servers) -> App {
     let gate = Gate::default();
-    let app = match backend {
-        Backend::Memory => app(MemoryStore::new(), &gate),
-        Backend::Redis => app(redis(place, "ours").await, &gate),
-        Backend::Postgres => app(postgres(place, "ours").await, &gate),
+    let router = match backend {
+        Backend::Memory => router(MemoryStore::new(), &gate),
+        Backend::Redis => router(redis(servers, "ours").await, &gate),
+        Backend::Postgres => router(postgres(servers, "ours").await, &gate),
         Backend::Layered => {
-            let (hot, cold) = (redis(place, "hot").await, postgres(place, "cold").await);
-            app(LayeredStore::new(hot, cold), &gate)
+            let cache = redis(servers, "cache").await;
+            let origin = postgres(servers, "origin").await;
+            router(LayeredStore::builder(cache, origin).build(), &gate)
         }
     };
-    Stack { name: "ruts", app, gate }
+    App { stack: "ruts", router, gate }
 }
 
-fn app<S: Store>(store: S, gate: &Gate) -> Router {
-    routes::<Ours>(gate).layer(SessionLayer::new(store))
+fn router<S: Store>(store: S, gate: &Gate) -> Router {
+    routes::<RutsSession>(gate).layer(SessionLayer::new(store))
 }

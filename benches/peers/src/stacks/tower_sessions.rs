@@ -1,3 +1,5 @@
+//! tower-sessions 0.14.
+
 use axum::{
     Router,
     extract::FromRequestParts,
@@ -13,14 +15,13 @@ use tower_sessions_redis_store::{
 use tower_sessions_sqlx_store::PostgresStore;
 
 use super::{
-    Backend, Gate, LARGE, Place, Stack,
-    routes::{Answer, Visit, failed, routes},
-    small,
+    app::{App, Backend, Gate, LARGE_VALUE, Servers, small_value},
+    routes::{Answer, StackSession, failed, routes},
 };
 
-struct Theirs(Session);
+struct PeerSession(Session);
 
-impl<S: Send + Sync> FromRequestParts<S> for Theirs {
+impl<S: Send + Sync> FromRequestParts<S> for PeerSession {
     type Rejection = (StatusCode, &'static str);
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
@@ -28,7 +29,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Theirs {
     }
 }
 
-impl Visit for Theirs {
+impl StackSession for PeerSession {
     async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
         let mut found = 0;
         for name in names {
@@ -40,7 +41,7 @@ impl Visit for Theirs {
 
     async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
         for name in names {
-            self.0.insert(name, small()).await.map_err(failed)?;
+            self.0.insert(name, small_value()).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -65,12 +66,12 @@ impl Visit for Theirs {
         Ok(user.is_some())
     }
 
-    async fn out(&self) -> Answer<()> {
+    async fn logout(&self) -> Answer<()> {
         self.0.flush().await.map_err(failed)
     }
 
     async fn write_large(&self, name: &str) -> Answer<()> {
-        self.0.insert(name, &*LARGE).await.map_err(failed)
+        self.0.insert(name, &*LARGE_VALUE).await.map_err(failed)
     }
 
     async fn set(&self, name: &str, number: u32) -> Answer<()> {
@@ -83,32 +84,34 @@ impl Visit for Theirs {
     }
 }
 
-async fn redis(place: &Place) -> RedisStore<Pool> {
-    let config = Config::from_url(&place.redis).expect("the address of a server");
-    let pool = Pool::new(config, None, None, None, place.connections as usize).expect("a pool");
-    pool.init().await.expect("the server is there");
+async fn redis(servers: &Servers) -> RedisStore<Pool> {
+    let config = Config::from_url(&servers.redis).expect("the URL is valid");
+    let size = servers.connections as usize;
+    let pool = Pool::new(config, None, None, None, size).expect("the size is not zero");
+    pool.init().await.expect("Redis is up");
     RedisStore::new(pool)
 }
 
-async fn postgres(place: &Place) -> PostgresStore {
-    let store = PostgresStore::new(place.former_sqlx().await);
-    store.migrate().await.expect("the server is there");
+async fn postgres(servers: &Servers) -> PostgresStore {
+    let store = PostgresStore::new(servers.former_sqlx().await);
+    store.migrate().await.expect("PostgreSQL is up");
     store
 }
 
-pub(super) async fn stack(backend: Backend, place: &Place) -> Stack {
+/// Builds the app.
+pub(super) async fn app(backend: Backend, servers: &Servers) -> App {
     let gate = Gate::default();
-    let app = match backend {
-        Backend::Memory => app(MemoryStore::default(), &gate),
-        Backend::Redis => app(redis(place).await, &gate),
-        Backend::Postgres => app(postgres(place).await, &gate),
+    let router = match backend {
+        Backend::Memory => router(MemoryStore::default(), &gate),
+        Backend::Redis => router(redis(servers).await, &gate),
+        Backend::Postgres => router(postgres(servers).await, &gate),
         Backend::Layered => {
-            app(CachingSessionStore::new(redis(place).await, postgres(place).await), &gate)
+            router(CachingSessionStore::new(redis(servers).await, postgres(servers).await), &gate)
         }
     };
-    Stack { name: "tower-sessions 0.14", app, gate }
+    App { stack: "tower-sessions 0.14", router, gate }
 }
 
-fn app<S: SessionStore + Clone>(store: S, gate: &Gate) -> Router {
-    routes::<Theirs>(gate).layer(SessionManagerLayer::new(store))
+fn router<S: SessionStore + Clone>(store: S, gate: &Gate) -> Router {
+    routes::<PeerSession>(gate).layer(SessionManagerLayer::new(store))
 }

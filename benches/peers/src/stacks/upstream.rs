@@ -1,3 +1,5 @@
+//! The published ruts 0.13.
+
 use std::sync::Arc;
 
 use axum::{
@@ -17,14 +19,13 @@ use upstream::{
 };
 
 use super::{
-    Backend, Gate, LARGE, Place, Stack,
-    routes::{Answer, Visit, failed, routes},
-    small,
+    app::{App, Backend, Gate, LARGE_VALUE, Servers, small_value},
+    routes::{Answer, StackSession, failed, routes},
 };
 
-struct Upstream<S: SessionStore>(Session<S>);
+struct UpstreamSession<S: SessionStore>(Session<S>);
 
-impl<S: SessionStore, St: Send + Sync> FromRequestParts<St> for Upstream<S> {
+impl<S: SessionStore, St: Send + Sync> FromRequestParts<St> for UpstreamSession<S> {
     type Rejection = (StatusCode, &'static str);
 
     async fn from_request_parts(parts: &mut Parts, state: &St) -> Result<Self, Self::Rejection> {
@@ -33,11 +34,11 @@ impl<S: SessionStore, St: Send + Sync> FromRequestParts<St> for Upstream<S> {
 }
 
 fn hour() -> Ttl {
-    Ttl::new(3600).expect("an hour is a lifetime")
+    Ttl::new(3600).expect("an hour is a valid lifetime")
 }
 
-impl<S: SessionStore> Visit for Upstream<S> {
-    /// It has no way to read some fields together.
+impl<S: SessionStore> StackSession for UpstreamSession<S> {
+    /// It cannot read several fields together.
     async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
         let mut found = 0;
         for name in names {
@@ -47,10 +48,10 @@ impl<S: SessionStore> Visit for Upstream<S> {
         Ok(found)
     }
 
-    /// Nor to write several.
+    /// It cannot write several fields together.
     async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
         for name in names {
-            self.0.set(name, &small(), hour(), None).await.map_err(failed)?;
+            self.0.set(name, &small_value(), hour(), None).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -75,12 +76,12 @@ impl<S: SessionStore> Visit for Upstream<S> {
         Ok(user.is_some())
     }
 
-    async fn out(&self) -> Answer<()> {
+    async fn logout(&self) -> Answer<()> {
         self.0.delete().await.map(drop).map_err(failed)
     }
 
     async fn write_large(&self, name: &str) -> Answer<()> {
-        self.0.set(name, &*LARGE, hour(), None).await.map(drop).map_err(failed)
+        self.0.set(name, &*LARGE_VALUE, hour(), None).await.map(drop).map_err(failed)
     }
 
     async fn set(&self, name: &str, number: u32) -> Answer<()> {
@@ -93,32 +94,32 @@ impl<S: SessionStore> Visit for Upstream<S> {
     }
 }
 
-async fn redis(place: &Place) -> RedisStore<fred::clients::Pool> {
-    RedisStore::new(Arc::new(place.fred().await)).await.expect("the server is there")
+async fn redis(servers: &Servers) -> RedisStore<fred::clients::Pool> {
+    RedisStore::new(Arc::new(servers.fred().await)).await.expect("Redis is up")
 }
 
-async fn postgres(place: &Place, table: &str) -> PostgresStore {
-    let builder = PostgresStoreBuilder::new(place.former_sqlx().await).create_table(true);
-    let builder = builder.table_name(table).expect("a name");
-    builder.build().await.expect("the server is there")
+async fn postgres(servers: &Servers, table: &str) -> PostgresStore {
+    let builder = PostgresStoreBuilder::new(servers.former_sqlx().await).create_table(true);
+    let builder = builder.table_name(table).expect("the name is valid");
+    builder.build().await.expect("PostgreSQL is up")
 }
 
-/// None over memory: it has no such store.
-pub(super) async fn stack(backend: Backend, place: &Place) -> Option<Stack> {
+/// Builds the app. `None` over memory, because it has no such store.
+pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
-    let app = match backend {
+    let router = match backend {
         Backend::Memory => return None,
-        Backend::Redis => app(redis(place).await, &gate),
-        Backend::Postgres => app(postgres(place, "upstream").await, &gate),
+        Backend::Redis => router(redis(servers).await, &gate),
+        Backend::Postgres => router(postgres(servers, "upstream").await, &gate),
         Backend::Layered => {
-            let cold = postgres(place, "upstream_cold").await;
-            app(LayeredStore::new(redis(place).await, cold), &gate)
+            let origin = postgres(servers, "upstream_origin").await;
+            router(LayeredStore::new(redis(servers).await, origin), &gate)
         }
     };
-    Some(Stack { name: "ruts 0.13 upstream", app, gate })
+    Some(App { stack: "ruts 0.13 upstream", router, gate })
 }
 
-fn app<S: SessionStore>(store: S, gate: &Gate) -> Router {
+fn router<S: SessionStore>(store: S, gate: &Gate) -> Router {
     let options = CookieOptions::build()
         .name("session")
         .http_only(true)
@@ -126,7 +127,7 @@ fn app<S: SessionStore>(store: S, gate: &Gate) -> Router {
         .secure(true)
         .max_age(3600)
         .path("/");
-    routes::<Upstream<S>>(gate)
+    routes::<UpstreamSession<S>>(gate)
         .layer(SessionLayer::new(Arc::new(store)).with_cookie_options(options))
         .layer(CookieManagerLayer::new())
 }

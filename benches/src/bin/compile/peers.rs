@@ -1,12 +1,14 @@
-//! The same app on ruts and on its peers: a handler that writes and reads each of its fields.
+//! Compiles the same app on ruts and on its peers: a handler that writes and reads each field.
+//!
+//! Called by `main` with `--peers`.
 
 use std::fmt::Write as _;
 
 use benches::{Spread, Table};
 
 use crate::{
-    Failure, SIZES,
-    lab::{Crate, Lab},
+    inputs::{self, SIZES},
+    workspace::{Crate, Failure, Workspace},
 };
 
 const ROUNDS: usize = 5;
@@ -17,11 +19,12 @@ const TOWER_SESSIONS: &str = "tower-sessions = '0.14'\ntower-sessions-redis-stor
     tower-sessions-sqlx-store = { version = '0.15', features = ['postgres'] }";
 
 fn ruts() -> String {
-    crate::ruts("features = ['redis-store', 'postgres-store']")
+    inputs::ruts("features = ['redis-store', 'postgres-store']")
 }
 
 const TYPES: [&str; 3] = ["String", "u64", "Vec<String>"];
 
+/// Returns the lines of all fields.
 fn each(size: usize, mut line: impl FnMut(&mut String, usize, &str)) -> String {
     let mut text = String::new();
     for index in 0..size {
@@ -30,7 +33,7 @@ fn each(size: usize, mut line: impl FnMut(&mut String, usize, &str)) -> String {
     text
 }
 
-// Writing to a string does not fail.
+// Here and below, writing to a string cannot fail.
 fn on_ruts(size: usize) -> String {
     let fields = each(size, |text, index, ty| {
         let _ = writeln!(text, "    pub field_{index}: {ty},");
@@ -38,7 +41,8 @@ fn on_ruts(size: usize) -> String {
     let uses = each(size, |text, index, ty| {
         let _ = writeln!(
             text,
-            "    shop.field_{index}().set(&<{ty}>::default()).await?;\n    shop.field_{index}().await?;"
+            "    shop.field_{index}().set(&<{ty}>::default()).await?;\n    \
+             shop.field_{index}().await?;"
         );
     });
     format!(
@@ -57,10 +61,11 @@ fn on_upstream(size: usize) -> String {
     });
     format!(
         "use ruts::{{Session, store::{{SessionStore, Ttl}}}};\n\
-         pub async fn handler<S: SessionStore>(session: Session<S>, hour: Ttl) -> Option<()> {{\n{uses}    \
-         Some(())\n}}\n\
+         pub async fn handler<S: SessionStore>(session: Session<S>, hour: Ttl) -> Option<()> {{\n\
+         {uses}    Some(())\n}}\n\
          type Store = ruts::store::postgres::PostgresStore;\n\
-         pub async fn instance(session: Session<Store>, hour: Ttl) -> Option<()> {{ handler(session, hour).await }}\n"
+         pub async fn instance(session: Session<Store>, hour: Ttl) -> Option<()> {{\n    \
+         handler(session, hour).await\n}}\n"
     )
 }
 
@@ -73,12 +78,12 @@ fn on_tower_sessions(size: usize) -> String {
         );
     });
     format!(
-        "pub async fn handler(session: tower_sessions::Session) -> Result<(), tower_sessions::session::Error> {{\n\
-         {uses}    Ok(())\n}}\n"
+        "use tower_sessions::{{Session, session::Error}};\n\
+         pub async fn handler(session: Session) -> Result<(), Error> {{\n{uses}    Ok(())\n}}\n"
     )
 }
 
-/// A stack: its name, its dependencies, and the app on it with so many fields.
+/// A stack: its name, its dependencies, and the source of the app by number of fields.
 type Peer = (&'static str, String, fn(usize) -> String);
 
 pub(crate) fn print() -> Result<(), Failure> {
@@ -90,21 +95,21 @@ pub(crate) fn print() -> Result<(), Failure> {
     let mut table = Table::new(["fields", "stack", "`cargo check`, s", "release build, s"]);
     let mut clean = Table::new(["stack, with Redis and PostgreSQL", "crates", "clean build, s"]);
     for (name, dependency, source) in peers {
-        // Each a workspace of its own: two crates called ruts have one name.
+        // One workspace for each stack, because two of them depend on a crate called ruts.
         let crates: Vec<Crate> = (SIZES.iter())
             .map(|size| Crate::new(format!("app-{size}"), &dependency, source(*size)))
             .collect();
-        let lab = Lab::new(&name.replace([' ', '.'], "-"), &crates)?;
-        for leaf in &crates {
-            lab.cargo(&["check", "--package", &leaf.name])?;
-            lab.cargo(&["build", "--release", "--package", &leaf.name])?;
+        let workspace = Workspace::new(&name.replace([' ', '.'], "-"), &crates)?;
+        for member in &crates {
+            workspace.cargo(&["check", "--package", &member.name])?;
+            workspace.cargo(&["build", "--release", "--package", &member.name])?;
         }
-        for (leaf, size) in crates.iter().zip(SIZES) {
+        for (member, size) in crates.iter().zip(SIZES) {
             let times = |run: &dyn Fn() -> Result<f64, Failure>| {
                 (0..ROUNDS).map(|_| run()).collect::<Result<Spread, _>>()
             };
-            let checks = times(&|| lab.check(leaf))?;
-            let releases = times(&|| lab.release(leaf))?;
+            let checks = times(&|| workspace.check(member))?;
+            let releases = times(&|| workspace.release(member))?;
             table.push([
                 size.to_string(),
                 name.to_owned(),
@@ -112,16 +117,15 @@ pub(crate) fn print() -> Result<(), Failure> {
                 releases.to_string(),
             ]);
         }
-        let builds =
-            (0..CLEAN_ROUNDS).map(|_| lab.build(&crates[0])).collect::<Result<Vec<_>, _>>()?;
+        let builds = (0..CLEAN_ROUNDS)
+            .map(|_| workspace.build(&crates[0]))
+            .collect::<Result<Vec<_>, _>>()?;
         let seconds: Spread = builds.iter().map(|(_, seconds)| *seconds).collect();
         clean.push([name.to_owned(), builds[0].0.to_string(), format!("{seconds:.1}")]);
     }
     println!("{table}");
-    println!(
-        "One handler that writes and reads each field; dependencies ready, nothing else to do."
-    );
+    println!("One handler that writes and reads each field. Dependencies are compiled before.");
     println!("\n{clean}");
-    println!("`cargo build` from nothing.");
+    println!("`cargo build` with an empty target directory.");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Signing in and out.
+//! Sign-in and sign-out.
 
 use askama::Template;
 use axum::{
@@ -13,7 +13,7 @@ use crate::{
     view::{Frame, Page, html},
 };
 
-/// A real shop keeps a hash of each password (Argon2) and slows down who guesses.
+/// The password of every user. A real shop stores Argon2 hashes and limits the rate of attempts.
 const PASSWORD: &str = "open sesame";
 const USERS: [&str; 3] = ["ada", "grace", "linus"];
 
@@ -30,26 +30,22 @@ pub(crate) async fn form(shop: Shop) -> Page {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Credentials {
+pub(crate) struct SignInForm {
     name: String,
     password: String,
 }
 
-pub(crate) async fn sign_in(
-    shop: Shop,
-    headers: HeaderMap,
-    Form(credentials): Form<Credentials>,
-) -> Page {
-    let name = credentials.name.trim().to_lowercase();
-    if !USERS.contains(&name.as_str()) || credentials.password != PASSWORD {
-        shop.set_flash("That name and password do not go together.").await?;
+pub(crate) async fn sign_in(shop: Shop, headers: HeaderMap, Form(form): Form<SignInForm>) -> Page {
+    let name = form.name.trim().to_lowercase();
+    if !USERS.contains(&name.as_str()) || form.password != PASSWORD {
+        shop.set_flash("Wrong name or password.").await?;
         return Ok(Redirect::to("/sign-in").into_response());
     }
-    // Somebody else was here: nothing of theirs is left to the next one.
+    // Without a deletion, the new user would inherit the fields of the former one.
     if shop.user().await?.is_some_and(|user| user != name) {
         shop.session().delete().await?;
     }
-    // Together: who it is, a new token, and what this device is called.
+    // One round trip writes the fields and replaces the token.
     shop.edit()
         .user(&name)
         .device(&device(&headers))
@@ -60,13 +56,13 @@ pub(crate) async fn sign_in(
 }
 
 pub(crate) async fn sign_out(shop: Shop) -> Page {
-    // Ends it in the store and in the browser; the message begins another one, of nobody.
+    // Ends the session in the store and in the browser. The message starts an anonymous one.
     shop.session().delete().await?;
     shop.set_flash("You are signed out.").await?;
     Ok(Redirect::to("/").into_response())
 }
 
-/// Such as "Firefox on Linux".
+/// Returns a name such as "Firefox on Linux".
 fn device(headers: &HeaderMap) -> String {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The cart: changed by what it holds, so tabs that add at the same moment lose nothing.
+//! The cart. Updates are atomic, so tabs that add at the same moment lose nothing.
 
 use askama::Template;
 use axum::{
@@ -13,6 +13,7 @@ use crate::{
     view::{Frame, Page, html},
 };
 
+/// A line of the cart.
 pub(crate) struct Line {
     pub(crate) item: &'static Item,
     pub(crate) count: u32,
@@ -37,35 +38,35 @@ struct CartPage {
 
 pub(crate) async fn show(shop: Shop) -> Page {
     let frame = Frame::of(&shop).await?;
-    // Read along with the frame: no further round trip.
+    // No round trip: the frame has read the cart.
     let lines = lines(&shop.cart().await?);
     html(&CartPage { frame, total: total(&lines), lines })
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Chosen {
+pub(crate) struct ItemForm {
     item: String,
 }
 
-/// Nobody needs more than that of anything.
-const MOST: u32 = 99;
+/// Maximum number of one item.
+const MAX_COUNT: u32 = 99;
 
-pub(crate) async fn add(shop: Shop, Form(chosen): Form<Chosen>) -> Page {
-    match find(&chosen.item) {
+pub(crate) async fn add(shop: Shop, Form(form): Form<ItemForm>) -> Page {
+    match find(&form.item) {
         Some(item) => {
             let add = |cart: &mut Cart| {
                 let count = cart.entry(item.id.to_owned()).or_default();
-                *count = (*count + 1).min(MOST);
+                *count = (*count + 1).min(MAX_COUNT);
             };
             shop.cart().update(add).await?;
             shop.set_flash(&format!("{} is in your cart.", item.name)).await?;
         }
-        None => shop.set_flash("We do not sell that.").await?,
+        None => shop.set_flash("We do not sell this item.").await?,
     }
     Ok(Redirect::to("/").into_response())
 }
 
-pub(crate) async fn remove(shop: Shop, Form(chosen): Form<Chosen>) -> Page {
-    shop.cart().update(|cart| cart.remove(&chosen.item)).await?;
+pub(crate) async fn remove(shop: Shop, Form(form): Form<ItemForm>) -> Page {
+    shop.cart().update(|cart| cart.remove(&form.item)).await?;
     Ok(Redirect::to("/cart").into_response())
 }

@@ -1,4 +1,4 @@
-//! What can be bought. A visit starts no session.
+//! The items for sale. A visit starts no session.
 
 use askama::Template;
 
@@ -7,11 +7,12 @@ use crate::{
     view::{Frame, Page, html},
 };
 
+/// An item for sale.
 pub(crate) struct Item {
     pub(crate) id: &'static str,
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// In cents.
+    /// Price in cents.
     pub(crate) price: u32,
 }
 
@@ -21,6 +22,7 @@ impl Item {
     }
 }
 
+/// Formats a price.
 pub(crate) fn price(cents: u32) -> String {
     format!("€ {}.{:02}", cents / 100, cents % 100)
 }

@@ -1,11 +1,11 @@
-//! An order in three steps. What was filled in is kept in a draft, encrypted, and read here only.
+//! An order in three steps. The forms fill a draft, which is encrypted and read only here.
 
 use askama::Template;
 use axum::{
     Form,
     response::{IntoResponse, Redirect},
 };
-use ruts::Aal;
+use ruts::guard::Aal;
 use serde::Deserialize;
 
 use super::cart::{Line, lines, total};
@@ -50,31 +50,31 @@ pub(crate) async fn show(Aal(shop): Aal<Shop, 1>) -> Page {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Address {
+pub(crate) struct AddressForm {
     name: String,
     street: String,
     city: String,
 }
 
-pub(crate) async fn address(Aal(shop): Aal<Shop, 1>, Form(address): Form<Address>) -> Page {
+pub(crate) async fn address(Aal(shop): Aal<Shop, 1>, Form(form): Form<AddressForm>) -> Page {
     let short = |text: &str| text.trim().chars().take(100).collect::<String>();
     let fill = |draft: &mut Draft| {
-        draft.name = short(&address.name);
-        draft.street = short(&address.street);
-        draft.city = short(&address.city);
+        draft.name = short(&form.name);
+        draft.street = short(&form.street);
+        draft.city = short(&form.city);
     };
     shop.draft().update(fill).await?;
     Ok(Redirect::to("/checkout").into_response())
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Way {
-    /// None goes back to the address.
+pub(crate) struct DeliveryForm {
+    /// `None` goes back to the address.
     delivery: Option<Delivery>,
 }
 
-pub(crate) async fn delivery(Aal(shop): Aal<Shop, 1>, Form(way): Form<Way>) -> Page {
-    let choose = |draft: &mut Draft| match way.delivery {
+pub(crate) async fn delivery(Aal(shop): Aal<Shop, 1>, Form(form): Form<DeliveryForm>) -> Page {
+    let choose = |draft: &mut Draft| match form.delivery {
         Some(delivery) => draft.delivery = Some(delivery),
         None => {
             draft.street.clear();
@@ -86,13 +86,13 @@ pub(crate) async fn delivery(Aal(shop): Aal<Shop, 1>, Form(way): Form<Way>) -> P
 }
 
 pub(crate) async fn order(Aal(shop): Aal<Shop, 1>) -> Page {
-    // Handed out once: a form that was sent twice orders once.
+    // `take` returns the cart once, so a form that is sent twice orders once.
     let message = match shop.cart().take().await? {
         Some(cart) => {
             shop.draft().remove().await?;
             format!("Thank you. {} is on its way.", total(&lines(&cart)))
         }
-        None => "Your order is on its way already.".to_owned(),
+        None => "Your order is already on its way.".to_owned(),
     };
     shop.set_flash(&message).await?;
     Ok(Redirect::to("/").into_response())

@@ -1,19 +1,24 @@
-//! "Your devices": the sessions of whoever is signed in.
+//! "Your devices": the sessions of the signed-in user.
 
 use askama::Template;
 use axum::{
     extract::Path,
     response::{IntoResponse, Redirect},
 };
-use ruts::{Aal, Error, Fresh, SessionId, SessionSummary};
+use ruts::{
+    Error,
+    guard::{Aal, Fresh},
+    session::SessionSummary,
+    token::SessionId,
+};
 
 use crate::{
     session::Shop,
     view::{Frame, Page, html},
 };
 
-/// More are not shown.
-const MOST: usize = 50;
+/// Maximum number of listed devices.
+const MAX_LISTED: usize = 50;
 
 struct Device {
     id: SessionId,
@@ -30,20 +35,20 @@ struct DevicesPage {
     devices: Vec<Device>,
 }
 
-/// Whoever is not signed in is sent to do so.
+/// Lists the devices. The guard sends a guest to the sign-in page.
 pub(crate) async fn show(Aal(shop): Aal<Shop, 1>) -> Page {
     let frame = Frame::of(&shop).await?;
     let sessions = shop.session().sessions().await?.ok_or(Error::SignInRequired)?;
-    let page = sessions.list(Shop::DEVICE, None, MOST).await?;
+    let page = sessions.list(Shop::DEVICE, None, MAX_LISTED).await?;
     let own = shop.session().id();
     let mut listed = page.sessions;
-    listed.sort_by_key(|session| (Some(session.id) != own, session.meta.unused));
+    listed.sort_by_key(|session| (Some(session.id) != own, session.meta.idle_for));
     let device = |session: SessionSummary| {
         Ok(Device {
             name: session.fields.read(Shop::DEVICE)?,
             is_this: Some(session.id) == own,
             signed_in: ago(session.meta.signed_in.map_or(session.meta.age, |signed| signed.ago)),
-            last_seen: ago(session.meta.unused),
+            last_seen: ago(session.meta.idle_for),
             id: session.id,
         })
     };
@@ -51,22 +56,22 @@ pub(crate) async fn show(Aal(shop): Aal<Shop, 1>) -> Page {
     html(&DevicesPage { frame, devices })
 }
 
-/// Needs an authentication of the last half hour (OWASP ASVS 5.0, 7.5.2).
+/// Signs out one device. Requires an authentication in the last half hour (OWASP ASVS 5.0, 7.5.2).
 pub(crate) async fn end(Fresh(shop): Fresh<Shop, 30>, Path(id): Path<SessionId>) -> Page {
     let sessions = shop.session().sessions().await?.ok_or(Error::SignInRequired)?;
-    // A session of somebody else is left alone.
+    // Sessions of other users are not revoked.
     match sessions.revoke(&id).await? {
         _ if shop.session().id() == Some(id) => return Ok(Redirect::to("/").into_response()),
         true => shop.set_flash("That device is signed out.").await?,
-        false => shop.set_flash("That device was signed out already.").await?,
+        false => shop.set_flash("That device was already signed out.").await?,
     }
     Ok(Redirect::to("/devices").into_response())
 }
 
+/// Signs out all other devices, under the same condition.
 pub(crate) async fn end_others(Fresh(shop): Fresh<Shop, 30>) -> Page {
-    let sessions = shop.session().sessions().await?.ok_or(Error::SignInRequired)?;
-    let message = match sessions.revoke_others(shop.session()).await? {
-        0 => "There was no other device.".to_owned(),
+    let message = match shop.session().revoke_others().await? {
+        0 => "No other device was signed in.".to_owned(),
         1 => "One other device is signed out.".to_owned(),
         ended => format!("{ended} other devices are signed out."),
     };

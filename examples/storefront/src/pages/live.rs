@@ -1,4 +1,4 @@
-//! What a page asks while it is open. None of it keeps the session alive.
+//! Requests of the script on an open page. They do not extend the idle deadline.
 
 use std::convert::Infallible;
 
@@ -11,9 +11,9 @@ use futures_util::{Stream, stream};
 use ruts::{Error, Session};
 use serde_json::{Value, json};
 
-use crate::App;
+use crate::stopping::Stopping;
 
-/// How long until the user is signed out, for a notice.
+/// Returns the seconds until the session expires, for a notice.
 pub(crate) async fn left(session: Session) -> Result<Json<Value>, Error> {
     session.passive();
     let meta = session.deadlines().await?;
@@ -22,21 +22,20 @@ pub(crate) async fn left(session: Session) -> Result<Json<Value>, Error> {
     Ok(Json(json!({ "seconds": left.map(|left| left.as_secs()) })))
 }
 
-/// One event, when the session is over or somebody else's: in another tab, on another device, on another
-/// instance.
+/// Sends one event when the session ends or changes its principal, also through another tab, device
+/// or instance.
 pub(crate) async fn events(
-    State(app): State<App>,
+    State(mut stopping): State<Stopping>,
     session: Session,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
     session.passive();
-    let over = session.watch().await?;
-    let mut stopping = app.stopping.clone();
+    let change = session.watch().await?;
     let event = async move {
         tokio::select! {
-            // An event without data is none.
-            _ = over => Ok(Event::default().event("over").data("session")),
-            // The browser asks again, another instance maybe.
-            _ = stopping.changed() => Ok(Event::default().comment("stopping")),
+            // Browsers ignore an event without data.
+            _ = change => Ok(Event::default().event("changed").data("session")),
+            // The browser connects again, perhaps to another instance.
+            () = stopping.requested() => Ok(Event::default().comment("stopping")),
         }
     };
     Ok(Sse::new(stream::once(event)).keep_alive(KeepAlive::default()))

@@ -1,4 +1,4 @@
-//! The handlers, a file for each part of the shop.
+//! The handlers, one file for each part of the shop.
 
 pub(crate) mod account;
 pub(crate) mod cart;

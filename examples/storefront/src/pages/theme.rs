@@ -1,4 +1,4 @@
-//! Light or dark.
+//! The light and the dark theme.
 
 use axum::{
     Form,
@@ -12,11 +12,11 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-pub(crate) struct Choice {
+pub(crate) struct ThemeForm {
     theme: Theme,
 }
 
-pub(crate) async fn choose(shop: Shop, Form(choice): Form<Choice>) -> Page {
-    shop.set_theme(&choice.theme).await?;
+pub(crate) async fn choose(shop: Shop, Form(form): Form<ThemeForm>) -> Page {
+    shop.set_theme(&form.theme).await?;
     Ok(Redirect::to("/").into_response())
 }

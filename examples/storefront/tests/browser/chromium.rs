@@ -1,4 +1,4 @@
-//! Chromium without a window: one process for all tests, with a jar of cookies for each visitor.
+//! Headless Chromium: one process for all tests, with a cookie jar for each visitor.
 
 use std::{
     borrow::Cow,
@@ -34,24 +34,29 @@ use serde_json::{Value, json};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Long enough for a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of every step, long enough for a busy machine.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The processes of a browser, in a group and a folder of their own. Both go when it is dropped, or, by the
-/// shell that waits for the end of a pipe, when the tests end in any other way.
+/// The processes of a browser, in a process group and a folder of their own.
+///
+/// Dropping it ends the processes and removes the folder. If the tests end in another way, the
+/// watchdog does so: a shell that waits for the end of a pipe.
 struct Processes {
     chromium: Child,
     watchdog: Child,
-    alive: Option<ChildStdin>,
+    pipe: Option<ChildStdin>,
     folder: PathBuf,
 }
 
-/// Where Chromium may be; the scripts that wrap it add settings of their own.
+/// Returns the path of Chromium. The wrapper scripts of distributions come last, because they add
+/// settings of their own.
 fn executable() -> Result<PathBuf> {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
     let usual = ["/usr/lib/chromium/chromium", "/usr/bin/chromium", "/usr/bin/google-chrome"];
     let mut known = named.into_iter().chain(usual.map(PathBuf::from));
-    known.find(|path| path.exists()).ok_or_else(|| "no Chromium: scripts/browser gets it".into())
+    known
+        .find(|path| path.exists())
+        .ok_or_else(|| "Chromium is not installed: scripts/browser installs it".into())
 }
 
 impl Processes {
@@ -91,36 +96,37 @@ impl Processes {
             .process_group(0)
             .spawn();
         let mut watchdog = watchdog?;
-        let alive = watchdog.stdin.take();
-        let processes = Self { chromium, watchdog, alive, folder };
+        let pipe = watchdog.stdin.take();
+        let processes = Self { chromium, watchdog, pipe, folder };
         let address = processes.address(&profile.join("DevToolsActivePort"))?;
         Ok((processes, address))
     }
 
+    /// Waits for the file in which Chromium names its address.
     fn address(&self, file: &Path) -> Result<String> {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        let start = Instant::now();
+        while start.elapsed() < TIMEOUT {
             let text = fs::read_to_string(file).unwrap_or_default();
             if let [port, path] = text.lines().collect::<Vec<_>>()[..] {
                 return Ok(format!("ws://127.0.0.1:{port}{path}"));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err("Chromium does not say where it listens".into())
+        Err("Chromium did not write its address".into())
     }
 }
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        // The shell sees the end of its pipe, and does the rest.
-        drop(self.alive.take());
+        // The end of the pipe makes the watchdog end Chromium.
+        drop(self.pipe.take());
         let _ = self.watchdog.wait();
         let _ = self.chromium.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// A browser, with any number of visitors.
+/// A browser for any number of visitors.
 pub(crate) struct Chromium {
     browser: Browser,
     _processes: Processes,
@@ -131,13 +137,13 @@ impl Chromium {
         let start = tokio::task::spawn_blocking(move || Processes::start(accepts_cookies));
         let (processes, address) = start.await??;
         let config =
-            HandlerConfig { viewport: None, request_timeout: PATIENCE, ..HandlerConfig::default() };
+            HandlerConfig { viewport: None, request_timeout: TIMEOUT, ..HandlerConfig::default() };
         let (browser, mut handler) = Browser::connect_with_config(address, config).await?;
         tokio::spawn(async move { while handler.next().await.is_some() {} });
         Ok(Self { browser, _processes: processes })
     }
 
-    /// Somebody with a jar of their own.
+    /// Returns a visitor with an empty cookie jar.
     pub(crate) async fn visitor(&self, shop: &str) -> Result<Visitor<'_>> {
         let jar = CreateBrowserContextParams::builder().dispose_on_detach(true).build();
         let jar = self.browser.create_browser_context(jar).await?;
@@ -145,7 +151,7 @@ impl Chromium {
     }
 }
 
-/// Somebody who visits a shop, in any number of tabs.
+/// A visitor of a shop, with any number of tabs.
 pub(crate) struct Visitor<'a> {
     browser: &'a Browser,
     jar: BrowserContextId,
@@ -153,10 +159,11 @@ pub(crate) struct Visitor<'a> {
 }
 
 impl Visitor<'_> {
+    /// Opens a path of the shop in a new tab.
     pub(crate) async fn tab(&self, path: &str) -> Result<Tab> {
         let mut target = CreateTargetParams::new("about:blank");
         target.browser_context_id = Some(self.jar.clone());
-        // A tab in the background is not drawn, and waits for ever to be clicked.
+        // Chromium does not render a background tab, so a click in it would wait forever.
         target.new_window = Some(true);
         let tab = Tab { page: self.browser.new_page(target).await?, shop: self.shop.clone() };
         tab.size(1024, 760).await?;
@@ -165,26 +172,27 @@ impl Visitor<'_> {
     }
 
     pub(crate) async fn cookies(&self) -> Result<Vec<Cookie>> {
-        let asked = GetCookiesParams { browser_context_id: Some(self.jar.clone()) };
-        Ok(self.browser.execute(asked).await?.result.cookies)
+        let jar = GetCookiesParams { browser_context_id: Some(self.jar.clone()) };
+        Ok(self.browser.execute(jar).await?.result.cookies)
     }
 
-    /// The only cookie there is.
+    /// Returns the only cookie.
     pub(crate) async fn cookie(&self) -> Result<Cookie> {
         let mut cookies = self.cookies().await?;
         match cookies.pop() {
             Some(cookie) if cookies.is_empty() => Ok(cookie),
-            other => Err(format!("one cookie: {other:?} and {cookies:?}").into()),
+            other => Err(format!("not exactly one cookie: {other:?} and {cookies:?}").into()),
         }
     }
 }
 
+/// A tab on a page of the shop.
 pub(crate) struct Tab {
     page: Page,
     shop: String,
 }
 
-/// A command whose answer is not of a type that may have changed.
+/// A command without parameters. Its answer is untyped, because its type differs between versions.
 #[derive(Debug)]
 struct Untyped(&'static str);
 
@@ -205,7 +213,7 @@ impl chromiumoxide::types::Command for Untyped {
 }
 
 impl Tab {
-    /// What a script yields in the page that is shown.
+    /// Runs a script in the page and returns its value.
     pub(crate) async fn script(&self, code: &str) -> Result<Value> {
         let mut evaluate = EvaluateParams::new(code);
         evaluate.return_by_value = Some(true);
@@ -217,58 +225,62 @@ impl Tab {
         }
     }
 
-    /// Waits until a script yields `true`.
+    /// Waits until a script returns `true`.
     pub(crate) async fn until(&self, code: &str) -> Result<()> {
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
             match self.script(code).await {
                 Ok(Value::Bool(true)) => return Ok(()),
-                other if begun.elapsed() > PATIENCE => {
+                other if start.elapsed() > TIMEOUT => {
                     let text = self.text().await.unwrap_or_default();
-                    return Err(format!("never: {code}: {other:?}; the page says {text}").into());
+                    return Err(format!("timeout: {code}: {other:?}; the page shows {text}").into());
                 }
                 _ => tokio::time::sleep(Duration::from_millis(15)).await,
             }
         }
     }
 
-    /// Waits until the page says this.
-    pub(crate) async fn says(&self, text: &str) -> Result<()> {
+    /// Waits until the page shows this text.
+    pub(crate) async fn shows(&self, text: &str) -> Result<()> {
         self.until(&format!("document.body.innerText.includes({})", json!(text))).await
     }
 
+    /// Returns the visible text of the page.
     pub(crate) async fn text(&self) -> Result<String> {
         Ok(self.script("document.body.innerText").await?.as_str().unwrap_or_default().to_owned())
     }
 
+    /// Opens a path of the shop.
     pub(crate) async fn open(&self, path: &str) -> Result<()> {
         self.page.goto(format!("{}{path}", self.shop)).await?;
         self.until("document.readyState === 'complete'").await
     }
 
-    /// Does what leads to another page, and waits until that is there.
-    async fn leaving(&self, step: impl Future<Output = Result<()>>) -> Result<()> {
-        // A page that comes back from the history remembers what was noted in it.
-        self.script("void (document.left = performance.now())").await?;
-        let left = self.script("document.left").await?;
+    /// Runs a step that leads to another page, and waits for that page.
+    async fn navigate(&self, step: impl Future<Output = Result<()>>) -> Result<()> {
+        // The mark is unique: a page from the browser history still has a former one. It is a string,
+        // because a number may be rounded on its way through JSON.
+        self.script("void (document.mark = String(performance.now()))").await?;
+        let mark = self.script("document.mark").await?;
         step.await?;
-        self.until(&format!("document.left !== {left} && document.readyState === 'complete'")).await
+        self.until(&format!("document.mark !== {mark} && document.readyState === 'complete'")).await
     }
 
-    /// Clicks on what leads to another page.
+    /// Clicks a link or button that leads to another page.
     pub(crate) async fn click(&self, selector: &str) -> Result<()> {
-        self.leaving(async {
+        self.navigate(async {
             let click = async {
                 let element = self.page.find_element(selector).await?;
                 element.click().await?;
                 Ok::<_, Box<dyn Error + Send + Sync>>(())
             };
-            let clicked = tokio::time::timeout(PATIENCE, click).await;
+            let clicked = tokio::time::timeout(TIMEOUT, click).await;
             clicked.map_err(|_| format!("{selector} cannot be clicked"))?
         })
         .await
     }
 
+    /// Replaces the text of an input.
     pub(crate) async fn fill(&self, selector: &str, text: &str) -> Result<()> {
         self.page.find_element(selector).await?.focus().await?;
         self.script("document.activeElement.select()").await?;
@@ -276,25 +288,28 @@ impl Tab {
         Ok(())
     }
 
+    /// Goes back in the history.
     pub(crate) async fn back(&self) -> Result<()> {
         let history = self.page.execute(GetNavigationHistoryParams::default()).await?.result;
         let before = usize::try_from(history.current_index - 1)?;
-        let entry = history.entries.get(before).ok_or("there was a page before")?;
+        let entry = history.entries.get(before).ok_or("the history has no earlier page")?;
         let back = NavigateToHistoryEntryParams::new(entry.id);
-        self.leaving(async {
+        self.navigate(async {
             self.page.execute(back).await?;
             Ok(())
         })
         .await
     }
 
+    /// Sets the size of the page.
     pub(crate) async fn size(&self, width: i64, height: i64) -> Result<()> {
         let size = SetDeviceMetricsOverrideParams::new(width, height, 1.0, false);
         self.page.execute(size).await?;
         Ok(())
     }
 
-    pub(crate) async fn picture(&self, path: &Path) -> Result<()> {
+    /// Writes a screenshot.
+    pub(crate) async fn screenshot(&self, path: &Path) -> Result<()> {
         let png = ScreenshotParams::builder().format(CaptureScreenshotFormat::Png).build();
         let png = self.page.screenshot(png).await?;
         if let Some(folder) = path.parent() {
@@ -303,12 +318,13 @@ impl Tab {
         Ok(fs::write(path, png)?)
     }
 
-    /// The role and the name of everything that assistive technology is told of.
-    pub(crate) async fn told(&self) -> Result<Vec<(String, String)>> {
+    /// Returns role and name of each element in the accessibility tree.
+    pub(crate) async fn accessible(&self) -> Result<Vec<(String, String)>> {
         let tree = self.page.execute(Untyped("Accessibility.getFullAXTree")).await?.result;
-        let nodes = tree["nodes"].as_array().ok_or_else(|| io::Error::other("a tree"))?;
-        let shown = nodes.iter().filter(|node| node["ignored"] != json!(true));
+        let nodes =
+            tree["nodes"].as_array().ok_or_else(|| io::Error::other("the answer has no tree"))?;
+        let visible = nodes.iter().filter(|node| node["ignored"] != json!(true));
         let text = |value: &Value| value["value"].as_str().unwrap_or_default().to_owned();
-        Ok(shown.map(|node| (text(&node["role"]), text(&node["name"]))).collect())
+        Ok(visible.map(|node| (text(&node["role"]), text(&node["name"]))).collect())
     }
 }

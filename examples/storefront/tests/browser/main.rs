@@ -14,7 +14,7 @@ use crate::{
     shop::{Shop, Store, round_robin, unique},
 };
 
-/// The browser outlives each test, so what drives it has to as well.
+/// One runtime for all tests, because the browser outlives each of them.
 static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Runtime::new().unwrap_or_else(|error| panic!("{error}")));
 
@@ -34,12 +34,12 @@ async fn sign_in(tab: &Tab, name: &str) -> Result<()> {
     tab.fill("#name", name).await?;
     tab.fill("#password", "open sesame").await?;
     tab.click("main form button").await?;
-    tab.says(&format!("Welcome, {name}.")).await
+    tab.shows(&format!("Welcome, {name}.")).await
 }
 
 async fn sign_out(tab: &Tab) -> Result<()> {
     tab.click("form[action='/sign-out'] button").await?;
-    // The message may be shown by another tab, which has noticed too.
+    // Not the message: another tab reloads too and may show it instead.
     tab.until("!document.body.hasAttribute('data-signed-in')").await
 }
 
@@ -47,9 +47,9 @@ async fn sign_out(tab: &Tab) -> Result<()> {
 async fn a_guest_becomes_a_customer(url: &str) -> Result<()> {
     let ada = chromium().await?.visitor(url).await?;
     let tab = ada.tab("/").await?;
-    assert!(ada.cookies().await?.is_empty(), "looking around starts no session");
+    assert!(ada.cookies().await?.is_empty(), "a visit starts no session");
     tab.click("button[value='tea']").await?;
-    tab.says("Tea is in your cart.").await?;
+    tab.shows("Tea is in your cart.").await?;
     let guest = ada.cookie().await?.value;
     sign_in(&tab, "ada").await?;
     assert_ne!(ada.cookie().await?.value, guest, "a new token");
@@ -61,16 +61,16 @@ async fn a_guest_becomes_a_customer(url: &str) -> Result<()> {
     tab.fill("#street", "12 St James's Square").await?;
     tab.fill("#city", "London").await?;
     tab.click("main form button").await?;
-    // The draft is kept.
+    // The draft survives other pages.
     tab.open("/").await?;
     tab.open("/checkout").await?;
     tab.click("button[value='bicycle']").await?;
-    tab.says("1 × Tea, together € 8.90, by bicycle to Ada Lovelace").await?;
+    tab.shows("1 × Tea, total € 8.90, by bicycle to Ada Lovelace").await?;
     let twice = ada.tab("/checkout").await?;
     tab.click("form[action='/checkout/order'] button").await?;
-    tab.says("Thank you. € 8.90 is on its way.").await?;
+    tab.shows("Thank you. € 8.90 is on its way.").await?;
     twice.click("form[action='/checkout/order'] button").await?;
-    twice.says("Your order is on its way already.").await
+    twice.shows("Your order is already on its way.").await
 }
 
 /// Tabs that add to one cart at the same moment.
@@ -95,7 +95,7 @@ async fn parallel_tabs_lose_nothing(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Two tabs ask for the message, and one of them shows it.
+/// Of two tabs that ask for the message, one shows it.
 async fn a_message_is_shown_once(url: &str) -> Result<()> {
     let visitor = chromium().await?.visitor(url).await?;
     let (first, second) = (visitor.tab("/").await?, visitor.tab("/").await?);
@@ -118,12 +118,12 @@ async fn signing_out_ends_all_tabs(url: &str) -> Result<()> {
     let tab = visitor.tab("/").await?;
     sign_in(&tab, "grace").await?;
     let other = visitor.tab("/devices").await?;
-    other.says("this one").await?;
+    other.shows("this one").await?;
     tab.open("/devices").await?;
-    tab.says("Your devices").await?;
+    tab.shows("Your devices").await?;
     tab.open("/").await?;
     sign_out(&tab).await?;
-    // It notices by itself, and the page sends it to sign in.
+    // The tab reloads by itself, and the guard sends it to the sign-in page.
     other.until("location.pathname === '/sign-in'").await?;
     tab.back().await?;
     let text = tab.text().await?;
@@ -133,7 +133,7 @@ async fn signing_out_ends_all_tabs(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// "Your devices" signs out another browser, at once.
+/// "Your devices" signs out another browser at once.
 async fn a_device_signs_out_another(url: &str) -> Result<()> {
     let chromium = chromium().await?;
     let (laptop, phone) = (chromium.visitor(url).await?, chromium.visitor(url).await?);
@@ -145,21 +145,21 @@ async fn a_device_signs_out_another(url: &str) -> Result<()> {
     assert_eq!(here.script(count).await?, json!(2));
     assert_eq!(here.script("document.querySelectorAll('.this').length").await?, json!(1));
     here.click(".device:not(.this) button").await?;
-    here.says("That device is signed out.").await?;
+    here.shows("That device is signed out.").await?;
     assert_eq!(here.script(count).await?, json!(1));
     there.until("!document.body.hasAttribute('data-signed-in')").await?;
-    // Whoever sits there can sign in again.
+    // The user can sign in there again.
     sign_in(&there, "linus").await?;
     here.open("/devices").await?;
     here.click("form[action='/devices/end-others'] button").await?;
-    here.says("One other device is signed out.").await?;
+    here.shows("One other device is signed out.").await?;
     there.until("!document.body.hasAttribute('data-signed-in')").await?;
     here.open("/devices").await?;
-    here.says("this one").await
+    here.shows("this one").await
 }
 
-/// The page for developers tells much, and no secret.
-async fn a_session_can_be_looked_at(url: &str) -> Result<()> {
+/// The page for developers shows the session without its secret.
+async fn the_debug_page_shows_no_secret(url: &str) -> Result<()> {
     let visitor = chromium().await?.visitor(url).await?;
     let tab = visitor.tab("/").await?;
     sign_in(&tab, "ada").await?;
@@ -169,9 +169,9 @@ async fn a_session_can_be_looked_at(url: &str) -> Result<()> {
     let (id, secret) = split(&visitor).await?;
     assert!(text.contains(&id) && text.contains("shop.user"), "{text}");
     assert!(!text.contains(&secret), "{text}");
-    let told: serde_json::Value = serde_json::from_str(&text)?;
-    // One for the message, one for everything else.
-    assert_eq!(told["round_trips_of_the_last_request"], json!(2), "{text}");
+    let debug: serde_json::Value = serde_json::from_str(&text)?;
+    // One takes the message, one reads the other fields.
+    assert_eq!(debug["round_trips_of_the_last_request"], json!(2), "{text}");
     tab.open("/metrics").await?;
     let metrics = tab.text().await?;
     for name in ["ruts_sign_ins_total", "ruts_sessions_created_total", "ruts_store_seconds_count"] {
@@ -219,11 +219,11 @@ stores! {
         a_message_is_shown_once
         signing_out_ends_all_tabs
         a_device_signs_out_another
-        a_session_can_be_looked_at
+        the_debug_page_shows_no_secret
     }
 }
 
-/// The same through two shops that share a store, a request here and a request there.
+/// The same tests through two shops that share a store and take turns.
 mod two_instances {
     use super::*;
 
@@ -258,7 +258,7 @@ mod two_instances {
     }
 
     #[test]
-    fn nothing_is_lost_with_one_of_them() {
+    fn a_killed_instance_loses_nothing() {
         run(async {
             let (mut shops, url) = open().await?;
             let visitor = chromium().await?.visitor(&url).await?;
@@ -273,7 +273,7 @@ mod two_instances {
                     tab.script("document.querySelector('.count-of-tea').innerText").await?,
                     json!("1")
                 );
-                tab.says("Sign out ada").await?;
+                tab.shows("Sign out ada").await?;
             }
             tab.open("/").await?;
             sign_out(&tab).await
@@ -282,7 +282,7 @@ mod two_instances {
 }
 
 #[test]
-fn the_cookie_is_what_the_browser_is_told() {
+fn the_cookie_has_its_attributes() {
     run(async {
         for (more, name, is_secure) in
             [(&[][..], "dev-id", false), (&["--production"], "__Host-id", true)]
@@ -298,7 +298,7 @@ fn the_cookie_is_what_the_browser_is_told() {
             assert_eq!(tab.script("document.cookie").await?, json!(""), "no script can read it");
             let debug = tab.script("fetch('/debug/session').then(page => page.status)").await?;
             assert_eq!(debug, json!(if is_secure { 404 } else { 200 }));
-            // Two, that of the session which ended and of the message that began another one.
+            // The message has started another session.
             sign_out(&tab).await?;
             assert_ne!(visitor.cookie().await?.value, cookie.value);
         }
@@ -314,21 +314,20 @@ fn a_browser_without_cookies_is_served() {
         let visitor = chromium.visitor(&shop.url).await?;
         let tab = visitor.tab("/").await?;
         tab.click("button[value='tea']").await?;
-        tab.says("Fresh today").await?;
+        tab.shows("Fresh today").await?;
         tab.open("/sign-in").await?;
         tab.fill("#name", "ada").await?;
         tab.fill("#password", "open sesame").await?;
         tab.click("main form button").await?;
-        tab.says("Sign in").await?;
+        tab.shows("Sign in").await?;
         assert!(visitor.cookies().await?.is_empty());
         Ok(())
     });
 }
 
-/// Whatever can be used has a name, and pages fit a phone. The picture in the README is of this shop:
-/// `UPDATE=1` makes it anew.
+/// Every control has a name, and pages fit a phone. `UPDATE=1` renews the screenshot in the README.
 #[test]
-fn pages_can_be_used_by_everybody() {
+fn pages_are_accessible_and_fit_a_phone() {
     run(async {
         let shop = Shop::start(Store::Memory)?;
         let visitor = chromium().await?.visitor(&shop.url).await?;
@@ -337,24 +336,24 @@ fn pages_can_be_used_by_everybody() {
         sign_in(&tab, "ada").await?;
         let other = chromium().await?.visitor(&shop.url).await?;
         sign_in(&other.tab("/").await?, "ada").await?;
-        let pictures = match std::env::var_os("UPDATE") {
+        let folder = match std::env::var_os("UPDATE") {
             Some(_) => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs"),
             None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("storefront"),
         };
         for page in ["/", "/cart", "/sign-in", "/devices", "/checkout"] {
             tab.size(1024, 620).await?;
             tab.open(page).await?;
-            let told = tab.told().await?;
+            let elements = tab.accessible().await?;
             for role in ["main", "navigation", "heading"] {
-                assert!(told.iter().any(|(other, _)| other == role), "{page} has no {role}");
+                assert!(elements.iter().any(|(other, _)| other == role), "{page} has no {role}");
             }
-            for (role, name) in told {
-                let is_used = ["button", "link", "textbox"].contains(&role.as_str());
-                assert!(!is_used || !name.is_empty(), "{page}: a {role} without a name");
+            for (role, name) in elements {
+                let is_control = ["button", "link", "textbox"].contains(&role.as_str());
+                assert!(!is_control || !name.is_empty(), "{page}: a {role} without a name");
             }
             if page == "/devices" {
                 tab.size(1024, 480).await?;
-                tab.picture(&pictures.join("storefront.png")).await?;
+                tab.screenshot(&folder.join("storefront.png")).await?;
             }
             tab.size(360, 740).await?;
             let fits = "document.documentElement.scrollWidth <= window.innerWidth";

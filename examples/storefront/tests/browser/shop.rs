@@ -1,4 +1,4 @@
-//! The shop as its users start it, on stores of its own, and two of it behind one address.
+//! Shops as processes, on stores of their own, and two shops behind one address.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use ruts_tests::servers::{Flavour, Postgres, Redis};
+use ruts_tests_stores::servers::{Flavour, Postgres, Redis};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -20,6 +20,7 @@ use crate::chromium::Result;
 static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start(Flavour::Redis, &[]));
 static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| Postgres::start(&[]));
 
+/// A store, as an argument of the shop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Store {
     Memory,
@@ -45,17 +46,19 @@ pub(crate) struct Shop {
     pub(crate) url: String,
 }
 
-/// A name that no other shop has.
+/// Returns a name that no other shop has.
 pub(crate) fn unique() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("shop_{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Shop {
+    /// Starts a shop with a name of its own.
     pub(crate) fn start(store: Store) -> Result<Self> {
         Self::start_as(store, &unique(), &[])
     }
 
+    /// Starts a shop of this name with more arguments.
     pub(crate) fn start_as(store: Store, name: &str, more: &[&str]) -> Result<Self> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_storefront"))
             .args(["--listen", "127.0.0.1:0", "--name", name, "--store", &store.url()])
@@ -64,19 +67,23 @@ impl Shop {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let output = process.stdout.take().ok_or("it says nothing")?;
+        let output = process.stdout.take().ok_or("the shop has no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         let url = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
         let shop = Self { process, url };
-        if shop.url.starts_with("http://") { Ok(shop) } else { Err("it does not open".into()) }
+        if shop.url.starts_with("http://") {
+            Ok(shop)
+        } else {
+            Err("the shop does not listen".into())
+        }
     }
 
     fn address(&self) -> String {
         self.url.trim_start_matches("http://").to_owned()
     }
 
-    /// With no time for a farewell.
+    /// Ends the process at once.
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -89,7 +96,7 @@ impl Drop for Shop {
     }
 }
 
-/// One address for several shops. Each request goes to the next one that answers.
+/// Returns one address for several shops. Each request goes to the next one that answers.
 pub(crate) async fn round_robin(shops: &[Shop]) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();
@@ -116,7 +123,7 @@ async fn serve(mut client: TcpStream, shops: &[String], first: usize) -> Result<
             break;
         }
     }
-    let mut shop = shop.ok_or("no shop is open")?;
+    let mut shop = shop.ok_or("no shop answers")?;
     let mut head = vec![0; 64 * 1024];
     let mut length = 0;
     while !head[..length].windows(4).any(|window| window == b"\r\n\r\n") {
@@ -125,7 +132,7 @@ async fn serve(mut client: TcpStream, shops: &[String], first: usize) -> Result<
             read => length += read,
         }
     }
-    // A connection for each request, or a browser would stay with one of them.
+    // One connection for each request. Otherwise a browser would stay with one shop.
     let text = String::from_utf8_lossy(&head[..length]);
     let text = text.replace("Connection: keep-alive", "Connection: close");
     shop.write_all(text.as_bytes()).await?;

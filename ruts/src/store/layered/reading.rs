@@ -1,105 +1,88 @@
-use std::sync::{Arc, atomic::Ordering};
+//! Reads: [`Read`].
+//!
+//! Used by [`LayeredStore::load`](super::LayeredStore). It knows the leases of the cache, and
+//! nothing of write intents.
+
+use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use super::{
-    plan::{Plan, filling},
-    store::{LayeredStore, Reply, Tiers},
+    known_policies::Restrictions,
+    tiers::{TierFuture, Tiers},
+    write_set::fill_of,
 };
 use crate::{
+    cache_policy::CachePolicy,
     event,
     store::{
-        Cache, CacheLookup, Credentials, Lease, Loaded, Lookup, Projection, Store, StoreError,
-        StoreErrorKind, Touch,
+        Cache, CacheLookup, Credentials, Lease, Loaded, Projection, Store, StoreErrorKind,
+        StoreResult, Touch,
     },
-    ttl::CachePolicy,
 };
 
-/// What the store of record said of some fields.
-type Probe = (Vec<String>, Result<Lookup<Loaded>, StoreError>);
+/// Names of fields, and the answer of the origin for them.
+type Probe = (Vec<String>, StoreResult<Loaded>);
 
-/// How a read finds its way.
-impl<H: Cache, C: Store> LayeredStore<H, C> {
-    pub(super) async fn read(
-        &self,
-        credentials: Credentials<'_>,
-        fields: Projection<'_>,
-        touch: Option<Touch>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        let Tiers { hot, cold, cold_is_down, policies, doubts, .. } = &*self.tiers;
-        if touch.is_some_and(|touch| touch.after.is_zero()) {
-            let operation = self.cold(StoreErrorKind::Unknown, async move {
-                cold.load(credentials, fields, touch).await
-            });
-            let written = self.write(credentials.id, Plan::touch(), true, operation, |_| true);
-            return Ok(match written.await? {
-                (Lookup::Found(loaded), false) => self.unconfirmed(loaded),
-                (answer, _) => answer,
-            });
-        }
-        let caution = policies.of(fields);
-        if caution.never
-            || doubts.hold(credentials.id)
-            || (!self.settings.hits_without_cold && cold_is_down.load(Ordering::Relaxed))
-            || !hot.is_worth_asking()
-        {
+/// A read of one session.
+pub(super) struct Read<'a, C, O> {
+    pub(super) tiers: &'a Arc<Tiers<C, O>>,
+    pub(super) credentials: Credentials<'a>,
+    pub(super) fields: Projection<'a>,
+    pub(super) touch: Option<Touch>,
+}
+
+impl<C: Cache, O: Store> Read<'_, C, O> {
+    /// Answers from the cache where that is allowed, and from the origin otherwise.
+    pub(super) async fn run(&self) -> StoreResult<Loaded> {
+        let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
+        if bypass || !self.tiers.may_read_cache(self.credentials.id) {
             event::cache_read("passed");
-            return self.load_cold(credentials, fields, touch, None).await;
+            return self.load(None).await;
         }
-        let (look, probe) = if caution.checked.is_empty() {
-            (self.look(credentials, fields, touch).await, None)
+        let (lookup, probe) = if revalidate.is_empty() {
+            (self.lookup().await, None)
         } else {
-            let probe = self.probe(credentials, &caution.checked);
-            let (look, probe) = tokio::join!(self.look(credentials, fields, touch), probe);
-            (look, Some((caution.checked, probe)))
+            let (lookup, probe) = tokio::join!(self.lookup(), self.probe(&revalidate));
+            (lookup, Some((revalidate, probe)))
         };
-        event::cache_read(match &look {
+        event::cache_read(match &lookup {
             Ok(CacheLookup::Hit(_)) => "hit",
             Ok(CacheLookup::Miss(_)) => "miss",
             Err(_) => "failed",
         });
-        match look {
-            Ok(CacheLookup::Hit(loaded)) => {
-                self.confirm(credentials, fields, touch, loaded, probe).await
-            }
-            Ok(CacheLookup::Miss(lease)) => self.load_cold(credentials, fields, touch, lease).await,
-            Err(_) => self.load_cold(credentials, fields, touch, None).await,
+        match lookup {
+            Ok(CacheLookup::Hit(loaded)) => self.revalidate(loaded, probe).await,
+            Ok(CacheLookup::Miss(lease)) => self.load(lease).await,
+            Err(_) => self.load(None).await,
         }
     }
 
-    fn look<'a>(
-        &'a self,
-        credentials: Credentials<'a>,
-        fields: Projection<'a>,
-        touch: Option<Touch>,
-    ) -> Reply<'a, CacheLookup> {
-        self.hot(self.tiers.hot.cache().lookup(credentials, fields, touch))
+    fn lookup(&self) -> TierFuture<'_, CacheLookup> {
+        let lookup = self.tiers.cache().lookup(self.credentials, self.fields, self.touch);
+        self.tiers.call_cache(lookup)
     }
 
-    async fn load_cold(
-        &self,
-        credentials: Credentials<'_>,
-        fields: Projection<'_>,
-        touch: Option<Touch>,
-        lease: Option<Lease>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        let operation = self.tiers.cold.load(credentials, fields, touch);
-        let answer = self.cold(StoreErrorKind::Unavailable, operation).await?;
-        if let Lookup::Found(loaded) = &answer {
+    /// Reads the origin, and fills the cache if there is a lease.
+    async fn load(&self, lease: Option<Lease>) -> StoreResult<Loaded> {
+        let tiers = self.tiers;
+        let operation = tiers.origin.load(self.credentials, self.fields, self.touch);
+        let answer = tiers.call_origin(StoreErrorKind::Unavailable, operation).await?;
+        if let Ok(loaded) = &answer {
             for stored in &loaded.fields {
-                self.tiers.policies.learn(&stored.name, stored.hot);
+                tiers.policies.learn(&stored.name, stored.cache_policy);
             }
-            // A former secret's time may end at any moment, when the new one is used.
-            let lease = lease.filter(|_| !loaded.meta.by_former);
-            let filling = self.fill(credentials, fields, loaded, lease);
-            // This use moved the deadline: whoever comes next is to see that.
-            if touch.is_some() && loaded.meta.unused.is_zero() {
-                let hot = &self.tiers.hot;
-                match filling {
-                    Some(filling) => drop(filling.await),
-                    None if hot.is_worth_asking() => {
-                        drop(self.hot(hot.cache().evict(credentials.id)).await);
+            // A former secret becomes invalid some time after the new one is used, which a cache
+            // does not see.
+            let lease = lease.filter(|_| !loaded.meta.by_former_secret);
+            let fill = self.fill(loaded, lease);
+            // This read moved the idle deadline. The next one has to see that.
+            if self.touch.is_some() && loaded.meta.idle_for.is_zero() {
+                match fill {
+                    Some(fill) => drop(fill.await),
+                    None if tiers.breaker.allows_read() => {
+                        drop(tiers.evict(self.credentials.id).await);
                     }
                     None => {}
                 }
@@ -108,89 +91,73 @@ impl<H: Cache, C: Store> LayeredStore<H, C> {
         Ok(answer)
     }
 
-    /// Fills the cache while the reader goes on, if it may.
-    fn fill(
-        &self,
-        credentials: Credentials<'_>,
-        fields: Projection<'_>,
-        loaded: &Loaded,
-        lease: Option<Lease>,
-    ) -> Option<JoinHandle<()>> {
+    /// Fills the cache in a task of its own, if that is allowed.
+    fn fill(&self, loaded: &Loaded, lease: Option<Lease>) -> Option<JoinHandle<()>> {
         let permit = || Arc::clone(&self.tiers.fills).try_acquire_owned().ok();
         let Some((lease, permit)) = lease.and_then(|lease| Some((lease, permit()?))) else {
             event::cache_fill("refused");
             return None;
         };
         event::cache_fill("offered");
-        let (this, loaded) = (self.clone(), loaded.clone());
-        let (id, secret) = (*credentials.id, *credentials.secret);
-        let named: Option<Vec<String>> = match fields {
+        let (tiers, loaded) = (Arc::clone(self.tiers), loaded.clone());
+        let (id, secret) = (*self.credentials.id, *self.credentials.secret);
+        let named: Option<Vec<String>> = match self.fields {
             Projection::All => None,
             Projection::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),
         };
-        let filling = async move {
-            let (record, items) = filling(&loaded, named.as_deref(), this.settings.hot_ttl);
-            let credentials = Credentials { id: &id, secret: &secret };
-            // An entry that is not filled is filled by another read.
+        let fill = async move {
+            let (record, fields) = fill_of(&loaded, named.as_deref(), tiers.settings.cache_ttl);
+            let credentials = Credentials::new(&id, &secret);
+            // After a failure, a later read fills the entry.
             let _ =
-                this.hot(this.tiers.hot.cache().fill(credentials, &lease, record, &items)).await;
+                tiers.call_cache(tiers.cache().fill(credentials, &lease, record, &fields)).await;
             drop(permit);
         };
-        Some(tokio::spawn(filling.in_current_span()))
+        Some(tokio::spawn(fill.in_current_span()))
     }
 
-    /// What the store of record says of these fields.
-    async fn probe(
-        &self,
-        credentials: Credentials<'_>,
-        names: &[String],
-    ) -> Result<Lookup<Loaded>, StoreError> {
+    /// Asks the origin for some of the fields.
+    async fn probe(&self, names: &[String]) -> StoreResult<Loaded> {
         let named: Vec<&str> = names.iter().map(|name| &**name).collect();
-        let load = self.tiers.cold.load(credentials, Projection::Named(&named), None);
-        self.cold(StoreErrorKind::Unavailable, load).await
+        let load = self.tiers.origin.load(self.credentials, Projection::Named(&named), None);
+        self.tiers.call_origin(StoreErrorKind::Unavailable, load).await
     }
 
-    /// What the cache holds, if the store of record says the same of the fields that need it.
-    async fn confirm(
-        &self,
-        credentials: Credentials<'_>,
-        fields: Projection<'_>,
-        touch: Option<Touch>,
-        mut loaded: Loaded,
-        probe: Option<Probe>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        let checked = loaded.fields.iter().filter(|stored| stored.hot == CachePolicy::Checked);
+    /// Returns a hit if the origin confirms the fields whose policy asks for that. Reads the origin
+    /// otherwise.
+    async fn revalidate(&self, mut hit: Loaded, probe: Option<Probe>) -> StoreResult<Loaded> {
         let (mut names, mut answer) = match probe {
             Some((names, answer)) => (names, Some(answer)),
             None => (Vec::new(), None),
         };
-        for stored in checked {
+        let is_revalidated = |policy| policy == CachePolicy::Revalidate;
+        for stored in hit.fields.iter().filter(|stored| is_revalidated(stored.cache_policy)) {
             if !names.iter().any(|name| **name == *stored.name) {
-                self.tiers.policies.learn(&stored.name, CachePolicy::Checked);
+                self.tiers.policies.learn(&stored.name, CachePolicy::Revalidate);
                 names.push(stored.name.to_string());
                 answer = None;
             }
         }
         if names.is_empty() {
-            return Ok(Lookup::Found(loaded));
+            return Ok(Ok(hit));
         }
         let answer = match answer {
             Some(answer) => answer?,
-            None => self.probe(credentials, &names).await?,
+            None => self.probe(&names).await?,
         };
-        let told = match answer {
-            Lookup::Found(told) => told,
-            other => return Ok(other),
+        let current = match answer {
+            Ok(current) => current,
+            refused => return Ok(refused),
         };
         let value = |loaded: &Loaded, name: &str| {
             let stored = loaded.fields.iter().find(|stored| *stored.name == *name);
             stored.map(|stored| stored.value.clone())
         };
-        if names.iter().any(|name| value(&loaded, name) != value(&told, name)) {
-            return self.load_cold(credentials, fields, touch, None).await;
+        if names.iter().any(|name| value(&hit, name) != value(&current, name)) {
+            return self.load(None).await;
         }
-        loaded.fields.retain(|stored| !names.iter().any(|name| **name == *stored.name));
-        loaded.fields.extend(told.fields);
-        Ok(Lookup::Found(loaded))
+        hit.fields.retain(|stored| !names.iter().any(|name| **name == *stored.name));
+        hit.fields.extend(current.fields);
+        Ok(Ok(hit))
     }
 }

@@ -1,47 +1,40 @@
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+//! [`LayeredStore`] and its builder.
+//!
+//! Called by the session as any [`Store`]. It decides which operation goes which way; reads, writes
+//! and revocations stand in files of their own.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
 
-use super::{doubts::Doubts, hot::CacheTier, plan::Plan, policies::Policies, revoking::Room};
+use super::{
+    reading::Read,
+    revoking,
+    sign_in_limit::SignInLimit,
+    tiers::{NAME, Settings, Tiers},
+    write_set::WriteSet,
+    writing::Write,
+};
 use crate::{
-    event,
-    principal::PrincipalKey,
+    auth::PrincipalKey,
+    cache_policy::CachePolicy,
     store::{
-        AuthChange, Cache, Change, Confirmed, Create, Credentials, Loaded, Lookup, PageRequest,
-        Projection, RevokeTarget, Revoked, SessionMeta, SessionPage, SharedCache, Store,
-        StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
+        AuthChange, Cache, Change, Create, Credentials, Loaded, PageRequest, Projection,
+        RevokeTarget, SessionMeta, SessionPage, SharedCache, Store, StoreError, StoreErrorKind,
+        StoreResult, TakeField, Touch, Update, Updated, Written,
     },
     token::SessionId,
-    ttl,
 };
 
-pub(super) const NAME: &str = "layered";
-
-/// How many entries may be in the course of being filled. Reads beyond that fill none.
-const FILLS: usize = 256;
-
-/// Sessions in a store of record, `cold`, read through a cache, `hot`.
+/// Sessions in an origin (the store of record), read through a cache.
 ///
-/// The [module](super) tells how the two are kept in step, what it costs, and what happens when one of
-/// them fails. Clones share everything. It needs a tokio runtime with time enabled.
+/// The [module](super) explains how the two are kept in step, what that costs, and what happens
+/// when one of them fails. Clones share everything. It needs a tokio runtime with time enabled.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
-/// use std::sync::Arc;
+/// use std::{sync::Arc, time::Duration};
 /// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
 /// use ruts::{SessionLayer, store::{
 ///     layered::LayeredStore, postgres::PostgresStoreBuilder, redis::RedisStore,
@@ -51,298 +44,267 @@ const FILLS: usize = 256;
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
 /// client.init().await?;
 /// let pool = PgPool::connect("postgres://localhost/app").await?;
-/// let cold = PostgresStoreBuilder::new(pool, true).build().await?;
-/// let store = LayeredStore::new(RedisStore::new(Arc::new(client)), cold);
+///
+/// let cache = RedisStore::new(Arc::new(client));
+/// let origin = PostgresStoreBuilder::new(pool, true).build().await?;
+/// let store = LayeredStore::builder(cache, origin).cache_ttl(Duration::from_secs(60)).build();
 /// store.check().await?;
 /// let layer = SessionLayer::new(store);
 /// # drop(layer);
 /// # Ok(())
 /// # }
 /// ```
-pub struct LayeredStore<H, C> {
-    pub(super) tiers: Arc<Tiers<H, C>>,
-    pub(super) settings: Settings,
+pub struct LayeredStore<C, O> {
+    tiers: Arc<Tiers<C, O>>,
 }
 
-/// The answer of a tier, to come.
-pub(super) type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
-
-pub(super) struct Tiers<H, C> {
-    pub(super) hot: CacheTier<H>,
-    pub(super) cold: C,
-    pub(super) cold_is_down: AtomicBool,
-    pub(super) policies: Policies,
-    pub(super) doubts: Doubts,
-    pub(super) fills: Arc<Semaphore>,
+/// Settings of a [`LayeredStore`].
+///
+/// Each duration is limited to the range from a millisecond to a day.
+#[derive(Clone)]
+pub struct LayeredStoreBuilder<C, O> {
+    cache: C,
+    origin: O,
+    settings: Settings,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Settings {
-    pub(super) hot_ttl: Duration,
-    hot_timeout: Duration,
-    pub(super) cold_timeout: Duration,
-    pub(super) intent: Duration,
-    writes_without_hot: bool,
-    pub(super) hits_without_cold: bool,
-}
+impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
+    /// Sets the maximum time for which the cache serves anything. The default is five minutes. A
+    /// field's own cache policy can shorten it.
+    ///
+    /// It also limits every staleness: see [`Written::stale_for`]. So it should be the same in all
+    /// processes.
+    #[must_use]
+    pub fn cache_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.cache_ttl = limited(ttl);
+        self
+    }
 
-impl<H: SharedCache, C: Store> LayeredStore<H, C> {
-    /// A store that reads `cold` through `hot`. All processes that use `cold` must use the same `hot`.
-    pub fn new(hot: H, cold: C) -> Self {
-        Self::of(hot, cold)
+    /// Sets how long to wait for the cache. The default is half a second. A read then goes on
+    /// without it.
+    #[must_use]
+    pub fn cache_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.cache_timeout = limited(timeout);
+        self
+    }
+
+    /// Sets how long to wait for the origin, in case that it has no shorter timeout of its own. The
+    /// default is five seconds.
+    #[must_use]
+    pub fn origin_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.origin_timeout = limited(timeout);
+        self
+    }
+
+    /// Sets how long a write of unknown outcome keeps its session out of the cache. The default is
+    /// 30 seconds. It is never less than twice the [`origin_timeout`](Self::origin_timeout).
+    ///
+    /// It should be longer than the origin may go on with an abandoned statement. For a
+    /// `PostgresStore` that is five times its timeout. A write that takes place still later is not
+    /// lost, and was never acknowledged. But the cache may serve the value before it, for at most
+    /// [`cache_ttl`](Self::cache_ttl).
+    #[must_use]
+    pub fn intent_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.intent_ttl = limited(ttl);
+        self
+    }
+
+    /// Sets whether writes are carried out while the cache is down. By default they are refused
+    /// before anything is changed.
+    ///
+    /// The answer of such a write has a [`Written::stale_for`]. Deletions are always carried out in
+    /// this way.
+    #[must_use]
+    pub fn writes_without_cache(mut self, is_allowed: bool) -> Self {
+        self.settings.writes_without_cache = is_allowed;
+        self
+    }
+
+    /// Sets whether the cache answers reads although the last operation of the origin failed. By
+    /// default it does: its entries are as current as any acknowledged write.
+    #[must_use]
+    pub fn hits_without_origin(mut self, is_allowed: bool) -> Self {
+        self.settings.hits_without_origin = is_allowed;
+        self
+    }
+
+    /// Builds a store for a cache of this process alone, such as a
+    /// [`MemoryCache`](crate::store::memory::MemoryCache).
+    ///
+    /// No other process may use the origin. Its writes would go unnoticed until
+    /// [`cache_ttl`](Self::cache_ttl) is over.
+    pub fn build_for_one_process(self) -> LayeredStore<C, O> {
+        LayeredStore { tiers: Arc::new(Tiers::new(self.cache, self.origin, self.settings)) }
     }
 }
 
-fn bounded(duration: Duration) -> Duration {
+impl<C: SharedCache, O: Store> LayeredStoreBuilder<C, O> {
+    /// Builds the store. All processes that use the origin have to use the same cache.
+    pub fn build(self) -> LayeredStore<C, O> {
+        self.build_for_one_process()
+    }
+}
+
+fn limited(duration: Duration) -> Duration {
     duration.clamp(Duration::from_millis(1), Duration::from_secs(86_400))
 }
 
-impl<H: Cache, C: Store> LayeredStore<H, C> {
-    /// A store that reads `cold` through a cache of this process, such as a
-    /// [`MemoryCache`](crate::store::memory::MemoryCache). This must be the only process that uses
-    /// `cold`: what another one writes goes unnoticed until [`with_hot_ttl`](Self::with_hot_ttl).
-    pub fn in_one_process(hot: H, cold: C) -> Self {
-        Self::of(hot, cold)
+// The constructor of ruts 0.9.
+impl<C: SharedCache, O: Store> LayeredStore<C, O> {
+    /// Creates a store with the default settings. All processes that use the origin, `cold`, have
+    /// to use the same cache, `hot`.
+    pub fn new(hot: C, cold: O) -> Self {
+        Self::builder(hot, cold).build()
+    }
+}
+
+impl<C: Cache, O: Store> LayeredStore<C, O> {
+    /// Creates the builder of a store that reads `origin` through `cache`.
+    pub fn builder(cache: C, origin: O) -> LayeredStoreBuilder<C, O> {
+        LayeredStoreBuilder { cache, origin, settings: Settings::default() }
     }
 
-    fn of(hot: H, cold: C) -> Self {
-        let tiers = Tiers {
-            hot: CacheTier::new(hot),
-            cold,
-            cold_is_down: AtomicBool::new(false),
-            policies: Policies::default(),
-            doubts: Doubts::default(),
-            fills: Arc::new(Semaphore::new(FILLS)),
-        };
-        Self {
-            tiers: Arc::new(tiers),
-            settings: Settings {
-                hot_ttl: Duration::from_secs(300),
-                hot_timeout: Duration::from_millis(500),
-                cold_timeout: Duration::from_secs(5),
-                intent: Duration::from_secs(30),
-                writes_without_hot: false,
-                hits_without_cold: true,
-            },
-        }
-    }
-
-    /// How long anything is served from the cache at most: five minutes unless set. A field's own `hot`
-    /// can make it less. From a millisecond to a day, as all of these.
-    ///
-    /// It is also the bound of all that can go wrong: see [`Lookup::Unconfirmed`]. So it should be the
-    /// same in all processes.
-    #[must_use]
-    pub fn with_hot_ttl(mut self, ttl: Duration) -> Self {
-        self.settings.hot_ttl = bounded(ttl);
-        self
-    }
-
-    /// How long to wait for the cache: half a second unless set. A read then goes on without it.
-    #[must_use]
-    pub fn with_hot_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.hot_timeout = bounded(timeout);
-        self
-    }
-
-    /// How long to wait for the store of record, should it not keep to a time of its own: five seconds
-    /// unless set.
-    #[must_use]
-    pub fn with_cold_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.cold_timeout = bounded(timeout);
-        self
-    }
-
-    /// For how long a session is kept out of the cache after a write whose outcome is not known: 30
-    /// seconds unless set, and never less than twice the cold timeout.
-    ///
-    /// It should be longer than a statement can go on in the store of record after nobody waits for it
-    /// any more; that is five times its timeout for a `PostgresStore`. What is written after that is
-    /// not lost, and was never acknowledged, but a cached value of before may be served until
-    /// [`with_hot_ttl`](Self::with_hot_ttl).
-    #[must_use]
-    pub fn with_fence(mut self, intent: Duration) -> Self {
-        self.settings.intent = bounded(intent);
-        self
-    }
-
-    /// Lets writes go on while the cache is down, instead of refusing them before anything was changed.
-    /// They answer with [`Lookup::Unconfirmed`], as deletions always do then.
-    #[must_use]
-    pub fn writes_without_hot(mut self, go_on: bool) -> Self {
-        self.settings.writes_without_hot = go_on;
-        self
-    }
-
-    /// Whether the cache answers reads although the store of record failed when it was last asked. It
-    /// does unless told otherwise: what it holds is right as far as anybody was told.
-    #[must_use]
-    pub fn hits_without_cold(mut self, serve: bool) -> Self {
-        self.settings.hits_without_cold = serve;
-        self
-    }
-
-    /// Whether the cache can do its part, good to have at start-up. What it has and does not need is
-    /// logged as a warning. The round trips are those of its [`Cache::check`].
+    /// Checks at start-up that the cache is usable. Logs a warning for each costly setting of its
+    /// server that a cache does not need.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`], and whatever a command may fail with.
+    /// [`StoreErrorKind::Unsupported`], and any failure of a command.
+    ///
+    /// # Round trips
+    ///
+    /// As many as the cache's own [`check`](Cache::check) takes.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let Tiers { hot, .. } = &*self.tiers;
-        hot.run(self.settings.cold_timeout, hot.cache().check()).await
-    }
-
-    /// Waits for the cache. Each wait is boxed, or the types of drivers' futures would nest so deeply that
-    /// a handler does not compile.
-    pub(super) fn hot<'a, T: Send + 'a>(
-        &'a self,
-        command: impl Future<Output = Result<T, StoreError>> + Send + 'a,
-    ) -> Reply<'a, T> {
-        Box::pin(self.tiers.hot.run(self.settings.hot_timeout, command))
-    }
-
-    /// Waits for the store of record. `late` is what it means if it takes too long. Nothing begins before
-    /// it is awaited.
-    pub(super) fn cold<'a, T: Send + 'a>(
-        &'a self,
-        late: StoreErrorKind,
-        operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
-    ) -> Reply<'a, T> {
-        Box::pin(async move {
-            let begun = Instant::now();
-            let answer = match timeout(self.settings.cold_timeout, operation).await {
-                Ok(answer) => answer,
-                Err(elapsed) => {
-                    Err(StoreError::new(self.tiers.cold.name(), late).with_source(elapsed))
-                }
-            };
-            event::tier_called("cold", self.tiers.cold.name(), begun.elapsed(), answer.is_ok());
-            let is_down = answer.as_ref().is_err_and(|error| {
-                matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
-            });
-            self.tiers.cold_is_down.store(is_down, Ordering::Relaxed);
-            answer
-        })
+        let Tiers { breaker, settings, .. } = &*self.tiers;
+        breaker.call(settings.origin_timeout, breaker.cache().check()).await
     }
 
     async fn insert(&self, create: Create<'_>) -> Result<(), StoreError> {
-        self.cold(StoreErrorKind::Unknown, async move { self.tiers.cold.create(create).await })
-            .await
+        let operation = self.tiers.origin.create(create);
+        self.tiers.call_origin(StoreErrorKind::Unknown, operation).await
     }
 
     async fn change(
         &self,
         credentials: Credentials<'_>,
         update: Update<'_>,
-    ) -> Result<Lookup<Updated>, StoreError> {
+    ) -> StoreResult<Written<Updated>> {
+        let tiers = &*self.tiers;
         for change in update.changes {
-            if let Change::Set(put) = change {
-                self.tiers.policies.learn(put.name, put.hot);
+            if let Change::Set(write) = change {
+                tiers.policies.learn(write.name, write.cache_policy);
             }
         }
-        let plan = Plan::update(&update, self.settings.hot_ttl);
-        let operation = self.cold(StoreErrorKind::Unknown, async move {
-            self.tiers.cold.update(credentials, update).await
-        });
-        let applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
-        let goes_on = self.settings.writes_without_hot;
-        match self.write(credentials.id, plan, goes_on, operation, applied).await? {
-            (Lookup::Found(updated), false) if applied(&updated) => Ok(self.unconfirmed(updated)),
-            (answer, _) => Ok(answer),
-        }
+        // The origin may begin its work when it is called, so it is called once there is an intent.
+        let operation = async move { tiers.origin.update(credentials, update).await };
+        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let set = WriteSet::update(&update, tiers.settings.cache_ttl);
+        let is_applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
+        Write::new(&self.tiers, credentials.id, set).run(operation, is_applied).await
+    }
+
+    /// Reads the origin and moves the idle deadline, which is a write.
+    async fn load_and_touch(
+        &self,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+        touch: Touch,
+    ) -> StoreResult<Loaded> {
+        let tiers = &*self.tiers;
+        let operation = async move {
+            let loaded = tiers.origin.load(credentials, fields, Some(touch)).await?;
+            Ok(loaded.map(Written::new))
+        };
+        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let write = Write::new(&self.tiers, credentials.id, WriteSet::touch());
+        let written = write.without_cache().run(operation, |_| true).await?;
+        // If the cache could not be updated, its fields are still right.
+        Ok(written.map(|written| written.answer))
     }
 }
 
-#[deny(clippy::missing_trait_methods, reason = "a method of the contract that is inherited lies")]
-impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
+#[deny(clippy::missing_trait_methods, reason = "a default would hide the method of the origin")]
+impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    /// One hot round trip if the cache holds what is asked for; else one hot and one cold, and one hot
-    /// that nobody waits for, unless the read has moved the idle deadline.
+    /// A hit takes one round trip to the cache. A miss takes one to each tier, and fills the cache
+    /// in the background. The read waits for that if it has moved the idle deadline.
     async fn load(
         &self,
         credentials: Credentials<'_>,
         fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        self.read(credentials, fields, touch).await
+    ) -> StoreResult<Loaded> {
+        match touch.filter(|touch| touch.after.is_zero()) {
+            Some(touch) => self.load_and_touch(credentials, fields, touch).await,
+            None => Read { tiers: &self.tiers, credentials, fields, touch }.run().await,
+        }
     }
 
-    /// One cold round trip: nobody can know of the session yet.
+    /// One round trip to the origin: no cache can know a new session.
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        for put in create.fields {
-            self.tiers.policies.learn(put.name, put.hot);
+        for write in create.fields {
+            self.tiers.policies.learn(write.name, write.cache_policy);
         }
         let Some(who) = create.sign_in else { return self.insert(create).await };
-        let mut room = Room::new(who);
+        let mut limit = SignInLimit::new(who);
         loop {
-            let answer = self.insert(Create { sign_in: Some(room.who), ..create }).await;
-            let refused = answer.as_ref().err().map(StoreError::kind);
-            if !self.make_room(&mut room, create.id, refused).await? {
-                return answer;
-            }
+            let answer = self.insert(create.sign_in(limit.who)).await;
+            let Some(sessions) = limit.retry(&answer) else { return answer };
+            revoking::end_oldest(&self.tiers, who.principal, create.id, sessions).await?;
         }
     }
 
-    /// One hot round trip, one cold, one hot. At a limit, some more.
+    /// One round trip to the cache, one to the origin, and one to the cache. More at the limit of a
+    /// sign-in.
     async fn update(
         &self,
         credentials: Credentials<'_>,
         update: Update<'_>,
-    ) -> Result<Lookup<Updated>, StoreError> {
+    ) -> StoreResult<Written<Updated>> {
         let Some(AuthChange::In { who, idle, absolute }) = update.sign else {
             return self.change(credentials, update).await;
         };
-        let mut room = Room::new(who);
+        let mut limit = SignInLimit::new(who);
         loop {
-            let sign = Some(AuthChange::In { who: room.who, idle, absolute });
-            let answer = self.change(credentials, Update { sign, ..update }).await;
-            let refused = answer.as_ref().err().map(StoreError::kind);
-            if !self.make_room(&mut room, credentials.id, refused).await? {
-                return answer;
-            }
+            let sign = AuthChange::In { who: limit.who, idle, absolute };
+            let answer = self.change(credentials, update.sign(sign)).await;
+            let Some(sessions) = limit.retry(&answer) else { return answer };
+            revoking::end_oldest(&self.tiers, who.principal, credentials.id, sessions).await?;
         }
     }
 
-    /// One hot round trip, one cold, one hot.
+    /// One round trip to the cache, one to the origin, and one to the cache.
     async fn take(
         &self,
         credentials: Credentials<'_>,
         take: TakeField<'_>,
-    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let plan = Plan::take(&take, self.settings.hot_ttl);
-        let operation = self.cold(StoreErrorKind::Unknown, async move {
-            self.tiers.cold.take(credentials, take).await
-        });
-        let goes_on = self.settings.writes_without_hot;
-        match self.write(credentials.id, plan, goes_on, operation, |_| true).await? {
-            (Lookup::Found(value), false) => Ok(self.unconfirmed(value)),
-            (answer, _) => Ok(answer),
-        }
+    ) -> StoreResult<Written<Option<Bytes>>> {
+        let tiers = &*self.tiers;
+        let operation = async move { tiers.origin.take(credentials, take).await };
+        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let set = WriteSet::take(&take, tiers.settings.cache_ttl);
+        Write::new(&self.tiers, credentials.id, set).run(operation, |_| true).await
     }
 
-    /// One hot round trip, one cold, one hot. It goes on without the cache.
-    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
-        let operation =
-            self.cold(
-                StoreErrorKind::Unknown,
-                async move { self.tiers.cold.delete(credentials).await },
-            );
-        match self.write(credentials.id, Plan::delete(), true, operation, |()| true).await? {
-            (Lookup::Found(()), false) => Ok(self.unconfirmed(())),
-            (answer, _) => Ok(answer),
-        }
+    /// One round trip to the cache, one to the origin, and one to the cache. It needs no cache.
+    async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
+        let tiers = &*self.tiers;
+        let operation = async move { tiers.origin.delete(credentials).await };
+        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let write = Write::new(&self.tiers, credentials.id, WriteSet::delete());
+        write.without_cache().run(operation, |()| true).await
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
-        self.cold(StoreErrorKind::Unavailable, self.tiers.cold.inspect(id)).await
+        let operation = self.tiers.origin.inspect(id);
+        self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
-        self.tiers.cold.wait_for_change(id)
+        self.tiers.origin.wait_for_change(id)
     }
 
     async fn list_by_principal(
@@ -351,42 +313,51 @@ impl<H: Cache, C: Store> Store for LayeredStore<H, C> {
         page: PageRequest<'_>,
         fields: Projection<'_>,
     ) -> Result<SessionPage, StoreError> {
-        let operation = self.tiers.cold.list_by_principal(principal, page, fields);
-        self.cold(StoreErrorKind::Unavailable, operation).await
+        let operation = self.tiers.origin.list_by_principal(principal, page, fields);
+        self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 
-    /// Two cold operations, and two hot round trips for each session. It goes on without the cache.
+    /// Two operations of the origin, and two round trips to the cache for each session. It needs no
+    /// cache.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
-    ) -> Result<Revoked, StoreError> {
-        self.end_all(principal, target).await
+    ) -> Result<Written<Vec<SessionId>>, StoreError> {
+        revoking::revoke(&self.tiers, principal, target).await
     }
 
-    /// It goes on without the cache.
-    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
-        self.end_everyone().await
+    /// It needs no cache.
+    async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
+        revoking::revoke_everyone(&self.tiers).await
     }
 
-    fn hint_cache_policy(&self, name: &str, hot: ttl::CachePolicy) {
-        self.tiers.policies.learn(name, hot);
-        self.tiers.cold.hint_cache_policy(name, hot);
+    fn hint_cache_policy(&self, name: &str, policy: CachePolicy) {
+        self.tiers.policies.learn(name, policy);
+        self.tiers.origin.hint_cache_policy(name, policy);
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        self.tiers.cold.delete_expired(limit).await
+        self.tiers.origin.delete_expired(limit).await
     }
 }
 
-impl<H, C> Clone for LayeredStore<H, C> {
+impl<C, O> Clone for LayeredStore<C, O> {
     fn clone(&self) -> Self {
-        Self { tiers: Arc::clone(&self.tiers), settings: self.settings }
+        Self { tiers: Arc::clone(&self.tiers) }
     }
 }
 
-impl<H, C> fmt::Debug for LayeredStore<H, C> {
+impl<C, O> fmt::Debug for LayeredStore<C, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LayeredStore").field("settings", &self.settings).finish_non_exhaustive()
+        let settings = &self.tiers.settings;
+        f.debug_struct("LayeredStore").field("settings", settings).finish_non_exhaustive()
+    }
+}
+
+impl<C, O> fmt::Debug for LayeredStoreBuilder<C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = &self.settings;
+        f.debug_struct("LayeredStoreBuilder").field("settings", settings).finish_non_exhaustive()
     }
 }

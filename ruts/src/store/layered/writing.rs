@@ -1,146 +1,130 @@
-use std::time::Duration;
+//! Writes to one session: [`Write`].
+//!
+//! Used by [`LayeredStore`](super::LayeredStore) for every write with credentials. It knows the
+//! write intents of the cache, and not what the origin does.
 
-use tokio::time::{Instant, sleep};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    doubts::Doubt,
-    plan::Plan,
-    store::{LayeredStore, NAME, Reply},
+    tiers::{NAME, TierFuture, Tiers},
+    write_set::WriteSet,
 };
 use crate::{
     store::{
-        Cache, CachedField, InvalidationScope, Lookup, Store, StoreError, StoreErrorKind,
-        WriteIntent,
+        Cache, CachedField, InvalidationScope, Refused, Store, StoreError, StoreErrorKind,
+        StoreResult, WriteIntent, Written,
     },
     token::SessionId,
 };
 
-/// How a write is carried out.
-impl<H: Cache, C: Store> LayeredStore<H, C> {
-    /// Carries out a write: a intent in the cache, the operation, the finish in the cache. Says besides
-    /// whether the cache holds nothing from before.
+/// A write to one session.
+pub(super) struct Write<'a, C, O> {
+    tiers: &'a Arc<Tiers<C, O>>,
+    id: &'a SessionId,
+    set: WriteSet<'a>,
+    /// Whether the origin is written to even if the cache takes no write intent.
+    without_cache: bool,
+}
+
+impl<'a, C: Cache, O: Store> Write<'a, C, O> {
+    pub(super) fn new(tiers: &'a Arc<Tiers<C, O>>, id: &'a SessionId, set: WriteSet<'a>) -> Self {
+        Self { tiers, id, set, without_cache: tiers.settings.writes_without_cache }
+    }
+
+    /// Carries the write out even if the cache is down, whatever the settings say.
+    pub(super) fn without_cache(self) -> Self {
+        Self { without_cache: true, ..self }
+    }
+
+    /// Registers a write intent, runs the operation of the origin, and finishes the write in the
+    /// cache. If that fails, the answer states for how long the cache may be stale.
     ///
-    /// Dropped halfway it leaves the intent, which keeps the session out of the cache until it falls; or,
-    /// where there is none, a doubt.
-    pub(super) async fn write<T: Send>(
-        &self,
-        id: &SessionId,
-        plan: Plan<'_>,
-        goes_on: bool,
-        operation: Reply<'_, Lookup<T>>,
-        applied: impl FnOnce(&T) -> bool,
-    ) -> Result<(Lookup<T>, bool), StoreError> {
-        let life = self.fence_life();
-        let names = plan.names();
-        let intent = match self.intent(id, plan.scope(&names), life).await {
+    /// If it is dropped halfway, the write intent keeps the session out of the cache until it
+    /// expires. Without an intent, the session is evicted.
+    pub(super) async fn run<T: Send>(
+        self,
+        operation: TierFuture<'_, Result<Written<T>, Refused>>,
+        is_applied: impl FnOnce(&T) -> bool,
+    ) -> StoreResult<Written<T>> {
+        let Self { tiers, id, .. } = self;
+        let intent = match self.begin().await {
             Ok(intent) => Some(intent),
-            Err(_) if goes_on => None,
+            Err(_) if self.without_cache => None,
             Err(error) => {
                 return Err(StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error));
             }
         };
-        let mut unfenced = Unfenced { store: self, id, is_in_doubt: intent.is_none() };
-        let answer = operation.await;
+        let mut evict_on_drop = EvictOnDrop { tiers, id, is_armed: intent.is_none() };
+        let mut answer = operation.await;
+        // The write may take place later. A write intent has to stay until then.
         if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown) {
-            return answer.map(|answer| (answer, false));
+            return answer;
         }
-        let items = match &answer {
-            Ok(Lookup::Found(found)) if applied(found) => plan.items(),
-            _ => Vec::new(),
-        };
-        let confirmed = match &intent {
-            Some(intent) => self.finish(id, intent, &items).await,
+        let is_applied = matches!(&answer, Ok(Ok(written)) if is_applied(&written.answer));
+        let is_finished = match &intent {
+            Some(intent) => self.finish(intent, is_applied).await,
             None => false,
         };
-        let confirmed = confirmed || self.hot(self.tiers.hot.cache().evict(id)).await.is_ok();
-        unfenced.is_in_doubt = false;
-        if !confirmed {
-            self.doubt(id, Duration::ZERO);
+        let is_finished = is_finished || tiers.evict(id).await.is_ok();
+        evict_on_drop.is_armed = false;
+        if !is_finished {
+            tiers.evict_later(id, Duration::ZERO);
+            if let (true, Ok(Ok(written))) = (is_applied, &mut answer) {
+                written.stale_for = Some(tiers.settings.cache_ttl);
+            }
         }
-        answer.map(|answer| (answer, confirmed))
+        answer
     }
 
-    /// How long a intent stands by itself, and a write may go on of which nobody knows.
-    pub(super) fn fence_life(&self) -> Duration {
-        self.settings.intent.max(self.settings.cold_timeout * 2)
-    }
-
-    async fn intent(
-        &self,
-        id: &SessionId,
-        scope: InvalidationScope<'_>,
-        life: Duration,
-    ) -> Result<WriteIntent, StoreError> {
-        let cache = self.tiers.hot.cache();
-        match self.hot(cache.begin_write(id, scope, life)).await {
-            // What is no entry is in the way of one.
+    async fn begin(&self) -> Result<WriteIntent, StoreError> {
+        let (tiers, names) = (self.tiers, self.set.names());
+        let scope = self.set.scope(&names);
+        match begin_write(tiers, self.id, scope).await {
+            // Something that is not an entry stands in its place.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
-                self.hot(cache.evict(id)).await?;
-                self.hot(cache.begin_write(id, scope, life)).await
+                tiers.evict(self.id).await?;
+                begin_write(tiers, self.id, scope).await
             }
             answer => answer,
         }
     }
 
-    async fn finish(
-        &self,
-        id: &SessionId,
-        intent: &WriteIntent,
-        items: &[CachedField<'_>],
-    ) -> bool {
-        let cache = self.tiers.hot.cache();
-        match self.hot(cache.finish_write(id, intent, items)).await {
-            Err(error) if error.kind() == StoreErrorKind::Full => {
-                self.hot(cache.finish_write(id, intent, &[])).await.is_ok()
-            }
+    /// Finishes the write in the cache. Returns whether that succeeded.
+    async fn finish(&self, intent: &WriteIntent, is_applied: bool) -> bool {
+        let tiers = self.tiers;
+        let finish = async |fields: &[CachedField<'_>]| {
+            tiers.call_cache(tiers.cache().finish_write(self.id, intent, fields)).await
+        };
+        let fields = if is_applied { self.set.known_fields() } else { Vec::new() };
+        match finish(&fields).await {
+            Err(error) if error.kind() == StoreErrorKind::Full => finish(&[]).await.is_ok(),
             answer => answer.is_ok(),
         }
     }
-
-    /// Reads the session past the cache from now on, until the cache has been told to forget it, or
-    /// has forgotten it by itself. The write may take place for as long as `open`.
-    pub(super) fn doubt(&self, id: &SessionId, open: Duration) {
-        // A future that is dropped somewhere else has nobody to see to it.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let open_until = Instant::now() + open;
-        let doubt = Doubt { open_until, ends: open_until + self.settings.hot_ttl };
-        if !self.tiers.doubts.add(id, doubt) {
-            return;
-        }
-        let (this, id) = (self.clone(), *id);
-        runtime.spawn(async move {
-            let mut pause = Duration::from_millis(50);
-            while let Some(doubt) = this.tiers.doubts.get(&id) {
-                sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(1));
-                let begun = Instant::now();
-                let is_told = this.hot(this.tiers.hot.cache().evict(&id)).await.is_ok();
-                let is_over = begun >= doubt.ends || (is_told && begun >= doubt.open_until);
-                if is_over && this.tiers.doubts.settle(&id, doubt) {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// The answer of a write that the cache could not be told of.
-    pub(super) fn unconfirmed<T>(&self, answer: T) -> Lookup<T> {
-        Lookup::Unconfirmed { answer, within: self.settings.hot_ttl }
-    }
 }
 
-/// A write that goes on without a intent. If nobody waits for its end, or the end is not known, the
-/// session is in doubt for as long as it may still take place.
-struct Unfenced<'a, H: Cache, C: Store> {
-    store: &'a LayeredStore<H, C>,
+/// Registers a write intent in the cache.
+pub(super) fn begin_write<'a, C: Cache, O: Store>(
+    tiers: &'a Tiers<C, O>,
     id: &'a SessionId,
-    is_in_doubt: bool,
+    scope: InvalidationScope<'a>,
+) -> TierFuture<'a, WriteIntent> {
+    let ttl = tiers.settings.write_window();
+    tiers.call_cache(tiers.cache().begin_write(id, scope, ttl))
 }
 
-impl<H: Cache, C: Store> Drop for Unfenced<'_, H, C> {
+/// A write without a write intent. If it is dropped, or its outcome is unknown, the session is
+/// evicted for as long as the write may still take place.
+struct EvictOnDrop<'a, C: Cache, O: Store> {
+    tiers: &'a Arc<Tiers<C, O>>,
+    id: &'a SessionId,
+    is_armed: bool,
+}
+
+impl<C: Cache, O: Store> Drop for EvictOnDrop<'_, C, O> {
     fn drop(&mut self) {
-        if self.is_in_doubt {
-            self.store.doubt(self.id, self.store.fence_life());
+        if self.is_armed {
+            self.tiers.evict_later(self.id, self.tiers.settings.write_window());
         }
     }
 }

@@ -1,3 +1,7 @@
+//! [`MemoryCache`]: a cache in the memory of this process.
+//!
+//! Used by a `LayeredStore` as any [`Cache`]. It knows nothing of the origin.
+
 use std::{
     collections::HashMap,
     fmt,
@@ -7,40 +11,61 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Clock, SystemClock};
+use super::clock::{Clock, SystemClock};
 use crate::{
+    cache_policy::CachePolicy,
     store::{
         Cache, CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease,
         Loaded, Projection, SessionMeta, StoreError, StoredField, Touch, WriteIntent,
     },
     token::{SecretHash, SessionId},
-    ttl::CachePolicy,
 };
 
 const NAME: &str = "memory cache";
 const SHARDS: usize = 16;
 
-/// A cache in this process's memory, for a
-/// [`LayeredStore::in_one_process`](crate::store::layered::LayeredStore::in_one_process).
+/// A cache in the memory of this process, for a
+/// [`LayeredStore`](crate::store::layered::LayeredStore).
 ///
-/// Another process knows nothing of its intents, so it must not write to the same sessions. Clones
-/// share the entries. At its capacity it evicts some entry to make room for another.
+/// No other process sees its write intents, so no other process may write to the same sessions.
+/// Clones share the entries. At its capacity it evicts a random entry for each new one.
 ///
 /// ```
 /// use ruts::store::{layered::LayeredStore, memory::{MemoryCache, MemoryStore}};
 ///
-/// let cold = MemoryStore::new(); // or any other
-/// let store = LayeredStore::in_one_process(MemoryCache::new(10_000), cold);
+/// let origin = MemoryStore::new(); // or any other store
+/// let store = LayeredStore::builder(MemoryCache::new(10_000), origin).build_for_one_process();
 /// # drop(store);
 /// ```
 #[derive(Clone)]
 pub struct MemoryCache {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
-struct Shared {
+/// Settings of a [`MemoryCache`].
+pub struct MemoryCacheBuilder {
+    capacity: usize,
+    clock: Box<dyn Clock>,
+}
+
+impl MemoryCacheBuilder {
+    /// Sets the clock. By default that of the operating system.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Builds the cache.
+    pub fn build(self) -> MemoryCache {
+        let (shards, capacity) = (Default::default(), self.capacity.div_ceil(SHARDS));
+        MemoryCache { inner: Arc::new(Inner { shards, capacity, clock: self.clock }) }
+    }
+}
+
+struct Inner {
     shards: [Mutex<Shard>; SHARDS],
-    /// Of each shard.
+    /// Maximum number of entries of each shard.
     capacity: usize,
     clock: Box<dyn Clock>,
 }
@@ -48,121 +73,126 @@ struct Shared {
 #[derive(Default)]
 struct Shard {
     entries: HashMap<SessionId, Entry>,
-    /// The ids of the entries, in no order: the first to find one at random.
+    /// The ids of the entries in any order, to find one at random.
     ids: Vec<SessionId>,
-    /// How many marks were made.
+    /// Number of marks that were made. It never falls, so that no mark is made twice.
     marks: u64,
 }
 
-/// What is held of a session. Moments are of the cache's clock.
+/// The entry of a session. Moments are those of the cache's clock.
 #[derive(Default)]
 struct Entry {
-    record: Option<Own>,
+    record: Option<Record>,
     fields: HashMap<Box<str>, Field>,
-    /// Until when the fields count as all there are.
-    complete: Option<Duration>,
+    /// Until when the fields count as all that the session has.
+    complete_until: Option<Duration>,
     lease: Option<u64>,
-    intents: Vec<Standing>,
-    /// Where its id stands in the shard's list.
-    place: usize,
+    intents: Vec<Intent>,
+    /// Position of its id in the list of the shard.
+    position: usize,
 }
 
-/// The session's own record.
-struct Own {
+struct Record {
     until: Duration,
     secret: SecretHash,
-    /// When it was read, and what it said then.
+    /// When `meta` was read.
     at: Duration,
     meta: SessionMeta,
 }
 
 struct Field {
     until: Duration,
-    /// `None` is known not to be there.
+    /// `None` if the field is known to be absent.
     value: Option<(Bytes, CachePolicy)>,
-    ends: Option<Duration>,
+    expires: Option<Duration>,
 }
 
-struct Standing {
+struct Intent {
     mark: u64,
     until: Duration,
-    /// There was another one.
-    beside: bool,
+    /// Whether there was another intent at the same time.
+    overlapped: bool,
 }
 
 impl MemoryCache {
-    /// A cache for that many entries, about.
+    /// Creates a cache for about `capacity` entries.
     pub fn new(capacity: usize) -> Self {
-        Self::with_clock(capacity, SystemClock::new())
+        Self::builder(capacity).build()
     }
 
-    /// A cache with a clock of your own.
-    pub fn with_clock(capacity: usize, clock: impl Clock) -> Self {
-        let shards = Default::default();
-        let capacity = capacity.div_ceil(SHARDS);
-        Self { shared: Arc::new(Shared { shards, capacity, clock: Box::new(clock) }) }
+    /// Creates the builder of a cache for about `capacity` entries.
+    pub fn builder(capacity: usize) -> MemoryCacheBuilder {
+        MemoryCacheBuilder { capacity, clock: Box::new(SystemClock::new()) }
     }
 
-    /// The shard of a session and the time, which is read under the lock.
+    /// Locks the shard of a session. The time is read under the lock.
     fn lock(&self, id: &SessionId) -> (MutexGuard<'_, Shard>, Duration) {
-        let shard = &self.shared.shards[usize::from(id.as_bytes()[0]) % SHARDS];
+        let shard = &self.inner.shards[usize::from(id.as_bytes()[0]) % SHARDS];
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = self.shared.clock.now();
+        let now = self.inner.clock.now();
         (shard, now)
     }
 }
 
 impl Shard {
-    fn mark(&mut self) -> u64 {
+    fn next_mark(&mut self) -> u64 {
         self.marks += 1;
         self.marks
     }
 
-    /// The entry, a new one if there is none. Some other one makes room for it.
+    /// Returns the entry of a session. A new entry takes the place of another one at the capacity.
     fn entry(&mut self, id: &SessionId, capacity: usize) -> &mut Entry {
         if !self.entries.contains_key(id) {
             if self.ids.len() >= capacity {
-                let some = scattered(self.marks) as usize % self.ids.len();
-                self.remove(&self.ids[some].clone());
+                let random = scattered(self.marks) as usize % self.ids.len();
+                self.remove(&self.ids[random].clone());
             }
             self.ids.push(*id);
         }
-        let place = self.ids.len() - 1;
-        self.entries.entry(*id).or_insert_with(|| Entry { place, ..Entry::default() })
+        let position = self.ids.len() - 1;
+        self.entries.entry(*id).or_insert_with(|| Entry { position, ..Entry::default() })
     }
 
     fn remove(&mut self, id: &SessionId) {
         let Some(entry) = self.entries.remove(id) else { return };
-        self.ids.swap_remove(entry.place);
-        if let Some(moved) = self.ids.get(entry.place) {
-            self.entries.entry(*moved).and_modify(|moved| moved.place = entry.place);
+        self.ids.swap_remove(entry.position);
+        if let Some(moved) = self.ids.get(entry.position) {
+            self.entries.entry(*moved).and_modify(|moved| moved.position = entry.position);
         }
     }
 }
 
-/// A number that looks like another number each time (the finaliser of SplitMix64).
+/// Returns a pseudorandom number: the finaliser of SplitMix64.
 fn scattered(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
 }
 
-impl Own {
-    /// Whether it is good when the other one is read, and tells of a later use.
-    fn is_after(&self, other: &Self) -> bool {
-        let deadline = |own: &Self| own.meta.idle.map(|idle| own.at.saturating_add(idle));
+impl Record {
+    /// Whether it is still valid when `other` is read, and knows of a later use.
+    fn supersedes(&self, other: &Self) -> bool {
+        let deadline = |record: &Self| record.meta.idle.map(|idle| record.at.saturating_add(idle));
         self.secret == other.secret && self.until > other.at && deadline(self) > deadline(other)
+    }
+
+    /// Whether the touch would move the idle deadline.
+    fn is_moved_by(&self, touch: Option<Touch>, now: Duration) -> bool {
+        let idle = self.meta.after(now.saturating_sub(self.at)).idle;
+        let (Some(touch), Some(left)) = (touch, idle) else { return false };
+        touch.idle.as_duration().saturating_sub(left) >= touch.after
     }
 }
 
 impl Entry {
-    /// Forgets everything but the intents.
-    fn empty(&mut self) {
-        let (intents, place) = (std::mem::take(&mut self.intents), self.place);
-        *self = Self { intents, place, ..Self::default() };
+    /// Drops everything but the intents.
+    fn clear(&mut self) {
+        let (intents, position) = (std::mem::take(&mut self.intents), self.position);
+        *self = Self { intents, position, ..Self::default() };
     }
 
-    fn stand(&mut self, now: Duration) -> &mut Vec<Standing> {
+    /// Returns the intents that have not expired.
+    fn live_intents(&mut self, now: Duration) -> &mut Vec<Intent> {
         self.intents.retain(|intent| now < intent.until);
         &mut self.intents
     }
@@ -174,13 +204,13 @@ impl Entry {
         touch: Option<Touch>,
         now: Duration,
     ) -> Option<Loaded> {
-        let own = self.record.as_ref().filter(|own| now < own.until)?;
-        if own.secret != *credentials.secret || own.is_due(touch, now) {
+        let record = self.record.as_ref().filter(|record| now < record.until)?;
+        if record.secret != *credentials.secret || record.is_moved_by(touch, now) {
             return None;
         }
         let fields: Vec<Option<StoredField>> = match fields {
             Projection::All => {
-                self.complete.filter(|until| now < *until)?;
+                self.complete_until.filter(|until| now < *until)?;
                 let all = self.fields.iter().map(|(name, field)| field.read(name, now));
                 all.collect::<Option<_>>()?
             }
@@ -189,54 +219,45 @@ impl Entry {
                 names.iter().map(read).collect::<Option<_>>()?
             }
         };
-        Some(Loaded {
-            meta: own.meta.later(now.saturating_sub(own.at)),
-            fields: fields.into_iter().flatten().collect(),
-        })
+        let meta = record.meta.after(now.saturating_sub(record.at));
+        Some(Loaded::new(meta, fields.into_iter().flatten().collect()))
     }
 
-    fn put(&mut self, items: &[CachedField<'_>], at: Duration, now: Duration) {
-        for item in items {
+    /// Stores fields. Their lifetimes count from `at`.
+    fn put(&mut self, fields: &[CachedField<'_>], at: Duration, now: Duration) {
+        for cached in fields {
             let field = Field {
-                until: at.saturating_add(item.life),
-                // A copy: it may be a part of something much larger.
-                value: item.value.map(|value| (Bytes::copy_from_slice(value), item.hot)),
-                ends: item.ttl.map(|ttl| at.saturating_add(ttl)),
+                until: at.saturating_add(cached.life),
+                // A copy, because the value may be a part of a much larger buffer.
+                value: cached
+                    .value
+                    .map(|value| (Bytes::copy_from_slice(value), cached.cache_policy)),
+                expires: cached.ttl.map(|ttl| at.saturating_add(ttl)),
             };
             if now < field.until {
-                self.fields.insert(item.name.into(), field);
+                self.fields.insert(cached.name.into(), field);
             }
         }
     }
 }
 
-impl Own {
-    /// Whether use counts now.
-    fn is_due(&self, touch: Option<Touch>, now: Duration) -> bool {
-        let idle = self.meta.later(now.saturating_sub(self.at)).idle;
-        let (Some(touch), Some(left)) = (touch, idle) else { return false };
-        touch.idle.as_duration().saturating_sub(left) >= touch.after
-    }
-}
-
 impl Field {
-    /// What is known of it: that it is there, or that it is not; `None` if nothing is.
+    /// Returns `None` if nothing is known of the field, and `Some(None)` if it is absent.
     fn read(&self, name: &str, now: Duration) -> Option<Option<StoredField>> {
         (now < self.until).then(|| {
-            let (value, hot) = self.value.clone()?;
-            let ttl = self.ends.map(|ends| ends.saturating_sub(now));
-            Some(StoredField { name: name.into(), value, ttl, hot })
+            let (value, policy) = self.value.clone()?;
+            let ttl = self.expires.map(|expires| expires.saturating_sub(now));
+            Some(StoredField::new(name, value).ttl(ttl).cache_policy(policy))
         })
     }
 }
 
-fn written(mark: u64) -> Bytes {
+fn mark_bytes(mark: u64) -> Bytes {
     Bytes::copy_from_slice(&mark.to_be_bytes())
 }
 
-/// A moment as it is told. It does not come back as it was: a part of a millisecond is lost, which
-/// makes lives shorter.
-fn told(now: Duration) -> u64 {
+/// Returns a moment as the `at` of a lease or intent. It is rounded down, which shortens lifetimes.
+fn millis(now: Duration) -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -252,64 +273,64 @@ impl Cache for MemoryCache {
         touch: Option<Touch>,
     ) -> Result<CacheLookup, StoreError> {
         let (mut shard, now) = self.lock(credentials.id);
-        let next = shard.mark();
-        let entry = shard.entry(credentials.id, self.shared.capacity);
+        let next = shard.next_mark();
+        let entry = shard.entry(credentials.id, self.inner.capacity);
         if let Some(loaded) = entry.read(credentials, fields, touch, now) {
             return Ok(CacheLookup::Hit(loaded));
         }
-        let is_free = entry.stand(now).is_empty();
-        Ok(CacheLookup::Miss(
-            is_free
-                .then(|| Lease { mark: written(*entry.lease.get_or_insert(next)), at: told(now) }),
-        ))
+        if !entry.live_intents(now).is_empty() {
+            return Ok(CacheLookup::Miss(None));
+        }
+        let mark = *entry.lease.get_or_insert(next);
+        Ok(CacheLookup::Miss(Some(Lease::new(mark_bytes(mark), millis(now)))))
     }
 
     async fn begin_write(
         &self,
         id: &SessionId,
         scope: InvalidationScope<'_>,
-        life: Duration,
+        ttl: Duration,
     ) -> Result<WriteIntent, StoreError> {
         let (mut shard, now) = self.lock(id);
-        let mark = shard.mark();
-        let entry = shard.entry(id, self.shared.capacity);
+        let mark = shard.next_mark();
+        let entry = shard.entry(id, self.inner.capacity);
         match scope {
-            InvalidationScope::All => entry.empty(),
+            InvalidationScope::All => entry.clear(),
             InvalidationScope::Some { names, record, touch } => {
-                entry.record.take_if(|own| record || own.is_due(touch, now));
-                (entry.lease, entry.complete) = (None, None);
+                entry.record.take_if(|held| record || held.is_moved_by(touch, now));
+                (entry.lease, entry.complete_until) = (None, None);
                 for name in names {
                     entry.fields.remove(*name);
                 }
             }
         }
-        let others = entry.stand(now);
-        let beside = !others.is_empty();
-        others.iter_mut().for_each(|intent| intent.beside = true);
-        others.push(Standing { mark, until: now.saturating_add(life), beside });
-        Ok(WriteIntent { mark: written(mark), at: told(now) })
+        let others = entry.live_intents(now);
+        let overlapped = !others.is_empty();
+        others.iter_mut().for_each(|other| other.overlapped = true);
+        others.push(Intent { mark, until: now.saturating_add(ttl), overlapped });
+        Ok(WriteIntent::new(mark_bytes(mark), millis(now)))
     }
 
     async fn finish_write(
         &self,
         id: &SessionId,
         intent: &WriteIntent,
-        items: &[CachedField<'_>],
+        fields: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
         let (mut shard, now) = self.lock(id);
         let Some(entry) = shard.entries.get_mut(id) else { return Ok(()) };
-        let standing = entry.stand(now);
-        match standing.iter().position(|other| written(other.mark) == intent.mark) {
+        let intents = entry.live_intents(now);
+        match intents.iter().position(|other| mark_bytes(other.mark) == intent.mark) {
             Some(position) => {
-                if !standing.remove(position).beside {
-                    entry.put(items, Duration::from_millis(intent.at), now);
+                if !intents.remove(position).overlapped {
+                    entry.put(fields, Duration::from_millis(intent.at), now);
                 }
             }
-            // It fell: readers may have filled in what this write replaced, and a write that is under
-            // way may have come before this one.
+            // It has expired. Readers may have filled in what this write replaced. A write in
+            // progress may have reached the origin before this one.
             None => {
-                standing.iter_mut().for_each(|intent| intent.beside = true);
-                entry.empty();
+                intents.iter_mut().for_each(|other| other.overlapped = true);
+                entry.clear();
             }
         }
         Ok(())
@@ -320,24 +341,25 @@ impl Cache for MemoryCache {
         credentials: Credentials<'_>,
         lease: &Lease,
         record: CachedRecord,
-        items: &[CachedField<'_>],
+        fields: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
         let (mut shard, now) = self.lock(credentials.id);
         let at = Duration::from_millis(lease.at);
         let Some(entry) = shard.entries.get_mut(credentials.id) else { return Ok(()) };
-        if entry.lease.map(written).as_ref() == Some(&lease.mark) {
-            let CachedRecord { meta, life, complete } = record;
-            let own = Own { until: at.saturating_add(life), secret: *credentials.secret, at, meta };
-            if !entry.record.as_ref().is_some_and(|held| held.is_after(&own)) {
-                entry.record = Some(own);
-            }
-            if let Some(complete) = complete {
-                // What else is held is over, or is among what follows.
-                entry.fields.clear();
-                entry.complete = Some(at.saturating_add(complete));
-            }
-            entry.put(items, at, now);
+        if entry.lease.map(mark_bytes).as_ref() != Some(&lease.mark) {
+            return Ok(());
         }
+        let CachedRecord { meta, life, complete } = record;
+        let new = Record { until: at.saturating_add(life), secret: *credentials.secret, at, meta };
+        if !entry.record.as_ref().is_some_and(|held| held.supersedes(&new)) {
+            entry.record = Some(new);
+        }
+        if let Some(life) = complete {
+            // Any other field has expired, or is among the new ones.
+            entry.fields.clear();
+            entry.complete_until = Some(at.saturating_add(life));
+        }
+        entry.put(fields, at, now);
         Ok(())
     }
 
@@ -347,9 +369,8 @@ impl Cache for MemoryCache {
     }
 
     async fn clear(&self) -> Result<(), StoreError> {
-        for shard in &self.shared.shards {
+        for shard in &self.inner.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            // Marks are counted on: none is ever the same.
             (shard.entries, shard.ids) = Default::default();
         }
         Ok(())
@@ -363,7 +384,15 @@ impl Cache for MemoryCache {
 impl fmt::Debug for MemoryCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryCache")
-            .field("capacity", &(self.shared.capacity * SHARDS))
+            .field("capacity", &(self.inner.capacity * SHARDS))
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MemoryCacheBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryCacheBuilder")
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }

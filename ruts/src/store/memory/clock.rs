@@ -1,11 +1,15 @@
+//! The clocks of [`MemoryStore`](super::MemoryStore) and `MemoryCache`: [`Clock`].
+//!
+//! Applications use the clock of the operating system, and tests one that they move by hand.
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// What tells a [`MemoryStore`](super::MemoryStore) the time.
+/// A clock for a [`MemoryStore`](super::MemoryStore) or a `MemoryCache`.
 pub trait Clock: Send + Sync + 'static {
-    /// Time since some fixed moment; it never goes back.
+    /// Returns the time since a fixed moment. It never goes back.
     fn now(&self) -> Duration;
 }
 
@@ -14,7 +18,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock(Instant);
 
 impl SystemClock {
-    /// A clock that starts now.
+    /// Creates a clock that starts at zero.
     pub fn new() -> Self {
         Self(Instant::now())
     }
@@ -32,7 +36,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told otherwise, for tests.
+/// A clock for tests, which moves only when it is [advanced](Self::advance).
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,12 +52,12 @@ impl Clock for SystemClock {
 pub struct ManualClock(Arc<Mutex<Duration>>);
 
 impl ManualClock {
-    /// A clock at zero. Clones show the same time.
+    /// Creates a clock that stands at zero. Clones share the time.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets `time` pass.
+    /// Moves the clock forward by `time`.
     pub fn advance(&self, time: Duration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = now.saturating_add(time);

@@ -1,3 +1,8 @@
+//! [`MemoryStore`]: sessions in the memory of this process.
+//!
+//! A [`RecordStore`] over sharded maps. The rules of a session are those of `store::record`; this file
+//! knows capacity, the schedule by which expired records are freed, and the lists of principals.
+
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap},
@@ -9,34 +14,25 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use tokio::sync::broadcast;
+use tokio::sync::{OwnedMutexGuard, broadcast};
 
-use super::{
-    Clock, SystemClock,
-    record::{Opened, Record},
-};
+use super::clock::{Clock, SystemClock};
 use crate::{
-    principal::PrincipalKey,
-    store::{
-        AuthChange, Confirmed, Create, Credentials, ListedSession, Loaded, Lookup, NewSignIn,
-        OnLimit, PageRequest, Projection, RevokeTarget, Revoked, SessionLimit, SessionMeta,
-        SessionPage, Store, StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
-    },
+    auth::PrincipalKey,
+    store::{RecordStore, SessionRecord, StoreError, StoreErrorKind},
     token::SessionId,
 };
 
 const NAME: &str = "memory";
 const SHARDS: usize = 16;
 
-/// How many due sessions a `create` looks at: more than one, so that the store shrinks.
-const SWEEP_AT_CREATE: usize = 4;
+/// Number of expired sessions that a creation frees: more than one, so that the store shrinks.
+const FREED_AT_CREATION: usize = 4;
 
-/// Sessions in this process's memory.
+/// Sessions in the memory of this process.
 ///
-/// It keeps the whole contract of [`Store`], and loses everything when the process ends. Clones
-/// share the sessions. Expired sessions are freed as new ones come, without a background task; a
-/// live session is never evicted.
+/// Everything is lost when the process ends. Clones share the sessions. Expired sessions are freed as
+/// new ones are created, without a background task. A live session is never evicted.
 ///
 /// ```
 /// use ruts::{SessionLayer, store::memory::MemoryStore};
@@ -46,29 +42,39 @@ const SWEEP_AT_CREATE: usize = 4;
 /// ```
 #[derive(Clone)]
 pub struct MemoryStore {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
-struct Shared {
+struct Inner {
     shards: [Mutex<Shard>; SHARDS],
-    /// Which sessions signed in as target. Those that ended since may still be listed. Whoever locks it
-    /// locks no shard before.
-    index: Mutex<Index>,
-    /// The sessions that ended or changed hands, for those who watch them; `None` is all of them.
+    /// Locked before a shard, never after one.
+    lists: Arc<tokio::sync::Mutex<PrincipalLists>>,
+    /// Freed sessions that may still be on a list. The next holder of `lists` takes them off: freeing
+    /// happens under the lock of a shard.
+    unlisted: Mutex<Vec<(PrincipalKey, SessionId)>>,
+    /// Sessions that ended or changed their principal. `None` stands for all sessions.
     changes: broadcast::Sender<Option<SessionId>>,
+    /// Number of sessions that were not deleted.
     sessions: AtomicUsize,
     capacity: usize,
     clock: Box<dyn Clock>,
 }
 
-type Index = HashMap<PrincipalKey, BTreeSet<SessionId>>;
+/// The sessions of each principal.
+pub struct PrincipalLists(HashMap<PrincipalKey, BTreeSet<SessionId>>);
 
 #[derive(Default)]
 struct Shard {
-    sessions: HashMap<SessionId, Record>,
-    /// When to look at a session again. Only the entry that equals the session's `filed` counts;
-    /// the others are leftovers.
+    sessions: HashMap<SessionId, Slot>,
+    /// When to look at a session again. Only the entry that equals the `filed` of its slot counts.
     due: BinaryHeap<Reverse<(Duration, SessionId)>>,
+}
+
+struct Slot {
+    /// Present, except within an operation that removes it.
+    record: Option<SessionRecord>,
+    /// The deadline under which the schedule has this session.
+    filed: Option<Duration>,
 }
 
 /// Settings of a [`MemoryStore`].
@@ -78,28 +84,30 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// At most `sessions` at a time: at the limit, creating another fails with
-    /// [`StoreErrorKind::Full`]. Deleted sessions, of which a few bytes are kept for
-    /// [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), do not count. Unlimited by default.
+    /// Sets the maximum number of sessions. At the limit, creating another one fails with
+    /// [`StoreErrorKind::Full`]. A deleted session, of which a few bytes stay for
+    /// [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), does not count. Unlimited by default.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
         self
     }
 
-    /// The clock to go by. By default that of the operating system.
+    /// Sets the clock. By default that of the operating system.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
         self
     }
 
-    /// The store.
+    /// Builds the store.
     pub fn build(self) -> MemoryStore {
+        let lists = PrincipalLists(HashMap::new());
         MemoryStore {
-            shared: Arc::new(Shared {
+            inner: Arc::new(Inner {
                 shards: Default::default(),
-                index: Mutex::default(),
+                lists: Arc::new(tokio::sync::Mutex::new(lists)),
+                unlisted: Mutex::default(),
                 changes: broadcast::Sender::new(64),
                 sessions: AtomicUsize::new(0),
                 capacity: self.capacity,
@@ -110,198 +118,64 @@ impl MemoryStoreBuilder {
 }
 
 impl MemoryStore {
-    /// An empty store without a limit.
+    /// Creates an empty store without a limit.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// A store with settings of your own.
+    /// Creates the builder of a store.
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder { capacity: usize::MAX, clock: Box::new(SystemClock::new()) }
     }
 
-    /// How many sessions it holds. Deleted ones are not counted, expired ones that were not freed
-    /// yet are.
+    /// Returns the number of sessions. Deleted sessions are not counted. Expired sessions are, until
+    /// they are freed.
     pub fn len(&self) -> usize {
-        self.shared.sessions.load(Ordering::Relaxed)
+        self.inner.sessions.load(Ordering::Relaxed)
     }
 
-    /// Whether it holds none.
+    /// Whether it holds no session.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        self.shared.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.shared.index.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notifies watchers. There may be none.
+    fn notify(&self, changed: Option<SessionId>) {
+        let _ = self.inner.changes.send(changed);
     }
 
-    /// Does `work` on a session that is live, or ended of late. The clock is read under the lock, so
-    /// that operations happen in the order of their times.
-    fn visit<T>(&self, id: &SessionId, work: impl FnOnce(&mut Record, Duration) -> T) -> Option<T> {
-        let mut shard = self.lock(shard_of(id));
-        let now = self.shared.clock.now();
-        let record = shard.sessions.get_mut(id).filter(|held| held.is_known(now))?;
-        let answer = work(record, now);
-        shard.file(id);
-        Some(answer)
-    }
-
-    /// Does `work` on the live session that `credentials` opens.
-    fn open<T>(
-        &self,
-        credentials: Credentials<'_>,
-        work: impl FnOnce(&mut Record, Opened, Duration) -> Lookup<T>,
-    ) -> Lookup<T> {
-        let opened =
-            self.visit(credentials.id, |record, now| match record.open(credentials.secret, now) {
-                Lookup::Found(opened) => work(record, opened, now),
-                Lookup::Unconfirmed { .. } | Lookup::NotFound => Lookup::NotFound,
-                Lookup::Replaced { ago } => Lookup::Replaced { ago },
-                Lookup::Ended { ago } => Lookup::Ended { ago },
-            });
-        opened.unwrap_or(Lookup::NotFound)
-    }
-
-    fn end(&self, id: &SessionId, record: &mut Record, now: Duration) {
-        record.end(now);
-        self.release(1);
-        self.tell(Some(*id));
-    }
-
-    /// Tells those who watch. Nobody may.
-    fn tell(&self, changed: Option<SessionId>) {
-        let _ = self.shared.changes.send(changed);
-    }
-
-    /// Ends a session if it is still a live one of the principal.
-    fn end_of(&self, principal: &PrincipalKey, id: &SessionId) -> bool {
-        let mut shard = self.lock(shard_of(id));
-        let now = self.shared.clock.now();
-        let held = shard.sessions.get(id);
-        let is_theirs = held.is_some_and(|record| record.belongs_to(principal, now));
-        if is_theirs {
-            shard.sessions.remove(id);
-            self.release(1);
-            self.tell(Some(*id));
+    /// Frees expired sessions before a session is created.
+    fn make_room(&self, shard: usize) {
+        self.free(shard, FREED_AT_CREATION);
+        if self.len() >= self.inner.capacity {
+            (0..SHARDS).for_each(|shard| self.free(shard, usize::MAX));
         }
-        is_theirs
     }
 
-    /// Makes room for another session of somebody, beside `own`, if that can be done.
-    fn make_room(
-        &self,
-        listed: &mut BTreeSet<SessionId>,
-        own: &SessionId,
-        who: &NewSignIn<'_>,
-        limit: SessionLimit,
-    ) -> Result<(), StoreError> {
-        let since = |id: &SessionId| {
-            let signed_in_at = |record: &mut Record, now: Duration| {
-                let signed_in_at = record.signed_in_at();
-                signed_in_at.filter(|_| record.belongs_to(who.principal, now))
-            };
-            self.visit(id, signed_in_at).flatten()
-        };
-        let others = listed.iter().filter(|id| *id != own);
-        let mut live: Vec<(Duration, SessionId)> =
-            others.filter_map(|id| Some((since(id)?, *id))).collect();
-        let most = limit.sessions.max(1) as usize - 1;
-        if live.len() <= most {
-            return Ok(());
-        }
-        if limit.on_limit == OnLimit::Reject {
-            return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
-        }
-        live.sort_unstable();
-        for (_, id) in &live[..live.len() - most] {
-            self.end_of(who.principal, id);
-            listed.remove(id);
-        }
-        Ok(())
-    }
-
-    /// Removes a session from the index if it is not the principal's any more.
-    fn unlist(&self, index: &mut Index, principal: &PrincipalKey, id: &SessionId) {
-        let is_theirs =
-            self.visit(id, |record, now| record.belongs_to(principal, now)).unwrap_or(false);
-        if let Some(listed) = index.get_mut(principal).filter(|_| !is_theirs) {
-            listed.remove(id);
-            if listed.is_empty() {
-                index.remove(principal);
+    fn free(&self, shard: usize, limit: usize) {
+        let mut shard = self.lock(shard);
+        for id in shard.expired(limit, self.inner.clock.now()) {
+            let slot = shard.sessions.remove(&id);
+            let Some(record) = slot.and_then(|slot| slot.record) else { continue };
+            self.inner.sessions.fetch_sub(usize::from(!record.is_ended()), Ordering::Relaxed);
+            if let Some(principal) = record.principal() {
+                let mut unlisted =
+                    self.inner.unlisted.lock().unwrap_or_else(PoisonError::into_inner);
+                unlisted.push((principal, id));
             }
         }
-    }
-
-    fn insert(&self, create: &Create<'_>) -> Result<(), StoreError> {
-        let mut shard = self.lock(shard_of(create.id));
-        let now = self.shared.clock.now();
-        match shard.sessions.get(create.id) {
-            Some(held) if held.is_known(now) => {
-                self.release(1);
-                return Err(StoreError::new(NAME, StoreErrorKind::Exists));
-            }
-            Some(held) => self.release(usize::from(!held.is_ended())),
-            None => {}
-        }
-        shard.sessions.insert(*create.id, Record::new(create, now));
-        shard.file(create.id);
-        shard.compact();
-        Ok(())
-    }
-
-    fn change(&self, credentials: Credentials<'_>, update: &Update<'_>) -> Lookup<Updated> {
-        self.open(credentials, |record, opened, now| {
-            let is_more = update.rotate.is_some()
-                || update.renew.is_some()
-                || update.absolute.is_some()
-                || update.sign.is_some();
-            if opened == Opened::Late && is_more {
-                return record.replaced(now);
-            }
-            record.confirm(opened, now);
-            if update.renew.is_some_and(|renew| !record.is_due(&renew, now)) {
-                return Lookup::Found(Updated::NotDue);
-            }
-            let conflict = update.precondition.and_then(|expect| record.conflict(&expect, now));
-            if let Some(current) = conflict {
-                return Lookup::Found(Updated::Conflict { current });
-            }
-            let touch = update.touch.filter(|_| opened != Opened::Late);
-            let found = record.update(credentials.secret, &Update { touch, ..*update }, now);
-            Lookup::Found(Updated::Applied { found })
-        })
     }
 
     fn reserve(&self) -> Result<(), StoreError> {
-        (self.shared.sessions)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sessions| {
-                (sessions < self.shared.capacity).then_some(sessions + 1)
-            })
-            .map(drop)
-            .map_err(|_| StoreError::new(NAME, StoreErrorKind::Full))
-    }
-
-    fn release(&self, sessions: usize) {
-        self.shared.sessions.fetch_sub(sessions, Ordering::Relaxed);
-    }
-
-    fn sweep_shard(&self, shard: usize, limit: usize) -> usize {
-        let swept = {
-            let mut shard = self.lock(shard);
-            shard.delete_expired(limit, self.shared.clock.now())
-        };
-        self.release(swept.expired);
-        if !swept.listed.is_empty() {
-            let mut index = self.index();
-            for (principal, id) in &swept.listed {
-                self.unlist(&mut index, principal, id);
-            }
-        }
-        swept.removed
+        let sessions = &self.inner.sessions;
+        let reserved = sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sessions| {
+            (sessions < self.inner.capacity).then_some(sessions + 1)
+        });
+        reserved.map(drop).map_err(|_| StoreError::new(NAME, StoreErrorKind::Full))
     }
 }
 
@@ -310,264 +184,192 @@ fn shard_of(id: &SessionId) -> usize {
 }
 
 impl Shard {
-    /// Sees to it that a session is looked at no later than its deadline.
+    /// Schedules a session, so that it is looked at no later than at its deadline.
     fn file(&mut self, id: &SessionId) {
-        let Some(record) = self.sessions.get_mut(id) else {
-            return;
-        };
-        let Some(deadline) = record.deadline() else {
-            return;
-        };
-        if record.filed.is_none_or(|filed| deadline < filed) {
-            record.filed = Some(deadline);
+        let Some(slot) = self.sessions.get_mut(id) else { return };
+        let Some(deadline) = slot.record.as_ref().and_then(SessionRecord::deadline) else { return };
+        if slot.filed.is_none_or(|filed| deadline < filed) {
+            slot.filed = Some(deadline);
             self.due.push(Reverse((deadline, *id)));
         }
     }
 
-    /// Drops the leftovers once they are the larger part.
+    /// Drops obsolete entries of the schedule once they are the larger part.
     fn compact(&mut self) {
         if self.due.len() > 2 * self.sessions.len() + 64 {
             self.due.retain(|Reverse((due, id))| {
-                self.sessions.get(id).is_some_and(|record| record.filed == Some(*due))
+                self.sessions.get(id).is_some_and(|slot| slot.filed == Some(*due))
             });
         }
     }
 
-    /// Removes at most `limit` sessions whose deadline has passed; files the others anew.
-    fn delete_expired(&mut self, limit: usize, now: Duration) -> Swept {
-        let mut swept = Swept::default();
-        while swept.removed < limit {
+    /// Returns at most `limit` expired sessions, which stay in the schedule until they are removed.
+    /// Schedules anew the sessions whose deadline has moved.
+    fn expired(&mut self, limit: usize, now: Duration) -> Vec<SessionId> {
+        let mut expired = Vec::new();
+        while expired.len() < limit {
             let Some(&Reverse((due, id))) = self.due.peek() else { break };
             if now < due {
                 break;
             }
             self.due.pop();
-            match self.sessions.get_mut(&id).filter(|record| record.filed == Some(due)) {
-                Some(record) if record.is_known(now) => {
-                    record.prune(now);
-                    record.filed = None;
-                    self.file(&id);
-                }
-                Some(record) => {
-                    swept.expired += usize::from(!record.is_ended());
-                    swept.removed += 1;
-                    swept.listed.extend(record.principal().map(|principal| (principal, id)));
-                    self.sessions.remove(&id);
-                }
-                None => {}
+            let slot = self.sessions.get_mut(&id).filter(|slot| slot.filed == Some(due));
+            let Some(Slot { record: Some(record), filed }) = slot else { continue };
+            if record.is_retained(now) {
+                record.prune(now);
+                *filed = None;
+                self.file(&id);
+            } else {
+                expired.push((due, id));
             }
         }
-        swept
+        self.due.extend(expired.iter().copied().map(Reverse));
+        expired.into_iter().map(|(_, id)| id).collect()
     }
 }
 
-/// What a delete_expired has removed.
-#[derive(Default)]
-struct Swept {
-    removed: usize,
-    /// How many of them had not been deleted before.
-    expired: usize,
-    /// Those that the index may list.
-    listed: Vec<(PrincipalKey, SessionId)>,
-}
+impl RecordStore for MemoryStore {
+    type PrincipalLock = OwnedMutexGuard<PrincipalLists>;
 
-impl Store for MemoryStore {
     fn name(&self) -> &'static str {
         NAME
     }
 
-    async fn load(
+    /// The clock is read under the lock, so that operations happen in the order of their times.
+    async fn with_record<T: Send>(
         &self,
-        credentials: Credentials<'_>,
-        fields: Projection<'_>,
-        touch: Option<Touch>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
-        Ok(self.open(credentials, |record, opened, now| {
-            if opened != Opened::Late && touch.is_some() {
-                record.confirm(opened, now);
-                record.touch(touch, now);
-            }
-            Lookup::Found(record.load(fields, opened, now))
-        }))
-    }
-
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let place = shard_of(create.id);
-        self.sweep_shard(place, SWEEP_AT_CREATE);
-        if self.len() >= self.shared.capacity {
-            self.delete_expired(usize::MAX).await?;
+        id: &SessionId,
+        operation: impl FnOnce(&mut Option<SessionRecord>, Duration) -> T + Send,
+    ) -> Result<T, StoreError> {
+        let place = shard_of(id);
+        let mut shard = self.lock(place);
+        if !shard.sessions.contains_key(id) {
+            drop(shard);
+            self.make_room(place);
+            shard = self.lock(place);
         }
-        self.reserve()?;
-        let Some(who) = create.sign_in else { return self.insert(&create) };
-        let mut index = self.index();
-        let listed = index.entry(*who.principal).or_default();
-        if let Some(limit) = who.limit
-            && let Err(refused) = self.make_room(listed, create.id, &who, limit)
+        let now = self.inner.clock.now();
+        let mut absent = None;
+        let slot = shard.sessions.get_mut(id);
+        let record = slot.map_or(&mut absent, |slot| &mut slot.record);
+        let (was_live, former) = state(record.as_ref());
+        let answer = operation(record, now);
+        let (is_live, principal) = state(record.as_ref());
+        let is_gone = record.is_none();
+        if is_live
+            && !was_live
+            && let Err(full) = self.reserve()
         {
-            self.release(1);
-            return Err(refused);
+            shard.sessions.remove(id);
+            return Err(full);
         }
-        listed.insert(*create.id);
-        let inserted = self.insert(&create);
-        if inserted.is_err() {
-            self.unlist(&mut index, who.principal, create.id);
+        if was_live && !is_live {
+            self.inner.sessions.fetch_sub(1, Ordering::Relaxed);
         }
-        inserted
+        if let Some(record) = absent {
+            shard.sessions.insert(*id, Slot { record: Some(record), filed: None });
+            shard.compact();
+        }
+        if is_gone {
+            shard.sessions.remove(id);
+        } else {
+            shard.file(id);
+        }
+        drop(shard);
+        if (was_live && !is_live) || former != principal {
+            self.notify(Some(*id));
+        }
+        Ok(answer)
     }
 
-    async fn update(
+    async fn lock_principal(&self, _: &PrincipalKey) -> Result<Self::PrincipalLock, StoreError> {
+        let mut lists = Arc::clone(&self.inner.lists).lock_owned().await;
+        let unlisted = std::mem::take(
+            &mut *self.inner.unlisted.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for (principal, id) in unlisted {
+            let now = self.inner.clock.now();
+            let shard = self.lock(shard_of(&id));
+            let record = shard.sessions.get(&id).and_then(|slot| slot.record.as_ref());
+            if !record.is_some_and(|record| record.belongs_to(&principal, now)) {
+                lists.remove(&principal, &id);
+            }
+        }
+        Ok(lists)
+    }
+
+    async fn sessions_of(
         &self,
-        credentials: Credentials<'_>,
-        update: Update<'_>,
-    ) -> Result<Lookup<Updated>, StoreError> {
-        if update.sign.is_none() {
-            return Ok(self.change(credentials, &update));
-        }
-        let mut index = self.index();
-        // Nobody makes room for one who is refused.
-        let before = self.open(credentials, |record, opened, now| match opened {
-            Opened::ByItsOwn | Opened::ByTheFormer => {
-                let conflict = update.precondition.and_then(|expect| record.conflict(&expect, now));
-                Lookup::Found((conflict.is_none(), record.principal()))
-            }
-            Opened::Late => record.replaced(now),
-        });
-        if let (Lookup::Found((true, _)), Some(AuthChange::In { who, .. })) = (before, update.sign)
-        {
-            let listed = index.entry(*who.principal).or_default();
-            if let Some(limit) = who.limit {
-                self.make_room(listed, credentials.id, &who, limit)?;
-            }
-            listed.insert(*credentials.id);
-        }
-        let changed = self.change(credentials, &update);
-        self.tell(Some(*credentials.id));
-        if let Lookup::Found((_, Some(former))) = before {
-            self.unlist(&mut index, &former, credentials.id);
-        }
-        Ok(changed)
+        principal: &PrincipalKey,
+        lists: &mut Self::PrincipalLock,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        Ok(lists.0.get(principal).into_iter().flatten().copied().collect())
     }
 
-    async fn take(
+    async fn add_to_list(
         &self,
-        credentials: Credentials<'_>,
-        take: TakeField<'_>,
-    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let taken = self.open(credentials, |record, opened, now| {
-            if opened != Opened::Late {
-                record.touch(take.touch, now);
-            } else if take.rotate.is_some() || take.sign_out {
-                return record.replaced(now);
-            }
-            record.confirm(opened, now);
-            if let Some(secret) = take.rotate {
-                record.rotate(credentials.secret, secret, now);
-            }
-            let former = record.principal().filter(|_| take.sign_out);
-            if take.sign_out {
-                record.sign_out();
-            }
-            Lookup::Found((record.take(take.name, now), former))
-        });
-        if let Lookup::Found((_, Some(former))) = &taken {
-            self.tell(Some(*credentials.id));
-            self.unlist(&mut self.index(), former, credentials.id);
+        principal: &PrincipalKey,
+        id: &SessionId,
+        lists: &mut Self::PrincipalLock,
+    ) -> Result<(), StoreError> {
+        lists.0.entry(*principal).or_default().insert(*id);
+        Ok(())
+    }
+
+    async fn remove_from_list(
+        &self,
+        principal: &PrincipalKey,
+        id: &SessionId,
+        lists: &mut Self::PrincipalLock,
+    ) -> Result<(), StoreError> {
+        lists.remove(principal, id);
+        Ok(())
+    }
+
+    async fn expired(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let mut expired = Vec::new();
+        for shard in 0..SHARDS {
+            let left = limit - expired.len();
+            expired.extend(self.lock(shard).expired(left, self.inner.clock.now()));
         }
-        Ok(taken.map(|(value, _)| value))
+        Ok(expired)
     }
 
-    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
-        Ok(self.open(credentials, |record, _, now| {
-            self.end(credentials.id, record, now);
-            Lookup::Found(())
-        }))
-    }
-
-    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
-        let meta = self.visit(id, |record, now| {
-            (!record.is_ended()).then(|| record.meta(Opened::ByItsOwn, now))
-        });
-        Ok(meta.flatten())
+    async fn remove_all(&self) -> Result<(), StoreError> {
+        let mut lists = self.inner.lists.lock().await;
+        lists.0.clear();
+        for shard in 0..SHARDS {
+            let all = std::mem::take(&mut *self.lock(shard));
+            let live = all.sessions.values().filter(|slot| state(slot.record.as_ref()).0).count();
+            self.inner.sessions.fetch_sub(live, Ordering::Relaxed);
+        }
+        self.notify(None);
+        Ok(())
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
-        let (mut changes, id) = (self.shared.changes.subscribe(), *id);
+        let (mut changes, id) = (self.inner.changes.subscribe(), *id);
         async move {
-            // Whoever is behind looks for himself.
+            // A receiver that lags behind returns too: something may have happened.
             while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
         }
     }
+}
 
-    async fn list_by_principal(
-        &self,
-        principal: &PrincipalKey,
-        page: PageRequest<'_>,
-        fields: Projection<'_>,
-    ) -> Result<SessionPage, StoreError> {
-        let index = self.index();
-        let Some(listed) = index.get(principal) else { return Ok(SessionPage::default()) };
-        let mut following =
-            listed.iter().skip_while(|id| page.after.is_some_and(|after| *id <= after)).peekable();
-        let mut listing = SessionPage::default();
-        for id in following.by_ref().take(page.limit.max(1)) {
-            let load = |record: &mut Record, now: Duration| {
-                record
-                    .belongs_to(principal, now)
-                    .then(|| record.load(fields, Opened::ByItsOwn, now))
-            };
-            if let Some(loaded) = self.visit(id, load).flatten() {
-                listing.sessions.push(ListedSession { id: *id, loaded });
-            }
-            listing.next = Some(*id);
-        }
-        if following.peek().is_none() {
-            listing.next = None;
-        }
-        Ok(listing)
-    }
+/// Whether a record counts towards the capacity, and its principal.
+fn state(record: Option<&SessionRecord>) -> (bool, Option<PrincipalKey>) {
+    let is_live = record.is_some_and(|record| !record.is_ended());
+    (is_live, record.and_then(SessionRecord::principal))
+}
 
-    async fn revoke(
-        &self,
-        principal: &PrincipalKey,
-        target: RevokeTarget<'_>,
-    ) -> Result<Revoked, StoreError> {
-        let mut index = self.index();
-        let mut ids = Vec::new();
-        if let Some(listed) = index.get_mut(principal) {
-            listed.retain(|id| {
-                let is_meant = match target {
-                    RevokeTarget::One(one) => id == one,
-                    RevokeTarget::All { except } => Some(id) != except,
-                };
-                if is_meant && self.end_of(principal, id) {
-                    ids.push(*id);
-                }
-                !is_meant
-            });
+impl PrincipalLists {
+    fn remove(&mut self, principal: &PrincipalKey, id: &SessionId) {
+        if let Some(listed) = self.0.get_mut(principal) {
+            listed.remove(id);
             if listed.is_empty() {
-                index.remove(principal);
+                self.0.remove(principal);
             }
         }
-        Ok(Revoked { ids, confirmed: Confirmed::Yes })
-    }
-
-    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
-        let mut index = self.index();
-        index.clear();
-        for shard in 0..SHARDS {
-            let all = std::mem::take(&mut *self.lock(shard));
-            self.release(all.sessions.values().filter(|record| !record.is_ended()).count());
-        }
-        self.tell(None);
-        Ok(Confirmed::Yes)
-    }
-
-    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        let mut freed = 0;
-        for shard in 0..SHARDS {
-            freed += self.sweep_shard(shard, limit - freed);
-        }
-        Ok(freed)
     }
 }
 
@@ -595,7 +397,7 @@ impl fmt::Debug for MemoryStoreBuilder {
 mod tests {
     use super::*;
     use crate::{
-        store::memory::ManualClock,
+        store::{Create, Credentials, Projection, Store, Touch, memory::ManualClock},
         token::{Secret, SecretHash},
         ttl::Ttl,
     };
@@ -659,17 +461,9 @@ mod tests {
         for _ in 0..10_000 {
             clock.advance(Duration::from_secs(1));
             let id = SessionId::random().unwrap();
-            let absolute = Some(Ttl::MAX);
-            let new = Create {
-                id: &id,
-                secret: &secret,
-                idle: None,
-                absolute,
-                fields: &[],
-                sign_in: None,
-            };
+            let new = Create::new(&id, &secret).absolute(Ttl::MAX);
             store.create(new).await.unwrap();
-            store.delete(Credentials { id: &id, secret: &secret }).await.unwrap();
+            let _ = store.delete(Credentials::new(&id, &secret)).await.unwrap();
         }
         assert!(store.is_empty());
         let filed: usize = (0..SHARDS).map(|shard| store.lock(shard).due.len()).sum();
@@ -682,21 +476,14 @@ mod tests {
         let store = MemoryStore::builder().clock(clock.clone()).build();
         let (id, secret) = (SessionId::random().unwrap(), secret());
         let idle = Ttl::from_secs(10);
-        let new = Create {
-            id: &id,
-            secret: &secret,
-            idle: Some(idle),
-            absolute: None,
-            fields: &[],
-            sign_in: None,
-        };
+        let new = Create::new(&id, &secret).idle(idle);
         store.create(new).await.unwrap();
         for _ in 0..100 {
             clock.advance(Duration::from_secs(9));
-            let touch = Some(Touch { idle, after: Duration::ZERO });
-            let credentials = Credentials { id: &id, secret: &secret };
+            let touch = Some(Touch::new(idle, Duration::ZERO));
+            let credentials = Credentials::new(&id, &secret);
             let loaded = store.load(credentials, Projection::All, touch).await.unwrap();
-            assert!(matches!(loaded, Lookup::Found(_)));
+            assert!(loaded.is_ok());
             store.delete_expired(usize::MAX).await.unwrap();
         }
         assert_eq!(store.lock(shard_of(&id)).due.len(), 1);

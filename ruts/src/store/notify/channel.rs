@@ -1,35 +1,59 @@
+//! The contract of a publish-subscribe channel: the [`Channel`] trait.
+//!
+//! Implemented for Redis and PostgreSQL beside their stores, and by others. Called by
+//! [`NotifyingStore`](super::NotifyingStore). It knows messages as short texts.
+
 use std::{error::Error, future::Future};
 
 use tokio::sync::broadcast;
 
 use crate::token::SessionId;
 
-/// Why a channel does not work.
+/// The failure of a channel.
 pub type ChannelError = Box<dyn Error + Send + Sync>;
 
-/// Where processes tell each other short texts. Any of them may be lost.
+/// A channel on which processes publish short texts to each other.
+///
+/// # Contract
+///
+/// Every listener of every process gets a published message, the publisher's own included. A
+/// message may be lost: watchers check their sessions from time to time anyway.
+///
+/// The repository's `RedisChannel` and `PostgresChannel` are complete implementations.
 pub trait Channel: Send + Sync + 'static {
-    /// Tells all who listen, in whatever process.
+    /// Publishes a message to all listeners.
     fn publish(&self, message: String) -> impl Future<Output = Result<(), ChannelError>> + Send;
 
-    /// Listens until that fails; it is called again after a while. Says so when it
-    /// [has begun](Heard::from_now_on), and after each interruption that it got over by itself.
-    fn listen(&self, heard: &Heard) -> impl Future<Output = ChannelError> + Send;
+    /// Passes messages to the listener until that fails, and returns the failure. It is called
+    /// again after a pause.
+    ///
+    /// Calls [`on_subscribed`](Listener::on_subscribed) once messages arrive, and after each
+    /// interruption that it recovers from itself.
+    fn listen(&self, listener: &Listener) -> impl Future<Output = ChannelError> + Send;
 }
 
-/// What has come through a [`Channel`], for those who watch a session in this process.
+/// The receiving end of a [`Channel`], which wakes the watchers of this process.
 #[derive(Debug, Clone)]
-pub struct Heard(pub(super) broadcast::Sender<Option<SessionId>>);
+pub struct Listener(broadcast::Sender<Option<SessionId>>);
 
-impl Heard {
-    /// A message has come.
-    pub fn message(&self, text: &str) {
-        // What is no id is no reason to be deaf to it.
+impl Listener {
+    pub(super) fn new() -> Self {
+        Self(broadcast::Sender::new(256))
+    }
+
+    /// Passes on a message.
+    pub fn on_message(&self, text: &str) {
+        // A text that is not an id may be about any session: every watcher checks its own.
         let _ = self.0.send(text.parse().ok());
     }
 
-    /// Messages come from now on; some may have been missed.
-    pub fn from_now_on(&self) {
+    /// Notes that messages arrive from now on, and that earlier ones may have been missed.
+    pub fn on_subscribed(&self) {
         let _ = self.0.send(None);
+    }
+
+    /// Returns the sessions that change from now on. `None` stands for any session.
+    pub(super) fn changes(&self) -> broadcast::Receiver<Option<SessionId>> {
+        self.0.subscribe()
     }
 }

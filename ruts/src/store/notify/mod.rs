@@ -1,21 +1,24 @@
-//! Changes that processes tell each other, so that [`Session::watch`](crate::Session::watch) notices them at
-//! once.
+//! Notifications between processes, so that [`Session::watch`](crate::Session::watch) notices a
+//! change at once.
 //!
-//! A store of several processes knows what happens to its sessions, but tells nobody: who watches one looks
-//! every five seconds. [`NotifyingStore`] puts a [`Channel`] beside it: `RedisChannel` (Redis, Valkey, also a
-//! cluster) or `PostgresChannel` (`LISTEN` and `NOTIFY`), whichever store it is. An announcement is sent
-//! behind a change and by the way: nobody waits for it, and if it is lost, who watches looks anyway.
+//! A store does not notify other processes of a change. Without notifications, a watcher checks its
+//! session every five seconds. [`NotifyingStore`] adds them to any store, through a [`Channel`]:
+//! `RedisChannel` (Redis, Valkey, a cluster) or `PostgresChannel` (`LISTEN` and `NOTIFY`). The
+//! channel need not be on the server of the store.
 //!
-//! | what happened | notify |
+//! A notification is sent in the background after the change. If it is lost, the watcher's next
+//! check finds the change.
+//!
+//! | event | message |
 //! | --- | --- |
-//! | a session ended, somebody signed in or out | its id |
-//! | all sessions of somebody were revoked | each id |
-//! | all sessions were ended, or announcements may have been missed | an empty message: everybody looks |
+//! | a session ended, or its principal signed in or out | the id of the session |
+//! | sessions of a principal were revoked | each id |
+//! | all sessions ended, or notifications may be missing | empty: every watcher checks |
 
 mod channel;
 mod store;
 
 pub use self::{
-    channel::{Channel, ChannelError, Heard},
+    channel::{Channel, ChannelError, Listener},
     store::NotifyingStore,
 };

@@ -1,3 +1,7 @@
+//! [`NotifyingStore`]: a store that publishes its changes.
+//!
+//! Called by the session as any [`Store`]. It knows nothing of the kinds of stores and channels.
+
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -6,30 +10,30 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::broadcast,
+    runtime::Handle,
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use tracing::Instrument;
 
-use super::{Channel, Heard};
+use super::channel::{Channel, Listener};
 use crate::{
-    principal::PrincipalKey,
+    auth::PrincipalKey,
+    cache_policy::CachePolicy,
     store::{
-        Confirmed, Create, Credentials, Loaded, Lookup, PageRequest, Projection, RevokeTarget,
-        Revoked, SessionMeta, SessionPage, Store, StoreError, TakeField, Touch, Update, Updated,
+        Create, Credentials, Loaded, PageRequest, Projection, RevokeTarget, SessionMeta,
+        SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update, Updated, Written,
     },
     token::SessionId,
-    ttl::CachePolicy,
 };
 
-/// For how long an announcement is tried.
-const LONGEST: Duration = Duration::from_secs(5);
+/// Maximum time to publish a message.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long after a failure one listens again.
+/// Pause after a failure to listen.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A store whose changes are notify to all processes: the [module](super) says how.
+/// A store that notifies all processes of its changes. The [module](super) explains how.
 ///
 /// ```no_run
 /// # #[cfg(feature = "postgres-store")]
@@ -53,45 +57,45 @@ pub struct NotifyingStore<S, C> {
 struct Inner<S, C> {
     store: S,
     channel: Arc<C>,
-    heard: Heard,
-    /// Listens, once somebody watches.
-    listener: OnceLock<JoinHandle<()>>,
+    listener: Listener,
+    /// The task that listens, once a session is watched.
+    listening: OnceLock<JoinHandle<()>>,
 }
 
 impl<S, C> Drop for Inner<S, C> {
     fn drop(&mut self) {
-        if let Some(listener) = self.listener.get() {
-            listener.abort();
+        if let Some(task) = self.listening.get() {
+            task.abort();
         }
     }
 }
 
 impl<S: Store, C: Channel> NotifyingStore<S, C> {
-    /// Announces the changes of `store` through `channel`. Connects to nothing by itself: it listens from
-    /// when a session is first watched.
+    /// Creates a store that publishes the changes of `store` through `channel`. It listens from the
+    /// moment when a session is first watched, and connects to nothing before.
     pub fn new(store: S, channel: C) -> Self {
-        let (heard, _) = broadcast::channel(256);
-        let (channel, heard) = (Arc::new(channel), Heard(heard));
-        Self { inner: Arc::new(Inner { store, channel, heard, listener: OnceLock::new() }) }
+        let (channel, listener) = (Arc::new(channel), Listener::new());
+        Self { inner: Arc::new(Inner { store, channel, listener, listening: OnceLock::new() }) }
     }
 
-    fn announce(&self, changed: impl IntoIterator<Item = Option<SessionId>>) {
+    /// Publishes changed sessions in the background. `None` stands for all sessions.
+    fn notify(&self, changed: impl IntoIterator<Item = Option<SessionId>>) {
         let messages: Vec<String> = (changed.into_iter())
             .map(|id| id.map(|id| id.to_string()).unwrap_or_default())
             .collect();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
         if messages.is_empty() {
             return;
         }
         let channel = Arc::clone(&self.inner.channel);
         let publish = async move {
             for message in messages {
-                match timeout(LONGEST, channel.publish(message)).await {
+                match timeout(PUBLISH_TIMEOUT, channel.publish(message)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
-                        tracing::warn!(error = &*error, "a change was not announced");
+                        tracing::warn!(error = &*error, "a change was not published");
                     }
-                    Err(_) => tracing::warn!("a change was not notify in time"),
+                    Err(_) => tracing::warn!("a change was not published in time"),
                 }
             }
         };
@@ -100,12 +104,12 @@ impl<S: Store, C: Channel> NotifyingStore<S, C> {
 
     fn listen(&self) {
         let inner = &self.inner;
-        inner.listener.get_or_init(|| {
-            let (channel, heard) = (Arc::clone(&inner.channel), inner.heard.clone());
+        inner.listening.get_or_init(|| {
+            let (channel, listener) = (Arc::clone(&inner.channel), inner.listener.clone());
             tokio::spawn(async move {
                 loop {
-                    let error = channel.listen(&heard).await;
-                    tracing::warn!(error = &*error, "announcements of changes are not heard");
+                    let error = channel.listen(&listener).await;
+                    tracing::warn!(error = &*error, "the channel of changes failed");
                     sleep(PAUSE).await;
                 }
             })
@@ -113,6 +117,10 @@ impl<S: Store, C: Channel> NotifyingStore<S, C> {
     }
 }
 
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a default would hide the method of the inner store"
+)]
 impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
     fn name(&self) -> &'static str {
         self.inner.store.name()
@@ -123,7 +131,7 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         credentials: Credentials<'_>,
         fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
+    ) -> StoreResult<Loaded> {
         self.inner.store.load(credentials, fields, touch).await
     }
 
@@ -135,9 +143,9 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         &self,
         credentials: Credentials<'_>,
         update: Update<'_>,
-    ) -> Result<Lookup<Updated>, StoreError> {
+    ) -> StoreResult<Written<Updated>> {
         let updated = self.inner.store.update(credentials, update).await;
-        self.announce(update.sign.map(|_| Some(*credentials.id)));
+        self.notify(update.sign.map(|_| Some(*credentials.id)));
         updated
     }
 
@@ -145,15 +153,15 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         &self,
         credentials: Credentials<'_>,
         take: TakeField<'_>,
-    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
+    ) -> StoreResult<Written<Option<Bytes>>> {
         let taken = self.inner.store.take(credentials, take).await;
-        self.announce(take.sign_out.then_some(Some(*credentials.id)));
+        self.notify(take.sign_out.then_some(Some(*credentials.id)));
         taken
     }
 
-    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
+    async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let deleted = self.inner.store.delete(credentials).await;
-        self.announce([Some(*credentials.id)]);
+        self.notify([Some(*credentials.id)]);
         deleted
     }
 
@@ -162,17 +170,18 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
-        let changed = self.inner.store.wait_for_change(id);
-        let (mut announced, id) = (self.inner.heard.0.subscribe(), *id);
+        let changed_here = self.inner.store.wait_for_change(id);
+        let (mut changes, id) = (self.inner.listener.changes(), *id);
         self.listen();
         async move {
-            let notify = async {
-                // Whoever is behind looks for himself.
-                while announced.recv().await.is_ok_and(|told| told.is_some_and(|it| it != id)) {}
+            let changed_anywhere = async {
+                // A receiver that lags behind returns too: it may have missed this session.
+                while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {
+                }
             };
             tokio::select! {
-                () = notify => {}
-                () = changed => {}
+                () = changed_anywhere => {}
+                () = changed_here => {}
             }
         }
     }
@@ -190,24 +199,24 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         &self,
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
-    ) -> Result<Revoked, StoreError> {
+    ) -> Result<Written<Vec<SessionId>>, StoreError> {
         let revoked = self.inner.store.revoke(principal, target).await;
         match &revoked {
-            Ok(revoked) => self.announce(revoked.ids.iter().copied().map(Some)),
-            // Some may have been ended, and it is not known which.
-            Err(_) => self.announce([None]),
+            Ok(revoked) => self.notify(revoked.answer.iter().copied().map(Some)),
+            // Some sessions may have ended, and it is not known which.
+            Err(_) => self.notify([None]),
         }
         revoked
     }
 
-    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
-        let confirmed = self.inner.store.revoke_everyone().await;
-        self.announce([None]);
-        confirmed
+    async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
+        let revoked = self.inner.store.revoke_everyone().await;
+        self.notify([None]);
+        revoked
     }
 
-    fn hint_cache_policy(&self, name: &str, hot: CachePolicy) {
-        self.inner.store.hint_cache_policy(name, hot);
+    fn hint_cache_policy(&self, name: &str, policy: CachePolicy) {
+        self.inner.store.hint_cache_policy(name, policy);
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {

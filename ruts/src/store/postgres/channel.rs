@@ -1,12 +1,21 @@
+//! [`PostgresChannel`]: messages between processes through `LISTEN` and `NOTIFY`.
+//!
+//! Used by a `NotifyingStore`. Knows nothing of sessions.
+
+use std::convert::Infallible;
+
 use sqlx::{PgPool, postgres::PgListener};
 
-use crate::store::notify::{Channel, ChannelError, Heard};
+use crate::store::notify::{Channel, ChannelError, Listener};
 
-/// `LISTEN` and `NOTIFY`, for an [`NotifyingStore`](crate::store::notify::NotifyingStore).
+/// Channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through `LISTEN` and
+/// `NOTIFY`.
 ///
-/// A process that listens keeps one connection of the pool for it. Notifications take turns at the end of
-/// their transactions, database-wide: where sessions end or sign in many hundred times a second, announce
-/// through Redis. They do not come through a pooler in transaction mode.
+/// A process that listens keeps one connection of the pool. Notifications do not pass a pooler in
+/// transaction mode.
+///
+/// Transactions that notify commit one after the other in the whole database. Use Redis where
+/// sessions end or sign in many hundred times a second.
 #[derive(Debug, Clone)]
 pub struct PostgresChannel {
     pool: PgPool,
@@ -14,7 +23,7 @@ pub struct PostgresChannel {
 }
 
 impl PostgresChannel {
-    /// The channel of that name, 63 bytes at most.
+    /// Creates a channel. The name has at most 63 bytes.
     pub fn new(pool: PgPool, name: impl Into<String>) -> Self {
         Self { pool, name: name.into() }
     }
@@ -27,20 +36,20 @@ impl Channel for PostgresChannel {
         Ok(())
     }
 
-    async fn listen(&self, heard: &Heard) -> ChannelError {
+    async fn listen(&self, listener: &Listener) -> ChannelError {
         let listened = async {
-            let mut listener = PgListener::connect_with(&self.pool).await?;
-            listener.listen(&self.name).await?;
-            heard.from_now_on();
+            let mut connection = PgListener::connect_with(&self.pool).await?;
+            connection.listen(&self.name).await?;
+            listener.on_subscribed();
             loop {
-                match listener.try_recv().await? {
-                    Some(notification) => heard.message(notification.payload()),
-                    // It has lost its connection, and has another one.
-                    None => heard.from_now_on(),
+                match connection.try_recv().await? {
+                    Some(notification) => listener.on_message(notification.payload()),
+                    // The connection was lost and replaced.
+                    None => listener.on_subscribed(),
                 }
             }
         };
-        let listened: Result<std::convert::Infallible, sqlx::Error> = listened.await;
+        let listened: Result<Infallible, sqlx::Error> = listened.await;
         match listened {
             Err(error) => error.into(),
         }

@@ -1,70 +1,96 @@
-//! Sessions in PostgreSQL, version 15 or later.
+//! Sessions in PostgreSQL 15 or later: [`PostgresStore`].
 //!
-//! A [`PostgresStore`] is made by a [`PostgresStoreBuilder`] from a pool of sqlx (feature
-//! `postgres-store`; TLS is a feature of sqlx itself).
+//! [`PostgresStore::builder`] takes a pool of sqlx. The feature is `postgres-store`. TLS is a
+//! feature of sqlx itself.
 //!
 //! # Layout
 //!
-//! With the default names, the table `sessions` holds a row for each session: id, SHA-256 of the
-//! secret and of the one it replaced, times and deadlines. `sessions_fields` holds a row for each
-//! field. The session's row is the lock under which a session changes, and fields go with it. A
-//! deleted session's row stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), without fields. `sessions_epoch` has one
-//! row: sessions of an earlier epoch are over. Whoever signs in as somebody, or ends somebody's sessions,
-//! holds an advisory lock meanwhile, which others who do so wait for.
+//! | table, by default | rows |
+//! | --- | --- |
+//! | `sessions` | One for each session: id, SHA-256 of the secret and of the secret that it replaced, times and deadlines. |
+//! | `sessions_fields` | One for each field. |
+//! | `sessions_epoch` | One. A session of an earlier epoch has ended. |
+//! | `sessions_migrations` | One for each version of the tables. |
+//!
+//! The row of a session is the lock under which the session changes. The fields are deleted with
+//! it. The row of a deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION),
+//! without fields.
+//!
+//! A sign-in and a revocation hold an advisory lock on the principal. Sign-ins and revocations of
+//! one principal wait for each other.
 //!
 //! # Round trips
 //!
-//! Every operation is one statement, a transaction by itself: a `select` to read, a function of the
-//! database to write, because only the statements of a function see what was committed while it waited
-//! for the lock. An idle connection is taken from the pool without testing it, and without its
-//! `before_acquire`. The pool tests it when it comes back, which nobody waits for.
+//! Every operation is one statement and its own transaction. A read is a `select`. A write is a
+//! function of the database: only the statements of a function see what was committed while the
+//! function waited for the lock.
 //!
-//! Reads that come while half as many as the pool has connections are under way wait for one of these to be
-//! answered, and then go together, up to 64 sessions of which the same fields are asked for in one statement;
-//! so do writes that set the same fields, perhaps if one of them holds what is expected, and do nothing else,
-//! each of another session that is locked by nobody. What cannot be done together is done alone after that, in a round trip of its own: a read that counts
-//! as activity, a write whose session is locked, and whatever the server refused of any of them.
+//! An idle connection is taken from the pool without a test and without its `before_acquire`. The
+//! pool tests the connection when it comes back, and no caller waits for that.
+//!
+//! Concurrent operations are batched. Reads are in flight on up to half as many connections as the
+//! pool has, and so are writes. Later operations queue, and a batch of them is one statement when
+//! an earlier one is answered. A batch has up to 64 sessions:
+//!
+//! - reads of the same fields,
+//! - writes that set the same fields of different sessions and do nothing else. They may have a
+//!   precondition on the same field.
+//!
+//! Some operations cannot be carried out in a batch. They are sent alone afterwards, in a round
+//! trip of their own:
+//!
+//! - a read that counts as activity,
+//! - a write whose session is locked,
+//! - each read of a batch that failed,
+//! - each write of a batch that failed for another reason than `Unavailable` and `Unknown`.
 //!
 //! # Behind a pooler
 //!
-//! Statements are prepared, so a pooler in transaction mode has to know prepared statements: PgBouncer
-//! from 1.21 does, with `max_prepared_statements` above zero. What sqlx sends at the start asks for
-//! `ignore_startup_parameters = extra_float_digits`.
+//! Statements are prepared. A pooler in transaction mode has to support prepared statements:
+//! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The startup message
+//! of sqlx needs `ignore_startup_parameters = extra_float_digits`.
 //!
 //! # Failures
 //!
-//! No operation takes longer than [`PostgresStoreBuilder::timeout`], and none is sent twice, except a
-//! read whose connection turned out to be dead. One that has waited for half of that time for others to be
-//! answered is not sent any more. A statement that the server refused changed nothing:
-//! [`StoreErrorKind::Unavailable`](crate::store::StoreErrorKind::Unavailable), or
-//! [`Full`](crate::store::StoreErrorKind::Full) if its disk is. If the connection broke or no answer
-//! came in time, it is [`Unknown`](crate::store::StoreErrorKind::Unknown) whether a write took place.
+//! No operation takes longer than [`PostgresStoreBuilder::timeout`]. An operation that queues for
+//! half of that time is not sent. No operation is repeated after a failure, except a read on a
+//! connection that turned out to be dead.
 //!
-//! A statement that nobody waits for any more, because its time is over or the request was dropped,
-//! goes on for five times the timeout and keeps its place in the pool: a server that is stuck is not
-//! sent ever more of them.
+//! | failure | [kind of error](crate::store::StoreErrorKind) |
+//! | --- | --- |
+//! | The server could not be reached, or refused the statement. Nothing was changed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
+//! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
+//! | The connection broke, or no answer came in time. A write may have taken place. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
 //!
-//! What a deletion returned for is gone after a crash too, as long as `synchronous_commit` and `fsync`
-//! are on; otherwise the builder warns. A standby answers no operation.
+//! A statement whose caller timed out or was dropped may run for five times the timeout. It keeps
+//! its connection until then, so a stuck server gets no more statements than the pool has
+//! connections.
 //!
-//! # Removing what expired
+//! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
+//! the builder warns. A standby answers no operation.
 //!
-//! Expired sessions are invisible at once. Every instance removes them now and then, in the hour after
-//! they expired, in small batches that skip what another instance is removing; see
-//! [`PostgresStoreBuilder::cleanup_interval`].
+//! # Cleanup
+//!
+//! An expired session is invisible at once. Every instance deletes expired sessions at
+//! [intervals](PostgresStoreBuilder::cleanup_interval), in the hour after they expired. A batch
+//! is small and skips the rows that another instance deletes.
 
-mod builder;
+mod batch_read;
+mod batch_write;
+mod bind;
 mod channel;
 mod cleanup;
-mod failure;
-mod names;
-mod reading;
-mod row;
-mod schema;
+mod decode;
+mod error;
+mod executor;
+mod identifiers;
+mod migrate;
+mod statements;
 mod store;
-mod writing;
+mod templates;
 
 pub use self::{
-    builder::PostgresStoreBuilder, channel::PostgresChannel, names::InvalidName,
-    store::PostgresStore,
+    channel::PostgresChannel,
+    identifiers::InvalidName,
+    store::{PostgresStore, PostgresStoreBuilder},
 };

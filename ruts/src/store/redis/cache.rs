@@ -1,141 +1,56 @@
-use std::time::Duration;
+//! A cache of sessions on a server: [`CacheEntries`].
+//!
+//! The store offers it as [`Cache`](crate::store::Cache). It knows the format of a cache entry,
+//! which `lua/cache/entry.lua` describes, and nothing of the origin.
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
-    arguments::{self, Arguments},
-    client::{RedisClient, Reply},
-    layout::{MOMENT, cache_epoch_keys, entry_key, later, pack},
-    reading::Reading,
-    record,
-    reply::{Answer, names},
-    script::{Deadline, Script, probe, require_fitness, script},
-    store::{NAME, RedisStore, corrupt},
+    batch::{cache_lookup::LookupBatch, read::ReadRequest},
+    driver::client::ScriptClient,
+    error::{NAME, corrupt},
+    eval::Script,
+    executor::Executor,
+    scripts::{
+        CACHE_ADVICE, CACHE_BEGIN_WRITE, CACHE_CLEAR, CACHE_EVICT, CACHE_FILL, CACHE_FINISH_WRITE,
+        CACHE_FINISH_WRITE_ON_FULL_SERVER, CACHE_LOOKUP, CACHE_PROBE,
+    },
+    wire::{
+        args::{Arguments, touch_millis},
+        keys::{entry_key, history_keys},
+        moment::{MOMENT, later},
+        record::RecordReply,
+        reply::{Reply, ReplyItems, field_names},
+        value,
+    },
 };
 use crate::{
     store::{
-        Cache, CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease,
-        Loaded, Projection, SessionMeta, SharedCache, StoreError, Touch, WriteIntent,
+        CacheLookup, CachedField, CachedRecord, Credentials, InvalidationScope, Lease, Loaded,
+        Projection, SessionMeta, StoreError, Touch, WriteIntent,
+        batch::{BatchTuning, Batcher},
     },
     token::{SecretHash, SessionId},
 };
 
-probe!(PROBE = "HGET HMGET HGETALL HKEYS GET MGET SET HSET HDEL DEL PEXPIRE PTTL TIME INFO");
-script!(LOOKUP = Asks, "cache/clock", "cache/history", "cache/lookup_entry", "cache/lookup", PROBE);
-script!(
-    /// Looks at several entries.
-    LOOKUP_BATCH = Asks,
-    "cache/clock",
-    "cache/history",
-    "cache/lookup_entry",
-    "cache/lookup_batch",
-    PROBE
-);
-script!(BEGIN_WRITE = Runs, "cache/clock", "cache/history", "cache/begin_write", PROBE);
-script!(FINISH_WRITE = Refused, "cache/clock", "cache/finish_write", PROBE);
-script!(
-    /// A finish that installs nothing.
-    FINISH_WRITE_ON_FULL_SERVER = Runs, "cache/clock", "cache/finish_write", PROBE
-);
-script!(FILL = Refused, "cache/fill", PROBE);
-script!(CLEAR = Runs, "cache/clear", PROBE);
-script!(EVICT = Runs, "cache/evict", PROBE);
-script!(ADVICE = Runs, "cache/advice", PROBE);
-
-#[cfg(test)]
-pub(super) const SCRIPTS: [&std::sync::LazyLock<Script>; 9] = [
-    &LOOKUP,
-    &LOOKUP_BATCH,
-    &BEGIN_WRITE,
-    &FINISH_WRITE,
-    &FINISH_WRITE_ON_FULL_SERVER,
-    &FILL,
-    &CLEAR,
-    &EVICT,
-    &ADVICE,
-];
-
-/// How long an entry is kept beyond what is written to it.
+/// Time for which an entry is kept beyond the life of its contents.
 const SPARE: Duration = Duration::from_secs(60);
 
-impl<C: RedisClient> RedisStore<C> {
-    async fn ask(
-        &self,
-        script: &'static Script,
-        id: &SessionId,
-        arguments: Arguments,
-    ) -> Result<Reply, StoreError> {
-        let key = entry_key(&self.way.prefix, id);
-        let limit = Deadline::new(self.timeout);
-        let reply = self.way.call(script, &[key], &arguments.list(), limit).await;
-        reply.map_err(|failure| failure.into_error(NAME))
-    }
+/// The cache entries of sessions.
+pub(super) struct CacheEntries<C: ScriptClient> {
+    executor: Arc<Executor<C>>,
+    lookups: Arc<Batcher<LookupBatch<C>>>,
 }
 
-impl Arguments {
-    /// Names and what is held of them from a moment on.
-    fn items(self, at: u64, items: &[CachedField<'_>]) -> Self {
-        // What is not to be served is not held.
-        let items = items.iter().filter(|item| !item.life.is_zero());
-        items.fold(self, |arguments, item| arguments.text(item.name).bytes(held(at, item)))
-    }
-}
-
-fn longest(items: &[CachedField<'_>]) -> Duration {
-    items.iter().map(|item| item.life).max().unwrap_or_default()
-}
-
-/// What is held of a field: until when it may be served, and its value as a store holds it, or nothing if
-/// there is known to be none.
-fn held(at: u64, item: &CachedField<'_>) -> Bytes {
-    let mut held = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
-    held.put_uint(later(at, item.life), MOMENT);
-    if let Some(value) = item.value {
-        pack(&mut held, item.hot, item.ttl.map(|ttl| later(at, ttl)), value);
-    }
-    held.freeze()
-}
-
-/// What is held of the session itself: until when it may be served, the hash of its secret, its record.
-fn held_record(at: u64, secret: &SecretHash, meta: &SessionMeta, life: Duration) -> Bytes {
-    let mut held = BytesMut::with_capacity(160);
-    held.put_uint(later(at, life), MOMENT);
-    held.put_slice(secret.as_bytes());
-    record::Record::pack_into(&mut held, at, meta);
-    held.freeze()
-}
-
-/// What a hit says: a moment and the record, and of each field what is held.
-fn hit(said: &[u8], answer: Answer, fields: Projection<'_>) -> Option<Loaded> {
-    let record = record::Record::parse(said)?;
-    answer.loaded(record, names(fields), |mut held| {
-        held.try_get_uint(MOMENT).ok()?;
-        Some(Some(held).filter(|packed| !packed.is_empty()))
-    })
-}
-
-/// A mark and its moment; nothing if the answer is over.
-fn mark(answer: &mut Answer) -> Option<Option<(Bytes, u64)>> {
-    if answer.is_over() {
-        return Some(None);
-    }
-    let mark = answer.bytes()??;
-    Some(Some((mark, answer.number()?.try_into().ok()?)))
-}
-
-fn lease(mut answer: Answer) -> Option<Option<Lease>> {
-    match mark(&mut answer)? {
-        Some((mark, at)) => Some(Some(Lease { mark, at })),
-        None => Some(None),
-    }
-}
-
-impl<C: RedisClient> Cache for RedisStore<C> {
-    fn name(&self) -> &'static str {
-        NAME
+impl<C: ScriptClient> CacheEntries<C> {
+    pub(super) fn new(executor: &Arc<Executor<C>>, tuning: BatchTuning) -> Self {
+        let lookups = Batcher::new(LookupBatch::new(executor), tuning, executor.timeout);
+        Self { executor: Arc::clone(executor), lookups: Arc::new(lookups) }
     }
 
-    async fn lookup(
+    pub(super) async fn lookup(
         &self,
         credentials: Credentials<'_>,
         fields: Projection<'_>,
@@ -143,64 +58,65 @@ impl<C: RedisClient> Cache for RedisStore<C> {
     ) -> Result<CacheLookup, StoreError> {
         let reply = match fields {
             Projection::All => {
-                let who = credentials.secret.as_bytes();
-                let arguments = Arguments::of(who, arguments::touch(touch), "*", 1).nonce()?;
-                self.ask(&LOOKUP, credentials.id, arguments).await?
+                let (secret, touch) = (credentials.secret.as_bytes(), touch_millis(touch));
+                let arguments = Arguments::for_session(secret, touch, "*", 1).nonce()?;
+                self.run(&CACHE_LOOKUP, credentials.id, arguments).await?
             }
             Projection::Named(names) => {
-                let reading = Reading::new(credentials, names, touch);
-                let reply = self.looks.look(reading, self.timeout, self.in_flight).await;
-                reply.map_err(|failure| failure.into_error(NAME))?
+                self.lookups.run(ReadRequest::new(credentials, names, touch)).await?
             }
         };
-        let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
-        match answer.bytes().flatten().as_deref() {
-            Some(b"") => lease(answer).map(CacheLookup::Miss),
-            Some(said) => hit(said, answer, fields).map(CacheLookup::Hit),
+        let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
+        match items.bytes().flatten().as_deref() {
+            Some(b"") => lease(items).map(CacheLookup::Miss),
+            Some(record) => hit(record, items, fields).map(CacheLookup::Hit),
             None => None,
         }
         .ok_or_else(corrupt)
     }
 
-    async fn begin_write(
+    pub(super) async fn begin_write(
         &self,
         id: &SessionId,
         scope: InvalidationScope<'_>,
         life: Duration,
     ) -> Result<WriteIntent, StoreError> {
-        let (mode, names, record, touch) = match scope {
+        let (letter, names, record, touch) = match scope {
             InvalidationScope::All => ("*", &[][..], false, None),
             InvalidationScope::Some { names, record, touch } => ("", names, record, touch),
         };
         let arguments = Arguments::new(5 + names.len())
-            .packed(&[], &arguments::touch(touch), mode)
+            .packed(&[], &touch_millis(touch), letter)
             .nonce()?
             .millis(life.as_millis())
             .millis((life + SPARE).as_millis())
             .texts(names.iter().copied());
         let arguments = if record { arguments.constant("~") } else { arguments };
-        let reply = self.ask(&BEGIN_WRITE, id, arguments).await?;
-        let (mark, at) = Answer::new(reply)
-            .and_then(|mut answer| mark(&mut answer).flatten())
+        let reply = self.run(&CACHE_BEGIN_WRITE, id, arguments).await?;
+        let (mark, at) = ReplyItems::new(reply)
+            .and_then(|mut items| mark(&mut items).flatten())
             .ok_or_else(corrupt)?;
         Ok(WriteIntent { mark, at })
     }
 
-    async fn finish_write(
+    pub(super) async fn finish_write(
         &self,
         id: &SessionId,
         intent: &WriteIntent,
         items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
         let arguments = Arguments::new(2 + 2 * items.len())
-            .millis((longest(items) + SPARE).as_millis())
-            .bytes(intent.mark.clone())
-            .items(intent.at, items);
-        let script = if items.is_empty() { &FINISH_WRITE_ON_FULL_SERVER } else { &FINISH_WRITE };
-        self.ask(script, id, arguments).await.map(drop)
+            .millis((longest_life(items) + SPARE).as_millis())
+            .bytes(intent.mark.clone());
+        let arguments = put_fields(arguments, intent.at, items);
+        let script: &Script = match items {
+            [] => &CACHE_FINISH_WRITE_ON_FULL_SERVER,
+            _ => &CACHE_FINISH_WRITE,
+        };
+        self.run(script, id, arguments).await.map(drop)
     }
 
-    async fn fill(
+    pub(super) async fn fill(
         &self,
         credentials: Credentials<'_>,
         lease: &Lease,
@@ -209,44 +125,107 @@ impl<C: RedisClient> Cache for RedisStore<C> {
     ) -> Result<(), StoreError> {
         let CachedRecord { meta, life, complete } = record;
         let arguments = Arguments::new(7 + 2 * items.len())
-            .millis((longest(items).max(life) + SPARE).as_millis())
+            .millis((longest_life(items).max(life) + SPARE).as_millis())
             .bytes(lease.mark.clone())
             .packed(&[], &[lease.at], if complete.is_some() { "*" } else { "" })
             .constant("~")
-            .bytes(held_record(lease.at, credentials.secret, &meta, life));
+            .bytes(encode_record(lease.at, credentials.secret, &meta, life));
         let arguments = match complete {
             Some(complete) => {
                 arguments.constant("~c").packed(&[], &[later(lease.at, complete)], "")
             }
             None => arguments,
         };
-        let arguments = arguments.items(lease.at, items);
-        self.ask(&FILL, credentials.id, arguments).await.map(drop)
+        let arguments = put_fields(arguments, lease.at, items);
+        self.run(&CACHE_FILL, credentials.id, arguments).await.map(drop)
     }
 
-    async fn evict(&self, id: &SessionId) -> Result<(), StoreError> {
-        self.ask(&EVICT, id, Arguments::new(0)).await.map(drop)
+    pub(super) async fn evict(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.run(&CACHE_EVICT, id, Arguments::new(0)).await.map(drop)
     }
 
-    /// 4096 round trips, several hundred at the same time.
-    async fn clear(&self) -> Result<(), StoreError> {
-        self.at_each(&CLEAR, cache_epoch_keys(&self.way.prefix)).await
+    pub(super) async fn clear(&self) -> Result<(), StoreError> {
+        self.executor.run_at_each(&CACHE_CLEAR, history_keys(&self.executor.prefix)).await
     }
 
-    /// Asks one node of a cluster. Two round trips.
-    async fn check(&self) -> Result<(), StoreError> {
-        let nobody = SessionId::from_bytes([0; 16]);
-        let key = entry_key(&self.way.prefix, &nobody);
-        require_fitness(&*self.way.link, PROBE, &[key], Deadline::new(self.timeout))
-            .await
-            .map_err(|failure| failure.into_error(NAME))?;
-        let reply = self.ask(&ADVICE, &nobody, Arguments::new(0)).await?;
-        let mut answer = Answer::new(reply).ok_or_else(corrupt)?;
-        while let Some(Some(advice)) = answer.bytes() {
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        let id = SessionId::from_bytes([0; 16]);
+        self.executor.probe(CACHE_PROBE, entry_key(&self.executor.prefix, &id)).await?;
+        let reply = self.run(&CACHE_ADVICE, &id, Arguments::new(0)).await?;
+        let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
+        while let Some(Some(advice)) = items.bytes() {
             tracing::warn!(cache = NAME, "{}", String::from_utf8_lossy(&advice));
         }
         Ok(())
     }
+
+    async fn run(
+        &self,
+        script: &'static Script,
+        id: &SessionId,
+        arguments: Arguments,
+    ) -> Result<Reply, StoreError> {
+        self.executor.run(script, entry_key(&self.executor.prefix, id), arguments).await
+    }
 }
 
-impl<C: RedisClient> SharedCache for RedisStore<C> {}
+impl<C: ScriptClient> Clone for CacheEntries<C> {
+    fn clone(&self) -> Self {
+        Self { executor: Arc::clone(&self.executor), lookups: Arc::clone(&self.lookups) }
+    }
+}
+
+/// Adds names and cached values of fields. A field without a life is left out.
+fn put_fields(arguments: Arguments, at: u64, items: &[CachedField<'_>]) -> Arguments {
+    let items = items.iter().filter(|item| !item.life.is_zero());
+    items.fold(arguments, |arguments, item| arguments.text(item.name).bytes(encode_field(at, item)))
+}
+
+fn longest_life(items: &[CachedField<'_>]) -> Duration {
+    items.iter().map(|item| item.life).max().unwrap_or_default()
+}
+
+/// Returns a cached field: the moment until which it may be served, and its stored value, if there
+/// is one.
+fn encode_field(at: u64, item: &CachedField<'_>) -> Bytes {
+    let mut out = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
+    out.put_uint(later(at, item.life), MOMENT);
+    if let Some(value) = item.value {
+        let end = item.ttl.map(|ttl| later(at, ttl));
+        value::encode(&mut out, item.cache_policy, end, value);
+    }
+    out.freeze()
+}
+
+/// Returns a cached record: the moment until which it may be served, the hash of the secret, the
+/// record.
+fn encode_record(at: u64, secret: &SecretHash, meta: &SessionMeta, life: Duration) -> Bytes {
+    let mut out = BytesMut::with_capacity(160);
+    out.put_uint(later(at, life), MOMENT);
+    out.put_slice(secret.as_bytes());
+    RecordReply::encode(&mut out, at, meta);
+    out.freeze()
+}
+
+/// Decodes a hit.
+fn hit(record: &[u8], items: ReplyItems, fields: Projection<'_>) -> Option<Loaded> {
+    let record = RecordReply::decode(record)?;
+    items.loaded(record, field_names(fields), |mut cached| {
+        cached.try_get_uint(MOMENT).ok()?;
+        Some(Some(cached).filter(|stored| !stored.is_empty()))
+    })
+}
+
+/// Decodes a mark and its moment, if any are left.
+fn mark(items: &mut ReplyItems) -> Option<Option<(Bytes, u64)>> {
+    if items.is_over() {
+        return Some(None);
+    }
+    let mark = items.bytes()??;
+    Some(Some((mark, items.number()?.try_into().ok()?)))
+}
+
+/// Decodes the lease of a miss.
+fn lease(mut items: ReplyItems) -> Option<Option<Lease>> {
+    Some(mark(&mut items)?.map(|(mark, at)| Lease { mark, at }))
+}

@@ -53,7 +53,7 @@ mod through_fred {
     };
 
     use super::RedisChannel;
-    use crate::store::notify::{Channel, ChannelError, Heard};
+    use crate::store::notify::{Channel, ChannelError, Listener};
 
     async fn publish(client: &Client, name: &str, message: String) -> Result<(), ChannelError> {
         // By itself fred would wait for a connection, and send again.
@@ -67,19 +67,22 @@ mod through_fred {
         Ok(())
     }
 
-    async fn listen(like: &Client, name: &str, heard: &Heard) -> Result<(), Error> {
-        let connection = Some(like.connection_config().clone());
-        let client = Client::new(like.client_config(), None, connection, None);
+    /// Listens on a connection of its own until it breaks.
+    async fn listen(client: &Client, name: &str, listener: &Listener) -> Result<(), Error> {
+        let connection = Some(client.connection_config().clone());
+        let client = Client::new(client.client_config(), None, connection, None);
         let (mut messages, mut errors) = (client.message_rx(), client.error_rx());
         let task = client.init().await?;
         client.subscribe(name).await?;
-        heard.from_now_on();
+        listener.on_subscribed();
         let ended = loop {
             tokio::select! {
                 message = messages.recv() => match message {
-                    Ok(message) => heard.message(&message.value.into_string().unwrap_or_default()),
-                    // Too many at once.
-                    Err(_) => heard.from_now_on(),
+                    Ok(message) => {
+                        listener.on_message(&message.value.into_string().unwrap_or_default());
+                    }
+                    // Messages were lost, because too many came at once.
+                    Err(_) => listener.on_subscribed(),
                 },
                 error = errors.recv() => break error.map_or(Ok(()), |(error, _)| Err(error)),
             }
@@ -88,8 +91,8 @@ mod through_fred {
         ended
     }
 
-    async fn listened(like: &Client, name: &str, heard: &Heard) -> ChannelError {
-        match listen(like, name, heard).await {
+    async fn listen_error(client: &Client, name: &str, listener: &Listener) -> ChannelError {
+        match listen(client, name, listener).await {
             Err(error) => error.into(),
             Ok(()) => "the connection was closed".into(),
         }
@@ -100,8 +103,8 @@ mod through_fred {
             publish(&self.client, &self.name, message).await
         }
 
-        async fn listen(&self, heard: &Heard) -> ChannelError {
-            listened(&self.client, &self.name, heard).await
+        async fn listen(&self, listener: &Listener) -> ChannelError {
+            listen_error(&self.client, &self.name, listener).await
         }
     }
 
@@ -110,8 +113,8 @@ mod through_fred {
             publish(self.client.next_connected(), &self.name, message).await
         }
 
-        async fn listen(&self, heard: &Heard) -> ChannelError {
-            listened(self.client.next(), &self.name, heard).await
+        async fn listen(&self, listener: &Listener) -> ChannelError {
+            listen_error(self.client.next(), &self.name, listener).await
         }
     }
 }
@@ -124,7 +127,7 @@ mod through_redis_rs {
     use futures_core::Stream;
 
     use super::RedisChannel;
-    use crate::store::notify::{Channel, ChannelError, Heard};
+    use crate::store::notify::{Channel, ChannelError, Listener};
 
     impl Channel for RedisChannel<Client> {
         async fn publish(&self, message: String) -> Result<(), ChannelError> {
@@ -137,14 +140,14 @@ mod through_redis_rs {
             Ok(())
         }
 
-        async fn listen(&self, heard: &Heard) -> ChannelError {
+        async fn listen(&self, listener: &Listener) -> ChannelError {
             let listened = async {
                 let mut subscriber = self.client.get_async_pubsub().await?;
                 subscriber.subscribe(&*self.name).await?;
-                heard.from_now_on();
+                listener.on_subscribed();
                 let mut messages = pin!(subscriber.into_on_message());
                 while let Some(message) = poll_fn(|cx| messages.as_mut().poll_next(cx)).await {
-                    heard.message(&String::from_utf8_lossy(message.get_payload_bytes()));
+                    listener.on_message(&String::from_utf8_lossy(message.get_payload_bytes()));
                 }
                 Ok::<_, RedisError>(())
             };

@@ -1,48 +1,65 @@
+//! The store: [`RedisStore`], and its [`RedisStoreBuilder`].
+//!
+//! It translates the contract into calls of the executor, the batches, the principal list and the
+//! cache entries. Called by the session, or by a layered store.
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 #[cfg(feature = "layered-store")]
-use super::looking::Looks;
+use super::cache::CacheEntries;
 use super::{
-    arguments::{self, Arguments},
-    client::{RedisClient, Reply},
-    layout::{epoch_keys, key},
-    reading::{Reading, Reads},
-    reply::{self, Said},
-    script::{self, Deadline, Script, require_fitness},
-    sign_in::SigningIn,
-    way::Way,
-    writing::{Writes, Writing},
+    batch::{
+        read::{ReadBatch, ReadRequest},
+        write::{WriteBatch, WriteRequest},
+    },
+    driver::client::RedisClient,
+    error::{NAME, corrupt},
+    executor::{Executor, Reader},
+    principal::{list::PrincipalList, sign_in::SignIn},
+    scripts::{CREATE, DELETE, LOAD, NEXT_EPOCH, PROBE, TAKE},
+    wire::{
+        args::{Arguments, change_kinds, touch_millis},
+        keys::{epoch_keys, session_key},
+        reply::{ScriptOutcome, single_value, updated},
+    },
+};
+#[cfg(feature = "layered-store")]
+use crate::store::{
+    Cache, CacheLookup, CachedField, CachedRecord, InvalidationScope, Lease, SharedCache,
+    WriteIntent,
 };
 use crate::{
-    principal::PrincipalKey,
+    auth::PrincipalKey,
     store::{
-        AuthChange, Change, Confirmed, Create, Credentials, ENDED_RETENTION, Loaded, Lookup,
-        PageRequest, Projection, RevokeTarget, Revoked, SessionMeta, SessionPage, Store,
-        StoreError, StoreErrorKind, TakeField, Touch, Update, Updated,
+        AuthChange, Change, Create, Credentials, ENDED_RETENTION, Loaded, PageRequest, Projection,
+        RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreErrorKind, StoreResult,
+        TakeField, Touch, Update, Updated, Written,
+        batch::{BatchTuning, Batcher},
     },
     token::SessionId,
     ttl::Ttl,
 };
 
-pub(super) const NAME: &str = "redis";
-
-/// Sessions in Redis or Valkey: one hash each, one command for each operation.
+/// Sessions in Redis or Valkey: one hash for each session, one command for each operation.
 ///
-/// The [module](super) tells which servers and clients it works with, how sessions are laid out and
-/// what failures look like. Clones share the client.
+/// The [module](super) describes servers, clients, the layout of the data, and failures. Clones
+/// share the client and the batches.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
-/// use std::sync::Arc;
+/// use std::{sync::Arc, time::Duration};
 /// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
 /// use ruts::{SessionLayer, store::redis::RedisStore};
 ///
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
 /// client.init().await?;
-/// let store = RedisStore::new(Arc::new(client));
+/// let store = RedisStore::builder(Arc::new(client))
+///     .prefix("shop")
+///     .timeout(Duration::from_secs(1))
+///     .build();
 /// store.check().await?;
 /// let layer = SessionLayer::new(store);
 /// # drop(layer);
@@ -50,170 +67,104 @@ pub(super) const NAME: &str = "redis";
 /// # }
 /// ```
 pub struct RedisStore<C: RedisClient> {
-    pub(super) way: Arc<Way<C::Link>>,
-    pub(super) timeout: Duration,
-    reads: Arc<Reads<C::Link>>,
-    writes: Arc<Writes<C::Link>>,
+    executor: Arc<Executor<C::Scripts>>,
+    reads: Arc<Batcher<ReadBatch<C::Scripts>>>,
+    writes: Arc<Batcher<WriteBatch<C::Scripts>>>,
     #[cfg(feature = "layered-store")]
-    pub(super) looks: Arc<Looks<C::Link>>,
-    pub(super) in_flight: usize,
+    cache: CacheEntries<C::Scripts>,
 }
 
-impl<C: RedisClient> RedisStore<C> {
-    /// A store that uses `client`, with the prefix `ruts` and a timeout of two seconds.
-    ///
-    /// Connects to nothing by itself.
-    pub fn new(client: Arc<C>) -> Self {
-        Self::by(Way::new(Arc::new(client.link()), "ruts"))
-    }
+/// Options of a [`RedisStore`].
+#[must_use]
+pub struct RedisStoreBuilder<C> {
+    client: Arc<C>,
+    prefix: String,
+    timeout: Duration,
+    max_in_flight: usize,
+}
 
-    fn by(way: Way<C::Link>) -> Self {
-        let way = Arc::new(way);
-        Self {
-            reads: Arc::new(Reads::new(&way)),
-            writes: Arc::new(Writes::new(&way)),
-            #[cfg(feature = "layered-store")]
-            looks: Arc::new(Looks::new(&way)),
-            way,
-            timeout: Duration::from_secs(2),
-            in_flight: 4,
-        }
-    }
-
-    /// What the keys begin with, before a colon: for several applications on one server.
+impl<C: RedisClient> RedisStoreBuilder<C> {
+    /// Sets the text before the colon of each key, so that several applications can share a server.
+    /// Defaults to `ruts`.
     ///
     /// # Panics
     ///
-    /// `prefix` holds a brace: it would decide on which shard of a cluster a session is kept.
-    #[must_use]
-    pub fn with_prefix(self, prefix: &str) -> Self {
-        assert!(!prefix.contains(['{', '}']), "a prefix must hold no braces");
-        let Self { way, timeout, in_flight, .. } = self;
-        Self { timeout, in_flight, ..Self::by(Way::new(Arc::clone(&way.link), prefix)) }
+    /// The prefix contains a brace, which would choose the shard of a cluster.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        assert!(!self.prefix.contains(['{', '}']), "the prefix must not contain braces");
+        self
     }
 
-    /// How long an operation may take: from a millisecond to a day.
-    #[must_use]
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+    /// Sets the maximum time of an operation, from one millisecond to one day. Defaults to two
+    /// seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
     }
 
-    /// How many reads, how many writes, and how many looks at a cache may be under way at a time; 4 unless told.
-    /// Those that come when as many are wait for an answer, and then go to the server together, up to 64 sessions
-    /// in one command. Once many do, those that come wait while anything is under way, or until there are 32.
+    /// Sets the maximum number of commands in flight for reads, for updates, and for lookups in a
+    /// cache, each. Defaults to 4.
     ///
-    /// More lets single operations start sooner when the server is far away; fewer costs a busy server less.
-    /// Sessions on different nodes of a cluster never wait for each other.
-    #[must_use]
-    pub fn with_in_flight(mut self, most: usize) -> Self {
-        self.in_flight = most.max(1);
+    /// Later operations wait for an answer, and then up to 64 sessions share a command. Once
+    /// batches have 8 sessions, the server counts as busy: operations wait while any command is in
+    /// flight, or until 32 of them wait.
+    ///
+    /// A higher limit lets single operations start sooner when the server is far away. A lower one
+    /// costs a busy server less. On a cluster, sessions on different nodes do not wait for each
+    /// other.
+    pub fn max_in_flight(mut self, commands: usize) -> Self {
+        self.max_in_flight = commands.max(1);
         self
     }
 
-    /// Whether the server answers and can keep sessions, good to have at start-up. Of a cluster, one
-    /// node is asked. Two round trips.
+    /// Builds the store. Sends nothing.
+    #[must_use]
+    pub fn build(self) -> RedisStore<C> {
+        let Self { client, prefix, timeout, max_in_flight } = self;
+        let executor = Arc::new(Executor::new(client.scripts(), prefix, timeout));
+        let tuning = BatchTuning::new(max_in_flight);
+        RedisStore {
+            reads: Arc::new(Batcher::new(ReadBatch::new(&executor), tuning, timeout)),
+            writes: Arc::new(Batcher::new(WriteBatch::new(&executor), tuning, timeout)),
+            #[cfg(feature = "layered-store")]
+            cache: CacheEntries::new(&executor, tuning),
+            executor,
+        }
+    }
+}
+
+impl<C: RedisClient> RedisStore<C> {
+    /// Returns a builder for a store that uses `client`.
+    pub fn builder(client: Arc<C>) -> RedisStoreBuilder<C> {
+        let timeout = Duration::from_secs(2);
+        RedisStoreBuilder { client, prefix: "ruts".to_owned(), timeout, max_in_flight: 4 }
+    }
+
+    /// Checks that the server answers and can keep sessions, for use at start-up. On a cluster it
+    /// asks one node.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`] for a server without field expiry or a user who may not run
-    /// what is needed, and whatever an operation may fail with.
+    /// [`StoreErrorKind::Unsupported`] for a server without field expiry, or a user without the
+    /// right to run a command that is needed. Also the errors of any operation.
+    ///
+    /// # Round trips
+    ///
+    /// Two.
     pub async fn check(&self) -> Result<(), StoreError> {
-        let nobody = SessionId::from_bytes([0; 16]);
-        let key = key(&self.way.prefix, &nobody);
-        require_fitness(&*self.way.link, script::PROBE, &[key], Deadline::new(self.timeout))
-            .await
-            .map_err(|failure| failure.into_error(NAME))?;
-        let arguments = Arguments::of(&[0; 32], [0, 0], "", 0);
-        self.call(&script::LOAD, &nobody, arguments).await.map(drop)
+        let id = SessionId::from_bytes([0; 16]);
+        self.executor.probe(PROBE, session_key(&self.executor.prefix, &id)).await?;
+        let arguments = Arguments::for_session(&[0; 32], [0, 0], "", 0);
+        self.executor.call_one(&LOAD, &id, arguments, self.executor.deadline()).await.map(drop)
     }
 
-    async fn call(
-        &self,
-        script: &'static Script,
-        id: &SessionId,
-        arguments: Arguments,
-    ) -> Result<Said, StoreError> {
-        let reply = self.way.alone(script, id, arguments, Deadline::new(self.timeout)).await;
-        let reply = reply.map_err(|failure| failure.into_error(NAME))?;
-        Said::new(reply).ok_or_else(corrupt)
-    }
+    // As in ruts 0.9.
 
-    /// Runs a script of a key that is no session's.
-    pub(super) async fn run(
-        &self,
-        script: &'static Script,
-        key: Bytes,
-        arguments: Vec<Bytes>,
-    ) -> Result<Reply, StoreError> {
-        let reply = self.way.call(script, &[key], &arguments, Deadline::new(self.timeout)).await;
-        reply.map_err(|failure| failure.into_error(NAME))
-    }
-
-    /// Reads in one of two modes: all fields, or those named.
-    async fn read(
-        &self,
-        who: &[u8; 32],
-        id: &SessionId,
-        fields: Projection<'_>,
-        touch: Option<Touch>,
-        [all, named]: [&str; 2],
-    ) -> Result<Said, StoreError> {
-        let times = arguments::touch(touch);
-        let (mode, names) = match fields {
-            Projection::All => (all, &[][..]),
-            Projection::Named(names) => (named, names),
-        };
-        let arguments = Arguments::of(who, times, mode, names.len()).texts(names.iter().copied());
-        self.call(&script::LOAD, id, arguments).await
-    }
-
-    /// What a session holds, if the principal is signed in there.
-    pub(super) async fn load_of(
-        &self,
-        principal: &PrincipalKey,
-        id: &SessionId,
-        fields: Projection<'_>,
-    ) -> Result<Option<Loaded>, StoreError> {
-        match self.read(principal.as_bytes(), id, fields, None, ["&", "@"]).await? {
-            Said::Found(answer) => {
-                reply::loaded(answer, reply::names(fields)).map(Some).ok_or_else(corrupt)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Ends a session if the principal is signed in there, and says whether it did.
-    pub(super) async fn end_of(
-        &self,
-        principal: &PrincipalKey,
-        id: &SessionId,
-    ) -> Result<bool, StoreError> {
-        let arguments = Arguments::of(principal.as_bytes(), [0, 0], "", 0);
-        Ok(matches!(self.call(&script::FORGET, id, arguments).await?, Said::Found(_)))
-    }
-
-    async fn sign_in(&self, signing: SigningIn<'_>) -> Result<Said, StoreError> {
-        // Boxed: it is rare, and would make the future of every update as large.
-        Box::pin(signing.carry_out(self)).await
-    }
-}
-
-pub(super) fn corrupt() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Corrupt)
-}
-
-/// The answer about a session that was found, or that it was not.
-pub(super) fn found<T>(
-    said: Said,
-    answer: impl FnOnce(Reply) -> Option<T>,
-) -> Result<Lookup<T>, StoreError> {
-    match said {
-        Said::Found(reply) => answer(reply).map(Lookup::Found).ok_or_else(corrupt),
-        Said::No(Lookup::Replaced { ago }) => Ok(Lookup::Replaced { ago }),
-        Said::No(Lookup::Ended { ago }) => Ok(Lookup::Ended { ago }),
-        Said::No(_) => Ok(Lookup::NotFound),
-        Said::NotDue | Said::Exists => Err(corrupt()),
+    /// Creates a store that uses `client`, with the defaults of the [builder](Self::builder). Sends
+    /// nothing.
+    pub fn new(client: Arc<C>) -> Self {
+        Self::builder(client).build()
     }
 }
 
@@ -227,134 +178,207 @@ impl<C: RedisClient> Store for RedisStore<C> {
         credentials: Credentials<'_>,
         fields: Projection<'_>,
         touch: Option<Touch>,
-    ) -> Result<Lookup<Loaded>, StoreError> {
+    ) -> StoreResult<Loaded> {
         if let Projection::Named(names) = fields {
-            let reading = Reading::new(credentials, names, touch);
-            return self.reads.load(reading, self.timeout, self.in_flight).await;
+            return self.reads.run(ReadRequest::new(credentials, names, touch)).await;
         }
-        let who = credentials.secret.as_bytes();
-        let said = Box::pin(self.read(who, credentials.id, fields, touch, ["*", ""])).await?;
-        found(said, |answer| reply::loaded(answer, reply::names(fields)))
+        let Credentials { id, secret } = credentials;
+        Box::pin(self.executor.load(Reader::Secret(secret), id, fields, touch)).await
     }
 
-    /// One round trip. One that signs in: see the [module](super).
+    /// # Round trips
+    ///
+    /// One. With a sign-in on a cluster, those of the [module](super).
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let changes = create.fields.iter().copied().map(Change::Set);
-        let times = [create.idle, create.absolute].map(|ttl| ttl.map_or(0, Ttl::as_millis));
-        let arguments =
-            Arguments::of(create.secret.as_bytes(), times, "", 3 + 2 * create.fields.len())
-                .who(create.sign_in.as_ref())
-                .bytes(arguments::kinds(changes.clone()))
-                .changes(changes);
-        let id = create.id;
-        let said = match create.sign_in {
+        let Create { id, fields, absolute, .. } = create;
+        let changes = fields.iter().copied().map(Change::Set);
+        let times = [create.idle, absolute].map(|ttl| ttl.map_or(0, Ttl::as_millis));
+        let capacity = 3 + 2 * fields.len();
+        let arguments = Arguments::for_session(create.secret.as_bytes(), times, "", capacity)
+            .sign_in(create.sign_in.as_ref())
+            .bytes(change_kinds(changes.clone()))
+            .changes(changes);
+        let outcome = match create.sign_in {
             Some(who) => {
-                let longest = create.absolute;
-                let session = arguments.list();
-                self.sign_in(SigningIn { id, who, longest, credentials: None, session }).await?
+                let arguments = arguments.into_list();
+                let sign_in = SignIn { id, who, absolute, credentials: None, arguments };
+                // Boxed: it is rare, and would make every future as large.
+                Box::pin(sign_in.run(&self.executor)).await?
             }
-            None => self.call(&script::CREATE, id, arguments).await?,
+            None => {
+                let deadline = self.executor.deadline();
+                self.executor.call_one(&CREATE, id, arguments, deadline).await?
+            }
         };
-        match said {
-            Said::Found(_) => Ok(()),
-            Said::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
-            Said::NotDue | Said::No(_) => Err(corrupt()),
+        match outcome {
+            ScriptOutcome::Done(_) => Ok(()),
+            ScriptOutcome::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
+            ScriptOutcome::Refused(_) | ScriptOutcome::NotDue => Err(corrupt()),
         }
     }
 
-    /// One round trip. One that signs in: see the [module](super).
+    /// # Round trips
+    ///
+    /// One. With a sign-in on a cluster, those of the [module](super).
     async fn update(
         &self,
         credentials: Credentials<'_>,
         update: Update<'_>,
-    ) -> Result<Lookup<Updated>, StoreError> {
-        let writing = Writing::new(credentials, &update);
-        let said = if let Some(AuthChange::In { who, absolute: longest, .. }) = update.sign {
-            let (id, session) = (credentials.id, writing.arguments().list());
+    ) -> StoreResult<Written<Updated>> {
+        let request = WriteRequest::new(credentials, &update);
+        let outcome = if let Some(AuthChange::In { who, absolute, .. }) = update.sign {
+            let (id, arguments) = (credentials.id, request.arguments().into_list());
             let credentials = Some(credentials);
-            self.sign_in(SigningIn { id, who, longest, credentials, session }).await?
+            let sign_in = SignIn { id, who, absolute, credentials, arguments };
+            Box::pin(sign_in.run(&self.executor)).await?
         } else {
-            let reply = self.writes.write(writing, self.timeout, self.in_flight).await;
-            let reply = reply.map_err(|failure| failure.into_error(NAME))?;
-            Said::new(reply).ok_or_else(corrupt)?
+            self.writes.run(request).await?
         };
-        match said {
-            Said::NotDue => Ok(Lookup::Found(Updated::NotDue)),
-            said => found(said, reply::updated),
+        if matches!(outcome, ScriptOutcome::NotDue) {
+            return Ok(Ok(Written::new(Updated::NotDue)));
         }
+        outcome.answer(|reply| updated(reply).map(Written::new))
     }
 
     async fn take(
         &self,
         credentials: Credentials<'_>,
         take: TakeField<'_>,
-    ) -> Result<Lookup<Option<Bytes>>, StoreError> {
-        let times = arguments::touch(take.touch);
-        let arguments = Arguments::of(credentials.secret.as_bytes(), times, "", 3);
-        let arguments = arguments.hash(take.rotate).text(take.name);
-        let arguments = arguments.constant(if take.sign_out { "out" } else { "" });
-        found(self.call(&script::TAKE, credentials.id, arguments).await?, reply::value)
+    ) -> StoreResult<Written<Option<Bytes>>> {
+        let Credentials { id, secret } = credentials;
+        let arguments = Arguments::for_session(secret.as_bytes(), touch_millis(take.touch), "", 3)
+            .secret(take.rotate)
+            .text(take.name)
+            .constant(if take.sign_out { "out" } else { "" });
+        let outcome = self.executor.call_one(&TAKE, id, arguments, self.executor.deadline());
+        outcome.await?.answer(|reply| single_value(reply).map(Written::new))
     }
 
-    async fn delete(&self, credentials: Credentials<'_>) -> Result<Lookup<()>, StoreError> {
-        let late = Ttl::require(ENDED_RETENTION).as_millis();
-        let arguments = Arguments::of(credentials.secret.as_bytes(), [late, 0], "", 0);
-        let said = self.call(&script::DELETE, credentials.id, arguments).await?;
-        found(said, |_| Some(()))
+    async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
+        let Credentials { id, secret } = credentials;
+        let retention = Ttl::require(ENDED_RETENTION).as_millis();
+        let arguments = Arguments::for_session(secret.as_bytes(), [retention, 0], "", 0);
+        let outcome = self.executor.call_one(&DELETE, id, arguments, self.executor.deadline());
+        outcome.await?.answer(|_| Some(Written::new(())))
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
-        match self.read(&[0; 32], id, Projection::Named(&[]), None, ["", "?"]).await? {
-            Said::Found(answer) => {
-                let loaded = reply::loaded(answer, reply::names(Projection::Named(&[])));
-                Ok(Some(loaded.ok_or_else(corrupt)?.meta))
-            }
-            _ => Ok(None),
-        }
+        let loaded = self.executor.load(Reader::Anyone, id, Projection::Named(&[]), None);
+        Ok(loaded.await?.ok().map(|loaded| loaded.meta))
     }
 
-    /// One round trip for the list, and one for each session of it, all at the same time.
+    /// # Round trips
+    ///
+    /// One for the list, and one for each session of it, all at the same time.
     async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
         page: PageRequest<'_>,
         fields: Projection<'_>,
     ) -> Result<SessionPage, StoreError> {
-        self.list(principal, page, fields).await
+        PrincipalList::new(&self.executor, principal).page(page, fields).await
     }
 
-    /// Two round trips, and one for each session, all at the same time.
+    /// # Round trips
+    ///
+    /// Two, and one for each session, all at the same time.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
-    ) -> Result<Revoked, StoreError> {
-        let ids = self.end_all(principal, target).await?;
-        Ok(Revoked { ids, confirmed: Confirmed::Yes })
+    ) -> Result<Written<Vec<SessionId>>, StoreError> {
+        PrincipalList::new(&self.executor, principal).revoke(target).await.map(Written::new)
     }
 
-    /// 4096 round trips, several hundred at the same time.
-    async fn revoke_everyone(&self) -> Result<Confirmed, StoreError> {
-        self.at_each(&script::COUNT, epoch_keys(&self.way.prefix)).await?;
-        Ok(Confirmed::Yes)
+    /// # Round trips
+    ///
+    /// 4096, of which several hundred at the same time.
+    async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
+        let keys = epoch_keys(&self.executor.prefix);
+        self.executor.run_at_each(&NEXT_EPOCH, keys).await.map(Written::new)
     }
 
-    /// Nothing is left to do: keys and fields expire by themselves.
+    /// Returns zero: keys and fields expire by themselves.
     async fn delete_expired(&self, _limit: usize) -> Result<usize, StoreError> {
         Ok(0)
     }
 }
 
+#[cfg(feature = "layered-store")]
+impl<C: RedisClient> Cache for RedisStore<C> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn lookup(
+        &self,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> Result<CacheLookup, StoreError> {
+        self.cache.lookup(credentials, fields, touch).await
+    }
+
+    async fn begin_write(
+        &self,
+        id: &SessionId,
+        scope: InvalidationScope<'_>,
+        life: Duration,
+    ) -> Result<WriteIntent, StoreError> {
+        self.cache.begin_write(id, scope, life).await
+    }
+
+    async fn finish_write(
+        &self,
+        id: &SessionId,
+        intent: &WriteIntent,
+        items: &[CachedField<'_>],
+    ) -> Result<(), StoreError> {
+        self.cache.finish_write(id, intent, items).await
+    }
+
+    async fn fill(
+        &self,
+        credentials: Credentials<'_>,
+        lease: &Lease,
+        record: CachedRecord,
+        items: &[CachedField<'_>],
+    ) -> Result<(), StoreError> {
+        self.cache.fill(credentials, lease, record, items).await
+    }
+
+    async fn evict(&self, id: &SessionId) -> Result<(), StoreError> {
+        self.cache.evict(id).await
+    }
+
+    /// # Round trips
+    ///
+    /// 4096, of which several hundred at the same time.
+    async fn clear(&self) -> Result<(), StoreError> {
+        self.cache.clear().await
+    }
+
+    /// On a cluster it asks one node.
+    ///
+    /// # Round trips
+    ///
+    /// Two.
+    async fn check(&self) -> Result<(), StoreError> {
+        self.cache.check().await
+    }
+}
+
+#[cfg(feature = "layered-store")]
+impl<C: RedisClient> SharedCache for RedisStore<C> {}
+
 impl<C: RedisClient> Clone for RedisStore<C> {
     fn clone(&self) -> Self {
         Self {
-            way: Arc::clone(&self.way),
-            timeout: self.timeout,
+            executor: Arc::clone(&self.executor),
             reads: Arc::clone(&self.reads),
             writes: Arc::clone(&self.writes),
             #[cfg(feature = "layered-store")]
-            looks: Arc::clone(&self.looks),
-            in_flight: self.in_flight,
+            cache: self.cache.clone(),
         }
     }
 }
@@ -362,8 +386,18 @@ impl<C: RedisClient> Clone for RedisStore<C> {
 impl<C: RedisClient> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("prefix", &self.way.prefix)
+            .field("prefix", &self.executor.prefix)
+            .field("timeout", &self.executor.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> fmt::Debug for RedisStoreBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStoreBuilder")
+            .field("prefix", &self.prefix)
             .field("timeout", &self.timeout)
+            .field("max_in_flight", &self.max_in_flight)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,13 @@
+-- Reads a session that a secret opens, and its fields.
+--
+-- $1 session id, $2 secret hash, $3 field names unless all fields are read
+
 select
-  {meta},
-  f.names, f.contents, f.hots, f.ends,
-  s.secret <> $2, s.grace_until, s.ended_at{touched}
-from {sessions} s
-{held}
-where s.handle = $1
-  and (s.secret = $2 or s.replaced = $2)
-  and (s.idle_at is null or s.idle_at > statement_timestamp())
-  and (s.absolute_at is null or s.absolute_at > statement_timestamp())
-  and s.epoch = (select e.epoch from {epoch} e)
+  {session_columns},
+  f.names, f.contents, f.cache_policies, f.expiries,
+  s.secret <> q.secret as by_former_secret, s.grace_until, s.ended_at
+from (select $1::bytea as session_id, $2::bytea as secret) q
+join {sessions} s on s.session_id = q.session_id
+{join_fields}
+where (s.secret = q.secret or s.replaced = q.secret)
+  and {unexpired_predicate}

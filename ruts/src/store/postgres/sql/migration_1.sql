@@ -1,9 +1,13 @@
+-- Tables and functions of version 1. A name in braces is the table, index or function of that name,
+-- or a fragment of the folder `fragments`.
+
 create table {sessions} (
   id bigint generated always as identity primary key,
-  handle bytea not null unique,
+  session_id bytea not null unique,
+  -- SHA-256 of the secret.
   secret bytea not null,
-  -- The secret before, for how long it is good once the new one was used, and until when it is; null as
-  -- long as the new one was not.
+  -- The replaced secret, its grace period in milliseconds, and the end of that period. The end is
+  -- null until the current secret is used.
   replaced bytea,
   grace bigint,
   grace_until timestamptz,
@@ -19,26 +23,26 @@ create table {sessions} (
   assurance smallint,
   signed_at timestamptz,
   epoch bigint not null,
-  -- The hour by whose end the row may be removed. A deadline itself, if indexed, would be a new index
-  -- entry at every change; this one hardly ever changes.
-  gc int generated always as
+  -- The hour at whose end the row may be deleted. An index on a deadline would get an entry at
+  -- every touch. This hour hardly ever changes.
+  cleanup_hour int generated always as
     (ceil(date_part('epoch', least(idle_at, absolute_at) at time zone 'UTC') / 3600)) stored
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
-create index {gc} on {sessions} (gc) where gc is not null;
+create index {cleanup_hour} on {sessions} (cleanup_hour) where cleanup_hour is not null;
 
-create index {principal} on {sessions} (principal, handle) where principal is not null;
+create index {principal} on {sessions} (principal, session_id) where principal is not null;
 
 create table {fields} (
   session bigint not null references {sessions} on delete cascade,
   name text collate "C" not null,
   value bytea not null,
-  hot bigint not null,
+  cache_policy bigint not null,
   expires_at timestamptz,
   primary key (session, name)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
--- One row. Sessions of another epoch are over, all of them at once.
+-- One row. Sessions of another epoch have ended.
 create table {epoch} (
   is_only boolean primary key default true check (is_only),
   epoch bigint not null
@@ -46,14 +50,14 @@ create table {epoch} (
 
 insert into {epoch} (epoch) values (0);
 
--- Functions find operators and functions in pg_catalog alone: a schema of the caller's path may hold
--- others that fit as well. A table may have the name of a variable.
+-- Functions find operators and functions in pg_catalog alone: a schema on the caller's path may
+-- hold others that match as well. `use_variable` is for tables that have the name of a variable.
 
 create function {create}(
-  p_handle bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
+  p_session_id bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
   p_principal bytea, p_assurance smallint, p_limit int, p_end_oldest boolean,
-  p_names text[], p_values bytea[], p_hots bigint[], p_ttls bigint[], out said text
-) {language} as $$
+  p_names text[], p_values bytea[], p_cache_policies bigint[], p_ttls bigint[], out outcome text
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
   moment timestamptz;
@@ -61,125 +65,141 @@ declare
   others bigint[];
 begin
   if p_principal is not null then
-    {lock}
-    {limit}
+    {lock_principal}
+    {enforce_limit}
   end if;
   moment := clock_timestamp();
-  delete from {sessions} x where x.handle = p_handle and (
+  delete from {sessions} x where x.session_id = p_session_id and (
     least(x.idle_at, x.absolute_at) <= moment or x.epoch <> (select e.epoch from {epoch} e)
   );
   insert into {sessions} (
-    handle, secret, grace_until, created_at, rotated_at, used_at, idle_at, absolute_at, latest_at,
-    principal, assurance, signed_at, epoch
+    session_id, secret, grace_until, created_at, rotated_at, used_at, idle_at, absolute_at,
+    latest_at, principal, assurance, signed_at, epoch
   )
   values (
-    p_handle, p_secret, moment, moment, moment, moment,
+    p_session_id, p_secret, moment, moment, moment, moment,
     moment + p_idle * interval '1 millisecond', moment + p_absolute * interval '1 millisecond',
     case when p_principal is not null then moment + p_absolute * interval '1 millisecond' end,
     p_principal, p_assurance, case when p_principal is not null then moment end,
     (select e.epoch from {epoch} e)
   )
-  on conflict (handle) do nothing
+  on conflict (session_id) do nothing
   returning id into new_id;
   if new_id is null then
-    said := 'exists';
+    outcome := 'exists';
     return;
   end if;
-  insert into {fields} (session, name, value, hot, expires_at)
-  select new_id, p.name, p.value, p.hot, moment + p.ttl * interval '1 millisecond'
-  from unnest(p_names, p_values, p_hots, p_ttls) p (name, value, hot, ttl);
-  said := 'found';
+  insert into {fields} (session, name, value, cache_policy, expires_at)
+  select new_id, p.name, p.value, p.cache_policy, moment + p.ttl * interval '1 millisecond'
+  from unnest(p_names, p_values, p_cache_policies, p_ttls) p (name, value, cache_policy, ttl);
+  outcome := 'ok';
 end $$;
 
--- Counts a read as activity, once it is due, and as the first use of a new secret.
+-- Counts a read as activity if that is due, and as the first use of a new secret.
 create function {touch}(
-  p_handle bytea, p_secret bytea, p_idle bigint, p_after bigint,
-  out said text, out ago bigint, out seen timestamptz, out idle_at timestamptz,
+  p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
+  out outcome text, out ago_ms bigint, out now_at timestamptz, out idle_at timestamptz,
   out used_at timestamptz
-) {language} as $$
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
-  {declare}
+  {session_variables}
 begin
-  {open}
-  {confirm}
-  {slide}
+  {authenticate}
+  {start_grace}
+  {extend_idle}
   {save}
-  said := 'found';
-  seen := moment;
+  outcome := 'ok';
+  now_at := moment;
   idle_at := s.idle_at;
   used_at := s.used_at;
 end $$;
 
 create function {update}(
-  p_handle bytea, p_secret bytea, p_idle bigint, p_after bigint, p_rotate bytea,
-  p_end_from_now bigint, p_end_from_creation bigint, p_expect text, p_expected bytea,
-  p_renew bytea, p_every bigint, p_grace bigint,
-  p_sign text, p_sign_idle bigint, p_sign_absolute bigint,
-  p_principal bytea, p_assurance smallint, p_limit int, p_end_oldest boolean,
-  p_operations text[], p_names text[], p_values bytea[], p_hots bigint[], p_ttls bigint[],
-  out said text, out ago bigint, out hits bigint, out value bytea
-) {language} as $$
+  p_session_id bytea, p_secret bytea,
+  p_touch_idle bigint default null, p_touch_after bigint default null,
+  p_precondition_name text default null, p_precondition_value bytea default null,
+  p_rotate_secret bytea default null,
+  p_absolute_from_now bigint default null, p_absolute_from_creation bigint default null,
+  p_renew_secret bytea default null, p_renew_every bigint default null,
+  p_renew_grace bigint default null,
+  p_auth_change text default null, p_sign_in_idle bigint default null,
+  p_sign_in_absolute bigint default null,
+  p_principal bytea default null, p_assurance smallint default null, p_limit int default null,
+  p_end_oldest boolean default null, p_keep_fields boolean default null,
+  -- 'set', 'remove' or 'expire' for each field. Null sets all of them, which must differ.
+  p_operations text[] default null,
+  p_names text[] default null, p_values bytea[] default null,
+  p_cache_policies bigint[] default null, p_ttls bigint[] default null,
+  out outcome text, out ago_ms bigint, out fields_found bigint, out value bytea
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
-  {declare}
+  {session_variables}
   current_value bytea;
   expires timestamptz;
   others bigint[];
 begin
   if p_principal is not null then
-    {lock}
+    {lock_principal}
   end if;
-  {open}
-  if late and num_nonnulls(p_rotate, p_end_from_now, p_renew, p_sign) > 0 then
-    {late}
+  {authenticate}
+  if in_grace and num_nonnulls(
+    p_rotate_secret, p_absolute_from_now, p_renew_secret, p_auth_change
+  ) > 0 then
+    {reject_in_grace}
   end if;
-  {confirm}
-  if p_renew is not null and moment - s.rotated_at < p_every * interval '1 millisecond' then
+  {start_grace}
+  if p_renew_secret is not null
+    and moment - s.rotated_at < p_renew_every * interval '1 millisecond'
+  then
     {save}
-    said := 'early';
+    outcome := 'not_due';
     return;
   end if;
-  if p_expect is not null then
+  if p_precondition_name is not null then
     select f.value into current_value from {fields} f
-    where f.session = s.id and f.name = p_expect
+    where f.session = s.id and f.name = p_precondition_name
       and (f.expires_at is null or f.expires_at > moment);
-    if current_value is distinct from p_expected then
+    if current_value is distinct from p_precondition_value then
       {save}
-      said := 'conflict';
+      outcome := 'conflict';
       value := current_value;
       return;
     end if;
   end if;
-  {limit}
+  {enforce_limit}
 
-  {slide}
-  if p_renew <> s.secret then
+  {extend_idle}
+  if p_renew_secret <> s.secret then
     s.replaced := p_secret;
-    s.secret := p_renew;
+    s.secret := p_renew_secret;
     s.rotated_at := moment;
-    s.grace := p_grace;
+    s.grace := p_renew_grace;
     s.grace_until := null;
     changed := true;
   end if;
   {rotate}
-  if p_sign is not null then
+  if p_auth_change is not null then
+    if p_auth_change = 'in' and s.principal <> p_principal and not p_keep_fields then
+      delete from {fields} f where f.session = s.id;
+    end if;
     s.principal := p_principal;
     s.assurance := p_assurance;
     s.signed_at := null;
-    if p_sign = 'in' then
-      s.idle_at := moment + p_sign_idle * interval '1 millisecond';
-      s.absolute_at := moment + p_sign_absolute * interval '1 millisecond';
+    if p_auth_change = 'in' then
+      s.idle_at := moment + p_sign_in_idle * interval '1 millisecond';
+      s.absolute_at := moment + p_sign_in_absolute * interval '1 millisecond';
       s.latest_at := s.absolute_at;
       s.used_at := moment;
       s.signed_at := moment;
     end if;
     changed := true;
   end if;
-  if p_end_from_now is not null then
+  if p_absolute_from_now is not null then
     s.absolute_at := least(
-      moment + p_end_from_now * interval '1 millisecond',
-      coalesce(s.latest_at, s.created_at + p_end_from_creation * interval '1 millisecond')
+      moment + p_absolute_from_now * interval '1 millisecond',
+      coalesce(s.latest_at, s.created_at + p_absolute_from_creation * interval '1 millisecond')
     );
     changed := true;
   end if;
@@ -188,59 +208,64 @@ begin
   if num_nonnulls(variadic p_ttls) > 0 then
     delete from {fields} f where f.session = s.id and f.expires_at <= moment;
   end if;
-  hits := 0;
+  fields_found := 0;
   if p_operations is null and p_names <> '{}' then
-    insert into {fields} as f (session, name, value, hot, expires_at)
-    select s.id, p.name, p.value, p.hot, moment + p.ttl * interval '1 millisecond'
-    from unnest(p_names, p_values, p_hots, p_ttls) p (name, value, hot, ttl)
+    insert into {fields} as f (session, name, value, cache_policy, expires_at)
+    select s.id, p.name, p.value, p.cache_policy, moment + p.ttl * interval '1 millisecond'
+    from unnest(p_names, p_values, p_cache_policies, p_ttls) p (name, value, cache_policy, ttl)
     on conflict (session, name) do update
-    set value = excluded.value, hot = excluded.hot, expires_at = excluded.expires_at;
+    set value = excluded.value, cache_policy = excluded.cache_policy,
+      expires_at = excluded.expires_at;
   end if;
   for i in 1 .. coalesce(cardinality(p_operations), 0) loop
     if p_operations[i] = 'set' then
-      insert into {fields} as f (session, name, value, hot, expires_at)
+      insert into {fields} as f (session, name, value, cache_policy, expires_at)
       values (
-        s.id, p_names[i], p_values[i], p_hots[i],
+        s.id, p_names[i], p_values[i], p_cache_policies[i],
         moment + p_ttls[i] * interval '1 millisecond'
       )
       on conflict (session, name) do update
-      set value = excluded.value, hot = excluded.hot, expires_at = excluded.expires_at;
+      set value = excluded.value, cache_policy = excluded.cache_policy,
+        expires_at = excluded.expires_at;
     elsif p_operations[i] = 'remove' then
       delete from {fields} f where f.session = s.id and f.name = p_names[i]
       returning f.expires_at into expires;
       if found and (expires is null or expires > moment) then
-        hits := hits + 1;
+        fields_found := fields_found + 1;
       end if;
     else
       update {fields} f set expires_at = moment + p_ttls[i] * interval '1 millisecond'
       where f.session = s.id and f.name = p_names[i]
         and (f.expires_at is null or f.expires_at > moment);
       if found then
-        hits := hits + 1;
+        fields_found := fields_found + 1;
       end if;
     end if;
   end loop;
-  said := 'found';
+  outcome := 'ok';
 end $$;
 
--- Sets fields of several sessions, the same of each, those left out that are locked. Answer, in any order:
--- whose it is, the first being 1, and what {update} says.
-create function {update_many}(
-  p_handles bytea[], p_secrets bytea[], p_idle bigint, p_after bigint,
-  p_expect text, p_expected bytea[],
-  p_names text[], p_values bytea[], p_hots bigint[], p_ttls bigint[]
-) returns table (said text, ago bigint, hits bigint, value bytea, place bigint) {language} as $$
+-- Sets the same fields of several sessions. Returns a row for each session that it did not skip, in
+-- any order: what {update} answers, and the session's ordinal, from 1. `p_values` holds the values
+-- of the first session, then those of the second, and so on.
+create function {update_batch}(
+  p_session_ids bytea[], p_secrets bytea[], p_touch_idle bigint, p_touch_after bigint,
+  p_precondition_name text, p_precondition_values bytea[],
+  p_names text[], p_values bytea[], p_cache_policies bigint[], p_ttls bigint[]
+) returns table (outcome text, ago_ms bigint, fields_found bigint, value bytea, ordinal bigint)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
   ids bigint[];
-  places bigint[];
-  -- All there is to do is to look at what is expected, and to write.
-  calm boolean[];
-  held bytea[];
+  ordinals bigint[];
+  -- Whether the session takes the fast path: check the precondition, write the fields, and no more.
+  fast boolean[];
+  current_values bytea[];
 begin
-  -- One by one: the plan for a table that was small once would go on to read all of it. What waits for no
-  -- lock while it holds others can be waited for by all.
-  select array_agg(x.id), array_agg(q.place), array_agg(
+  -- A statement that waits for a lock while it holds others can deadlock, so locked sessions are
+  -- skipped. The lateral subquery is an index probe for each session. A join planned while the
+  -- table was small would go on to scan all of it.
+  select array_agg(x.id), array_agg(q.ordinal), array_agg(
     num_nonnulls(variadic p_ttls) = 0
     and x.secret = q.secret
     and x.ended_at is null
@@ -248,78 +273,92 @@ begin
     and (x.absolute_at is null or x.absolute_at > clock_timestamp())
     and x.epoch = (select e.epoch from {epoch} e)
     and (x.grace is null or x.grace_until is not null)
-    and (p_idle is null or x.idle_at is null or p_after > greatest(
-      p_idle - date_part('epoch', x.idle_at - clock_timestamp()) * 1000, 0
+    and (p_touch_idle is null or x.idle_at is null or p_touch_after > greatest(
+      p_touch_idle - date_part('epoch', x.idle_at - clock_timestamp()) * 1000, 0
     ))
   )
-  into ids, places, calm
-  from unnest(p_handles, p_secrets) with ordinality q (handle, secret, place)
+  into ids, ordinals, fast
+  from unnest(p_session_ids, p_secrets) with ordinality q (session_id, secret, ordinal)
   cross join lateral (
-    select * from {sessions} y where y.handle = q.handle for update skip locked
+    select * from {sessions} y where y.session_id = q.session_id for update skip locked
   ) x;
 
-  -- A statement of its own, for what was there before the sessions were locked may be there no more.
-  if p_expect is not null then
+  -- A statement of its own has a snapshot from after the locks. The one above may be outdated.
+  if p_precondition_name is not null then
     select array_agg((
       select f.value from {fields} f
-      where f.session = c.id and f.name = p_expect
+      where f.session = c.id and f.name = p_precondition_name
         and (f.expires_at is null or f.expires_at > clock_timestamp())
     ) order by c.at)
-    into held
+    into current_values
     from unnest(ids) with ordinality c (id, at);
   end if;
-  insert into {fields} as f (session, name, value, hot, expires_at)
-  select c.id, n.name, p_values[(c.place - 1) * cardinality(p_names) + n.at], n.hot, null
-  from unnest(ids, places, calm, held) c (id, place, calm, held)
-  cross join unnest(p_names, p_hots) with ordinality n (name, hot, at)
-  where c.calm and (p_expect is null or c.held is not distinct from p_expected[c.place])
+  insert into {fields} as f (session, name, value, cache_policy, expires_at)
+  select c.id, n.name, p_values[(c.ordinal - 1) * cardinality(p_names) + n.at], n.cache_policy, null
+  from unnest(ids, ordinals, fast, current_values) c (id, ordinal, fast, current_value)
+  cross join unnest(p_names, p_cache_policies) with ordinality n (name, cache_policy, at)
+  where c.fast and (
+    p_precondition_name is null
+    or c.current_value is not distinct from p_precondition_values[c.ordinal]
+  )
   on conflict (session, name) do update
-  set value = excluded.value, hot = excluded.hot, expires_at = excluded.expires_at;
+  set value = excluded.value, cache_policy = excluded.cache_policy,
+    expires_at = excluded.expires_at;
   return query
   select
     case
-      when p_expect is null or c.held is not distinct from p_expected[c.place] then 'found'
+      when p_precondition_name is null
+        or c.current_value is not distinct from p_precondition_values[c.ordinal]
+      then 'ok'
       else 'conflict'
     end,
-    null::bigint, 0::bigint, c.held, c.place
-  from unnest(places, calm, held) c (place, calm, held)
-  where c.calm;
+    null::bigint, 0::bigint, c.current_value, c.ordinal
+  from unnest(ordinals, fast, current_values) c (ordinal, fast, current_value)
+  where c.fast;
 
   for i in 1 .. coalesce(cardinality(ids), 0) loop
-    if not calm[i] then
+    if not fast[i] then
       return query
-      select u.said, u.ago, u.hits, u.value, places[i]
+      select u.outcome, u.ago_ms, u.fields_found, u.value, ordinals[i]
       from {update}(
-        p_handles[places[i]], p_secrets[places[i]], p_idle, p_after, null, null, null,
-        p_expect, p_expected[places[i]], null, null, null, null, null, null, null, null, null, null,
-        null, p_names,
-        p_values[(places[i] - 1) * cardinality(p_names) + 1 : places[i] * cardinality(p_names)],
-        p_hots, p_ttls
+        p_session_id => p_session_ids[ordinals[i]],
+        p_secret => p_secrets[ordinals[i]],
+        p_touch_idle => p_touch_idle,
+        p_touch_after => p_touch_after,
+        p_precondition_name => p_precondition_name,
+        p_precondition_value => p_precondition_values[ordinals[i]],
+        p_names => p_names,
+        p_values => p_values[
+          (ordinals[i] - 1) * cardinality(p_names) + 1 : ordinals[i] * cardinality(p_names)
+        ],
+        p_cache_policies => p_cache_policies,
+        p_ttls => p_ttls
       ) u;
     end if;
   end loop;
 end $$;
 
 create function {take}(
-  p_handle bytea, p_secret bytea, p_idle bigint, p_after bigint, p_rotate bytea, p_name text,
-  p_sign_out boolean, out said text, out ago bigint, out value bytea
-) {language} as $$
+  p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
+  p_rotate_secret bytea, p_name text, p_sign_out boolean,
+  out outcome text, out ago_ms bigint, out value bytea
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
-  {declare}
+  {session_variables}
   expires timestamptz;
 begin
-  {open}
-  if late and (p_rotate is not null or p_sign_out) then
-    {late}
+  {authenticate}
+  if in_grace and (p_rotate_secret is not null or p_sign_out) then
+    {reject_in_grace}
   end if;
   delete from {fields} f where f.session = s.id and f.name = p_name
   returning f.value, f.expires_at into value, expires;
   if expires <= moment then
     value := null;
   end if;
-  {confirm}
-  {slide}
+  {start_grace}
+  {extend_idle}
   {rotate}
   if p_sign_out then
     s.principal := null;
@@ -328,43 +367,44 @@ begin
     changed := true;
   end if;
   {save}
-  said := 'found';
+  outcome := 'ok';
 end $$;
 
 create function {delete}(
-  p_handle bytea, p_secret bytea, out said text, out ago bigint
-) {language} as $$
+  p_session_id bytea, p_secret bytea, out outcome text, out ago_ms bigint
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
-  {declare}
+  {session_variables}
 begin
-  {open}
+  {authenticate}
   delete from {fields} f where f.session = s.id;
-  -- What is left is its secrets, for a while.
+  -- The row stays for a while, so that its secrets are recognised.
   update {sessions} x
   set ended_at = clock_timestamp(), idle_at = null,
-    absolute_at = clock_timestamp() + {late_ms} * interval '1 millisecond',
+    absolute_at = clock_timestamp() + {ended_retention_ms} * interval '1 millisecond',
     principal = null, assurance = null, signed_at = null
   where x.id = s.id;
-  said := 'found';
+  outcome := 'ok';
 end $$;
 
--- Ends sessions of a principal: one, or all but one. Nothing is left of them.
+-- Deletes sessions of a principal, one or all but one, and returns their ids.
 create function {revoke}(p_principal bytea, p_one bytea, p_except bytea)
-returns setof bytea {language} as $$
+returns setof bytea language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_variable
 declare
   ids bigint[];
 begin
-  {lock}
-  with theirs as (
+  {lock_principal}
+  with live as (
     select x.id from {sessions} x
-    where {live}
-      and (p_one is null or x.handle = p_one) and (p_except is null or x.handle <> p_except)
+    where {is_live_predicate}
+      and (p_one is null or x.session_id = p_one)
+      and (p_except is null or x.session_id <> p_except)
     order by x.id
     for update
   )
-  select coalesce(array_agg(theirs.id), '{}') into ids from theirs;
-  return query select x.handle from {sessions} x where x.id = any (ids);
+  select coalesce(array_agg(live.id), '{}') into ids from live;
+  return query select x.session_id from {sessions} x where x.id = any (ids);
   delete from {sessions} x where x.id = any (ids);
 end $$;

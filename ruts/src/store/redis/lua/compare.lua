@@ -1,5 +1,10 @@
--- Whether a field holds what is expected of it ('-' nothing, '=' the value); or, in a list, what is there
--- instead; or nil if that takes a closer look, because the value has an end or is none.
+-- Compares a field with a precondition.
+--
+-- defines: compare
+--
+-- `sign` is `=` if the field must hold `value`, `-` if it must be absent. Answers true if it does;
+-- a list of the current value if it does not; nil if the value has a lifetime or an unknown format,
+-- which only the general path can judge.
 local function compare(key, sign, name, value)
   local held = redis.call('HGET', key, name)
   local flags = held and (string.byte(held) or 0) - 48
@@ -8,4 +13,3 @@ local function compare(key, sign, name, value)
   if plain == (sign == '=' and value) then return true end
   return { held }
 end
-

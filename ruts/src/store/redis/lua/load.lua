@@ -1,14 +1,19 @@
-
--- ARGV: what `calm` says, then one of these letters or none: `*` all fields, `@` in the name of a principal,
--- `&` both, `?` whosever it is; then the names of the fields.
--- Answer: the moment, what `~` holds before the secret, `~x` if there is one, and a byte more if the secret is
--- a former one, all in one; then the values of the fields, or names and values of all.
+-- Answers a read on the fast path.
+--
+-- needs: ARGV, key, values, header, extension, now, is_fast, has_extension
+-- defines: mode
+--
+-- ARGV[1] is that of `fast_path` and a letter or none: `*` all fields, `@` by principal, `&` all
+-- fields by principal, `?` without credentials. The names of the fields follow.
+-- Answers a list. Its first item is the moment, the header before the secret, the extension if
+-- there is one, and `!` if the presented secret is a former one. Then come the values of the
+-- fields, or, of all fields, names and values.
 local mode = #ARGV[1] > 44 and string.sub(ARGV[1], 45) or ''
-if calm and (mode == '' or mode == '*') then
+if is_fast and (mode == '' or mode == '*') then
   if mode == '*' then
-    held = redis.call('HGETALL', key)
-    table.insert(held, 1, '')
+    values = redis.call('HGETALL', key)
+    table.insert(values, 1, '')
   end
-  held[1] = struct.pack('>I6c32', now, base) .. (apart and more or '')
-  return held
+  values[1] = struct.pack('>I6c32', now, header) .. (has_extension and extension or '')
+  return values
 end

@@ -1,14 +1,19 @@
--- Whether the server can do what is needed: 1, or the name of a command that cannot be run here. A replica
--- refuses the last call; the field that it removes is never there.
+-- Asks whether the server and this user can run the commands of a script.
+--
+-- needs: KEYS, commands
+--
+-- `commands` lists them; it is put before this text. Answers 1, or the name of the first command
+-- that cannot be run, or the error of a replica, which refuses the last call. That call removes a
+-- field that is never there.
 local arguments = { KEYS[1], '1', 'FIELDS', '1', '~' }
-for command in string.gmatch(needed, '%S+') do
-  local known, allowed
-  -- Some servers only answer for a number of arguments that the command takes.
+for command in string.gmatch(commands, '%S+') do
+  local is_known, is_allowed
+  -- Some servers answer only for a number of arguments that the command takes.
   for count = #arguments, 0, -1 do
-    known, allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
-    if known then break end
+    is_known, is_allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
+    if is_known then break end
   end
-  if not (known and allowed) then return command end
+  if not (is_known and is_allowed) then return command end
 end
 local answer = redis.pcall('HDEL', KEYS[1], '~?')
 if type(answer) == 'table' and answer.err and not string.find(answer.err, '^WRONGTYPE') then

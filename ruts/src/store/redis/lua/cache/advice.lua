@@ -1,16 +1,16 @@
--- What a cache pays for and does not need, or needs and does not have.
+-- Finds settings of a server that do not suit a cache. Answers a list of texts.
 local advice = {}
 local info = redis.call('INFO')
-local function says(pattern)
+local function has(pattern)
   return string.find(info, pattern) ~= nil
 end
-if says('aof_enabled:1') then
-  advice[#advice + 1] = 'its server keeps a log of all writes on disk, which a cache does not need'
+if has('aof_enabled:1') then
+  advice[#advice + 1] = 'the server keeps a log of all writes on disk, which a cache does not need'
 end
-if not says('connected_slaves:0') then
-  advice[#advice + 1] = 'its server has replicas, which cannot take over what a cache holds'
+if not has('connected_slaves:0') then
+  advice[#advice + 1] = 'the server has replicas, which cannot take over the entries of a cache'
 end
-if not says('maxmemory:0\r') and says('maxmemory_policy:noeviction') then
-  advice[#advice + 1] = 'its server evicts nothing: when it is full, nothing more is cached'
+if not has('maxmemory:0\r') and has('maxmemory_policy:noeviction') then
+  advice[#advice + 1] = 'the server evicts nothing: once it is full, the cache takes no new entries'
 end
 return advice

@@ -1,2 +1,6 @@
--- KEYS[1] tells how often all entries of one hash tag were forgotten; whoever misses it tells a new story.
+-- Invalidates all cache entries of one hash tag.
+--
+-- needs: KEYS
+--
+-- KEYS[1] is the part of their history that `history` makes anew if it is absent.
 redis.call('DEL', KEYS[1])

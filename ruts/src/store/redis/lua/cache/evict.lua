@@ -1,1 +1,4 @@
+-- Evicts a cache entry.
+--
+-- needs: KEYS
 redis.call('DEL', KEYS[1])

@@ -1,16 +1,21 @@
--- KEYS[1] is the entry, as `clock` describes it. ARGV: life of the entry, ticket, its moment and `*` if what
--- follows is all there is, packed, then names and what is held of them, the record before others.
+-- Fills a cache entry, if the lease is still valid.
+--
+-- needs: KEYS, ARGV
+--
+-- KEYS[1] is the entry, as `entry` describes it. ARGV: the life of the entry; the mark of the
+-- lease; its moment, and `*` if all fields follow, packed; then names and values, the record first.
 local key = KEYS[1]
 local held = redis.call('HMGET', key, '~o', '~')
 if held[1] ~= ARGV[2] then return end
-local first, session, new = 4, held[2], ARGV[5]
-if session and #session >= 70 and string.sub(session, 7, 38) == string.sub(new, 7, 38) then
-  local later = struct.unpack('>I6', string.sub(session, 56)) > struct.unpack('>I6', string.sub(new, 56))
-  -- The session was used since.
-  if later and struct.unpack('>I6', session) > struct.unpack('>I6', ARGV[3]) then first = 6 end
+local first, record, new = 4, held[2], ARGV[5]
+if record and #record >= 70 and string.sub(record, 7, 38) == string.sub(new, 7, 38) then
+  local read = struct.unpack
+  -- The session was used since the read: its cached record stays.
+  local is_later = read('>I6', string.sub(record, 56)) > read('>I6', string.sub(new, 56))
+  if is_later and read('>I6', record) > read('>I6', ARGV[3]) then first = 6 end
 end
 if #ARGV[3] > 6 then
-  -- What else is held is over, or is among what follows.
+  -- Any other field in the entry has expired, or is among those that follow.
   for _, name in ipairs(redis.call('HKEYS', key)) do
     if string.byte(name) ~= 126 then redis.call('HDEL', key, name) end
   end

@@ -1,25 +1,30 @@
-
--- ARGV: life of the entry, the fence, then names and what is held of them.
-local life, others, mine, alone = tonumber(ARGV[1]), '', false, false
-for mark, till, beside in string.gmatch(redis.call('HGET', key, '~f') or '', '(%S+) (%d+) (%+?);') do
-  if tonumber(till) > now then
+-- Finishes a write intent.
+--
+-- needs: ARGV, key, now
+--
+-- ARGV: the life of the entry, the mark of the intent, then the name and the value of each field to
+-- install.
+local life, others, is_standing, is_only = tonumber(ARGV[1]), '', false, false
+local intents = redis.call('HGET', key, '~f') or ''
+for mark, lapses, beside in string.gmatch(intents, '(%S+) (%d+) (%+?);') do
+  if tonumber(lapses) > now then
     if mark == ARGV[2] then
-      mine, alone = true, beside == ''
+      is_standing, is_only = true, beside == ''
     else
-      others = others .. mark .. ' ' .. till .. ' +;'
-      life = math.max(life, till - now)
+      others = others .. mark .. ' ' .. lapses .. ' +;'
+      life = math.max(life, lapses - now)
     end
   end
 end
 
-if alone then
+if is_only then
   for from = 3, #ARGV, 1000 do
     redis.call('HSET', key, unpack(ARGV, from, math.min(from + 999, #ARGV)))
   end
 end
-if not mine then
-  -- It fell, or was forgotten: readers may have filled in what this write replaced, and a write that is
-  -- under way may have come before this one.
+if not is_standing then
+  -- The intent lapsed, or was evicted. Since then readers may have filled in what this write
+  -- replaced. A write in progress may have come before this one.
   local written_in = redis.call('HGET', key, '~r')
   redis.call('DEL', key)
   if others == '' then return end

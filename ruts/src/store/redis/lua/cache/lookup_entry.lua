@@ -1,11 +1,15 @@
-
--- `here` is the history of the entry; `asked` is packed: the hash of the secret presented, the idle time to grant,
--- 0 for none, how much of it must have passed, and `*` if all fields are asked for. Answer: the moment and the
--- record, then the values, or names and values of all; or nothing, and if there is one a ticket and the moment.
+-- Looks up a cache entry.
+--
+-- needs: now, mark
+-- defines: look_up
 local read, moment = struct.unpack, struct.pack('>I6', now)
 
-local function look_at(key, here, asked, names)
-  local presented, idle, after = read('>c32I6I6', asked)
+-- `here` is the history of the entry. `request` packs the hash of the presented secret, the idle
+-- time to grant, 0 for none, the part of it that must have passed, and `*` for all fields.
+-- Answers a hit: the moment and the record, then the values, or, of all fields, names and values.
+-- Answers a miss: '', then the mark of a lease and the moment, unless a write intent stands.
+local function look_up(key, here, request, names)
+  local presented, idle, after = read('>c32I6I6', request)
   local held = redis.call('HMGET', key, '~r', '~', unpack(names, 1, math.min(#names, 1000)))
   for from = 1001, #names, 1000 do
     local others = redis.call('HMGET', key, unpack(names, from, math.min(from + 999, #names)))
@@ -16,13 +20,13 @@ local function look_at(key, here, asked, names)
     held = {}
   end
 
-  local session = held[2]
-  if session and #session >= 70 then
-    local till, secret, ends = read('>I6c32xxxxxxxxxxxxxxxxxI6', session)
-    local hit = till > now and secret == presented
+  local record = held[2]
+  if record and #record >= 70 then
+    local served_until, secret, ends = read('>I6c32xxxxxxxxxxxxxxxxxI6', record)
+    local hit = served_until > now and secret == presented
       and (idle == 0 or ends == 0 or after > 0 and idle - (ends - now) < after)
-    local answer = { moment .. string.sub(session, 39) }
-    if hit and #asked > 44 then
+    local answer = { moment .. string.sub(record, 39) }
+    if hit and #request > 44 then
       local complete = redis.call('HGET', key, '~c')
       hit = complete and read('>I6', complete) > now
       local entry = hit and redis.call('HGETALL', key) or {}
@@ -42,17 +46,17 @@ local function look_at(key, here, asked, names)
     if hit then return answer end
   end
 
-  local ticket, fences = unpack(held[1] and redis.call('HMGET', key, '~o', '~f') or {})
-  for till in string.gmatch(fences or '', ' (%d+) %+?;') do
-    if tonumber(till) > now then return { '' } end
+  local lease, intents = unpack(held[1] and redis.call('HMGET', key, '~o', '~f') or {})
+  for lapses in string.gmatch(intents or '', ' (%d+) %+?;') do
+    if tonumber(lapses) > now then return { '' } end
   end
-  if not ticket then
-    ticket = mark
-    local written = redis.pcall('HSET', key, '~r', here, '~o', ticket)
-    -- A server without room hands out no tickets.
+  if not lease then
+    lease = mark
+    local written = redis.pcall('HSET', key, '~r', here, '~o', lease)
+    -- A server without room grants no lease.
     if type(written) == 'table' then return { '' } end
-    -- If it is all there is of an entry, it is kept as long as a read may take.
+    -- An entry with nothing but a lease is kept for the longest time of a read.
     if redis.call('PTTL', key) < 15000 then redis.call('PEXPIRE', key, 15000) end
   end
-  return { '', ticket, now }
+  return { '', lease, now }
 end

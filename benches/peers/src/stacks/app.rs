@@ -1,0 +1,122 @@
+//! An app on a stack, its backend, and the values that it writes.
+//!
+//! Used by every stack and every measurement. Knows no stack.
+
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use tokio::sync::Notify;
+
+/// Names of the five small fields.
+pub(super) const NAMES: &[&str] = &["a", "b", "c", "d", "e"];
+
+/// Returns 16 bytes that were never written before. Some stacks do not write an unchanged value.
+pub(super) fn small_value() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{:016}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(super) static LARGE_VALUE: LazyLock<String> = LazyLock::new(|| "x".repeat(1024));
+
+/// Holds the slow request until a test resumes it.
+#[derive(Clone, Default)]
+pub(crate) struct Gate {
+    pub(crate) reached: Arc<Notify>,
+    pub(crate) resume: Arc<Notify>,
+}
+
+impl Gate {
+    /// Waits for the test.
+    pub(super) async fn pass(&self) {
+        self.reached.notify_one();
+        self.resume.notified().await;
+    }
+}
+
+/// An app on one stack.
+pub(crate) struct App {
+    /// Name of the stack.
+    pub(crate) stack: &'static str,
+    pub(crate) router: Router,
+    pub(crate) gate: Gate,
+}
+
+/// The servers behind a store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Memory,
+    Redis,
+    Postgres,
+    /// Redis as the cache of PostgreSQL.
+    Layered,
+}
+
+impl Backend {
+    pub(crate) const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Postgres, Self::Layered];
+
+    /// Returns the argument that selects the backend.
+    pub(crate) const fn argument(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Postgres => "postgres",
+            Self::Layered => "layered",
+        }
+    }
+
+    /// Returns the name in a report.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "Redis",
+            Self::Postgres => "PostgreSQL",
+            Self::Layered => "Redis over PostgreSQL",
+        }
+    }
+}
+
+/// URLs of the servers.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    pub(crate) redis: String,
+    pub(crate) postgres: String,
+    /// Number of connections of each stack to each server.
+    pub(crate) connections: u32,
+}
+
+impl Servers {
+    pub(super) async fn fred(&self) -> fred::clients::Pool {
+        use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
+        let config = Config::from_url(&self.redis).expect("the URL is valid");
+        let size = self.connections as usize;
+        let pool = Pool::new(config, None, None, None, size).expect("the size is not zero");
+        pool.init().await.expect("Redis is up");
+        pool
+    }
+
+    pub(super) async fn sqlx(&self) -> sqlx::PgPool {
+        sqlx::postgres::PgPoolOptions::new()
+            .max_connections(self.connections)
+            .test_before_acquire(false)
+            .connect(&self.postgres)
+            .await
+            .expect("PostgreSQL is up")
+    }
+
+    /// Connects with the sqlx of the stacks that do not use 0.9 yet.
+    pub(super) async fn former_sqlx(&self) -> tower_sessions_sqlx_store::sqlx::PgPool {
+        tower_sessions_sqlx_store::sqlx::postgres::PgPoolOptions::new()
+            .max_connections(self.connections)
+            .acquire_timeout(Duration::from_secs(60))
+            .test_before_acquire(false)
+            .connect(&self.postgres)
+            .await
+            .expect("PostgreSQL is up")
+    }
+}

@@ -1,0 +1,146 @@
+//! The rules of one field.
+//!
+//! Called by `session`. Does not know the other fields.
+
+use proc_macro2::Ident;
+use quote::format_ident;
+use syn::{GenericArgument, PathArguments, Type, Visibility, ext::IdentExt};
+
+use super::{codec::codec, owned::owned};
+use crate::{
+    diagnostics::Diagnostics,
+    model::{Field, Mode},
+    parse::{CachePolicy, FieldArgs, Lifetime, RawField},
+};
+
+/// Checks a field of a session with this visibility, prefix and codec.
+pub(super) fn field(
+    raw: RawField,
+    vis: &Visibility,
+    prefix: &str,
+    session_codec: Option<&Ident>,
+    diagnostics: &mut Diagnostics,
+) -> Field {
+    let bare = raw.name.unraw();
+    let mode = mode(&raw, diagnostics);
+    let ty = owned(inner_of_option(&raw.ty).unwrap_or(&raw.ty), diagnostics);
+    let cache_policy = cache_policy(&raw.args, diagnostics);
+    Field {
+        vis: match raw.vis {
+            Visibility::Inherited => vis.clone(),
+            own => own,
+        },
+        setter: format_ident!("set_{bare}", span = raw.name.span()),
+        remover: format_ident!("remove_{bare}", span = raw.name.span()),
+        key: format_ident!("{}", bare.to_string().to_uppercase(), span = raw.name.span()),
+        stored_name: match raw.args.rename.get() {
+            Some(rename) => format!("{prefix}{}", rename.value()),
+            None => format!("{prefix}{bare}"),
+        },
+        ty,
+        mode,
+        ttl: raw.args.ttl.get().cloned(),
+        cache_policy,
+        codec: codec(&raw.args.codec, diagnostics).or_else(|| session_codec.cloned()),
+        version: version(&raw.args, diagnostics),
+        lazy: raw.args.lazy.is_set(),
+        rotate: raw.args.rotate.is_set(),
+        encrypt: raw.args.encrypt.is_set(),
+        docs: raw.docs,
+        attrs: raw.attrs,
+        name: raw.name,
+    }
+}
+
+fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
+    let FieldArgs { once, default, lazy, principal, .. } = &raw.args;
+    if once.is_set() {
+        if let Some(default) = default.key() {
+            let message = "`once` and `default` contradict each other: `take` returns `None` if \
+                           there is no value; remove one of them";
+            diagnostics.at(default, message);
+        }
+        if let Some(lazy) = lazy.key() {
+            diagnostics.at(lazy, "a `once` field is never fetched with others; remove `lazy`");
+        }
+        if let Some(principal) = principal.key() {
+            let message = "reading a `once` field removes it, so it cannot be the principal; \
+                           remove `once` or `principal`";
+            diagnostics.at(principal, message);
+        }
+        return Mode::Once;
+    }
+    if principal.is_set() {
+        if let Some(default) = default.key() {
+            let message = "a `principal` is `None` while no user is signed in; remove `default`";
+            diagnostics.at(default, message);
+        }
+        return Mode::Principal;
+    }
+    match default.get() {
+        Some(_) if inner_of_option(&raw.ty).is_some() => {
+            let message = "a field with a `default` is never `None`; write the type inside the \
+                           `Option`, or remove `default`";
+            diagnostics.at(&raw.ty, message);
+            Mode::Maybe
+        }
+        Some(default) => Mode::OrDefault(default.clone()),
+        None => Mode::Maybe,
+    }
+}
+
+fn cache_policy(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<CachePolicy> {
+    let policy = args.hot.get()?;
+    if let (CachePolicy::MaxAge(Lifetime::Millis(millis)), Some(Lifetime::Millis(ttl))) =
+        (policy, args.ttl.get())
+        && millis > ttl
+    {
+        let message = "`hot` is longer than `ttl`: the cache would outlive the value; shorten \
+                       `hot` or leave it out";
+        diagnostics.at(args.hot.key(), message);
+        return None;
+    }
+    Some(policy.clone())
+}
+
+fn version(args: &FieldArgs, diagnostics: &mut Diagnostics) -> u16 {
+    let Some(literal) = args.version.get() else {
+        return 1;
+    };
+    match literal.base10_parse::<u16>() {
+        Ok(version) if version > 0 => version,
+        _ => {
+            diagnostics.at(
+                literal,
+                "a version is a number from 1 to 65535; a field without one has version 1",
+            );
+            1
+        }
+    }
+}
+
+/// Returns the type inside an `Option`, written as `Option`, `std::option::Option` or
+/// `core::option::Option`.
+fn inner_of_option(ty: &Type) -> Option<&Type> {
+    let path = match ty {
+        Type::Path(path) => path,
+        // A fragment of a `macro_rules` macro.
+        Type::Group(group) => return inner_of_option(&group.elem),
+        _ => return None,
+    };
+    let segments: Vec<_> = path.path.segments.iter().collect();
+    let (last, before) = segments.split_last()?;
+    let before: Vec<_> = before.iter().map(|segment| segment.ident.to_string()).collect();
+    let is_standard = match before.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => true,
+        [krate, module] => (krate == "std" || krate == "core") && module == "option",
+        _ => false,
+    };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(inner)) if is_standard && last.ident == "Option" => Some(inner),
+        _ => None,
+    }
+}

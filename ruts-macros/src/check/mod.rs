@@ -1,0 +1,9 @@
+//! Raw model to model: the rules of each field, then the rules across fields.
+
+mod codec;
+mod field;
+mod names;
+mod owned;
+mod session;
+
+pub(crate) use self::session::session;

@@ -1,0 +1,109 @@
+//! Names that two fields must not share: generated items and stored names.
+//!
+//! Called by `session`, field after field. Does not know the content of the items.
+
+use std::collections::HashMap;
+
+use proc_macro2::Ident;
+use syn::{LitStr, ext::IdentExt};
+
+use crate::{diagnostics::Diagnostics, model::Field};
+
+/// Names of the handle's own items, each with its purpose.
+const RESERVED: [(&str, &str); 8] = [
+    ("session", "it returns the untyped session"),
+    ("load", "it reads all fields"),
+    ("sessions", "it lists and ends the sessions of a principal"),
+    ("edit", "it writes several fields"),
+    ("schema", "its key would be `SCHEMA`"),
+    ("clone", "it copies the handle"),
+    ("commit", "it writes an edit"),
+    ("from_extensions", "it takes the session out of a request"),
+];
+
+/// Names that are in use, each with its field.
+#[derive(Default)]
+pub(super) struct Names {
+    items: HashMap<String, Ident>,
+    stored: HashMap<String, Ident>,
+}
+
+impl Names {
+    /// Claims the names of a field and reports conflicts. Returns whether none was found.
+    pub(super) fn claim(
+        &mut self,
+        rename: Option<&LitStr>,
+        field: &Field,
+        diagnostics: &mut Diagnostics,
+    ) -> bool {
+        let name = &field.name;
+        let bare = name.unraw().to_string();
+        if let Some((_, purpose)) = RESERVED.iter().find(|(reserved, _)| *reserved == bare) {
+            let message = format!(
+                "`{bare}` is reserved: {purpose}; choose another name and keep the stored one with \
+                 `rename = \"{bare}\"`"
+            );
+            diagnostics.at(name, message);
+            return false;
+        }
+        let items = [
+            format!("{bare}()"),
+            format!("{}()", field.setter),
+            format!("edit().{bare}()"),
+            format!("edit().{}()", field.remover),
+            field.key.to_string(),
+        ];
+        let mut conflict = None;
+        for item in items {
+            if let Some(other) = self.items.insert(item.clone(), name.clone()) {
+                conflict.get_or_insert((item, other));
+            }
+        }
+        if let Some((item, other)) = conflict {
+            let message = match other.unraw() == name.unraw() {
+                true => {
+                    format!("two fields are named `{bare}`; choose another name for one of them")
+                }
+                false => format!(
+                    "`{bare}` and `{other}` would both generate `{item}`; choose another name \
+                     for one of them"
+                ),
+            };
+            diagnostics.at(name, message);
+            return false;
+        }
+        self.claim_stored(rename, field, diagnostics)
+    }
+
+    fn claim_stored(
+        &mut self,
+        rename: Option<&LitStr>,
+        field: &Field,
+        diagnostics: &mut Diagnostics,
+    ) -> bool {
+        let name = &field.name;
+        let mut report = |message: String| match rename {
+            Some(rename) => diagnostics.at(rename, message),
+            None => diagnostics.at(name, message),
+        };
+        let stored = &field.stored_name;
+        if rename.is_some_and(|rename| rename.value().is_empty())
+            || stored.len() > 128
+            || stored.starts_with('~')
+        {
+            report(
+                "a stored name has 1 to 128 bytes, prefix included, and does not begin with `~`, \
+                 which is reserved for stores"
+                    .to_owned(),
+            );
+            return false;
+        }
+        if let Some(other) = self.stored.insert(stored.clone(), name.clone()) {
+            report(format!(
+                "`{other}` is stored as \"{stored}\" already; one would overwrite the other"
+            ));
+            return false;
+        }
+        true
+    }
+}

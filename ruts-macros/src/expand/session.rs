@@ -1,0 +1,22 @@
+//! All items of a session.
+//!
+//! Called by `pipeline`. Knows the other files of this folder, not their output.
+
+use proc_macro2::TokenStream;
+
+use super::{accessors, edit, handle, index, schema, values};
+use crate::model::Session;
+
+/// Generates the code of a session.
+pub(crate) fn session(session: &Session) -> TokenStream {
+    [
+        handle::expand(session),
+        schema::expand(session),
+        accessors::expand(session),
+        values::expand(session),
+        edit::expand(session),
+        index::expand(session),
+    ]
+    .into_iter()
+    .collect()
+}

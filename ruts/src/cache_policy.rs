@@ -1,0 +1,22 @@
+//! [`CachePolicy`]: how a cache may serve a field.
+
+use crate::ttl::Ttl;
+
+/// How the cache of a layered store may serve a field.
+///
+/// A store without a cache keeps the policy beside the value and otherwise ignores it. With any store, a
+/// field that is `NoStore` or `Revalidate` is read when it is named, not along with the rest of its
+/// schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CachePolicy {
+    /// Served for as long as the store allows, within the lifetime of the field.
+    #[default]
+    Default,
+    /// Served for at most this long.
+    MaxAge(Ttl),
+    /// Never kept in the cache: every read goes to the store of record.
+    NoStore,
+    /// Served only after the store of record confirmed its value.
+    Revalidate,
+}

@@ -1,0 +1,153 @@
+//! Fingerprints of clients, and the reaction to a change since the sign-in.
+//!
+//! Called by the layer and the session. Knows nothing of fields and stores.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap};
+use sha2::{Digest, Sha256};
+
+use crate::token::SessionId;
+
+/// Name of the field that holds the fingerprint of the client at the sign-in.
+pub(crate) const RECORD: &str = "ruts.client";
+
+/// Lengths of the digests of a name and a value in the record.
+const NAME: usize = 4;
+const VALUE: usize = 8;
+
+/// Coarse properties of a client, such as user agent, language and network. A change can be a sign
+/// of a stolen session.
+///
+/// For each property a session keeps a short hash, made with the session id. So a record reveals
+/// no property, and the records of two sessions cannot be compared. A property that the record
+/// lacks does not count as changed.
+///
+/// Used with [`SessionLayer::watch_clients`](crate::SessionLayer::watch_clients).
+#[derive(Debug, Clone, Default)]
+pub struct ClientFingerprint(Vec<(&'static str, Vec<u8>)>);
+
+/// Reaction to a request whose client differs from the one that signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientChangeAction {
+    /// Does nothing.
+    Accept,
+    /// Lowers the assurance to [`Remembered`](crate::auth::Assurance::Remembered) for this request.
+    /// A page that [requires](crate::Session::require) more asks for another authentication, which
+    /// records the new client.
+    StepUp,
+    /// Ends the session. The request goes on without one.
+    End,
+}
+
+type Describe = dyn Fn(&HeaderMap, &Extensions) -> ClientFingerprint + Send + Sync;
+type Judge = dyn Fn(&[&'static str]) -> ClientChangeAction + Send + Sync;
+
+/// The functions of the application that describe clients and judge their changes.
+#[derive(Clone)]
+pub(crate) struct ClientWatch {
+    pub(crate) describe: Arc<Describe>,
+    pub(crate) judge: Arc<Judge>,
+}
+
+impl ClientFingerprint {
+    /// Creates a fingerprint without properties.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a property. All clients have the same names, with an empty value if there is none.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        self.0.push((name, value.as_ref().to_vec()));
+        self
+    }
+
+    /// Returns the name of each property, and the digests of its name and value.
+    fn digests(&self, id: &SessionId) -> impl Iterator<Item = (&'static str, [u8; NAME + VALUE])> {
+        self.0.iter().map(|(name, value)| {
+            let digest = |parts: [&[u8]; 3]| {
+                let digest = parts.iter().fold(Sha256::new(), |digest, part| {
+                    digest.chain_update((part.len() as u64).to_be_bytes()).chain_update(part)
+                });
+                digest.finalize()
+            };
+            let mut bytes = [0; NAME + VALUE];
+            bytes[..NAME].copy_from_slice(&digest([name.as_bytes(), b"", b""])[..NAME]);
+            let value = digest([name.as_bytes(), value, id.as_bytes()]);
+            bytes[NAME..].copy_from_slice(&value[..VALUE]);
+            (*name, bytes)
+        })
+    }
+
+    /// Returns the record that a session keeps.
+    pub(crate) fn record(&self, id: &SessionId) -> Bytes {
+        self.digests(id).flat_map(|(_, digest)| digest).collect::<Vec<u8>>().into()
+    }
+
+    /// Returns the names of the properties that differ from a record.
+    pub(crate) fn differences(&self, id: &SessionId, record: &[u8]) -> Vec<&'static str> {
+        let digests = self.digests(id);
+        let changed = digests.filter(|(_, digest)| {
+            let mut known = record.chunks_exact(NAME + VALUE);
+            let known = known.find(|known| known[..NAME] == digest[..NAME]);
+            known.is_some_and(|known| known != digest)
+        });
+        changed.map(|(name, _)| name).collect()
+    }
+}
+
+impl ClientChangeAction {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::StepUp => "step up",
+            Self::End => "end",
+        }
+    }
+}
+
+impl fmt::Debug for ClientWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientWatch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fingerprint(agent: &str) -> ClientFingerprint {
+        ClientFingerprint::new().with("agent", agent).with("network", "192.0.2")
+    }
+
+    #[test]
+    fn an_unknown_property_is_unchanged() {
+        let id = SessionId::random().unwrap();
+        let record = fingerprint("Firefox").record(&id);
+        assert!(fingerprint("Firefox").differences(&id, &record).is_empty());
+        assert_eq!(fingerprint("curl").differences(&id, &record), ["agent"]);
+        assert!(fingerprint("Firefox").with("new", "x").differences(&id, &record).is_empty());
+        assert!(ClientFingerprint::new().differences(&id, &record).is_empty());
+    }
+
+    #[test]
+    fn records_reveal_nothing() {
+        let [one, other] = [(); 2].map(|()| SessionId::random().unwrap());
+        let (one, other) =
+            (fingerprint("Firefox").record(&one), fingerprint("Firefox").record(&other));
+        assert_eq!(one.len(), 2 * (NAME + VALUE));
+        assert_ne!(one[NAME..NAME + VALUE], other[NAME..NAME + VALUE]);
+        assert!(!one.windows(7).any(|window| window == b"Firefox"));
+    }
+
+    #[test]
+    fn a_broken_record_changes_nothing() {
+        let id = SessionId::random().unwrap();
+        for record in [&b""[..], b"short", &[7; 25]] {
+            assert!(fingerprint("Firefox").differences(&id, record).is_empty());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! [`CookieCodec`]: the value of a cookie, plain, signed or encrypted.
+//!
+//! Called by `session_cookie`. Knows nothing of attributes and headers.
+
+use crate::token::{TOKEN_LEN, Token};
+
+/// Length of a signed token: a SHA-256 of 44 characters in base64, then the token.
+const SIGNED_LEN: usize = 44 + TOKEN_LEN;
+/// Length of an encrypted token: a nonce of 12 bytes, the token and a tag of 16 bytes, in base64.
+const ENCRYPTED_LEN: usize = (12 + TOKEN_LEN + 16).div_ceil(3) * 4;
+
+/// Form of a token in the cookie.
+#[derive(Clone)]
+pub(super) enum CookieCodec {
+    Plain,
+    #[cfg(feature = "signed")]
+    Signed(crate::crypto::KeyRing),
+    #[cfg(feature = "private")]
+    Encrypted(crate::crypto::KeyRing),
+}
+
+impl CookieCodec {
+    /// Maximum length of a value.
+    pub(super) const MAX_LEN: usize =
+        if SIGNED_LEN > ENCRYPTED_LEN { SIGNED_LEN } else { ENCRYPTED_LEN };
+
+    /// Reads the token of a value. `None` if the value does not have the required form.
+    #[cfg_attr(not(any(feature = "signed", feature = "private")), allow(unused_variables))]
+    pub(super) fn decode(&self, name: &str, value: &[u8]) -> Option<Token> {
+        match self {
+            Self::Plain => Token::parse(value),
+            #[cfg(feature = "signed")]
+            Self::Signed(ring) if value.len() == SIGNED_LEN => {
+                let cookie = cookie(name, std::str::from_utf8(value).ok()?);
+                ring.with_any(|key| {
+                    let jar = ::cookie::CookieJar::new();
+                    Token::parse(
+                        jar.signed(&key.cookies).verify(cookie.clone())?.value().as_bytes(),
+                    )
+                })
+            }
+            #[cfg(feature = "private")]
+            Self::Encrypted(ring) if value.len() == ENCRYPTED_LEN => {
+                let cookie = cookie(name, std::str::from_utf8(value).ok()?);
+                ring.with_any(|key| {
+                    let jar = ::cookie::CookieJar::new();
+                    Token::parse(
+                        jar.private(&key.cookies).decrypt(cookie.clone())?.value().as_bytes(),
+                    )
+                })
+            }
+            #[cfg(any(feature = "signed", feature = "private"))]
+            _ => None,
+        }
+    }
+
+    /// Writes a token as a value.
+    #[cfg_attr(not(any(feature = "signed", feature = "private")), allow(unused_variables))]
+    pub(super) fn encode(&self, name: &str, token: &Token) -> Option<String> {
+        match self {
+            Self::Plain => Some(token.expose()),
+            #[cfg(feature = "signed")]
+            Self::Signed(ring) => ring.with_first(|key| {
+                let mut jar = ::cookie::CookieJar::new();
+                jar.signed_mut(&key.cookies).add(cookie(name, &token.expose()));
+                jar.get(name).map(|cookie| cookie.value().to_owned())
+            })?,
+            #[cfg(feature = "private")]
+            Self::Encrypted(ring) => ring.with_first(|key| {
+                let mut jar = ::cookie::CookieJar::new();
+                jar.private_mut(&key.cookies).add(cookie(name, &token.expose()));
+                jar.get(name).map(|cookie| cookie.value().to_owned())
+            })?,
+        }
+    }
+}
+
+#[cfg(any(feature = "signed", feature = "private"))]
+fn cookie(name: &str, value: &str) -> ::cookie::Cookie<'static> {
+    ::cookie::Cookie::new(name.to_owned(), value.to_owned())
+}

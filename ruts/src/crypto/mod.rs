@@ -1,0 +1,10 @@
+//! Keys of the deployment, and the encryption of stored values.
+//!
+//! Called by the session and by `cookie`. Knows nothing of stores and HTTP.
+
+pub(crate) mod field_cipher;
+#[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]
+pub(crate) mod key_ring;
+
+#[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]
+pub use self::key_ring::{KeyError, KeyRing};

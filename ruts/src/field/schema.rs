@@ -1,0 +1,55 @@
+//! [`SessionSchema`]: the fields of one `#[session]` struct.
+//!
+//! Used by the session, which reads eager fields together, and by tools.
+
+use super::spec::FieldSpec;
+
+/// Description of a `#[session]` struct and its fields: `Shop::SCHEMA`.
+///
+/// ```
+/// use ruts::session;
+///
+/// #[session]
+/// struct Shop {
+///     #[field(ttl = "7d", default)]
+///     cart: Vec<String>,
+///     #[field(lazy)]
+///     draft: String,
+/// }
+///
+/// assert_eq!(Shop::SCHEMA.name(), "Shop");
+/// assert_eq!(Shop::SCHEMA.fields()[0].name(), "cart");
+/// assert!(Shop::SCHEMA.field("draft").is_some_and(|field| field.is_lazy()));
+/// ```
+#[derive(Debug)]
+pub struct SessionSchema {
+    name: &'static str,
+    fields: &'static [FieldSpec],
+}
+
+impl SessionSchema {
+    /// Creates a schema.
+    pub const fn new(name: &'static str, fields: &'static [FieldSpec]) -> Self {
+        Self { name, fields }
+    }
+
+    /// Returns the name of the struct.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns all fields, in the order of their declaration.
+    pub const fn fields(&self) -> &'static [FieldSpec] {
+        self.fields
+    }
+
+    /// Returns the field with a stored name.
+    pub fn field(&self, stored_name: &str) -> Option<&'static FieldSpec> {
+        self.fields.iter().find(|field| field.name() == stored_name)
+    }
+
+    /// Returns the fields that the first read of a request fetches together.
+    pub(crate) fn eager(&self) -> impl Iterator<Item = &'static FieldSpec> {
+        self.fields.iter().filter(|field| field.is_eager())
+    }
+}

@@ -1,0 +1,147 @@
+//! Guards for axum handlers: extractors that require a recent or strong enough authentication.
+
+use std::time::Duration;
+
+use axum_core::{
+    extract::FromRequestParts,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+
+use crate::{auth::Assurance, error::Error, session::TypedSession};
+
+/// A session whose user has authenticated within the last `MINUTES`: for a change of password or
+/// address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. One round trip, which
+/// reads no field.
+///
+/// Other requests get a 401. A browser that asks for a page is redirected to the
+/// [`sign_in_page`](crate::SessionLayer::sign_in_page) of the layer, if it has one.
+///
+/// ```
+/// use ruts::{Error, guard::Fresh, session};
+///
+/// #[session]
+/// struct Shop {
+///     #[field(principal)]
+///     user: u64,
+/// }
+///
+/// async fn change_password(Fresh(shop): Fresh<Shop, 5>) -> Result<String, Error> {
+///     Ok(format!("a new password for {:?}", shop.user().await?))
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Fresh<T, const MINUTES: u64>(pub T);
+
+/// A session whose user has authenticated at this level or above, 1 to 3: for operations that need
+/// a second factor (OWASP ASVS 5.0, 7.5.3). Otherwise as [`Fresh`].
+///
+/// ```
+/// use ruts::{Error, guard::Aal, session};
+///
+/// #[session]
+/// struct Shop {
+///     #[field(principal)]
+///     user: u64,
+/// }
+///
+/// async fn pay_out(Aal(shop): Aal<Shop, 2>) -> Result<String, Error> {
+///     Ok(format!("money for {:?}", shop.user().await?))
+/// }
+/// ```
+///
+/// Another level does not compile:
+///
+/// ```compile_fail,E0080
+/// # use ruts::{guard::Aal, session};
+/// # #[session]
+/// # struct Shop {
+/// #     #[field(principal)]
+/// #     user: u64,
+/// # }
+/// async fn launch(_: Aal<Shop, 4>) {}
+///
+/// let app: axum::Router = axum::Router::new().route("/", axum::routing::get(launch));
+/// # drop(app);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Aal<T, const LEVEL: u8>(pub T);
+
+impl<T: TypedSession, S: Sync, const MINUTES: u64> FromRequestParts<S> for Fresh<T, MINUTES> {
+    type Rejection = GuardRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, GuardRejection> {
+        let within = Some(Duration::from_secs(60 * MINUTES));
+        guarded(parts, Assurance::Aal1, within).await.map(Self)
+    }
+}
+
+impl<T: TypedSession, S: Sync, const LEVEL: u8> FromRequestParts<S> for Aal<T, LEVEL> {
+    type Rejection = GuardRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, GuardRejection> {
+        let assurance = const {
+            match LEVEL {
+                1 => Assurance::Aal1,
+                2 => Assurance::Aal2,
+                3 => Assurance::Aal3,
+                _ => panic!("authentication assurance levels go from 1 to 3"),
+            }
+        };
+        guarded(parts, assurance, None).await.map(Self)
+    }
+}
+
+async fn guarded<T: TypedSession>(
+    parts: &Parts,
+    assurance: Assurance,
+    within: Option<Duration>,
+) -> Result<T, GuardRejection> {
+    let typed = T::from_extensions(&parts.extensions)
+        .map_err(|error| GuardRejection { error, page: None })?;
+    let session = typed.session();
+    let required = match session.is_signed_in(T::SCHEMA).await {
+        Ok(true) => session.require(assurance, within).await.map(drop),
+        Ok(false) => Err(Error::SignInRequired),
+        Err(error) => Err(error),
+    };
+    match required {
+        Ok(()) => Ok(typed),
+        Err(error) => {
+            let page = typed.session().sign_in_page().filter(|_| asks_for_a_page(parts)).cloned();
+            Err(GuardRejection { error, page })
+        }
+    }
+}
+
+/// Whether a browser would show the response. Only then a redirect helps.
+fn asks_for_a_page(parts: &Parts) -> bool {
+    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    matches!(parts.method, Method::GET | Method::HEAD)
+        && accept.is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// The rejection of a guard: an error, or a redirect to the sign-in page.
+#[derive(Debug)]
+pub struct GuardRejection {
+    error: Error,
+    page: Option<HeaderValue>,
+}
+
+impl GuardRejection {
+    /// Returns the reason.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+}
+
+impl IntoResponse for GuardRejection {
+    fn into_response(self) -> Response {
+        match (self.error, self.page) {
+            (Error::SignInRequired | Error::StepUpRequired { .. }, Some(page)) => {
+                (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response()
+            }
+            (error, _) => error.into_response(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The requests that development mode serves: [`refusal`].
+
+use http::{Request, header};
+
+/// Headers that a proxy adds. A proxy may rewrite `Host`, so its requests do not count as local.
+const PROXY: [&str; 5] =
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+
+/// Why development mode gives a request no session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The request came through a proxy.
+    Proxy,
+    /// A page of this other site made the request.
+    Origin(String),
+    /// The request asks for this host.
+    Host(String),
+}
+
+/// Returns why a request gets no session. `None` if it came directly to a loopback name or to one of
+/// `hosts`. A request without any host comes from no browser.
+pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refusal> {
+    let headers = request.headers();
+    if PROXY.iter().any(|name| headers.contains_key(*name)) {
+        return Some(Refusal::Proxy);
+    }
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(origin) = text(header::ORIGIN)
+        && let Some((_, site)) = origin.split_once("://")
+        && !is_allowed(site, hosts)
+    {
+        return Some(Refusal::Origin(origin.to_owned()));
+    }
+    let host = match text(header::HOST) {
+        Some(host) => host,
+        None => request.uri().authority()?.as_str(),
+    };
+    (!is_allowed(host, hosts)).then(|| Refusal::Host(host.to_owned()))
+}
+
+/// Whether a host is a loopback name or one of `hosts`. A port or a path may follow.
+fn is_allowed(host: &str, hosts: &[String]) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split([':', '/']).next(),
+    };
+    let name = name.unwrap_or_default().to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        || hosts.iter().any(|host| host.eq_ignore_ascii_case(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let request = headers
+            .iter()
+            .fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
+        request.body(()).unwrap()
+    }
+
+    fn is_served(headers: &[(&str, &str)]) -> bool {
+        refusal(&request(headers), &["web".to_owned(), "192.168.1.5".to_owned()]).is_none()
+    }
+
+    #[test]
+    fn loopback_names_and_named_hosts_are_served() {
+        for host in [
+            "localhost",
+            "LOCALHOST:3000",
+            "127.0.0.1:3000",
+            "[::1]:3000",
+            "app.localhost",
+            "web:3000",
+            "Web",
+            "192.168.1.5:8080",
+        ] {
+            assert!(is_served(&[("host", host)]), "{host}");
+        }
+        for host in ["example.com", "localhost.example.com", "10.0.0.1", "[::2]", "notlocalhost"] {
+            assert!(!is_served(&[("host", host)]), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_host_is_served() {
+        assert!(is_served(&[]));
+    }
+
+    #[test]
+    fn a_proxy_and_a_foreign_page_are_refused_but_a_link_is_not() {
+        let host = ("host", "localhost");
+        assert!(!is_served(&[host, ("x-forwarded-for", "1.2.3.4")]));
+        assert!(!is_served(&[host, ("origin", "https://shop.example")]));
+        assert!(is_served(&[host, ("origin", "http://localhost:3000")]));
+        assert!(is_served(&[host, ("referer", "https://shop.example/cart")]));
+    }
+
+    #[test]
+    fn the_refusal_names_the_reason() {
+        let foreign = refusal(&request(&[("host", "shop.example")]), &[]);
+        assert_eq!(foreign, Some(Refusal::Host("shop.example".to_owned())));
+    }
+}

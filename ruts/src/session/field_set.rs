@@ -1,0 +1,74 @@
+//! [`FieldSet`]: typed keys that are read together.
+
+use super::map::SessionMap;
+use crate::{
+    error::Error,
+    field::{Field, FieldSpec, Readable},
+};
+
+/// A typed key, or a tuple of up to eight: the argument of
+/// [`Session::read`](crate::Session::read).
+pub trait FieldSet: Send {
+    /// The values of the fields.
+    type Values;
+
+    /// Adds the declarations of the fields.
+    #[doc(hidden)]
+    fn specs(&self, specs: &mut Vec<&'static FieldSpec>);
+
+    #[doc(hidden)]
+    #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]
+    fn values(self, fields: &SessionMap) -> Result<Self::Values, Error>;
+}
+
+impl<T, M: Readable<T>> FieldSet for Field<T, M> {
+    type Values = M::Value;
+
+    fn specs(&self, specs: &mut Vec<&'static FieldSpec>) {
+        specs.push(self.spec());
+    }
+
+    fn values(self, fields: &SessionMap) -> Result<M::Value, Error> {
+        fields.read(self)
+    }
+}
+
+macro_rules! tuple {
+    ($($key:ident)+) => {
+        impl<$($key: FieldSet),+> FieldSet for ($($key,)+) {
+            type Values = ($($key::Values,)+);
+
+            #[allow(non_snake_case, reason = "the types' names serve as the values'")]
+            fn specs(&self, specs: &mut Vec<&'static FieldSpec>) {
+                let ($($key,)+) = self;
+                $($key.specs(specs);)+
+            }
+
+            #[allow(non_snake_case, reason = "the types' names serve as the values'")]
+            fn values(self, fields: &SessionMap) -> Result<Self::Values, Error> {
+                let ($($key,)+) = self;
+                Ok(($($key.values(fields)?,)+))
+            }
+        }
+    };
+}
+
+/// The empty set.
+impl FieldSet for () {
+    type Values = ();
+
+    fn specs(&self, _: &mut Vec<&'static FieldSpec>) {}
+
+    fn values(self, _: &SessionMap) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+tuple!(A);
+tuple!(A B);
+tuple!(A B C);
+tuple!(A B C D);
+tuple!(A B C D E);
+tuple!(A B C D E F);
+tuple!(A B C D E F G);
+tuple!(A B C D E F G H);

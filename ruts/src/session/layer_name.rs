@@ -1,0 +1,34 @@
+//! [`SessionName`]: names that tell several sessions of an app apart.
+
+/// The name of a session, for apps with several sessions that have a cookie each:
+/// [`SessionLayer::named`](crate::SessionLayer::named).
+///
+/// ```
+/// use ruts::{SessionLayer, session, session::SessionName, store::memory::MemoryStore};
+///
+/// struct Staff;
+///
+/// impl SessionName for Staff {
+///     const NAME: &str = "staff";
+/// }
+///
+/// #[session(layer = Staff)]
+/// struct Desk {
+///     employee: u32,
+/// }
+///
+/// let layer = SessionLayer::new(MemoryStore::new()).named::<Staff>();
+/// # drop(layer);
+/// ```
+pub trait SessionName: 'static {
+    /// Part of the cookie's name, unless the cookie options of the layer set another name.
+    const NAME: &'static str;
+}
+
+/// The name of a session without a name, which is the only session in most apps.
+#[derive(Debug)]
+pub enum Unnamed {}
+
+impl SessionName for Unnamed {
+    const NAME: &'static str = "";
+}

@@ -1,0 +1,253 @@
+//! [`PrincipalSessions`]: the sessions of one principal, to list and to end. Needs no request.
+
+use std::{fmt, sync::Arc};
+
+use super::{field_set::FieldSet, map::SessionMap, request::current::note_ended, value};
+use crate::{
+    auth::PrincipalKey,
+    codec::CodecError,
+    crypto::field_cipher::{FieldAad, FieldCipher},
+    error::Error,
+    event,
+    field::FieldSpec,
+    store::{DynStore, ListedSession, PageRequest, Projection, RevokeTarget, SessionMeta, Written},
+    token::SessionId,
+};
+
+/// Number of sessions that [`revoke_if`](PrincipalSessions::revoke_if) lists at a time.
+const PAGE: usize = 100;
+
+/// The sessions of one principal, on all of its devices.
+///
+/// ```
+/// use std::sync::Arc;
+/// use ruts::{Error, session, store::memory::MemoryStore};
+///
+/// #[session]
+/// struct Shop {
+///     #[field(principal)]
+///     user: u64,
+///     #[field(default)]
+///     device: String,
+/// }
+///
+/// /// "Your devices".
+/// async fn devices(store: &Arc<MemoryStore>, user: u64) -> Result<Vec<String>, Error> {
+///     let sessions = Shop::sessions(store).by_user(&user);
+///     let page = sessions.list(Shop::DEVICE, None, 50).await?;
+///     page.sessions.iter().map(|session| session.fields.read(Shop::DEVICE)).collect()
+/// }
+///
+/// /// The account was closed.
+/// async fn close(store: &Arc<MemoryStore>, user: u64) -> Result<usize, Error> {
+///     Shop::sessions(store).by_user(&user).revoke_all().await
+/// }
+/// ```
+#[derive(Clone)]
+pub struct PrincipalSessions {
+    store: Arc<dyn DynStore>,
+    field: &'static str,
+    principal: Result<PrincipalKey, CodecError>,
+}
+
+/// A page of the live sessions of a principal.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SummaryPage {
+    /// The sessions, ordered by id.
+    pub sessions: Vec<SessionSummary>,
+    /// The session after which the next page begins. `None` on the last page.
+    pub next: Option<SessionId>,
+}
+
+/// A session of a [`SummaryPage`]. It holds neither a secret nor the hash of one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SessionSummary {
+    /// Id of the session.
+    pub id: SessionId,
+    /// Its ages and deadlines, and its principal.
+    pub meta: SessionMeta,
+    /// The requested fields.
+    pub fields: SessionMap,
+}
+
+impl PrincipalSessions {
+    pub(super) fn of(store: Arc<dyn DynStore>, principal: PrincipalKey) -> Self {
+        Self::by_field(store, "", Ok(principal))
+    }
+
+    /// `principal` is an error if the value of the field cannot be a principal. The first use
+    /// returns it.
+    pub(super) fn by_field(
+        store: Arc<dyn DynStore>,
+        field: &'static str,
+        principal: Result<PrincipalKey, CodecError>,
+    ) -> Self {
+        Self { store, field, principal }
+    }
+
+    fn principal(&self) -> Result<&PrincipalKey, Error> {
+        let principal = self.principal.as_ref();
+        principal.map_err(|source| value::encode_error(self.field, source.clone()))
+    }
+
+    /// Lists live sessions with these fields, `()` for none. `after` is the `next` of the page
+    /// before. `limit` is the maximum number of sessions to look at.
+    ///
+    /// A field marked `encrypt` cannot be read here: the keys belong to the layer.
+    ///
+    /// # Round trips
+    ///
+    /// One in memory and in PostgreSQL. In Redis one for the list, and one for each session, all at
+    /// the same time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]. [`Error::Encode`] if the principal's value cannot be written as JSON.
+    pub async fn list<K: FieldSet>(
+        &self,
+        fields: K,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<SummaryPage, Error> {
+        let mut specs: Vec<&FieldSpec> = Vec::new();
+        fields.specs(&mut specs);
+        let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let page = PageRequest::new(after.as_ref(), limit);
+        let fields = Projection::Named(&names);
+        let listed = self.store.list_by_principal(self.principal()?, page, fields).await?;
+        let sessions = listed.sessions.into_iter().map(SessionSummary::from).collect();
+        Ok(SummaryPage { sessions, next: listed.next })
+    }
+
+    /// Ends one session, and returns whether it was live. A session of another principal stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_all`](Self::revoke_all).
+    pub async fn revoke(&self, id: &SessionId) -> Result<bool, Error> {
+        Ok(self.end(RevokeTarget::One(id)).await? > 0)
+    }
+
+    /// Ends all sessions, and returns their number.
+    ///
+    /// When it returns, every session that had signed in when it began has ended. A sign-in that
+    /// overlaps with it has ended too, or counts as later.
+    ///
+    /// The application decides which principals may sign in. After an account was disabled, a
+    /// request that had checked it before can still sign in. Check again after the sign-in, or
+    /// revoke again.
+    ///
+    /// # Round trips
+    ///
+    /// One in memory and in PostgreSQL. In Redis two, and one for each session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]: some sessions may have ended, repeat the call. [`Error::StaleCache`]: they
+    /// have ended, and a cache may still show them. [`Error::Encode`] if the principal's value
+    /// cannot be written as JSON.
+    pub async fn revoke_all(&self) -> Result<usize, Error> {
+        self.end(RevokeTarget::All { except: None }).await
+    }
+
+    /// Ends all sessions except one, and returns their number.
+    /// [`Session::revoke_others`](crate::Session::revoke_others) spares the session of a request.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_all`](Self::revoke_all).
+    pub async fn revoke_all_except(&self, id: &SessionId) -> Result<usize, Error> {
+        self.end(RevokeTarget::All { except: Some(id) }).await
+    }
+
+    /// Ends the sessions for which `judge` returns true, and returns their number.
+    ///
+    /// For the session that an identity provider names in a logout token (OpenID Connect
+    /// Back-Channel Logout), for example. A session that signs in meanwhile may be missed.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ruts::{Error, session, store::memory::MemoryStore};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(principal)]
+    ///     subject: String,
+    ///     provider_session: String,
+    /// }
+    ///
+    /// /// The claims `sub` and `sid` of a verified logout token.
+    /// async fn log_out(store: &Arc<MemoryStore>, sub: &str, sid: &str) -> Result<usize, Error> {
+    ///     let is_meant = |session: Option<String>| session.as_deref() == Some(sid);
+    ///     Shop::sessions(store).by_subject(sub).revoke_if(Shop::PROVIDER_SESSION, is_meant).await
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// As [`list`](Self::list) for every hundred sessions, and as [`revoke`](Self::revoke) for
+    /// every session that ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_all`](Self::revoke_all), and [`Error::Decode`].
+    pub async fn revoke_if<K: FieldSet + Copy>(
+        &self,
+        fields: K,
+        mut judge: impl FnMut(K::Values) -> bool,
+    ) -> Result<usize, Error> {
+        let (mut after, mut ended) = (None, 0);
+        loop {
+            let page = self.list(fields, after, PAGE).await?;
+            for session in &page.sessions {
+                if judge(fields.values(&session.fields)?) {
+                    ended += usize::from(self.revoke(&session.id).await?);
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    async fn end(&self, target: RevokeTarget<'_>) -> Result<usize, Error> {
+        let revoked = self.store.revoke(self.principal()?, target).await?;
+        for id in &revoked.answer {
+            event::ended(id, "revoked");
+        }
+        note_ended(Some(&revoked.answer));
+        Ok(check_fresh(revoked)?.len())
+    }
+}
+
+/// Returns the answer of a write, or an error if a cache may hide it.
+pub(super) fn check_fresh<T>(written: Written<T>) -> Result<T, Error> {
+    match written.stale_for {
+        None => Ok(written.answer),
+        Some(stale_for) => Err(Error::StaleCache { stale_for }),
+    }
+}
+
+impl From<ListedSession> for SessionSummary {
+    fn from(ListedSession { id, loaded }: ListedSession) -> Self {
+        let fields = loaded.fields.into_iter().map(|field| {
+            let aad = FieldAad { id: &id, field: &field.name };
+            let plaintext = FieldCipher::default().decrypt(aad, &field.value);
+            (field.name, plaintext)
+        });
+        let fields = SessionMap::new(fields);
+        Self { id, meta: loaded.meta, fields }
+    }
+}
+
+/// Does not show the principal.
+impl fmt::Debug for PrincipalSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrincipalSessions").field("store", &self.store.store_type().name).finish()
+    }
+}

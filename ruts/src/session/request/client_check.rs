@@ -1,0 +1,58 @@
+//! Compares the client of a request with the one that signed in: [`check`].
+
+use bytes::Bytes;
+
+use super::{
+    exchange::Exchange, field_cache::FieldCache, state::ClientTrust, write_plan::WritePlan,
+};
+use crate::{
+    client::{ClientChangeAction, RECORD},
+    error::Error,
+    event,
+    store::Credentials,
+    token::SessionId,
+};
+
+/// Returns what the session keeps of the client at a sign-in.
+pub(super) fn record(exchange: &Exchange<'_>, id: &SessionId, plan: &WritePlan) -> Option<Bytes> {
+    let client = exchange.shared.client.as_ref().filter(|_| plan.is_sign_in())?;
+    Some(client.record(id))
+}
+
+/// Checks the client once, after the session was read, and acts on a change.
+pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
+    let (Some(client), Some(watch)) = (&exchange.shared.client, &exchange.shared.config().clients)
+    else {
+        return Ok(());
+    };
+    let Some((id, secret)) = exchange.credentials() else { return Ok(()) };
+    let state = &mut *exchange.state;
+    if state.client != ClientTrust::Unchecked {
+        return Ok(());
+    }
+    state.client = ClientTrust::Trusted;
+    let is_signed_in = state.meta.is_some_and(|(meta, _)| meta.signed_in.is_some());
+    let record = state.fields.get(RECORD).filter(|_| is_signed_in);
+    let changed = record.map_or_else(Vec::new, |record| client.differences(&id, record));
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let action = (watch.judge)(&changed);
+    event::client_changed(&id, &changed, action.name());
+    match action {
+        ClientChangeAction::Accept => {}
+        ClientChangeAction::StepUp => state.client = ClientTrust::Downgraded,
+        ClientChangeAction::End => {
+            // If the deletion fails, the next use reads and checks again.
+            state.client = ClientTrust::Unchecked;
+            (state.fields, state.meta) = (FieldCache::default(), None);
+            let deleted = exchange.shared.call_store().delete(Credentials::new(&id, &secret));
+            let deleted = deleted.await?;
+            event::ended(&id, "client");
+            exchange.end();
+            exchange.state.stale_for = deleted.ok().and_then(|deleted| deleted.stale_for);
+            return exchange.check_fresh();
+        }
+    }
+    Ok(())
+}

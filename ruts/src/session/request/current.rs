@@ -1,0 +1,41 @@
+//! The requests whose handlers run on this thread right now: [`enter`] and [`note_ended`].
+//!
+//! A handler may end its own session through the list of a principal, which knows no request. The
+//! request learns of it here, and goes on as a guest.
+
+use std::{cell::RefCell, sync::Arc};
+
+use super::operations::Request;
+use crate::token::SessionId;
+
+thread_local! {
+    /// Nested layers enter one after the other.
+    static CURRENT: RefCell<Vec<Arc<Request>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Leaves the request when it is dropped, also during a panic.
+struct Entered;
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|current| drop(current.pop()));
+    }
+}
+
+/// Polls a handler of the request.
+pub(in crate::session) fn enter<T>(request: &Arc<Request>, poll: impl FnOnce() -> T) -> T {
+    CURRENT.with_borrow_mut(|current| current.push(Arc::clone(request)));
+    let _entered = Entered;
+    poll()
+}
+
+/// Tells the requests that run here that their code has ended these sessions. `None` stands for all.
+pub(in crate::session) fn note_ended(ended: Option<&[SessionId]>) {
+    let current = CURRENT.with_borrow(Vec::clone);
+    for request in current {
+        let id = request.id();
+        if id.is_some_and(|id| ended.is_none_or(|ended| ended.contains(&id))) {
+            request.end_itself();
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A store call, and what follows from its answer for the identity of the request: [`Exchange`].
+
+use std::time::Duration;
+
+use super::{
+    identity::{Closed, Identity},
+    operation::{Delete, Operation},
+    response::{CookieAction, TokenOrigin},
+    shared::Shared,
+    state::{PendingRotation, Rotation, State},
+};
+use crate::{
+    error::Error,
+    event,
+    session::config::Signing,
+    store::{Credentials, Refused, Update, Written},
+    token::{Secret, SecretHash, SessionId, Token},
+};
+
+/// The time that a request may be on its way.
+///
+/// A request is late if its secret was replaced, or its session ended, less than this before it arrived, or
+/// after. A client that sends such a secret later has never received the answer that replaced it.
+pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
+
+/// The exclusive right to change the state of a request, and to talk to the store about it.
+pub(super) struct Exchange<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) state: &'a mut State,
+}
+
+impl Exchange<'_> {
+    pub(super) fn credentials(&self) -> Option<(SessionId, SecretHash)> {
+        self.state.identity.credentials(self.shared.config().layer)
+    }
+
+    /// Calls the store with what the client presented, and learns from the answer who the request
+    /// is. `None` if it opens no session.
+    pub(super) async fn attempt<O: Operation>(
+        &mut self,
+        fallback_secret: Option<&Secret>,
+        operation: &O,
+    ) -> Result<Option<O::Answer>, Error> {
+        let layer = self.shared.config().layer;
+        let Some((mut id, mut secret)) = self.credentials() else { return Ok(None) };
+        let call = async |id: &SessionId, secret: &SecretHash| {
+            operation.run(self.shared.call_store(), Credentials::new(id, secret)).await
+        };
+        let mut answer = call(&id, &secret).await?;
+        // A planted cookie must not take the place of the valid one beside it.
+        for (other_id, other_secret) in self.state.identity.other_credentials(layer) {
+            if answer.is_ok() {
+                break;
+            }
+            let other = call(&other_id, &other_secret).await?;
+            if other.is_ok() || matches!(answer, Err(Refused::NotFound)) {
+                (id, secret, answer) = (other_id, other_secret, other);
+            }
+        }
+        if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {
+            let hash = fallback.hash(layer);
+            if self.repeat_signing(Credentials::new(&id, &hash)).await? {
+                let second = call(&id, &hash).await?;
+                if second.is_ok() {
+                    event::rotated(&id, "write");
+                    let token = Token { id, secret: fallback.clone() };
+                    // Boxed: it is rare, and would make the future of every operation as large.
+                    Box::pin(self.adopt(token, hash)).await?;
+                    answer = second;
+                }
+            }
+        }
+        if answer.is_ok()
+            && let Identity::Presented(..) = self.state.identity
+        {
+            self.state.identity = Identity::Open { id, secret };
+            self.shared.response().id = Some(id);
+        }
+        self.state.stale_for = None;
+        match answer {
+            Ok(output) => {
+                let Written { answer, stale_for, .. } = O::written(output);
+                self.state.stale_for = stale_for;
+                return Ok(Some(answer));
+            }
+            Err(Refused::Ended { .. })
+                if operation.deleted_by_us(self.state.pending.is_deletion()) =>
+            {
+                event::ended(&id, "request");
+                self.end();
+            }
+            Err(refused) => self.close(id, refused),
+        }
+        Ok(None)
+    }
+
+    /// Asks again for the change of principal that went along with a pending secret. Returns
+    /// whether it is done.
+    async fn repeat_signing(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
+        let rotation = self.state.pending.rotation();
+        let signing = rotation.and_then(|rotation| rotation.signing.as_ref());
+        let Some(change) = self.shared.config().auth_change(signing) else { return Ok(true) };
+        let update = Update { sign: Some(change), ..Update::default() };
+        Ok(self.shared.call_store().update(credentials, update).await?.is_ok())
+    }
+
+    /// Prepares to replace the secret, if that is asked for now or was before.
+    ///
+    /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
+    /// which attempt took place. A secret that the client has not seen yet is not replaced again:
+    /// the store recognises one former secret, and that has to be the client's.
+    pub(super) fn begin_rotation(
+        &mut self,
+        rotate: bool,
+        signing: Option<Signing>,
+    ) -> Result<Rotation, Error> {
+        let fallback_secret = self.state.fallback_secret();
+        let mut response = self.shared.response();
+        let was_owed = response.owes_rotation;
+        if !rotate && !was_owed {
+            return Ok(Rotation { fallback_secret, fresh: None, was_owed });
+        }
+        response.require_open()?;
+        if fallback_secret.is_none() && response.sets_fresh() {
+            response.owes_rotation = false;
+            return Ok(Rotation { fallback_secret, fresh: None, was_owed: false });
+        }
+        let secret = match &fallback_secret {
+            Some(secret) => secret.clone(),
+            None => Secret::random()?,
+        };
+        response.owes_rotation = true;
+        let pending = &mut self.state.pending;
+        let signing = signing.or(pending.rotation().and_then(|rotation| rotation.signing));
+        pending.set_rotation(Some(PendingRotation { secret: secret.clone(), signing }));
+        let hash = secret.hash(self.shared.config().layer);
+        Ok(Rotation { fallback_secret, fresh: Some((secret, hash)), was_owed })
+    }
+
+    /// Notes that the store has installed the secret.
+    pub(super) async fn finish_rotation(&mut self, rotation: Rotation) -> Result<(), Error> {
+        let (Some((secret, hash)), Some((id, _))) = (rotation.fresh, self.credentials()) else {
+            return Ok(());
+        };
+        event::rotated(&id, "write");
+        self.adopt(Token { id, secret }, hash).await
+    }
+
+    /// Notes that the store has not installed the secret.
+    pub(super) fn abandon_rotation(&mut self, rotation: &Rotation) {
+        self.state.pending.set_rotation(None);
+        self.shared.response().owes_rotation = rotation.was_owed;
+    }
+
+    /// Continues with a secret that the store has installed.
+    async fn adopt(&mut self, token: Token, hash: SecretHash) -> Result<(), Error> {
+        self.state.identity = Identity::Open { id: token.id, secret: hash };
+        self.state.pending.set_rotation(None);
+        self.issue_cookie(token, &hash).await
+    }
+
+    /// Has the response carry a token. If it has left, no client will ever know the secret, so the
+    /// session is deleted. If that fails, its deadline ends it.
+    pub(super) async fn issue_cookie(
+        &self,
+        token: Token,
+        secret: &SecretHash,
+    ) -> Result<(), Error> {
+        let id = token.id;
+        let cookie = CookieAction::Set { token, origin: TokenOrigin::Fresh };
+        let issued = self.shared.set_cookie(id, cookie);
+        if issued.is_err() {
+            delete_lost(self.shared, &id, secret).await;
+        }
+        issued
+    }
+
+    /// Notes that this request has ended its session: the cookie goes too, and a write starts anew.
+    pub(super) fn end(&mut self) {
+        *self.state = State::new(Identity::Ended);
+        let mut response = self.shared.response();
+        response.cookie = self.shared.cookie_of_ended();
+        response.has_ended = true;
+        response.id = None;
+        response.owes_rotation = false;
+    }
+
+    /// Notes that the store has ended the session in the course of an operation of this request.
+    pub(super) fn mark_ended(&mut self) {
+        *self.state = State::new(Identity::Closed(Closed::Deleted));
+        let mut response = self.shared.response();
+        response.cookie = CookieAction::Keep;
+        response.id = None;
+        response.owes_rotation = false;
+    }
+
+    /// Notes that the credentials open no session, or not any more.
+    fn close(&mut self, id: SessionId, refused: Refused) {
+        if std::mem::take(&mut self.shared.response().ended_itself) {
+            return self.end();
+        }
+        self.state.fields = Default::default();
+        self.state.meta = None;
+        self.state.pending.set_rotation(None);
+        let (closed, ago) = match refused {
+            Refused::Replaced { ago } => (Closed::Replaced, Some(ago)),
+            Refused::Ended { ago } => (Closed::Deleted, Some(ago)),
+            Refused::NotFound => (Closed::Gone, None),
+        };
+        let is_late = ago.is_some_and(|ago| ago < self.shared.elapsed() + IN_TRANSIT);
+        let was_open = matches!(self.state.identity, Identity::Open { .. });
+        // With renewal, a late request has a grace period, so a replaced secret is noteworthy.
+        let renews = closed == Closed::Replaced && self.shared.config().renewal.is_some();
+        match ago {
+            _ if was_open => {}
+            Some(ago) if !is_late || renews => event::reuse(&id, ago),
+            Some(_) => {}
+            None => event::unknown_token(&id),
+        }
+        self.state.replaced = (closed == Closed::Replaced).then_some(id);
+        self.state.identity = match was_open || is_late {
+            true => Identity::Closed(closed),
+            false => Identity::Anonymous,
+        };
+        let mut response = self.shared.response();
+        response.id = None;
+        // A cookie for a session that is gone would overwrite a newer one.
+        response.cookie = CookieAction::Keep;
+    }
+
+    /// Returns an error if a cache may hide the last write.
+    pub(super) fn check_fresh(&mut self) -> Result<(), Error> {
+        match self.state.stale_for.take() {
+            None => Ok(()),
+            Some(stale_for) => Err(Error::StaleCache { stale_for }),
+        }
+    }
+
+    /// Notes whether a deletion may have taken place.
+    pub(super) fn set_pending_deletion(&mut self, is_pending: bool) {
+        self.state.pending.set_deletion(is_pending);
+    }
+}
+
+/// Deletes a session whose secret no client will ever know.
+pub(super) async fn delete_lost(shared: &Shared, id: &SessionId, secret: &SecretHash) {
+    let delete = Delete { tried_before: false };
+    let answer = delete.run(shared.call_store(), Credentials::new(id, secret)).await;
+    if let Ok(Ok(Written { stale_for: None, .. })) = answer {
+        event::ended(id, "response lost");
+    }
+}

@@ -1,0 +1,84 @@
+//! The identity of a request: [`Identity`], from the presented token to an open or closed session.
+
+use crate::token::{SecretHash, SessionId, Token};
+
+/// The identity of a request, as far as it is known.
+///
+/// ```text
+/// Presented ──opens──▶ Open ──refused──▶ Closed
+///     │                 │
+///     │                 └──deletes──▶ Ended ──writes──▶ Open (a new session)
+///     ├──is late──▶ Closed ──signs in──▶ Open (a new session)
+///     └──opens nothing──▶ Anonymous ──writes──▶ Open (a new session)
+/// ```
+pub(super) enum Identity {
+    /// No token, or a token that opens nothing. A write starts a session.
+    Anonymous,
+    /// A token that the store was not asked about yet, and others to try if it opens nothing.
+    Presented(Token, Vec<Token>),
+    /// A session that the store confirmed or created.
+    Open { id: SessionId, secret: SecretHash },
+    /// A session that was this request's own when it set out. Reads find nothing, and writes are
+    /// refused: the cookie of a new session could overwrite a newer one. It counts as such if this
+    /// request had opened it, or is [late](super::exchange::IN_TRANSIT). A sign-in is not refused: it
+    /// starts a session by its own proof.
+    Closed(Closed),
+    /// This request deleted its session. A write starts a new one.
+    Ended,
+}
+
+/// Why the session of a request is closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// Another request deleted it.
+    Deleted,
+    /// Another request replaced its secret.
+    Replaced,
+    /// It was revoked or has expired.
+    Gone,
+}
+
+impl Identity {
+    /// Returns the credentials to present to the store. `layer` is part of the secret's hash.
+    pub(super) fn credentials(&self, layer: &str) -> Option<(SessionId, SecretHash)> {
+        match self {
+            Self::Presented(token, _) => Some((token.id, token.secret.hash(layer))),
+            Self::Open { id, secret } => Some((*id, *secret)),
+            Self::Anonymous | Self::Closed(_) | Self::Ended => None,
+        }
+    }
+
+    /// Returns the credentials of the other tokens.
+    pub(super) fn other_credentials(&self, layer: &str) -> Vec<(SessionId, SecretHash)> {
+        match self {
+            Self::Presented(_, others) => {
+                others.iter().map(|token| (token.id, token.secret.hash(layer))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the id of the session, or of the one that the first token names.
+    pub(super) fn id(&self) -> Option<SessionId> {
+        match self {
+            Self::Presented(token, _) => Some(token.id),
+            Self::Open { id, .. } => Some(*id),
+            Self::Anonymous | Self::Closed(_) | Self::Ended => None,
+        }
+    }
+
+    /// Whether there are several tokens, and the store was not asked which one is valid.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Presented(_, others) if !others.is_empty())
+    }
+
+    /// Whether there may be a session to ask the store for.
+    pub(super) fn may_be_open(&self) -> bool {
+        matches!(self, Self::Presented(..) | Self::Open { .. })
+    }
+
+    /// Whether a write may start a session.
+    pub(super) fn may_create(&self) -> bool {
+        matches!(self, Self::Anonymous | Self::Ended)
+    }
+}

@@ -1,0 +1,112 @@
+//! Store calls with credentials: [`Operation`], which can be repeated with other credentials.
+
+use bytes::Bytes;
+
+use crate::store::{
+    Credentials, DynStore, Loaded, Projection, Refused, StoreFuture, TakeField, Touch, Update,
+    Updated, Written,
+};
+
+/// A store call that needs credentials, so that it can be tried with more than one secret.
+pub(super) trait Operation: Sync {
+    type Answer: Send;
+    /// Type that the store returns.
+    type Output: Send;
+
+    fn run<'a>(
+        &'a self,
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Result<Self::Output, Refused>>;
+
+    /// Returns the answer, and for how long a cache may hide it.
+    fn written(output: Self::Output) -> Written<Self::Answer>;
+
+    /// Whether a deletion that the store reports was made by this request, given whether one of its
+    /// own is pending.
+    fn deleted_by_us(&self, is_pending: bool) -> bool {
+        is_pending
+    }
+}
+
+pub(super) struct Load<'a> {
+    pub(super) fields: Projection<'a>,
+    pub(super) touch: Option<Touch>,
+}
+
+impl Operation for Load<'_> {
+    type Answer = Loaded;
+    type Output = Loaded;
+
+    fn run<'a>(
+        &'a self,
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Result<Loaded, Refused>> {
+        store.load(credentials, self.fields, self.touch)
+    }
+
+    fn written(loaded: Loaded) -> Written<Loaded> {
+        Written::new(loaded)
+    }
+}
+
+impl Operation for Update<'_> {
+    type Answer = Updated;
+    type Output = Written<Updated>;
+
+    fn run<'a>(
+        &'a self,
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Result<Written<Updated>, Refused>> {
+        store.update(credentials, *self)
+    }
+
+    fn written(written: Self::Output) -> Written<Updated> {
+        written
+    }
+}
+
+impl Operation for TakeField<'_> {
+    type Answer = Option<Bytes>;
+    type Output = Written<Option<Bytes>>;
+
+    fn run<'a>(
+        &'a self,
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Result<Written<Option<Bytes>>, Refused>> {
+        store.take(credentials, *self)
+    }
+
+    fn written(written: Self::Output) -> Written<Option<Bytes>> {
+        written
+    }
+}
+
+pub(super) struct Delete {
+    /// An earlier attempt of this request may have succeeded.
+    pub(super) tried_before: bool,
+}
+
+impl Operation for Delete {
+    type Answer = ();
+    type Output = Written<()>;
+
+    fn run<'a>(
+        &'a self,
+        store: &'a dyn DynStore,
+        credentials: Credentials<'a>,
+    ) -> StoreFuture<'a, Result<Written<()>, Refused>> {
+        store.delete(credentials)
+    }
+
+    fn written(written: Self::Output) -> Written<()> {
+        written
+    }
+
+    fn deleted_by_us(&self, _: bool) -> bool {
+        self.tried_before
+    }
+}

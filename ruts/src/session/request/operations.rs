@@ -1,0 +1,469 @@
+//! The operations that the typed surface calls, on bytes: [`Request`].
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    exchange::{Exchange, delete_lost},
+    identity::{Closed, Identity},
+    operation::{Delete, Load},
+    renewal::renew,
+    response::{CookieAction, ResponseClosed, TokenOrigin},
+    shared::Shared,
+    state::State,
+    transfer::{Transfer, log_signing},
+    write_plan::{EagerGroup, WritePlan, field_write},
+};
+use crate::{
+    cache_policy::CachePolicy,
+    client::ClientFingerprint,
+    codec::CodecError,
+    crypto::field_cipher::{FieldAad, Plaintext},
+    error::Error,
+    event,
+    field::{FieldSpec, SessionSchema},
+    session::{
+        config::{SessionConfig, SessionContext, Signing},
+        map::SessionMap,
+        value,
+    },
+    store::{
+        AbsoluteDeadline, Change, DynStore, Precondition, Projection, SessionMeta, TakeField,
+        Update, Updated,
+    },
+    token::{SessionId, Token},
+    ttl::Ttl,
+};
+
+/// How often an `update` tries before it gives up, and the longest pause between two tries.
+const TRIES: u32 = 48;
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The change of an `update`. It may run several times.
+pub(in crate::session) type Modify<'a> =
+    &'a mut (dyn FnMut(Option<&Plaintext>) -> Result<Option<Bytes>, Error> + Send);
+
+/// The session of one request, shared by all who extracted it. Its operations run one at a time.
+pub(in crate::session) struct Request(Shared);
+
+impl Request {
+    pub(in crate::session) fn new(
+        context: Arc<SessionContext>,
+        presented_cookie: bool,
+        tokens: (Option<Token>, Vec<Token>),
+        client: Option<ClientFingerprint>,
+        closed: Option<ResponseClosed>,
+    ) -> Self {
+        Self(Shared::new(context, presented_cookie, tokens, client, closed))
+    }
+
+    pub(in crate::session) fn id(&self) -> Option<SessionId> {
+        self.0.id()
+    }
+
+    pub(in crate::session) fn store(&self) -> &Arc<dyn DynStore> {
+        self.0.store()
+    }
+
+    pub(in crate::session) fn config(&self) -> &SessionConfig {
+        self.0.config()
+    }
+
+    /// Whether the session belongs to the layer of a context.
+    pub(in crate::session) fn is_of(&self, context: &SessionContext) -> bool {
+        self.0.is_of(context)
+    }
+
+    pub(in crate::session) fn calls(&self) -> u32 {
+        self.0.calls()
+    }
+
+    /// Has the next write replace the secret.
+    pub(in crate::session) fn prepare_rotation(&self) {
+        self.0.response().owes_rotation = true;
+    }
+
+    pub(in crate::session) fn set_passive(&self) {
+        self.0.set_passive();
+    }
+
+    /// Returns ages and deadlines as they are now, `None` without a session. It is no activity.
+    pub(in crate::session) async fn meta(&self) -> Result<Option<SessionMeta>, Error> {
+        let mut state = self.0.lock().await?;
+        let load = Load { fields: Projection::Named(&[]), touch: None };
+        let fallback = state.fallback_secret();
+        let mut exchange = Exchange { shared: &self.0, state: &mut state };
+        let loaded = exchange.attempt(fallback.as_ref(), &load).await?;
+        Ok(loaded.map(|loaded| state.visible(loaded.meta)))
+    }
+
+    /// Returns ages and deadlines as this request last learned of them.
+    pub(in crate::session) async fn known_meta(&self) -> Result<Option<SessionMeta>, Error> {
+        let mut state = self.0.lock().await?;
+        if state.meta.is_none() && state.identity.may_be_open() {
+            Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
+        }
+        Ok(state.meta.map(|(meta, at)| state.visible(meta.after(at.elapsed()))))
+    }
+
+    /// Confirms the session with the store, and returns its id.
+    pub(in crate::session) async fn open(&self) -> Result<Option<SessionId>, Error> {
+        let mut state = self.0.lock().await?;
+        if matches!(state.identity, Identity::Presented(..)) {
+            Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
+        }
+        Ok(self.id())
+    }
+
+    /// Tells the store the policy of a field that a cache does not answer alone.
+    pub(in crate::session) fn hint_cache_policy(&self, field: &FieldSpec) {
+        if matches!(field.cache_policy(), CachePolicy::NoStore | CachePolicy::Revalidate) {
+            self.store().hint_cache_policy(field.name(), field.cache_policy());
+        }
+    }
+
+    /// Returns the value of a field. Reads all of `group` if it is not known yet.
+    pub(in crate::session) async fn get(
+        &self,
+        name: &str,
+        group: EagerGroup,
+    ) -> Result<Option<Plaintext>, Error> {
+        let mut state = self.0.lock().await?;
+        Transfer::new(&self.0, &mut state).learn(name, group).await?;
+        self.decrypt_field(&state, name, state.fields.get(name))
+    }
+
+    /// Returns the value of a declared field. That of a principal is absent unless it is signed in.
+    pub(in crate::session) async fn get_declared(
+        &self,
+        field: &FieldSpec,
+        group: EagerGroup,
+    ) -> Result<Option<Plaintext>, Error> {
+        self.hint_cache_policy(field);
+        let mut state = self.0.lock().await?;
+        Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
+        let stored = state.fields.get(field.name());
+        let value = self.decrypt_field(&state, field.name(), stored)?;
+        let is_owner = self.is_owner(&state, field, value.as_ref());
+        let is_owner = is_owner.map_err(|source| value::decode_error(field.name(), source))?;
+        Ok(value.filter(|_| is_owner))
+    }
+
+    /// Whether the principal of a schema is signed in. True for a schema without a principal, if any
+    /// principal is.
+    #[cfg(feature = "axum")]
+    pub(in crate::session) async fn is_signed_in(
+        &self,
+        schema: &'static SessionSchema,
+    ) -> Result<bool, Error> {
+        let fields = schema.fields().iter();
+        let principals: Vec<_> = fields.filter(|field| field.is_principal()).collect();
+        if principals.is_empty() {
+            return Ok(self.known_meta().await?.is_some_and(|meta| meta.signed_in.is_some()));
+        }
+        for field in principals {
+            if self.get_declared(field, Some(schema)).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the value of a principal field names the signed-in principal. True for other fields.
+    fn is_owner(
+        &self,
+        state: &State,
+        field: &FieldSpec,
+        value: Option<&Plaintext>,
+    ) -> Result<bool, CodecError> {
+        let (true, Some(value)) = (field.is_principal(), value) else { return Ok(true) };
+        let named = field.principal_key(self.config().layer, &value.bytes)?;
+        // A value of another version is absent anyway.
+        Ok(named.is_none_or(|named| state.owner == Some(named)))
+    }
+
+    /// Returns the values of fields, in their order.
+    pub(in crate::session) async fn get_many(
+        &self,
+        fields: &[&FieldSpec],
+    ) -> Result<Vec<Option<Result<Plaintext, CodecError>>>, Error> {
+        let mut state = self.0.lock().await?;
+        fields.iter().for_each(|field| self.hint_cache_policy(field));
+        let names = fields.iter().map(|field| field.name()).collect();
+        Transfer::new(&self.0, &mut state).fetch(names).await?;
+        let decrypt = |field: &&FieldSpec| {
+            let value = self.decrypt(&state, field.name(), state.fields.get(field.name())?);
+            match self.is_owner(&state, field, value.as_ref().ok()) {
+                Ok(true) => Some(value),
+                Ok(false) => None,
+                Err(error) => Some(Err(error)),
+            }
+        };
+        Ok(fields.iter().map(decrypt).collect())
+    }
+
+    /// Returns all fields, `None` without a session.
+    pub(in crate::session) async fn get_all(&self) -> Result<Option<SessionMap>, Error> {
+        let mut state = self.0.lock().await?;
+        if !state.identity.may_be_open() {
+            return Ok(None);
+        }
+        if !state.fields.knows_all() {
+            Transfer::new(&self.0, &mut state).load(Projection::All).await?;
+        }
+        let is_open = matches!(state.identity, Identity::Open { .. });
+        let fields = state.fields.present();
+        let fields =
+            fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));
+        Ok(is_open.then(|| SessionMap::new(fields)))
+    }
+
+    /// Applies changes together. Returns the number of removals and expiries that found their
+    /// field.
+    pub(in crate::session) async fn write(
+        &self,
+        changes: &[Change<'_>],
+        plan: WritePlan,
+    ) -> Result<usize, Error> {
+        let mut state = self.0.lock().await?;
+        let mut transfer = Transfer::new(&self.0, &mut state);
+        let updated = transfer.update(Update { changes, ..Update::default() }, &plan).await?;
+        transfer.exchange.check_fresh()?;
+        match updated {
+            Updated::Applied { found } => Ok(found),
+            // There is no precondition, and nothing is renewed.
+            Updated::Conflict { .. } | Updated::NotDue => Ok(0),
+        }
+    }
+
+    /// Moves the absolute deadline.
+    pub(in crate::session) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
+        let absolute = AbsoluteDeadline::new(ttl, self.config().absolute);
+        let update = Update { absolute: Some(absolute), ..Update::default() };
+        self.update_existing(update, WritePlan::default()).await
+    }
+
+    /// Replaces the secret. Without a session there is nothing to replace.
+    pub(in crate::session) async fn rotate(&self) -> Result<(), Error> {
+        let plan = WritePlan { rotate: true, ..WritePlan::default() };
+        self.update_existing(Update::default(), plan).await
+    }
+
+    async fn update_existing(&self, update: Update<'_>, plan: WritePlan) -> Result<(), Error> {
+        let mut state = self.0.lock().await?;
+        let may_create = state.identity.may_create();
+        let mut transfer = Transfer::new(&self.0, &mut state);
+        if !may_create {
+            transfer.update(update, &plan).await?;
+        }
+        transfer.exchange.check_fresh()
+    }
+
+    /// Reads, changes and writes one field atomically: compare-and-set until it succeeds.
+    pub(in crate::session) async fn modify(
+        &self,
+        field: &FieldSpec,
+        group: EagerGroup,
+        modify: Modify<'_>,
+    ) -> Result<(), Error> {
+        let mut state = self.0.lock().await?;
+        self.hint_cache_policy(field);
+        Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
+        for attempt in 0..TRIES {
+            let current = state.fields.get(field.name()).cloned();
+            let plaintext = self.decrypt_field(&state, field.name(), current.as_ref())?;
+            let next = modify(plaintext.as_ref())?;
+            let change = match &next {
+                Some(value) => Change::Set(field_write(field, value)),
+                None if current.is_none() => return Ok(()),
+                None => Change::Remove(field.name()),
+            };
+            let precondition = Some(Precondition::new(field.name(), current.as_ref()));
+            let update = Update { changes: &[change], precondition, ..Update::default() };
+            let mut transfer = Transfer::new(&self.0, &mut state);
+            match transfer.update(update, &WritePlan::of(field)).await? {
+                Updated::Applied { .. } => return transfer.exchange.check_fresh(),
+                Updated::Conflict { .. } | Updated::NotDue => pause(attempt).await,
+            }
+        }
+        Err(Error::Conflict { field: field.name().to_owned() })
+    }
+
+    /// Removes a field and returns its value.
+    pub(in crate::session) async fn take(
+        &self,
+        field: &FieldSpec,
+    ) -> Result<Option<Plaintext>, Error> {
+        let name = field.name();
+        let mut state = self.0.lock().await?;
+        if !state.identity.may_be_open() {
+            return Ok(None);
+        }
+        let mut transfer = Transfer::new(&self.0, &mut state);
+        transfer.check_client().await?;
+        let exchange = &mut transfer.exchange;
+        exchange.state.fields.forget(name);
+        let rotation = exchange.begin_rotation(field.is_rotating(), None)?;
+        let hash = rotation.hash();
+        let sign_out = field.is_principal();
+        let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch());
+        let take = take.sign_out(sign_out);
+        let fallback = rotation.fallback_secret.clone();
+        let taken = exchange.attempt(fallback.as_ref(), &take).await?;
+        let Some(value) = taken else { return Ok(None) };
+        exchange.finish_rotation(rotation).await?;
+        state.fields.remember(name, None);
+        if sign_out {
+            (state.meta, state.owner) = (None, None);
+            if value.is_some() {
+                log_signing(&self.0, &Signing::Out);
+            }
+        }
+        // No other caller gets the value, so it is returned in any case.
+        if let Some(stale_for) = state.stale_for.take() {
+            tracing::warn!(
+                field = name,
+                ?stale_for,
+                "a cache may still show a field that was taken"
+            );
+        }
+        self.decrypt_field(&state, name, value.as_ref())
+    }
+
+    /// Ends the session.
+    ///
+    /// A deletion whose answer was lost counts as made by this request when it is tried again, or
+    /// when the response leaves: signing out fails towards being signed out.
+    pub(in crate::session) async fn delete(&self) -> Result<(), Error> {
+        let mut state = self.0.lock().await?;
+        let mut exchange = Exchange { shared: &self.0, state: &mut state };
+        if exchange.state.identity.may_be_open() {
+            exchange.state.fields = Default::default();
+            let fallback = exchange.state.fallback_secret();
+            let tried_before = exchange.state.pending.is_deletion();
+            exchange.set_pending_deletion(true);
+            match exchange.attempt(fallback.as_ref(), &Delete { tried_before }).await {
+                Ok(Some(())) => {
+                    if let Some(id) = self.id() {
+                        event::ended(&id, "request");
+                    }
+                }
+                Ok(None) => exchange.set_pending_deletion(tried_before),
+                Err(error) => {
+                    let is_pending = tried_before || error.is_unknown();
+                    exchange.set_pending_deletion(is_pending);
+                    if is_pending {
+                        self.0.response().cookie = self.0.cookie_of_ended();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        match exchange.state.identity {
+            // Another request did it, and may have signed in again: the cookie is not ours to
+            // clear.
+            Identity::Closed(Closed::Deleted) => return Ok(()),
+            Identity::Closed(Closed::Replaced | Closed::Gone) => return Err(Error::Ended),
+            _ => {}
+        }
+        let fresh = exchange.check_fresh();
+        exchange.end();
+        fresh
+    }
+
+    /// Forgets the fields that were read, so that the next read asks the store.
+    pub(in crate::session) async fn refresh(&self) {
+        // If another operation holds the session for ever, the next read reports it.
+        if let Ok(mut state) = self.0.lock().await {
+            state.fields = Default::default();
+            state.meta = None;
+        }
+    }
+
+    /// Notes that the handler of this request has ended its session by other means.
+    pub(super) fn end_itself(&self) {
+        match self.0.try_lock() {
+            Some(mut state) => Exchange { shared: &self.0, state: &mut state }.end(),
+            // An operation is under way: it finds out by itself.
+            None => self.0.response().ended_itself = true,
+        }
+    }
+
+    /// Whether the handler has used the session.
+    pub(in crate::session) fn was_used(&self) -> bool {
+        self.0.was_used()
+    }
+
+    /// Replaces the secret if it is old enough, before the response leaves. `None` if it is not.
+    pub(in crate::session) fn renewal(
+        this: &Arc<Self>,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        if !this.0.response().owes_renewal {
+            return None;
+        }
+        let this = Arc::clone(this);
+        Some(async move {
+            let Ok(mut state) = this.0.lock().await else { return };
+            renew(&mut Exchange { shared: &this.0, state: &mut state }).await;
+        })
+    }
+
+    /// Returns what to do about the cookie, and closes the response. A token that must not leave is
+    /// given up.
+    pub(in crate::session) fn close_response(this: &Arc<Self>) -> CookieAction {
+        match this.0.close_response() {
+            CookieAction::Set { token, origin: TokenOrigin::Unverified } => {
+                Self::give_up(this, token);
+                CookieAction::Keep
+            }
+            cookie => cookie,
+        }
+    }
+
+    /// Gives up the token of a response that no client receives. Without it a renewed session stays
+    /// as it was, and another one is deleted.
+    pub(in crate::session) fn abandon(this: &Arc<Self>, cookie: CookieAction) {
+        if let CookieAction::Set { token, origin: TokenOrigin::Fresh } = cookie {
+            Self::give_up(this, token);
+        }
+    }
+
+    fn give_up(this: &Arc<Self>, token: Token) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let this = Arc::clone(this);
+            runtime.spawn(async move {
+                let hash = token.secret.hash(this.config().layer);
+                delete_lost(&this.0, &token.id, &hash).await;
+            });
+        }
+    }
+
+    /// Whether this request has ended a session.
+    pub(in crate::session) fn has_ended(&self) -> bool {
+        self.0.response().has_ended
+    }
+
+    fn decrypt(&self, state: &State, name: &str, stored: &Bytes) -> Result<Plaintext, CodecError> {
+        let Some(id) = &state.identity.id() else { return Err(CodecError::NoKey) };
+        self.config().cipher.decrypt(FieldAad { id, field: name }, stored)
+    }
+
+    fn decrypt_field(
+        &self,
+        state: &State,
+        name: &str,
+        stored: Option<&Bytes>,
+    ) -> Result<Option<Plaintext>, Error> {
+        let plaintext = stored.map(|stored| self.decrypt(state, name, stored)).transpose();
+        plaintext.map_err(|source| value::decode_error(name, source))
+    }
+}
+
+/// Waits at random, longer after each try, so that contenders come apart.
+async fn pause(attempt: u32) {
+    let longest = LONGEST_PAUSE.min(Duration::from_micros(500) * 2_u32.saturating_pow(attempt));
+    // Without randomness the pause is the longest: slower, never wrong.
+    let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
+    tokio::time::sleep(longest.mul_f64(share)).await;
+}

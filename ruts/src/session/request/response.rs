@@ -1,0 +1,100 @@
+//! The cookie of a response, as decided so far: [`ResponseState`].
+//!
+//! Read and changed without waiting for the store.
+
+use crate::{
+    error::Error,
+    token::{SessionId, Token},
+};
+
+/// The change of the cookie by the response.
+#[derive(Default)]
+pub(crate) enum CookieAction {
+    /// Nothing: the client has the right cookie, or there is no session.
+    #[default]
+    Keep,
+    /// Removes the cookie. Only for a request that ended its session: a dead cookie is harmless, and a
+    /// removal on a slow response would hit the cookie of a newer sign-in.
+    Clear,
+    /// Sets the cookie.
+    Set { token: Token, origin: TokenOrigin },
+}
+
+/// Where a token to set comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenOrigin {
+    /// A new session, or a rotation: no other token opens it.
+    Fresh,
+    /// A renewal: the former token is valid beside it.
+    Renewal,
+    /// Fresh, but a sign-in went along with it and its outcome is not known. A revocation may have
+    /// come between, so the token must not leave.
+    Unverified,
+}
+
+/// The part of a request's state that concerns its response.
+#[derive(Default)]
+pub(super) struct ResponseState {
+    pub(super) cookie: CookieAction,
+    /// The session in use, once the store has confirmed it.
+    pub(super) id: Option<SessionId>,
+    /// This request has ended a session.
+    pub(super) has_ended: bool,
+    /// Its handler has ended the session while an operation was under way.
+    pub(super) ended_itself: bool,
+    /// The next write has to replace the secret.
+    pub(super) owes_rotation: bool,
+    /// The secret is old enough to be renewed when the response leaves.
+    pub(super) owes_renewal: bool,
+    pub(super) closed: Option<ResponseClosed>,
+}
+
+/// Why a cookie can no longer be set.
+#[derive(Clone, Copy)]
+pub(crate) enum ResponseClosed {
+    /// The response has left, or the request was dropped.
+    Sent,
+    /// Development mode gives no cookie to this client.
+    NotLoopback,
+}
+
+impl ResponseState {
+    /// Whether no cookie was chosen yet.
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self.cookie, CookieAction::Keep)
+    }
+
+    /// Whether the response carries a token that is the only one of its session.
+    pub(super) fn sets_fresh(&self) -> bool {
+        matches!(
+            self.cookie,
+            CookieAction::Set { origin: TokenOrigin::Fresh | TokenOrigin::Unverified, .. }
+        )
+    }
+
+    /// Changes the origin of a fresh token.
+    pub(super) fn set_verified(&mut self, is_verified: bool) {
+        if let CookieAction::Set { origin, .. } = &mut self.cookie
+            && *origin != TokenOrigin::Renewal
+        {
+            *origin = if is_verified { TokenOrigin::Fresh } else { TokenOrigin::Unverified };
+        }
+    }
+
+    /// Requires that a cookie can still be set, for a write that needs one.
+    pub(super) fn require_open(&self) -> Result<(), Error> {
+        let open = self.check_open();
+        if matches!(open, Err(Error::ResponseSent)) {
+            tracing::warn!("a session was written after its response: the write was refused");
+        }
+        open
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        match self.closed {
+            None => Ok(()),
+            Some(ResponseClosed::Sent) => Err(Error::ResponseSent),
+            Some(ResponseClosed::NotLoopback) => Err(Error::NotLoopback),
+        }
+    }
+}

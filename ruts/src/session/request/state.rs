@@ -1,0 +1,142 @@
+//! The knowledge of a request about its session: [`State`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{field_cache::FieldCache, identity::Identity};
+use crate::{
+    auth::{Assurance, PrincipalKey},
+    session::config::Signing,
+    store::{SessionMeta, SignedIn},
+    token::{Secret, SecretHash, SessionId},
+};
+
+/// The knowledge of a request about its session.
+///
+/// One operation at a time holds it, across its call to the store. A future that is dropped halfway
+/// leaves a state that is right whether or not the store did its part: what was about to change is
+/// forgotten beforehand, and what may have been done is [`pending`](Self::pending).
+pub(super) struct State {
+    pub(super) identity: Identity,
+    pub(super) fields: FieldCache,
+    /// Ages and deadlines, and when they were read.
+    pub(super) meta: Option<(SessionMeta, Instant)>,
+    /// A change whose outcome is not known yet.
+    pub(super) pending: Pending,
+    /// For how long a cache may hide the last write.
+    pub(super) stale_for: Option<Duration>,
+    pub(super) client: ClientTrust,
+    /// The signed-in principal, as the store last said or did.
+    pub(super) owner: Option<PrincipalKey>,
+    /// The session whose former secret was presented, if it was refused for that.
+    pub(super) replaced: Option<SessionId>,
+}
+
+/// A change of which the store has not said whether it took place.
+#[derive(Default)]
+pub(super) enum Pending {
+    #[default]
+    Nothing,
+    Rotation(PendingRotation),
+    /// A deletion, perhaps after a rotation.
+    Deletion(Option<PendingRotation>),
+}
+
+/// A secret that the store may have installed.
+#[derive(Clone)]
+pub(super) struct PendingRotation {
+    pub(super) secret: Secret,
+    /// The change of principal that goes along with it. A revocation may have come between, so the
+    /// store is asked for it again before anything else.
+    pub(super) signing: Option<Signing>,
+}
+
+/// Whether the client looks as it did at the sign-in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientTrust {
+    Unchecked,
+    Trusted,
+    /// It does not: the sign-in counts as remembered.
+    Downgraded,
+}
+
+/// The secrets of an operation that may rotate.
+pub(super) struct Rotation {
+    /// A pending secret, to try if the current one opens nothing.
+    pub(super) fallback_secret: Option<Secret>,
+    /// The secret to install, and its hash.
+    pub(super) fresh: Option<(Secret, SecretHash)>,
+    /// Whether the rotation was owed before this operation.
+    pub(super) was_owed: bool,
+}
+
+impl State {
+    pub(super) fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            fields: FieldCache::default(),
+            meta: None,
+            pending: Pending::Nothing,
+            stale_for: None,
+            client: ClientTrust::Unchecked,
+            owner: None,
+            replaced: None,
+        }
+    }
+
+    /// Returns the metadata as the caller may see it.
+    pub(super) fn visible(&self, meta: SessionMeta) -> SessionMeta {
+        if self.client != ClientTrust::Downgraded {
+            return meta;
+        }
+        let remembered = |signed_in| SignedIn { assurance: Assurance::Remembered, ..signed_in };
+        SessionMeta { signed_in: meta.signed_in.map(remembered), ..meta }
+    }
+
+    /// Returns the secret to try if the current one opens nothing.
+    pub(super) fn fallback_secret(&self) -> Option<Secret> {
+        self.pending.rotation().map(|rotation| rotation.secret.clone())
+    }
+}
+
+impl Pending {
+    pub(super) fn rotation(&self) -> Option<&PendingRotation> {
+        match self {
+            Self::Nothing => None,
+            Self::Rotation(rotation) => Some(rotation),
+            Self::Deletion(rotation) => rotation.as_ref(),
+        }
+    }
+
+    /// Whether a deletion may have taken place.
+    pub(super) fn is_deletion(&self) -> bool {
+        matches!(self, Self::Deletion(_))
+    }
+
+    /// Replaces the rotation.
+    pub(super) fn set_rotation(&mut self, rotation: Option<PendingRotation>) {
+        *self = match (self.is_deletion(), rotation) {
+            (true, rotation) => Self::Deletion(rotation),
+            (false, Some(rotation)) => Self::Rotation(rotation),
+            (false, None) => Self::Nothing,
+        };
+    }
+
+    /// Notes or forgets a deletion.
+    pub(super) fn set_deletion(&mut self, is_pending: bool) {
+        let rotation = self.rotation().cloned();
+        *self = Self::Nothing;
+        if is_pending {
+            *self = Self::Deletion(None);
+        }
+        self.set_rotation(rotation);
+    }
+}
+
+impl Rotation {
+    /// Returns the hash to install.
+    pub(super) fn hash(&self) -> Option<SecretHash> {
+        self.fresh.as_ref().map(|(_, hash)| *hash)
+    }
+}

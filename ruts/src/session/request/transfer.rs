@@ -1,0 +1,361 @@
+//! Reads and writes of fields: [`Transfer`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    client_check,
+    exchange::Exchange,
+    field_cache::FieldCache,
+    identity::Identity,
+    operation::Load,
+    renewal::note_due,
+    shared::Shared,
+    state::{ClientTrust, Rotation, State},
+    write_plan::{EagerGroup, WritePlan, outcome, remember},
+};
+use crate::{
+    client::RECORD,
+    codec::CodecError,
+    crypto::field_cipher::{CipherError, FieldAad, Plaintext},
+    error::Error,
+    event,
+    field::SessionSchema,
+    session::{config::Signing, value},
+    store::{
+        AuthChange, Change, Create, FieldWrite, Loaded, PageRequest, Projection, SessionMeta,
+        StoredField, Update, Updated,
+    },
+    token::{Secret, SessionId, Token},
+    ttl::Ttl,
+};
+
+/// Moves fields between the store and the state of a request.
+pub(super) struct Transfer<'a> {
+    pub(super) exchange: Exchange<'a>,
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn new(shared: &'a Shared, state: &'a mut State) -> Self {
+        Self { exchange: Exchange { shared, state } }
+    }
+
+    fn state(&mut self) -> &mut State {
+        self.exchange.state
+    }
+
+    fn shared(&self) -> &'a Shared {
+        self.exchange.shared
+    }
+
+    /// Reads a field that is not known yet, and its group along with it.
+    pub(super) async fn learn(&mut self, name: &str, group: EagerGroup) -> Result<(), Error> {
+        if self.state().fields.knows(name) || !self.state().identity.may_be_open() {
+            return Ok(());
+        }
+        let others = group.map_or(0, |schema| schema.fields().len());
+        let mut names = Vec::with_capacity(1 + others);
+        names.push(name);
+        for field in group.into_iter().flat_map(SessionSchema::eager) {
+            if field.name() != name {
+                names.push(field.name());
+            }
+        }
+        self.fetch(names).await
+    }
+
+    /// Reads the named fields that are not known yet.
+    pub(super) async fn fetch(&mut self, mut names: Vec<&str>) -> Result<(), Error> {
+        names.retain(|name| !self.exchange.state.fields.knows(name));
+        if names.is_empty() { Ok(()) } else { self.load(Projection::Named(&names)).await }
+    }
+
+    /// Reads fields, then checks the client and the age of the secret.
+    pub(super) async fn load(&mut self, fields: Projection<'_>) -> Result<(), Error> {
+        let shared = self.shared();
+        let mut names = Vec::new();
+        let fields = match fields {
+            Projection::Named(asked)
+                if shared.client.is_some() && !self.state().fields.knows(RECORD) =>
+            {
+                names.extend(asked.iter().copied().chain([RECORD]));
+                Projection::Named(&names)
+            }
+            fields => fields,
+        };
+        let load = Load { fields, touch: shared.touch() };
+        let fallback = self.state().fallback_secret();
+        let loaded = self.exchange.attempt(fallback.as_ref(), &load).await?;
+        if let Some(Loaded { meta, fields: stored }) = loaded {
+            let stored = stored.into_iter().map(|field| (field.name, field.value));
+            let state = self.state();
+            match fields {
+                Projection::All => state.fields.learn_all(stored),
+                Projection::Named(names) => state.fields.learn(names, stored),
+            }
+            state.meta = Some((meta, Instant::now()));
+            state.owner = meta.signed_in.map(|signed_in| signed_in.principal);
+            self.after_load(meta).await?;
+        }
+        Ok(())
+    }
+
+    async fn after_load(&mut self, meta: SessionMeta) -> Result<(), Error> {
+        client_check::check(&mut self.exchange).await?;
+        note_due(&self.exchange, &meta);
+        Ok(())
+    }
+
+    /// Reads the session before its first write, if the client has to be checked.
+    pub(super) async fn check_client(&mut self) -> Result<(), Error> {
+        let state = self.state();
+        let is_due = state.client == ClientTrust::Unchecked && state.identity.may_be_open();
+        if is_due && self.shared().client.is_some() {
+            // Boxed: it is rare, and would make the future of every write as large.
+            Box::pin(self.load(Projection::Named(&[]))).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes the session, or starts one if there is none and this request may.
+    pub(super) async fn update(
+        &mut self,
+        update: Update<'_>,
+        plan: &WritePlan,
+    ) -> Result<Updated, Error> {
+        let shared = self.shared();
+        let is_sign_in = plan.is_sign_in();
+        if !is_sign_in {
+            self.check_client().await?;
+        }
+        // Encrypted values, and the record of a client, are bound to the id of the session.
+        let is_bound = !plan.encrypted.is_empty() || (is_sign_in && shared.client.is_some());
+        if is_bound && self.state().identity.is_ambiguous() {
+            Box::pin(self.load(Projection::Named(&[]))).await?;
+        }
+        if let Some(id) = self.state().identity.id() {
+            let values = encrypt(shared, &id, update.changes, plan)?;
+            let client = client_check::record(&self.exchange, &id, plan);
+            let client = client.as_ref().map(|record| FieldWrite::new(RECORD, record));
+            let changes = plan.with_values(update.changes, &values, client);
+            for change in update.changes {
+                self.state().fields.forget(change.name());
+            }
+            let rotation = self.exchange.begin_rotation(plan.rotate, plan.signing)?;
+            if is_sign_in {
+                shared.response().set_verified(false);
+            }
+            let hash = rotation.hash();
+            let full = Update {
+                changes: &changes,
+                rotate: hash.as_ref(),
+                touch: shared.config().touch(),
+                sign: shared.config().auth_change(plan.signing.as_ref()),
+                ..update
+            };
+            let fallback = rotation.fallback_secret.clone();
+            let answer = match self.exchange.attempt(fallback.as_ref(), &full).await {
+                Err(error) => return Err(self.refused(&rotation, error)),
+                Ok(answer) => answer,
+            };
+            if is_sign_in {
+                shared.response().set_verified(true);
+            }
+            if let Some(updated) = answer {
+                self.updated(&full, plan, rotation, &updated).await?;
+                return Ok(updated);
+            }
+        }
+        // A sign-in carries its own proof, so it starts a session in any case.
+        if !is_sign_in && !self.state().identity.may_create() {
+            return Err(Error::Ended);
+        }
+        self.create(update, plan).await
+    }
+
+    /// Notes the outcome of an update of a session that was found.
+    async fn updated(
+        &mut self,
+        update: &Update<'_>,
+        plan: &WritePlan,
+        rotation: Rotation,
+        updated: &Updated,
+    ) -> Result<(), Error> {
+        match updated {
+            Updated::Applied { found } => {
+                self.exchange.finish_rotation(rotation).await?;
+                let state = self.state();
+                if plan.is_sign_in() {
+                    state.client = ClientTrust::Trusted;
+                    // The fields of another principal are gone. A guest's fields stay.
+                    let former = state.meta.map(|(meta, _)| meta.signed_in);
+                    let stays = former.is_some_and(|former| {
+                        former.is_none_or(|former| plan.signs_in(&former.principal))
+                    });
+                    if !stays {
+                        state.fields = FieldCache::default();
+                    }
+                }
+                remember(&mut state.fields, update.changes);
+                if let Some(signing) = &plan.signing {
+                    state.owner = signing.principal();
+                }
+                if update.sign.is_some() || update.absolute.is_some() {
+                    state.meta = None;
+                }
+                if let Some(signing) = plan.signing.filter(|_| plan.is_sign_in() || *found > 0) {
+                    log_signing(self.shared(), &signing);
+                }
+            }
+            Updated::NotDue => {}
+            Updated::Conflict { current } => {
+                if let Some(precondition) = update.precondition {
+                    self.state().fields.remember(precondition.name, current.clone());
+                }
+                self.exchange.abandon_rotation(&rotation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what a refused write means for the session and its caller.
+    fn refused(&mut self, rotation: &Rotation, error: Error) -> Error {
+        if !error.is_unknown() {
+            self.shared().response().set_verified(true);
+        }
+        match &error {
+            Error::TooManySessions => {
+                self.exchange.abandon_rotation(rotation);
+                event::limit_reached();
+            }
+            Error::Ended => self.exchange.mark_ended(),
+            _ => {}
+        }
+        error
+    }
+
+    /// Returns the fields of the session that an earlier attempt of this sign-in has left behind.
+    ///
+    /// The user clicked twice, or never got the answer. The first attempt replaced the secret that this
+    /// request presents, and its session belongs to the same principal, so its fields do, too. It stays
+    /// as it is: the client may yet receive its cookie.
+    async fn inherit(
+        &mut self,
+        id: &SessionId,
+        plan: &WritePlan,
+    ) -> Result<Vec<StoredField>, Error> {
+        let (Some(Signing::In { principal, .. }), Some(former)) =
+            (plan.signing, self.state().replaced)
+        else {
+            return Ok(Vec::new());
+        };
+        let before = u128::from_be_bytes(*former.as_bytes()).checked_sub(1);
+        let before = before.map(|before| SessionId::from_bytes(before.to_be_bytes()));
+        let page = PageRequest::new(before.as_ref(), 1);
+        let store = self.shared().call_store();
+        let listed = store.list_by_principal(&principal, page, Projection::All).await?;
+        let Some(session) = listed.sessions.into_iter().find(|session| session.id == former) else {
+            return Ok(Vec::new());
+        };
+        let cipher = &self.shared().config().cipher;
+        let mut fields = session.loaded.fields;
+        fields.retain_mut(|field| {
+            let (from, to) =
+                (FieldAad { id: &former, field: &field.name }, FieldAad { id, field: &field.name });
+            let value = match cipher.decrypt(from, &field.value) {
+                Ok(Plaintext { was_encrypted: false, .. }) => return true,
+                Ok(Plaintext { bytes, .. }) => cipher.encrypt(to, &bytes).ok(),
+                Err(_) => None,
+            };
+            value.map(|value| field.value = value).is_some()
+        });
+        Ok(fields)
+    }
+
+    /// Starts a session with what an update would have left behind.
+    async fn create(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
+        if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
+            return Ok(Updated::Conflict { current: None });
+        }
+        let shared = self.shared();
+        let id = SessionId::random()?;
+        let values = encrypt(shared, &id, update.changes, plan)?;
+        let client = client_check::record(&self.exchange, &id, plan);
+        let client = client.as_ref().map(|record| FieldWrite::new(RECORD, record));
+        let changes = plan.with_values(update.changes, &values, client);
+        let inherited = self.inherit(&id, plan).await?;
+        let inherited = inherited.iter().map(|field| {
+            let write =
+                FieldWrite::new(&field.name, &field.value).ttl(field.ttl.and_then(lifetime));
+            Change::Set(write.cache_policy(field.cache_policy))
+        });
+        let changes: Vec<Change<'_>> = inherited.chain(changes.iter().copied()).collect();
+        let fields = outcome(&changes);
+        if fields.is_empty() {
+            return Ok(Updated::Applied { found: 0 });
+        }
+        shared.response().require_open()?;
+        let secret = Secret::random()?;
+        let config = shared.config();
+        let hash = secret.hash(config.layer);
+        let sign_in = match config.auth_change(plan.signing.as_ref()) {
+            Some(AuthChange::In { who, .. }) => Some(who),
+            Some(AuthChange::Out) | None => None,
+        };
+        let create = Create::new(&id, &hash).idle(config.idle);
+        let create = create.absolute(config.absolute_of(plan.signing.as_ref()));
+        let create = create.fields(&fields).sign_in(sign_in);
+        if let Err(error) = shared.call_store().create(create).await.map_err(Error::from) {
+            if matches!(error, Error::TooManySessions) {
+                event::limit_reached();
+            }
+            return Err(error);
+        }
+        self.exchange.issue_cookie(Token { id, secret }, &hash).await?;
+        event::created(&id);
+        let state = self.state();
+        *state = State::new(Identity::Open { id, secret: hash });
+        state.fields = FieldCache::empty();
+        state.client = ClientTrust::Trusted;
+        state.owner = plan.signing.and_then(|signing| signing.principal());
+        remember(&mut state.fields, &changes);
+        if let Some(signing) = plan.signing.filter(|_| plan.is_sign_in()) {
+            log_signing(shared, &signing);
+        }
+        Ok(Updated::Applied { found: 0 })
+    }
+}
+
+/// Returns what is left of a lifetime, if anything is.
+fn lifetime(left: Duration) -> Option<Ttl> {
+    Ttl::new(left).ok()
+}
+
+/// Encrypts the values that are to be encrypted, in the order of the changes.
+fn encrypt(
+    shared: &Shared,
+    id: &SessionId,
+    changes: &[Change<'_>],
+    plan: &WritePlan,
+) -> Result<Vec<Bytes>, Error> {
+    let writes = changes.iter().filter_map(|change| plan.to_encrypt(change));
+    let encrypted = writes.map(|write| {
+        let aad = FieldAad { id, field: write.name };
+        shared.config().cipher.encrypt(aad, write.value).map_err(|error| match error {
+            CipherError::NoKey => value::encode_error(write.name, CodecError::NoKey),
+            #[cfg(feature = "encrypt")]
+            CipherError::Random(error) => error.into(),
+        })
+    });
+    encrypted.collect()
+}
+
+pub(super) fn log_signing(shared: &Shared, signing: &Signing) {
+    let Some(id) = shared.id() else { return };
+    match signing {
+        Signing::In { assurance, .. } => event::signed_in(&id, assurance.level()),
+        Signing::Out => event::signed_out(&id),
+    }
+}

@@ -1,0 +1,108 @@
+//! The effects of a write besides its changes: [`WritePlan`].
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::field_cache::FieldCache;
+use crate::{
+    auth::PrincipalKey,
+    field::{FieldSpec, SessionSchema},
+    session::config::Signing,
+    store::{Change, FieldWrite},
+};
+
+/// The schema whose eager fields are read along with a field that is not known yet.
+pub(crate) type EagerGroup = Option<&'static SessionSchema>;
+
+/// The effects of a write besides its changes.
+#[derive(Default)]
+pub(crate) struct WritePlan {
+    /// Replace the secret.
+    pub(crate) rotate: bool,
+    pub(crate) signing: Option<Signing>,
+    /// Names of the fields whose values are encrypted.
+    pub(crate) encrypted: Vec<&'static str>,
+}
+
+impl WritePlan {
+    /// Returns what the declaration of a field asks for.
+    pub(crate) fn of(field: &FieldSpec) -> Self {
+        let encrypted = if field.is_encrypted() { vec![field.name()] } else { Vec::new() };
+        Self { rotate: field.is_rotating(), signing: None, encrypted }
+    }
+
+    pub(super) fn is_sign_in(&self) -> bool {
+        matches!(self.signing, Some(Signing::In { .. }))
+    }
+
+    /// Whether this principal signs in.
+    pub(super) fn signs_in(&self, who: &PrincipalKey) -> bool {
+        matches!(&self.signing, Some(Signing::In { principal, .. }) if principal == who)
+    }
+
+    /// Returns the write of a value that is to be encrypted.
+    pub(super) fn to_encrypt<'a>(&self, change: &Change<'a>) -> Option<FieldWrite<'a>> {
+        match *change {
+            Change::Set(write) if self.encrypted.contains(&write.name) => Some(write),
+            _ => None,
+        }
+    }
+
+    /// Returns the changes with encrypted values in place of the clear ones, and with what is kept
+    /// of the client.
+    pub(super) fn with_values<'a>(
+        &self,
+        changes: &'a [Change<'a>],
+        encrypted: &'a [Bytes],
+        client: Option<FieldWrite<'a>>,
+    ) -> Cow<'a, [Change<'a>]> {
+        if encrypted.is_empty() && client.is_none() {
+            return Cow::Borrowed(changes);
+        }
+        let mut values = encrypted.iter();
+        let encrypted = |change: &Change<'a>| match self.to_encrypt(change) {
+            Some(write) => {
+                values.next().map_or(*change, |value| Change::Set(FieldWrite { value, ..write }))
+            }
+            None => *change,
+        };
+        changes.iter().map(encrypted).chain(client.map(Change::Set)).collect()
+    }
+}
+
+/// Returns the write that the declaration of a field asks for. A principal lives as long as its session.
+pub(crate) fn field_write<'a>(field: &FieldSpec, value: &'a Bytes) -> FieldWrite<'a> {
+    let ttl = field.ttl().filter(|_| !field.is_principal());
+    FieldWrite::new(field.name(), value).ttl(ttl).cache_policy(field.cache_policy())
+}
+
+/// Remembers changes that the store has confirmed.
+pub(super) fn remember(fields: &mut FieldCache, changes: &[Change<'_>]) {
+    for change in changes {
+        match change {
+            Change::Set(write) => fields.remember(write.name, Some(write.value.clone())),
+            Change::Remove(name) => fields.remember(name, None),
+            Change::Expire(..) => {}
+        }
+    }
+}
+
+/// Returns the fields that changes leave behind in a new session.
+pub(super) fn outcome<'a>(changes: &[Change<'a>]) -> Vec<FieldWrite<'a>> {
+    let mut fields: Vec<FieldWrite<'a>> = Vec::with_capacity(changes.len());
+    for change in changes {
+        match *change {
+            Change::Set(write) => {
+                fields.retain(|field| field.name != write.name);
+                fields.push(write);
+            }
+            Change::Remove(name) => fields.retain(|field| field.name != name),
+            Change::Expire(name, ttl) => fields
+                .iter_mut()
+                .filter(|field| field.name == name)
+                .for_each(|field| field.ttl = Some(ttl)),
+        }
+    }
+    fields
+}

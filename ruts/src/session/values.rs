@@ -1,0 +1,11 @@
+//! The values of a whole schema: [`Values`].
+
+use super::map::SessionMap;
+use crate::error::Error;
+
+/// The plain struct of all values of a schema, made by `#[session]`.
+#[doc(hidden)]
+pub trait Values: Sized {
+    #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]
+    fn decode(fields: &SessionMap) -> Result<Self, Error>;
+}

@@ -1,0 +1,73 @@
+//! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
+//!
+//! Used by reads, which ask it before they know any value. It knows nothing of caches and sessions.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use crate::{cache_policy::CachePolicy, store::Projection};
+
+/// Maximum number of remembered names. Schemas have few fields. Names that are made up at run time
+/// are not worth more memory.
+const CAPACITY: usize = 1024;
+
+/// The fields that a cache alone may not answer.
+///
+/// A present field carries its policy with it, so reads are right without this. It saves round
+/// trips, and it is the only source for absent fields.
+#[derive(Default)]
+pub(super) struct KnownPolicies(RwLock<HashMap<Box<str>, CachePolicy>>);
+
+/// Restrictions on a read, from the policies of its fields.
+#[derive(Default)]
+pub(super) struct Restrictions {
+    /// A field is never in the cache, so the read bypasses it.
+    pub(super) bypass: bool,
+    /// Fields that the origin has to confirm, also as absent.
+    pub(super) revalidate: Vec<String>,
+}
+
+impl KnownPolicies {
+    /// Remembers the policy of a field, if it restricts reads. A field stays restricted, whatever
+    /// policy is stored with it later.
+    pub(super) fn learn(&self, name: &str, policy: CachePolicy) {
+        if !matches!(policy, CachePolicy::NoStore | CachePolicy::Revalidate) {
+            return;
+        }
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
+        if known == Some(policy) {
+            return;
+        }
+        let mut policies = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if policies.len() < CAPACITY || known.is_some() {
+            policies.insert(name.into(), policy);
+        }
+    }
+
+    /// Returns the restrictions on a read of these fields.
+    pub(super) fn restrictions(&self, fields: Projection<'_>) -> Restrictions {
+        let policies = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut restrictions = Restrictions::default();
+        if policies.is_empty() {
+            return restrictions;
+        }
+        let mut add = |name: &str, policy: CachePolicy| match policy {
+            CachePolicy::NoStore => restrictions.bypass = true,
+            _ => restrictions.revalidate.push(name.to_owned()),
+        };
+        match fields {
+            Projection::Named(names) => names
+                .iter()
+                .filter_map(|name| policies.get_key_value(*name))
+                .for_each(|(name, policy)| add(name, *policy)),
+            // An entry never counts as complete if the session has a `NoStore` field.
+            Projection::All => policies
+                .iter()
+                .filter(|(_, policy)| **policy == CachePolicy::Revalidate)
+                .for_each(|(name, policy)| add(name, *policy)),
+        }
+        restrictions
+    }
+}

@@ -1,0 +1,107 @@
+//! Sessions whose cache entry may be stale and is not evicted yet: [`PendingEvictions`].
+//!
+//! Filled by writes that could not reach the cache, and asked by reads, which bypass the cache for
+//! these sessions. It sends nothing: [`Tiers`](super::tiers::Tiers) does.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::time::Instant;
+
+use crate::token::SessionId;
+
+/// Maximum number of sessions that are tracked. A stale entry beyond it is not evicted.
+const CAPACITY: usize = 100_000;
+
+/// The sessions with a pending eviction.
+#[derive(Default)]
+pub(super) struct PendingEvictions {
+    sessions: Mutex<HashMap<SessionId, PendingEviction>>,
+    /// Number of `sessions`, for readers that take no lock.
+    count: AtomicUsize,
+    /// Number of pending evictions of every session.
+    of_all: Arc<AtomicUsize>,
+}
+
+/// A pending eviction of every session, until it is dropped.
+pub(super) struct PendingEvictionOfAll(Arc<AtomicUsize>);
+
+impl Drop for PendingEvictionOfAll {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// When the eviction of a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PendingEviction {
+    /// The write may take place until then. An eviction before that moment does not count.
+    pub(super) write_ends: Instant,
+    /// By then every stale entry has expired.
+    pub(super) entry_expires: Instant,
+}
+
+impl PendingEviction {
+    /// Whether it is over, after an attempt that began at `begun`.
+    pub(super) fn is_over(&self, begun: Instant, is_evicted: bool) -> bool {
+        begun >= self.entry_expires || (is_evicted && begun >= self.write_ends)
+    }
+}
+
+impl PendingEvictions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, PendingEviction>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether reads of the session must bypass the cache.
+    pub(super) fn includes(&self, id: &SessionId) -> bool {
+        self.of_all.load(Ordering::Acquire) > 0
+            || (self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(id))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.of_all.load(Ordering::Acquire) == 0 && self.count.load(Ordering::Acquire) == 0
+    }
+
+    pub(super) fn add_all(&self) -> PendingEvictionOfAll {
+        self.of_all.fetch_add(1, Ordering::AcqRel);
+        PendingEvictionOfAll(Arc::clone(&self.of_all))
+    }
+
+    /// Adds a session. Returns whether the caller has to evict it: no other task does yet.
+    pub(super) fn add(&self, id: &SessionId, pending: PendingEviction) -> bool {
+        let mut sessions = self.lock();
+        if let Some(held) = sessions.get_mut(id) {
+            held.write_ends = held.write_ends.max(pending.write_ends);
+            held.entry_expires = held.entry_expires.max(pending.entry_expires);
+            return false;
+        }
+        let has_room = sessions.len() < CAPACITY;
+        if has_room {
+            sessions.insert(*id, pending);
+            self.count.store(sessions.len(), Ordering::Release);
+        }
+        has_room
+    }
+
+    pub(super) fn get(&self, id: &SessionId) -> Option<PendingEviction> {
+        self.lock().get(id).copied()
+    }
+
+    /// Removes a session, unless another write has prolonged its eviction since it was `seen`.
+    /// Returns whether it is gone.
+    pub(super) fn remove(&self, id: &SessionId, seen: PendingEviction) -> bool {
+        let mut sessions = self.lock();
+        if sessions.get(id).is_some_and(|held| *held != seen) {
+            return false;
+        }
+        sessions.remove(id);
+        self.count.store(sessions.len(), Ordering::Release);
+        true
+    }
+}

@@ -1,0 +1,37 @@
+//! A sign-in under a limit on the sessions of a principal: [`SignInLimit`].
+//!
+//! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. It decides whether to try
+//! again, and sends nothing.
+
+use crate::store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind};
+
+/// Maximum number of attempts of a sign-in at the limit.
+const ATTEMPTS: usize = 8;
+
+/// A sign-in that may exceed its limit.
+///
+/// The origin must not end the oldest sessions itself: the cache would not learn of it. So it is
+/// asked to refuse. The layered store then ends these sessions and tries again.
+pub(super) struct SignInLimit<'a> {
+    /// The sign-in that the origin gets. It is refused at the limit.
+    pub(super) who: NewSignIn<'a>,
+    ends_oldest: bool,
+    attempts: usize,
+}
+
+impl<'a> SignInLimit<'a> {
+    pub(super) fn new(who: NewSignIn<'a>) -> Self {
+        let ends_oldest = who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest);
+        let limit = who.limit.map(|limit| SessionLimit::new(limit.sessions, OnLimit::Reject));
+        Self { who: who.limit(limit), ends_oldest, attempts: 0 }
+    }
+
+    /// Returns the limit to make room under, if the sign-in is to be tried again after this answer.
+    pub(super) fn retry<T>(&mut self, answer: &Result<T, StoreError>) -> Option<SessionLimit> {
+        let is_refused =
+            answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit);
+        let limit = self.who.limit.filter(|_| is_refused)?;
+        self.attempts += 1;
+        (self.ends_oldest && self.attempts < ATTEMPTS).then_some(limit)
+    }
+}

@@ -1,0 +1,212 @@
+//! The two tiers of a layered store, and calls to them with bounded waits: [`Tiers`].
+//!
+//! Used by reads, writes and revocations. It knows the state that these share, and none of their
+//! protocol.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    breaker::CircuitBreaker,
+    known_policies::KnownPolicies,
+    pending_evictions::{PendingEviction, PendingEvictions},
+};
+use crate::{
+    event,
+    store::{Cache, Store, StoreError, StoreErrorKind},
+    token::SessionId,
+};
+
+/// Name of the layered store in errors and traces.
+pub(super) const NAME: &str = "layered";
+
+/// Maximum number of fills in flight. A read beyond it fills nothing.
+const FILLS: usize = 256;
+
+/// Pauses between attempts to evict: each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Future of a tier's answer. It is boxed: the types of two drivers' futures would nest so deeply
+/// that a handler does not compile.
+pub(super) type TierFuture<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// The cache, the origin, and what is known about them.
+pub(super) struct Tiers<C, O> {
+    pub(super) breaker: CircuitBreaker<C>,
+    pub(super) origin: O,
+    pub(super) settings: Settings,
+    pub(super) policies: KnownPolicies,
+    pub(super) pending_evictions: PendingEvictions,
+    pub(super) fills: Arc<Semaphore>,
+    origin_is_down: AtomicBool,
+}
+
+/// Settings of a layered store. Its builder explains them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) cache_ttl: Duration,
+    pub(super) cache_timeout: Duration,
+    pub(super) origin_timeout: Duration,
+    pub(super) intent_ttl: Duration,
+    pub(super) writes_without_cache: bool,
+    pub(super) hits_without_origin: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_ttl: Duration::from_secs(300),
+            cache_timeout: Duration::from_millis(500),
+            origin_timeout: Duration::from_secs(5),
+            intent_ttl: Duration::from_secs(30),
+            writes_without_cache: false,
+            hits_without_origin: true,
+        }
+    }
+}
+
+impl Settings {
+    /// Time until a write intent expires. A write whose outcome is unknown may take place until
+    /// then.
+    pub(super) fn write_window(&self) -> Duration {
+        self.intent_ttl.max(self.origin_timeout * 2)
+    }
+
+    /// Maximum time for an operation of many round trips.
+    pub(super) fn bulk_timeout(&self) -> Duration {
+        self.origin_timeout * 10
+    }
+}
+
+impl<C: Cache, O: Store> Tiers<C, O> {
+    pub(super) fn new(cache: C, origin: O, settings: Settings) -> Self {
+        Self {
+            breaker: CircuitBreaker::new(cache),
+            origin,
+            settings,
+            policies: KnownPolicies::default(),
+            pending_evictions: PendingEvictions::default(),
+            fills: Arc::new(Semaphore::new(FILLS)),
+            origin_is_down: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn cache(&self) -> &C {
+        self.breaker.cache()
+    }
+
+    /// Whether a read of the session should ask the cache.
+    pub(super) fn may_read_cache(&self, id: &SessionId) -> bool {
+        let origin_is_down = self.origin_is_down.load(Ordering::Relaxed);
+        !self.pending_evictions.includes(id)
+            && (self.settings.hits_without_origin || !origin_is_down)
+            && self.breaker.allows_read()
+    }
+
+    /// Waits for a command of the cache.
+    pub(super) fn call_cache<'a, T: Send + 'a>(
+        &'a self,
+        command: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> TierFuture<'a, T> {
+        Box::pin(self.breaker.call(self.settings.cache_timeout, command))
+    }
+
+    /// Waits for an operation of the origin, which fails with `on_timeout` if it takes too long.
+    pub(super) fn call_origin<'a, T: Send + 'a>(
+        &'a self,
+        on_timeout: StoreErrorKind,
+        operation: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+    ) -> TierFuture<'a, T> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let answer = timeout(self.settings.origin_timeout, operation);
+            let answer = answer.await.unwrap_or_else(|elapsed| {
+                Err(StoreError::new(self.origin.name(), on_timeout).with_source(elapsed))
+            });
+            event::tier_called("origin", self.origin.name(), begun.elapsed(), answer.is_ok());
+            let is_down = answer.as_ref().is_err_and(|error| {
+                matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
+            });
+            self.origin_is_down.store(is_down, Ordering::Relaxed);
+            answer
+        })
+    }
+
+    /// Evicts the entry of a session.
+    pub(super) fn evict<'a>(&'a self, id: &'a SessionId) -> TierFuture<'a, ()> {
+        self.call_cache(self.cache().evict(id))
+    }
+
+    /// Evicts all entries. Returns whether that succeeded.
+    pub(super) async fn clear(&self) -> bool {
+        self.breaker.call(self.settings.bulk_timeout(), self.cache().clear()).await.is_ok()
+    }
+
+    /// Evicts the entry of a session in the background, again and again. Reads bypass the cache
+    /// until that succeeds, or the entry has expired. The write may take place within
+    /// `write_window` from now.
+    pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
+        // A future that is dropped outside of a runtime cannot spawn a task.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let pending = self.pending_eviction(write_window);
+        if !self.pending_evictions.add(id, pending) {
+            return;
+        }
+        let (tiers, id) = (Arc::clone(self), *id);
+        runtime.spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            while let Some(pending) = tiers.pending_evictions.get(&id) {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let begun = Instant::now();
+                let is_evicted = tiers.evict(&id).await.is_ok();
+                if pending.is_over(begun, is_evicted)
+                    && tiers.pending_evictions.remove(&id, pending)
+                {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Does for all sessions what [`evict_later`](Self::evict_later) does for one.
+    pub(super) fn clear_later(self: &Arc<Self>, write_window: Duration) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let pending = self.pending_eviction(write_window);
+        let of_all = self.pending_evictions.add_all();
+        let tiers = Arc::clone(self);
+        runtime.spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let begun = Instant::now();
+                let is_cleared = tiers.clear().await;
+                if pending.is_over(begun, is_cleared) {
+                    drop(of_all);
+                    return;
+                }
+            }
+        });
+    }
+
+    fn pending_eviction(&self, write_window: Duration) -> PendingEviction {
+        let write_ends = Instant::now() + write_window;
+        PendingEviction { write_ends, entry_expires: write_ends + self.settings.cache_ttl }
+    }
+}

@@ -1,0 +1,143 @@
+//! Reads of sessions, alone or in batches: [`ReadBatch`].
+//!
+//! Used by the store through a `Batcher`, which decides what is sent together.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgRow;
+use tokio::time::Instant;
+
+use super::{
+    bind::Statement,
+    decode::{by_ordinal, loaded, loaded_in_batch},
+    error::{shut_down, timed_out},
+    executor::Executor,
+    statements::{ByProjection, LoadBatchColumn},
+};
+use crate::{
+    store::{
+        Credentials, Loaded, Projection, Refused, StoreError, StoreErrorKind, StoreResult, Touch,
+        batch::BatchOp,
+    },
+    token::{SecretHash, SessionId},
+};
+
+/// Maximum number of sessions in a batch.
+const MAX_SESSIONS: usize = 64;
+
+pub(super) struct ReadBatch(pub(super) Arc<Executor>);
+
+pub(super) struct ReadRequest {
+    id: SessionId,
+    secret: SecretHash,
+    /// Each name ends with a zero byte, which no name holds. `None` reads all fields.
+    names: Option<Box<str>>,
+    touch: Option<Touch>,
+}
+
+impl ReadRequest {
+    pub(super) fn new(
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> Self {
+        let names = match fields {
+            Projection::All => None,
+            Projection::Named(names) => {
+                let length = names.iter().map(|name| name.len() + 1).sum();
+                let mut joined = String::with_capacity(length);
+                names.iter().for_each(|name| joined.extend([name, "\0"]));
+                Some(joined.into())
+            }
+        };
+        Self { id: *credentials.id, secret: *credentials.secret, names, touch }
+    }
+
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials::new(&self.id, &self.secret)
+    }
+
+    /// The statement for the projection, with the parameters that `bind` adds, and the names.
+    fn statement(
+        &self,
+        sql: &ByProjection,
+        bind: impl FnOnce(Statement) -> Statement,
+    ) -> Statement {
+        let statement = bind(Statement::new(sql.get(self.names.is_some())));
+        match &self.names {
+            Some(names) => statement.bind(names.split_terminator('\0').collect::<Vec<_>>()),
+            None => statement,
+        }
+    }
+}
+
+impl BatchOp for ReadBatch {
+    type Request = ReadRequest;
+    /// `None` if no session was found.
+    type Part = Option<PgRow>;
+    type Answer = Result<Loaded, Refused>;
+    type Error = StoreError;
+
+    /// A read that always counts as activity takes a lock.
+    fn can_batch(&self, request: &ReadRequest) -> bool {
+        !request.touch.is_some_and(|touch| touch.after.is_zero())
+    }
+
+    fn can_join(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        let is_alike =
+            |first: &ReadRequest| (&first.names, first.touch) == (&next.names, next.touch);
+        batch.len() < MAX_SESSIONS && batch.first().is_some_and(is_alike)
+    }
+
+    async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
+        let Self(executor) = self;
+        let statement = || match request.touch {
+            Some(_) => request.statement(&executor.statements.load_and_touch, |statement| {
+                statement.credentials(request.credentials()).touch(request.touch)
+            }),
+            None => request.statement(&executor.statements.load, |statement| {
+                statement.credentials(request.credentials())
+            }),
+        };
+        let rows = match executor.fetch_all(statement(), deadline).await {
+            // A read can be repeated.
+            Err(failed) if failed.connection_is_dead => {
+                executor.fetch_all(statement(), deadline).await?
+            }
+            rows => rows?,
+        };
+        match rows.first() {
+            Some(row) => loaded(row, request.touch.is_some()),
+            None => Ok(Err(Refused::NotFound)),
+        }
+    }
+
+    async fn many(
+        &self,
+        requests: &[ReadRequest],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Option<PgRow>>>, StoreError> {
+        let (Self(executor), [first, ..]) = (self, requests) else { return Ok(Vec::new()) };
+        let statement = first.statement(&executor.statements.load_batch, |statement| {
+            statement.batch(requests.iter().map(ReadRequest::credentials)).touch(first.touch)
+        });
+        let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
+        match rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len())) {
+            Ok(rows) => Ok(rows.into_iter().map(Some).collect()),
+            // One of them may be the cause. Alone, each gets its own answer.
+            Err(_) => Ok(requests.iter().map(|_| None).collect()),
+        }
+    }
+
+    fn decode(&self, _: &ReadRequest, row: Option<PgRow>) -> Option<StoreResult<Loaded>> {
+        row.map_or(Some(Ok(Err(Refused::NotFound))), |row| loaded_in_batch(&row).transpose())
+    }
+
+    fn timed_out() -> StoreError {
+        timed_out(StoreErrorKind::Unavailable)
+    }
+
+    fn shut_down() -> StoreError {
+        shut_down()
+    }
+}

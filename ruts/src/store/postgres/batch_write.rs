@@ -1,0 +1,168 @@
+//! Writes of fields, alone or in batches: [`WriteBatch`].
+//!
+//! Used by the store through a `Batcher`, which decides what is sent together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sqlx::postgres::PgRow;
+use tokio::time::Instant;
+
+use super::{
+    bind::{FieldColumns, Statement, field_writes},
+    decode::{by_ordinal, updated},
+    error::{shut_down, timed_out},
+    executor::Executor,
+    statements::UpdateBatchColumn,
+};
+use crate::{
+    cache_policy::CachePolicy,
+    store::{
+        Credentials, FieldWrite, Precondition, Refused, StoreError,
+        StoreErrorKind::{Unavailable, Unknown},
+        StoreResult, Touch, Update, Updated, Written,
+        batch::BatchOp,
+    },
+    token::{SecretHash, SessionId},
+    ttl::Ttl,
+};
+
+/// Maximum number of sessions in a batch.
+const MAX_SESSIONS: usize = 64;
+
+/// Maximum size of the values in a batch, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
+
+pub(super) struct WriteBatch(pub(super) Arc<Executor>);
+
+/// A write that sets fields, perhaps under a precondition or as activity, and does nothing else.
+pub(super) struct WriteRequest {
+    id: SessionId,
+    secret: SecretHash,
+    /// Value of the precondition.
+    expected: Option<Bytes>,
+    values: Vec<Bytes>,
+    shape: WriteShape,
+}
+
+/// The first arguments, the same for all writes of a batch.
+#[derive(PartialEq)]
+struct WriteShape {
+    touch: Option<Touch>,
+    /// Name of the field of the precondition.
+    precondition: Option<Box<str>>,
+    fields: Vec<(Box<str>, Option<Ttl>, CachePolicy)>,
+}
+
+impl WriteRequest {
+    /// `None` if the update does anything else.
+    pub(super) fn new(credentials: Credentials<'_>, update: &Update<'_>) -> Option<Self> {
+        if update.needs_current_secret() {
+            return None;
+        }
+        let writes = field_writes(update.changes)?;
+        let shape = |write: &FieldWrite<'_>| (write.name.into(), write.ttl, write.cache_policy);
+        Some(Self {
+            id: *credentials.id,
+            secret: *credentials.secret,
+            expected: update.precondition.and_then(|precondition| precondition.value.cloned()),
+            values: writes.iter().map(|write| write.value.clone()).collect(),
+            shape: WriteShape {
+                touch: update.touch,
+                precondition: update.precondition.map(|precondition| precondition.name.into()),
+                fields: writes.iter().map(shape).collect(),
+            },
+        })
+    }
+
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials::new(&self.id, &self.secret)
+    }
+
+    fn bytes(&self) -> usize {
+        self.values.iter().chain(&self.expected).map(Bytes::len).sum()
+    }
+
+    fn columns(&self) -> FieldColumns<'_> {
+        let fields = self.shape.fields.iter().zip(&self.values);
+        FieldColumns::set(fields.map(|((name, ttl, policy), value)| {
+            FieldWrite::new(name, value).ttl(*ttl).cache_policy(*policy)
+        }))
+    }
+}
+
+impl BatchOp for WriteBatch {
+    type Request = WriteRequest;
+    type Part = PgRow;
+    type Answer = Result<Written<Updated>, Refused>;
+    type Error = StoreError;
+
+    fn can_batch(&self, request: &WriteRequest) -> bool {
+        !request.values.is_empty() && request.bytes() <= MAX_BYTES / 4
+    }
+
+    fn can_join(&self, batch: &[WriteRequest], next: &WriteRequest) -> bool {
+        let bytes = || batch.iter().chain([next]).map(WriteRequest::bytes).sum::<usize>();
+        batch.len() < MAX_SESSIONS
+            && batch.first().is_some_and(|first| first.shape == next.shape)
+            && bytes() <= MAX_BYTES
+            // One statement writes a row once.
+            && batch.iter().all(|other| other.id != next.id)
+    }
+
+    async fn one(
+        &self,
+        request: &WriteRequest,
+        deadline: Instant,
+    ) -> StoreResult<Written<Updated>> {
+        let Self(executor) = self;
+        let precondition = request.shape.precondition.as_deref();
+        let precondition =
+            precondition.map(|name| Precondition::new(name, request.expected.as_ref()));
+        let update = Update::default().touch(request.shape.touch).precondition(precondition);
+        let statement = Statement::new(&executor.statements.update).update(
+            request.credentials(),
+            &update,
+            request.columns(),
+        );
+        updated(&executor.fetch_one(statement, deadline).await?)
+    }
+
+    async fn many(
+        &self,
+        requests: &[WriteRequest],
+        deadline: Instant,
+    ) -> Result<Vec<Option<PgRow>>, StoreError> {
+        let (Self(executor), [first, ..]) = (self, requests) else { return Ok(Vec::new()) };
+        let values = requests.iter().flat_map(|request| &request.values).map(|value| &value[..]);
+        let expected: Vec<_> = requests.iter().map(|request| request.expected.as_deref()).collect();
+        let statement = Statement::new(&executor.statements.update_batch)
+            .batch(requests.iter().map(WriteRequest::credentials))
+            .touch(first.shape.touch)
+            .bind(first.shape.precondition.as_deref())
+            .bind(expected)
+            .fields(&first.columns().with_values(values));
+        let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
+        match rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len())) {
+            // Nothing was written, and one of them may be the cause. Alone, each gets its own
+            // answer.
+            Err(error) if !matches!(error.kind(), Unknown | Unavailable) => {
+                Ok(requests.iter().map(|_| None).collect())
+            }
+            // The database function skips a session that is locked or not there.
+            rows => rows,
+        }
+    }
+
+    fn decode(&self, _: &WriteRequest, row: PgRow) -> Option<StoreResult<Written<Updated>>> {
+        Some(updated(&row))
+    }
+
+    fn timed_out() -> StoreError {
+        timed_out(Unavailable)
+    }
+
+    fn shut_down() -> StoreError {
+        shut_down()
+    }
+}

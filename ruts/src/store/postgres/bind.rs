@@ -1,0 +1,200 @@
+//! Statements with their parameters.
+//!
+//! Used by the store, the batches and the cleanup. A parameter has the position that its file in
+//! `sql` gives it. Knows nothing of connections and rows.
+
+use std::{collections::HashSet, time::Duration};
+
+use sqlx::{Encode, Postgres, SqlStr, Type, postgres::PgArguments, query::Query};
+
+use crate::{
+    cache_policy::CachePolicy,
+    store::{AuthChange, Change, Credentials, FieldWrite, NewSignIn, OnLimit, Touch, Update},
+    token::{SecretHash, SessionId},
+    ttl::Ttl,
+};
+
+/// A statement and the parameters that are bound so far.
+pub(super) struct Statement(Query<'static, Postgres, PgArguments>);
+
+impl Statement {
+    pub(super) fn new(sql: &SqlStr) -> Self {
+        Self(sqlx::query(sql.clone()))
+    }
+
+    pub(super) fn bind<'t, T: Encode<'t, Postgres> + Type<Postgres>>(self, value: T) -> Self {
+        Self(self.0.bind(value))
+    }
+
+    pub(super) fn credentials(self, credentials: Credentials<'_>) -> Self {
+        self.bind(&credentials.id.as_bytes()[..]).secret(Some(credentials.secret))
+    }
+
+    /// The credentials of a batch, as two arrays.
+    pub(super) fn batch<'a>(self, batch: impl Iterator<Item = Credentials<'a>>) -> Self {
+        let (ids, secrets): (Vec<_>, Vec<_>) = batch
+            .map(|Credentials { id, secret }| (&id.as_bytes()[..], &secret.as_bytes()[..]))
+            .unzip();
+        self.bind(ids).bind(secrets)
+    }
+
+    pub(super) fn id(self, id: Option<&SessionId>) -> Self {
+        self.bind(id.map(|id| &id.as_bytes()[..]))
+    }
+
+    pub(super) fn secret(self, secret: Option<&SecretHash>) -> Self {
+        self.bind(secret.map(|secret| &secret.as_bytes()[..]))
+    }
+
+    pub(super) fn ttl(self, ttl: Option<Ttl>) -> Self {
+        self.bind(ttl.map(millis))
+    }
+
+    pub(super) fn touch(self, touch: Option<Touch>) -> Self {
+        let after = touch.map(|touch| i64::try_from(touch.after.as_millis()).unwrap_or(i64::MAX));
+        self.ttl(touch.map(|touch| touch.idle)).bind(after)
+    }
+
+    pub(super) fn sign_in(self, who: Option<&NewSignIn<'_>>) -> Self {
+        let limit = who.and_then(|who| who.limit);
+        let sessions = limit.map(|limit| i32::try_from(limit.sessions.max(1)).unwrap_or(i32::MAX));
+        self.bind(who.map(|who| &who.principal.as_bytes()[..]))
+            .bind(who.map(|who| i16::from(who.assurance.level())))
+            .bind(sessions)
+            .bind(limit.map(|limit| limit.on_limit == OnLimit::EndOldest))
+    }
+
+    /// All parameters of `update`.
+    pub(super) fn update(
+        self,
+        credentials: Credentials<'_>,
+        update: &Update<'_>,
+        fields: FieldColumns<'_>,
+    ) -> Self {
+        let (auth_change, who, idle, absolute) = match update.sign {
+            Some(AuthChange::In { who, idle, absolute }) => (Some("in"), Some(who), idle, absolute),
+            Some(AuthChange::Out) => (Some("out"), None, None, None),
+            None => (None, None, None, None),
+        };
+        self.credentials(credentials)
+            .touch(update.touch)
+            .bind(update.precondition.map(|precondition| precondition.name))
+            .bind(update.precondition.and_then(|precondition| Some(&precondition.value?[..])))
+            .secret(update.rotate)
+            .ttl(update.absolute.map(|absolute| absolute.from_now))
+            .ttl(update.absolute.and_then(|absolute| absolute.from_creation))
+            .secret(update.renew.map(|renew| renew.secret))
+            .ttl(update.renew.map(|renew| renew.every))
+            .bind(update.renew.map(|renew| grace_millis(renew.grace)))
+            .bind(auth_change)
+            .ttl(idle)
+            .ttl(absolute)
+            .sign_in(who.as_ref())
+            .bind(who.map(|who| who.keep_fields))
+            .bind(fields.operations.as_deref())
+            .fields(&fields)
+    }
+
+    pub(super) fn fields(self, fields: &FieldColumns<'_>) -> Self {
+        let FieldColumns { names, values, cache_policies, ttls, operations: _ } = fields;
+        self.bind(names).bind(values).bind(cache_policies).bind(ttls)
+    }
+
+    pub(super) fn into_query(self) -> Query<'static, Postgres, PgArguments> {
+        self.0
+    }
+}
+
+/// Changes to fields as one array for each column.
+#[derive(Default)]
+pub(super) struct FieldColumns<'a> {
+    /// The operation on each field. `None` sets all of them, and no name occurs twice.
+    operations: Option<Vec<&'static str>>,
+    names: Vec<&'a str>,
+    values: Vec<Option<&'a [u8]>>,
+    cache_policies: Vec<Option<i64>>,
+    ttls: Vec<Option<i64>>,
+}
+
+impl<'a> FieldColumns<'a> {
+    pub(super) fn new(changes: &[Change<'a>]) -> Self {
+        if let Some(writes) = field_writes(changes) {
+            return Self::set(writes);
+        }
+        let mut columns = Self::default();
+        let operations = changes.iter().map(|change| match change {
+            Change::Set(write) => {
+                columns.push(write);
+                "set"
+            }
+            Change::Remove(name) => {
+                columns.push_name(name, None);
+                "remove"
+            }
+            Change::Expire(name, ttl) => {
+                columns.push_name(name, Some(*ttl));
+                "expire"
+            }
+        });
+        Self { operations: Some(operations.collect()), ..columns }
+    }
+
+    /// The columns of writes whose names differ.
+    pub(super) fn set(writes: impl IntoIterator<Item = FieldWrite<'a>>) -> Self {
+        let mut columns = Self::default();
+        writes.into_iter().for_each(|write| columns.push(&write));
+        columns
+    }
+
+    /// Replaces the values by those of a batch, one session after the other.
+    pub(super) fn with_values(self, values: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self { values: values.map(Some).collect(), ..self }
+    }
+
+    fn push(&mut self, write: &FieldWrite<'a>) {
+        self.names.push(write.name);
+        self.values.push(Some(write.value));
+        self.cache_policies.push(Some(policy_to_number(write.cache_policy)));
+        self.ttls.push(write.ttl.map(millis));
+    }
+
+    fn push_name(&mut self, name: &'a str, ttl: Option<Ttl>) {
+        self.names.push(name);
+        self.values.push(None);
+        self.cache_policies.push(None);
+        self.ttls.push(ttl.map(millis));
+    }
+}
+
+/// The last write of each field, if all changes are writes. One statement writes a row once.
+pub(super) fn field_writes<'a>(changes: &[Change<'a>]) -> Option<Vec<FieldWrite<'a>>> {
+    let write = |change: &_| if let Change::Set(write) = change { Some(*write) } else { None };
+    changes.iter().map(write).collect::<Option<Vec<_>>>().map(last_of_each)
+}
+
+/// The last write of each field.
+pub(super) fn last_of_each(mut writes: Vec<FieldWrite<'_>>) -> Vec<FieldWrite<'_>> {
+    let mut names = HashSet::new();
+    writes.reverse();
+    writes.retain(|write| names.insert(write.name));
+    writes
+}
+
+/// The number that stands for a policy in the database. A lifetime is positive.
+const fn policy_to_number(policy: CachePolicy) -> i64 {
+    match policy {
+        CachePolicy::Default => 0,
+        CachePolicy::NoStore => -1,
+        CachePolicy::Revalidate => -2,
+        CachePolicy::MaxAge(ttl) => millis(ttl),
+    }
+}
+
+/// A lifetime is at most 100 years.
+const fn millis(ttl: Ttl) -> i64 {
+    ttl.as_millis() as i64
+}
+
+fn grace_millis(grace: Duration) -> i64 {
+    i64::try_from(grace.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,199 @@
+//! Creates and migrates the tables and functions, and checks the server.
+//!
+//! Used by the builder of the store. Knows nothing of sessions.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{
+    error::{STANDBY, Unsuitable, connection_error, statement_error, timed_out, unsupported},
+    identifiers::Identifiers,
+    templates::fill,
+};
+use crate::store::{StoreError, StoreErrorKind};
+
+const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
+
+/// Version of the tables that this release needs.
+const VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// Time to create, migrate and check the tables. Other instances may be doing so, or use them.
+const PREPARATION: Duration = Duration::from_secs(60);
+
+/// Keeps objects out that others created in a schema of the search path.
+const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp;\n";
+
+const VERSIONS: &str = "create table if not exists {migrations} (\n  \
+     version int primary key,\n  \
+     applied_at timestamptz not null default now()\n);\n";
+
+/// The tables have another version.
+#[derive(Debug, thiserror::Error)]
+enum WrongVersion {
+    #[error(
+        "the tables have version {0} and version {VERSION} is needed: \
+         let the builder create the tables, or run the SQL of `PostgresStoreBuilder::sql`"
+    )]
+    Old(i32),
+    #[error("the tables have version {0} of a later release: this release needs {VERSION}")]
+    New(i32),
+}
+
+/// The columns of [`SERVER`].
+#[derive(Clone, Copy)]
+enum ServerColumn {
+    Recent,
+    Primary,
+    ReadCommitted,
+    Durable,
+}
+
+const SERVER: &str = "select current_setting('server_version_num')::int >= 150000, \
+     not pg_is_in_recovery(), \
+     current_setting('transaction_isolation') = 'read committed', \
+     current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'";
+
+/// Returns the SQL for an empty database.
+pub(super) fn sql(identifiers: &Identifiers) -> String {
+    let fill = |template: &str| fill(template, identifiers, "");
+    let mut text = fill("begin;\n\ncreate schema if not exists {schema};\n");
+    text.push('\n');
+    text.push_str(SEARCH_PATH);
+    text.push_str(&fill(VERSIONS));
+    for version in 1..=VERSION {
+        text.push_str("\n\n");
+        text.push_str(&migration(identifiers, version));
+    }
+    text.push_str("\n\ncommit;\n");
+    text
+}
+
+fn migration(identifiers: &Identifiers, version: i32) -> String {
+    let migration = fill(MIGRATIONS[version as usize - 1], identifiers, "");
+    let insert = format!("insert into {{migrations}} (version) values ({version});");
+    format!("{migration}\n\n{}", fill(&insert, identifiers, ""))
+}
+
+/// Creates or migrates the tables if `create_tables`, and checks the server and the tables.
+pub(super) async fn prepare(
+    pool: &PgPool,
+    identifiers: &Identifiers,
+    create_tables: bool,
+    connect_timeout: Duration,
+) -> Result<(), StoreError> {
+    let timed_out = |_| timed_out(StoreErrorKind::Unavailable);
+    let connection = timeout(connect_timeout, pool.acquire()).await.map_err(timed_out)?;
+    let mut connection = connection.map_err(connection_error)?;
+    let prepared = timeout(PREPARATION, async {
+        if create_tables {
+            migrate(&mut connection, identifiers).await?;
+        }
+        check(&mut connection, identifiers).await?;
+        // Statements that were prepared before a migration are outdated.
+        let _ = connection.clear_cached_statements().await;
+        Ok::<_, StoreError>(())
+    });
+    let prepared = prepared.await;
+    if prepared.is_err() {
+        // Returning it to the pool would wait for it.
+        drop(connection.detach());
+    }
+    prepared.map_err(timed_out)?
+}
+
+/// Checks that the server can keep the contract and that the tables have the version needed.
+async fn check(connection: &mut PgConnection, identifiers: &Identifiers) -> Result<(), StoreError> {
+    let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(failure)?;
+    let holds = |column: ServerColumn| row.try_get::<bool, _>(column as usize).map_err(failure);
+    for (column, reason) in [
+        (ServerColumn::Recent, Unsuitable("PostgreSQL 15 or later is needed")),
+        (ServerColumn::Primary, STANDBY),
+        (
+            ServerColumn::ReadCommitted,
+            Unsuitable("the default transaction isolation must be `read committed`"),
+        ),
+    ] {
+        if !holds(column)? {
+            return Err(unsupported(reason));
+        }
+    }
+    if !holds(ServerColumn::Durable)? {
+        warn!(
+            "PostgreSQL runs with `synchronous_commit` or `fsync` off: \
+             ended sessions may be live again after a crash"
+        );
+    }
+    match version(connection, identifiers).await? {
+        VERSION => Ok(()),
+        older if older < VERSION => Err(unsupported(WrongVersion::Old(older))),
+        newer => Err(unsupported(WrongVersion::New(newer))),
+    }
+}
+
+/// Brings the tables to the version needed. One of several instances does it, and the others wait.
+async fn migrate(
+    connection: &mut PgConnection,
+    identifiers: &Identifiers,
+) -> Result<(), StoreError> {
+    // A role without the right to change tables can start if they are up to date.
+    if version(connection, identifiers).await? >= VERSION {
+        return Ok(());
+    }
+    let mut transaction = connection.begin().await.map_err(failure)?;
+    run(&mut transaction, SEARCH_PATH.to_owned()).await?;
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 7288))")
+        .bind(&identifiers.schema)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failure)?;
+    let mut applied = version(&mut transaction, identifiers).await?;
+    if applied == 0 {
+        let exists = sqlx::query("select 1 from pg_namespace where nspname = $1")
+            .bind(&identifiers.schema)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failure)?;
+        if exists.is_none() {
+            run(&mut transaction, fill("create schema {schema}", identifiers, "")).await?;
+        }
+        run(&mut transaction, fill(VERSIONS, identifiers, "")).await?;
+    }
+    while applied < VERSION {
+        applied += 1;
+        run(&mut transaction, migration(identifiers, applied)).await?;
+    }
+    transaction.commit().await.map_err(failure)
+}
+
+async fn run(connection: &mut PgConnection, sql: String) -> Result<(), StoreError> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(failure)
+}
+
+/// Returns the version of the tables, 0 if there are none.
+async fn version(
+    connection: &mut PgConnection,
+    identifiers: &Identifiers,
+) -> Result<i32, StoreError> {
+    // `to_regclass` would remember an absence from before the wait for the lock.
+    let exists: bool = sqlx::query_scalar(
+        "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where n.nspname = $1 and c.relname = $2)",
+    )
+    .bind(&identifiers.schema)
+    .bind(format!("{}_migrations", identifiers.table))
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(failure)?;
+    if !exists {
+        return Ok(0);
+    }
+    let sql = fill("select coalesce(max(version), 0) from {migrations}", identifiers, "");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await.map_err(failure)
+}
+
+fn failure(error: sqlx::Error) -> StoreError {
+    statement_error(error).into()
+}

@@ -1,0 +1,26 @@
+-- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the
+-- function.
+--
+-- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, {sessions},
+--   {is_live_predicate}
+-- defines: outcome, others
+
+if p_limit is not null then
+  -- Locked, so that each is still the principal's when it is deleted.
+  with live as (
+    select x.id, x.signed_at from {sessions} x
+    where {is_live_predicate}
+      and x.session_id <> p_session_id
+    order by x.id
+    for update
+  )
+  select coalesce(array_agg(live.id order by live.signed_at, live.id), '{}')
+  into others from live;
+  if cardinality(others) >= p_limit then
+    if not p_end_oldest then
+      outcome := 'session_limit';
+      return;
+    end if;
+    delete from {sessions} x where x.id = any (others[1 : cardinality(others) - p_limit + 1]);
+  end if;
+end if;

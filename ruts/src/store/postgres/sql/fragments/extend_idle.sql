@@ -1,0 +1,12 @@
+-- Moves the idle deadline if the touch is due.
+--
+-- needs: p_touch_idle, p_touch_after, in_grace, s, moment, changed
+-- defines: s, changed
+
+if not in_grace and p_touch_idle is not null and s.idle_at is not null and greatest(
+  p_touch_idle - date_part('epoch', s.idle_at - moment) * 1000, 0
+) >= p_touch_after then
+  s.idle_at := moment + p_touch_idle * interval '1 millisecond';
+  s.used_at := moment;
+  changed := true;
+end if;

@@ -1,0 +1,13 @@
+-- Replaces the secret, without a grace period.
+--
+-- needs: p_secret, p_rotate_secret, s, moment, changed
+-- defines: s, changed
+
+if p_rotate_secret <> s.secret then
+  s.replaced := p_secret;
+  s.secret := p_rotate_secret;
+  s.rotated_at := moment;
+  s.grace := null;
+  s.grace_until := moment;
+  changed := true;
+end if;

@@ -1,0 +1,7 @@
+-- The columns of session s that every read begins with.
+--
+-- needs: s
+-- defines: is_standby, now_at
+
+pg_is_in_recovery() as is_standby, statement_timestamp() as now_at, s.created_at, s.rotated_at,
+s.used_at, s.idle_at, s.absolute_at, s.signed_at, s.principal, s.assurance

@@ -1,3 +1,0 @@
-said := 'replaced';
-    ago := 0;
-    return;

@@ -1,4 +1,0 @@
-x.principal = p_principal and x.ended_at is null
-    and (x.idle_at is null or x.idle_at > clock_timestamp())
-    and (x.absolute_at is null or x.absolute_at > clock_timestamp())
-    and x.epoch = (select e.epoch from {epoch} e)

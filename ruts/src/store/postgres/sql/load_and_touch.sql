@@ -1,0 +1,19 @@
+-- Reads a session that a secret opens, and its fields, and counts as activity if that is due.
+--
+-- $1 session id, $2 secret hash, $3 and $4 the touch, $5 field names unless all fields are read
+
+select
+  {session_columns},
+  f.names, f.contents, f.cache_policies, f.expiries,
+  s.secret <> q.secret as by_former_secret, s.grace_until, s.ended_at,
+  case
+    when {touch_due_predicate}
+    then {touch}(
+      p_session_id => $1, p_secret => $2, p_touch_idle => $3, p_touch_after => $4
+    )
+  end as touched
+from (select $1::bytea as session_id, $2::bytea as secret) q
+join {sessions} s on s.session_id = q.session_id
+{join_fields}
+where (s.secret = q.secret or s.replaced = q.secret)
+  and {unexpired_predicate}

@@ -1,0 +1,18 @@
+-- Reads several sessions that their secrets open, and the same fields of each. A row says whether
+-- its touch is due: it is not made here.
+--
+-- $1 session ids, $2 secret hashes, $3 and $4 the touch, $5 field names unless all fields are read
+
+select
+  {session_columns},
+  f.names, f.contents, f.cache_policies, f.expiries,
+  s.secret <> q.secret as by_former_secret, s.grace_until, s.ended_at,
+  q.ordinal,
+  $3::bigint is not null and {touch_due_predicate} as touch_is_due
+from unnest($1::bytea[], $2::bytea[]) with ordinality q (session_id, secret, ordinal)
+-- A subquery with a limit is an index probe for each session. A join planned while the table was
+-- small would go on to scan all of it.
+cross join lateral (select * from {sessions} x where x.session_id = q.session_id limit 1) s
+{join_fields}
+where (s.secret = q.secret or s.replaced = q.secret)
+  and {unexpired_predicate}

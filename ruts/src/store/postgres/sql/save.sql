@@ -1,8 +1,0 @@
-if changed then
-    update {sessions}
-    set secret = s.secret, replaced = s.replaced, rotated_at = s.rotated_at, grace = s.grace,
-      grace_until = s.grace_until, used_at = s.used_at, idle_at = s.idle_at,
-      absolute_at = s.absolute_at, latest_at = s.latest_at, signed_at = s.signed_at,
-      principal = s.principal, assurance = s.assurance
-    where id = s.id;
-  end if;

@@ -1,0 +1,374 @@
+//! A smaller trait for backends that can lock one record at a time: [`RecordStore`].
+//!
+//! Every `RecordStore` is a [`Store`]: the implementation below composes the operations of the
+//! contract from [`SessionRecord`] and knows no backend.
+
+use std::{future::Future, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    contract::{Store, StoreResult},
+    error::{StoreError, StoreErrorKind},
+    record::SessionRecord,
+    request::{
+        AuthChange, Create, Credentials, NewSignIn, OnLimit, PageRequest, Projection, RevokeTarget,
+        TakeField, Touch, Update,
+    },
+    response::{ListedSession, Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
+};
+use crate::{auth::PrincipalKey, token::SessionId};
+
+/// A backend that keeps one [`SessionRecord`] for each session, and can lock one at a time.
+///
+/// Each implementation is a [`Store`] and keeps its whole contract. It takes one locked step for
+/// each operation on a session, and one for each session that is listed or ended.
+///
+/// # Contract
+///
+/// - [`with_record`](Self::with_record) is exclusive for each session: no other call of any process
+///   sees or changes the record between its begin and its end.
+/// - [`lock_principal`](Self::lock_principal) is exclusive for each principal, or for all of them.
+///   It may be held across any number of calls of `with_record`.
+/// - [`sessions_of`](Self::sessions_of) may list sessions that have ended, and never omits a live
+///   one.
+///
+/// The repository's `examples/custom-store` is a complete implementation.
+pub trait RecordStore: Send + Sync + 'static {
+    /// The exclusive right to a principal's list of sessions. Dropping it releases the right.
+    type PrincipalLock: Send;
+
+    /// Returns a short name for errors and traces, such as `"file"`.
+    fn name(&self) -> &'static str;
+
+    /// Runs `operation` on the record of a session under its lock, and stores what it leaves
+    /// behind.
+    ///
+    /// `record` is `None` if there is none. Afterwards a record that [was
+    /// modified](SessionRecord::is_modified) has to be stored, and one that is now `None` removed.
+    /// The [`Duration`] is the current time since an origin of the store's choice, read under the
+    /// lock.
+    ///
+    /// A dropped future must leave the old or the new record, never a part.
+    fn with_record<T: Send>(
+        &self,
+        id: &SessionId,
+        operation: impl FnOnce(&mut Option<SessionRecord>, Duration) -> T + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send;
+
+    /// Waits for the exclusive right to a principal's list of sessions.
+    fn lock_principal(
+        &self,
+        principal: &PrincipalKey,
+    ) -> impl Future<Output = Result<Self::PrincipalLock, StoreError>> + Send;
+
+    /// Returns the ids of the principal's sessions, in any order.
+    fn sessions_of(
+        &self,
+        principal: &PrincipalKey,
+        lock: &mut Self::PrincipalLock,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
+
+    /// Adds a session to the principal's list, before it signs in. A backend that can search its
+    /// records needs no list.
+    fn add_to_list(
+        &self,
+        principal: &PrincipalKey,
+        id: &SessionId,
+        lock: &mut Self::PrincipalLock,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = (principal, id, lock);
+        std::future::ready(Ok(()))
+    }
+
+    /// Removes a session from the principal's list, after it ended or changed its principal.
+    fn remove_from_list(
+        &self,
+        principal: &PrincipalKey,
+        id: &SessionId,
+        lock: &mut Self::PrincipalLock,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = (principal, id, lock);
+        std::future::ready(Ok(()))
+    }
+
+    /// Returns at most `limit` sessions whose record may not have to be
+    /// [retained](SessionRecord::is_retained) any more.
+    fn expired(
+        &self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
+
+    /// Removes all records, in a time that does not depend on their number.
+    fn remove_all(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Waits until a session may have ended or changed its principal:
+    /// [`Store::wait_for_change`]. By default it never returns.
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        let _ = id;
+        std::future::pending()
+    }
+}
+
+impl<S: RecordStore> Store for S {
+    fn name(&self) -> &'static str {
+        RecordStore::name(self)
+    }
+
+    async fn load(
+        &self,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> StoreResult<Loaded> {
+        let Credentials { id, secret } = credentials;
+        self.with_record(id, |record, now| match record {
+            Some(record) => record.load(secret, fields, touch, now),
+            None => Err(Refused::NotFound),
+        })
+        .await
+    }
+
+    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        let Some(who) = create.sign_in else { return insert(self, &create).await };
+        let mut lock = self.lock_principal(who.principal).await?;
+        end_oldest(self, create.id, &who, &mut lock).await?;
+        self.add_to_list(who.principal, create.id, &mut lock).await?;
+        let inserted = insert(self, &create).await;
+        if inserted.is_err() {
+            unlist(self, who.principal, create.id, &mut lock).await?;
+        }
+        inserted
+    }
+
+    async fn update(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        let Credentials { id, secret } = credentials;
+        let apply = |record: &mut SessionRecord, now| record.update(secret, &update, now);
+        let Some(AuthChange::In { who, .. }) = update.sign else {
+            return change(self, id, apply).await;
+        };
+        let would_apply = |record: &mut Option<SessionRecord>, now| match record {
+            Some(record) => record.would_apply(secret, &update, now),
+            None => Err(Refused::NotFound),
+        };
+        let mut lock = self.lock_principal(who.principal).await?;
+        // No session ends to make room for a sign-in that is refused.
+        match self.with_record(id, would_apply).await? {
+            Ok(true) => {
+                end_oldest(self, id, &who, &mut lock).await?;
+                self.add_to_list(who.principal, id, &mut lock).await?;
+            }
+            Ok(false) => {}
+            Err(refused) => return Ok(Err(refused)),
+        }
+        let (answer, left) = change_record(self, id, apply).await?;
+        unlist(self, who.principal, id, &mut lock).await?;
+        drop(lock);
+        if let Some(former) = left.filter(|former| former != who.principal) {
+            unlist_from(self, &former, id).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn take(
+        &self,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
+    ) -> StoreResult<Written<Option<Bytes>>> {
+        let Credentials { id, secret } = credentials;
+        change(self, id, |record, now| record.take(secret, &take, now)).await
+    }
+
+    async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
+        let Credentials { id, secret } = credentials;
+        change(self, id, |record, now| record.delete(secret, now)).await
+    }
+
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        self.with_record(id, |record, now| record.as_ref()?.inspect(now)).await
+    }
+
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        RecordStore::wait_for_change(self, id)
+    }
+
+    async fn list_by_principal(
+        &self,
+        principal: &PrincipalKey,
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
+        let mut lock = self.lock_principal(principal).await?;
+        let mut ids = self.sessions_of(principal, &mut lock).await?;
+        ids.retain(|id| page.after.is_none_or(|after| id > after));
+        ids.sort_unstable();
+        let mut listed = SessionPage::default();
+        let mut ids = ids.into_iter().peekable();
+        for id in ids.by_ref().take(page.limit.max(1)) {
+            let load = |record: &mut Option<SessionRecord>, now| {
+                record.as_ref()?.load_for(principal, fields, now)
+            };
+            if let Some(loaded) = self.with_record(&id, load).await? {
+                listed.sessions.push(ListedSession::new(id, loaded));
+            }
+            listed.next = Some(id);
+        }
+        if ids.peek().is_none() {
+            listed.next = None;
+        }
+        Ok(listed)
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        target: RevokeTarget<'_>,
+    ) -> Result<Written<Vec<SessionId>>, StoreError> {
+        let mut lock = self.lock_principal(principal).await?;
+        let mut ended = Vec::new();
+        for id in self.sessions_of(principal, &mut lock).await? {
+            if target.includes(&id) && revoke_one(self, principal, &id, &mut lock).await? {
+                ended.push(id);
+            }
+        }
+        Ok(Written::new(ended))
+    }
+
+    async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
+        self.remove_all().await.map(Written::new)
+    }
+
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut freed = 0;
+        for id in self.expired(limit).await? {
+            let removed = self.with_record(&id, |record, now| {
+                let expired = record.take_if(|record| !record.is_retained(now))?;
+                Some(expired.principal())
+            });
+            if let Some(principal) = removed.await? {
+                freed += 1;
+                if let Some(principal) = principal {
+                    unlist_from(self, &principal, &id).await?;
+                }
+            }
+        }
+        Ok(freed)
+    }
+}
+
+async fn insert<S: RecordStore>(store: &S, create: &Create<'_>) -> Result<(), StoreError> {
+    let inserted = store.with_record(create.id, |record, now| {
+        let is_free = !record.as_ref().is_some_and(|held| held.is_retained(now));
+        if is_free {
+            *record = Some(SessionRecord::new(create, now));
+        }
+        is_free
+    });
+    match inserted.await? {
+        true => Ok(()),
+        false => Err(StoreError::new(RecordStore::name(store), StoreErrorKind::Exists)),
+    }
+}
+
+/// Changes a session, and takes it off the list of a principal that is no longer signed in.
+async fn change<S: RecordStore, T: Send>(
+    store: &S,
+    id: &SessionId,
+    operation: impl FnOnce(&mut SessionRecord, Duration) -> Result<T, Refused> + Send,
+) -> StoreResult<Written<T>> {
+    let (answer, left) = change_record(store, id, operation).await?;
+    if let Some(former) = left {
+        unlist_from(store, &former, id).await?;
+    }
+    Ok(answer)
+}
+
+/// Changes a session. Returns also the principal that is no longer signed in.
+async fn change_record<S: RecordStore, T: Send>(
+    store: &S,
+    id: &SessionId,
+    operation: impl FnOnce(&mut SessionRecord, Duration) -> Result<T, Refused> + Send,
+) -> Result<(Result<Written<T>, Refused>, Option<PrincipalKey>), StoreError> {
+    let changed = store.with_record(id, |record, now| {
+        let Some(record) = record else { return (Err(Refused::NotFound), None) };
+        let former = record.principal();
+        let answer = operation(record, now).map(Written::new);
+        (answer, former.filter(|_| record.principal() != former))
+    });
+    changed.await
+}
+
+/// Makes room for a sign-in at the limit, beside the session `own`.
+async fn end_oldest<S: RecordStore>(
+    store: &S,
+    own: &SessionId,
+    who: &NewSignIn<'_>,
+    lock: &mut S::PrincipalLock,
+) -> Result<(), StoreError> {
+    let Some(limit) = who.limit else { return Ok(()) };
+    let mut live = Vec::new();
+    for id in store.sessions_of(who.principal, lock).await? {
+        let since = |record: &mut Option<SessionRecord>, now| {
+            let record = record.as_ref().filter(|held| held.belongs_to(who.principal, now))?;
+            record.signed_in_at()
+        };
+        if id != *own
+            && let Some(since) = store.with_record(&id, since).await?
+        {
+            live.push((since, id));
+        }
+    }
+    let beyond = (live.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
+    if beyond > 0 && limit.on_limit == OnLimit::Reject {
+        return Err(StoreError::new(RecordStore::name(store), StoreErrorKind::SessionLimit));
+    }
+    live.sort_unstable();
+    for (_, id) in &live[..beyond] {
+        revoke_one(store, who.principal, id, lock).await?;
+    }
+    Ok(())
+}
+
+/// Removes a session of the principal, and returns whether there was one.
+async fn revoke_one<S: RecordStore>(
+    store: &S,
+    principal: &PrincipalKey,
+    id: &SessionId,
+    lock: &mut S::PrincipalLock,
+) -> Result<bool, StoreError> {
+    let revoke = |record: &mut Option<SessionRecord>, now| {
+        record.take_if(|record| record.belongs_to(principal, now)).is_some()
+    };
+    let was_live = store.with_record(id, revoke).await?;
+    store.remove_from_list(principal, id, lock).await?;
+    Ok(was_live)
+}
+
+async fn unlist_from<S: RecordStore>(
+    store: &S,
+    principal: &PrincipalKey,
+    id: &SessionId,
+) -> Result<(), StoreError> {
+    let mut lock = store.lock_principal(principal).await?;
+    unlist(store, principal, id, &mut lock).await
+}
+
+/// Takes a session off the principal's list, unless the principal is signed in with it.
+async fn unlist<S: RecordStore>(
+    store: &S,
+    principal: &PrincipalKey,
+    id: &SessionId,
+    lock: &mut S::PrincipalLock,
+) -> Result<(), StoreError> {
+    let is_theirs = |record: &mut Option<SessionRecord>, now| {
+        record.as_ref().is_some_and(|record| record.belongs_to(principal, now))
+    };
+    if store.with_record(id, is_theirs).await? {
+        return Ok(());
+    }
+    store.remove_from_list(principal, id, lock).await
+}

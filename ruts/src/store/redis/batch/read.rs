@@ -1,0 +1,136 @@
+//! Batched reads: [`ReadBatch`].
+//!
+//! The script only fetches header, extension and fields. The process decides whether the secret
+//! opens the session. A session that is not on the fast path is read again, alone.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        driver::client::ScriptClient,
+        error,
+        eval::Deadline,
+        executor::Executor,
+        scripts::{LOAD, LOAD_BATCH},
+        wire::{
+            args::{Arguments, touch_millis},
+            batch::{ReadPart, batch_head, distinct, read_parts},
+            reply::loaded,
+        },
+    },
+    size::{AdaptiveBatchSize, MAX_READ},
+};
+use crate::{
+    field::FieldName,
+    store::{Credentials, Loaded, Refused, StoreError, Touch, batch::BatchOp},
+    token::{SecretHash, SessionId},
+};
+
+/// Reads of named fields.
+pub(in crate::store::redis) struct ReadBatch<C> {
+    executor: Arc<Executor<C>>,
+    size: AdaptiveBatchSize,
+}
+
+/// A read of named fields.
+pub(in crate::store::redis) struct ReadRequest {
+    pub(super) id: SessionId,
+    pub(super) secret: SecretHash,
+    pub(super) touch: [u64; 2],
+    pub(super) names: Vec<FieldName>,
+}
+
+/// The number of fields is one byte.
+const MAX_FIELDS: usize = 255;
+
+impl ReadRequest {
+    pub(in crate::store::redis) fn new(
+        credentials: Credentials<'_>,
+        names: &[&str],
+        touch: Option<Touch>,
+    ) -> Self {
+        Self {
+            id: *credentials.id,
+            secret: *credentials.secret,
+            touch: touch_millis(touch),
+            names: names.iter().map(|name| (*name).into()).collect(),
+        }
+    }
+}
+
+impl<C> ReadBatch<C> {
+    pub(in crate::store::redis) fn new(executor: &Arc<Executor<C>>) -> Self {
+        Self { executor: Arc::clone(executor), size: AdaptiveBatchSize::default() }
+    }
+}
+
+impl<C: ScriptClient> BatchOp for ReadBatch<C> {
+    type Request = ReadRequest;
+    type Part = ReadPart;
+    type Answer = Result<Loaded, Refused>;
+    type Error = StoreError;
+
+    fn can_batch(&self, request: &ReadRequest) -> bool {
+        !self.executor.is_cross_slot() && request.names.len() <= MAX_FIELDS
+    }
+
+    fn can_join(&self, batch: &[ReadRequest], _: &ReadRequest) -> bool {
+        batch.len() < self.size.limit()
+    }
+
+    async fn one(
+        &self,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Result<Self::Answer, StoreError> {
+        let ReadRequest { id, secret, touch, names } = request;
+        let arguments = Arguments::for_session(secret.as_bytes(), *touch, "", names.len())
+            .texts(names.iter().map(|name| &**name));
+        let outcome = self.executor.call_one(&LOAD, id, arguments, Deadline::at(deadline)).await?;
+        outcome.answer(|reply| loaded(reply, Some(names.iter().cloned())))
+    }
+
+    async fn many(
+        &self,
+        requests: &[ReadRequest],
+        deadline: Instant,
+    ) -> Result<Vec<Option<ReadPart>>, StoreError> {
+        let keys = self.executor.session_keys(requests.iter().map(|request| &request.id));
+        let (arguments, deadline) = (arguments(requests), Deadline::at(deadline));
+        let reply = self.executor.call_batch(&LOAD_BATCH, &keys, arguments, deadline).await?;
+        let Some(reply) = reply else { return Ok(Vec::new()) };
+        let parts = read_parts(&reply, requests.len()).ok_or_else(error::malformed)?;
+        self.size.note(parts.iter().map(ReadPart::len));
+        Ok(parts.into_iter().map(Some).collect())
+    }
+
+    fn decode(
+        &self,
+        request: &ReadRequest,
+        part: ReadPart,
+    ) -> Option<Result<Self::Answer, StoreError>> {
+        match part.loaded(&request.secret, request.touch, &request.names) {
+            Some(loaded) => loaded.map(|loaded| Ok(Ok(loaded))),
+            None => Some(Err(error::malformed())),
+        }
+    }
+
+    fn timed_out() -> StoreError {
+        error::timed_out()
+    }
+
+    fn shut_down() -> StoreError {
+        error::shut_down()
+    }
+}
+
+/// Returns the arguments of `lua/load_batch.lua`.
+fn arguments(requests: &[ReadRequest]) -> Arguments {
+    let (lists, places) = distinct(requests.iter().map(|request| &request.names[..]));
+    let head = batch_head(lists.iter().map(|list| list.len()), &places);
+    Arguments::with_head(head)
+        .bytes(MAX_READ.to_string().into())
+        .texts(lists.into_iter().flatten().map(|name| &**name))
+}

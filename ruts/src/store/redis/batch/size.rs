@@ -1,0 +1,39 @@
+//! Sizes of batches: [`AdaptiveBatchSize`] of reads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Maximum number of sessions in a batch.
+pub(super) const MAX_SESSIONS: usize = 64;
+
+/// Number of bytes that a batch may read. A server does nothing else meanwhile.
+pub(super) const MAX_READ: usize = 256 * 1024;
+
+/// Length of the share of a session that was not read.
+const UNREAD: usize = 1;
+
+/// Maximum number of sessions that are read in a batch, by the size of those before.
+pub(super) struct AdaptiveBatchSize(AtomicUsize);
+
+impl AdaptiveBatchSize {
+    pub(super) fn limit(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes the length of the share of each session in an answer.
+    pub(super) fn note(&self, lengths: impl Iterator<Item = usize>) {
+        let lengths = lengths.filter(|length| *length > UNREAD);
+        let (count, bytes) =
+            lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
+        if count > 0 {
+            // At least two, because single reads are not noted.
+            let limit = (MAX_READ * count).div_ceil(bytes).clamp(2, MAX_SESSIONS);
+            self.0.store(limit, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for AdaptiveBatchSize {
+    fn default() -> Self {
+        Self(AtomicUsize::new(MAX_SESSIONS))
+    }
+}

@@ -1,0 +1,91 @@
+//! Failures: [`CommandError`] of one command, and the [`StoreError`] that it becomes.
+//!
+//! Used by every other part of the store. Knows no script, no driver and no session.
+
+use std::error::Error;
+
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Name of the store in errors and traces.
+pub(super) const NAME: &str = "redis";
+
+/// Code of a server that cannot keep sessions.
+pub(super) const UNFIT: &str = "UNFIT";
+
+/// The error of a driver.
+pub(super) type Source = Box<dyn Error + Send + Sync>;
+
+/// Why a command has no answer.
+#[derive(Debug)]
+pub enum CommandError {
+    /// The server answered with an error of this code.
+    Server(String, Source),
+    /// The command was never sent.
+    NotSent(Source),
+    /// The command was sent, or may have been, and no answer came.
+    OutcomeUnknown(Source),
+}
+
+impl CommandError {
+    /// Whether a cluster refused a script because its keys are on different nodes.
+    pub(super) fn is_cross_slot(&self) -> bool {
+        matches!(self, Self::Server(code, _) if code == "CROSSSLOT")
+    }
+}
+
+impl From<CommandError> for StoreError {
+    fn from(error: CommandError) -> Self {
+        let (kind, source) = match error {
+            CommandError::NotSent(source) => (StoreErrorKind::Unavailable, source),
+            CommandError::OutcomeUnknown(source) => (StoreErrorKind::Unknown, source),
+            CommandError::Server(code, source) => (kind_of(&code), source),
+        };
+        Self::new(NAME, kind).with_source(source)
+    }
+}
+
+fn kind_of(code: &str) -> StoreErrorKind {
+    match code {
+        "OOM" => StoreErrorKind::Full,
+        "WRONGTYPE" | "CORRUPT" => StoreErrorKind::Corrupt,
+        UNFIT | "NOAUTH" | "NOPERM" | "WRONGPASS" => StoreErrorKind::Unsupported,
+        // The script broke off, perhaps after its first write.
+        "ERR" => StoreErrorKind::Unknown,
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+/// The answer did not come within the timeout.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer in time")]
+pub(super) struct TimedOut;
+
+/// The runtime is shutting down.
+#[derive(Debug, thiserror::Error)]
+#[error("the runtime shut down before the answer came")]
+struct RuntimeShutdown;
+
+/// The server answered in a form that no script produces.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer has a form that no script produces")]
+pub(super) struct MalformedReply;
+
+/// The error of stored data that no release writes.
+pub(super) fn corrupt() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Corrupt)
+}
+
+/// The error of a request that waited too long to be sent.
+pub(super) fn timed_out() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(TimedOut)
+}
+
+/// The error of a request whose runtime shut down.
+pub(super) fn shut_down() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(RuntimeShutdown)
+}
+
+/// The error of a [`MalformedReply`].
+pub(super) fn malformed() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(MalformedReply)
+}

@@ -1,0 +1,150 @@
+//! Runs a [`Script`] on a server: by its SHA-1, or by its text after a probe.
+//!
+//! Used by the executor. Knows neither the scripts of the catalogue nor keys nor sessions.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    driver::client::{ScriptClient, ScriptName},
+    error::{CommandError, TimedOut, UNFIT},
+    wire::reply::Reply,
+};
+
+/// A script: files of `lua/`, one after the other.
+pub(super) struct Script {
+    text: String,
+    sha1: String,
+    /// The script that asks a server whether it can run this one.
+    probe: &'static str,
+}
+
+/// Name and text of a file.
+pub(super) type File = (&'static str, &'static str);
+
+/// The behaviour of a script on a server without room.
+#[derive(Clone, Copy)]
+pub(super) enum WhenFull {
+    /// It runs: it frees memory, or needs little.
+    Runs,
+    /// The server refuses it before it begins.
+    Refused,
+    /// It runs, and each command that needs memory fails.
+    #[cfg(feature = "layered-store")]
+    RunsInPart,
+}
+
+impl Script {
+    pub(super) fn new(when_full: WhenFull, probe: &'static str, files: &[&[File]]) -> Self {
+        let flags = match when_full {
+            WhenFull::Runs => "#!lua flags=allow-oom\n",
+            WhenFull::Refused => "#!lua\n",
+            #[cfg(feature = "layered-store")]
+            WhenFull::RunsInPart => "",
+        };
+        let texts = files.iter().copied().flatten().map(|(_, text)| *text);
+        let text: String = [flags].into_iter().chain(texts).collect();
+        let sha1 = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { text, sha1, probe }
+    }
+
+    /// Runs the script once. A server that does not know it is probed, and then gets its text.
+    /// There has to be a key.
+    pub(super) async fn call<C: ScriptClient>(
+        &'static self,
+        client: &C,
+        keys: &[Bytes],
+        arguments: &[Bytes],
+        deadline: Deadline,
+    ) -> Result<Reply, CommandError> {
+        match send(client, ScriptName::Sha1(&self.sha1), keys, arguments, deadline).await {
+            Err(CommandError::Server(code, _)) if code == "NOSCRIPT" => {
+                probe(client, self.probe, &keys[..1], deadline).await?;
+                send(client, ScriptName::Text(&self.text), keys, arguments, deadline).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// The moment by which an operation has to answer.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline(Instant);
+
+impl Deadline {
+    pub(super) fn after(timeout: Duration) -> Self {
+        Self(Instant::now() + timeout)
+    }
+
+    pub(super) const fn at(moment: Instant) -> Self {
+        Self(moment)
+    }
+
+    fn time_left(self) -> Result<Duration, CommandError> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(CommandError::NotSent(Box::new(TimedOut)));
+        }
+        Ok(left)
+    }
+}
+
+/// Time in which a client fetches the new slot map of a cluster.
+const REMAPPING: Duration = Duration::from_millis(20);
+
+/// Sends a script, and again if the node refused it because the key is on another one. Meanwhile
+/// the client fetches a new slot map.
+async fn send<C: ScriptClient>(
+    client: &C,
+    script: ScriptName,
+    keys: &[Bytes],
+    arguments: &[Bytes],
+    deadline: Deadline,
+) -> Result<Reply, CommandError> {
+    loop {
+        match client.call(script, keys, arguments, deadline.time_left()?).await {
+            Err(CommandError::Server(code, _))
+                if matches!(&*code, "MOVED" | "ASK" | "TRYAGAIN")
+                    && deadline.time_left().is_ok_and(|left| left > REMAPPING) =>
+            {
+                sleep(REMAPPING).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Why a server cannot keep sessions.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("the server cannot expire fields: Redis 7.4, Valkey 9 or later is needed")]
+    NoFieldExpiry,
+    #[error("the server does not let this user run {0} in a script")]
+    NotAllowed(String),
+}
+
+/// Asks the server that keeps the one key whether it can keep sessions. A script that found out
+/// halfway would leave its first writes behind.
+pub(super) async fn probe<C: ScriptClient>(
+    client: &C,
+    probe: &'static str,
+    key: &[Bytes],
+    deadline: Deadline,
+) -> Result<(), CommandError> {
+    let unfit = match send(client, ScriptName::Text(probe), key, &[], deadline).await {
+        Ok(Reply::Int(1)) => return Ok(()),
+        Ok(Reply::Bytes(command))
+            if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>
+        {
+            Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())
+        }
+        Ok(_) => Unfit::NoFieldExpiry,
+        // The probe changes nothing, and the script was not sent.
+        Err(CommandError::OutcomeUnknown(source)) => return Err(CommandError::NotSent(source)),
+        Err(error) => return Err(error),
+    };
+    Err(CommandError::Server(UNFIT.to_owned(), Box::new(unfit)))
+}

@@ -1,0 +1,198 @@
+//! Runs the scripts of the catalogue on a client: [`Executor`].
+//!
+//! Used by the store, the batches, the principal list and the cache. It knows keys, timeouts and
+//! whether the keys of several sessions are on different nodes. It decides nothing about sessions.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument;
+
+use super::{
+    driver::client::ScriptClient,
+    error::{CommandError, NAME},
+    eval::{Deadline, Script, probe},
+    scripts::LOAD,
+    wire::{
+        args::{Arguments, touch_millis},
+        keys::put_session_key,
+        reply::{Reply, ScriptOutcome, field_names, loaded},
+    },
+};
+use crate::{
+    auth::PrincipalKey,
+    store::{Loaded, Projection, StoreError, StoreErrorKind, StoreResult, Touch},
+    token::{SecretHash, SessionId},
+};
+
+/// Maximum number of commands that are sent at the same time for one operation.
+pub(super) const MAX_PARALLEL: usize = 256;
+
+/// Expected length of a key.
+const KEY: usize = 32;
+
+/// A client, the prefix of its keys, and a timeout.
+pub(super) struct Executor<C> {
+    client: C,
+    pub(super) prefix: String,
+    pub(super) timeout: Duration,
+    /// A cluster has refused a script because its keys are on different nodes.
+    is_cross_slot: AtomicBool,
+}
+
+/// The right to read a session.
+#[derive(Clone, Copy)]
+pub(super) enum Reader<'a> {
+    Secret(&'a SecretHash),
+    /// The principal that is signed in.
+    Principal(&'a PrincipalKey),
+    /// Anyone, for the metadata alone.
+    Anyone,
+}
+
+impl<C: ScriptClient> Executor<C> {
+    pub(super) const fn new(client: C, prefix: String, timeout: Duration) -> Self {
+        Self { client, prefix, timeout, is_cross_slot: AtomicBool::new(false) }
+    }
+
+    /// Returns the deadline of an operation that begins now.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::after(self.timeout)
+    }
+
+    /// Whether the keys of several sessions are on different nodes.
+    pub(super) fn is_cross_slot(&self) -> bool {
+        self.is_cross_slot.load(Ordering::Relaxed)
+    }
+
+    /// Runs a script.
+    pub(super) async fn call(
+        &self,
+        script: &'static Script,
+        keys: &[Bytes],
+        arguments: &[Bytes],
+        deadline: Deadline,
+    ) -> Result<Reply, CommandError> {
+        // Boxed: the futures of drivers would be nested more deeply than the compiler follows.
+        let answer = Box::pin(script.call(&self.client, keys, arguments, deadline)).await;
+        if answer.as_ref().is_err_and(CommandError::is_cross_slot) {
+            self.is_cross_slot.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Runs the script of one session.
+    pub(super) async fn call_one(
+        &self,
+        script: &'static Script,
+        id: &SessionId,
+        mut arguments: Arguments,
+        deadline: Deadline,
+    ) -> Result<ScriptOutcome, StoreError> {
+        let key = arguments.split_off(|buffer| put_session_key(buffer, &self.prefix, id));
+        let reply = self.call(script, &[key], &arguments.into_list(), deadline).await?;
+        ScriptOutcome::new(reply)
+    }
+
+    /// Runs a script of several sessions. `None` if their keys are on different nodes.
+    pub(super) async fn call_batch(
+        &self,
+        script: &'static Script,
+        keys: &[Bytes],
+        arguments: Arguments,
+        deadline: Deadline,
+    ) -> Result<Option<Reply>, StoreError> {
+        match self.call(script, keys, &arguments.into_list(), deadline).await {
+            Ok(reply) => Ok(Some(reply)),
+            Err(error) if error.is_cross_slot() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Runs a script of another key within the timeout.
+    pub(super) async fn run(
+        &self,
+        script: &'static Script,
+        key: Bytes,
+        arguments: Arguments,
+    ) -> Result<Reply, StoreError> {
+        let arguments = arguments.into_list();
+        Ok(self.call(script, &[key], &arguments, self.deadline()).await?)
+    }
+
+    /// Runs a script without arguments at each key, many at the same time.
+    pub(super) async fn run_at_each(
+        self: &Arc<Self>,
+        script: &'static Script,
+        keys: impl Iterator<Item = Bytes>,
+    ) -> Result<(), StoreError> {
+        let mut tasks = JoinSet::new();
+        for key in keys {
+            if tasks.len() >= MAX_PARALLEL
+                && let Some(done) = tasks.join_next().await
+            {
+                done.map_err(task_failed)??;
+            }
+            let executor = Arc::clone(self);
+            let one = async move { executor.run(script, key, Arguments::new(0)).await };
+            tasks.spawn(one.in_current_span());
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.map_err(task_failed)??;
+        }
+        Ok(())
+    }
+
+    /// Reads a session in a command of its own.
+    pub(super) async fn load(
+        &self,
+        reader: Reader<'_>,
+        id: &SessionId,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> StoreResult<Loaded> {
+        let (subject, [all, named]) = match reader {
+            Reader::Secret(secret) => (secret.as_bytes(), ["*", ""]),
+            Reader::Principal(principal) => (principal.as_bytes(), ["&", "@"]),
+            Reader::Anyone => (&[0; 32], ["?", "?"]),
+        };
+        let (letter, names) = match fields {
+            Projection::All => (all, &[][..]),
+            Projection::Named(names) => (named, names),
+        };
+        let arguments = Arguments::for_session(subject, touch_millis(touch), letter, names.len())
+            .texts(names.iter().copied());
+        let outcome = self.call_one(&LOAD, id, arguments, self.deadline()).await?;
+        outcome.answer(|reply| loaded(reply, field_names(fields)))
+    }
+
+    /// Asks the server of a key whether it can keep sessions.
+    pub(super) async fn probe(&self, script: &'static str, key: Bytes) -> Result<(), StoreError> {
+        Ok(probe(&self.client, script, &[key], self.deadline()).await?)
+    }
+
+    /// Returns the keys of several sessions.
+    pub(super) fn session_keys<'a>(
+        &self,
+        ids: impl ExactSizeIterator<Item = &'a SessionId>,
+    ) -> Vec<Bytes> {
+        let mut buffer = BytesMut::with_capacity(KEY * ids.len());
+        let key = |id| {
+            put_session_key(&mut buffer, &self.prefix, id);
+            buffer.split().freeze()
+        };
+        ids.map(key).collect()
+    }
+}
+
+/// The error of a task that the runtime dropped while shutting down.
+pub(super) fn task_failed(error: JoinError) -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(error)
+}

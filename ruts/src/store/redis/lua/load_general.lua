@@ -1,0 +1,27 @@
+-- Answers every other read.
+--
+-- needs: key, values, header, presented, idle, after, mode, authenticate, find_live, find_owned,
+--   start_grace, extend_idle, save
+--
+-- ARGV and answer are those of `load`. Credentials that do not open the session get a refusal.
+local session, refusal
+if mode == '@' or mode == '&' then
+  session = find_owned(key, header, presented)
+elseif mode == '?' then
+  session = find_live(key, header)
+else
+  session, refusal = authenticate(key, header, presented)
+end
+if not session then return refusal or 'none' end
+
+if idle > 0 then
+  local started = start_grace(session)
+  if extend_idle(session, idle, after) or started then header = save(session) end
+end
+if mode == '*' or mode == '&' then
+  values = redis.call('HGETALL', key)
+  table.insert(values, 1, '')
+end
+values[1] = struct.pack('>I6c32', session.now, header) .. (session.extension or '')
+  .. (session.is_former and '!' or '')
+return values

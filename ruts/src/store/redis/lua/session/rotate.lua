@@ -1,0 +1,11 @@
+-- Replaces the secret of a session.
+--
+-- defines: rotate
+
+-- Answers whether `secret` is a new one.
+local function rotate(session, secret)
+  if secret == session.secret then return false end
+  session.former, session.secret, session.issued = session.presented, secret, session.now
+  session.grace, session.grace_until = 0, session.now
+  return true
+end

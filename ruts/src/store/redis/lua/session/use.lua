@@ -1,0 +1,19 @@
+-- Notes that a session is used.
+--
+-- defines: start_grace, extend_idle
+
+-- The first use of a renewed secret starts the grace period of the former one. Answers whether it
+-- did.
+local function start_grace(session)
+  if session.is_former or session.grace == 0 or session.grace_until > 0 then return false end
+  session.grace_until = session.now + session.grace
+  return true
+end
+
+-- Moves the idle deadline if enough of the idle time has passed. Answers whether it did.
+local function extend_idle(session, idle, after)
+  if session.in_grace or idle == 0 or session.idle == 0 then return false end
+  if math.max(idle - (session.idle - session.now), 0) < after then return false end
+  session.idle, session.used = session.now + idle, session.now
+  return true
+end

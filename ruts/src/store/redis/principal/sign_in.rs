@@ -1,0 +1,208 @@
+//! Signs a principal in: [`SignIn`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    super::{
+        driver::client::ScriptClient,
+        error::{NAME, corrupt},
+        eval::Script,
+        executor::{Executor, Reader},
+        scripts::{CREATE, CREATE_SIGNED_IN, JOIN, UPDATE, UPDATE_SIGNED_IN, VERIFY, WITHDRAW},
+        wire::{
+            args::Arguments,
+            keys::session_key,
+            reply::{ListEntry, Reply, ReplyItems, ScriptOutcome},
+        },
+    },
+    list::PrincipalList,
+};
+use crate::{
+    store::{
+        Credentials, NewSignIn, OnLimit, Projection, Refused, RevokeTarget, SessionLimit,
+        StoreError, StoreErrorKind,
+    },
+    token::SessionId,
+    ttl::Ttl,
+};
+
+/// Number of attempts to make room for a session before the sign-in is refused.
+const ATTEMPTS: usize = 8;
+
+/// A sign-in, and the write to the session that belongs to it.
+///
+/// It has three steps: it joins the principal list, writes the session, and verifies that its mark
+/// is still in the list. A revocation first removes the marks from the list, and then ends each
+/// session. So a sign-in whose session was not there yet finds that its mark is gone, and ends the
+/// session itself.
+///
+/// Where one server keeps the list and the session, one script does all three steps, and nothing
+/// comes in between.
+pub(in crate::store::redis) struct SignIn<'a> {
+    pub(in crate::store::redis) id: &'a SessionId,
+    pub(in crate::store::redis) who: NewSignIn<'a>,
+    /// Time until the absolute deadline.
+    pub(in crate::store::redis) absolute: Option<Ttl>,
+    /// Credentials of an existing session.
+    pub(in crate::store::redis) credentials: Option<Credentials<'a>>,
+    /// Arguments of the session's script.
+    pub(in crate::store::redis) arguments: Vec<Bytes>,
+}
+
+/// The outcome of the first step.
+enum Joined {
+    /// The session is listed. With the rest of the answer.
+    Listed(Reply),
+    /// The credentials do not open the session.
+    Refused(Refused),
+    /// The list and the session are on different nodes. Nothing was done.
+    CrossSlot,
+}
+
+impl SignIn<'_> {
+    /// Signs in, and returns the outcome of the session's script.
+    ///
+    /// # Round trips
+    ///
+    /// One, or three on a cluster. More if other sessions have to end because of the limit.
+    pub(in crate::store::redis) async fn run<C: ScriptClient>(
+        &self,
+        executor: &Arc<Executor<C>>,
+    ) -> Result<ScriptOutcome, StoreError> {
+        let list = PrincipalList::new(executor, self.who.principal);
+        let [write, write_signed_in]: [&Script; 2] = match self.credentials {
+            None => [&CREATE, &CREATE_SIGNED_IN],
+            Some(_) => [&UPDATE, &UPDATE_SIGNED_IN],
+        };
+        let session = [session_key(&executor.prefix, self.id)];
+        if !executor.is_cross_slot() {
+            let joined =
+                self.join(executor, &list, write_signed_in, &session, &self.arguments).await?;
+            match joined {
+                Joined::Listed(reply) => return ScriptOutcome::new(reply),
+                Joined::Refused(refused) => return Ok(ScriptOutcome::Refused(refused)),
+                Joined::CrossSlot => {}
+            }
+        }
+        let mark = match self.join(executor, &list, &JOIN, &[], &[]).await? {
+            Joined::Listed(Reply::Bytes(mark)) => mark,
+            Joined::Refused(refused) => return Ok(ScriptOutcome::Refused(refused)),
+            Joined::Listed(_) | Joined::CrossSlot => return Err(corrupt()),
+        };
+        let deadline = executor.deadline();
+        let written = executor.call(write, &session, &self.arguments, deadline).await;
+        let outcome = written.map_err(StoreError::from).and_then(ScriptOutcome::new);
+        match &outcome {
+            Ok(ScriptOutcome::Done(Reply::Bytes(_) | Reply::Int(_))) => {
+                self.verify(&list, mark).await?;
+            }
+            Err(error) if error.kind() == StoreErrorKind::Unknown => {}
+            Ok(_) | Err(_) => self.withdraw(&list, mark).await,
+        }
+        outcome
+    }
+
+    /// Joins the list, and makes room for that once the session is known to be open. `script` may
+    /// continue at the session, with its arguments.
+    async fn join<C: ScriptClient>(
+        &self,
+        executor: &Executor<C>,
+        list: &PrincipalList<'_, C>,
+        script: &'static Script,
+        session: &[Bytes],
+        arguments: &[Bytes],
+    ) -> Result<Joined, StoreError> {
+        let keys = [&[list.key()], session].concat();
+        let max_sessions = self.who.limit.map_or(0, |limit| limit.sessions.max(1));
+        for _ in 0..ATTEMPTS {
+            let own = Arguments::new(4).id(self.id).nonce()?;
+            let own = own.ttl(self.listed_for(list)).text(&max_sessions.to_string());
+            let arguments = [&own.into_list(), arguments].concat();
+            let reply = match executor.call(script, &keys, &arguments, executor.deadline()).await {
+                Err(error) if error.is_cross_slot() => return Ok(Joined::CrossSlot),
+                reply => reply?,
+            };
+            let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
+            match (items.bytes().flatten().as_deref(), self.who.limit) {
+                (Some(b"joined"), _) => {
+                    return items.next().map(Joined::Listed).ok_or_else(corrupt);
+                }
+                (Some(b"full"), Some(limit)) => {
+                    if let Some(Credentials { id, secret }) = self.credentials {
+                        let (reader, fields) = (Reader::Secret(secret), Projection::Named(&[]));
+                        if let Err(refused) = executor.load(reader, id, fields, None).await? {
+                            return Ok(Joined::Refused(refused));
+                        }
+                    }
+                    let others = items.entries().ok_or_else(corrupt)?;
+                    self.make_room(list, &others, limit).await?;
+                }
+                _ => return Err(corrupt()),
+            }
+        }
+        Err(StoreError::new(NAME, StoreErrorKind::SessionLimit))
+    }
+
+    /// Removes sessions that have ended from the list. If there are none, applies the limit.
+    async fn make_room<C: ScriptClient>(
+        &self,
+        list: &PrincipalList<'_, C>,
+        others: &[ListEntry],
+        limit: SessionLimit,
+    ) -> Result<(), StoreError> {
+        let loaded = list.load_each(others, Projection::Named(&[])).await?;
+        if list.remove_ended(others, &loaded).await? > 0 {
+            return Ok(());
+        }
+        if limit.on_limit == OnLimit::Reject {
+            return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
+        }
+        let mut oldest: Vec<&ListEntry> = others.iter().collect();
+        oldest.sort_by_key(|entry| (entry.joined_at(), entry.id));
+        oldest.truncate((others.len() + 1).saturating_sub(limit.sessions.max(1) as usize));
+        for entry in oldest {
+            list.revoke(RevokeTarget::One(&entry.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Verifies that no revocation came in between. Otherwise ends the session.
+    async fn verify<C: ScriptClient>(
+        &self,
+        list: &PrincipalList<'_, C>,
+        mark: Bytes,
+    ) -> Result<(), StoreError> {
+        let arguments = Arguments::new(3).id(self.id).bytes(mark).ttl(self.listed_for(list));
+        let verified = match list.run(&VERIFY, arguments).await {
+            Ok(Reply::Int(1)) => return Ok(()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // No client has the secret yet, and none may get it.
+        let ended = list.end_session(self.id).await;
+        match (verified, ended) {
+            (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {
+                Err(StoreError::new(NAME, StoreErrorKind::Revoked))
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                Err(StoreError::new(NAME, StoreErrorKind::Unknown).with_source(error))
+            }
+        }
+    }
+
+    /// Takes back the mark of a sign-in that was refused. If that fails, the entry is removed
+    /// later.
+    async fn withdraw<C: ScriptClient>(&self, list: &PrincipalList<'_, C>, mark: Bytes) {
+        let arguments = Arguments::new(2).id(self.id).bytes(mark);
+        let _ = list.run(&WITHDRAW, arguments).await;
+    }
+
+    /// Returns the time for which the session stays listed. It must not be shorter than that of the
+    /// session, which begins later and perhaps by another clock.
+    fn listed_for<C: ScriptClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
+        let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
+        Some(Ttl::new(longest).unwrap_or(Ttl::MAX))
+    }
+}

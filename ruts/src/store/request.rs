@@ -1,0 +1,513 @@
+//! Requests: what a caller asks of a [`Store`](super::Store).
+//!
+//! Built by the session and by tests, read by stores. Knows nothing of answers, types or HTTP.
+//! Every struct has a constructor, and methods that set what is optional, so that a new part of a
+//! request breaks no store.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    auth::{Assurance, PrincipalKey},
+    cache_policy::CachePolicy,
+    token::{SecretHash, SessionId},
+    ttl::Ttl,
+};
+
+/// The right to use a session: its id, and the hash of the secret that the client presented.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Credentials<'a> {
+    /// Id of the session.
+    pub id: &'a SessionId,
+    /// Hash of the presented secret.
+    pub secret: &'a SecretHash,
+}
+
+impl<'a> Credentials<'a> {
+    /// Credentials of the session `id`.
+    pub const fn new(id: &'a SessionId, secret: &'a SecretHash) -> Self {
+        Self { id, secret }
+    }
+}
+
+/// The fields to read.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Projection<'a> {
+    /// All fields.
+    All,
+    /// The fields of these names, each listed once. An empty list reads the metadata alone.
+    Named(&'a [&'a str]),
+}
+
+/// Counts a use of the session as activity.
+///
+/// The idle deadline moves to `idle` from now if at least `after` of the idle time has passed, so
+/// most reads write nothing. It never moves past the absolute deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Touch {
+    /// Idle time to grant.
+    pub idle: Ttl,
+    /// Part of the idle time that must have passed.
+    pub after: Duration,
+}
+
+impl Touch {
+    /// Grants `idle` once `after` of it has passed.
+    pub const fn new(idle: Ttl, after: Duration) -> Self {
+        Self { idle, after }
+    }
+}
+
+/// A session to create.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Create<'a> {
+    /// Id of the session.
+    pub id: &'a SessionId,
+    /// Hash of its secret.
+    pub secret: &'a SecretHash,
+    /// Time until the idle deadline.
+    pub idle: Option<Ttl>,
+    /// Time until the absolute deadline.
+    pub absolute: Option<Ttl>,
+    /// First fields.
+    pub fields: &'a [FieldWrite<'a>],
+    /// The principal that signs in with this session.
+    pub sign_in: Option<NewSignIn<'a>>,
+}
+
+impl<'a> Create<'a> {
+    /// A session without fields, deadlines and principal.
+    pub const fn new(id: &'a SessionId, secret: &'a SecretHash) -> Self {
+        Self { id, secret, idle: None, absolute: None, fields: &[], sign_in: None }
+    }
+
+    /// With an idle deadline.
+    #[must_use]
+    pub fn idle(mut self, idle: impl Into<Option<Ttl>>) -> Self {
+        self.idle = idle.into();
+        self
+    }
+
+    /// With an absolute deadline.
+    #[must_use]
+    pub fn absolute(mut self, absolute: impl Into<Option<Ttl>>) -> Self {
+        self.absolute = absolute.into();
+        self
+    }
+
+    /// With these fields.
+    #[must_use]
+    pub const fn fields(mut self, fields: &'a [FieldWrite<'a>]) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// With a principal.
+    #[must_use]
+    pub fn sign_in(mut self, sign_in: impl Into<Option<NewSignIn<'a>>>) -> Self {
+        self.sign_in = sign_in.into();
+        self
+    }
+}
+
+/// A principal that signs in.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct NewSignIn<'a> {
+    /// The principal.
+    pub principal: &'a PrincipalKey,
+    /// Strength of the authentication.
+    pub assurance: Assurance,
+    /// Limit on the principal's live sessions.
+    pub limit: Option<SessionLimit>,
+    /// Keeps the fields of a session in which another principal is signed in. By default they are
+    /// removed, so that no user sees those of another. The fields of a guest always stay.
+    pub keep_fields: bool,
+}
+
+impl<'a> NewSignIn<'a> {
+    /// A sign-in without a limit.
+    pub const fn new(principal: &'a PrincipalKey, assurance: Assurance) -> Self {
+        Self { principal, assurance, limit: None, keep_fields: false }
+    }
+
+    /// Keeps the fields of another principal.
+    #[must_use]
+    pub const fn keep_fields(mut self, keep: bool) -> Self {
+        self.keep_fields = keep;
+        self
+    }
+
+    /// With a limit on the principal's live sessions.
+    #[must_use]
+    pub fn limit(mut self, limit: impl Into<Option<SessionLimit>>) -> Self {
+        self.limit = limit.into();
+        self
+    }
+}
+
+/// Limit on the live sessions of a principal, the new one included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionLimit {
+    /// Maximum number of sessions, at least one.
+    pub sessions: u32,
+    /// The reaction to a sign-in beyond it.
+    pub on_limit: OnLimit,
+}
+
+impl SessionLimit {
+    /// At most `sessions`, at least one.
+    pub const fn new(sessions: u32, on_limit: OnLimit) -> Self {
+        Self { sessions, on_limit }
+    }
+}
+
+/// The reaction to a sign-in beyond a [`SessionLimit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLimit {
+    /// The sign-in is refused.
+    Reject,
+    /// The sessions that signed in first end.
+    EndOldest,
+}
+
+/// A field to write.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct FieldWrite<'a> {
+    /// Name of the field.
+    pub name: &'a str,
+    /// Its value.
+    pub value: &'a Bytes,
+    /// Its own lifetime from now. `None` removes a lifetime that it had.
+    pub ttl: Option<Ttl>,
+    /// How a cache may serve it.
+    pub cache_policy: CachePolicy,
+}
+
+impl<'a> FieldWrite<'a> {
+    /// A field without a lifetime of its own, under the default cache policy.
+    pub const fn new(name: &'a str, value: &'a Bytes) -> Self {
+        Self { name, value, ttl: None, cache_policy: CachePolicy::Default }
+    }
+
+    /// With a lifetime of its own.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl Into<Option<Ttl>>) -> Self {
+        self.ttl = ttl.into();
+        self
+    }
+
+    /// With a cache policy.
+    #[must_use]
+    pub const fn cache_policy(mut self, policy: CachePolicy) -> Self {
+        self.cache_policy = policy;
+        self
+    }
+}
+
+/// A change to one field.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Change<'a> {
+    /// Writes the field, present or not.
+    Set(FieldWrite<'a>),
+    /// Removes the field.
+    Remove(&'a str),
+    /// Sets the lifetime of a field, from now. An absent field stays absent.
+    Expire(&'a str, Ttl),
+}
+
+impl<'a> Change<'a> {
+    /// Name of the field.
+    pub const fn name(&self) -> &'a str {
+        match self {
+            Self::Set(write) => write.name,
+            Self::Remove(name) | Self::Expire(name, _) => name,
+        }
+    }
+}
+
+/// Changes to a session, applied together and in this order, or not at all.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Update<'a> {
+    /// Changes to fields.
+    pub changes: &'a [Change<'a>],
+    /// Condition on a field. Without it the update always applies.
+    pub precondition: Option<Precondition<'a>>,
+    /// Replaces the secret. From then on the former one is
+    /// [`Refused::Replaced`](super::Refused::Replaced). Replacing a secret by itself, as a repeated
+    /// attempt may do, changes nothing.
+    pub rotate: Option<&'a SecretHash>,
+    /// Replaces the secret by age, with a grace period for the former one.
+    pub renew: Option<Renew<'a>>,
+    /// Moves the absolute deadline, never beyond the deadline that a sign-in set.
+    pub absolute: Option<AbsoluteDeadline>,
+    /// Counts as activity.
+    pub touch: Option<Touch>,
+    /// Signs a principal in or out.
+    pub sign: Option<AuthChange<'a>>,
+}
+
+impl<'a> Update<'a> {
+    /// An update of fields alone.
+    pub const fn new(changes: &'a [Change<'a>]) -> Self {
+        Self {
+            changes,
+            precondition: None,
+            rotate: None,
+            renew: None,
+            absolute: None,
+            touch: None,
+            sign: None,
+        }
+    }
+
+    /// Applies only if the field is as expected.
+    #[must_use]
+    pub fn precondition(mut self, precondition: impl Into<Option<Precondition<'a>>>) -> Self {
+        self.precondition = precondition.into();
+        self
+    }
+
+    /// Replaces the secret.
+    #[must_use]
+    pub fn rotate(mut self, secret: impl Into<Option<&'a SecretHash>>) -> Self {
+        self.rotate = secret.into();
+        self
+    }
+
+    /// Replaces the secret by age.
+    #[must_use]
+    pub fn renew(mut self, renew: impl Into<Option<Renew<'a>>>) -> Self {
+        self.renew = renew.into();
+        self
+    }
+
+    /// Moves the absolute deadline.
+    #[must_use]
+    pub fn absolute(mut self, deadline: impl Into<Option<AbsoluteDeadline>>) -> Self {
+        self.absolute = deadline.into();
+        self
+    }
+
+    /// Counts as activity.
+    #[must_use]
+    pub fn touch(mut self, touch: impl Into<Option<Touch>>) -> Self {
+        self.touch = touch.into();
+        self
+    }
+
+    /// Signs a principal in or out.
+    #[must_use]
+    pub fn sign(mut self, change: impl Into<Option<AuthChange<'a>>>) -> Self {
+        self.sign = change.into();
+        self
+    }
+
+    /// Whether the update does more than change fields and count as activity.
+    ///
+    /// A secret in its grace period may not do so.
+    pub const fn needs_current_secret(&self) -> bool {
+        self.rotate.is_some()
+            || self.renew.is_some()
+            || self.absolute.is_some()
+            || self.sign.is_some()
+    }
+}
+
+/// A secret to replace because of its age, while nothing else changes.
+///
+/// The client may never receive the new secret. So the former one stays fully valid until the new
+/// one is used for the first time, by a write or by a read with a [`Touch`]. From then on it is
+/// valid for `grace`. In the grace period it reads, writes fields and deletes the session. It does
+/// not count as activity, and [`Update::needs_current_secret`] names what is refused.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Renew<'a> {
+    /// Hash of the new secret.
+    pub secret: &'a SecretHash,
+    /// Age that the current secret must have. Below it the answer is
+    /// [`Updated::NotDue`](super::Updated::NotDue).
+    pub every: Ttl,
+    /// Grace period of the former secret.
+    pub grace: Duration,
+}
+
+impl<'a> Renew<'a> {
+    /// Replaces a secret of the age `every`.
+    pub const fn new(secret: &'a SecretHash, every: Ttl, grace: Duration) -> Self {
+        Self { secret, every, grace }
+    }
+}
+
+/// A change of who is signed in.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum AuthChange<'a> {
+    /// A principal signs in, or authenticates again. Both deadlines begin anew. If another principal is
+    /// signed in, the fields of the session are removed before the changes of the update are applied,
+    /// unless [`keep_fields`](NewSignIn::keep_fields) is set.
+    In {
+        /// The principal.
+        who: NewSignIn<'a>,
+        /// Time until the idle deadline.
+        idle: Option<Ttl>,
+        /// Time until the absolute deadline.
+        absolute: Option<Ttl>,
+    },
+    /// The principal signs out. The deadlines stay.
+    Out,
+}
+
+/// An absolute deadline: the earlier of two moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AbsoluteDeadline {
+    /// Time from now.
+    pub from_now: Ttl,
+    /// Time from the creation of the session.
+    pub from_creation: Option<Ttl>,
+}
+
+impl AbsoluteDeadline {
+    /// `from_now`, but at most `from_creation` after the session was created.
+    pub const fn new(from_now: Ttl, from_creation: Option<Ttl>) -> Self {
+        Self { from_now, from_creation }
+    }
+}
+
+/// A condition on a field. An [`Update`] applies only if it holds.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Precondition<'a> {
+    /// Name of the field.
+    pub name: &'a str,
+    /// Its exact value. `None` if it must be absent.
+    pub value: Option<&'a Bytes>,
+}
+
+impl<'a> Precondition<'a> {
+    /// The field holds `value`, or is absent.
+    pub const fn new(name: &'a str, value: Option<&'a Bytes>) -> Self {
+        Self { name, value }
+    }
+}
+
+/// A field to remove and to return.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct TakeField<'a> {
+    /// Name of the field.
+    pub name: &'a str,
+    /// Replaces the secret, even if the field is absent.
+    pub rotate: Option<&'a SecretHash>,
+    /// Counts as activity.
+    pub touch: Option<Touch>,
+    /// Signs the principal out.
+    pub sign_out: bool,
+}
+
+impl<'a> TakeField<'a> {
+    /// Takes a field and does nothing else.
+    pub const fn new(name: &'a str) -> Self {
+        Self { name, rotate: None, touch: None, sign_out: false }
+    }
+
+    /// Replaces the secret.
+    #[must_use]
+    pub fn rotate(mut self, secret: impl Into<Option<&'a SecretHash>>) -> Self {
+        self.rotate = secret.into();
+        self
+    }
+
+    /// Counts as activity.
+    #[must_use]
+    pub fn touch(mut self, touch: impl Into<Option<Touch>>) -> Self {
+        self.touch = touch.into();
+        self
+    }
+
+    /// Signs the principal out.
+    #[must_use]
+    pub const fn sign_out(mut self, sign_out: bool) -> Self {
+        self.sign_out = sign_out;
+        self
+    }
+
+    /// Whether it does more than take the field and count as activity: see
+    /// [`Update::needs_current_secret`].
+    pub const fn needs_current_secret(&self) -> bool {
+        self.rotate.is_some() || self.sign_out
+    }
+}
+
+/// A page of a list of sessions.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct PageRequest<'a> {
+    /// The session before the page. `None` asks for the first page.
+    pub after: Option<&'a SessionId>,
+    /// Maximum number of sessions to look at, at least one.
+    pub limit: usize,
+}
+
+impl<'a> PageRequest<'a> {
+    /// The page after a session.
+    pub const fn new(after: Option<&'a SessionId>, limit: usize) -> Self {
+        Self { after, limit }
+    }
+}
+
+/// The sessions of a principal to end.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum RevokeTarget<'a> {
+    /// One session.
+    One(&'a SessionId),
+    /// All sessions, with one exception.
+    All {
+        /// The session that stays.
+        except: Option<&'a SessionId>,
+    },
+}
+
+impl RevokeTarget<'_> {
+    /// Whether the session is meant.
+    pub fn includes(&self, id: &SessionId) -> bool {
+        match self {
+            Self::One(one) => id == *one,
+            Self::All { except } => Some(id) != *except,
+        }
+    }
+}
+
+/// Shows the length of the value alone.
+impl fmt::Debug for FieldWrite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FieldWrite")
+            .field("name", &self.name)
+            .field("bytes", &self.value.len())
+            .field("ttl", &self.ttl)
+            .field("cache_policy", &self.cache_policy)
+            .finish()
+    }
+}
+
+/// Shows the length of the value alone.
+impl fmt::Debug for Precondition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Precondition")
+            .field("name", &self.name)
+            .field("bytes", &self.value.map(Bytes::len))
+            .finish()
+    }
+}

@@ -1,0 +1,253 @@
+//! Answers of a [`Store`](super::Store).
+//!
+//! Built by stores, read by the session and by tests. Knows nothing of types or HTTP. Every struct
+//! has a constructor, so that a new part of an answer breaks no store.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    auth::{Assurance, PrincipalKey},
+    cache_policy::CachePolicy,
+    field::FieldName,
+    token::SessionId,
+};
+
+/// Why credentials open no session. Nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// No live session has this id, or the secret was never its own.
+    NotFound,
+    /// The session was [deleted](super::Store::delete), and this was its secret. A store recognises
+    /// it for at least [`ENDED_RETENTION`](super::ENDED_RETENTION).
+    Ended {
+        /// Time since the deletion, by the clock of the server.
+        ago: Duration,
+    },
+    /// The secret was replaced by the latest rotation or renewal, and its grace period is over.
+    Replaced {
+        /// Time since it last opened the session, by the clock of the server.
+        ago: Duration,
+    },
+}
+
+/// The answer of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Written<T> {
+    /// The answer itself.
+    pub answer: T,
+    /// Time for which a cache may still answer with the former state, because it missed the write.
+    /// Promise R does not hold in that time. `None` in a store without a cache.
+    pub stale_for: Option<Duration>,
+}
+
+impl<T> Written<T> {
+    /// The answer of a write that no cache can hide.
+    pub const fn new(answer: T) -> Self {
+        Self { answer, stale_for: None }
+    }
+
+    /// Adds for how long a cache may answer with the state before.
+    #[must_use]
+    pub fn stale_for(mut self, stale_for: impl Into<Option<Duration>>) -> Self {
+        self.stale_for = stale_for.into();
+        self
+    }
+
+    /// Replaces the answer.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Written<U> {
+        Written { answer: map(self.answer), stale_for: self.stale_for }
+    }
+}
+
+/// A session as a read found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// Its ages and deadlines.
+    pub meta: SessionMeta,
+    /// The requested fields that are live, in any order.
+    pub fields: Vec<StoredField>,
+}
+
+impl Loaded {
+    /// A session with these fields.
+    pub const fn new(meta: SessionMeta, fields: Vec<StoredField>) -> Self {
+        Self { meta, fields }
+    }
+}
+
+/// Ages and deadlines of a session, and its principal, by the clock of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SessionMeta {
+    /// Time since the session was created.
+    pub age: Duration,
+    /// Time since its secret was issued.
+    pub secret_age: Duration,
+    /// Time since the last counted use: the creation, a [`Touch`](super::Touch) that was due, or a
+    /// sign-in.
+    pub idle_for: Duration,
+    /// Time left until the idle deadline, after any [`Touch`](super::Touch). `None` without one.
+    pub idle: Option<Duration>,
+    /// Time left until the absolute deadline. `None` without one.
+    pub absolute: Option<Duration>,
+    /// The signed-in principal.
+    pub signed_in: Option<SignedIn>,
+    /// The session was opened by the secret that a [renewal](super::Renew) replaced.
+    pub by_former_secret: bool,
+}
+
+impl SessionMeta {
+    /// Returns the metadata that holds `later`, if nothing happens in between.
+    pub(crate) fn after(self, later: Duration) -> Self {
+        let left = |left: Duration| left.saturating_sub(later);
+        Self {
+            age: self.age.saturating_add(later),
+            secret_age: self.secret_age.saturating_add(later),
+            idle_for: self.idle_for.saturating_add(later),
+            idle: self.idle.map(left),
+            absolute: self.absolute.map(left),
+            signed_in: self.signed_in.map(|signed_in| SignedIn {
+                ago: signed_in.ago.saturating_add(later),
+                ..signed_in
+            }),
+            by_former_secret: self.by_former_secret,
+        }
+    }
+}
+
+/// The signed-in principal of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SignedIn {
+    /// The principal.
+    pub principal: PrincipalKey,
+    /// Strength of the authentication.
+    pub assurance: Assurance,
+    /// Time since the authentication.
+    pub ago: Duration,
+}
+
+impl SignedIn {
+    /// A principal that authenticated some time ago.
+    pub const fn new(principal: PrincipalKey, assurance: Assurance, ago: Duration) -> Self {
+        Self { principal, assurance, ago }
+    }
+}
+
+/// A field as a read found it.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredField {
+    /// Name of the field.
+    pub name: FieldName,
+    /// Its value.
+    pub value: Bytes,
+    /// Time left of its own lifetime. `None` without one.
+    pub ttl: Option<Duration>,
+    /// How a cache may serve it.
+    pub cache_policy: CachePolicy,
+}
+
+impl StoredField {
+    /// A field without a lifetime of its own, under the default cache policy.
+    pub fn new(name: impl Into<FieldName>, value: Bytes) -> Self {
+        Self { name: name.into(), value, ttl: None, cache_policy: CachePolicy::Default }
+    }
+
+    /// With the time left of its own lifetime.
+    #[must_use]
+    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.ttl = ttl.into();
+        self
+    }
+
+    /// With a cache policy.
+    #[must_use]
+    pub const fn cache_policy(mut self, policy: CachePolicy) -> Self {
+        self.cache_policy = policy;
+        self
+    }
+}
+
+/// Outcome of an [`Update`](super::Update).
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Updated {
+    /// The update was applied.
+    Applied {
+        /// Number of removals and expiries that found their field.
+        found: usize,
+    },
+    /// The secret is not old enough to be [renewed](super::Renew). Nothing was changed.
+    NotDue,
+    /// The [`Precondition`](super::Precondition) failed. Nothing was changed, the secret included.
+    Conflict {
+        /// Current value of the field.
+        current: Option<Bytes>,
+    },
+}
+
+/// A page of the live sessions of a principal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The sessions, ordered by id.
+    pub sessions: Vec<ListedSession>,
+    /// The session after which the next page begins. `None` on the last page.
+    pub next: Option<SessionId>,
+}
+
+impl SessionPage {
+    /// A page, and where the next one begins.
+    pub const fn new(sessions: Vec<ListedSession>, next: Option<SessionId>) -> Self {
+        Self { sessions, next }
+    }
+}
+
+/// A session of a [`SessionPage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedSession {
+    /// Id of the session.
+    pub id: SessionId,
+    /// The result of a read.
+    pub loaded: Loaded,
+}
+
+impl ListedSession {
+    /// A session and the result of a read.
+    pub const fn new(id: SessionId, loaded: Loaded) -> Self {
+        Self { id, loaded }
+    }
+}
+
+/// Shows the length of the value alone.
+impl fmt::Debug for StoredField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredField")
+            .field("name", &self.name)
+            .field("bytes", &self.value.len())
+            .field("ttl", &self.ttl)
+            .field("cache_policy", &self.cache_policy)
+            .finish()
+    }
+}
+
+/// Shows the length of the value alone.
+impl fmt::Debug for Updated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied { found } => f.debug_struct("Applied").field("found", found).finish(),
+            Self::NotDue => f.write_str("NotDue"),
+            Self::Conflict { current } => {
+                let bytes = current.as_ref().map(Bytes::len);
+                f.debug_struct("Conflict").field("bytes", &bytes).finish()
+            }
+        }
+    }
+}

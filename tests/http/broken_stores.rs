@@ -1,0 +1,348 @@
+//! The conformance suite finds stores that break a promise. Each fault below is one that real
+//! session stores have, and at least one check must fail on it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use ruts::{
+    conformance::{Subject, atomicity, expiry, merging, revival, revocation, values},
+    store::{
+        AbsoluteDeadline, Change, Create, Credentials, Loaded, Projection, Refused, Store,
+        StoreError, StoreResult, StoredField, TakeField, Touch, Update, Updated, Written,
+        memory::{ManualClock, MemoryStore},
+    },
+    token::{SecretHash, SessionId},
+};
+use ruts_tests_support::delegate_store;
+
+/// Time between two steps that should be one, so that races hit it.
+const MOMENT: Duration = Duration::from_millis(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// No fault: every check must pass.
+    None,
+    /// A write to a session that has ended creates it again.
+    UpdateCreates,
+    /// A cache serves reads, and deletions do not reach it.
+    CachesReads,
+    /// A rotation leaves the old secret usable.
+    KeepsOldSecret,
+    /// The whole session is read, changed and written back.
+    WritesWholeSession,
+    /// A precondition is checked before the write, not with it.
+    ChecksThenWrites,
+    /// A value is read and then removed.
+    ReadsThenRemoves,
+    /// Changes are applied one by one.
+    AppliesOneByOne,
+    /// Lifetimes of fields are ignored.
+    IgnoresFieldLifetimes,
+    /// Reads move the absolute deadline.
+    MovesAbsoluteDeadline,
+    /// A read by name returns all fields.
+    ReadsAllFields,
+    /// Any secret opens a session.
+    IgnoresSecret,
+}
+
+#[derive(Clone)]
+struct FaultyStore {
+    fault: Fault,
+    inner: MemoryStore,
+    cache: Arc<Mutex<Vec<(SessionId, Loaded)>>>,
+    owner: Arc<Mutex<Vec<(SessionId, SecretHash)>>>,
+}
+
+struct Setup<const FAULT: usize> {
+    clock: ManualClock,
+    store: Arc<FaultyStore>,
+}
+
+const FAULTS: [Fault; 12] = [
+    Fault::None,
+    Fault::UpdateCreates,
+    Fault::CachesReads,
+    Fault::KeepsOldSecret,
+    Fault::WritesWholeSession,
+    Fault::ChecksThenWrites,
+    Fault::ReadsThenRemoves,
+    Fault::AppliesOneByOne,
+    Fault::IgnoresFieldLifetimes,
+    Fault::MovesAbsoluteDeadline,
+    Fault::ReadsAllFields,
+    Fault::IgnoresSecret,
+];
+
+impl<const FAULT: usize> Subject for Setup<FAULT> {
+    type Store = FaultyStore;
+
+    async fn set_up() -> Self {
+        let clock = ManualClock::new();
+        let inner = MemoryStore::builder().clock(clock.clone()).build();
+        let fault = FAULTS[FAULT];
+        let store = FaultyStore { fault, inner, cache: Arc::default(), owner: Arc::default() };
+        Self { clock, store: Arc::new(store) }
+    }
+
+    fn store(&self) -> Arc<FaultyStore> {
+        Arc::clone(&self.store)
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn rounds(&self) -> usize {
+        60
+    }
+}
+
+impl FaultyStore {
+    /// Returns the secret to present to the inner store: that of the owner if any secret is
+    /// accepted.
+    fn secret(&self, credentials: Credentials<'_>) -> SecretHash {
+        let owner = self.owner.lock().unwrap();
+        match owner.iter().rev().find(|(id, _)| id == credentials.id) {
+            Some((_, secret)) if self.fault == Fault::IgnoresSecret => *secret,
+            _ => *credentials.secret,
+        }
+    }
+
+    async fn update_or_create(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        let answer = self.inner.update(credentials, update).await?;
+        if answer.is_err() {
+            let writes: Vec<_> = (update.changes.iter())
+                .filter_map(|change| match change {
+                    Change::Set(write) => Some(*write),
+                    _ => None,
+                })
+                .collect();
+            let create = Create::new(credentials.id, credentials.secret).fields(&writes);
+            let _ = self.inner.create(create).await;
+        }
+        Ok(answer)
+    }
+
+    async fn write_whole_session(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        let before = self.inner.load(credentials, Projection::All, None).await?;
+        tokio::time::sleep(MOMENT).await;
+        let now = self.inner.load(credentials, Projection::All, None).await?;
+        let (Ok(before), Ok(now)) = (before, now) else { return Ok(Err(Refused::NotFound)) };
+        // The blob that is written back lacks the fields that others wrote in between.
+        let is_lost =
+            |field: &&StoredField| !before.fields.iter().any(|known| known.name == field.name);
+        let lost = now.fields.iter().filter(is_lost).map(|field| Change::Remove(&field.name));
+        let changes: Vec<_> = lost.chain(update.changes.iter().copied()).collect();
+        self.inner.update(credentials, with_changes(&update, &changes)).await
+    }
+
+    async fn check_then_write(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        if let Some(precondition) = update.precondition {
+            let check = Update::new(&[]).precondition(precondition);
+            let answer = self.inner.update(credentials, check).await?;
+            if !matches!(answer, Ok(Written { answer: Updated::Applied { .. }, .. })) {
+                return Ok(answer);
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
+        self.inner.update(credentials, update.precondition(None)).await
+    }
+
+    async fn apply_one_by_one(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        let mut all = 0;
+        for change in update.changes {
+            let one = Update::new(std::slice::from_ref(change));
+            match self.inner.update(credentials, one).await? {
+                Ok(Written { answer: Updated::Applied { found }, .. }) => all += found,
+                other => return Ok(other),
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
+        let answer = self.inner.update(credentials, with_changes(&update, &[])).await?;
+        Ok(answer.map(|written| {
+            written.map(|updated| match updated {
+                Updated::Applied { .. } => Updated::Applied { found: all },
+                other => other,
+            })
+        }))
+    }
+}
+
+/// The same update with other changes to fields.
+fn with_changes<'a>(update: &Update<'a>, changes: &'a [Change<'a>]) -> Update<'a> {
+    Update::new(changes)
+        .precondition(update.precondition)
+        .rotate(update.rotate)
+        .renew(update.renew)
+        .absolute(update.absolute)
+        .touch(update.touch)
+        .sign(update.sign)
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Store for FaultyStore {
+    delegate_store!(self.inner: inspect wait_for_change list_by_principal revoke revoke_everyone
+        hint_cache_policy delete_expired);
+
+    fn name(&self) -> &'static str {
+        "faulty"
+    }
+
+    async fn load(
+        &self,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> StoreResult<Loaded> {
+        let secret = self.secret(credentials);
+        let credentials = Credentials::new(credentials.id, &secret);
+        if self.fault == Fault::CachesReads && matches!(fields, Projection::All) {
+            let cache = self.cache.lock().unwrap();
+            if let Some((_, loaded)) = cache.iter().find(|(id, _)| id == credentials.id) {
+                return Ok(Ok(loaded.clone()));
+            }
+        }
+        let fields = if self.fault == Fault::ReadsAllFields { Projection::All } else { fields };
+        if let (Fault::MovesAbsoluteDeadline, Some(touch)) = (self.fault, touch) {
+            let deadline = AbsoluteDeadline::new(touch.idle, None);
+            let _ = self.inner.update(credentials, Update::new(&[]).absolute(deadline)).await?;
+        }
+        let answer = self.inner.load(credentials, fields, touch).await?;
+        if let (Ok(loaded), Projection::All) = (&answer, fields) {
+            self.cache.lock().unwrap().push((*credentials.id, loaded.clone()));
+        }
+        Ok(answer)
+    }
+
+    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        self.inner.create(create).await?;
+        self.owner.lock().unwrap().push((*create.id, *create.secret));
+        Ok(())
+    }
+
+    async fn update(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        let secret = self.secret(credentials);
+        let credentials = Credentials::new(credentials.id, &secret);
+        match self.fault {
+            Fault::UpdateCreates => self.update_or_create(credentials, update).await,
+            Fault::KeepsOldSecret => self.inner.update(credentials, update.rotate(None)).await,
+            Fault::WritesWholeSession => self.write_whole_session(credentials, update).await,
+            Fault::ChecksThenWrites => self.check_then_write(credentials, update).await,
+            Fault::AppliesOneByOne => self.apply_one_by_one(credentials, update).await,
+            Fault::IgnoresFieldLifetimes => {
+                let changes: Vec<_> = (update.changes.iter())
+                    .map(|change| match *change {
+                        Change::Set(write) => Change::Set(write.ttl(None)),
+                        other => other,
+                    })
+                    .collect();
+                self.inner.update(credentials, with_changes(&update, &changes)).await
+            }
+            _ => self.inner.update(credentials, update).await,
+        }
+    }
+
+    async fn take(
+        &self,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
+    ) -> StoreResult<Written<Option<Bytes>>> {
+        let secret = self.secret(credentials);
+        let credentials = Credentials::new(credentials.id, &secret);
+        if self.fault != Fault::ReadsThenRemoves {
+            return self.inner.take(credentials, take).await;
+        }
+        let answer = self.inner.load(credentials, Projection::Named(&[take.name]), None).await?;
+        tokio::time::sleep(MOMENT).await;
+        let changes = [Change::Remove(take.name)];
+        let update = Update::new(&changes).rotate(take.rotate);
+        let _ = self.inner.update(credentials, update).await?;
+        Ok(answer
+            .map(|loaded| Written::new(loaded.fields.into_iter().next().map(|field| field.value))))
+    }
+
+    async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
+        let secret = self.secret(credentials);
+        self.inner.delete(Credentials::new(credentials.id, &secret)).await
+    }
+}
+
+async fn fails(check: impl Future<Output = ()>) -> bool {
+    AssertUnwindSafe(check).catch_unwind().await.is_err()
+}
+
+macro_rules! faults {
+    ($($test:ident: $fault:ident at $index:literal by $($check:path),+;)+) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                assert_eq!(FAULTS[$index], Fault::$fault);
+                $({
+                    let name = stringify!($check);
+                    let sound = Setup::<0>::set_up().await;
+                    assert!(!fails($check(&sound)).await, "{name} fails on a sound store");
+                    let faulty = Setup::<$index>::set_up().await;
+                    assert!(fails($check(&faulty)).await, "{name} passes on a faulty store");
+                })+
+            }
+        )+
+    };
+}
+
+faults! {
+    an_update_that_creates_is_found: UpdateCreates at 1 by
+        revival::only_create_creates_a_session,
+        revival::nothing_revives_an_expired_session;
+    a_stale_cache_is_found: CachesReads at 2 by
+        revocation::a_write_is_seen_at_once,
+        revocation::a_deletion_is_seen_at_once;
+    a_secret_that_stays_valid_is_found: KeepsOldSecret at 3 by
+        revocation::a_rotation_is_seen_at_once,
+        merging::one_of_parallel_rotations_wins;
+    a_write_of_the_whole_session_is_found: WritesWholeSession at 4 by
+        merging::parallel_writes_to_different_fields_survive;
+    a_check_without_a_lock_is_found: ChecksThenWrites at 5 by
+        merging::one_of_parallel_conditional_updates_applies,
+        merging::parallel_increments_all_count;
+    a_value_taken_twice_is_found: ReadsThenRemoves at 6 by
+        merging::a_value_is_taken_once;
+    a_torn_update_is_found: AppliesOneByOne at 7 by
+        atomicity::racing_updates_never_mix,
+        atomicity::a_conflict_changes_nothing;
+    a_field_that_never_expires_is_found: IgnoresFieldLifetimes at 8 by
+        expiry::a_field_expires_after_its_lifetime,
+        expiry::an_expired_field_is_absent_to_every_operation;
+    a_session_that_never_expires_is_found: MovesAbsoluteDeadline at 9 by
+        expiry::a_session_ends_at_its_absolute_deadline;
+    a_read_of_too_many_fields_is_found: ReadsAllFields at 10 by
+        values::only_the_named_fields_are_read;
+    a_secret_that_is_not_checked_is_found: IgnoresSecret at 11 by
+        revocation::a_wrong_secret_opens_nothing,
+        revocation::a_rotation_is_seen_at_once;
+}

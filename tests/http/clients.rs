@@ -1,0 +1,147 @@
+//! The reactions of a layer to a client whose properties change during a session.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use ruts::testing::Client;
+use ruts::{
+    Error, SessionLayer,
+    client::{ClientChangeAction, ClientFingerprint},
+    guard::Aal,
+    session,
+    store::memory::MemoryStore,
+};
+use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, Log, new_client};
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: u32,
+    #[field(default)]
+    cart: u32,
+    #[field(once)]
+    flash: String,
+}
+
+const AT_HOME: &[(&str, &str)] = &[("user-agent", "Firefox/150"), ("x-network", "192.0.2")];
+const ON_THE_ROAD: &[(&str, &str)] = &[("user-agent", "Firefox/150"), ("x-network", "198.51.100")];
+const ELSEWHERE: &[(&str, &str)] = &[("user-agent", "curl/9"), ("x-network", "203.0.113")];
+
+struct Fixture {
+    store: InstrumentedStore<MemoryStore>,
+    client: Client,
+    /// Number of calls of the check.
+    checks: Arc<AtomicUsize>,
+}
+
+/// Another network demands a step-up. Another browser ends the session.
+fn fixture() -> Fixture {
+    let checks = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&checks);
+    let store = InstrumentedStore::new(MemoryStore::new());
+    let layer = SessionLayer::new(store.clone()).watch_clients(
+        |headers, _| {
+            let header = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+            ClientFingerprint::new()
+                .with("agent", header("user-agent"))
+                .with("network", header("x-network"))
+        },
+        move |changed| {
+            count.fetch_add(1, Ordering::Relaxed);
+            if changed.contains(&"agent") {
+                ClientChangeAction::End
+            } else {
+                ClientChangeAction::StepUp
+            }
+        },
+    );
+    let app = Router::new()
+        .route("/in", get(|shop: Shop| async move { shop.set_user(&7).await }))
+        .route(
+            "/who",
+            get(|shop: Shop| async move {
+                let cart = shop.cart().await?;
+                let user = shop.user().await?;
+                Ok::<_, Error>(format!("{user:?} {cart}"))
+            }),
+        )
+        .route("/cart", get(|shop: Shop| async move { shop.set_cart(&3).await }))
+        .route("/flash", get(|shop: Shop| async move { shop.flash().take().await.map(|_| ()) }))
+        .route("/pay", get(|_: Aal<Shop, 1>| async {}))
+        .layer(layer);
+    Fixture { store, client: new_client(app), checks }
+}
+
+async fn status(client: &Client, path: &str, headers: &[(&'static str, &str)]) -> StatusCode {
+    client.get_with(path, headers).await.status
+}
+
+// proves: NIST-5.3 CS-15 CS-13
+#[tokio::test]
+async fn another_network_demands_a_step_up() {
+    let Fixture { client, checks, .. } = fixture();
+    client.get_with("/in", AT_HOME).await;
+    assert_eq!(status(&client, "/pay", AT_HOME).await, StatusCode::OK);
+    assert_eq!(checks.load(Ordering::Relaxed), 0);
+
+    assert_eq!(client.get_with("/who", ON_THE_ROAD).await.text(), "Some(7) 0");
+    assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::UNAUTHORIZED);
+    // At home nothing has changed. After the sign-in on the road, home is the change.
+    assert_eq!(status(&client, "/pay", AT_HOME).await, StatusCode::OK);
+    client.get_with("/in", ON_THE_ROAD).await;
+    assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::OK);
+    assert_eq!(status(&client, "/pay", AT_HOME).await, StatusCode::UNAUTHORIZED);
+}
+
+// proves: NIST-5.3 CS-15
+#[tokio::test]
+async fn another_browser_ends_the_session() {
+    for path in ["/who", "/cart", "/flash", "/pay"] {
+        let Fixture { client, .. } = fixture();
+        client.get_with("/in", AT_HOME).await;
+        let (log, _guard) = Log::start();
+        let thief = client.steal();
+        thief.get_with(path, ELSEWHERE).await;
+        assert!(log.text().contains("client has changed"), "{path}");
+        assert_eq!(client.get_with("/who", AT_HOME).await.text(), "None 0", "{path}");
+        assert!(thief.get_with("/who", ELSEWHERE).await.text().starts_with("None"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_of_a_thief_changes_nothing_even_if_the_session_cannot_be_ended() {
+    let Fixture { client, store, .. } = fixture();
+    client.get_with("/in", AT_HOME).await;
+    let thief = client.steal();
+    let mut loaded = store.pause_after("load");
+    let fail = async {
+        loaded.reached().await;
+        store.fail_next(Fault::Unreachable);
+        loaded.resume();
+    };
+    let (status, ()) = tokio::join!(status(&thief, "/cart", ELSEWHERE), fail);
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(client.get_with("/who", AT_HOME).await.text(), "Some(7) 0");
+}
+
+#[tokio::test]
+async fn a_session_without_a_principal_is_not_checked() {
+    let Fixture { client, checks, .. } = fixture();
+    client.get_with("/cart", AT_HOME).await;
+    assert_eq!(client.get_with("/who", ELSEWHERE).await.text(), "None 3");
+    assert_eq!(checks.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn the_check_costs_no_round_trip() {
+    let Fixture { client, store, .. } = fixture();
+    client.get_with("/in", AT_HOME).await;
+    store.take_calls();
+    client.get_with("/who", AT_HOME).await;
+    assert_eq!(store.take_calls(), ["load"]);
+    client.get_with("/cart", AT_HOME).await;
+    assert_eq!(store.take_calls(), ["load", "update"]);
+}

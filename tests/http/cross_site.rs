@@ -1,0 +1,128 @@
+//! Requests that another site makes in the name of a user, and the two defences: `CsrfLayer` and
+//! tokens.
+
+use axum::{
+    Router,
+    extract::Path,
+    http::StatusCode,
+    routing::{get, post},
+};
+use ruts::testing::Client;
+use ruts::{Error, Session, SessionLayer, layer::CsrfLayer, session, store::memory::MemoryStore};
+use ruts_tests_support::{ClientExt, InstrumentedStore, new_client};
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: String,
+    #[field(default)]
+    visits: u64,
+}
+
+fn shop(store: InstrumentedStore<MemoryStore>) -> Client {
+    let app = Router::new()
+        .route("/begin", get(|shop: Shop| async move { shop.set_visits(&1).await }))
+        .route("/write", post(|shop: Shop| async move { shop.set_visits(&2).await }))
+        .route(
+            "/sign-in/{user}",
+            get(|shop: Shop, Path(user): Path<String>| async move { shop.set_user(&user).await }),
+        )
+        .route("/regenerate", get(|session: Session| async move { session.regenerate().await }))
+        .route("/token", get(|session: Session| async move { session.csrf_token().await }))
+        .route(
+            "/check/{token}",
+            get(|session: Session, Path(token): Path<String>| async move {
+                Ok::<_, Error>(session.is_csrf_token(&token).await?.to_string())
+            }),
+        )
+        .layer(SessionLayer::new(store))
+        .layer(CsrfLayer::new());
+    new_client(app)
+}
+
+// proves: ASVS-3.5.1 CS-18
+#[tokio::test]
+async fn an_unsafe_request_of_another_site_is_refused() {
+    let client = shop(InstrumentedStore::new(MemoryStore::new()));
+    client.text("/begin").await;
+    let same = "https://shop.example";
+    let (served, refused) = (StatusCode::OK, StatusCode::FORBIDDEN);
+    for (headers, expected) in [
+        (&[("sec-fetch-site", "same-origin")][..], served),
+        (&[("sec-fetch-site", "none")], served),
+        (&[("sec-fetch-site", "same-site")], refused),
+        (&[("sec-fetch-site", "cross-site")], refused),
+        (&[("sec-fetch-site", "cross-site"), ("origin", same)], refused),
+        (&[("origin", same)], served),
+        (&[("origin", "https://evil.example")], refused),
+        (&[("origin", "https://shop.example.evil.example")], refused),
+        (&[("origin", "https://shop.example:444")], refused),
+        (&[("origin", "null")], refused),
+        (&[], served),
+    ] {
+        assert_eq!(client.post_with("/write", headers).await.status, expected, "{headers:?}");
+    }
+    let followed = client.get_with("/begin", &[("sec-fetch-site", "cross-site")]).await;
+    assert_eq!(followed.status, served, "a link from another site");
+}
+
+async fn is_valid(client: &Client, token: &str) -> bool {
+    client.text(&format!("/check/{token}")).await == "true"
+}
+
+// proves: NIST-5.1-g ASVS-3.5.1
+#[tokio::test]
+async fn a_token_is_valid_only_in_its_own_session() {
+    let store = InstrumentedStore::new(MemoryStore::new());
+    let ada = shop(store);
+    let bob = ada.stranger();
+    let (first, again) = (ada.text("/token").await, ada.text("/token").await);
+    assert_ne!(first, again, "each call returns another text");
+    assert!(is_valid(&ada, &first).await && is_valid(&ada, &again).await);
+    assert!(!is_valid(&bob, &first).await, "a client without a session");
+    let theirs = bob.text("/token").await;
+    assert!(is_valid(&bob, &theirs).await && !is_valid(&ada, &theirs).await);
+    for wrong in ["x", &first[1..], &format!("{first}A"), &"A".repeat(86), &first.to_lowercase()] {
+        assert!(!is_valid(&ada, wrong).await, "{wrong}");
+    }
+    ada.text("/regenerate").await;
+    assert!(is_valid(&ada, &first).await, "a form that was rendered before the rotation");
+    ada.text("/sign-in/ada").await;
+    assert!(!is_valid(&ada, &first).await, "a token from before the sign-in");
+    let signed_in = ada.text("/token").await;
+    assert!(is_valid(&ada, &signed_in).await);
+    ada.text("/sign-in/eve").await;
+    assert!(!is_valid(&ada, &signed_in).await, "another principal");
+}
+
+#[tokio::test]
+async fn a_token_costs_one_round_trip_and_the_first_one_two() {
+    let store = InstrumentedStore::new(MemoryStore::new());
+    let client = shop(store.clone());
+    client.text("/begin").await;
+    store.take_calls();
+    client.text("/token").await;
+    assert_eq!(store.take_calls(), ["load", "update"], "the first token of a session");
+    let token = client.text("/token").await;
+    assert_eq!(store.take_calls(), ["load"]);
+    client.text(&format!("/check/{token}")).await;
+    assert_eq!(store.take_calls(), ["load"]);
+}
+
+#[tokio::test]
+async fn two_tabs_that_request_their_first_token_at_once_both_get_a_valid_one() {
+    let store = InstrumentedStore::new(MemoryStore::new());
+    let client = shop(store.clone());
+    client.text("/begin").await;
+    let mut pause = store.pause_before("update");
+    let slow = tokio::spawn({
+        let client = client.clone();
+        async move { client.text("/token").await }
+    });
+    pause.reached().await;
+    let fast = client.text("/token").await;
+    pause.resume();
+    for token in [fast, slow.await.unwrap()] {
+        assert!(is_valid(&client, &token).await);
+    }
+}

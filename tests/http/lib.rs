@@ -1,0 +1,24 @@
+//! ruts through its public API, where neither a server nor a driver is needed.
+//!
+//! Most tests send requests to an application through `ruts::testing::Client`. The suite for stores
+//! runs on the stores that live in memory. All of it is one binary, so that a change in `ruts` is
+//! tested in seconds: `cargo test -p ruts-tests-http`, or a part with `-- cookies::`.
+#![cfg(test)]
+
+mod broken_stores;
+mod clients;
+mod conformance;
+mod cookies;
+mod cross_site;
+mod encryption;
+mod events;
+mod identity;
+mod lifetimes;
+mod ordinary_life;
+mod reference;
+mod renewal;
+mod sign_in;
+mod sources;
+mod testing;
+mod typed;
+mod watch;

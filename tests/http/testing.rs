@@ -1,0 +1,210 @@
+//! The security checks of `ruts::testing` on an application that keeps all rules, and on one that
+//! breaks them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use ruts::{
+    Session, SessionLayer,
+    auth::Assurance,
+    guard::{Aal, Fresh},
+    layer::{ClearSiteData, CsrfLayer},
+    session,
+    store::{OnLimit, memory::MemoryStore},
+    testing::{
+        Client, ManualClock, Outcome, Report, SessionSecurity, assert_session_security,
+        check_session_security,
+    },
+};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: String,
+    #[field(default)]
+    cart: u32,
+}
+
+fn careful(clock: &ManualClock) -> Router {
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let sessions = SessionLayer::new(store)
+        .aal2()
+        .max_sessions(2, OnLimit::EndOldest)
+        .clear_site_data(&[ClearSiteData::Storage]);
+    let others = |session: Session| async move { session.revoke_others().await.map(drop) };
+    let second = |shop: Shop| async move { shop.user().sign_in("ada", Assurance::Aal2).await };
+    Router::new()
+        .route("/", get(|| async { "welcome" }))
+        .route("/account", get(|_: Aal<Shop, 1>| async { "yours" }))
+        .route("/password", get(|_: Fresh<Shop, 5>| async { "change it" }))
+        .route("/cart", post(|shop: Shop| async move { shop.set_cart(&1).await }))
+        .route("/in", post(|shop: Shop| async move { shop.set_user("ada").await }))
+        .route("/second", post(second))
+        .route("/others", post(others))
+        .route("/out", post(|session: Session| async move { session.delete().await }))
+        .layer(sessions)
+        .layer(CsrfLayer::new())
+}
+
+fn scenario(app: Router, clock: &ManualClock) -> SessionSecurity {
+    SessionSecurity::new(
+        Client::new(app),
+        "/account",
+        |client| async move { client.post("/in", "").await },
+        |client| async move { client.post("/out", "").await },
+    )
+    .guest(|client| async move { client.post("/cart", "").await })
+    .elevate(|client| async move { client.post("/second", "").await })
+    .sign_out_others(|client| async move { client.post("/others", "").await })
+    .lifetimes(clock, HOUR, 24 * HOUR)
+    .fresh("/password", Duration::from_secs(5 * 60))
+    .max_sessions(2)
+}
+
+// proves: ASVS-3.5.1 ASVS-7.1.2 ASVS-7.4.3 ASVS-7.5.1 ASVS-7.5.2 CS-8 CS-13 CS-17
+#[tokio::test]
+async fn a_careful_application_keeps_all_rules() {
+    let clock = ManualClock::new();
+    let scenario = scenario(careful(&clock), &clock);
+    let report = check_session_security(&scenario).await;
+    assert!(report.findings.iter().all(|finding| finding.outcome == Outcome::Kept), "\n{report}");
+    assert_session_security(scenario).await;
+}
+
+#[tokio::test]
+async fn a_check_without_its_part_of_the_scenario_is_reported_as_not_checked() {
+    let clock = ManualClock::new();
+    let scenario = SessionSecurity::new(
+        Client::new(careful(&clock)),
+        "/account",
+        |client| async move { client.post("/in", "").await },
+        |client| async move { client.post("/out", "").await },
+    );
+    let report = check_session_security(&scenario).await;
+    assert_eq!(report.broken().count(), 0, "{report}");
+    for id in ["CS-8", "ASVS-7.2.4", "ASVS-7.4.3", "ASVS-7.1.2", "ASVS-7.3.1", "ASVS-7.5.1"] {
+        let finding = report.about(id).unwrap();
+        assert!(matches!(finding.outcome, Outcome::NotChecked(_)), "{finding:?}");
+    }
+}
+
+/// Careless sessions: the client chooses the id, the id is public, and no session ends.
+#[derive(Clone, Default)]
+struct Careless(Arc<Mutex<HashMap<String, bool>>>);
+
+impl Careless {
+    fn id(headers: &HeaderMap, query: &HashMap<String, String>) -> Option<String> {
+        let cookies = headers.get(header::COOKIE).and_then(|cookies| cookies.to_str().ok());
+        let pairs = cookies.unwrap_or_default().split("; ").filter_map(|pair| pair.split_once('='));
+        let cookie = pairs.filter(|(name, _)| *name == "PHPSESSID").map(|(_, id)| id.to_owned());
+        cookie.last().or_else(|| query.get("PHPSESSID").cloned())
+    }
+}
+
+type Asked = (State<Careless>, Query<HashMap<String, String>>, HeaderMap);
+
+/// Adopts the id that the client presents, or issues the next number.
+fn begin(careless: &Careless, query: &HashMap<String, String>, headers: &HeaderMap) -> String {
+    let mut sessions = careless.0.lock().unwrap();
+    let next = sessions.len().to_string();
+    let id = Careless::id(headers, query).unwrap_or(next);
+    sessions.entry(id.clone()).or_insert(false);
+    id
+}
+
+async fn home((State(careless), Query(query), headers): Asked) -> impl IntoResponse {
+    let id = begin(&careless, &query, &headers);
+    let cookie = format!("PHPSESSID={id}; Domain=app.example; Max-Age=86400; Path=/shop");
+    ([(header::SET_COOKIE, cookie)], format!("welcome, {id}"))
+}
+
+async fn sign_in((State(careless), Query(query), headers): Asked) -> impl IntoResponse {
+    let id = begin(&careless, &query, &headers);
+    careless.0.lock().unwrap().insert(id.clone(), true);
+    let cookie = format!("PHPSESSID={id}; Domain=app.example; Max-Age=86400; Path=/shop");
+    ([(header::SET_COOKIE, cookie)], "hello")
+}
+
+async fn account((State(careless), Query(query), headers): Asked) -> impl IntoResponse {
+    let Some(id) = Careless::id(&headers, &query) else {
+        return (StatusCode::UNAUTHORIZED, String::new());
+    };
+    if id.is_empty() {
+        return (StatusCode::INTERNAL_SERVER_ERROR, String::new());
+    }
+    match careless.0.lock().unwrap().get(&id) {
+        Some(true) => (StatusCode::OK, format!("yours, {id}")),
+        _ => (StatusCode::UNAUTHORIZED, String::new()),
+    }
+}
+
+/// Removes the cookie and leaves the session.
+async fn sign_out() -> impl IntoResponse {
+    [(header::SET_COOKIE, "PHPSESSID=; Max-Age=0")]
+}
+
+fn careless() -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/account", get(account))
+        .route("/password", get(account))
+        .route("/cart", post(home))
+        .route("/in", post(sign_in))
+        .route("/second", post(|| async {}))
+        .route("/others", post(|| async {}))
+        .route("/out", post(sign_out))
+        .with_state(Careless::default())
+}
+
+fn broken(report: &Report) -> Vec<&'static str> {
+    report.broken().map(|finding| finding.rule).collect()
+}
+
+/// Each check can fail. The application keeps two rules by accident.
+#[tokio::test]
+async fn a_careless_application_breaks_the_rules() {
+    let clock = ManualClock::new();
+    let report = check_session_security(&scenario(careless(), &clock)).await;
+    let kept: Vec<&str> = (report.findings.iter())
+        .filter(|finding| finding.outcome == Outcome::Kept)
+        .map(|finding| finding.rule)
+        .collect();
+    let by_accident = ["the cookie is not cut off", "another site cannot sign out"];
+    assert_eq!(kept, by_accident, "\n{report}");
+    assert!(broken(&report).len() > 20, "\n{report}");
+}
+
+/// The sign-out works, and another site can trigger it.
+#[tokio::test]
+async fn a_sign_out_without_csrf_protection_is_found() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let app = Router::new()
+        .route("/", get(|| async {}))
+        .route("/account", get(|_: Aal<Shop, 1>| async {}))
+        .route("/in", post(|shop: Shop| async move { shop.set_user("ada").await }))
+        .route("/out", post(|session: Session| async move { session.delete().await }))
+        .layer(SessionLayer::new(store));
+    let scenario = SessionSecurity::new(
+        Client::new(app),
+        "/account",
+        |client| async move { client.post("/in", "").await },
+        |client| async move { client.post("/out", "").await },
+    );
+    let report = check_session_security(&scenario).await;
+    let rules =
+        ["a sign-out clears the browser's data of the site", "another site cannot sign out"];
+    assert_eq!(broken(&report), rules, "\n{report}");
+}

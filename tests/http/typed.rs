@@ -1,0 +1,668 @@
+//! Typed access: the result of each accessor, and its number of round trips.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, extract::Path, routing::get};
+use ruts::testing::Client;
+use ruts::{
+    Error, Session, SessionLayer, Ttl,
+    codec::Codec,
+    field::{Field, FieldSpec, OrDefault},
+    session,
+    session::TypedSession,
+    store::{
+        CachePolicy, FieldWrite, Precondition, StoredField, Updated,
+        memory::{ManualClock, MemoryStore},
+    },
+};
+use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, Log, new_client};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Cart {
+    items: Vec<String>,
+}
+
+#[session(prefix = "shop")]
+struct Shop {
+    #[field(ttl = "30d", hot = "1h", principal)]
+    user: u64,
+    #[field(ttl = "7d", hot = "never", default)]
+    cart: Cart,
+    #[field(ttl = "10m", once)]
+    flash: String,
+    #[field(lazy, codec = "messagepack")]
+    draft: String,
+    #[field(default = 100)]
+    visits: u64,
+    #[field(ttl = Duration::from_secs(60), hot = "checked", rename = "t")]
+    theme: Option<String>,
+}
+
+/// An application whose requests run closures of the test on their session.
+struct Fixture {
+    client: Client,
+    store: InstrumentedStore<MemoryStore>,
+    clock: ManualClock,
+    work: Arc<Mutex<Option<Work>>>,
+}
+
+type Work = Box<dyn FnOnce(Session) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+impl Fixture {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        let store = InstrumentedStore::new(MemoryStore::builder().clock(clock.clone()).build());
+        let work: Arc<Mutex<Option<Work>>> = Arc::default();
+        let next = Arc::clone(&work);
+        let handler = move |session: Session| {
+            let work = next.lock().unwrap().take().unwrap();
+            work(session)
+        };
+        let layer = SessionLayer::new(store.clone());
+        let client = new_client(Router::new().route("/", get(handler)).layer(layer));
+        Self { client, store, clock, work }
+    }
+
+    /// Sends a request that runs `work`.
+    async fn request<S, F>(&self, work: impl FnOnce(S) -> F + Send + 'static)
+    where
+        S: From<Session>,
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let work: Work = Box::new(move |session| {
+            let done = work(S::from(session));
+            Box::pin(async move { done.await.unwrap() })
+        });
+        *self.work.lock().unwrap() = Some(work);
+        self.client.text("/").await;
+    }
+}
+
+#[tokio::test]
+async fn one_round_trip_reads_all_fields_and_one_writes_them() {
+    let app = Fixture::new();
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        let calls = |expected: &[&str]| assert_eq!(store.take_calls(), expected);
+        shop.edit().user(&7).draft("long").theme("dark").commit().await?;
+        calls(&["create"]);
+        assert_eq!(shop.user().await?, Some(7));
+        assert_eq!(shop.cart().await?, Cart::default());
+        assert_eq!(shop.draft().await?.as_deref(), Some("long"));
+        calls(&[]);
+        Ok(())
+    })
+    .await;
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        let calls = |expected: &[&str]| assert_eq!(store.take_calls(), expected);
+        assert_eq!(shop.visits().await?, 100);
+        calls(&["load"]);
+        assert_eq!(shop.user().get().await?, Some(7));
+        calls(&[]);
+        // A field that a cache does not answer alone is read when it is named.
+        assert_eq!(shop.theme().await?.as_deref(), Some("dark"));
+        assert_eq!(shop.cart().await?, Cart::default());
+        calls(&["load", "load"]);
+        assert_eq!(shop.draft().await?.as_deref(), Some("long"));
+        calls(&["load"]);
+        shop.set_theme("light").await?;
+        calls(&["update"]);
+        assert_eq!(shop.theme().await?.as_deref(), Some("light"));
+        calls(&[]);
+        assert_eq!(
+            shop.visits()
+                .update(|visits| {
+                    *visits += 1;
+                    *visits
+                })
+                .await?,
+            101
+        );
+        calls(&["update"]);
+        assert!(shop.theme().remove().await?);
+        assert!(!shop.theme().remove().await?);
+        calls(&["update", "update"]);
+        assert!(shop.visits().expire(Duration::from_secs(5)).await?);
+        assert!(!shop.theme().expire(Duration::from_secs(5)).await?);
+        calls(&["update", "update"]);
+        assert_eq!(shop.flash().take().await?, None);
+        calls(&["take"]);
+        shop.edit().cart(&Cart::default()).remove_draft().visits(&1).commit().await?;
+        calls(&["update"]);
+        shop.edit().commit().await?;
+        calls(&[]);
+        Ok(())
+    })
+    .await;
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        let calls = |expected: &[&str]| assert_eq!(store.take_calls(), expected);
+        let (user, visits) = shop.session().read((Shop::USER, Shop::VISITS)).await?;
+        assert_eq!((user, visits), (Some(7), 1));
+        calls(&["load"]);
+        let values = shop.load().await?;
+        assert_eq!((values.user, values.visits, values.draft), (Some(7), 1, None));
+        assert_eq!((values.cart, values.theme), (Cart::default(), None));
+        calls(&["load"]);
+        shop.set_user(&8).await?;
+        calls(&["update"]);
+        shop.session().regenerate().await?;
+        calls(&["update"]);
+        shop.session().delete().await?;
+        calls(&["delete"]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_that_this_request_created_needs_no_read() {
+    let app = Fixture::new();
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        shop.set_user(&1).await?;
+        shop.set_theme("dark").await?;
+        assert_eq!(shop.visits().update(|visits| *visits + 1).await?, 101);
+        assert_eq!(shop.draft().await?, None);
+        assert_eq!(shop.load().await?.theme.as_deref(), Some("dark"));
+        assert_eq!(store.take_calls(), ["create", "update", "update"]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_without_an_earlier_read_makes_two_round_trips() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move { shop.set_user(&1).await }).await;
+    app.store.take_calls();
+    app.request(|shop: Shop| async move { shop.visits().update(|n| *n += 1).await }).await;
+    assert_eq!(app.store.take_calls(), ["load", "update"]);
+}
+
+#[tokio::test]
+async fn an_update_of_a_field_without_a_default_can_set_or_remove_it() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move {
+        assert_eq!(shop.theme().update(|theme| theme.replace("dark".into())).await?, None);
+        let old = shop.theme().update(|theme| theme.replace("light".into())).await?;
+        assert_eq!(old.as_deref(), Some("dark"));
+        assert_eq!(shop.theme().update(Option::take).await?.as_deref(), Some("light"));
+        assert_eq!(shop.theme().update(|theme| theme.take()).await?, None);
+        shop.session().refresh().await;
+        assert_eq!(shop.theme().await?, None);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_increments_all_count() {
+    let store = MemoryStore::new();
+    let handler = |shop: Shop| async move {
+        let visits = shop.visits().update(|visits| {
+            *visits += 1;
+            *visits
+        });
+        visits.await.map(|visits| visits.to_string())
+    };
+    let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(store));
+    let client = new_client(app);
+    assert_eq!(client.text("/").await, "101");
+    for round in 1..=20 {
+        let tabs: Vec<_> = (0..32)
+            .map(|_| {
+                let tab = client.clone();
+                tokio::spawn(async move { tab.text("/").await })
+            })
+            .collect();
+        let mut seen = Vec::new();
+        for tab in tabs {
+            seen.push(tab.await.unwrap().parse::<u64>().unwrap());
+        }
+        seen.sort_unstable();
+        let first = 102 + (round - 1) * 32;
+        assert_eq!(
+            seen,
+            (first..first + 32).collect::<Vec<_>>(),
+            "each increment returns its own number"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_writes_of_different_fields_all_survive() {
+    let store = MemoryStore::new();
+    let app = Router::new()
+        .route(
+            "/start",
+            get(|session: Session| async move { session.set("first", &0, None, None).await }),
+        )
+        .route(
+            "/set/{name}",
+            get(|session: Session, Path(name): Path<String>| async move {
+                session.set(&name, &name, None, None).await
+            }),
+        )
+        .route(
+            "/count",
+            get(|session: Session| async move {
+                let all = session.get_all().await?;
+                Ok::<_, Error>(all.map_or(0, |all| all.names().len()).to_string())
+            }),
+        )
+        .layer(SessionLayer::new(store));
+    let client = new_client(app);
+    client.text("/start").await;
+    let tabs: Vec<_> = (0..64)
+        .map(|tab| {
+            let client = client.clone();
+            tokio::spawn(async move { client.text(&format!("/set/f{tab}")).await })
+        })
+        .collect();
+    for tab in tabs {
+        tab.await.unwrap();
+    }
+    assert_eq!(client.text("/count").await, "65");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_tabs_takes_a_once_field() {
+    for _ in 0..100 {
+        let app = Router::new()
+            .route("/set", get(|shop: Shop| async move { shop.set_flash("saved").await }))
+            .route(
+                "/",
+                get(|shop: Shop| async move {
+                    shop.flash().take().await.map(Option::unwrap_or_default)
+                }),
+            )
+            .layer(SessionLayer::new(MemoryStore::new()));
+        let client = new_client(app);
+        client.text("/set").await;
+        let (one, two) = (client.clone(), client.clone());
+        let (one, two) = tokio::join!(
+            tokio::spawn(async move { one.text("/").await }),
+            tokio::spawn(async move { two.text("/").await }),
+        );
+        assert_eq!(one.unwrap() + &two.unwrap(), "saved");
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_meets_conflicts_applies_to_the_latest_value() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move { shop.set_visits(&0).await }).await;
+    app.store.compete_with(10);
+    app.request(|shop: Shop| async move {
+        assert_eq!(
+            shop.visits()
+                .update(|visits| {
+                    *visits += 100;
+                    *visits
+                })
+                .await?,
+            101
+        );
+        Ok(())
+    })
+    .await;
+    let calls = app.store.take_calls();
+    assert_eq!(calls.iter().filter(|call| **call == "update").count(), 11, "{calls:?}");
+    assert_eq!(
+        calls.iter().filter(|call| **call == "load").count(),
+        1,
+        "a conflict returns the value"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_meets_only_conflicts_gives_up_and_changes_nothing() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move { shop.set_visits(&0).await }).await;
+    app.store.compete_with(100);
+    let begun = tokio::time::Instant::now();
+    app.request(|shop: Shop| async move {
+        let result = shop.visits().update(|visits| *visits += 100).await;
+        assert!(matches!(result, Err(Error::Conflict { field }) if field == "shop.visits"));
+        assert_eq!(shop.visits().await?, 53, "the last of 48 competing writes");
+        Ok(())
+    })
+    .await;
+    assert!(begun.elapsed() < Duration::from_millis(48 * 50), "each pause is shorter than 50 ms");
+}
+
+#[tokio::test]
+async fn a_field_expires_after_its_declared_lifetime() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move {
+        shop.edit().theme("dark").cart(&Cart::default()).visits(&5).flash("hello").commit().await
+    })
+    .await;
+    app.clock.advance(Duration::from_secs(59));
+    app.request(|shop: Shop| async move {
+        assert_eq!(shop.theme().await?.as_deref(), Some("dark"));
+        shop.theme().expire(Duration::from_secs(120)).await.map(drop)
+    })
+    .await;
+    app.clock.advance(Duration::from_secs(119));
+    app.request(|shop: Shop| async move {
+        assert_eq!(shop.theme().await?.as_deref(), Some("dark"));
+        Ok(())
+    })
+    .await;
+    app.clock.advance(Duration::from_secs(600));
+    app.request(|shop: Shop| async move {
+        assert_eq!(shop.theme().await?, None);
+        assert_eq!(shop.flash().take().await?, None);
+        assert_eq!(shop.visits().await?, 5);
+        let zero = shop.visits().expire(Duration::ZERO).await;
+        assert!(matches!(zero, Err(Error::Ttl(_))));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn uses_move_the_idle_deadline_up_to_the_absolute_one() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let hour = Duration::from_secs(3600);
+    let layer = SessionLayer::new(store.clone()).idle_timeout(hour).absolute_timeout(hour * 3);
+    let app = Router::new()
+        .route("/set", get(|shop: Shop| async move { shop.set_visits(&1).await }))
+        .route("/", get(|shop: Shop| async move { shop.visits().await.map(|n| n.to_string()) }))
+        .route("/shorten", get(|session: Session| async move { session.expire(60).await }))
+        .route("/prolong", get(|session: Session| async move { session.expire(7200).await }))
+        .layer(layer);
+    let client = new_client(app);
+    client.text("/set").await;
+    for _ in 0..3 {
+        clock.advance(hour * 5 / 6);
+        assert_eq!(client.text("/").await, "1");
+    }
+    clock.advance(hour / 2);
+    assert_eq!(client.text("/").await, "100", "the absolute deadline");
+
+    client.text("/set").await;
+    clock.advance(hour);
+    assert_eq!(client.text("/").await, "100", "the idle deadline");
+
+    client.text("/set").await;
+    client.text("/shorten").await;
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(client.text("/").await, "100");
+
+    client.text("/set").await;
+    for _ in 0..4 {
+        client.text("/prolong").await;
+        clock.advance(hour * 5 / 6);
+    }
+    assert_eq!(client.text("/").await, "100", "no call moves the absolute deadline");
+}
+
+mod versions {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Old {
+        pub a: u8,
+        pub b: u32,
+    }
+
+    #[session]
+    pub struct First {
+        #[field(codec = "messagepack")]
+        value: Old,
+        kept: u8,
+    }
+
+    #[session]
+    pub struct Second {
+        #[field(version = 2)]
+        value: String,
+        kept: u8,
+    }
+
+    #[session]
+    pub struct SameVersion {
+        value: Vec<String>,
+        #[field(default)]
+        kept: u64,
+    }
+
+    #[session]
+    pub struct SwitchedCodec {
+        #[field(codec = "bincode")]
+        value: Old,
+        #[field(codec = "messagepack")]
+        kept: u8,
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_a_changed_type_is_absent_or_an_error() {
+    use versions::{First, Old, SameVersion, Second, SwitchedCodec};
+    let app = Fixture::new();
+    app.request(|first: First| async move {
+        first.edit().value(&Old { a: 1, b: 2 }).kept(&3).commit().await
+    })
+    .await;
+    app.request(|switched: SwitchedCodec| async move {
+        assert_eq!(switched.value().await?, Some(Old { a: 1, b: 2 }), "the header names the codec");
+        assert_eq!(switched.kept().await?, Some(3));
+        Ok(())
+    })
+    .await;
+    let (log, guard) = Log::start();
+    app.request(|second: Second| async move {
+        assert_eq!(second.value().await?, None);
+        assert_eq!(second.value().await?, None);
+        assert_eq!(second.kept().await?, Some(3));
+        Ok(())
+    })
+    .await;
+    drop(guard);
+    assert_eq!(log.text().matches("of another version").count(), 1);
+    app.request(|same: SameVersion| async move {
+        let error = same.value().await.unwrap_err();
+        assert!(matches!(&error, Error::Decode { field, .. } if field == "value"));
+        assert_eq!(same.kept().await?, 3, "the other fields are readable");
+        let update = same.value().update(|value| value.take()).await;
+        assert!(
+            matches!(update, Err(Error::Decode { .. })),
+            "an update does not replace an unreadable value"
+        );
+        same.set_value(&vec!["new".to_owned()]).await?;
+        assert_eq!(same.value().await?, Some(vec!["new".to_owned()]));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_write_with_an_unknown_outcome_the_field_is_read_again() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move { shop.set_visits(&1).await }).await;
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        assert_eq!(shop.visits().await?, 1);
+        store.fail_next(Fault::AnswerLost);
+        let error = shop.set_visits(&2).await.unwrap_err();
+        assert!(error.is_unknown());
+        assert_eq!(shop.visits().await?, 2, "the write was carried out");
+        store.fail_next(Fault::Unreachable);
+        assert!(!shop.set_visits(&3).await.unwrap_err().is_unknown());
+        assert_eq!(shop.visits().await?, 2);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_read_hints_the_policies_that_keep_a_cache_from_answering_alone() {
+    let app = Fixture::new();
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        shop.user().await?;
+        assert_eq!(store.take_hints(), []);
+        shop.theme().await?;
+        shop.cart().update(|_| ()).await?;
+        let (theme, cart) = (
+            ("shop.t".to_owned(), CachePolicy::Revalidate),
+            ("shop.cart".to_owned(), CachePolicy::NoStore),
+        );
+        assert_eq!(store.take_hints(), [theme.clone(), cart.clone()]);
+        shop.session().read((Shop::USER, Shop::THEME)).await?;
+        assert_eq!(store.take_hints(), std::slice::from_ref(&theme));
+        shop.load().await?;
+        assert_eq!(store.take_hints(), [cart, theme]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_write_behind_a_stale_cache_is_done_and_reported() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move { shop.set_flash("saved").await }).await;
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        let assert_stale = |answer: Result<(), Error>| match answer {
+            Err(error @ Error::StaleCache { stale_for }) => {
+                assert_eq!(stale_for, InstrumentedStore::<MemoryStore>::STALE_FOR);
+                assert!(!error.is_unknown());
+            }
+            other => panic!("{other:?}"),
+        };
+        let stale = || store.fail_next(Fault::StaleCache);
+        stale();
+        assert_stale(shop.set_visits(&1).await);
+        assert_eq!(shop.visits().await?, 1);
+        shop.set_visits(&2).await?;
+        // The second write needs a value to expect.
+        shop.session().refresh().await;
+        shop.visits().await?;
+        stale();
+        assert_stale(shop.visits().update(|visits| *visits += 1).await);
+        assert_eq!(shop.visits().await?, 3);
+        stale();
+        assert_stale(shop.edit().visits(&4).remove_cart().commit().await);
+        stale();
+        assert_stale(shop.visits().remove().await.map(drop));
+        stale();
+        assert_stale(shop.session().regenerate().await);
+        stale();
+        assert_stale(shop.session().expire(60).await);
+        stale();
+        assert_eq!(
+            shop.flash().take().await?.as_deref(),
+            Some("saved"),
+            "a take returns the value nevertheless"
+        );
+        assert_eq!(shop.visits().await?, 100);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_value_is_logged_or_shown() {
+    let (log, _guard) = Log::start();
+    let app = Fixture::new();
+    app.request(|session: Session| async move {
+        session.set("word", "hunter2", None, None).await?;
+        session.entry(THEME).set("hunter2").await
+    })
+    .await;
+    let app = Router::new()
+        .route(
+            "/set",
+            get(|session: Session| async move { session.entry(THEME).set("hunter2").await }),
+        )
+        .route(
+            "/get",
+            get(|session: Session| async move {
+                session.get::<versions::Old>("theme").await.map(|_| ())
+            }),
+        )
+        .layer(SessionLayer::new(app.store.clone()));
+    let client = new_client(app);
+    client.text("/set").await;
+    assert_eq!(client.get("/get").await.status, axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(log.text().contains("could not be decoded"));
+    assert!(!log.text().contains("hunter2"), "{}", log.text());
+
+    let value = bytes::Bytes::from_static(b"hunter2");
+    let write = FieldWrite::new("word", &value);
+    let precondition = Precondition::new("word", Some(&value));
+    let conflict = Updated::Conflict { current: Some(value.clone()) };
+    let stored = StoredField::new("word", value.clone());
+    let shown = format!("{write:?} {precondition:?} {conflict:?} {stored:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("104"), "{shown}");
+}
+
+const THEME: Field<String> =
+    Field::new(&const { FieldSpec::new("theme").with_codec(Codec::MessagePack) });
+
+#[tokio::test]
+async fn untyped_names_and_lifetimes_are_checked() {
+    let app = Fixture::new();
+    app.request(|session: Session| async move {
+        for name in ["", "~m", "a\0b", &"n".repeat(129)] {
+            assert!(matches!(session.get::<u8>(name).await, Err(Error::FieldName(_))));
+            assert!(matches!(session.set(name, &1, None, None).await, Err(Error::FieldName(_))));
+            assert!(matches!(session.remove(name).await, Err(Error::FieldName(_))));
+        }
+        assert!(matches!(session.set("a", &1, Some(0), None).await, Err(Error::Ttl(_))));
+        assert!(matches!(session.set("a", &1, None, Some(u64::MAX)).await, Err(Error::Ttl(_))));
+        assert!(matches!(session.expire(0).await, Err(Error::Ttl(_))));
+        assert!(!session.remove("a").await?);
+        assert!(session.get_all().await?.is_none(), "no session was created");
+        Ok(())
+    })
+    .await;
+    assert!(app.store.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_field_constant_works_like_a_declared_field() {
+    const SPEC: FieldSpec = FieldSpec::new("shop.visits").with_ttl(Ttl::from_secs(5));
+    const VISITS: Field<u64, OrDefault<u64>> = Field::new(&SPEC).or(|| 0);
+    let app = Fixture::new();
+    app.request(|session: Session| async move {
+        assert_eq!(session.entry(VISITS).await?, 0);
+        session.entry(VISITS).update(|visits| *visits += 1).await?;
+        let shop = Shop::from(session.clone());
+        assert_eq!(shop.visits().await?, 1);
+        session.edit().set(VISITS, &9).commit().await?;
+        assert_eq!(session.get_all().await?.unwrap().read(VISITS)?, 9);
+        Ok(())
+    })
+    .await;
+}
+
+#[test]
+fn the_schema_lists_the_declared_fields() {
+    let schema = Shop::SCHEMA;
+    assert!(std::ptr::eq(schema, <Shop as TypedSession>::SCHEMA));
+    let names: Vec<_> = schema.fields().iter().map(FieldSpec::name).collect();
+    assert_eq!(
+        names,
+        ["shop.user", "shop.cart", "shop.flash", "shop.draft", "shop.visits", "shop.t"]
+    );
+    let user = schema.field("shop.user").unwrap();
+    assert_eq!(user.ttl(), Some(Ttl::from_secs(30 * 24 * 3600)));
+    assert_eq!(user.cache_policy(), CachePolicy::MaxAge(Ttl::from_secs(3600)));
+    assert!(user.is_principal() && user.is_rotating());
+    assert_eq!(Shop::CART.spec().cache_policy(), CachePolicy::NoStore);
+    assert_eq!(Shop::THEME.spec().cache_policy(), CachePolicy::Revalidate);
+    assert_eq!(Shop::DRAFT.spec().codec(), Codec::MessagePack);
+    assert!(Shop::DRAFT.spec().is_lazy() && Shop::FLASH.spec().is_once());
+}

@@ -1,0 +1,190 @@
+//! Connections that outlive their request end with their session.
+//!
+//! The stores run on the virtual clock of a paused runtime, so that no test depends on real time.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use ruts::{
+    SessionLayer,
+    session::SessionChange,
+    store::{
+        Store,
+        memory::{Clock, MemoryStore},
+        notify::{Channel, ChannelError, Listener, NotifyingStore},
+    },
+};
+use ruts_tests_support::{
+    ClientExt, Fault, InstrumentedStore, delegate_store, new_client,
+    scenarios::watch::{
+        ENDINGS, Shop, a_channel_announces_changes, assert_ends, assert_open, connect, routes,
+    },
+};
+use tokio::{sync::broadcast, time::Instant};
+
+/// Less than the interval at which a watcher checks the session by itself.
+const PROMPT: Duration = Duration::from_millis(1);
+
+/// The clock of a paused runtime.
+struct VirtualClock(Instant);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// A store that notices no change by itself.
+#[derive(Clone)]
+struct Unnoticing<S>(S);
+
+impl<S: Store> Store for Unnoticing<S> {
+    delegate_store!(self.0: name load create update take delete inspect list_by_principal revoke
+        revoke_everyone hint_cache_policy delete_expired);
+}
+
+fn store() -> InstrumentedStore<MemoryStore> {
+    let clock = VirtualClock(Instant::now());
+    InstrumentedStore::new(MemoryStore::builder().clock(clock).build())
+}
+
+fn app<S: Store>(store: &Arc<S>) -> Router {
+    routes().layer(SessionLayer::new(Arc::clone(store)))
+}
+
+/// Checks that a connection ends, and that the watcher's own checks are not the cause.
+async fn assert_ends_promptly(connection: tokio::task::JoinHandle<String>, reason: SessionChange) {
+    let start = Instant::now();
+    assert_ends(connection, reason).await;
+    assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
+}
+
+// proves: ASVS-4.4.3
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_with_its_session_and_not_before() {
+    let store = Arc::new(store());
+    let client = new_client(app(&store));
+    let others = client.stranger();
+    others.text("/begin").await;
+    for (ending, reason) in ENDINGS {
+        client.text("/sign-in/ada").await;
+        let mut connection = connect(&client).await;
+        client.text("/regenerate").await;
+        client.text("/begin").await;
+        client.text("/sign-in/ada").await;
+        others.text("/delete").await;
+        assert_open(&mut connection).await;
+        client.text(ending).await;
+        assert_ends_promptly(connection, reason).await;
+    }
+    let index = Shop::sessions(&store);
+    client.text("/sign-in/ada").await;
+    let connection = connect(&client).await;
+    index.by_user("ada").revoke_all().await.unwrap();
+    assert_ends_promptly(connection, SessionChange::Ended).await;
+    let client = client.stranger();
+    client.text("/begin").await;
+    let connection = connect(&client).await;
+    index.revoke_everyone().await.unwrap();
+    assert_ends_promptly(connection, SessionChange::Ended).await;
+    assert_eq!(client.stranger().text("/connect").await, "Ended", "there is no session");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_when_the_session_expires() {
+    let idle = Duration::from_millis(700);
+    let layer = SessionLayer::new(Arc::new(store())).idle_timeout(idle);
+    let client = new_client(routes().layer(layer));
+    client.text("/begin").await;
+    let start = Instant::now();
+    let connection = connect(&client).await;
+    assert_ends(connection, SessionChange::Ended).await;
+    let elapsed = start.elapsed();
+    assert!((idle..idle * 2).contains(&elapsed), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_between_the_check_and_the_wait_is_noticed() {
+    let store = Arc::new(store());
+    let client = new_client(app(&store));
+    client.text("/begin").await;
+    let mut pause = store.pause_after("inspect");
+    let connection = tokio::spawn({
+        let client = client.clone();
+        async move { client.text("/connect").await }
+    });
+    pause.reached().await;
+    client.steal().text("/delete").await;
+    pause.resume();
+    assert_ends_promptly(connection, SessionChange::Ended).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_checks_again_after_a_store_failure() {
+    let store = Arc::new(store());
+    let client = new_client(app(&store));
+    client.text("/begin").await;
+    let mut pause = store.pause_before("load");
+    let connection = tokio::spawn({
+        let client = client.clone();
+        async move { client.text("/connect").await }
+    });
+    pause.reached().await;
+    store.fail_next(Fault::Unreachable);
+    pause.resume();
+    tokio::time::advance(Duration::from_secs(40 * 24 * 3600)).await;
+    assert_ends(connection, SessionChange::Ended).await;
+}
+
+/// A channel within this process.
+#[derive(Clone)]
+struct LocalChannel(broadcast::Sender<String>);
+
+impl Channel for LocalChannel {
+    async fn publish(&self, message: String) -> Result<(), ChannelError> {
+        // A channel without listeners is fine.
+        let _ = self.0.send(message);
+        Ok(())
+    }
+
+    async fn listen(&self, listener: &Listener) -> ChannelError {
+        let mut messages = self.0.subscribe();
+        listener.on_subscribed();
+        loop {
+            match messages.recv().await {
+                Ok(message) => listener.on_message(&message),
+                Err(error) => return error.into(),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_announces_changes_to_another_process() {
+    let store = Unnoticing(store());
+    let channel = LocalChannel(broadcast::channel(16).0);
+    a_channel_announces_changes([store.clone(), store], [channel.clone(), channel]).await;
+}
+
+/// A channel whose every call fails.
+struct BrokenChannel;
+
+impl Channel for BrokenChannel {
+    async fn publish(&self, _: String) -> Result<(), ChannelError> {
+        Err("broken".into())
+    }
+
+    async fn listen(&self, _: &Listener) -> ChannelError {
+        "broken".into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_channel_delays_no_request_and_no_change() {
+    let store = Arc::new(NotifyingStore::new(store(), BrokenChannel));
+    let client = new_client(app(&store));
+    client.text("/sign-in/ada").await;
+    let connection = connect(&client).await;
+    client.text("/delete").await;
+    assert_ends_promptly(connection, SessionChange::Ended).await;
+}

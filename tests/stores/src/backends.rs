@@ -1,0 +1,272 @@
+//! A store of every kind, on the servers that the tests of a process share.
+//!
+//! Each function returns two stores with the same sessions. Their timeouts are long: no test that
+//! uses them is about time.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use fred::{
+    clients::{Client, Pool},
+    interfaces::ClientLike,
+    types::config::Config,
+};
+use redis::{
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    cluster::ClusterClientBuilder,
+};
+use ruts::store::{
+    SharedCache, Store,
+    layered::LayeredStore,
+    memory::{MemoryCache, MemoryStore},
+    postgres::PostgresStore,
+    redis::{RedisClient, RedisCluster, RedisStore, RedisStoreBuilder},
+};
+use ruts_tests_support::LONG_TIMEOUT;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+
+use crate::{
+    Batched,
+    servers::{Cluster, Flavour, PgBouncer, Postgres, Prefix, Redis, Schema},
+};
+
+/// The same sessions through two stores, each with connections of its own.
+pub struct Pair<S> {
+    stores: [Arc<S>; 2],
+    next: AtomicUsize,
+    /// The part of the server that the stores use.
+    namespace: Box<dyn Any + Send + Sync>,
+}
+
+impl<S> Pair<S> {
+    fn new(stores: [S; 2], namespace: impl Any + Send + Sync) -> Self {
+        let namespace = Box::new(namespace);
+        Self { stores: stores.map(Arc::new), next: AtomicUsize::new(0), namespace }
+    }
+
+    /// Returns one store and the other, in turn.
+    pub fn next(&self) -> Arc<S> {
+        Arc::clone(&self.stores[self.next.fetch_add(1, Ordering::Relaxed) % 2])
+    }
+}
+
+/// A client of fred with its default settings.
+pub async fn fred_client(url: &str) -> Client {
+    let client = Client::new(Config::from_url(url).unwrap(), None, None, None);
+    client.init().await.unwrap();
+    client
+}
+
+/// A pool of fred with its default settings.
+pub async fn fred_pool(url: &str) -> Pool {
+    let pool = Pool::new(Config::from_url(url).unwrap(), None, None, None, 3).unwrap();
+    pool.init().await.unwrap();
+    pool
+}
+
+/// A connection of redis-rs that reconnects. The store limits the time of its commands.
+pub async fn manager(url: &str) -> ConnectionManager {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(LONG_TIMEOUT))
+        .set_response_timeout(None);
+    let client = redis::Client::open(url).unwrap();
+    client.get_connection_manager_with_config(config).await.unwrap()
+}
+
+/// A cluster client of redis-rs.
+pub async fn redis_cluster(cluster: &Cluster) -> RedisCluster {
+    let builder = ClusterClientBuilder::new(cluster.urls());
+    RedisCluster::connect(builder, LONG_TIMEOUT).await.unwrap()
+}
+
+/// A cluster client of fred.
+pub async fn fred_cluster(cluster: &Cluster) -> Client {
+    fred_client(&cluster.urls()[0].replace("redis://", "redis-cluster://")).await
+}
+
+/// The builder of a store with a prefix and a long timeout.
+pub fn redis_builder<C: RedisClient>(client: C, prefix: &Prefix) -> RedisStoreBuilder<C> {
+    RedisStore::builder(Arc::new(client)).prefix(prefix.name()).timeout(LONG_TIMEOUT)
+}
+
+/// A store with a prefix and a long timeout.
+pub fn redis_store<C: RedisClient>(client: C, prefix: &Prefix) -> RedisStore<C> {
+    redis_builder(client, prefix).build()
+}
+
+/// Two stores that send as many commands at once as by default.
+fn redis_pair<C: RedisClient>(prefix: Prefix, clients: [C; 2]) -> Pair<RedisStore<C>> {
+    Pair::new(clients.map(|client| redis_store(client, &prefix)), prefix)
+}
+
+/// Two stores that send one command at once, so that later operations form a batch.
+fn one_in_flight<C: RedisClient>(prefix: Prefix, clients: [C; 2]) -> Pair<RedisStore<C>> {
+    let store = |client| redis_builder(client, &prefix).max_in_flight(1).build();
+    Pair::new(clients.map(store), prefix)
+}
+
+async fn fred_pools(server: &Redis) -> [Pool; 2] {
+    [fred_pool(server.url()).await, fred_pool(server.url()).await]
+}
+
+async fn managers(server: &Redis) -> [ConnectionManager; 2] {
+    [manager(server.url()).await, manager(server.url()).await]
+}
+
+/// In memory.
+pub async fn memory() -> Pair<MemoryStore> {
+    let store = MemoryStore::new();
+    Pair::new([store.clone(), store], ())
+}
+
+/// Redis through a pool of fred.
+pub async fn redis_through_fred() -> Pair<RedisStore<Pool>> {
+    let server = Redis::shared(Flavour::Redis);
+    redis_pair(server.prefix(), fred_pools(server).await)
+}
+
+/// Redis through redis-rs.
+pub async fn redis_through_redis_rs() -> Pair<RedisStore<ConnectionManager>> {
+    let server = Redis::shared(Flavour::Redis);
+    redis_pair(server.prefix(), managers(server).await)
+}
+
+/// Valkey through a client of fred.
+pub async fn valkey_through_fred() -> Pair<RedisStore<Client>> {
+    let server = Redis::shared(Flavour::Valkey);
+    let clients = [fred_client(server.url()).await, fred_client(server.url()).await];
+    redis_pair(server.prefix(), clients)
+}
+
+/// Redis through a pool of fred, one command at once.
+pub async fn redis_one_in_flight() -> Pair<RedisStore<Pool>> {
+    let server = Redis::shared(Flavour::Redis);
+    one_in_flight(server.prefix(), fred_pools(server).await)
+}
+
+/// Valkey through redis-rs, one command at once.
+pub async fn valkey_one_in_flight() -> Pair<RedisStore<ConnectionManager>> {
+    let server = Redis::shared(Flavour::Valkey);
+    one_in_flight(server.prefix(), managers(server).await)
+}
+
+/// Redis through a pool of fred, every operation in a batch.
+pub async fn batched_redis() -> Pair<Batched<RedisStore<Pool>>> {
+    batched(redis_one_in_flight().await).await
+}
+
+/// Valkey through redis-rs, every operation in a batch.
+pub async fn batched_valkey() -> Pair<Batched<RedisStore<ConnectionManager>>> {
+    batched(valkey_one_in_flight().await).await
+}
+
+/// PostgreSQL, every operation in a batch: with so few connections one read and one write is in
+/// flight.
+pub async fn batched_postgres() -> Pair<Batched<PostgresStore>> {
+    batched(postgres_pair(|| Postgres::shared().pool(3)).await).await
+}
+
+async fn batched<S: Store + Clone>(pair: Pair<S>) -> Pair<Batched<S>> {
+    let [first, second] = pair.stores.each_ref().map(|store| S::clone(store));
+    Pair::new([Batched::new(first).await, Batched::new(second).await], pair.namespace)
+}
+
+/// A cluster through a client of fred.
+pub async fn cluster_through_fred() -> Pair<RedisStore<Client>> {
+    let cluster = Cluster::shared();
+    redis_pair(Prefix::unique(), [fred_cluster(cluster).await, fred_cluster(cluster).await])
+}
+
+/// A cluster through redis-rs.
+pub async fn cluster_through_redis_rs() -> Pair<RedisStore<RedisCluster>> {
+    let cluster = Cluster::shared();
+    redis_pair(Prefix::unique(), [redis_cluster(cluster).await, redis_cluster(cluster).await])
+}
+
+async fn postgres_store(pool: PgPool, schema: &Schema) -> PostgresStore {
+    let builder = PostgresStore::builder(pool).create_tables(true).schema_name(schema.name());
+    builder.cleanup_interval(None).timeout(LONG_TIMEOUT).build().await.unwrap()
+}
+
+async fn postgres_pair(pool: impl Fn() -> PgPool) -> Pair<PostgresStore> {
+    let schema = Postgres::shared().schema();
+    let stores = [postgres_store(pool(), &schema).await, postgres_store(pool(), &schema).await];
+    Pair::new(stores, schema)
+}
+
+/// A store in a schema of its own, with its pool and schema.
+pub async fn postgres_on(server: &Postgres) -> (PostgresStore, PgPool, Schema) {
+    let (pool, schema) = (server.pool(4), server.schema());
+    (postgres_store(pool.clone(), &schema).await, pool, schema)
+}
+
+/// PostgreSQL.
+pub async fn postgres() -> Pair<PostgresStore> {
+    postgres_pair(|| Postgres::shared().pool(5)).await
+}
+
+/// PostgreSQL behind a pooler in transaction mode, which has fewer connections than clients.
+pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
+    static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+    let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4));
+    let options = || PgPoolOptions::new().max_connections(8);
+    postgres_pair(|| options().connect_lazy(pooler.url()).unwrap()).await
+}
+
+/// Redis as a cache, through a pool of fred, over PostgreSQL.
+pub async fn redis_over_postgres() -> Pair<LayeredStore<RedisStore<Pool>, PostgresStore>> {
+    layered(redis_through_fred().await, postgres().await)
+}
+
+/// Valkey as a cache, through redis-rs, over PostgreSQL.
+pub async fn valkey_over_postgres()
+-> Pair<LayeredStore<RedisStore<ConnectionManager>, PostgresStore>> {
+    let server = Redis::shared(Flavour::Valkey);
+    layered(redis_pair(server.prefix(), managers(server).await), postgres().await)
+}
+
+/// A cluster as a cache over Redis.
+pub async fn cluster_over_redis()
+-> Pair<LayeredStore<RedisStore<RedisCluster>, RedisStore<ConnectionManager>>> {
+    layered(cluster_through_redis_rs().await, redis_through_redis_rs().await)
+}
+
+/// Redis over PostgreSQL, every operation in a batch.
+pub async fn batched_redis_over_postgres()
+-> Pair<Batched<LayeredStore<RedisStore<Pool>, PostgresStore>>> {
+    batched(layered(redis_one_in_flight().await, postgres().await)).await
+}
+
+fn layered<C: SharedCache + Clone, O: Store + Clone>(
+    cache: Pair<C>,
+    origin: Pair<O>,
+) -> Pair<LayeredStore<C, O>> {
+    let store = |index: usize| {
+        let (cache, origin) = (C::clone(&cache.stores[index]), O::clone(&origin.stores[index]));
+        let builder = LayeredStore::builder(cache, origin);
+        builder.cache_timeout(LONG_TIMEOUT).origin_timeout(LONG_TIMEOUT).build()
+    };
+    let stores = [store(0), store(1)];
+    Pair::new(stores, (cache.namespace, origin.namespace))
+}
+
+/// A cache in this process over PostgreSQL.
+pub async fn memory_over_postgres() -> Pair<LayeredStore<MemoryCache, PostgresStore>> {
+    let origin = postgres().await;
+    let builder = LayeredStore::builder(MemoryCache::new(1000), (*origin.stores[0]).clone());
+    let store = builder.origin_timeout(LONG_TIMEOUT).build_for_one_process();
+    Pair::new([store.clone(), store], origin.namespace)
+}
+
+/// Waits until a connection is back in the pool, which tests it on the way.
+pub async fn wait_until_idle(pool: &PgPool) {
+    while pool.num_idle() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

@@ -1,0 +1,18 @@
+//! Fixtures of the tests on servers: the servers themselves, a proxy before them, stores of every
+//! kind on them, and two tiers.
+//!
+//! Also used by the tests of the examples and by the benchmarks. Fixtures that need neither a
+//! server nor a driver stand in `ruts-tests-support`.
+
+pub mod backends;
+mod batched;
+mod errors;
+mod proxy;
+pub mod servers;
+pub mod tiers;
+
+pub use self::{
+    batched::Batched,
+    errors::{error_chain, error_kind},
+    proxy::{Proxy, Traffic},
+};

@@ -1,0 +1,137 @@
+//! A cluster of Redis.
+
+use std::sync::OnceLock;
+
+use redis::Client;
+
+use super::{
+    process::{Process, free_port},
+    redis::{Flavour, is_ready, start},
+};
+
+const SLOTS: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
+
+/// Three nodes that share the slots, without replicas.
+pub struct Cluster {
+    nodes: Vec<(Process, String)>,
+}
+
+impl Cluster {
+    /// Starts a cluster.
+    pub fn start() -> Self {
+        let nodes = SLOTS.map(|_| {
+            let bus = free_port().to_string();
+            start(
+                Flavour::Redis,
+                free_port(),
+                &[
+                    ["--cluster-enabled", "yes"],
+                    ["--cluster-port", &bus],
+                    ["--cluster-node-timeout", "2000"],
+                    ["--cluster-require-full-coverage", "no"],
+                ]
+                .concat(),
+            )
+        });
+        let cluster = Self { nodes: nodes.into() };
+        for ((process, url), (number, (first, last))) in
+            cluster.nodes.iter().zip((1_u16..).zip(SLOTS))
+        {
+            process.wait_until(|| is_ready(url));
+            ask(url, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            ask(url, &["CLUSTER", "SET-CONFIG-EPOCH", &number.to_string()]);
+        }
+        for index in [1, 2] {
+            let (port, bus) = cluster.ports(index);
+            ask(&cluster.nodes[0].1, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+        }
+        for (process, url) in &cluster.nodes {
+            process.wait_until(|| {
+                let info = ask(url, &["CLUSTER", "INFO"]);
+                info.contains("cluster_state:ok")
+                    && info.contains("cluster_known_nodes:3")
+                    && info.contains("cluster_size:3")
+            });
+        }
+        cluster
+    }
+
+    /// Returns the cluster that all tests of this process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Returns the URL of each node.
+    pub fn urls(&self) -> Vec<&str> {
+        self.nodes.iter().map(|(_, url)| &**url).collect()
+    }
+
+    /// Returns the index of the node that holds the keys with this hash tag.
+    pub fn node_of(&self, tag: &str) -> usize {
+        let slot = ask(&self.nodes[0].1, &["CLUSTER", "KEYSLOT", tag]);
+        let slot: u16 = slot.parse().expect("a slot is a number");
+        SLOTS.iter().position(|(_, last)| slot <= *last).expect("a node for every slot")
+    }
+
+    /// Moves the keys with this hash tag to another node, which does not own their slot yet. The
+    /// old node answers `ASK`. Returns the index of the old node.
+    pub fn begin_move(&self, tag: &str, to: usize) -> usize {
+        let from = self.node_of(tag);
+        let (old, new) = (&*self.nodes[from].1, &*self.nodes[to].1);
+        let slot = ask(old, &["CLUSTER", "KEYSLOT", tag]);
+        let (old_id, new_id) = (ask(old, &["CLUSTER", "MYID"]), ask(new, &["CLUSTER", "MYID"]));
+        ask(new, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &old_id]);
+        ask(old, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &new_id]);
+        let mut connection = Client::open(old).unwrap().get_connection().unwrap();
+        let keys: Vec<String> = redis::cmd("CLUSTER")
+            .arg(&["GETKEYSINSLOT", &slot, "100"])
+            .query(&mut connection)
+            .unwrap();
+        let port = new.rsplit(':').next().expect("a port");
+        let mut migrate = vec!["MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"];
+        migrate.extend(keys.iter().map(|key| &**key));
+        ask(old, &migrate);
+        from
+    }
+
+    /// Ends a [`begin_move`](Self::begin_move): `from` answers `MOVED` from now on.
+    pub fn end_move(&self, tag: &str, from: usize, to: usize) {
+        let (old, new) = (&*self.nodes[from].1, &*self.nodes[to].1);
+        let slot = ask(old, &["CLUSTER", "KEYSLOT", tag]);
+        let id = ask(new, &["CLUSTER", "MYID"]);
+        for node in [new, old] {
+            ask(node, &["CLUSTER", "SETSLOT", &slot, "NODE", &id]);
+        }
+    }
+
+    /// Kills a node.
+    pub fn kill(&self, node: usize) {
+        self.nodes[node].0.send("kill");
+    }
+
+    /// Starts a killed node again.
+    pub fn restart(&self, node: usize) {
+        let (process, url) = &self.nodes[node];
+        process.send("start");
+        process.wait_until(|| {
+            is_ready(url) && ask(url, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        });
+    }
+
+    fn ports(&self, node: usize) -> (String, String) {
+        let url = &self.nodes[node].1;
+        let nodes = ask(url, &["CLUSTER", "NODES"]);
+        let address = nodes.split(' ').nth(1).expect("an address of the node");
+        let ports = address.split(',').next().and_then(|address| address.split_once(':'));
+        let (port, bus) = ports.and_then(|(_, ports)| ports.split_once('@')).expect("two ports");
+        (port.to_owned(), bus.to_owned())
+    }
+}
+
+fn ask(url: &str, words: &[&str]) -> String {
+    let mut connection = Client::open(url).unwrap().get_connection().unwrap();
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    redis::from_redis_value(command.query(&mut connection).unwrap()).unwrap()
+}

@@ -1,0 +1,196 @@
+//! A PostgreSQL server.
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    net::TcpStream,
+    process::Command,
+    sync::OnceLock,
+};
+
+use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+
+use super::process::{Process, free_port, new_folder, program};
+
+/// A PostgreSQL server.
+pub struct Postgres {
+    process: Option<Process>,
+    url: String,
+}
+
+impl Postgres {
+    /// Starts a server with settings of `postgresql.conf`, such as `max_connections=20`.
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = new_folder("postgres");
+        let data = folder.join("data").to_string_lossy().into_owned();
+        let bin = program("postgres");
+        let library = format!("{bin}/../../..");
+        let (initdb, postgres) = (format!("{bin}/initdb"), format!("{bin}/postgres"));
+        let port = free_port().to_string();
+        let owner = owner(&folder);
+        let mut prepare: Vec<&str> = owner.clone();
+        prepare.extend(["env", "LC_ALL=C"]);
+        prepare.extend([&*initdb, "-D", &data, "-U", "postgres", "-A", "trust", "-N"]);
+        prepare.extend(["-E", "UTF8", "--no-instructions"]);
+        let output = Command::new(prepare[0])
+            .args(&prepare[1..])
+            .env("LD_LIBRARY_PATH", &library)
+            .output()
+            .expect("initdb can be run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let socket = folder.to_string_lossy().into_owned();
+        let mut command = owner;
+        command.extend([&*postgres, "-D", &data, "-p", &port, "-k", &socket]);
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "jit=off",
+        ]
+        .iter()
+        .chain(settings)
+        {
+            command.extend(["-c", setting]);
+        }
+        // A fast shutdown does not wait for clients.
+        let process = Process::start(folder, "INT", &command);
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let server = Self { process: Some(process), url };
+        server.wait();
+        server
+    }
+
+    /// Returns the server that all tests of this process share, or that `DATABASE_URL` names.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(|| match env::var("DATABASE_URL") {
+            Ok(url) => Self { process: None, url },
+            Err(_) => Self::start(&[]),
+        })
+    }
+
+    /// Returns its URL, with the role.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the host and port of [`url`](Self::url).
+    pub fn address(&self) -> String {
+        let address = self.url.split('@').nth(1).and_then(|rest| rest.split('/').next());
+        address.expect("a host").to_owned()
+    }
+
+    /// Creates a pool that connects as the documentation advises.
+    pub fn pool(&self, connections: u32) -> PgPool {
+        PgPoolOptions::new().max_connections(connections).connect_lazy(&self.url).unwrap()
+    }
+
+    /// Names a schema for one test.
+    pub fn schema(&self) -> Schema {
+        let borrowed_from = self.process.is_none().then(|| self.url.clone());
+        let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        Schema { name: format!("test_{number:016x}"), borrowed_from }
+    }
+
+    /// Returns its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.process().folder().join("log")).expect("a log file")
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("a server that the test started")
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        self.process().send("kill");
+        // Its children end by themselves. Until then they hold the shared memory.
+        let pid = self.process().folder().join("data/postmaster.pid");
+        let _ = fs::remove_file(pid);
+    }
+
+    /// Stops it from accepting connections. Open connections go on.
+    pub fn pause(&self) {
+        self.process().send("pause");
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.process().send("resume");
+    }
+
+    /// Shuts it down without waiting for its clients.
+    pub fn stop(&self) {
+        self.process().send("stop");
+    }
+
+    /// Starts it again with its data.
+    pub fn restart(&self) {
+        self.process().send("start");
+        self.wait();
+    }
+
+    fn wait(&self) {
+        self.process().wait_until(|| accepts(&self.address()).unwrap_or(false));
+    }
+}
+
+/// Whether the server accepts a login. While it starts, it answers with an error.
+fn accepts(address: &str) -> io::Result<bool> {
+    let parameters = b"user\0postgres\0database\0postgres\0\0";
+    let mut message = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
+    message.extend(0x0003_0000_u32.to_be_bytes());
+    message.extend(parameters);
+    let mut connection = TcpStream::connect(address)?;
+    connection.write_all(&message)?;
+    let mut kind = [0];
+    connection.read_exact(&mut kind)?;
+    Ok(kind == *b"R")
+}
+
+pub(super) fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("the program id");
+    id.stdout.trim_ascii() == b"0"
+}
+
+/// Returns the words before a command that let it run as another user than root, which PostgreSQL
+/// refuses.
+fn owner(folder: &std::path::Path) -> Vec<&'static str> {
+    if !is_root() {
+        return Vec::new();
+    }
+    let given = Command::new("chown").arg("postgres:").arg(folder).status();
+    assert!(given.is_ok_and(|status| status.success()), "a user postgres is needed");
+    vec!["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+}
+
+/// A schema that no other test uses. It is dropped at the end if the server stays.
+pub struct Schema {
+    name: String,
+    /// URL of a server that the test did not start.
+    borrowed_from: Option<String>,
+}
+
+impl Schema {
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let Some(url) = self.borrowed_from.take() else { return };
+        let drop = format!("drop schema if exists {} cascade", self.name);
+        let _ = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut connection = PgConnection::connect(&url).await?;
+                connection.execute(sqlx::AssertSqlSafe(drop)).await.map(std::mem::drop)
+            })?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        })
+        .join();
+    }
+}

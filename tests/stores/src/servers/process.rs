@@ -1,0 +1,142 @@
+//! A server process that ends with the test process.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use ruts_tests_support::LONG_TIMEOUT;
+
+/// Runs a server in a folder, and obeys one command per line. At the end of its input it kills the
+/// server and removes the folder, also when the test process was killed.
+const KEEPER: &str = r#"
+trap '' INT TERM HUP
+folder=$1 stop=$2 pid=
+shift 2
+while read -r word; do
+  case $word in
+    start) "$@" >>"$folder/log" 2>&1 </dev/null & pid=$! ;;
+    stop) kill -CONT $pid; kill -$stop $pid; wait $pid ;;
+    kill) kill -KILL $pid; wait $pid ;;
+    pause) kill -STOP $pid ;;
+    resume) kill -CONT $pid ;;
+  esac 2>/dev/null
+  echo done
+done
+[ -z "$pid" ] || kill -KILL $pid 2>/dev/null
+wait
+for try in 1 2 3 4 5; do rm -rf "$folder" 2>/dev/null && break; sleep 0.1; done
+"#;
+
+/// A server process and its folder.
+pub(super) struct Process {
+    keeper: Child,
+    pipes: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
+    folder: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` in `folder`, which it owns from now on. `stop` is the signal that shuts the
+    /// server down.
+    pub(super) fn start(folder: PathBuf, stop: &str, command: &[&str]) -> Self {
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "keeper"])
+            .arg(&folder)
+            .arg(stop)
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let pipes = keeper.stdin.take().zip(keeper.stdout.take().map(BufReader::new));
+        let process = Self { keeper, pipes: Mutex::new(pipes), folder };
+        process.send("start");
+        process
+    }
+
+    /// Sends a command, and returns once it is done.
+    pub(super) fn send(&self, command: &str) {
+        let mut pipes = self.pipes.lock().unwrap();
+        let (to, from) = pipes.as_mut().expect("present until the drop");
+        writeln!(to, "{command}").expect("the keeper reads");
+        let mut answer = String::new();
+        from.read_line(&mut answer).expect("the keeper answers");
+        assert_eq!(answer, "done\n", "the keeper of {:?} has ended", self.folder);
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Waits until `ready`. Panics with the log of the server if that takes too long.
+    pub(super) fn wait_until(&self, ready: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !ready() {
+            if start.elapsed() > LONG_TIMEOUT {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                panic!("the server does not start. Its log:\n{log}");
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Closing the keeper's input ends it.
+        drop(self.pipes.lock().map(|mut pipes| pipes.take()));
+        let _ = self.keeper.wait();
+    }
+}
+
+/// Creates a folder under the system's temporary one.
+pub(super) fn new_folder(name: &str) -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let unique =
+        format!("ruts-{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let folder = std::env::temp_dir().join(unique);
+    std::fs::create_dir(&folder).expect("a writable temporary folder");
+    folder
+}
+
+/// Returns a free port, another one each time.
+pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("a bound address").port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return port;
+        }
+    }
+}
+
+/// Returns the path of a program, or its folder.
+pub(super) fn program(name: &str) -> &'static str {
+    static PROGRAMS: OnceLock<HashMap<String, String>> = OnceLock::new();
+    PROGRAMS
+        .get_or_init(|| {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/servers");
+            let output = Command::new(script)
+                .stderr(Stdio::inherit())
+                .output()
+                .expect("scripts/servers runs");
+            assert!(output.status.success(), "scripts/servers failed");
+            String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, path)| (name.to_owned(), path.to_owned()))
+                .collect()
+        })
+        .get(name)
+        .unwrap_or_else(|| panic!("scripts/servers does not name {name}"))
+}

@@ -1,0 +1,184 @@
+//! A Redis or Valkey server.
+
+use std::{env, sync::OnceLock};
+
+use redis::{Client, Commands};
+
+use super::process::{Process, free_port, new_folder, program};
+
+/// The kind of server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// Redis.
+    Redis,
+    /// Valkey.
+    Valkey,
+}
+
+/// A server.
+pub struct Redis {
+    process: Option<Process>,
+    url: String,
+}
+
+impl Redis {
+    /// Starts a server with settings of its configuration file, as arguments.
+    pub fn start(flavour: Flavour, settings: &[&str]) -> Self {
+        let port = free_port();
+        let (process, url) = start(flavour, port, settings);
+        let server = Self { process: Some(process), url };
+        server.wait();
+        server
+    }
+
+    /// Starts a cluster of one node. It has all slots, and refuses commands for keys of two slots.
+    pub fn start_with_slots(flavour: Flavour) -> Self {
+        let bus = free_port().to_string();
+        let server = Self::start(flavour, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        server.command::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        let is_up = |info: String| info.contains("cluster_state:ok");
+        server.process().wait_until(|| is_up(server.command(&["CLUSTER", "INFO"])));
+        server
+    }
+
+    /// Returns the server that all tests of this process share, or that the environment names.
+    pub fn shared(flavour: Flavour) -> &'static Self {
+        static REDIS: OnceLock<Redis> = OnceLock::new();
+        static VALKEY: OnceLock<Redis> = OnceLock::new();
+        let (server, variable) = match flavour {
+            Flavour::Redis => (&REDIS, "REDIS_URL"),
+            Flavour::Valkey => (&VALKEY, "VALKEY_URL"),
+        };
+        server.get_or_init(|| match env::var(variable) {
+            Ok(url) => Self { process: None, url },
+            Err(_) => Self::start(flavour, &[]),
+        })
+    }
+
+    /// Returns its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the host and port of [`url`](Self::url).
+    pub fn address(&self) -> String {
+        self.url.trim_start_matches("redis://").to_owned()
+    }
+
+    /// Runs a command and returns its answer.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut connection = Client::open(&*self.url).unwrap().get_connection().unwrap();
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut connection).unwrap()
+    }
+
+    /// Returns the number of calls of a command so far, those of scripts included.
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.command(&["INFO", "commandstats"]);
+        stats
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")))
+            .and_then(|line| line.split(',').next())
+            .map_or(0, |calls| calls.parse().unwrap())
+    }
+
+    /// Names a prefix of keys for one test.
+    pub fn prefix(&self) -> Prefix {
+        let mut prefix = Prefix::unique();
+        prefix.borrowed_from = self.process.is_none().then(|| self.url.clone());
+        prefix
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("a server that the test started")
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        self.process().send("kill");
+    }
+
+    /// Shuts it down.
+    pub fn stop(&self) {
+        self.process().send("stop");
+    }
+
+    /// Starts it again with its address and its saved data.
+    pub fn restart(&self) {
+        self.process().send("start");
+        self.wait();
+    }
+
+    /// Stops it from answering. Connections stay.
+    pub fn pause(&self) {
+        self.process().send("pause");
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.process().send("resume");
+    }
+
+    fn wait(&self) {
+        self.process().wait_until(|| is_ready(&self.url));
+    }
+}
+
+pub(super) fn start(flavour: Flavour, port: u16, settings: &[&str]) -> (Process, String) {
+    let folder = new_folder("redis");
+    let binary = program(match flavour {
+        Flavour::Redis => "redis",
+        Flavour::Valkey => "valkey",
+    });
+    let (dir, port) = (folder.to_string_lossy().into_owned(), port.to_string());
+    let mut command = vec![binary, "--port", &port, "--bind", "127.0.0.1", "--dir", &dir];
+    command.extend(["--save", "", "--enable-debug-command", "local"]);
+    command.extend(settings);
+    let process = Process::start(folder, "TERM", &command);
+    (process, format!("redis://127.0.0.1:{port}"))
+}
+
+pub(super) fn is_ready(url: &str) -> bool {
+    Client::open(url)
+        .and_then(|client| client.get_connection())
+        .and_then(|mut connection| redis::cmd("PING").query::<()>(&mut connection))
+        .is_ok()
+}
+
+/// A prefix of keys that no other test uses. The keys are removed at the end if the server stays.
+pub struct Prefix {
+    name: String,
+    /// URL of a server that the test did not start.
+    borrowed_from: Option<String>,
+}
+
+impl Prefix {
+    /// Names a prefix for a server that the test started.
+    pub fn unique() -> Self {
+        let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        Self { name: format!("test-{number:016x}"), borrowed_from: None }
+    }
+
+    /// The prefix.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Prefix {
+    fn drop(&mut self) {
+        let Some(url) = self.borrowed_from.take() else { return };
+        let pattern = format!("{}:*", self.name);
+        let _ = std::thread::spawn(move || {
+            let mut connection = Client::open(url)?.get_connection()?;
+            let keys: Vec<Vec<u8>> =
+                connection.scan_match(pattern)?.collect::<Result<_, redis::RedisError>>()?;
+            for key in keys {
+                connection.del::<_, ()>(key)?;
+            }
+            Ok::<_, redis::RedisError>(())
+        })
+        .join();
+    }
+}

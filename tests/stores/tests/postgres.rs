@@ -1,0 +1,875 @@
+//! PostgreSQL alone: its tables and who creates them, faults of the server and the network, and the
+//! cleanup of expired sessions.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use ruts::{
+    Ttl,
+    auth::{Assurance, PrincipalKey},
+    store::{
+        Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused, RevokeTarget,
+        SessionLimit, Store, StoreErrorKind, Touch,
+        postgres::{PostgresStore, PostgresStoreBuilder},
+    },
+    token::SecretHash,
+};
+use ruts_tests_stores::{
+    Proxy, Traffic,
+    backends::{postgres_on, wait_until_idle},
+    error_chain, error_kind,
+    servers::{Postgres, Schema},
+};
+use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
+use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
+
+/// Timeout of operations that get no answer.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// The builder of a store without a cleanup, with a long timeout.
+fn builder(pool: &PgPool, schema: &Schema) -> PostgresStoreBuilder {
+    PostgresStore::builder(pool.clone())
+        .create_tables(true)
+        .schema_name(schema.name())
+        .timeout(LONG_TIMEOUT)
+        .cleanup_interval(None)
+}
+
+/// A store in a schema of its own, its pool and its schema.
+async fn store(server: &Postgres) -> (Arc<PostgresStore>, PgPool, Schema) {
+    let (store, pool, schema) = postgres_on(server).await;
+    (Arc::new(store), pool, schema)
+}
+
+/// Patient and impatient stores behind a proxy, with the pool of the impatient one.
+async fn behind(
+    proxy: &Proxy,
+    server: &Postgres,
+    schema: &Schema,
+) -> ([Arc<PostgresStore>; 2], PgPool) {
+    let url = server.url().replace(&server.address(), proxy.address());
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&url).unwrap();
+    let patient = builder(&server.pool(1), schema).build().await.unwrap();
+    // Connects without the short timeout.
+    drop(pool.acquire().await.unwrap());
+    let impatient = builder(&pool, schema).timeout(SHORT).build().await.unwrap();
+    ([Arc::new(patient), Arc::new(impatient)], pool)
+}
+
+async fn run(pool: &PgPool, sql: impl Into<String>) {
+    pool.execute(sqlx::raw_sql(AssertSqlSafe(sql.into()))).await.unwrap();
+}
+
+async fn number(pool: &PgPool, sql: impl Into<String>) -> i64 {
+    sqlx::query(AssertSqlSafe(sql.into())).fetch_one(pool).await.unwrap().get(0)
+}
+
+/// Waits until a statement of any connection waits for a lock.
+async fn wait_for_lock_queue(pool: &PgPool) {
+    let sql = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+    wait_until("a statement waits for a lock", async || number(pool, sql).await > 0).await;
+}
+
+/// Waits until a read finds the value, without a write.
+async fn wait_for_value<S: Store>(session: &TestSession<S>, value: &str) {
+    let start = Instant::now();
+    loop {
+        let found = session.get("a").await;
+        if found.as_ref().is_ok_and(|found| found.as_deref() == Some(value.as_bytes())) {
+            return;
+        }
+        assert!(start.elapsed() < LONG_TIMEOUT, "{found:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+mod tables {
+    use super::*;
+
+    #[tokio::test]
+    async fn ten_instances_create_the_tables_at_once() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(10), server.schema());
+        let builds = (0..10).map(|_| tokio::spawn(builder(&pool, &schema).build()));
+        let mut stores = Vec::new();
+        for build in builds.collect::<Vec<_>>() {
+            stores.push(Arc::new(build.await.unwrap().unwrap()));
+        }
+        let session = TestSession::begin(&stores[0]).await;
+        for store in &stores {
+            assert_eq!(session.through(store).set("a", "1").await.unwrap(), APPLIED);
+        }
+        let versions = format!("select count(*) from {}.sessions_migrations", schema.name());
+        assert_eq!(number(&pool, versions).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_role_that_may_not_create_tables_can_use_them() {
+        let server = Postgres::start(&[]);
+        let (owner, schema) = (server.pool(1), server.schema());
+        let name = schema.name();
+        run(&owner, "create role app login").await;
+        let url = server.url().replace("postgres@", "app@");
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&url).unwrap();
+        for create_tables in [true, false] {
+            let builder = builder(&pool, &schema).create_tables(create_tables);
+            let error = builder.build().await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{}", error_chain(&error));
+        }
+        run(&owner, builder(&owner, &schema).sql().unwrap()).await;
+        run(
+            &owner,
+            format!(
+                "grant usage on schema {name} to app;
+                 grant select, insert, update, delete on all tables in schema {name} to app;
+                 grant execute on all functions in schema {name} to app"
+            ),
+        )
+        .await;
+        for create_tables in [true, false] {
+            let builder = builder(&pool, &schema).create_tables(create_tables);
+            let session = TestSession::begin(&Arc::new(builder.build().await.unwrap())).await;
+            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+            assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+            assert_eq!(session.delete().await.unwrap(), DELETED);
+            assert_eq!(session.store.delete_expired(10).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn two_stores_share_a_database() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(4), server.schema());
+        let named = |table| builder(&pool, &schema).table_name(table).build();
+        let (one, other) = (named("app").await.unwrap(), named("app_2").await.unwrap());
+        let error = named("app_fields").await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unsupported, "it is a companion of `app`");
+        let one = TestSession::begin(&Arc::new(one)).await;
+        let other = one.through(&Arc::new(other));
+        assert_eq!(other.load().await.unwrap(), Err(Refused::NotFound));
+        other.create(None).await.unwrap();
+        assert_eq!(one.set("a", "1").await.unwrap(), APPLIED);
+        assert_eq!(other.get("a").await.unwrap(), None);
+        assert_eq!(other.delete().await.unwrap(), DELETED);
+        assert_eq!(one.get("a").await.unwrap().unwrap(), "1");
+    }
+
+    #[tokio::test]
+    async fn an_invalid_name_is_refused() {
+        let pool = Postgres::shared().pool(1);
+        for name in ["", "a b", "a\"", "a;drop table b", "Upper", "\u{fc}", "1a", &"a".repeat(51)] {
+            let builder = || PostgresStore::builder(pool.clone()).create_tables(true);
+            let table = builder().table_name(name);
+            assert!(table.sql().is_err(), "{name}");
+            assert_eq!(error_kind(table.build().await), StoreErrorKind::Unsupported, "{name}");
+            let schema = builder().schema_name(name);
+            assert_eq!(error_kind(schema.build().await), StoreErrorKind::Unsupported, "{name}");
+        }
+    }
+
+    /// Also the names of variables of the functions.
+    #[tokio::test]
+    async fn any_valid_name_works() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(2), server.schema());
+        for table in [
+            "s",
+            "f",
+            "t",
+            "moment",
+            "p_session_id",
+            "session_id",
+            "value",
+            "name",
+            "touch",
+            "outcome",
+            "select",
+        ] {
+            let store = builder(&pool, &schema).table_name(table).build().await.unwrap();
+            let session = TestSession::begin(&Arc::new(store)).await;
+            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "{table}");
+            let next = SecretHash::from_bytes(random());
+            assert_eq!(session.rotate(&next).await.unwrap(), APPLIED, "{table}");
+            let session = session.with_secret(next);
+            assert!(session.load_and_touch().await.unwrap().is_ok(), "{table}");
+            assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+            assert_eq!(session.delete().await.unwrap(), DELETED, "{table}");
+            let ended = session.load_and_touch().await.unwrap();
+            assert!(matches!(ended, Err(Refused::Ended { .. })), "{table}");
+            session.store.delete_expired(1).await.unwrap();
+        }
+    }
+
+    /// A role that may create operators in a schema of the search path cannot have them called.
+    #[tokio::test]
+    async fn operators_of_other_schemas_are_not_called() {
+        let server = Postgres::shared();
+        let (owner, schema, trap) = (server.pool(1), server.schema(), server.schema());
+        let name = trap.name();
+        let mut sql = format!("create schema {name};");
+        for (left, right) in [
+            ("bigint", "interval"),
+            ("bigint", "double precision"),
+            ("double precision", "integer"),
+            ("double precision", "bigint"),
+            ("bytea", "text"),
+        ] {
+            for operator in ["*", "/", "-", "=", ">=", "<="] {
+                let function = format!("{name}.trap(a {left}, b {right})");
+                sql.push_str(&format!(
+                    "create or replace function {function} returns boolean language plpgsql
+                     as $$ begin raise exception 'caught'; end $$;
+                     create operator {name}.{operator} (leftarg={left}, rightarg={right},
+                       function={name}.trap);"
+                ));
+            }
+        }
+        run(&owner, sql).await;
+        let path = format!("set search_path = {name}, public");
+        let pool = PgPoolOptions::new().max_connections(1).after_connect(move |connection, _| {
+            let path = path.clone();
+            Box::pin(async move { connection.execute(AssertSqlSafe(path)).await.map(drop) })
+        });
+        let pool = pool.connect_lazy(server.url()).unwrap();
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        let hour = Duration::from_secs(3600);
+        assert_eq!(session.set_with_ttl("a", "1", Some(hour)).await.unwrap(), APPLIED);
+        let loaded = session.load_and_touch().await.unwrap().unwrap();
+        assert!(loaded.fields[0].ttl.unwrap() <= hour);
+        assert!(session.load().await.unwrap().is_ok());
+        assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+        assert_eq!(session.delete().await.unwrap(), DELETED);
+        store.delete_expired(1).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn two_stores_are_created_in_a_new_schema_at_once() {
+        let server = Postgres::shared();
+        for _ in 0..5 {
+            let (pool, schema) = (server.pool(2), server.schema());
+            let named = |table| tokio::spawn(builder(&pool, &schema).table_name(table).build());
+            let (one, other) = tokio::join!(named("one"), named("other"));
+            one.unwrap().unwrap();
+            other.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_sql_runs_as_a_whole_or_not_at_all() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(1), server.schema());
+        let name = schema.name();
+        // A table of another application has the name of the second table.
+        run(&pool, format!("create schema {name}; create table {name}.sessions_fields ()")).await;
+        let sql = builder(&pool, &schema).sql().unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        let outcome = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
+        assert!(outcome.is_err());
+        connection.execute("rollback").await.unwrap();
+        drop(connection);
+        let tables =
+            format!("select count(*) from pg_class where relnamespace = '{name}'::regnamespace");
+        assert_eq!(number(&pool, tables).await, 1);
+        let built = builder(&pool, &schema).build().await;
+        assert_eq!(error_kind(built), StoreErrorKind::Unsupported);
+    }
+
+    #[tokio::test]
+    async fn tables_of_another_version_are_refused() {
+        let (_, pool, schema) = store(Postgres::shared()).await;
+        run(&pool, format!("insert into {}.sessions_migrations values (99)", schema.name())).await;
+        let error = builder(&pool, &schema).build().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+        assert!(error_chain(&error).contains("version 99"), "{}", error_chain(&error));
+    }
+
+    #[tokio::test]
+    async fn another_default_isolation_is_refused() {
+        let server = Postgres::start(&["default_transaction_isolation=repeatable read"]);
+        let error = builder(&server.pool(1), &server.schema()).build().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+        assert!(error_chain(&error).contains("read committed"), "{}", error_chain(&error));
+    }
+
+    #[tokio::test]
+    async fn dropped_tables_are_an_error() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        run(&pool, format!("drop schema {} cascade", schema.name())).await;
+        assert_eq!(error_kind(session.load().await), StoreErrorKind::Unsupported);
+        assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unsupported);
+    }
+
+    /// A read is a probe of one index for the session and of one for its fields, however many
+    /// sessions there are. The server logs the plans of the store's own statements.
+    #[tokio::test]
+    async fn every_statement_finds_its_rows_by_an_index() {
+        let server = Postgres::start(&[
+            "session_preload_libraries=auto_explain",
+            "auto_explain.log_min_duration=0",
+            "auto_explain.log_nested_statements=on",
+        ]);
+        let (store, pool, schema) = store(&server).await;
+        let name = schema.name();
+        run(
+            &pool,
+            format!(
+                "insert into {name}.sessions
+                   (session_id, secret, created_at, rotated_at, used_at, idle_at, epoch, principal,
+                   assurance, signed_at)
+                 select decode(md5(i::text), 'hex'), '', now(), now(), now(),
+                   now() + (3600 + i) * interval '1 s', 0, decode(lpad(to_hex(i % 5000), 64, '0'), 'hex'),
+                   1, now()
+                 from generate_series(1, 20000) i;
+                 insert into {name}.sessions_fields (session, name, value, cache_policy)
+                 select id, f, '', 0 from {name}.sessions, unnest(array['a', 'b']) f;
+                 analyze {name}.sessions; analyze {name}.sessions_fields"
+            ),
+        )
+        .await;
+        let log_since = |begin: usize| server.log()[begin..].to_owned();
+        let without_epoch = |log: &str| log.replace("Seq Scan on sessions_epoch", "");
+        let session = TestSession::begin(&store).await;
+        let mut others = Vec::new();
+        for _ in 0..12 {
+            others.push(TestSession::begin(&store).await);
+        }
+        // From the sixth time on, the server may use one plan for all parameters.
+        for round in 0..7 {
+            let begin = server.log().len();
+            session.get("a").await.unwrap();
+            let read = log_since(begin);
+            for index in ["sessions_session_id_key", "sessions_fields_pkey"] {
+                let scans = read.matches(&format!("Index Scan using {index}")).count();
+                assert_eq!(scans, 1, "{read}");
+            }
+
+            assert_eq!(session.set("a", &round.to_string()).await.unwrap(), APPLIED);
+            assert!(session.load_and_touch().await.unwrap().is_ok());
+            assert!(session.take("a").await.unwrap().is_ok());
+            let all = log_since(begin);
+            // The table of the epoch has one row.
+            assert!(!without_epoch(&all).contains("Seq Scan"), "{all}");
+
+            let begin = server.log().len();
+            let mut many = tokio::task::JoinSet::new();
+            for session in &others {
+                let (reader, writer) = (session.clone(), session.clone());
+                many.spawn(async move { reader.get("a").await.map(drop) });
+                many.spawn(async move { writer.set("a", "1").await.map(drop) });
+            }
+            many.join_all().await.into_iter().for_each(Result::unwrap);
+            let batches = without_epoch(&log_since(begin));
+            assert!(batches.contains("Function Scan on q"), "{batches}");
+            assert!(!batches.contains("Seq Scan"), "{batches}");
+
+            let begin = server.log().len();
+            let mut seven = [0; 32];
+            seven[31] = 7;
+            let principal = PrincipalKey::from_bytes(seven);
+            let page = PageRequest::new(None, 10);
+            let listed = store.list_by_principal(&principal, page, Projection::All).await.unwrap();
+            assert_eq!(listed.sessions.len(), 4 - usize::from(round > 0));
+            let first = listed.sessions[0].id;
+            if round == 0 {
+                store.revoke(&principal, RevokeTarget::One(&first)).await.unwrap();
+            }
+            let lists = without_epoch(&log_since(begin));
+            assert!(lists.contains("sessions_principal"), "{lists}");
+            assert!(!lists.contains("Seq Scan"), "{lists}");
+
+            let begin = server.log().len();
+            store.delete_expired(10).await.unwrap();
+            let cleanup = log_since(begin);
+            assert!(cleanup.contains("sessions_cleanup_hour"), "{cleanup}");
+            assert!(!cleanup.contains("Seq Scan on sessions "), "{cleanup}");
+        }
+    }
+
+    /// A touch and a write change no index, so that their row stays on its page.
+    #[tokio::test]
+    async fn updates_stay_on_their_page() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "0").await.unwrap(), APPLIED);
+        for round in 1..=50 {
+            assert_eq!(session.set("a", &round.to_string()).await.unwrap(), APPLIED);
+            assert!(session.load_and_touch().await.unwrap().is_ok());
+        }
+        let count = |column, table| {
+            let sql = format!(
+                "select sum(pg_stat_get_{column}(oid))::bigint from pg_class
+                 where relname = '{table}' and relnamespace = '{}'::regnamespace",
+                schema.name()
+            );
+            let pool = pool.clone();
+            async move { number(&pool, sql).await }
+        };
+        for table in ["sessions", "sessions_fields"] {
+            wait_until("the server has counted the updates", async || {
+                count("tuples_updated", table).await >= 50
+            })
+            .await;
+            let updated = count("tuples_updated", table).await;
+            let same_page = count("tuples_hot_updated", table).await;
+            assert!(same_page * 10 >= updated * 9, "{table}: {same_page} of {updated}");
+        }
+    }
+}
+
+mod faults {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_dead_server_fails_operations_until_it_is_back() {
+        let server = Postgres::start(&["fsync=on", "synchronous_commit=on"]);
+        let (store, _, schema) = store(&server).await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let pool = server.pool(4);
+        drop(pool.acquire().await.unwrap());
+        let impatient = builder(&pool, &schema).timeout(SHORT).build().await.unwrap();
+        let impatient = session.through(&Arc::new(impatient));
+        server.kill();
+        for _ in 0..3 {
+            let kind = error_kind(impatient.set("b", "2").await);
+            let expected = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+            assert!(expected.contains(&kind), "{kind:?}");
+        }
+        server.restart();
+        wait_for_value(&session, "1").await;
+        assert_eq!(session.get("b").await.unwrap(), None, "a failed write was carried out");
+    }
+
+    #[tokio::test]
+    async fn a_write_without_an_answer_is_unknown_and_carried_out_once() {
+        let server = Postgres::shared();
+        let proxy = Proxy::before(&server.address()).await;
+        let schema = server.schema();
+        for traffic in [Traffic::CutAnswersAfter(0), Traffic::CutAnswersAfter(20), Traffic::Hold] {
+            let ([patient, impatient], pool) = behind(&proxy, server, &schema).await;
+            let session = TestSession::begin(&patient).await;
+            let impatient = session.through(&impatient);
+            assert_eq!(impatient.set("a", "1").await.unwrap(), APPLIED);
+            wait_until_idle(&pool).await;
+            proxy.set(traffic);
+            let kind = error_kind(impatient.set("a", "2").await);
+            assert_eq!(kind, StoreErrorKind::Unknown, "{traffic:?}");
+            // The network may deliver it at any time.
+            proxy.set(Traffic::Forward);
+            wait_for_value(&session, "2").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_on_a_dead_connection_is_repeated() {
+        let server = Postgres::start(&[]);
+        let (store, _pool, _schema) = store(&server).await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let admin = server.pool(1);
+        for _ in 0..3 {
+            let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                       where pid <> pg_backend_pid() and backend_type = 'client backend'";
+            assert!(number(&admin, end).await > 0);
+            assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        }
+    }
+
+    /// The server reports that it closed an idle connection when the next statement comes.
+    #[tokio::test]
+    async fn connections_that_the_server_closed_fail_no_read() {
+        let server = Postgres::start(&["idle_session_timeout=300ms"]);
+        let (store, _pool, _schema) = store(&server).await;
+        let session = TestSession::begin(&store).await;
+        for _ in 0..3 {
+            let _ = tokio::join!(session.load(), session.load(), session.load());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            for _ in 0..3 {
+                assert!(session.load().await.unwrap().is_ok());
+            }
+        }
+    }
+
+    /// A read with a touch waits for a lock, and reads the clock afterwards.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_waits_does_not_revive_an_expired_session() {
+        // On a server of its own no other statement waits.
+        let server = Postgres::start(&[]);
+        let (store, pool, schema) = store(&server).await;
+        let session = TestSession::new(&store);
+        // The reader has to arrive in this time.
+        session.create(Some(Ttl::from_secs(5))).await.unwrap();
+        let mut writer = pool.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        writer.execute(AssertSqlSafe(lock)).await.unwrap();
+        let reader = session.clone();
+        let reading = tokio::spawn(async move { reader.load_and_touch().await });
+        wait_for_lock_queue(&pool).await;
+        wait_until("the session expires", async || {
+            session.load().await.unwrap() == Err(Refused::NotFound)
+        })
+        .await;
+        writer.rollback().await.unwrap();
+        assert_eq!(reading.await.unwrap().unwrap(), Err(Refused::NotFound));
+        assert_eq!(session.load().await.unwrap(), Err(Refused::NotFound));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_waits_for_the_end_of_its_session_learns_of_it() {
+        let server = Postgres::start(&[]);
+        let (store, pool, schema) = store(&server).await;
+        for (function, expected) in [
+            ("_delete(session_id, secret)", "ended"),
+            ("_take(session_id, secret, null, null, sha256('new'), 'a', false)", "replaced"),
+        ] {
+            let session = TestSession::begin(&store).await;
+            let mut writer = pool.begin().await.unwrap();
+            let change = format!(
+                "select s.session_id, c.outcome
+                 from {0}.sessions s, {0}.sessions{function} c where s.session_id = $1",
+                schema.name()
+            );
+            let id = session.id.as_bytes().to_vec();
+            let change = sqlx::query(AssertSqlSafe(change)).bind(id);
+            change.execute(&mut *writer).await.unwrap();
+            let reader = session.clone();
+            let reading = tokio::spawn(async move { reader.load_and_touch().await });
+            wait_for_lock_queue(&pool).await;
+            writer.commit().await.unwrap();
+            let answer = match reading.await.unwrap().unwrap() {
+                Err(Refused::Ended { .. }) => "ended",
+                Err(Refused::Replaced { .. }) => "replaced",
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(answer, expected);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_limit_ends_no_session_that_signs_out_meanwhile() {
+        let server = Postgres::start(&[]);
+        let (store, pool, schema) = store(&server).await;
+        let ada = PrincipalKey::from_bytes(random());
+        let limit = SessionLimit::new(1, OnLimit::EndOldest);
+        let who = NewSignIn::new(&ada, Assurance::Aal1).limit(limit);
+        let first = TestSession::new(&store);
+        store.create(first.creation().sign_in(who)).await.unwrap();
+        assert_eq!(first.set("a", "1").await.unwrap(), APPLIED);
+        // The first session signs out in a transaction that is not committed.
+        let mut writer = pool.begin().await.unwrap();
+        let sign_out =
+            format!("update {}.sessions set principal = null, signed_at = null", schema.name());
+        writer.execute(AssertSqlSafe(sign_out)).await.unwrap();
+        let second = TestSession::new(&store);
+        let commit = async {
+            wait_for_lock_queue(&pool).await;
+            writer.commit().await.unwrap();
+        };
+        let (created, ()) = tokio::join!(store.create(second.creation().sign_in(who)), commit);
+        created.unwrap();
+        assert_eq!(first.get("a").await.unwrap().unwrap(), "1", "it has no principal any more");
+    }
+
+    /// Most touches write nothing, and lock nothing.
+    #[tokio::test]
+    async fn a_touch_that_is_not_due_waits_for_no_lock() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        let mut writer = pool.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        writer.execute(AssertSqlSafe(lock)).await.unwrap();
+        let idle = Ttl::from_secs(3600);
+        let touch = Touch::new(idle, idle.as_duration() / 2);
+        assert!(session.load_fields(Projection::All, Some(touch)).await.unwrap().is_ok());
+    }
+
+    /// An abandoned statement keeps its connection for a while.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stuck_server_has_no_more_statements_than_the_pool_has_connections() {
+        let server = Postgres::shared();
+        let (patient, _, schema) = store(server).await;
+        let session = TestSession::begin(&patient).await;
+        let pool = server.pool(2);
+        drop(pool.acquire().await.unwrap());
+        let impatient = builder(&pool, &schema).timeout(SHORT).build().await.unwrap();
+        let impatient = session.through(&Arc::new(impatient));
+        let admin = server.pool(2);
+        let mut stuck = admin.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        stuck.execute(AssertSqlSafe(lock)).await.unwrap();
+        for round in 0..8 {
+            let writing = tokio::spawn({
+                let session = impatient.clone();
+                async move { session.set("a", "1").await }
+            });
+            if round % 2 == 0 {
+                tokio::time::sleep(SHORT / 10).await;
+                writing.abort();
+            }
+        }
+        let waiting = format!(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' \
+             and query like '%{}%'",
+            schema.name()
+        );
+        for _ in 0..5 {
+            assert!(number(&admin, &*waiting).await <= 2);
+            tokio::time::sleep(SHORT / 10).await;
+        }
+        stuck.rollback().await.unwrap();
+        wait_for_value(&session, "1").await;
+    }
+
+    #[tokio::test]
+    async fn without_a_free_connection_nothing_is_carried_out() {
+        let server = Postgres::shared();
+        let (patient, _, schema) = store(server).await;
+        let session = TestSession::begin(&patient).await;
+        let pool = server.pool(1);
+        drop(pool.acquire().await.unwrap());
+        let impatient = builder(&pool, &schema).timeout(SHORT).build().await.unwrap();
+        let impatient = session.through(&Arc::new(impatient));
+        let connection = pool.acquire().await.unwrap();
+        assert_eq!(error_kind(impatient.set("a", "1").await), StoreErrorKind::Unavailable);
+        drop(connection);
+        assert_eq!(session.get("a").await.unwrap(), None);
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_abandoned_operation_costs_no_connection() {
+        let server = Postgres::shared();
+        let (store, _pool, _schema) = store(server).await;
+        let session = TestSession::begin(&store).await;
+        for round in 0..200 {
+            let session = session.clone();
+            let operation = tokio::spawn(async move { session.set("a", "1").await });
+            for _ in 0..round % 20 {
+                tokio::task::yield_now().await;
+            }
+            operation.abort();
+            let _ = operation.await;
+        }
+        let operations = (0..16).map(|_| {
+            let session = session.clone();
+            tokio::spawn(async move { session.set("a", "2").await })
+        });
+        for operation in operations.collect::<Vec<_>>() {
+            assert_eq!(operation.await.unwrap().unwrap(), APPLIED);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_only_database_answers_reads() {
+        let server = Postgres::start(&[]);
+        // With one connection, each statement sees the setting.
+        let (pool, schema) = (server.pool(1), server.schema());
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        run(&pool, "alter system set default_transaction_read_only = on").await;
+        run(&pool, "select pg_reload_conf()").await;
+        while session.set("a", "1").await.is_ok() {}
+        assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
+        assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+    }
+
+    /// A trigger reports a full disk.
+    #[tokio::test]
+    async fn a_full_disk_has_an_error_of_its_own() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let name = schema.name();
+        run(
+            &pool,
+            format!(
+                "create function {name}.fill_up() returns trigger language plpgsql as $$ begin
+                   raise exception 'could not extend file' using errcode = 'disk_full',
+                     detail = 'Failing row contains (' || encode(new.value, 'escape') || ')';
+                 end $$;
+                 create trigger fill_up after insert on {name}.sessions_fields
+                 for each row when (new.name = 'z') execute function {name}.fill_up()"
+            ),
+        )
+        .await;
+        let value = Bytes::from_static(b"top secret");
+        let set = |name| Change::Set(FieldWrite::new(name, &value));
+        let error = session.change(&[Change::Remove("a"), set("b"), set("z")]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Full);
+        assert!(!format!("{} {error:?}", error_chain(&error)).contains("secret"), "{error:?}");
+        let loaded = session.load().await.unwrap().unwrap();
+        assert_eq!(loaded.fields.len(), 1, "a part of a failed write was carried out");
+        assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+    }
+
+    /// A deferred constraint can fail a write until its commit.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_write_is_committed_when_it_returns() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        let name = schema.name();
+        run(
+            &pool,
+            format!(
+                "create function {name}.late() returns trigger language plpgsql as $$ begin
+                   perform pg_sleep(0.1);
+                   if new.name = 'z' then raise exception 'no'; end if;
+                   return null;
+                 end $$;
+                 create constraint trigger late after insert or update on {name}.sessions_fields
+                 deferrable initially deferred for each row execute function {name}.late()"
+            ),
+        )
+        .await;
+        for round in 0..5 {
+            assert_eq!(session.set("a", &round.to_string()).await.unwrap(), APPLIED);
+            assert_eq!(session.get("a").await.unwrap().unwrap(), round.to_string());
+        }
+        assert_eq!(error_kind(session.set("z", "1").await), StoreErrorKind::Unavailable);
+        assert_eq!(session.get("z").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_value_of_5_megabytes_is_kept() {
+        let (store, ..) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        let value = Bytes::from_iter((0..5 << 20).map(|index: u32| (index % 251) as u8));
+        let changes = [Change::Set(FieldWrite::new("a", &value))];
+        assert_eq!(session.change(&changes).await.unwrap(), APPLIED);
+        assert!(session.get("a").await.unwrap().unwrap() == value);
+        assert!(session.take("a").await.unwrap() == taken(Some(value)));
+    }
+
+    #[tokio::test]
+    async fn a_malformed_row_is_an_error() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        assert_eq!(session.set("b", "2").await.unwrap(), APPLIED);
+        let name = schema.name();
+        let sql = format!("update {name}.sessions_fields set cache_policy = -7 where name = 'a'");
+        run(&pool, sql).await;
+        assert_eq!(error_kind(session.load().await), StoreErrorKind::Corrupt);
+        assert_eq!(session.get("b").await.unwrap().unwrap(), "2", "the other fields are readable");
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "a write replaces it");
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+
+        // A time in the future counts as now.
+        let tomorrow = "now() + interval '1 day'";
+        run(
+            &pool,
+            format!("update {name}.sessions set created_at = {tomorrow}, rotated_at = {tomorrow}"),
+        )
+        .await;
+        let loaded = session.load().await.unwrap().unwrap();
+        assert_eq!(loaded.meta.age, Duration::ZERO);
+        run(&pool, format!("alter table {name}.sessions_fields alter value drop not null")).await;
+        run(&pool, format!("update {name}.sessions_fields set value = null")).await;
+        assert_eq!(error_kind(session.load().await), StoreErrorKind::Corrupt);
+    }
+}
+
+mod cleanup {
+    use super::*;
+
+    const HOUR: Option<Ttl> = Some(Ttl::from_secs(3600));
+
+    /// Moves every idle deadline of a schema two hours into the past.
+    async fn expire_all(pool: &PgPool, schema: &str) {
+        run(
+            pool,
+            format!(
+                "update {schema}.sessions set idle_at = now() - interval '2 hours'
+                 where idle_at is not null"
+            ),
+        )
+        .await;
+    }
+
+    /// Returns the number of sessions and of fields.
+    async fn rows(pool: &PgPool, schema: &str) -> (i64, i64) {
+        let count =
+            async |table| number(pool, format!("select count(*) from {schema}.{table}")).await;
+        (count("sessions").await, count("sessions_fields").await)
+    }
+
+    async fn create_sessions(store: &Arc<PostgresStore>, count: usize, idle: Option<Ttl>) {
+        let value = Bytes::from_static(b"1");
+        let fields = [FieldWrite::new("a", &value)];
+        for _ in 0..count {
+            let session = TestSession::new(store);
+            store.create(session.creation().idle(idle).fields(&fields)).await.unwrap();
+        }
+    }
+
+    async fn wait_until_empty(pool: &PgPool, schema: &str) {
+        wait_until("all sessions are deleted", async || rows(pool, schema).await == (0, 0)).await;
+    }
+
+    #[tokio::test]
+    async fn delete_expired_deletes_at_most_its_limit() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        create_sessions(&store, 7, HOUR).await;
+        expire_all(&pool, schema.name()).await;
+        create_sessions(&store, 2, HOUR).await;
+        create_sessions(&store, 3, None).await;
+        assert_eq!(rows(&pool, schema.name()).await, (12, 12));
+        assert_eq!(store.delete_expired(5).await.unwrap(), 5);
+        assert_eq!(rows(&pool, schema.name()).await, (7, 7));
+        assert_eq!(store.delete_expired(5).await.unwrap(), 2);
+        assert_eq!(store.delete_expired(5).await.unwrap(), 0);
+        assert_eq!(rows(&pool, schema.name()).await, (5, 5));
+    }
+
+    #[tokio::test]
+    async fn delete_expired_skips_locked_rows() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        create_sessions(&store, 3, HOUR).await;
+        expire_all(&pool, schema.name()).await;
+        let mut other = pool.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions limit 1 for update", schema.name());
+        other.execute(AssertSqlSafe(lock)).await.unwrap();
+        assert_eq!(store.delete_expired(10).await.unwrap(), 2);
+        other.rollback().await.unwrap();
+        assert_eq!(store.delete_expired(10).await.unwrap(), 1);
+    }
+
+    /// It works in batches and continues after an error.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_cleanup_runs_until_the_last_clone_is_dropped() {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(4), server.schema());
+        let name = schema.name();
+        let builder = builder(&pool, &schema).cleanup_interval(Duration::ZERO);
+        let store = Arc::new(builder.build().await.unwrap());
+        create_sessions(&store, 600, HOUR).await;
+        expire_all(&pool, name).await;
+        wait_until_empty(&pool, name).await;
+
+        run(&pool, format!("alter table {name}.sessions rename to away")).await;
+        while store.delete_expired(1).await.is_ok() {}
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        run(&pool, format!("alter table {name}.away rename to sessions")).await;
+        create_sessions(&store, 3, HOUR).await;
+        expire_all(&pool, name).await;
+        wait_until_empty(&pool, name).await;
+
+        let clone = (*store).clone();
+        drop(store);
+        create_sessions(&Arc::new(clone.clone()), 3, HOUR).await;
+        expire_all(&pool, name).await;
+        wait_until_empty(&pool, name).await;
+        create_sessions(&Arc::new(clone), 3, HOUR).await;
+        expire_all(&pool, name).await;
+        let left = rows(&pool, name).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(rows(&pool, name).await, left, "the cleanup still runs");
+    }
+}

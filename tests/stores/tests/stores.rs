@@ -1,0 +1,66 @@
+//! The conformance suite on every store, on real servers.
+
+use std::{sync::Arc, time::Duration};
+
+use fred::clients::{Client, Pool};
+use redis::aio::ConnectionManager;
+use ruts::{
+    conformance::Subject,
+    store::{
+        layered::LayeredStore,
+        memory::MemoryCache,
+        postgres::PostgresStore,
+        redis::{RedisCluster, RedisStore},
+    },
+};
+use ruts_tests_stores::{
+    Batched,
+    backends::{self, Pair},
+};
+
+macro_rules! conformance {
+    ($($backend:ident: $store:ty),+ $(,)?) => {
+        $(mod $backend {
+            use super::*;
+
+            struct OnServers(Pair<$store>);
+
+            impl Subject for OnServers {
+                type Store = $store;
+
+                async fn set_up() -> Self {
+                    Self(backends::$backend().await)
+                }
+
+                fn store(&self) -> Arc<$store> {
+                    self.0.next()
+                }
+
+                /// Many checks share a few servers and perhaps two cores.
+                fn unit(&self) -> Duration {
+                    Duration::from_secs(1)
+                }
+            }
+
+            ruts::conformance_tests!(OnServers);
+        })+
+    };
+}
+
+conformance! {
+    redis_through_fred: RedisStore<Pool>,
+    redis_through_redis_rs: RedisStore<ConnectionManager>,
+    valkey_through_fred: RedisStore<Client>,
+    batched_redis: Batched<RedisStore<Pool>>,
+    batched_valkey: Batched<RedisStore<ConnectionManager>>,
+    batched_postgres: Batched<PostgresStore>,
+    cluster_through_fred: RedisStore<Client>,
+    cluster_through_redis_rs: RedisStore<RedisCluster>,
+    postgres: PostgresStore,
+    postgres_through_a_pooler: PostgresStore,
+    redis_over_postgres: LayeredStore<RedisStore<Pool>, PostgresStore>,
+    valkey_over_postgres: LayeredStore<RedisStore<ConnectionManager>, PostgresStore>,
+    batched_redis_over_postgres: Batched<LayeredStore<RedisStore<Pool>, PostgresStore>>,
+    cluster_over_redis: LayeredStore<RedisStore<RedisCluster>, RedisStore<ConnectionManager>>,
+    memory_over_postgres: LayeredStore<MemoryCache, PostgresStore>,
+}

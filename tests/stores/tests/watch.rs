@@ -1,0 +1,116 @@
+//! Connections that outlive their request end with their session, when another process ends it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use fred::clients::Pool;
+use ruts::{
+    SessionLayer,
+    session::SessionChange,
+    store::{
+        memory::MemoryStore,
+        notify::NotifyingStore,
+        postgres::PostgresChannel,
+        redis::{RedisChannel, RedisStore},
+    },
+};
+use ruts_tests_stores::{
+    backends,
+    servers::{Cluster, Flavour, Postgres, Redis},
+};
+use ruts_tests_support::{
+    ClientExt, new_client,
+    scenarios::watch::{
+        a_channel_announces_changes, a_revocation_ends_a_connection, assert_ends, assert_prompt,
+        connect, routes,
+    },
+};
+
+macro_rules! on_each_store {
+    ($($backend:ident),+ $(,)?) => {
+        $(
+            // proves: ASVS-4.4.3
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $backend() {
+                let pair = backends::$backend().await;
+                a_revocation_ends_a_connection(&pair.next(), &pair.next()).await;
+            }
+        )+
+    };
+}
+
+on_each_store!(redis_through_fred, cluster_through_redis_rs, postgres, redis_over_postgres);
+
+async fn redis_stores() -> [RedisStore<Pool>; 2] {
+    let pair = backends::redis_through_fred().await;
+    [(*pair.next()).clone(), (*pair.next()).clone()]
+}
+
+// proves: ASVS-4.4.3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_through_fred_announces_changes() {
+    let url = Redis::shared(Flavour::Redis).url();
+    let client = backends::fred_client(url).await;
+    let pool = backends::fred_pool(url).await;
+    let channels = [(); 2].map(|()| RedisChannel::new(pool.clone(), "fred"));
+    a_channel_announces_changes(redis_stores().await, channels).await;
+    let channels = [(); 2].map(|()| RedisChannel::new(client.clone(), "fred"));
+    a_channel_announces_changes(redis_stores().await, channels).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn valkey_through_redis_rs_announces_changes() {
+    let url = Redis::shared(Flavour::Valkey).url();
+    let client = redis::Client::open(url).unwrap();
+    let channels = [(); 2].map(|()| RedisChannel::new(client.clone(), "redis-rs"));
+    a_channel_announces_changes(redis_stores().await, channels).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_announces_changes() {
+    let client = backends::fred_cluster(Cluster::shared()).await;
+    let channels = [(); 2].map(|()| RedisChannel::new(client.clone(), "cluster"));
+    a_channel_announces_changes(redis_stores().await, channels).await;
+}
+
+// proves: ASVS-4.4.3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_announces_changes() {
+    let pair = backends::postgres().await;
+    let stores = [(*pair.next()).clone(), (*pair.next()).clone()];
+    let pool = Postgres::shared().pool(3);
+    let channels = [(); 2].map(|()| PostgresChannel::new(pool.clone(), "ruts"));
+    a_channel_announces_changes(stores, channels).await;
+}
+
+/// After its connection broke, a listener listens again, and checks what it may have missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_channel_recovers() {
+    let server = Redis::shared(Flavour::Redis);
+    let client = redis::Client::open(server.url()).unwrap();
+    let channel = || RedisChannel::new(client.clone(), "broken");
+    let [one, other] = redis_stores().await;
+    let one = Arc::new(NotifyingStore::new(one, channel()));
+    let other = Arc::new(NotifyingStore::new(other, channel()));
+    a_revocation_ends_a_connection(&one, &other).await;
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    let kill = redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").to_owned();
+    kill.query_async::<u32>(&mut admin).await.unwrap();
+    a_revocation_ends_a_connection(&one, &other).await;
+    assert_prompt(async || a_revocation_ends_a_connection(&one, &other).await).await;
+}
+
+#[tokio::test]
+async fn an_unreachable_channel_delays_no_change() {
+    let unreachable = redis::Client::open("redis://127.0.0.1:1").unwrap();
+    let store = NotifyingStore::new(MemoryStore::new(), RedisChannel::new(unreachable, "dead"));
+    let app: Router = routes().layer(SessionLayer::new(store));
+    let client = new_client(app);
+    assert_prompt(async || {
+        client.text("/sign-in/ada").await;
+        let connection = connect(&client).await;
+        client.text("/delete").await;
+        assert_ends(connection, SessionChange::Ended).await
+    })
+    .await;
+}

@@ -1,0 +1,26 @@
+//! Fixtures of all test crates that need no server and no driver.
+//!
+//! A test client that checks every cookie, sessions and stores to test with, the log of a test,
+//! macros for wrappers, and scenarios that run on any store. It must not know Redis or PostgreSQL:
+//! a change in `ruts` rebuilds it in seconds.
+
+mod client;
+mod delegate;
+mod instrumented_store;
+mod log;
+pub mod scenarios;
+mod session;
+mod wait;
+
+#[doc(hidden)]
+pub use bytes;
+#[doc(hidden)]
+pub use ruts;
+
+pub use self::{
+    client::{ClientExt, new_client, new_client_on},
+    instrumented_store::{Fault, InstrumentedStore, Pause},
+    log::Log,
+    session::{APPLIED, DELETED, TestSession, random, taken},
+    wait::{LONG_TIMEOUT, wait_until},
+};

@@ -1,0 +1,8 @@
+//! Scenarios over HTTP that run on any store.
+//!
+//! `tests/http` runs them on the stores in memory, `tests/stores` on servers.
+#![allow(missing_docs, reason = "the fields of `#[session]` structs")]
+
+pub mod encryption;
+pub mod sign_in;
+pub mod watch;

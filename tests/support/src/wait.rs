@@ -1,0 +1,20 @@
+//! Limits on the waiting of tests. Used by all test crates.
+
+use std::time::{Duration, Instant};
+
+/// Limit of every wait that is not the subject of a test. It is never reached, not even on a
+/// machine whose cores are shared by many processes.
+pub const LONG_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+///
+/// It does not hold within [`LONG_TIMEOUT`].
+pub async fn wait_until(description: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < LONG_TIMEOUT, "waited in vain until {description}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
