@@ -53,7 +53,8 @@ impl SessionIndex {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]: repeat the call. [`Error::StaleCache`]: the sessions have ended, and a
+    /// [`Error::Store`](crate::Error::Store): repeat the call.
+    /// [`Error::StaleCache`](crate::Error::StaleCache): the sessions have ended, and a
     /// cache may still show them.
     pub fn revoke_everyone(&self) -> WriteFuture<'_> {
         WriteFuture::new(async move {

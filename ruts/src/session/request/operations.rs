@@ -15,6 +15,8 @@ use super::{
     transfer::{Transfer, log_signing},
     write_plan::{EagerGroup, WritePlan, field_write},
 };
+#[cfg(feature = "axum")]
+use crate::field::SessionSchema;
 use crate::{
     cache_policy::CachePolicy,
     client::ClientFingerprint,
@@ -22,7 +24,7 @@ use crate::{
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     event,
-    field::{FieldSpec, SessionSchema},
+    field::FieldSpec,
     session::{
         config::{SessionConfig, SessionContext, Signing},
         map::SessionMap,
