@@ -109,6 +109,13 @@ pub enum Error {
     #[error("the lifetime is zero or too long")]
     Ttl(#[from] TtlError),
 
+    /// The lifetime is longer than the layer or the field allows. Nothing was changed.
+    #[error("the lifetime is longer than the {longest:?} that are allowed")]
+    LifetimeBound {
+        /// The longest lifetime that is possible.
+        longest: Duration,
+    },
+
     /// The name is empty, longer than 128 bytes, contains a zero byte, or begins with `~` or `ruts.`. Nothing
     /// was changed.
     #[error("{0:.130?} is not a valid name for a session field")]

@@ -6,19 +6,22 @@
 //! gets its [`SecretHash`] alone. The public interface cannot make a token from chosen bytes (OWASP
 //! ASVS 5.0, 7.2.2 and 7.2.3).
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Lengths of an id and a secret as text: 16 and 32 bytes in base64.
+/// Lengths of an id, a secret and the life of a cookie as text: 16, 32 and 4 bytes in base64.
 const ID_LEN: usize = 22;
 const SECRET_LEN: usize = 43;
+const LIFE_LEN: usize = 6;
 
 /// Length of a token as text: id, a dot, secret.
 pub(crate) const TOKEN_LEN: usize = ID_LEN + 1 + SECRET_LEN;
+/// Length of a token with the life of its cookie: a dot and the life follow.
+pub(crate) const LONG_TOKEN_LEN: usize = TOKEN_LEN + 1 + LIFE_LEN;
 
 /// The random generator of the operating system failed.
 #[derive(Debug, thiserror::Error)]
@@ -137,24 +140,78 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// 256 random bits that only the client keeps. Without `Debug`, `Display` and `Serialize`, so that
-/// it cannot leak.
-#[derive(Clone)]
-pub(crate) struct Secret([u8; 32]);
+/// For how long a client keeps the cookie of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CookieLife {
+    /// As the options of the cookie say.
+    Default,
+    /// Until the browser ends.
+    Browser,
+    /// This number of seconds: the sign-in is remembered.
+    Remembered(NonZeroU32),
+}
 
-impl Secret {
-    pub(crate) fn random() -> Result<Self, RandomError> {
-        random().map(Self)
+impl CookieLife {
+    /// Returns for how long the sign-in is remembered.
+    pub(crate) fn remembered(self) -> Option<Duration> {
+        match self {
+            Self::Remembered(seconds) => Some(Duration::from_secs(seconds.get().into())),
+            Self::Default | Self::Browser => None,
+        }
     }
 
-    /// Returns the hash for the store. It covers the name of the layer, so that a token opens no
-    /// session of another layer with the same store.
-    pub(crate) fn hash(&self, layer: &str) -> SecretHash {
-        SecretHash(Sha256::new_with_prefix(self.0).chain_update(layer).finalize().into())
+    /// Returns the bytes that a token carries, none by default.
+    fn to_bytes(self) -> Option<[u8; 4]> {
+        match self {
+            Self::Default => None,
+            Self::Browser => Some([0; 4]),
+            Self::Remembered(seconds) => Some(seconds.get().to_be_bytes()),
+        }
+    }
+
+    fn from_bytes(bytes: [u8; 4]) -> Self {
+        NonZeroU32::new(u32::from_be_bytes(bytes)).map_or(Self::Browser, Self::Remembered)
     }
 }
 
-/// A token as the client presents it: `id.secret`.
+/// 256 random bits that only the client keeps, and the life of its cookie. Without `Debug`,
+/// `Display` and `Serialize`, so that it cannot leak.
+///
+/// The hash covers the life. So the client cannot change it, and every request knows it without
+/// asking the store.
+#[derive(Clone)]
+pub(crate) struct Secret {
+    bytes: [u8; 32],
+    life: CookieLife,
+}
+
+impl Secret {
+    pub(crate) fn random(life: CookieLife) -> Result<Self, RandomError> {
+        Ok(Self { bytes: random()?, life })
+    }
+
+    pub(crate) fn life(&self) -> CookieLife {
+        self.life
+    }
+
+    /// Returns the same secret for a cookie of another life. Its hash is another one.
+    pub(crate) fn with_life(&self, life: CookieLife) -> Self {
+        Self { bytes: self.bytes, life }
+    }
+
+    /// Returns the hash for the store. It covers the name of the layer, so that a token opens no
+    /// session of another layer with the same store. The name holds no zero byte.
+    pub(crate) fn hash(&self, layer: &str) -> SecretHash {
+        let hash = Sha256::new_with_prefix(self.bytes).chain_update(layer);
+        let hash = match self.life.to_bytes() {
+            None => hash,
+            Some(life) => hash.chain_update([0]).chain_update(life),
+        };
+        SecretHash(hash.finalize().into())
+    }
+}
+
+/// A token as the client presents it: `id.secret`, or `id.secret.life`.
 pub(crate) struct Token {
     pub(crate) id: SessionId,
     pub(crate) secret: Secret,
@@ -164,24 +221,38 @@ impl Token {
     /// Reads a token from untrusted bytes. `None` for any other than the canonical spelling. A text
     /// of another length is not read.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() != TOKEN_LEN || text[ID_LEN] != b'.' {
+        let (text, life) = match text.len() {
+            TOKEN_LEN => (text, CookieLife::Default),
+            LONG_TOKEN_LEN if text[TOKEN_LEN] == b'.' => {
+                let life = decode(&text[TOKEN_LEN + 1..])?;
+                (&text[..TOKEN_LEN], CookieLife::from_bytes(life))
+            }
+            _ => return None,
+        };
+        if text[ID_LEN] != b'.' {
             return None;
         }
         Some(Self {
             id: SessionId(decode(&text[..ID_LEN])?),
-            secret: Secret(decode(&text[ID_LEN + 1..])?),
+            secret: Secret { bytes: decode(&text[ID_LEN + 1..])?, life },
         })
     }
 
     /// Compares it with another token of the same request, the secret in constant time.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.id == other.id && bool::from(self.secret.0.ct_eq(&other.secret.0))
+        self.id == other.id
+            && self.secret.life == other.secret.life
+            && bool::from(self.secret.bytes.ct_eq(&other.secret.bytes))
     }
 
     /// Returns the text for the client. No other function reveals a secret.
     pub(crate) fn expose(&self) -> String {
         let (mut id, mut secret) = ([0; ID_LEN], [0; SECRET_LEN]);
-        [encode(&self.id.0, &mut id), ".", encode(&self.secret.0, &mut secret)].concat()
+        let (id, secret) = (encode(&self.id.0, &mut id), encode(&self.secret.bytes, &mut secret));
+        match self.secret.life.to_bytes() {
+            None => [id, ".", secret].concat(),
+            Some(life) => [id, ".", secret, ".", encode(&life, &mut [0; LIFE_LEN])].concat(),
+        }
     }
 }
 
@@ -205,15 +276,35 @@ mod tests {
 
     use super::*;
 
+    fn token(life: CookieLife) -> Token {
+        Token { id: SessionId::random().unwrap(), secret: Secret::random(life).unwrap() }
+    }
+
+    fn lives() -> [CookieLife; 4] {
+        let remembered = |seconds| CookieLife::Remembered(NonZeroU32::new(seconds).unwrap());
+        [CookieLife::Default, CookieLife::Browser, remembered(1), remembered(u32::MAX)]
+    }
+
     #[test]
     fn a_token_round_trips() {
-        let token = Token { id: SessionId::random().unwrap(), secret: Secret::random().unwrap() };
-        let text = token.expose();
-        let read = Token::parse(text.as_bytes()).unwrap();
-        assert_eq!(text.len(), TOKEN_LEN);
-        assert_eq!(read.id, token.id);
-        assert!(read.secret.hash("") == token.secret.hash(""));
-        assert!(read.secret.hash("staff") != token.secret.hash(""));
+        for life in lives() {
+            let token = token(life);
+            let text = token.expose();
+            let read = Token::parse(text.as_bytes()).unwrap();
+            assert_eq!(read.id, token.id);
+            assert_eq!(read.secret.life(), life);
+            assert!(read.secret.hash("") == token.secret.hash(""));
+            assert!(read.secret.hash("staff") != token.secret.hash(""));
+        }
+    }
+
+    #[test]
+    fn the_life_of_a_cookie_is_part_of_the_hash() {
+        let secret = token(CookieLife::Default).secret;
+        let hashes = lives().map(|life| secret.with_life(life).hash(""));
+        for (at, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[at + 1..].contains(hash));
+        }
     }
 
     // proves: ASVS-7.2.3 ASVS-11.5.1 NIST-5.1.2 CS-2
@@ -222,7 +313,7 @@ mod tests {
         let mut seen = HashSet::new();
         let mut ones = 0_u64;
         for _ in 0..1_000_000 {
-            let Secret(bytes) = Secret::random().unwrap();
+            let bytes = Secret::random(CookieLife::Default).unwrap().bytes;
             ones += bytes.iter().map(|byte| u64::from(byte.count_ones())).sum::<u64>();
             assert!(seen.insert(bytes));
         }
@@ -232,7 +323,8 @@ mod tests {
 
     #[test]
     fn only_one_spelling_is_accepted() {
-        let token = Token { id: SessionId([0; 16]), secret: Secret([0; 32]) };
+        let secret = Secret { bytes: [0; 32], life: CookieLife::Default };
+        let token = Token { id: SessionId([0; 16]), secret };
         let text = token.expose();
         assert!(Token::parse(text.as_bytes()).is_some());
         // The last character has unused bits. A decoder that ignores them accepts aliases.
@@ -260,7 +352,9 @@ mod tests {
         }
 
         #[test]
-        fn a_token_is_canonical_or_refused(text in "[A-Za-z0-9_-]{22}\\.[A-Za-z0-9_-]{43}") {
+        fn a_token_is_canonical_or_refused(
+            text in "[A-Za-z0-9_-]{22}\\.[A-Za-z0-9_-]{43}(\\.[A-Za-z0-9_-]{6})?"
+        ) {
             if let Some(token) = Token::parse(text.as_bytes()) {
                 prop_assert_eq!(token.expose(), text);
             }

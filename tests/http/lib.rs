@@ -16,6 +16,7 @@ mod identity;
 mod lifetimes;
 mod ordinary_life;
 mod reference;
+mod remember;
 mod renewal;
 mod sign_in;
 mod sources;

@@ -135,8 +135,9 @@ fn each_preset_meets_its_assurance_level() {
     }
     let stricter = layer().aal2().idle_timeout(15 * MINUTE).absolute_timeout(12 * 60 * MINUTE);
     assert!(stricter.describe().contains("AAL3"));
-    // A session ends with its cookie.
-    let options = ruts::CookieOptions::build().max_age(3600);
+    // Without use a session ends with its cookie.
+    let options = ruts::CookieOptions::build().max_age(1800);
     let brief = layer().aal2().with_cookie_options(options).describe();
-    assert!(brief.contains("A session ends 1 hour after its start"), "{brief}");
+    assert!(brief.contains("A session ends after 30 minutes without use"), "{brief}");
+    assert!(brief.contains("The browser keeps the cookie for 30 minutes."), "{brief}");
 }

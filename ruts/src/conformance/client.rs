@@ -15,7 +15,7 @@ use crate::{
         Precondition, Projection, Refused, Renew, SessionLimit, SignedIn, Store, StoreError,
         TakeField, Touch, Update, Updated, Written,
     },
-    token::{Secret, SecretHash, SessionId},
+    token::{CookieLife, Secret, SecretHash, SessionId},
     ttl::Ttl,
 };
 
@@ -34,7 +34,7 @@ impl<S> Clone for Client<S> {
 
 /// Returns the hash of a new secret.
 pub(super) fn secret() -> SecretHash {
-    Secret::random().expect("the system has randomness").hash("")
+    Secret::random(CookieLife::Default).expect("the system has randomness").hash("")
 }
 
 /// Returns a new principal.

@@ -108,6 +108,7 @@ macro_rules! conformance_tests {
                 a_young_secret_is_not_renewed
                 one_of_parallel_renewals_wins
                 the_next_renewal_replaces_an_unused_secret
+                a_renewal_extends_the_session_in_the_same_update
             }
             ownership {
                 a_read_returns_the_principal

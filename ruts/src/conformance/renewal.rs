@@ -9,7 +9,11 @@ use super::{
     },
     subject::Subject,
 };
-use crate::store::{AuthChange, Projection, Refused, Store, TakeField, Update, Updated};
+use crate::{
+    auth::{Assurance, PrincipalKey},
+    store::{AuthChange, NewSignIn, Projection, Refused, Renew, Store, TakeField, Update, Updated},
+    ttl::Ttl,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -144,4 +148,30 @@ pub async fn the_next_renewal_replaces_an_unused_secret(subject: &impl Subject) 
     former.holds(&[("a", "1")]).await;
     use_new_secret(&next).await;
     former.through(subject).holds(&[("a", "1")]).await;
+}
+
+/// A renewal counts a use and changes the authentication in the same update: the last step of a
+/// request with a remembered session.
+pub async fn a_renewal_extends_the_session_in_the_same_update(subject: &impl Subject) {
+    let principal = PrincipalKey::from_bytes([7; 32]);
+    let former = session_with_deadlines(subject, ttl(HOUR), ttl(4 * HOUR), &[("a", "1")]).await;
+    let (former, answer) = former.sign_in(&principal, None).await.expect("the store answers");
+    assert_eq!(answer, applied(0));
+    subject.pass(subject.unit()).await;
+
+    let new = former.with(secret());
+    let renew = Renew::new(&new.secret, Ttl::require(subject.unit()), HOUR);
+    let sign = AuthChange::In {
+        who: NewSignIn::new(&principal, Assurance::Remembered),
+        idle: ttl(2 * HOUR),
+        absolute: ttl(3 * HOUR),
+    };
+    let update = Update::new(&[]).renew(renew).sign(sign).touch(touch(2 * HOUR, Duration::ZERO));
+    assert_eq!(former.update(update).await, applied(0));
+    former.holds(&[("a", "1")]).await;
+    let loaded = new.load(Projection::Named(&[]), None).await.expect("the secret is the new one");
+    let signed_in = loaded.meta.signed_in.expect("the principal stays");
+    assert_eq!((signed_in.principal, signed_in.assurance), (principal, Assurance::Remembered));
+    assert!(loaded.meta.idle.is_some_and(|left| left > HOUR), "{:?}", loaded.meta);
+    assert!(loaded.meta.idle_for < subject.unit(), "{:?}", loaded.meta);
 }

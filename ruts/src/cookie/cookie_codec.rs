@@ -2,12 +2,20 @@
 //!
 //! Called by `session_cookie`. Knows nothing of attributes and headers.
 
-use crate::token::{TOKEN_LEN, Token};
+#[cfg(any(feature = "signed", feature = "private"))]
+use crate::token::TOKEN_LEN;
+use crate::token::{LONG_TOKEN_LEN, Token};
 
-/// Length of a signed token: a SHA-256 of 44 characters in base64, then the token.
-const SIGNED_LEN: usize = 44 + TOKEN_LEN;
-/// Length of an encrypted token: a nonce of 12 bytes, the token and a tag of 16 bytes, in base64.
-const ENCRYPTED_LEN: usize = (12 + TOKEN_LEN + 16).div_ceil(3) * 4;
+/// Returns the length of a signed token: a SHA-256 of 44 characters in base64, then the token.
+const fn signed(token: usize) -> usize {
+    44 + token
+}
+
+/// Returns the length of an encrypted token: a nonce of 12 bytes, the token and a tag of 16 bytes,
+/// in base64.
+const fn encrypted(token: usize) -> usize {
+    (12 + token + 16).div_ceil(3) * 4
+}
 
 /// Form of a token in the cookie.
 #[derive(Clone)]
@@ -21,8 +29,7 @@ pub(super) enum CookieCodec {
 
 impl CookieCodec {
     /// Maximum length of a value.
-    pub(super) const MAX_LEN: usize =
-        if SIGNED_LEN > ENCRYPTED_LEN { SIGNED_LEN } else { ENCRYPTED_LEN };
+    pub(super) const MAX_LEN: usize = max(signed(LONG_TOKEN_LEN), encrypted(LONG_TOKEN_LEN));
 
     /// Reads the token of a value. `None` if the value does not have the required form.
     #[cfg_attr(not(any(feature = "signed", feature = "private")), allow(unused_variables))]
@@ -30,7 +37,7 @@ impl CookieCodec {
         match self {
             Self::Plain => Token::parse(value),
             #[cfg(feature = "signed")]
-            Self::Signed(ring) if value.len() == SIGNED_LEN => {
+            Self::Signed(ring) if is_length_of(value, signed) => {
                 let cookie = cookie(name, std::str::from_utf8(value).ok()?);
                 ring.with_any(|key| {
                     let jar = ::cookie::CookieJar::new();
@@ -40,7 +47,7 @@ impl CookieCodec {
                 })
             }
             #[cfg(feature = "private")]
-            Self::Encrypted(ring) if value.len() == ENCRYPTED_LEN => {
+            Self::Encrypted(ring) if is_length_of(value, encrypted) => {
                 let cookie = cookie(name, std::str::from_utf8(value).ok()?);
                 ring.with_any(|key| {
                     let jar = ::cookie::CookieJar::new();
@@ -73,6 +80,16 @@ impl CookieCodec {
             })?,
         }
     }
+}
+
+/// Whether a value may be a token in a form of this length. Keys are tried only then.
+#[cfg(any(feature = "signed", feature = "private"))]
+fn is_length_of(value: &[u8], form: fn(usize) -> usize) -> bool {
+    [TOKEN_LEN, LONG_TOKEN_LEN].map(form).contains(&value.len())
+}
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
 }
 
 #[cfg(any(feature = "signed", feature = "private"))]

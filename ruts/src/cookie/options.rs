@@ -10,7 +10,7 @@ use super::{cookie_codec::CookieCodec, error::CookieError, validate};
 use crate::ttl::Ttl;
 
 /// Maximum age that browsers grant a cookie, in seconds (RFC 6265bis, 5.5).
-const LONGEST_AGE: u64 = 400 * 24 * 60 * 60;
+pub(crate) const LONGEST_AGE: u64 = 400 * 24 * 60 * 60;
 
 /// Name and attributes of the session cookie.
 ///
@@ -97,7 +97,11 @@ impl CookieOptions {
     }
 
     /// Keeps the cookie after the browser is closed: for `seconds` after it was set, at most 400
-    /// days. The session ends by then too, even if the absolute timeout of the layer is longer.
+    /// days. Use extends it: once an eighth of the time has passed, a response sets it anew. Without
+    /// use the session ends by then too, even if the idle timeout of the layer is longer.
+    ///
+    /// A single sign-in can choose another life: see
+    /// [`SignIn::remember`](crate::session::SignIn::remember).
     #[must_use]
     pub fn max_age(mut self, seconds: u64) -> Self {
         self.max_age = Some(seconds);

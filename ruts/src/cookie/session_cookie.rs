@@ -2,16 +2,23 @@
 //!
 //! Called by the layer. Knows headers and tokens, and nothing of sessions and stores.
 
-use ::cookie::{Cookie, SameSite, time::Duration};
+use std::time::Duration;
+
+use ::cookie::{Cookie, SameSite, time};
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{cookie_codec::CookieCodec, error::CookieError, options::CookieOptions};
-use crate::token::Token;
+use crate::{
+    token::{CookieLife, Token},
+    ttl::Ttl,
+};
 
 /// The cookie of one layer, ready to be read and written.
 #[derive(Clone)]
 pub(crate) struct SessionCookie {
     template: Cookie<'static>,
+    /// For how long the client keeps it. `None`: until the browser ends.
+    life: Option<Duration>,
     codec: CookieCodec,
 }
 
@@ -49,16 +56,14 @@ impl SessionCookie {
         if let Some(domain) = &options.domain {
             template.set_domain(domain.clone());
         }
-        if let Some(lifetime) = options.lifetime() {
-            template.set_max_age(Duration::try_from(lifetime.as_duration()).ok());
-        }
         if development {
             template.set_same_site(SameSite::Lax);
         } else {
             template.set_secure(true);
             template.set_partitioned(options.partitioned);
         }
-        Ok(Self { template, codec: options.codec.clone() })
+        let life = options.lifetime().map(Ttl::as_duration);
+        Ok(Self { template, life, codec: options.codec.clone() })
     }
 
     /// Finds the tokens in the headers of a request. Names are compared byte by byte, although
@@ -92,9 +97,19 @@ impl SessionCookie {
         presented
     }
 
-    /// Returns the header that sets the cookie to `token`. It is marked as sensitive.
-    pub(crate) fn set(&self, token: &Token) -> Option<HeaderValue> {
+    /// Returns the header that sets the cookie to `token`, marked as sensitive. `longest` is the
+    /// time after which the session ends in any case.
+    pub(crate) fn set(&self, token: &Token, longest: Option<Duration>) -> Option<HeaderValue> {
         let mut cookie = self.template.clone();
+        let life = match token.secret.life() {
+            CookieLife::Default => self.life,
+            life => life.remembered(),
+        };
+        if let Some(life) = life {
+            // An age of zero would remove the cookie.
+            let life = life.min(longest.unwrap_or(life)).max(Duration::from_secs(1));
+            cookie.set_max_age(time::Duration::try_from(life).ok());
+        }
         cookie.set_value(self.codec.encode(self.template.name(), token)?);
         header(&cookie)
     }
@@ -127,7 +142,10 @@ mod tests {
     }
 
     fn token() -> Token {
-        Token { id: SessionId::random().unwrap(), secret: Secret::random().unwrap() }
+        Token {
+            id: SessionId::random().unwrap(),
+            secret: Secret::random(CookieLife::Default).unwrap(),
+        }
     }
 
     fn text(header: Option<HeaderValue>) -> String {
@@ -142,7 +160,7 @@ mod tests {
     // proves: ASVS-3.3.1 ASVS-3.3.2 ASVS-3.3.3 ASVS-3.3.4 CS-1 CS-5 NIST-5.1-b NIST-5.1.4 NIST-5.1.1-1 NIST-5.1.1-2 NIST-5.1.1-3 NIST-5.1.1-5 NIST-5.1.1-6 NIST-5.1.1-7
     #[test]
     fn defaults_are_strict() {
-        let set = text(cookie(CookieOptions::build()).unwrap().set(&token()));
+        let set = text(cookie(CookieOptions::build()).unwrap().set(&token(), None));
         let (pair, attributes) = set.split_once("; ").unwrap();
         assert!(pair.starts_with("__Host-id="));
         assert_eq!(attributes, "HttpOnly; SameSite=Lax; Secure; Path=/");
@@ -158,7 +176,7 @@ mod tests {
             .domain("example.com")
             .max_age(60);
         let cookie = cookie(options).unwrap();
-        let (set, clear) = (text(cookie.set(&token())), text(cookie.clear()));
+        let (set, clear) = (text(cookie.set(&token(), None)), text(cookie.clear()));
         for attribute in [
             "SameSite=None",
             "Partitioned",
@@ -205,7 +223,22 @@ mod tests {
     #[test]
     fn a_long_life_is_cut_to_400_days() {
         let cookie = cookie(CookieOptions::build().max_age(u64::MAX)).unwrap();
-        assert!(text(cookie.set(&token())).contains("Max-Age=34560000"));
+        assert!(text(cookie.set(&token(), None)).contains("Max-Age=34560000"));
+    }
+
+    #[test]
+    fn the_life_of_the_token_and_of_the_session_bound_the_age() {
+        let cookie = cookie(CookieOptions::build().max_age(60)).unwrap();
+        let set = |life, longest: Option<u64>| {
+            let token = Token { secret: token().secret.with_life(life), ..token() };
+            text(cookie.set(&token, longest.map(Duration::from_secs)))
+        };
+        let remembered = CookieLife::Remembered(90.try_into().unwrap());
+        assert!(set(CookieLife::Default, None).contains("Max-Age=60"));
+        assert!(set(CookieLife::Default, Some(30)).contains("Max-Age=30"));
+        assert!(set(CookieLife::Default, Some(0)).contains("Max-Age=1"));
+        assert!(set(remembered, Some(3600)).contains("Max-Age=90"));
+        assert!(!set(CookieLife::Browser, None).contains("Max-Age"));
     }
 
     #[test]
@@ -240,7 +273,7 @@ mod tests {
 
     #[test]
     fn debug_hides_the_header() {
-        let header = cookie(CookieOptions::build()).unwrap().set(&token()).unwrap();
+        let header = cookie(CookieOptions::build()).unwrap().set(&token(), None).unwrap();
         assert_eq!(format!("{header:?}"), "Sensitive");
     }
 
@@ -251,7 +284,7 @@ mod tests {
             |key: &::cookie::Key| cookie(CookieOptions::build().signing_key(key.clone())).unwrap();
         let (key, other) = (::cookie::Key::generate(), ::cookie::Key::generate());
         let token = token();
-        let set = text(signed(&key).set(&token));
+        let set = text(signed(&key).set(&token, None));
         let pair = set.split("; ").next().unwrap().as_bytes();
         let read = |cookie: SessionCookie, pair: &[u8]| cookie.read(&headers(&[pair])).token;
         assert!(read(signed(&key), pair).is_some());

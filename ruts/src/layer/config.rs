@@ -21,7 +21,7 @@ use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
     crypto::field_cipher::FieldCipher,
-    session::{Renewal, SessionConfig, SessionContext, SessionName, Unnamed},
+    session::{SessionConfig, SessionContext, SessionName, Unnamed},
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
 };
@@ -59,7 +59,6 @@ pub struct SessionLayer<L = Unnamed> {
     source: TokenSource,
     clear: Vec<ClearSiteData>,
     level: Option<&'static Level>,
-    renewal_grace: Duration,
     /// Hosts of development mode besides the loopback names. `None` outside of it.
     development: Option<Arc<[String]>>,
     /// The same for all clones. Logs a conflict of layers once.
@@ -89,7 +88,9 @@ impl SessionLayer {
                 layer: "",
                 idle: Some(Ttl::from_secs(7 * DAY)),
                 absolute: Some(Ttl::from_secs(30 * DAY)),
-                renewal: None,
+                renew_every: None,
+                renewal_grace: GRACE,
+                cookie_life: None,
                 limit: None,
                 sign_in_page: None,
                 codec: Codec::DEFAULT,
@@ -100,7 +101,6 @@ impl SessionLayer {
             source: TokenSource::Cookie,
             clear: Vec::new(),
             level: None,
-            renewal_grace: GRACE,
             development: None,
             identity: Arc::new(Once::new()),
             name: PhantomData,
@@ -120,7 +120,6 @@ impl<L: SessionName> SessionLayer<L> {
             source: self.source,
             clear: self.clear,
             level: self.level,
-            renewal_grace: self.renewal_grace,
             development: self.development,
             identity: Arc::new(Once::new()),
             name: PhantomData,
@@ -199,16 +198,16 @@ impl<L: SessionName> SessionLayer<L> {
     /// `age` is zero or above 100 years.
     #[must_use]
     pub fn renew_every(mut self, age: Duration) -> Self {
-        self.config.renewal = Some(Renewal { every: Ttl::require(age), grace: self.renewal_grace });
+        self.config.renew_every = Some(Ttl::require(age));
         self
     }
 
     /// Sets the grace period of a renewed secret's predecessor, from the first use of the new
-    /// secret. 30 seconds by default, at most an hour. Call it after
-    /// [`renew_every`](Self::renew_every), without which it has no effect.
+    /// secret. 30 seconds by default, at most an hour. Secrets are renewed by
+    /// [`renew_every`](Self::renew_every), and to extend a cookie that the client keeps.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
-        self.renewal_grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
+        self.config.renewal_grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
         self
     }
 
@@ -321,15 +320,12 @@ impl<L: SessionName> SessionLayer<L> {
     fn resolved(&self) -> SessionConfig {
         let mut config = self.config.clone();
         let level = self.level;
-        let bounds = [level.and_then(|level| level.idle), config.idle];
+        config.cookie_life = self.options.lifetime();
+        // A use extends the cookie. Without one the cookie ends, and the session with it.
+        let bounds = [level.and_then(|level| level.idle), config.idle, config.cookie_life];
         config.idle = bounds.into_iter().flatten().min();
-        // A cookie that ends before the session ends the session too.
-        let cookie = self.options.lifetime();
-        let bounds = [level.map(|level| level.absolute), config.absolute, cookie];
+        let bounds = [level.map(|level| level.absolute), config.absolute];
         config.absolute = bounds.into_iter().flatten().min();
-        if let Some(renewal) = &mut config.renewal {
-            renewal.grace = self.renewal_grace;
-        }
         config
     }
 
@@ -344,9 +340,10 @@ impl<L: SessionName> SessionLayer<L> {
     /// assert!(text.contains("within AAL2"));
     /// ```
     pub fn describe(&self) -> String {
-        let SessionConfig { idle, absolute, renewal, limit, .. } = self.resolved();
-        let renewal = renewal.map(|renewal| (renewal.every, renewal.grace));
-        Lifetimes { idle, absolute, renewal, limit }.to_string()
+        let config = self.resolved();
+        let SessionConfig { idle, absolute, limit, cookie_life: cookie, .. } = config;
+        let renewal = config.renew_every.map(|every| (every, config.renewal_grace));
+        Lifetimes { idle, absolute, cookie, renewal, limit }.to_string()
     }
 
     /// Sets the keys for fields marked `encrypt`. The first key encrypts. A value is decrypted with
@@ -459,7 +456,6 @@ impl<L> Clone for SessionLayer<L> {
             source: self.source,
             clear: self.clear.clone(),
             level: self.level,
-            renewal_grace: self.renewal_grace,
             development: self.development.clone(),
             identity: Arc::clone(&self.identity),
             name: PhantomData,

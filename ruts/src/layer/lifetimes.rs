@@ -32,6 +32,8 @@ pub(super) const AAL3: Level = Level {
 pub(super) struct Lifetimes {
     pub(super) idle: Option<Ttl>,
     pub(super) absolute: Option<Ttl>,
+    /// For how long the client keeps the cookie. `None`: until the browser ends.
+    pub(super) cookie: Option<Ttl>,
     /// Age of renewal, and grace period of the former secret.
     pub(super) renewal: Option<(Ttl, Duration)>,
     pub(super) limit: Option<SessionLimit>,
@@ -64,6 +66,19 @@ impl fmt::Display for Lifetimes {
             None => writeln!(f, "Sessions have no absolute timeout.")?,
         }
         writeln!(f, "A new sign-in restarts both.")?;
+        match self.cookie {
+            Some(life) => writeln!(
+                f,
+                "The browser keeps the cookie for {}. Use extends it until the session ends.",
+                Spelled(life.as_duration())
+            )?,
+            None => writeln!(f, "The cookie ends with the browser.")?,
+        }
+        writeln!(
+            f,
+            "A sign-in that is remembered keeps cookie and session for longer. When the times above \
+             have passed, it counts as remembered only, below AAL1."
+        )?;
         if let Some((every, grace)) = self.renewal {
             writeln!(
                 f,
@@ -123,7 +138,7 @@ mod tests {
 
     fn described(idle: Option<u64>, absolute: Option<u64>) -> String {
         let [idle, absolute] = [idle, absolute].map(|secs| secs.map(Ttl::from_secs));
-        Lifetimes { idle, absolute, renewal: None, limit: None }.to_string()
+        Lifetimes { idle, absolute, cookie: None, renewal: None, limit: None }.to_string()
     }
 
     // proves: ASVS-7.1.1 NIST-5.2-d
@@ -135,6 +150,9 @@ mod tests {
              has passed.\n\
              A session ends 7 days after its start, despite use.\n\
              A new sign-in restarts both.\n\
+             The cookie ends with the browser.\n\
+             A sign-in that is remembered keeps cookie and session for longer. When the times above \
+             have passed, it counts as remembered only, below AAL1.\n\
              The number of sessions of a user is not limited.\n\
              This is within AAL1 of NIST SP 800-63B-4."
         );
@@ -143,6 +161,9 @@ mod tests {
             "Sessions have no idle timeout.\n\
              Sessions have no absolute timeout.\n\
              A new sign-in restarts both.\n\
+             The cookie ends with the browser.\n\
+             A sign-in that is remembered keeps cookie and session for longer. When the times above \
+             have passed, it counts as remembered only, below AAL1.\n\
              The number of sessions of a user is not limited.\n\
              This is beyond AAL1 of NIST SP 800-63B-4."
         );
@@ -154,12 +175,17 @@ mod tests {
         let limits = Lifetimes {
             idle: None,
             absolute: Some(Ttl::from_secs(HOUR)),
+            cookie: Some(Ttl::from_secs(14 * DAY)),
             renewal: Some((Ttl::from_secs(15 * MINUTE), Duration::from_secs(30))),
             limit: Some(SessionLimit::new(3, OnLimit::EndOldest)),
         };
         let text = limits.to_string();
         let renewal = "renewed every 15 minutes. The former secret works for 30 seconds after";
         assert!(text.contains(renewal), "{text}");
+        assert!(
+            text.contains("The browser keeps the cookie for 14 days. Use extends it"),
+            "{text}"
+        );
         assert!(
             text.contains(
                 "at most 3 sessions at a time. A further sign-in ends the oldest session"

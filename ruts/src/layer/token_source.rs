@@ -76,8 +76,8 @@ impl TokenPlace {
     ) -> Option<(HeaderName, HeaderValue)> {
         match (self, action) {
             (_, CookieAction::Keep) => None,
-            (Self::Cookie, CookieAction::Set { token, .. }) => {
-                Some((header::SET_COOKIE, cookie.set(token)?))
+            (Self::Cookie, CookieAction::Set { token, longest, .. }) => {
+                Some((header::SET_COOKIE, cookie.set(token, *longest)?))
             }
             (Self::Cookie, CookieAction::Clear) => Some((header::SET_COOKIE, cookie.clear()?)),
             (Self::Header, CookieAction::Set { token, .. }) => {

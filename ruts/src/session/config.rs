@@ -10,7 +10,9 @@ use crate::{
     client::ClientWatch,
     codec::Codec,
     crypto::field_cipher::FieldCipher,
-    store::{AuthChange, DynStore, NewSignIn, SessionLimit, Touch},
+    error::Error,
+    store::{AuthChange, DynStore, NewSignIn, SessionLimit, SessionMeta, Touch},
+    token::CookieLife,
     ttl::Ttl,
 };
 
@@ -32,8 +34,13 @@ pub(crate) struct SessionConfig {
     pub(crate) idle: Option<Ttl>,
     /// Time after which a session ends despite activity.
     pub(crate) absolute: Option<Ttl>,
-    /// Renewal of secrets by age.
-    pub(crate) renewal: Option<Renewal>,
+    /// Age at which a secret is renewed.
+    pub(crate) renew_every: Option<Ttl>,
+    /// Grace period of a renewed secret's predecessor.
+    pub(crate) renewal_grace: Duration,
+    /// For how long a client keeps the cookie, unless a sign-in says otherwise. `None`: until the
+    /// browser ends.
+    pub(crate) cookie_life: Option<Ttl>,
     /// Limit on the sessions of a principal.
     pub(crate) limit: Option<SessionLimit>,
     /// Page that guards redirect to for a sign-in.
@@ -46,29 +53,52 @@ pub(crate) struct SessionConfig {
     pub(crate) cipher: FieldCipher,
 }
 
-/// Renewal of secrets by age.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Renewal {
-    pub(crate) every: Ttl,
-    /// Grace period of the former secret.
-    pub(crate) grace: Duration,
-}
-
 /// A change of principal that goes along with a write.
 #[derive(Clone, Copy)]
 pub(crate) enum Signing {
     In {
         principal: PrincipalKey,
-        assurance: Assurance,
-        /// Keeps the fields of another principal.
-        keep_fields: bool,
         /// Lifetime of the principal field, which bounds the session.
         lifetime: Option<Ttl>,
+        options: SignInOptions,
     },
     Out,
 }
 
+/// The choices of a sign-in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SignInOptions {
+    pub(crate) assurance: Assurance,
+    /// Keeps the fields of another principal.
+    pub(crate) keep_fields: bool,
+    /// For how long the client keeps the cookie. `None`: as before if the same principal
+    /// authenticates again, and otherwise as the layer says.
+    pub(crate) cookie: Option<CookieLife>,
+}
+
+impl SignInOptions {
+    pub(super) fn new(assurance: Assurance) -> Self {
+        Self { assurance, keep_fields: false, cookie: None }
+    }
+}
+
 impl Signing {
+    /// Signs a principal in.
+    ///
+    /// # Errors
+    ///
+    /// The sign-in would be remembered for longer than the principal field lives.
+    pub(super) fn sign_in(
+        principal: PrincipalKey,
+        lifetime: Option<Ttl>,
+        options: SignInOptions,
+    ) -> Result<Self, Error> {
+        let remembered = options.cookie.and_then(CookieLife::remembered);
+        let longest = lifetime.map(Ttl::as_duration);
+        check_lifetime(remembered.unwrap_or_default(), longest)?;
+        Ok(Self::In { principal, lifetime, options })
+    }
+
     /// Returns the principal that is signed in afterwards.
     pub(super) fn principal(&self) -> Option<PrincipalKey> {
         match self {
@@ -78,33 +108,77 @@ impl Signing {
     }
 }
 
+/// Requires that a lifetime that was asked for can be granted.
+pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Result<(), Error> {
+    match longest {
+        Some(longest) if asked > longest => Err(Error::LifetimeBound { longest }),
+        _ => Ok(()),
+    }
+}
+
 impl SessionConfig {
-    /// Returns what the store is asked to do.
-    pub(super) fn auth_change<'a>(&self, signing: Option<&'a Signing>) -> Option<AuthChange<'a>> {
+    /// Returns what the store is asked to do. `cookie` is the life of the cookie afterwards.
+    pub(super) fn auth_change<'a>(
+        &self,
+        signing: Option<&'a Signing>,
+        cookie: CookieLife,
+    ) -> Option<AuthChange<'a>> {
         Some(match signing? {
-            Signing::In { principal, assurance, keep_fields, .. } => AuthChange::In {
-                who: NewSignIn::new(principal, *assurance)
+            Signing::In { principal, lifetime, options } => AuthChange::In {
+                who: NewSignIn::new(principal, options.assurance)
                     .limit(self.limit)
-                    .keep_fields(*keep_fields),
-                idle: self.idle,
-                absolute: self.absolute_of(signing),
+                    .keep_fields(options.keep_fields),
+                idle: self.idle_of(cookie),
+                absolute: self.absolute_of(cookie, *lifetime),
             },
             Signing::Out => AuthChange::Out,
         })
     }
 
+    /// Returns the idle time of a session. A remembered session waits for as long as its cookie.
+    pub(super) fn idle_of(&self, cookie: CookieLife) -> Option<Ttl> {
+        self.idle.map(|idle| idle.max(remembered(cookie).unwrap_or(idle)))
+    }
+
     /// Returns the time until the absolute deadline of a session that begins, or is signed in.
-    pub(super) fn absolute_of(&self, signing: Option<&Signing>) -> Option<Ttl> {
-        let lifetime = match signing {
-            Some(Signing::In { lifetime, .. }) => *lifetime,
-            Some(Signing::Out) | None => None,
+    /// `lifetime` is that of the principal field.
+    pub(super) fn absolute_of(&self, cookie: CookieLife, lifetime: Option<Ttl>) -> Option<Ttl> {
+        let absolute =
+            self.absolute.map(|absolute| absolute.max(remembered(cookie).unwrap_or(absolute)));
+        absolute.into_iter().chain(lifetime).min()
+    }
+
+    /// Whether a session outlives the idle timeout of the layer, because it is remembered.
+    pub(super) fn outlives_idle(&self, cookie: CookieLife) -> bool {
+        self.idle_of(cookie) > self.idle
+    }
+
+    /// Whether an authentication is older than the layer allows, while its session is remembered.
+    pub(super) fn is_lapsed(&self, cookie: CookieLife, meta: &SessionMeta) -> bool {
+        let exceeds =
+            |age: Duration, limit: Option<Ttl>| limit.is_some_and(|ttl| age >= ttl.as_duration());
+        let Some(signed_in) = meta.signed_in.filter(|_| cookie.remembered().is_some()) else {
+            return false;
         };
-        self.absolute.into_iter().chain(lifetime).min()
+        exceeds(signed_in.ago, self.absolute)
+            || self.outlives_idle(cookie) && exceeds(meta.idle_for, self.idle)
     }
 
     /// Returns how a use counts: only after an eighth of the idle time, so that most reads write
     /// nothing.
-    pub(super) fn touch(&self) -> Option<Touch> {
-        self.idle.map(|idle| Touch::new(idle, idle.as_duration() / 8))
+    ///
+    /// The use of a session that outlives the idle timeout is counted when the response leaves. Until
+    /// then the time since the last use tells whether its authentication has lapsed. The touch is
+    /// never due, and only confirms a renewed secret.
+    pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
+        let idle = self.idle_of(cookie)?;
+        Some(match self.outlives_idle(cookie) {
+            false => Touch::new(idle, idle.as_duration() / 8),
+            true => Touch::new(idle, idle.as_duration() + Duration::from_millis(1)),
+        })
     }
+}
+
+fn remembered(cookie: CookieLife) -> Option<Ttl> {
+    cookie.remembered().and_then(|life| Ttl::new(life).ok())
 }

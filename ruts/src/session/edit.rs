@@ -1,12 +1,11 @@
 //! [`Edit`]: several changes of one session, written together.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    config::Signing,
-    entry::removal,
+    config::{SignInOptions, Signing},
     future::WriteFuture,
     request::{
         operations::Request,
@@ -15,10 +14,11 @@ use super::{
     value,
 };
 use crate::{
-    auth::Assurance,
+    auth::{Assurance, PrincipalKey},
     error::Error,
     field::{Field, FieldSpec, Mode, StoredAs},
     store::Change,
+    ttl::Ttl,
 };
 
 /// Several changes of one session, written together or not at all.
@@ -28,10 +28,16 @@ use crate::{
 pub struct Edit<'a> {
     request: &'a Request,
     changes: Vec<(&'static FieldSpec, Option<Bytes>)>,
-    signing: Option<Signing>,
-    assurance: Assurance,
-    keep_fields: bool,
+    auth: Option<Auth>,
+    options: SignInOptions,
     failed: Option<Error>,
+}
+
+/// A change of principal, before the choices of the sign-in are complete.
+#[derive(Clone, Copy)]
+enum Auth {
+    In(PrincipalKey, Option<Ttl>),
+    Out,
 }
 
 impl<'a> Edit<'a> {
@@ -39,9 +45,8 @@ impl<'a> Edit<'a> {
         Self {
             request,
             changes: Vec::new(),
-            signing: None,
-            assurance: Assurance::Aal1,
-            keep_fields: false,
+            auth: None,
+            options: SignInOptions::new(Assurance::Aal1),
             failed: None,
         }
     }
@@ -57,14 +62,8 @@ impl<'a> Edit<'a> {
         match encoded.and_then(|bytes| Ok((bytes, value::principal(field, layer, value)?))) {
             Ok((bytes, principal)) => {
                 self.changes.push((field.spec(), Some(bytes)));
-                if let Some(principal) = principal {
-                    self.signing = Some(Signing::In {
-                        principal,
-                        assurance: Assurance::Aal1,
-                        keep_fields: false,
-                        lifetime: field.spec().ttl(),
-                    });
-                }
+                let ttl = field.spec().ttl();
+                self.auth = principal.map(|principal| Auth::In(principal, ttl)).or(self.auth);
             }
             Err(error) => self.failed = self.failed.or(Some(error)),
         }
@@ -74,19 +73,38 @@ impl<'a> Edit<'a> {
     /// Removes a field.
     pub fn remove<T, M: Mode>(mut self, field: Field<T, M>) -> Self {
         self.changes.push((field.spec(), None));
-        self.signing = removal(field.spec()).or(self.signing);
+        if field.spec().is_principal() {
+            self.auth = Some(Auth::Out);
+        }
         self
     }
 
     /// Sets the assurance of a sign-in. [`Assurance::Aal1`] by default.
     pub fn assurance(mut self, assurance: Assurance) -> Self {
-        self.assurance = assurance;
+        self.options.assurance = assurance;
         self
     }
 
-    /// Keeps the fields of another principal at a sign-in.
+    /// Keeps the fields of another principal at a sign-in: see
+    /// [`SignIn::keep_fields`](super::SignIn::keep_fields).
     pub fn keep_fields(mut self) -> Self {
-        self.keep_fields = true;
+        self.options = self.options.keep_fields();
+        self
+    }
+
+    /// Remembers a sign-in: see [`SignIn::remember`](super::SignIn::remember).
+    pub fn remember(mut self, life: Duration) -> Self {
+        match self.options.remember(life) {
+            Ok(options) => self.options = options,
+            Err(error) => self.failed = self.failed.or(Some(error)),
+        }
+        self
+    }
+
+    /// Lets the cookie of a sign-in end with the browser: see
+    /// [`SignIn::forget`](super::SignIn::forget).
+    pub fn forget(mut self) -> Self {
+        self.options = self.options.forget();
         self
     }
 
@@ -94,17 +112,19 @@ impl<'a> Edit<'a> {
     ///
     /// # Errors
     ///
-    /// The first [`Error::Encode`], and then nothing is written. Otherwise as
-    /// [`Entry::set`](crate::Entry::set).
+    /// The first [`Error::Encode`], or error of [`remember`](Self::remember), and then nothing is
+    /// written. Otherwise as [`Entry::set`](crate::Entry::set).
     pub fn commit(self) -> WriteFuture<'a> {
-        let Self { request, changes, mut signing, assurance, keep_fields, failed } = self;
-        if let Some(Signing::In { assurance: own, keep_fields: keep, .. }) = &mut signing {
-            (*own, *keep) = (assurance, keep_fields);
-        }
+        let Self { request, changes, auth, options, failed } = self;
         WriteFuture::new(async move {
             if let Some(error) = failed {
                 return Err(error);
             }
+            let signing = match auth {
+                Some(Auth::In(principal, ttl)) => Some(Signing::sign_in(principal, ttl, options)?),
+                Some(Auth::Out) => Some(Signing::Out),
+                None => None,
+            };
             let rotate = changes.iter().any(|(field, _)| field.is_rotating());
             let encrypted = changes.iter().filter(|(field, _)| field.is_encrypted());
             let encrypted = encrypted.map(|(field, _)| field.name()).collect();

@@ -2,19 +2,18 @@
 
 use std::{fmt, future::IntoFuture, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     config::Signing,
     future::{Boxed, ReadFuture, WriteFuture},
     request::{
         operations::Request,
-        write_plan::{EagerGroup, WritePlan, field_write},
+        write_plan::{EagerGroup, WritePlan},
     },
+    sign_in::SignIn,
     value,
 };
 use crate::{
-    auth::{Assurance, PrincipalKey},
+    auth::Assurance,
     crypto::field_cipher::Plaintext,
     error::Error,
     field::{
@@ -79,14 +78,15 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// request ended the session. [`Error::ResponseSent`] if a session would have to start or
     /// rotate after the response.
     pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> WriteFuture<'a> {
-        self.write(value, Assurance::Aal1)
+        self.write(value, Assurance::Aal1).into_future()
     }
 
-    fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> WriteFuture<'a> {
+    fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         let Self { request, field, .. } = self;
         let encoded = value::encode(field.spec(), value);
         let principal = value::principal(field, request.config().layer, value);
-        set(request, field.spec(), encoded, principal, assurance)
+        let value = encoded.and_then(|value| Ok((value, principal?)));
+        SignIn::new(request, field.spec(), value, assurance)
     }
 
     /// Removes the field, and returns whether it was present. Removing a field marked `principal`
@@ -119,8 +119,8 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// the session is listed among those of the principal.
     ///
     /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of the
-    /// session are removed: no user sees those of another.
-    /// [`Edit::keep_fields`](crate::session::Edit::keep_fields) keeps them.
+    /// session are removed: no user sees those of another. [`SignIn`] has the choices of a sign-in:
+    /// to keep these fields, and to remember the user after the browser was closed.
     ///
     /// The session, not the field, knows its principal: until the session ends or the field is
     /// [removed](Self::remove). A `ttl` of the field removes the value alone, and
@@ -158,11 +158,7 @@ impl<'a, T> Entry<'a, T, Principal> {
     ///
     /// As [`set`](Self::set). [`Error::TooManySessions`] at the limit. [`Error::Ended`] also if the
     /// sessions of the principal were revoked meanwhile.
-    pub fn sign_in<Q: StoredAs<T> + ?Sized>(
-        self,
-        value: &Q,
-        assurance: Assurance,
-    ) -> WriteFuture<'a> {
+    pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         self.write(value, assurance)
     }
 }
@@ -177,29 +173,11 @@ fn stored<'a>(
     Box::pin(async move { request.get_declared(spec, group).await })
 }
 
-fn set<'a>(
-    request: &'a Request,
-    spec: &'static FieldSpec,
-    encoded: Result<Bytes, Error>,
-    principal: Result<Option<PrincipalKey>, Error>,
-    assurance: Assurance,
-) -> WriteFuture<'a> {
-    WriteFuture::new(async move {
-        let (value, principal) = (encoded?, principal?);
-        let signing = principal.map(|principal| {
-            let lifetime = spec.ttl();
-            Signing::In { principal, assurance, keep_fields: false, lifetime }
-        });
-        let change = Change::Set(field_write(spec, &value));
-        let plan = WritePlan { signing, ..WritePlan::of(spec) };
-        request.write(&[change], plan).await.map(drop)
-    })
-}
-
 fn remove<'a>(request: &'a Request, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
     WriteFuture::new(async move {
         let change = Change::Remove(spec.name());
-        let plan = WritePlan { signing: removal(spec), ..WritePlan::of(spec) };
+        let signing = spec.is_principal().then_some(Signing::Out);
+        let plan = WritePlan { signing, ..WritePlan::of(spec) };
         Ok(request.write(&[change], plan).await? > 0)
     })
 }
@@ -213,11 +191,6 @@ fn expire<'a>(
         let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
         Ok(request.write(&[change], WritePlan::default()).await? > 0)
     })
-}
-
-/// Returns the sign-out that goes along with removing a principal.
-pub(super) fn removal(field: &FieldSpec) -> Option<Signing> {
-    field.is_principal().then_some(Signing::Out)
 }
 
 impl<'a, T, M: Readable<T>> Entry<'a, T, M> {

@@ -15,13 +15,14 @@ pub(crate) mod map;
 mod principal_sessions;
 mod request;
 mod session_index;
+mod sign_in;
 mod typed;
 mod value;
 mod values;
 mod watch;
 
 pub(crate) use self::{
-    config::{Renewal, SessionConfig, SessionContext},
+    config::{SessionConfig, SessionContext},
     request::response::{CookieAction, ResponseClosed},
 };
 pub use self::{
@@ -32,6 +33,7 @@ pub use self::{
     layer_name::{SessionName, Unnamed},
     principal_sessions::{PrincipalSessions, SessionSummary, SummaryPage},
     session_index::SessionIndex,
+    sign_in::SignIn,
     typed::TypedSession,
     values::Values,
     watch::SessionChange,

@@ -1,8 +1,16 @@
 //! [`PrincipalSessions`]: the sessions of one principal, to list and to end. Needs no request.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use super::{field_set::FieldSet, map::SessionMap, request::current::note_ended, value};
+use super::{
+    field_set::FieldSet,
+    map::SessionMap,
+    request::{
+        current::note_ended,
+        remembered_field::{self, REMEMBERED},
+    },
+    value,
+};
 use crate::{
     auth::PrincipalKey,
     codec::CodecError,
@@ -68,6 +76,8 @@ pub struct SessionSummary {
     pub id: SessionId,
     /// Its ages and deadlines, and its principal.
     pub meta: SessionMeta,
+    /// For how long the sign-in [is remembered](super::SignIn::remember) without a visit.
+    pub remembered: Option<Duration>,
     /// The requested fields.
     pub fields: SessionMap,
 }
@@ -114,6 +124,7 @@ impl PrincipalSessions {
         let mut specs: Vec<&FieldSpec> = Vec::new();
         fields.specs(&mut specs);
         let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
+        names.push(REMEMBERED);
         names.sort_unstable();
         names.dedup();
         let page = PageRequest::new(after.as_ref(), limit);
@@ -235,13 +246,15 @@ pub(super) fn check_fresh<T>(written: Written<T>) -> Result<T, Error> {
 
 impl From<ListedSession> for SessionSummary {
     fn from(ListedSession { id, loaded }: ListedSession) -> Self {
+        let own = loaded.fields.iter().find(|field| field.name == REMEMBERED);
+        let remembered = own.and_then(|field| remembered_field::read(&field.value));
         let fields = loaded.fields.into_iter().map(|field| {
             let aad = FieldAad { id: &id, field: &field.name };
             let plaintext = FieldCipher::default().decrypt(aad, &field.value);
             (field.name, plaintext)
         });
         let fields = SessionMap::new(fields);
-        Self { id, meta: loaded.meta, fields }
+        Self { id, meta: loaded.meta, remembered, fields }
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
     event,
     session::config::Signing,
     store::{Credentials, Refused, Update, Written},
-    token::{Secret, SecretHash, SessionId, Token},
+    token::{CookieLife, Secret, SecretHash, SessionId, Token},
+    ttl::Ttl,
 };
 
 /// The time that a request may be on its way.
@@ -43,18 +44,19 @@ impl Exchange<'_> {
     ) -> Result<Option<O::Answer>, Error> {
         let layer = self.shared.config().layer;
         let Some((mut id, mut secret)) = self.credentials() else { return Ok(None) };
+        let mut cookie = self.state.identity.cookie();
         let call = async |id: &SessionId, secret: &SecretHash| {
             operation.run(self.shared.call_store(), Credentials::new(id, secret)).await
         };
         let mut answer = call(&id, &secret).await?;
         // A planted cookie must not take the place of the valid one beside it.
-        for (other_id, other_secret) in self.state.identity.other_credentials(layer) {
+        for (other_id, other_secret, life) in self.state.identity.other_credentials(layer) {
             if answer.is_ok() {
                 break;
             }
             let other = call(&other_id, &other_secret).await?;
             if other.is_ok() || matches!(answer, Err(Refused::NotFound)) {
-                (id, secret, answer) = (other_id, other_secret, other);
+                (id, secret, cookie, answer) = (other_id, other_secret, life, other);
             }
         }
         if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {
@@ -65,7 +67,7 @@ impl Exchange<'_> {
                     event::rotated(&id, "write");
                     let token = Token { id, secret: fallback.clone() };
                     // Boxed: it is rare, and would make the future of every operation as large.
-                    Box::pin(self.adopt(token, hash)).await?;
+                    Box::pin(self.adopt(token, hash, None)).await?;
                     answer = second;
                 }
             }
@@ -73,7 +75,7 @@ impl Exchange<'_> {
         if answer.is_ok()
             && let Identity::Presented(..) = self.state.identity
         {
-            self.state.identity = Identity::Open { id, secret };
+            self.state.identity = Identity::Open { id, secret, cookie };
             self.shared.response().id = Some(id);
         }
         self.state.stale_for = None;
@@ -99,7 +101,10 @@ impl Exchange<'_> {
     async fn repeat_signing(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
         let rotation = self.state.pending.rotation();
         let signing = rotation.and_then(|rotation| rotation.signing.as_ref());
-        let Some(change) = self.shared.config().auth_change(signing) else { return Ok(true) };
+        let cookie = rotation.map_or(CookieLife::Default, |rotation| rotation.secret.life());
+        let Some(change) = self.shared.config().auth_change(signing, cookie) else {
+            return Ok(true);
+        };
         let update = Update { sign: Some(change), ..Update::default() };
         Ok(self.shared.call_store().update(credentials, update).await?.is_ok())
     }
@@ -108,11 +113,13 @@ impl Exchange<'_> {
     ///
     /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
     /// which attempt took place. A secret that the client has not seen yet is not replaced again:
-    /// the store recognises one former secret, and that has to be the client's.
+    /// the store recognises one former secret, and that has to be the client's. A sign-in that
+    /// chooses another life of the cookie needs another secret in any case.
     pub(super) fn begin_rotation(
         &mut self,
         rotate: bool,
         signing: Option<Signing>,
+        cookie: CookieLife,
     ) -> Result<Rotation, Error> {
         let fallback_secret = self.state.fallback_secret();
         let mut response = self.shared.response();
@@ -121,13 +128,14 @@ impl Exchange<'_> {
             return Ok(Rotation { fallback_secret, fresh: None, was_owed });
         }
         response.require_open()?;
-        if fallback_secret.is_none() && response.sets_fresh() {
+        let keeps_cookie = cookie == self.state.identity.cookie();
+        if fallback_secret.is_none() && response.sets_fresh() && keeps_cookie {
             response.owes_rotation = false;
             return Ok(Rotation { fallback_secret, fresh: None, was_owed: false });
         }
         let secret = match &fallback_secret {
-            Some(secret) => secret.clone(),
-            None => Secret::random()?,
+            Some(secret) => secret.with_life(cookie),
+            None => Secret::random(cookie)?,
         };
         response.owes_rotation = true;
         let pending = &mut self.state.pending;
@@ -137,13 +145,18 @@ impl Exchange<'_> {
         Ok(Rotation { fallback_secret, fresh: Some((secret, hash)), was_owed })
     }
 
-    /// Notes that the store has installed the secret.
-    pub(super) async fn finish_rotation(&mut self, rotation: Rotation) -> Result<(), Error> {
+    /// Notes that the store has installed the secret. `absolute` is the time until the absolute
+    /// deadline, if a sign-in has just set it.
+    pub(super) async fn finish_rotation(
+        &mut self,
+        rotation: Rotation,
+        absolute: Option<Ttl>,
+    ) -> Result<(), Error> {
         let (Some((secret, hash)), Some((id, _))) = (rotation.fresh, self.credentials()) else {
             return Ok(());
         };
         event::rotated(&id, "write");
-        self.adopt(Token { id, secret }, hash).await
+        self.adopt(Token { id, secret }, hash, absolute).await
     }
 
     /// Notes that the store has not installed the secret.
@@ -153,10 +166,17 @@ impl Exchange<'_> {
     }
 
     /// Continues with a secret that the store has installed.
-    async fn adopt(&mut self, token: Token, hash: SecretHash) -> Result<(), Error> {
-        self.state.identity = Identity::Open { id: token.id, secret: hash };
+    async fn adopt(
+        &mut self,
+        token: Token,
+        hash: SecretHash,
+        absolute: Option<Ttl>,
+    ) -> Result<(), Error> {
+        let cookie = token.secret.life();
+        self.state.identity = Identity::Open { id: token.id, secret: hash, cookie };
         self.state.pending.set_rotation(None);
-        self.issue_cookie(token, &hash).await
+        let known = self.state.meta_now().and_then(|meta| meta.absolute);
+        self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await
     }
 
     /// Has the response carry a token. If it has left, no client will ever know the secret, so the
@@ -165,9 +185,10 @@ impl Exchange<'_> {
         &self,
         token: Token,
         secret: &SecretHash,
+        longest: Option<Duration>,
     ) -> Result<(), Error> {
         let id = token.id;
-        let cookie = CookieAction::Set { token, origin: TokenOrigin::Fresh };
+        let cookie = CookieAction::Set { token, origin: TokenOrigin::Fresh, longest };
         let issued = self.shared.set_cookie(id, cookie);
         if issued.is_err() {
             delete_lost(self.shared, &id, secret).await;
@@ -210,7 +231,7 @@ impl Exchange<'_> {
         let is_late = ago.is_some_and(|ago| ago < self.shared.elapsed() + IN_TRANSIT);
         let was_open = matches!(self.state.identity, Identity::Open { .. });
         // With renewal, a late request has a grace period, so a replaced secret is noteworthy.
-        let renews = closed == Closed::Replaced && self.shared.config().renewal.is_some();
+        let renews = closed == Closed::Replaced && self.renews();
         match ago {
             _ if was_open => {}
             Some(ago) if !is_late || renews => event::reuse(&id, ago),
@@ -226,6 +247,14 @@ impl Exchange<'_> {
         response.id = None;
         // A cookie for a session that is gone would overwrite a newer one.
         response.cookie = CookieAction::Keep;
+    }
+
+    /// Whether secrets are renewed by age, so that a request on its way has a grace period.
+    fn renews(&self) -> bool {
+        let config = self.shared.config();
+        let kept =
+            config.cookie_life.is_some() || self.state.identity.cookie() != CookieLife::Default;
+        config.renew_every.is_some() || kept
     }
 
     /// Returns an error if a cache may hide the last write.

@@ -1,6 +1,6 @@
 //! The identity of a request: [`Identity`], from the presented token to an open or closed session.
 
-use crate::token::{SecretHash, SessionId, Token};
+use crate::token::{CookieLife, SecretHash, SessionId, Token};
 
 /// The identity of a request, as far as it is known.
 ///
@@ -17,7 +17,7 @@ pub(super) enum Identity {
     /// A token that the store was not asked about yet, and others to try if it opens nothing.
     Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
-    Open { id: SessionId, secret: SecretHash },
+    Open { id: SessionId, secret: SecretHash, cookie: CookieLife },
     /// A session that was this request's own when it set out. Reads find nothing, and writes are
     /// refused: the cookie of a new session could overwrite a newer one. It counts as such if this
     /// request had opened it, or is [late](super::exchange::IN_TRANSIT). A sign-in is not refused: it
@@ -43,19 +43,28 @@ impl Identity {
     pub(super) fn credentials(&self, layer: &str) -> Option<(SessionId, SecretHash)> {
         match self {
             Self::Presented(token, _) => Some((token.id, token.secret.hash(layer))),
-            Self::Open { id, secret } => Some((*id, *secret)),
+            Self::Open { id, secret, .. } => Some((*id, *secret)),
             Self::Anonymous | Self::Closed(_) | Self::Ended => None,
         }
     }
 
-    /// Returns the credentials of the other tokens.
-    pub(super) fn other_credentials(&self, layer: &str) -> Vec<(SessionId, SecretHash)> {
+    /// Returns the life of the cookie that the client presented or will get.
+    pub(super) fn cookie(&self) -> CookieLife {
         match self {
-            Self::Presented(_, others) => {
-                others.iter().map(|token| (token.id, token.secret.hash(layer))).collect()
-            }
-            _ => Vec::new(),
+            Self::Presented(token, _) => token.secret.life(),
+            Self::Open { cookie, .. } => *cookie,
+            Self::Anonymous | Self::Closed(_) | Self::Ended => CookieLife::Default,
         }
+    }
+
+    /// Returns the credentials of the other tokens, and the lives of their cookies.
+    pub(super) fn other_credentials(
+        &self,
+        layer: &str,
+    ) -> Vec<(SessionId, SecretHash, CookieLife)> {
+        let Self::Presented(_, others) = self else { return Vec::new() };
+        let others = others.iter();
+        others.map(|Token { id, secret }| (*id, secret.hash(layer), secret.life())).collect()
     }
 
     /// Returns the id of the session, or of the one that the first token names.

@@ -6,8 +6,8 @@
 //!    `state` (both, and pending changes), `response` (the cookie).
 //! 2. Questions: `operation` (a store call with credentials), `write_plan` (the effects of a write
 //!    besides its changes), `exchange` (a store call, and its consequences for the identity).
-//! 3. Consequences: `client_check` and `renewal` after a read, `transfer` (reads and writes of
-//!    fields).
+//! 3. Consequences: `client_check` after a read, `remembered_field` with a sign-in, `transfer`
+//!    (reads and writes of fields), and `renewal` as the last step.
 //!
 //! [`Request`](operations::Request) offers all of it to the typed surface, on bytes.
 
@@ -18,6 +18,7 @@ mod field_cache;
 mod identity;
 mod operation;
 pub(super) mod operations;
+pub(super) mod remembered_field;
 mod renewal;
 pub(super) mod response;
 mod shared;

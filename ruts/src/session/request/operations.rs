@@ -26,7 +26,7 @@ use crate::{
     event,
     field::FieldSpec,
     session::{
-        config::{SessionConfig, SessionContext, Signing},
+        config::{SessionConfig, SessionContext, Signing, check_lifetime},
         map::SessionMap,
         value,
     },
@@ -97,7 +97,7 @@ impl Request {
         let fallback = state.fallback_secret();
         let mut exchange = Exchange { shared: &self.0, state: &mut state };
         let loaded = exchange.attempt(fallback.as_ref(), &load).await?;
-        Ok(loaded.map(|loaded| state.visible(loaded.meta)))
+        Ok(loaded.map(|loaded| state.visible(loaded.meta, self.config())))
     }
 
     /// Returns ages and deadlines as this request last learned of them.
@@ -106,7 +106,7 @@ impl Request {
         if state.meta.is_none() && state.identity.may_be_open() {
             Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
         }
-        Ok(state.meta.map(|(meta, at)| state.visible(meta.after(at.elapsed()))))
+        Ok(state.meta_now().map(|meta| state.visible(meta, self.config())))
     }
 
     /// Confirms the session with the store, and returns its id.
@@ -241,6 +241,8 @@ impl Request {
 
     /// Moves the absolute deadline.
     pub(in crate::session) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
+        let longest = self.config().absolute.map(Ttl::as_duration);
+        check_lifetime(ttl.as_duration(), longest)?;
         let absolute = AbsoluteDeadline::new(ttl, self.config().absolute);
         let update = Update { absolute: Some(absolute), ..Update::default() };
         self.update_existing(update, WritePlan::default()).await
@@ -306,15 +308,16 @@ impl Request {
         transfer.check_client().await?;
         let exchange = &mut transfer.exchange;
         exchange.state.fields.forget(name);
-        let rotation = exchange.begin_rotation(field.is_rotating(), None)?;
+        let cookie = exchange.state.identity.cookie();
+        let rotation = exchange.begin_rotation(field.is_rotating(), None, cookie)?;
         let hash = rotation.hash();
         let sign_out = field.is_principal();
-        let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch());
+        let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
         let take = take.sign_out(sign_out);
         let fallback = rotation.fallback_secret.clone();
         let taken = exchange.attempt(fallback.as_ref(), &take).await?;
         let Some(value) = taken else { return Ok(None) };
-        exchange.finish_rotation(rotation).await?;
+        exchange.finish_rotation(rotation, None).await?;
         state.fields.remember(name, None);
         if sign_out {
             (state.meta, state.owner) = (None, None);
@@ -415,7 +418,7 @@ impl Request {
     /// given up.
     pub(in crate::session) fn close_response(this: &Arc<Self>) -> CookieAction {
         match this.0.close_response() {
-            CookieAction::Set { token, origin: TokenOrigin::Unverified } => {
+            CookieAction::Set { token, origin: TokenOrigin::Unverified, .. } => {
                 Self::give_up(this, token);
                 CookieAction::Keep
             }
@@ -426,7 +429,7 @@ impl Request {
     /// Gives up the token of a response that no client receives. Without it a renewed session stays
     /// as it was, and another one is deleted.
     pub(in crate::session) fn abandon(this: &Arc<Self>, cookie: CookieAction) {
-        if let CookieAction::Set { token, origin: TokenOrigin::Fresh } = cookie {
+        if let CookieAction::Set { token, origin: TokenOrigin::Fresh, .. } = cookie {
             Self::give_up(this, token);
         }
     }

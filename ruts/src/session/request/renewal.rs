@@ -1,53 +1,132 @@
-//! Replaces a secret because of its age: [`note_due`], then [`renew`].
+//! The last step of a request: renews its secret, and extends a remembered session. [`note_due`]
+//! notes that it may be due, and [`renew`] does it.
+
+use std::time::Duration;
 
 use super::{
     exchange::Exchange,
+    identity::Identity,
+    operation::Load,
     response::{CookieAction, TokenOrigin},
 };
 use crate::{
+    auth::Assurance,
+    error::Error,
     event,
-    store::{Credentials, Renew, SessionMeta, Update, Updated, Written},
-    token::{Secret, Token},
+    session::config::SessionConfig,
+    store::{
+        AuthChange, Credentials, NewSignIn, Projection, Renew, SessionMeta, Touch, Update, Updated,
+        Written,
+    },
+    token::{CookieLife, Secret, Token},
+    ttl::Ttl,
 };
 
-/// Notes that the secret is old enough to be replaced, after a read.
+/// Notes that the secret or the deadlines have to be renewed, after a read.
 pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) {
-    let Some(renewal) = exchange.shared.config().renewal else { return };
-    let is_due = meta.secret_age >= renewal.every.as_duration();
+    let (config, cookie) = (exchange.shared.config(), exchange.state.identity.cookie());
+    let is_due = secret_due(config, cookie, meta).is_some() || is_use_due(config, cookie, meta);
     if is_due && !exchange.shared.is_passive() {
         exchange.shared.response().owes_renewal = true;
     }
 }
 
-/// Replaces the secret as the last step of a request: a token that waits in a slow response could
-/// overwrite the cookie of a newer sign-in.
+/// Notes that a write may have to extend a remembered session.
+pub(super) fn note_use(exchange: &Exchange<'_>) {
+    if exchange.shared.config().outlives_idle(exchange.state.identity.cookie()) {
+        exchange.shared.response().owes_renewal = true;
+    }
+}
+
+/// Returns the age at which the secret has to be renewed, if it has reached it: to replace it
+/// regularly, or to give the client a cookie that lasts longer.
+fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> Option<Ttl> {
+    let age = meta.secret_age;
+    let by_age = config.renew_every.filter(|every| age >= every.as_duration());
+    let life = match cookie {
+        CookieLife::Default => config.cookie_life.map(Ttl::as_duration),
+        CookieLife::Browser | CookieLife::Remembered(_) => cookie.remembered(),
+    };
+    let by_cookie = life.filter(|life| {
+        // The cookie never outlives the session.
+        let can_extend = |left: Duration| left > life.saturating_sub(age);
+        age >= *life / 8 && meta.absolute.is_none_or(can_extend)
+    });
+    let by_cookie = by_cookie.and_then(|life| Ttl::new(life / 8).ok());
+    by_age.into_iter().chain(by_cookie).min()
+}
+
+/// Whether the use of a session that outlives the idle timeout has to be counted.
+fn is_use_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> bool {
+    let is_due = config.idle.is_some_and(|idle| meta.idle_for >= idle.as_duration() / 8);
+    config.outlives_idle(cookie) && (is_due || config.is_lapsed(cookie, meta))
+}
+
+/// Renews as the last step of a request: a token that waits in a slow response could overwrite the
+/// cookie of a newer sign-in.
 ///
 /// A failure does not concern the request: the former secret stays valid until the client has used the
-/// new one, and for the grace period after.
+/// new one, and for the grace period after. A use that was not counted is counted by the next request.
 pub(super) async fn renew(exchange: &mut Exchange<'_>) {
+    if let Err(error) = try_renew(exchange).await {
+        let cause: &dyn std::error::Error = &error;
+        tracing::warn!(error = cause, "a session could not be renewed");
+    }
+}
+
+async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let config = exchange.shared.config();
-    let (Some(renewal), true) = (config.renewal, may_renew(exchange)) else { return };
-    let (Some((id, current)), Ok(secret)) = (exchange.credentials(), Secret::random()) else {
-        return;
+    let Identity::Open { id, secret: current, cookie } = exchange.state.identity else {
+        return Ok(());
     };
-    let hash = secret.hash(config.layer);
-    let renew = Renew::new(&hash, renewal.every, renewal.grace);
-    let update = Update { renew: Some(renew), ..Update::default() };
-    let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
-    match answer.await {
-        Ok(Ok(Written { answer: Updated::Applied { .. }, .. })) => {
-            let origin = TokenOrigin::Renewal;
-            if exchange.shared.offer(CookieAction::Set { token: Token { id, secret }, origin }) {
-                event::rotated(&id, "renewal");
-            }
+    if !may_renew(exchange) {
+        return Ok(());
+    }
+    let meta = match exchange.state.meta_now() {
+        Some(meta) => meta,
+        None => {
+            let load = Load { fields: Projection::Named(&[]), touch: None };
+            let Some(loaded) = exchange.attempt(None, &load).await? else { return Ok(()) };
+            loaded.meta
         }
-        // Another request was faster, or the session has just ended.
-        Ok(_) => {}
-        Err(error) => {
-            let cause: &dyn std::error::Error = &error;
-            tracing::warn!(error = cause, "a session secret could not be renewed");
+    };
+    let fresh = match secret_due(config, cookie, &meta) {
+        Some(every) => Some((Secret::random(cookie)?, every)),
+        None => None,
+    };
+    let hash = fresh.as_ref().map(|(secret, _)| secret.hash(config.layer));
+    let renew = hash.as_ref().zip(fresh.as_ref());
+    let renew = renew.map(|(hash, (_, every))| Renew::new(hash, *every, config.renewal_grace));
+    let idle = config.idle_of(cookie).filter(|_| is_use_due(config, cookie, &meta));
+    let lapsed = meta.signed_in.filter(|signed_in| {
+        config.is_lapsed(cookie, &meta) && signed_in.assurance > Assurance::Remembered
+    });
+    let sign = lapsed.as_ref().map(|signed_in| AuthChange::In {
+        who: NewSignIn::new(&signed_in.principal, Assurance::Remembered),
+        idle: config.idle_of(cookie),
+        absolute: meta.absolute.and_then(|left| Ttl::new(left).ok()),
+    });
+    let update = Update {
+        renew,
+        touch: idle.map(|idle| Touch::new(idle, Duration::ZERO)),
+        sign,
+        ..Update::default()
+    };
+    if renew.is_none() && update.touch.is_none() && sign.is_none() {
+        return Ok(());
+    }
+    let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
+    // If the update is not due, another request was faster. If it is refused, the session has just
+    // ended.
+    let Ok(Written { answer: Updated::Applied { .. }, .. }) = answer.await? else { return Ok(()) };
+    if let Some((secret, _)) = fresh {
+        let token = Token { id, secret };
+        let origin = TokenOrigin::Renewal;
+        if exchange.shared.offer(CookieAction::Set { token, origin, longest: meta.absolute }) {
+            event::rotated(&id, "renewal");
         }
     }
+    Ok(())
 }
 
 /// Not while another secret is pending.

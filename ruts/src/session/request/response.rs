@@ -2,6 +2,8 @@
 //!
 //! Read and changed without waiting for the store.
 
+use std::time::Duration;
+
 use crate::{
     error::Error,
     token::{SessionId, Token},
@@ -16,8 +18,8 @@ pub(crate) enum CookieAction {
     /// Removes the cookie. Only for a request that ended its session: a dead cookie is harmless, and a
     /// removal on a slow response would hit the cookie of a newer sign-in.
     Clear,
-    /// Sets the cookie.
-    Set { token: Token, origin: TokenOrigin },
+    /// Sets the cookie. The session ends after `longest` in any case.
+    Set { token: Token, origin: TokenOrigin, longest: Option<Duration> },
 }
 
 /// Where a token to set comes from.
@@ -44,7 +46,7 @@ pub(super) struct ResponseState {
     pub(super) ended_itself: bool,
     /// The next write has to replace the secret.
     pub(super) owes_rotation: bool,
-    /// The secret is old enough to be renewed when the response leaves.
+    /// When the response leaves, the secret or the deadlines may have to be renewed.
     pub(super) owes_renewal: bool,
     pub(super) closed: Option<ResponseClosed>,
 }

@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     session::config::{SessionConfig, SessionContext},
     store::{DynStore, Touch},
-    token::{SessionId, Token},
+    token::{CookieLife, SessionId, Token},
 };
 
 /// How long an operation waits for another one of the same request.
@@ -131,8 +131,8 @@ impl Shared {
     }
 
     /// Returns what a read does to the idle deadline.
-    pub(super) fn touch(&self) -> Option<Touch> {
-        if self.is_passive() { None } else { self.config().touch() }
+    pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
+        if self.is_passive() { None } else { self.config().touch(cookie) }
     }
 
     /// Returns what is left to do about the cookie of a session that this request has ended.

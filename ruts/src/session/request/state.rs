@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{field_cache::FieldCache, identity::Identity};
 use crate::{
     auth::{Assurance, PrincipalKey},
-    session::config::Signing,
+    session::config::{SessionConfig, Signing},
     store::{SessionMeta, SignedIn},
     token::{Secret, SecretHash, SessionId},
 };
@@ -85,13 +85,20 @@ impl State {
         }
     }
 
-    /// Returns the metadata as the caller may see it.
-    pub(super) fn visible(&self, meta: SessionMeta) -> SessionMeta {
-        if self.client != ClientTrust::Downgraded {
+    /// Returns the metadata as the caller may see it. An authentication that a changed client or
+    /// time has weakened counts as remembered.
+    pub(super) fn visible(&self, meta: SessionMeta, config: &SessionConfig) -> SessionMeta {
+        let is_lapsed = config.is_lapsed(self.identity.cookie(), &meta);
+        if self.client != ClientTrust::Downgraded && !is_lapsed {
             return meta;
         }
         let remembered = |signed_in| SignedIn { assurance: Assurance::Remembered, ..signed_in };
         SessionMeta { signed_in: meta.signed_in.map(remembered), ..meta }
+    }
+
+    /// Returns ages and deadlines as they are now, if they are known.
+    pub(super) fn meta_now(&self) -> Option<SessionMeta> {
+        self.meta.map(|(meta, at)| meta.after(at.elapsed()))
     }
 
     /// Returns the secret to try if the current one opens nothing.

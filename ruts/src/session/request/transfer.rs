@@ -11,7 +11,8 @@ use super::{
     field_cache::FieldCache,
     identity::Identity,
     operation::Load,
-    renewal::note_due,
+    remembered_field::{self, REMEMBERED},
+    renewal::{note_due, note_use},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
     write_plan::{EagerGroup, WritePlan, outcome, remember},
@@ -28,7 +29,7 @@ use crate::{
         AuthChange, Change, Create, FieldWrite, Loaded, PageRequest, Projection, SessionMeta,
         StoredField, Update, Updated,
     },
-    token::{Secret, SessionId, Token},
+    token::{CookieLife, Secret, SessionId, Token},
     ttl::Ttl,
 };
 
@@ -85,7 +86,8 @@ impl<'a> Transfer<'a> {
             }
             fields => fields,
         };
-        let load = Load { fields, touch: shared.touch() };
+        let touch = shared.touch(self.state().identity.cookie());
+        let load = Load { fields, touch };
         let fallback = self.state().fallback_secret();
         let loaded = self.exchange.attempt(fallback.as_ref(), &load).await?;
         if let Some(Loaded { meta, fields: stored }) = loaded {
@@ -130,20 +132,28 @@ impl<'a> Transfer<'a> {
         if !is_sign_in {
             self.check_client().await?;
         }
-        // Encrypted values, and the record of a client, are bound to the id of the session.
+        // Encrypted values, and the record of a client, are bound to the id of the session. A
+        // sign-in that is remembered stays so if the same principal authenticates again.
         let is_bound = !plan.encrypted.is_empty() || (is_sign_in && shared.client.is_some());
-        if is_bound && self.state().identity.is_ambiguous() {
+        let is_kept = plan.keeps_cookie()
+            && self.state().identity.cookie() != CookieLife::Default
+            && self.state().meta.is_none();
+        if is_bound && self.state().identity.is_ambiguous() || is_kept {
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
         if let Some(id) = self.state().identity.id() {
+            let former = self.state().identity.cookie();
+            let cookie = plan.cookie(self.state().owner, former);
             let values = encrypt(shared, &id, update.changes, plan)?;
             let client = client_check::record(&self.exchange, &id, plan);
-            let client = client.as_ref().map(|record| FieldWrite::new(RECORD, record));
-            let changes = plan.with_values(update.changes, &values, client);
+            let client = client.as_ref().map(|record| Change::Set(FieldWrite::new(RECORD, record)));
+            let life = remembered_field::value(cookie);
+            let life = remembered_field::change(plan, former, life.as_ref());
+            let changes = plan.with_values(update.changes, &values, &[client, life]);
             for change in update.changes {
                 self.state().fields.forget(change.name());
             }
-            let rotation = self.exchange.begin_rotation(plan.rotate, plan.signing)?;
+            let rotation = self.exchange.begin_rotation(plan.rotate, plan.signing, cookie)?;
             if is_sign_in {
                 shared.response().set_verified(false);
             }
@@ -151,8 +161,8 @@ impl<'a> Transfer<'a> {
             let full = Update {
                 changes: &changes,
                 rotate: hash.as_ref(),
-                touch: shared.config().touch(),
-                sign: shared.config().auth_change(plan.signing.as_ref()),
+                touch: shared.config().touch(former),
+                sign: shared.config().auth_change(plan.signing.as_ref(), cookie),
                 ..update
             };
             let fallback = rotation.fallback_secret.clone();
@@ -165,6 +175,7 @@ impl<'a> Transfer<'a> {
             }
             if let Some(updated) = answer {
                 self.updated(&full, plan, rotation, &updated).await?;
+                note_use(&self.exchange);
                 return Ok(updated);
             }
         }
@@ -185,7 +196,11 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), Error> {
         match updated {
             Updated::Applied { found } => {
-                self.exchange.finish_rotation(rotation).await?;
+                let absolute = match update.sign {
+                    Some(AuthChange::In { absolute, .. }) => absolute,
+                    Some(AuthChange::Out) | None => None,
+                };
+                self.exchange.finish_rotation(rotation, absolute).await?;
                 let state = self.state();
                 if plan.is_sign_in() {
                     state.client = ClientTrust::Trusted;
@@ -261,6 +276,7 @@ impl<'a> Transfer<'a> {
         };
         let cipher = &self.shared().config().cipher;
         let mut fields = session.loaded.fields;
+        fields.retain(|field| field.name != REMEMBERED);
         fields.retain_mut(|field| {
             let (from, to) =
                 (FieldAad { id: &former, field: &field.name }, FieldAad { id, field: &field.name });
@@ -283,8 +299,11 @@ impl<'a> Transfer<'a> {
         let id = SessionId::random()?;
         let values = encrypt(shared, &id, update.changes, plan)?;
         let client = client_check::record(&self.exchange, &id, plan);
-        let client = client.as_ref().map(|record| FieldWrite::new(RECORD, record));
-        let changes = plan.with_values(update.changes, &values, client);
+        let client = client.as_ref().map(|record| Change::Set(FieldWrite::new(RECORD, record)));
+        let cookie = plan.cookie(None, CookieLife::Default);
+        let life = remembered_field::value(cookie);
+        let life = remembered_field::change(plan, CookieLife::Default, life.as_ref());
+        let changes = plan.with_values(update.changes, &values, &[client, life]);
         let inherited = self.inherit(&id, plan).await?;
         let inherited = inherited.iter().map(|field| {
             let write =
@@ -297,15 +316,14 @@ impl<'a> Transfer<'a> {
             return Ok(Updated::Applied { found: 0 });
         }
         shared.response().require_open()?;
-        let secret = Secret::random()?;
+        let secret = Secret::random(cookie)?;
         let config = shared.config();
         let hash = secret.hash(config.layer);
-        let sign_in = match config.auth_change(plan.signing.as_ref()) {
-            Some(AuthChange::In { who, .. }) => Some(who),
-            Some(AuthChange::Out) | None => None,
+        let (sign_in, absolute) = match config.auth_change(plan.signing.as_ref(), cookie) {
+            Some(AuthChange::In { who, absolute, .. }) => (Some(who), absolute),
+            Some(AuthChange::Out) | None => (None, config.absolute),
         };
-        let create = Create::new(&id, &hash).idle(config.idle);
-        let create = create.absolute(config.absolute_of(plan.signing.as_ref()));
+        let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).absolute(absolute);
         let create = create.fields(&fields).sign_in(sign_in);
         if let Err(error) = shared.call_store().create(create).await.map_err(Error::from) {
             if matches!(error, Error::TooManySessions) {
@@ -313,10 +331,11 @@ impl<'a> Transfer<'a> {
             }
             return Err(error);
         }
-        self.exchange.issue_cookie(Token { id, secret }, &hash).await?;
+        let longest = absolute.map(Ttl::as_duration);
+        self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
         event::created(&id);
         let state = self.state();
-        *state = State::new(Identity::Open { id, secret: hash });
+        *state = State::new(Identity::Open { id, secret: hash, cookie });
         state.fields = FieldCache::empty();
         state.client = ClientTrust::Trusted;
         state.owner = plan.signing.and_then(|signing| signing.principal());
@@ -355,7 +374,7 @@ fn encrypt(
 pub(super) fn log_signing(shared: &Shared, signing: &Signing) {
     let Some(id) = shared.id() else { return };
     match signing {
-        Signing::In { assurance, .. } => event::signed_in(&id, assurance.level()),
+        Signing::In { options, .. } => event::signed_in(&id, options.assurance.level()),
         Signing::Out => event::signed_out(&id),
     }
 }

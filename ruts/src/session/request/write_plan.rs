@@ -10,6 +10,7 @@ use crate::{
     field::{FieldSpec, SessionSchema},
     session::config::Signing,
     store::{Change, FieldWrite},
+    token::CookieLife,
 };
 
 /// The schema whose eager fields are read along with a field that is not known yet.
@@ -36,6 +37,21 @@ impl WritePlan {
         matches!(self.signing, Some(Signing::In { .. }))
     }
 
+    /// Whether the life of the cookie after the sign-in depends on who was signed in before.
+    pub(super) fn keeps_cookie(&self) -> bool {
+        matches!(&self.signing, Some(Signing::In { options, .. }) if options.cookie.is_none())
+    }
+
+    /// Returns the life of the cookie afterwards. `owner` was signed in before, with `cookie`.
+    pub(super) fn cookie(&self, owner: Option<PrincipalKey>, cookie: CookieLife) -> CookieLife {
+        match &self.signing {
+            Some(Signing::In { principal, options, .. }) => options.cookie.unwrap_or({
+                if owner == Some(*principal) { cookie } else { CookieLife::Default }
+            }),
+            Some(Signing::Out) | None => cookie,
+        }
+    }
+
     /// Whether this principal signs in.
     pub(super) fn signs_in(&self, who: &PrincipalKey) -> bool {
         matches!(&self.signing, Some(Signing::In { principal, .. }) if principal == who)
@@ -49,15 +65,15 @@ impl WritePlan {
         }
     }
 
-    /// Returns the changes with encrypted values in place of the clear ones, and with what is kept
-    /// of the client.
+    /// Returns the changes with encrypted values in place of the clear ones, and with those of the
+    /// library's own fields.
     pub(super) fn with_values<'a>(
         &self,
         changes: &'a [Change<'a>],
         encrypted: &'a [Bytes],
-        client: Option<FieldWrite<'a>>,
+        own: &[Option<Change<'a>>],
     ) -> Cow<'a, [Change<'a>]> {
-        if encrypted.is_empty() && client.is_none() {
+        if encrypted.is_empty() && own.iter().all(Option::is_none) {
             return Cow::Borrowed(changes);
         }
         let mut values = encrypted.iter();
@@ -67,7 +83,7 @@ impl WritePlan {
             }
             None => *change,
         };
-        changes.iter().map(encrypted).chain(client.map(Change::Set)).collect()
+        changes.iter().map(encrypted).chain(own.iter().flatten().copied()).collect()
     }
 }
 

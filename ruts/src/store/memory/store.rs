@@ -398,12 +398,12 @@ mod tests {
     use super::*;
     use crate::{
         store::{Create, Credentials, Projection, Store, Touch, memory::ManualClock},
-        token::{Secret, SecretHash},
+        token::{CookieLife, Secret, SecretHash},
         ttl::Ttl,
     };
 
     fn secret() -> SecretHash {
-        Secret::random().unwrap().hash("")
+        Secret::random(CookieLife::Default).unwrap().hash("")
     }
 
     async fn create(store: &MemoryStore, idle: Option<Ttl>) -> Result<(), StoreError> {

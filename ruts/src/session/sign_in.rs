@@ -1,0 +1,138 @@
+//! [`SignIn`]: a sign-in, and its choices.
+
+use std::{fmt, future::IntoFuture, num::NonZeroU32, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    config::{SignInOptions, Signing, check_lifetime},
+    future::WriteFuture,
+    request::{
+        operations::Request,
+        write_plan::{WritePlan, field_write},
+    },
+};
+use crate::{
+    auth::{Assurance, PrincipalKey},
+    cookie::options::LONGEST_AGE,
+    error::Error,
+    field::FieldSpec,
+    store::Change,
+    token::CookieLife,
+};
+
+/// A sign-in: made by [`Entry::sign_in`](crate::Entry::sign_in), done when it is awaited.
+///
+/// ```
+/// use std::time::Duration;
+/// use ruts::{Error, auth::Assurance, session};
+///
+/// #[session]
+/// struct Shop {
+///     #[field(principal)]
+///     user: u64,
+/// }
+///
+/// /// The password was right. The form has a box "stay signed in".
+/// async fn sign_in(shop: Shop, stay: bool) -> Result<(), Error> {
+///     let sign_in = shop.user().sign_in(&7, Assurance::Aal1);
+///     let month = Duration::from_secs(30 * 24 * 60 * 60);
+///     if stay { sign_in.remember(month).await } else { sign_in.await }
+/// }
+/// ```
+#[must_use = "nobody is signed in until it is awaited"]
+pub struct SignIn<'a> {
+    request: &'a Request,
+    field: &'static FieldSpec,
+    value: Result<(Bytes, Option<PrincipalKey>), Error>,
+    options: Result<SignInOptions, Error>,
+}
+
+impl<'a> SignIn<'a> {
+    pub(super) fn new(
+        request: &'a Request,
+        field: &'static FieldSpec,
+        value: Result<(Bytes, Option<PrincipalKey>), Error>,
+        assurance: Assurance,
+    ) -> Self {
+        Self { request, field, value, options: Ok(SignInOptions::new(assurance)) }
+    }
+
+    /// Keeps the user signed in for this long without a visit, also after the browser was closed.
+    ///
+    /// The cookie and the idle timeout of the session get this lifetime, and each visit extends them,
+    /// until the absolute timeout of the layer. If `life` is longer than that, the session lives
+    /// for `life`.
+    ///
+    /// The authentication does not last longer. Once the layer would have ended the session without
+    /// this choice, the sign-in counts as [`Assurance::Remembered`]: the user is recognised, and a
+    /// page that [requires](crate::Session::require) an assurance asks for the password again. That
+    /// sign-in keeps the life of the cookie, unless it chooses another.
+    ///
+    /// # Round trips
+    ///
+    /// One more for each eighth of the idle timeout in which the session is used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ttl`] below one second. [`Error::LifetimeBound`] above 400 days, the maximum of
+    /// browsers (RFC 6265bis, 5.5), or above the `ttl` of the principal field.
+    pub fn remember(mut self, life: Duration) -> Self {
+        self.options = self.options.and_then(|options| options.remember(life));
+        self
+    }
+
+    /// Lets the cookie end with the browser, also if the layer or an earlier sign-in keeps it for
+    /// longer.
+    pub fn forget(mut self) -> Self {
+        self.options = self.options.map(SignInOptions::forget);
+        self
+    }
+
+    /// Keeps the fields of another principal that is signed in. By default they are removed.
+    pub fn keep_fields(mut self) -> Self {
+        self.options = self.options.map(SignInOptions::keep_fields);
+        self
+    }
+}
+
+impl SignInOptions {
+    pub(super) fn remember(self, life: Duration) -> Result<Self, Error> {
+        check_lifetime(life, Some(Duration::from_secs(LONGEST_AGE)))?;
+        let seconds = NonZeroU32::new(life.as_secs().try_into().unwrap_or(u32::MAX));
+        let seconds = seconds.ok_or(crate::TtlError::Zero)?;
+        Ok(Self { cookie: Some(CookieLife::Remembered(seconds)), ..self })
+    }
+
+    pub(super) fn forget(self) -> Self {
+        Self { cookie: Some(CookieLife::Browser), ..self }
+    }
+
+    pub(super) fn keep_fields(self) -> Self {
+        Self { keep_fields: true, ..self }
+    }
+}
+
+impl<'a> IntoFuture for SignIn<'a> {
+    type Output = Result<(), Error>;
+    type IntoFuture = WriteFuture<'a>;
+
+    fn into_future(self) -> WriteFuture<'a> {
+        let Self { request, field, value, options } = self;
+        WriteFuture::new(async move {
+            let ((value, principal), options) = (value?, options?);
+            let sign_in = |principal| Signing::sign_in(principal, field.ttl(), options);
+            let signing = principal.map(sign_in).transpose()?;
+            let change = Change::Set(field_write(field, &value));
+            let plan = WritePlan { signing, ..WritePlan::of(field) };
+            request.write(&[change], plan).await.map(drop)
+        })
+    }
+}
+
+/// Shows neither the principal nor its value.
+impl fmt::Debug for SignIn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignIn").field("field", &self.field.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,303 @@
+//! Sign-ins that are remembered, and cookies that the browser keeps.
+
+use std::time::Duration;
+
+use axum::{Router, extract::Path, http::StatusCode, routing::get};
+use ruts::testing::{Client, Reply};
+use ruts::{
+    CookieOptions, Error, Session, SessionLayer,
+    auth::Assurance,
+    guard::Aal,
+    session,
+    store::memory::{ManualClock, MemoryStore},
+};
+use ruts_tests_support::{ClientExt, InstrumentedStore, new_client};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: u64,
+    #[field(default)]
+    cart: u64,
+}
+
+#[session]
+struct Brief {
+    #[field(principal, ttl = "1h")]
+    guest: u64,
+}
+
+async fn who(shop: Shop) -> Result<String, Error> {
+    let user = shop.user().await?;
+    let assurance = shop.session().signed_in().await?.map(|signed_in| signed_in.assurance.level());
+    Ok(format!("{user:?} {assurance:?}"))
+}
+
+async fn remember(shop: Shop, Path((user, days)): Path<(u64, u32)>) -> Result<(), Error> {
+    shop.user().sign_in(&user, Assurance::Aal1).remember(days * DAY).await
+}
+
+async fn devices(shop: Shop) -> Result<String, Error> {
+    let Some(sessions) = shop.session().sessions().await? else { return Ok("none".to_owned()) };
+    let page = sessions.list((), None, 10).await?;
+    let days = |session: &ruts::session::SessionSummary| {
+        session.remembered.map(|life| life.as_secs() / DAY.as_secs())
+    };
+    Ok(format!("{:?}", page.sessions.iter().map(days).collect::<Vec<_>>()))
+}
+
+struct Fixture {
+    clock: ManualClock,
+    store: InstrumentedStore<MemoryStore>,
+    client: Client,
+}
+
+fn fixture(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
+    let clock = ManualClock::new();
+    let store = InstrumentedStore::new(MemoryStore::builder().clock(clock.clone()).build());
+    let app = Router::new()
+        .route("/who", get(who))
+        .route("/remember/{user}/{days}", get(remember))
+        .route(
+            "/sign-in/{user}",
+            get(|shop: Shop, Path(user): Path<u64>| async move { shop.set_user(&user).await }),
+        )
+        .route(
+            "/forget/{user}",
+            get(|shop: Shop, Path(user): Path<u64>| async move {
+                shop.user().sign_in(&user, Assurance::Aal1).forget().await
+            }),
+        )
+        .route(
+            "/edit/{user}",
+            get(|shop: Shop, Path(user): Path<u64>| async move {
+                let edit = shop.session().edit().set(Shop::USER, &user).set(Shop::CART, &1);
+                edit.remember(3 * DAY).commit().await
+            }),
+        )
+        .route("/cart", get(|shop: Shop| async move { shop.set_cart(&1).await }))
+        .route(
+            "/begin-and-remember",
+            get(|shop: Shop| async move {
+                shop.set_cart(&1).await?;
+                shop.user().sign_in(&7, Assurance::Aal1).remember(3 * DAY).await
+            }),
+        )
+        .route("/rotate", get(|session: Session| async move { session.regenerate().await }))
+        .route("/sign-out", get(|shop: Shop| async move { shop.user().remove().await.map(drop) }))
+        .route("/pay", get(|_: Aal<Shop, 1>| async { "paid" }))
+        .route("/devices", get(devices))
+        .route(
+            "/brief",
+            get(|shop: Brief| async move {
+                shop.guest().sign_in(&7, Assurance::Aal1).remember(2 * HOUR).await
+            }),
+        )
+        .route(
+            "/expire/{days}",
+            get(|session: Session, Path(days): Path<u64>| async move {
+                session.expire(days * DAY.as_secs()).await
+            }),
+        )
+        .layer(layer(SessionLayer::new(store.clone())));
+    Fixture { clock, store, client: new_client(app) }
+}
+
+/// The age of the cookie that a reply sets: `None` if it sets none, `Some(None)` if the cookie ends
+/// with the browser.
+fn age(reply: &Reply) -> Option<Option<Duration>> {
+    let cookies = reply.set_cookies();
+    let age = cookies.first()?.max_age();
+    Some(age.map(|age| Duration::from_secs(age.whole_seconds().try_into().unwrap())))
+}
+
+#[tokio::test]
+async fn a_remembered_user_is_recognised_and_has_to_authenticate_again() {
+    let Fixture { clock, client, .. } = fixture(SessionLayer::aal2);
+    let reply = client.get("/remember/7/30").await;
+    assert_eq!(age(&reply), Some(Some(30 * DAY)));
+    assert_eq!(client.text("/who").await, "Some(7) Some(1)");
+    clock.advance(20 * DAY);
+    for _ in 0..2 {
+        assert_eq!(client.text("/who").await, "Some(7) Some(0)", "it stays so after a use");
+        assert_eq!(client.get("/pay").await.status, StatusCode::UNAUTHORIZED);
+    }
+    let reply = client.get("/sign-in/7").await;
+    assert_eq!(age(&reply), Some(Some(30 * DAY)), "the same user is remembered as before");
+    assert_eq!(client.text("/pay").await, "paid");
+    clock.advance(31 * DAY);
+    assert_eq!(client.text("/who").await, "None None");
+}
+
+#[tokio::test]
+async fn use_keeps_the_authentication_for_as_long_as_the_layer_allows() {
+    let Fixture { clock, client, .. } = fixture(SessionLayer::aal2);
+    client.text("/remember/7/30").await;
+    for half_hour in 1..=47 {
+        clock.advance(HOUR / 2);
+        assert_eq!(client.text("/who").await, "Some(7) Some(1)", "after {half_hour} half hours");
+    }
+    clock.advance(HOUR / 2);
+    assert_eq!(client.text("/who").await, "Some(7) Some(0)", "24 hours after the authentication");
+}
+
+/// A write alone is a use, and does not revive an authentication that has lapsed.
+#[tokio::test]
+async fn a_write_extends_the_session_and_not_the_authentication() {
+    let Fixture { clock, client, .. } = fixture(SessionLayer::aal2);
+    client.text("/remember/7/30").await;
+    clock.advance(HOUR / 2);
+    client.text("/cart").await;
+    clock.advance(HOUR / 2);
+    assert_eq!(client.text("/who").await, "Some(7) Some(1)");
+    clock.advance(2 * HOUR);
+    client.text("/cart").await;
+    assert_eq!(client.text("/who").await, "Some(7) Some(0)");
+}
+
+#[tokio::test]
+async fn visits_extend_cookie_and_session_until_the_absolute_timeout() {
+    let Fixture { clock, client, .. } =
+        fixture(|layer| layer.absolute_timeout(365 * DAY).idle_timeout(DAY));
+    client.text("/remember/7/14").await;
+    for visit in 1..=36 {
+        clock.advance(10 * DAY);
+        let reply = client.get("/who").await;
+        assert!(reply.text().starts_with("Some(7)"), "visit {visit}");
+        let left = (365 - 10 * visit) * DAY;
+        let expected = if left > 4 * DAY + 10 * DAY { Some(Some(14 * DAY)) } else { age(&reply) };
+        assert_eq!(age(&reply), expected, "visit {visit}");
+        assert!(age(&reply).flatten().is_none_or(|age| age <= left), "visit {visit}");
+    }
+    clock.advance(5 * DAY);
+    assert_eq!(client.text("/who").await, "None None");
+}
+
+/// A cookie that all visitors keep, by the options of the layer.
+#[tokio::test]
+async fn a_daily_visit_keeps_a_cookie_of_the_layer_alive() {
+    let Fixture { clock, client, .. } = fixture(|layer| {
+        layer
+            .with_cookie_options(CookieOptions::build().max_age(14 * DAY.as_secs()))
+            .idle_timeout(14 * DAY)
+            .absolute_timeout(365 * DAY)
+    });
+    let mut lasts_until = 0;
+    let mut keep = |day: u64, reply: &Reply| {
+        if let Some(age) = age(reply) {
+            lasts_until = day + age.unwrap().as_secs() / DAY.as_secs();
+        }
+        assert!(lasts_until >= day, "the browser has dropped the cookie on day {day}");
+        assert!(lasts_until <= 365, "the cookie promises more than the session has");
+    };
+    keep(0, &client.get("/sign-in/7").await);
+    for day in 1..365 {
+        clock.advance(DAY);
+        let reply = client.get("/who").await;
+        assert!(reply.text().starts_with("Some(7)"), "day {day}");
+        keep(day, &reply);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_without_a_read_keeps_the_life_of_the_cookie() {
+    let Fixture { clock, client, .. } = fixture(|layer| layer);
+    client.text("/remember/7/30").await;
+    assert_eq!(age(&client.get("/rotate").await), Some(Some(30 * DAY)));
+    clock.advance(20 * DAY);
+    assert_eq!(client.text("/who").await, "Some(7) Some(0)");
+}
+
+#[tokio::test]
+async fn a_forgotten_cookie_ends_with_the_browser() {
+    let Fixture { clock, client, .. } = fixture(|layer| {
+        let options = CookieOptions::build().max_age(14 * DAY.as_secs());
+        layer.with_cookie_options(options).renew_every(HOUR)
+    });
+    assert_eq!(age(&client.get("/cart").await), Some(Some(14 * DAY)));
+    assert_eq!(age(&client.get("/forget/7").await), Some(None));
+    clock.advance(HOUR);
+    assert_eq!(age(&client.get("/who").await), Some(None), "also after a renewal");
+    assert_eq!(age(&client.get("/remember/7/3").await), Some(Some(3 * DAY)));
+    assert_eq!(age(&client.get("/forget/7").await), Some(None));
+}
+
+#[tokio::test]
+async fn another_user_is_not_remembered_by_accident() {
+    let Fixture { client, .. } = fixture(|layer| layer);
+    client.text("/remember/7/30").await;
+    client.text("/sign-out").await;
+    assert_eq!(age(&client.get("/sign-in/8").await), Some(None));
+    assert_eq!(client.text("/devices").await, "[None]");
+    client.text("/remember/7/30").await;
+    assert_eq!(age(&client.get("/sign-in/8").await), Some(None));
+    assert_eq!(client.text("/devices").await, "[None]");
+}
+
+#[tokio::test]
+async fn the_list_of_devices_says_how_long_a_user_is_remembered() {
+    let Fixture { client, .. } = fixture(|layer| layer);
+    client.text("/remember/7/30").await;
+    assert_eq!(client.text("/devices").await, "[Some(30)]");
+    client.text("/forget/7").await;
+    assert_eq!(client.text("/devices").await, "[None]");
+    assert_eq!(age(&client.get("/edit/7").await), Some(Some(3 * DAY)));
+    assert_eq!(client.text("/devices").await, "[Some(3)]");
+}
+
+#[tokio::test]
+async fn a_session_that_begins_with_the_request_is_remembered() {
+    let Fixture { client, .. } = fixture(|layer| layer);
+    assert_eq!(age(&client.get("/begin-and-remember").await), Some(Some(3 * DAY)));
+    assert_eq!(client.text("/who").await, "Some(7) Some(1)");
+}
+
+/// A read costs one round trip, and one more in each eighth of the idle timeout.
+#[tokio::test]
+async fn a_remembered_session_costs_few_round_trips() {
+    let Fixture { clock, store, client } = fixture(SessionLayer::aal2);
+    client.text("/remember/7/30").await;
+    store.take_calls();
+    client.text("/who").await;
+    assert_eq!(store.take_calls(), ["load"]);
+    clock.advance(HOUR / 8);
+    client.text("/who").await;
+    assert_eq!(store.take_calls(), ["load", "update"]);
+    client.text("/who").await;
+    assert_eq!(store.take_calls(), ["load"]);
+    client.text("/cart").await;
+    assert_eq!(store.take_calls(), ["update", "load"]);
+}
+
+#[tokio::test]
+async fn a_client_cannot_change_the_life_of_its_cookie() {
+    let Fixture { clock, client, .. } = fixture(SessionLayer::aal2);
+    client.text("/remember/7/1").await;
+    let token = client.token().unwrap();
+    let forged = |life: &str| format!("__Host-id={}{life}", &token[..67]);
+    let is_user = async |cookie: String| {
+        let reply = client.stranger().get_with("/who", &[("cookie", &cookie)]).await;
+        reply.text().starts_with("Some(7)")
+    };
+    assert!(is_user(forged(&token[67..])).await);
+    assert!(!is_user(forged("AAJ_AA")).await);
+    assert!(!is_user(format!("__Host-id={}", &token[..66])).await);
+    clock.advance(DAY);
+    assert_eq!(client.text("/who").await, "None None");
+}
+
+#[tokio::test]
+async fn a_lifetime_that_cannot_be_granted_is_an_error() {
+    let Fixture { client, .. } = fixture(|layer| layer);
+    client.text("/cart").await;
+    for path in ["/remember/7/0", "/remember/7/401", "/brief", "/expire/31"] {
+        let reply = client.get(path).await;
+        assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert_eq!(age(&reply), None, "{path}");
+    }
+    client.text("/expire/30").await;
+    assert_eq!(client.text("/who").await, "None None");
+}
