@@ -2,8 +2,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
@@ -109,12 +111,17 @@ pub(super) fn new_folder(name: &str) -> PathBuf {
 }
 
 /// Returns a free port, another one each time.
+///
+/// It lies below the ports that systems give to outgoing connections. One of these could take the
+/// port before the server does.
 pub fn free_port() -> u16 {
+    const PORTS: Range<u16> = 10_240..32_768;
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("a bound address").port();
-        if GIVEN.lock().unwrap().insert(port) {
+        let random = RandomState::new().hash_one(0) % PORTS.len() as u64;
+        let port = PORTS.start + random as u16;
+        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if is_free && GIVEN.lock().unwrap().insert(port) {
             return port;
         }
     }
