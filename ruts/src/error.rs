@@ -125,6 +125,10 @@ pub enum Error {
     #[error("no session token could be created")]
     Random(#[from] RandomError),
 
+    /// The application could not load the signed-in user. Nothing was changed.
+    #[error("the signed-in user could not be loaded")]
+    LoadUser(#[source] Box<dyn std::error::Error + Send + Sync>),
+
     /// No `SessionLayer` of that name wraps this handler.
     #[error("no `SessionLayer` for {layer} wraps this handler")]
     MissingLayer {

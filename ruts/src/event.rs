@@ -121,6 +121,12 @@ pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static 
     tracing::warn!(%id, ?changed, action, "the client has changed since the sign-in");
 }
 
+/// The signed-in user does not exist any more, or has another stamp than at the sign-in.
+pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
+    count!("ruts_users_changed_total");
+    tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
+}
+
 /// A request presented a token of no live session: an ended one, or a guessed one.
 pub(crate) fn unknown_token(id: &SessionId) {
     count!("ruts_unknown_tokens_total");

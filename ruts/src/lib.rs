@@ -20,6 +20,7 @@ pub mod field;
 #[cfg(feature = "axum")]
 pub mod guard;
 pub mod layer;
+mod local_path;
 pub mod session;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -5,6 +5,7 @@
 //! tested in seconds: `cargo test -p ruts-tests-http`, or a part with `-- cookies::`.
 #![cfg(test)]
 
+mod arrival;
 mod broken_stores;
 mod clients;
 mod conformance;
@@ -12,6 +13,7 @@ mod cookies;
 mod cross_site;
 mod encryption;
 mod events;
+mod guards;
 mod identity;
 mod lifetimes;
 mod ordinary_life;

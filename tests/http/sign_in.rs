@@ -148,7 +148,7 @@ async fn a_guard_names_the_missing_authentication_or_redirects_to_the_sign_in_pa
     let reply = client.get_with("/fresh", &html).await;
     assert_eq!(
         (reply.status, &reply.headers[header::LOCATION]),
-        (StatusCode::SEE_OTHER, &"/sign-in".parse().unwrap())
+        (StatusCode::SEE_OTHER, &"/sign-in?next=%2Ffresh".parse().unwrap())
     );
     let reply = client.post_with("/fresh", &html).await;
     assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use ruts::{
-    Session, SessionLayer,
+    Error, Session, SessionLayer,
     auth::Assurance,
     guard::{Aal, Fresh},
     layer::{ClearSiteData, CsrfLayer},
@@ -23,7 +23,7 @@ use ruts::{
     store::{OnLimit, memory::MemoryStore},
     testing::{
         Client, ManualClock, Outcome, Report, SessionSecurity, assert_session_security,
-        check_session_security,
+        check_session_security, with_session,
     },
 };
 
@@ -207,4 +207,25 @@ async fn a_sign_out_without_csrf_protection_is_found() {
     let rules =
         ["a sign-out clears the browser's data of the site", "another site cannot sign out"];
     assert_eq!(broken(&report), rules, "\n{report}");
+}
+
+#[tokio::test]
+async fn a_test_signs_in_without_a_form() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let who = |shop: Shop| async move {
+        Ok::<_, Error>(shop.user().await?.unwrap_or_else(|| "nobody".to_owned()))
+    };
+    let app = Router::new().route("/", get(who)).layer(layer.clone());
+    let client = Client::new(app);
+    let signed_in = with_session(&client, &layer, |shop: Shop| async move {
+        shop.set_user("ada").await?;
+        Ok::<_, Error>(shop.session().signed_in().await?.is_some())
+    });
+    assert!(signed_in.await.unwrap());
+    assert_eq!(client.get("/").await.text(), "ada");
+    assert_eq!(client.stranger().get("/").await.text(), "nobody");
+    with_session(&client, &layer, |shop: Shop| async move { shop.session().delete().await })
+        .await
+        .unwrap();
+    assert_eq!(client.cookies(), Vec::<String>::new());
 }

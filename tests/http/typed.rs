@@ -666,3 +666,52 @@ fn the_schema_lists_the_declared_fields() {
     assert_eq!(Shop::DRAFT.spec().codec(), Codec::MessagePack);
     assert!(Shop::DRAFT.spec().is_lazy() && Shop::FLASH.spec().is_once());
 }
+
+#[session]
+struct Notes {
+    #[field(once, ttl = "1h")]
+    messages: Vec<String>,
+}
+
+#[tokio::test]
+async fn messages_come_out_once_and_in_order() {
+    let app = Fixture::new();
+    app.request(|notes: Notes| async move {
+        notes.messages().push("one".to_owned()).await?;
+        notes.messages().push("two".to_owned()).await
+    })
+    .await;
+    assert_eq!(app.store.take_calls(), ["create", "update"]);
+    app.request(|notes: Notes| async move { notes.messages().push("three".to_owned()).await })
+        .await;
+    assert_eq!(app.store.take_calls(), ["load", "update"]);
+    app.request(|notes: Notes| async move {
+        assert_eq!(notes.messages().take().await?.unwrap(), ["one", "two", "three"]);
+        assert_eq!(notes.messages().take().await?, None);
+        Ok(())
+    })
+    .await;
+}
+
+/// Two requests read the same list before either writes it.
+#[tokio::test]
+async fn no_parallel_message_is_lost() {
+    let app = Fixture::new();
+    app.request(|notes: Notes| async move { notes.set_messages(&Vec::new()).await }).await;
+    let push = |text: &'static str| {
+        app.request(move |notes: Notes| async move { notes.messages().push(text.to_owned()).await })
+    };
+    let mut pause = app.store.pause_after("load");
+    let first = push("one");
+    let second = async {
+        pause.reached().await;
+        push("two").await;
+        pause.resume();
+    };
+    tokio::join!(first, second);
+    app.request(|notes: Notes| async move {
+        assert_eq!(notes.messages().take().await?.unwrap(), ["two", "one"]);
+        Ok(())
+    })
+    .await;
+}

@@ -46,9 +46,13 @@ pub mod renewal;
 pub mod revival;
 pub mod revocation;
 mod subject;
+mod timed;
 pub mod values;
 
-pub use self::subject::Subject;
+pub use self::{
+    subject::Subject,
+    timed::{Timed, run},
+};
 
 /// Runs the [conformance suite](crate::conformance) on a [`Subject`](crate::conformance::Subject),
 /// with one test for each check.
@@ -142,8 +146,7 @@ macro_rules! conformance_tests {
         $($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $check() {
-                let subject = <$subject as $crate::conformance::Subject>::set_up().await;
-                $crate::conformance::$promise::$check(&subject).await;
+                $crate::conformance::run::<$subject>($crate::conformance::$promise::$check).await;
             }
         )+)+
     };

@@ -25,8 +25,9 @@ pub trait Subject: Send + Sync + Sized + 'static {
         async move { tokio::time::sleep(time).await }
     }
 
-    /// Returns the unit of the checked lifetimes. It has to be longer than any operation takes. The
-    /// store has to distinguish it from twice as much. 250 milliseconds by default.
+    /// Returns the unit of the checked lifetimes. It has to be longer than the operations of a check
+    /// take together. On a machine that is too slow for it, a failed check runs again with twice the
+    /// unit. The store has to distinguish the unit from twice as much. 250 milliseconds by default.
     fn unit(&self) -> Duration {
         Duration::from_millis(250)
     }

@@ -21,6 +21,7 @@ use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
     crypto::field_cipher::FieldCipher,
+    local_path::is_local_path,
     session::{SessionConfig, SessionContext, SessionName, Unnamed},
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
@@ -232,19 +233,22 @@ impl<L: SessionName> SessionLayer<L> {
     }
 
     /// Sets the page to which the guards of `ruts::guard` redirect a browser that asks for a page
-    /// without a sufficient sign-in: a path of this site. Other requests get a 401, and without a
-    /// page all of them do.
+    /// without a sufficient sign-in: a path of this site. The page that the browser asked for goes
+    /// along as the parameter `next`, for `ruts::guard::Next`. Other requests get a 401, and without
+    /// a page all of them do.
     ///
     /// # Panics
     ///
     /// `path` does not begin with exactly one slash, or holds a character that a header cannot.
     #[must_use]
+    #[track_caller]
     pub fn sign_in_page(mut self, path: &str) -> Self {
-        let is_local = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
-        match HeaderValue::from_str(path) {
-            Ok(path) if is_local => self.config.sign_in_page = Some(path),
-            _ => panic!("the sign-in page has to be a path of this site, such as `/sign-in`"),
-        }
+        let is_header = HeaderValue::from_str(path).is_ok();
+        assert!(
+            is_header && is_local_path(path),
+            "the sign-in page has to be a path of this site, such as `/sign-in`"
+        );
+        self.config.sign_in_page = Some(path.to_owned());
         self
     }
 

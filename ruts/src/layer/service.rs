@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, Uri, uri::PathAndQuery};
 use tower_service::Service;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     cookie::Presented,
     event,
-    session::{ResponseClosed, SessionName, handle::Session},
+    session::{Incoming, ResponseClosed, SessionContext, SessionName, handle::Session},
 };
 
 /// A service that gives its requests a session: made by [`SessionLayer`](crate::SessionLayer).
@@ -67,16 +67,25 @@ where
         if presented.is_duplicated {
             event::duplicate_cookies();
         }
-        let tokens = (presented.token, presented.others);
-        let closed = refusal.map(|_| ResponseClosed::NotLoopback);
         let watch = context.config.clients.as_ref();
-        let client = watch.map(|watch| (watch.describe)(request.headers(), request.extensions()));
-        let session =
-            Session::start(Arc::clone(context), presented.is_present, tokens, client, closed);
+        let incoming = Incoming {
+            has_cookie: presented.is_present,
+            token: presented.token,
+            others: presented.others,
+            client: watch.map(|watch| (watch.describe)(request.headers(), request.extensions())),
+            closed: refusal.map(|_| ResponseClosed::NotLoopback),
+            target: target(context, request.uri()),
+        };
+        let session = Session::start(Arc::clone(context), incoming);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
         ResponseFuture::new(inner, session, Arc::clone(&self.state), place)
     }
+}
+
+/// Returns the page that a guard brings the client back to, after the sign-in.
+fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
+    context.config.sign_in_page.as_ref().and_then(|_| uri.path_and_query().cloned())
 }
 
 fn log_conflict<L: SessionName>() {

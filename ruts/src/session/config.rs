@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     auth::{Assurance, PrincipalKey},
     client::ClientWatch,
@@ -44,7 +46,7 @@ pub(crate) struct SessionConfig {
     /// Limit on the sessions of a principal.
     pub(crate) limit: Option<SessionLimit>,
     /// Page that guards redirect to for a sign-in.
-    pub(crate) sign_in_page: Option<http::HeaderValue>,
+    pub(crate) sign_in_page: Option<String>,
     /// Codec of values that are set by name.
     pub(crate) codec: Codec,
     /// How changes of clients are noticed.
@@ -74,11 +76,13 @@ pub(crate) struct SignInOptions {
     /// For how long the client keeps the cookie. `None`: as before if the same principal
     /// authenticates again, and otherwise as the layer says.
     pub(crate) cookie: Option<CookieLife>,
+    /// Digest of the user's stamp.
+    pub(crate) stamp: Option<[u8; 32]>,
 }
 
 impl SignInOptions {
     pub(super) fn new(assurance: Assurance) -> Self {
-        Self { assurance, keep_fields: false, cookie: None }
+        Self { assurance, keep_fields: false, cookie: None, stamp: None }
     }
 }
 
@@ -106,6 +110,11 @@ impl Signing {
             Self::Out => None,
         }
     }
+}
+
+/// Returns the digest of a stamp, whose length does not depend on the stamp.
+pub(super) fn stamp_digest(stamp: &[u8]) -> [u8; 32] {
+    Sha256::digest(stamp).into()
 }
 
 /// Requires that a lifetime that was asked for can be granted.

@@ -108,6 +108,13 @@ impl<'a> Edit<'a> {
         self
     }
 
+    /// Keeps a digest of the user's stamp with a sign-in: see
+    /// [`SignIn::stamp`](super::SignIn::stamp).
+    pub fn stamp(mut self, stamp: impl AsRef<[u8]>) -> Self {
+        self.options = self.options.stamp(stamp.as_ref());
+        self
+    }
+
     /// Writes all changes. One round trip.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::{fmt, future::IntoFuture, time::Duration};
 
+use serde::{Serialize, de::DeserializeOwned};
+
 use super::{
     config::Signing,
     future::{Boxed, ReadFuture, WriteFuture},
@@ -17,7 +19,8 @@ use crate::{
     crypto::field_cipher::Plaintext,
     error::Error,
     field::{
-        Field, FieldSpec, Maybe, Mode, Principal, Readable, SessionSchema, StoredAs, Updatable,
+        Field, FieldSpec, Maybe, Mode, Once, Principal, Readable, SessionSchema, StoredAs,
+        Updatable,
     },
     store::Change,
     ttl::Ttl,
@@ -160,6 +163,52 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// sessions of the principal were revoked meanwhile.
     pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         self.write(value, assurance)
+    }
+}
+
+impl<'a, U> Entry<'a, Vec<U>, Once>
+where
+    U: Serialize + DeserializeOwned + Send + Sync + 'a,
+{
+    /// Appends a value to a list that is taken once, such as the messages that the next page shows.
+    /// No parallel append is lost. The lifetime of the list begins anew.
+    ///
+    /// ```
+    /// use ruts::{Error, session};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(once, ttl = "1h")]
+    ///     messages: Vec<String>,
+    /// }
+    ///
+    /// async fn order(shop: Shop) -> Result<(), Error> {
+    ///     shop.messages().push("Your order was placed.".to_owned()).await?;
+    ///     shop.messages().push("Your address was saved.".to_owned()).await
+    /// }
+    ///
+    /// async fn page(shop: Shop) -> Result<String, Error> {
+    ///     Ok(shop.messages().take().await?.unwrap_or_default().join(" "))
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// Two, one if this request has written the field before. One more for each conflict.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Entry::update).
+    pub fn push(self, value: U) -> WriteFuture<'a> {
+        let (request, field) = (self.request, self.field);
+        WriteFuture::new(async move {
+            let mut append = |stored: Option<&Plaintext>| {
+                let list: Vec<U> = value::decode(field, stored)?.unwrap_or_default();
+                let list: Vec<&U> = list.iter().chain([&value]).collect();
+                value::encode(field.spec(), &list).map(Some)
+            };
+            request.modify(field.spec(), None, &mut append).await
+        })
     }
 }
 

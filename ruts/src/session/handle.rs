@@ -6,6 +6,7 @@ use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    arrival::Arrival,
     config::SessionContext,
     csrf,
     edit::Edit,
@@ -16,9 +17,7 @@ use super::{
     map::SessionMap,
     principal_sessions::PrincipalSessions,
     request::{
-        current,
-        operations::Request,
-        response::{CookieAction, ResponseClosed},
+        current, operations::Request, response::CookieAction, shared::Incoming,
         write_plan::WritePlan,
     },
     value,
@@ -28,11 +27,10 @@ use super::{
 use crate::{
     auth::Assurance,
     cache_policy::CachePolicy,
-    client::ClientFingerprint,
     error::Error,
     field::{Field, FieldName, FieldSpec, Mode, SessionSchema, is_field_name, is_reserved},
     store::{Change, FieldWrite, SessionMeta, SignedIn, StoreType},
-    token::{SessionId, Token},
+    token::SessionId,
     ttl::Ttl,
 };
 
@@ -229,6 +227,16 @@ impl<S> Session<S> {
         self.request.open().await
     }
 
+    /// Returns with what this request arrived: a live session, or the reason why there is none. One
+    /// round trip, none if this request has used the session before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`].
+    pub async fn arrival(&self) -> Result<Arrival, Error> {
+        self.request.arrival().await
+    }
+
     /// Ends the session, in the store and on the client. One round trip.
     ///
     /// When it returns, no request sees the session any more. A concurrent write to it fails with
@@ -409,16 +417,27 @@ impl<S> Session<S> {
         }
     }
 
+    /// Reads the stamp of the sign-in, together with the eager fields of a schema.
+    pub(super) async fn read_stamp(&self, schema: &'static SessionSchema) -> Result<(), Error> {
+        self.request.read_stamp(Some(schema)).await
+    }
+
+    /// Whether the sign-in came with this stamp.
+    pub(super) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
+        self.request.has_stamp(stamp).await
+    }
+
     /// Whether the principal of a schema is signed in.
     #[cfg(feature = "axum")]
     pub(crate) async fn is_signed_in(&self, schema: &'static SessionSchema) -> Result<bool, Error> {
         self.request.is_signed_in(schema).await
     }
 
-    /// Returns the page that asks for a sign-in.
+    /// Returns the page that asks for a sign-in, and the page that the client asked for.
     #[cfg(feature = "axum")]
-    pub(crate) fn sign_in_page(&self) -> Option<&http::HeaderValue> {
-        self.request.config().sign_in_page.as_ref()
+    pub(crate) fn sign_in_page(&self) -> Option<(&str, Option<&str>)> {
+        let page = self.request.config().sign_in_page.as_deref()?;
+        Some((page, self.request.target()))
     }
 }
 
@@ -529,15 +548,8 @@ impl<S: 'static> Session<S> {
 }
 
 impl Session {
-    pub(crate) fn start(
-        context: Arc<SessionContext>,
-        presented_cookie: bool,
-        tokens: (Option<Token>, Vec<Token>),
-        client: Option<ClientFingerprint>,
-        closed: Option<ResponseClosed>,
-    ) -> Self {
-        let request = Request::new(context, presented_cookie, tokens, client, closed);
-        Self { request: Arc::new(request), store: PhantomData }
+    pub(crate) fn start(context: Arc<SessionContext>, incoming: Incoming) -> Self {
+        Self { request: Arc::new(Request::new(context, incoming)), store: PhantomData }
     }
 
     pub(crate) fn into_extensions<L: SessionName>(self, extensions: &mut Extensions) {

@@ -3,6 +3,7 @@
 //! [`Session`](handle::Session) and its companions only encode and decode. Everything that concerns
 //! the store lives in `request`, on bytes.
 
+mod arrival;
 mod config;
 mod csrf;
 mod edit;
@@ -17,15 +18,13 @@ mod request;
 mod session_index;
 mod sign_in;
 mod typed;
+mod user;
 mod value;
 mod values;
 mod watch;
 
-pub(crate) use self::{
-    config::{SessionConfig, SessionContext},
-    request::response::{CookieAction, ResponseClosed},
-};
 pub use self::{
+    arrival::Arrival,
     edit::Edit,
     field_set::FieldSet,
     future::{LoadFuture, ReadFuture, WriteFuture},
@@ -35,6 +34,14 @@ pub use self::{
     session_index::SessionIndex,
     sign_in::SignIn,
     typed::TypedSession,
+    user::{LoadUser, load_user},
     values::Values,
     watch::SessionChange,
+};
+pub(crate) use self::{
+    config::{SessionConfig, SessionContext},
+    request::{
+        response::{CookieAction, ResponseClosed},
+        shared::Incoming,
+    },
 };

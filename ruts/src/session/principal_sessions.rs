@@ -7,7 +7,7 @@ use super::{
     map::SessionMap,
     request::{
         current::note_ended,
-        remembered_field::{self, REMEMBERED},
+        own_fields::{REMEMBERED, read_remembered},
     },
     value,
 };
@@ -247,7 +247,7 @@ pub(super) fn check_fresh<T>(written: Written<T>) -> Result<T, Error> {
 impl From<ListedSession> for SessionSummary {
     fn from(ListedSession { id, loaded }: ListedSession) -> Self {
         let own = loaded.fields.iter().find(|field| field.name == REMEMBERED);
-        let remembered = own.and_then(|field| remembered_field::read(&field.value));
+        let remembered = own.and_then(|field| read_remembered(&field.value));
         let fields = loaded.fields.into_iter().map(|field| {
             let aad = FieldAad { id: &id, field: &field.name };
             let plaintext = FieldCipher::default().decrypt(aad, &field.value);

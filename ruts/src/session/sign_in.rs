@@ -5,7 +5,7 @@ use std::{fmt, future::IntoFuture, num::NonZeroU32, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    config::{SignInOptions, Signing, check_lifetime},
+    config::{SignInOptions, Signing, check_lifetime, stamp_digest},
     future::WriteFuture,
     request::{
         operations::Request,
@@ -89,6 +89,13 @@ impl<'a> SignIn<'a> {
         self
     }
 
+    /// Keeps a digest of the user's stamp with the session: see
+    /// [`LoadUser::stamp`](super::LoadUser::stamp).
+    pub fn stamp(mut self, stamp: impl AsRef<[u8]>) -> Self {
+        self.options = self.options.map(|options| options.stamp(stamp.as_ref()));
+        self
+    }
+
     /// Keeps the fields of another principal that is signed in. By default they are removed.
     pub fn keep_fields(mut self) -> Self {
         self.options = self.options.map(SignInOptions::keep_fields);
@@ -110,6 +117,10 @@ impl SignInOptions {
 
     pub(super) fn keep_fields(self) -> Self {
         Self { keep_fields: true, ..self }
+    }
+
+    pub(super) fn stamp(self, stamp: &[u8]) -> Self {
+        Self { stamp: Some(stamp_digest(stamp)), ..self }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tools for the tests of applications.
 //!
 //! - [`Client`] keeps cookies like a browser.
+//! - [`with_session`] signs a client in, or changes its session, without a page of the application.
 //! - [`ManualClock`] moves the time of a `MemoryStore`.
 //! - [`assert_session_security`] attacks the application, and reports by requirement of the
 //!   standards.
@@ -58,12 +59,14 @@
 //! ```
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on panics")]
 
+mod act;
 mod client;
 mod report;
 mod scenario;
 mod security;
 
 pub use self::{
+    act::with_session,
     client::{Client, Reply},
     report::{Finding, Outcome, Report},
     scenario::SessionSecurity,

@@ -1,23 +1,12 @@
 //! Compares the client of a request with the one that signed in: [`check`].
 
-use bytes::Bytes;
-
-use super::{
-    exchange::Exchange, field_cache::FieldCache, state::ClientTrust, write_plan::WritePlan,
-};
+use super::{exchange::Exchange, field_cache::FieldCache, state::ClientTrust};
 use crate::{
     client::{ClientChangeAction, RECORD},
     error::Error,
     event,
     store::Credentials,
-    token::SessionId,
 };
-
-/// Returns what the session keeps of the client at a sign-in.
-pub(super) fn record(exchange: &Exchange<'_>, id: &SessionId, plan: &WritePlan) -> Option<Bytes> {
-    let client = exchange.shared.client.as_ref().filter(|_| plan.is_sign_in())?;
-    Some(client.record(id))
-}
 
 /// Checks the client once, after the session was read, and acts on a change.
 pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::Error,
     event,
-    session::config::Signing,
+    session::{arrival::Arrival, config::Signing},
     store::{Credentials, Refused, Update, Written},
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
@@ -59,6 +59,12 @@ impl Exchange<'_> {
                 (id, secret, cookie, answer) = (other_id, other_secret, life, other);
             }
         }
+        self.shared.note_arrival(match &answer {
+            Ok(_) => Arrival::Live,
+            Err(Refused::Ended { ago }) => Arrival::Ended { ago: *ago },
+            Err(Refused::Replaced { ago }) => Arrival::Replaced { ago: *ago },
+            Err(Refused::NotFound) => Arrival::Gone,
+        });
         if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {
             let hash = fallback.hash(layer);
             if self.repeat_signing(Credentials::new(&id, &hash)).await? {

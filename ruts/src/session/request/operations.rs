@@ -8,9 +8,10 @@ use super::{
     exchange::{Exchange, delete_lost},
     identity::{Closed, Identity},
     operation::{Delete, Load},
+    own_fields::{STAMP, bind_stamp},
     renewal::renew,
-    response::{CookieAction, ResponseClosed, TokenOrigin},
-    shared::Shared,
+    response::{CookieAction, TokenOrigin},
+    shared::{Incoming, Shared},
     state::State,
     transfer::{Transfer, log_signing},
     write_plan::{EagerGroup, WritePlan, field_write},
@@ -19,14 +20,14 @@ use super::{
 use crate::field::SessionSchema;
 use crate::{
     cache_policy::CachePolicy,
-    client::ClientFingerprint,
     codec::CodecError,
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     event,
     field::FieldSpec,
     session::{
-        config::{SessionConfig, SessionContext, Signing, check_lifetime},
+        arrival::Arrival,
+        config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
         map::SessionMap,
         value,
     },
@@ -50,14 +51,14 @@ pub(in crate::session) type Modify<'a> =
 pub(in crate::session) struct Request(Shared);
 
 impl Request {
-    pub(in crate::session) fn new(
-        context: Arc<SessionContext>,
-        presented_cookie: bool,
-        tokens: (Option<Token>, Vec<Token>),
-        client: Option<ClientFingerprint>,
-        closed: Option<ResponseClosed>,
-    ) -> Self {
-        Self(Shared::new(context, presented_cookie, tokens, client, closed))
+    pub(in crate::session) fn new(context: Arc<SessionContext>, incoming: Incoming) -> Self {
+        Self(Shared::new(context, incoming))
+    }
+
+    /// Returns the path and query that were asked for, if the layer has a sign-in page.
+    #[cfg(feature = "axum")]
+    pub(in crate::session) fn target(&self) -> Option<&str> {
+        self.0.target()
     }
 
     pub(in crate::session) fn id(&self) -> Option<SessionId> {
@@ -150,6 +151,26 @@ impl Request {
         let is_owner = self.is_owner(&state, field, value.as_ref());
         let is_owner = is_owner.map_err(|source| value::decode_error(field.name(), source))?;
         Ok(value.filter(|_| is_owner))
+    }
+
+    /// Reads the stamp of the sign-in, and all of `group` if it is not known yet.
+    pub(in crate::session) async fn read_stamp(&self, group: EagerGroup) -> Result<(), Error> {
+        let mut state = self.0.lock().await?;
+        Transfer::new(&self.0, &mut state).learn(STAMP, group).await
+    }
+
+    /// Whether the sign-in came with this stamp.
+    pub(in crate::session) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
+        let mut state = self.0.lock().await?;
+        Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
+        let expected = state.identity.id().map(|id| bind_stamp(&stamp_digest(stamp), &id));
+        Ok(expected.is_some() && state.fields.get(STAMP) == expected.as_ref())
+    }
+
+    /// Returns with what this request arrived, after the store was asked.
+    pub(in crate::session) async fn arrival(&self) -> Result<Arrival, Error> {
+        self.open().await?;
+        Ok(self.0.arrival())
     }
 
     /// Whether the principal of a schema is signed in. True for a schema without a principal, if any

@@ -2,12 +2,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
+use http::uri::PathAndQuery;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -18,7 +19,10 @@ use super::{
 use crate::{
     client::ClientFingerprint,
     error::Error,
-    session::config::{SessionConfig, SessionContext},
+    session::{
+        arrival::Arrival,
+        config::{SessionConfig, SessionContext},
+    },
     store::{DynStore, Touch},
     token::{CookieLife, SessionId, Token},
 };
@@ -30,7 +34,10 @@ const LONGEST_HOLD: Duration = Duration::from_secs(5);
 pub(super) struct Shared {
     context: Arc<SessionContext>,
     /// The client sent a cookie of this layer, usable or not.
-    presented_cookie: bool,
+    has_cookie: bool,
+    target: Option<PathAndQuery>,
+    /// With what the request arrived, once the store was asked.
+    arrival: OnceLock<Arrival>,
     /// The fingerprint of the client, if clients are watched.
     pub(super) client: Option<ClientFingerprint>,
     arrived: Instant,
@@ -42,21 +49,30 @@ pub(super) struct Shared {
     response: Mutex<ResponseState>,
 }
 
+/// The parts of a request that concern its session, as the layer found them.
+pub(crate) struct Incoming {
+    /// The client sent a cookie of this layer, usable or not.
+    pub(crate) has_cookie: bool,
+    pub(crate) token: Option<Token>,
+    /// Other tokens, to try if the first opens nothing.
+    pub(crate) others: Vec<Token>,
+    /// The fingerprint of the client, if clients are watched.
+    pub(crate) client: Option<ClientFingerprint>,
+    pub(crate) closed: Option<ResponseClosed>,
+    /// The page that was asked for, if the layer has a sign-in page.
+    pub(crate) target: Option<PathAndQuery>,
+}
+
 impl Shared {
-    pub(super) fn new(
-        context: Arc<SessionContext>,
-        presented_cookie: bool,
-        tokens: (Option<Token>, Vec<Token>),
-        client: Option<ClientFingerprint>,
-        closed: Option<ResponseClosed>,
-    ) -> Self {
-        let identity = match tokens {
-            (Some(token), others) => Identity::Presented(token, others),
-            (None, _) => Identity::Anonymous,
-        };
+    pub(super) fn new(context: Arc<SessionContext>, incoming: Incoming) -> Self {
+        let Incoming { has_cookie, token, others, client, closed, target } = incoming;
+        let identity =
+            token.map_or(Identity::Anonymous, |token| Identity::Presented(token, others));
         Self {
             context,
-            presented_cookie,
+            has_cookie,
+            target,
+            arrival: OnceLock::new(),
             client,
             arrived: Instant::now(),
             calls: AtomicU32::new(0),
@@ -117,6 +133,22 @@ impl Shared {
         &self.context.config
     }
 
+    /// Notes the answer to the presented token. Later answers concern other secrets.
+    pub(super) fn note_arrival(&self, arrival: Arrival) {
+        self.arrival.get_or_init(|| arrival);
+    }
+
+    pub(super) fn arrival(&self) -> Arrival {
+        let without = if self.has_cookie { Arrival::Unreadable } else { Arrival::NoToken };
+        *self.arrival.get().unwrap_or(&without)
+    }
+
+    /// Returns the path and query that were asked for, if the layer has a sign-in page.
+    #[cfg(feature = "axum")]
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.as_ref().map(PathAndQuery::as_str)
+    }
+
     /// Returns the time since the request arrived.
     pub(super) fn elapsed(&self) -> Duration {
         self.arrived.elapsed()
@@ -137,7 +169,7 @@ impl Shared {
 
     /// Returns what is left to do about the cookie of a session that this request has ended.
     pub(super) fn cookie_of_ended(&self) -> CookieAction {
-        if self.presented_cookie { CookieAction::Clear } else { CookieAction::Keep }
+        if self.has_cookie { CookieAction::Clear } else { CookieAction::Keep }
     }
 
     /// Returns what to do about the cookie, and closes the response: no cookie can be set any more.

@@ -11,7 +11,7 @@ use super::{
     field_cache::FieldCache,
     identity::Identity,
     operation::Load,
-    remembered_field::{self, REMEMBERED},
+    own_fields::{OwnFields, REMEMBERED},
     renewal::{note_due, note_use},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
@@ -145,11 +145,8 @@ impl<'a> Transfer<'a> {
             let former = self.state().identity.cookie();
             let cookie = plan.cookie(self.state().owner, former);
             let values = encrypt(shared, &id, update.changes, plan)?;
-            let client = client_check::record(&self.exchange, &id, plan);
-            let client = client.as_ref().map(|record| Change::Set(FieldWrite::new(RECORD, record)));
-            let life = remembered_field::value(cookie);
-            let life = remembered_field::change(plan, former, life.as_ref());
-            let changes = plan.with_values(update.changes, &values, &[client, life]);
+            let own = OwnFields::new(shared, &id, plan, [former, cookie]);
+            let changes = plan.with_values(update.changes, &values, &own);
             for change in update.changes {
                 self.state().fields.forget(change.name());
             }
@@ -298,12 +295,9 @@ impl<'a> Transfer<'a> {
         let shared = self.shared();
         let id = SessionId::random()?;
         let values = encrypt(shared, &id, update.changes, plan)?;
-        let client = client_check::record(&self.exchange, &id, plan);
-        let client = client.as_ref().map(|record| Change::Set(FieldWrite::new(RECORD, record)));
         let cookie = plan.cookie(None, CookieLife::Default);
-        let life = remembered_field::value(cookie);
-        let life = remembered_field::change(plan, CookieLife::Default, life.as_ref());
-        let changes = plan.with_values(update.changes, &values, &[client, life]);
+        let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie]);
+        let changes = plan.with_values(update.changes, &values, &own);
         let inherited = self.inherit(&id, plan).await?;
         let inherited = inherited.iter().map(|field| {
             let write =

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::field_cache::FieldCache;
+use super::{field_cache::FieldCache, own_fields::OwnFields};
 use crate::{
     auth::PrincipalKey,
     field::{FieldSpec, SessionSchema},
@@ -71,9 +71,9 @@ impl WritePlan {
         &self,
         changes: &'a [Change<'a>],
         encrypted: &'a [Bytes],
-        own: &[Option<Change<'a>>],
+        own: &'a OwnFields,
     ) -> Cow<'a, [Change<'a>]> {
-        if encrypted.is_empty() && own.iter().all(Option::is_none) {
+        if encrypted.is_empty() && own.changes().next().is_none() {
             return Cow::Borrowed(changes);
         }
         let mut values = encrypted.iter();
@@ -83,7 +83,7 @@ impl WritePlan {
             }
             None => *change,
         };
-        changes.iter().map(encrypted).chain(own.iter().flatten().copied()).collect()
+        changes.iter().map(encrypted).chain(own.changes()).collect()
     }
 }
 

@@ -1,13 +1,11 @@
-//! Guards for axum handlers: extractors that require a recent or strong enough authentication.
+//! Guards that require a recent or strong enough authentication: [`Fresh`] and [`Aal`].
 
 use std::time::Duration;
 
-use axum_core::{
-    extract::FromRequestParts,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
 
+use super::rejection::GuardRejection;
 use crate::{auth::Assurance, error::Error, session::TypedSession};
 
 /// A session whose user has authenticated within the last `MINUTES`: for a change of password or
@@ -15,7 +13,10 @@ use crate::{auth::Assurance, error::Error, session::TypedSession};
 /// reads no field.
 ///
 /// Other requests get a 401. A browser that asks for a page is redirected to the
-/// [`sign_in_page`](crate::SessionLayer::sign_in_page) of the layer, if it has one.
+/// [`sign_in_page`](crate::SessionLayer::sign_in_page) of the layer, if it has one. [`require`] makes
+/// a layer for a whole router of it.
+///
+/// [`require`]: super::require()
 ///
 /// ```
 /// use ruts::{Error, guard::Fresh, session};
@@ -97,8 +98,7 @@ async fn guarded<T: TypedSession>(
     assurance: Assurance,
     within: Option<Duration>,
 ) -> Result<T, GuardRejection> {
-    let typed = T::from_extensions(&parts.extensions)
-        .map_err(|error| GuardRejection { error, page: None })?;
+    let typed = T::from_extensions(&parts.extensions)?;
     let session = typed.session();
     let required = match session.is_signed_in(T::SCHEMA).await {
         Ok(true) => session.require(assurance, within).await.map(drop),
@@ -107,41 +107,6 @@ async fn guarded<T: TypedSession>(
     };
     match required {
         Ok(()) => Ok(typed),
-        Err(error) => {
-            let page = typed.session().sign_in_page().filter(|_| asks_for_a_page(parts)).cloned();
-            Err(GuardRejection { error, page })
-        }
-    }
-}
-
-/// Whether a browser would show the response. Only then a redirect helps.
-fn asks_for_a_page(parts: &Parts) -> bool {
-    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    matches!(parts.method, Method::GET | Method::HEAD)
-        && accept.is_some_and(|accept| accept.contains("text/html"))
-}
-
-/// The rejection of a guard: an error, or a redirect to the sign-in page.
-#[derive(Debug)]
-pub struct GuardRejection {
-    error: Error,
-    page: Option<HeaderValue>,
-}
-
-impl GuardRejection {
-    /// Returns the reason.
-    pub fn error(&self) -> &Error {
-        &self.error
-    }
-}
-
-impl IntoResponse for GuardRejection {
-    fn into_response(self) -> Response {
-        match (self.error, self.page) {
-            (Error::SignInRequired | Error::StepUpRequired { .. }, Some(page)) => {
-                (StatusCode::SEE_OTHER, [(header::LOCATION, page)]).into_response()
-            }
-            (error, _) => error.into_response(),
-        }
+        Err(error) => Err(GuardRejection::new(error, session, parts)),
     }
 }

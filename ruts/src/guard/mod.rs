@@ -1,0 +1,17 @@
+//! Guards for axum: extractors and a layer that let in only requests with a sufficient sign-in.
+//!
+//! They know the typed session and axum, and nothing of stores.
+
+mod level;
+mod next;
+mod rejection;
+mod require;
+mod user;
+
+pub use self::{
+    level::{Aal, Fresh},
+    next::Next,
+    rejection::GuardRejection,
+    require::{Require, RequireService, require},
+    user::CurrentUser,
+};

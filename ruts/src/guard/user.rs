@@ -1,0 +1,97 @@
+//! [`CurrentUser`]: the application's user as an extractor.
+
+use std::fmt;
+
+use axum_core::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
+
+use super::rejection::GuardRejection;
+use crate::{
+    error::Error,
+    session::{LoadUser, TypedSession, load_user},
+};
+
+/// The signed-in user, loaded once a request by a [`LoadUser`] in the state of the router.
+///
+/// A guest gets a 401, or a redirect to the
+/// [`sign_in_page`](crate::SessionLayer::sign_in_page), as with [`Fresh`](super::Fresh). For pages
+/// that guests see too, call [`load_user`].
+///
+/// ```
+/// use ruts::{field::{Field, Principal}, guard::CurrentUser, session, session::LoadUser};
+///
+/// #[session]
+/// struct Shop {
+///     #[field(principal)]
+///     user: u64,
+/// }
+///
+/// #[derive(Clone)]
+/// struct Names;
+///
+/// impl LoadUser for Names {
+///     type Schema = Shop;
+///     type Id = u64;
+///     type User = String;
+///     type Error = std::io::Error;
+///
+///     const PRINCIPAL: Field<u64, Principal> = Shop::USER;
+///
+///     async fn load(&self, id: u64) -> Result<Option<String>, std::io::Error> {
+///         Ok(Some(format!("user {id}")))
+///     }
+/// }
+///
+/// async fn account(CurrentUser(name): CurrentUser<Names>) -> String {
+///     format!("the account of {name}")
+/// }
+///
+/// let app: axum::Router =
+///     axum::Router::new().route("/account", axum::routing::get(account)).with_state(Names);
+/// # drop(app);
+/// ```
+///
+/// # Errors
+///
+/// [`Error::SignInRequired`], and those of [`load_user`].
+pub struct CurrentUser<L: LoadUser>(pub L::User);
+
+/// A user that another extractor of the same request has loaded.
+struct Known<L: LoadUser>(L::User);
+
+impl<L: LoadUser> Clone for Known<L> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<L: LoadUser + FromRef<S>, S: Send + Sync> FromRequestParts<S> for CurrentUser<L> {
+    type Rejection = GuardRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
+        if let Some(Known(user)) = parts.extensions.get::<Known<L>>() {
+            return Ok(Self(user.clone()));
+        }
+        let typed = L::Schema::from_extensions(&parts.extensions)?;
+        let loaded = load_user(&typed, &L::from_ref(state)).await;
+        match loaded.and_then(|user| user.ok_or(Error::SignInRequired)) {
+            Ok(user) => {
+                parts.extensions.insert(Known::<L>(user.clone()));
+                Ok(Self(user))
+            }
+            Err(error) => Err(GuardRejection::new(error, typed.session(), parts)),
+        }
+    }
+}
+
+impl<L: LoadUser<User: Clone>> Clone for CurrentUser<L> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<L: LoadUser<User: fmt::Debug>> fmt::Debug for CurrentUser<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CurrentUser").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,34 @@
+//! Paths of this site: [`is_local_path`].
+//!
+//! Used by the layer and by guards, for redirects.
+
+/// Whether a browser that is redirected to this text stays on the site: a path that begins with
+/// exactly one slash. Browsers read `\` like `/`, and skip control characters.
+pub(crate) fn is_local_path(text: &str) -> bool {
+    text.starts_with('/')
+        && !text.starts_with("//")
+        && !text.contains(|character: char| character == '\\' || character.is_control())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paths_of_this_site_are_local() {
+        for path in ["/", "/cart", "/cart?a=1&b=//x", "/a//b", "/ä"] {
+            assert!(is_local_path(path), "{path}");
+        }
+        for path in [
+            "",
+            "cart",
+            "//evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+            "https://x",
+            "\\/x",
+        ] {
+            assert!(!is_local_path(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The library's own fields that go along with a change of principal: [`OwnFields`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::{shared::Shared, write_plan::WritePlan};
+use crate::{
+    client::RECORD,
+    session::config::Signing,
+    store::{Change, FieldWrite},
+    token::{CookieLife, SessionId},
+};
+
+/// For how long a sign-in is remembered, for lists of sessions. A request knows it from its secret.
+pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
+
+/// The stamp of the user at the sign-in.
+pub(super) const STAMP: &str = "ruts.stamp";
+
+/// Length of the digest of a stamp.
+const STAMP_LEN: usize = 16;
+
+/// Values of the library's own fields after a change of principal.
+#[derive(Default)]
+pub(super) struct OwnFields {
+    client: Option<Bytes>,
+    remembered: Option<Bytes>,
+    /// The former sign-in was remembered, and this one is not.
+    forgets: bool,
+    stamp: Option<Bytes>,
+}
+
+impl OwnFields {
+    /// Returns the fields of the session `id`. Its cookie had the life `former`, and gets `cookie`.
+    pub(super) fn new(
+        shared: &Shared,
+        id: &SessionId,
+        plan: &WritePlan,
+        [former, cookie]: [CookieLife; 2],
+    ) -> Self {
+        let was_remembered = former.remembered().is_some();
+        match &plan.signing {
+            None => Self::default(),
+            Some(Signing::Out) => Self { forgets: was_remembered, ..Self::default() },
+            Some(Signing::In { options, .. }) => {
+                let remembered = cookie.remembered().map(|life| life.as_secs().to_be_bytes());
+                Self {
+                    client: shared.client.as_ref().map(|client| client.record(id)),
+                    forgets: was_remembered && remembered.is_none(),
+                    remembered: remembered.map(|life| Bytes::copy_from_slice(&life)),
+                    stamp: options.stamp.map(|digest| bind_stamp(&digest, id)),
+                }
+            }
+        }
+    }
+
+    pub(super) fn changes(&self) -> impl Iterator<Item = Change<'_>> + Clone {
+        let set = |name, value| Change::Set(FieldWrite::new(name, value));
+        let client = self.client.as_ref().map(|record| set(RECORD, record));
+        let remembered = self.remembered.as_ref().map(|life| set(REMEMBERED, life));
+        let forget = self.forgets.then_some(Change::Remove(REMEMBERED));
+        let stamp = self.stamp.as_ref().map(|stamp| set(STAMP, stamp));
+        [client, remembered, forget, stamp].into_iter().flatten()
+    }
+}
+
+/// Returns the digest of a stamp as a session keeps it. It depends on the session, so that those of
+/// two sessions cannot be compared.
+pub(super) fn bind_stamp(digest: &[u8; 32], id: &SessionId) -> Bytes {
+    let bound = Sha256::new_with_prefix(digest).chain_update(id.as_bytes()).finalize();
+    Bytes::copy_from_slice(&bound[..STAMP_LEN])
+}
+
+/// Reads the field [`REMEMBERED`].
+pub(in crate::session) fn read_remembered(value: &[u8]) -> Option<Duration> {
+    Some(Duration::from_secs(u64::from_be_bytes(value.try_into().ok()?)))
+}

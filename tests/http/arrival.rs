@@ -1,0 +1,96 @@
+//! What a page can say about a session that is not there.
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use ruts::{
+    Error, Session, SessionLayer, session,
+    session::Arrival,
+    store::memory::{ManualClock, MemoryStore},
+    testing::Client,
+};
+use ruts_tests_support::{ClientExt, new_client};
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: u64,
+}
+
+async fn arrival(session: Session) -> Result<String, Error> {
+    Ok(match session.arrival().await? {
+        Arrival::Ended { ago } => format!("ended {}", ago.as_secs()),
+        Arrival::Replaced { ago } => format!("replaced {}", ago.as_secs()),
+        other => format!("{other:?}"),
+    })
+}
+
+fn fixture() -> (ManualClock, Client) {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let app = Router::new()
+        .route("/", get(arrival))
+        .route("/sign-in", get(|shop: Shop| async move { shop.set_user(&7).await }))
+        .route("/sign-out", get(|session: Session| async move { session.delete().await }))
+        .route(
+            "/revoke",
+            get(|session: Session| async move {
+                session.revoke_others().await.map(|ended| ended.to_string())
+            }),
+        )
+        .route(
+            "/sign-in-and-ask",
+            get(|shop: Shop| async move {
+                shop.set_user(&7).await?;
+                arrival(shop.session().clone()).await
+            }),
+        )
+        .layer(SessionLayer::new(store));
+    (clock, new_client(app))
+}
+
+#[tokio::test]
+async fn a_request_knows_with_what_it_arrived() {
+    let (clock, client) = fixture();
+    assert_eq!(client.text("/").await, "NoToken");
+    client.plant("__Host-id", "a planted cookie");
+    assert_eq!(client.text("/").await, "Unreadable");
+    client.forget("__Host-id");
+
+    client.text("/sign-in").await;
+    assert_eq!(client.text("/").await, "Live");
+    let (before, tab) = (client.steal(), client.steal());
+    client.text("/sign-in").await;
+    clock.advance(Duration::from_secs(7));
+    assert_eq!(before.text("/").await, "replaced 7");
+
+    let tab_of_today = client.steal();
+    client.text("/sign-out").await;
+    clock.advance(Duration::from_secs(8));
+    assert_eq!(tab_of_today.text("/").await, "ended 8");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(tab_of_today.text("/").await, "Gone");
+    assert_eq!(tab.text("/").await, "Gone");
+}
+
+#[tokio::test]
+async fn a_revoked_or_expired_session_is_gone() {
+    let (clock, client) = fixture();
+    client.text("/sign-in").await;
+    let other = client.stranger();
+    other.text("/sign-in").await;
+    assert_eq!(client.text("/revoke").await, "1");
+    assert_eq!(other.text("/").await, "Gone");
+    clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
+    assert_eq!(client.text("/").await, "Gone");
+}
+
+/// The answer is about the arrival, not about what the request did since.
+#[tokio::test]
+async fn a_sign_in_does_not_change_the_arrival() {
+    let (_, client) = fixture();
+    assert_eq!(client.text("/sign-in-and-ask").await, "NoToken");
+    client.text("/sign-out").await;
+    client.plant("__Host-id", "AAECAwQFBgcICQoLDA0ODw.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    assert_eq!(client.text("/sign-in-and-ask").await, "Gone");
+}

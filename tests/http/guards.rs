@@ -1,0 +1,216 @@
+//! Guards of routers, the way back after a sign-in, and the application's user.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    extract::Path,
+    http::{StatusCode, header},
+    routing::get,
+};
+use ruts::{
+    Error, SessionLayer,
+    auth::Assurance,
+    field::{Field, Principal},
+    guard::{Aal, CurrentUser, Next, require},
+    session,
+    session::LoadUser,
+    store::memory::MemoryStore,
+    testing::Client,
+};
+use ruts_tests_support::{ClientExt, InstrumentedStore, new_client};
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: u64,
+    name: String,
+}
+
+const HTML: (&str, &str) = ("accept", "text/html");
+
+/// The accounts of the application: the hash of the one user's password.
+#[derive(Clone, Default)]
+struct Accounts {
+    hash: Arc<Mutex<Option<String>>>,
+    loads: Arc<AtomicU32>,
+}
+
+impl LoadUser for Accounts {
+    type Schema = Shop;
+    type Id = u64;
+    type User = String;
+    type Error = io::Error;
+
+    const PRINCIPAL: Field<u64, Principal> = Shop::USER;
+
+    async fn load(&self, id: u64) -> Result<Option<String>, io::Error> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        if id == 500 { Err(io::Error::other("no database")) } else { Ok(self.hash()) }
+    }
+
+    fn stamp(hash: &String) -> Option<&[u8]> {
+        Some(hash.as_bytes())
+    }
+}
+
+impl Accounts {
+    fn hash(&self) -> Option<String> {
+        self.hash.lock().unwrap().clone()
+    }
+
+    fn set(&self, hash: Option<&str>) {
+        *self.hash.lock().unwrap() = hash.map(str::to_owned);
+    }
+}
+
+struct Fixture {
+    accounts: Accounts,
+    store: InstrumentedStore<MemoryStore>,
+    client: Client,
+}
+
+fn fixture() -> Fixture {
+    let accounts = Accounts::default();
+    accounts.set(Some("hash 1"));
+    let store = InstrumentedStore::new(MemoryStore::new());
+    let sign_in = |shop: Shop, Path(user): Path<u64>, state: axum::extract::State<Accounts>| async move {
+        let hash = state.0.hash().unwrap_or_default();
+        shop.user().sign_in(&user, Assurance::Aal1).stamp(hash).await
+    };
+    let admin = Router::new()
+        .route("/orders", get(|| async { "orders" }))
+        .layer(require::<Aal<Shop, 1>>())
+        .route("/help", get(|| async { "help" }));
+    let app = Router::new()
+        .route("/sign-in/{user}", get(sign_in))
+        .route("/sign-in-without-a-stamp", get(|shop: Shop| async move { shop.set_user(&7).await }))
+        .route("/name", get(|shop: Shop| async move { shop.set_name("ada").await }))
+        .route(
+            "/who",
+            get(|shop: Shop| async move {
+                Ok::<_, Error>(format!("{:?} {:?}", shop.user().await?, shop.name().await?))
+            }),
+        )
+        .route(
+            "/account",
+            get(
+                |CurrentUser(first): CurrentUser<Accounts>,
+                 CurrentUser(second): CurrentUser<Accounts>| async move {
+                    assert_eq!(first, second);
+                    first
+                },
+            ),
+        )
+        .route("/next", get(|next: Next| async move { next.path_or("home").to_owned() }))
+        .nest("/admin", admin)
+        .with_state(accounts.clone())
+        .layer(SessionLayer::new(store.clone()).sign_in_page("/enter"));
+    Fixture { accounts, store, client: new_client(app) }
+}
+
+#[tokio::test]
+async fn a_guard_covers_the_routes_before_it() {
+    let Fixture { client, .. } = fixture();
+    assert_eq!(client.text("/admin/help").await, "help");
+    assert_eq!(client.get("/admin/orders").await.status, StatusCode::UNAUTHORIZED);
+    client.text("/sign-in/7").await;
+    assert_eq!(client.text("/admin/orders").await, "orders");
+}
+
+// proves: CWE-601
+#[tokio::test]
+async fn the_sign_in_page_leads_back() {
+    let Fixture { client, .. } = fixture();
+    for (path, next) in [
+        ("/admin/orders?page=2&q=a%20b", "%2Fadmin%2Forders%3Fpage%3D2%26q%3Da%2520b"),
+        ("/account", "%2Faccount"),
+    ] {
+        let reply = client.get_with(path, &[HTML]).await;
+        assert_eq!(reply.status, StatusCode::SEE_OTHER);
+        assert_eq!(reply.headers[header::LOCATION], format!("/enter?next={next}"));
+        assert_eq!(client.text(&format!("/next?next={next}")).await, path);
+    }
+}
+
+// proves: CWE-601
+#[tokio::test]
+async fn the_way_back_stays_on_the_site() {
+    let Fixture { client, .. } = fixture();
+    for next in [
+        "",
+        "?next=",
+        "?next=https://evil.example",
+        "?next=//evil.example",
+        "?next=%2F%2Fevil.example",
+        "?next=/%5Cevil.example",
+        "?next=/%09/evil.example",
+        "?next=evil",
+        "?other=/x",
+    ] {
+        assert_eq!(client.text(&format!("/next{next}")).await, "home", "{next}");
+    }
+    assert_eq!(client.text("/next?a=1&next=/cart").await, "/cart");
+}
+
+#[tokio::test]
+async fn a_user_is_loaded_once_in_a_request() {
+    let Fixture { accounts, store, client } = fixture();
+    let guest = client.get("/account").await;
+    assert_eq!(guest.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(accounts.loads.load(Ordering::Relaxed), 0, "a guest has no account");
+    client.text("/sign-in/7").await;
+    store.take_calls();
+    assert_eq!(client.text("/account").await, "hash 1");
+    assert_eq!(accounts.loads.load(Ordering::Relaxed), 1);
+    assert_eq!(store.take_calls(), ["load"]);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_sessions_from_before() {
+    let Fixture { accounts, client, .. } = fixture();
+    let other = client.stranger();
+    for client in [&client, &other] {
+        client.text("/sign-in/7").await;
+        client.text("/account").await;
+    }
+    accounts.set(Some("hash 2"));
+    client.text("/sign-in/7").await;
+    assert_eq!(client.text("/account").await, "hash 2", "it has signed in again");
+    let reply = other.get("/account").await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(other.text("/who").await, "None None");
+    assert!(other.token().is_none(), "the cookie goes with the session");
+}
+
+#[tokio::test]
+async fn a_user_that_is_gone_is_signed_out() {
+    let Fixture { accounts, client, .. } = fixture();
+    client.text("/sign-in/7").await;
+    accounts.set(None);
+    assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
+    accounts.set(Some("hash 1"));
+    assert_eq!(client.text("/who").await, "None None");
+}
+
+#[tokio::test]
+async fn a_sign_in_without_the_stamp_does_not_last() {
+    let Fixture { client, .. } = fixture();
+    client.text("/sign-in-without-a-stamp").await;
+    assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.text("/who").await, "None None");
+}
+
+#[tokio::test]
+async fn a_failed_load_signs_no_user_out() {
+    let Fixture { client, .. } = fixture();
+    client.text("/sign-in/500").await;
+    assert_eq!(client.get("/account").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(client.text("/who").await, "Some(500) None");
+}
