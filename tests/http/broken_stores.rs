@@ -236,10 +236,10 @@ impl Store for FaultyStore {
         Ok(answer)
     }
 
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        self.inner.create(create).await?;
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
+        let created = self.inner.create(create).await?;
         self.owner.lock().unwrap().push((*create.id, *create.secret));
-        Ok(())
+        Ok(created)
     }
 
     async fn update(

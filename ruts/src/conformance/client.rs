@@ -114,7 +114,7 @@ impl<S: Store> Client<S> {
         fields: &[FieldWrite<'_>],
     ) -> Result<(), StoreError> {
         let create = Create::new(&self.id, &self.secret).idle(idle).absolute(absolute);
-        self.store.create(create.fields(fields)).await
+        self.store.create(create.fields(fields)).await.map(drop)
     }
 
     /// Creates a session with a principal.
@@ -124,7 +124,8 @@ impl<S: Store> Client<S> {
         limit: Option<SessionLimit>,
     ) -> Result<(), StoreError> {
         let create = Create::new(&self.id, &self.secret);
-        self.store.create(create.sign_in(sign_in_of(principal).limit(limit))).await
+        let create = create.sign_in(sign_in_of(principal).limit(limit));
+        self.store.create(create).await.map(drop)
     }
 
     /// Signs a principal in, with a new secret.

@@ -93,7 +93,10 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`Exists`](super::StoreErrorKind::Exists) if there is a session of that id, which stays as
     /// it is. With a sign-in also those of [`update`](Self::update).
-    fn create(&self, create: Create<'_>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn create(
+        &self,
+        create: Create<'_>,
+    ) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 
     /// Changes a session.
     ///

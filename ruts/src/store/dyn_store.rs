@@ -54,7 +54,7 @@ pub(crate) trait DynStore: Send + Sync {
         fields: Projection<'a>,
         touch: Option<Touch>,
     ) -> StoreFuture<'a, Result<Loaded, Refused>>;
-    fn create<'a>(&'a self, create: Create<'a>) -> StoreFuture<'a, ()>;
+    fn create<'a>(&'a self, create: Create<'a>) -> StoreFuture<'a, Written<()>>;
     fn update<'a>(
         &'a self,
         credentials: Credentials<'a>,
@@ -106,7 +106,7 @@ impl<S: Store> DynStore for S {
         )
     }
 
-    fn create<'a>(&'a self, create: Create<'a>) -> StoreFuture<'a, ()> {
+    fn create<'a>(&'a self, create: Create<'a>) -> StoreFuture<'a, Written<()>> {
         let names = Names(create.fields.iter().map(|field| field.name));
         let span = span(self, "create", &names);
         Box::pin(measured(self, "create", Store::create(self, create)).instrument(span))

@@ -129,8 +129,10 @@ impl<S: RecordStore> Store for S {
         .await
     }
 
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
-        let Some(who) = create.sign_in else { return insert(self, &create).await };
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
+        let Some(who) = create.sign_in else {
+            return insert(self, &create).await.map(Written::new);
+        };
         let mut lock = self.lock_principal(who.principal).await?;
         end_oldest(self, create.id, &who, &mut lock).await?;
         self.add_to_list(who.principal, create.id, &mut lock).await?;
@@ -138,7 +140,7 @@ impl<S: RecordStore> Store for S {
         if inserted.is_err() {
             unlist(self, who.principal, create.id, &mut lock).await?;
         }
-        inserted
+        inserted.map(Written::new)
     }
 
     async fn update(

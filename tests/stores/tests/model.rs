@@ -286,13 +286,13 @@ impl Store for Model {
         self.apply(id, |record, now| record.load(secret, fields, touch, now))
     }
 
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         let State { records, now } = &mut *self.next();
         if records.get(create.id).is_some_and(|record| record.is_retained(*now)) {
             return Err(StoreError::new("model", StoreErrorKind::Exists));
         }
         records.insert(*create.id, SessionRecord::new(&create, *now));
-        Ok(())
+        Ok(Written::new(()))
     }
 
     async fn update(
@@ -407,7 +407,7 @@ impl<S: Store, F: Fn() -> Arc<S>> Run<F> {
                 let create = Create::new(id, secret).idle(*idle).absolute(*absolute);
                 let sign_in = who.as_ref().map(|who| self.new_sign_in(who));
                 match store.create(create.fields(&writes).sign_in(sign_in)).await {
-                    Ok(()) => Answer::Created,
+                    Ok(_) => Answer::Created,
                     Err(error) if error.kind() == StoreErrorKind::Exists => Answer::Exists,
                     Err(error) => Answer::Failed(error.to_string()),
                 }

@@ -37,7 +37,7 @@ macro_rules! delegate_store {
         async fn create(
             &self,
             create: $crate::ruts::store::Create<'_>,
-        ) -> Result<(), $crate::ruts::store::StoreError> {
+        ) -> Result<$crate::ruts::store::Written<()>, $crate::ruts::store::StoreError> {
             self.$inner.create(create).await
         }
     };

@@ -214,7 +214,7 @@ impl<S: Store> Store for InstrumentedStore<S> {
         self.call("load", self.inner.load(credentials, fields, touch)).await
     }
 
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         self.call("create", self.inner.create(create)).await
     }
 

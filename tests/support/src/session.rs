@@ -98,7 +98,7 @@ impl<S: Store> TestSession<S> {
 
     /// Creates the session.
     pub async fn create(&self, idle: Option<Ttl>) -> Result<(), StoreError> {
-        self.store.create(self.creation().idle(idle)).await
+        self.store.create(self.creation().idle(idle)).await.map(drop)
     }
 
     /// Writes a field.

@@ -27,7 +27,7 @@ use crate::{
     session::{config::Signing, value},
     store::{
         AuthChange, Change, Create, FieldWrite, Loaded, PageRequest, Projection, SessionMeta,
-        StoredField, Update, Updated,
+        StoredField, Update, Updated, Written,
     },
     token::{CookieLife, Secret, SessionId, Token},
     ttl::Ttl,
@@ -319,17 +319,22 @@ impl<'a> Transfer<'a> {
         };
         let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).absolute(absolute);
         let create = create.fields(&fields).sign_in(sign_in);
-        if let Err(error) = shared.call_store().create(create).await.map_err(Error::from) {
-            if matches!(error, Error::TooManySessions) {
-                event::limit_reached();
+        let Written { stale_for, .. } = match shared.call_store().create(create).await {
+            Ok(created) => created,
+            Err(error) => {
+                let error = Error::from(error);
+                if matches!(error, Error::TooManySessions) {
+                    event::limit_reached();
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         let longest = absolute.map(Ttl::as_duration);
         self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
         event::created(&id);
         let state = self.state();
         *state = State::new(Identity::Open { id, secret: hash, cookie });
+        state.stale_for = stale_for;
         state.fields = FieldCache::empty();
         state.client = ClientTrust::Trusted;
         state.owner = plan.signing.and_then(|signing| signing.principal());

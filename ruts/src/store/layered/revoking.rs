@@ -92,7 +92,7 @@ pub(super) async fn end_oldest<C: Cache, O: Store>(
     principal: &PrincipalKey,
     own: &SessionId,
     limit: SessionLimit,
-) -> Result<(), StoreError> {
+) -> Result<Written<()>, StoreError> {
     let mut others: Vec<_> = (sessions_of(tiers, principal).await?.iter())
         .filter(|listed| listed.id != *own)
         .map(|listed| {
@@ -102,10 +102,11 @@ pub(super) async fn end_oldest<C: Cache, O: Store>(
         .collect();
     others.sort_unstable();
     let beyond = (others.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
+    let mut stale_for = None;
     for (_, id) in &others[..beyond] {
-        revoke(tiers, principal, RevokeTarget::One(id)).await?;
+        stale_for = revoke(tiers, principal, RevokeTarget::One(id)).await?.stale_for.max(stale_for);
     }
-    Ok(())
+    Ok(Written::new(()).stale_for(stale_for))
 }
 
 /// Lists all sessions of a principal, page by page.

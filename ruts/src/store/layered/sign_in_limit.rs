@@ -3,7 +3,9 @@
 //! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. It decides whether to try
 //! again, and sends nothing.
 
-use crate::store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind};
+use std::time::Duration;
+
+use crate::store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind, Written};
 
 /// Maximum number of attempts of a sign-in at the limit.
 const ATTEMPTS: usize = 8;
@@ -17,13 +19,15 @@ pub(super) struct SignInLimit<'a> {
     pub(super) who: NewSignIn<'a>,
     ends_oldest: bool,
     attempts: usize,
+    /// For how long a cache may show a session that was ended for it.
+    stale_for: Option<Duration>,
 }
 
 impl<'a> SignInLimit<'a> {
     pub(super) fn new(who: NewSignIn<'a>) -> Self {
         let ends_oldest = who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest);
         let limit = who.limit.map(|limit| SessionLimit::new(limit.sessions, OnLimit::Reject));
-        Self { who: who.limit(limit), ends_oldest, attempts: 0 }
+        Self { who: who.limit(limit), ends_oldest, attempts: 0, stale_for: None }
     }
 
     /// Returns the limit to make room under, if the sign-in is to be tried again after this answer.
@@ -33,5 +37,16 @@ impl<'a> SignInLimit<'a> {
         let limit = self.who.limit.filter(|_| is_refused)?;
         self.attempts += 1;
         (self.ends_oldest && self.attempts < ATTEMPTS).then_some(limit)
+    }
+
+    /// Notes that sessions were ended to make room.
+    pub(super) fn note_ended(&mut self, ended: &Written<()>) {
+        self.stale_for = self.stale_for.max(ended.stale_for);
+    }
+
+    /// Returns the answer of the sign-in, with what the cache missed on the way.
+    pub(super) fn answer<T>(&self, written: Written<T>) -> Written<T> {
+        let stale_for = self.stale_for.max(written.stale_for);
+        written.stale_for(stale_for)
     }
 }

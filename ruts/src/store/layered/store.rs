@@ -179,7 +179,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         breaker.call(settings.origin_timeout, breaker.cache().check()).await
     }
 
-    async fn insert(&self, create: Create<'_>) -> Result<(), StoreError> {
+    async fn insert(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         let operation = self.tiers.origin.create(create);
         self.tiers.call_origin(StoreErrorKind::Unknown, operation).await
     }
@@ -244,7 +244,7 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
     }
 
     /// One round trip to the origin: no cache can know a new session.
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         for write in create.fields {
             self.tiers.policies.learn(write.name, write.cache_policy);
         }
@@ -252,8 +252,11 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         let mut limit = SignInLimit::new(who);
         loop {
             let answer = self.insert(create.sign_in(limit.who)).await;
-            let Some(sessions) = limit.retry(&answer) else { return answer };
-            revoking::end_oldest(&self.tiers, who.principal, create.id, sessions).await?;
+            let Some(sessions) = limit.retry(&answer) else {
+                return answer.map(|created| limit.answer(created));
+            };
+            let ended = revoking::end_oldest(&self.tiers, who.principal, create.id, sessions);
+            limit.note_ended(&ended.await?);
         }
     }
 
@@ -271,8 +274,11 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         loop {
             let sign = AuthChange::In { who: limit.who, idle, absolute };
             let answer = self.change(credentials, update.sign(sign)).await;
-            let Some(sessions) = limit.retry(&answer) else { return answer };
-            revoking::end_oldest(&self.tiers, who.principal, credentials.id, sessions).await?;
+            let Some(sessions) = limit.retry(&answer) else {
+                return Ok(answer?.map(|updated| limit.answer(updated)));
+            };
+            let ended = revoking::end_oldest(&self.tiers, who.principal, credentials.id, sessions);
+            limit.note_ended(&ended.await?);
         }
     }
 

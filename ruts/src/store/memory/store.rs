@@ -410,7 +410,7 @@ mod tests {
         let (id, secret) = (SessionId::random().unwrap(), secret());
         let create =
             Create { id: &id, secret: &secret, idle, absolute: None, fields: &[], sign_in: None };
-        store.create(create).await
+        store.create(create).await.map(drop)
     }
 
     #[tokio::test]

@@ -135,7 +135,7 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         self.inner.store.load(credentials, fields, touch).await
     }
 
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         self.inner.store.create(create).await
     }
 

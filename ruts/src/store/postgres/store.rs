@@ -75,7 +75,7 @@ impl Store for PostgresStore {
         self.reads.run(ReadRequest::new(credentials, fields, touch)).await
     }
 
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         let fields = FieldColumns::set(last_of_each(create.fields.to_vec()));
         let statement = Statement::new(&self.executor.statements.create)
             .credentials(Credentials::new(create.id, create.secret))
@@ -83,7 +83,8 @@ impl Store for PostgresStore {
             .ttl(create.absolute)
             .sign_in(create.sign_in.as_ref())
             .fields(&fields);
-        created(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        created(&self.executor.fetch_one(statement, self.executor.deadline()).await?)?;
+        Ok(Written::new(()))
     }
 
     async fn update(

@@ -189,7 +189,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
     /// # Round trips
     ///
     /// One. With a sign-in on a cluster, those of the [module](super).
-    async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         let Create { id, fields, absolute, .. } = create;
         let changes = fields.iter().copied().map(Change::Set);
         let times = [create.idle, absolute].map(|ttl| ttl.map_or(0, Ttl::as_millis));
@@ -211,7 +211,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
             }
         };
         match outcome {
-            ScriptOutcome::Done(_) => Ok(()),
+            ScriptOutcome::Done(_) => Ok(Written::new(())),
             ScriptOutcome::Exists => Err(StoreError::new(NAME, StoreErrorKind::Exists)),
             ScriptOutcome::Refused(_) | ScriptOutcome::NotDue => Err(corrupt()),
         }

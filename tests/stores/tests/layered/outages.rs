@@ -7,9 +7,10 @@ use std::{
 
 use ruts::{
     Ttl,
+    auth::{Assurance, PrincipalKey},
     store::{
-        Change, Projection, Refused, StoreErrorKind, Touch, Updated, Written,
-        layered::LayeredStore, postgres::PostgresStore, redis::RedisStore,
+        Change, NewSignIn, OnLimit, Projection, Refused, SessionLimit, Store, StoreErrorKind,
+        Touch, Updated, Written, layered::LayeredStore, postgres::PostgresStore, redis::RedisStore,
     },
 };
 use ruts_tests_stores::{
@@ -154,6 +155,23 @@ async fn a_cache_that_one_process_cannot_reach() {
 }
 
 /// A user signs out while the cache hangs, and closes the tab before there is an answer.
+/// A sign-in at the limit ends an older session, which the cache may still show.
+#[tokio::test]
+async fn a_sign_in_that_ends_a_session_without_the_cache() {
+    let tiers = Tiers::start(Flavour::Redis);
+    let (builder, proxies) = tiers.proxied_builder(|cache| cache).await;
+    let store = Arc::new(impatient(builder).build());
+    let user = PrincipalKey::from_bytes([7; 32]);
+    let limit = SessionLimit::new(1, OnLimit::EndOldest);
+    let who = || NewSignIn::new(&user, Assurance::Aal1).limit(limit);
+    let [oldest, second] = [(); 2].map(|()| TestSession::new(&store));
+    let created = oldest.store.create(oldest.creation().sign_in(who())).await.unwrap();
+    assert_eq!(created, Written::new(()));
+    proxies.cache.set(Traffic::Disconnect);
+    let created = second.store.create(second.creation().sign_in(who())).await.unwrap();
+    assert_eq!(created, Written::new(()).stale_for(CACHE_TTL));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     let tiers = Tiers::start(Flavour::Redis);
