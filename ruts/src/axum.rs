@@ -57,14 +57,14 @@ fn challenge(error: &Error) -> String {
 #[macro_export]
 macro_rules! __impl_extractor {
     ($name:ident) => {
-        impl<S: ::core::marker::Sync> $crate::__private::FromRequestParts<S> for $name {
+        impl<__RutsS: ::core::marker::Sync> $crate::__private::FromRequestParts<__RutsS> for $name {
             type Rejection = $crate::Error;
 
             async fn from_request_parts(
-                parts: &mut $crate::__private::Parts,
-                _: &S,
+                __parts: &mut $crate::__private::Parts,
+                _: &__RutsS,
             ) -> ::core::result::Result<Self, $crate::Error> {
-                <Self as $crate::session::TypedSession>::from_extensions(&parts.extensions)
+                <Self as $crate::session::TypedSession>::from_extensions(&__parts.extensions)
             }
         }
     };

@@ -46,6 +46,14 @@ impl Names {
             diagnostics.at(name, message);
             return false;
         }
+        if field.key == bare {
+            let message = format!(
+                "`{bare}` would name both the accessor and the key; choose another name and keep \
+                 the stored one with `rename = \"{bare}\"`"
+            );
+            diagnostics.at(name, message);
+            return false;
+        }
         let items = [
             format!("{bare}()"),
             format!("{}()", field.setter),

@@ -30,9 +30,9 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                 #(#attrs)*
                 #vis fn #setter(
                     self,
-                    value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
+                    __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
                 ) -> Self {
-                    Self(self.0.set(#name::#key, value))
+                    Self(self.0.set(#name::#key, __value))
                 }
 
                 #[doc = #remove_doc]
@@ -47,14 +47,14 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         #[doc = #doc]
         #[must_use = "nothing is written until `commit` is awaited"]
         #[allow(dead_code)]
-        #vis struct #edit<'a>(#private::Edit<'a>);
+        #vis struct #edit<'__ruts>(#private::Edit<'__ruts>);
 
         #[allow(dead_code, deprecated)]
-        impl<'a> #edit<'a> {
+        impl<'__ruts> #edit<'__ruts> {
             #(#methods)*
 
             /// Writes the changes. One round trip.
-            #vis fn commit(self) -> #private::WriteFuture<'a> {
+            #vis fn commit(self) -> #private::WriteFuture<'__ruts> {
                 self.0.commit()
             }
         }

@@ -43,9 +43,9 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
             #(#attrs)*
             #vis fn #by(
                 &self,
-                value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
+                __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
             ) -> #private::PrincipalSessions {
-                self.0.by(#name::#key, value)
+                self.0.by(#name::#key, __value)
             }
 
             /// Ends all sessions in the store, of all principals and layers.
@@ -57,8 +57,8 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
         #[allow(dead_code, deprecated)]
         impl #name {
             /// Selects the sessions of a store, to list and end them by principal. No round trip.
-            #vis fn sessions(store: impl #private::IntoStore) -> #sessions {
-                #sessions(#private::SessionIndex::of::<Self>(store))
+            #vis fn sessions(__store: impl #private::IntoStore) -> #sessions {
+                #sessions(#private::SessionIndex::of::<Self>(__store))
             }
         }
     }

@@ -18,8 +18,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let private = quote!(#krate::__private);
     let readable = || fields.iter().filter(|field| !matches!(field.mode, Mode::Once));
     let declarations = readable().map(declaration);
-    let reads =
-        readable().map(|Field { name: field, key, .. }| quote!(#field: fields.read(#name::#key)?));
+    let reads = readable()
+        .map(|Field { name: field, key, .. }| quote!(#field: __fields.read(#name::#key)?));
     let values = generated(values);
     let doc = format!("All values of a [`{}`], read by its `load`.", name.unraw());
     quote! {
@@ -32,7 +32,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         impl #private::Values for #values {
             #[allow(deprecated, unused_variables)]
             fn decode(
-                fields: &#private::SessionMap,
+                __fields: &#private::SessionMap,
             ) -> ::core::result::Result<Self, #krate::Error> {
                 ::core::result::Result::Ok(Self { #(#reads,)* })
             }
