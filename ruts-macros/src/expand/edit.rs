@@ -5,6 +5,8 @@
 //! impl<'a> ShopEdit<'a> {
 //!     pub fn user(self, value) -> Self;
 //!     pub fn remove_user(self) -> Self;
+//!     pub fn assurance(self, assurance: Assurance) -> Self;
+//!     pub fn keep_fields(self) -> Self;
 //!     pub fn commit(self) -> WriteFuture<'a>;
 //! }
 //! ```
@@ -42,6 +44,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                 }
             }
         });
+    let sign_in = session.principal().map(|_| sign_in(session));
     let doc = format!("Changes to a [`{}`]. `commit` writes all of them or none.", name.unraw());
     quote! {
         #[doc = #doc]
@@ -52,11 +55,28 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         #[allow(dead_code, deprecated)]
         impl<'__ruts> #edit<'__ruts> {
             #(#methods)*
+            #sign_in
 
             /// Writes the changes. One round trip.
             #vis fn commit(self) -> #private::WriteFuture<'__ruts> {
                 self.0.commit()
             }
+        }
+    }
+}
+
+/// Returns the methods of an edit that signs in.
+fn sign_in(session: &Session) -> TokenStream {
+    let Session { krate, vis, .. } = session;
+    quote! {
+        /// Sets the assurance of a sign-in. `Aal1` by default.
+        #vis fn assurance(self, __assurance: #krate::auth::Assurance) -> Self {
+            Self(self.0.assurance(__assurance))
+        }
+
+        /// Keeps the fields of another principal at a sign-in.
+        #vis fn keep_fields(self) -> Self {
+            Self(self.0.keep_fields())
         }
     }
 }

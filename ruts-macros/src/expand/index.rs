@@ -14,12 +14,11 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use super::tokens::generated;
-use crate::model::{Field, Mode, Session};
+use crate::model::{Field, Session};
 
 /// Generates the struct and its methods.
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let principal = session.fields.iter().find(|field| matches!(field.mode, Mode::Principal));
-    principal.map(|principal| index(session, principal)).unwrap_or_default()
+    session.principal().map(|principal| index(session, principal)).unwrap_or_default()
 }
 
 fn index(session: &Session, principal: &Field) -> TokenStream {

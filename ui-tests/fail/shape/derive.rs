@@ -1,9 +1,0 @@
-use ruts::session;
-
-#[session]
-#[derive(Debug)]
-struct Shop {
-    cart: u8,
-}
-
-fn main() {}
