@@ -15,6 +15,7 @@ mod events;
 mod identity;
 mod lifetimes;
 mod ordinary_life;
+mod readme;
 mod reference;
 mod renewal;
 mod sign_in;
