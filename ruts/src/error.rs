@@ -118,11 +118,16 @@ pub enum Error {
     #[error("no session token could be created")]
     Random(#[from] RandomError),
 
-    /// No `SessionLayer` of that name wraps this handler.
-    #[error("no `SessionLayer` for {layer} wraps this handler")]
+    /// No `SessionLayer` of that name wraps this handler. A layer covers only the routes that were
+    /// added before `.layer(..)`.
+    #[error(
+        "no `SessionLayer`{} wraps this handler: \
+         a layer covers only the routes that were added before `.layer(..)`",
+        name_of(*layer)
+    )]
     MissingLayer {
-        /// Name type of the layer.
-        layer: &'static str,
+        /// Name type of the layer. `None` for the layer without a name.
+        layer: Option<&'static str>,
     },
 
     /// The handler expects another store than the one of its `SessionLayer`.
@@ -135,6 +140,10 @@ pub enum Error {
         /// Type that the layer has.
         found: &'static str,
     },
+}
+
+fn name_of(layer: Option<&str>) -> String {
+    layer.map(|layer| format!(" with the name `{layer}`")).unwrap_or_default()
 }
 
 impl From<StoreError> for Error {

@@ -14,6 +14,7 @@ mod encryption;
 mod events;
 mod identity;
 mod lifetimes;
+mod misuse;
 mod ordinary_life;
 mod readme;
 mod reference;

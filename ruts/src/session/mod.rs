@@ -15,7 +15,7 @@ pub(crate) mod map;
 mod principal_sessions;
 mod request;
 mod session_index;
-mod typed;
+pub(crate) mod typed;
 mod value;
 mod values;
 mod watch;
