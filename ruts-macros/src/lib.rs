@@ -33,12 +33,15 @@ use proc_macro::TokenStream;
 /// For a struct `Shop`. A field without a visibility of its own has that of the struct.
 ///
 /// - `Shop`: the handle, `Clone`, `Debug`, and an axum extractor with the feature `axum`. It has
-///   `session()`, `load()`, `edit()`, and `Shop::SCHEMA`.
+///   `session()`, `load()`, `edit()`, and `Shop::SCHEMA`. As an extractor, `Option<Shop>` is `None`
+///   if no layer wraps the handler, and always `Some` inside a layer.
 /// - For each field `x`: `x()`, `set_x()` and the key `Shop::X`, with the documentation of the
 ///   field.
 /// - `ShopValues`: a plain struct of all values, `Option<T>` or `T` with a default, without `once`
-///   fields. `load()` returns it.
-/// - `ShopEdit`: returned by `edit()`. It has `x()`, `remove_x()` and `commit()`.
+///   fields. `load()` returns it. A derive below `#[session]` applies to it, with its attributes:
+///   `#[derive(Debug, Clone, PartialEq, Serialize)]`, `#[serde(rename_all = "camelCase")]`.
+/// - `ShopEdit`: returned by `edit()`. It has `x()`, `remove_x()` and `commit()`. With a principal
+///   it has `assurance()` and `keep_fields()` too.
 /// - `ShopSessions`, if a field is the principal: returned by `Shop::sessions(&store)`.
 ///
 /// A field of type `Option<T>` is the same as a field of type `T`.

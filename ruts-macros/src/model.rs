@@ -12,6 +12,8 @@ pub(crate) struct Session {
     /// Path to `ruts`.
     pub(crate) krate: TokenStream,
     pub(crate) attrs: Vec<Attribute>,
+    /// Attributes of the struct of values: derives and their attributes.
+    pub(crate) values_attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     /// Name of the handle.
     pub(crate) name: Ident,
@@ -23,10 +25,18 @@ pub(crate) struct Session {
     pub(crate) fields: Vec<Field>,
 }
 
+impl Session {
+    /// Returns the field of the principal.
+    pub(crate) fn principal(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| matches!(field.mode, Mode::Principal))
+    }
+}
+
 /// A field and the names of its generated items.
 pub(crate) struct Field {
     pub(crate) docs: Vec<Attribute>,
     pub(crate) attrs: Vec<Attribute>,
+    pub(crate) values_attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     /// Name of the accessor, and of the field in the struct of values.
     pub(crate) name: Ident,

@@ -1,18 +1,31 @@
 //! Extractors for axum handlers, and [`Error`] as a response.
 
 use axum_core::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header, request::Parts};
 
-use crate::{auth::Assurance, error::Error, session::handle::Session};
+use crate::{
+    auth::Assurance,
+    error::Error,
+    session::{handle::Session, typed::optional},
+};
 
 impl<S: 'static, St: Sync> FromRequestParts<St> for Session<S> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Self, Error> {
         Self::from_extensions(&parts.extensions)
+    }
+}
+
+/// `None` if no layer wraps the handler.
+impl<S: 'static, St: Sync> OptionalFromRequestParts<St> for Session<S> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &St) -> Result<Option<Self>, Error> {
+        optional(Self::from_extensions(&parts.extensions))
     }
 }
 
@@ -57,14 +70,29 @@ fn challenge(error: &Error) -> String {
 #[macro_export]
 macro_rules! __impl_extractor {
     ($name:ident) => {
-        impl<S: ::core::marker::Sync> $crate::__private::FromRequestParts<S> for $name {
+        impl<__RutsS: ::core::marker::Sync> $crate::__private::FromRequestParts<__RutsS> for $name {
             type Rejection = $crate::Error;
 
             async fn from_request_parts(
-                parts: &mut $crate::__private::Parts,
-                _: &S,
+                __parts: &mut $crate::__private::Parts,
+                _: &__RutsS,
             ) -> ::core::result::Result<Self, $crate::Error> {
-                <Self as $crate::session::TypedSession>::from_extensions(&parts.extensions)
+                <Self as $crate::session::TypedSession>::from_extensions(&__parts.extensions)
+            }
+        }
+
+        impl<__RutsS: ::core::marker::Sync> $crate::__private::OptionalFromRequestParts<__RutsS>
+            for $name
+        {
+            type Rejection = $crate::Error;
+
+            async fn from_request_parts(
+                __parts: &mut $crate::__private::Parts,
+                _: &__RutsS,
+            ) -> ::core::result::Result<::core::option::Option<Self>, $crate::Error> {
+                $crate::__private::optional(
+                    <Self as $crate::session::TypedSession>::from_extensions(&__parts.extensions),
+                )
             }
         }
     };

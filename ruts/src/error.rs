@@ -129,11 +129,16 @@ pub enum Error {
     #[error("the signed-in user could not be loaded")]
     LoadUser(#[source] Box<dyn std::error::Error + Send + Sync>),
 
-    /// No `SessionLayer` of that name wraps this handler.
-    #[error("no `SessionLayer` for {layer} wraps this handler")]
+    /// No `SessionLayer` of that name wraps this handler. A layer covers only the routes that were
+    /// added before `.layer(..)`.
+    #[error(
+        "no `SessionLayer`{} wraps this handler: \
+         a layer covers only the routes that were added before `.layer(..)`",
+        name_of(*layer)
+    )]
     MissingLayer {
-        /// Name type of the layer.
-        layer: &'static str,
+        /// Name type of the layer. `None` for the layer without a name.
+        layer: Option<&'static str>,
     },
 
     /// The handler expects another store than the one of its `SessionLayer`.
@@ -146,6 +151,10 @@ pub enum Error {
         /// Type that the layer has.
         found: &'static str,
     },
+}
+
+fn name_of(layer: Option<&str>) -> String {
+    layer.map(|layer| format!(" with the name `{layer}`")).unwrap_or_default()
 }
 
 impl From<StoreError> for Error {

@@ -3,7 +3,7 @@
 pub use std::time::Duration;
 
 #[cfg(feature = "axum")]
-pub use axum_core::extract::FromRequestParts;
+pub use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 pub use http::request::Parts;
 
 pub use crate::{
@@ -14,7 +14,7 @@ pub use crate::{
     },
     session::{
         Edit, LoadFuture, PrincipalSessions, SessionIndex, TypedSession, Unnamed, Values,
-        WriteFuture, entry::Entry, handle::Session, map::SessionMap,
+        WriteFuture, entry::Entry, handle::Session, map::SessionMap, typed::optional,
     },
     store::IntoStore,
     ttl::Ttl,

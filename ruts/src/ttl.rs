@@ -45,6 +45,7 @@ impl Ttl {
     /// # Panics
     ///
     /// `secs` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
+    #[track_caller]
     pub const fn from_secs(secs: u64) -> Self {
         Self::require(Duration::from_secs(secs))
     }
@@ -54,6 +55,7 @@ impl Ttl {
     /// # Panics
     ///
     /// `millis` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
+    #[track_caller]
     pub const fn from_millis(millis: u64) -> Self {
         Self::require(Duration::from_millis(millis))
     }
@@ -70,6 +72,7 @@ impl Ttl {
     /// # Panics
     ///
     /// `duration` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
+    #[track_caller]
     pub const fn require(duration: Duration) -> Self {
         match Self::new(duration) {
             Ok(ttl) => ttl,

@@ -1,4 +1,4 @@
-//! What a page can say about a session that is not there.
+//! `Session::arrival`: the reason why a request has no session.
 
 use std::time::Duration;
 

@@ -147,7 +147,7 @@ async fn a_missing_layer_is_an_error() {
     let client = new_client(routes());
     let reply = client.get("/").await;
     assert_eq!((reply.status, &*reply.text()), (StatusCode::INTERNAL_SERVER_ERROR, ""));
-    assert!(log.text().contains("no `SessionLayer` for"), "{}", log.text());
+    assert!(log.text().contains("no `SessionLayer` wraps this handler"), "{}", log.text());
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ fn fixture(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
         .route(
             "/edit/{user}",
             get(|shop: Shop, Path(user): Path<u64>| async move {
-                let edit = shop.session().edit().set(Shop::USER, &user).set(Shop::CART, &1);
+                let edit = shop.edit().user(&user).cart(&1);
                 edit.remember(3 * DAY).commit().await
             }),
         )

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Router,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::IntoResponse,
     routing::{get, post},
 };
@@ -186,22 +186,22 @@ async fn a_careless_application_breaks_the_rules() {
     assert!(broken(&report).len() > 20, "\n{report}");
 }
 
-/// The sign-out works, and another site can trigger it.
+/// The sign-out works, and a link of another site can trigger it. `SameSite=Lax` allows links.
 #[tokio::test]
-async fn a_sign_out_without_csrf_protection_is_found() {
+async fn a_sign_out_by_a_link_is_found() {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let app = Router::new()
         .route("/", get(|| async {}))
         .route("/account", get(|_: Aal<Shop, 1>| async {}))
         .route("/in", post(|shop: Shop| async move { shop.set_user("ada").await }))
-        .route("/out", post(|session: Session| async move { session.delete().await }))
+        .route("/out", get(|session: Session| async move { session.delete().await }))
         .layer(SessionLayer::new(store));
     let scenario = SessionSecurity::new(
         Client::new(app),
         "/account",
         |client| async move { client.post("/in", "").await },
-        |client| async move { client.post("/out", "").await },
+        |client| async move { client.get("/out").await },
     );
     let report = check_session_security(&scenario).await;
     let rules =
@@ -228,4 +228,32 @@ async fn a_test_signs_in_without_a_form() {
         .await
         .unwrap();
     assert_eq!(client.cookies(), Vec::<String>::new());
+}
+
+/// The headers of a request show which cookies came along.
+#[tokio::test]
+async fn a_request_of_another_site_carries_the_cookies_that_a_browser_would_send() {
+    async fn set() -> impl IntoResponse {
+        let cookies =
+            ["strict=1; SameSite=Strict", "lax=1; SameSite=Lax", "open=1", "no=1; SameSite=None"];
+        axum::response::AppendHeaders(cookies.map(|cookie| (header::SET_COOKIE, cookie)))
+    }
+
+    async fn show(headers: HeaderMap) -> String {
+        let cookies = headers.get(header::COOKIE).map(|cookies| cookies.to_str().unwrap());
+        cookies.unwrap_or_default().to_owned()
+    }
+
+    let client =
+        Client::new(Router::new().route("/", get(set)).route("/show", get(show).post(show)));
+    client.get("/").await;
+    client.plant("planted", "1");
+    let all = "lax=1; no=1; open=1; planted=1; strict=1";
+    assert_eq!(client.get("/show").await.text(), all);
+    assert_eq!(client.post("/show", "").await.text(), all);
+    let site = |site| client.clone().with_header(HeaderName::from_static("sec-fetch-site"), site);
+    assert_eq!(site("same-site").post("/show", "").await.text(), all);
+    let other = site("cross-site");
+    assert_eq!(other.get("/show").await.text(), "lax=1; no=1; open=1; planted=1");
+    assert_eq!(other.post("/show", "").await.text(), "no=1; open=1; planted=1");
 }

@@ -10,6 +10,7 @@ use axum::{Router, extract::Path, routing::get};
 use ruts::testing::Client;
 use ruts::{
     Error, Session, SessionLayer, Ttl,
+    auth::Assurance,
     codec::Codec,
     field::{Field, FieldSpec, OrDefault},
     session,
@@ -156,6 +157,57 @@ async fn one_round_trip_reads_all_fields_and_one_writes_them() {
         calls(&["update"]);
         shop.session().delete().await?;
         calls(&["delete"]);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_signs_in_with_an_assurance_and_can_keep_fields() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move {
+        shop.edit().user(&7).visits(&1).assurance(Assurance::Aal2).commit().await?;
+        let signed_in = shop.session().signed_in().await?.unwrap();
+        assert_eq!(signed_in.assurance, Assurance::Aal2);
+        shop.edit().user(&8).keep_fields().commit().await?;
+        let signed_in = shop.session().signed_in().await?.unwrap();
+        assert_eq!((signed_in.assurance, shop.visits().await?), (Assurance::Aal1, 1));
+        shop.edit().user(&9).commit().await?;
+        assert_eq!(shop.visits().await?, 100);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tuple_of_keys_reads_what_was_fetched() {
+    let app = Fixture::new();
+    app.request(|shop: Shop| async move {
+        shop.edit().user(&7).visits(&1).draft("long").commit().await?;
+        let keys = (Shop::VISITS, (Shop::DRAFT, Shop::THEME));
+        let all = shop.session().get_all().await?.unwrap();
+        assert_eq!(all.read(keys)?, (1, (Some("long".to_owned()), None)));
+        let sessions = shop.session().sessions().await?.unwrap();
+        let page = sessions.list(keys, None, 10).await?;
+        let [session] = &page.sessions[..] else { panic!("{page:?}") };
+        assert_eq!(session.fields.read(keys)?, (1, (Some("long".to_owned()), None)));
+        assert_eq!(session.fields.read(Shop::VISITS)?, 1);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_entry_is_a_future() {
+    let app = Fixture::new();
+    let store = app.store.clone();
+    app.request(move |shop: Shop| async move {
+        shop.edit().visits(&1).draft("long").commit().await?;
+        shop.session().refresh().await;
+        store.take_calls();
+        let (visits, draft) = tokio::join!(shop.visits(), shop.draft());
+        assert_eq!((visits?, draft?.as_deref()), (1, Some("long")));
+        assert_eq!(store.take_calls(), ["load", "load"]);
         Ok(())
     })
     .await;

@@ -4,6 +4,7 @@
 use ruts::session;
 
 #[session]
+#[derive(Debug, Clone, PartialEq)]
 struct Shop {
     #[expect(non_snake_case, reason = "as the client calls it")]
     userName: u8,

@@ -48,6 +48,7 @@ pub(super) fn field(
         encrypt: raw.args.encrypt.is_set(),
         docs: raw.docs,
         attrs: raw.attrs,
+        values_attrs: raw.values_attrs,
         name: raw.name,
     }
 }
@@ -67,6 +68,11 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
             let message = "reading a `once` field removes it, so it cannot be the principal; \
                            remove `once` or `principal`";
             diagnostics.at(principal, message);
+        }
+        for attr in &raw.values_attrs {
+            let message = "a `once` field is not in the struct of all values, to which the derive \
+                           applies; remove this attribute";
+            diagnostics.at(attr, message);
         }
         return Mode::Once;
     }

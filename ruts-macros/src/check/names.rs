@@ -21,14 +21,32 @@ const RESERVED: [(&str, &str); 8] = [
     ("from_extensions", "it takes the session out of a request"),
 ];
 
+/// The same, for a session with a principal.
+const RESERVED_WITH_A_PRINCIPAL: [(&str, &str); 5] = [
+    ("assurance", "it sets the assurance of a sign-in by an edit"),
+    ("keep_fields", "it keeps the fields of another principal at a sign-in by an edit"),
+    ("remember", "it remembers a sign-in by an edit"),
+    ("forget", "it lets the cookie of a sign-in by an edit end with the browser"),
+    ("stamp", "it keeps the stamp of the user at a sign-in by an edit"),
+];
+
 /// Names that are in use, each with its field.
-#[derive(Default)]
 pub(super) struct Names {
+    reserved: Vec<(&'static str, &'static str)>,
     items: HashMap<String, Ident>,
     stored: HashMap<String, Ident>,
 }
 
 impl Names {
+    /// Creates the names of a session with or without a principal.
+    pub(super) fn new(has_principal: bool) -> Self {
+        let mut reserved = RESERVED.to_vec();
+        if has_principal {
+            reserved.extend(RESERVED_WITH_A_PRINCIPAL);
+        }
+        Self { reserved, items: HashMap::new(), stored: HashMap::new() }
+    }
+
     /// Claims the names of a field and reports conflicts. Returns whether none was found.
     pub(super) fn claim(
         &mut self,
@@ -38,10 +56,18 @@ impl Names {
     ) -> bool {
         let name = &field.name;
         let bare = name.unraw().to_string();
-        if let Some((_, purpose)) = RESERVED.iter().find(|(reserved, _)| *reserved == bare) {
+        if let Some((_, purpose)) = self.reserved.iter().find(|(name, _)| *name == bare) {
             let message = format!(
                 "`{bare}` is reserved: {purpose}; choose another name and keep the stored one with \
                  `rename = \"{bare}\"`"
+            );
+            diagnostics.at(name, message);
+            return false;
+        }
+        if field.key == bare {
+            let message = format!(
+                "`{bare}` would name both the accessor and the key; choose another name and keep \
+                 the stored one with `rename = \"{bare}\"`"
             );
             diagnostics.at(name, message);
             return false;

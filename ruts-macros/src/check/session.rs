@@ -26,7 +26,8 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
     let prefix = prefix.map(|prefix| format!("{}.", prefix.value())).unwrap_or_default();
     let codec = codec(&raw.args.codec, diagnostics);
 
-    let mut names = Names::default();
+    let signs_in = raw.fields.iter().any(|field| field.args.principal.is_set());
+    let mut names = Names::new(signs_in);
     let fields: Vec<Field> = (raw.fields.into_iter())
         .filter_map(|field| {
             let rename = field.args.rename.get().cloned();
@@ -39,6 +40,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         krate,
         sessions: format_ident!("{}Sessions", raw.name),
         attrs: raw.attrs,
+        values_attrs: raw.values_attrs,
         vis: raw.vis,
         values: format_ident!("{}Values", raw.name),
         edit: format_ident!("{}Edit", raw.name),

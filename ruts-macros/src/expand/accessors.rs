@@ -50,9 +50,9 @@ fn accessor(field: &Field, private: &TokenStream) -> TokenStream {
         #(#attrs)*
         #vis fn #setter(
             &self,
-            value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
+            __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
         ) -> #private::WriteFuture<'_> {
-            #private::entry(&self.session, Self::SCHEMA, Self::#key).set(value)
+            #private::entry(&self.session, Self::SCHEMA, Self::#key).set(__value)
         }
     }
 }

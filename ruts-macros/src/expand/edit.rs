@@ -5,6 +5,11 @@
 //! impl<'a> ShopEdit<'a> {
 //!     pub fn user(self, value) -> Self;
 //!     pub fn remove_user(self) -> Self;
+//!     pub fn assurance(self, assurance: Assurance) -> Self;
+//!     pub fn keep_fields(self) -> Self;
+//!     pub fn remember(self, life: Duration) -> Self;
+//!     pub fn forget(self) -> Self;
+//!     pub fn stamp(self, stamp: impl AsRef<[u8]>) -> Self;
 //!     pub fn commit(self) -> WriteFuture<'a>;
 //! }
 //! ```
@@ -30,9 +35,9 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                 #(#attrs)*
                 #vis fn #setter(
                     self,
-                    value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
+                    __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
                 ) -> Self {
-                    Self(self.0.set(#name::#key, value))
+                    Self(self.0.set(#name::#key, __value))
                 }
 
                 #[doc = #remove_doc]
@@ -42,21 +47,54 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                 }
             }
         });
+    let sign_in = session.principal().map(|_| sign_in(session));
     let doc = format!("Changes to a [`{}`]. `commit` writes all of them or none.", name.unraw());
     quote! {
         #[doc = #doc]
         #[must_use = "nothing is written until `commit` is awaited"]
         #[allow(dead_code)]
-        #vis struct #edit<'a>(#private::Edit<'a>);
+        #vis struct #edit<'__ruts>(#private::Edit<'__ruts>);
 
         #[allow(dead_code, deprecated)]
-        impl<'a> #edit<'a> {
+        impl<'__ruts> #edit<'__ruts> {
             #(#methods)*
+            #sign_in
 
             /// Writes the changes. One round trip.
-            #vis fn commit(self) -> #private::WriteFuture<'a> {
+            #vis fn commit(self) -> #private::WriteFuture<'__ruts> {
                 self.0.commit()
             }
+        }
+    }
+}
+
+/// Returns the methods of an edit that signs in.
+fn sign_in(session: &Session) -> TokenStream {
+    let Session { krate, vis, .. } = session;
+    quote! {
+        /// Sets the assurance of a sign-in. `Aal1` by default.
+        #vis fn assurance(self, __assurance: #krate::auth::Assurance) -> Self {
+            Self(self.0.assurance(__assurance))
+        }
+
+        /// Keeps the fields of another principal at a sign-in.
+        #vis fn keep_fields(self) -> Self {
+            Self(self.0.keep_fields())
+        }
+
+        /// Remembers a sign-in for this long without a visit.
+        #vis fn remember(self, __life: ::core::time::Duration) -> Self {
+            Self(self.0.remember(__life))
+        }
+
+        /// Lets the cookie of a sign-in end with the browser.
+        #vis fn forget(self) -> Self {
+            Self(self.0.forget())
+        }
+
+        /// Keeps a digest of the user's stamp with a sign-in.
+        #vis fn stamp(self, __stamp: impl ::core::convert::AsRef<[::core::primitive::u8]>) -> Self {
+            Self(self.0.stamp(__stamp))
         }
     }
 }

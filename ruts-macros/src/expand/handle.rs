@@ -46,14 +46,14 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         }
 
         impl ::core::fmt::Debug for #name {
-            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                ::core::fmt::Debug::fmt(&self.session, f)
+            fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::Debug::fmt(&self.session, __f)
             }
         }
 
         impl ::core::convert::From<#private::Session> for #name {
-            fn from(session: #private::Session) -> Self {
-                Self { session }
+            fn from(__session: #private::Session) -> Self {
+                Self { session: __session }
             }
         }
 

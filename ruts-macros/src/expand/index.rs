@@ -14,12 +14,11 @@ use quote::{format_ident, quote};
 use syn::ext::IdentExt;
 
 use super::tokens::generated;
-use crate::model::{Field, Mode, Session};
+use crate::model::{Field, Session};
 
 /// Generates the struct and its methods.
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let principal = session.fields.iter().find(|field| matches!(field.mode, Mode::Principal));
-    principal.map(|principal| index(session, principal)).unwrap_or_default()
+    session.principal().map(|principal| index(session, principal)).unwrap_or_default()
 }
 
 fn index(session: &Session, principal: &Field) -> TokenStream {
@@ -43,9 +42,9 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
             #(#attrs)*
             #vis fn #by(
                 &self,
-                value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
+                __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
             ) -> #private::PrincipalSessions {
-                self.0.by(#name::#key, value)
+                self.0.by(#name::#key, __value)
             }
 
             /// Ends all sessions in the store, of all principals and layers.
@@ -57,8 +56,8 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
         #[allow(dead_code, deprecated)]
         impl #name {
             /// Selects the sessions of a store, to list and end them by principal. No round trip.
-            #vis fn sessions(store: impl #private::IntoStore) -> #sessions {
-                #sessions(#private::SessionIndex::of::<Self>(store))
+            #vis fn sessions(__store: impl #private::IntoStore) -> #sessions {
+                #sessions(#private::SessionIndex::of::<Self>(__store))
             }
         }
     }

@@ -14,16 +14,17 @@ use crate::model::{Field, Mode, Session};
 
 /// Generates the struct, without `once` fields.
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session { krate, vis, name, values, fields, .. } = session;
+    let Session { krate, values_attrs, vis, name, values, fields, .. } = session;
     let private = quote!(#krate::__private);
     let readable = || fields.iter().filter(|field| !matches!(field.mode, Mode::Once));
     let declarations = readable().map(declaration);
-    let reads =
-        readable().map(|Field { name: field, key, .. }| quote!(#field: fields.read(#name::#key)?));
+    let reads = readable()
+        .map(|Field { name: field, key, .. }| quote!(#field: __fields.read(#name::#key)?));
     let values = generated(values);
     let doc = format!("All values of a [`{}`], read by its `load`.", name.unraw());
     quote! {
         #[doc = #doc]
+        #(#values_attrs)*
         #[allow(dead_code)]
         #vis struct #values {
             #(#declarations,)*
@@ -32,7 +33,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         impl #private::Values for #values {
             #[allow(deprecated, unused_variables)]
             fn decode(
-                fields: &#private::SessionMap,
+                __fields: &#private::SessionMap,
             ) -> ::core::result::Result<Self, #krate::Error> {
                 ::core::result::Result::Ok(Self { #(#reads,)* })
             }
@@ -41,12 +42,12 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn declaration(field: &Field) -> TokenStream {
-    let Field { attrs, vis, name, ty, .. } = field;
+    let Field { attrs, values_attrs, vis, name, ty, .. } = field;
     let docs = docs(field);
     let name = generated(name);
     let ty = match field.mode {
         Mode::OrDefault(_) => quote!(#ty),
         Mode::Maybe | Mode::Once | Mode::Principal => quote!(::core::option::Option<#ty>),
     };
-    quote!(#docs #(#attrs)* #vis #name: #ty)
+    quote!(#docs #(#attrs)* #(#values_attrs)* #vis #name: #ty)
 }

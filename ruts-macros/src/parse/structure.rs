@@ -18,6 +18,8 @@ pub(crate) struct RawSession {
     pub(crate) args: SessionArgs,
     /// Documentation and the other attributes for the handle.
     pub(crate) attrs: Vec<Attribute>,
+    /// Derives and their attributes, for the struct of values.
+    pub(crate) values_attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) name: Ident,
     pub(crate) fields: Vec<RawField>,
@@ -29,10 +31,16 @@ pub(crate) struct RawField {
     pub(crate) docs: Vec<Attribute>,
     /// Lint levels and deprecation, for the accessors.
     pub(crate) attrs: Vec<Attribute>,
+    /// Attributes of derives, for the field of the struct of values.
+    pub(crate) values_attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
     pub(crate) name: Ident,
     pub(crate) ty: Type,
 }
+
+/// Attributes that belong on the handle, whatever is derived.
+const BUILT_IN: [&str; 8] =
+    ["allow", "deny", "deprecated", "doc", "expect", "forbid", "must_use", "warn"];
 
 /// Reads the attribute and its item. `None` if the item is neither struct, enum nor union.
 pub(crate) fn session(
@@ -60,12 +68,18 @@ pub(crate) fn session(
         diagnostics.at(&input.generics, message);
     }
     let fields = named_fields(&input, diagnostics);
+    let derives = input.attrs.iter().any(is_derive);
+    let attrs = attrs_of_struct(input.attrs, derives, diagnostics);
+    let (values_attrs, attrs) = (attrs.into_iter())
+        .partition(|attr| derives && !BUILT_IN.iter().any(|known| attr.path().is_ident(known)));
+    let fields = fields.into_iter().filter_map(|field| raw_field(field, derives, diagnostics));
     Some(RawSession {
         args: session_args,
-        attrs: handle_attrs(input.attrs, diagnostics),
+        fields: fields.collect(),
+        attrs,
+        values_attrs,
         vis: input.vis,
         name: input.ident,
-        fields: fields.into_iter().filter_map(|field| raw_field(field, diagnostics)).collect(),
     })
 }
 
@@ -111,25 +125,29 @@ fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::
     Vec::new()
 }
 
-/// Returns the attributes that the handle keeps.
-fn handle_attrs(attrs: Vec<Attribute>, diagnostics: &mut Diagnostics) -> Vec<Attribute> {
-    attrs.into_iter().filter(|attr| belongs_on_handle(attr, diagnostics)).collect()
+fn is_derive(attr: &Attribute) -> bool {
+    last_segment(attr) == "derive"
 }
 
-fn belongs_on_handle(attr: &Attribute, diagnostics: &mut Diagnostics) -> bool {
-    let message = match last_segment(attr).as_str() {
-        "derive" => {
-            "`#[session]` implements `Clone` and `Debug`, and no other trait can be derived; \
-             remove the derive"
-        }
-        "session" => "`#[session]` is given twice; remove one of them",
-        "serde" => {
-            "a session is stored field by field; serde attributes belong on the fields' types"
-        }
-        _ => return true,
+/// Returns the attributes of the struct without those that have no meaning on a session.
+fn attrs_of_struct(
+    attrs: Vec<Attribute>,
+    derives: bool,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Attribute> {
+    let mut has_meaning = |attr: &Attribute| {
+        let message = match last_segment(attr).as_str() {
+            "session" => "`#[session]` is given twice; remove one of them",
+            "serde" if !derives => {
+                "a session is stored field by field; serde attributes belong on the fields' types, \
+                 or below a derive, which is for the struct of all values"
+            }
+            _ => return true,
+        };
+        diagnostics.at(attr, message);
+        false
     };
-    diagnostics.at(attr, message);
-    false
+    attrs.into_iter().filter(|attr| has_meaning(attr)).collect()
 }
 
 fn last_segment(attr: &Attribute) -> String {
@@ -147,11 +165,12 @@ fn expect_as_allow(mut attr: Attribute) -> Attribute {
     attr
 }
 
-fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawField> {
+fn raw_field(field: syn::Field, derives: bool, diagnostics: &mut Diagnostics) -> Option<RawField> {
     let mut raw = RawField {
         args: FieldArgs::default(),
         docs: Vec::new(),
         attrs: Vec::new(),
+        values_attrs: Vec::new(),
         vis: field.vis,
         name: field.ident?,
         ty: field.ty,
@@ -179,14 +198,18 @@ fn raw_field(field: syn::Field, diagnostics: &mut Diagnostics) -> Option<RawFiel
         } else {
             let name = last_segment(&attr);
             let message = match name.as_str() {
+                name if suggest(name, &["field"]).is_some() => {
+                    format!("unknown attribute `{name}`; did you mean `field`?")
+                }
+                _ if derives => {
+                    raw.values_attrs.push(attr);
+                    continue;
+                }
                 "serde" => "serde attributes belong on the field's type, whose values are stored"
                     .to_owned(),
-                name => match suggest(name, &["field"]) {
-                    Some(_) => format!("unknown attribute `{name}`; did you mean `field`?"),
-                    None => format!(
-                        "the attribute `{name}` has no meaning on a session's field; remove it"
-                    ),
-                },
+                name => {
+                    format!("the attribute `{name}` has no meaning on a session's field; remove it")
+                }
             };
             diagnostics.at(&attr, message);
         }

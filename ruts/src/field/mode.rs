@@ -72,8 +72,8 @@ impl Mode for Principal {
 /// Mode of a field that can be read. [`Maybe`] and [`Principal`] yield an `Option<T>`,
 /// [`OrDefault`] a `T`. A field marked `once` is not readable.
 #[diagnostic::on_unimplemented(
-    message = "a field marked `once` cannot be read, only taken",
-    label = "this field can only be taken"
+    message = "a field marked `once` cannot be read: call `take()`",
+    label = "call `take()`, which removes the value and returns it"
 )]
 pub trait Readable<T>: Mode {
     /// `Option<T>` or `T`.
@@ -85,7 +85,7 @@ pub trait Readable<T>: Mode {
 
 /// Mode of a field with an atomic read-modify-write: [`Maybe`] and [`OrDefault`].
 #[diagnostic::on_unimplemented(
-    message = "this field cannot be changed by an `update`",
+    message = "a field marked `principal` or `once` has neither `update` nor `expire`",
     label = "a principal changes by `sign_in`, and a `once` field by `set`"
 )]
 pub trait Updatable<T>: Readable<T> {

@@ -63,6 +63,7 @@ impl FieldSpec {
     /// # Panics
     ///
     /// `name` is not a [field name](is_field_name). In a constant, this is a compile error.
+    #[track_caller]
     pub const fn new(name: &'static str) -> Self {
         assert!(
             is_field_name(name),
@@ -93,6 +94,7 @@ impl FieldSpec {
     /// # Panics
     ///
     /// The maximum age in a cache is longer.
+    #[track_caller]
     pub const fn with_ttl(mut self, ttl: Ttl) -> Self {
         self.ttl = Some(ttl);
         self.checked()
@@ -114,6 +116,7 @@ impl FieldSpec {
     /// # Panics
     ///
     /// The maximum age is longer than the lifetime of the field.
+    #[track_caller]
     pub const fn with_cache_policy(mut self, policy: CachePolicy) -> Self {
         self.cache_policy = policy;
         self.checked()
@@ -124,6 +127,7 @@ impl FieldSpec {
     /// # Panics
     ///
     /// The feature of the codec is not enabled.
+    #[track_caller]
     pub const fn with_codec(mut self, codec: Codec) -> Self {
         assert!(codec.is_enabled(), "the feature of this codec is not enabled in `ruts`");
         self.codec = codec;
@@ -173,6 +177,7 @@ impl FieldSpec {
     /// # Panics
     ///
     /// The feature `encrypt` is not enabled.
+    #[track_caller]
     pub const fn encrypt(mut self) -> Self {
         if !cfg!(feature = "encrypt") {
             panic!("the feature `encrypt` of `ruts` is not enabled");
@@ -181,6 +186,7 @@ impl FieldSpec {
         self
     }
 
+    #[track_caller]
     const fn checked(self) -> Self {
         if let (Some(ttl), CachePolicy::MaxAge(hot)) = (self.ttl, self.cache_policy) {
             assert!(hot.as_millis() <= ttl.as_millis(), "`hot` is longer than `ttl`");

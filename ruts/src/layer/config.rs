@@ -134,6 +134,7 @@ impl<L: SessionName> SessionLayer<L> {
     /// The options contradict each other, or make an unsafe cookie. [`CookieOptions::check`]
     /// reports it beforehand.
     #[must_use]
+    #[track_caller]
     pub fn with_cookie_options(mut self, options: CookieOptions) -> Self {
         if let Err(error) = options.check() {
             panic!("unusable `CookieOptions`: {error}");
@@ -172,6 +173,7 @@ impl<L: SessionName> SessionLayer<L> {
     ///
     /// `timeout` is zero or above 100 years.
     #[must_use]
+    #[track_caller]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.config.idle = Some(Ttl::require(timeout));
         self
@@ -183,6 +185,7 @@ impl<L: SessionName> SessionLayer<L> {
     ///
     /// `timeout` is zero or above 100 years.
     #[must_use]
+    #[track_caller]
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
         self.config.absolute = Some(Ttl::require(timeout));
         self
@@ -198,6 +201,7 @@ impl<L: SessionName> SessionLayer<L> {
     ///
     /// `age` is zero or above 100 years.
     #[must_use]
+    #[track_caller]
     pub fn renew_every(mut self, age: Duration) -> Self {
         self.config.renew_every = Some(Ttl::require(age));
         self
@@ -226,6 +230,7 @@ impl<L: SessionName> SessionLayer<L> {
     ///
     /// `sessions` is zero.
     #[must_use]
+    #[track_caller]
     pub fn max_sessions(mut self, sessions: u32, on_limit: OnLimit) -> Self {
         assert!(sessions > 0, "a principal needs at least one session to sign in");
         self.config.limit = Some(SessionLimit::new(sessions, on_limit));
@@ -426,6 +431,7 @@ fn directives<'a>(what: impl Iterator<Item = &'a ClearSiteData>) -> Option<Heade
 impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
     type Service = SessionService<S, L>;
 
+    #[track_caller]
     fn layer(&self, inner: S) -> SessionService<S, L> {
         let cookie = match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
             Ok(cookie) => cookie,

@@ -1,6 +1,12 @@
 //! [`Entry`]: one typed field of the session of a request.
 
-use std::{fmt, future::IntoFuture, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -51,10 +57,18 @@ use crate::{
 ///     Ok(())
 /// }
 /// ```
+#[must_use = "nothing is read until this is awaited"]
 pub struct Entry<'a, T, M = Maybe> {
     request: &'a Request,
-    schema: Option<&'static SessionSchema>,
     field: Field<T, M>,
+    state: State<'a, T, M>,
+}
+
+/// A type of its own, because the compiler advises `match shop.user()` to use any private field
+/// that is an `Option`.
+enum State<'a, T, M> {
+    Idle(EagerGroup),
+    Reading(ReadFuture<'a, T, M>),
 }
 
 impl<'a, T, M: Mode> Entry<'a, T, M> {
@@ -63,7 +77,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         schema: Option<&'static SessionSchema>,
         field: Field<T, M>,
     ) -> Self {
-        Self { request, schema, field }
+        let group = schema.filter(|_| field.spec().is_eager());
+        Self { request, field, state: State::Idle(group) }
     }
 
     /// Writes the field, with a full lifetime. Starts a session if there is none.
@@ -212,6 +227,14 @@ where
     }
 }
 
+fn read<T, M: Readable<T>>(
+    request: &Request,
+    field: Field<T, M>,
+    group: EagerGroup,
+) -> ReadFuture<'_, T, M> {
+    ReadFuture::new(field, stored(request, field.spec(), group))
+}
+
 // Free of the field's type, so that they are compiled once and not for each field of an app.
 
 fn stored<'a>(
@@ -242,7 +265,9 @@ fn expire<'a>(
     })
 }
 
-impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
+// The bounds are on the methods, not on the implementation. So a call without them is explained in
+// the words of the bound.
+impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Reads the field. Awaiting the entry does the same.
     ///
     /// The value is the one that this request last read or wrote: see
@@ -256,16 +281,16 @@ impl<'a, T, M: Readable<T>> Entry<'a, T, M> {
     /// # Errors
     ///
     /// [`Error::Store`], [`Error::Decode`].
-    pub fn get(self) -> ReadFuture<'a, T, M> {
-        ReadFuture::new(self.field, stored(self.request, self.field.spec(), self.group()))
+    pub fn get(self) -> ReadFuture<'a, T, M>
+    where
+        M: Readable<T>,
+    {
+        match self.state {
+            State::Idle(group) => read(self.request, self.field, group),
+            State::Reading(read) => read,
+        }
     }
 
-    fn group(&self) -> EagerGroup {
-        self.schema.filter(|_| self.field.spec().is_eager())
-    }
-}
-
-impl<'a, T, M: Updatable<T>> Entry<'a, T, M> {
     /// Sets the lifetime of the field, from now, and returns whether it was present. One round
     /// trip.
     ///
@@ -273,7 +298,10 @@ impl<'a, T, M: Updatable<T>> Entry<'a, T, M> {
     ///
     /// [`Error::Ttl`] for a duration of zero or above 100 years. [`Error::Store`],
     /// [`Error::StaleCache`], [`Error::Ended`].
-    pub fn expire(self, ttl: Duration) -> WriteFuture<'a, bool> {
+    pub fn expire(self, ttl: Duration) -> WriteFuture<'a, bool>
+    where
+        M: Updatable<T>,
+    {
         expire(self.request, self.field.spec(), ttl)
     }
 
@@ -281,7 +309,21 @@ impl<'a, T, M: Updatable<T>> Entry<'a, T, M> {
     ///
     /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
     /// `None` removes the field. Its result is returned. It runs again after each conflict with
-    /// another request, so it should have no other effects.
+    /// another request, so it should have no other effects. For the same reason it cannot move a
+    /// captured value. Clone the value inside:
+    ///
+    /// ```
+    /// # use ruts::{session, Error};
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(default)]
+    ///     cart: Vec<String>,
+    /// }
+    ///
+    /// async fn add(shop: Shop, item: String) -> Result<(), Error> {
+    ///     shop.cart().update(|cart| cart.push(item.clone())).await
+    /// }
+    /// ```
     ///
     /// # Round trips
     ///
@@ -295,33 +337,50 @@ impl<'a, T, M: Updatable<T>> Entry<'a, T, M> {
     /// # Panics
     ///
     /// After a conflict it sleeps, which needs a tokio runtime with time enabled.
-    pub async fn update<R, F>(self, mut change: F) -> Result<R, Error>
+    pub fn update<R, F>(self, mut change: F) -> WriteFuture<'a, R>
     where
-        R: Send,
-        F: FnMut(&mut M::Value) -> R + Send,
+        M: Updatable<T> + 'a,
+        T: 'a,
+        R: Send + 'a,
+        F: FnMut(&mut M::Value) -> R + Send + 'a,
     {
-        let (field, group) = (self.field, self.group());
-        let (spec, mode) = (field.spec(), field.mode());
-        let mut result = None;
-        (self.request)
-            .modify(spec, group, &mut |stored| {
-                let mut value = mode.value(value::decode(field, stored)?);
-                result = Some(change(&mut value));
-                let next = mode.stored(value).map(|value| field.encode(&value)).transpose();
-                next.map_err(|source| value::encode_error(spec.name(), source))
-            })
-            .await?;
-        // `change` ran at least once, or `modify` has failed.
-        result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
+        let (request, field) = (self.request, self.field);
+        let group = match self.state {
+            State::Idle(group) => group,
+            State::Reading(_) => None,
+        };
+        WriteFuture::new(async move {
+            let (spec, mode) = (field.spec(), field.mode());
+            let mut result = None;
+            request
+                .modify(spec, group, &mut |stored| {
+                    let mut value = mode.value(value::decode(field, stored)?);
+                    result = Some(change(&mut value));
+                    let next = mode.stored(value).map(|value| field.encode(&value)).transpose();
+                    next.map_err(|source| value::encode_error(spec.name(), source))
+                })
+                .await?;
+            // `change` ran at least once, or `modify` has failed.
+            result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
+        })
     }
 }
 
-impl<'a, T, M: Readable<T>> IntoFuture for Entry<'a, T, M> {
+/// A future, not an `IntoFuture`: only then the compiler explains `.await` on a `once` field in the
+/// words of [`Readable`].
+impl<T, M: Readable<T>> Future for Entry<'_, T, M> {
     type Output = Result<M::Value, Error>;
-    type IntoFuture = ReadFuture<'a, T, M>;
 
-    fn into_future(self) -> ReadFuture<'a, T, M> {
-        self.get()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.state {
+                State::Idle(group) => {
+                    let group = *group;
+                    self.state = State::Reading(read(self.request, self.field, group));
+                }
+                State::Reading(read) => return Pin::new(read).poll(cx),
+            }
+        }
     }
 }
 

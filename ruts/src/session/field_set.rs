@@ -1,13 +1,12 @@
 //! [`FieldSet`]: typed keys that are read together.
 
-use super::map::SessionMap;
 use crate::{
     error::Error,
     field::{Field, FieldSpec, Readable},
 };
 
 /// A typed key, or a tuple of up to eight: the argument of
-/// [`Session::read`](crate::Session::read).
+/// [`Session::read`](crate::Session::read), and of the `read` of all fields of a session.
 pub trait FieldSet: Send {
     /// The values of the fields.
     type Values;
@@ -18,7 +17,14 @@ pub trait FieldSet: Send {
 
     #[doc(hidden)]
     #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]
-    fn values(self, fields: &SessionMap) -> Result<Self::Values, Error>;
+    fn values<F: FieldSource>(self, fields: &F) -> Result<Self::Values, Error>;
+}
+
+/// Stored fields, of which one can be decoded.
+#[doc(hidden)]
+pub trait FieldSource {
+    #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]
+    fn field<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error>;
 }
 
 impl<T, M: Readable<T>> FieldSet for Field<T, M> {
@@ -28,8 +34,8 @@ impl<T, M: Readable<T>> FieldSet for Field<T, M> {
         specs.push(self.spec());
     }
 
-    fn values(self, fields: &SessionMap) -> Result<M::Value, Error> {
-        fields.read(self)
+    fn values<F: FieldSource>(self, fields: &F) -> Result<M::Value, Error> {
+        fields.field(self)
     }
 }
 
@@ -45,7 +51,7 @@ macro_rules! tuple {
             }
 
             #[allow(non_snake_case, reason = "the types' names serve as the values'")]
-            fn values(self, fields: &SessionMap) -> Result<Self::Values, Error> {
+            fn values<Source: FieldSource>(self, fields: &Source) -> Result<Self::Values, Error> {
                 let ($($key,)+) = self;
                 Ok(($($key.values(fields)?,)+))
             }
@@ -59,7 +65,7 @@ impl FieldSet for () {
 
     fn specs(&self, _: &mut Vec<&'static FieldSpec>) {}
 
-    fn values(self, _: &SessionMap) -> Result<(), Error> {
+    fn values<F: FieldSource>(self, _: &F) -> Result<(), Error> {
         Ok(())
     }
 }

@@ -42,6 +42,8 @@ pub enum AnyStore {}
 ///
 /// Clones and repeated extractions share one session. `Session` works with every store.
 /// `Session<S>` is refused by a layer with another store than `S`, with an error that names both.
+/// As an axum extractor, `Option<Session>` is `None` if no layer wraps the handler. Inside a layer
+/// it is always `Some`, also for a client without a session.
 ///
 /// A request that never uses its session makes no store call. The operations of a request run one
 /// at a time. So a future that was polled once, and is then neither polled nor dropped, blocks the
@@ -564,7 +566,9 @@ impl Session {
     pub fn from_extensions_of<L: SessionName>(extensions: &Extensions) -> Result<Self, Error> {
         match extensions.get::<Slot<L>>() {
             Some(slot) => Ok(slot.session.clone()),
-            None => Err(Error::MissingLayer { layer: type_name::<L>() }),
+            None => Err(Error::MissingLayer {
+                layer: (!L::NAME.is_empty()).then_some(type_name::<L>()),
+            }),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use super::value;
+use super::{
+    field_set::{FieldSet, FieldSource},
+    value,
+};
 use crate::{
     codec::CodecError,
     crypto::field_cipher::Plaintext,
@@ -39,13 +42,29 @@ impl SessionMap {
         value::decode_named(name, self.stored(name)?)
     }
 
-    /// Returns the value of a typed key.
+    /// Returns the value of a typed key, or the values of a tuple of keys.
+    ///
+    /// ```
+    /// use ruts::{Error, session, session::SessionSummary};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     device: String,
+    ///     #[field(default)]
+    ///     visits: u64,
+    /// }
+    ///
+    /// fn line(session: &SessionSummary) -> Result<String, Error> {
+    ///     let (device, visits) = session.fields.read((Shop::DEVICE, Shop::VISITS))?;
+    ///     Ok(format!("{}: {visits} visits", device.unwrap_or_default()))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`] if the stored value is not of the key's type.
-    pub fn read<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error> {
-        Ok(field.mode().value(value::decode(field, self.stored(field.spec().name())?)?))
+    /// [`Error::Decode`] if a stored value is not of the key's type.
+    pub fn read<K: FieldSet>(&self, keys: K) -> Result<K::Values, Error> {
+        keys.values(self)
     }
 
     fn stored(&self, name: &str) -> Result<Option<&Plaintext>, Error> {
@@ -62,6 +81,12 @@ impl SessionMap {
     /// Whether the session holds no field.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl FieldSource for SessionMap {
+    fn field<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error> {
+        Ok(field.mode().value(value::decode(field, self.stored(field.spec().name())?)?))
     }
 }
 

@@ -17,7 +17,7 @@ mod principal_sessions;
 mod request;
 mod session_index;
 mod sign_in;
-mod typed;
+pub(crate) mod typed;
 mod user;
 mod value;
 mod values;

@@ -37,3 +37,13 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
         Session::from_extensions_of::<Self::Layer>(extensions).map(Self::from)
     }
 }
+
+/// Returns `None` for a session whose layer is missing.
+#[allow(clippy::missing_errors_doc, reason = "not for callers")]
+pub fn optional<T>(session: Result<T, Error>) -> Result<Option<T>, Error> {
+    match session {
+        Ok(session) => Ok(Some(session)),
+        Err(Error::MissingLayer { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -62,6 +62,25 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// A dropped future leaves its operation done or not done, never half done.
 ///
+/// # No trait objects
+///
+/// There is no `dyn Store`. The type of a [`SessionLayer`](crate::SessionLayer) does not depend on
+/// its store, so an application that chooses its store at run time creates the layer in each branch:
+///
+/// ```
+/// use std::sync::Arc;
+/// use ruts::{SessionLayer, store::{Store, memory::MemoryStore}};
+///
+/// # fn other() -> MemoryStore { MemoryStore::new() }
+/// fn sessions(in_memory: bool) -> SessionLayer {
+///     match in_memory {
+///         true => SessionLayer::new(MemoryStore::new()),
+///         false => SessionLayer::new(other()),
+///     }
+/// }
+/// # drop(sessions(true));
+/// ```
+///
 /// # Minimal implementation
 ///
 /// A backend that can lock one record at a time implements [`RecordStore`](super::RecordStore)
@@ -185,6 +204,14 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// A [`Store`], or an [`Arc`] of one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a session store",
+    label = "expected a store, an `Arc` of a store, or a reference to such an `Arc`",
+    note = "a store that is borrowed cannot be kept: put it into an `Arc` and pass `&store`",
+    note = "a builder becomes a store by `build`",
+    note = "there is no `dyn Store`: the type of a `SessionLayer` does not depend on its store, so \
+            create the layer where the type of the store is known"
+)]
 pub trait IntoStore {
     /// Type of the store.
     type Store: Store;
@@ -193,6 +220,7 @@ pub trait IntoStore {
     fn into_store(self) -> Arc<Self::Store>;
 }
 
+#[diagnostic::do_not_recommend] // the message would be about `Store` or `RecordStore`
 impl<S: Store> IntoStore for S {
     type Store = S;
 

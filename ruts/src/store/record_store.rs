@@ -110,6 +110,7 @@ pub trait RecordStore: Send + Sync + 'static {
     }
 }
 
+#[diagnostic::do_not_recommend] // a type that is no store would be asked for a `RecordStore`
 impl<S: RecordStore> Store for S {
     fn name(&self) -> &'static str {
         RecordStore::name(self)

@@ -11,11 +11,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use cookie::Cookie;
+use cookie::{Cookie, SameSite};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower_service::Service;
+
+/// Tells a server whether a request comes from a page of another site.
+pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
 type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
@@ -25,6 +28,10 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 /// Clones share the cookies, like tabs of one browser. Redirects are not followed. A cookie is
 /// refused if its attributes do not match its prefix (RFC 6265bis, 5.7). `Path` and `Domain` are
 /// ignored otherwise: there is one host.
+///
+/// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
+/// carries no `SameSite=Strict` cookie. It carries a `SameSite=Lax` cookie only if its method is
+/// safe, as that of a link (RFC 6265bis, 5.6.7.1).
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -42,9 +49,16 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 #[derive(Clone)]
 pub struct Client {
     app: Arc<dyn Fn(Request<Full<Bytes>>) -> Answer + Send + Sync>,
-    jar: Arc<Mutex<BTreeMap<String, String>>>,
+    jar: Arc<Mutex<BTreeMap<String, Kept>>>,
     headers: HeaderMap,
     check: Option<Check>,
+}
+
+/// A cookie in the jar of a client.
+#[derive(Clone)]
+struct Kept {
+    value: String,
+    same_site: Option<SameSite>,
 }
 
 /// A response, read to its end.
@@ -69,6 +83,7 @@ impl Reply {
     /// # Panics
     ///
     /// A `Set-Cookie` header is malformed.
+    #[track_caller]
     pub fn set_cookies(&self) -> Vec<Cookie<'static>> {
         let headers = self.headers.get_all(header::SET_COOKIE).iter();
         let cookie = |header: &HeaderValue| {
@@ -104,6 +119,7 @@ impl Client {
     ///
     /// `value` is not a valid header value.
     #[must_use]
+    #[track_caller]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         let value = HeaderValue::from_str(value).expect("a valid header value");
         self.headers.insert(name, value);
@@ -139,7 +155,7 @@ impl Client {
 
     /// Returns the value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<String> {
-        self.jar().get(name).cloned()
+        self.jar().get(name).map(|kept| kept.value.clone())
     }
 
     /// Returns the names of all cookies.
@@ -147,9 +163,14 @@ impl Client {
         self.jar().keys().cloned().collect()
     }
 
-    /// Adds a cookie, as an attacker could.
+    /// Adds a cookie without `SameSite`, as an attacker could.
     pub fn plant(&self, name: &str, value: &str) {
-        self.jar().insert(name.to_owned(), value.to_owned());
+        self.keep(name, value, None);
+    }
+
+    fn keep(&self, name: &str, value: &str, same_site: Option<SameSite>) {
+        let kept = Kept { value: value.to_owned(), same_site };
+        self.jar().insert(name.to_owned(), kept);
     }
 
     /// Removes a cookie.
@@ -185,8 +206,17 @@ impl Client {
         for (name, value) in &self.headers {
             request.headers_mut().entry(name).or_insert_with(|| value.clone());
         }
-        let cookies: Vec<String> =
-            self.jar().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let site = request.headers().get(SEC_FETCH_SITE);
+        let is_cross_site = site.is_some_and(|site| site == "cross-site");
+        let is_sent = |kept: &Kept| match kept.same_site {
+            Some(SameSite::Strict) => !is_cross_site,
+            Some(SameSite::Lax) => !is_cross_site || request.method().is_safe(),
+            Some(SameSite::None) | None => true,
+        };
+        let cookies: Vec<String> = (self.jar().iter())
+            .filter(|(_, kept)| is_sent(kept))
+            .map(|(name, kept)| format!("{name}={}", kept.value))
+            .collect();
         if let (false, Ok(value)) = (cookies.is_empty(), HeaderValue::try_from(cookies.join("; ")))
         {
             request.headers_mut().append(header::COOKIE, value);
@@ -211,11 +241,11 @@ impl Client {
         let is_removed = cookie.max_age().is_some_and(|age| !age.is_positive());
         match is_removed {
             true => self.forget(cookie.name()),
-            false => self.plant(cookie.name(), cookie.value()),
+            false => self.keep(cookie.name(), cookie.value(), cookie.same_site()),
         }
     }
 
-    fn jar(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    fn jar(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
         self.jar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

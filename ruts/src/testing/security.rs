@@ -8,13 +8,12 @@ use cookie::{Cookie, SameSite};
 use http::{HeaderName, header};
 
 use super::{
-    client::{Client, Reply},
+    client::{Client, Reply, SEC_FETCH_SITE},
     report::{Outcome, Report},
     scenario::{Lifetimes, SessionSecurity},
 };
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Parts of cookie names that reveal a framework.
 const FRAMEWORKS: [&str; 9] = [

@@ -1,9 +1,10 @@
 use ruts::session;
 
 #[session]
-#[derive(Debug)]
 struct Shop {
-    cart: u8,
+    #[allow(non_snake_case)]
+    CART: u8,
+    _1: u8,
 }
 
 fn main() {}

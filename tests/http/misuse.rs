@@ -1,0 +1,144 @@
+//! Mistakes of an application that compile: where they are reported, and in which words.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Router, http::StatusCode, routing::get};
+use ruts::{
+    Error, Session, SessionLayer, Ttl,
+    cookie::SameSite,
+    field::{Field, FieldSpec},
+    http::{Extensions, HeaderName},
+    session,
+    session::{SessionName, TypedSession},
+    store::{OnLimit, memory::MemoryStore},
+    testing::Client,
+};
+use ruts_tests_support::{ClientExt, Log, new_client};
+
+struct Staff;
+
+impl SessionName for Staff {
+    const NAME: &str = "staff";
+}
+
+#[session]
+struct Shop {
+    cart: u8,
+}
+
+#[session(layer = Staff)]
+struct Desk {
+    employee: u8,
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_explained() {
+    let order = "a layer covers only the routes that were added before `.layer(..)`";
+    let text = |error: Error| error.to_string();
+    let none = Extensions::new();
+    let unnamed = format!("no `SessionLayer` wraps this handler: {order}");
+    assert_eq!(Shop::from_extensions(&none).map_err(text).unwrap_err(), unnamed);
+    assert_eq!(Session::<MemoryStore>::from_extensions(&none).map_err(text).unwrap_err(), unnamed);
+    let staff = std::any::type_name::<Staff>();
+    let named = format!("no `SessionLayer` with the name `{staff}` wraps this handler: {order}");
+    assert_eq!(Desk::from_extensions(&none).map_err(text).unwrap_err(), named);
+
+    let (log, _guard) = Log::start();
+    let handler = |shop: Shop| async move { shop.set_cart(&1).await };
+    let layer = SessionLayer::new(MemoryStore::new());
+    let app = Router::new().route("/in", get(handler)).layer(layer).route("/late", get(handler));
+    let client = new_client(app);
+    client.text("/in").await;
+    assert_eq!(client.get("/late").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(log.text().contains(&unnamed), "{}", log.text());
+}
+
+#[tokio::test]
+async fn an_optional_session_is_absent_only_without_a_layer() {
+    type All = (Option<Shop>, Option<Session>, Option<Desk>);
+    let handler = |(shop, session, desk): All| async move {
+        format!("{} {} {}", shop.is_some(), session.is_some(), desk.is_some())
+    };
+    let layer = SessionLayer::new(MemoryStore::new());
+    let app = Router::new().route("/in", get(handler)).layer(layer).route("/out", get(handler));
+    let client = new_client(app);
+    assert_eq!(client.text("/in").await, "true true false", "a client without a session");
+    assert_eq!(client.text("/out").await, "false false false");
+}
+
+#[tokio::test]
+async fn an_optional_session_of_another_store_is_an_error() {
+    struct Other;
+    let handler = |session: Option<Session<Other>>| async move { session.is_some().to_string() };
+    let layer = SessionLayer::new(MemoryStore::new());
+    let client = new_client(Router::new().route("/", get(handler)).layer(layer));
+    assert_eq!(client.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// Returns the file in which a call panics.
+fn panics_in(call: impl FnOnce()) -> Option<String> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = Arc::new(Mutex::new(None));
+    let found = Arc::clone(&file);
+    let (this, former) = (std::thread::current().id(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() == this {
+            let place = info.location().map(|location| location.file().to_owned());
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = place;
+        }
+    }));
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    std::panic::set_hook(former);
+    assert!(outcome.is_err(), "no panic");
+    file.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+type Call<'a> = Box<dyn FnOnce() + 'a>;
+
+#[test]
+fn a_panic_of_a_builder_points_to_its_caller() {
+    const SPEC: FieldSpec = FieldSpec::new("a");
+    let layer = || SessionLayer::new(MemoryStore::new());
+    let zero = Duration::ZERO;
+    let calls: [(&str, Call<'_>); 13] = [
+        ("idle_timeout", Box::new(|| drop(layer().idle_timeout(zero)))),
+        ("absolute_timeout", Box::new(|| drop(layer().absolute_timeout(zero)))),
+        ("renew_every", Box::new(|| drop(layer().renew_every(zero)))),
+        ("max_sessions", Box::new(|| drop(layer().max_sessions(0, OnLimit::Reject)))),
+        ("sign_in_page", Box::new(|| drop(layer().sign_in_page("https://evil.example")))),
+        (
+            "with_cookie_options",
+            Box::new(|| {
+                let options = ruts::CookieOptions::build().same_site(SameSite::None).secure(false);
+                drop(layer().with_cookie_options(options));
+            }),
+        ),
+        ("Ttl::from_secs", Box::new(|| _ = Ttl::from_secs(0))),
+        ("Ttl::from_millis", Box::new(|| _ = Ttl::from_millis(0))),
+        ("Ttl::require", Box::new(|| _ = Ttl::require(zero))),
+        ("FieldSpec::new", Box::new(|| _ = FieldSpec::new("~"))),
+        (
+            "FieldSpec::with_ttl",
+            Box::new(|| {
+                let policy = ruts::store::CachePolicy::MaxAge(Ttl::from_secs(2));
+                let _ = SPEC.with_cache_policy(policy).with_ttl(Ttl::from_secs(1));
+            }),
+        ),
+        ("Field::principal", Box::new(|| _ = Field::<u8>::new(&SPEC).principal())),
+        (
+            "Client::with_header",
+            Box::new(|| {
+                let name = HeaderName::from_static("a");
+                drop(Client::new(Router::<()>::new()).with_header(name, "\n"));
+            }),
+        ),
+    ];
+    for (name, call) in calls {
+        assert_eq!(panics_in(call).as_deref(), Some(file!()), "{name}");
+    }
+}
