@@ -35,7 +35,11 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let error: &dyn std::error::Error = &self;
         let status = match &self {
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) | Self::Newer { .. } => {
+                tracing::error!(error, "session error");
+                return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")])
+                    .into_response();
+            }
             Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
             Self::SignInRequired | Self::StepUpRequired { .. } => {
                 return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge(&self))])

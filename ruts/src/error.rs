@@ -109,6 +109,18 @@ pub enum Error {
     #[error("the lifetime is zero or too long")]
     Ttl(#[from] TtlError),
 
+    /// A later release of the application has written the value, as during a deploy. Nothing was
+    /// changed. Another instance can answer.
+    #[error("the session field `{field}` has version {stored}, and this release knows {known}")]
+    Newer {
+        /// Stored name of the field.
+        field: String,
+        /// Version of the stored value.
+        stored: u16,
+        /// Version that this release knows.
+        known: u16,
+    },
+
     /// The lifetime is longer than the layer or the field allows. Nothing was changed.
     #[error("the lifetime is longer than the {longest:?} that are allowed")]
     LifetimeBound {

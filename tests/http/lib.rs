@@ -22,6 +22,7 @@ mod readme;
 mod reference;
 mod remember;
 mod renewal;
+mod schema;
 mod sign_in;
 mod sources;
 mod testing;

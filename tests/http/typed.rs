@@ -521,7 +521,7 @@ async fn a_value_of_a_changed_type_is_absent_or_an_error() {
     })
     .await;
     drop(guard);
-    assert_eq!(log.text().matches("of another version").count(), 1);
+    assert_eq!(log.text().matches("of a former version").count(), 1);
     app.request(|same: SameVersion| async move {
         let error = same.value().await.unwrap_err();
         assert!(matches!(&error, Error::Decode { field, .. } if field == "value"));

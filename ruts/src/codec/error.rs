@@ -28,6 +28,29 @@ pub enum CodecError {
         /// Number of bytes after the value.
         left: usize,
     },
+    /// A later release of the application has written the value: its version is greater than that of
+    /// the field.
+    #[error("the stored value has version {stored}, and this release knows version {known}")]
+    Newer {
+        /// Version of the value.
+        stored: u16,
+        /// Version of the field.
+        known: u16,
+    },
+    /// Another type has written the value, under the same version, in a format that cannot tell the
+    /// difference. Give a changed type a new `version`, or use `codec = "messagepack"`, which reads by
+    /// names.
+    #[error(
+        "the stored value was written by another type of the same version: \
+         a changed type needs a new `version`, or `codec = \"messagepack\"`"
+    )]
+    Shape,
+    /// The format writes the value, but cannot read it back. Found in builds with debug assertions.
+    #[error(
+        "{0:?} cannot read back what it writes for this value: \
+         change the type, or use `codec = \"messagepack\"`"
+    )]
+    Unreadable(Codec),
     /// The bytes do not begin with a header that this release writes.
     #[error("the stored bytes do not begin with a header of ruts")]
     Header,

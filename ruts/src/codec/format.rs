@@ -6,21 +6,23 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
-    /// Compact and positional: a changed struct needs a new `version`. Feature `bincode`.
+    /// Compact and positional: a changed type needs a new `version`. Feature `bincode`.
     Bincode,
-    /// Structs as maps, readable from other languages. Fields with `#[serde(default)]` can be
-    /// added. Feature `messagepack`.
+    /// Structs as maps, readable from other languages. Fields can be reordered, removed, and with
+    /// `#[serde(default)]` added. Feature `messagepack`.
     MessagePack,
 }
 
 impl Codec {
-    /// Codec of fields that name none: [`Bincode`](Self::Bincode) where it is compiled in.
-    /// Stored values do not depend on it.
-    pub const DEFAULT: Self = if cfg!(feature = "messagepack") && !cfg!(feature = "bincode") {
-        Self::MessagePack
-    } else {
-        Self::Bincode
-    };
+    /// Codec of declared fields that name none: [`MessagePack`](Self::MessagePack) where it is
+    /// compiled in, because it reads a changed struct by its names. Stored values name their codec, so
+    /// they do not depend on it.
+    pub const DEFAULT: Self =
+        if cfg!(feature = "messagepack") { Self::MessagePack } else { Self::Bincode };
+
+    /// Codec of values that are set by name: [`Bincode`](Self::Bincode) where it is compiled in.
+    pub const DEFAULT_BY_NAME: Self =
+        if cfg!(feature = "bincode") { Self::Bincode } else { Self::DEFAULT };
 
     /// Returns whether the feature of the codec is enabled.
     pub const fn is_enabled(self) -> bool {

@@ -1,16 +1,19 @@
-//! [`Header`]: the first four bytes of a stored value.
+//! [`Header`]: the first eight bytes of a stored value.
 //!
 //! Written and read by `value`. `crypto` replaces it when it encrypts or decrypts a payload.
 
 use super::{error::CodecError, format::Codec};
 
-/// Format, codec, and version of the field (big endian), in four bytes.
+/// Format, codec, version of the field and fingerprint of the writing type, in eight bytes. Numbers
+/// are big endian.
 ///
 /// The lower half of the format byte holds flags. The only flag marks an encrypted payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) codec: Codec,
     pub(super) version: u16,
+    /// 0 for a value that was set by name: its type is not known.
+    pub(super) fingerprint: u32,
 }
 
 const PLAIN: u8 = 0x10;
@@ -30,21 +33,24 @@ pub(crate) fn is_encrypted(stored: &[u8]) -> bool {
 /// Splits a value into the header of its encrypted form and the payload as it is.
 #[cfg(feature = "encrypt")]
 pub(crate) fn split_encrypted(value: &[u8]) -> Option<([u8; HEADER_LEN], &[u8])> {
-    let (&[_, codec, high, low], payload) = value.split_first_chunk()?;
-    Some(([ENCRYPTED, codec, high, low], payload))
+    let (&header, payload) = value.split_first_chunk()?;
+    Some((with_format(header, ENCRYPTED), payload))
 }
 
 /// Joins the header of an encrypted value and its decrypted payload to a plain value.
 #[cfg(feature = "encrypt")]
-pub(crate) fn join_decrypted(
-    [_, codec, high, low]: [u8; HEADER_LEN],
-    payload: &[u8],
-) -> bytes::Bytes {
-    [&[PLAIN, codec, high, low], payload].concat().into()
+pub(crate) fn join_decrypted(header: [u8; HEADER_LEN], payload: &[u8]) -> bytes::Bytes {
+    [&with_format(header, PLAIN), payload].concat().into()
+}
+
+#[cfg(feature = "encrypt")]
+fn with_format(mut header: [u8; HEADER_LEN], format: u8) -> [u8; HEADER_LEN] {
+    header[0] = format;
+    header
 }
 
 impl Header {
-    pub(super) const LEN: usize = 4;
+    pub(super) const LEN: usize = 8;
 
     pub(super) fn to_bytes(self) -> [u8; Self::LEN] {
         let codec = match self.codec {
@@ -52,19 +58,21 @@ impl Header {
             Codec::MessagePack => 2,
         };
         let [high, low] = self.version.to_be_bytes();
-        [PLAIN, codec, high, low]
+        let [a, b, c, d] = self.fingerprint.to_be_bytes();
+        [PLAIN, codec, high, low, a, b, c, d]
     }
 
     /// Splits stored bytes into header and payload. An encrypted payload is an error.
     pub(super) fn split(stored: &[u8]) -> Result<(Self, &[u8]), CodecError> {
-        let (&[format, codec, high, low], payload) =
+        let (&[format, codec, high, low, a, b, c, d], payload) =
             stored.split_first_chunk().ok_or(CodecError::Header)?;
         let codec = match (format, codec) {
             (PLAIN, 1) => Codec::Bincode,
             (PLAIN, 2) => Codec::MessagePack,
             _ => return Err(CodecError::Header),
         };
-        Ok((Self { codec, version: u16::from_be_bytes([high, low]) }, payload))
+        let version = u16::from_be_bytes([high, low]);
+        Ok((Self { codec, version, fingerprint: u32::from_be_bytes([a, b, c, d]) }, payload))
     }
 }
 
@@ -75,7 +83,7 @@ mod tests {
     #[test]
     fn a_header_round_trips() {
         for codec in [Codec::Bincode, Codec::MessagePack] {
-            let header = Header { codec, version: 0x0203 };
+            let header = Header { codec, version: 0x0203, fingerprint: 0x0405_0607 };
             let mut stored = header.to_bytes().to_vec();
             stored.push(9);
             assert_eq!(Header::split(&stored).unwrap(), (header, &[9][..]));
@@ -84,7 +92,13 @@ mod tests {
 
     #[test]
     fn bytes_without_a_header_are_refused() {
-        for stored in [&[][..], &[0x10, 1, 0], b"{\"a\":1}", &[0x11, 1, 0, 1], &[0x10, 3, 0, 1]] {
+        for stored in [
+            &[][..],
+            &[0x10, 1, 0, 1, 0, 0, 0],
+            b"{\"a\": 1}",
+            &[0x11, 1, 0, 1, 0, 0, 0, 0],
+            &[0x10, 3, 0, 1, 0, 0, 0, 0],
+        ] {
             assert!(matches!(Header::split(stored), Err(CodecError::Header)), "{stored:?}");
         }
     }

@@ -3,7 +3,8 @@
 //! Called by the session, by `field` and by `crypto`. Knows nothing of stores, cookies and HTTP.
 //!
 //! A writer chooses a [`Codec`], and a reader follows the header. So sessions stay readable after a
-//! schema switches to another codec. A value of another version is recognised, not misread.
+//! schema switches to another codec. A value of another version, or of another type, is recognised,
+//! not misread.
 
 #[cfg(feature = "bincode")]
 mod bincode;
@@ -13,6 +14,7 @@ mod format;
 mod header;
 #[cfg(feature = "messagepack")]
 mod messagepack;
+mod shape;
 mod value;
 
 #[cfg(feature = "encrypt")]
@@ -20,5 +22,6 @@ pub(crate) use self::header::{HEADER_LEN, join_decrypted, split_encrypted};
 pub use self::{error::CodecError, format::Codec};
 pub(crate) use self::{
     header::is_encrypted,
+    shape::{fingerprint, trace},
     value::{decode, encode},
 };

@@ -2,6 +2,8 @@
 //!
 //! Called by the session and by typed keys. Knows nothing of field names and encryption.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -16,15 +18,17 @@ use super::{
     header::{Header, MAX_VALUE},
 };
 
-/// Encodes `value`, and puts the header in front.
+/// Encodes `value`, and puts the header in front. `fingerprint` is that of the field's type, 0 if it
+/// is not known.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,
     version: u16,
+    fingerprint: u32,
     value: &T,
 ) -> Result<Bytes, CodecError> {
     let mut stored = Buffer::new();
-    stored.extend_from_slice(&Header { codec, version }.to_bytes());
+    stored.extend_from_slice(&Header { codec, version, fingerprint }.to_bytes());
     let written = match codec {
         #[cfg(feature = "bincode")]
         Codec::Bincode => bincode::write(value, &mut stored),
@@ -40,14 +44,26 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     Ok(Bytes::from_owner(stored))
 }
 
-/// Decodes the value in `stored`. `None` if it was written under another version of the field.
+/// Decodes the value in `stored`. `None` if it was written under a former version of the field.
+///
+/// `fingerprint` returns that of `T`. bincode reads by position, so it gets only what the same type
+/// has written.
 pub(crate) fn decode<T: DeserializeOwned>(
     stored: &[u8],
     version: u16,
+    fingerprint: impl FnOnce() -> u32,
 ) -> Result<Option<T>, CodecError> {
     let (header, payload) = Header::split(stored)?;
-    if header.version != version {
-        return Ok(None);
+    match header.version.cmp(&version) {
+        Ordering::Less => return Ok(None),
+        Ordering::Greater => {
+            return Err(CodecError::Newer { stored: header.version, known: version });
+        }
+        Ordering::Equal => {}
+    }
+    let is_positional = header.codec == Codec::Bincode && header.fingerprint != 0;
+    if is_positional && header.fingerprint != fingerprint() {
+        return Err(CodecError::Shape);
     }
     let read: Result<(T, usize), CodecError> = match header.codec {
         #[cfg(feature = "bincode")]
@@ -114,17 +130,21 @@ mod tests {
         #[test]
         fn values_round_trip(item in item(), version: u16) {
             for codec in CODECS {
-                let stored = encode(codec, version, &item).unwrap();
-                prop_assert_eq!(decode(&stored, version).unwrap(), Some(item.clone()));
+                let stored = encode(codec, version, 0, &item).unwrap();
+                prop_assert_eq!(decode(&stored, version, || 0).unwrap(), Some(item.clone()));
             }
         }
 
         #[test]
-        fn another_version_reads_as_absent(item in item(), version: u16, other: u16) {
-            prop_assume!(version != other);
+        fn a_former_version_reads_as_absent(item in item(), one: u16, other: u16) {
+            prop_assume!(one != other);
+            let (former, later) = (one.min(other), one.max(other));
             for codec in CODECS {
-                let stored = encode(codec, version, &item).unwrap();
-                prop_assert_eq!(decode::<Item>(&stored, other).unwrap(), None);
+                let stored = encode(codec, former, 0, &item).unwrap();
+                prop_assert_eq!(decode::<Item>(&stored, later, || 0).unwrap(), None);
+                let stored = encode(codec, later, 0, &item).unwrap();
+                let newer = CodecError::Newer { stored: later, known: former };
+                prop_assert_eq!(decode::<Item>(&stored, former, || 0).err(), Some(newer));
             }
         }
 
@@ -135,37 +155,38 @@ mod tests {
             extra in 0_u8..,
         ) {
             for codec in CODECS {
-                let stored = encode(codec, 1, &item).unwrap();
+                let stored = encode(codec, 1, 0, &item).unwrap();
                 let short = &stored[..cut.index(stored.len())];
-                prop_assert!(decode::<Item>(short, 1).is_err());
+                prop_assert!(decode::<Item>(short, 1, || 0).is_err());
                 let long = [&stored[..], &[extra]].concat();
                 let trailing = CodecError::TrailingBytes { left: 1 };
-                prop_assert_eq!(decode::<Item>(&long, 1).err(), Some(trailing));
+                prop_assert_eq!(decode::<Item>(&long, 1, || 0).err(), Some(trailing));
             }
         }
 
         #[test]
         fn hostile_payloads_never_panic(codec in 1_u8..3, payload in vec(any::<u8>(), 0..200)) {
-            let stored = [&[0x10, codec, 0, 1][..], &payload].concat();
-            let _ = decode::<Item>(&stored, 1);
-            let _ = decode::<Vec<String>>(&stored, 1);
-            let _ = decode::<BTreeMap<u8, Vec<u64>>>(&stored, 1);
-            let _ = decode::<String>(&stored, 1);
+            let stored = [&[0x10, codec, 0, 1, 0, 0, 0, 0][..], &payload].concat();
+            let _ = decode::<Item>(&stored, 1, || 0);
+            let _ = decode::<Vec<String>>(&stored, 1, || 0);
+            let _ = decode::<BTreeMap<u8, Vec<u64>>>(&stored, 1, || 0);
+            let _ = decode::<String>(&stored, 1, || 0);
         }
 
         #[test]
         fn hostile_bytes_never_panic(stored in vec(any::<u8>(), 0..64), version: u16) {
-            let _ = decode::<Item>(&stored, version);
+            let _ = decode::<Item>(&stored, version, || 0);
         }
     }
 
     #[test]
     fn a_false_length_reserves_no_memory() {
-        let bincode = [&[0x10, 1, 0, 1][..], &[0xfd], &u64::MAX.to_le_bytes()].concat();
-        let messagepack = [&[0x10, 2, 0, 1][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
+        let bincode = [&[0x10, 1, 0, 1, 0, 0, 0, 0][..], &[0xfd], &u64::MAX.to_le_bytes()].concat();
+        let messagepack =
+            [&[0x10, 2, 0, 1, 0, 0, 0, 0][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
         for stored in [bincode, messagepack] {
-            assert!(matches!(decode::<Vec<u64>>(&stored, 1), Err(CodecError::Read { .. })));
-            assert!(matches!(decode::<String>(&stored, 1), Err(CodecError::Read { .. })));
+            assert!(matches!(decode::<Vec<u64>>(&stored, 1, || 0), Err(CodecError::Read { .. })));
+            assert!(matches!(decode::<String>(&stored, 1, || 0), Err(CodecError::Read { .. })));
         }
     }
 
@@ -183,23 +204,23 @@ mod tests {
             added: u8,
         }
         let old = Old { kept: 7, gone: "x".into() };
-        let stored = encode(Codec::MessagePack, 1, &old).unwrap();
-        assert_eq!(decode(&stored, 1).unwrap(), Some(New { kept: 7, added: 0 }));
+        let stored = encode(Codec::MessagePack, 1, 0, &old).unwrap();
+        assert_eq!(decode(&stored, 1, || 0).unwrap(), Some(New { kept: 7, added: 0 }));
     }
 
     #[test]
     fn a_value_below_the_limit_is_readable() {
         let small = vec![1_u128; 2_000_000];
-        let stored = encode(Codec::Bincode, 1, &small).unwrap();
+        let stored = encode(Codec::Bincode, 1, 0, &small).unwrap();
         assert!(stored.len() < MAX_VALUE / 8);
-        assert_eq!(decode(&stored, 1).unwrap(), Some(small));
+        assert_eq!(decode(&stored, 1, || 0).unwrap(), Some(small));
     }
 
     #[test]
     fn errors_do_not_quote_the_value() {
         for codec in CODECS {
-            let stored = encode(codec, 1, "hunter2").unwrap();
-            let error = decode::<Size>(&stored, 1).unwrap_err();
+            let stored = encode(codec, 1, 0, "hunter2").unwrap();
+            let error = decode::<Size>(&stored, 1, || 0).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }
     }
@@ -208,7 +229,29 @@ mod tests {
     fn a_value_above_the_limit_is_refused() {
         let value = "x".repeat(MAX_VALUE);
         for codec in CODECS {
-            assert!(matches!(encode(codec, 1, &value), Err(CodecError::TooLarge { .. })));
+            assert!(matches!(encode(codec, 1, 0, &value), Err(CodecError::TooLarge { .. })));
         }
+    }
+
+    /// bincode would read another value. MessagePack reads by names.
+    #[test]
+    fn another_type_of_the_same_version_is_not_misread() {
+        #[derive(Serialize)]
+        struct Old {
+            net: u32,
+            gross: u32,
+        }
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct New {
+            gross: u32,
+            net: u32,
+        }
+        let old = Old { net: 100, gross: 119 };
+        let read = |codec| {
+            let stored = encode(codec, 1, 7, &old).unwrap();
+            decode::<New>(&stored, 1, || 8)
+        };
+        assert_eq!(read(Codec::Bincode), Err(CodecError::Shape));
+        assert_eq!(read(Codec::MessagePack), Ok(Some(New { gross: 119, net: 100 })));
     }
 }

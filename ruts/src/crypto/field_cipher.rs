@@ -5,7 +5,7 @@
 //! ```text
 //! plain      header                                 payload
 //! encrypted  header with a flag | key id | nonce | ciphertext and tag
-//! bytes      4                    4        24      length of the payload, and 16
+//! bytes      8                    4        24      length of the payload, and 16
 //! ```
 //!
 //! The algorithm is XChaCha20-Poly1305. Its nonces are long enough to be random for any number of
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn encrypt(cipher: &FieldCipher, aad: FieldAad<'_>, value: &str) -> Bytes {
-        let plain = encode(Codec::Bincode, 1, value).unwrap();
+        let plain = encode(Codec::Bincode, 1, 0, value).unwrap();
         cipher.encrypt(aad, &plain).ok().unwrap()
     }
 
@@ -161,7 +161,7 @@ mod tests {
         assert!(!encrypted.windows(4).any(|window| window == b"4111"));
         let plaintext = cipher.decrypt(aad(&ours, "card"), &encrypted).unwrap();
         assert!(plaintext.was_encrypted);
-        assert_eq!(decode(&plaintext.bytes, 1).unwrap(), Some("4111 1111".to_owned()));
+        assert_eq!(decode(&plaintext.bytes, 1, || 0).unwrap(), Some("4111 1111".to_owned()));
         for elsewhere in [aad(&other, "card"), aad(&ours, "name")] {
             assert_eq!(cipher.decrypt(elsewhere, &encrypted).err(), Some(CodecError::Tampered));
         }

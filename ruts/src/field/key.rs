@@ -5,6 +5,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::{
     mode::{Maybe, Once, OrDefault, Principal},
@@ -29,14 +30,21 @@ use crate::codec::{self, Codec, CodecError};
 pub struct Field<T, M = Maybe> {
     spec: &'static FieldSpec,
     mode: M,
-    encode: fn(Codec, u16, &T) -> Result<Bytes, CodecError>,
+    encode: fn(Codec, u16, u32, &T) -> Result<Bytes, CodecError>,
     decode: fn(&[u8], u16) -> Result<Option<T>, CodecError>,
+    fingerprint: fn() -> u32,
 }
 
 impl<T: FieldValue> Field<T> {
     /// Creates the key of the field that `spec` describes.
     pub const fn new(spec: &'static FieldSpec) -> Self {
-        Self { spec, mode: Maybe, encode: codec::encode::<T>, decode: codec::decode::<T> }
+        Self {
+            spec,
+            mode: Maybe,
+            encode: codec::encode::<T>,
+            decode: decode::<T>,
+            fingerprint: codec::fingerprint::<T>,
+        }
     }
 }
 
@@ -66,7 +74,8 @@ impl<T> Field<T> {
     }
 
     const fn with_mode<M>(self, mode: M) -> Field<T, M> {
-        Field { spec: self.spec, mode, encode: self.encode, decode: self.decode }
+        let Self { spec, encode, decode, fingerprint, .. } = self;
+        Field { spec, mode, encode, decode, fingerprint }
     }
 }
 
@@ -81,12 +90,37 @@ impl<T, M: Copy> Field<T, M> {
     }
 
     pub(crate) fn encode(&self, value: &T) -> Result<Bytes, CodecError> {
-        (self.encode)(self.spec.codec(), self.spec.version(), value)
+        self.encode_with(self.encode, value)
+    }
+
+    /// Encodes a value that serialises as a `T`.
+    pub(crate) fn encode_as<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<Bytes, CodecError> {
+        self.encode_with(codec::encode::<Q>, value)
+    }
+
+    /// Some formats write values that they cannot read back, such as bincode with
+    /// `skip_serializing_if`. Builds with debug assertions find that at once.
+    fn encode_with<Q: ?Sized>(
+        &self,
+        encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
+        value: &Q,
+    ) -> Result<Bytes, CodecError> {
+        let Self { spec, .. } = self;
+        let stored = encode(spec.codec(), spec.version(), (self.fingerprint)(), value)?;
+        if cfg!(debug_assertions) && self.decode(&stored).is_err() {
+            return Err(CodecError::Unreadable(spec.codec()));
+        }
+        Ok(stored)
     }
 
     pub(crate) fn decode(&self, stored: &[u8]) -> Result<Option<T>, CodecError> {
         (self.decode)(stored, self.spec.version())
     }
+}
+
+/// Decodes the value of a field of type `T`.
+pub(super) fn decode<T: FieldValue>(stored: &[u8], version: u16) -> Result<Option<T>, CodecError> {
+    codec::decode(stored, version, codec::fingerprint::<T>)
 }
 
 impl<T, M: Copy> Clone for Field<T, M> {

@@ -272,7 +272,7 @@ fn principal_of<T: FieldValue>(
     layer: &str,
     stored: &[u8],
 ) -> Result<Option<PrincipalKey>, CodecError> {
-    let value = codec::decode::<T>(stored, field.version())?;
+    let value: Option<T> = codec::decode(stored, field.version(), codec::fingerprint::<T>)?;
     value.map(|value| key_of(layer, field.name(), &value)).transpose()
 }
 

@@ -94,7 +94,7 @@ impl SessionLayer {
                 cookie_life: None,
                 limit: None,
                 sign_in_page: None,
-                codec: Codec::DEFAULT,
+                codec: Codec::DEFAULT_BY_NAME,
                 clients: None,
                 cipher: FieldCipher::default(),
             },

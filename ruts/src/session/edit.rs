@@ -58,7 +58,7 @@ impl<'a> Edit<'a> {
         value: &Q,
     ) -> Self {
         let layer = self.request.config().layer;
-        let encoded = value::encode(field.spec(), value);
+        let encoded = value::encode(field, value);
         match encoded.and_then(|bytes| Ok((bytes, value::principal(field, layer, value)?))) {
             Ok((bytes, principal)) => {
                 self.changes.push((field.spec(), Some(bytes)));

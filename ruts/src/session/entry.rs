@@ -101,7 +101,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 
     fn write<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         let Self { request, field, .. } = self;
-        let encoded = value::encode(field.spec(), value);
+        let encoded = value::encode(field, value);
         let principal = value::principal(field, request.config().layer, value);
         let value = encoded.and_then(|value| Ok((value, principal?)));
         SignIn::new(request, field.spec(), value, assurance)
@@ -220,7 +220,7 @@ where
             let mut append = |stored: Option<&Plaintext>| {
                 let list: Vec<U> = value::decode(field, stored)?.unwrap_or_default();
                 let list: Vec<&U> = list.iter().chain([&value]).collect();
-                value::encode(field.spec(), &list).map(Some)
+                value::encode(field, &list).map(Some)
             };
             request.modify(field.spec(), None, &mut append).await
         })

@@ -67,15 +67,14 @@ pub struct Session<S = AnyStore> {
 impl<S> Session<S> {
     /// Reads a field.
     ///
-    /// A field with a declared `version` above 1 reads as absent.
-    ///
     /// # Round trips
     ///
     /// One, or none if this request has read or written the field.
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`].
+    /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a field with a
+    /// declared `version` above 1.
     pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
         check_name(field)?;
         let stored = self.request.get(field, None).await?;
@@ -104,7 +103,7 @@ impl<S> Session<S> {
         hot_ttl: Option<u64>,
     ) -> Result<(), Error> {
         check_name(field)?;
-        let value = value::encode_named(field, self.request.config().codec, 1, value)?;
+        let value = value::encode_named(field, self.request.config().codec, value)?;
         let ttl = ttl.map(seconds).transpose()?;
         let max_age = hot_ttl.map(seconds).transpose()?;
         let policy = max_age.map_or(CachePolicy::Default, CachePolicy::MaxAge);

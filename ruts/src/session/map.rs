@@ -32,12 +32,12 @@ impl SessionMap {
         Self(fields)
     }
 
-    /// Returns the value of a field. `None` if it is absent, or was written under a declared
-    /// version above 1.
+    /// Returns the value of a field. `None` if it is absent.
     ///
     /// # Errors
     ///
-    /// [`Error::Decode`] if the stored value is not a `T`.
+    /// [`Error::Decode`] if the stored value is not a `T`. [`Error::Newer`] for a field with a
+    /// declared `version` above 1.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         value::decode_named(name, self.stored(name)?)
     }

@@ -13,20 +13,23 @@ use crate::{
     codec::{self, Codec, CodecError},
     crypto::field_cipher::Plaintext,
     error::Error,
-    field::{Field, FieldSpec, Mode},
+    field::{Field, Mode},
 };
 
-pub(super) fn encode<Q: Serialize + ?Sized>(field: &FieldSpec, value: &Q) -> Result<Bytes, Error> {
-    encode_named(field.name(), field.codec(), field.version(), value)
+pub(super) fn encode<T, M: Copy, Q: Serialize + ?Sized>(
+    field: Field<T, M>,
+    value: &Q,
+) -> Result<Bytes, Error> {
+    field.encode_as(value).map_err(|source| encode_error(field.spec().name(), source))
 }
 
+/// Encodes a value that is set by name, which has version 1.
 pub(super) fn encode_named<Q: Serialize + ?Sized>(
     name: &str,
     codec: Codec,
-    version: u16,
     value: &Q,
 ) -> Result<Bytes, Error> {
-    codec::encode(codec, version, value).map_err(|source| encode_error(name, source))
+    codec::encode(codec, 1, 0, value).map_err(|source| encode_error(name, source))
 }
 
 /// Returns the principal that a value stands for, if the field is that of a principal.
@@ -59,26 +62,31 @@ pub(super) fn decode<T, M: Copy>(
     Ok(value)
 }
 
-/// Decodes a value that was set by name, which has version 1. Another version reads as absent.
+/// Decodes a value as one that was set by name, which has version 1.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
     stored: Option<&Plaintext>,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
-    codec::decode(&stored.bytes, 1).map_err(|source| decode_error(name, source))
+    let value = codec::decode(&stored.bytes, 1, codec::trace::<T>);
+    value.map_err(|source| decode_error(name, source))
 }
 
 pub(super) fn decode_error(name: &str, source: CodecError) -> Error {
-    Error::Decode { field: name.to_owned(), source }
+    let field = name.to_owned();
+    match source {
+        CodecError::Newer { stored, known } => Error::Newer { field, stored, known },
+        source => Error::Decode { field, source },
+    }
 }
 
-/// Logs once for each field that stored values have another version. There may be many.
+/// Logs once for each field that stored values have a former version. There may be many.
 fn warn_once(name: &'static str) {
     static WARNED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
         tracing::warn!(
             field = name,
-            "stored values of this session field are of another version: they read as absent"
+            "stored values of this session field are of a former version: they read as absent"
         );
     }
 }

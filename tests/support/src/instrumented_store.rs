@@ -190,7 +190,7 @@ impl<S: Store> InstrumentedStore<S> {
             number
         };
         if number > 0 {
-            let value = Bytes::copy_from_slice(&[0x10, 1, 0, 1, number]);
+            let value = Bytes::copy_from_slice(&[0x10, 1, 0, 1, 0, 0, 0, 0, number]);
             let changes = [Change::Set(FieldWrite::new(precondition.name, &value))];
             self.inner.update(credentials, Update::new(&changes)).await.unwrap().unwrap();
         }

@@ -1,0 +1,366 @@
+//! [`Tree`]: what a type has asked its deserializer for, so far.
+//!
+//! Filled by `tracer`, pass by pass. Free of the traced type, so that it is compiled once.
+
+/// Place of a node in the tree.
+pub(super) type NodeId = usize;
+
+/// Texts, numbers and lengths to try in turn, for types that accept only some values.
+const TEXTS: [&str; 20] = [
+    "",
+    "a",
+    "0",
+    "00000000-0000-4000-8000-000000000000",
+    "https://a.example/",
+    "2001-02-03T04:05:06Z",
+    "2001-02-03",
+    "04:05:06",
+    "2001-02-03T04:05:06",
+    "127.0.0.1",
+    "127.0.0.1:80",
+    "127.0.0.0/8",
+    "1.0.0",
+    "en",
+    "UTC",
+    "USD",
+    "a@b.example",
+    "#000000",
+    "/",
+    "GET",
+];
+const NUMBERS: [u8; 4] = [1, 0, 2, 100];
+const LENGTHS: [usize; 6] = [0, 16, 1, 32, 12, 4];
+
+/// Depth from which optional parts stay empty, and depth that no type may exceed.
+const FULL_DEPTH: usize = 48;
+const MAX_DEPTH: usize = 128;
+
+/// A value without parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaf {
+    Unit,
+    Bool,
+    Char,
+    Text,
+    Bytes,
+    /// A number, by its name in Rust.
+    Number(&'static str),
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing yet.
+    Unknown,
+    Leaf(Leaf),
+    Newtype,
+    Option,
+    Seq,
+    Map,
+    Tuple,
+    Struct,
+    Enum,
+    /// A type that contains itself: the node of the outer one.
+    Recursion(NodeId),
+    /// A value whose format has to say what it is.
+    SelfDescribing,
+}
+
+struct Node {
+    kind: Kind,
+    parent: NodeId,
+    children: Vec<NodeId>,
+    /// Name of the Rust type of a struct or an enum, which tells recursion.
+    type_name: &'static str,
+    /// Names of fields or variants.
+    names: &'static [&'static str],
+    /// Number of the value to try.
+    choice: u8,
+    /// No value was accepted.
+    is_rejected: bool,
+    /// A value was accepted.
+    is_accepted: bool,
+}
+
+/// A type as far as it is known.
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    /// Structs and enums around the current node.
+    path: Vec<NodeId>,
+    /// The node that chose a value last. If the pass fails, it tries another one.
+    last: NodeId,
+    /// Depth inside of a recursion, where the smallest value is enough.
+    recursion: usize,
+}
+
+impl Tree {
+    pub(super) const ROOT: NodeId = 0;
+
+    #[inline(never)]
+    pub(super) fn new() -> Self {
+        let mut tree = Self { nodes: Vec::new(), path: Vec::new(), last: Self::ROOT, recursion: 0 };
+        tree.add(Self::ROOT);
+        tree
+    }
+
+    fn add(&mut self, parent: NodeId) -> NodeId {
+        self.nodes.push(Node {
+            kind: Kind::Unknown,
+            parent,
+            children: Vec::new(),
+            type_name: "",
+            names: &[],
+            choice: 0,
+            is_rejected: false,
+            is_accepted: false,
+        });
+        self.nodes.len() - 1
+    }
+
+    /// Returns a part of a node.
+    #[inline(never)]
+    pub(super) fn child(&mut self, node: NodeId, at: usize) -> NodeId {
+        while self.nodes[node].children.len() <= at {
+            let child = self.add(node);
+            self.nodes[node].children.push(child);
+        }
+        self.nodes[node].children[at]
+    }
+
+    /// Notes a value without parts, and returns the number of the value to try.
+    #[inline(never)]
+    pub(super) fn leaf(&mut self, node: NodeId, leaf: Leaf) -> usize {
+        self.last = node;
+        self.nodes[node].kind = Kind::Leaf(leaf);
+        self.nodes[node].choice.into()
+    }
+
+    pub(super) fn number(&mut self, node: NodeId, name: &'static str) -> u8 {
+        NUMBERS[self.leaf(node, Leaf::Number(name))]
+    }
+
+    pub(super) fn text(&mut self, node: NodeId) -> &'static str {
+        TEXTS[self.leaf(node, Leaf::Text)]
+    }
+
+    pub(super) fn bytes(&mut self, node: NodeId) -> &'static [u8] {
+        &[0; 32][..LENGTHS[self.leaf(node, Leaf::Bytes)]]
+    }
+
+    /// Notes a value that has to describe itself, and returns the number of the value to try.
+    #[inline(never)]
+    pub(super) fn self_describing(&mut self, node: NodeId) -> u8 {
+        self.last = node;
+        self.nodes[node].kind = Kind::SelfDescribing;
+        self.nodes[node].choice
+    }
+
+    /// Notes a value that may be empty, and returns whether it gets a part.
+    #[inline(never)]
+    pub(super) fn fill(&mut self, node: NodeId, kind: Kind) -> bool {
+        if self.nodes[node].kind == Kind::Unknown {
+            self.nodes[node].kind = kind;
+        }
+        let is_filled =
+            self.recursion == 0 && self.path.len() < FULL_DEPTH && self.nodes[node].choice == 0;
+        if !is_filled {
+            self.last = node;
+        }
+        is_filled
+    }
+
+    /// Begins a struct or an enum, and returns its node: the outer one, if the type contains itself.
+    /// `None` if the type is nested too deeply.
+    #[inline(never)]
+    pub(super) fn enter(
+        &mut self,
+        node: NodeId,
+        kind: Kind,
+        type_name: &'static str,
+        names: &'static [&'static str],
+    ) -> Option<NodeId> {
+        if self.path.len() > MAX_DEPTH {
+            return None;
+        }
+        let is_same = |outer: &&NodeId| {
+            let Node { kind: outer_kind, type_name: outer_name, .. } = &self.nodes[**outer];
+            **outer != node && *outer_name == type_name && *outer_kind == kind
+        };
+        let outer = self.path.iter().find(is_same).filter(|_| !type_name.is_empty()).copied();
+        let entered = match outer {
+            Some(outer) => {
+                self.nodes[node].kind = Kind::Recursion(outer);
+                outer
+            }
+            None => node,
+        };
+        if outer.is_some() || self.recursion > 0 {
+            self.recursion += 1;
+        }
+        let node = &mut self.nodes[entered];
+        (node.kind, node.type_name, node.names) = (kind, type_name, names);
+        self.path.push(entered);
+        Some(entered)
+    }
+
+    /// Ends a struct or an enum.
+    #[inline(never)]
+    pub(super) fn leave(&mut self, node: NodeId, is_accepted: bool) {
+        self.nodes[node].is_accepted |= is_accepted;
+        self.path.pop();
+        self.recursion = self.recursion.saturating_sub(1);
+    }
+
+    /// Chooses a variant of an enum, and returns its number and its node: one that is not known yet,
+    /// or inside of a recursion the smallest.
+    #[inline(never)]
+    pub(super) fn variant(&mut self, node: NodeId, count: usize) -> (u32, NodeId) {
+        for at in 0..count {
+            self.child(node, at);
+        }
+        let children = &self.nodes[node].children;
+        let find =
+            |is_wanted: &dyn Fn(NodeId) -> bool| (0..count).find(|&at| is_wanted(children[at]));
+        let at = if self.recursion > 0 {
+            find(&|child| matches!(self.nodes[child].kind, Kind::Leaf(_)))
+                .or_else(|| find(&|child| self.nodes[child].is_accepted))
+                .unwrap_or(self.path.len() % count.max(1))
+        } else {
+            find(&|child| !self.is_complete(child, 0))
+                .or_else(|| find(&|child| !self.nodes[child].is_rejected))
+                .unwrap_or(0)
+        };
+        let child = children.get(at).copied().unwrap_or(node);
+        self.last = child;
+        (at as u32, child)
+    }
+
+    pub(super) fn accept(&mut self, node: NodeId) {
+        self.nodes[node].is_accepted = true;
+    }
+
+    /// Whether every part of a node was asked for.
+    fn is_complete(&self, node: NodeId, depth: usize) -> bool {
+        let Node { kind, children, names, is_rejected, .. } = &self.nodes[node];
+        let are_complete = || children.iter().all(|&child| self.is_complete(child, depth + 1));
+        *is_rejected
+            || depth > MAX_DEPTH
+            || match kind {
+                Kind::Unknown => false,
+                Kind::Leaf(_) | Kind::Recursion(_) | Kind::SelfDescribing => true,
+                Kind::Enum => children.len() == names.len() && are_complete(),
+                Kind::Newtype
+                | Kind::Option
+                | Kind::Seq
+                | Kind::Map
+                | Kind::Tuple
+                | Kind::Struct => are_complete(),
+            }
+    }
+
+    /// Ends a pass over the type. Returns whether it was the last one.
+    #[inline(never)]
+    pub(super) fn end_pass(&mut self, is_accepted: bool) -> bool {
+        self.path.clear();
+        self.recursion = 0;
+        if is_accepted {
+            return self.is_complete(Self::ROOT, 0);
+        }
+        let node = &mut self.nodes[self.last];
+        let choices = match node.kind {
+            Kind::Leaf(Leaf::Text) => TEXTS.len(),
+            Kind::Leaf(Leaf::Bytes) => LENGTHS.len(),
+            Kind::Leaf(Leaf::Number(_)) => NUMBERS.len(),
+            Kind::Leaf(Leaf::Bool) | Kind::Seq | Kind::Map => 2,
+            Kind::SelfDescribing => 4,
+            _ => 1,
+        };
+        node.choice += 1;
+        if usize::from(node.choice) < choices {
+            return false;
+        }
+        node.choice = 0;
+        // No value is accepted. What follows in the same variant cannot be reached.
+        let mut node = self.last;
+        loop {
+            self.nodes[node].is_rejected = true;
+            let parent = self.nodes[node].parent;
+            if node == Self::ROOT || self.nodes[parent].kind == Kind::Enum {
+                break;
+            }
+            node = parent;
+        }
+        self.nodes[Self::ROOT].is_rejected || self.is_complete(Self::ROOT, 0)
+    }
+
+    /// Returns the hash of the tree: FNV-1a, folded to 32 bits.
+    #[inline(never)]
+    pub(super) fn hash(&self) -> u32 {
+        let mut hash = Hash(0xcbf2_9ce4_8422_2325);
+        self.write(Self::ROOT, &mut Vec::new(), &mut hash);
+        (hash.0 ^ (hash.0 >> 32)) as u32
+    }
+
+    fn write(&self, node: NodeId, outer: &mut Vec<NodeId>, hash: &mut Hash) {
+        let Node { kind, children, names, .. } = &self.nodes[node];
+        let begin = match *kind {
+            Kind::Unknown => return hash.put("unknown"),
+            Kind::SelfDescribing => return hash.put("any"),
+            Kind::Leaf(leaf) => return hash.put(leaf.name()),
+            Kind::Recursion(to) => {
+                let levels = outer.iter().rev().position(|&node| node == to).unwrap_or_default();
+                hash.put("recursion");
+                return hash.put(&levels.to_string());
+            }
+            Kind::Newtype => "",
+            Kind::Option => "option",
+            Kind::Seq => "seq",
+            Kind::Map => "map",
+            Kind::Tuple => "tuple",
+            Kind::Struct => "struct",
+            Kind::Enum => "enum",
+        };
+        if !begin.is_empty() {
+            hash.put(begin);
+        }
+        let is_named = matches!(kind, Kind::Struct | Kind::Enum);
+        if is_named {
+            outer.push(node);
+            names.iter().for_each(|name| hash.put(name));
+            hash.put(":");
+        }
+        for &child in children {
+            self.write(child, outer, hash);
+        }
+        if is_named {
+            outer.pop();
+        }
+        if !begin.is_empty() {
+            hash.put(";");
+        }
+    }
+}
+
+impl Leaf {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Bool => "bool",
+            Self::Char => "char",
+            Self::Text => "str",
+            Self::Bytes => "bytes",
+            Self::Number(name) => name,
+        }
+    }
+}
+
+struct Hash(u64);
+
+impl Hash {
+    /// Adds a text, and a zero byte after it.
+    fn put(&mut self, text: &str) {
+        for byte in text.bytes().chain([0]) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}
