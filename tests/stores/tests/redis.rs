@@ -10,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use fred::{
     clients::Client,
-    interfaces::ClientLike,
     types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy},
 };
 use ruts::{
@@ -23,7 +22,8 @@ use ruts::{
 use ruts_tests_stores::{
     Proxy, Traffic,
     backends::{
-        fred_client, fred_cluster, fred_pool, manager, redis_builder, redis_cluster, redis_store,
+        fred_client, fred_cluster, fred_pool, redis_builder, redis_cluster, redis_rs_client,
+        redis_store,
     },
     error_chain, error_kind,
     servers::{Cluster, Flavour, Prefix, Redis},
@@ -61,9 +61,7 @@ async fn retrying_fred(url: &str) -> Client {
     };
     let policy = ReconnectPolicy::new_constant(0, 50);
     let config = Config { fail_fast: false, ..Config::from_url(url).unwrap() };
-    let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-    client.init().await.unwrap();
-    client
+    Client::new(config, Some(performance), Some(connection), Some(policy))
 }
 
 /// Runs tests through both client libraries, with different settings.
@@ -72,7 +70,7 @@ macro_rules! through_each_client {
         mod fred_by_default { through_each_client!(@ fred_client: $($test),+); }
         mod fred_with_retries { through_each_client!(@ retrying_fred: $($test),+); }
         mod a_pool_of_fred { through_each_client!(@ fred_pool: $($test),+); }
-        mod redis_rs { through_each_client!(@ manager: $($test),+); }
+        mod redis_rs { through_each_client!(@ redis_rs_client: $($test),+); }
     };
     (@ $client:ident: $($test:ident),+) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,7 @@ pub(super) struct Script {
     sha1: String,
     /// The script that asks a server whether it can run this one.
     probe: &'static str,
+    repeat: Repeat,
 }
 
 /// Name and text of a file.
@@ -38,7 +39,12 @@ pub(super) enum WhenFull {
 }
 
 impl Script {
-    pub(super) fn new(when_full: WhenFull, probe: &'static str, files: &[&[File]]) -> Self {
+    pub(super) fn new(
+        when_full: WhenFull,
+        repeat: Repeat,
+        probe: &'static str,
+        files: &[&[File]],
+    ) -> Self {
         let flags = match when_full {
             WhenFull::Runs => "#!lua flags=allow-oom\n",
             WhenFull::Refused => "#!lua\n",
@@ -48,7 +54,7 @@ impl Script {
         let texts = files.iter().copied().flatten().map(|(_, text)| *text);
         let text: String = [flags].into_iter().chain(texts).collect();
         let sha1 = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { text, sha1, probe }
+        Self { text, sha1, probe, repeat }
     }
 
     /// Runs the script once. A server that does not know it is probed, and then gets its text.
@@ -60,10 +66,11 @@ impl Script {
         arguments: &[Bytes],
         deadline: Deadline,
     ) -> Result<Reply, CommandError> {
-        match send(client, ScriptName::Sha1(&self.sha1), keys, arguments, deadline).await {
+        let call = |name| send(client, name, keys, arguments, self.repeat, deadline);
+        match call(ScriptName::Sha1(&self.sha1)).await {
             Err(CommandError::Server(code, _)) if code == "NOSCRIPT" => {
                 probe(client, self.probe, &keys[..1], deadline).await?;
-                send(client, ScriptName::Text(&self.text), keys, arguments, deadline).await
+                call(ScriptName::Text(&self.text)).await
             }
             answer => answer,
         }
@@ -95,24 +102,57 @@ impl Deadline {
 /// Time in which a client fetches the new slot map of a cluster.
 const REMAPPING: Duration = Duration::from_millis(20);
 
-/// Sends a script, and again if the node refused it because the key is on another one. Meanwhile
-/// the client fetches a new slot map.
-async fn send<C: ScriptClient>(
+/// Number of times that a command that was certainly not carried out is sent again, and the time
+/// before the first of them. The time doubles.
+const MAX_RETRIES: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether a command of unknown outcome is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Once: it changes nothing that matters twice.
+    Once,
+    Never,
+}
+
+/// Sends a script, and again after an answer that allows it:
+///
+/// - The node refused it because the key is on another one. Meanwhile the client fetches a new slot
+///   map.
+/// - It was not sent, or the server refused it because it cannot serve. Meanwhile the client
+///   connects again.
+/// - Its outcome is unknown, and it may be repeated. Meanwhile the client notices that the
+///   connection has closed.
+pub(super) async fn send<C: ScriptClient>(
     client: &C,
     script: ScriptName,
     keys: &[Bytes],
     arguments: &[Bytes],
+    mut repeat: Repeat,
     deadline: Deadline,
 ) -> Result<Reply, CommandError> {
+    let mut retries = 0;
     loop {
-        match client.call(script, keys, arguments, deadline.time_left()?).await {
-            Err(CommandError::Server(code, _))
-                if matches!(&*code, "MOVED" | "ASK" | "TRYAGAIN")
-                    && deadline.time_left().is_ok_and(|left| left > REMAPPING) =>
-            {
-                sleep(REMAPPING).await;
+        let answer = client.call(script, keys, arguments, deadline.time_left()?).await;
+        let Err(error) = &answer else { return answer };
+        let pause = match error {
+            CommandError::Server(code, _) if matches!(&**code, "MOVED" | "ASK" | "TRYAGAIN") => {
+                REMAPPING
             }
-            answer => return answer,
+            CommandError::OutcomeUnknown(_) if repeat == Repeat::Once => {
+                repeat = Repeat::Never;
+                FIRST_PAUSE
+            }
+            _ if error.is_not_done() && retries < MAX_RETRIES => {
+                retries += 1;
+                FIRST_PAUSE * 2_u32.pow(retries - 1)
+            }
+            _ => return answer,
+        };
+        if deadline.time_left().is_ok_and(|left| left > pause) {
+            sleep(pause).await;
+        } else {
+            return answer;
         }
     }
 }
@@ -134,7 +174,8 @@ pub(super) async fn probe<C: ScriptClient>(
     key: &[Bytes],
     deadline: Deadline,
 ) -> Result<(), CommandError> {
-    let unfit = match send(client, ScriptName::Text(probe), key, &[], deadline).await {
+    let unfit = match send(client, ScriptName::Text(probe), key, &[], Repeat::Once, deadline).await
+    {
         Ok(Reply::Int(1)) => return Ok(()),
         Ok(Reply::Bytes(command))
             if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>

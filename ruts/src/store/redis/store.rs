@@ -14,7 +14,10 @@ use super::{
         read::{ReadBatch, ReadRequest},
         write::{WriteBatch, WriteRequest},
     },
-    driver::client::RedisClient,
+    driver::{
+        client::{Connect, RedisClient},
+        connections::Connections,
+    },
     error::{NAME, corrupt},
     executor::{Executor, Reader},
     principal::{list::PrincipalList, sign_in::SignIn},
@@ -42,20 +45,22 @@ use crate::{
     ttl::Ttl,
 };
 
+/// The connections of a store.
+type Scripts<C> = Connections<<C as Connect>::Connector>;
+
 /// Sessions in Redis or Valkey: one hash for each session, one command for each operation.
 ///
-/// The [module](super) describes servers, clients, the layout of the data, and failures. Clones
-/// share the client and the batches.
+/// The [module](super) describes servers, clients, the layout of the data, and failures. The store
+/// opens connections of its own with the settings of the client. Clones share them.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::{sync::Arc, time::Duration};
-/// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
+/// use fred::{clients::Client, types::config::Config};
 /// use ruts::{SessionLayer, store::redis::RedisStore};
 ///
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
-/// client.init().await?;
 /// let store = RedisStore::builder(Arc::new(client))
 ///     .prefix("shop")
 ///     .timeout(Duration::from_secs(1))
@@ -67,11 +72,11 @@ use crate::{
 /// # }
 /// ```
 pub struct RedisStore<C: RedisClient> {
-    executor: Arc<Executor<C::Scripts>>,
-    reads: Arc<Batcher<ReadBatch<C::Scripts>>>,
-    writes: Arc<Batcher<WriteBatch<C::Scripts>>>,
+    executor: Arc<Executor<Scripts<C>>>,
+    reads: Arc<Batcher<ReadBatch<Scripts<C>>>>,
+    writes: Arc<Batcher<WriteBatch<Scripts<C>>>>,
     #[cfg(feature = "layered-store")]
-    cache: CacheEntries<C::Scripts>,
+    cache: CacheEntries<Scripts<C>>,
 }
 
 /// Options of a [`RedisStore`].
@@ -135,7 +140,8 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
 }
 
 impl<C: RedisClient> RedisStore<C> {
-    /// Returns a builder for a store that uses `client`.
+    /// Returns a builder for a store that connects with the settings of `client`. The client itself
+    /// need not be connected.
     pub fn builder(client: Arc<C>) -> RedisStoreBuilder<C> {
         let timeout = Duration::from_secs(2);
         RedisStoreBuilder { client, prefix: "ruts".to_owned(), timeout, max_in_flight: 4 }
@@ -161,7 +167,7 @@ impl<C: RedisClient> RedisStore<C> {
 
     // As in ruts 0.9.
 
-    /// Creates a store that uses `client`, with the defaults of the [builder](Self::builder). Sends
+    /// Creates a store that connects like `client`, with the defaults of the [builder](Self::builder). Sends
     /// nothing.
     pub fn new(client: Arc<C>) -> Self {
         Self::builder(client).build()
