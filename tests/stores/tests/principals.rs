@@ -24,7 +24,7 @@ use ruts::{
 };
 use ruts_tests_stores::{
     Proxy, Traffic,
-    backends::{fred_client, redis_rs_client, redis_builder, redis_store},
+    backends::{fred_client, redis_builder, redis_rs_client, redis_store},
     servers::{Flavour, Prefix, Redis},
 };
 use ruts_tests_support::{
@@ -141,7 +141,7 @@ impl Fixture {
     /// Returns the number of entries of all principal lists, of whatever kind.
     fn entries(&self) -> u64 {
         let keys: Vec<String> = self.server.command(&["KEYS", "*:principal"]);
-        keys.iter().map(|key| self.server.command::<u64>(&["HLEN", key])).sum()
+        keys.iter().map(|key| self.server.command::<u64>(&["ZCARD", key])).sum()
     }
 
     fn calls(&self) -> u64 {

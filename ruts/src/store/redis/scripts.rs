@@ -32,7 +32,9 @@ macro_rules! scripts {
         $(
             $(#[doc = $doc])*
             pub(super) static $name: LazyLock<Script> =
-                LazyLock::new(|| Script::new(WhenFull::$when_full, Repeat::$repeat, $probe, &[$($files),+]));
+                LazyLock::new(|| {
+                    Script::new(WhenFull::$when_full, Repeat::$repeat, $probe, &[$($files),+])
+                });
         )+
         #[cfg(test)]
         const $list: &[(&str, &str, &[&[File]])] =
@@ -41,12 +43,13 @@ macro_rules! scripts {
 }
 
 probe!(
-    PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HKEYS HSET HDEL DEL MGET PTTL PEXPIREAT PERSIST TIME"
-);
-probe!(LIST_PROBE = "HPTTL HPEXPIRE HGET HGETALL HKEYS HSET HDEL TIME");
-probe!(
-    SIGN_IN_PROBE = "HPTTL HPEXPIREAT HPEXPIRE GET HGET HMGET HGETALL HKEYS HSET HDEL DEL PTTL \
+    PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HKEYS HSET HDEL DEL MGET EXISTS PTTL \
          PEXPIREAT PERSIST TIME"
+);
+probe!(LIST_PROBE = "HDEL ZRANGEBYLEX ZCARD ZADD ZREM PTTL PEXPIRE PERSIST TIME");
+probe!(
+    SIGN_IN_PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HKEYS HSET HDEL DEL PTTL PEXPIREAT \
+         PEXPIRE PERSIST ZRANGEBYLEX ZCARD ZADD ZREM TIME"
 );
 probe!(EPOCH_PROBE = "HDEL INCR");
 
@@ -70,7 +73,8 @@ const UPDATE_FILES: &[File] = files![
     "field/change",
     "update_general",
 ];
-const SIGN_IN_FILES: &[File] = files!["principal/entry", "principal/steps", "principal/sign_in"];
+const ENTRY_FILES: &[File] = files!["principal/entry", "principal/find_entry"];
+const STEPS_FILES: &[File] = files!["principal/entry", "principal/find_entry", "principal/steps"];
 
 scripts! {
     SESSION_SCRIPTS:
@@ -109,19 +113,23 @@ scripts! {
     ]];
     DELETE = Runs, Never, PROBE,
         [files!["session/read", "session/authenticate", "session/save", "delete"]];
-    /// Ends a session by its principal.
+    /// Tells which of several sessions exist.
+    EXIST = Runs, Once, PROBE, [files!["exist"]];
+    /// Ends sessions by their principal.
     REVOKE = Runs, Never, PROBE, [files!["session/read", "session/find", "revoke"]];
     /// A sign-in that creates a session, where one server keeps it and the principal list.
-    CREATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE, [CREATE_FILES, SIGN_IN_FILES];
+    CREATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
+        [CREATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
     /// A sign-in to an existing session, where one server keeps it and the principal list.
-    UPDATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE, [UPDATE_FILES, SIGN_IN_FILES];
-    JOIN = Refused, Never, LIST_PROBE, [files!["principal/entry", "principal/steps", "principal/join"]];
-    VERIFY = Runs, Never, LIST_PROBE, [files!["principal/entry", "principal/steps", "principal/verify"]];
+    UPDATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
+        [UPDATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
+    JOIN = Refused, Never, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];
+    VERIFY = Runs, Never, LIST_PROBE, [STEPS_FILES, files!["principal/verify"]];
     WITHDRAW = Runs, Never, LIST_PROBE,
-        [files!["principal/entry", "principal/steps", "principal/withdraw"]];
-    LIST = Runs, Once, LIST_PROBE, [files!["principal/list"]];
-    BEGIN_REVOKE = Runs, Never, LIST_PROBE, [files!["principal/entry", "principal/begin_revoke"]];
-    REMOVE_ENTRIES = Runs, Never, LIST_PROBE, [files!["principal/entry", "principal/remove"]];
+        [STEPS_FILES, files!["principal/withdraw"]];
+    LIST = Runs, Once, LIST_PROBE, [files!["principal/entry", "principal/list"]];
+    BEGIN_REVOKE = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/begin_revoke"]];
+    REMOVE_ENTRIES = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/remove"]];
     NEXT_EPOCH = Runs, Never, EPOCH_PROBE, [files!["next_epoch"]];
 }
 
@@ -366,7 +374,7 @@ mod tests {
                 let word = token.trim_matches('\'');
                 let is_command =
                     word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-                if token != word && is_command && word != "FIELDS" {
+                if token != word && is_command && !matches!(word, "FIELDS" | "LIMIT") {
                     assert!(probed.contains(&word), "{script}: {word}");
                 }
             }
