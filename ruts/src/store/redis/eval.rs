@@ -16,11 +16,18 @@ use super::{
 
 /// A script: files of `lua/`, one after the other.
 pub(super) struct Script {
-    text: String,
-    sha1: String,
+    text: Text,
+    /// The same code for a server that refuses writes. Only reads have it.
+    read_only: Option<Text>,
     /// The script that asks a server whether it can run this one.
     probe: &'static str,
     repeat: Repeat,
+}
+
+/// The text of a script, and its SHA-1 in hexadecimal.
+struct Text {
+    text: String,
+    sha1: String,
 }
 
 /// Name and text of a file.
@@ -51,14 +58,22 @@ impl Script {
             #[cfg(feature = "layered-store")]
             WhenFull::RunsInPart => "",
         };
-        let texts = files.iter().copied().flatten().map(|(_, text)| *text);
-        let text: String = [flags].into_iter().chain(texts).collect();
-        let sha1 = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { text, sha1, probe, repeat }
+        let text = |flags: &str| {
+            let texts = files.iter().copied().flatten().map(|(_, text)| *text);
+            let text: String = [flags].into_iter().chain(texts).collect();
+            let sha1 = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+            Text { text, sha1 }
+        };
+        let is_read = matches!((when_full, repeat), (WhenFull::Runs, Repeat::Once));
+        let read_only = is_read.then(|| text("#!lua flags=no-writes\n"));
+        Self { text: text(flags), read_only, probe, repeat }
     }
 
     /// Runs the script once. A server that does not know it is probed, and then gets its text.
     /// There has to be a key.
+    ///
+    /// A leader that refuses writes for now still runs a read. A replica does not: it would run the
+    /// read-only text, so it gets the other one first.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
         client: &C,
@@ -66,11 +81,28 @@ impl Script {
         arguments: &[Bytes],
         deadline: Deadline,
     ) -> Result<Reply, CommandError> {
+        let answer = self.call_text(&self.text, client, keys, arguments, deadline).await;
+        match (&answer, &self.read_only) {
+            (Err(error), Some(text)) if error.refuses_writes() => {
+                self.call_text(text, client, keys, arguments, deadline).await
+            }
+            _ => answer,
+        }
+    }
+
+    async fn call_text<C: ScriptClient>(
+        &self,
+        Text { text, sha1 }: &'static Text,
+        client: &C,
+        keys: &[Bytes],
+        arguments: &[Bytes],
+        deadline: Deadline,
+    ) -> Result<Reply, CommandError> {
         let call = |name| send(client, name, keys, arguments, self.repeat, deadline);
-        match call(ScriptName::Sha1(&self.sha1)).await {
+        match call(ScriptName::Sha1(sha1)).await {
             Err(CommandError::Server(code, _)) if code == "NOSCRIPT" => {
                 probe(client, self.probe, &keys[..1], deadline).await?;
-                call(ScriptName::Text(&self.text)).await
+                call(ScriptName::Text(text)).await
             }
             answer => answer,
         }

@@ -45,7 +45,7 @@
 //! | `~r` | SHA-256 of the former secret |
 //! | any other | a digit and the encoded value. The digit is 0; 1 for the cache policy [`NoStore`](super::CachePolicy::NoStore); 2 for `Revalidate`; 3 for `MaxAge`, then six bytes of milliseconds follow. It is 4 more if the field has a lifetime. Its end comes first, in six bytes. |
 //!
-//! `ruts:{<principal>}:principal` is a hash that lists the sessions of a principal. `ruts:{<two
+//! `ruts:{<principal>}:principal` is a sorted set that lists the sessions of a principal. `ruts:{<two
 //! characters>}` is the epoch of the sessions of that hash tag. Incrementing all 4096 epochs ends
 //! all sessions. These keys must not be evicted or removed while sessions exist.
 //!
@@ -101,8 +101,9 @@
 //! A server that is out of memory still reads, takes, removes and deletes.
 //!
 //! A server that loses acknowledged writes loses sessions and revives ended ones. Set up
-//! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). A server that takes
-//! no writes, such as a replica, answers no reads either.
+//! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). A replica
+//! answers no reads. A leader that refuses writes for now, because of its disk or its replicas
+//! (`MISCONF`, `NOREPLICAS`), answers reads without noting a use.
 
 mod batch;
 #[cfg(feature = "layered-store")]

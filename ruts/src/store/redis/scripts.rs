@@ -131,6 +131,8 @@ scripts! {
     BEGIN_REVOKE = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/begin_revoke"]];
     REMOVE_ENTRIES = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/remove"]];
     NEXT_EPOCH = Runs, Never, EPOCH_PROBE, [files!["next_epoch"]];
+    /// Texts about the settings of the server.
+    ADVICE = Runs, Once, PROBE, [files!["advice"]];
 }
 
 #[cfg(feature = "layered-store")]

@@ -21,10 +21,10 @@ use super::{
     error::{NAME, corrupt},
     executor::{Executor, Reader},
     principal::{list::PrincipalList, sign_in::SignIn},
-    scripts::{CREATE, DELETE, LOAD, NEXT_EPOCH, PROBE, TAKE},
+    scripts::{ADVICE, CREATE, DELETE, EPOCH_PROBE, LIST_PROBE, LOAD, NEXT_EPOCH, PROBE, TAKE},
     wire::{
         args::{Arguments, change_kinds, touch_millis},
-        keys::{epoch_keys, session_key},
+        keys::{epoch_keys, principal_key, session_key},
         reply::{ScriptOutcome, single_value, updated},
     },
 };
@@ -148,21 +148,29 @@ impl<C: RedisClient> RedisStore<C> {
     }
 
     /// Checks that the server answers and can keep sessions, for use at start-up. On a cluster it
-    /// asks one node.
+    /// asks the nodes of a few keys. Logs a warning if the server may evict keys.
     ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Unsupported`] for a server without field expiry, or a user without the
-    /// right to run a command that is needed. Also the errors of any operation.
+    /// right to run a command that is needed at a key of the store. Also the errors of any
+    /// operation.
     ///
     /// # Round trips
     ///
-    /// Two.
+    /// Five.
     pub async fn check(&self) -> Result<(), StoreError> {
+        let Executor { prefix, .. } = &*self.executor;
         let id = SessionId::from_bytes([0; 16]);
-        self.executor.probe(PROBE, session_key(&self.executor.prefix, &id)).await?;
+        let list = principal_key(prefix, &PrincipalKey::from_bytes([0; 32]));
+        let probes = [(PROBE, session_key(prefix, &id)), (LIST_PROBE, list)];
+        let epoch = epoch_keys(prefix).next().map(|key| (EPOCH_PROBE, key));
+        for (probe, key) in probes.into_iter().chain(epoch) {
+            self.executor.probe(probe, key).await?;
+        }
         let arguments = Arguments::for_session(&[0; 32], [0, 0], "", 0);
-        self.executor.call_one(&LOAD, &id, arguments, self.executor.deadline()).await.map(drop)
+        self.executor.call_one(&LOAD, &id, arguments, self.executor.deadline()).await?;
+        self.executor.log_advice(&ADVICE, session_key(prefix, &id)).await
     }
 
     // As in ruts 0.9.
@@ -275,7 +283,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One for the list, and one for each session of it, all at the same time.
+    /// One for the list, and one for each session of it, all at the same time. Three more for each
+    /// 256 listed sessions that have ended.
     async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
@@ -287,7 +296,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// Two, and one for each session, all at the same time.
+    /// For each 256 sessions two, and one for each 64. On a cluster, one for each session, many at
+    /// the same time.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
