@@ -245,7 +245,8 @@ impl<'a, T, M: Updatable<T>> Entry<'a, T, M> {
     ///
     /// # Panics
     ///
-    /// After a conflict it sleeps, which needs a tokio runtime with time enabled.
+    /// After a conflict, or behind another update of the session, it waits. That needs a tokio
+    /// runtime with time enabled.
     pub async fn update<R, F>(self, mut change: F) -> Result<R, Error>
     where
         R: Send,

@@ -17,6 +17,7 @@ mod request;
 mod session_index;
 mod sign_in;
 mod typed;
+mod update_queue;
 mod value;
 mod values;
 mod watch;
