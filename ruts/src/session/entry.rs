@@ -336,7 +336,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Panics
     ///
-    /// After a conflict it sleeps, which needs a tokio runtime with time enabled.
+    /// After a conflict, or behind another update of the session, it waits. That needs a tokio
+    /// runtime with time enabled.
     pub fn update<R, F>(self, mut change: F) -> WriteFuture<'a, R>
     where
         M: Updatable<T> + 'a,

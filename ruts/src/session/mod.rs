@@ -18,6 +18,7 @@ mod request;
 mod session_index;
 mod sign_in;
 pub(crate) mod typed;
+mod update_queue;
 mod user;
 mod value;
 mod values;

@@ -14,13 +14,10 @@ use std::{
 
 use fred::{
     clients::{Client, Pool},
-    interfaces::ClientLike,
     types::config::Config,
 };
-use redis::{
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    cluster::ClusterClientBuilder,
-};
+pub use redis::Client as RedisRsClient;
+use redis::cluster::ClusterClientBuilder;
 use ruts::store::{
     SharedCache, Store,
     layered::LayeredStore,
@@ -58,31 +55,23 @@ impl<S> Pair<S> {
 
 /// A client of fred with its default settings.
 pub async fn fred_client(url: &str) -> Client {
-    let client = Client::new(Config::from_url(url).unwrap(), None, None, None);
-    client.init().await.unwrap();
-    client
+    Client::new(Config::from_url(url).unwrap(), None, None, None)
 }
 
 /// A pool of fred with its default settings.
 pub async fn fred_pool(url: &str) -> Pool {
-    let pool = Pool::new(Config::from_url(url).unwrap(), None, None, None, 3).unwrap();
-    pool.init().await.unwrap();
-    pool
+    Pool::new(Config::from_url(url).unwrap(), None, None, None, 3).unwrap()
 }
 
-/// A connection of redis-rs that reconnects. The store limits the time of its commands.
-pub async fn manager(url: &str) -> ConnectionManager {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(LONG_TIMEOUT))
-        .set_response_timeout(None);
-    let client = redis::Client::open(url).unwrap();
-    client.get_connection_manager_with_config(config).await.unwrap()
+/// A client of redis-rs.
+pub async fn redis_rs_client(url: &str) -> RedisRsClient {
+    RedisRsClient::open(url).unwrap()
 }
 
 /// A cluster client of redis-rs.
 pub async fn redis_cluster(cluster: &Cluster) -> RedisCluster {
     let builder = ClusterClientBuilder::new(cluster.urls());
-    RedisCluster::connect(builder, LONG_TIMEOUT).await.unwrap()
+    RedisCluster::new(builder, LONG_TIMEOUT).unwrap()
 }
 
 /// A cluster client of fred.
@@ -115,8 +104,8 @@ async fn fred_pools(server: &Redis) -> [Pool; 2] {
     [fred_pool(server.url()).await, fred_pool(server.url()).await]
 }
 
-async fn managers(server: &Redis) -> [ConnectionManager; 2] {
-    [manager(server.url()).await, manager(server.url()).await]
+async fn redis_rs_clients(server: &Redis) -> [RedisRsClient; 2] {
+    [redis_rs_client(server.url()).await, redis_rs_client(server.url()).await]
 }
 
 /// In memory.
@@ -132,9 +121,9 @@ pub async fn redis_through_fred() -> Pair<RedisStore<Pool>> {
 }
 
 /// Redis through redis-rs.
-pub async fn redis_through_redis_rs() -> Pair<RedisStore<ConnectionManager>> {
+pub async fn redis_through_redis_rs() -> Pair<RedisStore<RedisRsClient>> {
     let server = Redis::shared(Flavour::Redis);
-    redis_pair(server.prefix(), managers(server).await)
+    redis_pair(server.prefix(), redis_rs_clients(server).await)
 }
 
 /// Valkey through a client of fred.
@@ -151,9 +140,9 @@ pub async fn redis_one_in_flight() -> Pair<RedisStore<Pool>> {
 }
 
 /// Valkey through redis-rs, one command at once.
-pub async fn valkey_one_in_flight() -> Pair<RedisStore<ConnectionManager>> {
+pub async fn valkey_one_in_flight() -> Pair<RedisStore<RedisRsClient>> {
     let server = Redis::shared(Flavour::Valkey);
-    one_in_flight(server.prefix(), managers(server).await)
+    one_in_flight(server.prefix(), redis_rs_clients(server).await)
 }
 
 /// Redis through a pool of fred, every operation in a batch.
@@ -162,7 +151,7 @@ pub async fn batched_redis() -> Pair<Batched<RedisStore<Pool>>> {
 }
 
 /// Valkey through redis-rs, every operation in a batch.
-pub async fn batched_valkey() -> Pair<Batched<RedisStore<ConnectionManager>>> {
+pub async fn batched_valkey() -> Pair<Batched<RedisStore<RedisRsClient>>> {
     batched(valkey_one_in_flight().await).await
 }
 
@@ -225,15 +214,15 @@ pub async fn redis_over_postgres() -> Pair<LayeredStore<RedisStore<Pool>, Postgr
 }
 
 /// Valkey as a cache, through redis-rs, over PostgreSQL.
-pub async fn valkey_over_postgres()
--> Pair<LayeredStore<RedisStore<ConnectionManager>, PostgresStore>> {
+pub async fn valkey_over_postgres() -> Pair<LayeredStore<RedisStore<RedisRsClient>, PostgresStore>>
+{
     let server = Redis::shared(Flavour::Valkey);
-    layered(redis_pair(server.prefix(), managers(server).await), postgres().await)
+    layered(redis_pair(server.prefix(), redis_rs_clients(server).await), postgres().await)
 }
 
 /// A cluster as a cache over Redis.
 pub async fn cluster_over_redis()
--> Pair<LayeredStore<RedisStore<RedisCluster>, RedisStore<ConnectionManager>>> {
+-> Pair<LayeredStore<RedisStore<RedisCluster>, RedisStore<RedisRsClient>>> {
     layered(cluster_through_redis_rs().await, redis_through_redis_rs().await)
 }
 

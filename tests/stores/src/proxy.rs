@@ -39,9 +39,17 @@ struct Counters {
 /// Forwards connections to a server.
 pub struct Proxy {
     address: String,
-    traffic: watch::Sender<Traffic>,
+    route: Arc<Mutex<Route>>,
+    /// The traffic of connections that stay silent.
+    silent: Mutex<Vec<watch::Sender<Traffic>>>,
     counters: Arc<Counters>,
     accepting: tokio::task::JoinHandle<()>,
+}
+
+/// Where new connections lead, and how their traffic is treated.
+struct Route {
+    upstream: String,
+    traffic: watch::Sender<Traffic>,
 }
 
 impl Proxy {
@@ -49,13 +57,17 @@ impl Proxy {
     pub async fn before(address: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().to_string();
-        let (traffic, watching) = watch::channel(Traffic::Forward);
+        let traffic = watch::Sender::new(Traffic::Forward);
+        let route = Arc::new(Mutex::new(Route { upstream: address.to_owned(), traffic }));
         let counters = Arc::<Counters>::default();
-        let (upstream, shared) = (address.to_owned(), Arc::clone(&counters));
+        let (current, shared) = (Arc::clone(&route), Arc::clone(&counters));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (upstream, counters, traffic) =
-                    (upstream.clone(), Arc::clone(&shared), watching.clone());
+                let counters = Arc::clone(&shared);
+                let (upstream, traffic) = {
+                    let route = current.lock().unwrap();
+                    (route.upstream.clone(), route.traffic.subscribe())
+                };
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(&upstream).await {
                         forward(client, server, traffic, &counters).await;
@@ -63,7 +75,7 @@ impl Proxy {
                 });
             }
         });
-        Self { address: own, traffic, counters, accepting }
+        Self { address: own, route, silent: Mutex::default(), counters, accepting }
     }
 
     /// Returns the address that it listens on.
@@ -73,7 +85,20 @@ impl Proxy {
 
     /// Changes how it treats traffic.
     pub fn set(&self, traffic: Traffic) {
-        self.traffic.send_replace(traffic);
+        self.route.lock().unwrap().traffic.send_replace(traffic);
+    }
+
+    /// Leads new connections to another server. Present ones stay where they are.
+    pub fn lead_to(&self, address: &str) {
+        self.route.lock().unwrap().upstream = address.to_owned();
+    }
+
+    /// Holds all traffic of the present connections for ever. New ones are forwarded.
+    pub fn silence_present(&self) {
+        let mut route = self.route.lock().unwrap();
+        let silent = std::mem::replace(&mut route.traffic, watch::Sender::new(Traffic::Forward));
+        silent.send_replace(Traffic::Hold);
+        self.silent.lock().unwrap().push(silent);
     }
 
     /// Returns the sizes of the requests since the last call. All bytes that a client sends until
@@ -96,7 +121,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.traffic.send_replace(Traffic::Disconnect);
+        self.set(Traffic::Disconnect);
     }
 }
 

@@ -101,9 +101,11 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
         Urls { cache: self.redis.url().to_owned(), origin: self.postgres.url().to_owned() }
     }
 
-    /// A cache with a client of its own.
+    /// A cache with a client of its own, which is connected.
     pub async fn cache(&self, urls: &Urls) -> RedisCache {
-        redis_store(fred_client(&urls.cache).await, &self.prefix)
+        let cache = redis_store(fred_client(&urls.cache).await, &self.prefix);
+        Cache::check(&cache).await.unwrap();
+        cache
     }
 
     /// The builder of an origin with this pool.

@@ -18,7 +18,8 @@ use ruts::{
 use ruts_tests_stores::{
     Proxy, Traffic,
     backends::{
-        fred_client, fred_cluster, manager, redis_builder, redis_cluster, redis_one_in_flight,
+        fred_client, fred_cluster, redis_builder, redis_cluster, redis_one_in_flight,
+        redis_rs_client,
     },
     error_kind,
     servers::{Cluster, Flavour, Postgres, Prefix, Redis, Schema},
@@ -116,7 +117,7 @@ macro_rules! through_each_client {
     ($($test:ident),+ $(,)?) => {
         mod redis_through_fred { through_each_client!(@ Redis fred_client: $($test),+); }
         mod valkey_through_fred { through_each_client!(@ Valkey fred_client: $($test),+); }
-        mod redis_through_redis_rs { through_each_client!(@ Redis manager: $($test),+); }
+        mod redis_through_redis_rs { through_each_client!(@ Redis redis_rs_client: $($test),+); }
     };
     (@ $flavour:ident $client:ident: $($test:ident),+) => {
         $(#[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 
 use ruts::store::{Refused, Store, StoreErrorKind, postgres::PostgresStore, redis::RedisClient};
 use ruts_tests_stores::{
-    backends::{fred_client, manager, redis_builder, redis_store},
+    backends::{fred_client, redis_builder, redis_rs_client, redis_store},
     servers::{Flavour, Postgres, Prefix, Redis},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession};
@@ -138,7 +138,7 @@ async fn redis_through_fred() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn valkey_through_redis_rs() {
-    redis_survives(Flavour::Valkey, async |url| manager(url).await).await;
+    redis_survives(Flavour::Valkey, async |url| redis_rs_client(url).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

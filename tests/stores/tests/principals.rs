@@ -24,7 +24,7 @@ use ruts::{
 };
 use ruts_tests_stores::{
     Proxy, Traffic,
-    backends::{fred_client, manager, redis_builder, redis_store},
+    backends::{fred_client, redis_builder, redis_rs_client, redis_store},
     servers::{Flavour, Prefix, Redis},
 };
 use ruts_tests_support::{
@@ -141,7 +141,7 @@ impl Fixture {
     /// Returns the number of entries of all principal lists, of whatever kind.
     fn entries(&self) -> u64 {
         let keys: Vec<String> = self.server.command(&["KEYS", "*:principal"]);
-        keys.iter().map(|key| self.server.command::<u64>(&["HLEN", key])).sum()
+        keys.iter().map(|key| self.server.command::<u64>(&["ZCARD", key])).sum()
     }
 
     fn calls(&self) -> u64 {
@@ -372,7 +372,7 @@ async fn entries_leave_the_list_with_their_sessions() {
     for server in [Redis::start(Flavour::Redis, &[]), Redis::start_with_slots(Flavour::Valkey)] {
         let fixture = Fixture::on(server).await;
         // A session stays listed for at least four timeouts.
-        let client = manager(fixture.server.url()).await;
+        let client = redis_rs_client(fixture.server.url()).await;
         let builder = redis_builder(client, &fixture.prefix).timeout(Duration::from_secs(2));
         let store = Arc::new(builder.build());
         let session = TestSession::new(&store);

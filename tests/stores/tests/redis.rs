@@ -10,25 +10,27 @@ use std::{
 use bytes::Bytes;
 use fred::{
     clients::Client,
-    interfaces::ClientLike,
     types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy},
 };
 use ruts::{
     Ttl,
+    auth::{Assurance, PrincipalKey},
     store::{
-        Change, FieldWrite, Refused, Store, StoreError, StoreErrorKind, Updated, Written,
+        Change, FieldWrite, NewSignIn, PageRequest, Projection, Refused, RevokeTarget, Store,
+        StoreError, StoreErrorKind, Updated, Written,
         redis::{RedisClient, RedisStore},
     },
 };
 use ruts_tests_stores::{
     Proxy, Traffic,
     backends::{
-        fred_client, fred_cluster, fred_pool, manager, redis_builder, redis_cluster, redis_store,
+        fred_client, fred_cluster, fred_pool, redis_builder, redis_cluster, redis_rs_client,
+        redis_store,
     },
     error_chain, error_kind,
     servers::{Cluster, Flavour, Prefix, Redis},
 };
-use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, taken};
+use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, Log, TestSession, random, taken};
 
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_secs(1);
@@ -61,9 +63,7 @@ async fn retrying_fred(url: &str) -> Client {
     };
     let policy = ReconnectPolicy::new_constant(0, 50);
     let config = Config { fail_fast: false, ..Config::from_url(url).unwrap() };
-    let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-    client.init().await.unwrap();
-    client
+    Client::new(config, Some(performance), Some(connection), Some(policy))
 }
 
 /// Runs tests through both client libraries, with different settings.
@@ -72,7 +72,7 @@ macro_rules! through_each_client {
         mod fred_by_default { through_each_client!(@ fred_client: $($test),+); }
         mod fred_with_retries { through_each_client!(@ retrying_fred: $($test),+); }
         mod a_pool_of_fred { through_each_client!(@ fred_pool: $($test),+); }
-        mod redis_rs { through_each_client!(@ manager: $($test),+); }
+        mod redis_rs { through_each_client!(@ redis_rs_client: $($test),+); }
     };
     (@ $client:ident: $($test:ident),+) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -557,6 +557,93 @@ async fn a_user_without_a_right_is_refused_before_anything_is_done() {
             assert_eq!(server.command::<u64>(&["DBSIZE"]), 0);
         }
     }
+}
+
+/// The server does not know the scripts yet.
+#[tokio::test]
+async fn a_user_with_rights_to_the_keys_of_the_store_alone_is_enough() {
+    for flavour in [Flavour::Redis, Flavour::Valkey] {
+        let (server, prefix) = (Redis::start(flavour, &[]), Prefix::unique());
+        let keys = format!("~{}:*", prefix.name());
+        let user = ["ACL", "SETUSER", "app", "reset", "on", ">word", &keys, "&*", "+@all"];
+        server.command::<()>(&user);
+        let client = fred_client(&format!("redis://app:word@{}", server.address())).await;
+        let store = Arc::new(redis_store(client, &prefix));
+        store.check().await.unwrap();
+        server.command::<()>(&["SCRIPT", "FLUSH"]);
+        let principal = PrincipalKey::from_bytes(random());
+        let session = TestSession::new(&store);
+        let who = NewSignIn::new(&principal, Assurance::Aal1);
+        store.create(session.creation().sign_in(who)).await.unwrap();
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+        let (page, fields) = (PageRequest::new(None, 10), Projection::All);
+        let listed = store.list_by_principal(&principal, page, fields).await.unwrap();
+        assert_eq!(listed.sessions.len(), 1);
+        let target = RevokeTarget::All { except: None };
+        assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
+        store.revoke_everyone().await.unwrap();
+    }
+}
+
+/// A leader without replicas, and one whose disk is full, refuse writes.
+#[tokio::test]
+async fn a_leader_that_refuses_writes_answers_reads() {
+    for flavour in [Flavour::Redis, Flavour::Valkey] {
+        let server = Redis::start(flavour, &[]);
+        let (store, principal) = (store(fred_client(server.url()).await), random());
+        let (session, principal) = (TestSession::new(&store), PrincipalKey::from_bytes(principal));
+        let who = NewSignIn::new(&principal, Assurance::Aal1);
+        let idle = Some(Ttl::from_secs(3600));
+        store.create(session.creation().idle(idle).sign_in(who)).await.unwrap();
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        server.command::<()>(&["SCRIPT", "FLUSH"]);
+        server.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        // A use of the session is due, and is not noted.
+        assert!(session.load_and_touch().await.unwrap().is_ok());
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        assert_eq!(session.load().await.unwrap().unwrap().fields.len(), 1);
+        let (page, fields) = (PageRequest::new(None, 10), Projection::Named(&[]));
+        let listed = store.list_by_principal(&principal, page, fields).await.unwrap();
+        assert_eq!(listed.sessions.len(), 1);
+        assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
+        assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
+        server.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+        assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_may_evict_keys_is_reported() {
+    let server = Redis::start(Flavour::Redis, &["--maxmemory-policy", "allkeys-lru"]);
+    let store = store(fred_client(server.url()).await);
+    let (log, guard) = Log::start();
+    store.check().await.unwrap();
+    drop(guard);
+    assert!(log.text().contains("allkeys-lru"), "{}", log.text());
+}
+
+/// A list that was evicted names no session, although one is live.
+#[tokio::test]
+async fn a_revocation_does_not_succeed_after_evictions() {
+    let server = Redis::start(Flavour::Redis, &["--maxmemory-policy", "allkeys-lru"]);
+    let store = store(fred_client(server.url()).await);
+    let principal = PrincipalKey::from_bytes(random());
+    let session = TestSession::new(&store);
+    let who = NewSignIn::new(&principal, Assurance::Aal1);
+    store.create(session.creation().sign_in(who)).await.unwrap();
+    let target = RevokeTarget::All { except: Some(&session.id) };
+    assert!(store.revoke(&principal, target).await.unwrap().answer.is_empty());
+
+    server.command::<()>(&["SET", "junk", &"x".repeat(8 << 20)]);
+    server.command::<()>(&["CONFIG", "SET", "maxmemory", "6mb"]);
+    // The server evicts before the next write.
+    while server.command::<u64>(&["EXISTS", "junk"]) == 1 {
+        server.command::<()>(&["SET", "more", "x"]);
+    }
+    let target = RevokeTarget::All { except: None };
+    assert_eq!(error_kind(store.revoke(&principal, target).await), StoreErrorKind::Unsupported);
 }
 
 #[tokio::test]

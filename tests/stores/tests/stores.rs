@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use fred::clients::{Client, Pool};
-use redis::aio::ConnectionManager;
 use ruts::{
     conformance::Subject,
     store::{
@@ -15,7 +14,7 @@ use ruts::{
 };
 use ruts_tests_stores::{
     Batched,
-    backends::{self, Pair},
+    backends::{self, Pair, RedisRsClient},
 };
 
 macro_rules! conformance {
@@ -49,18 +48,18 @@ macro_rules! conformance {
 
 conformance! {
     redis_through_fred: RedisStore<Pool>,
-    redis_through_redis_rs: RedisStore<ConnectionManager>,
+    redis_through_redis_rs: RedisStore<RedisRsClient>,
     valkey_through_fred: RedisStore<Client>,
     batched_redis: Batched<RedisStore<Pool>>,
-    batched_valkey: Batched<RedisStore<ConnectionManager>>,
+    batched_valkey: Batched<RedisStore<RedisRsClient>>,
     batched_postgres: Batched<PostgresStore>,
     cluster_through_fred: RedisStore<Client>,
     cluster_through_redis_rs: RedisStore<RedisCluster>,
     postgres: PostgresStore,
     postgres_through_a_pooler: PostgresStore,
     redis_over_postgres: LayeredStore<RedisStore<Pool>, PostgresStore>,
-    valkey_over_postgres: LayeredStore<RedisStore<ConnectionManager>, PostgresStore>,
+    valkey_over_postgres: LayeredStore<RedisStore<RedisRsClient>, PostgresStore>,
     batched_redis_over_postgres: Batched<LayeredStore<RedisStore<Pool>, PostgresStore>>,
-    cluster_over_redis: LayeredStore<RedisStore<RedisCluster>, RedisStore<ConnectionManager>>,
+    cluster_over_redis: LayeredStore<RedisStore<RedisCluster>, RedisStore<RedisRsClient>>,
     memory_over_postgres: LayeredStore<MemoryCache, PostgresStore>,
 }

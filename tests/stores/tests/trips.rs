@@ -15,7 +15,7 @@ use ruts::{
 };
 use ruts_tests_stores::{
     Proxy,
-    backends::{fred_client, manager, redis_store, wait_until_idle},
+    backends::{fred_client, redis_rs_client, redis_store, wait_until_idle},
     servers::{Flavour, Postgres, Prefix, Redis},
     tiers::{Proxies, Tiers},
 };
@@ -181,7 +181,7 @@ async fn redis_through_fred() {
 async fn valkey_through_redis_rs() {
     let server = Redis::start(Flavour::Valkey, &[]);
     let proxy = Proxy::before(&server.address()).await;
-    let client = manager(&format!("redis://{}", proxy.address())).await;
+    let client = redis_rs_client(&format!("redis://{}", proxy.address())).await;
     each_operation_is_one_command(&server, &proxy, redis_store(client, &Prefix::unique())).await;
 }
 
@@ -192,7 +192,7 @@ async fn a_sign_in_on_a_cluster_takes_three_commands() {
         let server = Redis::start_with_slots(flavour);
         let store = redis_store(fred_client(server.url()).await, &Prefix::unique());
         each_principal_operation_is_counted(&server, &Arc::new(store), 3).await;
-        let store = redis_store(manager(server.url()).await, &Prefix::unique());
+        let store = redis_store(redis_rs_client(server.url()).await, &Prefix::unique());
         each_principal_operation_is_counted(&server, &Arc::new(store), 3).await;
     }
 }

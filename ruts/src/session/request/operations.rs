@@ -29,7 +29,7 @@ use crate::{
         arrival::Arrival,
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
         map::SessionMap,
-        value,
+        update_queue, value,
     },
     store::{
         AbsoluteDeadline, Change, DynStore, Precondition, Projection, SessionMeta, TakeField,
@@ -285,7 +285,8 @@ impl Request {
         transfer.exchange.check_fresh()
     }
 
-    /// Reads, changes and writes one field atomically: compare-and-set until it succeeds.
+    /// Reads, changes and writes one field atomically: compare-and-set until it succeeds. Updates
+    /// of a session by one process come one after the other.
     pub(in crate::session) async fn modify(
         &self,
         field: &FieldSpec,
@@ -294,6 +295,10 @@ impl Request {
     ) -> Result<(), Error> {
         let mut state = self.0.lock().await?;
         self.hint_cache_policy(field);
+        let _turn = match state.identity.id() {
+            Some(id) => Some(update_queue::turn(id).await),
+            None => None,
+        };
         Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
         for attempt in 0..TRIES {
             let current = state.fields.get(field.name()).cloned();

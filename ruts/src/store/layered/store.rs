@@ -35,14 +35,13 @@ use crate::{
 /// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::{sync::Arc, time::Duration};
-/// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
+/// use fred::{clients::Client, types::config::Config};
 /// use ruts::{SessionLayer, store::{
 ///     layered::LayeredStore, postgres::PostgresStoreBuilder, redis::RedisStore,
 /// }};
 /// use sqlx::PgPool;
 ///
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
-/// client.init().await?;
 /// let pool = PgPool::connect("postgres://localhost/app").await?;
 ///
 /// let cache = RedisStore::new(Arc::new(client));

@@ -10,7 +10,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::{
     batch::{cache_lookup::LookupBatch, read::ReadRequest},
     driver::client::ScriptClient,
-    error::{NAME, corrupt},
+    error::corrupt,
     eval::Script,
     executor::Executor,
     scripts::{
@@ -150,13 +150,9 @@ impl<C: ScriptClient> CacheEntries<C> {
 
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let id = SessionId::from_bytes([0; 16]);
-        self.executor.probe(CACHE_PROBE, entry_key(&self.executor.prefix, &id)).await?;
-        let reply = self.run(&CACHE_ADVICE, &id, Arguments::new(0)).await?;
-        let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
-        while let Some(Some(advice)) = items.bytes() {
-            tracing::warn!(cache = NAME, "{}", String::from_utf8_lossy(&advice));
-        }
-        Ok(())
+        let key = entry_key(&self.executor.prefix, &id);
+        self.executor.probe(CACHE_PROBE, key.clone()).await?;
+        self.executor.log_advice(&CACHE_ADVICE, key).await
     }
 
     async fn run(

@@ -1,20 +1,35 @@
-use std::sync::Arc;
+//! A channel of Redis or Valkey between processes: [`RedisChannel`].
+//!
+//! Used by a [`NotifyingStore`](crate::store::notify::NotifyingStore). It knows the drivers, and
+//! nothing of sessions.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    driver::{
+        client::{RedisClient, ScriptName},
+        connections::Connections,
+    },
+    eval::{Deadline, Repeat, send},
+};
+use crate::store::{StoreError, notify::ChannelError};
 
 /// A channel of Redis or Valkey, for an [`NotifyingStore`](crate::store::notify::NotifyingStore): through
-/// a `Client` or `Pool` of fred, or a `redis::Client`.
+/// a `Client` or `Pool` of fred, or a `Client` of redis-rs.
 ///
-/// A process that listens has one more connection for it, made with the client's own settings. In a cluster,
-/// any node serves: it tells the others.
+/// A process that publishes has a connection for it, and a process that listens has another one. Both
+/// are opened with the settings of the client. In a cluster, any node serves: it tells the others.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::sync::Arc;
-/// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
+/// use fred::{clients::Client, types::config::Config};
 /// use ruts::{SessionLayer, store::{notify::NotifyingStore, redis::{RedisChannel, RedisStore}}};
 ///
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
-/// client.init().await?;
 /// let store = RedisStore::new(Arc::new(client.clone()));
 /// let store = NotifyingStore::new(store, RedisChannel::new(client, "ruts:changes"));
 /// let layer = SessionLayer::new(store);
@@ -22,50 +37,60 @@ use std::sync::Arc;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
-pub struct RedisChannel<C> {
-    pub(super) client: C,
-    pub(super) name: Arc<str>,
+pub struct RedisChannel<C: RedisClient> {
+    client: Arc<C>,
+    name: Arc<str>,
+    publisher: Arc<Connections<C::Connector>>,
 }
 
-impl<C> RedisChannel<C> {
-    /// The channel of that name.
+/// Publishes a message. Another node of a cluster is as good as any, so there is no key.
+const PUBLISH: &str = "redis.call('PUBLISH', ARGV[1], ARGV[2])";
+
+/// Maximum time to publish a message.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+impl<C: RedisClient> RedisChannel<C> {
+    /// Returns the channel of that name. Sends nothing.
     pub fn new(client: C, name: &str) -> Self {
-        Self { client, name: name.into() }
+        let client = Arc::new(client);
+        Self { publisher: Arc::new(client.scripts()), client, name: name.into() }
+    }
+
+    /// Publishes a message. It may arrive twice, which its listeners do not mind.
+    async fn send(&self, message: String) -> Result<(), ChannelError> {
+        let arguments = [Bytes::copy_from_slice(self.name.as_bytes()), message.into()];
+        let (script, deadline) = (ScriptName::Text(PUBLISH), Deadline::after(TIMEOUT));
+        let sent = send(&*self.publisher, script, &[], &arguments, Repeat::Once, deadline).await;
+        sent.map(drop).map_err(|error| StoreError::from(error).into())
     }
 }
 
-impl<C> std::fmt::Debug for RedisChannel<C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<C: RedisClient> Clone for RedisChannel<C> {
+    fn clone(&self) -> Self {
+        Self {
+            client: Arc::clone(&self.client),
+            name: Arc::clone(&self.name),
+            publisher: Arc::clone(&self.publisher),
+        }
+    }
+}
+
+impl<C: RedisClient> fmt::Debug for RedisChannel<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisChannel").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 #[cfg(feature = "redis-store")]
 mod through_fred {
-    use std::time::Duration;
-
     use ::fred::{
         clients::{Client, Pool},
         error::Error,
         interfaces::{ClientLike, EventInterface, PubsubInterface},
-        types::config::Options,
     };
 
     use super::RedisChannel;
     use crate::store::notify::{Channel, ChannelError, Listener};
-
-    async fn publish(client: &Client, name: &str, message: String) -> Result<(), ChannelError> {
-        // By itself fred would wait for a connection, and send again.
-        let client = client.with_options(&Options {
-            fail_fast: true,
-            max_attempts: Some(1),
-            timeout: Some(Duration::from_secs(2)),
-            ..Options::default()
-        });
-        client.publish::<(), _, _>(name, message).await?;
-        Ok(())
-    }
 
     /// Listens on a connection of its own until it breaks.
     async fn listen(client: &Client, name: &str, listener: &Listener) -> Result<(), Error> {
@@ -100,7 +125,7 @@ mod through_fred {
 
     impl Channel for RedisChannel<Client> {
         async fn publish(&self, message: String) -> Result<(), ChannelError> {
-            publish(&self.client, &self.name, message).await
+            self.send(message).await
         }
 
         async fn listen(&self, listener: &Listener) -> ChannelError {
@@ -110,7 +135,7 @@ mod through_fred {
 
     impl Channel for RedisChannel<Pool> {
         async fn publish(&self, message: String) -> Result<(), ChannelError> {
-            publish(self.client.next_connected(), &self.name, message).await
+            self.send(message).await
         }
 
         async fn listen(&self, listener: &Listener) -> ChannelError {
@@ -131,13 +156,7 @@ mod through_redis_rs {
 
     impl Channel for RedisChannel<Client> {
         async fn publish(&self, message: String) -> Result<(), ChannelError> {
-            let mut connection = self.client.get_multiplexed_async_connection().await?;
-            ::redis::cmd("PUBLISH")
-                .arg(&*self.name)
-                .arg(message)
-                .query_async::<()>(&mut connection)
-                .await?;
-            Ok(())
+            self.send(message).await
         }
 
         async fn listen(&self, listener: &Listener) -> ChannelError {

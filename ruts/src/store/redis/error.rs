@@ -31,6 +31,24 @@ impl CommandError {
     pub(super) fn is_cross_slot(&self) -> bool {
         matches!(self, Self::Server(code, _) if code == "CROSSSLOT")
     }
+
+    /// Whether the server refused the command before it began, because it cannot serve, or serves
+    /// this connection no more.
+    pub(super) fn is_of_wrong_server(&self) -> bool {
+        let Self::Server(code, _) = self else { return false };
+        matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH")
+    }
+
+    /// Whether a leader refused the command because it writes, and the disk or the replicas of the
+    /// server are not in order.
+    pub(super) fn refuses_writes(&self) -> bool {
+        matches!(self, Self::Server(code, _) if matches!(&**code, "MISCONF" | "NOREPLICAS"))
+    }
+
+    /// Whether the command was certainly not carried out, but may be if it is sent again.
+    pub(super) fn is_not_done(&self) -> bool {
+        matches!(self, Self::NotSent(_)) || self.is_of_wrong_server()
+    }
 }
 
 impl From<CommandError> for StoreError {

@@ -16,10 +16,18 @@ use super::{
 
 /// A script: files of `lua/`, one after the other.
 pub(super) struct Script {
-    text: String,
-    sha1: String,
+    text: Text,
+    /// The same code for a server that refuses writes. Only reads have it.
+    read_only: Option<Text>,
     /// The script that asks a server whether it can run this one.
     probe: &'static str,
+    repeat: Repeat,
+}
+
+/// The text of a script, and its SHA-1 in hexadecimal.
+struct Text {
+    text: String,
+    sha1: String,
 }
 
 /// Name and text of a file.
@@ -38,21 +46,34 @@ pub(super) enum WhenFull {
 }
 
 impl Script {
-    pub(super) fn new(when_full: WhenFull, probe: &'static str, files: &[&[File]]) -> Self {
+    pub(super) fn new(
+        when_full: WhenFull,
+        repeat: Repeat,
+        probe: &'static str,
+        files: &[&[File]],
+    ) -> Self {
         let flags = match when_full {
             WhenFull::Runs => "#!lua flags=allow-oom\n",
             WhenFull::Refused => "#!lua\n",
             #[cfg(feature = "layered-store")]
             WhenFull::RunsInPart => "",
         };
-        let texts = files.iter().copied().flatten().map(|(_, text)| *text);
-        let text: String = [flags].into_iter().chain(texts).collect();
-        let sha1 = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { text, sha1, probe }
+        let text = |flags: &str| {
+            let texts = files.iter().copied().flatten().map(|(_, text)| *text);
+            let text: String = [flags].into_iter().chain(texts).collect();
+            let sha1 = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+            Text { text, sha1 }
+        };
+        let is_read = matches!((when_full, repeat), (WhenFull::Runs, Repeat::Once));
+        let read_only = is_read.then(|| text("#!lua flags=no-writes\n"));
+        Self { text: text(flags), read_only, probe, repeat }
     }
 
     /// Runs the script once. A server that does not know it is probed, and then gets its text.
     /// There has to be a key.
+    ///
+    /// A leader that refuses writes for now still runs a read. A replica does not: it would run the
+    /// read-only text, so it gets the other one first.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
         client: &C,
@@ -60,10 +81,28 @@ impl Script {
         arguments: &[Bytes],
         deadline: Deadline,
     ) -> Result<Reply, CommandError> {
-        match send(client, ScriptName::Sha1(&self.sha1), keys, arguments, deadline).await {
+        let answer = self.call_text(&self.text, client, keys, arguments, deadline).await;
+        match (&answer, &self.read_only) {
+            (Err(error), Some(text)) if error.refuses_writes() => {
+                self.call_text(text, client, keys, arguments, deadline).await
+            }
+            _ => answer,
+        }
+    }
+
+    async fn call_text<C: ScriptClient>(
+        &self,
+        Text { text, sha1 }: &'static Text,
+        client: &C,
+        keys: &[Bytes],
+        arguments: &[Bytes],
+        deadline: Deadline,
+    ) -> Result<Reply, CommandError> {
+        let call = |name| send(client, name, keys, arguments, self.repeat, deadline);
+        match call(ScriptName::Sha1(sha1)).await {
             Err(CommandError::Server(code, _)) if code == "NOSCRIPT" => {
                 probe(client, self.probe, &keys[..1], deadline).await?;
-                send(client, ScriptName::Text(&self.text), keys, arguments, deadline).await
+                call(ScriptName::Text(text)).await
             }
             answer => answer,
         }
@@ -95,24 +134,57 @@ impl Deadline {
 /// Time in which a client fetches the new slot map of a cluster.
 const REMAPPING: Duration = Duration::from_millis(20);
 
-/// Sends a script, and again if the node refused it because the key is on another one. Meanwhile
-/// the client fetches a new slot map.
-async fn send<C: ScriptClient>(
+/// Number of times that a command that was certainly not carried out is sent again, and the time
+/// before the first of them. The time doubles.
+const MAX_RETRIES: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether a command of unknown outcome is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Once: it changes nothing that matters twice.
+    Once,
+    Never,
+}
+
+/// Sends a script, and again after an answer that allows it:
+///
+/// - The node refused it because the key is on another one. Meanwhile the client fetches a new slot
+///   map.
+/// - It was not sent, or the server refused it because it cannot serve. Meanwhile the client
+///   connects again.
+/// - Its outcome is unknown, and it may be repeated. Meanwhile the client notices that the
+///   connection has closed.
+pub(super) async fn send<C: ScriptClient>(
     client: &C,
     script: ScriptName,
     keys: &[Bytes],
     arguments: &[Bytes],
+    mut repeat: Repeat,
     deadline: Deadline,
 ) -> Result<Reply, CommandError> {
+    let mut retries = 0;
     loop {
-        match client.call(script, keys, arguments, deadline.time_left()?).await {
-            Err(CommandError::Server(code, _))
-                if matches!(&*code, "MOVED" | "ASK" | "TRYAGAIN")
-                    && deadline.time_left().is_ok_and(|left| left > REMAPPING) =>
-            {
-                sleep(REMAPPING).await;
+        let answer = client.call(script, keys, arguments, deadline.time_left()?).await;
+        let Err(error) = &answer else { return answer };
+        let pause = match error {
+            CommandError::Server(code, _) if matches!(&**code, "MOVED" | "ASK" | "TRYAGAIN") => {
+                REMAPPING
             }
-            answer => return answer,
+            CommandError::OutcomeUnknown(_) if repeat == Repeat::Once => {
+                repeat = Repeat::Never;
+                FIRST_PAUSE
+            }
+            _ if error.is_not_done() && retries < MAX_RETRIES => {
+                retries += 1;
+                FIRST_PAUSE * 2_u32.pow(retries - 1)
+            }
+            _ => return answer,
+        };
+        if deadline.time_left().is_ok_and(|left| left > pause) {
+            sleep(pause).await;
+        } else {
+            return answer;
         }
     }
 }
@@ -134,7 +206,8 @@ pub(super) async fn probe<C: ScriptClient>(
     key: &[Bytes],
     deadline: Deadline,
 ) -> Result<(), CommandError> {
-    let unfit = match send(client, ScriptName::Text(probe), key, &[], deadline).await {
+    let unfit = match send(client, ScriptName::Text(probe), key, &[], Repeat::Once, deadline).await
+    {
         Ok(Reply::Int(1)) => return Ok(()),
         Ok(Reply::Bytes(command))
             if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>

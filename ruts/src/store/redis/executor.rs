@@ -17,13 +17,13 @@ use tracing::Instrument;
 
 use super::{
     driver::client::ScriptClient,
-    error::{CommandError, NAME},
+    error::{CommandError, NAME, corrupt},
     eval::{Deadline, Script, probe},
     scripts::LOAD,
     wire::{
         args::{Arguments, touch_millis},
         keys::put_session_key,
-        reply::{Reply, ScriptOutcome, field_names, loaded},
+        reply::{Reply, ReplyItems, ScriptOutcome, field_names, loaded},
     },
 };
 use crate::{
@@ -176,6 +176,20 @@ impl<C: ScriptClient> Executor<C> {
     /// Asks the server of a key whether it can keep sessions.
     pub(super) async fn probe(&self, script: &'static str, key: Bytes) -> Result<(), StoreError> {
         Ok(probe(&self.client, script, &[key], self.deadline()).await?)
+    }
+
+    /// Logs the texts that a script answers.
+    pub(super) async fn log_advice(
+        &self,
+        script: &'static Script,
+        key: Bytes,
+    ) -> Result<(), StoreError> {
+        let reply = self.run(script, key, Arguments::new(0)).await?;
+        let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
+        while let Some(Some(advice)) = items.bytes() {
+            tracing::warn!(store = NAME, "{}", String::from_utf8_lossy(&advice));
+        }
+        Ok(())
     }
 
     /// Returns the keys of several sessions.

@@ -1,21 +1,36 @@
 //! Sessions in Redis or Valkey.
 //!
-//! A [`RedisStore`] works with a client of fred (feature `redis-store`: `Client`, `Pool`) or of
-//! redis-rs (feature `redis-rs-store`: `ConnectionManager`, and [`RedisCluster`]). The server has
-//! to expire fields: Redis 7.4 or later, Valkey 9 or later. Another server is refused at the first
-//! operation, or by [`RedisStore::check`].
+//! A [`RedisStore`] connects with the settings of a client of fred (feature `redis-store`:
+//! `Client`, `Pool`) or of redis-rs (feature `redis-rs-store`: `Client`, and [`RedisCluster`]). The
+//! server has to expire fields: Redis 7.4 or later, Valkey 9 or later. Another server is refused at
+//! the first operation, or by [`RedisStore::check`].
+//!
+//! # Connections
+//!
+//! The store opens connections of its own, at their first use: one for a `Client`, as many as a
+//! `Pool` of fred has. It judges each by its answers:
+//!
+//! | observation | reaction |
+//! | --- | --- |
+//! | the connection has closed, also while idle | the next operation connects first |
+//! | the server is a replica now, cannot serve, or wants a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
+//! | three commands in a row have no answer | the store connects again |
+//!
+//! Each connection resolves the name of the server anew, and asks Sentinel anew. So after a
+//! failover the store follows the name, not the address. A reconnect policy of fred has no effect
+//! here.
 //!
 //! # Which client
 //!
-//! Both keep the contract and reconnect by themselves. A client of fred does so here even without a
-//! reconnect policy. They differ on a cluster:
+//! Both keep the contract. They differ on a cluster:
 //!
 //! | | fred | redis-rs |
 //! | --- | --- | --- |
 //! | with one dead shard | fails every command until it has reconnected to all shards | goes on with the other shards |
 //! | a session whose slot is moving | is refused until the slot has moved | is found on either node |
 //!
-//! TLS, Sentinel and the like are features of the client's own crate.
+//! redis-rs speaks RESP3 here, because it notices a closed connection only with RESP3. TLS,
+//! Sentinel and the like are features of the client's own crate.
 //!
 //! # Layout
 //!
@@ -30,7 +45,7 @@
 //! | `~r` | SHA-256 of the former secret |
 //! | any other | a digit and the encoded value. The digit is 0; 1 for the cache policy [`NoStore`](super::CachePolicy::NoStore); 2 for `Revalidate`; 3 for `MaxAge`, then six bytes of milliseconds follow. It is 4 more if the field has a lifetime. Its end comes first, in six bytes. |
 //!
-//! `ruts:{<principal>}:principal` is a hash that lists the sessions of a principal. `ruts:{<two
+//! `ruts:{<principal>}:principal` is a sorted set that lists the sessions of a principal. `ruts:{<two
 //! characters>}` is the epoch of the sessions of that hash tag. Incrementing all 4096 epochs ends
 //! all sessions. These keys must not be evicted or removed while sessions exist.
 //!
@@ -68,8 +83,14 @@
 //! # Failures
 //!
 //! No operation takes longer than its [timeout](RedisStoreBuilder::timeout), whatever the settings
-//! of the client. None is sent twice, unless the node of a cluster refused it because the key had
-//! moved. An operation that has waited for half of its timeout is not sent any more.
+//! of the client. Within this time, a command is sent again in three cases:
+//!
+//! - It was certainly not carried out, because there was no connection, or the server could not
+//!   serve. It is sent up to four times more, within 300 ms.
+//! - The node of a cluster refused it because the key had moved.
+//! - It is a read of unknown outcome. It is sent once more.
+//!
+//! An operation that has waited for half of its timeout is not sent any more.
 //!
 //! | failure | error |
 //! | --- | --- |
@@ -77,12 +98,12 @@
 //! | a command that was not sent, or that the server refused | [`Unavailable`](super::StoreErrorKind::Unavailable) |
 //! | a server that is out of memory | [`Full`](super::StoreErrorKind::Full) |
 //!
-//! For a while after a connection broke, redis-rs does not tell the second from the first. A server
-//! that is out of memory still reads, takes, removes and deletes.
+//! A server that is out of memory still reads, takes, removes and deletes.
 //!
 //! A server that loses acknowledged writes loses sessions and revives ended ones. Set up
-//! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). A server that takes
-//! no writes, such as a replica, answers no reads either.
+//! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). A replica
+//! answers no reads. A leader that refuses writes for now, because of its disk or its replicas
+//! (`MISCONF`, `NOREPLICAS`), answers reads without noting a use.
 
 mod batch;
 #[cfg(feature = "layered-store")]

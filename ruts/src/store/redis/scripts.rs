@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use super::eval::{File, Script, WhenFull};
+use super::eval::{File, Repeat, Script, WhenFull};
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
@@ -27,12 +27,14 @@ macro_rules! probe {
 macro_rules! scripts {
     ($list:ident: $(
         $(#[doc = $doc:literal])*
-        $name:ident = $when_full:ident, $probe:ident, [$($files:expr),+ $(,)?];
+        $name:ident = $when_full:ident, $repeat:ident, $probe:ident, [$($files:expr),+ $(,)?];
     )+) => {
         $(
             $(#[doc = $doc])*
             pub(super) static $name: LazyLock<Script> =
-                LazyLock::new(|| Script::new(WhenFull::$when_full, $probe, &[$($files),+]));
+                LazyLock::new(|| {
+                    Script::new(WhenFull::$when_full, Repeat::$repeat, $probe, &[$($files),+])
+                });
         )+
         #[cfg(test)]
         const $list: &[(&str, &str, &[&[File]])] =
@@ -41,12 +43,13 @@ macro_rules! scripts {
 }
 
 probe!(
-    PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HKEYS HSET HDEL DEL MGET PTTL PEXPIREAT PERSIST TIME"
-);
-probe!(LIST_PROBE = "HPTTL HPEXPIRE HGET HGETALL HKEYS HSET HDEL TIME");
-probe!(
-    SIGN_IN_PROBE = "HPTTL HPEXPIREAT HPEXPIRE GET HGET HMGET HGETALL HKEYS HSET HDEL DEL PTTL \
+    PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HKEYS HSET HDEL DEL MGET EXISTS PTTL \
          PEXPIREAT PERSIST TIME"
+);
+probe!(LIST_PROBE = "HDEL ZRANGEBYLEX ZCARD ZADD ZREM PTTL PEXPIRE PERSIST TIME");
+probe!(
+    SIGN_IN_PROBE = "HPTTL HPEXPIREAT GET HGET HMGET HGETALL HKEYS HSET HDEL DEL PTTL PEXPIREAT \
+         PEXPIRE PERSIST ZRANGEBYLEX ZCARD ZADD ZREM TIME"
 );
 probe!(EPOCH_PROBE = "HDEL INCR");
 
@@ -70,11 +73,12 @@ const UPDATE_FILES: &[File] = files![
     "field/change",
     "update_general",
 ];
-const SIGN_IN_FILES: &[File] = files!["principal/entry", "principal/steps", "principal/sign_in"];
+const ENTRY_FILES: &[File] = files!["principal/entry", "principal/find_entry"];
+const STEPS_FILES: &[File] = files!["principal/entry", "principal/find_entry", "principal/steps"];
 
 scripts! {
     SESSION_SCRIPTS:
-    LOAD = Runs, PROBE, [files![
+    LOAD = Runs, Once, PROBE, [files![
         "read_fields",
         "fast_path",
         "load",
@@ -85,19 +89,19 @@ scripts! {
         "session/save",
         "load_general",
     ]];
-    LOAD_BATCH = Runs, PROBE, [files!["load_batch"]];
-    CREATE = Refused, PROBE, [CREATE_FILES, files!["write_one"]];
-    UPDATE = Refused, PROBE, [
+    LOAD_BATCH = Runs, Once, PROBE, [files!["load_batch"]];
+    CREATE = Refused, Never, PROBE, [CREATE_FILES, files!["write_one"]];
+    UPDATE = Refused, Never, PROBE, [
         files!["compare", "read_header", "fast_path", "update"], UPDATE_FILES, files!["write_one"],
     ];
     /// An update that sets no field.
-    UPDATE_ON_FULL_SERVER = Runs, PROBE, [
+    UPDATE_ON_FULL_SERVER = Runs, Never, PROBE, [
         files!["compare", "read_header", "fast_path", "update"], UPDATE_FILES, files!["write_one"],
     ];
-    UPDATE_BATCH = Refused, PROBE, [
+    UPDATE_BATCH = Refused, Never, PROBE, [
         files!["compare", "update_batch"], UPDATE_FILES, files!["update_batch_general"],
     ];
-    TAKE = Runs, PROBE, [files![
+    TAKE = Runs, Never, PROBE, [files![
         "session/read",
         "session/authenticate",
         "session/use",
@@ -107,22 +111,28 @@ scripts! {
         "field/read",
         "take",
     ]];
-    DELETE = Runs, PROBE,
+    DELETE = Runs, Never, PROBE,
         [files!["session/read", "session/authenticate", "session/save", "delete"]];
-    /// Ends a session by its principal.
-    REVOKE = Runs, PROBE, [files!["session/read", "session/find", "revoke"]];
+    /// Tells which of several sessions exist.
+    EXIST = Runs, Once, PROBE, [files!["exist"]];
+    /// Ends sessions by their principal.
+    REVOKE = Runs, Never, PROBE, [files!["session/read", "session/find", "revoke"]];
     /// A sign-in that creates a session, where one server keeps it and the principal list.
-    CREATE_SIGNED_IN = Refused, SIGN_IN_PROBE, [CREATE_FILES, SIGN_IN_FILES];
+    CREATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
+        [CREATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
     /// A sign-in to an existing session, where one server keeps it and the principal list.
-    UPDATE_SIGNED_IN = Refused, SIGN_IN_PROBE, [UPDATE_FILES, SIGN_IN_FILES];
-    JOIN = Refused, LIST_PROBE, [files!["principal/entry", "principal/steps", "principal/join"]];
-    VERIFY = Runs, LIST_PROBE, [files!["principal/entry", "principal/steps", "principal/verify"]];
-    WITHDRAW = Runs, LIST_PROBE,
-        [files!["principal/entry", "principal/steps", "principal/withdraw"]];
-    LIST = Runs, LIST_PROBE, [files!["principal/list"]];
-    BEGIN_REVOKE = Runs, LIST_PROBE, [files!["principal/entry", "principal/begin_revoke"]];
-    REMOVE_ENTRIES = Runs, LIST_PROBE, [files!["principal/entry", "principal/remove"]];
-    NEXT_EPOCH = Runs, EPOCH_PROBE, [files!["next_epoch"]];
+    UPDATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
+        [UPDATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
+    JOIN = Refused, Never, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];
+    VERIFY = Runs, Never, LIST_PROBE, [STEPS_FILES, files!["principal/verify"]];
+    WITHDRAW = Runs, Never, LIST_PROBE,
+        [STEPS_FILES, files!["principal/withdraw"]];
+    LIST = Runs, Once, LIST_PROBE, [files!["principal/entry", "principal/list"]];
+    BEGIN_REVOKE = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/begin_revoke"]];
+    REMOVE_ENTRIES = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/remove"]];
+    NEXT_EPOCH = Runs, Never, EPOCH_PROBE, [files!["next_epoch"]];
+    /// Texts about the settings of the server.
+    ADVICE = Runs, Once, PROBE, [files!["advice"]];
 }
 
 #[cfg(feature = "layered-store")]
@@ -131,20 +141,20 @@ probe!(CACHE_PROBE = "HGET HMGET HGETALL HKEYS GET MGET SET HSET HDEL DEL PEXPIR
 #[cfg(feature = "layered-store")]
 scripts! {
     CACHE_SCRIPTS:
-    CACHE_LOOKUP = RunsInPart, CACHE_PROBE,
+    CACHE_LOOKUP = RunsInPart, Once, CACHE_PROBE,
         [files!["cache/entry", "cache/history", "cache/lookup_entry", "cache/lookup"]];
-    CACHE_LOOKUP_BATCH = RunsInPart, CACHE_PROBE,
+    CACHE_LOOKUP_BATCH = RunsInPart, Once, CACHE_PROBE,
         [files!["cache/entry", "cache/history", "cache/lookup_entry", "cache/lookup_batch"]];
-    CACHE_BEGIN_WRITE = Runs, CACHE_PROBE,
+    CACHE_BEGIN_WRITE = Runs, Never, CACHE_PROBE,
         [files!["cache/entry", "cache/history", "cache/begin_write"]];
-    CACHE_FINISH_WRITE = Refused, CACHE_PROBE, [files!["cache/entry", "cache/finish_write"]];
+    CACHE_FINISH_WRITE = Refused, Never, CACHE_PROBE, [files!["cache/entry", "cache/finish_write"]];
     /// The end of a write that installs nothing.
-    CACHE_FINISH_WRITE_ON_FULL_SERVER = Runs, CACHE_PROBE,
+    CACHE_FINISH_WRITE_ON_FULL_SERVER = Runs, Never, CACHE_PROBE,
         [files!["cache/entry", "cache/finish_write"]];
-    CACHE_FILL = Refused, CACHE_PROBE, [files!["cache/fill"]];
-    CACHE_EVICT = Runs, CACHE_PROBE, [files!["cache/evict"]];
-    CACHE_CLEAR = Runs, CACHE_PROBE, [files!["cache/clear"]];
-    CACHE_ADVICE = Runs, CACHE_PROBE, [files!["cache/advice"]];
+    CACHE_FILL = Refused, Never, CACHE_PROBE, [files!["cache/fill"]];
+    CACHE_EVICT = Runs, Never, CACHE_PROBE, [files!["cache/evict"]];
+    CACHE_CLEAR = Runs, Never, CACHE_PROBE, [files!["cache/clear"]];
+    CACHE_ADVICE = Runs, Once, CACHE_PROBE, [files!["cache/advice"]];
 }
 
 #[cfg(test)]
@@ -366,7 +376,7 @@ mod tests {
                 let word = token.trim_matches('\'');
                 let is_command =
                     word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
-                if token != word && is_command && word != "FIELDS" {
+                if token != word && is_command && !matches!(word, "FIELDS" | "LIMIT") {
                     assert!(probed.contains(&word), "{script}: {word}");
                 }
             }

@@ -14,14 +14,17 @@ use super::{
         read::{ReadBatch, ReadRequest},
         write::{WriteBatch, WriteRequest},
     },
-    driver::client::RedisClient,
+    driver::{
+        client::{Connect, RedisClient},
+        connections::Connections,
+    },
     error::{NAME, corrupt},
     executor::{Executor, Reader},
     principal::{list::PrincipalList, sign_in::SignIn},
-    scripts::{CREATE, DELETE, LOAD, NEXT_EPOCH, PROBE, TAKE},
+    scripts::{ADVICE, CREATE, DELETE, EPOCH_PROBE, LIST_PROBE, LOAD, NEXT_EPOCH, PROBE, TAKE},
     wire::{
         args::{Arguments, change_kinds, touch_millis},
-        keys::{epoch_keys, session_key},
+        keys::{epoch_keys, principal_key, session_key},
         reply::{ScriptOutcome, single_value, updated},
     },
 };
@@ -42,20 +45,22 @@ use crate::{
     ttl::Ttl,
 };
 
+/// The connections of a store.
+type Scripts<C> = Connections<<C as Connect>::Connector>;
+
 /// Sessions in Redis or Valkey: one hash for each session, one command for each operation.
 ///
-/// The [module](super) describes servers, clients, the layout of the data, and failures. Clones
-/// share the client and the batches.
+/// The [module](super) describes servers, clients, the layout of the data, and failures. The store
+/// opens connections of its own with the settings of the client. Clones share them.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::{sync::Arc, time::Duration};
-/// use fred::{clients::Client, interfaces::ClientLike, types::config::Config};
+/// use fred::{clients::Client, types::config::Config};
 /// use ruts::{SessionLayer, store::redis::RedisStore};
 ///
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
-/// client.init().await?;
 /// let store = RedisStore::builder(Arc::new(client))
 ///     .prefix("shop")
 ///     .timeout(Duration::from_secs(1))
@@ -67,11 +72,11 @@ use crate::{
 /// # }
 /// ```
 pub struct RedisStore<C: RedisClient> {
-    executor: Arc<Executor<C::Scripts>>,
-    reads: Arc<Batcher<ReadBatch<C::Scripts>>>,
-    writes: Arc<Batcher<WriteBatch<C::Scripts>>>,
+    executor: Arc<Executor<Scripts<C>>>,
+    reads: Arc<Batcher<ReadBatch<Scripts<C>>>>,
+    writes: Arc<Batcher<WriteBatch<Scripts<C>>>>,
     #[cfg(feature = "layered-store")]
-    cache: CacheEntries<C::Scripts>,
+    cache: CacheEntries<Scripts<C>>,
 }
 
 /// Options of a [`RedisStore`].
@@ -136,33 +141,42 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
 }
 
 impl<C: RedisClient> RedisStore<C> {
-    /// Returns a builder for a store that uses `client`.
+    /// Returns a builder for a store that connects with the settings of `client`. The client itself
+    /// need not be connected.
     pub fn builder(client: Arc<C>) -> RedisStoreBuilder<C> {
         let timeout = Duration::from_secs(2);
         RedisStoreBuilder { client, prefix: "ruts".to_owned(), timeout, max_in_flight: 4 }
     }
 
     /// Checks that the server answers and can keep sessions, for use at start-up. On a cluster it
-    /// asks one node.
+    /// asks the nodes of a few keys. Logs a warning if the server may evict keys.
     ///
     /// # Errors
     ///
     /// [`StoreErrorKind::Unsupported`] for a server without field expiry, or a user without the
-    /// right to run a command that is needed. Also the errors of any operation.
+    /// right to run a command that is needed at a key of the store. Also the errors of any
+    /// operation.
     ///
     /// # Round trips
     ///
-    /// Two.
+    /// Five.
     pub async fn check(&self) -> Result<(), StoreError> {
+        let Executor { prefix, .. } = &*self.executor;
         let id = SessionId::from_bytes([0; 16]);
-        self.executor.probe(PROBE, session_key(&self.executor.prefix, &id)).await?;
+        let list = principal_key(prefix, &PrincipalKey::from_bytes([0; 32]));
+        let probes = [(PROBE, session_key(prefix, &id)), (LIST_PROBE, list)];
+        let epoch = epoch_keys(prefix).next().map(|key| (EPOCH_PROBE, key));
+        for (probe, key) in probes.into_iter().chain(epoch) {
+            self.executor.probe(probe, key).await?;
+        }
         let arguments = Arguments::for_session(&[0; 32], [0, 0], "", 0);
-        self.executor.call_one(&LOAD, &id, arguments, self.executor.deadline()).await.map(drop)
+        self.executor.call_one(&LOAD, &id, arguments, self.executor.deadline()).await?;
+        self.executor.log_advice(&ADVICE, session_key(prefix, &id)).await
     }
 
     // As in ruts 0.9.
 
-    /// Creates a store that uses `client`, with the defaults of the [builder](Self::builder). Sends
+    /// Creates a store that connects like `client`, with the defaults of the [builder](Self::builder). Sends
     /// nothing.
     pub fn new(client: Arc<C>) -> Self {
         Self::builder(client).build()
@@ -270,7 +284,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One for the list, and one for each session of it, all at the same time.
+    /// One for the list, and one for each session of it, all at the same time. Three more for each
+    /// 256 listed sessions that have ended.
     async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
@@ -282,7 +297,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// Two, and one for each session, all at the same time.
+    /// For each 256 sessions two, and one for each 64. On a cluster, one for each session, many at
+    /// the same time.
     async fn revoke(
         &self,
         principal: &PrincipalKey,

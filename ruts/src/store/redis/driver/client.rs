@@ -1,12 +1,19 @@
-//! The interface to a client library: [`ScriptClient`].
+//! The interface to a client library: [`Connector`] and [`Connection`].
 //!
-//! Implemented by the drivers, used by `eval`.
+//! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a
+//! [`ScriptClient`] of them, which `eval` uses.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::super::{error::CommandError, wire::reply::Reply};
+use super::{
+    super::{
+        error::{CommandError, Source},
+        wire::reply::Reply,
+    },
+    connections::Connections,
+};
 
 /// A client for a [`RedisStore`](crate::store::redis::RedisStore). Implemented for the clients that
 /// the [module](crate::store::redis) names.
@@ -14,17 +21,47 @@ pub trait RedisClient: Connect {}
 
 impl<C: Connect> RedisClient for C {}
 
-/// A client that can become a [`ScriptClient`].
+/// A client whose settings the store connects with.
 pub trait Connect: Send + Sync + 'static {
-    /// The client as the store uses it.
-    type Scripts: ScriptClient;
+    type Connector: Connector;
 
-    /// Prepares the client. Waits for nothing.
-    fn scripts(self: Arc<Self>) -> Self::Scripts;
+    /// Returns a connector for each connection that the client asks for. Waits for nothing.
+    fn connectors(&self) -> Vec<Self::Connector>;
+
+    /// Returns the connections of a store.
+    fn scripts(self: &Arc<Self>) -> Connections<Self::Connector> {
+        Connections::new(self.connectors())
+    }
+}
+
+/// Opens connections.
+pub trait Connector: Send + Sync + 'static {
+    type Connection: Connection;
+
+    /// Opens a connection, independent of all others. Dropping the future leaves nothing behind.
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Source>> + Send;
+}
+
+/// A connection to a server, or to all nodes of a cluster. Dropping it closes it.
+pub trait Connection: Send + Sync + 'static {
+    /// Whether it is known to be closed for good.
+    fn is_closed(&self) -> bool;
+
+    /// Runs a script on the server that keeps the first of `keys`, at most once. The caller stops
+    /// waiting after `timeout`.
+    fn call(
+        &self,
+        script: ScriptName,
+        keys: &[Bytes],
+        arguments: &[Bytes],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Reply, CommandError>> + Send;
 }
 
 /// A client that runs scripts.
-pub trait ScriptClient: Send + Sync + 'static {
+pub(in crate::store::redis) trait ScriptClient:
+    Send + Sync + 'static
+{
     /// Runs a script on the server that keeps the first of `keys`, at most once, within `timeout`.
     fn call(
         &self,

@@ -1,76 +1,103 @@
 //! fred: `Client` and `Pool`.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::ready, pin::pin, time::Duration};
 
 use ::fred::{
     clients::{Client, Pool},
     error::{Error, ErrorKind},
-    interfaces::{ClientLike, EventInterface},
+    interfaces::ClientLike,
     types::{
         ClusterHash, CustomCommand, Value,
-        config::{Options, Server},
+        config::{Config, Options},
     },
 };
 use bytes::Bytes;
-use tokio::{
-    sync::broadcast::{Receiver, error::TryRecvError},
-    time::sleep,
-};
+use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     super::{
-        error::{CommandError, MalformedReply},
+        error::{CommandError, MalformedReply, Source},
         wire::reply::Reply,
     },
-    client::{Connect, ScriptClient, ScriptName},
+    client::{Connect, Connection, Connector, ScriptName},
 };
 
 impl Connect for Client {
-    type Scripts = ConnectionPool;
+    type Connector = FredConnector;
 
-    fn scripts(self: Arc<Self>) -> ConnectionPool {
-        ConnectionPool::new([&*self])
+    fn connectors(&self) -> Vec<FredConnector> {
+        vec![FredConnector(self.clone())]
     }
 }
 
 impl Connect for Pool {
-    type Scripts = ConnectionPool;
+    type Connector = FredConnector;
 
-    fn scripts(self: Arc<Self>) -> ConnectionPool {
-        ConnectionPool::new(self.clients())
+    fn connectors(&self) -> Vec<FredConnector> {
+        self.clients().iter().cloned().map(FredConnector).collect()
     }
 }
 
-/// The connections of a client or pool, used in turn.
-pub struct ConnectionPool {
-    connections: Vec<Arc<Connection>>,
-    next: AtomicUsize,
+/// Opens connections with the settings of a client.
+///
+/// The client itself stays unused. A client with a reconnect policy decides alone when to give up a
+/// connection, and the task of one without a policy ends with its first connection.
+pub struct FredConnector(Client);
+
+impl Connector for FredConnector {
+    type Connection = FredConnection;
+
+    async fn connect(&self) -> Result<FredConnection, Source> {
+        let config = Config { fail_fast: true, ..self.0.client_config() };
+        let connection = self.0.connection_config().clone();
+        let client = Client::new(config, Some(self.0.perf_config()), Some(connection), None);
+        let observer = client.clone();
+        let mut connected = pin!(observer.wait_for_connect());
+        // It notices the outcome from its first poll on.
+        tokio::select! {
+            biased;
+            _ = &mut connected => {}
+            () = ready(()) => {}
+        }
+        let mut task = client.connect();
+        // From here on, dropping this future ends the task.
+        let (alive, ended) = watch::channel(());
+        let connection = FredConnection { client, task: task.abort_handle(), ended };
+        tokio::select! {
+            biased;
+            connected = &mut connected => connected?,
+            ended = &mut task => {
+                ended??;
+                return Err(Closed.into());
+            }
+        }
+        tokio::spawn(async move {
+            let _ = task.await;
+            drop(alive);
+        });
+        Ok(connection)
+    }
 }
 
-impl ConnectionPool {
-    fn new<'a>(clients: impl IntoIterator<Item = &'a Client>) -> Self {
-        let connections = clients.into_iter().map(|client| Arc::new(Connection::new(client)));
-        Self { connections: connections.collect(), next: AtomicUsize::new(0) }
-    }
+/// A client without a reconnect policy. The task that drives it ends with its connection.
+pub struct FredConnection {
+    client: Client,
+    task: AbortHandle,
+    /// Its sender is gone once the task has ended.
+    ended: watch::Receiver<()>,
+}
 
-    /// Returns the next connection that is up, if there is one. Revives those that are down on the
-    /// way.
-    fn connection(&self) -> Option<&Connection> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        (0..self.connections.len())
-            .map(|offset| &self.connections[first.wrapping_add(offset) % self.connections.len()])
-            .find(|connection| connection.is_up())
-            .map(|connection| &**connection)
+impl Drop for FredConnection {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
-impl ScriptClient for ConnectionPool {
+impl Connection for FredConnection {
+    fn is_closed(&self) -> bool {
+        self.ended.has_changed().is_err()
+    }
+
     async fn call(
         &self,
         script: ScriptName,
@@ -78,14 +105,10 @@ impl ScriptClient for ConnectionPool {
         arguments: &[Bytes],
         timeout: Duration,
     ) -> Result<Reply, CommandError> {
-        let connection = self.connection().ok_or_else(|| {
-            let error = Error::new(ErrorKind::IO, "the client is not connected");
-            CommandError::NotSent(Box::new(error))
-        })?;
         // By default fred waits for a reconnection and sends again, without a time limit. The
         // attempts are for redirections only: with fewer of them, a redirection ends the client's
         // task.
-        let client = connection.client.with_options(&Options {
+        let client = self.client.with_options(&Options {
             max_attempts: Some(3),
             max_redirections: Some(1),
             timeout: Some(timeout),
@@ -107,107 +130,22 @@ impl ScriptClient for ConnectionPool {
             .chain(arguments.iter().cloned())
             .map(Value::Bytes)
             .collect();
-        match client.custom(command, arguments).await {
-            Ok(value) => reply(value),
-            Err(error) => {
-                connection.note_error(&error);
-                Err(command_error(error))
+        let mut ended = self.ended.clone();
+        tokio::select! {
+            biased;
+            answer = client.custom(command, arguments) => {
+                answer.map_err(command_error).and_then(reply)
             }
+            // A command that comes after the end of the task has no answer.
+            _ = ended.changed() => Err(CommandError::OutcomeUnknown(Closed.into())),
         }
     }
 }
 
-/// A client, and whether it works.
-///
-/// The task that drives a client of fred ends with its connection, unless the client has a
-/// reconnect policy with attempts left. Then the client still counts as connected, and its commands
-/// wait without a limit. So this type listens for errors, and starts the task again.
-struct Connection {
-    client: Client,
-    health: Mutex<Health>,
-}
-
-struct Health {
-    errors: Receiver<(Error, Option<Server>)>,
-    /// A connection broke since the task was started.
-    is_broken: bool,
-    /// The task has ended for another reason.
-    has_ended: bool,
-    is_reviving: bool,
-}
-
-/// Time to wait after a failed attempt to connect.
-const PAUSE: Duration = Duration::from_millis(100);
-
-impl Connection {
-    fn new(client: &Client) -> Self {
-        let health = Health {
-            errors: client.error_rx(),
-            is_broken: false,
-            has_ended: false,
-            is_reviving: false,
-        };
-        Self { client: client.clone(), health: Mutex::new(health) }
-    }
-
-    fn is_up(self: &Arc<Self>) -> bool {
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match health.errors.try_recv() {
-                Ok(_) | Err(TryRecvError::Lagged(_)) => health.is_broken = true,
-                Err(TryRecvError::Empty) => break,
-                // The application has closed the client, and perhaps opened it again.
-                Err(TryRecvError::Closed) => {
-                    health.errors = self.client.error_rx();
-                    (health.is_broken, health.has_ended) = (false, false);
-                }
-            }
-        }
-        if !health.has_ended && (!health.is_broken || self.reconnects()) {
-            return self.client.is_connected();
-        }
-        if !health.is_reviving {
-            health.is_reviving = true;
-            tokio::spawn(Arc::clone(self).revive());
-        }
-        false
-    }
-
-    /// Notes an error that ends the task, such as that of a command for a node of a cluster without
-    /// a connection.
-    fn note_error(&self, error: &Error) {
-        let ends_task = match error.kind() {
-            ErrorKind::Routing => error.details() != TOO_MANY_REDIRECTIONS,
-            ErrorKind::Canceled => true,
-            _ => false,
-        };
-        // Otherwise the application has closed the client.
-        if ends_task && self.client.is_connected() {
-            self.health.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
-        }
-    }
-
-    /// Whether the client reconnects by itself.
-    fn reconnects(&self) -> bool {
-        self.client.client_reconnect_policy().is_some_and(|policy| {
-            policy.max_attempts() == 0 || policy.attempts() < policy.max_attempts()
-        })
-    }
-
-    async fn revive(self: Arc<Self>) {
-        let errors = self.client.error_rx();
-        let is_revived = self.client.init().await.is_ok();
-        if !is_revived {
-            sleep(PAUSE).await;
-        }
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.is_reviving = false;
-        if is_revived {
-            health.errors = errors;
-            (health.is_broken, health.has_ended) = (false, false);
-        }
-    }
-}
+/// The connection has closed.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was closed")]
+struct Closed;
 
 fn reply(value: Value) -> Result<Reply, CommandError> {
     Ok(match value {

@@ -1,11 +1,19 @@
-//! redis-rs: `ConnectionManager`, and [`RedisCluster`].
+//! redis-rs: `Client`, and [`RedisCluster`].
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ::redis::{
-    Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
-    aio::{ConnectionLike, ConnectionManager},
-    cluster::ClusterClientBuilder,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
+    ServerErrorKind, Value,
+    aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection, SendError},
+    cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
     cluster_routing::SingleNodeRoutingInfo,
 };
@@ -13,33 +21,30 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        error::{CommandError, MalformedReply, TimedOut},
+        error::{CommandError, MalformedReply, Source},
         wire::reply::Reply,
     },
-    client::{Connect, ScriptClient, ScriptName},
+    client::{Connect, Connection, Connector, ScriptName},
 };
 
-/// Connections to the nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
+/// The nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
 ///
-/// A cluster client of redis-rs sends a command again when a connection breaks, by a setting that
-/// cannot be changed once it is connected. This one never does.
+/// A cluster client of redis-rs sends a command again when a connection breaks, by a setting that a
+/// client does not show. This one never does.
 #[derive(Clone)]
-pub struct RedisCluster(ClusterConnection);
+pub struct RedisCluster(ClusterClient);
 
 impl RedisCluster {
-    /// Connects to the cluster that `builder` names, without retries, and with `timeout` for each
-    /// connection and answer.
+    /// Creates a client for the cluster that `builder` names, without retries, and with `timeout`
+    /// for each connection and answer. Sends nothing.
     ///
     /// # Errors
     ///
-    /// No node can be reached, or the settings contradict each other.
-    pub async fn connect(
-        builder: ClusterClientBuilder,
-        timeout: Duration,
-    ) -> Result<Self, RedisError> {
-        let client =
-            builder.retries(0).connection_timeout(timeout).response_timeout(timeout).build()?;
-        client.get_async_connection().await.map(Self)
+    /// The settings contradict each other.
+    pub fn new(builder: ClusterClientBuilder, timeout: Duration) -> Result<Self, RedisError> {
+        // With RESP3 redis-rs notices that a connection has closed, and opens another one.
+        let builder = builder.retries(0).use_protocol(ProtocolVersion::RESP3);
+        builder.connection_timeout(timeout).response_timeout(timeout).build().map(Self)
     }
 }
 
@@ -49,59 +54,114 @@ impl fmt::Debug for RedisCluster {
     }
 }
 
-impl Connect for ConnectionManager {
-    type Scripts = Self;
+impl Connect for Client {
+    type Connector = Self;
 
-    fn scripts(self: Arc<Self>) -> Self {
-        (*self).clone()
+    fn connectors(&self) -> Vec<Self> {
+        vec![self.clone()]
     }
 }
 
-impl ScriptClient for ConnectionManager {
+impl Connector for Client {
+    type Connection = ServerConnection;
+
+    async fn connect(&self) -> Result<ServerConnection, Source> {
+        let is_closed = Arc::new(AtomicBool::new(false));
+        // Only with RESP3 does redis-rs tell that a connection has closed.
+        let info = self.get_connection_info();
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Self::open(info.clone().set_redis_settings(settings))?;
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None)
+            .set_push_sender(CloseFlag(Arc::clone(&is_closed)));
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(ServerConnection { connection, is_closed })
+    }
+}
+
+/// Notes that a connection has closed. redis-rs drops it together with the task of the connection,
+/// which may also end because its runtime shuts down.
+struct CloseFlag(Arc<AtomicBool>);
+
+impl AsyncPushSender for CloseFlag {
+    fn send(&self, push: PushInfo) -> Result<(), SendError> {
+        self.0.fetch_or(push.kind == PushKind::Disconnection, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for CloseFlag {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A connection to a server.
+pub struct ServerConnection {
+    connection: MultiplexedConnection,
+    is_closed: Arc<AtomicBool>,
+}
+
+impl Connection for ServerConnection {
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
     async fn call(
         &self,
         script: ScriptName,
         keys: &[Bytes],
         arguments: &[Bytes],
-        timeout: Duration,
+        _: Duration,
     ) -> Result<Reply, CommandError> {
-        let (mut connection, command) = (self.clone(), command(script, keys, arguments));
-        within(timeout, connection.req_packed_command(&command)).await
+        let (mut connection, command) = (self.connection.clone(), command(script, keys, arguments));
+        answer(connection.req_packed_command(&command).await)
     }
 }
 
 impl Connect for RedisCluster {
-    type Scripts = Self;
+    type Connector = Self;
 
-    fn scripts(self: Arc<Self>) -> Self {
-        (*self).clone()
+    fn connectors(&self) -> Vec<Self> {
+        vec![self.clone()]
     }
 }
 
-impl ScriptClient for RedisCluster {
+impl Connector for RedisCluster {
+    type Connection = ClusterConnection;
+
+    async fn connect(&self) -> Result<ClusterConnection, Source> {
+        Ok(self.0.get_async_connection().await?)
+    }
+}
+
+impl Connection for ClusterConnection {
+    /// It opens closed connections to single nodes by itself.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
     async fn call(
         &self,
         script: ScriptName,
         keys: &[Bytes],
         arguments: &[Bytes],
-        timeout: Duration,
+        _: Duration,
     ) -> Result<Reply, CommandError> {
-        let (mut connection, command) = (self.0.clone(), command(script, keys, arguments));
-        let answer = within(timeout, async {
-            match connection.req_packed_command(&command).await {
-                Err(error) => match asked_node(&error) {
-                    // Without retries, redis-rs leaves this to its caller.
-                    Some(node) => {
-                        let asking = ::redis::pipe().cmd("ASKING").add_command(command).to_owned();
-                        let mut answers = connection.route_pipeline(asking, 1, 1, node).await?;
-                        answers.pop().ok_or(error)
-                    }
-                    None => Err(error),
-                },
-                answer => answer,
-            }
-        });
-        answer.await
+        let (mut connection, command) = (self.clone(), command(script, keys, arguments));
+        answer(match connection.req_packed_command(&command).await {
+            Err(error) => match asked_node(&error) {
+                // Without retries, redis-rs leaves this to its caller.
+                Some(node) => {
+                    let asking = ::redis::pipe().cmd("ASKING").add_command(command).to_owned();
+                    let answers = connection.route_pipeline(asking, 1, 1, node).await;
+                    answers.and_then(|mut answers| answers.pop().ok_or(error))
+                }
+                None => Err(error),
+            },
+            answer => answer,
+        })
     }
 }
 
@@ -124,12 +184,7 @@ fn command(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> Cmd {
     command
 }
 
-async fn within(
-    timeout: Duration,
-    answer: impl Future<Output = Result<Value, RedisError>>,
-) -> Result<Reply, CommandError> {
-    let answer = tokio::time::timeout(timeout, answer).await;
-    let answer = answer.map_err(|_| CommandError::OutcomeUnknown(Box::new(TimedOut)))?;
+fn answer(answer: Result<Value, RedisError>) -> Result<Reply, CommandError> {
     answer.and_then(Value::extract_error).map_err(command_error).and_then(reply)
 }
 

@@ -1,32 +1,53 @@
 //! Lists and revokes the sessions of a principal: [`PrincipalList`].
 
-use std::{borrow::Borrow, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tracing::Instrument;
 
 use super::super::{
     driver::client::ScriptClient,
-    error::corrupt,
+    error::{NAME, corrupt},
     eval::Script,
     executor::{Executor, MAX_PARALLEL, Reader, task_failed},
-    scripts::{BEGIN_REVOKE, LIST, REMOVE_ENTRIES, REVOKE},
+    scripts::{BEGIN_REVOKE, EXIST, LIST, REMOVE_ENTRIES, REVOKE},
     wire::{
         args::Arguments,
         keys::principal_key,
-        reply::{ListEntry, Reply, ReplyItems, ScriptOutcome},
+        reply::{ListEntry, Reply, ReplyItems, flags},
     },
 };
 use crate::{
     auth::PrincipalKey,
     store::{
         ListedSession, Loaded, PageRequest, Projection, RevokeTarget, SessionPage, StoreError,
+        StoreErrorKind,
     },
     token::SessionId,
 };
 
 /// Minimum of [`PrincipalList::longest_sign_in`].
 const LONGEST_SIGN_IN: Duration = Duration::from_secs(10);
+
+/// Maximum number of entries that a script reads or changes. A server does nothing else meanwhile.
+pub(super) const STEP: usize = 256;
+
+/// Maximum number of sessions that a script ends.
+const MAX_ENDED: usize = 64;
+
+/// Number of entries from which on a script asks first which of the sessions exist.
+const MANY: usize = 16;
+
+/// Number of entries that a sign-in to a long list looks at.
+const TRIMMED: usize = 64;
+
+/// An entry that stays in the list, and its session. `None` while the sign-in is in progress.
+type Kept = (ListEntry, Option<Loaded>);
+
+/// The server has evicted keys, so a principal list may be incomplete.
+#[derive(Debug, thiserror::Error)]
+#[error("the server has evicted keys, so sessions may be live that no list names")]
+struct Evicted;
 
 /// The list of a principal's sessions.
 pub(in crate::store::redis) struct PrincipalList<'a, C> {
@@ -43,61 +64,188 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
     }
 
     /// Returns a page of the live sessions. One round trip for the list, and one for each session
-    /// of it, all at the same time.
+    /// of it, all at the same time. More if sessions of the page have ended.
     pub(in crate::store::redis) async fn page(
         &self,
         page: PageRequest<'_>,
         fields: Projection<'_>,
     ) -> Result<SessionPage, StoreError> {
-        let arguments = match page.after {
-            Some(after) => Arguments::new(2).id(after),
-            None => Arguments::new(2).constant(""),
-        };
-        let arguments = arguments.text(&page.limit.max(1).to_string());
-        let reply = self.run(&LIST, arguments).await?;
-        let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
-        let is_last = items.bytes().flatten().as_deref() == Some(b"last");
-        let entries = items.entries().ok_or_else(corrupt)?;
-        let next = entries.last().filter(|_| !is_last).map(|entry| entry.id);
-        let loaded = self.load_each(&entries, fields).await?;
-        self.remove_ended(&entries, &loaded).await?;
-        let listed = entries.iter().zip(loaded);
-        let listed =
-            listed.filter_map(|(entry, loaded)| Some(ListedSession::new(entry.id, loaded?)));
-        Ok(SessionPage::new(listed.collect(), next))
+        let limit = page.limit.max(1);
+        let (mut step, mut after, mut found) = (limit.min(STEP), page.after.copied(), Vec::new());
+        loop {
+            let mut entries = self.entries(after.as_ref(), step + 1).await?;
+            let is_last = entries.len() <= step;
+            entries.truncate(step);
+            after = entries.last().map(|entry| entry.id);
+            let listed = self.settle(entries, fields).await?.into_iter();
+            found.extend(
+                listed.filter_map(|(entry, loaded)| Some(ListedSession::new(entry.id, loaded?))),
+            );
+            if is_last || found.len() >= limit {
+                let is_over = is_last && found.len() <= limit;
+                found.truncate(limit);
+                let next = found.last().filter(|_| !is_over).map(|listed| listed.id);
+                return Ok(SessionPage::new(found, next));
+            }
+            step = STEP;
+        }
     }
 
-    /// Ends sessions, and returns their ids. Two round trips, and one for each session, all at the
-    /// same time.
+    /// Ends sessions, and returns their ids. Three round trips for each step of some sessions.
     ///
-    /// It first notes in the list that sign-ins in progress may not complete, and then ends each
-    /// session.
+    /// A step first notes in the list that sign-ins in progress may not complete, then ends the
+    /// sessions, and then removes their entries. If the process dies in between, the entries of
+    /// live sessions are still there.
     pub(in crate::store::redis) async fn revoke(
         &self,
         target: RevokeTarget<'_>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let arguments = match target {
-            RevokeTarget::One(id) => Arguments::new(2).constant("=").id(id),
-            RevokeTarget::All { except: Some(id) } => Arguments::new(2).constant("*").id(id),
-            RevokeTarget::All { except: None } => Arguments::new(2).constant("*").constant(""),
+        let except = match target {
+            RevokeTarget::One(id) => return self.revoke_each(&[*id]).await,
+            RevokeTarget::All { except } => except,
         };
+        let mut ended = Vec::new();
+        let mut after = Bytes::new();
+        loop {
+            let arguments = Arguments::new(4).constant("*");
+            let arguments = match except {
+                Some(id) => arguments.id(id),
+                None => arguments.constant(""),
+            };
+            let arguments = arguments.bytes(after).text(&STEP.to_string());
+            let (last, ids) = self.revoke_step(arguments).await?;
+            ended.extend(ids);
+            match &*last {
+                b"" => return Ok(ended),
+                b"evicted" => {
+                    let error = StoreError::new(NAME, StoreErrorKind::Unsupported);
+                    return Err(error.with_source(Evicted));
+                }
+                _ => after = last,
+            }
+        }
+    }
+
+    /// Ends these sessions, as far as they are the principal's, and returns their ids.
+    pub(super) async fn revoke_each(
+        &self,
+        ids: &[SessionId],
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut ended = Vec::new();
+        for ids in ids.chunks(STEP) {
+            let arguments = Arguments::new(1 + ids.len()).constant("=");
+            ended.extend(self.revoke_step(ids.iter().fold(arguments, Arguments::id)).await?.1);
+        }
+        Ok(ended)
+    }
+
+    /// Ends the sessions of a step. Returns the first item of its answer, and the ended sessions.
+    async fn revoke_step(
+        &self,
+        arguments: Arguments,
+    ) -> Result<(Bytes, Vec<SessionId>), StoreError> {
         let reply = self.run(&BEGIN_REVOKE, arguments).await?;
-        let entries = ReplyItems::new(reply).and_then(ReplyItems::entries).ok_or_else(corrupt)?;
-        let principal = *self.principal;
-        let end = move |executor: Arc<Executor<C>>, id| async move {
-            let list = PrincipalList::new(&executor, &principal);
-            Ok(list.end_session(&id).await?.then_some(id))
-        };
-        let ended = self.for_each(&entries, end).await?;
+        let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
+        let last = items.bytes().flatten().ok_or_else(corrupt)?;
+        let entries = items.entries().ok_or_else(corrupt)?;
+        let mut ended = Vec::new();
+        for entries in entries.chunks(MAX_ENDED) {
+            ended.extend(self.end_sessions(entries).await?);
+        }
         self.remove(&entries).await?;
-        Ok(ended.into_iter().flatten().collect())
+        Ok((last, ended))
+    }
+
+    /// Ends sessions, and returns their ids.
+    async fn end_sessions(&self, entries: &[ListEntry]) -> Result<Vec<SessionId>, StoreError> {
+        let ids: Vec<SessionId> = entries.iter().map(|entry| entry.id).collect();
+        let arguments = Arguments::for_session(self.principal.as_bytes(), [0, 0], "", 0);
+        let are_ended = match self.call_sessions(&REVOKE, &ids, arguments).await? {
+            Some(are_ended) => are_ended,
+            None => {
+                let principal = *self.principal;
+                let end = move |executor: Arc<Executor<C>>, id| async move {
+                    PrincipalList::new(&executor, &principal).end_session(&id).await
+                };
+                self.for_each(entries, end).await?
+            }
+        };
+        Ok(ids.into_iter().zip(are_ended).filter_map(|(id, is)| is.then_some(id)).collect())
     }
 
     /// Ends a session if the principal is signed in to it, and returns whether it did.
     pub(super) async fn end_session(&self, id: &SessionId) -> Result<bool, StoreError> {
         let arguments = Arguments::for_session(self.principal.as_bytes(), [0, 0], "", 0);
-        let outcome = self.executor.call_one(&REVOKE, id, arguments, self.executor.deadline());
-        Ok(matches!(outcome.await?, ScriptOutcome::Done(_)))
+        let are_ended = self.call_sessions(&REVOKE, &[*id], arguments).await?;
+        Ok(are_ended.ok_or_else(corrupt)? == [true])
+    }
+
+    /// Runs a script that answers 1 or 0 for each session. `None` if they are on different nodes.
+    async fn call_sessions(
+        &self,
+        script: &'static Script,
+        ids: &[SessionId],
+        arguments: Arguments,
+    ) -> Result<Option<Vec<bool>>, StoreError> {
+        if ids.len() > 1 && self.executor.is_cross_slot() {
+            return Ok(None);
+        }
+        let (keys, deadline) = (self.executor.session_keys(ids.iter()), self.executor.deadline());
+        match self.executor.call_batch(script, &keys, arguments, deadline).await? {
+            Some(reply) => flags(reply, ids.len()).map(Some).ok_or_else(corrupt),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns entries behind a session, ordered by id.
+    pub(super) async fn entries(
+        &self,
+        after: Option<&SessionId>,
+        limit: usize,
+    ) -> Result<Vec<ListEntry>, StoreError> {
+        let arguments = match after {
+            Some(after) => Arguments::new(2).id(after),
+            None => Arguments::new(2).constant(""),
+        };
+        let reply = self.run(&LIST, arguments.text(&limit.to_string())).await?;
+        ReplyItems::new(reply).and_then(ReplyItems::entries).ok_or_else(corrupt)
+    }
+
+    /// Looks at some entries behind a session, and removes those of ended sessions.
+    pub(super) async fn trim(&self, after: &SessionId) -> Result<(), StoreError> {
+        let entries = self.entries(Some(after), TRIMMED).await?;
+        self.settle(entries, Projection::Named(&[])).await.map(drop)
+    }
+
+    /// Reads the sessions of entries, and removes the entries of those that have ended. Returns the
+    /// others.
+    pub(super) async fn settle(
+        &self,
+        entries: Vec<ListEntry>,
+        fields: Projection<'_>,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let ids: Vec<SessionId> = entries.iter().map(|entry| entry.id).collect();
+        let exist = match ids.len() {
+            MANY.. => self.call_sessions(&EXIST, &ids, Arguments::new(0)).await?,
+            _ => None,
+        };
+        let exist = exist.unwrap_or_else(|| vec![true; ids.len()]);
+        let (mut existing, mut absent) = (Vec::new(), Vec::new());
+        for (entry, exists) in entries.into_iter().zip(exist) {
+            if exists { &mut existing } else { &mut absent }.push(entry);
+        }
+        let loaded = self.load_each(&existing, fields).await?;
+        let mut kept = Vec::with_capacity(existing.len());
+        for (entry, loaded) in existing.into_iter().zip(loaded) {
+            match loaded {
+                Some(loaded) => kept.push((entry, Some(loaded))),
+                None => absent.push(entry),
+            }
+        }
+        let removed = self.remove(&absent).await?;
+        let in_progress = absent.into_iter().zip(removed).filter(|(_, is_removed)| !is_removed);
+        kept.extend(in_progress.map(|(entry, _)| (entry, None)));
+        Ok(kept)
     }
 
     /// Runs a script of the list.
@@ -120,7 +268,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
     }
 
     /// Reads each session. `None` for one that is not the principal's, or has ended.
-    pub(super) async fn load_each(
+    async fn load_each(
         &self,
         entries: &[ListEntry],
         fields: Projection<'_>,
@@ -143,30 +291,17 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         self.for_each(entries, load).await
     }
 
-    /// Removes the entries of sessions that were not loaded, and returns their number.
-    pub(super) async fn remove_ended(
-        &self,
-        entries: &[ListEntry],
-        loaded: &[Option<Loaded>],
-    ) -> Result<usize, StoreError> {
-        let ended = entries.iter().zip(loaded).filter(|(_, loaded)| loaded.is_none());
-        self.remove(&ended.map(|(entry, _)| entry).collect::<Vec<_>>()).await
-    }
-
-    /// Removes entries, unless the session has joined again since, and returns their number.
-    async fn remove(&self, entries: &[impl Borrow<ListEntry>]) -> Result<usize, StoreError> {
+    /// Removes entries, unless the session has joined again since, or may still be joining. Returns
+    /// for each whether it was removed.
+    async fn remove(&self, entries: &[ListEntry]) -> Result<Vec<bool>, StoreError> {
         if entries.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let longest = self.longest_sign_in().as_millis();
-        let mut arguments = Arguments::new(1 + 2 * entries.len()).millis(longest);
-        for ListEntry { id, text } in entries.iter().map(Borrow::borrow) {
-            arguments = arguments.id(id).bytes(text.clone());
-        }
-        match self.run(&REMOVE_ENTRIES, arguments).await? {
-            Reply::Int(count) => usize::try_from(count).map_err(|_| corrupt()),
-            _ => Err(corrupt()),
-        }
+        let arguments = Arguments::new(1 + entries.len()).millis(longest);
+        let members = entries.iter().map(|entry| entry.member.clone());
+        let reply = self.run(&REMOVE_ENTRIES, members.fold(arguments, Arguments::bytes)).await?;
+        flags(reply, entries.len()).ok_or_else(corrupt)
     }
 
     /// Does the same with each session, many at a time, and returns the answers in their order.

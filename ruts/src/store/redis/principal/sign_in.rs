@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tracing::Instrument;
 
 use super::{
     super::{
@@ -14,15 +15,15 @@ use super::{
         wire::{
             args::Arguments,
             keys::session_key,
-            reply::{ListEntry, Reply, ReplyItems, ScriptOutcome},
+            reply::{Reply, ReplyItems, ScriptOutcome},
         },
     },
-    list::PrincipalList,
+    list::{PrincipalList, STEP},
 };
 use crate::{
     store::{
-        Credentials, NewSignIn, OnLimit, Projection, Refused, RevokeTarget, SessionLimit,
-        StoreError, StoreErrorKind,
+        Credentials, NewSignIn, OnLimit, Projection, Refused, SessionLimit, StoreError,
+        StoreErrorKind,
     },
     token::SessionId,
     ttl::Ttl,
@@ -30,6 +31,14 @@ use crate::{
 
 /// Number of attempts to make room for a session before the sign-in is refused.
 const ATTEMPTS: usize = 8;
+
+/// Number of listed sessions from which on sign-ins trim the list, and the number of sign-ins to
+/// one that does.
+///
+/// It looks at 64 entries, so four for each sign-in. As each adds one, at most about a quarter of a
+/// long list are sessions that have ended.
+const LONG_LIST: i64 = 32;
+const TRIM_EVERY: u8 = 16;
 
 /// A sign-in, and the write to the session that belongs to it.
 ///
@@ -53,8 +62,8 @@ pub(in crate::store::redis) struct SignIn<'a> {
 
 /// The outcome of the first step.
 enum Joined {
-    /// The session is listed. With the rest of the answer.
-    Listed(Reply),
+    /// The session is listed. With the rest of the answer, and the number of listed sessions.
+    Listed(Reply, i64),
     /// The credentials do not open the session.
     Refused(Refused),
     /// The list and the session are on different nodes. Nothing was done.
@@ -81,15 +90,18 @@ impl SignIn<'_> {
             let joined =
                 self.join(executor, &list, write_signed_in, &session, &self.arguments).await?;
             match joined {
-                Joined::Listed(reply) => return ScriptOutcome::new(reply),
+                Joined::Listed(reply, count) => {
+                    self.trim_sometimes(executor, count);
+                    return ScriptOutcome::new(reply);
+                }
                 Joined::Refused(refused) => return Ok(ScriptOutcome::Refused(refused)),
                 Joined::CrossSlot => {}
             }
         }
-        let mark = match self.join(executor, &list, &JOIN, &[], &[]).await? {
-            Joined::Listed(Reply::Bytes(mark)) => mark,
+        let (mark, count) = match self.join(executor, &list, &JOIN, &[], &[]).await? {
+            Joined::Listed(Reply::Bytes(mark), count) => (mark, count),
             Joined::Refused(refused) => return Ok(ScriptOutcome::Refused(refused)),
-            Joined::Listed(_) | Joined::CrossSlot => return Err(corrupt()),
+            Joined::Listed(..) | Joined::CrossSlot => return Err(corrupt()),
         };
         let deadline = executor.deadline();
         let written = executor.call(write, &session, &self.arguments, deadline).await;
@@ -97,6 +109,7 @@ impl SignIn<'_> {
         match &outcome {
             Ok(ScriptOutcome::Done(Reply::Bytes(_) | Reply::Int(_))) => {
                 self.verify(&list, mark).await?;
+                self.trim_sometimes(executor, count);
             }
             Err(error) if error.kind() == StoreErrorKind::Unknown => {}
             Ok(_) | Err(_) => self.withdraw(&list, mark).await,
@@ -127,7 +140,9 @@ impl SignIn<'_> {
             let mut items = ReplyItems::new(reply).ok_or_else(corrupt)?;
             match (items.bytes().flatten().as_deref(), self.who.limit) {
                 (Some(b"joined"), _) => {
-                    return items.next().map(Joined::Listed).ok_or_else(corrupt);
+                    let listed = (items.next(), items.number());
+                    let (Some(reply), Some(count)) = listed else { return Err(corrupt()) };
+                    return Ok(Joined::Listed(reply, count));
                 }
                 (Some(b"full"), Some(limit)) => {
                     if let Some(Credentials { id, secret }) = self.credentials {
@@ -136,8 +151,7 @@ impl SignIn<'_> {
                             return Ok(Joined::Refused(refused));
                         }
                     }
-                    let others = items.entries().ok_or_else(corrupt)?;
-                    self.make_room(list, &others, limit).await?;
+                    self.make_room(list, limit).await?;
                 }
                 _ => return Err(corrupt()),
             }
@@ -145,27 +159,46 @@ impl SignIn<'_> {
         Err(StoreError::new(NAME, StoreErrorKind::SessionLimit))
     }
 
-    /// Removes sessions that have ended from the list. If there are none, applies the limit.
+    /// Removes sessions that have ended from the list. If too many are left, applies the limit.
     async fn make_room<C: ScriptClient>(
         &self,
         list: &PrincipalList<'_, C>,
-        others: &[ListEntry],
         limit: SessionLimit,
     ) -> Result<(), StoreError> {
-        let loaded = list.load_each(others, Projection::Named(&[])).await?;
-        if list.remove_ended(others, &loaded).await? > 0 {
-            return Ok(());
+        let max_sessions = limit.sessions.max(1) as usize;
+        let (mut after, mut others) = (None, Vec::new());
+        loop {
+            let entries = list.entries(after.as_ref(), STEP).await?;
+            let is_last = entries.len() < STEP;
+            after = entries.last().map(|entry| entry.id);
+            let kept = list.settle(entries, Projection::Named(&[])).await?.into_iter();
+            let kept = kept.filter(|(entry, _)| entry.id != *self.id);
+            others.extend(kept.map(|(entry, _)| (entry.joined_at(), entry.id)));
+            if others.len() >= max_sessions && limit.on_limit == OnLimit::Reject {
+                return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
+            }
+            if is_last {
+                break;
+            }
         }
-        if limit.on_limit == OnLimit::Reject {
-            return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
+        others.sort_unstable();
+        others.truncate((others.len() + 1).saturating_sub(max_sessions));
+        let oldest: Vec<SessionId> = others.into_iter().map(|(_, id)| id).collect();
+        list.revoke_each(&oldest).await.map(drop)
+    }
+
+    /// Trims a long list now and then, in a task of its own. The session ids decide when, because
+    /// they are random.
+    fn trim_sometimes<C: ScriptClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
+        if count < LONG_LIST || self.id.as_bytes()[0] % TRIM_EVERY != 0 {
+            return;
         }
-        let mut oldest: Vec<&ListEntry> = others.iter().collect();
-        oldest.sort_by_key(|entry| (entry.joined_at(), entry.id));
-        oldest.truncate((others.len() + 1).saturating_sub(limit.sessions.max(1) as usize));
-        for entry in oldest {
-            list.revoke(RevokeTarget::One(&entry.id)).await?;
-        }
-        Ok(())
+        let (executor, principal, id) = (Arc::clone(executor), *self.who.principal, *self.id);
+        let trim = async move {
+            // After an error a later sign-in looks at these entries.
+            let _ = PrincipalList::new(&executor, &principal).trim(&id).await;
+        };
+        tokio::spawn(trim.in_current_span());
     }
 
     /// Verifies that no revocation came in between. Otherwise ends the session.

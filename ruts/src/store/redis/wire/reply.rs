@@ -132,16 +132,33 @@ pub(in crate::store::redis) fn single_value(reply: Reply) -> Option<Option<Bytes
 /// An entry of a principal list.
 pub(in crate::store::redis) struct ListEntry {
     pub(in crate::store::redis) id: SessionId,
-    /// Its text, which begins with the moment at which the session last joined.
-    pub(in crate::store::redis) text: Bytes,
+    /// The id, and a text that begins with the moment at which the session last joined.
+    pub(in crate::store::redis) member: Bytes,
 }
 
 impl ListEntry {
+    fn decode(member: Bytes) -> Option<Self> {
+        Some(Self { id: SessionId::from_bytes(*member.first_chunk()?), member })
+    }
+
     /// Returns when the session last joined, in milliseconds of the server's clock.
     pub(in crate::store::redis) fn joined_at(&self) -> u64 {
-        let digits = self.text.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
+        let text = self.member.get(16..).unwrap_or_default();
+        let digits = text.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
         std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or_default()
     }
+}
+
+/// Decodes a list of ones and zeros of this length.
+pub(in crate::store::redis) fn flags(reply: Reply, count: usize) -> Option<Vec<bool>> {
+    let ReplyItems(items) = ReplyItems::new(reply)?;
+    let flags: Option<Vec<bool>> = items
+        .map(|item| match item {
+            Reply::Int(flag) => Some(flag == 1),
+            Reply::Nil | Reply::Bytes(_) | Reply::Array(_) => None,
+        })
+        .collect();
+    flags.filter(|flags| flags.len() == count)
 }
 
 /// The items of a list, read from the front.
@@ -196,10 +213,9 @@ impl ReplyItems {
 
     /// Reads the rest as entries of a principal list.
     pub(in crate::store::redis) fn entries(mut self) -> Option<Vec<ListEntry>> {
-        let mut entries = Vec::with_capacity(self.0.len() / 2);
+        let mut entries = Vec::with_capacity(self.0.len());
         while !self.is_over() {
-            let id = SessionId::from_bytes(self.bytes()??[..].try_into().ok()?);
-            entries.push(ListEntry { id, text: self.bytes()?? });
+            entries.push(ListEntry::decode(self.bytes()??)?);
         }
         Some(entries)
     }
@@ -219,7 +235,6 @@ impl ReplyItems {
     }
 
     /// Reads a whole number.
-    #[cfg(feature = "layered-store")]
     pub(in crate::store::redis) fn number(&mut self) -> Option<i64> {
         match self.next()? {
             Reply::Int(number) => Some(number),

@@ -1,18 +1,36 @@
--- Begins a revocation: from now on no sign-in in progress completes.
+-- Begins a revocation, or a step of it: from now on no sign-in in progress of these sessions
+-- completes.
 --
--- needs: ARGV, key, joined_at, format_entry, replace_entry
+-- needs: ARGV, key, members_from, joined_at, format_entry, replace_entry, find_entry
 --
--- ARGV: `=` and the session to end, or `*` and the session that stays. Answers the id and the entry
--- of each session to end.
-local answer = {}
-local entries = redis.call('HGETALL', key)
-for i = 1, #entries, 2 do
-  local id = entries[i]
-  if (id == ARGV[2]) == (ARGV[1] == '=') then
-    local entry = format_entry(joined_at(entries[i + 1]), '!', {})
-    replace_entry(id, entry)
-    answer[#answer + 1] = id
-    answer[#answer + 1] = entry
+-- ARGV: `=` and the sessions to end. Or `*` and the session that stays, then the session before the
+-- step, and the maximum number of sessions in it.
+-- Answers the last session of the step, '' if the list ends there, `evicted` if that list may be
+-- incomplete; and the member of each session to end.
+local function begin(id, entry)
+  local begun = format_entry(joined_at(entry), '!', {})
+  replace_entry(id, entry, begun)
+  return id .. begun
+end
+
+if ARGV[1] == '=' then
+  local answer = { '' }
+  for i = 2, #ARGV do
+    local entry = find_entry(ARGV[i])
+    if entry then answer[#answer + 1] = begin(ARGV[i], entry) end
   end
+  return answer
+end
+local members = members_from(ARGV[3], ARGV[4])
+local answer = { #members == tonumber(ARGV[4]) and string.sub(members[#members], 1, 16) or '' }
+for _, member in ipairs(members) do
+  local id = string.sub(member, 1, 16)
+  if id ~= ARGV[2] then answer[#answer + 1] = begin(id, string.sub(member, 17)) end
+end
+if answer[1] == '' then
+  -- In lower case, because a user without the right to ask may still revoke.
+  local stats = redis.pcall('info', 'stats')
+  local evicted = type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)')
+  if (evicted or '0') ~= '0' then answer[1] = 'evicted' end
 end
 return answer

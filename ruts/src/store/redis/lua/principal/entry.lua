@@ -1,16 +1,24 @@
 -- Reads and writes entries of a principal list.
 --
 -- needs: KEYS
--- defines: key, time, now, joined_at, parse_entry, format_entry, remove_mark, ttl_of,
---   replace_entry, is_listed
+-- defines: key, time, now, members_from, joined_at, parse_entry, format_entry, replace_entry
 --
--- KEYS[1] is the list of the sessions of a principal. Each field is the id of a session. Its value
--- is the moment at which the session last joined; `+` after a completed sign-in, or `!` after a
--- revocation; and a mark for each sign-in in progress. The record of the session decides. The list
--- may name sessions that have ended, and never omits a live one.
+-- KEYS[1] is the list of the sessions of a principal: a sorted set in which all scores are 0, so
+-- that it is ordered by the bytes of its members. A member is the id of a session, 16 bytes, and
+-- its entry: the moment at which the session last joined; `+` after a completed sign-in, or `!`
+-- after a revocation; and a mark for each sign-in in progress. The record of the session decides.
+-- The list may name sessions that have ended, and never omits a live one. The key lives as long as
+-- the session that may live longest.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Answers at most `count` members behind a session, from the first on if it is ''.
+local function members_from(after, count)
+  -- Entries are text: no byte of them is as high as 255.
+  local from = after == '' and '-' or '(' .. after .. '\255'
+  return redis.call('ZRANGEBYLEX', key, from, '+', 'LIMIT', 0, count)
+end
 
 local function joined_at(entry)
   local moment = tonumber(string.match(entry, '^(%d+) '))
@@ -34,29 +42,8 @@ local function format_entry(moment, state, marks)
   return table.concat(words, ' ')
 end
 
--- Answers whether the mark was there.
-local function remove_mark(marks, mark)
-  for i, other in ipairs(marks) do
-    if other == mark then
-      table.remove(marks, i)
-      return true
-    end
-  end
-  return false
-end
-
-local function ttl_of(id)
-  return redis.call('HPTTL', key, 'FIELDS', 1, id)[1]
-end
-
-local function replace_entry(id, entry)
-  local ttl = ttl_of(id)
-  redis.call('HSET', key, id, entry)
-  if ttl > 0 then redis.call('HPEXPIRE', key, ttl, 'FIELDS', 1, id) end
-end
-
--- In the millisecond in which a field expires, the server still returns it.
-local function is_listed(id)
-  local ttl = ttl_of(id)
-  return ttl == -1 or ttl > 0
+-- Puts `entry` in the place of `former`. Either may be nil.
+local function replace_entry(id, former, entry)
+  if entry then redis.call('ZADD', key, 0, id .. entry) end
+  if former and former ~= entry then redis.call('ZREM', key, id .. former) end
 end

@@ -1,17 +1,15 @@
 -- Removes sessions that have ended from a principal list.
 --
--- needs: ARGV, key, now, joined_at, parse_entry
+-- needs: ARGV, key, now, joined_at, parse_entry, find_entry
 --
--- ARGV: the longest time of a sign-in, then the id and the entry of each session. A session that
--- has joined since stays. Answers the number of removed sessions.
-local removed = 0
-for i = 2, #ARGV, 2 do
-  local id, entry = ARGV[i], ARGV[i + 1]
+-- ARGV: the longest time of a sign-in, then members. A session that has joined since has another
+-- member, and stays. Answers 0 for each session that stays, and 1 for others.
+local answer = {}
+for i = 2, #ARGV do
+  local id, entry = string.sub(ARGV[i], 1, 16), string.sub(ARGV[i], 17)
   local _, marks = parse_entry(entry)
   local is_stale = #marks == 0 or joined_at(entry) + ARGV[1] < now
-  if is_stale and redis.call('HGET', key, id) == entry then
-    redis.call('HDEL', key, id)
-    removed = removed + 1
-  end
+  local is_gone = is_stale and (redis.call('ZREM', key, ARGV[i]) == 1 or not find_entry(id))
+  answer[i - 1] = is_gone and 1 or 0
 end
-return removed
+return answer

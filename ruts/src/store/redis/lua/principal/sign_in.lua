@@ -4,7 +4,7 @@
 --
 -- KEYS[2] is the session. ARGV: session id, nonce, time for which the session stays listed, maximum
 -- number of sessions; then the arguments of `write_session`. Answers as `join` does if the list is
--- full; else `joined` and the answer of `write_session`.
+-- full; else `joined`, the answer of `write_session`, and the number of sessions.
 local answer = join(ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 if answer[1] == 'full' then return answer end
 local arguments = {}
@@ -20,4 +20,4 @@ if not is_done then
   local text = type(written) == 'table' and written.err or tostring(written)
   error({ err = string.find(text, '^%u+ ') and text or 'ERR ' .. text })
 end
-return { 'joined', written }
+return { 'joined', written, answer[3] }

@@ -1,58 +1,64 @@
 -- The steps of a sign-in.
 --
--- needs: key, time, now, joined_at, parse_entry, format_entry, remove_mark, ttl_of, replace_entry,
---   is_listed
+-- needs: key, time, now, joined_at, parse_entry, format_entry, replace_entry, find_entry
 -- defines: join, verify, withdraw
 --
 -- `listed` is the time for which the session stays listed, 0 for ever.
 
--- Adds a session to the list. `limit` is the maximum number of sessions, 0 for none. Answers
--- `joined` and a mark; or `full`, and the id and the entry of each other session.
-local function join(id, nonce, listed, limit)
-  if limit ~= '0' then
-    local full, entries = { 'full' }, redis.call('HGETALL', key)
-    for i = 1, #entries, 2 do
-      if entries[i] ~= id and is_listed(entries[i]) then
-        full[#full + 1] = entries[i]
-        full[#full + 1] = entries[i + 1]
-      end
-    end
-    if (#full - 1) / 2 >= tonumber(limit) then return full end
+-- Lets the list live for at least so long. `left` is the former time, as PTTL answers it.
+local function prolong(listed, left)
+  if listed == '0' then
+    redis.call('PERSIST', key)
+  elseif left ~= -1 and left < tonumber(listed) then
+    redis.call('PEXPIRE', key, listed)
   end
-  local held = is_listed(id) and redis.call('HGET', key, id)
-  local state, marks = parse_entry(held or '')
+end
+
+local function remove_mark(marks, mark)
+  for i, other in ipairs(marks) do
+    if other == mark then
+      table.remove(marks, i)
+      return true
+    end
+  end
+  return false
+end
+
+-- Adds a session to the list. `limit` is the maximum number of sessions, 0 for none. Answers
+-- `joined`, a mark, and the number of sessions; or `full`.
+local function join(id, nonce, listed, limit)
+  local held, count = find_entry(id), redis.call('ZCARD', key)
+  if held then count = count - 1 end
+  if limit ~= '0' and count >= tonumber(limit) then return { 'full' } end
+  local state, marks = parse_entry(held)
   if state == '!' then state, marks = '', {} end
   -- Sign-ins that broke off leave their marks behind.
   while #marks >= 32 do table.remove(marks, 1) end
-  local mark = nonce .. time[1] .. '.' .. time[2]
+  -- Short, so that a member has at most 64 bytes. A set of longer ones takes more memory.
+  local mark = nonce .. time[2]
   marks[#marks + 1] = mark
-  local ttl = held and ttl_of(id) or 0
-  redis.call('HSET', key, id, format_entry(now, state, marks))
-  if ttl ~= -1 and listed ~= '0' then
-    local longest = math.max(ttl, tonumber(listed))
-    redis.call('HPEXPIRE', key, string.format('%.0f', longest), 'FIELDS', 1, id)
-  end
-  return { 'joined', mark }
+  local left = redis.call('PTTL', key)
+  replace_entry(id, held, format_entry(now, state, marks))
+  prolong(listed, left)
+  return { 'joined', mark, count + 1 }
 end
 
 -- Completes a sign-in, unless a revocation came in between. Answers 1 or 0. From now on the entry
 -- is stale once the session has ended.
 local function verify(id, mark, listed)
-  local _, marks = parse_entry(redis.call('HGET', key, id) or '')
+  local held = find_entry(id)
+  local _, marks = parse_entry(held)
   if not remove_mark(marks, mark) then return 0 end
-  redis.call('HSET', key, id, format_entry(now, '+', marks))
-  if listed ~= '0' then redis.call('HPEXPIRE', key, listed, 'FIELDS', 1, id) end
+  replace_entry(id, held, format_entry(now, '+', marks))
+  prolong(listed, redis.call('PTTL', key))
   return 1
 end
 
 -- Takes back a sign-in that was refused.
 local function withdraw(id, mark)
-  local entry = redis.call('HGET', key, id)
-  local state, marks = parse_entry(entry or '')
+  local held = find_entry(id)
+  local state, marks = parse_entry(held)
   if not remove_mark(marks, mark) then return end
-  if state == '' and #marks == 0 then
-    redis.call('HDEL', key, id)
-  else
-    replace_entry(id, format_entry(joined_at(entry), state, marks))
-  end
+  local is_empty = state == '' and #marks == 0
+  replace_entry(id, held, not is_empty and format_entry(joined_at(held), state, marks) or nil)
 end

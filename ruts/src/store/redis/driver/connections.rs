@@ -1,0 +1,256 @@
+//! The connections of a store: [`Connections`].
+//!
+//! A connection is judged by what it answers, and by silence. The drivers only open connections and
+//! send commands; each replacement is decided here. Used by `eval`. It must not know scripts or
+//! sessions.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+
+use super::{
+    super::{
+        error::{CommandError, NAME, TimedOut},
+        wire::reply::Reply,
+    },
+    client::{Connection, Connector, ScriptClient, ScriptName},
+};
+
+/// Maximum time to open a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Minimum time between two attempts to connect.
+const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Number of commands in a row without an answer after which a connection is replaced.
+const MAX_STRIKES: usize = 3;
+
+/// Minimum age of a connection that is replaced because of silence. It bounds the number of
+/// connections to a slow server.
+const MIN_AGE_SILENT: Duration = Duration::from_secs(1);
+
+/// Minimum age of a connection that is replaced because of its answer.
+const MIN_AGE_REFUSED: Duration = Duration::from_millis(100);
+
+/// Connections that are used in turn. Each is opened at its first use, and replaced when it has
+/// closed, when it leads to a server that cannot serve, or when it stays silent.
+pub struct Connections<K: Connector> {
+    slots: Vec<Arc<Slot<K>>>,
+    next: AtomicUsize,
+}
+
+/// The place of one connection.
+struct Slot<K: Connector> {
+    connector: K,
+    state: Mutex<State<K::Connection>>,
+}
+
+struct State<T> {
+    current: Option<Arc<Judged<T>>>,
+    attempt: Option<Attempt<T>>,
+    attempted: Option<Instant>,
+}
+
+/// An attempt to connect, and its outcome once there is one. All callers share it, and no caller
+/// can cancel it.
+type Attempt<T> = watch::Receiver<Option<Result<Arc<Judged<T>>, ConnectError>>>;
+
+/// A connection, and the evidence against it.
+struct Judged<T> {
+    connection: T,
+    since: Instant,
+    /// It leads to a server that cannot serve.
+    is_refused: AtomicBool,
+    /// Number of all strikes, which is zero on a connection that works.
+    strikes: AtomicUsize,
+    /// Strikes by place. On a cluster, one silent node must not hide behind the others.
+    by_place: Mutex<HashMap<Place, usize>>,
+}
+
+/// The first two bytes of the hash tag. All keys of a place are on one node.
+type Place = [u8; 2];
+
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("no connection to the server")]
+struct ConnectError(#[source] Arc<dyn Error + Send + Sync>);
+
+impl<K: Connector> Connections<K> {
+    pub(super) fn new(connectors: Vec<K>) -> Self {
+        let slot = |connector| {
+            let state = State { current: None, attempt: None, attempted: None };
+            Arc::new(Slot { connector, state: Mutex::new(state) })
+        };
+        Self { slots: connectors.into_iter().map(slot).collect(), next: AtomicUsize::new(0) }
+    }
+
+    /// Returns the next connection that works. Opens those that do not on the way, and waits if
+    /// there is no other one.
+    async fn connection(&self, deadline: Instant) -> Result<InUse<'_, K>, CommandError> {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut opening = None;
+        for offset in 0..self.slots.len() {
+            let slot = &self.slots[first.wrapping_add(offset) % self.slots.len()];
+            match slot.usable() {
+                Ok(judged) => return Ok(InUse { slot, judged }),
+                Err(attempt) => opening = opening.or(Some((slot, attempt))),
+            }
+        }
+        let (slot, mut attempt) = opening.ok_or_else(|| not_sent(TimedOut))?;
+        let outcome = timeout_at(deadline, attempt.wait_for(Option::is_some)).await;
+        let outcome = outcome.map_err(|_| not_sent(TimedOut))?;
+        // An error here means that the runtime of the attempt has shut down.
+        let outcome = outcome.map_err(not_sent)?.clone();
+        let judged = outcome.ok_or_else(|| not_sent(TimedOut))?.map_err(not_sent)?;
+        Ok(InUse { slot, judged })
+    }
+}
+
+impl<K: Connector> ScriptClient for Connections<K> {
+    async fn call(
+        &self,
+        script: ScriptName,
+        keys: &[Bytes],
+        arguments: &[Bytes],
+        timeout: Duration,
+    ) -> Result<Reply, CommandError> {
+        let deadline = Instant::now() + timeout;
+        let InUse { slot, judged } = self.connection(deadline).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let call = judged.connection.call(script, keys, arguments, left);
+        let answer = timeout_at(deadline, call).await;
+        let answer = answer.unwrap_or_else(|_| Err(CommandError::OutcomeUnknown(TimedOut.into())));
+        if judged.has_to_go(&answer, place(keys)) {
+            tracing::debug!(store = NAME, "a connection is replaced");
+            drop(slot.open(&mut slot.lock()));
+        }
+        answer
+    }
+}
+
+/// A connection in use, and its place.
+struct InUse<'a, K: Connector> {
+    slot: &'a Arc<Slot<K>>,
+    judged: Arc<Judged<K::Connection>>,
+}
+
+impl<K: Connector> Slot<K> {
+    fn lock(&self) -> MutexGuard<'_, State<K::Connection>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the connection, or the attempt to open another one.
+    fn usable(self: &Arc<Self>) -> Result<Arc<Judged<K::Connection>>, Attempt<K::Connection>> {
+        let mut state = self.lock();
+        match &state.current {
+            Some(judged) if judged.is_usable() => Ok(Arc::clone(judged)),
+            _ => Err(self.open(&mut state)),
+        }
+    }
+
+    /// Begins to open a connection, unless an attempt is in progress.
+    fn open(self: &Arc<Self>, state: &mut State<K::Connection>) -> Attempt<K::Connection> {
+        let is_open =
+            |attempt: &&Attempt<_>| attempt.borrow().is_none() && attempt.has_changed().is_ok();
+        if let Some(attempt) = state.attempt.as_ref().filter(is_open) {
+            return attempt.clone();
+        }
+        let (outcome, attempt) = watch::channel(None);
+        let earliest = state.attempted.map_or_else(Instant::now, |last| last + CONNECT_INTERVAL);
+        state.attempt = Some(attempt.clone());
+        let slot = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep_until(earliest).await;
+            let opened = timeout(CONNECT_TIMEOUT, slot.connector.connect()).await;
+            let opened = opened.unwrap_or_else(|_| Err(TimedOut.into()));
+            let opened = opened.map(|connection| Arc::new(Judged::new(connection)));
+            let mut state = slot.lock();
+            state.attempted = Some(Instant::now());
+            if let Ok(judged) = &opened {
+                // The former connection closes once the last command on it is over.
+                state.current = Some(Arc::clone(judged));
+            }
+            drop(state);
+            outcome.send_replace(Some(opened.map_err(|error| ConnectError(error.into()))));
+        });
+        attempt
+    }
+}
+
+impl<T: Connection> Judged<T> {
+    fn new(connection: T) -> Self {
+        Self {
+            connection,
+            since: Instant::now(),
+            is_refused: AtomicBool::new(false),
+            strikes: AtomicUsize::new(0),
+            by_place: Mutex::default(),
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.is_refused.load(Ordering::Relaxed) && !self.connection.is_closed()
+    }
+
+    /// Notes an answer, and returns whether the connection has to be replaced.
+    fn has_to_go(&self, answer: &Result<Reply, CommandError>, place: Place) -> bool {
+        match answer {
+            Err(CommandError::OutcomeUnknown(_)) => self.note_strike(place),
+            Err(error) if error.is_of_wrong_server() => {
+                if self.since.elapsed() < MIN_AGE_REFUSED {
+                    return false;
+                }
+                !self.is_refused.swap(true, Ordering::Relaxed)
+            }
+            _ => {
+                if self.strikes.load(Ordering::Relaxed) > 0 {
+                    let mut by_place = self.lock();
+                    let strikes = by_place.remove(&place).unwrap_or_default();
+                    self.strikes.fetch_sub(strikes, Ordering::Relaxed);
+                }
+                false
+            }
+        }
+    }
+
+    /// Notes a command without an answer. The connection stays in use until there is another one,
+    /// because a cluster may have only one silent node.
+    fn note_strike(&self, place: Place) -> bool {
+        let mut by_place = self.lock();
+        *by_place.entry(place).or_default() += 1;
+        let strikes = self.strikes.fetch_add(1, Ordering::Relaxed) + 1;
+        let has_to_go = strikes >= MAX_STRIKES && self.since.elapsed() >= MIN_AGE_SILENT;
+        if has_to_go {
+            // If no other connection opens, the next few commands try again.
+            by_place.clear();
+            self.strikes.store(0, Ordering::Relaxed);
+        }
+        has_to_go
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, usize>> {
+        self.by_place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the place of the first key.
+fn place(keys: &[Bytes]) -> Place {
+    let key = keys.first().map(|key| &**key).unwrap_or_default();
+    let tag = key.iter().position(|byte| *byte == b'{').and_then(|brace| key.get(brace + 1..));
+    tag.and_then(|tag| tag.first_chunk().copied()).unwrap_or_default()
+}
+
+fn not_sent(error: impl Error + Send + Sync + 'static) -> CommandError {
+    CommandError::NotSent(Box::new(error))
+}

@@ -1,0 +1,12 @@
+-- Finds settings of a server that do not suit a store of sessions. Answers a list of texts.
+--
+-- In lower case, because a user without the right to ask may still use the store.
+local info = redis.pcall('info', 'memory')
+local policy = type(info) == 'string' and string.match(info, 'maxmemory_policy:([%l-]+)')
+if policy and policy ~= 'noeviction' then
+  return {
+    'the server may evict keys (maxmemory-policy ' .. policy .. '): sessions end early, and a '
+      .. 'revocation may miss some. Set maxmemory-policy to noeviction',
+  }
+end
+return {}

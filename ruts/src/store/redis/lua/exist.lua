@@ -1,0 +1,8 @@
+-- Tells which sessions there are. Some may have ended.
+--
+-- needs: KEYS
+--
+-- KEYS are the sessions. Answers 1 or 0 for each.
+local answer = {}
+for i, key in ipairs(KEYS) do answer[i] = redis.call('EXISTS', key) end
+return answer

@@ -1,0 +1,200 @@
+//! Connections to Redis and Valkey: closed while idle, silent, or to a server that has stopped
+//! being the leader. All clients have to go on with new connections.
+
+use std::{sync::Arc, time::Duration};
+
+use fred::{
+    clients::Client,
+    types::config::{Config, ReconnectPolicy},
+};
+use ruts::store::{
+    StoreErrorKind,
+    redis::{RedisClient, RedisStore},
+};
+use ruts_tests_stores::{
+    Proxy,
+    backends::{
+        fred_client, fred_cluster, fred_pool, redis_builder, redis_cluster, redis_rs_client,
+        redis_store,
+    },
+    error_kind,
+    servers::{Cluster, Flavour, Prefix, Redis},
+};
+use ruts_tests_support::{APPLIED, TestSession, wait_until};
+
+/// Timeout of operations that get no answer.
+const SHORT: Duration = Duration::from_millis(500);
+
+/// Time in which a client notices that an idle connection has closed. A write before that has an
+/// unknown outcome.
+const NOTICED: Duration = Duration::from_millis(500);
+
+/// A client of fred that reconnects by itself, and not soon.
+async fn reconnecting_fred(url: &str) -> Client {
+    let policy = ReconnectPolicy::new_constant(0, 60_000);
+    Client::new(Config::from_url(url).unwrap(), None, None, Some(policy))
+}
+
+/// Runs tests through each client.
+macro_rules! through_each_client {
+    ($($test:ident),+ $(,)?) => {
+        mod fred_by_default { through_each_client!(@ fred_client: $($test),+); }
+        mod fred_with_a_policy { through_each_client!(@ reconnecting_fred: $($test),+); }
+        mod a_pool_of_fred { through_each_client!(@ fred_pool: $($test),+); }
+        mod redis_rs { through_each_client!(@ redis_rs_client: $($test),+); }
+    };
+    (@ $client:ident: $($test:ident),+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            super::$test(async |url: String| super::$client(&url).await).await;
+        })+
+    };
+}
+
+through_each_client! {
+    a_closed_idle_connection_costs_no_operation,
+    a_restart_costs_no_operation,
+    a_silent_connection_is_given_up,
+    a_leader_that_became_a_replica_is_left,
+}
+
+fn store<C: RedisClient>(client: C) -> Arc<RedisStore<C>> {
+    Arc::new(redis_store(client, &Prefix::unique()))
+}
+
+fn close_connections(server: &Redis) {
+    server.command::<u64>(&["CLIENT", "KILL", "TYPE", "normal"]);
+}
+
+async fn a_closed_idle_connection_costs_no_operation<C: RedisClient>(
+    connect: impl AsyncFn(String) -> C,
+) {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let session = TestSession::begin(&store(connect(server.url().to_owned()).await)).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    for round in 0..10 {
+        close_connections(&server);
+        // The client may not have noticed yet, so the read is repeated.
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1", "{round}");
+    }
+    for round in 0..2 {
+        close_connections(&server);
+        tokio::time::sleep(NOTICED).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "{round}");
+    }
+}
+
+async fn a_restart_costs_no_operation<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
+    let server = Redis::start(Flavour::Valkey, &["--appendonly", "yes"]);
+    let session = TestSession::begin(&store(connect(server.url().to_owned()).await)).await;
+    server.stop();
+    server.restart();
+    tokio::time::sleep(NOTICED).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+}
+
+/// The connections are cut off without a word, and new ones would work.
+async fn a_silent_connection_is_given_up<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let client = connect(format!("redis://{}", proxy.address())).await;
+    let store = redis_builder(client, &Prefix::unique()).timeout(SHORT).build();
+    let session = TestSession::begin(&Arc::new(store)).await;
+    for _ in 0..3 {
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    }
+    proxy.silence_present();
+    let mut unanswered = 0;
+    while session.set("a", "2").await.is_err() {
+        unanswered += 1;
+        assert!(unanswered <= 9, "three for each of at most three connections");
+    }
+    assert!(unanswered >= 3);
+}
+
+/// Waits until `replica` has all data of its leader.
+async fn wait_for_replica(replica: &Redis) {
+    let connected = redis::Value::BulkString("connected".into());
+    let is_connected = async || replica.command::<Vec<redis::Value>>(&["ROLE"])[3] == connected;
+    wait_until("the replica has synchronised", is_connected).await;
+}
+
+fn follow(server: &Redis, leader: &Redis) {
+    let address = leader.address();
+    let (host, port) = address.split_once(':').unwrap();
+    server.command::<()>(&["REPLICAOF", host, port]);
+}
+
+async fn a_leader_that_became_a_replica_is_left<C: RedisClient>(
+    connect: impl AsyncFn(String) -> C,
+) {
+    let [first, second] = [(); 2].map(|()| Redis::start(Flavour::Redis, &[]));
+    let proxy = Proxy::before(&first.address()).await;
+    let session =
+        TestSession::begin(&store(connect(format!("redis://{}", proxy.address())).await)).await;
+    follow(&second, &first);
+    wait_for_replica(&second).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    first.command::<u64>(&["WAIT", "1", "0"]);
+
+    second.command::<()>(&["REPLICAOF", "NO", "ONE"]);
+    follow(&first, &second);
+    proxy.lead_to(&second.address());
+    for _ in 0..5 {
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_fred_without_a_policy_survives_400_breaks() {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let session = TestSession::begin(&store(fred_client(server.url()).await)).await;
+    for round in 0..400 {
+        close_connections(&server);
+        assert_eq!(session.get("a").await.unwrap(), None, "{round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_idle_connection_to_a_cluster_costs_no_operation() {
+    let cluster = Cluster::start();
+    closed_connections_to_a_cluster(&cluster, redis_cluster(&cluster).await).await;
+    closed_connections_to_a_cluster(&cluster, fred_cluster(&cluster).await).await;
+}
+
+async fn closed_connections_to_a_cluster<C: RedisClient>(cluster: &Cluster, client: C) {
+    let store = store(client);
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        sessions.push(TestSession::begin(&store).await);
+    }
+    for url in cluster.urls() {
+        let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
+        redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal"]).exec(&mut connection).unwrap();
+    }
+    tokio::time::sleep(NOTICED).await;
+    for session in &sessions {
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    }
+}
+
+/// A server that stays a replica is no reason to wait for the whole timeout.
+#[tokio::test]
+async fn a_replica_that_stays_one_is_reported_soon() {
+    let leader = Redis::start(Flavour::Redis, &[]);
+    let replica = Redis::start(Flavour::Redis, &[]);
+    follow(&replica, &leader);
+    wait_for_replica(&replica).await;
+    let session = TestSession::new(&store(fred_client(replica.url()).await));
+    let connections = || {
+        let stats: String = replica.command(&["INFO", "stats"]);
+        let line = stats.lines().find(|line| line.starts_with("total_connections_received"));
+        line.and_then(|line| line.split(':').nth(1)).unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = connections();
+    for _ in 0..5 {
+        assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
+    }
+    assert!(connections() - before < 50, "it connects too often");
+}
