@@ -39,7 +39,8 @@ struct Counters {
 /// Forwards connections to a server.
 pub struct Proxy {
     address: String,
-    traffic: watch::Sender<Traffic>,
+    /// The last one is for new connections.
+    traffic: Arc<Mutex<Vec<watch::Sender<Traffic>>>>,
     counters: Arc<Counters>,
     accepting: tokio::task::JoinHandle<()>,
 }
@@ -49,13 +50,14 @@ impl Proxy {
     pub async fn before(address: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().to_string();
-        let (traffic, watching) = watch::channel(Traffic::Forward);
+        let traffic = Arc::new(Mutex::new(vec![watch::Sender::new(Traffic::Forward)]));
+        let current = Arc::clone(&traffic);
         let counters = Arc::<Counters>::default();
         let (upstream, shared) = (address.to_owned(), Arc::clone(&counters));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (upstream, counters, traffic) =
-                    (upstream.clone(), Arc::clone(&shared), watching.clone());
+                let traffic = current.lock().unwrap().last().unwrap().subscribe();
+                let (upstream, counters) = (upstream.clone(), Arc::clone(&shared));
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(&upstream).await {
                         forward(client, server, traffic, &counters).await;
@@ -73,7 +75,14 @@ impl Proxy {
 
     /// Changes how it treats traffic.
     pub fn set(&self, traffic: Traffic) {
-        self.traffic.send_replace(traffic);
+        self.traffic.lock().unwrap().last().unwrap().send_replace(traffic);
+    }
+
+    /// Forgets the connections that are open, as a firewall does: they stay open, and nothing
+    /// passes any more. New connections are forwarded.
+    pub fn forget_connections(&self) {
+        self.set(Traffic::Hold);
+        self.traffic.lock().unwrap().push(watch::Sender::new(Traffic::Forward));
     }
 
     /// Returns the sizes of the requests since the last call. All bytes that a client sends until
@@ -96,7 +105,9 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.traffic.send_replace(Traffic::Disconnect);
+        for traffic in &*self.traffic.lock().unwrap() {
+            traffic.send_replace(Traffic::Disconnect);
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use ruts::{
     Ttl,
     auth::{Assurance, PrincipalKey},
     store::{
-        Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused, RevokeTarget,
-        SessionLimit, Store, StoreErrorKind, Touch,
+        AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused,
+        RevokeTarget, SessionLimit, Store, StoreErrorKind, Touch, Update,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
     token::SecretHash,
@@ -491,6 +491,140 @@ mod faults {
             tokio::time::sleep(Duration::from_millis(500)).await;
             for _ in 0..3 {
                 assert!(session.load().await.unwrap().is_ok());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_that_the_server_closed_fail_no_write() {
+        let server = Postgres::start(&["idle_session_timeout=100ms"]);
+        let (store, pool, _schema) = store(&server).await;
+        let principal = PrincipalKey::from_bytes(random());
+        let who = NewSignIn::new(&principal, Assurance::Aal1);
+        for _ in 0..3 {
+            let session = TestSession::begin(&store).await;
+            wait_until_closed_by_the_server(&server, &pool).await;
+            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+            wait_until_closed_by_the_server(&server, &pool).await;
+            let sign = AuthChange::In { who, idle: None, absolute: None };
+            assert_eq!(session.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+            wait_until_closed_by_the_server(&server, &pool).await;
+            let target = RevokeTarget::One(&session.id);
+            assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
+        }
+    }
+
+    /// Waits until the server has closed every idle connection of a pool, which keeps them.
+    async fn wait_until_closed_by_the_server(server: &Postgres, pool: &PgPool) {
+        wait_until_idle(pool).await;
+        let admin = server.pool(1);
+        let sql = "select count(*) from pg_stat_activity
+                   where pid <> pg_backend_pid() and backend_type = 'client backend'";
+        wait_until("the server closes connections", async || number(&admin, sql).await == 0).await;
+    }
+
+    /// A connection that was idle for long is tested, whether the network closes it or drops it.
+    #[tokio::test]
+    async fn an_idle_connection_that_was_cut_fails_no_write() {
+        let server = Postgres::shared();
+        let proxy = Proxy::before(&server.address()).await;
+        let url = server.url().replace(&server.address(), proxy.address());
+        let pool = PgPoolOptions::new().max_connections(3).connect_lazy(&url).unwrap();
+        let schema = server.schema();
+        let builder = builder(&pool, &schema).test_idle_after(Duration::ZERO);
+        let store = Arc::new(builder.build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        for value in ["1", "2", "3"] {
+            let connections = [pool.acquire().await, pool.acquire().await, pool.acquire().await];
+            drop(connections);
+            wait_until("all are idle", async || pool.num_idle() == 3).await;
+            proxy.forget_connections();
+            assert_eq!(session.set("a", value).await.unwrap(), APPLIED);
+            wait_until_idle(&pool).await;
+            proxy.set(Traffic::Disconnect);
+            proxy.set(Traffic::Forward);
+            assert_eq!(session.set("b", value).await.unwrap(), APPLIED);
+            assert_eq!(session.get("b").await.unwrap().unwrap(), value);
+        }
+    }
+
+    /// A statement that is broken off before the server reports that it is done is sent again.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_write_whose_connection_is_terminated_is_carried_out_once() {
+        let server = Postgres::start(&[]);
+        let (store, pool, schema) = store(&server).await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let admin = server.pool(1);
+        let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                   where pid <> pg_backend_pid() and backend_type = 'client backend'";
+        for value in ["2", "3", "4"] {
+            assert!(number(&admin, end).await > 0);
+            assert_eq!(session.set("a", value).await.unwrap(), APPLIED);
+        }
+        let mut holder = pool.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        holder.execute(AssertSqlSafe(lock)).await.unwrap();
+        let taker = session.clone();
+        let taking = tokio::spawn(async move { taker.take("a").await });
+        wait_for_lock_queue(&admin).await;
+        number(&admin, format!("{end} and wait_event_type = 'Lock'")).await;
+        holder.rollback().await.unwrap();
+        assert_eq!(taking.await.unwrap().unwrap(), taken(Some("4".into())));
+    }
+
+    /// Code beside the store may use its connections.
+    #[tokio::test]
+    async fn lost_prepared_statements_fail_no_operation() {
+        let (store, pool, _schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        for forget in ["deallocate all", "discard all"] {
+            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+            assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+            wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+            let mut connections = Vec::new();
+            while let Some(connection) = pool.try_acquire() {
+                connections.push(connection);
+            }
+            for connection in &mut connections {
+                connection.execute(sqlx::raw_sql(forget)).await.unwrap();
+            }
+            drop(connections);
+            wait_until_idle(&pool).await;
+            assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+            assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+        }
+    }
+
+    /// After a failover the address leads to the new primary, but connections stay where they are.
+    #[tokio::test]
+    async fn connections_to_a_standby_are_replaced() {
+        let (old, new) = (Postgres::start(&[]), Postgres::start(&[]));
+        let (pool, schema) = (old.pool(4), old.schema());
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let there = Arc::new(builder(&new.pool(1), &schema).build().await.unwrap());
+        let session = TestSession::begin(&there).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let session = session.through(&store);
+        old.stop();
+        old.restart_as_standby();
+        for round in 0..2 {
+            pool.set_connect_options(old.url().parse().unwrap());
+            wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+            while pool.try_acquire().map(sqlx::pool::PoolConnection::detach).is_some() {}
+            let mut connections = Vec::new();
+            for _ in 0..4 {
+                connections.push(pool.acquire().await.unwrap());
+            }
+            drop(connections);
+            wait_until("all are idle", async || pool.num_idle() == 4).await;
+            assert_eq!(error_kind(session.load().await), StoreErrorKind::Unsupported);
+            assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
+            pool.set_connect_options(new.url().parse().unwrap());
+            if round == 0 {
+                assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+            } else {
+                assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
             }
         }
     }

@@ -63,7 +63,7 @@ impl ReadRequest {
         sql: &ByProjection,
         bind: impl FnOnce(Statement) -> Statement,
     ) -> Statement {
-        let statement = bind(Statement::new(sql.get(self.names.is_some())));
+        let statement = bind(Statement::read(sql.get(self.names.is_some())));
         match &self.names {
             Some(names) => statement.bind(names.split_terminator('\0').collect::<Vec<_>>()),
             None => statement,
@@ -73,8 +73,7 @@ impl ReadRequest {
 
 impl BatchOp for ReadBatch {
     type Request = ReadRequest;
-    /// `None` if no session was found.
-    type Part = Option<PgRow>;
+    type Part = PgRow;
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
@@ -91,7 +90,7 @@ impl BatchOp for ReadBatch {
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
         let Self(executor) = self;
-        let statement = || match request.touch {
+        let statement = match request.touch {
             Some(_) => request.statement(&executor.statements.load_and_touch, |statement| {
                 statement.credentials(request.credentials()).touch(request.touch)
             }),
@@ -99,38 +98,26 @@ impl BatchOp for ReadBatch {
                 statement.credentials(request.credentials())
             }),
         };
-        let rows = match executor.fetch_all(statement(), deadline).await {
-            // A read can be repeated.
-            Err(failed) if failed.connection_is_dead => {
-                executor.fetch_all(statement(), deadline).await?
-            }
-            rows => rows?,
-        };
-        match rows.first() {
-            Some(row) => loaded(row, request.touch.is_some()),
-            None => Ok(Err(Refused::NotFound)),
-        }
+        loaded(&executor.fetch_one(statement, deadline).await?, request.touch.is_some())
     }
 
     async fn many(
         &self,
         requests: &[ReadRequest],
         deadline: Instant,
-    ) -> Result<Vec<Option<Option<PgRow>>>, StoreError> {
+    ) -> Result<Vec<Option<PgRow>>, StoreError> {
         let (Self(executor), [first, ..]) = (self, requests) else { return Ok(Vec::new()) };
         let statement = first.statement(&executor.statements.load_batch, |statement| {
             statement.batch(requests.iter().map(ReadRequest::credentials)).touch(first.touch)
         });
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
-        match rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len())) {
-            Ok(rows) => Ok(rows.into_iter().map(Some).collect()),
-            // One of them may be the cause. Alone, each gets its own answer.
-            Err(_) => Ok(requests.iter().map(|_| None).collect()),
-        }
+        let rows = rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len()));
+        // One of them may be the cause. Alone, each gets its own answer.
+        Ok(rows.unwrap_or_else(|_| requests.iter().map(|_| None).collect()))
     }
 
-    fn decode(&self, _: &ReadRequest, row: Option<PgRow>) -> Option<StoreResult<Loaded>> {
-        row.map_or(Some(Ok(Err(Refused::NotFound))), |row| loaded_in_batch(&row).transpose())
+    fn decode(&self, _: &ReadRequest, row: PgRow) -> Option<StoreResult<Loaded>> {
+        loaded_in_batch(&row).transpose()
     }
 
     fn timed_out() -> StoreError {

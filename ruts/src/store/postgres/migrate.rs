@@ -195,5 +195,5 @@ async fn version(
 }
 
 fn failure(error: sqlx::Error) -> StoreError {
-    statement_error(error).into()
+    statement_error(error, false).into()
 }

@@ -57,6 +57,7 @@ impl PostgresStore {
             table: "sessions".to_owned(),
             cleanup_interval: Some(Duration::from_secs(300)),
             timeout: Duration::from_secs(2),
+            test_idle_after: Duration::from_secs(10),
         }
     }
 }
@@ -120,9 +121,8 @@ impl Store for PostgresStore {
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
-        let statement = Statement::new(&self.executor.statements.inspect).id(Some(id));
-        let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
-        rows.first().map(inspected).transpose()
+        let statement = Statement::read(&self.executor.statements.inspect).id(Some(id));
+        inspected(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
     }
 
     async fn list_by_principal(
@@ -136,14 +136,15 @@ impl Store for PostgresStore {
             Projection::All => None,
             Projection::Named(names) => Some(names),
         };
-        let statement = Statement::new(&self.executor.statements.list_by_principal)
+        let statement = Statement::read(&self.executor.statements.list_by_principal)
             .bind(&principal.as_bytes()[..])
             .bind(page.after.map_or(&[][..], |after| &after.as_bytes()[..]))
             // One more session shows that there is a next page.
             .bind(limit as i64 + 1)
             .bind(names);
         let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
-        let mut sessions = rows.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
+        let sessions = rows.iter().filter_map(|row| listed(row).transpose());
+        let mut sessions = sessions.collect::<Result<Vec<_>, _>>()?;
         let has_next = sessions.len() > limit;
         sessions.truncate(limit);
         let next = sessions.last().filter(|_| has_next).map(|last| last.id);
@@ -207,6 +208,7 @@ pub struct PostgresStoreBuilder {
     table: String,
     cleanup_interval: Option<Duration>,
     timeout: Duration,
+    test_idle_after: Duration,
 }
 
 impl PostgresStoreBuilder {
@@ -256,6 +258,16 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Sets the idle time after which a connection is tested before it is used, in a round trip.
+    /// Defaults to ten seconds.
+    ///
+    /// A firewall or proxy that forgets idle connections sooner needs a shorter time.
+    #[must_use]
+    pub const fn test_idle_after(mut self, test_idle_after: Duration) -> Self {
+        self.test_idle_after = test_idle_after;
+        self
+    }
+
     /// Returns the SQL that creates the tables and functions in a database without them, for a role
     /// that may create them.
     ///
@@ -285,7 +297,8 @@ impl PostgresStoreBuilder {
         let in_flight = (self.pool.options().get_max_connections() as usize / 2).max(1);
         let tuning = BatchTuning::new(in_flight);
         let (timeout, statements) = (self.timeout, Statements::new(&identifiers));
-        let executor = Arc::new(Executor::new(self.pool, statements, timeout));
+        let executor =
+            Arc::new(Executor::new(self.pool, statements, timeout, self.test_idle_after));
         let (cleanup, store_dropped) = watch::channel(());
         if let Some(interval) = self.cleanup_interval {
             tokio::spawn(cleanup::run(Arc::downgrade(&executor), store_dropped, interval));
@@ -316,6 +329,7 @@ impl fmt::Debug for PostgresStoreBuilder {
             .field("table", &self.table)
             .field("cleanup_interval", &self.cleanup_interval)
             .field("timeout", &self.timeout)
+            .field("test_idle_after", &self.test_idle_after)
             .finish_non_exhaustive()
     }
 }
