@@ -22,8 +22,12 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// Maximum number of sessions in a batch.
-const MAX_SESSIONS: usize = 64;
+/// Maximum number of reads in a batch.
+const MAX_READS: usize = 64;
+
+/// Maximum number of reads of one session in a batch, so that other sessions find a place in the
+/// next batch however many reads of this one wait.
+const MAX_READS_OF_ONE_SESSION: usize = 8;
 
 pub(super) struct ReadBatch(pub(super) Arc<Executor>);
 
@@ -85,11 +89,22 @@ impl BatchOp for ReadBatch {
     fn can_join(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
         let is_alike =
             |first: &ReadRequest| (&first.names, first.touch) == (&next.names, next.touch);
-        batch.len() < MAX_SESSIONS && batch.first().is_some_and(is_alike)
+        batch.len() < MAX_READS
+            && batch.first().is_some_and(is_alike)
+            && batch.iter().filter(|other| other.id == next.id).count() < MAX_READS_OF_ONE_SESSION
+    }
+
+    fn yields_to_others(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        batch.iter().any(|other| other.id == next.id)
     }
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
         let Self(executor) = self;
+        // A touch may lock the session.
+        let _turn = match request.touch {
+            Some(_) => Some(executor.turn(request.id.as_bytes(), deadline).await?),
+            None => None,
+        };
         let statement = match request.touch {
             Some(_) => request.statement(&executor.statements.load_and_touch, |statement| {
                 statement.credentials(request.credentials()).touch(request.touch)

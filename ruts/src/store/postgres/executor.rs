@@ -24,6 +24,7 @@ use super::{
         timed_out,
     },
     statements::{SessionColumn, Statements},
+    turns::{Turn, Turns},
 };
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -35,6 +36,7 @@ pub(super) struct Executor {
     connections: Connections,
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
+    turns: Turns,
 }
 
 impl Executor {
@@ -45,7 +47,17 @@ impl Executor {
         timeout: Duration,
         test_after: Duration,
     ) -> Self {
-        Self { connections: Connections::new(pool, test_after, timeout), timeout, statements }
+        let connections = Connections::new(pool, test_after, timeout);
+        Self { connections, timeout, statements, turns: Turns::default() }
+    }
+
+    /// Waits until no other operation of this store locks the session or principal, until `end`.
+    pub(super) async fn turn<'a>(
+        &'a self,
+        key: &'a [u8],
+        end: Instant,
+    ) -> Result<Turn<'a>, StoreError> {
+        self.turns.wait(key, end).await
     }
 
     /// The deadline of an operation that begins now.

@@ -46,6 +46,10 @@
 //! - each read of a batch that failed,
 //! - each write of a batch that failed for another reason than `Unavailable` and `Unknown`.
 //!
+//! Writes to one session take turns in the process, as do sign-ins and revocations of one principal.
+//! The others wait without a connection, for at most half of their time. A lock is waited for in
+//! steps of a second, so one that is held elsewhere does not keep a connection for longer.
+//!
 //! # Behind a pooler
 //!
 //! Statements are prepared. A pooler in transaction mode has to support prepared statements:
@@ -95,6 +99,7 @@ mod migrate;
 mod statements;
 mod store;
 mod templates;
+mod turns;
 
 pub use self::{
     channel::PostgresChannel,

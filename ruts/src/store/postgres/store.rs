@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sqlx::PgPool;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     batch_read::{ReadBatch, ReadRequest},
@@ -20,12 +20,14 @@ use super::{
     identifiers::{Identifiers, InvalidName},
     migrate,
     statements::Statements,
+    turns::Turn,
 };
 use crate::{
     auth::PrincipalKey,
     store::{
-        Create, Credentials, Loaded, PageRequest, Projection, RevokeTarget, SessionMeta,
-        SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update, Updated, Written,
+        AuthChange, Create, Credentials, Loaded, NewSignIn, PageRequest, Projection, RevokeTarget,
+        SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update,
+        Updated, Written,
         batch::{BatchTuning, Batcher},
     },
     token::SessionId,
@@ -60,6 +62,23 @@ impl PostgresStore {
             test_idle_after: Duration::from_secs(10),
         }
     }
+
+    /// Waits for the turn of an operation that locks a session or a principal.
+    ///
+    /// At most half of the time is spent on that, as in the queue of a batch.
+    async fn turn<'a>(&'a self, key: &'a [u8], begun: Instant) -> Result<Turn<'a>, StoreError> {
+        self.executor.turn(key, begun + self.executor.timeout / 2).await
+    }
+
+    /// Waits for the turn of a sign-in. It comes before that of the session.
+    async fn principal_turn<'a>(
+        &'a self,
+        who: Option<&NewSignIn<'a>>,
+        begun: Instant,
+    ) -> Result<Option<Turn<'a>>, StoreError> {
+        let Some(who) = who else { return Ok(None) };
+        self.turn(who.principal.as_bytes(), begun).await.map(Some)
+    }
 }
 
 impl Store for PostgresStore {
@@ -77,6 +96,8 @@ impl Store for PostgresStore {
     }
 
     async fn create(&self, create: Create<'_>) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let _principal = self.principal_turn(create.sign_in.as_ref(), begun).await?;
         let fields = FieldColumns::set(last_of_each(create.fields.to_vec()));
         let statement = Statement::new(&self.executor.statements.create)
             .credentials(Credentials::new(create.id, create.secret))
@@ -84,7 +105,7 @@ impl Store for PostgresStore {
             .ttl(create.absolute)
             .sign_in(create.sign_in.as_ref())
             .fields(&fields);
-        created(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        created(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
     async fn update(
@@ -92,13 +113,20 @@ impl Store for PostgresStore {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
+        let begun = Instant::now();
+        let who = match &update.sign {
+            Some(AuthChange::In { who, .. }) => Some(who),
+            _ => None,
+        };
+        let _principal = self.principal_turn(who, begun).await?;
+        let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
         if let Some(request) = WriteRequest::new(credentials, &update) {
-            return self.writes.run(request).await;
+            return self.writes.run_since(request, begun).await;
         }
         let fields = FieldColumns::new(update.changes);
         let statement = Statement::new(&self.executor.statements.update);
         let statement = statement.update(credentials, &update, fields);
-        updated(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        updated(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
     async fn take(
@@ -106,18 +134,22 @@ impl Store for PostgresStore {
         credentials: Credentials<'_>,
         take: TakeField<'_>,
     ) -> StoreResult<Written<Option<Bytes>>> {
+        let begun = Instant::now();
+        let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
         let statement = Statement::new(&self.executor.statements.take)
             .credentials(credentials)
             .touch(take.touch)
             .secret(take.rotate)
             .bind(take.name)
             .bind(take.sign_out);
-        taken(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        taken(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
+        let begun = Instant::now();
+        let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
         let statement = Statement::new(&self.executor.statements.delete).credentials(credentials);
-        deleted(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        deleted(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
@@ -156,6 +188,8 @@ impl Store for PostgresStore {
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
     ) -> Result<Written<Vec<SessionId>>, StoreError> {
+        let begun = Instant::now();
+        let _turn = self.turn(principal.as_bytes(), begun).await?;
         let (one, except) = match target {
             RevokeTarget::One(one) => (Some(one), None),
             RevokeTarget::All { except } => (None, except),
@@ -164,7 +198,8 @@ impl Store for PostgresStore {
             .bind(&principal.as_bytes()[..])
             .id(one)
             .id(except);
-        let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
+        let deadline = begun + self.executor.timeout;
+        let rows = self.executor.fetch_all(statement, deadline).await?;
         rows.iter().map(revoked).collect::<Result<_, _>>().map(Written::new)
     }
 
