@@ -2,7 +2,10 @@
 //! cleanup of expired sessions.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -627,6 +630,124 @@ mod faults {
                 assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
             }
         }
+    }
+
+    /// A setting of the role is that of each new connection.
+    #[tokio::test]
+    async fn another_isolation_at_run_time_fails_every_write() {
+        let server = Postgres::start(&[]);
+        let (store, pool, _schema) = store(&server).await;
+        let principal = PrincipalKey::from_bytes(random());
+        let who = NewSignIn::new(&principal, Assurance::Aal1);
+        let session = TestSession::new(&store);
+        let hour = Ttl::from_secs(3600);
+        store.create(session.creation().idle(hour).sign_in(who)).await.unwrap();
+        run(&pool, "alter role postgres set default_transaction_isolation = 'repeatable read'")
+            .await;
+        wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+        while pool.try_acquire().map(sqlx::pool::PoolConnection::detach).is_some() {}
+        let target = RevokeTarget::All { except: None };
+        let error = store.revoke(&principal, target).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+        assert!(error_chain(&error).contains("read committed"), "{}", error_chain(&error));
+        let other = TestSession::new(&store);
+        for kind in [
+            error_kind(store.create(other.creation()).await),
+            error_kind(session.set("a", "1").await),
+            error_kind(session.take("a").await),
+            error_kind(session.load_and_touch().await),
+            error_kind(session.delete().await),
+        ] {
+            assert_eq!(kind, StoreErrorKind::Unsupported);
+        }
+        assert!(session.load().await.unwrap().is_ok());
+    }
+
+    /// Requests of one session wait for each other without a connection.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_locked_session_leaves_connections_to_others() {
+        let server = Postgres::start(&[]);
+        let (store, pool, schema) = store(&server).await;
+        let session = TestSession::begin(&store).await;
+        let admin = server.pool(1);
+        let mut holder = admin.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        holder.execute(AssertSqlSafe(lock)).await.unwrap();
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..10 {
+            let [writer, taker, toucher] = [session.clone(), session.clone(), session.clone()];
+            waiting.spawn(async move { writer.set("a", "1").await.map(drop) });
+            waiting.spawn(async move { taker.take("a").await.map(drop) });
+            waiting.spawn(async move { toucher.load_and_touch().await.map(drop) });
+        }
+        wait_for_lock_queue(&pool).await;
+        let stranger = TestSession::begin(&store).await;
+        for _ in 0..20 {
+            assert_eq!(stranger.set("a", "1").await.unwrap(), APPLIED);
+            assert!(stranger.load_and_touch().await.unwrap().is_ok());
+        }
+        assert_eq!(stranger.delete().await.unwrap(), DELETED);
+        assert!(waiting.try_join_next().is_none(), "the session is not locked");
+        holder.rollback().await.unwrap();
+        waiting.join_all().await.into_iter().for_each(Result::unwrap);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_requests_of_one_session_hold_up_no_other() {
+        let (store, ..) = store(Postgres::shared()).await;
+        let (session, stranger) =
+            (TestSession::begin(&store).await, TestSession::begin(&store).await);
+        for kind in 0..3 {
+            let answered = Arc::new(AtomicUsize::new(0));
+            let mut requests = tokio::task::JoinSet::new();
+            for _ in 0..1500 {
+                let (session, answered) = (session.clone(), Arc::clone(&answered));
+                requests.spawn(async move {
+                    match kind {
+                        0 => session.set("a", "1").await.map(drop),
+                        1 => session.load().await.map(drop),
+                        _ => session.load_and_touch().await.map(drop),
+                    }
+                    .unwrap();
+                    answered.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            while answered.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            let before = answered.load(Ordering::Relaxed);
+            assert_eq!(stranger.set("a", "1").await.unwrap(), APPLIED);
+            assert_eq!(stranger.get("a").await.unwrap().unwrap(), "1");
+            let meanwhile = answered.load(Ordering::Relaxed) - before;
+            assert!(meanwhile < 500, "{meanwhile} of kind {kind} came first");
+            while requests.join_next().await.is_some() {}
+        }
+    }
+
+    /// Each of two sessions signs in as the principal of the other, on two instances.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sign_ins_that_swap_places_do_not_deadlock() {
+        let server = Postgres::start(&["deadlock_timeout=10ms"]);
+        let (first, pool, schema) = store(&server).await;
+        let second = Arc::new(builder(&server.pool(4), &schema).build().await.unwrap());
+        let principals = [PrincipalKey::from_bytes(random()), PrincipalKey::from_bytes(random())];
+        let sessions = [TestSession::begin(&first).await, TestSession::begin(&second).await];
+        let sign_in = async |session: &TestSession<PostgresStore>, principal: &PrincipalKey| {
+            let limit = SessionLimit::new(5, OnLimit::EndOldest);
+            let who = NewSignIn::new(principal, Assurance::Aal1).limit(limit);
+            let sign = AuthChange::In { who, idle: None, absolute: None };
+            assert_eq!(session.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+        };
+        for round in 0..200 {
+            tokio::join!(
+                sign_in(&sessions[0], &principals[round % 2]),
+                sign_in(&sessions[1], &principals[(round + 1) % 2]),
+            );
+        }
+        let deadlocks = "select deadlocks from pg_stat_database where datname = 'postgres'";
+        // The statistics of a connection are complete once it is closed.
+        pool.close().await;
+        assert_eq!(number(&server.pool(1), deadlocks).await, 0);
     }
 
     /// A read with a touch waits for a lock, and reads the clock afterwards.

@@ -51,19 +51,22 @@ create table {epoch} (
 insert into {epoch} (epoch) values (0);
 
 -- Functions find operators and functions in pg_catalog alone: a schema on the caller's path may
--- hold others that match as well. `use_variable` is for tables that have the name of a variable.
+-- hold others that match as well. `use_variable` is for tables that have the name of a variable. A
+-- function waits for each lock for a second, so that one lock does not keep connections for long.
 
 create function {create}(
   p_session_id bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
   p_principal bytea, p_assurance smallint, p_limit int, p_end_oldest boolean,
   p_names text[], p_values bytea[], p_cache_policies bigint[], p_ttls bigint[], out outcome text
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   moment timestamptz;
   new_id bigint;
   others bigint[];
 begin
+  {require_read_committed}
   if p_principal is not null then
     {lock_principal}
     {enforce_limit}
@@ -100,11 +103,13 @@ create function {touch}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   out outcome text, out ago_ms bigint, out now_at timestamptz, out idle_at timestamptz,
   out used_at timestamptz
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
 begin
+  {require_read_committed}
   {authenticate}
   {start_grace}
   {extend_idle}
@@ -132,7 +137,8 @@ create function {update}(
   p_names text[] default null, p_values bytea[] default null,
   p_cache_policies bigint[] default null, p_ttls bigint[] default null,
   out outcome text, out ago_ms bigint, out fields_found bigint, out value bytea
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
@@ -140,8 +146,10 @@ declare
   expires timestamptz;
   others bigint[];
 begin
+  {require_read_committed}
   if p_principal is not null then
     {lock_principal}
+    {lock_sessions}
   end if;
   {authenticate}
   if in_grace and num_nonnulls(
@@ -253,7 +261,8 @@ create function {update_batch}(
   p_precondition_name text, p_precondition_values bytea[],
   p_names text[], p_values bytea[], p_cache_policies bigint[], p_ttls bigint[]
 ) returns table (outcome text, ago_ms bigint, fields_found bigint, value bytea, ordinal bigint)
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   ids bigint[];
@@ -262,6 +271,7 @@ declare
   fast boolean[];
   current_values bytea[];
 begin
+  {require_read_committed}
   -- A statement that waits for a lock while it holds others can deadlock, so locked sessions are
   -- skipped. The lateral subquery is an index probe for each session. A join planned while the
   -- table was small would go on to scan all of it.
@@ -342,12 +352,14 @@ create function {take}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   p_rotate_secret bytea, p_name text, p_sign_out boolean,
   out outcome text, out ago_ms bigint, out value bytea
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
   expires timestamptz;
 begin
+  {require_read_committed}
   {authenticate}
   if in_grace and (p_rotate_secret is not null or p_sign_out) then
     {reject_in_grace}
@@ -372,11 +384,13 @@ end $$;
 
 create function {delete}(
   p_session_id bytea, p_secret bytea, out outcome text, out ago_ms bigint
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
 begin
+  {require_read_committed}
   {authenticate}
   delete from {fields} f where f.session = s.id;
   -- The row stays for a while, so that its secrets are recognised.
@@ -390,11 +404,13 @@ end $$;
 
 -- Deletes sessions of a principal, one or all but one, and returns their ids.
 create function {revoke}(p_principal bytea, p_one bytea, p_except bytea)
-returns setof bytea language plpgsql set search_path = pg_catalog, pg_temp as $$
+returns setof bytea language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   ids bigint[];
 begin
+  {require_read_committed}
   {lock_principal}
   with live as (
     select x.id from {sessions} x
