@@ -24,7 +24,7 @@ use ruts_tests_stores::{
     Proxy, Traffic,
     backends::{postgres_on, wait_until_idle},
     error_chain, error_kind,
-    servers::{Postgres, Schema},
+    servers::{PgBouncer, Postgres, Schema},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
 use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
@@ -139,6 +139,72 @@ mod tables {
             assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
             assert_eq!(session.delete().await.unwrap(), DELETED);
             assert_eq!(session.store.delete_expired(10).await.unwrap(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_right_is_refused() {
+        let server = Postgres::start(&[]);
+        let (_, owner, schema) = store(&server).await;
+        let name = schema.name();
+        run(
+            &owner,
+            format!(
+                "create role app login;
+                 grant usage on schema {name} to app;
+                 grant select, insert, update, delete on all tables in schema {name} to app"
+            ),
+        )
+        .await;
+        let url = server.url().replace("postgres@", "app@");
+        let pool = PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap();
+        let builder = || builder(&pool, &schema).create_tables(false);
+        let store = builder().build().await.unwrap();
+        store.check().await.unwrap();
+        for (take_away, give_back, reason) in [
+            (
+                "revoke delete on {}.sessions from app",
+                "grant delete on {}.sessions to app",
+                "delete on",
+            ),
+            (
+                "revoke execute on all functions in schema {} from public",
+                "grant execute on all functions in schema {} to public",
+                "execute on",
+            ),
+            (
+                "alter table {}.sessions enable row level security",
+                "alter table {}.sessions disable row level security",
+                "row-level security",
+            ),
+            (
+                "alter table {0}.sessions_fields enable row level security;
+                 create policy app on {0}.sessions_fields for insert with check (true)",
+                "alter table {0}.sessions_fields disable row level security",
+                "row-level security",
+            ),
+        ] {
+            let of_schema = |sql: &str| sql.replace("{}", name).replace("{0}", name);
+            run(&owner, of_schema(take_away)).await;
+            for checked in [builder().build().await.map(drop), store.check().await] {
+                let error = checked.unwrap_err();
+                assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+                assert!(error_chain(&error).contains(reason), "{}", error_chain(&error));
+            }
+            run(&owner, of_schema(give_back)).await;
+            store.check().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pooler_that_loses_prepared_statements_is_refused() {
+        let server = Postgres::shared();
+        for connections in [1, 4] {
+            let pooler = PgBouncer::start(server, connections, 0);
+            let pool = PgPoolOptions::new().max_connections(4).connect_lazy(pooler.url()).unwrap();
+            let error = builder(&pool, &server.schema()).build().await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+            assert!(error_chain(&error).contains("pooler"), "{}", error_chain(&error));
         }
     }
 

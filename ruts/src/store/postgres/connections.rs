@@ -32,9 +32,8 @@ impl Connections {
         Self { pool, test_after, test_timeout, returns: Mutex::default() }
     }
 
-    /// Number of connections, idle or not.
-    pub(super) fn count(&self) -> u32 {
-        self.pool.size()
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
     }
 
     /// Takes an idle connection. Takes a new one, or the next that comes back, if none is idle.

@@ -51,6 +51,10 @@ impl Executor {
         Self { connections, timeout, statements, turns: Turns::default() }
     }
 
+    pub(super) const fn pool(&self) -> &PgPool {
+        self.connections.pool()
+    }
+
     /// Waits until no other operation of this store locks the session or principal, until `end`.
     pub(super) async fn turn<'a>(
         &'a self,
@@ -106,7 +110,7 @@ impl Executor {
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
         // Each dead connection is closed, so that after as many as there are the next one is new.
-        let mut spare = self.connections.count().max(1);
+        let mut spare = self.connections.pool().size().max(1);
         loop {
             let mut connection = self.connections.take().await.map_err(connection_error)?;
             if !dispatch.send() {

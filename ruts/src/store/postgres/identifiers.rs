@@ -12,20 +12,12 @@ use crate::store::ENDED_RETENTION;
 )]
 pub struct InvalidName(String);
 
-/// Tables and functions beside the table of sessions. The longest name has 63 bytes, which is the
-/// limit of PostgreSQL.
-const COMPANIONS: [&str; 10] = [
-    "fields",
-    "epoch",
-    "migrations",
-    "create",
-    "touch",
-    "update",
-    "update_batch",
-    "take",
-    "delete",
-    "revoke",
-];
+/// Tables beside the table of sessions. The longest name, of a table or a function, has 63 bytes,
+/// which is the limit of PostgreSQL.
+const TABLES: [&str; 3] = ["fields", "epoch", "migrations"];
+
+const FUNCTIONS: [&str; 7] =
+    ["create", "touch", "update", "update_batch", "take", "delete", "revoke"];
 
 /// Indexes, which are created in the schema of their table.
 const INDEXES: [&str; 2] = ["cleanup_hour", "principal"];
@@ -50,6 +42,11 @@ impl Identifiers {
         Ok(Self { schema: schema.to_owned(), table: table.to_owned() })
     }
 
+    /// Returns the unquoted names of the functions.
+    pub(super) fn functions(&self) -> Vec<String> {
+        FUNCTIONS.iter().map(|name| format!("{}_{name}", self.table)).collect()
+    }
+
     /// Returns the SQL for a placeholder of a template.
     pub(super) fn get(&self, placeholder: &str) -> Option<String> {
         let Self { schema, table } = self;
@@ -57,7 +54,9 @@ impl Identifiers {
             "schema" => Some(format!("\"{schema}\"")),
             "sessions" => Some(format!("\"{schema}\".\"{table}\"")),
             "ended_retention_ms" => Some(ENDED_RETENTION.as_millis().to_string()),
-            name if COMPANIONS.contains(&name) => Some(format!("\"{schema}\".\"{table}_{name}\"")),
+            name if TABLES.contains(&name) || FUNCTIONS.contains(&name) => {
+                Some(format!("\"{schema}\".\"{table}_{name}\""))
+            }
             name if INDEXES.contains(&name) => Some(format!("\"{table}_{name}\"")),
             _ => None,
         }
@@ -82,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_longest_name_fits() {
-        for name in COMPANIONS.iter().chain(&INDEXES) {
+        for name in TABLES.iter().chain(&FUNCTIONS).chain(&INDEXES) {
             assert!(50 + 1 + name.len() <= 63, "{name}");
         }
     }

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::time::timeout;
-use tracing::warn;
 
 use super::{
-    error::{STANDBY, Unsuitable, connection_error, statement_error, timed_out, unsupported},
+    check::{self, failure},
+    error::{connection_error, timed_out, unsupported},
     identifiers::Identifiers,
     templates::fill,
 };
@@ -41,20 +41,6 @@ enum WrongVersion {
     #[error("the tables have version {0} of a later release: this release needs {VERSION}")]
     New(i32),
 }
-
-/// The columns of [`SERVER`].
-#[derive(Clone, Copy)]
-enum ServerColumn {
-    Recent,
-    Primary,
-    ReadCommitted,
-    Durable,
-}
-
-const SERVER: &str = "select current_setting('server_version_num')::int >= 150000, \
-     not pg_is_in_recovery(), \
-     current_setting('transaction_isolation') = 'read committed', \
-     current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'";
 
 /// Returns the SQL for an empty database.
 pub(super) fn sql(identifiers: &Identifiers) -> String {
@@ -91,7 +77,8 @@ pub(super) async fn prepare(
         if create_tables {
             migrate(&mut connection, identifiers).await?;
         }
-        check(&mut connection, identifiers).await?;
+        check::prepared_statements(&pool.connect_options()).await?;
+        check_all(&mut connection, identifiers).await?;
         // Statements that were prepared before a migration are outdated.
         let _ = connection.clear_cached_statements().await;
         Ok::<_, StoreError>(())
@@ -104,33 +91,19 @@ pub(super) async fn prepare(
     prepared.map_err(timed_out)?
 }
 
-/// Checks that the server can keep the contract and that the tables have the version needed.
-async fn check(connection: &mut PgConnection, identifiers: &Identifiers) -> Result<(), StoreError> {
-    let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(failure)?;
-    let holds = |column: ServerColumn| row.try_get::<bool, _>(column as usize).map_err(failure);
-    for (column, reason) in [
-        (ServerColumn::Recent, Unsuitable("PostgreSQL 15 or later is needed")),
-        (ServerColumn::Primary, STANDBY),
-        (
-            ServerColumn::ReadCommitted,
-            Unsuitable("the default transaction isolation must be `read committed`"),
-        ),
-    ] {
-        if !holds(column)? {
-            return Err(unsupported(reason));
-        }
-    }
-    if !holds(ServerColumn::Durable)? {
-        warn!(
-            "PostgreSQL runs with `synchronous_commit` or `fsync` off: \
-             ended sessions may be live again after a crash"
-        );
-    }
+/// Checks the server, the version of the tables, and the rights of the role.
+async fn check_all(
+    connection: &mut PgConnection,
+    identifiers: &Identifiers,
+) -> Result<(), StoreError> {
+    check::server(connection).await?;
     match version(connection, identifiers).await? {
-        VERSION => Ok(()),
-        older if older < VERSION => Err(unsupported(WrongVersion::Old(older))),
-        newer => Err(unsupported(WrongVersion::New(newer))),
+        VERSION => {}
+        older if older < VERSION => return Err(unsupported(WrongVersion::Old(older))),
+        newer => return Err(unsupported(WrongVersion::New(newer))),
     }
+    check::rights(connection, identifiers).await?;
+    check::round_trip(connection, identifiers).await
 }
 
 /// Brings the tables to the version needed. One of several instances does it, and the others wait.
@@ -192,8 +165,4 @@ async fn version(
     }
     let sql = fill("select coalesce(max(version), 0) from {migrations}", identifiers, "");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await.map_err(failure)
-}
-
-fn failure(error: sqlx::Error) -> StoreError {
-    statement_error(error, false).into()
 }

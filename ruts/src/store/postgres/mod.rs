@@ -89,6 +89,7 @@ mod batch_read;
 mod batch_write;
 mod bind;
 mod channel;
+mod check;
 mod cleanup;
 mod connections;
 mod decode;

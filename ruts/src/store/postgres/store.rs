@@ -45,6 +45,7 @@ pub struct PostgresStore {
     executor: Arc<Executor>,
     reads: Arc<Batcher<ReadBatch>>,
     writes: Arc<Batcher<WriteBatch>>,
+    identifiers: Arc<Identifiers>,
     /// Ends the cleanup when it is dropped.
     _cleanup: Arc<watch::Sender<()>>,
 }
@@ -61,6 +62,21 @@ impl PostgresStore {
             timeout: Duration::from_secs(2),
             test_idle_after: Duration::from_secs(10),
         }
+    }
+
+    /// Checks that the server, the tables and the role can keep the contract, as
+    /// [`build`](PostgresStoreBuilder::build) did.
+    ///
+    /// # Errors
+    ///
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or isolation of the
+    ///   server, a standby, a pooler, the version of the tables, a missing right, or row-level
+    ///   security. The source of the error gives the reason.
+    /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
+    ///   reached.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        migrate::prepare(self.executor.pool(), &self.identifiers, false, self.executor.timeout)
+            .await
     }
 
     /// Waits for the turn of an operation that locks a session or a principal.
@@ -148,7 +164,9 @@ impl Store for PostgresStore {
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let begun = Instant::now();
         let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
-        let statement = Statement::new(&self.executor.statements.delete).credentials(credentials);
+        let statement = Statement::new(&self.executor.statements.delete)
+            .credentials(credentials)
+            .bind("delete");
         deleted(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
@@ -197,7 +215,8 @@ impl Store for PostgresStore {
         let statement = Statement::new(&self.executor.statements.revoke)
             .bind(&principal.as_bytes()[..])
             .id(one)
-            .id(except);
+            .id(except)
+            .bind("revoke");
         let deadline = begun + self.executor.timeout;
         let rows = self.executor.fetch_all(statement, deadline).await?;
         rows.iter().map(revoked).collect::<Result<_, _>>().map(Written::new)
@@ -341,6 +360,7 @@ impl PostgresStoreBuilder {
         let (reads, writes) = (ReadBatch(executor.clone()), WriteBatch(executor.clone()));
         Ok(PostgresStore {
             executor,
+            identifiers: Arc::new(identifiers),
             reads: Arc::new(Batcher::new(reads, tuning, timeout)),
             writes: Arc::new(Batcher::new(writes, tuning, timeout)),
             _cleanup: Arc::new(cleanup),
