@@ -23,6 +23,9 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Time to create, migrate and check the tables. Other instances may be doing so, or use them.
 const PREPARATION: Duration = Duration::from_secs(60);
 
+/// Second part of the key of the advisory lock on the tables of a schema.
+const LOCK: i64 = 7288;
+
 /// Keeps objects out that others created in a schema of the search path.
 const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp;\n";
 
@@ -42,18 +45,26 @@ enum WrongVersion {
     New(i32),
 }
 
-/// Returns the SQL for an empty database.
+/// Returns the SQL that brings the tables to the version needed, whatever they have.
 pub(super) fn sql(identifiers: &Identifiers) -> String {
     let fill = |template: &str| fill(template, identifiers, "");
-    let mut text = fill("begin;\n\ncreate schema if not exists {schema};\n");
-    text.push('\n');
+    // A valid name holds no quotation mark.
+    let mut text = format!(
+        "begin;\n\nselect pg_advisory_xact_lock(hashtextextended('{}', {LOCK}));\n\n",
+        identifiers.schema
+    );
+    text.push_str(&fill("create schema if not exists {schema};\n\n"));
     text.push_str(SEARCH_PATH);
     text.push_str(&fill(VERSIONS));
     for version in 1..=VERSION {
-        text.push_str("\n\n");
+        text.push_str(&fill(
+            "\ndo $do$ begin\nif not exists (select from {migrations} where version",
+        ));
+        text.push_str(&format!(" = {version}) then\nexecute $migration$\n"));
         text.push_str(&migration(identifiers, version));
+        text.push_str("\n$migration$;\nend if;\nend $do$;\n");
     }
-    text.push_str("\n\ncommit;\n");
+    text.push_str("\ncommit;\n");
     text
 }
 
@@ -117,8 +128,9 @@ async fn migrate(
     }
     let mut transaction = connection.begin().await.map_err(failure)?;
     run(&mut transaction, SEARCH_PATH.to_owned()).await?;
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 7288))")
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, $2))")
         .bind(&identifiers.schema)
+        .bind(LOCK)
         .execute(&mut *transaction)
         .await
         .map_err(failure)?;

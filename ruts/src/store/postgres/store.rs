@@ -274,8 +274,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the schema of the tables: at most 50 lower-case letters, digits and underscores.
-    /// Defaults to `public`.
+    /// Sets the schema of the tables: at most 50 letters, digits, underscores and hyphens. Capitals
+    /// count, because statements quote the name. Defaults to `public`.
     #[must_use]
     pub fn schema_name(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
@@ -283,7 +283,7 @@ impl PostgresStoreBuilder {
     }
 
     /// Sets the table of sessions, and the prefix of the other tables and of the functions: at most
-    /// 50 lower-case letters, digits and underscores. Defaults to `sessions`.
+    /// 50 letters, digits, underscores and hyphens. Defaults to `sessions`.
     ///
     /// Stores with different tables can share a database.
     #[must_use]
@@ -322,8 +322,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Returns the SQL that creates the tables and functions in a database without them, for a role
-    /// that may create them.
+    /// Returns the SQL that creates or migrates the tables and functions, for a role that may create
+    /// them. It changes nothing if they are up to date.
     ///
     /// The role of the application then needs `usage` on the schema, `select`, `insert`, `update`
     /// and `delete` on the tables, and `execute` on the functions.
