@@ -70,6 +70,12 @@ async fn number(pool: &PgPool, sql: impl Into<String>) -> i64 {
     sqlx::query(AssertSqlSafe(sql.into())).fetch_one(pool).await.unwrap().get(0)
 }
 
+/// Closes all connections of a pool.
+async fn close_all(pool: &PgPool) {
+    wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+    while pool.try_acquire().map(sqlx::pool::PoolConnection::detach).is_some() {}
+}
+
 /// Waits until a statement of any connection waits for a lock.
 async fn wait_for_lock_queue(pool: &PgPool) {
     let sql = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
@@ -480,6 +486,113 @@ mod tables {
         }
     }
 
+    /// The server makes a plan once, by the size of the tables at that time. It must stay good when
+    /// the tables grow and no statistics are gathered.
+    #[tokio::test]
+    async fn plans_for_small_tables_stay_probes_of_an_index() {
+        for analyzed_at in [0, 1, 60] {
+            let server = Postgres::start(&["autovacuum=off"]);
+            let (pool, schema) = (server.pool(1), server.schema());
+            let name = schema.name();
+            let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+            let grow = async |from: usize, to: usize| {
+                let sql = format!(
+                    "insert into {name}.sessions
+                       (session_id, secret, created_at, rotated_at, used_at, idle_at, epoch,
+                       principal, assurance, signed_at)
+                     select sha256(i::text::bytea), '', now(), now(), now(),
+                       now() + (3600 + i) * interval '1 s', 0, sha256((i % 5000)::text::bytea), 1,
+                       now()
+                     from generate_series({from} + 1, {to}) i;
+                     insert into {name}.sessions_fields (session, name, value, cache_policy)
+                     select s.id, f, '', 0 from {name}.sessions s, unnest(array['x', 'y', 'z']) f
+                     where not exists
+                       (select from {name}.sessions_fields o where o.session = s.id and o.name = f)"
+                );
+                run(&pool, sql).await;
+            };
+            grow(0, analyzed_at).await;
+            run(&pool, format!("vacuum analyze {name}.sessions, {name}.sessions_fields")).await;
+            // From the sixth time on, the server may use one plan for all parameters.
+            for _ in 0..7 {
+                each_operation(&store, async |_| {}).await;
+            }
+            grow(analyzed_at, 20_000).await;
+            let rows_read = async || {
+                run(&pool, "select pg_stat_force_next_flush()").await;
+                let sql = format!(
+                    "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint
+                     from pg_stat_user_tables
+                     where schemaname = '{name}' and relname in ('sessions', 'sessions_fields')"
+                );
+                number(&pool, sql).await
+            };
+            let mut before = rows_read().await;
+            let mut many = Vec::new();
+            each_operation(&store, async |operation| {
+                let now = rows_read().await;
+                if now - before > 500 {
+                    many.push((operation.to_owned(), now - before));
+                }
+                before = now;
+            })
+            .await;
+            assert!(many.is_empty(), "after {analyzed_at} sessions: {many:?}");
+        }
+    }
+
+    /// Runs each statement of a store, alone and in a batch. Calls `done` after each.
+    async fn each_operation(store: &Arc<PostgresStore>, mut done: impl AsyncFnMut(&str)) {
+        let hour = Ttl::from_secs(3600);
+        let principal = PrincipalKey::from_bytes(random());
+        let who = NewSignIn::new(&principal, Assurance::Aal1)
+            .limit(SessionLimit::new(2, OnLimit::EndOldest));
+        let session = TestSession::new(store);
+        store.create(session.creation().idle(hour).sign_in(who)).await.unwrap();
+        done("create").await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        done("set").await;
+        let value = Bytes::from_static(b"1");
+        let set = Change::Set(FieldWrite::new("b", &value).ttl(hour));
+        let changes = [set, Change::Expire("a", hour), Change::Remove("absent")];
+        assert!(session.change(&changes).await.unwrap().is_ok());
+        done("change").await;
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        done("load").await;
+        assert!(session.load().await.unwrap().is_ok());
+        done("load all").await;
+        assert!(session.load_and_touch().await.unwrap().is_ok());
+        done("touch").await;
+        assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+        done("take").await;
+        assert!(store.inspect(&session.id).await.unwrap().is_some());
+        done("inspect").await;
+        let guest = TestSession::begin(store).await;
+        let sign = AuthChange::In { who, idle: Some(hour), absolute: None };
+        assert_eq!(guest.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+        done("sign in").await;
+        let page = PageRequest::new(None, 10);
+        let listed = store.list_by_principal(&principal, page, Projection::All).await.unwrap();
+        assert_eq!(listed.sessions.len(), 2);
+        done("list").await;
+        let target = RevokeTarget::All { except: Some(&session.id) };
+        assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [guest.id]);
+        done("revoke").await;
+        let mut many = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let other = TestSession::begin(store).await;
+            let reader = other.clone();
+            many.spawn(async move { reader.get("a").await.map(drop) });
+            many.spawn(async move { other.set("a", "1").await.map(drop) });
+        }
+        many.join_all().await.into_iter().for_each(Result::unwrap);
+        done("batches").await;
+        assert_eq!(session.delete().await.unwrap(), DELETED);
+        done("delete").await;
+        store.delete_expired(10).await.unwrap();
+        done("delete expired").await;
+    }
+
     /// A touch and a write change no index, so that their row stays on its page.
     #[tokio::test]
     async fn updates_stay_on_their_page() {
@@ -587,8 +700,12 @@ mod faults {
 
     #[tokio::test]
     async fn connections_that_the_server_closed_fail_no_write() {
-        let server = Postgres::start(&["idle_session_timeout=100ms"]);
+        let server = Postgres::start(&[]);
         let (store, pool, _schema) = store(&server).await;
+        run(&pool, "alter system set idle_session_timeout = '100ms'").await;
+        run(&pool, "select pg_reload_conf()").await;
+        // The setting counts from the next time that a connection is idle.
+        close_all(&pool).await;
         let principal = PrincipalKey::from_bytes(random());
         let who = NewSignIn::new(&principal, Assurance::Aal1);
         for _ in 0..3 {
@@ -700,8 +817,7 @@ mod faults {
         old.restart_as_standby();
         for round in 0..2 {
             pool.set_connect_options(old.url().parse().unwrap());
-            wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
-            while pool.try_acquire().map(sqlx::pool::PoolConnection::detach).is_some() {}
+            close_all(&pool).await;
             let mut connections = Vec::new();
             for _ in 0..4 {
                 connections.push(pool.acquire().await.unwrap());
@@ -731,8 +847,7 @@ mod faults {
         store.create(session.creation().idle(hour).sign_in(who)).await.unwrap();
         run(&pool, "alter role postgres set default_transaction_isolation = 'repeatable read'")
             .await;
-        wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
-        while pool.try_acquire().map(sqlx::pool::PoolConnection::detach).is_some() {}
+        close_all(&pool).await;
         let target = RevokeTarget::All { except: None };
         let error = store.revoke(&principal, target).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unsupported);

@@ -5,20 +5,22 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Row, postgres::PgConnectOptions};
+use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, PgPool, Row};
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
     bind::{FieldColumns, Statement},
     decode::{created, loaded},
-    error::{STANDBY, Unsuitable, connection_error, corrupt, statement_error, unsupported},
+    error::{
+        STANDBY, Unsuitable, connection_error, corrupt, statement_error, timed_out, unsupported,
+    },
     identifiers::Identifiers,
     statements::Statements,
     templates::fill,
 };
 use crate::{
-    store::{Credentials, FieldWrite, StoreError},
+    store::{Credentials, FieldWrite, StoreError, StoreErrorKind},
     token::{SecretHash, SessionId, random},
 };
 
@@ -62,7 +64,8 @@ const RIGHTS: &str = "select r || ' on ' || t \
      union all \
      select 'execute on ' || p.proname from pg_proc p \
      join pg_namespace n on n.oid = p.pronamespace \
-     where n.nspname = $1 and p.proname = any ($2) and not has_function_privilege(p.oid, 'execute') \
+     where n.nspname = $1 and p.proname = any ($2) \
+     and not has_function_privilege(p.oid, 'execute') \
      limit 1";
 
 /// Checks version, role and settings of the server.
@@ -133,10 +136,17 @@ pub(super) async fn round_trip(
 /// Checks that a prepared statement is still the same one when a pooler has moved the client to
 /// another connection of its own.
 ///
-/// Two clients prepare different statements, to which sqlx gives the same name. In turn, one of them
+/// Two clients prepare different statements, to which sqlx gives the same name. In turn, either
 /// holds a transaction, so that the pooler needs another connection for the other one.
-pub(super) async fn prepared_statements(options: &PgConnectOptions) -> Result<(), StoreError> {
-    let connect = async || PgConnection::connect_with(options).await.map_err(connection_error);
+pub(super) async fn prepared_statements(
+    pool: &PgPool,
+    connect_timeout: Duration,
+) -> Result<(), StoreError> {
+    let options = pool.connect_options();
+    let connect = async || {
+        let connecting = timeout(connect_timeout, PgConnection::connect_with(&options)).await;
+        connecting.map_err(|_| timed_out(StoreErrorKind::Unavailable))?.map_err(connection_error)
+    };
     let mut clients = [(connect().await?, 1), (connect().await?, 2)];
     for _ in 0..4 {
         for (client, number) in &mut clients {

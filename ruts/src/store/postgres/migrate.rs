@@ -82,13 +82,13 @@ pub(super) async fn prepare(
     connect_timeout: Duration,
 ) -> Result<(), StoreError> {
     let timed_out = |_| timed_out(StoreErrorKind::Unavailable);
+    check::prepared_statements(pool, connect_timeout).await?;
     let connection = timeout(connect_timeout, pool.acquire()).await.map_err(timed_out)?;
     let mut connection = connection.map_err(connection_error)?;
     let prepared = timeout(PREPARATION, async {
         if create_tables {
             migrate(&mut connection, identifiers).await?;
         }
-        check::prepared_statements(&pool.connect_options()).await?;
         check_all(&mut connection, identifiers).await?;
         // Statements that were prepared before a migration are outdated.
         let _ = connection.clear_cached_statements().await;

@@ -27,8 +27,8 @@
 //!
 //! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from
 //! the pool without a test, and never with its `before_acquire`. The pool tests the connection when
-//! it comes back, and no caller waits for that. A connection that was idle for longer is tested in a
-//! round trip of its own.
+//! it comes back, and no caller waits for that. A connection that was idle for longer is tested in
+//! a round trip of its own.
 //!
 //! Concurrent operations are batched. Reads are in flight on up to half as many connections as the
 //! pool has, and so are writes. Later operations queue, and a batch of them is one statement when
@@ -46,15 +46,16 @@
 //! - each read of a batch that failed,
 //! - each write of a batch that failed for another reason than `Unavailable` and `Unknown`.
 //!
-//! Writes to one session take turns in the process, as do sign-ins and revocations of one principal.
-//! The others wait without a connection, for at most half of their time. A lock is waited for in
-//! steps of a second, so one that is held elsewhere does not keep a connection for longer.
+//! Writes to one session take turns in the process, as do sign-ins and revocations of one
+//! principal. The others wait without a connection, for at most half of their time. A statement
+//! waits for a lock in steps of a second, and gives its connection back in between.
 //!
 //! # Behind a pooler
 //!
 //! Statements are prepared. A pooler in transaction mode has to support prepared statements:
-//! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The startup message
-//! of sqlx needs `ignore_startup_parameters = extra_float_digits`.
+//! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The builder refuses
+//! any other one. The startup message of sqlx needs
+//! `ignore_startup_parameters = extra_float_digits`.
 //!
 //! # Failures
 //!

@@ -69,8 +69,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or isolation of the
-    ///   server, a standby, a pooler, the version of the tables, a missing right, or row-level
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or isolation of
+    ///   the server, a standby, a pooler, the version of the tables, a missing right, or row-level
     ///   security. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
@@ -322,8 +322,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Returns the SQL that creates or migrates the tables and functions, for a role that may create
-    /// them. It changes nothing if they are up to date.
+    /// Returns the SQL that creates or migrates the tables and functions, for a role that may
+    /// create them. It changes nothing if they are up to date.
     ///
     /// The role of the application then needs `usage` on the schema, `select`, `insert`, `update`
     /// and `delete` on the tables, and `execute` on the functions.

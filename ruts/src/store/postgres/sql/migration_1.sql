@@ -27,7 +27,7 @@ create table {sessions} (
   -- every touch. This hour hardly ever changes.
   cleanup_hour int generated always as
     (ceil(date_part('epoch', least(idle_at, absolute_at) at time zone 'UTC') / 3600)) stored
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
 
 create index {cleanup_hour} on {sessions} (cleanup_hour) where cleanup_hour is not null;
 
@@ -40,7 +40,7 @@ create table {fields} (
   cache_policy bigint not null,
   expires_at timestamptz,
   primary key (session, name)
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
 
 -- One row. Sessions of another epoch have ended.
 create table {epoch} (
@@ -49,6 +49,18 @@ create table {epoch} (
 );
 
 insert into {epoch} (epoch) values (0);
+
+-- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the
+-- number of pages. In a table of few pages it would prefer a scan, and stay with it as the table
+-- grows until statistics are gathered.
+insert into {sessions} (session_id, secret, created_at, rotated_at, used_at, epoch)
+select sha256(i::text::bytea), convert_to(repeat(' ', 1900), 'UTF8'), now(), now(), now(), 0
+from generate_series(1, 384) i;
+
+insert into {fields} (session, name, value, cache_policy)
+select s.id, s.id::text, s.secret, 0 from {sessions} s;
+
+delete from {sessions};
 
 -- Functions find operators and functions in pg_catalog alone: a schema on the caller's path may
 -- hold others that match as well. `use_variable` is for tables that have the name of a variable. A
@@ -417,7 +429,8 @@ begin
     where {is_live_predicate}
       and (p_one is null or x.session_id = p_one)
       and (p_except is null or x.session_id <> p_except)
-    order by x.id
+    -- Not by the index on the id, which would be a scan of all sessions.
+    order by x.id + 0
     for update
   )
   select coalesce(array_agg(live.id), '{}') into ids from live;
