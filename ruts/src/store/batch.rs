@@ -35,6 +35,12 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     /// Whether `next` may join a batch, which is not empty.
     fn can_join(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
+    /// Whether a request that may not join a batch goes to the end of the queue, so that others are
+    /// sent first: the batch has requests of its session.
+    fn yields_to_others(&self, _batch: &[Self::Request], _next: &Self::Request) -> bool {
+        false
+    }
+
     /// Sends one request alone.
     fn one(
         &self,
@@ -165,10 +171,19 @@ impl<Op: BatchOp> Batcher<Op> {
         self: &Arc<Self>,
         request: Op::Request,
     ) -> Result<Op::Answer, Op::Error> {
-        let deadline = Instant::now() + self.timeout;
+        self.run_since(request, Instant::now()).await
+    }
+
+    /// Carries out an operation like [`run`](Self::run) whose time began earlier.
+    pub(super) async fn run_since(
+        self: &Arc<Self>,
+        request: Op::Request,
+        begun: Instant,
+    ) -> Result<Op::Answer, Op::Error> {
+        let deadline = begun + self.timeout;
         let mut request = request;
         if self.op.can_batch(&request) {
-            let Some(reply) = self.enqueue(request) else { return Err(Op::shut_down()) };
+            let Some(reply) = self.enqueue(request, begun) else { return Err(Op::shut_down()) };
             match reply.await {
                 Ok(Reply::Answer(answer)) => return answer,
                 Ok(Reply::Part(own, part)) => {
@@ -187,10 +202,14 @@ impl<Op: BatchOp> Batcher<Op> {
     }
 
     /// Queues an operation, and sends what may go. `None` outside of a runtime.
-    fn enqueue(self: &Arc<Self>, request: Op::Request) -> Option<oneshot::Receiver<Reply<Op>>> {
+    fn enqueue(
+        self: &Arc<Self>,
+        request: Op::Request,
+        begun: Instant,
+    ) -> Option<oneshot::Receiver<Reply<Op>>> {
         let runtime = Handle::try_current().ok()?;
         let (reply, receiver) = oneshot::channel();
-        let pending = Pending { request, queued: Instant::now(), span: Span::current(), reply };
+        let pending = Pending { request, queued: begun, span: Span::current(), reply };
         let batch = self.with_lane(&runtime, |lane| {
             lane.pending.push_back(pending);
             lane.next_batch(self, 1)
@@ -310,7 +329,7 @@ impl<Op: BatchOp> Lane<Op> {
         }
         let (now, timeout) = (Instant::now(), batcher.timeout);
         let (mut requests, mut replies) = (Vec::new(), Vec::new());
-        let (mut deadline, mut first) = (now + timeout, None);
+        let (mut deadline, mut first, mut last) = (now + timeout, None, VecDeque::new());
         for pending in std::mem::take(&mut self.pending) {
             if pending.reply.is_closed() {
                 continue;
@@ -322,10 +341,13 @@ impl<Op: BatchOp> Lane<Op> {
                 first.get_or_insert(pending.span);
                 requests.push(pending.request);
                 replies.push(pending.reply);
+            } else if batcher.op.yields_to_others(&requests, &pending.request) {
+                last.push_back(pending);
             } else {
                 self.pending.push_back(pending);
             }
         }
+        self.pending.append(&mut last);
         self.is_busy = requests.len() >= high_water;
         let span = first?;
         self.in_flight += 1;

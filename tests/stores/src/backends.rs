@@ -203,7 +203,7 @@ pub async fn postgres() -> Pair<PostgresStore> {
 /// PostgreSQL behind a pooler in transaction mode, which has fewer connections than clients.
 pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
     static POOLER: OnceLock<PgBouncer> = OnceLock::new();
-    let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4));
+    let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4, 100));
     let options = || PgPoolOptions::new().max_connections(8);
     postgres_pair(|| options().connect_lazy(pooler.url()).unwrap()).await
 }

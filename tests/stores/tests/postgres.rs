@@ -2,7 +2,10 @@
 //! cleanup of expired sessions.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,8 +14,8 @@ use ruts::{
     Ttl,
     auth::{Assurance, PrincipalKey},
     store::{
-        Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused, RevokeTarget,
-        SessionLimit, Store, StoreErrorKind, Touch,
+        AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused,
+        RevokeTarget, SessionLimit, Store, StoreErrorKind, Touch, Update,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
     token::SecretHash,
@@ -21,7 +24,7 @@ use ruts_tests_stores::{
     Proxy, Traffic,
     backends::{postgres_on, wait_until_idle},
     error_chain, error_kind,
-    servers::{Postgres, Schema},
+    servers::{PgBouncer, Postgres, Schema},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
 use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
@@ -65,6 +68,12 @@ async fn run(pool: &PgPool, sql: impl Into<String>) {
 
 async fn number(pool: &PgPool, sql: impl Into<String>) -> i64 {
     sqlx::query(AssertSqlSafe(sql.into())).fetch_one(pool).await.unwrap().get(0)
+}
+
+/// Closes all connections of a pool.
+async fn close_all(pool: &PgPool) {
+    wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+    while pool.try_acquire().map(sqlx::pool::PoolConnection::detach).is_some() {}
 }
 
 /// Waits until a statement of any connection waits for a lock.
@@ -140,6 +149,72 @@ mod tables {
     }
 
     #[tokio::test]
+    async fn a_missing_right_is_refused() {
+        let server = Postgres::start(&[]);
+        let (_, owner, schema) = store(&server).await;
+        let name = schema.name();
+        run(
+            &owner,
+            format!(
+                "create role app login;
+                 grant usage on schema {name} to app;
+                 grant select, insert, update, delete on all tables in schema {name} to app"
+            ),
+        )
+        .await;
+        let url = server.url().replace("postgres@", "app@");
+        let pool = PgPoolOptions::new().max_connections(2).connect_lazy(&url).unwrap();
+        let builder = || builder(&pool, &schema).create_tables(false);
+        let store = builder().build().await.unwrap();
+        store.check().await.unwrap();
+        for (take_away, give_back, reason) in [
+            (
+                "revoke delete on {}.sessions from app",
+                "grant delete on {}.sessions to app",
+                "delete on",
+            ),
+            (
+                "revoke execute on all functions in schema {} from public",
+                "grant execute on all functions in schema {} to public",
+                "execute on",
+            ),
+            (
+                "alter table {}.sessions enable row level security",
+                "alter table {}.sessions disable row level security",
+                "row-level security",
+            ),
+            (
+                "alter table {0}.sessions_fields enable row level security;
+                 create policy app on {0}.sessions_fields for insert with check (true)",
+                "alter table {0}.sessions_fields disable row level security",
+                "row-level security",
+            ),
+        ] {
+            let of_schema = |sql: &str| sql.replace("{}", name).replace("{0}", name);
+            run(&owner, of_schema(take_away)).await;
+            for checked in [builder().build().await.map(drop), store.check().await] {
+                let error = checked.unwrap_err();
+                assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+                assert!(error_chain(&error).contains(reason), "{}", error_chain(&error));
+            }
+            run(&owner, of_schema(give_back)).await;
+            store.check().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pooler_that_loses_prepared_statements_is_refused() {
+        let server = Postgres::shared();
+        for connections in [1, 4] {
+            let pooler = PgBouncer::start(server, connections, 0);
+            let pool = PgPoolOptions::new().max_connections(4).connect_lazy(pooler.url()).unwrap();
+            let error = builder(&pool, &server.schema()).build().await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+            assert!(error_chain(&error).contains("pooler"), "{}", error_chain(&error));
+        }
+    }
+
+    #[tokio::test]
     async fn two_stores_share_a_database() {
         let server = Postgres::shared();
         let (pool, schema) = (server.pool(4), server.schema());
@@ -160,7 +235,7 @@ mod tables {
     #[tokio::test]
     async fn an_invalid_name_is_refused() {
         let pool = Postgres::shared().pool(1);
-        for name in ["", "a b", "a\"", "a;drop table b", "Upper", "\u{fc}", "1a", &"a".repeat(51)] {
+        for name in ["", "a b", "a\"", "a;drop table b", "a'", "\u{fc}", &"a".repeat(51)] {
             let builder = || PostgresStore::builder(pool.clone()).create_tables(true);
             let table = builder().table_name(name);
             assert!(table.sql().is_err(), "{name}");
@@ -187,6 +262,8 @@ mod tables {
             "touch",
             "outcome",
             "select",
+            "Sessions-2",
+            "2",
         ] {
             let store = builder(&pool, &schema).table_name(table).build().await.unwrap();
             let session = TestSession::begin(&Arc::new(store)).await;
@@ -255,6 +332,25 @@ mod tables {
             let (one, other) = tokio::join!(named("one"), named("other"));
             one.unwrap().unwrap();
             other.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_sql_can_be_run_again() {
+        let server = Postgres::start(&[]);
+        let pool = server.pool(2);
+        for schema in ["Tenant-7", "again"] {
+            let builder = || PostgresStore::builder(pool.clone()).schema_name(schema);
+            let sql = builder().sql().unwrap();
+            run(&pool, &*sql).await;
+            let session = TestSession::begin(&Arc::new(builder().build().await.unwrap())).await;
+            run(&pool, &*sql).await;
+            let store = Arc::new(builder().create_tables(true).build().await.unwrap());
+            assert!(session.through(&store).load().await.unwrap().is_ok());
+            run(&pool, format!("drop schema \"{schema}\" cascade")).await;
+            let store = Arc::new(builder().create_tables(true).build().await.unwrap());
+            TestSession::begin(&store).await;
+            run(&pool, &*sql).await;
         }
     }
 
@@ -390,6 +486,113 @@ mod tables {
         }
     }
 
+    /// The server makes a plan once, by the size of the tables at that time. It must stay good when
+    /// the tables grow and no statistics are gathered.
+    #[tokio::test]
+    async fn plans_for_small_tables_stay_probes_of_an_index() {
+        for analyzed_at in [0, 1, 60] {
+            let server = Postgres::start(&["autovacuum=off"]);
+            let (pool, schema) = (server.pool(1), server.schema());
+            let name = schema.name();
+            let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+            let grow = async |from: usize, to: usize| {
+                let sql = format!(
+                    "insert into {name}.sessions
+                       (session_id, secret, created_at, rotated_at, used_at, idle_at, epoch,
+                       principal, assurance, signed_at)
+                     select sha256(i::text::bytea), '', now(), now(), now(),
+                       now() + (3600 + i) * interval '1 s', 0, sha256((i % 5000)::text::bytea), 1,
+                       now()
+                     from generate_series({from} + 1, {to}) i;
+                     insert into {name}.sessions_fields (session, name, value, cache_policy)
+                     select s.id, f, '', 0 from {name}.sessions s, unnest(array['x', 'y', 'z']) f
+                     where not exists
+                       (select from {name}.sessions_fields o where o.session = s.id and o.name = f)"
+                );
+                run(&pool, sql).await;
+            };
+            grow(0, analyzed_at).await;
+            run(&pool, format!("vacuum analyze {name}.sessions, {name}.sessions_fields")).await;
+            // From the sixth time on, the server may use one plan for all parameters.
+            for _ in 0..7 {
+                each_operation(&store, async |_| {}).await;
+            }
+            grow(analyzed_at, 20_000).await;
+            let rows_read = async || {
+                run(&pool, "select pg_stat_force_next_flush()").await;
+                let sql = format!(
+                    "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint
+                     from pg_stat_user_tables
+                     where schemaname = '{name}' and relname in ('sessions', 'sessions_fields')"
+                );
+                number(&pool, sql).await
+            };
+            let mut before = rows_read().await;
+            let mut many = Vec::new();
+            each_operation(&store, async |operation| {
+                let now = rows_read().await;
+                if now - before > 500 {
+                    many.push((operation.to_owned(), now - before));
+                }
+                before = now;
+            })
+            .await;
+            assert!(many.is_empty(), "after {analyzed_at} sessions: {many:?}");
+        }
+    }
+
+    /// Runs each statement of a store, alone and in a batch. Calls `done` after each.
+    async fn each_operation(store: &Arc<PostgresStore>, mut done: impl AsyncFnMut(&str)) {
+        let hour = Ttl::from_secs(3600);
+        let principal = PrincipalKey::from_bytes(random());
+        let who = NewSignIn::new(&principal, Assurance::Aal1)
+            .limit(SessionLimit::new(2, OnLimit::EndOldest));
+        let session = TestSession::new(store);
+        store.create(session.creation().idle(hour).sign_in(who)).await.unwrap();
+        done("create").await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        done("set").await;
+        let value = Bytes::from_static(b"1");
+        let set = Change::Set(FieldWrite::new("b", &value).ttl(hour));
+        let changes = [set, Change::Expire("a", hour), Change::Remove("absent")];
+        assert!(session.change(&changes).await.unwrap().is_ok());
+        done("change").await;
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        done("load").await;
+        assert!(session.load().await.unwrap().is_ok());
+        done("load all").await;
+        assert!(session.load_and_touch().await.unwrap().is_ok());
+        done("touch").await;
+        assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+        done("take").await;
+        assert!(store.inspect(&session.id).await.unwrap().is_some());
+        done("inspect").await;
+        let guest = TestSession::begin(store).await;
+        let sign = AuthChange::In { who, idle: Some(hour), absolute: None };
+        assert_eq!(guest.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+        done("sign in").await;
+        let page = PageRequest::new(None, 10);
+        let listed = store.list_by_principal(&principal, page, Projection::All).await.unwrap();
+        assert_eq!(listed.sessions.len(), 2);
+        done("list").await;
+        let target = RevokeTarget::All { except: Some(&session.id) };
+        assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [guest.id]);
+        done("revoke").await;
+        let mut many = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let other = TestSession::begin(store).await;
+            let reader = other.clone();
+            many.spawn(async move { reader.get("a").await.map(drop) });
+            many.spawn(async move { other.set("a", "1").await.map(drop) });
+        }
+        many.join_all().await.into_iter().for_each(Result::unwrap);
+        done("batches").await;
+        assert_eq!(session.delete().await.unwrap(), DELETED);
+        done("delete").await;
+        store.delete_expired(10).await.unwrap();
+        done("delete expired").await;
+    }
+
     /// A touch and a write change no index, so that their row stays on its page.
     #[tokio::test]
     async fn updates_stay_on_their_page() {
@@ -493,6 +696,260 @@ mod faults {
                 assert!(session.load().await.unwrap().is_ok());
             }
         }
+    }
+
+    #[tokio::test]
+    async fn connections_that_the_server_closed_fail_no_write() {
+        let server = Postgres::start(&[]);
+        let (store, pool, _schema) = store(&server).await;
+        run(&pool, "alter system set idle_session_timeout = '100ms'").await;
+        run(&pool, "select pg_reload_conf()").await;
+        // The setting counts from the next time that a connection is idle.
+        close_all(&pool).await;
+        let principal = PrincipalKey::from_bytes(random());
+        let who = NewSignIn::new(&principal, Assurance::Aal1);
+        for _ in 0..3 {
+            let session = TestSession::begin(&store).await;
+            wait_until_closed_by_the_server(&server, &pool).await;
+            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+            wait_until_closed_by_the_server(&server, &pool).await;
+            let sign = AuthChange::In { who, idle: None, absolute: None };
+            assert_eq!(session.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+            wait_until_closed_by_the_server(&server, &pool).await;
+            let target = RevokeTarget::One(&session.id);
+            assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
+        }
+    }
+
+    /// Waits until the server has closed every idle connection of a pool, which keeps them.
+    async fn wait_until_closed_by_the_server(server: &Postgres, pool: &PgPool) {
+        wait_until_idle(pool).await;
+        let admin = server.pool(1);
+        let sql = "select count(*) from pg_stat_activity
+                   where pid <> pg_backend_pid() and backend_type = 'client backend'";
+        wait_until("the server closes connections", async || number(&admin, sql).await == 0).await;
+    }
+
+    /// A connection that was idle for long is tested, whether the network closes it or drops it.
+    #[tokio::test]
+    async fn an_idle_connection_that_was_cut_fails_no_write() {
+        let server = Postgres::shared();
+        let proxy = Proxy::before(&server.address()).await;
+        let url = server.url().replace(&server.address(), proxy.address());
+        let pool = PgPoolOptions::new().max_connections(3).connect_lazy(&url).unwrap();
+        let schema = server.schema();
+        let builder = builder(&pool, &schema).test_idle_after(Duration::ZERO);
+        let store = Arc::new(builder.build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        for value in ["1", "2", "3"] {
+            let connections = [pool.acquire().await, pool.acquire().await, pool.acquire().await];
+            drop(connections);
+            wait_until("all are idle", async || pool.num_idle() == 3).await;
+            proxy.silence_present();
+            assert_eq!(session.set("a", value).await.unwrap(), APPLIED);
+            wait_until_idle(&pool).await;
+            proxy.set(Traffic::Disconnect);
+            proxy.set(Traffic::Forward);
+            assert_eq!(session.set("b", value).await.unwrap(), APPLIED);
+            assert_eq!(session.get("b").await.unwrap().unwrap(), value);
+        }
+    }
+
+    /// A statement that is broken off before the server reports that it is done is sent again.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_write_whose_connection_is_terminated_is_carried_out_once() {
+        let server = Postgres::start(&[]);
+        let (store, pool, schema) = store(&server).await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let admin = server.pool(1);
+        let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                   where pid <> pg_backend_pid() and backend_type = 'client backend'";
+        for value in ["2", "3", "4"] {
+            assert!(number(&admin, end).await > 0);
+            assert_eq!(session.set("a", value).await.unwrap(), APPLIED);
+        }
+        let mut holder = pool.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        holder.execute(AssertSqlSafe(lock)).await.unwrap();
+        let taker = session.clone();
+        let taking = tokio::spawn(async move { taker.take("a").await });
+        wait_for_lock_queue(&admin).await;
+        number(&admin, format!("{end} and wait_event_type = 'Lock'")).await;
+        holder.rollback().await.unwrap();
+        assert_eq!(taking.await.unwrap().unwrap(), taken(Some("4".into())));
+    }
+
+    /// Code beside the store may use its connections.
+    #[tokio::test]
+    async fn lost_prepared_statements_fail_no_operation() {
+        let (store, pool, _schema) = store(Postgres::shared()).await;
+        let session = TestSession::begin(&store).await;
+        for forget in ["deallocate all", "discard all"] {
+            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+            assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+            wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+            let mut connections = Vec::new();
+            while let Some(connection) = pool.try_acquire() {
+                connections.push(connection);
+            }
+            for connection in &mut connections {
+                connection.execute(sqlx::raw_sql(forget)).await.unwrap();
+            }
+            drop(connections);
+            wait_until_idle(&pool).await;
+            assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+            assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+        }
+    }
+
+    /// After a failover the address leads to the new primary, but connections stay where they are.
+    #[tokio::test]
+    async fn connections_to_a_standby_are_replaced() {
+        let (old, new) = (Postgres::start(&[]), Postgres::start(&[]));
+        let (pool, schema) = (old.pool(4), old.schema());
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let there = Arc::new(builder(&new.pool(1), &schema).build().await.unwrap());
+        let session = TestSession::begin(&there).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let session = session.through(&store);
+        old.stop();
+        old.restart_as_standby();
+        for round in 0..2 {
+            pool.set_connect_options(old.url().parse().unwrap());
+            close_all(&pool).await;
+            let mut connections = Vec::new();
+            for _ in 0..4 {
+                connections.push(pool.acquire().await.unwrap());
+            }
+            drop(connections);
+            wait_until("all are idle", async || pool.num_idle() == 4).await;
+            assert_eq!(error_kind(session.load().await), StoreErrorKind::Unsupported);
+            assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
+            pool.set_connect_options(new.url().parse().unwrap());
+            if round == 0 {
+                assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+            } else {
+                assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
+            }
+        }
+    }
+
+    /// A setting of the role is that of each new connection.
+    #[tokio::test]
+    async fn another_isolation_at_run_time_fails_every_write() {
+        let server = Postgres::start(&[]);
+        let (store, pool, _schema) = store(&server).await;
+        let principal = PrincipalKey::from_bytes(random());
+        let who = NewSignIn::new(&principal, Assurance::Aal1);
+        let session = TestSession::new(&store);
+        let hour = Ttl::from_secs(3600);
+        store.create(session.creation().idle(hour).sign_in(who)).await.unwrap();
+        run(&pool, "alter role postgres set default_transaction_isolation = 'repeatable read'")
+            .await;
+        close_all(&pool).await;
+        let target = RevokeTarget::All { except: None };
+        let error = store.revoke(&principal, target).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+        assert!(error_chain(&error).contains("read committed"), "{}", error_chain(&error));
+        let other = TestSession::new(&store);
+        for kind in [
+            error_kind(store.create(other.creation()).await),
+            error_kind(session.set("a", "1").await),
+            error_kind(session.take("a").await),
+            error_kind(session.load_and_touch().await),
+            error_kind(session.delete().await),
+        ] {
+            assert_eq!(kind, StoreErrorKind::Unsupported);
+        }
+        assert!(session.load().await.unwrap().is_ok());
+    }
+
+    /// Requests of one session wait for each other without a connection.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_locked_session_leaves_connections_to_others() {
+        let server = Postgres::start(&[]);
+        let (store, pool, schema) = store(&server).await;
+        let session = TestSession::begin(&store).await;
+        let admin = server.pool(1);
+        let mut holder = admin.begin().await.unwrap();
+        let lock = format!("select 1 from {}.sessions for update", schema.name());
+        holder.execute(AssertSqlSafe(lock)).await.unwrap();
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..10 {
+            let [writer, taker, toucher] = [session.clone(), session.clone(), session.clone()];
+            waiting.spawn(async move { writer.set("a", "1").await.map(drop) });
+            waiting.spawn(async move { taker.take("a").await.map(drop) });
+            waiting.spawn(async move { toucher.load_and_touch().await.map(drop) });
+        }
+        wait_for_lock_queue(&pool).await;
+        let stranger = TestSession::begin(&store).await;
+        for _ in 0..20 {
+            assert_eq!(stranger.set("a", "1").await.unwrap(), APPLIED);
+            assert!(stranger.load_and_touch().await.unwrap().is_ok());
+        }
+        assert_eq!(stranger.delete().await.unwrap(), DELETED);
+        assert!(waiting.try_join_next().is_none(), "the session is not locked");
+        holder.rollback().await.unwrap();
+        waiting.join_all().await.into_iter().for_each(Result::unwrap);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_requests_of_one_session_hold_up_no_other() {
+        let (store, ..) = store(Postgres::shared()).await;
+        let (session, stranger) =
+            (TestSession::begin(&store).await, TestSession::begin(&store).await);
+        for kind in 0..3 {
+            let answered = Arc::new(AtomicUsize::new(0));
+            let mut requests = tokio::task::JoinSet::new();
+            for _ in 0..1500 {
+                let (session, answered) = (session.clone(), Arc::clone(&answered));
+                requests.spawn(async move {
+                    match kind {
+                        0 => session.set("a", "1").await.map(drop),
+                        1 => session.load().await.map(drop),
+                        _ => session.load_and_touch().await.map(drop),
+                    }
+                    .unwrap();
+                    answered.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            while answered.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            let before = answered.load(Ordering::Relaxed);
+            assert_eq!(stranger.set("a", "1").await.unwrap(), APPLIED);
+            assert_eq!(stranger.get("a").await.unwrap().unwrap(), "1");
+            let meanwhile = answered.load(Ordering::Relaxed) - before;
+            assert!(meanwhile < 500, "{meanwhile} of kind {kind} came first");
+            while requests.join_next().await.is_some() {}
+        }
+    }
+
+    /// Each of two sessions signs in as the principal of the other, on two instances.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sign_ins_that_swap_places_do_not_deadlock() {
+        let server = Postgres::start(&["deadlock_timeout=10ms"]);
+        let (first, pool, schema) = store(&server).await;
+        let second = Arc::new(builder(&server.pool(4), &schema).build().await.unwrap());
+        let principals = [PrincipalKey::from_bytes(random()), PrincipalKey::from_bytes(random())];
+        let sessions = [TestSession::begin(&first).await, TestSession::begin(&second).await];
+        let sign_in = async |session: &TestSession<PostgresStore>, principal: &PrincipalKey| {
+            let limit = SessionLimit::new(5, OnLimit::EndOldest);
+            let who = NewSignIn::new(principal, Assurance::Aal1).limit(limit);
+            let sign = AuthChange::In { who, idle: None, absolute: None };
+            assert_eq!(session.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+        };
+        for round in 0..200 {
+            tokio::join!(
+                sign_in(&sessions[0], &principals[round % 2]),
+                sign_in(&sessions[1], &principals[(round + 1) % 2]),
+            );
+        }
+        let deadlocks = "select deadlocks from pg_stat_database where datname = 'postgres'";
+        // The statistics of a connection are complete once it is closed.
+        pool.close().await;
+        assert_eq!(number(&server.pool(1), deadlocks).await, 0);
     }
 
     /// A read with a touch waits for a lock, and reads the clock afterwards.

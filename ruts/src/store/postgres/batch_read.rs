@@ -22,8 +22,12 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// Maximum number of sessions in a batch.
-const MAX_SESSIONS: usize = 64;
+/// Maximum number of reads in a batch.
+const MAX_READS: usize = 64;
+
+/// Maximum number of reads of one session in a batch, so that other sessions find a place in the
+/// next batch however many reads of this one wait.
+const MAX_READS_OF_ONE_SESSION: usize = 8;
 
 pub(super) struct ReadBatch(pub(super) Arc<Executor>);
 
@@ -63,7 +67,7 @@ impl ReadRequest {
         sql: &ByProjection,
         bind: impl FnOnce(Statement) -> Statement,
     ) -> Statement {
-        let statement = bind(Statement::new(sql.get(self.names.is_some())));
+        let statement = bind(Statement::read(sql.get(self.names.is_some())));
         match &self.names {
             Some(names) => statement.bind(names.split_terminator('\0').collect::<Vec<_>>()),
             None => statement,
@@ -73,8 +77,7 @@ impl ReadRequest {
 
 impl BatchOp for ReadBatch {
     type Request = ReadRequest;
-    /// `None` if no session was found.
-    type Part = Option<PgRow>;
+    type Part = PgRow;
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
@@ -86,12 +89,23 @@ impl BatchOp for ReadBatch {
     fn can_join(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
         let is_alike =
             |first: &ReadRequest| (&first.names, first.touch) == (&next.names, next.touch);
-        batch.len() < MAX_SESSIONS && batch.first().is_some_and(is_alike)
+        batch.len() < MAX_READS
+            && batch.first().is_some_and(is_alike)
+            && batch.iter().filter(|other| other.id == next.id).count() < MAX_READS_OF_ONE_SESSION
+    }
+
+    fn yields_to_others(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        batch.iter().any(|other| other.id == next.id)
     }
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
         let Self(executor) = self;
-        let statement = || match request.touch {
+        // A touch may lock the session.
+        let _turn = match request.touch {
+            Some(_) => Some(executor.turn(request.id.as_bytes(), deadline).await?),
+            None => None,
+        };
+        let statement = match request.touch {
             Some(_) => request.statement(&executor.statements.load_and_touch, |statement| {
                 statement.credentials(request.credentials()).touch(request.touch)
             }),
@@ -99,38 +113,26 @@ impl BatchOp for ReadBatch {
                 statement.credentials(request.credentials())
             }),
         };
-        let rows = match executor.fetch_all(statement(), deadline).await {
-            // A read can be repeated.
-            Err(failed) if failed.connection_is_dead => {
-                executor.fetch_all(statement(), deadline).await?
-            }
-            rows => rows?,
-        };
-        match rows.first() {
-            Some(row) => loaded(row, request.touch.is_some()),
-            None => Ok(Err(Refused::NotFound)),
-        }
+        loaded(&executor.fetch_one(statement, deadline).await?, request.touch.is_some())
     }
 
     async fn many(
         &self,
         requests: &[ReadRequest],
         deadline: Instant,
-    ) -> Result<Vec<Option<Option<PgRow>>>, StoreError> {
+    ) -> Result<Vec<Option<PgRow>>, StoreError> {
         let (Self(executor), [first, ..]) = (self, requests) else { return Ok(Vec::new()) };
         let statement = first.statement(&executor.statements.load_batch, |statement| {
             statement.batch(requests.iter().map(ReadRequest::credentials)).touch(first.touch)
         });
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
-        match rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len())) {
-            Ok(rows) => Ok(rows.into_iter().map(Some).collect()),
-            // One of them may be the cause. Alone, each gets its own answer.
-            Err(_) => Ok(requests.iter().map(|_| None).collect()),
-        }
+        let rows = rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len()));
+        // One of them may be the cause. Alone, each gets its own answer.
+        Ok(rows.unwrap_or_else(|_| requests.iter().map(|_| None).collect()))
     }
 
-    fn decode(&self, _: &ReadRequest, row: Option<PgRow>) -> Option<StoreResult<Loaded>> {
-        row.map_or(Some(Ok(Err(Refused::NotFound))), |row| loaded_in_batch(&row).transpose())
+    fn decode(&self, _: &ReadRequest, row: PgRow) -> Option<StoreResult<Loaded>> {
+        loaded_in_batch(&row).transpose()
     }
 
     fn timed_out() -> StoreError {

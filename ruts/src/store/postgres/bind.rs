@@ -5,8 +5,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use sqlx::{Encode, Postgres, SqlStr, Type, postgres::PgArguments, query::Query};
+use sqlx::{Arguments, Encode, Error, Postgres, SqlStr, Type, postgres::PgArguments, query::Query};
 
+use super::error::{StatementError, statement_error};
 use crate::{
     cache_policy::CachePolicy,
     store::{AuthChange, Change, Credentials, FieldWrite, NewSignIn, OnLimit, Touch, Update},
@@ -15,15 +16,35 @@ use crate::{
 };
 
 /// A statement and the parameters that are bound so far.
-pub(super) struct Statement(Query<'static, Postgres, PgArguments>);
+pub(super) struct Statement {
+    sql: SqlStr,
+    parameters: Result<PgArguments, StatementError>,
+    is_read: bool,
+}
 
 impl Statement {
+    /// A statement that may change something.
     pub(super) fn new(sql: &SqlStr) -> Self {
-        Self(sqlx::query(sql.clone()))
+        Self { sql: sql.clone(), parameters: Ok(PgArguments::default()), is_read: false }
     }
 
-    pub(super) fn bind<'t, T: Encode<'t, Postgres> + Type<Postgres>>(self, value: T) -> Self {
-        Self(self.0.bind(value))
+    /// A statement that may run twice, and whose rows begin with those of
+    /// [`SessionColumn`](super::statements::SessionColumn).
+    pub(super) fn read(sql: &SqlStr) -> Self {
+        Self { is_read: true, ..Self::new(sql) }
+    }
+
+    pub(super) const fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    pub(super) fn bind<'t, T: Encode<'t, Postgres> + Type<Postgres>>(mut self, value: T) -> Self {
+        if let Ok(parameters) = &mut self.parameters
+            && let Err(error) = parameters.add(value)
+        {
+            self.parameters = Err(statement_error(Error::Encode(error), false));
+        }
+        self
     }
 
     pub(super) fn credentials(self, credentials: Credentials<'_>) -> Self {
@@ -100,8 +121,9 @@ impl Statement {
         self.bind(names).bind(values).bind(cache_policies).bind(ttls)
     }
 
-    pub(super) fn into_query(self) -> Query<'static, Postgres, PgArguments> {
-        self.0
+    /// A query for each time that the statement is sent.
+    pub(super) fn query(&self) -> Result<Query<'static, Postgres, PgArguments>, StatementError> {
+        Ok(sqlx::query_with(self.sql.clone(), self.parameters.clone()?))
     }
 }
 

@@ -12,7 +12,7 @@ use sqlx::{
 };
 
 use super::{
-    error::{NAME, STANDBY, corrupt, statement_error, unsupported},
+    error::{NAME, corrupt, statement_error},
     statements::{
         DeleteExpiredColumn, FieldColumn, ListColumn, LoadBatchColumn, LoadColumn, OutcomeColumn,
         RevokeColumn, SessionColumn, TakeColumn, TouchColumn, UpdateColumn,
@@ -68,7 +68,7 @@ fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
     row: &'r PgRow,
     column: impl Into<usize>,
 ) -> Result<T, StoreError> {
-    row.try_get(column.into()).map_err(|error| statement_error(error).error)
+    row.try_get(column.into()).map_err(|error| statement_error(error, false).error)
 }
 
 fn bytes(row: &PgRow, at: impl Into<usize>) -> Result<Option<Bytes>, StoreError> {
@@ -160,10 +160,9 @@ struct SessionRow {
 }
 
 impl SessionRow {
-    fn new(row: &PgRow) -> Result<Self, StoreError> {
-        if column(row, SessionColumn::IsStandby)? {
-            return Err(unsupported(STANDBY));
-        }
+    /// `None` if no session was found.
+    fn new(row: &PgRow) -> Result<Option<Self>, StoreError> {
+        let Some(created) = column(row, SessionColumn::CreatedAt)? else { return Ok(None) };
         let signed_in = match column::<Option<&[u8]>>(row, SessionColumn::Principal)? {
             None => None,
             Some(principal) => {
@@ -174,15 +173,15 @@ impl SessionRow {
                 Some((signed_at, assurance, PrincipalKey::from_bytes(principal)))
             }
         };
-        Ok(Self {
+        Ok(Some(Self {
             now: column(row, SessionColumn::NowAt)?,
-            created: column(row, SessionColumn::CreatedAt)?,
+            created,
             rotated: column(row, SessionColumn::RotatedAt)?,
             used: column(row, SessionColumn::UsedAt)?,
             idle: column(row, SessionColumn::IdleAt)?,
             absolute: column(row, SessionColumn::AbsoluteAt)?,
             signed_in,
-        })
+        }))
     }
 
     fn meta(&self, by_former_secret: bool) -> SessionMeta {
@@ -222,7 +221,7 @@ impl SessionRow {
 
 /// Decodes a row of `load`, or of `load_and_touch`.
 pub(super) fn loaded(row: &PgRow, has_touch: bool) -> StoreResult<Loaded> {
-    let mut session = SessionRow::new(row)?;
+    let Some(mut session) = SessionRow::new(row)? else { return Ok(Err(Refused::NotFound)) };
     let by_former_secret = column(row, LoadColumn::ByFormerSecret)?;
     if has_touch
         && let Some((text, ago_ms, now, idle, used)) =
@@ -252,13 +251,15 @@ pub(super) fn loaded_in_batch(row: &PgRow) -> Result<Option<Result<Loaded, Refus
     if is_due.unwrap_or_default() { Ok(None) } else { loaded(row, false).map(Some) }
 }
 
-pub(super) fn inspected(row: &PgRow) -> Result<SessionMeta, StoreError> {
-    Ok(SessionRow::new(row)?.meta(false))
+pub(super) fn inspected(row: &PgRow) -> Result<Option<SessionMeta>, StoreError> {
+    Ok(SessionRow::new(row)?.map(|session| session.meta(false)))
 }
 
-pub(super) fn listed(row: &PgRow) -> Result<ListedSession, StoreError> {
-    let loaded = SessionRow::new(row)?.loaded(row, false)?;
-    Ok(ListedSession::new(session_id(row, ListColumn::SessionId)?, loaded))
+/// Decodes a row of `list_by_principal`. `None` if the page is empty.
+pub(super) fn listed(row: &PgRow) -> Result<Option<ListedSession>, StoreError> {
+    let Some(session) = SessionRow::new(row)? else { return Ok(None) };
+    let loaded = session.loaded(row, false)?;
+    Ok(Some(ListedSession::new(session_id(row, ListColumn::SessionId)?, loaded)))
 }
 
 /// Orders the rows of a batch as its requests. `None` for a request without a row.

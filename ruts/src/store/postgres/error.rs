@@ -3,7 +3,7 @@
 //! Used by every file that sends a statement or reads a row. Keeps details of the server out of
 //! error texts, because they may quote a row.
 
-use std::fmt;
+use std::{fmt, io::ErrorKind};
 
 use sqlx::{
     Error,
@@ -15,16 +15,41 @@ use crate::store::{StoreError, StoreErrorKind};
 
 pub(super) const NAME: &str = "postgres";
 
+/// SQLSTATE of a function that is called in another isolation than `read committed`.
+const ISOLATION: &str = "RUT01";
+
 /// The failure of a statement.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct StatementError {
     pub(super) error: StoreError,
+    /// The connection is broken, has lost its state, or leads to a server that cannot help.
     pub(super) connection_is_dead: bool,
+    /// The server broke the statement off in favour of another one.
+    was_broken_off: bool,
+    /// It is certain that nothing was changed.
+    changed_nothing: bool,
+}
+
+impl StatementError {
+    const fn new(error: StoreError) -> Self {
+        let (connection_is_dead, was_broken_off, changed_nothing) = (false, false, false);
+        Self { error, connection_is_dead, was_broken_off, changed_nothing }
+    }
+
+    /// No answer came for a long time.
+    pub(super) fn silence() -> Self {
+        Self { connection_is_dead: true, ..Self::new(timed_out(StoreErrorKind::Unknown)) }
+    }
+
+    /// Whether the statement can succeed, and does no harm, if it is sent again.
+    pub(super) const fn can_repeat(&self, is_read: bool) -> bool {
+        (self.connection_is_dead || self.was_broken_off) && (is_read || self.changed_nothing)
+    }
 }
 
 impl From<StoreError> for StatementError {
     fn from(error: StoreError) -> Self {
-        Self { error, connection_is_dead: false }
+        Self::new(error)
     }
 }
 
@@ -78,21 +103,45 @@ pub(super) const fn shut_down() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Unknown)
 }
 
-/// The error of a statement that was sent.
-pub(super) fn statement_error(error: Error) -> StatementError {
+/// The answer of a standby to a read.
+pub(super) fn on_standby() -> StatementError {
+    StatementError { connection_is_dead: true, ..StatementError::new(unsupported(STANDBY)) }
+}
+
+/// The error of a statement that was sent. `is_complete` if the server had carried it out and was
+/// about to commit.
+pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
+    let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::Unknown));
     let kind = match &error {
-        Error::Database(server) if is_fatal(&**server) => StoreErrorKind::Unknown,
-        Error::Database(server) => kind_of(&server.code().unwrap_or_default()),
+        Error::Database(server) => {
+            let code = server.code().unwrap_or_default();
+            let was_closed = is_fatal(&**server);
+            failed.connection_is_dead = was_closed || is_of_connection(&code);
+            failed.was_broken_off = is_broken_off(&code);
+            // The server reports completion before it commits. A pooler may lose that report.
+            failed.changed_nothing =
+                if was_closed { !is_complete && is_shutdown(&code) } else { !is_lost(&code) };
+            if failed.changed_nothing { kind_of(&code) } else { StoreErrorKind::Unknown }
+        }
         Error::ColumnDecode { .. }
         | Error::Decode(_)
         | Error::ColumnNotFound(_)
         | Error::ColumnIndexOutOfBounds { .. } => StoreErrorKind::Corrupt,
         Error::Encode(_) => StoreErrorKind::Unavailable,
-        _ => StoreErrorKind::Unknown,
+        // Only a write fails like this. The request ends with a `Sync`, without which the server
+        // commits nothing.
+        Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
+            failed.connection_is_dead = true;
+            failed.changed_nothing = true;
+            StoreErrorKind::Unavailable
+        }
+        _ => {
+            failed.connection_is_dead = true;
+            StoreErrorKind::Unknown
+        }
     };
-    let connection_is_dead = kind == StoreErrorKind::Unknown;
-    let error = StoreError::new(NAME, kind).with_source(source(error));
-    StatementError { error, connection_is_dead }
+    failed.error = StoreError::new(NAME, kind).with_source(source(error));
+    failed
 }
 
 /// The error of the attempt to get a connection.
@@ -114,14 +163,35 @@ fn is_fatal(error: &dyn DatabaseError) -> bool {
         .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
+/// Whether the server shut down, ended the connection on request, or found it idle for too long.
+fn is_shutdown(code: &str) -> bool {
+    matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+}
+
+/// Whether the cause is the connection, not the statement: the server is read-only, or its prepared
+/// statements are gone or outdated.
+fn is_of_connection(code: &str) -> bool {
+    is_lost(code) || is_shutdown(code) || matches!(code, "25006" | "26000" | "0A000")
+}
+
+/// Whether a pooler has lost its server.
+fn is_lost(code: &str) -> bool {
+    code.starts_with("08")
+}
+
+/// A deadlock, a serialization failure, or a lock that was not to be had.
+fn is_broken_off(code: &str) -> bool {
+    matches!(code, "40P01" | "40001" | "55P03")
+}
+
 /// The kind of an SQLSTATE. The server rolls a refused statement back.
 fn kind_of(code: &str) -> StoreErrorKind {
     match code {
         "53100" | "53200" | "53400" => StoreErrorKind::Full,
         // A timestamp out of range.
         "22008" => StoreErrorKind::Corrupt,
+        ISOLATION => StoreErrorKind::Unsupported,
         _ if is_configuration(code) => StoreErrorKind::Unsupported,
-        _ if code.starts_with("08") => StoreErrorKind::Unknown,
         _ => StoreErrorKind::Unavailable,
     }
 }

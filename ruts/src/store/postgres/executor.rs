@@ -1,46 +1,67 @@
 //! Sends statements to PostgreSQL: [`Executor`].
 //!
-//! Used by the store, the batches and the cleanup. Knows the pool and the timeout, and nothing of
-//! what a statement does.
+//! Used by the store, the batches and the cleanup. Knows connections and the timeout, and nothing
+//! of what a statement does.
 
 use std::{
+    future::poll_fn,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
 
-use sqlx::{PgPool, Postgres, pool::PoolConnection, postgres::PgRow};
+use sqlx::{Either, Executor as _, PgConnection, PgPool, Row, postgres::PgRow};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::{
     bind::Statement,
-    error::{StatementError, connection_error, corrupt, shut_down, statement_error, timed_out},
-    statements::Statements,
+    connections::Connections,
+    error::{
+        StatementError, connection_error, corrupt, on_standby, shut_down, statement_error,
+        timed_out,
+    },
+    statements::{SessionColumn, Statements},
+    turns::{Turn, Turns},
 };
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How long the pool tests connections after one was found dead. Others of the same age may be dead
-/// too.
-const TEST_CONNECTIONS_FOR: Duration = Duration::from_secs(10);
-
 /// Number of timeouts for which a statement may run, with or without a caller. It keeps its
-/// connection, so a stuck server never has more statements than the pool has connections.
-const MAX_TIMEOUTS: u32 = 5;
+/// connection, so a stuck server hardly ever has more statements than the pool has connections.
+const MAX_TIMEOUTS: u32 = 3;
 
 pub(super) struct Executor {
-    pool: PgPool,
+    connections: Connections,
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
-    /// The end of the time in which the pool tests connections before they are used.
-    test_until: Mutex<Option<Instant>>,
+    turns: Turns,
 }
 
 impl Executor {
-    pub(super) const fn new(pool: PgPool, statements: Statements, timeout: Duration) -> Self {
-        Self { pool, timeout, statements, test_until: Mutex::new(None) }
+    /// Tests connections that were idle for `test_after`.
+    pub(super) fn new(
+        pool: PgPool,
+        statements: Statements,
+        timeout: Duration,
+        test_after: Duration,
+    ) -> Self {
+        let connections = Connections::new(pool, test_after, timeout);
+        Self { connections, timeout, statements, turns: Turns::default() }
+    }
+
+    pub(super) const fn pool(&self) -> &PgPool {
+        self.connections.pool()
+    }
+
+    /// Waits until no other operation of this store locks the session or principal, until `end`.
+    pub(super) async fn turn<'a>(
+        &'a self,
+        key: &'a [u8],
+        end: Instant,
+    ) -> Result<Turn<'a>, StoreError> {
+        self.turns.wait(key, end).await
     }
 
     /// The deadline of an operation that begins now.
@@ -81,47 +102,69 @@ impl Executor {
         self.fetch_all(statement, deadline).await?.pop().ok_or_else(corrupt)
     }
 
+    /// Runs a statement until it succeeds, cannot be repeated, or is out of time.
     async fn carry_out(
         self: Arc<Self>,
         statement: Statement,
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
-        let mut connection = self.connect().await.map_err(connection_error)?;
-        if !dispatch.send() {
-            return Err(timed_out(StoreErrorKind::Unavailable).into());
-        }
-        let end = deadline + self.timeout * (MAX_TIMEOUTS - 1);
-        let rows = statement.into_query().fetch_all(&mut *connection);
-        let answer = match timeout_at(end, rows).await {
-            Ok(answer) => answer.map_err(statement_error),
-            Err(_) => {
-                let error = timed_out(StoreErrorKind::Unknown);
-                Err(StatementError { error, connection_is_dead: true })
+        // Each dead connection is closed, so that after as many as there are the next one is new.
+        let mut spare = self.connections.pool().size().max(1);
+        loop {
+            let mut connection = self.connections.take().await.map_err(connection_error)?;
+            if !dispatch.send() {
+                return Err(timed_out(StoreErrorKind::Unavailable).into());
             }
-        };
-        if answer.as_ref().is_err_and(|failed| failed.connection_is_dead) {
-            *self.test_until.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Instant::now() + TEST_CONNECTIONS_FOR);
-            // Returning it to the pool would wait for it.
-            drop(connection.detach());
+            let end = deadline + self.timeout * (MAX_TIMEOUTS - 1);
+            let answer = timeout_at(end, run(&statement, &mut connection)).await;
+            let failed = match answer.unwrap_or_else(|_| Err(StatementError::silence())) {
+                Ok(rows) => {
+                    self.connections.give_back(connection);
+                    return Ok(rows);
+                }
+                Err(failed) => failed,
+            };
+            if failed.connection_is_dead {
+                self.connections.discard(connection);
+            } else {
+                self.connections.give_back(connection);
+            }
+            let can_repeat = failed.can_repeat(statement.is_read())
+                && (spare > 0 || !failed.connection_is_dead)
+                && Instant::now() < deadline;
+            if !can_repeat || !dispatch.take_back() {
+                return Err(failed);
+            }
+            spare -= u32::from(failed.connection_is_dead);
         }
-        answer
     }
+}
 
-    /// Takes an idle connection as it is. After a failure, takes one that the pool has tested.
-    async fn connect(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-        let until = *self.test_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.is_none_or(|until| until < Instant::now())
-            && let Some(connection) = self.pool.try_acquire()
-        {
-            return Ok(connection);
+/// Sends a statement and returns its rows after the commit.
+async fn run(
+    statement: &Statement,
+    connection: &mut PgConnection,
+) -> Result<Vec<PgRow>, StatementError> {
+    let (mut rows, mut is_complete) = (Vec::new(), false);
+    let mut answer = connection.fetch_many(statement.query()?);
+    while let Some(step) = poll_fn(|context| answer.as_mut().poll_next(context)).await {
+        match step {
+            Ok(Either::Right(row)) => rows.push(row),
+            Ok(Either::Left(_)) => is_complete = true,
+            Err(error) => return Err(statement_error(error, is_complete)),
         }
-        self.pool.acquire().await
+    }
+    let is_standby = |row: &PgRow| row.try_get(usize::from(SessionColumn::IsStandby));
+    match rows.first().filter(|_| statement.is_read()).map(is_standby) {
+        Some(Ok(true)) => Err(on_standby()),
+        _ => Ok(rows),
     }
 }
 
 /// Whether a statement is sent or cancelled. The first of both decides.
+///
+/// A statement that turned out not to be carried out is taken back, and may be cancelled again.
 #[derive(Default)]
 struct Dispatch(AtomicU8);
 
@@ -130,20 +173,27 @@ impl Dispatch {
     const SENT: u8 = 1;
     const CANCELLED: u8 = 2;
 
+    /// Whether the statement may be sent.
     fn send(&self) -> bool {
-        self.settle(Self::SENT)
+        self.settle(Self::PENDING, Self::SENT)
     }
 
+    /// Whether the statement may be sent again.
+    fn take_back(&self) -> bool {
+        self.settle(Self::SENT, Self::PENDING)
+    }
+
+    /// Whether the statement was not sent, or taken back.
     fn cancel(&self) -> bool {
-        self.settle(Self::CANCELLED)
+        self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING
     }
 
-    fn settle(&self, state: u8) -> bool {
-        self.0.compare_exchange(Self::PENDING, state, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    fn settle(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
-/// Cancels a statement that is not sent when its caller is dropped.
+/// Cancels a statement when its caller is dropped. One that was sent is not repeated.
 struct CancelOnDrop<'a>(&'a Dispatch);
 
 impl CancelOnDrop<'_> {

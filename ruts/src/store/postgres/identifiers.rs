@@ -4,28 +4,19 @@
 
 use crate::store::ENDED_RETENTION;
 
-/// A schema or table name that PostgreSQL would not accept unquoted.
+/// A schema or table name that is too long, or has other characters than those that are allowed.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "invalid schema or table name {0:?}: use at most 50 of the characters a-z, 0-9 and _, \
-     and no digit at the beginning"
+    "invalid schema or table name {0:?}: use at most 50 of the characters A-Z, a-z, 0-9, _ and -"
 )]
 pub struct InvalidName(String);
 
-/// Tables and functions beside the table of sessions. The longest name has 63 bytes, which is the
-/// limit of PostgreSQL.
-const COMPANIONS: [&str; 10] = [
-    "fields",
-    "epoch",
-    "migrations",
-    "create",
-    "touch",
-    "update",
-    "update_batch",
-    "take",
-    "delete",
-    "revoke",
-];
+/// Tables beside the table of sessions. The longest name, of a table or a function, has 63 bytes,
+/// which is the limit of PostgreSQL.
+const TABLES: [&str; 3] = ["fields", "epoch", "migrations"];
+
+const FUNCTIONS: [&str; 7] =
+    ["create", "touch", "update", "update_batch", "take", "delete", "revoke"];
 
 /// Indexes, which are created in the schema of their table.
 const INDEXES: [&str; 2] = ["cleanup_hour", "principal"];
@@ -40,14 +31,18 @@ pub(super) struct Identifiers {
 impl Identifiers {
     pub(super) fn new(schema: &str, table: &str) -> Result<Self, InvalidName> {
         for name in [schema, table] {
-            let first = name.as_bytes().first();
-            let fits = first.is_some_and(|byte| !byte.is_ascii_digit()) && name.len() <= 50;
-            let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
-            if !fits || !name.bytes().all(is_plain) {
+            // Every statement quotes it.
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            if name.is_empty() || name.len() > 50 || !name.bytes().all(is_plain) {
                 return Err(InvalidName(name.to_owned()));
             }
         }
         Ok(Self { schema: schema.to_owned(), table: table.to_owned() })
+    }
+
+    /// Returns the unquoted names of the functions.
+    pub(super) fn functions(&self) -> Vec<String> {
+        FUNCTIONS.iter().map(|name| format!("{}_{name}", self.table)).collect()
     }
 
     /// Returns the SQL for a placeholder of a template.
@@ -57,7 +52,9 @@ impl Identifiers {
             "schema" => Some(format!("\"{schema}\"")),
             "sessions" => Some(format!("\"{schema}\".\"{table}\"")),
             "ended_retention_ms" => Some(ENDED_RETENTION.as_millis().to_string()),
-            name if COMPANIONS.contains(&name) => Some(format!("\"{schema}\".\"{table}_{name}\"")),
+            name if TABLES.contains(&name) || FUNCTIONS.contains(&name) => {
+                Some(format!("\"{schema}\".\"{table}_{name}\""))
+            }
             name if INDEXES.contains(&name) => Some(format!("\"{table}_{name}\"")),
             _ => None,
         }
@@ -69,12 +66,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_unquoted_names_are_valid() {
-        for name in ["sessions", "_s", "s2", &"n".repeat(50)] {
+    fn names_that_end_a_quotation_are_invalid() {
+        for name in ["sessions", "_s", "2s", "Sessions", "a-b", &"n".repeat(50)] {
             assert!(Identifiers::new("public", name).is_ok(), "{name}");
         }
-        for name in ["", "2s", "Sessions", "a-b", "a.b", "a\"b", "größe", "a b", &"n".repeat(51)]
-        {
+        for name in ["", "a.b", "a\"b", "a'b", "a$b", "größe", "a b", &"n".repeat(51)] {
             assert!(Identifiers::new("public", name).is_err(), "{name}");
             assert!(Identifiers::new(name, "sessions").is_err(), "{name}");
         }
@@ -82,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_longest_name_fits() {
-        for name in COMPANIONS.iter().chain(&INDEXES) {
+        for name in TABLES.iter().chain(&FUNCTIONS).chain(&INDEXES) {
             assert!(50 + 1 + name.len() <= 63, "{name}");
         }
     }

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::time::timeout;
-use tracing::warn;
 
 use super::{
-    error::{STANDBY, Unsuitable, connection_error, statement_error, timed_out, unsupported},
+    check::{self, failure},
+    error::{connection_error, timed_out, unsupported},
     identifiers::Identifiers,
     templates::fill,
 };
@@ -22,6 +22,9 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// Time to create, migrate and check the tables. Other instances may be doing so, or use them.
 const PREPARATION: Duration = Duration::from_secs(60);
+
+/// Second part of the key of the advisory lock on the tables of a schema.
+const LOCK: i64 = 7288;
 
 /// Keeps objects out that others created in a schema of the search path.
 const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp;\n";
@@ -42,32 +45,26 @@ enum WrongVersion {
     New(i32),
 }
 
-/// The columns of [`SERVER`].
-#[derive(Clone, Copy)]
-enum ServerColumn {
-    Recent,
-    Primary,
-    ReadCommitted,
-    Durable,
-}
-
-const SERVER: &str = "select current_setting('server_version_num')::int >= 150000, \
-     not pg_is_in_recovery(), \
-     current_setting('transaction_isolation') = 'read committed', \
-     current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'";
-
-/// Returns the SQL for an empty database.
+/// Returns the SQL that brings the tables to the version needed, whatever they have.
 pub(super) fn sql(identifiers: &Identifiers) -> String {
     let fill = |template: &str| fill(template, identifiers, "");
-    let mut text = fill("begin;\n\ncreate schema if not exists {schema};\n");
-    text.push('\n');
+    // A valid name holds no quotation mark.
+    let mut text = format!(
+        "begin;\n\nselect pg_advisory_xact_lock(hashtextextended('{}', {LOCK}));\n\n",
+        identifiers.schema
+    );
+    text.push_str(&fill("create schema if not exists {schema};\n\n"));
     text.push_str(SEARCH_PATH);
     text.push_str(&fill(VERSIONS));
     for version in 1..=VERSION {
-        text.push_str("\n\n");
+        text.push_str(&fill(
+            "\ndo $do$ begin\nif not exists (select from {migrations} where version",
+        ));
+        text.push_str(&format!(" = {version}) then\nexecute $migration$\n"));
         text.push_str(&migration(identifiers, version));
+        text.push_str("\n$migration$;\nend if;\nend $do$;\n");
     }
-    text.push_str("\n\ncommit;\n");
+    text.push_str("\ncommit;\n");
     text
 }
 
@@ -85,13 +82,14 @@ pub(super) async fn prepare(
     connect_timeout: Duration,
 ) -> Result<(), StoreError> {
     let timed_out = |_| timed_out(StoreErrorKind::Unavailable);
+    check::prepared_statements(pool, connect_timeout).await?;
     let connection = timeout(connect_timeout, pool.acquire()).await.map_err(timed_out)?;
     let mut connection = connection.map_err(connection_error)?;
     let prepared = timeout(PREPARATION, async {
         if create_tables {
             migrate(&mut connection, identifiers).await?;
         }
-        check(&mut connection, identifiers).await?;
+        check_all(&mut connection, identifiers).await?;
         // Statements that were prepared before a migration are outdated.
         let _ = connection.clear_cached_statements().await;
         Ok::<_, StoreError>(())
@@ -104,33 +102,19 @@ pub(super) async fn prepare(
     prepared.map_err(timed_out)?
 }
 
-/// Checks that the server can keep the contract and that the tables have the version needed.
-async fn check(connection: &mut PgConnection, identifiers: &Identifiers) -> Result<(), StoreError> {
-    let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(failure)?;
-    let holds = |column: ServerColumn| row.try_get::<bool, _>(column as usize).map_err(failure);
-    for (column, reason) in [
-        (ServerColumn::Recent, Unsuitable("PostgreSQL 15 or later is needed")),
-        (ServerColumn::Primary, STANDBY),
-        (
-            ServerColumn::ReadCommitted,
-            Unsuitable("the default transaction isolation must be `read committed`"),
-        ),
-    ] {
-        if !holds(column)? {
-            return Err(unsupported(reason));
-        }
-    }
-    if !holds(ServerColumn::Durable)? {
-        warn!(
-            "PostgreSQL runs with `synchronous_commit` or `fsync` off: \
-             ended sessions may be live again after a crash"
-        );
-    }
+/// Checks the server, the version of the tables, and the rights of the role.
+async fn check_all(
+    connection: &mut PgConnection,
+    identifiers: &Identifiers,
+) -> Result<(), StoreError> {
+    check::server(connection).await?;
     match version(connection, identifiers).await? {
-        VERSION => Ok(()),
-        older if older < VERSION => Err(unsupported(WrongVersion::Old(older))),
-        newer => Err(unsupported(WrongVersion::New(newer))),
+        VERSION => {}
+        older if older < VERSION => return Err(unsupported(WrongVersion::Old(older))),
+        newer => return Err(unsupported(WrongVersion::New(newer))),
     }
+    check::rights(connection, identifiers).await?;
+    check::round_trip(connection, identifiers).await
 }
 
 /// Brings the tables to the version needed. One of several instances does it, and the others wait.
@@ -144,8 +128,9 @@ async fn migrate(
     }
     let mut transaction = connection.begin().await.map_err(failure)?;
     run(&mut transaction, SEARCH_PATH.to_owned()).await?;
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 7288))")
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, $2))")
         .bind(&identifiers.schema)
+        .bind(LOCK)
         .execute(&mut *transaction)
         .await
         .map_err(failure)?;
@@ -192,8 +177,4 @@ async fn version(
     }
     let sql = fill("select coalesce(max(version), 0) from {migrations}", identifiers, "");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await.map_err(failure)
-}
-
-fn failure(error: sqlx::Error) -> StoreError {
-    statement_error(error).into()
 }

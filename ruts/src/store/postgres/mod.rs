@@ -25,8 +25,10 @@
 //! function of the database: only the statements of a function see what was committed while the
 //! function waited for the lock.
 //!
-//! An idle connection is taken from the pool without a test and without its `before_acquire`. The
-//! pool tests the connection when it comes back, and no caller waits for that.
+//! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from
+//! the pool without a test, and never with its `before_acquire`. The pool tests the connection when
+//! it comes back, and no caller waits for that. A connection that was idle for longer is tested in
+//! a round trip of its own.
 //!
 //! Concurrent operations are batched. Reads are in flight on up to half as many connections as the
 //! pool has, and so are writes. Later operations queue, and a batch of them is one statement when
@@ -44,17 +46,26 @@
 //! - each read of a batch that failed,
 //! - each write of a batch that failed for another reason than `Unavailable` and `Unknown`.
 //!
+//! Writes to one session take turns in the process, as do sign-ins and revocations of one
+//! principal. The others wait without a connection, for at most half of their time. A statement
+//! waits for a lock in steps of a second, and gives its connection back in between.
+//!
 //! # Behind a pooler
 //!
 //! Statements are prepared. A pooler in transaction mode has to support prepared statements:
-//! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The startup message
-//! of sqlx needs `ignore_startup_parameters = extra_float_digits`.
+//! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The builder refuses
+//! any other one. The startup message of sqlx needs
+//! `ignore_startup_parameters = extra_float_digits`.
 //!
 //! # Failures
 //!
 //! No operation takes longer than [`PostgresStoreBuilder::timeout`]. An operation that queues for
-//! half of that time is not sent. No operation is repeated after a failure, except a read on a
-//! connection that turned out to be dead.
+//! half of that time is not sent.
+//!
+//! An operation is sent again within its time if that does no harm: a read, or a write of which the
+//! answer proves that nothing was changed. A connection is closed if it is broken, if it has lost
+//! its prepared statements, or if its server is read-only or a standby. Operations then move to
+//! other connections, and at last to a new one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -62,8 +73,8 @@
 //! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
 //!
-//! A statement whose caller timed out or was dropped may run for five times the timeout. It keeps
-//! its connection until then, so a stuck server gets no more statements than the pool has
+//! A statement whose caller timed out or was dropped may run for three times the timeout. It keeps
+//! its connection until then, so a stuck server hardly ever gets more statements than the pool has
 //! connections.
 //!
 //! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
@@ -79,7 +90,9 @@ mod batch_read;
 mod batch_write;
 mod bind;
 mod channel;
+mod check;
 mod cleanup;
+mod connections;
 mod decode;
 mod error;
 mod executor;
@@ -88,6 +101,7 @@ mod migrate;
 mod statements;
 mod store;
 mod templates;
+mod turns;
 
 pub use self::{
     channel::PostgresChannel,

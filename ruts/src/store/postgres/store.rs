@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sqlx::PgPool;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     batch_read::{ReadBatch, ReadRequest},
@@ -20,12 +20,14 @@ use super::{
     identifiers::{Identifiers, InvalidName},
     migrate,
     statements::Statements,
+    turns::Turn,
 };
 use crate::{
     auth::PrincipalKey,
     store::{
-        Create, Credentials, Loaded, PageRequest, Projection, RevokeTarget, SessionMeta,
-        SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update, Updated, Written,
+        AuthChange, Create, Credentials, Loaded, NewSignIn, PageRequest, Projection, RevokeTarget,
+        SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update,
+        Updated, Written,
         batch::{BatchTuning, Batcher},
     },
     token::SessionId,
@@ -43,6 +45,7 @@ pub struct PostgresStore {
     executor: Arc<Executor>,
     reads: Arc<Batcher<ReadBatch>>,
     writes: Arc<Batcher<WriteBatch>>,
+    identifiers: Arc<Identifiers>,
     /// Ends the cleanup when it is dropped.
     _cleanup: Arc<watch::Sender<()>>,
 }
@@ -57,7 +60,40 @@ impl PostgresStore {
             table: "sessions".to_owned(),
             cleanup_interval: Some(Duration::from_secs(300)),
             timeout: Duration::from_secs(2),
+            test_idle_after: Duration::from_secs(10),
         }
+    }
+
+    /// Checks that the server, the tables and the role can keep the contract, as
+    /// [`build`](PostgresStoreBuilder::build) did.
+    ///
+    /// # Errors
+    ///
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or isolation of
+    ///   the server, a standby, a pooler, the version of the tables, a missing right, or row-level
+    ///   security. The source of the error gives the reason.
+    /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
+    ///   reached.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        migrate::prepare(self.executor.pool(), &self.identifiers, false, self.executor.timeout)
+            .await
+    }
+
+    /// Waits for the turn of an operation that locks a session or a principal.
+    ///
+    /// At most half of the time is spent on that, as in the queue of a batch.
+    async fn turn<'a>(&'a self, key: &'a [u8], begun: Instant) -> Result<Turn<'a>, StoreError> {
+        self.executor.turn(key, begun + self.executor.timeout / 2).await
+    }
+
+    /// Waits for the turn of a sign-in. It comes before that of the session.
+    async fn principal_turn<'a>(
+        &'a self,
+        who: Option<&NewSignIn<'a>>,
+        begun: Instant,
+    ) -> Result<Option<Turn<'a>>, StoreError> {
+        let Some(who) = who else { return Ok(None) };
+        self.turn(who.principal.as_bytes(), begun).await.map(Some)
     }
 }
 
@@ -76,6 +112,8 @@ impl Store for PostgresStore {
     }
 
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
+        let begun = Instant::now();
+        let _principal = self.principal_turn(create.sign_in.as_ref(), begun).await?;
         let fields = FieldColumns::set(last_of_each(create.fields.to_vec()));
         let statement = Statement::new(&self.executor.statements.create)
             .credentials(Credentials::new(create.id, create.secret))
@@ -83,7 +121,7 @@ impl Store for PostgresStore {
             .ttl(create.absolute)
             .sign_in(create.sign_in.as_ref())
             .fields(&fields);
-        created(&self.executor.fetch_one(statement, self.executor.deadline()).await?)?;
+        created(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)?;
         Ok(Written::new(()))
     }
 
@@ -92,13 +130,20 @@ impl Store for PostgresStore {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
+        let begun = Instant::now();
+        let who = match &update.sign {
+            Some(AuthChange::In { who, .. }) => Some(who),
+            _ => None,
+        };
+        let _principal = self.principal_turn(who, begun).await?;
+        let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
         if let Some(request) = WriteRequest::new(credentials, &update) {
-            return self.writes.run(request).await;
+            return self.writes.run_since(request, begun).await;
         }
         let fields = FieldColumns::new(update.changes);
         let statement = Statement::new(&self.executor.statements.update);
         let statement = statement.update(credentials, &update, fields);
-        updated(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        updated(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
     async fn take(
@@ -106,24 +151,29 @@ impl Store for PostgresStore {
         credentials: Credentials<'_>,
         take: TakeField<'_>,
     ) -> StoreResult<Written<Option<Bytes>>> {
+        let begun = Instant::now();
+        let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
         let statement = Statement::new(&self.executor.statements.take)
             .credentials(credentials)
             .touch(take.touch)
             .secret(take.rotate)
             .bind(take.name)
             .bind(take.sign_out);
-        taken(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        taken(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
-        let statement = Statement::new(&self.executor.statements.delete).credentials(credentials);
-        deleted(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+        let begun = Instant::now();
+        let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
+        let statement = Statement::new(&self.executor.statements.delete)
+            .credentials(credentials)
+            .bind("delete");
+        deleted(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
-        let statement = Statement::new(&self.executor.statements.inspect).id(Some(id));
-        let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
-        rows.first().map(inspected).transpose()
+        let statement = Statement::read(&self.executor.statements.inspect).id(Some(id));
+        inspected(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
     }
 
     async fn list_by_principal(
@@ -137,14 +187,15 @@ impl Store for PostgresStore {
             Projection::All => None,
             Projection::Named(names) => Some(names),
         };
-        let statement = Statement::new(&self.executor.statements.list_by_principal)
+        let statement = Statement::read(&self.executor.statements.list_by_principal)
             .bind(&principal.as_bytes()[..])
             .bind(page.after.map_or(&[][..], |after| &after.as_bytes()[..]))
             // One more session shows that there is a next page.
             .bind(limit as i64 + 1)
             .bind(names);
         let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
-        let mut sessions = rows.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
+        let sessions = rows.iter().filter_map(|row| listed(row).transpose());
+        let mut sessions = sessions.collect::<Result<Vec<_>, _>>()?;
         let has_next = sessions.len() > limit;
         sessions.truncate(limit);
         let next = sessions.last().filter(|_| has_next).map(|last| last.id);
@@ -156,6 +207,8 @@ impl Store for PostgresStore {
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
     ) -> Result<Written<Vec<SessionId>>, StoreError> {
+        let begun = Instant::now();
+        let _turn = self.turn(principal.as_bytes(), begun).await?;
         let (one, except) = match target {
             RevokeTarget::One(one) => (Some(one), None),
             RevokeTarget::All { except } => (None, except),
@@ -163,8 +216,10 @@ impl Store for PostgresStore {
         let statement = Statement::new(&self.executor.statements.revoke)
             .bind(&principal.as_bytes()[..])
             .id(one)
-            .id(except);
-        let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
+            .id(except)
+            .bind("revoke");
+        let deadline = begun + self.executor.timeout;
+        let rows = self.executor.fetch_all(statement, deadline).await?;
         rows.iter().map(revoked).collect::<Result<_, _>>().map(Written::new)
     }
 
@@ -208,6 +263,7 @@ pub struct PostgresStoreBuilder {
     table: String,
     cleanup_interval: Option<Duration>,
     timeout: Duration,
+    test_idle_after: Duration,
 }
 
 impl PostgresStoreBuilder {
@@ -219,8 +275,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the schema of the tables: at most 50 lower-case letters, digits and underscores.
-    /// Defaults to `public`.
+    /// Sets the schema of the tables: at most 50 letters, digits, underscores and hyphens. Capitals
+    /// count, because statements quote the name. Defaults to `public`.
     #[must_use]
     pub fn schema_name(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
@@ -228,7 +284,7 @@ impl PostgresStoreBuilder {
     }
 
     /// Sets the table of sessions, and the prefix of the other tables and of the functions: at most
-    /// 50 lower-case letters, digits and underscores. Defaults to `sessions`.
+    /// 50 letters, digits, underscores and hyphens. Defaults to `sessions`.
     ///
     /// Stores with different tables can share a database.
     #[must_use]
@@ -257,8 +313,18 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Returns the SQL that creates the tables and functions in a database without them, for a role
-    /// that may create them.
+    /// Sets the idle time after which a connection is tested before it is used, in a round trip.
+    /// Defaults to ten seconds.
+    ///
+    /// A firewall or proxy that forgets idle connections sooner needs a shorter time.
+    #[must_use]
+    pub const fn test_idle_after(mut self, test_idle_after: Duration) -> Self {
+        self.test_idle_after = test_idle_after;
+        self
+    }
+
+    /// Returns the SQL that creates or migrates the tables and functions, for a role that may
+    /// create them. It changes nothing if they are up to date.
     ///
     /// The role of the application then needs `usage` on the schema, `select`, `insert`, `update`
     /// and `delete` on the tables, and `execute` on the functions.
@@ -286,7 +352,8 @@ impl PostgresStoreBuilder {
         let in_flight = (self.pool.options().get_max_connections() as usize / 2).max(1);
         let tuning = BatchTuning::new(in_flight);
         let (timeout, statements) = (self.timeout, Statements::new(&identifiers));
-        let executor = Arc::new(Executor::new(self.pool, statements, timeout));
+        let executor =
+            Arc::new(Executor::new(self.pool, statements, timeout, self.test_idle_after));
         let (cleanup, store_dropped) = watch::channel(());
         if let Some(interval) = self.cleanup_interval {
             tokio::spawn(cleanup::run(Arc::downgrade(&executor), store_dropped, interval));
@@ -294,6 +361,7 @@ impl PostgresStoreBuilder {
         let (reads, writes) = (ReadBatch(executor.clone()), WriteBatch(executor.clone()));
         Ok(PostgresStore {
             executor,
+            identifiers: Arc::new(identifiers),
             reads: Arc::new(Batcher::new(reads, tuning, timeout)),
             writes: Arc::new(Batcher::new(writes, tuning, timeout)),
             _cleanup: Arc::new(cleanup),
@@ -317,6 +385,7 @@ impl fmt::Debug for PostgresStoreBuilder {
             .field("table", &self.table)
             .field("cleanup_interval", &self.cleanup_interval)
             .field("timeout", &self.timeout)
+            .field("test_idle_after", &self.test_idle_after)
             .finish_non_exhaustive()
     }
 }

@@ -14,8 +14,9 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts a pooler with so many connections to `server`.
-    pub fn start(server: &Postgres, connections: u32) -> Self {
+    /// Starts a pooler with so many connections to `server`, and so many prepared statements on
+    /// each of them.
+    pub fn start(server: &Postgres, connections: u32, prepared_statements: u32) -> Self {
         let folder = new_folder("pgbouncer");
         let port = free_port();
         let (host, server_port) =
@@ -32,7 +33,7 @@ impl PgBouncer {
              pool_mode = transaction\n\
              default_pool_size = {connections}\n\
              ignore_startup_parameters = extra_float_digits\n\
-             max_prepared_statements = 100\n"
+             max_prepared_statements = {prepared_statements}\n"
         );
         fs::write(&config, settings).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();

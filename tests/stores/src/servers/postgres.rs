@@ -131,6 +131,12 @@ impl Postgres {
         self.wait();
     }
 
+    /// Starts it again as a standby, which accepts reads and follows no other server.
+    pub fn restart_as_standby(&self) {
+        fs::write(self.process().folder().join("data/standby.signal"), "").unwrap();
+        self.restart();
+    }
+
     fn wait(&self) {
         self.process().wait_until(|| accepts(&self.address()).unwrap_or(false));
     }

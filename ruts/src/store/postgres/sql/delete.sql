@@ -1,4 +1,6 @@
--- Ends a session.
+-- Ends a session. Under a pooler that mixes up prepared statements, a read with the same parameters
+-- must not end it.
 
 select outcome, ago_ms
 from {delete}(p_session_id => $1, p_secret => $2)
+where $3::text = 'delete'

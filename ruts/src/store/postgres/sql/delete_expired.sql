@@ -1,4 +1,5 @@
--- Deletes expired sessions, and skips the rows that another transaction holds.
+-- Deletes expired sessions, and skips the rows that another transaction holds. A join with them
+-- could become a scan of all sessions.
 --
 -- $1 limit
 
@@ -11,7 +12,7 @@ with expired as (
   for update skip locked
 ),
 deleted as (
-  delete from {sessions} s using expired where s.id = expired.id returning 1
+  delete from {sessions} s where s.id = any (array(select id from expired)) returning 1
 )
 select count(*) as count
 from deleted

@@ -4,6 +4,6 @@
 
 select
   {session_columns}
-from {sessions} s
-where s.session_id = $1 and s.ended_at is null
+from (select $1::bytea as session_id) q
+left join {sessions} s on s.session_id = q.session_id and s.ended_at is null
   and {unexpired_predicate}

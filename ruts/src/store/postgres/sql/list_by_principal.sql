@@ -6,12 +6,13 @@ select
   {session_columns},
   f.names, f.contents, f.cache_policies, f.expiries,
   s.session_id
-from (
+from (select $1::bytea as principal) q
+left join lateral (
   select s.* from {sessions} s
-  where s.principal = $1 and s.session_id > $2 and s.ended_at is null
+  where s.principal = q.principal and s.session_id > $2 and s.ended_at is null
     and {unexpired_predicate}
   order by s.session_id
   limit $3
-) s
+) s on true
 {join_fields}
 order by s.session_id

@@ -13,7 +13,7 @@ select
     )
   end as touched
 from (select $1::bytea as session_id, $2::bytea as secret) q
-join {sessions} s on s.session_id = q.session_id
-{join_fields}
-where (s.secret = q.secret or s.replaced = q.secret)
+left join {sessions} s on s.session_id = q.session_id
+  and (s.secret = q.secret or s.replaced = q.secret)
   and {unexpired_predicate}
+{join_fields}

@@ -12,7 +12,7 @@ select
 from unnest($1::bytea[], $2::bytea[]) with ordinality q (session_id, secret, ordinal)
 -- A subquery with a limit is an index probe for each session. A join planned while the table was
 -- small would go on to scan all of it.
-cross join lateral (select * from {sessions} x where x.session_id = q.session_id limit 1) s
-{join_fields}
-where (s.secret = q.secret or s.replaced = q.secret)
+left join lateral (select * from {sessions} x where x.session_id = q.session_id limit 1) s
+  on (s.secret = q.secret or s.replaced = q.secret)
   and {unexpired_predicate}
+{join_fields}

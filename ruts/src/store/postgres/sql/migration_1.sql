@@ -27,7 +27,7 @@ create table {sessions} (
   -- every touch. This hour hardly ever changes.
   cleanup_hour int generated always as
     (ceil(date_part('epoch', least(idle_at, absolute_at) at time zone 'UTC') / 3600)) stored
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
 
 create index {cleanup_hour} on {sessions} (cleanup_hour) where cleanup_hour is not null;
 
@@ -40,7 +40,7 @@ create table {fields} (
   cache_policy bigint not null,
   expires_at timestamptz,
   primary key (session, name)
-) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
 
 -- One row. Sessions of another epoch have ended.
 create table {epoch} (
@@ -50,20 +50,35 @@ create table {epoch} (
 
 insert into {epoch} (epoch) values (0);
 
+-- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the
+-- number of pages. In a table of few pages it would prefer a scan, and stay with it as the table
+-- grows until statistics are gathered.
+insert into {sessions} (session_id, secret, created_at, rotated_at, used_at, epoch)
+select sha256(i::text::bytea), convert_to(repeat(' ', 1900), 'UTF8'), now(), now(), now(), 0
+from generate_series(1, 384) i;
+
+insert into {fields} (session, name, value, cache_policy)
+select s.id, s.id::text, s.secret, 0 from {sessions} s;
+
+delete from {sessions};
+
 -- Functions find operators and functions in pg_catalog alone: a schema on the caller's path may
--- hold others that match as well. `use_variable` is for tables that have the name of a variable.
+-- hold others that match as well. `use_variable` is for tables that have the name of a variable. A
+-- function waits for each lock for a second, so that one lock does not keep connections for long.
 
 create function {create}(
   p_session_id bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
   p_principal bytea, p_assurance smallint, p_limit int, p_end_oldest boolean,
   p_names text[], p_values bytea[], p_cache_policies bigint[], p_ttls bigint[], out outcome text
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   moment timestamptz;
   new_id bigint;
   others bigint[];
 begin
+  {require_read_committed}
   if p_principal is not null then
     {lock_principal}
     {enforce_limit}
@@ -100,11 +115,13 @@ create function {touch}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   out outcome text, out ago_ms bigint, out now_at timestamptz, out idle_at timestamptz,
   out used_at timestamptz
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
 begin
+  {require_read_committed}
   {authenticate}
   {start_grace}
   {extend_idle}
@@ -132,7 +149,8 @@ create function {update}(
   p_names text[] default null, p_values bytea[] default null,
   p_cache_policies bigint[] default null, p_ttls bigint[] default null,
   out outcome text, out ago_ms bigint, out fields_found bigint, out value bytea
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
@@ -140,8 +158,10 @@ declare
   expires timestamptz;
   others bigint[];
 begin
+  {require_read_committed}
   if p_principal is not null then
     {lock_principal}
+    {lock_sessions}
   end if;
   {authenticate}
   if in_grace and num_nonnulls(
@@ -253,7 +273,8 @@ create function {update_batch}(
   p_precondition_name text, p_precondition_values bytea[],
   p_names text[], p_values bytea[], p_cache_policies bigint[], p_ttls bigint[]
 ) returns table (outcome text, ago_ms bigint, fields_found bigint, value bytea, ordinal bigint)
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   ids bigint[];
@@ -262,6 +283,7 @@ declare
   fast boolean[];
   current_values bytea[];
 begin
+  {require_read_committed}
   -- A statement that waits for a lock while it holds others can deadlock, so locked sessions are
   -- skipped. The lateral subquery is an index probe for each session. A join planned while the
   -- table was small would go on to scan all of it.
@@ -342,12 +364,14 @@ create function {take}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   p_rotate_secret bytea, p_name text, p_sign_out boolean,
   out outcome text, out ago_ms bigint, out value bytea
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
   expires timestamptz;
 begin
+  {require_read_committed}
   {authenticate}
   if in_grace and (p_rotate_secret is not null or p_sign_out) then
     {reject_in_grace}
@@ -372,11 +396,13 @@ end $$;
 
 create function {delete}(
   p_session_id bytea, p_secret bytea, out outcome text, out ago_ms bigint
-) language plpgsql set search_path = pg_catalog, pg_temp as $$
+) language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   {session_variables}
 begin
+  {require_read_committed}
   {authenticate}
   delete from {fields} f where f.session = s.id;
   -- The row stays for a while, so that its secrets are recognised.
@@ -390,18 +416,21 @@ end $$;
 
 -- Deletes sessions of a principal, one or all but one, and returns their ids.
 create function {revoke}(p_principal bytea, p_one bytea, p_except bytea)
-returns setof bytea language plpgsql set search_path = pg_catalog, pg_temp as $$
+returns setof bytea language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
   ids bigint[];
 begin
+  {require_read_committed}
   {lock_principal}
   with live as (
     select x.id from {sessions} x
     where {is_live_predicate}
       and (p_one is null or x.session_id = p_one)
       and (p_except is null or x.session_id <> p_except)
-    order by x.id
+    -- Not by the index on the id, which would be a scan of all sessions.
+    order by x.id + 0
     for update
   )
   select coalesce(array_agg(live.id), '{}') into ids from live;

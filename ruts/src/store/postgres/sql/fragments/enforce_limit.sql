@@ -11,7 +11,8 @@ if p_limit is not null then
     select x.id, x.signed_at from {sessions} x
     where {is_live_predicate}
       and x.session_id <> p_session_id
-    order by x.id
+    -- Not by the index on the id, which would be a scan of all sessions.
+    order by x.id + 0
     for update
   )
   select coalesce(array_agg(live.id order by live.signed_at, live.id), '{}')

@@ -1,0 +1,188 @@
+//! Checks that the server, the tables and the role can keep the contract.
+//!
+//! Used by `migrate`. Knows no versions of the tables.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, PgPool, Row};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{
+    bind::{FieldColumns, Statement},
+    decode::{created, loaded},
+    error::{
+        STANDBY, Unsuitable, connection_error, corrupt, statement_error, timed_out, unsupported,
+    },
+    identifiers::Identifiers,
+    statements::Statements,
+    templates::fill,
+};
+use crate::{
+    store::{Credentials, FieldWrite, StoreError, StoreErrorKind},
+    token::{SecretHash, SessionId, random},
+};
+
+/// Time in which a pooler gets a second connection to its server.
+const SECOND_CONNECTION: Duration = Duration::from_secs(5);
+
+const POOLER: Unsuitable = Unsuitable(
+    "a pooler before the server loses prepared statements: use PgBouncer 1.21 or later with \
+     `max_prepared_statements` above zero, or another pool mode",
+);
+
+const HIDDEN: Unsuitable =
+    Unsuitable("row-level security hides sessions from the role that writes them");
+
+/// The role lacks a right.
+#[derive(Debug, thiserror::Error)]
+#[error("the role needs the right {0}")]
+struct MissingRight(String);
+
+/// The columns of [`SERVER`].
+#[derive(Clone, Copy)]
+enum ServerColumn {
+    Recent,
+    Primary,
+    ReadCommitted,
+    Durable,
+}
+
+const SERVER: &str = "select current_setting('server_version_num')::int >= 150000, \
+     not pg_is_in_recovery(), \
+     current_setting('transaction_isolation') = 'read committed', \
+     current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'";
+
+/// Selects a right that the role lacks.
+///
+/// $1 schema, $2 names of the functions
+const RIGHTS: &str = "select r || ' on ' || t \
+     from unnest(array['{sessions}', '{fields}', '{epoch}']) t, \
+     unnest(array['select', 'insert', 'update', 'delete']) r \
+     where not has_table_privilege(t, r) \
+     union all \
+     select 'execute on ' || p.proname from pg_proc p \
+     join pg_namespace n on n.oid = p.pronamespace \
+     where n.nspname = $1 and p.proname = any ($2) \
+     and not has_function_privilege(p.oid, 'execute') \
+     limit 1";
+
+/// Checks version, role and settings of the server.
+pub(super) async fn server(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(failure)?;
+    let holds = |column: ServerColumn| row.try_get::<bool, _>(column as usize).map_err(failure);
+    for (column, reason) in [
+        (ServerColumn::Recent, Unsuitable("PostgreSQL 15 or later is needed")),
+        (ServerColumn::Primary, STANDBY),
+        (
+            ServerColumn::ReadCommitted,
+            Unsuitable("the default transaction isolation must be `read committed`"),
+        ),
+    ] {
+        if !holds(column)? {
+            return Err(unsupported(reason));
+        }
+    }
+    if !holds(ServerColumn::Durable)? {
+        warn!(
+            "PostgreSQL runs with `synchronous_commit` or `fsync` off: \
+             ended sessions may be live again after a crash"
+        );
+    }
+    Ok(())
+}
+
+/// Checks that the role has every right that the store needs.
+pub(super) async fn rights(
+    connection: &mut PgConnection,
+    identifiers: &Identifiers,
+) -> Result<(), StoreError> {
+    let missing = sqlx::query_scalar(AssertSqlSafe(fill(RIGHTS, identifiers, "")))
+        .bind(&identifiers.schema)
+        .bind(identifiers.functions())
+        .fetch_optional(connection)
+        .await
+        .map_err(failure)?;
+    missing.map_or(Ok(()), |missing| Err(unsupported(MissingRight(missing))))
+}
+
+/// Creates a session and reads it, in a transaction that is rolled back. Policies of row-level
+/// security may prevent either.
+pub(super) async fn round_trip(
+    connection: &mut PgConnection,
+    identifiers: &Identifiers,
+) -> Result<(), StoreError> {
+    let statements = Statements::new(identifiers);
+    let id = SessionId::from_bytes(random().map_err(unsupported)?);
+    let secret = SecretHash::from_bytes(random().map_err(unsupported)?);
+    let (credentials, value) = (Credentials::new(&id, &secret), Bytes::new());
+    let fields = FieldColumns::set([FieldWrite::new("check", &value)]);
+    let create = Statement::new(&statements.create).credentials(credentials).ttl(None).ttl(None);
+    let create = create.sign_in(None).fields(&fields);
+    let load = Statement::read(statements.load.get(false)).credentials(credentials);
+    let mut transaction = connection.begin().await.map_err(failure)?;
+    let row = create.query()?.fetch_optional(&mut *transaction).await.map_err(failure)?;
+    created(&row.ok_or_else(corrupt)?)?;
+    let row = load.query()?.fetch_optional(&mut *transaction).await.map_err(failure)?;
+    let found = loaded(&row.ok_or_else(corrupt)?, false)?;
+    transaction.rollback().await.map_err(failure)?;
+    match found {
+        Ok(session) if session.fields.len() == 1 => Ok(()),
+        _ => Err(unsupported(HIDDEN)),
+    }
+}
+
+/// Checks that a prepared statement is still the same one when a pooler has moved the client to
+/// another connection of its own.
+///
+/// Two clients prepare different statements, to which sqlx gives the same name. In turn, either
+/// holds a transaction, so that the pooler needs another connection for the other one.
+pub(super) async fn prepared_statements(
+    pool: &PgPool,
+    connect_timeout: Duration,
+) -> Result<(), StoreError> {
+    let options = pool.connect_options();
+    let connect = async || {
+        let connecting = timeout(connect_timeout, PgConnection::connect_with(&options)).await;
+        connecting.map_err(|_| timed_out(StoreErrorKind::Unavailable))?.map_err(connection_error)
+    };
+    let mut clients = [(connect().await?, 1), (connect().await?, 2)];
+    for _ in 0..4 {
+        for (client, number) in &mut clients {
+            is_prepared(client, *number).await?;
+        }
+        let [(holder, held), (other, number)] = &mut clients;
+        let mut transaction = holder.begin().await.map_err(failure)?;
+        is_prepared(&mut transaction, *held).await?;
+        // A pooler may have one connection. Then it has not mixed up statements so far.
+        let Ok(answer) = timeout(SECOND_CONNECTION, is_prepared(other, *number)).await else {
+            return Ok(());
+        };
+        answer?;
+        transaction.commit().await.map_err(failure)?;
+        clients.reverse();
+    }
+    Ok(())
+}
+
+async fn is_prepared(client: &mut PgConnection, number: i32) -> Result<(), StoreError> {
+    let sql = AssertSqlSafe(format!("select {number} as prepared"));
+    match sqlx::query_scalar::<_, i32>(sql).fetch_one(client).await {
+        Ok(answer) if answer == number => Ok(()),
+        Ok(_) => Err(unsupported(POOLER)),
+        Err(Error::Database(error)) if is_mixed_up(&error.code().unwrap_or_default()) => {
+            Err(unsupported(POOLER))
+        }
+        Err(error) => Err(failure(error)),
+    }
+}
+
+/// Whether a prepared statement is not there, or another one has its name.
+fn is_mixed_up(code: &str) -> bool {
+    matches!(code, "26000" | "42P05")
+}
+
+pub(super) fn failure(error: Error) -> StoreError {
+    statement_error(error, false).into()
+}

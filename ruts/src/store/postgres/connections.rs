@@ -1,0 +1,96 @@
+//! Connections of the pool, and which of them need a test: [`Connections`].
+//!
+//! Used by the executor. Knows nothing of statements.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
+use tokio::time::{Instant, timeout};
+
+/// Maximum duration of the test of a connection.
+const MAX_TEST: Duration = Duration::from_millis(500);
+
+pub(super) struct Connections {
+    pool: PgPool,
+    test_after: Duration,
+    test_timeout: Duration,
+    /// When the store returned a connection, at most as often as the pool has connections.
+    ///
+    /// The pool hands out the connection that it got back first. If as many as it holds came back
+    /// lately, then so did that one. The pool tells no more about it.
+    returns: Mutex<VecDeque<Instant>>,
+}
+
+impl Connections {
+    /// Tests connections that were idle for `test_after`.
+    pub(super) fn new(pool: PgPool, test_after: Duration, timeout: Duration) -> Self {
+        let test_timeout = (timeout / 4).min(MAX_TEST);
+        Self { pool, test_after, test_timeout, returns: Mutex::default() }
+    }
+
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Takes an idle connection. Takes a new one, or the next that comes back, if none is idle.
+    pub(super) async fn take(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        loop {
+            let idle = self.pool.num_idle();
+            let Some(mut connection) = self.pool.try_acquire() else {
+                return self.pool.acquire().await;
+            };
+            if self.is_fresh(idle.max(self.pool.num_idle() + 1)) {
+                return Ok(connection);
+            }
+            match timeout(self.test_timeout, connection.ping()).await {
+                Ok(Ok(())) => return Ok(connection),
+                Ok(Err(_)) => drop(connection.detach()),
+                Err(_) => {
+                    drop(connection.detach());
+                    self.close_idle();
+                }
+            }
+        }
+    }
+
+    /// Returns a connection to the pool.
+    pub(super) fn give_back(&self, connection: PoolConnection<Postgres>) {
+        let mut returns = self.returns();
+        returns.push_back(Instant::now());
+        if returns.len() > self.pool.options().get_max_connections() as usize {
+            returns.pop_front();
+        }
+        drop(returns);
+        drop(connection);
+    }
+
+    /// Closes a connection that is of no use. The others may be of no use for the same reason, and
+    /// are tested.
+    pub(super) fn discard(&self, connection: PoolConnection<Postgres>) {
+        // Returning it to the pool would wait for it.
+        drop(connection.detach());
+        self.returns().clear();
+    }
+
+    /// Closes the idle connections. One was silent, and to test the others for silence takes time.
+    fn close_idle(&self) {
+        for _ in 0..self.pool.num_idle() {
+            self.pool.try_acquire().map(PoolConnection::detach);
+        }
+    }
+
+    /// Whether the one of `idle` connections that was idle for longest needs no test.
+    fn is_fresh(&self, idle: usize) -> bool {
+        let returns = self.returns();
+        let returned = returns.len().checked_sub(idle).and_then(|at| returns.get(at));
+        returned.is_some_and(|returned| returned.elapsed() < self.test_after)
+    }
+
+    fn returns(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.returns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
