@@ -18,6 +18,7 @@ mod ordinary_life;
 mod reference;
 mod renewal;
 mod sign_in;
+mod sign_in_model;
 mod sources;
 mod testing;
 mod typed;

@@ -5,4 +5,5 @@
 
 pub mod encryption;
 pub mod sign_in;
+pub mod sign_in_model;
 pub mod watch;
