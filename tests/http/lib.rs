@@ -14,6 +14,7 @@ mod encryption;
 mod events;
 mod identity;
 mod lifetimes;
+mod lossy_browser;
 mod ordinary_life;
 mod reference;
 mod renewal;
