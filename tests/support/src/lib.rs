@@ -5,10 +5,13 @@
 //! a change in `ruts` rebuilds it in seconds.
 
 mod client;
+mod clock;
 mod delegate;
 mod instrumented_store;
 mod log;
+mod paced_store;
 pub mod scenarios;
+mod script;
 mod session;
 mod wait;
 
@@ -19,8 +22,11 @@ pub use ruts;
 
 pub use self::{
     client::{ClientExt, new_client, new_client_on},
+    clock::TokioClock,
     instrumented_store::{Fault, InstrumentedStore, Pause},
     log::Log,
+    paced_store::{Pace, PacedStore, Stop},
+    script::{Random, Span, Time, seeds},
     session::{APPLIED, DELETED, TestSession, random, taken},
     wait::{LONG_TIMEOUT, wait_until},
 };

@@ -4,5 +4,7 @@
 #![allow(missing_docs, reason = "the fields of `#[session]` structs")]
 
 pub mod encryption;
+pub mod lossy_browser;
 pub mod sign_in;
+pub mod sign_in_model;
 pub mod watch;

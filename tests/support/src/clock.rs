@@ -1,0 +1,24 @@
+//! A clock for stores in memory that follows the timers of tokio: [`TokioClock`].
+
+use std::time::Duration;
+
+use ruts::store::memory::Clock;
+use tokio::time::Instant;
+
+/// The clock of tokio. In a test with paused time, a sleep moves the session store and the requests
+/// alike, and takes no time.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock(Instant);
+
+impl TokioClock {
+    /// Creates a clock that starts at zero.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -1,0 +1,593 @@
+//! The sessions of a browser as plain data: the answers that a request may have, and what follows
+//! from the answer that it had.
+//!
+//! The rules are those of `docs/late-requests.md`. The model learns of every answer, also of those
+//! that the browser never sees. Where two requests were under way at once, it allows what each
+//! order of them allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::StatusCode;
+use ruts::testing::Reply;
+use tokio::time::Instant;
+
+use super::{
+    RENEWAL_GRACE,
+    request::{Action, name},
+};
+use crate::Span;
+
+/// The cookie of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Cookie {
+    Kept,
+    Set(String),
+    Removed,
+}
+
+/// A request that is under way, and the state of its session when it was sent.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    number: u64,
+    at: Instant,
+    pub(super) action: Action,
+    pub(super) token: Option<String>,
+    was_live: bool,
+    pub(super) user: Option<u64>,
+    flash: Option<u64>,
+    /// Items that were surely in the cart, and those that may have been.
+    pub(super) sure: BTreeSet<u64>,
+    maybe: BTreeSet<u64>,
+}
+
+/// The time in which a former secret opens its session.
+#[derive(Debug, Clone, Copy)]
+enum Grace {
+    /// The renewed secret was not used yet.
+    Pending,
+    /// The renewed secret was first used then.
+    Since(Span),
+    /// The secret was replaced then, without a grace period.
+    Over(Span),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its secret is still recognised.
+    Deleted,
+    /// Revoked or expired.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Session {
+    current: String,
+    issued: Span,
+    former: Option<(String, Grace)>,
+    ended: Option<(End, Span)>,
+    user: Option<u64>,
+    flash: Option<u64>,
+    sure: BTreeSet<u64>,
+    maybe: BTreeSet<u64>,
+    /// Requests that have replaced the secret or ended the session, and when they were answered.
+    changes: Vec<(u64, Action, Option<u64>)>,
+    /// When the cart was last emptied, and when the secret was last renewed or confirmed.
+    emptied: u64,
+    renewed: u64,
+}
+
+/// The meaning of a token.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Opens {
+    Live,
+    InGrace,
+    Replaced(Span),
+    Deleted(Span),
+    Unknown,
+    Nothing,
+}
+
+/// The content of a live session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content<'a> {
+    pub(super) user: Option<u64>,
+    pub(super) sure: &'a BTreeSet<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// Number of beginnings and ends of requests.
+    number: u64,
+    sessions: BTreeMap<String, Session>,
+    in_flight: Vec<Sent>,
+    /// Sessions and the messages that their pages have shown.
+    shown: BTreeSet<(String, u64)>,
+}
+
+pub(super) fn id(token: &str) -> &str {
+    &token[..22]
+}
+
+pub(super) fn cookie(reply: &Reply) -> Cookie {
+    match &reply.set_cookies()[..] {
+        [] => Cookie::Kept,
+        [cookie] if cookie.value().is_empty() => Cookie::Removed,
+        [cookie] => Cookie::Set(cookie.value().to_owned()),
+        cookies => panic!("several cookies: {cookies:?}"),
+    }
+}
+
+impl Opens {
+    fn is_live(self) -> bool {
+        matches!(self, Self::Live | Self::InGrace)
+    }
+
+    /// Whether a write with such a token may start a session, and whether it may be refused.
+    fn outcomes_of_write(self, request: &Span) -> (bool, bool) {
+        match self {
+            Self::Live | Self::InGrace => (false, false),
+            Self::Unknown | Self::Nothing => (true, false),
+            Self::Replaced(at) | Self::Deleted(at) => match at.makes_late(request) {
+                Some(is_late) => (!is_late, is_late),
+                None => (true, true),
+            },
+        }
+    }
+}
+
+impl Session {
+    fn new(token: &str, span: Span) -> Self {
+        Self {
+            current: token.to_owned(),
+            issued: span,
+            former: None,
+            ended: None,
+            user: None,
+            flash: None,
+            sure: BTreeSet::new(),
+            maybe: BTreeSet::new(),
+            changes: Vec::new(),
+            emptied: 0,
+            renewed: 0,
+        }
+    }
+
+    fn opens(&self, token: &str) -> Opens {
+        let open = match self.ended {
+            Some((End::Gone, _)) => return Opens::Unknown,
+            Some((End::Deleted, at)) => Opens::Deleted(at),
+            None => Opens::Live,
+        };
+        if self.current == token {
+            return open;
+        }
+        match &self.former {
+            Some((former, grace)) if former == token => match grace {
+                Grace::Pending => open,
+                Grace::Since(used) if used.elapsed() >= RENEWAL_GRACE => {
+                    Opens::Replaced(used.after(RENEWAL_GRACE))
+                }
+                Grace::Since(_) if self.ended.is_none() => Opens::InGrace,
+                Grace::Since(_) => open,
+                Grace::Over(at) => Opens::Replaced(*at),
+            },
+            _ => Opens::Unknown,
+        }
+    }
+}
+
+impl Model {
+    pub(super) fn opens(&self, token: Option<&str>) -> Opens {
+        let Some(token) = token else { return Opens::Nothing };
+        self.sessions.get(id(token)).map_or(Opens::Unknown, |session| session.opens(token))
+    }
+
+    /// Returns the content of the session that a token opens.
+    pub(super) fn content(&self, token: Option<&str>) -> Option<Content<'_>> {
+        let session = self.sessions.get(id(token?)).filter(|_| self.opens(token).is_live())?;
+        Some(Content { user: session.user, sure: &session.sure })
+    }
+
+    /// Whether a request is under way that may sign in or out, or replace a secret.
+    pub(super) fn is_changing(&self) -> bool {
+        self.in_flight.iter().any(|sent| sent.action.changes_identity())
+    }
+
+    /// Whether such a request is under way in the session of a token.
+    pub(super) fn is_changing_session(&self, token: Option<&str>) -> bool {
+        let ours = token.map(id);
+        self.in_flight
+            .iter()
+            .any(|sent| sent.action.changes_identity() && sent.token.as_deref().map(id) == ours)
+    }
+
+    /// Whether the secret of a request can have opened its session at first, and not any more, or
+    /// with another identity.
+    fn is_disturbed(&self, sent: &Sent) -> bool {
+        let is_closed = sent.was_live && !self.opens(sent.token.as_deref()).is_live();
+        is_closed || self.changes_during(sent).next().is_some()
+    }
+
+    /// Returns the actions that can have changed the identity behind a request, and their users.
+    fn changes_during<'a>(
+        &'a self,
+        sent: &'a Sent,
+    ) -> impl Iterator<Item = (Action, Option<u64>)> + 'a {
+        let ours = sent.token.as_deref().map(id);
+        let session = ours.and_then(|id| self.sessions.get(id));
+        let done = session.into_iter().flat_map(|session| &session.changes);
+        let done = done.filter(|(number, ..)| *number > sent.number);
+        let done = done.map(|(_, action, user)| (*action, *user));
+        let under_way = self.in_flight.iter().filter(move |other| {
+            other.action.changes_identity()
+                && ours.is_some()
+                && other.token.as_deref().map(id) == ours
+        });
+        done.chain(under_way.map(|other| (other.action, other.user)))
+    }
+
+    /// Whether another request was under way that can have renewed a secret, or used a renewed one.
+    fn is_renewing(&self, sent: &Sent) -> bool {
+        let Some(ours) = sent.token.as_deref().map(id) else { return false };
+        let renewed = self.sessions.get(ours).is_some_and(|ours| ours.renewed > sent.number);
+        renewed || self.in_flight.iter().any(|other| other.token.as_deref().map(id) == Some(ours))
+    }
+
+    /// Notes that a request is sent.
+    pub(super) fn send(&mut self, action: Action, token: Option<String>) -> Sent {
+        self.number += 1;
+        let is_live = self.opens(token.as_deref()).is_live();
+        let mut session = token.as_deref().and_then(|token| self.sessions.get_mut(id(token)));
+        if let (Some(session), Action::Add(item)) = (&mut session, action) {
+            session.maybe.insert(item);
+        }
+        let (sure, maybe) = session
+            .as_ref()
+            .map(|session| (session.sure.clone(), session.maybe.clone()))
+            .unwrap_or_default();
+        let session = session.filter(|_| is_live);
+        let sent = Sent {
+            number: self.number,
+            at: Instant::now(),
+            action,
+            was_live: is_live,
+            user: session.as_ref().and_then(|session| session.user),
+            flash: session.and_then(|session| session.flash),
+            sure,
+            maybe,
+            token,
+        };
+        self.in_flight.push(sent.clone());
+        sent
+    }
+
+    /// Checks the answer of a request, and notes its effects.
+    ///
+    /// Returns whether the model knows the state of its session for sure.
+    pub(super) fn answer(&mut self, sent: &Sent, reply: &Reply) -> bool {
+        self.number += 1;
+        self.in_flight.retain(|other| other.number != sent.number);
+        assert!(!reply.status.is_server_error(), "{sent:?}: {reply:?}");
+        let span = Span::since(sent.at);
+        let cookie = cookie(reply);
+        let opens = self.opens(sent.token.as_deref());
+        let is_sure = !self.is_disturbed(sent);
+        if opens.is_live() {
+            let is_elsewhere = matches!(&cookie,
+                Cookie::Set(fresh) if !Self::is_of_same_session(sent, fresh));
+            // Only a request that has found its session has used the secret.
+            let has_found = match sent.action {
+                Action::Page => !reply.text().starts_with("||"),
+                Action::Add(_) => reply.status == StatusCode::OK && !is_elsewhere,
+                _ => false,
+            };
+            self.confirm(sent, span, is_sure || has_found);
+        }
+        match sent.action {
+            Action::Page => self.page(sent, reply, &cookie, opens, span),
+            Action::Add(item) => self.write(sent, reply, &cookie, opens, span, Some(item)),
+            Action::Choose(_) => self.write(sent, reply, &cookie, opens, span, None),
+            Action::SignIn { user, flash } => {
+                self.sign_in(sent, reply, &cookie, opens, span, (user, flash));
+            }
+            Action::StepUp { flash } => match sent.user {
+                _ if reply.status == StatusCode::UNAUTHORIZED => {
+                    let is_guest = !opens.is_live() || sent.user.is_none();
+                    assert!(is_guest || !is_sure, "{sent:?} finds no user");
+                    self.renewal(sent, &cookie, opens, span);
+                }
+                Some(user) => self.sign_in(sent, reply, &cookie, opens, span, (user, flash)),
+                None => panic!("{sent:?} finds a user: {reply:?}"),
+            },
+            Action::SignOut => self.sign_out(sent, reply, &cookie, opens, span),
+        }
+        is_sure
+    }
+
+    fn session(&mut self, sent: &Sent) -> &mut Session {
+        let token = sent.token.as_deref().expect("a request with a token");
+        self.sessions.get_mut(id(token)).expect("a session that the model knows")
+    }
+
+    /// The first use of a renewed secret begins the grace period of the former one.
+    ///
+    /// Where it is not known whether it was used, every answer to a later request may be that of a
+    /// secret that was renewed meanwhile.
+    fn confirm(&mut self, sent: &Sent, span: Span, is_sure: bool) {
+        let number = self.number;
+        let session = self.session(sent);
+        if let (true, Some((_, grace @ Grace::Pending))) =
+            (sent.token.as_deref() == Some(&session.current), &mut session.former)
+        {
+            session.renewed = if is_sure { number } else { u64::MAX };
+            if is_sure {
+                *grace = Grace::Since(span);
+            }
+        }
+    }
+
+    /// A page shows the right user, the whole cart, and a message once.
+    fn page(&mut self, sent: &Sent, reply: &Reply, cookie: &Cookie, opens: Opens, span: Span) {
+        assert_eq!(reply.status, StatusCode::OK, "{sent:?}");
+        let page = Page::parse(&reply.text());
+        for (item, owner) in &page.cart {
+            let is_own = owner.is_none() || *owner == page.user;
+            assert!(is_own, "{sent:?}: item {item} of {owner:?} on {page:?}");
+        }
+        let items: BTreeSet<u64> = page.cart.iter().map(|(item, _)| *item).collect();
+        let is_empty = page.user.is_none() && items.is_empty() && page.flash.is_none();
+        if self.is_disturbed(sent) {
+            let maybe = &self.session(sent).maybe | &sent.maybe;
+            let is_right = page.user == sent.user && items.is_subset(&maybe);
+            assert!(is_right || is_empty, "{sent:?}: {page:?}, allowed {maybe:?}");
+        } else if opens.is_live() {
+            let is_alone = !self.is_renewing(sent);
+            let session = self.session(sent);
+            assert_eq!(page.user, session.user, "{sent:?} with a token that is {opens:?}");
+            let is_whole = sent.sure.is_subset(&items) && items.is_subset(&session.maybe);
+            assert!(is_whole, "{sent:?}: {page:?}, the cart is {session:?}");
+            let is_shown = page.flash == session.flash || !is_alone;
+            assert!(is_shown, "{sent:?}: {page:?}, the message is {:?}", session.flash);
+        } else {
+            assert!(is_empty, "{sent:?} with a token that is {opens:?}: {page:?}");
+        }
+        if let Some(flash) = page.flash {
+            let session = self.session(sent);
+            let is_ours = session.flash == Some(flash) || sent.flash == Some(flash);
+            assert!(is_ours, "{sent:?}: {page:?} shows a message of another session");
+            session.flash = session.flash.filter(|kept| *kept != flash);
+            let ours = id(&session.current).to_owned();
+            assert!(self.shown.insert((ours, flash)), "{sent:?}: {page:?} shows a message again");
+        }
+        self.renewal(sent, cookie, opens, span);
+    }
+
+    /// Notes a renewal, the only change of a cookie by a request that finds its session.
+    fn renewal(&mut self, sent: &Sent, cookie: &Cookie, opens: Opens, span: Span) {
+        let is_alone = !self.is_renewing(sent) && !self.is_disturbed(sent);
+        let is_due = match opens {
+            Opens::Live => self.session(sent).issued.is_older(super::RENEWAL, &span),
+            _ => Some(false),
+        };
+        match cookie {
+            Cookie::Kept => {
+                assert!(is_due != Some(true) || !is_alone, "{sent:?} renews no secret");
+            }
+            Cookie::Set(fresh) => {
+                let number = self.number;
+                assert_ne!(is_due, Some(false), "{sent:?} renews a secret that is {opens:?}");
+                let session = self.session(sent);
+                assert_eq!(id(fresh), id(&session.current), "{sent:?} renews");
+                let presented = sent.token.clone().unwrap_or_default();
+                session.former = Some((presented, Grace::Pending));
+                (session.current, session.issued) = (fresh.clone(), span);
+                session.renewed = number;
+            }
+            Cookie::Removed => panic!("{sent:?} removes the cookie"),
+        }
+    }
+
+    /// Notes that a request has replaced the secret that it presented.
+    fn rotate(&mut self, sent: &Sent, fresh: &str, opens: Opens, span: Span) {
+        let number = self.number;
+        let is_open = match opens {
+            Opens::Live => true,
+            // A sign-out that came later has found the secret replaced, and ended nothing.
+            Opens::Deleted(_) => self.is_disturbed(sent),
+            _ => false,
+        };
+        assert!(is_open, "{sent:?} replaces a secret that is {opens:?}");
+        let session = self.session(sent);
+        session.ended = None;
+        let presented = sent.token.clone().unwrap_or_default();
+        session.former = Some((presented, Grace::Over(span)));
+        (session.current, session.issued) = (fresh.to_owned(), span);
+        session.renewed = number;
+        session.changes.push((number, sent.action, sent.user));
+    }
+
+    fn is_of_same_session(sent: &Sent, token: &str) -> bool {
+        sent.token.as_deref().map(id) == Some(id(token))
+    }
+
+    /// A write of an item, or of the field that rotates.
+    fn write(
+        &mut self,
+        sent: &Sent,
+        reply: &Reply,
+        cookie: &Cookie,
+        opens: Opens,
+        span: Span,
+        item: Option<u64>,
+    ) {
+        let is_disturbed = self.is_disturbed(sent);
+        let (may_create, mut may_refuse) = opens.outcomes_of_write(&span);
+        if item.is_none() {
+            // A former secret in its grace period replaces no secret.
+            may_refuse |= matches!(opens, Opens::InGrace) || self.is_renewing(sent);
+        }
+        if reply.status == StatusCode::CONFLICT {
+            let is_late = may_refuse || is_disturbed;
+            assert!(is_late, "{sent:?} with a token that is {opens:?} is refused");
+            assert_eq!(*cookie, Cookie::Kept, "{sent:?} is refused");
+            return;
+        }
+        assert_eq!(reply.status, StatusCode::OK, "{sent:?}");
+        if let Some(item) = item {
+            let user = sent.user.filter(|_| opens.is_live());
+            let entry = format!("{item}@{}", name(user));
+            assert!(reply.text() == entry || is_disturbed, "{sent:?}: {reply:?}");
+        }
+        match cookie {
+            Cookie::Set(fresh) if !Self::is_of_same_session(sent, fresh) => {
+                assert!(may_create || is_disturbed, "{sent:?} starts a session beside {opens:?}");
+                let mut session = Session::new(fresh, span);
+                session.sure.extend(item);
+                session.maybe.extend(item);
+                self.sessions.insert(id(fresh).to_owned(), session);
+            }
+            cookie => {
+                let is_found = opens.is_live() || is_disturbed;
+                assert!(is_found, "{sent:?} with a token that is {opens:?} writes nowhere");
+                match (item, cookie) {
+                    (Some(item), _) => {
+                        if opens.is_live() {
+                            self.renewal(sent, cookie, opens, span);
+                        }
+                        let session = self.session(sent);
+                        if session.emptied < sent.number {
+                            session.sure.insert(item);
+                        }
+                    }
+                    (None, Cookie::Set(fresh)) => self.rotate(sent, fresh, opens, span),
+                    (None, _) => panic!("{sent:?} replaces no secret"),
+                }
+            }
+        }
+    }
+
+    /// A sign-in works at once, whatever cookie it comes with.
+    fn sign_in(
+        &mut self,
+        sent: &Sent,
+        reply: &Reply,
+        cookie: &Cookie,
+        opens: Opens,
+        span: Span,
+        (user, flash): (u64, u64),
+    ) {
+        assert_eq!(reply.status, StatusCode::SEE_OTHER, "{sent:?}");
+        let Cookie::Set(fresh) = cookie else { panic!("{sent:?} sets no cookie") };
+        if Self::is_of_same_session(sent, fresh) {
+            let number = self.number;
+            let session = self.session(sent);
+            if session.user.is_some_and(|former| former != user) {
+                (session.sure, session.maybe) = Default::default();
+                session.emptied = number;
+            }
+            (session.user, session.flash) = (Some(user), Some(flash));
+            self.rotate(sent, fresh, opens, span);
+            return;
+        }
+        let is_disturbed = self.is_disturbed(sent);
+        let is_moved = is_disturbed || self.is_renewing(sent);
+        assert!(!matches!(opens, Opens::Live) || is_moved, "{sent:?} starts another session");
+        let mut session = Session::new(fresh, span);
+        (session.user, session.flash) = (Some(user), Some(flash));
+        // A second click, or a sign-in whose answer was lost, brings the cart along.
+        let former = sent.token.as_deref().and_then(|token| self.sessions.get(id(token)));
+        if let Some(former) = former {
+            let is_same = former.user == Some(user) && former.ended.is_none();
+            if is_disturbed {
+                session.maybe = &former.maybe | &sent.maybe;
+                let is_sign_in = |action, of| match action {
+                    Action::SignIn { user: who, .. } => who == user,
+                    Action::StepUp { .. } => of == Some(user),
+                    _ => false,
+                };
+                let is_repeated = self.changes_during(sent).all(|(act, of)| is_sign_in(act, of));
+                let is_known = match opens {
+                    // The cart of another user goes.
+                    Opens::Live => former.user.is_none_or(|former| former == user),
+                    Opens::Replaced(_) => is_same,
+                    _ => false,
+                };
+                if is_repeated && is_known {
+                    session.sure = &former.sure & &sent.sure;
+                }
+            } else if is_same && matches!(opens, Opens::Replaced(_) | Opens::InGrace) {
+                session.sure = &former.sure & &sent.sure;
+                session.maybe = former.maybe.clone();
+            }
+        }
+        self.sessions.insert(id(fresh).to_owned(), session);
+    }
+
+    fn sign_out(&mut self, sent: &Sent, reply: &Reply, cookie: &Cookie, opens: Opens, span: Span) {
+        let is_disturbed = self.is_disturbed(sent);
+        let (is_removed, is_refused) = match opens {
+            Opens::Live | Opens::InGrace | Opens::Unknown => (Some(true), Some(false)),
+            Opens::Nothing => (Some(false), Some(false)),
+            Opens::Replaced(at) => {
+                let is_late = at.makes_late(&span);
+                (is_late.map(|is_late| !is_late), is_late)
+            }
+            Opens::Deleted(at) => (at.makes_late(&span).map(|is_late| !is_late), Some(false)),
+        };
+        let (has_removed, was_refused) =
+            (*cookie == Cookie::Removed, reply.status == StatusCode::CONFLICT);
+        let is_expected = is_removed.is_none_or(|is_removed| is_removed == has_removed)
+            && is_refused.is_none_or(|is_refused| is_refused == was_refused);
+        assert!(is_expected || is_disturbed, "{sent:?} with {opens:?}: {reply:?}");
+        assert!(was_refused || reply.status == StatusCode::OK, "{sent:?}: {reply:?}");
+        assert!(!matches!(cookie, Cookie::Set(_)), "{sent:?} sets a cookie");
+        if has_removed && opens.is_live() {
+            let number = self.number;
+            let session = self.session(sent);
+            session.ended = Some((End::Deleted, span));
+            session.changes.push((number, sent.action, sent.user));
+        }
+    }
+
+    /// Notes that sessions have ended without a request of their own: those of a user, or all.
+    pub(super) fn end(&mut self, user: Option<u64>, span: Span) {
+        self.number += 1;
+        for session in self.sessions.values_mut() {
+            if session.ended.is_none() && user.is_none_or(|user| session.user == Some(user)) {
+                session.ended = Some((End::Gone, span));
+                session.changes.push((self.number, Action::SignOut, session.user));
+            }
+        }
+    }
+
+    /// Notes that the session of a token has expired.
+    pub(super) fn expire(&mut self, token: &str, span: Span) {
+        self.number += 1;
+        if let Some(session) = self.sessions.get_mut(id(token)) {
+            session.ended = Some((End::Gone, span));
+        }
+    }
+}
+
+/// The text of a page.
+#[derive(Debug)]
+struct Page {
+    user: Option<u64>,
+    /// Items, and the users who have added them.
+    cart: Vec<(u64, Option<u64>)>,
+    flash: Option<u64>,
+}
+
+impl Page {
+    fn parse(text: &str) -> Self {
+        let mut parts = text.split('|');
+        let mut part = || parts.next().expect("three parts");
+        let (user, cart, flash) = (part().parse().ok(), part(), part().parse().ok());
+        let entries = cart.split(',').filter(|entry| !entry.is_empty());
+        let entries = entries.map(|entry| {
+            let (item, owner) = entry.split_once('@').expect("an item and its owner");
+            (item.parse().expect("the number of an item"), owner.parse().ok())
+        });
+        Self { user, cart: entries.collect(), flash }
+    }
+}

@@ -1,0 +1,119 @@
+//! Random scripts of tests: [`seeds`] to start from, the numbers that follow from one, and the
+//! moments of their steps.
+
+use std::{env, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::random;
+
+/// The environment variable that selects one seed, to repeat a run.
+const VARIABLE: &str = "RUTS_SEED";
+
+/// Returns the seeds of a test: the one of `RUTS_SEED` if it is set, and otherwise `count` random
+/// ones.
+///
+/// # Panics
+///
+/// The variable holds no number.
+pub fn seeds(count: usize) -> Vec<u64> {
+    match env::var(VARIABLE) {
+        Ok(text) => vec![text.parse().expect("RUTS_SEED is a number")],
+        Err(_) => (0..count).map(|_| u64::from_le_bytes(random())).collect(),
+    }
+}
+
+/// Numbers that depend on a seed alone: SplitMix64.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Creates the numbers of a seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Returns the next number below `bound`.
+    ///
+    /// # Panics
+    ///
+    /// `bound` is zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut number = self.0;
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((number ^ (number >> 31)) % bound as u64) as usize
+    }
+
+    /// Returns true in `percent` of a hundred cases.
+    pub fn percent(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// Returns one of the values, `None` of none.
+    pub fn choose<'a, T>(&mut self, values: &'a [T]) -> Option<&'a T> {
+        if values.is_empty() { None } else { values.get(self.below(values.len())) }
+    }
+}
+
+/// How time passes in a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// The clock of tokio is paused, and the store follows it: [`TokioClock`](crate::TokioClock).
+    Paused,
+    /// A sleep takes its time.
+    Real,
+}
+
+/// The time between the start of a request and its answer. Its effect falls into it.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    from: Instant,
+    to: Instant,
+}
+
+impl Span {
+    /// The time that a request may be on its way: see `docs/late-requests.md`.
+    const IN_TRANSIT: Duration = Duration::from_secs(5);
+
+    /// The difference between the clocks of a server and of a test, at most.
+    const SLACK: Duration = Duration::from_millis(300);
+
+    /// Creates the span of a request that began then and was answered now.
+    pub fn since(from: Instant) -> Self {
+        Self { from, to: Instant::now() }
+    }
+
+    /// Returns the time since its start.
+    pub fn elapsed(&self) -> Duration {
+        self.from.elapsed()
+    }
+
+    /// Returns the span of an effect that follows after `time`.
+    #[must_use]
+    pub fn after(&self, time: Duration) -> Self {
+        Self { from: self.from + time, to: self.to + time }
+    }
+
+    /// Whether a secret that was issued in this span had that age at a request. `None` if it was a
+    /// matter of milliseconds.
+    pub fn is_older(&self, age: Duration, request: &Self) -> Option<bool> {
+        if request.from.saturating_duration_since(self.to) > age + Self::SLACK {
+            return Some(true);
+        }
+        (request.to.duration_since(self.from) + Self::SLACK < age).then_some(false)
+    }
+
+    /// Whether a request was late if its secret was replaced, or its session deleted, in this span.
+    /// `None` if it was a matter of milliseconds.
+    pub fn makes_late(&self, request: &Self) -> Option<bool> {
+        if request.to.duration_since(self.from) + Self::SLACK < Self::IN_TRANSIT {
+            return Some(true);
+        }
+        // The time that the store took for its answer counts as time on the way.
+        let on_the_way = Self::IN_TRANSIT + Self::SLACK + request.to.duration_since(request.from);
+        let is_over = request.from.saturating_duration_since(self.to) > on_the_way;
+        is_over.then_some(false)
+    }
+}
