@@ -1,10 +1,16 @@
 //! Promise M: parallel requests do not undo each other's writes.
 
+use bytes::Bytes;
+
 use super::{
     client::{Refusal, applied, bytes, new_client, race, secret, session},
     subject::Subject,
 };
-use crate::store::{Refused, StoreErrorKind, Updated};
+use crate::{
+    cache_policy::CachePolicy,
+    store::{Change, FieldWrite, Refused, StoreErrorKind, TakeField, Update, Updated},
+    ttl::Ttl,
+};
 
 /// Parallel writes to different fields all survive.
 pub async fn parallel_writes_to_different_fields_survive(subject: &impl Subject) {
@@ -83,6 +89,39 @@ pub async fn a_value_is_taken_once(subject: &impl Subject) {
         assert_eq!(got.count(), 1, "{taken:?}");
         assert_eq!(taken.iter().filter(|taken| **taken == Ok(None)).count(), 7);
         client.holds(&[]).await;
+    }
+}
+
+/// A value of a later release stays, for an instance that can read it.
+pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
+    let client = session(subject, &[]).await;
+    let value = |version: u16| {
+        let [high, low] = version.to_be_bytes();
+        Bytes::copy_from_slice(&[0x10, 1, high, low, 0, 0, 0, 0, 7])
+    };
+    let hour = Ttl::from_secs(3600);
+    let policies = [CachePolicy::Default, CachePolicy::NoStore, CachePolicy::MaxAge(hour)];
+    for (policy, ttl) in
+        policies.into_iter().flat_map(|policy| [(policy, None), (policy, Some(hour))])
+    {
+        let put = async |value: &Bytes| {
+            let write = FieldWrite::new("a", value).cache_policy(policy).ttl(ttl);
+            client.update(Update::new(&[Change::Set(write)])).await.expect("the session is live");
+        };
+        for (version, newest, stays) in
+            [(1, 1, false), (2, 1, true), (1, 2, false), (256, 255, true), (255, 256, false)]
+        {
+            put(&value(version)).await;
+            let take = TakeField::new("a").newest(newest);
+            let case = format!("version {version} where {newest} is known, {policy:?}, {ttl:?}");
+            assert_eq!(client.take_with(take).await, Ok(Some(value(version))), "{case}");
+            let left = client.through(subject).take("a").await;
+            assert_eq!(left, Ok(stays.then(|| value(version))), "{case}");
+        }
+        // Bytes without a version are taken.
+        put(&bytes("1")).await;
+        assert_eq!(client.take_with(TakeField::new("a").newest(0)).await, Ok(Some(bytes("1"))));
+        assert_eq!(client.take("a").await, Ok(None));
     }
 }
 

@@ -91,6 +91,7 @@ macro_rules! conformance_tests {
                 one_of_parallel_conditional_updates_applies
                 parallel_increments_all_count
                 a_value_is_taken_once
+                a_newer_value_is_not_taken
                 one_of_parallel_rotations_wins
                 one_of_parallel_creations_wins
             }

@@ -311,7 +311,10 @@ impl SessionRecord {
         if take.sign_out {
             self.signed_in = None;
         }
-        Ok(self.remove(take.name, now))
+        match self.get(take.name, now) {
+            Some(field) if take.leaves(&field.value) => Ok(Some(field.value.clone())),
+            _ => Ok(self.remove(take.name, now)),
+        }
     }
 
     /// Ends the session and drops its fields: [`Store::delete`](super::Store::delete).

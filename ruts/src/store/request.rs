@@ -414,12 +414,15 @@ pub struct TakeField<'a> {
     pub touch: Option<Touch>,
     /// Signs the principal out.
     pub sign_out: bool,
+    /// Leaves a value of a greater version in its place: the caller cannot read it. It is answered
+    /// all the same, and everything else is done.
+    pub newest: Option<u16>,
 }
 
 impl<'a> TakeField<'a> {
     /// Takes a field and does nothing else.
     pub const fn new(name: &'a str) -> Self {
-        Self { name, rotate: None, touch: None, sign_out: false }
+        Self { name, rotate: None, touch: None, sign_out: false, newest: None }
     }
 
     /// Replaces the secret.
@@ -441,6 +444,20 @@ impl<'a> TakeField<'a> {
     pub const fn sign_out(mut self, sign_out: bool) -> Self {
         self.sign_out = sign_out;
         self
+    }
+
+    /// Leaves a value of a greater version in its place.
+    #[must_use]
+    pub fn newest(mut self, version: impl Into<Option<u16>>) -> Self {
+        self.newest = version.into();
+        self
+    }
+
+    /// Whether it leaves this value in its place. Its version is in the third and fourth byte, the
+    /// greater one first. A shorter value has none.
+    pub fn leaves(&self, value: &[u8]) -> bool {
+        let version = value.get(2..4).and_then(|bytes| bytes.try_into().ok());
+        version.map(u16::from_be_bytes) > self.newest && self.newest.is_some()
     }
 
     /// Whether it does more than take the field and count as activity: see

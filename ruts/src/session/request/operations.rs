@@ -339,12 +339,15 @@ impl Request {
         let hash = rotation.hash();
         let sign_out = field.is_principal();
         let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
-        let take = take.sign_out(sign_out);
+        let take = take.sign_out(sign_out).newest((!sign_out).then(|| field.version()));
         let fallback = rotation.fallback_secret.clone();
         let taken = exchange.attempt(fallback.as_ref(), &take).await?;
         let Some(value) = taken else { return Ok(None) };
         exchange.finish_rotation(rotation, None).await?;
-        state.fields.remember(name, None);
+        match &value {
+            Some(value) if take.leaves(value) => state.fields.forget(name),
+            _ => state.fields.remember(name, None),
+        }
         if sign_out {
             (state.meta, state.owner) = (None, None);
             if value.is_some() {

@@ -291,7 +291,16 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         let operation = async move { tiers.origin.take(credentials, take).await };
         let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
         let set = WriteSet::take(&take, tiers.settings.cache_ttl);
-        Write::new(&self.tiers, credentials.id, set).run(operation, |_| true).await
+        let mut taken = Write::new(&self.tiers, credentials.id, set).run(operation, |_| true).await;
+        // The cache took the field for removed.
+        if let Ok(Ok(Written { answer: Some(value), stale_for })) = &mut taken
+            && take.leaves(value)
+            && tiers.evict(credentials.id).await.is_err()
+        {
+            self.tiers.evict_later(credentials.id, Duration::ZERO);
+            *stale_for = Some(tiers.settings.cache_ttl);
+        }
+        taken
     }
 
     /// One round trip to the cache, one to the origin, and one to the cache. It needs no cache.

@@ -158,7 +158,8 @@ impl Store for PostgresStore {
             .touch(take.touch)
             .secret(take.rotate)
             .bind(take.name)
-            .bind(take.sign_out);
+            .bind(take.sign_out)
+            .bind(take.newest.map(i32::from));
         taken(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 

@@ -109,6 +109,7 @@ scripts! {
         "session/save",
         "field/is_live",
         "field/read",
+        "field/format",
         "take",
     ]];
     DELETE = Runs, Never, PROBE,

@@ -261,10 +261,11 @@ impl<C: RedisClient> Store for RedisStore<C> {
         take: TakeField<'_>,
     ) -> StoreResult<Written<Option<Bytes>>> {
         let Credentials { id, secret } = credentials;
-        let arguments = Arguments::for_session(secret.as_bytes(), touch_millis(take.touch), "", 3)
+        let arguments = Arguments::for_session(secret.as_bytes(), touch_millis(take.touch), "", 4)
             .secret(take.rotate)
             .text(take.name)
-            .constant(if take.sign_out { "out" } else { "" });
+            .constant(if take.sign_out { "out" } else { "" })
+            .bytes(take.newest.map_or_else(Bytes::new, |newest| newest.to_string().into()));
         let outcome = self.executor.call_one(&TAKE, id, arguments, self.executor.deadline());
         outcome.await?.answer(|reply| single_value(reply).map(Written::new))
     }

@@ -363,6 +363,8 @@ end $$;
 create function {take}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   p_rotate_secret bytea, p_name text, p_sign_out boolean,
+  -- A value of a greater version stays. The version is in its third and fourth byte.
+  p_newest int,
   out outcome text, out ago_ms bigint, out value bytea
 ) language plpgsql set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s' as $$
@@ -376,8 +378,14 @@ begin
   if in_grace and (p_rotate_secret is not null or p_sign_out) then
     {reject_in_grace}
   end if;
-  delete from {fields} f where f.session = s.id and f.name = p_name
-  returning f.value, f.expires_at into value, expires;
+  select f.value, f.expires_at into value, expires from {fields} f
+  where f.session = s.id and f.name = p_name;
+  if case
+    when p_newest is null or octet_length(value) < 4 then true
+    else get_byte(value, 2) * 256 + get_byte(value, 3) <= p_newest
+  end then
+    delete from {fields} f where f.session = s.id and f.name = p_name;
+  end if;
   if expires <= moment then
     value := null;
   end if;

@@ -1,16 +1,24 @@
 -- Takes a field: removes it and answers its value.
 --
--- needs: KEYS, ARGV, authenticate, replaced, read_field, start_grace, extend_idle, rotate, save
+-- needs: KEYS, ARGV, authenticate, replaced, read_field, value_format, start_grace, extend_idle, rotate, save
 --
 -- KEYS[1] is the session. ARGV: the first argument as in `fast_path`, the new secret or '', the
--- field, `out` to sign out or ''. Answers a list of the value, or a refusal.
+-- field, `out` to sign out or '', the version above which the value stays or ''. Answers a list of
+-- the value, or a refusal.
 local key = KEYS[1]
 local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])
 local session, refusal = authenticate(key, redis.call('HGET', key, '~'), presented)
 if not session then return refusal end
 if session.in_grace and (ARGV[2] ~= '' or ARGV[4] ~= '') then return replaced(session) end
 local value = read_field(key, ARGV[3])
-if value then redis.call('HDEL', key, ARGV[3]) end
+local stays = false
+if value and ARGV[5] ~= '' then
+  local policy, has_end = value_format(value)
+  local from = 4 + (has_end and 6 or 0) + (policy == 3 and 6 or 0)
+  local high, low = string.byte(value, from, from + 1)
+  stays = low ~= nil and high * 256 + low > tonumber(ARGV[5])
+end
+if value and not stays then redis.call('HDEL', key, ARGV[3]) end
 local is_changed = start_grace(session)
 is_changed = extend_idle(session, idle, after) or is_changed
 if ARGV[2] ~= '' then is_changed = rotate(session, ARGV[2]) or is_changed end
