@@ -190,7 +190,7 @@ impl SignIn<'_> {
     /// Trims a long list now and then, in a task of its own. The session ids decide when, because
     /// they are random.
     fn trim_sometimes<C: ScriptClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
-        if count < LONG_LIST || self.id.as_bytes()[0] % TRIM_EVERY != 0 {
+        if count < LONG_LIST || !self.id.as_bytes()[0].is_multiple_of(TRIM_EVERY) {
             return;
         }
         let (executor, principal, id) = (Arc::clone(executor), *self.who.principal, *self.id);
