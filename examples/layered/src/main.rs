@@ -11,7 +11,7 @@
 
 use std::{env, error::Error, process::ExitCode, sync::Arc};
 
-use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
+use fred::{clients::Pool, types::config::Config};
 use ruts::store::{layered::LayeredStore, postgres::PostgresStore, redis::RedisStore};
 use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
@@ -38,7 +38,6 @@ async fn store() -> Result<LayeredStore<RedisStore<Pool>, PostgresStore>, Box<dy
     let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned());
     let config = Config::from_url(&url).map_err(|error| format!("REDIS_URL: {error}"))?;
     let pool = Pool::new(config, None, None, None, 4)?;
-    pool.init().await.map_err(|error| format!("no Redis at {url}: {error}"))?;
     let cache = RedisStore::builder(Arc::new(pool)).prefix("desks").build();
 
     let store = LayeredStore::builder(cache, origin).build();

@@ -8,7 +8,7 @@
 
 use std::{env, error::Error, process::ExitCode, sync::Arc};
 
-use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
+use fred::{clients::Pool, types::config::Config};
 use ruts::store::redis::RedisStore;
 use tokio::net::TcpListener;
 
@@ -28,7 +28,6 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let url = env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned());
     let config = Config::from_url(&url).map_err(|error| format!("REDIS_URL: {error}"))?;
     let pool = Pool::new(config, None, None, None, 4)?;
-    pool.init().await.map_err(|error| format!("no Redis at {url}: {error}"))?;
     let store = RedisStore::builder(Arc::new(pool)).prefix("door").build();
     // Checked now, so that the first request does not fail.
     store.check().await?;

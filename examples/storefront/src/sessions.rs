@@ -6,8 +6,7 @@ use std::{env, error::Error, sync::Arc, time::Duration};
 
 use fred::{
     clients::Pool,
-    interfaces::ClientLike,
-    types::config::{Config, ConnectionConfig, ReconnectPolicy},
+    types::config::{Config, ConnectionConfig},
 };
 use ruts::{
     SessionLayer,
@@ -51,7 +50,6 @@ pub(crate) async fn connect(
         }
         Some(("redis" | "rediss" | "redis-cluster", _)) => {
             let (store, pool) = redis(url, name).await?;
-            store.check().await?;
             let store = NotifyingStore::new(store, RedisChannel::new(pool, name));
             setup(session_layer(store, keys, is_production), "redis")
         }
@@ -113,16 +111,16 @@ fn keys(is_production: bool) -> Result<KeyRing, BoxError> {
 }
 
 async fn redis(url: &str, name: &str) -> Result<(RedisStore<Pool>, Pool), BoxError> {
-    let unreachable = |error| format!("no Redis at {}: {error}", without_password(url));
-    let config = Config::from_url(url).map_err(unreachable)?;
+    let unreachable = |error: &dyn Error| format!("no Redis at {}: {error}", without_password(url));
+    let config = Config::from_url(url).map_err(|error| unreachable(&error))?;
     let connection = ConnectionConfig {
         connection_timeout: Duration::from_secs(3),
         ..ConnectionConfig::default()
     };
-    let reconnect = ReconnectPolicy::new_constant(0, 250);
-    let pool = Pool::new(config, None, Some(connection), Some(reconnect), 4)?;
-    pool.init().await.map_err(unreachable)?;
-    Ok((RedisStore::builder(Arc::new(pool.clone())).prefix(name).build(), pool))
+    let pool = Pool::new(config, None, Some(connection), None, 4)?;
+    let store = RedisStore::builder(Arc::new(pool.clone())).prefix(name).build();
+    store.check().await.map_err(|error| unreachable(&error))?;
+    Ok((store, pool))
 }
 
 async fn postgres(url: &str, name: &str) -> Result<(PostgresStore, PgPool), BoxError> {

@@ -53,7 +53,8 @@ impl<C: RedisClient> RedisChannel<C> {
     /// Returns the channel of that name. Sends nothing.
     pub fn new(client: C, name: &str) -> Self {
         let client = Arc::new(client);
-        Self { publisher: Arc::new(client.scripts()), client, name: name.into() }
+        let publisher = Arc::new(Connections::new(client.connectors()));
+        Self { publisher, client, name: name.into() }
     }
 
     /// Publishes a message. It may arrive twice, which its listeners do not mind.

@@ -128,7 +128,8 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
     #[must_use]
     pub fn build(self) -> RedisStore<C> {
         let Self { client, prefix, timeout, max_in_flight } = self;
-        let executor = Arc::new(Executor::new(client.scripts(), prefix, timeout));
+        let executor =
+            Arc::new(Executor::new(Connections::new(client.connectors()), prefix, timeout));
         let tuning = BatchTuning::new(max_in_flight);
         RedisStore {
             reads: Arc::new(Batcher::new(ReadBatch::new(&executor), tuning, timeout)),

@@ -3,16 +3,13 @@
 //! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a
 //! [`ScriptClient`] of them, which `eval` uses.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 
-use super::{
-    super::{
-        error::{CommandError, Source},
-        wire::reply::Reply,
-    },
-    connections::Connections,
+use super::super::{
+    error::{CommandError, Source},
+    wire::reply::Reply,
 };
 
 /// A client for a [`RedisStore`](crate::store::redis::RedisStore). Implemented for the clients that
@@ -27,11 +24,6 @@ pub trait Connect: Send + Sync + 'static {
 
     /// Returns a connector for each connection that the client asks for. Waits for nothing.
     fn connectors(&self) -> Vec<Self::Connector>;
-
-    /// Returns the connections of a store.
-    fn scripts(self: &Arc<Self>) -> Connections<Self::Connector> {
-        Connections::new(self.connectors())
-    }
 }
 
 /// Opens connections.

@@ -46,7 +46,7 @@ const MIN_AGE_REFUSED: Duration = Duration::from_millis(100);
 
 /// Connections that are used in turn. Each is opened at its first use, and replaced when it has
 /// closed, when it leads to a server that cannot serve, or when it stays silent.
-pub struct Connections<K: Connector> {
+pub(in crate::store::redis) struct Connections<K: Connector> {
     slots: Vec<Arc<Slot<K>>>,
     next: AtomicUsize,
 }
@@ -87,7 +87,7 @@ type Place = [u8; 2];
 struct ConnectError(#[source] Arc<dyn Error + Send + Sync>);
 
 impl<K: Connector> Connections<K> {
-    pub(super) fn new(connectors: Vec<K>) -> Self {
+    pub(in crate::store::redis) fn new(connectors: Vec<K>) -> Self {
         let slot = |connector| {
             let state = State { current: None, attempt: None, attempted: None };
             Arc::new(Slot { connector, state: Mutex::new(state) })

@@ -1,7 +1,7 @@
 -- Begins a revocation, or a step of it: from now on no sign-in in progress of these sessions
 -- completes.
 --
--- needs: ARGV, key, members_from, joined_at, format_entry, replace_entry, find_entry
+-- needs: ARGV, members_from, joined_at, format_entry, replace_entry, find_entry
 --
 -- ARGV: `=` and the sessions to end. Or `*` and the session that stays, then the session before the
 -- step, and the maximum number of sessions in it.
