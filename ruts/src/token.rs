@@ -152,6 +152,9 @@ pub(crate) enum CookieLife {
 }
 
 impl CookieLife {
+    /// Maximum age that browsers grant a cookie (RFC 6265bis, 5.5).
+    pub(crate) const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
     /// Returns for how long the sign-in is remembered.
     pub(crate) fn remembered(self) -> Option<Duration> {
         match self {

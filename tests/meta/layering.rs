@@ -8,12 +8,13 @@ use std::{
 };
 
 /// A module may import modules of a lower rank, and its own files. The longest name counts.
-const RANKS: [(&str, u8); 26] = [
+const RANKS: [(&str, u8); 27] = [
     ("token", 0),
     ("ttl", 0),
     ("cache_policy", 1),
     ("auth", 0),
     ("event", 1),
+    ("local_path", 1),
     ("field::name", 0),
     ("codec", 1),
     ("client", 1),
@@ -64,13 +65,14 @@ const HIDDEN: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only some modules may name.
-const CRATES: [(&str, &[&str]); 18] = [
+const CRATES: [(&str, &[&str]); 19] = [
     ("axum_core", &["axum", "guard", "private"]),
+    ("form_urlencoded", &["guard"]),
     ("futures_core", &["store::redis"]),
     ("metrics", &["event"]),
     ("tower_http", &["layer"]),
-    ("tower_layer", &["layer"]),
-    ("tower_service", &["layer", "testing"]),
+    ("tower_layer", &["guard", "layer", "testing"]),
+    ("tower_service", &["guard", "layer", "testing"]),
     ("cookie", &["cookie", "crypto", "lib", "testing"]),
     ("chacha20poly1305", &["crypto"]),
     ("serde", &["codec", "field", "session", "token"]),

@@ -7,10 +7,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use ::cookie::SameSite;
 
 use super::{cookie_codec::CookieCodec, error::CookieError, validate};
-use crate::ttl::Ttl;
-
-/// Maximum age that browsers grant a cookie, in seconds (RFC 6265bis, 5.5).
-pub(crate) const LONGEST_AGE: u64 = 400 * 24 * 60 * 60;
+use crate::{token::CookieLife, ttl::Ttl};
 
 /// Name and attributes of the session cookie.
 ///
@@ -164,7 +161,7 @@ impl CookieOptions {
 
     /// Returns how long the client keeps the cookie. `None` if it ends with the browser.
     pub(crate) fn lifetime(&self) -> Option<Ttl> {
-        Ttl::new(Duration::from_secs(self.max_age?.min(LONGEST_AGE))).ok()
+        Ttl::new(Duration::from_secs(self.max_age?).min(CookieLife::LONGEST)).ok()
     }
 
     /// Checks all options, and returns the name of the cookie of a layer.

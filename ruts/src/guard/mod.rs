@@ -5,13 +5,13 @@
 mod level;
 mod next;
 mod rejection;
-mod require;
+mod router;
 mod user;
 
 pub use self::{
     level::{Aal, Fresh},
     next::Next,
     rejection::GuardRejection,
-    require::{Require, RequireService, require},
+    router::{Require, RequireService, require},
     user::CurrentUser,
 };

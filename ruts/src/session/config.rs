@@ -1,6 +1,7 @@
 //! The settings of a layer that concern its sessions: [`SessionConfig`].
 
 use std::{
+    num::NonZeroU32,
     sync::{Arc, Once},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use crate::{
     error::Error,
     store::{AuthChange, DynStore, NewSignIn, SessionLimit, SessionMeta, Touch},
     token::CookieLife,
-    ttl::Ttl,
+    ttl::{Ttl, TtlError},
 };
 
 /// The parts that all sessions of a layer share.
@@ -83,6 +84,25 @@ pub(crate) struct SignInOptions {
 impl SignInOptions {
     pub(super) fn new(assurance: Assurance) -> Self {
         Self { assurance, keep_fields: false, cookie: None, stamp: None }
+    }
+
+    pub(super) fn remember(self, life: Duration) -> Result<Self, Error> {
+        check_lifetime(life, Some(CookieLife::LONGEST))?;
+        let seconds = NonZeroU32::new(life.as_secs().try_into().unwrap_or(u32::MAX));
+        let seconds = seconds.ok_or(TtlError::Zero)?;
+        Ok(Self { cookie: Some(CookieLife::Remembered(seconds)), ..self })
+    }
+
+    pub(super) fn forget(self) -> Self {
+        Self { cookie: Some(CookieLife::Browser), ..self }
+    }
+
+    pub(super) fn keep_fields(self) -> Self {
+        Self { keep_fields: true, ..self }
+    }
+
+    pub(super) fn stamp(self, stamp: &[u8]) -> Self {
+        Self { stamp: Some(stamp_digest(stamp)), ..self }
     }
 }
 

@@ -181,10 +181,7 @@ impl<'a, T> Entry<'a, T, Principal> {
     }
 }
 
-impl<'a, U> Entry<'a, Vec<U>, Once>
-where
-    U: Serialize + DeserializeOwned + Send + Sync + 'a,
-{
+impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, Once> {
     /// Appends a value to a list that is taken once, such as the messages that the next page shows.
     /// No parallel append is lost. The lifetime of the list begins anew.
     ///

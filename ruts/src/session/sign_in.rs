@@ -1,11 +1,11 @@
 //! [`SignIn`]: a sign-in, and its choices.
 
-use std::{fmt, future::IntoFuture, num::NonZeroU32, time::Duration};
+use std::{fmt, future::IntoFuture, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    config::{SignInOptions, Signing, check_lifetime, stamp_digest},
+    config::{SignInOptions, Signing},
     future::WriteFuture,
     request::{
         operations::Request,
@@ -14,11 +14,9 @@ use super::{
 };
 use crate::{
     auth::{Assurance, PrincipalKey},
-    cookie::options::LONGEST_AGE,
     error::Error,
     field::FieldSpec,
     store::Change,
-    token::CookieLife,
 };
 
 /// A sign-in: made by [`Entry::sign_in`](crate::Entry::sign_in), done when it is awaited.
@@ -100,27 +98,6 @@ impl<'a> SignIn<'a> {
     pub fn keep_fields(mut self) -> Self {
         self.options = self.options.map(SignInOptions::keep_fields);
         self
-    }
-}
-
-impl SignInOptions {
-    pub(super) fn remember(self, life: Duration) -> Result<Self, Error> {
-        check_lifetime(life, Some(Duration::from_secs(LONGEST_AGE)))?;
-        let seconds = NonZeroU32::new(life.as_secs().try_into().unwrap_or(u32::MAX));
-        let seconds = seconds.ok_or(crate::TtlError::Zero)?;
-        Ok(Self { cookie: Some(CookieLife::Remembered(seconds)), ..self })
-    }
-
-    pub(super) fn forget(self) -> Self {
-        Self { cookie: Some(CookieLife::Browser), ..self }
-    }
-
-    pub(super) fn keep_fields(self) -> Self {
-        Self { keep_fields: true, ..self }
-    }
-
-    pub(super) fn stamp(self, stamp: &[u8]) -> Self {
-        Self { stamp: Some(stamp_digest(stamp)), ..self }
     }
 }
 

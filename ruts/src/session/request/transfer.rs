@@ -146,7 +146,7 @@ impl<'a> Transfer<'a> {
             let cookie = plan.cookie(self.state().owner, former);
             let values = encrypt(shared, &id, update.changes, plan)?;
             let own = OwnFields::new(shared, &id, plan, [former, cookie]);
-            let changes = plan.with_values(update.changes, &values, &own);
+            let changes = plan.with_values(update.changes, &values, own.changes());
             for change in update.changes {
                 self.state().fields.forget(change.name());
             }
@@ -297,7 +297,7 @@ impl<'a> Transfer<'a> {
         let values = encrypt(shared, &id, update.changes, plan)?;
         let cookie = plan.cookie(None, CookieLife::Default);
         let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie]);
-        let changes = plan.with_values(update.changes, &values, &own);
+        let changes = plan.with_values(update.changes, &values, own.changes());
         let inherited = self.inherit(&id, plan).await?;
         let inherited = inherited.iter().map(|field| {
             let write =

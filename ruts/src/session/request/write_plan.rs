@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{field_cache::FieldCache, own_fields::OwnFields};
+use super::field_cache::FieldCache;
 use crate::{
     auth::PrincipalKey,
     field::{FieldSpec, SessionSchema},
@@ -71,9 +71,9 @@ impl WritePlan {
         &self,
         changes: &'a [Change<'a>],
         encrypted: &'a [Bytes],
-        own: &'a OwnFields,
+        own: impl Iterator<Item = Change<'a>> + Clone,
     ) -> Cow<'a, [Change<'a>]> {
-        if encrypted.is_empty() && own.changes().next().is_none() {
+        if encrypted.is_empty() && own.clone().next().is_none() {
             return Cow::Borrowed(changes);
         }
         let mut values = encrypted.iter();
@@ -83,7 +83,7 @@ impl WritePlan {
             }
             None => *change,
         };
-        changes.iter().map(encrypted).chain(own.changes()).collect()
+        changes.iter().map(encrypted).chain(own).collect()
     }
 }
 
