@@ -47,10 +47,10 @@ pub(super) enum Leaf {
     Number(&'static str),
 }
 
-/// What was asked for.
+/// The kind of value that a node stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing yet.
+    /// Not asked for yet.
     Unknown,
     Leaf(Leaf),
     Newtype,

@@ -35,6 +35,7 @@ pub(super) struct Shared {
     context: Arc<SessionContext>,
     /// The client sent a cookie of this layer, usable or not.
     has_cookie: bool,
+    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards ask for it"))]
     target: Option<PathAndQuery>,
     /// With what the request arrived, once the store was asked.
     arrival: OnceLock<Arrival>,

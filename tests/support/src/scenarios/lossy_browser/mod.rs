@@ -1,7 +1,7 @@
 //! A browser with several tabs, on a network that loses every second answer.
 //!
 //! A random script clicks twice, goes back to older forms, has slow requests and slow answers, and
-//! leaves for so long that its session expires. Every answer is one that the [model] allows.
+//! leaves for so long that its session expires. Every answer is one that the `model` allows.
 
 mod model;
 mod request;
