@@ -41,7 +41,7 @@ use proc_macro::TokenStream;
 ///   fields. `load()` returns it. A derive below `#[session]` applies to it, with its attributes:
 ///   `#[derive(Debug, Clone, PartialEq, Serialize)]`, `#[serde(rename_all = "camelCase")]`.
 /// - `ShopEdit`: returned by `edit()`. It has `x()`, `remove_x()` and `commit()`. With a principal
-///   it has `assurance()` and `keep_fields()` too.
+///   it also has `assurance`, `keep_fields`, `remember`, `forget` and `stamp`.
 /// - `ShopSessions`, if a field is the principal: returned by `Shop::sessions(&store)`.
 ///
 /// A field of type `Option<T>` is the same as a field of type `T`.
@@ -70,7 +70,7 @@ use proc_macro::TokenStream;
 /// | `principal` | the signed-in principal, see below |
 /// | `encrypt` | encrypted at rest with the keys of the layer (feature `encrypt`) |
 /// | `rename = "name"` | the stored name, if it differs from the name of the field |
-/// | `version = 2` | the version of the type: values of another version read as absent |
+/// | `version = 2` | the version of the type: former values read as absent, newer ones fail |
 /// | `codec = "messagepack"` | as above, for this field |
 ///
 /// `index` and `migrate` are reserved.

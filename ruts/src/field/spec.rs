@@ -134,8 +134,8 @@ impl FieldSpec {
         self
     }
 
-    /// Sets the version of the type. A stored value of another version reads as absent. Version 1
-    /// by default.
+    /// Sets the version of the type. A stored value of a former version reads as absent, and one of a
+    /// newer version is [`Error::Newer`](crate::Error::Newer). Version 1 by default.
     pub const fn with_version(mut self, version: u16) -> Self {
         self.version = version;
         self

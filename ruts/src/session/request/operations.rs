@@ -202,7 +202,7 @@ impl Request {
     ) -> Result<bool, CodecError> {
         let (true, Some(value)) = (field.is_principal(), value) else { return Ok(true) };
         let named = field.principal_key(self.config().layer, &value.bytes)?;
-        // A value of another version is absent anyway.
+        // A value of a former version is absent anyway.
         Ok(named.is_none_or(|named| state.owner == Some(named)))
     }
 
