@@ -50,7 +50,7 @@ fn fixture() -> (ManualClock, Client) {
 }
 
 #[tokio::test]
-async fn a_request_knows_with_what_it_arrived() {
+async fn a_request_knows_the_state_of_its_session() {
     let (clock, client) = fixture();
     assert_eq!(client.text("/").await, "NoToken");
     client.plant("__Host-id", "a planted cookie");

@@ -1,11 +1,11 @@
-//! [`Arrival`]: with what a request arrived.
+//! [`Arrival`]: the state of the session that a request came with.
 
 use std::time::Duration;
 
-/// With what a request arrived: whether its session was live, and otherwise what is known of the
-/// reason. Returned by [`Session::arrival`](crate::Session::arrival).
+/// State of the session that a request came with: live, or what is known of the reason why it is
+/// not. Returned by [`Session::arrival`](crate::Session::arrival).
 ///
-/// It is for a page that explains itself. It keeps no user from signing in.
+/// It lets a page say why a user is signed out. It keeps no user from signing in.
 ///
 /// ```
 /// use ruts::{Error, Session, session::Arrival};

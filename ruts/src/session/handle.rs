@@ -228,8 +228,8 @@ impl<S> Session<S> {
         self.request.open().await
     }
 
-    /// Returns with what this request arrived: a live session, or the reason why there is none. One
-    /// round trip, none if this request has used the session before.
+    /// Returns the state of the session that this request came with: live, or the reason why it is
+    /// not. One round trip, none if this request has used the session before.
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ use crate::{
 ///     if stay { sign_in.remember(month).await } else { sign_in.await }
 /// }
 /// ```
-#[must_use = "nobody is signed in until it is awaited"]
+#[must_use = "no principal is signed in until this is awaited"]
 pub struct SignIn<'a> {
     request: &'a Request,
     field: &'static FieldSpec,

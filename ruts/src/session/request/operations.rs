@@ -167,7 +167,7 @@ impl Request {
         Ok(expected.is_some() && state.fields.get(STAMP) == expected.as_ref())
     }
 
-    /// Returns with what this request arrived, after the store was asked.
+    /// Returns the state of the session that this request came with. Asks the store for it.
     pub(in crate::session) async fn arrival(&self) -> Result<Arrival, Error> {
         self.open().await?;
         Ok(self.0.arrival())

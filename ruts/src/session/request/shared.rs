@@ -37,7 +37,7 @@ pub(super) struct Shared {
     has_cookie: bool,
     #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards ask for it"))]
     target: Option<PathAndQuery>,
-    /// With what the request arrived, once the store was asked.
+    /// The state of the session that the request came with, once the store was asked.
     arrival: OnceLock<Arrival>,
     /// The fingerprint of the client, if clients are watched.
     pub(super) client: Option<ClientFingerprint>,
