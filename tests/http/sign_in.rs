@@ -418,3 +418,33 @@ async fn a_layered_store_ends_sessions() {
     a_revoked_user_signs_in_at_once(Arc::clone(&store)).await;
     a_back_channel_logout_ends_one_session([Arc::clone(&store), store]).await;
 }
+
+#[session]
+struct Office {
+    #[field(principal)]
+    admin: u64,
+}
+
+/// Two schemas with a principal each, in one session.
+#[tokio::test]
+async fn a_schema_signs_out_its_own_principal_alone() {
+    let app = Router::new()
+        .route("/in", get(|shop: Shop| async move { shop.set_user("ada").await }))
+        .route("/who", get(who))
+        .route(
+            "/remove",
+            get(|office: Office| async move { office.admin().remove().await.map(drop) }),
+        )
+        .route("/take", get(|office: Office| async move { office.admin().take().await.map(drop) }))
+        .route(
+            "/edit",
+            get(|office: Office| async move { office.edit().remove_admin().commit().await }),
+        )
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let client = new_client(app);
+    client.text("/in").await;
+    for path in ["/remove", "/take", "/edit"] {
+        client.text(path).await;
+        assert!(client.text("/who").await.starts_with("Some(\"ada\") Some"), "{path}");
+    }
+}

@@ -14,6 +14,7 @@ use crate::{
     codec::Codec,
     crypto::field_cipher::FieldCipher,
     error::Error,
+    field::FieldSpec,
     store::{AuthChange, DynStore, NewSignIn, SessionLimit, SessionMeta, Touch},
     token::CookieLife,
     ttl::{Ttl, TtlError},
@@ -65,7 +66,8 @@ pub(crate) enum Signing {
         lifetime: Option<Ttl>,
         options: SignInOptions,
     },
-    Out,
+    /// The principal of this field signs out.
+    Out(&'static FieldSpec),
 }
 
 /// The choices of a sign-in.
@@ -127,7 +129,7 @@ impl Signing {
     pub(super) fn principal(&self) -> Option<PrincipalKey> {
         match self {
             Self::In { principal, .. } => Some(*principal),
-            Self::Out => None,
+            Self::Out(_) => None,
         }
     }
 }
@@ -160,7 +162,7 @@ impl SessionConfig {
                 idle: self.idle_of(cookie),
                 absolute: self.absolute_of(cookie, *lifetime),
             },
-            Signing::Out => AuthChange::Out,
+            Signing::Out(_) => AuthChange::Out,
         })
     }
 

@@ -37,7 +37,7 @@ pub struct Edit<'a> {
 #[derive(Clone, Copy)]
 enum Auth {
     In(PrincipalKey, Option<Ttl>),
-    Out,
+    Out(&'static FieldSpec),
 }
 
 impl<'a> Edit<'a> {
@@ -74,7 +74,7 @@ impl<'a> Edit<'a> {
     pub fn remove<T, M: Mode>(mut self, field: Field<T, M>) -> Self {
         self.changes.push((field.spec(), None));
         if field.spec().is_principal() {
-            self.auth = Some(Auth::Out);
+            self.auth = Some(Auth::Out(field.spec()));
         }
         self
     }
@@ -129,7 +129,7 @@ impl<'a> Edit<'a> {
             }
             let signing = match auth {
                 Some(Auth::In(principal, ttl)) => Some(Signing::sign_in(principal, ttl, options)?),
-                Some(Auth::Out) => Some(Signing::Out),
+                Some(Auth::Out(field)) => Some(Signing::Out(field)),
                 None => None,
             };
             let rotate = changes.iter().any(|(field, _)| field.is_rotating());

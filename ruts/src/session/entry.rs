@@ -108,7 +108,11 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 
     /// Removes the field, and returns whether it was present. Removing a field marked `principal`
-    /// signs out. One round trip.
+    /// signs that principal out, and no other one.
+    ///
+    /// # Round trips
+    ///
+    /// One. Two for a field marked `principal` that this request has not read.
     ///
     /// # Errors
     ///
@@ -245,7 +249,7 @@ fn stored<'a>(
 fn remove<'a>(request: &'a Request, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
     WriteFuture::new(async move {
         let change = Change::Remove(spec.name());
-        let signing = spec.is_principal().then_some(Signing::Out);
+        let signing = spec.is_principal().then_some(Signing::Out(spec));
         let plan = WritePlan { signing, ..WritePlan::of(spec) };
         Ok(request.write(&[change], plan).await? > 0)
     })

@@ -193,6 +193,18 @@ impl Request {
         Ok(false)
     }
 
+    /// Whether removing a principal field signs out: its value names the signed-in principal, or
+    /// cannot be read. The principal of another schema stays.
+    async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
+        Transfer::new(&self.0, state).learn(field.name(), None).await?;
+        let stored = state.fields.get(field.name());
+        Ok(match self.decrypt_field(state, field.name(), stored) {
+            Ok(None) => false,
+            Ok(Some(value)) => self.is_owner(state, field, Some(&value)).unwrap_or(true),
+            Err(_) => true,
+        })
+    }
+
     /// Whether the value of a principal field names the signed-in principal. True for other fields.
     fn is_owner(
         &self,
@@ -247,9 +259,14 @@ impl Request {
     pub(in crate::session) async fn write(
         &self,
         changes: &[Change<'_>],
-        plan: WritePlan,
+        mut plan: WritePlan,
     ) -> Result<usize, Error> {
         let mut state = self.0.lock().await?;
+        if let Some(Signing::Out(field)) = plan.signing
+            && !self.signs_out(&mut state, field).await?
+        {
+            plan.signing = None;
+        }
         let mut transfer = Transfer::new(&self.0, &mut state);
         let updated = transfer.update(Update { changes, ..Update::default() }, &plan).await?;
         transfer.exchange.check_fresh()?;
@@ -323,13 +340,14 @@ impl Request {
     /// Removes a field and returns its value.
     pub(in crate::session) async fn take(
         &self,
-        field: &FieldSpec,
+        field: &'static FieldSpec,
     ) -> Result<Option<Plaintext>, Error> {
         let name = field.name();
         let mut state = self.0.lock().await?;
         if !state.identity.may_be_open() {
             return Ok(None);
         }
+        let sign_out = field.is_principal() && self.signs_out(&mut state, field).await?;
         let mut transfer = Transfer::new(&self.0, &mut state);
         transfer.check_client().await?;
         let exchange = &mut transfer.exchange;
@@ -337,7 +355,6 @@ impl Request {
         let cookie = exchange.state.identity.cookie();
         let rotation = exchange.begin_rotation(field.is_rotating(), None, cookie)?;
         let hash = rotation.hash();
-        let sign_out = field.is_principal();
         let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
         let take = take.sign_out(sign_out).newest((!sign_out).then(|| field.version()));
         let fallback = rotation.fallback_secret.clone();
@@ -351,7 +368,7 @@ impl Request {
         if sign_out {
             (state.meta, state.owner) = (None, None);
             if value.is_some() {
-                log_signing(&self.0, &Signing::Out);
+                log_signing(&self.0, &Signing::Out(field));
             }
         }
         // No other caller gets the value, so it is returned in any case.

@@ -43,7 +43,7 @@ impl OwnFields {
         let was_remembered = former.remembered().is_some();
         match &plan.signing {
             None => Self::default(),
-            Some(Signing::Out) => Self { forgets: was_remembered, ..Self::default() },
+            Some(Signing::Out(_)) => Self { forgets: was_remembered, ..Self::default() },
             Some(Signing::In { options, .. }) => {
                 let remembered = cookie.remembered().map(|life| life.as_secs().to_be_bytes());
                 Self {

@@ -48,7 +48,7 @@ impl WritePlan {
             Some(Signing::In { principal, options, .. }) => options.cookie.unwrap_or({
                 if owner == Some(*principal) { cookie } else { CookieLife::Default }
             }),
-            Some(Signing::Out) | None => cookie,
+            Some(Signing::Out(_)) | None => cookie,
         }
     }
 
