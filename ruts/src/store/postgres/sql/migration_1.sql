@@ -380,10 +380,13 @@ begin
   end if;
   select f.value, f.expires_at into value, expires from {fields} f
   where f.session = s.id and f.name = p_name;
-  if case
-    when p_newest is null or octet_length(value) < 4 then true
-    else get_byte(value, 2) * 256 + get_byte(value, 3) <= p_newest
-  end then
+  -- A case tests the length before the bytes are read. The parentheses keep its `then` apart.
+  if (
+    case
+      when p_newest is null or octet_length(value) < 4 then true
+      else get_byte(value, 2) * 256 + get_byte(value, 3) <= p_newest
+    end
+  ) then
     delete from {fields} f where f.session = s.id and f.name = p_name;
   end if;
   if expires <= moment then
