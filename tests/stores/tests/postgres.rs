@@ -982,7 +982,7 @@ mod faults {
         let (store, pool, schema) = store(&server).await;
         for (function, expected) in [
             ("_delete(session_id, secret)", "ended"),
-            ("_take(session_id, secret, null, null, sha256('new'), 'a', false)", "replaced"),
+            ("_take(session_id, secret, null, null, sha256('new'), 'a', false, null)", "replaced"),
         ] {
             let session = TestSession::begin(&store).await;
             let mut writer = pool.begin().await.unwrap();
