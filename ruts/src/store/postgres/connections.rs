@@ -39,11 +39,11 @@ impl Connections {
     /// Takes an idle connection. Takes a new one, or the next that comes back, if none is idle.
     pub(super) async fn take(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         loop {
-            let idle = self.pool.num_idle();
+            let idle = self.idle();
             let Some(mut connection) = self.pool.try_acquire() else {
                 return self.pool.acquire().await;
             };
-            if self.is_fresh(idle.max(self.pool.num_idle() + 1)) {
+            if self.is_fresh(idle.max(self.idle() + 1)) {
                 return Ok(connection);
             }
             match timeout(self.test_timeout, connection.ping()).await {
@@ -78,9 +78,15 @@ impl Connections {
 
     /// Closes the idle connections. One was silent, and to test the others for silence takes time.
     fn close_idle(&self) {
-        for _ in 0..self.pool.num_idle() {
+        for _ in 0..self.idle() {
             self.pool.try_acquire().map(PoolConnection::detach);
         }
+    }
+
+    /// Returns the number of idle connections. The pool counts a connection shortly after it moves, so
+    /// its own number can pass below zero, which reads as the greatest one.
+    fn idle(&self) -> usize {
+        self.pool.num_idle().min(self.pool.size() as usize)
     }
 
     /// Whether the one of `idle` connections that was idle for longest needs no test.
