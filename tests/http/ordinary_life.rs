@@ -315,7 +315,7 @@ async fn of_two_principal_schemas_the_last_sign_in_counts() {
 }
 
 #[tokio::test]
-async fn a_principal_that_is_set_by_name_signs_nobody_in() {
+async fn a_principal_that_is_set_by_name_is_not_signed_in() {
     let app = Router::new()
         .route(
             "/forge",

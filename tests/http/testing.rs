@@ -213,7 +213,7 @@ async fn a_sign_out_by_a_link_is_found() {
 async fn a_test_signs_in_without_a_form() {
     let layer = SessionLayer::new(MemoryStore::new());
     let who = |shop: Shop| async move {
-        Ok::<_, Error>(shop.user().await?.unwrap_or_else(|| "nobody".to_owned()))
+        Ok::<_, Error>(shop.user().await?.unwrap_or_else(|| "guest".to_owned()))
     };
     let app = Router::new().route("/", get(who)).layer(layer.clone());
     let client = Client::new(app);
@@ -223,7 +223,7 @@ async fn a_test_signs_in_without_a_form() {
     });
     assert!(signed_in.await.unwrap());
     assert_eq!(client.get("/").await.text(), "ada");
-    assert_eq!(client.stranger().get("/").await.text(), "nobody");
+    assert_eq!(client.stranger().get("/").await.text(), "guest");
     with_session(&client, &layer, |shop: Shop| async move { shop.session().delete().await })
         .await
         .unwrap();

@@ -139,7 +139,7 @@ const REQUIREMENTS: [Requirement; 85] = [
         Proven,
         "The browser's copy of the secret is removed when the user signs out",
     ),
-    Requirement("NIST-5.1-f", Proven, "There is no fallback to plain HTTP"),
+    Requirement("NIST-5.1-f", Proven, "A session never falls back to plain HTTP"),
     Requirement(
         "NIST-5.1-g",
         Assisted,

@@ -42,7 +42,7 @@ struct PrincipalOf(DecodePrincipal);
 
 type DecodePrincipal = fn(&FieldSpec, &str, &[u8]) -> Result<Option<PrincipalKey>, CodecError>;
 
-/// The type of the values is no part of the description.
+/// Descriptions are compared without the type of their values, so all of these are equal.
 impl PartialEq for PrincipalOf {
     fn eq(&self, _: &Self) -> bool {
         true

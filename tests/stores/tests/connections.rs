@@ -179,7 +179,7 @@ async fn closed_connections_to_a_cluster<C: RedisClient>(cluster: &Cluster, clie
     }
 }
 
-/// A server that stays a replica is no reason to wait for the whole timeout.
+/// The operation fails before its timeout if the server stays a replica.
 #[tokio::test]
 async fn a_replica_that_stays_one_is_reported_soon() {
     let leader = Redis::start(Flavour::Redis, &[]);
