@@ -91,7 +91,8 @@ fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
 fn log_conflict<L: SessionName>() {
     tracing::error!(
         name = L::NAME,
-        "two different session layers of one name are around each other: the outer one serves the          request. Give one of them a name with `SessionLayer::named`, or use clones of one layer"
+        "two different session layers of one name are around each other: the outer one serves the \
+         request. Give one of them a name with `SessionLayer::named`, or use clones of one layer"
     );
 }
 

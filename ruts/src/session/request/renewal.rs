@@ -91,12 +91,15 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
         }
     };
     let fresh = match secret_due(config, cookie, &meta) {
-        Some(every) => Some((Secret::random(cookie)?, every)),
+        Some(every) => {
+            let secret = Secret::random(cookie)?;
+            let hash = secret.hash(config.layer);
+            Some((secret, hash, every))
+        }
         None => None,
     };
-    let hash = fresh.as_ref().map(|(secret, _)| secret.hash(config.layer));
-    let renew = hash.as_ref().zip(fresh.as_ref());
-    let renew = renew.map(|(hash, (_, every))| Renew::new(hash, *every, config.renewal_grace));
+    let renew = fresh.as_ref();
+    let renew = renew.map(|(_, hash, every)| Renew::new(hash, *every, config.renewal_grace));
     let idle = config.idle_of(cookie).filter(|_| is_use_due(config, cookie, &meta));
     let lapsed = meta.signed_in.filter(|signed_in| {
         config.is_lapsed(cookie, &meta) && signed_in.assurance > Assurance::Remembered
@@ -119,7 +122,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     // If the update is not due, another request was faster. If it is refused, the session has just
     // ended.
     let Ok(Written { answer: Updated::Applied { .. }, .. }) = answer.await? else { return Ok(()) };
-    if let Some((secret, _)) = fresh {
+    if let Some((secret, ..)) = fresh {
         let token = Token { id, secret };
         let origin = TokenOrigin::Renewal;
         if exchange.shared.offer(CookieAction::Set { token, origin, longest: meta.absolute }) {
