@@ -27,6 +27,7 @@ pub mod store;
 pub mod testing;
 pub mod token;
 mod ttl;
+mod turns;
 
 #[doc(hidden)]
 #[path = "private.rs"]

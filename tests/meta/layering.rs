@@ -8,9 +8,10 @@ use std::{
 };
 
 /// A module may import modules of a lower rank, and its own files. The longest name counts.
-const RANKS: [(&str, u8); 27] = [
+const RANKS: [(&str, u8); 28] = [
     ("token", 0),
     ("ttl", 0),
+    ("turns", 0),
     ("cache_policy", 1),
     ("auth", 0),
     ("event", 1),
@@ -92,6 +93,7 @@ const CRATES: [(&str, &[&str]); 19] = [
         &[
             "conformance",
             "session",
+            "turns",
             "store::notify",
             "store::batch",
             "store::layered",

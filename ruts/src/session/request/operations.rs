@@ -313,7 +313,7 @@ impl Request {
         let mut state = self.0.lock().await?;
         self.hint_cache_policy(field);
         let _turn = match state.identity.id() {
-            Some(id) => Some(update_queue::turn(id).await),
+            Some(id) => update_queue::turn(id).await,
             None => None,
         };
         Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;

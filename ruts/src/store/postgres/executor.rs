@@ -24,9 +24,11 @@ use super::{
         timed_out,
     },
     statements::{SessionColumn, Statements},
+};
+use crate::{
+    store::{StoreError, StoreErrorKind},
     turns::{Turn, Turns},
 };
-use crate::store::{StoreError, StoreErrorKind};
 
 /// Number of timeouts for which a statement may run, with or without a caller. It keeps its
 /// connection, so a stuck server hardly ever has more statements than the pool has connections.
@@ -36,7 +38,9 @@ pub(super) struct Executor {
     connections: Connections,
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
-    turns: Turns,
+    /// Of the operations that lock a session or a principal. The server would make the others wait
+    /// as well, each with a connection of the pool.
+    turns: Turns<Box<[u8]>>,
 }
 
 impl Executor {
@@ -56,12 +60,13 @@ impl Executor {
     }
 
     /// Waits until no other operation of this store locks the session or principal, until `end`.
-    pub(super) async fn turn<'a>(
-        &'a self,
-        key: &'a [u8],
+    pub(super) async fn turn(
+        &self,
+        key: &[u8],
         end: Instant,
-    ) -> Result<Turn<'a>, StoreError> {
-        self.turns.wait(key, end).await
+    ) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
+        let turn = self.turns.wait(key.into(), end).await;
+        turn.ok_or_else(|| timed_out(StoreErrorKind::Unavailable))
     }
 
     /// The deadline of an operation that begins now.

@@ -101,7 +101,6 @@ mod migrate;
 mod statements;
 mod store;
 mod templates;
-mod turns;
 
 pub use self::{
     channel::PostgresChannel,

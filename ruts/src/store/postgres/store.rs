@@ -20,7 +20,6 @@ use super::{
     identifiers::{Identifiers, InvalidName},
     migrate,
     statements::Statements,
-    turns::Turn,
 };
 use crate::{
     auth::PrincipalKey,
@@ -31,6 +30,7 @@ use crate::{
         batch::{BatchTuning, Batcher},
     },
     token::SessionId,
+    turns::Turn,
 };
 
 /// Maximum number of sessions in a page.
@@ -82,16 +82,16 @@ impl PostgresStore {
     /// Waits for the turn of an operation that locks a session or a principal.
     ///
     /// At most half of the time is spent on that, as in the queue of a batch.
-    async fn turn<'a>(&'a self, key: &'a [u8], begun: Instant) -> Result<Turn<'a>, StoreError> {
+    async fn turn(&self, key: &[u8], begun: Instant) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
     /// Waits for the turn of a sign-in. It comes before that of the session.
-    async fn principal_turn<'a>(
-        &'a self,
-        who: Option<&NewSignIn<'a>>,
+    async fn principal_turn(
+        &self,
+        who: Option<&NewSignIn<'_>>,
         begun: Instant,
-    ) -> Result<Option<Turn<'a>>, StoreError> {
+    ) -> Result<Option<Turn<'_, Box<[u8]>>>, StoreError> {
         let Some(who) = who else { return Ok(None) };
         self.turn(who.principal.as_bytes(), begun).await.map(Some)
     }
