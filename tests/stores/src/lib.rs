@@ -6,6 +6,7 @@
 
 pub mod backends;
 mod batched;
+mod each_client;
 mod errors;
 mod proxy;
 pub mod servers;

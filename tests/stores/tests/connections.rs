@@ -19,6 +19,7 @@ use ruts_tests_stores::{
     },
     error_kind,
     servers::{Cluster, Flavour, Prefix, Redis},
+    through_each_client,
 };
 use ruts_tests_support::{APPLIED, TestSession, wait_until};
 
@@ -35,27 +36,15 @@ async fn reconnecting_fred(url: &str) -> Client {
     Client::new(Config::from_url(url).unwrap(), None, None, Some(policy))
 }
 
-/// Runs tests through each client.
-macro_rules! through_each_client {
-    ($($test:ident),+ $(,)?) => {
-        mod fred_by_default { through_each_client!(@ fred_client: $($test),+); }
-        mod fred_with_a_policy { through_each_client!(@ reconnecting_fred: $($test),+); }
-        mod a_pool_of_fred { through_each_client!(@ fred_pool: $($test),+); }
-        mod redis_rs { through_each_client!(@ redis_rs_client: $($test),+); }
-    };
-    (@ $client:ident: $($test:ident),+) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            super::$test(async |url: String| super::$client(&url).await).await;
-        })+
-    };
-}
-
 through_each_client! {
-    a_closed_idle_connection_costs_no_operation,
-    a_restart_costs_no_operation,
-    a_silent_connection_is_given_up,
-    a_leader_that_became_a_replica_is_left,
+    { fred_by_default: fred_client, fred_with_a_policy: reconnecting_fred,
+      a_pool_of_fred: fred_pool, redis_rs: redis_rs_client, }
+    {
+        a_closed_idle_connection_costs_no_operation,
+        a_restart_costs_no_operation,
+        a_silent_connection_is_given_up,
+        a_leader_that_became_a_replica_is_left,
+    }
 }
 
 fn store<C: RedisClient>(client: C) -> Arc<RedisStore<C>> {

@@ -29,6 +29,7 @@ use ruts_tests_stores::{
     },
     error_chain, error_kind,
     servers::{Cluster, Flavour, Prefix, Redis},
+    through_each_client,
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, Log, TestSession, random, taken};
 
@@ -66,33 +67,21 @@ async fn retrying_fred(url: &str) -> Client {
     Client::new(config, Some(performance), Some(connection), Some(policy))
 }
 
-/// Runs tests through both client libraries, with different settings.
-macro_rules! through_each_client {
-    ($($test:ident),+ $(,)?) => {
-        mod fred_by_default { through_each_client!(@ fred_client: $($test),+); }
-        mod fred_with_retries { through_each_client!(@ retrying_fred: $($test),+); }
-        mod a_pool_of_fred { through_each_client!(@ fred_pool: $($test),+); }
-        mod redis_rs { through_each_client!(@ redis_rs_client: $($test),+); }
-    };
-    (@ $client:ident: $($test:ident),+) => {
-        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            super::$test(async |url: String| super::$client(&url).await).await;
-        })+
-    };
-}
-
 through_each_client! {
-    a_dead_server_fails_operations_until_it_is_back,
-    a_write_to_a_paused_server_is_unknown,
-    a_write_whose_answer_is_cut_off_is_carried_out_once,
-    a_write_that_was_not_sent_is_not_carried_out,
-    a_script_that_the_server_forgot_is_sent_again,
-    a_replica_refuses_every_operation,
-    a_full_server_reads_and_deletes,
-    a_server_without_field_expiry_is_refused,
-    foreign_data_is_an_error,
-    a_value_of_5_megabytes_is_kept,
+    { fred_by_default: fred_client, fred_with_retries: retrying_fred,
+      a_pool_of_fred: fred_pool, redis_rs: redis_rs_client, }
+    {
+        a_dead_server_fails_operations_until_it_is_back,
+        a_write_to_a_paused_server_is_unknown,
+        a_write_whose_answer_is_cut_off_is_carried_out_once,
+        a_write_that_was_not_sent_is_not_carried_out,
+        a_script_that_the_server_forgot_is_sent_again,
+        a_replica_refuses_every_operation,
+        a_full_server_reads_and_deletes,
+        a_server_without_field_expiry_is_refused,
+        foreign_data_is_an_error,
+        a_value_of_5_megabytes_is_kept,
+    }
 }
 
 async fn a_dead_server_fails_operations_until_it_is_back<C: RedisClient>(
