@@ -13,7 +13,7 @@ use super::{
     sign_in_limit::SignInLimit,
     tiers::{NAME, Settings, Tiers},
     write_set::WriteSet,
-    writing::Write,
+    writing::{Effect, Write},
 };
 use crate::{
     auth::PrincipalKey,
@@ -198,8 +198,11 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         let operation = async move { tiers.origin.update(credentials, update).await };
         let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
         let set = WriteSet::update(&update, tiers.settings.cache_ttl);
-        let is_applied = |updated: &Updated| matches!(updated, Updated::Applied { .. });
-        Write::new(&self.tiers, credentials.id, set).run(operation, is_applied).await
+        let effect = |updated: &Updated| match updated {
+            Updated::Applied { .. } => Effect::Planned,
+            _ => Effect::Nothing,
+        };
+        Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
     /// Reads the origin and moves the idle deadline, which is a write.
@@ -216,7 +219,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         };
         let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
         let write = Write::new(&self.tiers, credentials.id, WriteSet::touch());
-        let written = write.without_cache().run(operation, |_| true).await?;
+        let written = write.without_cache().run(operation, |_| Effect::Planned).await?;
         // If the cache could not be updated, its fields are still right.
         Ok(written.map(|written| written.answer))
     }
@@ -291,16 +294,11 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         let operation = async move { tiers.origin.take(credentials, take).await };
         let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
         let set = WriteSet::take(&take, tiers.settings.cache_ttl);
-        let mut taken = Write::new(&self.tiers, credentials.id, set).run(operation, |_| true).await;
-        // The cache took the field for removed.
-        if let Ok(Ok(Written { answer: Some(value), stale_for })) = &mut taken
-            && take.leaves(value)
-            && tiers.evict(credentials.id).await.is_err()
-        {
-            self.tiers.evict_later(credentials.id, Duration::ZERO);
-            *stale_for = Some(tiers.settings.cache_ttl);
-        }
-        taken
+        let effect = |value: &Option<Bytes>| match value {
+            Some(value) if take.leaves(value) => Effect::Other,
+            _ => Effect::Planned,
+        };
+        Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
     /// One round trip to the cache, one to the origin, and one to the cache. It needs no cache.
@@ -309,7 +307,7 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         let operation = async move { tiers.origin.delete(credentials).await };
         let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
         let write = Write::new(&self.tiers, credentials.id, WriteSet::delete());
-        write.without_cache().run(operation, |()| true).await
+        write.without_cache().run(operation, |()| Effect::Planned).await
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {

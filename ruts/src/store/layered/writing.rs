@@ -26,6 +26,17 @@ pub(super) struct Write<'a, C, O> {
     without_cache: bool,
 }
 
+/// The effect of a write at the origin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// All that the write set says.
+    Planned,
+    /// None.
+    Nothing,
+    /// Another one, which the cache cannot follow: the session is evicted.
+    Other,
+}
+
 impl<'a, C: Cache, O: Store> Write<'a, C, O> {
     pub(super) fn new(tiers: &'a Arc<Tiers<C, O>>, id: &'a SessionId, set: WriteSet<'a>) -> Self {
         Self { tiers, id, set, without_cache: tiers.settings.writes_without_cache }
@@ -44,7 +55,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
     pub(super) async fn run<T: Send>(
         self,
         operation: TierFuture<'_, Result<Written<T>, Refused>>,
-        is_applied: impl FnOnce(&T) -> bool,
+        effect: impl FnOnce(&T) -> Effect,
     ) -> StoreResult<Written<T>> {
         let Self { tiers, id, .. } = self;
         let intent = match self.begin().await {
@@ -60,16 +71,21 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown) {
             return answer;
         }
-        let is_applied = matches!(&answer, Ok(Ok(written)) if is_applied(&written.answer));
+        let effect = match &answer {
+            Ok(Ok(written)) => effect(&written.answer),
+            _ => Effect::Nothing,
+        };
         let is_finished = match &intent {
-            Some(intent) => self.finish(intent, is_applied).await,
-            None => false,
+            Some(intent) if effect != Effect::Other => {
+                self.finish(intent, effect == Effect::Planned).await
+            }
+            _ => false,
         };
         let is_finished = is_finished || tiers.evict(id).await.is_ok();
         evict_on_drop.is_armed = false;
         if !is_finished {
             tiers.evict_later(id, Duration::ZERO);
-            if let (true, Ok(Ok(written))) = (is_applied, &mut answer) {
+            if let (true, Ok(Ok(written))) = (effect != Effect::Nothing, &mut answer) {
                 written.stale_for = Some(tiers.settings.cache_ttl);
             }
         }
