@@ -143,6 +143,7 @@ async fn a_page_works_again_once_no_request_can_be_late() {
 enum Presented {
     Valid,
     Replaced,
+    ReplacedTwice,
     Deleted,
     Unknown,
     Nothing,
@@ -160,13 +161,20 @@ enum Cookie {
 #[tokio::test]
 async fn every_old_secret_gets_the_answer_of_the_table() {
     use Cookie::{Removed, Set};
-    use Presented::{Deleted, Replaced, Unknown, Valid};
+    use Presented::{Deleted, Replaced, ReplacedTwice, Unknown, Valid};
     const PATHS: [&str; 4] = ["/read", "/add", "/sign-in", "/sign-out"];
     let keep = Cookie::Nothing;
     let table = [
         (Valid, false, [(200, keep), (200, keep), (200, Set), (200, Removed)], None),
         (Replaced, true, [(200, keep), (409, keep), (200, Set), (409, keep)], Some("reuse")),
         (Replaced, false, [(200, keep), (200, Set), (200, Set), (200, Removed)], Some("reuse")),
+        (ReplacedTwice, true, [(200, keep), (409, keep), (200, Set), (409, keep)], Some("unknown")),
+        (
+            ReplacedTwice,
+            false,
+            [(200, keep), (200, Set), (200, Set), (200, Removed)],
+            Some("unknown"),
+        ),
         (Deleted, true, [(200, keep), (409, keep), (200, Set), (200, keep)], None),
         (Deleted, false, [(200, keep), (200, Set), (200, Set), (200, Removed)], Some("reuse")),
         (Unknown, false, [(200, keep), (200, Set), (200, Set), (200, Removed)], Some("unknown")),
@@ -178,6 +186,14 @@ async fn every_old_secret_gets_the_answer_of_the_table() {
             let client = match presented {
                 Presented::Nothing => fixture.client.stranger(),
                 Replaced => unheard(&fixture, "/sign-in-as-8").await,
+                ReplacedTwice => {
+                    let client = fixture.client.stranger();
+                    client.text("/add").await;
+                    let other_tab = client.steal();
+                    other_tab.text("/sign-in").await;
+                    other_tab.text("/sign-in-as-8").await;
+                    client
+                }
                 Deleted => unheard(&fixture, "/sign-out").await,
                 Valid | Unknown => {
                     let client = fixture.client.stranger();
@@ -187,7 +203,7 @@ async fn every_old_secret_gets_the_answer_of_the_table() {
             };
             match presented {
                 Unknown => fixture.clock.advance(Duration::from_secs(8 * 24 * 3600)),
-                Replaced | Deleted if !is_late => fixture.clock.advance(LONG_AGO),
+                Replaced | ReplacedTwice | Deleted if !is_late => fixture.clock.advance(LONG_AGO),
                 _ => {}
             }
             let (log, guard) = Log::start();

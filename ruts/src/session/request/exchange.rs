@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     event,
     session::{arrival::Arrival, config::Signing},
-    store::{Credentials, Refused, Update, Written},
+    store::{Credentials, Refused, SessionMeta, Update, Written},
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
 };
@@ -244,7 +244,7 @@ impl Exchange<'_> {
             Some(_) => {}
             None => event::unknown_token(&id),
         }
-        self.state.replaced = (closed == Closed::Replaced).then_some(id);
+        self.state.refused = Some((id, closed));
         self.state.identity = match was_open || is_late {
             true => Identity::Closed(closed),
             false => Identity::Anonymous,
@@ -253,6 +253,25 @@ impl Exchange<'_> {
         response.id = None;
         // A cookie for a session that is gone would overwrite a newer one.
         response.cookie = CookieAction::Keep;
+    }
+
+    /// Whether this request may act as one without a session: start another, or give up the cookie.
+    ///
+    /// A store recognises one former secret. If the secret of this request was replaced twice while
+    /// it was on its way, the store does not know it any more, but it knows the session.
+    pub(super) async fn is_without_session(&mut self) -> Result<bool, Error> {
+        if !self.state.identity.may_create() {
+            return Ok(false);
+        }
+        if let Some((id, Closed::Gone)) = self.state.refused {
+            let meta = self.shared.call_store().inspect(&id).await?;
+            let is_late = |meta: SessionMeta| meta.secret_age < self.shared.elapsed() + IN_TRANSIT;
+            if meta.is_some_and(is_late) {
+                self.state.identity = Identity::Closed(Closed::Replaced);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether secrets are renewed by age, so that a request on its way has a grace period.

@@ -411,6 +411,7 @@ impl Request {
                 }
             }
         }
+        exchange.is_without_session().await?;
         match exchange.state.identity {
             // Another request did it, and may have signed in again: the cookie is not ours to
             // clear.

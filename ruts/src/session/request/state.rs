@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{field_cache::FieldCache, identity::Identity};
+use super::{
+    field_cache::FieldCache,
+    identity::{Closed, Identity},
+};
 use crate::{
     auth::{Assurance, PrincipalKey},
     session::config::{SessionConfig, Signing},
@@ -29,8 +32,8 @@ pub(super) struct State {
     pub(super) client: ClientTrust,
     /// The signed-in principal, as the store last said or did.
     pub(super) owner: Option<PrincipalKey>,
-    /// The session whose former secret was presented, if it was refused for that.
-    pub(super) replaced: Option<SessionId>,
+    /// The session that the presented token names, if it was refused, and why.
+    pub(super) refused: Option<(SessionId, Closed)>,
 }
 
 /// A change of which the store has not said whether it took place.
@@ -81,7 +84,7 @@ impl State {
             stale_for: None,
             client: ClientTrust::Unchecked,
             owner: None,
-            replaced: None,
+            refused: None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     client_check,
     exchange::Exchange,
     field_cache::FieldCache,
-    identity::Identity,
+    identity::{Closed, Identity},
     operation::Load,
     own_fields::{OwnFields, REMEMBERED},
     renewal::{note_due, note_use},
@@ -177,7 +177,7 @@ impl<'a> Transfer<'a> {
             }
         }
         // A sign-in carries its own proof, so it starts a session in any case.
-        if !is_sign_in && !self.state().identity.may_create() {
+        if !is_sign_in && !self.exchange.is_without_session().await? {
             return Err(Error::Ended);
         }
         self.create(update, plan).await
@@ -258,8 +258,8 @@ impl<'a> Transfer<'a> {
         id: &SessionId,
         plan: &WritePlan,
     ) -> Result<Vec<StoredField>, Error> {
-        let (Some(Signing::In { principal, .. }), Some(former)) =
-            (plan.signing, self.state().replaced)
+        let (Some(Signing::In { principal, .. }), Some((former, Closed::Replaced))) =
+            (plan.signing, self.state().refused)
         else {
             return Ok(Vec::new());
         };

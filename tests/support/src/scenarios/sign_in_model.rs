@@ -207,6 +207,8 @@ struct Record {
 enum Opens {
     Live,
     Replaced(Span),
+    /// The current secret was issued then, and the one before is not this one.
+    ReplacedTwice(Span),
     Deleted(Span),
     Unknown,
     Nothing,
@@ -241,6 +243,7 @@ impl Model {
             Some(Record { former: Some((former, at)), .. }) if former == token => {
                 Opens::Replaced(*at)
             }
+            Some(Record { former: Some((_, at)), deleted: None, .. }) => Opens::ReplacedTwice(*at),
             _ => Opens::Unknown,
         }
     }
@@ -285,7 +288,9 @@ impl Model {
             (RevokeOthers, _) => (ok, Cookie::Nothing),
             (Delete, Opens::Nothing) => (ok, Cookie::Nothing),
             (Delete, Opens::Deleted(_)) if is_late => (ok, Cookie::Nothing),
-            (Delete, Opens::Replaced(_)) if is_late => (conflict, Cookie::Nothing),
+            (Delete, Opens::Replaced(_) | Opens::ReplacedTwice(_)) if is_late => {
+                (conflict, Cookie::Nothing)
+            }
             (Delete, _) => (ok, Cookie::Removed),
             (SignIn { .. } | Remove(_) | Take(_) | Regenerate, Opens::Live) => {
                 (ok, Cookie::Rotated)
@@ -293,7 +298,9 @@ impl Model {
             (SignIn { .. }, _) => (ok, Cookie::New),
             (SetCart(_) | SetDesk(_), Opens::Live) => (ok, Cookie::Nothing),
             (Take(_), _) => (ok, Cookie::Nothing),
-            (_, Opens::Replaced(_) | Opens::Deleted(_)) if is_late => (conflict, Cookie::Nothing),
+            (_, Opens::Replaced(_) | Opens::ReplacedTwice(_) | Opens::Deleted(_)) if is_late => {
+                (conflict, Cookie::Nothing)
+            }
             (SetCart(_) | SetDesk(_), _) => (ok, Cookie::New),
             (Remove(_) | Regenerate, _) => (ok, Cookie::Nothing),
         }
@@ -420,7 +427,9 @@ impl<S: Store> Run<S> {
         let span = Span::since(sent);
         let got = (reply.status, cookie(&reply, token));
         let is_late = match opens {
-            Opens::Replaced(at) | Opens::Deleted(at) => at.makes_late(&span),
+            Opens::Replaced(at) | Opens::ReplacedTwice(at) | Opens::Deleted(at) => {
+                at.makes_late(&span)
+            }
             Opens::Live | Opens::Unknown | Opens::Nothing => Some(false),
         };
         // A machine that stood still may have made a request late, or no longer late.

@@ -82,6 +82,8 @@ pub(super) enum Opens {
     Live,
     InGrace,
     Replaced(Span),
+    /// The current secret was issued then, and the one before is not this one.
+    ReplacedTwice(Span),
     Deleted(Span),
     Unknown,
     Nothing,
@@ -127,10 +129,12 @@ impl Opens {
         match self {
             Self::Live | Self::InGrace => (false, false),
             Self::Unknown | Self::Nothing => (true, false),
-            Self::Replaced(at) | Self::Deleted(at) => match at.makes_late(request) {
-                Some(is_late) => (!is_late, is_late),
-                None => (true, true),
-            },
+            Self::Replaced(at) | Self::ReplacedTwice(at) | Self::Deleted(at) => {
+                match at.makes_late(request) {
+                    Some(is_late) => (!is_late, is_late),
+                    None => (true, true),
+                }
+            }
         }
     }
 }
@@ -171,6 +175,7 @@ impl Session {
                 Grace::Since(_) => open,
                 Grace::Over(at) => Opens::Replaced(*at),
             },
+            _ if self.ended.is_none() => Opens::ReplacedTwice(self.issued),
             _ => Opens::Unknown,
         }
     }
@@ -528,7 +533,7 @@ impl Model {
         let (is_removed, is_refused) = match opens {
             Opens::Live | Opens::InGrace | Opens::Unknown => (Some(true), Some(false)),
             Opens::Nothing => (Some(false), Some(false)),
-            Opens::Replaced(at) => {
+            Opens::Replaced(at) | Opens::ReplacedTwice(at) => {
                 let is_late = at.makes_late(&span);
                 (is_late.map(|is_late| !is_late), is_late)
             }
