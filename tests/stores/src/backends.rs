@@ -9,7 +9,6 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use fred::{
@@ -25,7 +24,7 @@ use ruts::store::{
     postgres::PostgresStore,
     redis::{RedisClient, RedisCluster, RedisStore, RedisStoreBuilder},
 };
-use ruts_tests_support::LONG_TIMEOUT;
+use ruts_tests_support::{LONG_TIMEOUT, wait_until};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
@@ -253,9 +252,8 @@ pub async fn memory_over_postgres() -> Pair<LayeredStore<MemoryCache, PostgresSt
     Pair::new([store.clone(), store], origin.namespace)
 }
 
-/// Waits until a connection is back in the pool, which tests it on the way.
+/// Waits until the connections in use are back in the pool, which tests them on the way. It closes
+/// those that the server has closed.
 pub async fn wait_until_idle(pool: &PgPool) {
-    while pool.num_idle() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    wait_until("a connection is idle", async || pool.num_idle() > 0 || pool.size() == 0).await;
 }
