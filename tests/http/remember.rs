@@ -80,6 +80,12 @@ fn fixture(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
         )
         .route("/cart", get(|shop: Shop| async move { shop.set_cart(&1).await }))
         .route(
+            "/age",
+            get(|session: Session| async move {
+                session.cookie_max_age().await.map(|age| format!("{age:?}"))
+            }),
+        )
+        .route(
             "/begin-and-remember",
             get(|shop: Shop| async move {
                 shop.set_cart(&1).await?;
@@ -130,6 +136,21 @@ async fn a_remembered_user_is_recognised_and_has_to_authenticate_again() {
     assert_eq!(client.text("/pay").await, "paid");
     clock.advance(31 * DAY);
     assert_eq!(client.text("/who").await, "None None");
+}
+
+#[tokio::test]
+async fn a_handler_knows_the_age_of_its_cookie() {
+    let Fixture { store, client, .. } = fixture(SessionLayer::aal2);
+    assert_eq!(client.text("/age").await, "None");
+    client.text("/remember/7/30").await;
+    store.take_calls();
+    assert_eq!(client.text("/age").await, format!("Some({})", 30 * DAY.as_secs()));
+    assert!(store.take_calls().is_empty());
+    client.text("/forget/7").await;
+    assert_eq!(client.text("/age").await, "None");
+    let options = CookieOptions::build().max_age(60);
+    let Fixture { client, .. } = fixture(|layer| layer.with_cookie_options(options));
+    assert_eq!(client.text("/age").await, "Some(60)");
 }
 
 #[tokio::test]

@@ -672,15 +672,62 @@ async fn untyped_names_and_lifetimes_are_checked() {
             assert!(matches!(session.set(name, &1, None, None).await, Err(Error::FieldName(_))));
             assert!(matches!(session.remove(name).await, Err(Error::FieldName(_))));
         }
-        assert!(matches!(session.set("a", &1, Some(0), None).await, Err(Error::Ttl(_))));
+        assert!(matches!(session.set("a", &1, Some(u64::MAX), None).await, Err(Error::Ttl(_))));
         assert!(matches!(session.set("a", &1, None, Some(u64::MAX)).await, Err(Error::Ttl(_))));
-        assert!(matches!(session.expire(0).await, Err(Error::Ttl(_))));
+        assert!(matches!(session.expire(u64::MAX).await, Err(Error::Ttl(_))));
+        assert!(matches!(session.expire_field("a", u64::MAX).await, Err(Error::Ttl(_))));
+        assert!(matches!(session.expire_field("~m", 1).await, Err(Error::FieldName(_))));
         assert!(!session.remove("a").await?);
         assert!(session.get_all().await?.is_none(), "no session was created");
         Ok(())
     })
     .await;
     assert!(app.store.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_lifetime_of_zero_by_name_removes() {
+    let app = Fixture::new();
+    app.request(|session: Session| async move {
+        session.set("word", &"first", Some(0), None).await?;
+        assert!(session.get_all().await?.is_none(), "a removal starts no session");
+        session.set("word", &"first", Some(60), None).await?;
+        session.set("other", &1_u32, None, Some(0)).await
+    })
+    .await;
+    app.request(|session: Session| async move {
+        assert!(session.expire_field("word", 120).await?);
+        assert!(!session.expire_field("absent", 120).await?);
+        Ok(())
+    })
+    .await;
+    app.clock.advance(Duration::from_secs(119));
+    app.request(|session: Session| async move {
+        assert_eq!(session.get::<String>("word").await?.as_deref(), Some("first"));
+        session.set("word", &"second", Some(0), None).await?;
+        assert_eq!(session.get::<String>("word").await?, None, "this request knows it");
+        session.set("word", &"third", None, None).await
+    })
+    .await;
+    app.request(|session: Session| async move {
+        assert!(session.expire_field("word", 0).await?);
+        assert!(!session.expire_field("word", 0).await?);
+        Ok(())
+    })
+    .await;
+    app.request(|session: Session| async move {
+        assert_eq!(session.get::<String>("word").await?, None);
+        assert_eq!(session.get::<u32>("other").await?, Some(1));
+        session.expire(0).await?;
+        assert_eq!(session.get::<u32>("other").await?, None);
+        Ok(())
+    })
+    .await;
+    app.request(|session: Session| async move {
+        assert_eq!(session.open().await?, None, "an end after zero seconds is an end");
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -66,6 +66,10 @@ impl SessionCookie {
         Ok(Self { template, life, codec: options.codec.clone() })
     }
 
+    pub(crate) fn name(&self) -> &str {
+        self.template.name()
+    }
+
     /// Finds the tokens in the headers of a request. Names are compared byte by byte, although
     /// browsers protect prefixes in any case: the layer sets one spelling alone.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Presented {

@@ -143,6 +143,35 @@ impl<L: SessionName> SessionLayer<L> {
         self
     }
 
+    /// Returns the name of the cookie with its prefix: for an OpenAPI document, or the rules of a
+    /// proxy.
+    ///
+    /// ```
+    /// use ruts::{CookieOptions, SessionLayer, store::memory::MemoryStore};
+    ///
+    /// let layer = SessionLayer::new(MemoryStore::new());
+    /// assert_eq!(layer.cookie_name(), "__Host-id");
+    /// let layer = layer.with_cookie_options(CookieOptions::build().name("shop").path("/shop"));
+    /// assert_eq!(layer.cookie_name(), "__Secure-shop");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// `L::NAME` cannot be part of a cookie's name.
+    #[track_caller]
+    pub fn cookie_name(&self) -> String {
+        self.cookie().name().to_owned()
+    }
+
+    #[track_caller]
+    fn cookie(&self) -> SessionCookie {
+        match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
+            Ok(cookie) => cookie,
+            // The options were checked, so the name is the only cause left.
+            Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
+        }
+    }
+
     /// Sets where requests carry their token. By default in the cookie.
     #[must_use]
     pub fn token_source(mut self, source: TokenSource) -> Self {
@@ -433,11 +462,7 @@ impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
 
     #[track_caller]
     fn layer(&self, inner: S) -> SessionService<S, L> {
-        let cookie = match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
-            Ok(cookie) => cookie,
-            // The options were checked, so the name is the only cause left.
-            Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
-        };
+        let cookie = self.cookie();
         let config = SessionConfig { layer: L::NAME, ..self.resolved() };
         let state = LayerState {
             context: Arc::new(SessionContext {

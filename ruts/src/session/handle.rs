@@ -84,7 +84,8 @@ impl<S> Session<S> {
     /// Writes a field. Starts a session if there is none.
     ///
     /// `ttl` is the lifetime of the value in seconds. Without one it lives as long as the session.
-    /// `hot_ttl` is the longest time, in seconds, that a cache may serve it.
+    /// Zero removes the field instead. `hot_ttl` is the longest time, in seconds, that a cache may
+    /// serve the value. With zero it is never kept in a cache.
     ///
     /// # Round trips
     ///
@@ -103,10 +104,16 @@ impl<S> Session<S> {
         hot_ttl: Option<u64>,
     ) -> Result<(), Error> {
         check_name(field)?;
+        let policy = match hot_ttl {
+            None => CachePolicy::Default,
+            Some(0) => CachePolicy::NoStore,
+            Some(max_age) => CachePolicy::MaxAge(seconds(max_age)?),
+        };
+        if ttl == Some(0) {
+            return self.remove(field).await.map(drop);
+        }
         let value = value::encode_named(field, self.request.config().codec, value)?;
         let ttl = ttl.map(seconds).transpose()?;
-        let max_age = hot_ttl.map(seconds).transpose()?;
-        let policy = max_age.map_or(CachePolicy::Default, CachePolicy::MaxAge);
         let write = FieldWrite::new(field, &value).ttl(ttl).cache_policy(policy);
         self.request.write(&[Change::Set(write)], WritePlan::default()).await.map(drop)
     }
@@ -119,6 +126,31 @@ impl<S> Session<S> {
     pub async fn remove(&self, field: &str) -> Result<bool, Error> {
         check_name(field)?;
         Ok(self.request.write(&[Change::Remove(field)], WritePlan::default()).await? > 0)
+    }
+
+    /// Sets the lifetime of a field to `seconds` from now, and returns whether it was present. Zero
+    /// removes the field. The session, its cookie and other fields do not change. One round trip.
+    ///
+    /// ```
+    /// use ruts::{Error, Session};
+    ///
+    /// async fn keep_coupon(session: Session) -> Result<&'static str, Error> {
+    ///     let was_there = session.expire_field("coupon", 60 * 60).await?;
+    ///     Ok(if was_there { "yours for another hour" } else { "no coupon" })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FieldName`], [`Error::Ttl`] above 100 years, [`Error::Store`],
+    /// [`Error::StaleCache`], [`Error::Ended`].
+    pub async fn expire_field(&self, field: &str, seconds: u64) -> Result<bool, Error> {
+        check_name(field)?;
+        let change = match seconds {
+            0 => Change::Remove(field),
+            seconds => Change::Expire(field, self::seconds(seconds)?),
+        };
+        Ok(self.request.write(&[change], WritePlan::default()).await? > 0)
     }
 
     /// Reads all fields, not yet decoded. `None` without a session. One round trip.
@@ -272,14 +304,30 @@ impl<S> Session<S> {
         self.request.id()
     }
 
-    /// Ends the session `seconds` from now, earlier or later than before. It never lives longer
-    /// than the absolute timeout of the layer. One round trip, none without a session.
+    /// Ends the session `seconds` from now, earlier or later than before. Zero ends it now, as
+    /// [`delete`](Self::delete) does. It never lives longer than the absolute timeout of the layer.
+    /// One round trip, none without a session.
     ///
     /// # Errors
     ///
-    /// [`Error::Ttl`] for zero seconds, [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
+    /// [`Error::Ttl`] above 100 years, [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
     pub async fn expire(&self, seconds: u64) -> Result<(), Error> {
-        self.request.end_after(self::seconds(seconds)?).await
+        match seconds {
+            0 => self.delete().await,
+            seconds => self.request.end_after(self::seconds(seconds)?).await,
+        }
+    }
+
+    /// Returns for how many seconds the client keeps the session's cookie after it was set: that of
+    /// a [remembered](crate::session::SignIn::remember) sign-in, or that of
+    /// [`CookieOptions::max_age`](crate::CookieOptions::max_age). `None` if the cookie ends with the
+    /// browser. No round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`].
+    pub async fn cookie_max_age(&self) -> Result<Option<u64>, Error> {
+        Ok(self.request.cookie_life().await?.map(|life| life.as_secs()))
     }
 
     /// Stops reads of this request from counting as activity. Writes still count. For requests that

@@ -35,7 +35,7 @@ use crate::{
         AbsoluteDeadline, Change, DynStore, Precondition, Projection, SessionMeta, TakeField,
         Update, Updated,
     },
-    token::{SessionId, Token},
+    token::{CookieLife, SessionId, Token},
     ttl::Ttl,
 };
 
@@ -117,6 +117,15 @@ impl Request {
             Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
         }
         Ok(self.id())
+    }
+
+    /// Returns for how long the client keeps the cookie that it presented or will get. `None` if the
+    /// cookie ends with the browser.
+    pub(in crate::session) async fn cookie_life(&self) -> Result<Option<Duration>, Error> {
+        Ok(match self.0.lock().await?.identity.cookie() {
+            CookieLife::Default => self.config().cookie_life.map(Ttl::as_duration),
+            life => life.remembered(),
+        })
     }
 
     /// Tells the store the policy of a field that a cache does not answer alone.
