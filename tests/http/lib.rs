@@ -9,6 +9,7 @@ mod arrival;
 mod broken_stores;
 mod clients;
 mod conformance;
+mod cookie_jar;
 mod cookies;
 mod cross_site;
 mod encryption;

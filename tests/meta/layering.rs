@@ -66,11 +66,12 @@ const HIDDEN: [(&str, &[&str]); 9] = [
 ];
 
 /// Crates that only some modules may name.
-const CRATES: [(&str, &[&str]); 19] = [
+const CRATES: [(&str, &[&str]); 20] = [
     ("axum_core", &["axum", "guard", "private"]),
     ("form_urlencoded", &["guard"]),
     ("futures_core", &["store::redis"]),
     ("metrics", &["event"]),
+    ("tower_cookies", &["layer"]),
     ("tower_http", &["layer"]),
     ("tower_layer", &["guard", "layer", "testing"]),
     ("tower_service", &["guard", "layer", "testing"]),

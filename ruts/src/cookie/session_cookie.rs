@@ -70,26 +70,52 @@ impl SessionCookie {
         self.template.name()
     }
 
-    /// Finds the tokens in the headers of a request. Names are compared byte by byte, although
-    /// browsers protect prefixes in any case: the layer sets one spelling alone.
+    /// Finds the tokens in the headers of a request.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Presented {
-        let name = self.template.name().as_bytes();
+        self.presented(self.values(headers.get_all(header::COOKIE).iter()))
+    }
+
+    /// Finds the tokens of a request whose cookies are in a jar, too. `held` is the value in the
+    /// jar.
+    ///
+    /// A layer that wraps this one may have replaced or removed the cookie there. A jar holds one
+    /// cookie of a name, so the headers tell whether there are several. A jar holds no cookie of a
+    /// header that is not UTF-8.
+    #[cfg(feature = "tower-cookies")]
+    pub(crate) fn read_with_jar(&self, headers: &HeaderMap, held: Option<&str>) -> Presented {
+        let all = || headers.get_all(header::COOKIE).iter();
+        match held.map(str::as_bytes) {
+            Some(held) if self.values(all()).any(|value| value == held) => self.read(headers),
+            Some(held) => self.presented([held]),
+            None => {
+                let unread = |header: &&HeaderValue| str::from_utf8(header.as_bytes()).is_err();
+                self.presented(self.values(all().filter(unread)))
+            }
+        }
+    }
+
+    /// Returns the values of the cookie. Names are compared byte by byte, although browsers protect
+    /// prefixes in any case: the layer sets one spelling alone.
+    fn values<'a>(
+        &'a self,
+        headers: impl Iterator<Item = &'a HeaderValue>,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let pairs = headers.flat_map(|header| header.as_bytes().split(|&byte| byte == b';'));
+        pairs.filter_map(|pair| {
+            let value = pair.trim_ascii_start().strip_prefix(self.name().as_bytes())?;
+            Some(value.strip_prefix(b"=")?.trim_ascii_end())
+        })
+    }
+
+    fn presented<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Presented {
         let mut presented = Presented::default();
-        let pairs = (headers.get_all(header::COOKIE).iter())
-            .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'));
-        for pair in pairs {
-            let Some(value) = pair.trim_ascii_start().strip_prefix(name) else {
-                continue;
-            };
-            let Some(value) = value.strip_prefix(b"=") else {
-                continue;
-            };
+        for value in values {
             presented.is_duplicated = presented.is_present;
             presented.is_present = true;
             if presented.others.len() >= MAX_OTHERS {
                 continue;
             }
-            let token = self.codec.decode(self.template.name(), value.trim_ascii_end());
+            let token = self.codec.decode(self.name(), value);
             let Some(token) = token else { continue };
             let known = presented.token.iter().chain(&presented.others);
             if presented.token.is_none() {
@@ -104,6 +130,15 @@ impl SessionCookie {
     /// Returns the header that sets the cookie to `token`, marked as sensitive. `longest` is the
     /// time after which the session ends in any case.
     pub(crate) fn set(&self, token: &Token, longest: Option<Duration>) -> Option<HeaderValue> {
+        header(&self.with_token(token, longest)?)
+    }
+
+    /// Returns the cookie with a token. `longest` as in [`set`](Self::set).
+    pub(crate) fn with_token(
+        &self,
+        token: &Token,
+        longest: Option<Duration>,
+    ) -> Option<Cookie<'static>> {
         let mut cookie = self.template.clone();
         let life = match token.secret.life() {
             CookieLife::Default => self.life,
@@ -114,16 +149,21 @@ impl SessionCookie {
             let life = life.min(longest.unwrap_or(life)).max(Duration::from_secs(1));
             cookie.set_max_age(time::Duration::try_from(life).ok());
         }
-        cookie.set_value(self.codec.encode(self.template.name(), token)?);
-        header(&cookie)
+        cookie.set_value(self.codec.encode(self.name(), token)?);
+        Some(cookie)
     }
 
-    /// Returns the header that removes the cookie. It repeats all attributes: otherwise browsers
-    /// keep the cookie.
+    /// Returns the header that removes the cookie.
     pub(crate) fn clear(&self) -> Option<HeaderValue> {
+        header(&self.removal())
+    }
+
+    /// Returns the cookie that removes the cookie. It repeats all attributes: otherwise browsers
+    /// keep the cookie.
+    pub(crate) fn removal(&self) -> Cookie<'static> {
         let mut cookie = self.template.clone();
         cookie.make_removal();
-        header(&cookie)
+        cookie
     }
 }
 

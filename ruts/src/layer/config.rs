@@ -36,7 +36,9 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 /// Gives every request a session, and every response the cookie that it needs.
 ///
 /// It wraps any tower service, and reads and writes its own cookie. It does not need a
-/// `CookieManagerLayer`. Where there is one, either order works. The cookie is set only when the
+/// `CookieManagerLayer` of tower-cookies. Where there is one, either order works. With the feature
+/// `tower-cookies`, and a `CookieManagerLayer` around this layer, the cookie is read from its jar
+/// and put into it. So other layers see the cookie in `Cookies`, and can replace it. The cookie is set only when the
 /// client's copy is out of date, and then with `Cache-Control: no-store`.
 ///
 /// By default a session ends after 7 days without activity, and after 30 days in any case (within

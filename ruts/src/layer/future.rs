@@ -98,7 +98,7 @@ where
                 }
             }
         };
-        Poll::Ready(this.state.finish(session, *this.place, result))
+        Poll::Ready(this.state.finish(session, this.place, result))
     }
 }
 
@@ -120,7 +120,7 @@ impl LayerState {
     fn finish<R, E>(
         &self,
         session: &Session,
-        place: TokenPlace,
+        place: &TokenPlace,
         result: Result<Response<R>, E>,
     ) -> Result<Response<R>, E> {
         let cookie = session.close_response();
@@ -139,7 +139,7 @@ impl LayerState {
     /// Writes the cookie. No cache may keep a response with a token (OWASP ASVS 5.0, 14.3.2).
     fn answer(
         &self,
-        place: TokenPlace,
+        place: &TokenPlace,
         cookie: &CookieAction,
         session: &Session,
         headers: &mut HeaderMap,
@@ -148,8 +148,9 @@ impl LayerState {
         if session.was_used() {
             headers.append(header::VARY, place.request_header());
         }
-        let Some((name, value)) = place.header(&self.cookie, cookie) else { return };
-        headers.append(name, value);
+        if !place.answer(&self.cookie, cookie, headers) {
+            return;
+        }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let clear = match cookie {
             CookieAction::Clear => &self.clear,

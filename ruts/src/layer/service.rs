@@ -48,7 +48,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let LayerState { context, cookie, source, development, .. } = &*self.state;
-        let (presented, place) = source.read(cookie, request.headers());
+        let (presented, place) = source.read(cookie, &request);
         if let Ok(outer) = Session::from_extensions_of::<L>(request.extensions()) {
             if !outer.is_of(context) {
                 context.layer.call_once(log_conflict::<L>);

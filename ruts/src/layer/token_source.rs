@@ -1,6 +1,8 @@
 //! Where a token comes from, and the response header that answers it: [`TokenSource`].
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+#[cfg(feature = "tower-cookies")]
+use tower_cookies::Cookies;
 
 use crate::{
     cookie::{Presented, SessionCookie},
@@ -28,21 +30,24 @@ pub enum TokenSource {
 const SESSION_TOKEN: HeaderName = HeaderName::from_static("session-token");
 
 /// The place in which a request carried its token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum TokenPlace {
     Cookie,
+    /// In a cookie that a `CookieManagerLayer` around the layer reads and writes.
+    #[cfg(feature = "tower-cookies")]
+    Jar(Cookies),
     Header,
 }
 
 impl TokenSource {
     /// Returns the presented tokens and their place.
-    pub(super) fn read(
+    pub(super) fn read<B>(
         self,
         cookie: &SessionCookie,
-        headers: &HeaderMap,
+        request: &Request<B>,
     ) -> (Presented, TokenPlace) {
-        match (self, bearer(headers)) {
-            (Self::Cookie, _) | (Self::Both, None) => (cookie.read(headers), TokenPlace::Cookie),
+        match (self, bearer(request.headers())) {
+            (Self::Cookie, _) | (Self::Both, None) => read_cookies(cookie, request),
             (Self::Header, None) => (Presented::default(), TokenPlace::Header),
             (Self::Header | Self::Both, Some(token)) => {
                 let token = Token::parse(token);
@@ -50,6 +55,16 @@ impl TokenSource {
             }
         }
     }
+}
+
+fn read_cookies<B>(cookie: &SessionCookie, request: &Request<B>) -> (Presented, TokenPlace) {
+    #[cfg(feature = "tower-cookies")]
+    if let Some(jar) = request.extensions().get::<Cookies>() {
+        let held = jar.get(cookie.name()).map(|held| held.value().to_owned());
+        let presented = cookie.read_with_jar(request.headers(), held.as_deref());
+        return (presented, TokenPlace::Jar(jar.clone()));
+    }
+    (cookie.read(request.headers()), TokenPlace::Cookie)
 }
 
 /// Returns the text after `Bearer`. Schemes are compared without regard to case.
@@ -61,25 +76,37 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 impl TokenPlace {
     /// Returns the name of the request header that carries the token.
-    pub(super) fn request_header(self) -> HeaderValue {
+    pub(super) fn request_header(&self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Self::Cookie => "cookie",
             Self::Header => "authorization",
+            _ => "cookie",
         })
     }
 
+    /// Carries out an action, in the headers of the response or in the jar. Returns whether the
+    /// client gets a token or loses one.
+    pub(super) fn answer(
+        &self,
+        cookie: &SessionCookie,
+        action: &CookieAction,
+        headers: &mut HeaderMap,
+    ) -> bool {
+        #[cfg(feature = "tower-cookies")]
+        if let Self::Jar(jar) = self {
+            return put(jar, cookie, action);
+        }
+        let header = self.header(cookie, action);
+        header.map(|(name, value)| headers.append(name, value)).is_some()
+    }
+
     /// Returns the response header that carries out an action.
-    pub(super) fn header(
-        self,
+    fn header(
+        &self,
         cookie: &SessionCookie,
         action: &CookieAction,
     ) -> Option<(HeaderName, HeaderValue)> {
         match (self, action) {
             (_, CookieAction::Keep) => None,
-            (Self::Cookie, CookieAction::Set { token, longest, .. }) => {
-                Some((header::SET_COOKIE, cookie.set(token, *longest)?))
-            }
-            (Self::Cookie, CookieAction::Clear) => Some((header::SET_COOKIE, cookie.clear()?)),
             (Self::Header, CookieAction::Set { token, .. }) => {
                 let mut value = HeaderValue::try_from(token.expose()).ok()?;
                 value.set_sensitive(true);
@@ -88,8 +115,28 @@ impl TokenPlace {
             (Self::Header, CookieAction::Clear) => {
                 Some((SESSION_TOKEN, HeaderValue::from_static("")))
             }
+            (_, CookieAction::Set { token, longest, .. }) => {
+                Some((header::SET_COOKIE, cookie.set(token, *longest)?))
+            }
+            (_, CookieAction::Clear) => Some((header::SET_COOKIE, cookie.clear()?)),
         }
     }
+}
+
+/// Carries out an action in a jar.
+#[cfg(feature = "tower-cookies")]
+fn put(jar: &Cookies, cookie: &SessionCookie, action: &CookieAction) -> bool {
+    match action {
+        CookieAction::Keep => return false,
+        CookieAction::Set { token, longest, .. } => match cookie.with_token(token, *longest) {
+            Some(cookie) => jar.add(cookie),
+            None => return false,
+        },
+        // A jar sends the removal of a cookie only if it has read that cookie.
+        CookieAction::Clear if jar.get(cookie.name()).is_none() => jar.add(cookie.removal()),
+        CookieAction::Clear => jar.remove(cookie.removal()),
+    }
+    true
 }
 
 #[cfg(test)]
