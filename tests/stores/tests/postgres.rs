@@ -837,7 +837,7 @@ mod faults {
 
     /// A setting of the role is that of each new connection.
     #[tokio::test]
-    async fn another_isolation_at_run_time_fails_every_write() {
+    async fn another_isolation_at_run_time_fails_every_write_while_it_lasts() {
         let server = Postgres::start(&[]);
         let (store, pool, _schema) = store(&server).await;
         let principal = PrincipalKey::from_bytes(random());
@@ -863,6 +863,15 @@ mod faults {
             assert_eq!(kind, StoreErrorKind::Unsupported);
         }
         assert!(session.load().await.unwrap().is_ok());
+        // Present connections keep the setting that they began with.
+        let mut connections = Vec::new();
+        for _ in 0..pool.options().get_max_connections() {
+            connections.push(pool.acquire().await.unwrap());
+        }
+        drop(connections);
+        run(&pool, "alter role postgres reset default_transaction_isolation").await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
     }
 
     /// Requests of one session wait for each other without a connection.

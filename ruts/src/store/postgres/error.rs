@@ -168,10 +168,10 @@ fn is_shutdown(code: &str) -> bool {
     matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
 }
 
-/// Whether the cause is the connection, not the statement: the server is read-only, or its prepared
-/// statements are gone or outdated.
+/// Whether the cause is the connection, not the statement: the server is read-only, its prepared
+/// statements are gone or outdated, or it began with a setting that may have changed since.
 fn is_of_connection(code: &str) -> bool {
-    is_lost(code) || is_shutdown(code) || matches!(code, "25006" | "26000" | "0A000")
+    is_lost(code) || is_shutdown(code) || matches!(code, "25006" | "26000" | "0A000" | ISOLATION)
 }
 
 /// Whether a pooler has lost its server.

@@ -64,8 +64,9 @@
 //!
 //! An operation is sent again within its time if that does no harm: a read, or a write of which the
 //! answer proves that nothing was changed. A connection is closed if it is broken, if it has lost
-//! its prepared statements, or if its server is read-only or a standby. Operations then move to
-//! other connections, and at last to a new one.
+//! its prepared statements, if its server is read-only or a standby, or if it began with another
+//! isolation level than `read committed`. Operations then move to other connections, and at last to
+//! a new one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
