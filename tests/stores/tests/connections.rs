@@ -21,7 +21,7 @@ use ruts_tests_stores::{
     servers::{Cluster, Flavour, Prefix, Redis},
     through_each_client,
 };
-use ruts_tests_support::{APPLIED, TestSession, wait_until};
+use ruts_tests_support::{APPLIED, TestSession, taken, wait_until};
 
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_millis(500);
@@ -43,6 +43,7 @@ through_each_client! {
         a_closed_idle_connection_costs_no_operation,
         a_restart_costs_no_operation,
         a_silent_connection_is_given_up,
+        a_connection_is_given_up_whose_callers_give_up_first,
         a_leader_that_became_a_replica_is_left,
     }
 }
@@ -101,10 +102,32 @@ async fn a_silent_connection_is_given_up<C: RedisClient>(connect: impl AsyncFn(S
     assert!(unanswered >= 3);
 }
 
+/// A layered store waits for its cache for a shorter time than the cache itself does.
+async fn a_connection_is_given_up_whose_callers_give_up_first<C: RedisClient>(
+    connect: impl AsyncFn(String) -> C,
+) {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let session =
+        TestSession::begin(&store(connect(format!("redis://{}", proxy.address())).await)).await;
+    for _ in 0..3 {
+        assert_eq!(session.take("a").await.unwrap(), taken(None));
+    }
+    proxy.silence_present();
+    let mut given_up = 0;
+    while tokio::time::timeout(SHORT, session.take("a")).await.is_err() {
+        given_up += 1;
+        assert!(given_up <= 9, "three for each of at most three connections");
+    }
+    assert!(given_up >= 3);
+}
+
 /// Waits until `replica` has all data of its leader.
 async fn wait_for_replica(replica: &Redis) {
-    let connected = redis::Value::BulkString("connected".into());
-    let is_connected = async || replica.command::<Vec<redis::Value>>(&["ROLE"])[3] == connected;
+    let connected = Some(redis::Value::BulkString("connected".into()));
+    // A leader that is about to become a replica has another role.
+    let is_connected =
+        async || replica.command::<Vec<redis::Value>>(&["ROLE"]).get(3) == connected.as_ref();
     wait_until("the replica has synchronised", is_connected).await;
 }
 

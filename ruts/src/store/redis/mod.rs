@@ -14,7 +14,7 @@
 //! | --- | --- |
 //! | the connection has closed, also while idle | the next operation connects first |
 //! | the server is a replica now, cannot serve, or wants a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
-//! | three commands in a row have no answer | the store connects again |
+//! | three commands in a row have no answer, or their callers gave up after at least 100 ms | the store connects again |
 //!
 //! Each connection resolves the name of the server anew, and asks Sentinel anew. So after a
 //! failover the store follows the name, not the address. A reconnect policy of fred has no effect

@@ -16,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
+    runtime::Handle,
     sync::watch,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
@@ -36,6 +37,9 @@ const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Number of commands in a row without an answer after which a connection is replaced.
 const MAX_STRIKES: usize = 3;
+
+/// Time without an answer after which a command counts although its caller gave up.
+const MIN_SILENCE: Duration = Duration::from_millis(100);
 
 /// Minimum age of a connection that is replaced because of silence. It bounds the number of
 /// connections to a slow server.
@@ -126,14 +130,16 @@ impl<K: Connector> ScriptClient for Connections<K> {
         timeout: Duration,
     ) -> Result<Reply, CommandError> {
         let deadline = Instant::now() + timeout;
-        let InUse { slot, judged } = self.connection(deadline).await?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let call = judged.connection.call(script, keys, arguments, left);
+        let in_use = self.connection(deadline).await?;
+        let sent = Instant::now();
+        let left = deadline.saturating_duration_since(sent);
+        let mut sending = Sending { in_use, place: place(keys), sent, is_answered: false };
+        let call = sending.in_use.judged.connection.call(script, keys, arguments, left);
         let answer = timeout_at(deadline, call).await;
         let answer = answer.unwrap_or_else(|_| Err(CommandError::OutcomeUnknown(TimedOut.into())));
-        if judged.has_to_go(&answer, place(keys)) {
-            tracing::debug!(store = NAME, "a connection is replaced");
-            drop(slot.open(&mut slot.lock()));
+        sending.is_answered = true;
+        if sending.in_use.judged.has_to_go(&answer, sending.place) {
+            sending.in_use.replace();
         }
         answer
     }
@@ -143,6 +149,37 @@ impl<K: Connector> ScriptClient for Connections<K> {
 struct InUse<'a, K: Connector> {
     slot: &'a Arc<Slot<K>>,
     judged: Arc<Judged<K::Connection>>,
+}
+
+impl<K: Connector> InUse<'_, K> {
+    fn replace(&self) {
+        tracing::debug!(store = NAME, "a connection is replaced");
+        drop(self.slot.open(&mut self.slot.lock()));
+    }
+}
+
+/// A command that was sent.
+///
+/// A caller with a shorter timeout, such as a layered store, drops the future of the command. Its
+/// silence counts all the same.
+struct Sending<'a, K: Connector> {
+    in_use: InUse<'a, K>,
+    place: Place,
+    sent: Instant,
+    is_answered: bool,
+}
+
+impl<K: Connector> Drop for Sending<'_, K> {
+    fn drop(&mut self) {
+        // Outside of a runtime there is no other connection to be had.
+        if !self.is_answered
+            && self.sent.elapsed() >= MIN_SILENCE
+            && Handle::try_current().is_ok()
+            && self.in_use.judged.note_strike(self.place)
+        {
+            self.in_use.replace();
+        }
+    }
 }
 
 impl<K: Connector> Slot<K> {
