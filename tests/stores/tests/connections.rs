@@ -7,9 +7,10 @@ use fred::{
     clients::Client,
     types::config::{Config, ReconnectPolicy},
 };
+use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use ruts::store::{
     StoreErrorKind,
-    redis::{RedisClient, RedisStore},
+    redis::{RedisClient, RedisSentinel, RedisStore},
 };
 use ruts_tests_stores::{
     Proxy,
@@ -18,7 +19,7 @@ use ruts_tests_stores::{
         redis_store,
     },
     error_kind,
-    servers::{Cluster, Flavour, Prefix, Redis},
+    servers::{Cluster, Flavour, Prefix, Redis, Sentinel},
     through_each_client,
 };
 use ruts_tests_support::{APPLIED, TestSession, taken, wait_until};
@@ -209,4 +210,54 @@ async fn a_replica_that_stays_one_is_reported_soon() {
         assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
     }
     assert!(connections() - before < 50, "it connects too often");
+}
+
+async fn sentinel_through_fred(sentinel: &Sentinel) -> Client {
+    fred_client(&sentinel.fred_url()).await
+}
+
+async fn sentinel_through_redis_rs(sentinel: &Sentinel) -> RedisSentinel {
+    let (address, name) = sentinel.address();
+    let client = SentinelClientBuilder::new([address], name, SentinelServerType::Master);
+    RedisSentinel::new(client.unwrap().build().unwrap())
+}
+
+/// An operation follows the leader within its own time once Sentinel names the new one.
+async fn failovers_of_sentinel_are_followed<C: RedisClient>(connect: impl AsyncFn(&Sentinel) -> C) {
+    let sentinel = Sentinel::start(Duration::from_millis(500));
+    let [first, second] = &sentinel.servers;
+    wait_for_replica(second).await;
+    let store = Arc::new(redis_builder(connect(&sentinel).await, &Prefix::unique()).build());
+    let session = TestSession::begin(&store).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    first.command::<u64>(&["WAIT", "1", "0"]);
+
+    // The old leader stays, as a replica. Until it hears of that, it accepts writes and loses
+    // them.
+    tokio::task::block_in_place(|| {
+        sentinel.fail_over();
+        sentinel.wait_until_leading(second);
+    });
+    wait_for_replica(first).await;
+    assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+    assert_eq!(session.get("a").await.unwrap().unwrap(), "2");
+    second.command::<u64>(&["WAIT", "1", "0"]);
+
+    // The old leader is gone.
+    tokio::task::block_in_place(|| {
+        second.kill();
+        sentinel.wait_until_leading(first);
+    });
+    assert_eq!(session.get("a").await.unwrap().unwrap(), "2");
+    assert_eq!(session.set("a", "3").await.unwrap(), APPLIED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failovers_of_sentinel_are_followed_through_fred() {
+    failovers_of_sentinel_are_followed(sentinel_through_fred).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failovers_of_sentinel_are_followed_through_redis_rs() {
+    failovers_of_sentinel_are_followed(sentinel_through_redis_rs).await;
 }

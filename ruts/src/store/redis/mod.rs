@@ -1,9 +1,9 @@
 //! Sessions in Redis or Valkey.
 //!
 //! A [`RedisStore`] connects with the settings of a client of fred (feature `redis-store`:
-//! `Client`, `Pool`) or of redis-rs (feature `redis-rs-store`: `Client`, and [`RedisCluster`]). The
-//! server has to expire fields: Redis 7.4 or later, Valkey 9 or later. Another server is refused at
-//! the first operation, or by [`RedisStore::check`].
+//! `Client`, `Pool`) or of redis-rs (feature `redis-rs-store`: `Client`, [`RedisCluster`] and
+//! [`RedisSentinel`]). The server has to expire fields: Redis 7.4 or later, Valkey 9 or later.
+//! Another server is refused at the first operation, or by [`RedisStore::check`].
 //!
 //! # Connections
 //!
@@ -29,8 +29,9 @@
 //! | with one dead shard | fails every command until it has reconnected to all shards | goes on with the other shards |
 //! | a session whose slot is moving | is refused until the slot has moved | is found on either node |
 //!
-//! redis-rs speaks RESP3 here, because it notices a closed connection only with RESP3. TLS,
-//! Sentinel and the like are features of the client's own crate.
+//! redis-rs speaks RESP3 here, because it notices a closed connection only with RESP3. TLS and the
+//! like are features of the client's own crate. fred asks Sentinel if the URL says so:
+//! `redis-sentinel://host:26379?sentinelServiceName=name`.
 //!
 //! # Layout
 //!
@@ -119,7 +120,7 @@ mod store;
 mod wire;
 
 #[cfg(feature = "redis-rs-store")]
-pub use self::driver::redis_rs::RedisCluster;
+pub use self::driver::redis_rs::{RedisCluster, RedisSentinel};
 pub use self::{
     channel::RedisChannel,
     driver::client::RedisClient,

@@ -1,4 +1,4 @@
-//! Servers that tests start: Redis, Valkey, Redis Cluster, PostgreSQL and PgBouncer.
+//! Servers that tests start: Redis, Valkey, Redis Cluster, Sentinel, PostgreSQL and PgBouncer.
 //!
 //! Each listens on a free loopback port and has a folder of its own. Both are gone when the test
 //! process ends, in whatever way it ends. `scripts/servers` finds or downloads the programs.
@@ -11,6 +11,7 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
+mod sentinel;
 
 pub use self::{
     cluster::Cluster,
@@ -18,4 +19,5 @@ pub use self::{
     postgres::{Postgres, Schema},
     process::free_port,
     redis::{Flavour, Prefix, Redis},
+    sentinel::Sentinel,
 };

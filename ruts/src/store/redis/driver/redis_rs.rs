@@ -1,4 +1,4 @@
-//! redis-rs: `Client`, and [`RedisCluster`].
+//! redis-rs: `Client`, [`RedisCluster`] and [`RedisSentinel`].
 
 use std::{
     fmt,
@@ -16,8 +16,10 @@ use ::redis::{
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
     cluster_routing::SingleNodeRoutingInfo,
+    sentinel::SentinelClient,
 };
 use bytes::Bytes;
+use tokio::sync::Mutex;
 
 use super::{
     super::{
@@ -51,6 +53,56 @@ impl RedisCluster {
 impl fmt::Debug for RedisCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedisCluster(..)")
+    }
+}
+
+/// The leader that Sentinel names, for a [`RedisStore`](crate::store::redis::RedisStore).
+///
+/// Sentinel is asked for each new connection. So after a failover the store follows it.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use redis::{ConnectionAddr, sentinel::{SentinelClientBuilder, SentinelServerType}};
+/// use ruts::store::redis::{RedisSentinel, RedisStore};
+///
+/// let sentinels = ["a", "b", "c"].map(|host| ConnectionAddr::Tcp(host.to_owned(), 26379));
+/// let client = SentinelClientBuilder::new(sentinels, "shop", SentinelServerType::Master)?;
+/// let store = RedisStore::builder(Arc::new(RedisSentinel::new(client.build()?))).build();
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisSentinel(Arc<Mutex<SentinelClient>>);
+
+impl RedisSentinel {
+    /// Wraps a client that asks for the leader, `SentinelServerType::Master`. Sends nothing.
+    pub fn new(client: SentinelClient) -> Self {
+        Self(Arc::new(Mutex::new(client)))
+    }
+}
+
+impl fmt::Debug for RedisSentinel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisSentinel(..)")
+    }
+}
+
+impl Connect for RedisSentinel {
+    type Connector = Self;
+
+    fn connectors(&self) -> Vec<Self> {
+        vec![self.clone()]
+    }
+}
+
+impl Connector for RedisSentinel {
+    type Connection = ServerConnection;
+
+    async fn connect(&self) -> Result<ServerConnection, Source> {
+        let client = self.0.lock().await.async_get_client().await?;
+        Connector::connect(&client).await
     }
 }
 
