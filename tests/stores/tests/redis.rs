@@ -16,10 +16,11 @@ use ruts::{
     Ttl,
     auth::{Assurance, PrincipalKey},
     store::{
-        Change, FieldWrite, NewSignIn, PageRequest, Projection, Refused, RevokeTarget, Store,
-        StoreError, StoreErrorKind, Updated, Written,
+        AuthChange, Change, FieldWrite, NewSignIn, PageRequest, Projection, Refused, RevokeTarget,
+        Store, StoreError, StoreErrorKind, Update, Updated, Written,
         redis::{RedisClient, RedisStore},
     },
+    token::SecretHash,
 };
 use ruts_tests_stores::{
     Proxy, Traffic,
@@ -249,6 +250,10 @@ async fn a_full_server_reads_and_deletes<C: RedisClient>(connect: impl AsyncFn(S
         let value = Some(Bytes::from_static(b"old"));
         assert_eq!(session.take("b").await.unwrap(), taken(value));
         assert!(session.load_and_touch().await.unwrap().is_ok());
+        let new_secret = SecretHash::from_bytes(random());
+        let sign_out = Update::new(&[]).rotate(&new_secret).sign(AuthChange::Out);
+        assert_eq!(session.update(sign_out).await.unwrap(), APPLIED);
+        let session = session.with_secret(new_secret);
         assert_eq!(session.delete().await.unwrap(), DELETED);
         assert!(matches!(session.load().await.unwrap(), Err(Refused::Ended { .. })));
 
@@ -581,26 +586,52 @@ async fn a_user_with_rights_to_the_keys_of_the_store_alone_is_enough() {
 async fn a_leader_that_refuses_writes_answers_reads() {
     for flavour in [Flavour::Redis, Flavour::Valkey] {
         let server = Redis::start(flavour, &[]);
-        let (store, principal) = (store(fred_client(server.url()).await), random());
-        let (session, principal) = (TestSession::new(&store), PrincipalKey::from_bytes(principal));
-        let who = NewSignIn::new(&principal, Assurance::Aal1);
-        let idle = Some(Ttl::from_secs(3600));
-        store.create(session.creation().idle(idle).sign_in(who)).await.unwrap();
-        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
-        server.command::<()>(&["SCRIPT", "FLUSH"]);
-        server.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
-        // A use of the session is due, and is not noted.
-        assert!(session.load_and_touch().await.unwrap().is_ok());
-        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
-        assert_eq!(session.load().await.unwrap().unwrap().fields.len(), 1);
-        let (page, fields) = (PageRequest::new(None, 10), Projection::Named(&[]));
-        let listed = store.list_by_principal(&principal, page, fields).await.unwrap();
-        assert_eq!(listed.sessions.len(), 1);
-        assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
-        assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
-        server.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
-        assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+        let replicas =
+            |count| server.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", count]);
+        a_leader_answers_reads(&server, || replicas("1"), || replicas("0")).await;
+        a_leader_answers_reads(&server, || server.fill_disk(), || server.free_disk()).await;
     }
+}
+
+async fn a_leader_answers_reads(server: &Redis, refuse: impl Fn(), accept: impl Fn()) {
+    let store = store(fred_client(server.url()).await);
+    let principal = PrincipalKey::from_bytes(random());
+    let who = NewSignIn::new(&principal, Assurance::Aal1);
+    let sign_in = async |idle| {
+        let session = TestSession::new(&store);
+        store.create(session.creation().idle(Ttl::require(idle)).sign_in(who)).await.unwrap();
+        session
+    };
+    let session = sign_in(Duration::from_secs(3600)).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    // The list still has it, and no write is needed to see that it has ended.
+    let expired = sign_in(Duration::from_millis(1)).await;
+    while expired.load().await.unwrap().is_ok() {}
+    server.command::<()>(&["SCRIPT", "FLUSH"]);
+    refuse();
+    // A use of the session is due, and is not noted.
+    assert!(session.load_and_touch().await.unwrap().is_ok());
+    assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+    assert_eq!(session.load().await.unwrap().unwrap().fields.len(), 1);
+    let (page, fields) = (PageRequest::new(None, 10), Projection::Named(&[]));
+    let listed = store.list_by_principal(&principal, page, fields).await.unwrap();
+    assert_eq!(listed.sessions.len(), 1);
+    // No sign-out claims to have taken place.
+    let target = RevokeTarget::All { except: None };
+    let sign_out = Update::new(&[]).sign(AuthChange::Out);
+    for kind in [
+        error_kind(session.set("a", "2").await),
+        error_kind(session.update(sign_out).await),
+        error_kind(session.delete().await),
+        error_kind(store.revoke(&principal, target).await),
+        error_kind(store.revoke_everyone().await),
+    ] {
+        assert_eq!(kind, StoreErrorKind::Unavailable);
+    }
+    assert!(session.load().await.unwrap().is_ok());
+    accept();
+    assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+    assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
 }
 
 #[tokio::test]

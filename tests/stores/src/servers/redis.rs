@@ -1,6 +1,6 @@
 //! A Redis or Valkey server.
 
-use std::{env, sync::OnceLock};
+use std::{env, fs, path::PathBuf, sync::OnceLock};
 
 use redis::{Client, Commands};
 
@@ -67,10 +67,40 @@ impl Redis {
 
     /// Runs a command and returns its answer.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let mut connection = Client::open(&*self.url).unwrap().get_connection().unwrap();
+        self.try_command(words).unwrap()
+    }
+
+    /// Runs a command that a server may refuse.
+    pub fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut connection = Client::open(&*self.url)?.get_connection()?;
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command.query(&mut connection).unwrap()
+        command.query(&mut connection)
+    }
+
+    /// Makes its dumps fail, as a full disk does. It then refuses writes with `MISCONF`.
+    pub fn fill_disk(&self) {
+        let dump = self.dump();
+        // A folder in the place of the dump.
+        let _ = fs::remove_file(&dump);
+        fs::create_dir(&dump).expect("a folder");
+        self.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
+        self.command::<redis::Value>(&["BGSAVE"]);
+        self.process().wait_until(|| {
+            let info: String = self.command(&["INFO", "persistence"]);
+            info.contains("rdb_last_bgsave_status:err")
+        });
+    }
+
+    /// Ends a [`fill_disk`](Self::fill_disk).
+    pub fn free_disk(&self) {
+        fs::remove_dir(self.dump()).expect("an empty folder");
+        // Without dumps, none can fail.
+        self.command::<()>(&["CONFIG", "SET", "save", ""]);
+    }
+
+    fn dump(&self) -> PathBuf {
+        self.process().folder().join("dump.rdb")
     }
 
     /// Returns the number of calls of a command so far, those of scripts included.

@@ -77,10 +77,14 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
             let is_last = entries.len() <= step;
             entries.truncate(step);
             after = entries.last().map(|entry| entry.id);
-            let listed = self.settle(entries, fields).await?.into_iter();
+            let (live, absent) = self.sort(entries, fields).await?;
             found.extend(
-                listed.filter_map(|(entry, loaded)| Some(ListedSession::new(entry.id, loaded?))),
+                live.into_iter().map(|(entry, loaded)| ListedSession::new(entry.id, loaded)),
             );
+            // A leader that refuses writes still lists.
+            if let Err(error) = self.remove(&absent).await {
+                tracing::debug!(store = NAME, %error, "entries of ended sessions stay");
+            }
             if is_last || found.len() >= limit {
                 let is_over = is_last && found.len() <= limit;
                 found.truncate(limit);
@@ -224,6 +228,20 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         entries: Vec<ListEntry>,
         fields: Projection<'_>,
     ) -> Result<Vec<Kept>, StoreError> {
+        let (live, absent) = self.sort(entries, fields).await?;
+        let removed = self.remove(&absent).await?;
+        let in_progress = absent.into_iter().zip(removed).filter(|(_, is_removed)| !is_removed);
+        let in_progress = in_progress.map(|(entry, _)| (entry, None));
+        let live = live.into_iter().map(|(entry, loaded)| (entry, Some(loaded)));
+        Ok(live.chain(in_progress).collect())
+    }
+
+    /// Reads the sessions of entries. Returns those that are live, and the entries of the others.
+    async fn sort(
+        &self,
+        entries: Vec<ListEntry>,
+        fields: Projection<'_>,
+    ) -> Result<(Vec<(ListEntry, Loaded)>, Vec<ListEntry>), StoreError> {
         let ids: Vec<SessionId> = entries.iter().map(|entry| entry.id).collect();
         let exist = match ids.len() {
             MANY.. => self.call_sessions(&EXIST, &ids, Arguments::new(0)).await?,
@@ -235,17 +253,14 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
             if exists { &mut existing } else { &mut absent }.push(entry);
         }
         let loaded = self.load_each(&existing, fields).await?;
-        let mut kept = Vec::with_capacity(existing.len());
+        let mut live = Vec::with_capacity(existing.len());
         for (entry, loaded) in existing.into_iter().zip(loaded) {
             match loaded {
-                Some(loaded) => kept.push((entry, Some(loaded))),
+                Some(loaded) => live.push((entry, loaded)),
                 None => absent.push(entry),
             }
         }
-        let removed = self.remove(&absent).await?;
-        let in_progress = absent.into_iter().zip(removed).filter(|(_, is_removed)| !is_removed);
-        kept.extend(in_progress.map(|(entry, _)| (entry, None)));
-        Ok(kept)
+        Ok((live, absent))
     }
 
     /// Runs a script of the list.
