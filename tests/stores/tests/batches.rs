@@ -130,6 +130,7 @@ macro_rules! through_each_client {
 
 through_each_client! {
     waiting_operations_form_a_batch,
+    a_busy_session_leaves_room_for_others,
     each_operation_of_a_batch_has_its_own_answer,
     a_touch_in_a_batch_counts_if_it_is_due,
     a_lost_answer_is_unknown_to_each_operation_of_the_batch,
@@ -140,6 +141,50 @@ through_each_client! {
     a_batch_script_that_the_server_forgot_is_sent_again,
     large_values_are_read_in_several_batches,
     waiting_lookups_of_a_cache_form_a_batch,
+}
+
+/// Number of operations of one session, which fill several batches.
+const BUSY: usize = 200;
+
+/// The operation of another session is in the next batch, although it came last.
+async fn a_busy_session_leaves_room_for_others<C: RedisClient>(fixture: Fixture<C>) {
+    let sessions = fixture.sessions().await;
+    room_for_others(&fixture, &sessions, |session| async move {
+        session.get("a").await.unwrap();
+    })
+    .await;
+    room_for_others(&fixture, &sessions, |session| async move {
+        assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+    })
+    .await;
+}
+
+async fn room_for_others<C: RedisClient, F: Future<Output = ()> + Send + 'static>(
+    fixture: &Fixture<C>,
+    [first, busy, other]: &[TestSession<RedisStore<C>>; 3],
+    operation: impl Fn(TestSession<RedisStore<C>>) -> F,
+) {
+    for _ in 0..ROUNDS {
+        let occupied = fixture.occupy(operation(first.clone())).await;
+        let busy = start((0..BUSY).map(|_| operation(busy.clone()))).await;
+        let mut other = tokio::spawn(operation(other.clone()));
+        start([async {}]).await;
+        // The held answer, and that to the next batch.
+        fixture.proxy.set(Traffic::HoldAfter(2));
+        let has_answer = tokio::time::timeout(Duration::from_secs(1), &mut other).await.is_ok();
+        let answered = busy.iter().filter(|operation| operation.is_finished()).count();
+        fixture.proxy.set(Traffic::Forward);
+        occupied.await.unwrap();
+        for operation in busy {
+            operation.await.unwrap();
+        }
+        if has_answer {
+            assert_eq!(answered, FULL * 3 / 4);
+            return;
+        }
+        other.await.unwrap();
+    }
+    panic!("the other session waited for the busy one");
 }
 
 async fn waiting_operations_form_a_batch<C: RedisClient>(fixture: Fixture<C>) {

@@ -21,7 +21,7 @@ use super::{
         },
     },
     read::ReadRequest,
-    size::{AdaptiveBatchSize, MAX_READ},
+    size::{AdaptiveBatchSize, MAX_READ, Share},
 };
 use crate::store::{StoreError, batch::BatchOp};
 
@@ -50,8 +50,12 @@ impl<C: ScriptClient> BatchOp for LookupBatch<C> {
         !self.executor.is_cross_slot() && request.names.len() <= MAX_FIELDS
     }
 
-    fn can_join(&self, batch: &[ReadRequest], _: &ReadRequest) -> bool {
-        batch.len() < self.size.limit()
+    fn can_join(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        next.share(batch, &self.size) == Share::Room
+    }
+
+    fn yields_to_others(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        next.share(batch, &self.size) == Share::RoomForOthers
     }
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> Result<Reply, StoreError> {

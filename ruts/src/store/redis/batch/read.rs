@@ -20,7 +20,7 @@ use super::{
             reply::loaded,
         },
     },
-    size::{AdaptiveBatchSize, MAX_READ},
+    size::{AdaptiveBatchSize, MAX_READ, Share},
 };
 use crate::{
     field::FieldName,
@@ -58,6 +58,11 @@ impl ReadRequest {
             names: names.iter().map(|name| (*name).into()).collect(),
         }
     }
+
+    /// Returns the room for it in a batch.
+    pub(super) fn share(&self, batch: &[Self], size: &AdaptiveBatchSize) -> Share {
+        Share::of(batch.iter().map(|request| &request.id), &self.id, size.limit())
+    }
 }
 
 impl<C> ReadBatch<C> {
@@ -76,8 +81,12 @@ impl<C: ScriptClient> BatchOp for ReadBatch<C> {
         !self.executor.is_cross_slot() && request.names.len() <= MAX_FIELDS
     }
 
-    fn can_join(&self, batch: &[ReadRequest], _: &ReadRequest) -> bool {
-        batch.len() < self.size.limit()
+    fn can_join(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        next.share(batch, &self.size) == Share::Room
+    }
+
+    fn yields_to_others(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        next.share(batch, &self.size) == Share::RoomForOthers
     }
 
     async fn one(

@@ -1,6 +1,8 @@
-//! Sizes of batches: [`AdaptiveBatchSize`] of reads.
+//! Sizes of batches: [`AdaptiveBatchSize`] of reads, and the [`Share`] of one session.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::token::SessionId;
 
 /// Maximum number of sessions in a batch.
 pub(super) const MAX_SESSIONS: usize = 64;
@@ -10,6 +12,35 @@ pub(super) const MAX_READ: usize = 256 * 1024;
 
 /// Length of the share of a session that was not read.
 const UNREAD: usize = 1;
+
+/// The room for another request in a batch.
+///
+/// The requests of one session fill at most three quarters of it. The rest is for others, however
+/// many requests of one session wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    /// There is room.
+    Room,
+    /// There is room for other sessions.
+    RoomForOthers,
+    /// There is none.
+    Full,
+}
+
+impl Share {
+    /// Returns the room for a request of `next` in a batch of these sessions with this limit.
+    pub(super) fn of<'a>(
+        batch: impl ExactSizeIterator<Item = &'a SessionId>,
+        next: &SessionId,
+        limit: usize,
+    ) -> Self {
+        if batch.len() >= limit {
+            return Self::Full;
+        }
+        let of_session = batch.filter(|id| *id == next).count();
+        if of_session < limit - limit.div_ceil(4) { Self::Room } else { Self::RoomForOthers }
+    }
+}
 
 /// Maximum number of sessions that are read in a batch, by the size of those before.
 pub(super) struct AdaptiveBatchSize(AtomicUsize);

@@ -18,7 +18,7 @@ use super::{
             reply::{Reply, ScriptOutcome},
         },
     },
-    size::MAX_SESSIONS,
+    size::{MAX_SESSIONS, Share},
 };
 use crate::{
     field::FieldName,
@@ -90,6 +90,11 @@ impl WriteRequest {
         })
     }
 
+    /// Returns the room for it in a batch.
+    fn share(&self, batch: &[Self]) -> Share {
+        Share::of(batch.iter().map(|request| &request.id), &self.id, MAX_SESSIONS)
+    }
+
     /// Returns the arguments that many updates have in common.
     fn list(&self) -> ([u64; 2], &str, &[FieldName]) {
         (self.touch, &self.letters, &self.names)
@@ -114,7 +119,11 @@ impl<C: ScriptClient> BatchOp for WriteBatch<C> {
 
     fn can_join(&self, batch: &[WriteRequest], next: &WriteRequest) -> bool {
         let bytes = || batch.iter().map(|request| request.bytes).sum::<usize>();
-        batch.len() < MAX_SESSIONS && bytes() + next.bytes <= MAX_WRITE
+        next.share(batch) == Share::Room && bytes() + next.bytes <= MAX_WRITE
+    }
+
+    fn yields_to_others(&self, batch: &[WriteRequest], next: &WriteRequest) -> bool {
+        next.share(batch) == Share::RoomForOthers
     }
 
     async fn one(
