@@ -1,0 +1,137 @@
+//! Faults of servers and of the network: [`RedisFault`], [`PostgresFault`]. Used by the systems.
+
+use std::fmt;
+
+/// A fault of Redis or Valkey, or of the network before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisFault {
+    /// The leader hands over to its replica, and stays as its replica. The name moves.
+    Failover,
+    /// Present connections fall silent for ever. New ones work.
+    Silence,
+    /// All traffic stands still for a while.
+    Stall,
+    /// The network cuts every connection for a while.
+    Cut,
+    /// The server closes all connections.
+    CloseConnections,
+    /// The server closes idle connections after a second.
+    IdleTimeout,
+    /// The server shuts down and starts again.
+    Restart,
+    /// The server is killed and starts again.
+    Kill,
+    /// The server process stands still.
+    Pause,
+    /// The server is blocked by a slow command.
+    SlowCommand,
+    /// A script of someone else does not end, and is killed: `BUSY`.
+    BusyScript,
+    /// Out of memory: `OOM`.
+    FullMemory,
+    /// The disk is full: `MISCONF`.
+    FullDisk,
+    /// Too few replicas: `NOREPLICAS`.
+    FewReplicas,
+    /// The server forgets its scripts.
+    ScriptFlush,
+    /// The server loses all data. A cache may do so.
+    Flush,
+    /// The server evicts single keys. A cache may do so.
+    Evict,
+}
+
+impl RedisFault {
+    /// The faults that a store of record survives without loss.
+    pub const OF_STORE: &[Self] = &[
+        Self::Failover,
+        Self::Silence,
+        Self::Stall,
+        Self::Cut,
+        Self::CloseConnections,
+        Self::IdleTimeout,
+        Self::Restart,
+        Self::Kill,
+        Self::Pause,
+        Self::SlowCommand,
+        Self::BusyScript,
+        Self::FullMemory,
+        Self::FullDisk,
+        Self::FewReplicas,
+        Self::ScriptFlush,
+    ];
+
+    /// The faults that only a cache may have.
+    pub const OF_CACHE: &[Self] = &[Self::Flush, Self::Evict];
+}
+
+/// A fault of PostgreSQL, or of the network before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostgresFault {
+    /// The server becomes a standby, and is promoted after a while.
+    Standby,
+    /// Present connections fall silent for ever. New ones work.
+    Silence,
+    /// All traffic stands still for a while.
+    Stall,
+    /// The network cuts every connection for a while.
+    Cut,
+    /// The server closes all connections.
+    CloseConnections,
+    /// The server closes idle connections.
+    IdleTimeout,
+    /// The server shuts down and starts again.
+    Restart,
+    /// The server is killed and starts again.
+    Kill,
+    /// Other code of the application runs `DISCARD ALL` on the pool.
+    DiscardAll,
+    /// The role gets another isolation level, which new connections have.
+    Isolation,
+    /// Transactions are read-only by default.
+    ReadOnly,
+    /// The server cancels statements after a millisecond.
+    StatementTimeout,
+    /// Someone else holds the rows of some sessions.
+    RowLocks,
+    /// Someone else holds the table.
+    TableLock,
+}
+
+impl PostgresFault {
+    /// All faults.
+    pub const ALL: &[Self] = &[
+        Self::Standby,
+        Self::Silence,
+        Self::Stall,
+        Self::Cut,
+        Self::CloseConnections,
+        Self::IdleTimeout,
+        Self::Restart,
+        Self::Kill,
+        Self::DiscardAll,
+        Self::Isolation,
+        Self::ReadOnly,
+        Self::StatementTimeout,
+        Self::RowLocks,
+        Self::TableLock,
+    ];
+}
+
+/// A fault of a system.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Of Redis or Valkey.
+    Redis(RedisFault),
+    /// Of PostgreSQL.
+    Postgres(PostgresFault),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redis(fault) => write!(f, "redis {fault:?}"),
+            Self::Postgres(fault) => write!(f, "postgres {fault:?}"),
+        }
+    }
+}

@@ -1,0 +1,745 @@
+//! The history of every session, and the check of each answer against it: [`History`].
+//!
+//! It knows the promises of a store, and neither servers nor faults. An operation is noted before
+//! it begins and after its answer, so that a read is only judged by what was certain when it began.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use ruts::{
+    auth::PrincipalKey,
+    store::{Loaded, Refused, SessionMeta, SessionPage, StoreError, StoreErrorKind},
+    token::{SecretHash, SessionId},
+};
+
+/// Number of principals.
+pub const PRINCIPALS: usize = 4;
+
+/// Two fields that every write sets to the same number.
+pub const PAIR: [&str; 2] = ["a", "b"];
+
+/// A counter, which only grows by compare-and-set.
+pub const COUNTER: &str = "c";
+
+/// Maximum number of sessions that are watched. Those that have ended go first.
+const MAX_SESSIONS: usize = 400;
+
+/// The outcome of an operation, as its answer tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was carried out. A cache may show the former state for this time.
+    Done(Option<Duration>),
+    /// It was not, and never will be.
+    NotDone,
+    /// It was carried out, is not, or will be later.
+    Unknown,
+}
+
+impl Outcome {
+    /// The outcome of an operation that failed.
+    pub fn of(error: &StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Unknown => Self::Unknown,
+            _ => Self::NotDone,
+        }
+    }
+}
+
+/// An answer that breaks a promise.
+pub type Violation = String;
+
+/// Whether a session is live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Live,
+    /// An operation of unknown outcome has created or ended it.
+    Uncertain,
+    Ended,
+}
+
+/// All sessions.
+#[derive(Default)]
+pub struct History {
+    last_number: AtomicU64,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    sessions: VecDeque<Arc<Subject>>,
+    /// Number of revocations in progress, by principal.
+    revoking: [usize; PRINCIPALS],
+}
+
+/// A session and its history.
+pub struct Subject {
+    number: u64,
+    /// Id of the session.
+    pub id: SessionId,
+    state: Mutex<State>,
+}
+
+struct State {
+    life: Life,
+    /// Its creation was confirmed.
+    is_created: bool,
+    endings_begun: usize,
+    endings_in_progress: usize,
+    secret: SecretHash,
+    former: Option<SecretHash>,
+    rotations_begun: usize,
+    /// A rotation is in progress, or its outcome is unknown.
+    is_rotating: bool,
+    /// The principal whose sign-in has begun.
+    principal: Option<usize>,
+    sign_ins_begun: usize,
+    is_signed_in: bool,
+    pair: Pair,
+    counter: Counter,
+    /// Until then, a cache may show the state before an operation that was carried out.
+    stale_until: Option<Instant>,
+}
+
+/// Writes of increasing numbers by one writer.
+#[derive(Debug, Clone, Default)]
+struct Pair {
+    /// The greatest number that was confirmed or read.
+    certain: u64,
+    begun: u64,
+    not_done: BTreeSet<u64>,
+    /// Such a write may take effect at any later time.
+    unknown: BTreeSet<u64>,
+}
+
+/// Increments by many writers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counter {
+    done: u64,
+    unknown: u64,
+    in_progress: u64,
+}
+
+/// What was certain before an operation.
+pub struct Before {
+    life: Life,
+    endings_begun: usize,
+    endings_in_progress: usize,
+    /// The secret to present.
+    pub secret: SecretHash,
+    rotations_begun: usize,
+    is_rotating: bool,
+    is_signed_in: bool,
+    certain: u64,
+    counted: u64,
+    is_stale: bool,
+}
+
+/// A revocation in progress.
+pub struct Revocation {
+    principal: Option<usize>,
+    /// Sessions that have to be ended once it succeeds, and the number of their sign-ins so far.
+    certain: Vec<(Arc<Subject>, usize)>,
+    /// Sessions that it may end.
+    possible: Vec<Arc<Subject>>,
+}
+
+impl History {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the creation of a session begins, perhaps with a sign-in.
+    pub fn begin(
+        &self,
+        id: SessionId,
+        secret: SecretHash,
+        principal: Option<usize>,
+    ) -> Arc<Subject> {
+        let state = State {
+            life: Life::Uncertain,
+            is_created: false,
+            endings_begun: 0,
+            endings_in_progress: 0,
+            secret,
+            former: None,
+            rotations_begun: 0,
+            is_rotating: false,
+            principal,
+            sign_ins_begun: 0,
+            is_signed_in: false,
+            pair: Pair::default(),
+            counter: Counter::default(),
+            stale_until: None,
+        };
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed);
+        let subject = Arc::new(Subject { number, id, state: Mutex::new(state) });
+        let mut registry = self.registry();
+        registry.note_overlap(&subject, principal);
+        registry.sessions.push_back(Arc::clone(&subject));
+        if registry.sessions.len() > MAX_SESSIONS {
+            let ended = registry.sessions.iter().position(|subject| !subject.is_live());
+            ended.map(|place| registry.sessions.remove(place));
+        }
+        subject
+    }
+
+    /// Returns the session at `place`, counted round.
+    pub fn session(&self, place: usize) -> Option<Arc<Subject>> {
+        let registry = self.registry();
+        let place = place.checked_rem(registry.sessions.len())?;
+        registry.sessions.get(place).cloned()
+    }
+
+    /// Notes that a sign-in to a session begins.
+    pub fn begin_sign_in(&self, subject: &Arc<Subject>, principal: usize) {
+        let registry = self.registry();
+        let mut state = subject.state();
+        state.principal = Some(principal);
+        state.sign_ins_begun += 1;
+        drop(state);
+        registry.note_overlap(subject, Some(principal));
+    }
+
+    /// Notes that a revocation begins: of a principal, or of everyone. `except` stays.
+    pub fn begin_revocation(
+        &self,
+        principal: Option<usize>,
+        except: Option<&SessionId>,
+    ) -> Revocation {
+        let mut registry = self.registry();
+        for (index, count) in registry.revoking.iter_mut().enumerate() {
+            *count += usize::from(principal.is_none_or(|principal| principal == index));
+        }
+        let mut revocation = Revocation { principal, certain: Vec::new(), possible: Vec::new() };
+        for subject in registry.sessions.iter().filter(|subject| Some(&subject.id) != except) {
+            let mut state = subject.state();
+            if principal.is_some() && state.principal != principal {
+                continue;
+            }
+            state.endings_begun += 1;
+            state.endings_in_progress += 1;
+            // A sign-in in progress may count as later.
+            let is_certain = state.life == Life::Live
+                && !state.is_rotating
+                && (principal.is_none() || state.is_signed_in);
+            let subject = Arc::clone(subject);
+            if is_certain {
+                revocation.certain.push((subject, state.sign_ins_begun));
+            } else {
+                revocation.possible.push(subject);
+            }
+        }
+        revocation
+    }
+
+    /// Notes the end of a revocation.
+    pub fn end_revocation(&self, revocation: Revocation, outcome: Outcome) {
+        let Revocation { principal, certain, possible } = revocation;
+        let mut registry = self.registry();
+        for (index, count) in registry.revoking.iter_mut().enumerate() {
+            *count -= usize::from(principal.is_none_or(|principal| principal == index));
+        }
+        for (subject, sign_ins_begun) in &certain {
+            let has_signed_in = subject.state().sign_ins_begun != *sign_ins_begun;
+            subject.end_ending(match outcome {
+                Outcome::Done(_) if !has_signed_in => outcome,
+                // After an error some sessions may have ended.
+                _ => Outcome::Unknown,
+            });
+        }
+        for subject in &possible {
+            subject.end_ending(Outcome::Unknown);
+        }
+    }
+
+    /// Returns what a list of a principal has to hold.
+    pub fn before_list(&self, principal: usize) -> Vec<(Arc<Subject>, Before)> {
+        let registry = self.registry();
+        let of_principal = registry.sessions.iter().filter(|subject| {
+            let state = subject.state();
+            state.principal == Some(principal)
+        });
+        of_principal.map(|subject| (Arc::clone(subject), subject.before())).collect()
+    }
+}
+
+/// Checks the list of a principal.
+pub fn check_list(before: &[(Arc<Subject>, Before)], page: &SessionPage) -> Option<Violation> {
+    before.iter().find_map(|(subject, before)| {
+        let listed = page.sessions.iter().find(|listed| listed.id == subject.id);
+        let state = subject.state();
+        match listed {
+            Some(_) if before.life == Life::Ended && !before.is_stale => {
+                Some(format!("session {} has ended, and is listed", subject.number))
+            }
+            None if before.is_signed_in
+                && state.is_certainly_live(before)
+                && page.next.is_none() =>
+            {
+                Some(format!("session {} is live, and not listed", subject.number))
+            }
+            _ => None,
+        }
+    })
+}
+
+impl Registry {
+    /// A sign-in that overlaps with a revocation may end at any time until that is over.
+    fn note_overlap(&self, subject: &Subject, principal: Option<usize>) {
+        if principal.is_some_and(|principal| self.revoking[principal] > 0)
+            || self.revoking.iter().all(|count| *count > 0)
+        {
+            let mut state = subject.state();
+            state.endings_begun += 1;
+            state.life = Life::Uncertain;
+        }
+    }
+}
+
+impl State {
+    /// Whether the session was live when an operation began, and nothing has begun to end it.
+    fn is_certainly_live(&self, before: &Before) -> bool {
+        before.life == Life::Live
+            && before.endings_in_progress == 0
+            && before.endings_begun == self.endings_begun
+    }
+
+    fn has_same_secret(&self, before: &Before) -> bool {
+        !before.is_rotating && before.rotations_begun == self.rotations_begun
+    }
+
+    fn note_stale(&mut self, stale_for: Option<Duration>) {
+        let until = stale_for.map(|stale_for| Instant::now() + stale_for);
+        self.stale_until = self.stale_until.max(until);
+    }
+}
+
+impl Subject {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is live for certain.
+    pub fn is_live(&self) -> bool {
+        let state = self.state();
+        state.life == Life::Live && state.endings_in_progress == 0
+    }
+
+    /// Whether it is a guest's session whose secret is known.
+    pub fn is_guest(&self) -> bool {
+        let state = self.state();
+        state.principal.is_none() && !state.is_rotating
+    }
+
+    /// Notes that an operation begins.
+    pub fn before(&self) -> Before {
+        let state = self.state();
+        Before {
+            life: state.life,
+            endings_begun: state.endings_begun,
+            endings_in_progress: state.endings_in_progress,
+            secret: state.secret,
+            rotations_begun: state.rotations_begun,
+            is_rotating: state.is_rotating,
+            is_signed_in: state.is_signed_in,
+            certain: state.pair.certain,
+            counted: state.counter.done,
+            is_stale: state.stale_until.is_some_and(|until| Instant::now() < until),
+        }
+    }
+
+    /// Returns a secret that was certainly replaced.
+    pub fn former_secret(&self) -> Option<SecretHash> {
+        let state = self.state();
+        state.former.filter(|_| state.stale_until.is_none())
+    }
+
+    /// Notes the end of the creation.
+    pub fn end_creation(&self, outcome: Outcome) {
+        let mut state = self.state();
+        state.life = match outcome {
+            Outcome::Done(_) if state.endings_begun == 0 => Life::Live,
+            Outcome::NotDone => Life::Ended,
+            _ => Life::Uncertain,
+        };
+        state.is_created = matches!(outcome, Outcome::Done(_));
+        state.is_signed_in = state.is_created && state.principal.is_some();
+    }
+
+    /// Notes that the secret is about to be replaced.
+    pub fn begin_rotation(&self) {
+        let mut state = self.state();
+        state.rotations_begun += 1;
+        state.is_rotating = true;
+    }
+
+    /// Notes the end of a rotation, perhaps with a sign-in.
+    pub fn end_rotation(&self, to: SecretHash, outcome: Outcome) {
+        let mut state = self.state();
+        state.is_rotating = outcome == Outcome::Unknown;
+        if let Outcome::Done(stale_for) = outcome {
+            state.former = Some(std::mem::replace(&mut state.secret, to));
+            state.is_signed_in = state.principal.is_some();
+            state.note_stale(stale_for);
+        }
+    }
+
+    /// Notes that a sign-in was refused.
+    pub fn forget_sign_in(&self) {
+        self.state().principal = None;
+    }
+
+    /// Notes that a deletion begins.
+    pub fn begin_ending(&self) {
+        let mut state = self.state();
+        state.endings_begun += 1;
+        state.endings_in_progress += 1;
+    }
+
+    /// Notes the end of a deletion or revocation.
+    pub fn end_ending(&self, outcome: Outcome) {
+        let mut state = self.state();
+        state.endings_in_progress -= 1;
+        match outcome {
+            Outcome::Done(stale_for) => {
+                state.life = Life::Ended;
+                state.note_stale(stale_for);
+            }
+            Outcome::Unknown if state.life == Life::Live => state.life = Life::Uncertain,
+            Outcome::Unknown | Outcome::NotDone => {}
+        }
+    }
+
+    /// Notes that a write of the pair begins, and returns its value.
+    pub fn begin_pair(&self) -> (u64, Bytes) {
+        let mut state = self.state();
+        state.pair.begun += 1;
+        (state.pair.begun, self.value(state.pair.begun))
+    }
+
+    /// Notes the end of a write of the pair.
+    pub fn end_pair(&self, number: u64, outcome: Outcome) {
+        let mut state = self.state();
+        let Pair { certain, not_done, unknown, .. } = &mut state.pair;
+        match outcome {
+            Outcome::Done(stale_for) => {
+                *certain = (*certain).max(number);
+                state.note_stale(stale_for);
+            }
+            Outcome::NotDone => drop(not_done.insert(number)),
+            Outcome::Unknown => drop(unknown.insert(number)),
+        }
+    }
+
+    /// Notes that an increment begins.
+    pub fn begin_count(&self) {
+        self.state().counter.in_progress += 1;
+    }
+
+    /// Notes the end of an increment.
+    pub fn end_count(&self, outcome: Outcome) {
+        let mut state = self.state();
+        state.counter.in_progress -= 1;
+        match outcome {
+            Outcome::Done(stale_for) => {
+                state.counter.done += 1;
+                state.note_stale(stale_for);
+            }
+            Outcome::Unknown => state.counter.unknown += 1,
+            Outcome::NotDone => {}
+        }
+    }
+
+    /// A value that names its session.
+    pub fn value(&self, number: u64) -> Bytes {
+        format!("{}:{number}", self.number).into()
+    }
+
+    /// Returns the number of a value. An error if it is of another session.
+    pub fn number(&self, value: &[u8]) -> Result<u64, Violation> {
+        let text = std::str::from_utf8(value).unwrap_or_default();
+        let number = text.split_once(':').filter(|(owner, _)| owner.parse() == Ok(self.number));
+        number
+            .and_then(|(_, number)| number.parse().ok())
+            .ok_or_else(|| format!("session {} holds the value {text:?}", self.number))
+    }
+
+    /// Checks the metadata that were read without the secret.
+    pub fn check_meta(&self, before: &Before, meta: Option<&SessionMeta>) -> Option<Violation> {
+        let state = self.state();
+        match meta {
+            Some(_) if before.life == Life::Ended && !before.is_stale => {
+                Some(format!("session {} has ended, and is inspected", self.number))
+            }
+            None if state.is_certainly_live(before) => {
+                Some(format!("session {} is live, and not inspected", self.number))
+            }
+            _ => None,
+        }
+    }
+
+    /// Checks the answer to the current secret.
+    pub fn check(
+        &self,
+        before: &Before,
+        answer: Result<&Loaded, &Refused>,
+        principals: &[PrincipalKey; PRINCIPALS],
+    ) -> Option<Violation> {
+        match answer {
+            Ok(loaded) => self
+                .check_opened(before)
+                .or_else(|| self.check_principal(before, loaded, principals))
+                .or_else(|| self.check_fields(before, loaded).err()),
+            Err(refused) => self.check_refused(before, refused),
+        }
+    }
+
+    /// Checks that the current secret may open the session.
+    pub fn check_opened(&self, before: &Before) -> Option<Violation> {
+        let is_wrong = before.life == Life::Ended && !before.is_stale;
+        is_wrong.then(|| format!("session {} has ended, and opens", self.number))
+    }
+
+    /// Checks that the current secret may be refused.
+    pub fn check_refused(&self, before: &Before, refused: &Refused) -> Option<Violation> {
+        let mut state = self.state();
+        if !state.has_same_secret(before) {
+            return None;
+        }
+        if state.is_certainly_live(before) && !before.is_stale {
+            return Some(format!("session {} is live, and answers {refused:?}", self.number));
+        }
+        // Only a creation brings a session into existence.
+        if state.is_created && !matches!(refused, Refused::Replaced { .. }) {
+            state.life = Life::Ended;
+        }
+        None
+    }
+
+    fn check_principal(
+        &self,
+        before: &Before,
+        loaded: &Loaded,
+        principals: &[PrincipalKey; PRINCIPALS],
+    ) -> Option<Violation> {
+        let expected = self.state().principal.map(|principal| principals[principal]);
+        let found = loaded.meta.signed_in.map(|signed_in| signed_in.principal);
+        let is_right = if before.is_signed_in && !before.is_stale {
+            found == expected
+        } else {
+            found.is_none() || found == expected
+        };
+        (!is_right).then(|| format!("session {} has another principal", self.number))
+    }
+
+    fn check_fields(&self, before: &Before, loaded: &Loaded) -> Result<(), Violation> {
+        let number = |name: &str| {
+            let field = loaded.fields.iter().find(|field| &*field.name == name);
+            field.map_or(Ok(0), |field| self.number(&field.value))
+        };
+        let [first, second] = PAIR.map(number);
+        let (first, second, counter) = (first?, second?, number(COUNTER)?);
+        let mut state = self.state();
+        if before.is_stale {
+            return Ok(());
+        }
+        if first != second {
+            return Err(format!("session {} holds {first} and {second}", self.number));
+        }
+        let Pair { certain, begun, not_done, unknown } = &mut state.pair;
+        let is_later = first > before.certain && first <= *begun && !not_done.contains(&first);
+        if first != before.certain && !is_later && !unknown.contains(&first) {
+            let (number, certain) = (self.number, before.certain);
+            let was = if not_done.contains(&first) { " whose write was refused" } else { "" };
+            return Err(format!("session {number} holds {first}{was}, after {certain}"));
+        }
+        *certain = (*certain).max(first);
+        let Counter { done, unknown, in_progress } = state.counter;
+        if counter < before.counted || counter > done + unknown + in_progress {
+            return Err(format!(
+                "session {} counts {counter}: {} increments were confirmed, and {unknown} are \
+                 unknown",
+                self.number, before.counted
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruts::{
+        auth::Assurance,
+        store::{ListedSession, SignedIn, StoredField},
+    };
+    use ruts_tests_support::random;
+
+    use super::*;
+
+    const DONE: Outcome = Outcome::Done(None);
+
+    fn live(history: &History, principal: Option<usize>) -> Arc<Subject> {
+        let (id, secret) = (SessionId::from_bytes(random()), SecretHash::from_bytes(random()));
+        let subject = history.begin(id, secret, principal);
+        subject.end_creation(DONE);
+        subject
+    }
+
+    fn principals() -> [PrincipalKey; PRINCIPALS] {
+        std::array::from_fn(|index| PrincipalKey::from_bytes([index as u8; 32]))
+    }
+
+    /// The answer of a read that found these numbers.
+    fn found(subject: &Subject, [first, second, counter]: [u64; 3]) -> Loaded {
+        let fields = [(PAIR[0], first), (PAIR[1], second), (COUNTER, counter)];
+        let fields = fields.into_iter().filter(|(_, number)| *number > 0);
+        let fields = fields.map(|(name, number)| StoredField::new(name, subject.value(number)));
+        Loaded::new(SessionMeta::default(), fields.collect())
+    }
+
+    fn is_right(subject: &Subject, before: &Before, numbers: [u64; 3]) -> bool {
+        let loaded = found(subject, numbers);
+        subject.check(before, Ok(&loaded), &principals()).is_none()
+    }
+
+    fn write(subject: &Subject, outcome: Outcome) -> u64 {
+        let (number, _) = subject.begin_pair();
+        subject.end_pair(number, outcome);
+        number
+    }
+
+    #[test]
+    fn a_confirmed_write_is_there_or_overwritten_by_a_later_one() {
+        let subject = live(&History::default(), None);
+        write(&subject, DONE);
+        write(&subject, DONE);
+        let before = subject.before();
+        assert!(!is_right(&subject, &before, [0, 0, 0]));
+        assert!(!is_right(&subject, &before, [1, 1, 0]));
+        assert!(!is_right(&subject, &before, [3, 3, 0]), "nothing has written it");
+        assert!(!is_right(&subject, &before, [2, 1, 0]), "half of a write");
+        assert!(is_right(&subject, &before, [2, 2, 0]));
+        let (number, _) = subject.begin_pair();
+        assert!(is_right(&subject, &before, [number, number, 0]), "a write in progress");
+        assert!(!is_right(&subject, &subject.before(), [2, 2, 0]), "a later one was read");
+    }
+
+    #[test]
+    fn a_refused_write_is_never_there_and_an_unknown_one_may_be() {
+        let subject = live(&History::default(), None);
+        let refused = write(&subject, Outcome::NotDone);
+        let unknown = write(&subject, Outcome::Unknown);
+        write(&subject, DONE);
+        let before = subject.before();
+        assert!(!is_right(&subject, &before, [refused, refused, 0]));
+        assert!(is_right(&subject, &before, [unknown, unknown, 0]));
+    }
+
+    #[test]
+    fn a_counter_counts_each_confirmed_increment_once() {
+        let subject = live(&History::default(), None);
+        for outcome in [DONE, DONE, Outcome::Unknown, Outcome::NotDone] {
+            subject.begin_count();
+            subject.end_count(outcome);
+        }
+        let before = subject.before();
+        let right = [1, 2, 3, 4].map(|count| is_right(&subject, &before, [0, 0, count]));
+        assert_eq!(right, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_value_of_another_session_is_found() {
+        let history = History::default();
+        let (subject, other) = (live(&history, None), live(&history, None));
+        let before = subject.before();
+        let loaded = found(&other, [1, 1, 0]);
+        assert!(subject.check(&before, Ok(&loaded), &principals()).is_some());
+    }
+
+    #[test]
+    fn a_session_that_has_ended_does_not_open_and_a_live_one_does() {
+        let subject = live(&History::default(), None);
+        let before = subject.before();
+        assert!(subject.check_refused(&before, &Refused::NotFound).is_some());
+        assert!(subject.check_meta(&before, None).is_some());
+        subject.begin_ending();
+        assert!(subject.check_refused(&before, &Refused::NotFound).is_none());
+        subject.end_ending(DONE);
+        assert!(subject.check_opened(&before).is_none(), "the read began before");
+        assert!(subject.check_opened(&subject.before()).is_some());
+        assert!(subject.check_meta(&subject.before(), Some(&SessionMeta::default())).is_some());
+    }
+
+    #[test]
+    fn an_end_that_was_seen_is_final() {
+        let subject = live(&History::default(), None);
+        subject.begin_ending();
+        subject.end_ending(Outcome::Unknown);
+        let before = subject.before();
+        assert!(subject.check_opened(&before).is_none());
+        assert!(subject.check_refused(&before, &Refused::NotFound).is_none());
+        assert!(subject.check_opened(&subject.before()).is_some());
+    }
+
+    #[test]
+    fn a_revocation_ends_those_that_had_signed_in_before() {
+        let history = History::default();
+        let (signed_in, guest) = (live(&history, Some(1)), live(&history, None));
+        let revocation = history.begin_revocation(Some(1), None);
+        let during = live(&history, Some(1));
+        history.end_revocation(revocation, DONE);
+        assert!(signed_in.check_opened(&signed_in.before()).is_some());
+        assert!(guest.is_live());
+        assert!(during.check_opened(&during.before()).is_none());
+        assert!(during.check_refused(&during.before(), &Refused::NotFound).is_none());
+        let failed = live(&history, Some(1));
+        let revocation = history.begin_revocation(Some(1), None);
+        history.end_revocation(revocation, Outcome::NotDone);
+        assert!(failed.check_opened(&failed.before()).is_none());
+    }
+
+    #[test]
+    fn a_list_holds_live_sessions_and_no_others() {
+        let history = History::default();
+        let (stays, ends) = (live(&history, Some(1)), live(&history, Some(1)));
+        ends.begin_ending();
+        ends.end_ending(DONE);
+        let listed = |subject: &Subject| {
+            ListedSession::new(subject.id, Loaded::new(SessionMeta::default(), Vec::new()))
+        };
+        let before = history.before_list(1);
+        let check = |sessions| check_list(&before, &SessionPage::new(sessions, None));
+        assert!(check(vec![listed(&stays)]).is_none());
+        assert!(check(vec![]).is_some());
+        assert!(check(vec![listed(&stays), listed(&ends)]).is_some());
+    }
+
+    #[test]
+    fn a_session_has_its_own_principal() {
+        let subject = live(&History::default(), Some(1));
+        let before = subject.before();
+        let with = |principal: usize| {
+            let signed_in = SignedIn::new(principals()[principal], Assurance::Aal1, Duration::ZERO);
+            let mut loaded = found(&subject, [0; 3]);
+            loaded.meta.signed_in = Some(signed_in);
+            loaded
+        };
+        assert!(subject.check(&before, Ok(&with(1)), &principals()).is_none());
+        assert!(subject.check(&before, Ok(&with(2)), &principals()).is_some());
+        assert!(!is_right(&subject, &before, [0; 3]), "it is signed in");
+    }
+
+    #[test]
+    fn nothing_is_judged_while_a_cache_may_be_stale() {
+        let subject = live(&History::default(), None);
+        write(&subject, Outcome::Done(Some(Duration::from_secs(60))));
+        assert!(is_right(&subject, &subject.before(), [0, 0, 0]));
+    }
+}

@@ -1,0 +1,142 @@
+//! A PostgreSQL server behind a proxy, and its faults: [`PostgresServer`]. Used by the systems.
+
+use std::time::Duration;
+
+use ruts_tests_stores::{Proxy, Traffic, servers::Postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
+use tokio::{task::block_in_place, time::sleep};
+
+use crate::fault::PostgresFault;
+
+/// Settings of a server that loses no acknowledged write.
+const DURABLE: [&str; 3] = ["fsync=on", "synchronous_commit=on", "full_page_writes=on"];
+
+const CLOSE_CONNECTIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
+     where pid <> pg_backend_pid() and backend_type = 'client backend'";
+
+/// A server, and a name that leads to it: a proxy.
+pub struct PostgresServer {
+    server: Postgres,
+    name: Proxy,
+    /// The connections of the store, which the application shares.
+    pool: PgPool,
+}
+
+impl PostgresServer {
+    /// Starts the server.
+    pub async fn start() -> Self {
+        let server = block_in_place(|| Postgres::start(&DURABLE));
+        let name = Proxy::before(&server.address()).await;
+        let url = server.url().replace(&server.address(), name.address());
+        let pool = PgPoolOptions::new().max_connections(6).connect_lazy(&url).expect("a URL");
+        Self { server, name, pool }
+    }
+
+    /// The connections for a store.
+    pub fn pool(&self) -> PgPool {
+        self.pool.clone()
+    }
+
+    /// Causes a fault, waits for `duration`, and ends it. Returns once the server can be used.
+    pub async fn strike(&self, fault: PostgresFault, duration: Duration) {
+        match fault {
+            PostgresFault::Standby => {
+                block_in_place(|| {
+                    self.server.stop();
+                    self.server.restart_as_standby();
+                });
+                sleep(duration).await;
+                self.run(&["select pg_promote()"]).await;
+            }
+            PostgresFault::Silence => self.name.silence_present(),
+            PostgresFault::Stall => self.treat(Traffic::Hold, duration).await,
+            PostgresFault::Cut => self.treat(Traffic::Disconnect, duration).await,
+            PostgresFault::CloseConnections => self.run(&[CLOSE_CONNECTIONS]).await,
+            PostgresFault::IdleTimeout => self.set("idle_session_timeout", "50", duration).await,
+            PostgresFault::Restart => {
+                block_in_place(|| self.server.stop());
+                sleep(duration / 2).await;
+                block_in_place(|| self.server.restart());
+            }
+            PostgresFault::Kill => {
+                block_in_place(|| self.server.kill());
+                sleep(duration / 2).await;
+                block_in_place(|| self.server.restart());
+            }
+            PostgresFault::DiscardAll => {
+                for _ in 0..self.pool.num_idle() {
+                    if let Some(mut connection) = self.pool.try_acquire() {
+                        let _ = connection.execute("discard all").await;
+                    }
+                }
+            }
+            PostgresFault::Isolation => {
+                let set = "alter role postgres set default_transaction_isolation to serializable";
+                self.run(&[set, CLOSE_CONNECTIONS]).await;
+                sleep(duration).await;
+                let reset = "alter role postgres reset default_transaction_isolation";
+                self.run(&[reset]).await;
+            }
+            PostgresFault::ReadOnly => {
+                self.set("default_transaction_read_only", "on", duration).await;
+            }
+            PostgresFault::StatementTimeout => self.set("statement_timeout", "1", duration).await,
+            PostgresFault::RowLocks => {
+                let lock = "select from sessions order by random() limit 5 for update";
+                self.lock(lock, duration).await;
+            }
+            PostgresFault::TableLock => {
+                self.lock("lock table sessions in access exclusive mode", duration).await;
+            }
+        }
+    }
+
+    async fn treat(&self, traffic: Traffic, duration: Duration) {
+        self.name.set(traffic);
+        sleep(duration).await;
+        self.name.set(Traffic::Forward);
+    }
+
+    async fn connection(&self) -> PgConnection {
+        let mut connection = PgConnection::connect(self.server.url()).await.expect("a connection");
+        let own = "set statement_timeout to 0; set idle_session_timeout to 0; \
+                   set default_transaction_read_only to off";
+        sqlx::raw_sql(own).execute(&mut connection).await.expect("settings of its own");
+        connection
+    }
+
+    async fn run(&self, statements: &[&'static str]) {
+        let mut connection = self.connection().await;
+        for statement in statements {
+            connection.execute(*statement).await.expect("a statement");
+        }
+    }
+
+    async fn set(&self, setting: &'static str, value: &str, duration: Duration) {
+        let mut connection = self.connection().await;
+        for (value, pause) in [(value, duration), ("default", Duration::ZERO)] {
+            let set = format!("alter system set {setting} to {value}");
+            connection.execute(AssertSqlSafe(set)).await.expect("a setting");
+            connection.execute("select pg_reload_conf()").await.expect("a reload");
+            sleep(pause).await;
+        }
+        // A reload takes effect a moment later, in new connections too.
+        let show = "select setting from pg_settings where name = $1";
+        loop {
+            let mut connection =
+                PgConnection::connect(self.server.url()).await.expect("a connection");
+            let now = sqlx::query_scalar(show).bind(setting).fetch_one(&mut connection).await;
+            if now.is_ok_and(|now: String| now != value) {
+                return;
+            }
+        }
+    }
+
+    async fn lock(&self, lock: &'static str, duration: Duration) {
+        let mut connection = self.connection().await;
+        let mut transaction = connection.begin().await.expect("a transaction");
+        transaction.execute(lock).await.expect("a lock");
+        sleep(duration).await;
+        transaction.rollback().await.expect("the end of the transaction");
+    }
+}

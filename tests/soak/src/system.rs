@@ -1,0 +1,161 @@
+//! The systems under test: a store on its servers, and the faults that it has to survive.
+
+use std::{sync::Arc, time::Duration};
+
+use fred::clients::{Client, Pool};
+use ruts::store::{
+    Store,
+    layered::LayeredStore,
+    postgres::PostgresStore,
+    redis::{RedisClient, RedisStore},
+};
+use ruts_tests_stores::{
+    backends::{RedisRsClient, fred_client, fred_pool, redis_rs_client},
+    servers::Flavour,
+};
+
+use crate::{
+    fault::{Fault, PostgresFault, RedisFault},
+    postgres_server::PostgresServer,
+    redis_servers::RedisServers,
+};
+
+/// A store and its servers.
+pub trait System: Send + Sync + 'static {
+    /// Type of the store.
+    type Store: Store;
+
+    /// Returns the store.
+    fn store(&self) -> Arc<Self::Store>;
+
+    /// Returns the faults that it has to survive.
+    fn faults(&self) -> Vec<Fault>;
+
+    /// Causes a fault, and returns once a server can be used again.
+    fn strike(&self, fault: Fault, duration: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Redis or Valkey alone.
+pub struct RedisSystem<C: RedisClient> {
+    servers: RedisServers,
+    store: Arc<RedisStore<C>>,
+}
+
+impl<C: RedisClient> RedisSystem<C> {
+    fn new(servers: RedisServers, client: C) -> Self {
+        Self { servers, store: Arc::new(RedisStore::builder(Arc::new(client)).build()) }
+    }
+}
+
+/// Redis through a pool of fred.
+pub async fn redis_through_fred() -> RedisSystem<Pool> {
+    let servers = RedisServers::start(Flavour::Redis).await;
+    let client = fred_pool(&servers.url()).await;
+    RedisSystem::new(servers, client)
+}
+
+/// Redis through redis-rs.
+pub async fn redis_through_redis_rs() -> RedisSystem<RedisRsClient> {
+    let servers = RedisServers::start(Flavour::Redis).await;
+    let client = redis_rs_client(&servers.url()).await;
+    RedisSystem::new(servers, client)
+}
+
+/// Valkey through a client of fred.
+pub async fn valkey_through_fred() -> RedisSystem<Client> {
+    let servers = RedisServers::start(Flavour::Valkey).await;
+    let client = fred_client(&servers.url()).await;
+    RedisSystem::new(servers, client)
+}
+
+impl<C: RedisClient> System for RedisSystem<C> {
+    type Store = RedisStore<C>;
+
+    fn store(&self) -> Arc<RedisStore<C>> {
+        Arc::clone(&self.store)
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        RedisFault::OF_STORE.iter().copied().map(Fault::Redis).collect()
+    }
+
+    async fn strike(&self, fault: Fault, duration: Duration) {
+        if let Fault::Redis(fault) = fault {
+            self.servers.strike(fault, duration).await;
+        }
+    }
+}
+
+/// PostgreSQL alone.
+pub struct PostgresSystem {
+    server: PostgresServer,
+    store: Arc<PostgresStore>,
+}
+
+async fn postgres_store(server: &PostgresServer) -> PostgresStore {
+    let builder = PostgresStore::builder(server.pool()).create_tables(true);
+    builder.build().await.expect("a server that was just started")
+}
+
+/// PostgreSQL.
+pub async fn postgres() -> PostgresSystem {
+    let server = PostgresServer::start().await;
+    let store = Arc::new(postgres_store(&server).await);
+    PostgresSystem { server, store }
+}
+
+impl System for PostgresSystem {
+    type Store = PostgresStore;
+
+    fn store(&self) -> Arc<PostgresStore> {
+        Arc::clone(&self.store)
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        PostgresFault::ALL.iter().copied().map(Fault::Postgres).collect()
+    }
+
+    async fn strike(&self, fault: Fault, duration: Duration) {
+        if let Fault::Postgres(fault) = fault {
+            self.server.strike(fault, duration).await;
+        }
+    }
+}
+
+/// Redis as a cache over PostgreSQL.
+pub struct LayeredSystem {
+    cache: RedisServers,
+    origin: PostgresServer,
+    store: Arc<LayeredStore<RedisStore<Client>, PostgresStore>>,
+}
+
+/// Redis as a cache over PostgreSQL.
+pub async fn layered() -> LayeredSystem {
+    let cache = RedisServers::start(Flavour::Redis).await;
+    let origin = PostgresServer::start().await;
+    let client = fred_client(&cache.url()).await;
+    let cache_store = RedisStore::builder(Arc::new(client)).build();
+    let store = LayeredStore::builder(cache_store, postgres_store(&origin).await).build();
+    LayeredSystem { cache, origin, store: Arc::new(store) }
+}
+
+impl System for LayeredSystem {
+    type Store = LayeredStore<RedisStore<Client>, PostgresStore>;
+
+    fn store(&self) -> Arc<Self::Store> {
+        Arc::clone(&self.store)
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        let cache = RedisFault::OF_STORE.iter().chain(RedisFault::OF_CACHE);
+        let origin = PostgresFault::ALL.iter().copied().map(Fault::Postgres);
+        cache.copied().map(Fault::Redis).chain(origin).collect()
+    }
+
+    async fn strike(&self, fault: Fault, duration: Duration) {
+        match fault {
+            Fault::Redis(fault) => self.cache.strike(fault, duration).await,
+            Fault::Postgres(fault) => self.origin.strike(fault, duration).await,
+        }
+    }
+}
