@@ -1,6 +1,7 @@
 //! Tests of the repository itself: the imports between modules, and the tests that prove each
-//! requirement.
+//! requirement and each bound.
 #![cfg(test)]
 
+mod bounds;
 mod layering;
 mod requirements;
