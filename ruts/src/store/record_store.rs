@@ -12,7 +12,7 @@ use super::{
     error::{StoreError, StoreErrorKind},
     record::SessionRecord,
     request::{
-        AuthChange, Create, Credentials, NewSignIn, OnLimit, PageRequest, Projection, RevokeTarget,
+        AuthChange, Create, Credentials, NewSignIn, PageRequest, Projection, RevokeTarget,
         TakeField, Touch, Update,
     },
     response::{ListedSession, Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
@@ -325,12 +325,10 @@ async fn end_oldest<S: RecordStore>(
             live.push((since, id));
         }
     }
-    let beyond = (live.len() + 1).saturating_sub(limit.sessions.max(1) as usize);
-    if beyond > 0 && limit.on_limit == OnLimit::Reject {
+    let Some(beyond) = limit.beyond(live) else {
         return Err(StoreError::new(RecordStore::name(store), StoreErrorKind::SessionLimit));
-    }
-    live.sort_unstable();
-    for (_, id) in &live[..beyond] {
+    };
+    for id in &beyond {
         revoke_one(store, who.principal, id, lock).await?;
     }
     Ok(())

@@ -166,6 +166,21 @@ impl SessionLimit {
     pub const fn new(sessions: u32, on_limit: OnLimit) -> Self {
         Self { sessions, on_limit }
     }
+
+    /// Returns the sessions that end so that another one can sign in. `None` refuses the sign-in.
+    ///
+    /// `live` has the other live sessions of the principal, each with the time of its sign-in.
+    pub(in crate::store) fn beyond(
+        self,
+        mut live: Vec<(Duration, SessionId)>,
+    ) -> Option<Vec<SessionId>> {
+        let beyond = (live.len() + 1).saturating_sub(self.sessions.max(1) as usize);
+        if beyond > 0 && self.on_limit == OnLimit::Reject {
+            return None;
+        }
+        live.sort_unstable();
+        Some(live.into_iter().take(beyond).map(|(_, id)| id).collect())
+    }
 }
 
 /// The reaction to a sign-in beyond a [`SessionLimit`].
