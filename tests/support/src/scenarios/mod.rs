@@ -5,6 +5,7 @@
 
 pub mod encryption;
 pub mod lossy_browser;
+pub mod races;
 pub mod sign_in;
 pub mod sign_in_model;
 pub mod watch;

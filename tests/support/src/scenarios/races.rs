@@ -1,0 +1,112 @@
+//! Two operations on one session at the same moment, through connections of their own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use ruts::{
+    store::{Refused, Store},
+    token::SecretHash,
+};
+
+use crate::{APPLIED, DELETED, TestSession, random, taken};
+
+/// Number of races at the same time.
+const PARALLEL: usize = 32;
+
+/// Runs a race many times, and checks that each side wins some of them.
+///
+/// # Panics
+///
+/// A race broke a promise, or one side hardly ever won.
+pub async fn run<S: Store, R: Future<Output = bool> + Send + 'static>(
+    number: usize,
+    stores: [Arc<S>; 2],
+    race: fn(TestSession<S>, TestSession<S>, bool) -> R,
+) {
+    let runs = stream::iter(0..number).map(|number| {
+        let [mut here, mut there] = stores.clone();
+        if number % 4 < 2 {
+            std::mem::swap(&mut here, &mut there);
+        }
+        async move {
+            let one = TestSession::begin(&here).await;
+            let other = one.through(&there);
+            tokio::spawn(race(one, other, number % 2 == 0)).await.unwrap()
+        }
+    });
+    let won = runs.buffer_unordered(PARALLEL).filter(|won| std::future::ready(*won)).count().await;
+    // With another share, the two operations do not race.
+    assert!((number / 100..number * 99 / 100).contains(&won), "{won} of {number}");
+}
+
+/// Runs both operations at once. Starts them in this order or in the other one.
+async fn at_once<A, B>(
+    one: impl Future<Output = A>,
+    other: impl Future<Output = B>,
+    in_order: bool,
+) -> (A, B) {
+    if in_order {
+        tokio::join!(biased; one, other)
+    } else {
+        let (b, a) = tokio::join!(biased; other, one);
+        (a, b)
+    }
+}
+
+/// Returns whether the write came first. The session has ended in both cases.
+pub async fn write_against_delete<S: Store>(
+    one: TestSession<S>,
+    other: TestSession<S>,
+    in_order: bool,
+) -> bool {
+    let (written, deleted) = at_once(one.set("a", "1"), other.delete(), in_order).await;
+    assert_eq!(deleted.unwrap(), DELETED);
+    let ended = one.load().await.unwrap();
+    assert!(matches!(ended, Err(Refused::Ended { .. })), "the write revived it: {ended:?}");
+    match written.unwrap() {
+        Err(Refused::Ended { .. }) => false,
+        written => {
+            assert_eq!(written, APPLIED);
+            true
+        }
+    }
+}
+
+/// Returns whether the write came first. The value is there exactly then.
+pub async fn write_against_rotate<S: Store>(
+    one: TestSession<S>,
+    other: TestSession<S>,
+    in_order: bool,
+) -> bool {
+    let secret = SecretHash::from_bytes(random());
+    let (written, rotated) = at_once(one.set("a", "1"), other.rotate(&secret), in_order).await;
+    assert_eq!(rotated.unwrap(), APPLIED);
+    let value = one.with_secret(secret).get("a").await.unwrap();
+    match written.unwrap() {
+        Err(Refused::Replaced { .. }) => {
+            assert_eq!(value, None, "a refused write was carried out");
+            false
+        }
+        written => {
+            assert_eq!(written, APPLIED);
+            assert_eq!(value, Some(Bytes::from_static(b"1")), "a write was lost");
+            true
+        }
+    }
+}
+
+/// Returns whether the first one took the value. Exactly one of them does.
+pub async fn take_against_take<S: Store>(
+    one: TestSession<S>,
+    other: TestSession<S>,
+    in_order: bool,
+) -> bool {
+    assert_eq!(one.set("a", "1").await.unwrap(), APPLIED);
+    let (one, other) = at_once(one.take("a"), other.take("a"), in_order).await;
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let (value, nothing) = (taken(Some(Bytes::from_static(b"1"))), taken(None));
+    let is_taken_once = one == value && other == nothing || one == nothing && other == value;
+    assert!(is_taken_once, "{one:?} and {other:?}");
+    one == value
+}
