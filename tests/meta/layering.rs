@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module may import modules of a lower rank, and its own files. The longest name counts.
-const RANKS: [(&str, u8); 28] = [
+const RANKS: [(&str, u8); 29] = [
     ("token", 0),
     ("ttl", 0),
     ("turns", 0),
@@ -28,6 +28,7 @@ const RANKS: [(&str, u8); 28] = [
     ("store::notify", 4),
     ("store::postgres", 5),
     ("store::redis", 5),
+    ("store::sqlite", 5),
     ("error", 5),
     ("session", 6),
     ("layer", 7),
@@ -40,7 +41,7 @@ const RANKS: [(&str, u8); 28] = [
 ];
 
 /// Modules that a module must not know, although their rank is lower.
-const HIDDEN: [(&str, &[&str]); 9] = [
+const HIDDEN: [(&str, &[&str]); 10] = [
     ("store", &["codec", "crypto", "field", "cookie"]),
     ("cookie", &["codec", "field", "store"]),
     ("store::layered", &["store::memory", "store::notify", "store::postgres", "store::redis"]),
@@ -48,6 +49,10 @@ const HIDDEN: [(&str, &[&str]); 9] = [
     ("store::notify", &["store::layered", "store::memory", "store::postgres", "store::redis"]),
     ("store::postgres", &["store::layered", "store::memory", "store::redis"]),
     ("store::redis", &["store::layered", "store::memory", "store::postgres"]),
+    (
+        "store::sqlite",
+        &["store::layered", "store::memory", "store::notify", "store::postgres", "store::redis"],
+    ),
     (
         "session",
         &[
@@ -57,6 +62,7 @@ const HIDDEN: [(&str, &[&str]); 9] = [
             "store::notify",
             "store::postgres",
             "store::redis",
+            "store::sqlite",
         ],
     ),
     (
@@ -88,6 +94,7 @@ const CRATES: [(&str, &[&str]); 20] = [
     ("fred", &["store::redis"]),
     ("redis", &["store::redis"]),
     ("sha1", &["store::redis"]),
+    ("rusqlite", &["store::sqlite"]),
     ("sqlx", &["store::postgres"]),
     (
         "tokio",
@@ -101,6 +108,7 @@ const CRATES: [(&str, &[&str]); 20] = [
             "store::memory",
             "store::postgres",
             "store::redis",
+            "store::sqlite",
         ],
     ),
 ];

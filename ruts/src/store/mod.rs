@@ -7,6 +7,7 @@
 //! | store | feature | survives a restart | shared by processes |
 //! | --- | --- | --- | --- |
 //! | [`memory::MemoryStore`] | always there | no | no |
+//! | `sqlite::SqliteStore` | `sqlite-store` | yes | yes, on one host |
 //! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | as the server does | yes |
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
 //! | `layered::LayeredStore` | `layered-store` | as its origin does | as its origin and cache are |
@@ -34,6 +35,8 @@ mod record_store;
 pub mod redis;
 mod request;
 mod response;
+#[cfg(feature = "sqlite-store")]
+pub mod sqlite;
 
 #[cfg(feature = "layered-store")]
 pub use self::cache::{

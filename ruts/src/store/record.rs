@@ -77,26 +77,26 @@ pub struct SessionRecord {
     modified: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Authentication {
-    principal: PrincipalKey,
-    assurance: Assurance,
-    at: Duration,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct Authentication {
+    pub(in crate::store) principal: PrincipalKey,
+    pub(in crate::store) assurance: Assurance,
+    pub(in crate::store) at: Duration,
 }
 
 /// How long the replaced secret opens the session.
-#[derive(Debug, Clone, Copy)]
-enum Grace {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Grace {
     /// Until the current secret is used, and this long after.
     Pending(Duration),
     Until(Duration),
 }
 
-#[derive(Clone)]
-struct FieldRecord {
-    value: Bytes,
-    expires: Option<Duration>,
-    cache_policy: CachePolicy,
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::store) struct FieldRecord {
+    pub(in crate::store) value: Bytes,
+    pub(in crate::store) expires: Option<Duration>,
+    pub(in crate::store) cache_policy: CachePolicy,
 }
 
 /// The secret that opened a session.
@@ -333,6 +333,12 @@ impl SessionRecord {
     /// Frees the fields that have expired.
     pub fn prune(&mut self, now: Duration) {
         self.fields.retain(|_, field| field.is_live(now));
+    }
+
+    /// Returns the fields, for a backend that keeps each on its own.
+    #[cfg(feature = "sqlite-store")]
+    pub(in crate::store) const fn fields(&self) -> &HashMap<FieldName, FieldRecord> {
+        &self.fields
     }
 
     /// Encodes the record as bytes. Every later release reads them.
@@ -613,6 +619,67 @@ impl SessionRecord {
             None => {
                 self.fields.insert(write.name.into(), field);
             }
+        }
+    }
+}
+
+/// A [`SessionRecord`] without its fields, for a backend that keeps the parts of a record in columns.
+/// It is stored if it differs after an operation.
+#[cfg(feature = "sqlite-store")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct RecordHead {
+    pub(in crate::store) secret: SecretHash,
+    pub(in crate::store) replaced: Option<SecretHash>,
+    pub(in crate::store) grace: Grace,
+    pub(in crate::store) created: Duration,
+    pub(in crate::store) issued: Duration,
+    pub(in crate::store) used: Duration,
+    pub(in crate::store) idle: Option<Duration>,
+    pub(in crate::store) absolute: Option<Duration>,
+    pub(in crate::store) ended: Option<Duration>,
+    pub(in crate::store) signed_in: Option<Authentication>,
+    pub(in crate::store) latest: Option<Duration>,
+}
+
+#[cfg(feature = "sqlite-store")]
+impl RecordHead {
+    /// Returns the head of a record.
+    pub(in crate::store) fn of(record: &SessionRecord) -> Self {
+        Self {
+            secret: record.secret,
+            replaced: record.replaced,
+            grace: record.grace,
+            created: record.created,
+            issued: record.issued,
+            used: record.used,
+            idle: record.idle,
+            absolute: record.absolute,
+            ended: record.ended,
+            signed_in: record.signed_in,
+            latest: record.latest,
+        }
+    }
+
+    /// Returns a record with these fields, which have to include every field that the coming
+    /// operation reads, removes or expires.
+    pub(in crate::store) fn with_fields(
+        self,
+        fields: HashMap<FieldName, FieldRecord>,
+    ) -> SessionRecord {
+        SessionRecord {
+            secret: self.secret,
+            replaced: self.replaced,
+            grace: self.grace,
+            created: self.created,
+            issued: self.issued,
+            used: self.used,
+            idle: self.idle,
+            absolute: self.absolute,
+            ended: self.ended,
+            signed_in: self.signed_in,
+            latest: self.latest,
+            fields,
+            modified: false,
         }
     }
 }

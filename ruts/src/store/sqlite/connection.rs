@@ -1,0 +1,245 @@
+//! A connection to a database, set up as every thread needs it: [`Database`].
+//!
+//! Used by the writer, the readers and operations. Knows no statement of an operation.
+
+use std::{
+    cell::{Cell, RefCell},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row};
+
+use super::{
+    clock::Clock,
+    error::{commit_error, statement_error, unavailable, unsupported},
+    file::DatabaseFile,
+};
+use crate::{store::StoreError, token::SessionId};
+
+/// The first version in which two connections that write and checkpoint at once do not corrupt the
+/// database.
+const OLDEST: i32 = 3_051_003;
+
+/// Statements that a connection keeps prepared: more than the store has.
+const PREPARED: usize = 48;
+
+/// The log is cut to this size after a reader made it grow: that of a log between two checkpoints.
+const LOG_BYTES: i64 = 4 * 1024 * 1024;
+
+/// How a commit is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Every commit is on the disk before its operations are answered. Nothing that was answered is
+    /// lost in a power cut.
+    Full,
+    /// Commits are on the disk after the next checkpoint. A power cut may undo the last ones: a
+    /// session that was deleted is live again. Nothing is lost when the process is killed.
+    Normal,
+}
+
+/// A connection of one thread.
+pub(super) struct Database {
+    connection: Connection,
+    /// `None` in memory.
+    file: Option<DatabaseFile>,
+    clock: Arc<Clock>,
+    /// Sessions that ended or changed their principal in this transaction. `None` stands for all.
+    changed: RefCell<Vec<Option<SessionId>>>,
+}
+
+/// The settings of all connections of a store.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectionSettings {
+    /// `None` in memory.
+    pub(super) path: Option<PathBuf>,
+    pub(super) durability: Durability,
+    pub(super) clock: Arc<Clock>,
+}
+
+impl Database {
+    /// Opens the database, and creates its file if it is missing.
+    pub(super) fn open(settings: &ConnectionSettings) -> Result<Self, StoreError> {
+        if rusqlite::version_number() < OLDEST {
+            return Err(unsupported("SQLite is older than 3.51.3"));
+        }
+        let (connection, file) = match &settings.path {
+            Some(path) => {
+                let (connection, file) = open_file(path)?;
+                (connection, Some(file))
+            }
+            None => (Connection::open_in_memory().map_err(|error| statement_error(&error))?, None),
+        };
+        let clock = Arc::clone(&settings.clock);
+        let mut database = Self { connection, file, clock, changed: RefCell::default() };
+        database.set_up().map_err(|error| statement_error(&error))?;
+        if database.file.is_some() {
+            database.use_write_ahead_log()?;
+        }
+        database.set_durability(settings.durability).map_err(|error| statement_error(&error))?;
+        Ok(database)
+    }
+
+    fn set_up(&mut self) -> rusqlite::Result<()> {
+        let connection = &mut self.connection;
+        connection.busy_handler(Some(wait_for_lock as fn(i32) -> bool))?;
+        connection.set_prepared_statement_cache_capacity(PREPARED);
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+        // Removed values are overwritten where that costs no write of its own.
+        connection.pragma_update(None, "secure_delete", "fast")
+    }
+
+    /// The first process on a file switches it to a write-ahead log, which it keeps.
+    ///
+    /// The switch is a commit with a rollback journal. With less than `extra`, the removal of that
+    /// journal is not synced. After a power cut it could be there again, and undo the switch.
+    fn use_write_ahead_log(&self) -> Result<(), StoreError> {
+        let connection = &self.connection;
+        let mode = connection.pragma_update(None, "synchronous", "extra").and_then(|()| {
+            connection
+                .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
+        });
+        match &*mode.map_err(|error| statement_error(&error))? {
+            "wal" => Ok(()),
+            _ => Err(unsupported("the file system of the database does not support shared memory")),
+        }
+    }
+
+    fn set_durability(&self, durability: Durability) -> rusqlite::Result<()> {
+        let synchronous = match durability {
+            Durability::Full => "full",
+            Durability::Normal => "normal",
+        };
+        self.connection.pragma_update(None, "synchronous", synchronous)
+    }
+
+    /// The time, which operations pass to the rules of a session.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Notes that a session ended or changed its principal, `None` for all sessions.
+    pub(super) fn note_change(&self, id: impl Into<Option<SessionId>>) {
+        self.changed.borrow_mut().push(id.into());
+    }
+
+    /// Returns the noted changes, and forgets them.
+    pub(super) fn take_changes(&self) -> Vec<Option<SessionId>> {
+        self.changed.take()
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed.borrow().is_empty()
+    }
+
+    /// Begins a transaction that may write. Waits until no other process writes.
+    pub(super) fn begin_write(&self) -> Result<(), StoreError> {
+        self.check_file()?;
+        self.execute("begin immediate", []).map(drop)
+    }
+
+    /// Begins a transaction that reads one state of the database.
+    pub(super) fn begin_read(&self) -> Result<(), StoreError> {
+        self.check_file()?;
+        self.execute("begin", []).map(drop)
+    }
+
+    pub(super) fn commit(&self) -> Result<(), StoreError> {
+        let committed = self.connection.prepare_cached("commit").and_then(|mut it| it.execute([]));
+        committed.map(drop).map_err(|error| commit_error(&error))
+    }
+
+    /// Undoes the transaction. SQLite has already done so after some failures.
+    pub(super) fn roll_back(&self) {
+        self.changed.take();
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("rollback")
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
+    }
+
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        let executed = self.connection.prepare_cached(sql).and_then(|mut it| it.execute(params));
+        executed.map_err(|error| statement_error(&error))
+    }
+
+    pub(super) fn execute_all(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection.execute_batch(sql).map_err(|error| statement_error(&error))
+    }
+
+    pub(super) fn row<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached(sql).map_err(|error| statement_error(&error))?;
+        let row = statement.query_row(params, decode).optional();
+        row.map_err(|error| statement_error(&error))
+    }
+
+    pub(super) fn rows<T, C: FromIterator<T>>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<C, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached(sql).map_err(|error| statement_error(&error))?;
+        let rows = statement.query_map(params, decode).and_then(Iterator::collect);
+        rows.map_err(|error| statement_error(&error))
+    }
+
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), DatabaseFile::check)
+    }
+}
+
+fn open_file(path: &Path) -> Result<(Connection, DatabaseFile), StoreError> {
+    DatabaseFile::create(path).map_err(|error| cannot_open().with_source(error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| statement_error(&error))?;
+    // SQLite opens a file without write permission all the same.
+    if connection.is_readonly("main").map_err(|error| statement_error(&error))? {
+        return Err(unsupported("the file of the database is read-only"));
+    }
+    let file = DatabaseFile::opened(path).map_err(|error| cannot_open().with_source(error))?;
+    Ok((connection, file))
+}
+
+fn cannot_open() -> StoreError {
+    unavailable("the file of the database cannot be opened")
+}
+
+thread_local! {
+    /// How long this thread waits for a lock, and since when it does.
+    static LOCK_WAIT: Cell<(Duration, Option<Instant>)> =
+        const { Cell::new((Duration::ZERO, None)) };
+}
+
+/// Sets how long the connections of this thread wait for a lock.
+pub(super) fn set_lock_timeout(timeout: Duration) {
+    LOCK_WAIT.set((timeout, None));
+}
+
+/// Waits for a lock of another connection, and returns whether to try again.
+///
+/// SQLite's own handler sleeps for up to 100 ms and is unfair: with four processes, writes waited up
+/// to 1.9 s. With these short sleeps they waited 99 ms.
+fn wait_for_lock(attempts: i32) -> bool {
+    let (timeout, since) = LOCK_WAIT.get();
+    let now = Instant::now();
+    let since = since.filter(|_| attempts > 0).unwrap_or(now);
+    LOCK_WAIT.set((timeout, Some(since)));
+    if now.duration_since(since) >= timeout {
+        return false;
+    }
+    thread::sleep(Duration::from_micros(if attempts < 5 { 100 } else { 1000 }));
+    true
+}

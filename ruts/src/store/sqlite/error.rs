@@ -1,0 +1,59 @@
+//! Failures of SQLite and of its file as a [`StoreError`].
+//!
+//! Used by every file that runs a statement. The source of an error is SQLite's code with its fixed
+//! text: no statement, no value.
+
+use rusqlite::{Error, ErrorCode};
+
+use crate::store::{StoreError, StoreErrorKind};
+
+pub(super) const NAME: &str = "sqlite";
+
+/// A reason that SQLite itself does not report.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Reason(&'static str);
+
+/// The failure of a statement. SQLite or the writer rolls it back, so nothing was changed.
+pub(super) fn statement_error(error: &Error) -> StoreError {
+    let Error::SqliteFailure(failure, _) = error else {
+        // A value of a type or length that no release writes.
+        return corrupt();
+    };
+    let kind = match failure.code {
+        ErrorCode::DiskFull | ErrorCode::OutOfMemory => StoreErrorKind::Full,
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreErrorKind::Corrupt,
+        // A table or column is missing.
+        ErrorCode::Unknown => StoreErrorKind::Unsupported,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::new(NAME, kind).with_source(*failure)
+}
+
+/// The failure of a commit. After an I/O error, the operating system may have written it or not.
+pub(super) fn commit_error(error: &Error) -> StoreError {
+    match error.sqlite_error() {
+        Some(failure) if failure.code == ErrorCode::SystemIoFailure => {
+            StoreError::new(NAME, StoreErrorKind::Unknown).with_source(*failure)
+        }
+        _ => statement_error(error),
+    }
+}
+
+pub(super) const fn corrupt() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Corrupt)
+}
+
+pub(super) fn unsupported(reason: &'static str) -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unsupported).with_source(Reason(reason))
+}
+
+pub(super) fn unavailable(reason: &'static str) -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(Reason(reason))
+}
+
+/// The answer of an operation whose thread ended before it answered.
+pub(super) fn lost() -> StoreError {
+    let reason = Reason("the thread of the store ended");
+    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(reason)
+}

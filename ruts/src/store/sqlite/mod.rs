@@ -1,0 +1,80 @@
+//! Sessions in a file, through SQLite in the process: [`SqliteStore`].
+//!
+//! The feature is `sqlite-store`. SQLite is compiled from source, which needs a C compiler. A program
+//! without a server keeps its sessions over a restart.
+//!
+//! # Files
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `sessions.db` | The database, under the path of the builder. Only its owner may read it. |
+//! | `sessions.db-wal`, `-shm` | The write-ahead log and its index. Back them up together, or use SQLite's `.backup`. |
+//! | `sessions.db-reserve` | A megabyte of zeros, to be freed on a full disk. |
+//!
+//! | table | rows |
+//! | --- | --- |
+//! | `ruts_sessions` | One for each session: id, SHA-256 of the secret and of the secret that it replaced, times and deadlines. |
+//! | `ruts_fields` | One for each field. |
+//! | `ruts_state` | One: the version of the tables, and which sessions `revoke_everyone` has ended. |
+//!
+//! The tables can share a file with others. A network file system is not supported.
+//!
+//! # Threads
+//!
+//! One thread writes. Operations that wait together share a transaction, and each is answered after
+//! its commit. Other threads read, and a write does not hold them up. No operation blocks a thread of
+//! the runtime.
+//!
+//! # Several processes
+//!
+//! Any number of processes on one host can use a file. They write in turn. A process notices within
+//! about 0.1 s that another one has ended a watched session. Times are those of the host's clock,
+//! which never goes back within a process.
+//!
+//! # Durability
+//!
+//! With [`Durability::Full`], an operation is answered when it is on the disk: a deletion survives a
+//! power cut. With [`Durability::Normal`], a power cut may undo what was answered since the last
+//! checkpoint. Neither loses anything if the process is killed.
+//!
+//! # Failures
+//!
+//! An operation that fails changes nothing, unless the kind is
+//! [`Unknown`](crate::store::StoreErrorKind::Unknown).
+//!
+//! | failure | [kind of error](crate::store::StoreErrorKind) |
+//! | --- | --- |
+//! | Another process keeps the file locked for longer than [`SqliteStoreBuilder::lock_timeout`]. The file was removed, replaced or made read-only, or the store is closed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
+//! | The disk is full. Reads go on. | [`Full`](crate::store::StoreErrorKind::Full) |
+//! | A page of the file is damaged. Sessions on other pages go on. | [`Corrupt`](crate::store::StoreErrorKind::Corrupt) |
+//! | The disk reported an error during the commit. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
+//!
+//! On a full disk, the first deletion, revocation or rotation frees the reserve, and there is room for
+//! it and for many more. A cleanup fills the reserve again. The file does not shrink: the space of
+//! deleted sessions is used again.
+//!
+//! # Cleanup
+//!
+//! An expired session is invisible at once. Each process deletes expired sessions at
+//! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions, when no operation waits.
+
+mod clock;
+mod connection;
+mod error;
+mod file;
+mod operations;
+mod queue;
+mod readers;
+mod request;
+mod rows;
+mod statements;
+mod store;
+mod tables;
+mod task;
+mod threads;
+mod writer;
+
+pub use self::{
+    connection::Durability,
+    store::{SqliteStore, SqliteStoreBuilder},
+};

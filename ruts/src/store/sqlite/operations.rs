@@ -1,0 +1,259 @@
+//! The operations of the contract, each within a transaction of its caller.
+//!
+//! Used by the store and the writer. The rules of a session are those of [`SessionRecord`]; this file
+//! decides what is read for them and what is written afterwards. An operation that refuses with an
+//! error does so before its first change.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    connection::Database,
+    error::{NAME, corrupt},
+    request::OwnedCredentials,
+    rows::{Micros, SessionRow, StoredSession, insert},
+    statements::{EXPIRED, NEXT_ROW, REVOKE_EVERYONE, REVOKED, SESSIONS_OF},
+};
+use crate::{
+    auth::PrincipalKey,
+    store::{
+        AuthChange, Change, Create, ListedSession, Loaded, NewSignIn, Projection, Refused,
+        RevokeTarget, SessionMeta, SessionPage, SessionRecord, StoreError, StoreErrorKind,
+        StoreResult, TakeField, Touch, Update, Updated,
+    },
+    token::SessionId,
+};
+
+/// No field.
+const NONE: Projection<'_> = Projection::Named(&[]);
+
+/// Reads a session. `None` if the read has to be written down: a touch is due, or the current secret
+/// is used for the first time.
+pub(super) fn load(
+    database: &Database,
+    credentials: &OwnedCredentials,
+    fields: Projection<'_>,
+    touch: Option<Touch>,
+) -> Result<Option<Result<Loaded, Refused>>, StoreError> {
+    let Some(stored) = StoredSession::find(database, &credentials.id, fields)? else {
+        return Ok(Some(Err(Refused::NotFound)));
+    };
+    let mut record = stored.into_record();
+    let answer = record.load(&credentials.secret, fields, touch, database.now());
+    Ok((!record.is_modified()).then_some(answer))
+}
+
+/// Reads a session and writes down that it was used.
+pub(super) fn load_and_touch(
+    database: &Database,
+    credentials: &OwnedCredentials,
+    fields: Projection<'_>,
+    touch: Option<Touch>,
+) -> StoreResult<Loaded> {
+    change(database, &credentials.id, fields, |record, now| {
+        record.load(&credentials.secret, fields, touch, now)
+    })
+}
+
+pub(super) fn create(database: &Database, create: &Create<'_>) -> Result<(), StoreError> {
+    let now = database.now();
+    if let Some(row) = SessionRow::find(database, create.id)? {
+        if !row.is_revoked && row.record(database, NONE)?.is_retained(now) {
+            return Err(StoreError::new(NAME, StoreErrorKind::Exists));
+        }
+        SessionRow::delete(database, row.row)?;
+    }
+    if let Some(who) = &create.sign_in {
+        make_room(database, create.id, who)?;
+    }
+    let row = database.row(NEXT_ROW, [], |row| row.get(0))?.ok_or_else(corrupt)?;
+    insert(database, row, create.id, &SessionRecord::new(create, now))
+}
+
+pub(super) fn update(
+    database: &Database,
+    credentials: &OwnedCredentials,
+    update: &Update<'_>,
+) -> StoreResult<Updated> {
+    let OwnedCredentials { id, secret } = credentials;
+    let who = match &update.sign {
+        Some(AuthChange::In { who, .. }) => Some(who),
+        _ => None,
+    };
+    let names = needed_names(update);
+    // A sign-in may remove every field.
+    let needed = if who.is_some() { Projection::All } else { Projection::Named(&names) };
+    let Some(stored) = StoredSession::find(database, id, needed)? else {
+        return Ok(Err(Refused::NotFound));
+    };
+    let (mut record, now) = (stored.record(), database.now());
+    // No session ends to make room for a sign-in that is refused.
+    if let Some(who) = who
+        && record.would_apply(secret, update, now) == Ok(true)
+    {
+        make_room(database, id, who)?;
+    }
+    let answer = record.update(secret, update, now);
+    stored.save(database, &record, now)?;
+    Ok(answer)
+}
+
+pub(super) fn take(
+    database: &Database,
+    credentials: &OwnedCredentials,
+    take: &TakeField<'_>,
+) -> StoreResult<Option<Bytes>> {
+    change(database, &credentials.id, Projection::Named(&[take.name]), |record, now| {
+        record.take(&credentials.secret, take, now)
+    })
+}
+
+pub(super) fn delete(database: &Database, credentials: &OwnedCredentials) -> StoreResult<()> {
+    change(database, &credentials.id, NONE, |record, now| record.delete(&credentials.secret, now))
+}
+
+pub(super) fn inspect(
+    database: &Database,
+    id: &SessionId,
+) -> Result<Option<SessionMeta>, StoreError> {
+    let stored = StoredSession::find(database, id, NONE)?;
+    Ok(stored.and_then(|stored| stored.into_record().inspect(database.now())))
+}
+
+pub(super) fn list_by_principal(
+    database: &Database,
+    principal: &PrincipalKey,
+    after: Option<&SessionId>,
+    limit: usize,
+    fields: Projection<'_>,
+) -> Result<SessionPage, StoreError> {
+    let limit = limit.max(1);
+    // One more session shows that there is a next page.
+    let mut rows = sessions_of(database, principal, after, Some(limit.saturating_add(1)))?;
+    let has_next = rows.len() > limit;
+    rows.truncate(limit);
+    let (mut page, now) = (SessionPage::default(), database.now());
+    for row in &rows {
+        let record = row.record(database, fields)?;
+        if let Some(loaded) = record.load_for(principal, fields, now) {
+            page.sessions.push(ListedSession::new(row.id, loaded));
+        }
+    }
+    page.next = rows.last().filter(|_| has_next).map(|row| row.id);
+    Ok(page)
+}
+
+pub(super) fn revoke(
+    database: &Database,
+    principal: &PrincipalKey,
+    target: RevokeTarget<'_>,
+) -> Result<Vec<SessionId>, StoreError> {
+    let rows = match target {
+        RevokeTarget::One(id) => {
+            SessionRow::find(database, id)?.into_iter().filter(|row| !row.is_revoked).collect()
+        }
+        RevokeTarget::All { .. } => sessions_of(database, principal, None, None)?,
+    };
+    let now = database.now();
+    let mut ended = Vec::new();
+    for row in rows {
+        let is_theirs = row.record(database, NONE)?.belongs_to(principal, now);
+        if is_theirs && target.includes(&row.id) {
+            end(database, &row)?;
+            ended.push(row.id);
+        }
+    }
+    Ok(ended)
+}
+
+pub(super) fn revoke_everyone(database: &Database) -> Result<(), StoreError> {
+    database.note_change(None);
+    database.execute(REVOKE_EVERYONE, []).map(drop)
+}
+
+/// Deletes at most `limit` sessions that are not retained, and returns their number.
+pub(super) fn delete_expired(database: &Database, limit: usize) -> Result<usize, StoreError> {
+    let number = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
+    let now = Micros(database.now());
+    let mut rows: Vec<i64> = database.rows(EXPIRED, (now, number(limit)), |row| row.get(0))?;
+    // A session that is both is deleted first.
+    for row in &rows {
+        SessionRow::delete(database, *row)?;
+    }
+    let left = number(limit - rows.len());
+    let revoked: Vec<i64> = database.rows(REVOKED, [left], |row| row.get(0))?;
+    for row in &revoked {
+        SessionRow::delete(database, *row)?;
+    }
+    rows.extend(revoked);
+    Ok(rows.len())
+}
+
+/// Applies a rule to the record of a session and saves it.
+fn change<T>(
+    database: &Database,
+    id: &SessionId,
+    needed: Projection<'_>,
+    rule: impl FnOnce(&mut SessionRecord, Duration) -> Result<T, Refused>,
+) -> StoreResult<T> {
+    let Some(stored) = StoredSession::find(database, id, needed)? else {
+        return Ok(Err(Refused::NotFound));
+    };
+    let (mut record, now) = (stored.record(), database.now());
+    let answer = rule(&mut record, now);
+    stored.save(database, &record, now)?;
+    Ok(answer)
+}
+
+/// The fields that an update reads, removes or expires. Others are written without being read.
+fn needed_names<'a>(update: &Update<'a>) -> Vec<&'a str> {
+    let changed = update.changes.iter().filter(|change| !matches!(change, Change::Set(_)));
+    let expected = update.precondition.map(|precondition| precondition.name);
+    let mut names: Vec<_> = changed.map(Change::name).chain(expected).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Makes room for a sign-in at the limit, beside the session `own`.
+fn make_room(database: &Database, own: &SessionId, who: &NewSignIn<'_>) -> Result<(), StoreError> {
+    let Some(limit) = who.limit else { return Ok(()) };
+    let (mut live, now) = (Vec::new(), database.now());
+    let mut rows = sessions_of(database, who.principal, None, None)?;
+    rows.retain(|row| row.id != *own);
+    for row in &rows {
+        let record = row.record(database, NONE)?;
+        if record.belongs_to(who.principal, now)
+            && let Some(since) = record.signed_in_at()
+        {
+            live.push((since, row.id));
+        }
+    }
+    let Some(beyond) = limit.beyond(live) else {
+        return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
+    };
+    for row in rows.iter().filter(|row| beyond.contains(&row.id)) {
+        end(database, row)?;
+    }
+    Ok(())
+}
+
+/// Ends a session, of which nothing stays.
+fn end(database: &Database, session: &SessionRow) -> Result<(), StoreError> {
+    database.note_change(session.id);
+    SessionRow::delete(database, session.row)
+}
+
+/// The sessions of a principal that were not deleted, ordered by id.
+fn sessions_of(
+    database: &Database,
+    principal: &PrincipalKey,
+    after: Option<&SessionId>,
+    limit: Option<usize>,
+) -> Result<Vec<SessionRow>, StoreError> {
+    let after = after.map_or(&[][..], |after| after.as_bytes());
+    // A negative limit is none.
+    let limit = limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
+    database.rows(SESSIONS_OF, (principal.as_bytes(), after, limit), SessionRow::decode)
+}

@@ -1,0 +1,31 @@
+//! The threads that read.
+//!
+//! Started by the builder. Knows nothing of what a task does.
+
+use super::{
+    connection::Database,
+    queue::{AbandonOnDrop, Queue},
+    task::Task,
+};
+
+/// Number of reads in one transaction: so few that it holds up no checkpoint.
+const BATCH: usize = 16;
+
+/// Carries out reads until the queue is closed.
+///
+/// Reads that wait together share a transaction. It begins after they were queued, so each of them
+/// sees every write that was answered before.
+pub(super) fn run(database: &Database, queue: &Queue<Box<dyn Task>>) {
+    let _abandon = AbandonOnDrop(queue);
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.take(&mut batch, BATCH, None) {
+        let begun = database.begin_read();
+        for mut task in batch.drain(..) {
+            let outcome = begun.clone().and_then(|()| task.run(database));
+            task.finish(outcome);
+        }
+        if begun.is_ok() && database.commit().is_err() {
+            database.roll_back();
+        }
+    }
+}

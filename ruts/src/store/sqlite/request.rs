@@ -1,0 +1,285 @@
+//! Requests that own what they hold, because a thread carries them out.
+//!
+//! Made by the store from the requests of the contract, and lent to operations as such.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    auth::{Assurance, PrincipalKey},
+    cache_policy::CachePolicy,
+    field::FieldName,
+    store::{
+        AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, NewSignIn,
+        Precondition, Projection, Renew, RevokeTarget, SessionLimit, TakeField, Touch, Update,
+    },
+    token::{SecretHash, SessionId},
+    ttl::Ttl,
+};
+
+#[derive(Clone, Copy)]
+pub(super) struct OwnedCredentials {
+    pub(super) id: SessionId,
+    pub(super) secret: SecretHash,
+}
+
+impl From<Credentials<'_>> for OwnedCredentials {
+    fn from(credentials: Credentials<'_>) -> Self {
+        Self { id: *credentials.id, secret: *credentials.secret }
+    }
+}
+
+/// Names of fields, or `None` for all.
+pub(super) struct OwnedProjection(Option<Vec<FieldName>>);
+
+impl From<Projection<'_>> for OwnedProjection {
+    fn from(projection: Projection<'_>) -> Self {
+        match projection {
+            Projection::All => Self(None),
+            Projection::Named(names) => {
+                Self(Some(names.iter().map(|name| FieldName::from(*name)).collect()))
+            }
+        }
+    }
+}
+
+impl OwnedProjection {
+    pub(super) fn lend<T>(&self, function: impl FnOnce(Projection<'_>) -> T) -> T {
+        match &self.0 {
+            None => function(Projection::All),
+            Some(names) => {
+                let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+                function(Projection::Named(&names))
+            }
+        }
+    }
+}
+
+struct OwnedWrite {
+    name: FieldName,
+    value: Bytes,
+    ttl: Option<Ttl>,
+    cache_policy: CachePolicy,
+}
+
+impl OwnedWrite {
+    fn new(write: &FieldWrite<'_>) -> Self {
+        let FieldWrite { name, value, ttl, cache_policy } = *write;
+        Self { name: name.into(), value: value.clone(), ttl, cache_policy }
+    }
+
+    fn borrow(&self) -> FieldWrite<'_> {
+        FieldWrite {
+            name: &self.name,
+            value: &self.value,
+            ttl: self.ttl,
+            cache_policy: self.cache_policy,
+        }
+    }
+}
+
+struct OwnedSignIn {
+    principal: PrincipalKey,
+    assurance: Assurance,
+    limit: Option<SessionLimit>,
+    keep_fields: bool,
+}
+
+impl OwnedSignIn {
+    const fn new(who: &NewSignIn<'_>) -> Self {
+        let NewSignIn { principal, assurance, limit, keep_fields } = *who;
+        Self { principal: *principal, assurance, limit, keep_fields }
+    }
+
+    const fn borrow(&self) -> NewSignIn<'_> {
+        NewSignIn {
+            principal: &self.principal,
+            assurance: self.assurance,
+            limit: self.limit,
+            keep_fields: self.keep_fields,
+        }
+    }
+}
+
+pub(super) struct OwnedCreate {
+    id: SessionId,
+    secret: SecretHash,
+    idle: Option<Ttl>,
+    absolute: Option<Ttl>,
+    fields: Vec<OwnedWrite>,
+    sign_in: Option<OwnedSignIn>,
+}
+
+impl From<&Create<'_>> for OwnedCreate {
+    fn from(create: &Create<'_>) -> Self {
+        let Create { id, secret, idle, absolute, fields, sign_in } = create;
+        Self {
+            id: **id,
+            secret: **secret,
+            idle: *idle,
+            absolute: *absolute,
+            fields: fields.iter().map(OwnedWrite::new).collect(),
+            sign_in: sign_in.as_ref().map(OwnedSignIn::new),
+        }
+    }
+}
+
+impl OwnedCreate {
+    pub(super) fn lend<T>(&self, function: impl FnOnce(&Create<'_>) -> T) -> T {
+        let fields: Vec<_> = self.fields.iter().map(OwnedWrite::borrow).collect();
+        function(&Create {
+            id: &self.id,
+            secret: &self.secret,
+            idle: self.idle,
+            absolute: self.absolute,
+            fields: &fields,
+            sign_in: self.sign_in.as_ref().map(OwnedSignIn::borrow),
+        })
+    }
+}
+
+enum OwnedChange {
+    Set(OwnedWrite),
+    Remove(FieldName),
+    Expire(FieldName, Ttl),
+}
+
+impl OwnedChange {
+    fn new(change: &Change<'_>) -> Self {
+        match change {
+            Change::Set(write) => Self::Set(OwnedWrite::new(write)),
+            Change::Remove(name) => Self::Remove((*name).into()),
+            Change::Expire(name, ttl) => Self::Expire((*name).into(), *ttl),
+        }
+    }
+
+    fn borrow(&self) -> Change<'_> {
+        match self {
+            Self::Set(write) => Change::Set(write.borrow()),
+            Self::Remove(name) => Change::Remove(name),
+            Self::Expire(name, ttl) => Change::Expire(name, *ttl),
+        }
+    }
+}
+
+struct OwnedRenew {
+    secret: SecretHash,
+    every: Ttl,
+    grace: Duration,
+}
+
+enum OwnedAuthChange {
+    In { who: OwnedSignIn, idle: Option<Ttl>, absolute: Option<Ttl> },
+    Out,
+}
+
+pub(super) struct OwnedUpdate {
+    changes: Vec<OwnedChange>,
+    precondition: Option<(FieldName, Option<Bytes>)>,
+    rotate: Option<SecretHash>,
+    renew: Option<OwnedRenew>,
+    absolute: Option<AbsoluteDeadline>,
+    touch: Option<Touch>,
+    sign: Option<OwnedAuthChange>,
+}
+
+impl From<&Update<'_>> for OwnedUpdate {
+    fn from(update: &Update<'_>) -> Self {
+        let Update { changes, precondition, rotate, renew, absolute, touch, sign } = update;
+        let renew = renew.map(|Renew { secret, every, grace }| OwnedRenew {
+            secret: *secret,
+            every,
+            grace,
+        });
+        Self {
+            changes: changes.iter().map(OwnedChange::new).collect(),
+            precondition: precondition.map(|it| (it.name.into(), it.value.cloned())),
+            rotate: rotate.copied(),
+            renew,
+            absolute: *absolute,
+            touch: *touch,
+            sign: sign.as_ref().map(|sign| match sign {
+                AuthChange::In { who, idle, absolute } => OwnedAuthChange::In {
+                    who: OwnedSignIn::new(who),
+                    idle: *idle,
+                    absolute: *absolute,
+                },
+                AuthChange::Out => OwnedAuthChange::Out,
+            }),
+        }
+    }
+}
+
+impl OwnedUpdate {
+    pub(super) fn lend<T>(&self, function: impl FnOnce(&Update<'_>) -> T) -> T {
+        let changes: Vec<_> = self.changes.iter().map(OwnedChange::borrow).collect();
+        let renew = self.renew.as_ref();
+        function(&Update {
+            changes: &changes,
+            precondition: (self.precondition.as_ref())
+                .map(|(name, value)| Precondition { name, value: value.as_ref() }),
+            rotate: self.rotate.as_ref(),
+            renew: renew.map(|it| Renew { secret: &it.secret, every: it.every, grace: it.grace }),
+            absolute: self.absolute,
+            touch: self.touch,
+            sign: self.sign.as_ref().map(|sign| match sign {
+                OwnedAuthChange::In { who, idle, absolute } => {
+                    AuthChange::In { who: who.borrow(), idle: *idle, absolute: *absolute }
+                }
+                OwnedAuthChange::Out => AuthChange::Out,
+            }),
+        })
+    }
+}
+
+pub(super) struct OwnedTake {
+    name: FieldName,
+    rotate: Option<SecretHash>,
+    touch: Option<Touch>,
+    sign_out: bool,
+    newest: Option<u16>,
+}
+
+impl From<TakeField<'_>> for OwnedTake {
+    fn from(take: TakeField<'_>) -> Self {
+        let TakeField { name, rotate, touch, sign_out, newest } = take;
+        Self { name: name.into(), rotate: rotate.copied(), touch, sign_out, newest }
+    }
+}
+
+impl OwnedTake {
+    pub(super) fn borrow(&self) -> TakeField<'_> {
+        TakeField {
+            name: &self.name,
+            rotate: self.rotate.as_ref(),
+            touch: self.touch,
+            sign_out: self.sign_out,
+            newest: self.newest,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum OwnedTarget {
+    One(SessionId),
+    All { except: Option<SessionId> },
+}
+
+impl From<RevokeTarget<'_>> for OwnedTarget {
+    fn from(target: RevokeTarget<'_>) -> Self {
+        match target {
+            RevokeTarget::One(id) => Self::One(*id),
+            RevokeTarget::All { except } => Self::All { except: except.copied() },
+        }
+    }
+}
+
+impl OwnedTarget {
+    pub(super) const fn borrow(&self) -> RevokeTarget<'_> {
+        match self {
+            Self::One(id) => RevokeTarget::One(id),
+            Self::All { except } => RevokeTarget::All { except: except.as_ref() },
+        }
+    }
+}

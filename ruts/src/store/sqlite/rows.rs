@@ -1,0 +1,294 @@
+//! Rows of the tables as parts of a session record, and back.
+//!
+//! Used by operations. The only place that knows which column holds which part.
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use rusqlite::{
+    Row, ToSql, params,
+    types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef},
+};
+
+use super::{
+    connection::Database,
+    statements::{
+        DELETE_EXPIRED_FIELDS, DELETE_FIELD, DELETE_FIELDS, DELETE_SESSION, FIELD, FIELDS, SAVE,
+        SESSION, SET_FIELD,
+    },
+};
+use crate::{
+    auth::{Assurance, PrincipalKey},
+    cache_policy::CachePolicy,
+    field::FieldName,
+    store::{
+        Projection, SessionRecord, StoreError,
+        record::{Authentication, FieldRecord, Grace, RecordHead},
+    },
+    token::{SecretHash, SessionId},
+    ttl::Ttl,
+};
+
+/// Fields of a session by name.
+type Fields = HashMap<FieldName, FieldRecord>;
+
+/// The row of a session.
+pub(super) struct SessionRow {
+    pub(super) row: i64,
+    pub(super) id: SessionId,
+    pub(super) head: RecordHead,
+    /// Ended with all sessions of its time.
+    pub(super) is_revoked: bool,
+}
+
+/// A session as it was before an operation, with the fields that the operation needs.
+pub(super) struct StoredSession {
+    row: i64,
+    id: SessionId,
+    head: RecordHead,
+    fields: Fields,
+}
+
+impl SessionRow {
+    /// Reads the row of an id.
+    pub(super) fn find(database: &Database, id: &SessionId) -> Result<Option<Self>, StoreError> {
+        database.row(SESSION, [id.as_bytes()], Self::decode)
+    }
+
+    pub(super) fn decode(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let moment = |at| row.get(at).map(|Micros(moment)| moment);
+        let optional = |at| row.get::<_, Option<Micros>>(at).map(|it| it.map(|Micros(it)| it));
+        let secret = |bytes| SecretHash::from_bytes(bytes);
+        let grace = match row.get::<_, Option<Micros>>(4)? {
+            Some(Micros(grace)) => Grace::Pending(grace),
+            None => Grace::Until(moment(5)?),
+        };
+        let signed_in = match row.get::<_, Option<[u8; 32]>>(13)? {
+            Some(principal) => Some(Authentication {
+                principal: PrincipalKey::from_bytes(principal),
+                assurance: row.get(14).map(|Level(assurance)| assurance)?,
+                at: moment(15)?,
+            }),
+            None => None,
+        };
+        let head = RecordHead {
+            secret: row.get(2).map(secret)?,
+            replaced: row.get::<_, Option<_>>(3)?.map(secret),
+            grace,
+            created: moment(6)?,
+            issued: moment(7)?,
+            used: moment(8)?,
+            idle: optional(9)?,
+            absolute: optional(10)?,
+            latest: optional(11)?,
+            ended: optional(12)?,
+            signed_in,
+        };
+        let id = SessionId::from_bytes(row.get(1)?);
+        Ok(Self { row: row.get(0)?, id, head, is_revoked: row.get(16)? })
+    }
+
+    /// Reads the record with the fields that an operation needs.
+    pub(super) fn record(
+        &self,
+        database: &Database,
+        needed: Projection<'_>,
+    ) -> Result<SessionRecord, StoreError> {
+        Ok(self.head.with_fields(fields(database, self.row, needed)?))
+    }
+
+    /// Removes the session and its fields.
+    pub(super) fn delete(database: &Database, row: i64) -> Result<(), StoreError> {
+        database.execute(DELETE_FIELDS, [row])?;
+        database.execute(DELETE_SESSION, [row])?;
+        Ok(())
+    }
+}
+
+impl StoredSession {
+    /// Reads a session that was not revoked.
+    pub(super) fn find(
+        database: &Database,
+        id: &SessionId,
+        needed: Projection<'_>,
+    ) -> Result<Option<Self>, StoreError> {
+        let row = SessionRow::find(database, id)?.filter(|row| !row.is_revoked);
+        let Some(SessionRow { row, id, head, .. }) = row else { return Ok(None) };
+        Ok(Some(Self { row, id, head, fields: fields(database, row, needed)? }))
+    }
+
+    /// Returns the record, for an operation that [saves](Self::save) it.
+    pub(super) fn record(&self) -> SessionRecord {
+        self.head.with_fields(self.fields.clone())
+    }
+
+    /// Returns the record, for an operation that only reads.
+    pub(super) fn into_record(self) -> SessionRecord {
+        self.head.with_fields(self.fields)
+    }
+
+    /// Writes the difference between the record and the stored session.
+    pub(super) fn save(
+        &self,
+        database: &Database,
+        record: &SessionRecord,
+        now: Duration,
+    ) -> Result<(), StoreError> {
+        let (row, head) = (self.row, RecordHead::of(record));
+        if head != self.head {
+            insert_or_update(database, row, &self.id, record)?;
+            database.execute(DELETE_EXPIRED_FIELDS, params![row, Micros(now)])?;
+        }
+        if head.ended != self.head.ended {
+            database.execute(DELETE_FIELDS, [row])?;
+        }
+        let principal = |head: &RecordHead| head.signed_in.map(|signed_in| signed_in.principal);
+        if head.ended != self.head.ended || principal(&head) != principal(&self.head) {
+            database.note_change(self.id);
+        }
+        for name in self.fields.keys().filter(|name| !record.fields().contains_key(*name)) {
+            database.execute(DELETE_FIELD, params![row, &**name])?;
+        }
+        save_fields(database, row, record, &self.fields)
+    }
+}
+
+/// Inserts a session with its fields.
+pub(super) fn insert(
+    database: &Database,
+    row: i64,
+    id: &SessionId,
+    record: &SessionRecord,
+) -> Result<(), StoreError> {
+    insert_or_update(database, row, id, record)?;
+    save_fields(database, row, record, &Fields::new())
+}
+
+fn insert_or_update(
+    database: &Database,
+    row: i64,
+    id: &SessionId,
+    record: &SessionRecord,
+) -> Result<(), StoreError> {
+    let head = RecordHead::of(record);
+    let (grace, grace_until) = match head.grace {
+        Grace::Pending(grace) => (Some(Micros(grace)), None),
+        Grace::Until(until) => (None, Some(Micros(until))),
+    };
+    let signed_in = head.signed_in.as_ref();
+    let params = params![
+        row,
+        id.as_bytes(),
+        head.secret.as_bytes(),
+        head.replaced.as_ref().map(SecretHash::as_bytes),
+        grace,
+        grace_until,
+        Micros(head.created),
+        Micros(head.issued),
+        Micros(head.used),
+        head.idle.map(Micros),
+        head.absolute.map(Micros),
+        head.latest.map(Micros),
+        head.ended.map(Micros),
+        signed_in.map(|signed_in| signed_in.principal.as_bytes()),
+        signed_in.map(|signed_in| Level(signed_in.assurance)),
+        signed_in.map(|signed_in| Micros(signed_in.at)),
+        record.deadline().map(Micros),
+    ];
+    database.execute(SAVE, params).map(drop)
+}
+
+fn save_fields(
+    database: &Database,
+    row: i64,
+    record: &SessionRecord,
+    stored: &Fields,
+) -> Result<(), StoreError> {
+    for (name, field) in record.fields() {
+        if stored.get(name) != Some(field) {
+            let FieldRecord { value, expires, cache_policy } = field;
+            let (expires, policy) = (expires.map(Micros), policy_to_number(*cache_policy));
+            let params = params![row, &**name, &value[..], expires, policy];
+            database.execute(SET_FIELD, params)?;
+        }
+    }
+    Ok(())
+}
+
+fn fields(database: &Database, row: i64, projection: Projection<'_>) -> Result<Fields, StoreError> {
+    match projection {
+        Projection::All => database.rows(FIELDS, [row], decode_field),
+        Projection::Named(names) => (names.iter())
+            .filter_map(|name| database.row(FIELD, params![row, name], decode_field).transpose())
+            .collect(),
+    }
+}
+
+fn decode_field(row: &Row<'_>) -> rusqlite::Result<(FieldName, FieldRecord)> {
+    let field = FieldRecord {
+        value: Bytes::from(row.get::<_, Vec<u8>>(1)?),
+        expires: row.get::<_, Option<Micros>>(2)?.map(|Micros(expires)| expires),
+        cache_policy: row.get(3).map(|Policy(policy)| policy)?,
+    };
+    Ok((FieldName::from(row.get_ref(0)?.as_str()?), field))
+}
+
+/// A moment or a time in microseconds. Times beyond the range of an integer end with it.
+pub(super) struct Micros(pub(super) Duration);
+
+impl ToSql for Micros {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(i64::try_from(self.0.as_micros()).unwrap_or(i64::MAX).into())
+    }
+}
+
+impl FromSql for Micros {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let micros = value.as_i64()?;
+        let micros = u64::try_from(micros).map_err(|_| FromSqlError::OutOfRange(micros))?;
+        Ok(Self(Duration::from_micros(micros)))
+    }
+}
+
+struct Level(Assurance);
+
+impl ToSql for Level {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.level().into())
+    }
+}
+
+impl FromSql for Level {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let level = value.as_i64()?;
+        let assurance = u8::try_from(level).ok().and_then(Assurance::from_level);
+        assurance.map(Self).ok_or(FromSqlError::OutOfRange(level))
+    }
+}
+
+struct Policy(CachePolicy);
+
+impl FromSql for Policy {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        Ok(Self(match number {
+            0 => CachePolicy::Default,
+            -1 => CachePolicy::NoStore,
+            -2 => CachePolicy::Revalidate,
+            _ => {
+                let millis = u64::try_from(number).ok();
+                let max_age = millis.and_then(|it| Ttl::new(Duration::from_millis(it)).ok());
+                CachePolicy::MaxAge(max_age.ok_or(FromSqlError::OutOfRange(number))?)
+            }
+        }))
+    }
+}
+
+fn policy_to_number(policy: CachePolicy) -> i64 {
+    match policy {
+        CachePolicy::Default => 0,
+        CachePolicy::NoStore => -1,
+        CachePolicy::Revalidate => -2,
+        CachePolicy::MaxAge(ttl) => ttl.as_millis() as i64,
+    }
+}

@@ -1,0 +1,303 @@
+//! [`SqliteStore`] and its builder: hands operations to the threads, and waits for the answers.
+//!
+//! Used by applications.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    connection::Durability,
+    error::NAME,
+    operations,
+    request::{
+        OwnedCreate, OwnedCredentials, OwnedProjection, OwnedTake, OwnedTarget, OwnedUpdate,
+    },
+    threads::{Settings, Threads},
+    writer::CLEANUP_BATCH,
+};
+use crate::{
+    auth::PrincipalKey,
+    store::{
+        AuthChange, Create, Credentials, Loaded, PageRequest, Projection, RevokeTarget,
+        SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update,
+        Updated, Written,
+    },
+    token::SessionId,
+};
+
+/// Maximum number of sessions in a page.
+const MAX_PAGE: usize = 10_000;
+
+/// Sessions in a file, through SQLite.
+///
+/// The [module](super) describes the file, its durability and failures. Clones share the threads,
+/// which end after the last clone was dropped.
+///
+/// # Cancel safety
+///
+/// An operation whose future is dropped while it waits is not carried out. Later it is carried out
+/// as a whole.
+#[derive(Clone)]
+pub struct SqliteStore {
+    threads: Arc<Threads>,
+}
+
+impl SqliteStore {
+    /// Creates the builder of a store in a file, which [`build`](SqliteStoreBuilder::build) creates
+    /// if it is missing.
+    pub fn builder(path: impl Into<PathBuf>) -> SqliteStoreBuilder {
+        SqliteStoreBuilder::new(Some(path.into()))
+    }
+
+    /// Creates the builder of a store in memory, for tests. Two stores share no session.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), ruts::store::StoreError> {
+    /// use ruts::store::sqlite::SqliteStore;
+    ///
+    /// let store = SqliteStore::in_memory().build().await?;
+    /// # drop(store);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_memory() -> SqliteStoreBuilder {
+        SqliteStoreBuilder::new(None)
+    }
+
+    /// Waits until every operation that has begun is answered and the file is closed. Later
+    /// operations, also those of clones, fail with
+    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable).
+    ///
+    /// A program that ends without it loses nothing that was answered. With [`Durability::Normal`],
+    /// closing also puts the last commits on the disk.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the store closes all the same.
+    pub async fn close(&self) {
+        self.threads.close().await;
+    }
+}
+
+impl Store for SqliteStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn load(
+        &self,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+        touch: Option<Touch>,
+    ) -> StoreResult<Loaded> {
+        let credentials = OwnedCredentials::from(credentials);
+        let fields = Arc::new(OwnedProjection::from(fields));
+        let to_read = Arc::clone(&fields);
+        let read = self.threads.read(move |database| {
+            to_read.lend(|fields| operations::load(database, &credentials, fields, touch))
+        });
+        if let Some(answer) = read.await? {
+            return Ok(answer);
+        }
+        let write = self.threads.write(false, move |database| {
+            fields.lend(|fields| operations::load_and_touch(database, &credentials, fields, touch))
+        });
+        write.await
+    }
+
+    async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
+        let create = OwnedCreate::from(&create);
+        let created = self.threads.write(false, move |database| {
+            create.lend(|create| operations::create(database, create))
+        });
+        created.await.map(Written::new)
+    }
+
+    async fn update(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        let ends = update.rotate.is_some() || matches!(update.sign, Some(AuthChange::Out));
+        let credentials = OwnedCredentials::from(credentials);
+        let update = OwnedUpdate::from(&update);
+        let updated = self.threads.write(ends, move |database| {
+            update.lend(|update| operations::update(database, &credentials, update))
+        });
+        Ok(updated.await?.map(Written::new))
+    }
+
+    async fn take(
+        &self,
+        credentials: Credentials<'_>,
+        take: TakeField<'_>,
+    ) -> StoreResult<Written<Option<Bytes>>> {
+        let ends = take.needs_current_secret();
+        let credentials = OwnedCredentials::from(credentials);
+        let take = OwnedTake::from(take);
+        let taken = self
+            .threads
+            .write(ends, move |database| operations::take(database, &credentials, &take.borrow()));
+        Ok(taken.await?.map(Written::new))
+    }
+
+    async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
+        let credentials = OwnedCredentials::from(credentials);
+        let deleted =
+            self.threads.write(true, move |database| operations::delete(database, &credentials));
+        Ok(deleted.await?.map(Written::new))
+    }
+
+    async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
+        let id = *id;
+        self.threads.read(move |database| operations::inspect(database, &id)).await
+    }
+
+    fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
+        let (mut changes, id) = (self.threads.watch(), *id);
+        async move {
+            // A receiver that lags behind returns too: something may have happened.
+            while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
+        }
+    }
+
+    async fn list_by_principal(
+        &self,
+        principal: &PrincipalKey,
+        page: PageRequest<'_>,
+        fields: Projection<'_>,
+    ) -> Result<SessionPage, StoreError> {
+        let (principal, after) = (*principal, page.after.copied());
+        let limit = page.limit.clamp(1, MAX_PAGE);
+        let fields = OwnedProjection::from(fields);
+        let list = self.threads.read(move |database| {
+            fields.lend(|fields| {
+                let after = after.as_ref();
+                operations::list_by_principal(database, &principal, after, limit, fields)
+            })
+        });
+        list.await
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        target: RevokeTarget<'_>,
+    ) -> Result<Written<Vec<SessionId>>, StoreError> {
+        let (principal, target) = (*principal, OwnedTarget::from(target));
+        let revoked = self
+            .threads
+            .write(true, move |database| operations::revoke(database, &principal, target.borrow()));
+        revoked.await.map(Written::new)
+    }
+
+    async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
+        self.threads.write(true, operations::revoke_everyone).await.map(Written::new)
+    }
+
+    /// In several transactions, between which other operations take place.
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let batch = CLEANUP_BATCH.min(limit - deleted);
+            let number = self
+                .threads
+                .write(false, move |database| operations::delete_expired(database, batch));
+            let number = number.await?;
+            deleted += number;
+            if number < batch || deleted == limit {
+                return Ok(deleted);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+/// Settings of a [`SqliteStore`].
+///
+/// ```no_run
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// use ruts::{SessionLayer, store::sqlite::SqliteStore};
+///
+/// let store = SqliteStore::builder("sessions.db").build().await?;
+/// let layer = SessionLayer::new(store);
+/// # drop(layer);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct SqliteStoreBuilder {
+    settings: Settings,
+}
+
+impl SqliteStoreBuilder {
+    const fn new(path: Option<PathBuf>) -> Self {
+        let settings = Settings {
+            path,
+            durability: Durability::Full,
+            lock_timeout: Duration::from_secs(5),
+            readers: 2,
+            cleanup_interval: Some(Duration::from_secs(300)),
+        };
+        Self { settings }
+    }
+
+    /// Sets what a power cut may undo. Defaults to [`Durability::Full`]: nothing.
+    #[must_use]
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.settings.durability = durability;
+        self
+    }
+
+    /// Sets how long an operation waits while another process keeps the file locked. Defaults to
+    /// five seconds.
+    #[must_use]
+    pub const fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.lock_timeout = timeout;
+        self
+    }
+
+    /// Sets the number of threads that read, at least one. Defaults to two.
+    #[must_use]
+    pub fn readers(mut self, readers: usize) -> Self {
+        self.settings.readers = readers.max(1);
+        self
+    }
+
+    /// Sets how often expired sessions are deleted, at least a second. Defaults to five minutes.
+    /// `None` leaves it to [`Store::delete_expired`].
+    ///
+    /// Each interval differs by up to a fifth, so that processes that start together do not work
+    /// together.
+    #[must_use]
+    pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        let interval = interval.into();
+        self.settings.cleanup_interval =
+            interval.map(|interval| interval.max(Duration::from_secs(1)));
+        self
+    }
+
+    /// Opens the file, creates the tables that are missing, and starts the threads. Any number of
+    /// processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the file cannot be created or
+    ///   opened, or another process keeps it locked.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the file is read-only or on a
+    ///   file system without shared memory, its tables are of another version, or SQLite is older
+    ///   than 3.51.3. The source of the error gives the reason.
+    /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is no database, or damaged.
+    /// - [`Full`](crate::store::StoreErrorKind::Full): there is no room for the tables.
+    pub async fn build(self) -> Result<SqliteStore, StoreError> {
+        let threads = Threads::start(self.settings).await?;
+        Ok(SqliteStore { threads: Arc::new(threads) })
+    }
+}

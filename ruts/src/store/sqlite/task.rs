@@ -1,0 +1,89 @@
+//! Operations on their way to a thread and back: [`Task`].
+//!
+//! Made by the store, carried out by the writer and the readers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+
+use super::{connection::Database, error::unavailable};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// An operation that a thread carries out for a caller.
+pub(super) trait Task: Send {
+    /// Carries the operation out and keeps its answer. After a rollback it may run again.
+    ///
+    /// # Errors
+    ///
+    /// The transaction has to be rolled back. Refusals that change nothing are answers instead.
+    fn run(&mut self, database: &Database) -> Result<(), StoreError>;
+
+    /// Sends the answer, or the failure of its transaction, to the caller.
+    fn finish(self: Box<Self>, outcome: Result<(), StoreError>);
+
+    /// Whether the caller was dropped.
+    fn is_abandoned(&self) -> bool;
+
+    /// Whether the operation ends a session or a right, which a full disk should not prevent.
+    fn may_use_reserve(&self) -> bool;
+}
+
+/// The [`Task`] of a function.
+struct Operation<T, F> {
+    function: F,
+    answer: Option<Result<T, StoreError>>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+    may_use_reserve: bool,
+}
+
+/// Creates a task, and the receiver of its answer.
+pub(super) fn task<T: Send + 'static>(
+    may_use_reserve: bool,
+    function: impl FnMut(&Database) -> Result<T, StoreError> + Send + 'static,
+) -> (Box<dyn Task>, oneshot::Receiver<Result<T, StoreError>>) {
+    let (caller, answer) = oneshot::channel();
+    (Box::new(Operation { function, answer: None, caller, may_use_reserve }), answer)
+}
+
+impl<T, F> Task for Operation<T, F>
+where
+    T: Send,
+    F: FnMut(&Database) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, database: &Database) -> Result<(), StoreError> {
+        // The transaction is rolled back, and the function is run from its beginning or never again.
+        let answer = catch_unwind(AssertUnwindSafe(|| (self.function)(database)))
+            .unwrap_or_else(|_| Err(unavailable("the operation panicked")));
+        match answer {
+            Err(error) if !is_refusal(&error) => Err(error),
+            answer => {
+                self.answer = Some(answer);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let answer = match outcome {
+            Ok(()) => self.answer,
+            Err(error) => Some(Err(error)),
+        };
+        if let Some(answer) = answer {
+            // The caller may have been dropped.
+            let _ = self.caller.send(answer);
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
+    }
+
+    fn may_use_reserve(&self) -> bool {
+        self.may_use_reserve
+    }
+}
+
+/// Whether an operation answers so before it changes anything.
+fn is_refusal(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Exists | StoreErrorKind::SessionLimit)
+}

@@ -1,0 +1,229 @@
+//! The thread that writes: [`Writer`].
+//!
+//! Started by the builder. Carries out the tasks of its queue, several in each transaction, and in
+//! between deletes expired sessions and notices changes of other processes.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    slice,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::broadcast;
+use tracing::{debug, warn};
+
+use super::{
+    connection::Database,
+    error::corrupt,
+    file::Reserve,
+    operations,
+    queue::{AbandonOnDrop, Queue},
+    statements::{CHANGES, COUNT_CHANGE, DATA_VERSION},
+    task::Task,
+};
+use crate::{
+    store::{StoreError, StoreErrorKind},
+    token::SessionId,
+};
+
+/// Maximum number of operations in a transaction. It bounds how long others wait for the lock.
+const BATCH: usize = 256;
+
+/// Number of sessions that one transaction of the cleanup deletes.
+pub(super) const CLEANUP_BATCH: usize = 100;
+
+/// How long a cleanup waits for a moment without operations.
+const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time between two looks for changes of other processes, while sessions are watched.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The connection that writes, and its queue.
+pub(super) struct Writer {
+    pub(super) database: Database,
+    pub(super) queue: Arc<Queue<Box<dyn Task>>>,
+    /// Sessions that ended or changed their principal. `None` stands for all.
+    pub(super) changes: broadcast::Sender<Option<SessionId>>,
+    /// `None` in memory.
+    pub(super) reserve: Option<Reserve>,
+    pub(super) cleanup_interval: Option<Duration>,
+}
+
+/// What the thread does between transactions, and when.
+struct Chores {
+    next_cleanup: Option<Instant>,
+    next_look: Instant,
+    /// The version of the data at the last look.
+    data_version: i64,
+    /// The counter of changes, as far as they were notified.
+    counted: i64,
+}
+
+impl Writer {
+    /// Carries out tasks until the queue is closed and empty.
+    pub(super) fn run(&self) {
+        let _abandon = AbandonOnDrop(&self.queue);
+        let now = Instant::now();
+        let mut chores = Chores {
+            // Processes that start together do not clean up together.
+            next_cleanup: self.cleanup_interval.map(|interval| now + interval.mul_f64(random())),
+            next_look: now,
+            data_version: 0,
+            counted: 0,
+        };
+        let mut batch = Vec::new();
+        self.fill_reserve();
+        while self.queue.take(&mut batch, BATCH, self.wake_at(&chores)) {
+            batch.retain(|task| !task.is_abandoned());
+            if !batch.is_empty() {
+                self.carry_out_all(&mut batch, &mut chores);
+            }
+            self.notice_foreign_changes(&mut chores);
+            self.clean_up(&mut chores);
+        }
+    }
+
+    fn wake_at(&self, chores: &Chores) -> Option<Instant> {
+        let look = (self.changes.receiver_count() > 0).then_some(chores.next_look);
+        look.into_iter().chain(chores.next_cleanup).min()
+    }
+
+    /// Carries out tasks in one transaction. If one fails, each gets a transaction of its own.
+    fn carry_out_all(&self, batch: &mut Vec<Box<dyn Task>>, chores: &mut Chores) {
+        let outcome = match self.database.begin_write() {
+            Ok(()) => self.carry_out(batch, chores),
+            Err(error) => {
+                // A lock or a missing file concerns them all.
+                batch.drain(..).for_each(|task| task.finish(Err(error.clone())));
+                return;
+            }
+        };
+        let is_final = match &outcome {
+            Ok(()) => true,
+            // A second try could apply a task twice.
+            Err(error) => error.kind() == StoreErrorKind::Unknown,
+        };
+        for mut task in batch.drain(..) {
+            let outcome =
+                if is_final { outcome.clone() } else { self.carry_out_alone(&mut task, chores) };
+            task.finish(outcome);
+        }
+    }
+
+    fn carry_out_alone(
+        &self,
+        task: &mut Box<dyn Task>,
+        chores: &mut Chores,
+    ) -> Result<(), StoreError> {
+        let mut attempt = || {
+            self.database.begin_write()?;
+            self.carry_out(slice::from_mut(task), chores)
+        };
+        match attempt() {
+            Err(full) if full.kind() == StoreErrorKind::Full && task.may_use_reserve() => {
+                let Some(reserve) = &self.reserve else { return Err(full) };
+                warn!("the disk is full; a session is ended in the space that was kept back");
+                reserve.release();
+                self.database.begin_write()?;
+                self.carry_out(slice::from_mut(task), chores)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Runs tasks in the transaction that has begun, and commits it or rolls it back.
+    fn carry_out(
+        &self,
+        batch: &mut [Box<dyn Task>],
+        chores: &mut Chores,
+    ) -> Result<(), StoreError> {
+        self.finish(batch.iter_mut().try_for_each(|task| task.run(&self.database)), chores)
+    }
+
+    /// Commits a transaction and notifies watchers, or rolls it back.
+    fn finish<T>(
+        &self,
+        answer: Result<T, StoreError>,
+        chores: &mut Chores,
+    ) -> Result<T, StoreError> {
+        let has_changes = self.database.has_changes();
+        let answer = answer.and_then(|answer| {
+            if has_changes {
+                self.database.execute(COUNT_CHANGE, [])?;
+            }
+            self.database.commit().map(|()| answer)
+        });
+        if answer.is_err() {
+            self.database.roll_back();
+        } else if has_changes {
+            chores.counted += 1;
+            for changed in self.database.take_changes() {
+                // There may be no watcher.
+                let _ = self.changes.send(changed);
+            }
+        }
+        answer
+    }
+
+    /// Lets watchers check their sessions if another process has ended one.
+    fn notice_foreign_changes(&self, chores: &mut Chores) {
+        let now = Instant::now();
+        if self.changes.receiver_count() == 0 || now < chores.next_look {
+            return;
+        }
+        chores.next_look = now + WATCH_INTERVAL;
+        let number = |sql| self.database.row(sql, [], |row| row.get::<_, i64>(0));
+        let looked = number(DATA_VERSION).and_then(|version| {
+            let version = version.ok_or_else(corrupt)?;
+            if version == chores.data_version {
+                return Ok(());
+            }
+            let counted = number(CHANGES)?.ok_or_else(corrupt)?;
+            if counted != chores.counted {
+                let _ = self.changes.send(None);
+            }
+            (chores.data_version, chores.counted) = (version, counted);
+            Ok(())
+        });
+        if let Err(error) = looked {
+            debug!(%error, "changes of other processes were not looked for");
+        }
+    }
+
+    /// Deletes a few expired sessions, if that is due and no operation waits.
+    fn clean_up(&self, chores: &mut Chores) {
+        let (Some(interval), Some(due)) = (self.cleanup_interval, chores.next_cleanup) else {
+            return;
+        };
+        let begun = Instant::now();
+        if begun < due || !self.queue.is_empty() && begun < due + CLEANUP_PATIENCE {
+            return;
+        }
+        let deleted = self.database.begin_write().and_then(|()| {
+            self.finish(operations::delete_expired(&self.database, CLEANUP_BATCH), chores)
+        });
+        let now = Instant::now();
+        chores.next_cleanup = Some(match deleted {
+            // Works for at most half of the time.
+            Ok(CLEANUP_BATCH) => now + begun.elapsed(),
+            Ok(_) => now + interval.mul_f64(0.8 + 0.4 * random()),
+            Err(error) => {
+                warn!(%error, "expired sessions were not deleted; the next cleanup retries");
+                now + interval
+            }
+        });
+        self.fill_reserve();
+    }
+
+    fn fill_reserve(&self) {
+        if let Some(reserve) = &self.reserve {
+            reserve.fill();
+        }
+    }
+}
+
+/// Returns a number from 0 to 1. Nothing depends on its quality.
+fn random() -> f64 {
+    RandomState::new().hash_one(0) as f64 / u64::MAX as f64
+}

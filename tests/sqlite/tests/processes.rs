@@ -1,0 +1,94 @@
+//! Several processes on one file.
+
+use std::{
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use ruts_tests_sqlite::{builder, sqlite};
+use ruts_tests_support::{
+    APPLIED, TestSession,
+    scenarios::watch::{a_revocation_ends_a_connection, assert_prompt},
+};
+use tempfile::TempDir;
+
+/// Longest write while two processes compete.
+const LONGEST: Duration = Duration::from_millis(250);
+
+/// Number of attempts: on a busy machine, a process may stand still for as long.
+const ATTEMPTS: usize = 5;
+
+/// A folder in memory, where no disk stands still.
+fn folder_in_memory() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+/// Two processes with 32 writers each. Returns the number of writes of each, and the longest.
+fn compete() -> ([u64; 2], Duration) {
+    let folder = folder_in_memory();
+    let processes = [(); 2].map(|()| {
+        Command::new(env!("CARGO_BIN_EXE_process"))
+            .arg("compete")
+            .arg(folder.path().join("sessions.db"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    });
+    let answers = processes.map(|process| {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "a write failed");
+        let output = String::from_utf8(output.stdout).unwrap();
+        let (writes, longest) = output.trim().split_once(' ').unwrap();
+        (writes.parse().unwrap(), Duration::from_micros(longest.parse().unwrap()))
+    });
+    let longest = answers.iter().map(|(_, longest)| *longest).max().unwrap();
+    (answers.map(|(writes, _)| writes), longest)
+}
+
+#[test]
+fn two_processes_write_in_turn() {
+    let mut seen = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let ([one, other], longest) = compete();
+        if longest < LONGEST && one.min(other) * 4 > one + other - one.min(other) {
+            return;
+        }
+        seen.push((one, other, longest));
+    }
+    panic!("one process held up the other: {seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_processes_can_create_the_file_at_once() {
+    let folder = Arc::new(TempDir::new().unwrap());
+    let stores = (0..16).map(|_| {
+        let folder = Arc::clone(&folder);
+        tokio::spawn(async move { builder(&folder).build().await })
+    });
+    for store in stores.collect::<Vec<_>>() {
+        let session = TestSession::begin(&Arc::new(store.await.unwrap().unwrap())).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    }
+}
+
+/// The stores share a file, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_process_ends_a_watched_session() {
+    let pair = sqlite().await;
+    let [one, other] = &pair.stores;
+    assert_prompt(async || a_revocation_ends_a_connection(one, other).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_survive_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(builder(&folder).build().await.unwrap());
+    let session = TestSession::begin(&store).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    store.close().await;
+    let log = folder.path().join("sessions.db-wal");
+    assert!(!log.exists(), "the file is still open");
+    let store = Arc::new(builder(&folder).build().await.unwrap());
+    assert_eq!(session.through(&store).get("a").await.unwrap().unwrap(), "1");
+}

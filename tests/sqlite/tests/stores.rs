@@ -1,0 +1,98 @@
+//! The conformance suite, and what runs on every store.
+
+use std::{sync::Arc, time::Duration};
+
+use ruts::{
+    conformance::Subject,
+    store::{layered::LayeredStore, memory::MemoryCache, sqlite::SqliteStore},
+};
+use ruts_tests_sqlite::{self as backends, Stores};
+use ruts_tests_support::{
+    Time,
+    scenarios::{
+        encryption, lossy_browser::a_browser_on_a_lossy_network_loses_nothing, races,
+        sign_in_model::every_sign_in_is_as_the_model_predicts,
+    },
+    seeds,
+};
+
+/// Number of random seeds.
+const SEEDS: usize = 2;
+
+macro_rules! on_each_store {
+    ($($backend:ident: $store:ty, $races:literal),+ $(,)?) => {
+        $(mod $backend {
+            use super::*;
+
+            struct OnFiles(Stores<$store>, std::sync::atomic::AtomicUsize);
+
+            impl Subject for OnFiles {
+                type Store = $store;
+
+                async fn set_up() -> Self {
+                    Self(backends::$backend().await, Default::default())
+                }
+
+                fn store(&self) -> Arc<$store> {
+                    let next = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    Arc::clone(&self.0.stores[next % 2])
+                }
+
+                /// Many checks share a disk and perhaps two cores.
+                fn unit(&self) -> Duration {
+                    Duration::from_secs(1)
+                }
+            }
+
+            ruts::conformance_tests!(OnFiles);
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_lossy_browser() {
+                for seed in seeds(SEEDS) {
+                    let pair = backends::$backend().await;
+                    let store = Arc::clone(&pair.stores[0]);
+                    a_browser_on_a_lossy_network_loses_nothing(store, Time::Real, seed).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_model_of_sign_ins() {
+                for seed in seeds(SEEDS) {
+                    let pair = backends::$backend().await;
+                    let store = Arc::clone(&pair.stores[0]);
+                    every_sign_in_is_as_the_model_predicts(store, Time::Real, seed).await;
+                }
+            }
+
+            #[tokio::test]
+            async fn no_plaintext() {
+                let pair = backends::$backend().await;
+                encryption::a_store_holds_no_plaintext(&pair.stores[0]).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn write_against_delete() {
+                let pair = backends::$backend().await;
+                races::run($races, pair.stores.clone(), races::write_against_delete).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn write_against_rotate() {
+                let pair = backends::$backend().await;
+                races::run($races, pair.stores.clone(), races::write_against_rotate).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn take_against_take() {
+                let pair = backends::$backend().await;
+                races::run($races, pair.stores.clone(), races::take_against_take).await;
+            }
+        })+
+    };
+}
+
+on_each_store! {
+    sqlite: SqliteStore, 10_000,
+    in_memory: SqliteStore, 2_000,
+    memory_over_sqlite: LayeredStore<MemoryCache, SqliteStore>, 2_000,
+}
