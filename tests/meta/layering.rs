@@ -72,7 +72,7 @@ const HIDDEN: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that only some modules may name.
-const CRATES: [(&str, &[&str]); 20] = [
+const CRATES: &[(&str, &[&str])] = &[
     ("axum_core", &["axum", "guard", "private"]),
     ("form_urlencoded", &["guard"]),
     ("futures_core", &["store::redis"]),
