@@ -126,7 +126,7 @@ struct Counter {
     in_progress: u64,
 }
 
-/// What was certain before an operation.
+/// The certain part of a history before an operation.
 pub struct Before {
     life: Life,
     endings_begun: usize,

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The systems run at the same time, each on servers of its own. A seed repeats the faults, their
-//! order and the choices of the load. It does not repeat how they interleave. Clocks are not moved: a
-//! server of the tests has that of the machine.
+//! order and the choices of the load. It does not repeat how they interleave. Clocks are not moved:
+//! a server of the tests has that of the machine.
 //!
 //! The exit status is 1 if a promise was broken, or if a store did not recover from a fault.
 
@@ -67,7 +67,9 @@ async fn main() -> ExitCode {
     macro_rules! start {
         ($($system:ident),+) => {
             $(if only.as_ref().is_none_or(|only| only == stringify!($system)) {
-                runs.spawn(async move { run(stringify!($system), $system().await, seed, time).await });
+                runs.spawn(async move {
+                    run(stringify!($system), $system().await, seed, time).await
+                });
             })+
         };
     }

@@ -52,7 +52,7 @@ impl PostgresServer {
             PostgresFault::Stall => self.treat(Traffic::Hold, duration).await,
             PostgresFault::Cut => self.treat(Traffic::Disconnect, duration).await,
             PostgresFault::CloseConnections => self.run(&[CLOSE_CONNECTIONS]).await,
-            PostgresFault::IdleTimeout => self.set("idle_session_timeout", "50", duration).await,
+            PostgresFault::IdleTimeout => self.set("idle_session_timeout", "200", duration).await,
             PostgresFault::Restart => {
                 block_in_place(|| self.server.stop());
                 sleep(duration / 2).await;

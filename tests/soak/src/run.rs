@@ -18,8 +18,9 @@ use crate::{
 /// Number of actors.
 const ACTORS: usize = 8;
 
-/// Time without a failed request after which a system is well again.
-const QUIET: Duration = Duration::from_millis(1500);
+/// Time without a failed request after which a system is well again: longer than the timeout of a
+/// store, so that an operation at a connection that has fallen silent is seen to fail.
+const QUIET: Duration = Duration::from_millis(2500);
 
 /// Time in which a system is expected to be well again.
 const EXPECTED: Duration = Duration::from_secs(2);
