@@ -103,8 +103,9 @@ impl BatchTuning {
 /// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands run
 /// at once. Later operations queue and are sent as one command when a slot frees up.
 ///
-/// A task sends each command, so that a caller that is dropped or no longer polled holds up no
-/// other.
+/// An operation that finds nothing under way is sent by its caller, without a task. A task sends
+/// every other command. A caller that is no longer polled counts as [slow](BatchTuning::slow_after),
+/// so it holds up others only for a moment.
 pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
     tuning: BatchTuning,
@@ -118,8 +119,19 @@ pub(super) struct Batcher<Op: BatchOp> {
 struct Lane<Op: BatchOp> {
     runtime: Handle,
     in_flight: usize,
+    /// Since when a caller sends its own operation. It counts as in flight.
+    caller: Option<Instant>,
     is_busy: bool,
     pending: VecDeque<Pending<Op>>,
+}
+
+/// How an operation begins.
+enum Start<Op: BatchOp> {
+    /// Its caller sends it.
+    Alone(Op::Request, CallerPermit<Op>),
+    Queued(oneshot::Receiver<Reply<Op>>),
+    /// As `Queued`, while a caller sends its own operation.
+    BehindCaller(oneshot::Receiver<Reply<Op>>),
 }
 
 /// An operation that waits to be sent.
@@ -155,6 +167,13 @@ struct InFlightPermit<Op: BatchOp> {
     is_finished: bool,
 }
 
+/// The right of a caller to send its own operation. Dropping it lets the next batch go.
+struct CallerPermit<Op: BatchOp> {
+    batcher: Arc<Batcher<Op>>,
+    runtime: Handle,
+    since: Instant,
+}
+
 impl<Op: BatchOp> Batcher<Op> {
     pub(super) fn new(op: Op, tuning: BatchTuning, timeout: Duration) -> Self {
         Self { op, tuning, timeout, lanes: Mutex::default() }
@@ -183,8 +202,26 @@ impl<Op: BatchOp> Batcher<Op> {
         let deadline = begun + self.timeout;
         let mut request = request;
         if self.op.can_batch(&request) {
-            let Some(reply) = self.enqueue(request, begun) else { return Err(Op::shut_down()) };
-            match reply.await {
+            let reply = match self.start(request, begun) {
+                Some(Start::Alone(request, permit)) => {
+                    // Boxed: the futures of drivers are large.
+                    let answer = Box::pin(self.op.one(&request, deadline)).await;
+                    drop(permit);
+                    return answer;
+                }
+                Some(Start::Queued(reply)) => reply.await,
+                Some(Start::BehindCaller(mut reply)) => {
+                    match timeout(self.tuning.slow_after, &mut reply).await {
+                        Ok(reply) => reply,
+                        Err(_) => {
+                            self.pass_by_caller();
+                            reply.await
+                        }
+                    }
+                }
+                None => return Err(Op::shut_down()),
+            };
+            match reply {
                 Ok(Reply::Answer(answer)) => return answer,
                 Ok(Reply::Part(own, part)) => {
                     let answer = part.map(|part| self.op.decode(&own, part?));
@@ -201,21 +238,38 @@ impl<Op: BatchOp> Batcher<Op> {
         Box::pin(self.op.one(&request, deadline)).await
     }
 
-    /// Queues an operation, and sends what may go. `None` outside of a runtime.
-    fn enqueue(
-        self: &Arc<Self>,
-        request: Op::Request,
-        begun: Instant,
-    ) -> Option<oneshot::Receiver<Reply<Op>>> {
+    /// Lets the caller send its operation if nothing is under way. Else queues it, and sends what may
+    /// go. `None` outside of a runtime.
+    fn start(self: &Arc<Self>, request: Op::Request, begun: Instant) -> Option<Start<Op>> {
         let runtime = Handle::try_current().ok()?;
-        let (reply, receiver) = oneshot::channel();
-        let pending = Pending { request, queued: begun, span: Span::current(), reply };
-        let batch = self.with_lane(&runtime, |lane| {
+        let (start, batch) = self.with_lane(&runtime, |lane| {
+            let since = Instant::now();
+            lane.pass_by_caller(since, self.tuning.slow_after);
+            if lane.in_flight == 0 && lane.pending.is_empty() {
+                (lane.in_flight, lane.caller, lane.is_busy) = (1, Some(since), false);
+                let (batcher, runtime) = (Arc::clone(self), runtime.clone());
+                return (Start::Alone(request, CallerPermit { batcher, runtime, since }), None);
+            }
+            let (reply, receiver) = oneshot::channel();
+            let pending = Pending { request, queued: begun, span: Span::current(), reply };
             lane.pending.push_back(pending);
-            lane.next_batch(self, 1)
+            let batch = lane.next_batch(self, 1);
+            let is_behind = lane.caller.is_some() && batch.is_none();
+            let start = if is_behind { Start::BehindCaller } else { Start::Queued };
+            (start(receiver), batch)
         });
         self.send(runtime, batch);
-        Some(receiver)
+        Some(start)
+    }
+
+    /// Sends what waits behind a caller that is slow.
+    fn pass_by_caller(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let batch = self.with_lane(&runtime, |lane| {
+            lane.pass_by_caller(Instant::now(), self.tuning.slow_after);
+            lane.next_batch(self, self.tuning.low_water)
+        });
+        self.send(runtime, batch);
     }
 
     fn with_lane<T>(&self, runtime: &Handle, work: impl FnOnce(&mut Lane<Op>) -> T) -> T {
@@ -313,9 +367,37 @@ impl<Op: BatchOp> Drop for InFlightPermit<Op> {
     }
 }
 
+impl<Op: BatchOp> Drop for CallerPermit<Op> {
+    fn drop(&mut self) {
+        let Self { batcher, runtime, since } = self;
+        let batch = batcher.with_lane(runtime, |lane| {
+            if lane.caller == Some(*since) {
+                lane.caller = None;
+                lane.in_flight -= 1;
+            }
+            lane.next_batch(batcher, batcher.tuning.low_water)
+        });
+        batcher.send(runtime.clone(), batch);
+    }
+}
+
 impl<Op: BatchOp> Lane<Op> {
     fn new(runtime: &Handle) -> Self {
-        Self { runtime: runtime.clone(), in_flight: 0, is_busy: false, pending: VecDeque::new() }
+        Self {
+            runtime: runtime.clone(),
+            in_flight: 0,
+            caller: None,
+            is_busy: false,
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// No longer counts a caller that is slow as in flight.
+    fn pass_by_caller(&mut self, now: Instant, slow_after: Duration) {
+        if self.caller.is_some_and(|since| now.duration_since(since) >= slow_after) {
+            self.caller = None;
+            self.in_flight -= 1;
+        }
     }
 
     /// Takes the operations that go now, if fewer commands than allowed are in flight: `when_busy`
@@ -352,5 +434,130 @@ impl<Op: BatchOp> Lane<Op> {
         let span = first?;
         self.in_flight += 1;
         Some(Batch { requests, replies, deadline, span })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Context};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Notes what is sent, and answers once it may.
+    #[derive(Default)]
+    struct Echo {
+        /// The requests of each command, and the tasks of the runtime when it was sent.
+        sent: Mutex<Vec<(Vec<u32>, usize)>>,
+        answers: Option<Semaphore>,
+    }
+
+    impl Echo {
+        async fn answer(&self, requests: &[u32]) {
+            let tasks = Handle::current().metrics().num_alive_tasks();
+            self.sent.lock().unwrap().push((requests.to_vec(), tasks));
+            if let Some(answers) = &self.answers {
+                answers.acquire().await.unwrap().forget();
+            }
+        }
+    }
+
+    impl BatchOp for Echo {
+        type Request = u32;
+        type Part = u32;
+        type Answer = u32;
+        type Error = &'static str;
+
+        fn can_batch(&self, _: &u32) -> bool {
+            true
+        }
+
+        fn can_join(&self, _: &[u32], _: &u32) -> bool {
+            true
+        }
+
+        async fn one(&self, request: &u32, _: Instant) -> Result<u32, Self::Error> {
+            self.answer(&[*request]).await;
+            Ok(*request)
+        }
+
+        async fn many(
+            &self,
+            requests: &[u32],
+            _: Instant,
+        ) -> Result<Vec<Option<u32>>, Self::Error> {
+            self.answer(requests).await;
+            Ok(requests.iter().copied().map(Some).collect())
+        }
+
+        fn decode(&self, _: &u32, part: u32) -> Option<Result<u32, Self::Error>> {
+            Some(Ok(part))
+        }
+
+        fn timed_out() -> Self::Error {
+            "timed out"
+        }
+
+        fn shut_down() -> Self::Error {
+            "shut down"
+        }
+    }
+
+    fn batcher(answers: Option<Semaphore>) -> Arc<Batcher<Echo>> {
+        let echo = Echo { answers, ..Echo::default() };
+        Arc::new(Batcher::new(echo, BatchTuning::new(1), Duration::from_secs(10)))
+    }
+
+    fn sent(batcher: &Batcher<Echo>) -> Vec<Vec<u32>> {
+        batcher.op.sent.lock().unwrap().iter().map(|(requests, _)| requests.clone()).collect()
+    }
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn an_operation_alone_needs_no_task() {
+        let batcher = batcher(None);
+        for request in 0..3 {
+            assert_eq!(batcher.run(request).await, Ok(request));
+        }
+        let sent = batcher.op.sent.lock().unwrap();
+        assert_eq!(*sent, [(vec![0], 0), (vec![1], 0), (vec![2], 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_is_dropped_lets_others_go() {
+        let batcher = batcher(Some(Semaphore::new(0)));
+        let mut first = Box::pin(batcher.run(1));
+        assert!(poll(first.as_mut()).is_pending());
+        let others = [2, 3].map(|request| {
+            let batcher = Arc::clone(&batcher);
+            tokio::spawn(async move { batcher.run(request).await })
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(sent(&batcher), [[1]], "there is one slot");
+        drop(first);
+        batcher.op.answers.as_ref().unwrap().add_permits(1);
+        for (other, request) in others.into_iter().zip([2, 3]) {
+            assert_eq!(other.await.unwrap(), Ok(request));
+        }
+        assert_eq!(sent(&batcher), [vec![1], vec![2, 3]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_is_not_polled_holds_others_up_for_a_moment() {
+        let batcher = batcher(Some(Semaphore::new(0)));
+        let mut held = pin!(batcher.run(1));
+        assert!(poll(held.as_mut()).is_pending());
+        batcher.op.answers.as_ref().unwrap().add_permits(3);
+        let begun = Instant::now();
+        assert_eq!(batcher.run(2).await, Ok(2));
+        assert_eq!(begun.elapsed(), batcher.tuning.slow_after);
+        assert_eq!(batcher.run(3).await, Ok(3));
+        assert_eq!(begun.elapsed(), batcher.tuning.slow_after, "it waits no more");
+        assert_eq!(held.await, Ok(1));
+        assert!(batcher.lock().is_empty());
     }
 }
