@@ -6,16 +6,29 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{
-    sync::{Mutex as Queue, OwnedMutexGuard},
-    time::{Instant, timeout_at},
+    sync::OwnedMutexGuard,
+    time::{Instant, timeout, timeout_at},
 };
 
 /// Lets one operation at a time use a key, in the order of the calls.
-pub(crate) struct Turns<K>(Mutex<HashMap<K, Arc<Queue<()>>>>);
+pub(crate) struct Turns<K>(Mutex<HashMap<K, Arc<Queue>>>);
+
+/// The operations that use a key or wait for it.
+#[derive(Default)]
+struct Queue {
+    lock: Arc<tokio::sync::Mutex<()>>,
+    /// Number of turns that began.
+    turns: AtomicUsize,
+}
 
 /// The turn of an operation. The next one begins when it is dropped.
 pub(crate) struct Turn<'a, K: Eq + Hash> {
@@ -28,7 +41,7 @@ pub(crate) struct Turn<'a, K: Eq + Hash> {
 struct Place<'a, K: Eq + Hash> {
     turns: &'a Turns<K>,
     key: K,
-    queue: Option<Arc<Queue<()>>>,
+    queue: Option<Arc<Queue>>,
 }
 
 impl<K: Eq + Hash + Clone> Turns<K> {
@@ -38,19 +51,64 @@ impl<K: Eq + Hash + Clone> Turns<K> {
     ///
     /// A dropped future leaves the queue.
     pub(crate) async fn wait(&self, key: K, end: Instant) -> Option<Turn<'_, K>> {
+        let (place, queue) = self.join(key);
+        // A free turn needs no timer, which a runtime may lack.
+        let turn = match Arc::clone(&queue.lock).try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => timeout_at(end, Arc::clone(&queue.lock).lock_owned()).await.ok()?,
+        };
+        Some(queue.begin(turn, place))
+    }
+
+    /// Waits for a turn as long as others begin. `None` if none began for the time of `patience`.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`wait`](Self::wait).
+    pub(crate) async fn wait_while_moving(
+        &self,
+        key: K,
+        patience: Duration,
+    ) -> Option<Turn<'_, K>> {
+        let (place, queue) = self.join(key);
+        let turn = match Arc::clone(&queue.lock).try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => {
+                let mut waiting = pin!(Arc::clone(&queue.lock).lock_owned());
+                loop {
+                    let before = queue.turns.load(Ordering::Relaxed);
+                    match timeout(patience, waiting.as_mut()).await {
+                        Ok(turn) => break turn,
+                        Err(_) if queue.turns.load(Ordering::Relaxed) == before => return None,
+                        Err(_) => {}
+                    }
+                }
+            }
+        };
+        Some(queue.begin(turn, place))
+    }
+
+    /// Returns a place, and its queue, which has to be dropped before the place.
+    fn join(&self, key: K) -> (Place<'_, K>, Arc<Queue>) {
         let queue = Arc::clone(self.lock().entry(key.clone()).or_default());
         let place = Place { turns: self, key, queue: Some(Arc::clone(&queue)) };
-        // A free turn needs no timer, which a runtime may lack.
-        let turn = match Arc::clone(&queue).try_lock_owned() {
-            Ok(turn) => turn,
-            Err(_) => timeout_at(end, queue.lock_owned()).await.ok()?,
-        };
-        Some(Turn { _turn: turn, _place: place })
+        (place, queue)
+    }
+}
+
+impl Queue {
+    fn begin<'a, K: Eq + Hash>(
+        &self,
+        turn: OwnedMutexGuard<()>,
+        place: Place<'a, K>,
+    ) -> Turn<'a, K> {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        Turn { _turn: turn, _place: place }
     }
 }
 
 impl<K> Turns<K> {
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Queue<()>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Queue>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,8 +132,6 @@ impl<K: Eq + Hash> Drop for Place<'_, K> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn later() -> Instant {
@@ -115,5 +171,28 @@ mod tests {
         assert!(turns.wait(7, Instant::now()).await.is_none());
         drop(first);
         assert!(turns.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_is_left_only_if_it_does_not_move() {
+        let turns = Arc::new(Turns::<u8>::default());
+        let patience = Duration::from_secs(5);
+        let tasks: Vec<_> = (0..10)
+            .map(|_| {
+                let turns = Arc::clone(&turns);
+                tokio::spawn(async move {
+                    let turn = turns.wait_while_moving(7, patience).await;
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    turn.is_some()
+                })
+            })
+            .collect();
+        for task in tasks {
+            assert!(task.await.unwrap(), "it waited for up to 27 seconds");
+        }
+        let _held = turns.wait(7, later()).await;
+        let begun = Instant::now();
+        assert!(turns.wait_while_moving(7, patience).await.is_none());
+        assert_eq!(begun.elapsed(), patience);
     }
 }

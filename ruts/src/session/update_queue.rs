@@ -6,20 +6,19 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use tokio::time::Instant;
-
 use crate::{
     token::SessionId,
     turns::{Turn, Turns},
 };
 
-/// Maximum time in the queue. After that an update competes with others.
+/// Time after which an update no longer waits in a queue that does not move. It competes with others
+/// then.
 ///
 /// It bounds the wait behind a store that does not answer.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Waits for the turn of an update of the session. `None` if it did not come in time.
+/// Waits for the turn of an update of the session. `None` if the queue does not move.
 pub(super) async fn turn(id: SessionId) -> Option<Turn<'static, SessionId>> {
     static UPDATES: LazyLock<Turns<SessionId>> = LazyLock::new(Turns::default);
-    UPDATES.wait(id, Instant::now() + MAX_WAIT).await
+    UPDATES.wait_while_moving(id, PATIENCE).await
 }
