@@ -50,7 +50,7 @@ pub(super) struct Writer {
     pub(super) cleanup_interval: Option<Duration>,
 }
 
-/// What the thread does between transactions, and when.
+/// The work of the thread between transactions, and its times.
 struct Chores {
     next_cleanup: Option<Instant>,
     next_look: Instant,
