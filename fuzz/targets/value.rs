@@ -38,6 +38,12 @@ struct Item {
     others: Vec<Item>,
 }
 
+impl From<String> for Item {
+    fn from(name: String) -> Self {
+        Self { name, count: 0, size: Size::Small, notes: BTreeMap::new(), others: Vec::new() }
+    }
+}
+
 /// The same bytes in fields of several types and options.
 #[session]
 struct Stored {
@@ -47,7 +53,7 @@ struct Stored {
     item: Item,
     #[field(encrypt)]
     encrypted: Item,
-    #[field(version = 2)]
+    #[field(version = 2, migrate(1 => String))]
     version_2: Item,
 }
 

@@ -52,6 +52,7 @@ use proc_macro::TokenStream;
 /// | --- | --- |
 /// | `prefix = "auth"` | stored names become `auth.x`: separates schemas that share a session |
 /// | `codec = "messagepack"` | writes new values as `"bincode"` or `"messagepack"` |
+/// | `retired("basket")` | names of former fields, which no field may have again |
 /// | `layer = Staff` | the session of the layer called `Staff`, see `SessionLayer::named` |
 /// | `crate = path` | the path of `ruts`, if it was renamed |
 ///
@@ -69,11 +70,14 @@ use proc_macro::TokenStream;
 /// | `rotate` | writing or removing it replaces the secret, in the same round trip |
 /// | `principal` | the signed-in principal, see below |
 /// | `encrypt` | encrypted at rest with the keys of the layer (feature `encrypt`) |
+/// | `encrypt(since = 2)` | the same, and values of version 1 may be in the clear |
 /// | `rename = "name"` | the stored name, if it differs from the name of the field |
-/// | `version = 2` | the version of the type: former values read as absent, newer ones fail |
+/// | `version = 2` | the version of the type, see below |
+/// | `migrate(1 => CartV1)` | the types of former versions, see below |
+/// | `writes = 1` | new values are written as this former version |
 /// | `codec = "messagepack"` | as above, for this field |
 ///
-/// `index` and `migrate` are reserved.
+/// `index` is reserved.
 ///
 /// ## Lifetimes
 ///
@@ -81,10 +85,32 @@ use proc_macro::TokenStream;
 /// `"1h 30m"`, or a constant expression of type `Duration`. Without `ttl`, a value lives as long as
 /// the session.
 ///
+/// ## Changed types
+///
+/// A live session may hold a value that an earlier release has written. A changed type gets a new
+/// version, and `migrate` names the type of each version before:
+///
+/// ```text
+/// #[field(default, version = 3, migrate(1 => CartV1, 2 => CartV2))]
+/// cart: Cart,
+/// ```
+///
+/// `CartV1` becomes `CartV2` becomes `Cart`, by `From` or `TryFrom`. The types need serde. Nothing is
+/// written on a read. `migrate(1 => Cart)` says that the field's own type reads version 1, and
+/// `migrate(1 => discard)` that its values read as absent.
+///
+/// A release before reads a newer value as `Error::Newer` and never overwrites it. With
+/// `writes = 1`, for one release, new values are written as version 1, by the `TryFrom` of its
+/// type. A value that version 1 cannot hold is an error, and nothing is written.
+///
 /// ## Principal
 ///
 /// Writing the field signs in, with a new token. `Shop::sessions(&store)` finds the session by its
 /// value.
+///
+/// A principal with `migrate` needs the `TryFrom` of each former type, too. Its sessions are found by
+/// the value in the first version that can hold it, so that all releases find the sessions of each
+/// other. Two principals must not have the same value in a former version.
 #[proc_macro_attribute]
 pub fn session(args: TokenStream, item: TokenStream) -> TokenStream {
     pipeline::run(args.into(), item.into()).into()

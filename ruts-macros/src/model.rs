@@ -23,6 +23,8 @@ pub(crate) struct Session {
     /// Type that names the layer.
     pub(crate) layer: TokenStream,
     pub(crate) fields: Vec<Field>,
+    /// Stored names of former fields.
+    pub(crate) retired: Vec<String>,
 }
 
 impl Session {
@@ -52,9 +54,21 @@ pub(crate) struct Field {
     /// Constant of the codec. `None` is the default codec.
     pub(crate) codec: Option<Ident>,
     pub(crate) version: u16,
+    /// Former versions with a type or without, in ascending order.
+    pub(crate) formers: Vec<Former>,
+    /// Former version that new values are written as. Its type is among `formers`.
+    pub(crate) writes: Option<u16>,
     pub(crate) lazy: bool,
     pub(crate) rotate: bool,
-    pub(crate) encrypt: bool,
+    /// First version whose values are encrypted.
+    pub(crate) encrypt: Option<u16>,
+}
+
+/// A former version of a field.
+pub(crate) struct Former {
+    pub(crate) version: u16,
+    /// Type of its values. `None` reads them as absent.
+    pub(crate) ty: Option<Type>,
 }
 
 /// How a field is read.

@@ -3,7 +3,11 @@
 //! Called by the layer, the session and the stores. An event names a session by its id, and never
 //! holds a secret.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use crate::token::SessionId;
 
@@ -125,6 +129,18 @@ pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static 
 pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
     count!("ruts_users_changed_total");
     tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
+}
+
+/// A stored value cannot be read, and the layer has it read as absent. Logged once for each field:
+/// there may be many.
+pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {
+    static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    count!("ruts_unreadable_fields_total", "field" => field.to_owned());
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Names of fields that were set by name may come from outside, and must not fill the memory.
+    if logged.len() < 1000 && logged.insert(field.to_owned()) {
+        tracing::warn!(field, %error, "values of this session field are unreadable: read as absent");
+    }
 }
 
 /// A request presented a token of no live session: an ended one, or a guessed one.

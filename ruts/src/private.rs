@@ -8,9 +8,10 @@ pub use http::request::Parts;
 
 pub use crate::{
     cache_policy::CachePolicy,
+    codec::{CodecError, Stored},
     field::{
-        Field, FieldSpec, FieldValue, Maybe, Mode, Once, OrDefault, Principal, SessionSchema,
-        StoredAs,
+        Downgrade, Field, FieldSpec, FieldValue, Maybe, MigratesFrom, Mode, Once, OrDefault,
+        Principal, SessionSchema, StoredAs,
     },
     session::{
         Edit, LoadFuture, PrincipalSessions, SessionIndex, TypedSession, Unnamed, Values,
@@ -33,6 +34,26 @@ pub mod codec {
 /// [`FieldValue`]: rustc reports the same bound on a method in its own words.
 pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
     Field::new(spec)
+}
+
+/// Decodes a stored value of a former version. A free function for the same reason.
+#[allow(clippy::missing_errors_doc, reason = "not for callers")]
+pub fn former<T: FieldValue>(stored: Stored<'_>) -> Result<T, CodecError> {
+    stored.read()
+}
+
+/// Converts a stored value to the type of the next version.
+#[allow(clippy::missing_errors_doc, reason = "not for callers")]
+pub fn migrate<Former, T: MigratesFrom<Former>>(
+    stored: Stored<'_>,
+    value: Former,
+) -> Result<T, CodecError> {
+    T::migrate(value).ok_or_else(|| stored.refuse())
+}
+
+/// Converts a value to the type of the version before. `None` if that cannot hold it.
+pub fn downgrade<T: Downgrade<Former>, Former>(value: T) -> Option<Former> {
+    value.downgrade()
 }
 
 /// Returns the entry of a generated accessor.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::{Router, http::StatusCode, http::header, routing::get};
 use ruts::{
     Error, SessionLayer,
-    codec::CodecError,
+    codec::{Codec, CodecError},
+    crypto::KeyRing,
+    field::{Field, FieldSpec},
     session,
-    session::TypedSession,
-    store::memory::MemoryStore,
+    session::{TypedSession, Unnamed, Unreadable},
+    store::{OnLimit, memory::MemoryStore},
     testing::{Client, with_session},
 };
 use ruts_tests_support::new_client;
@@ -67,32 +69,46 @@ struct New {
     user: i64,
     #[field(default)]
     cart: CartWithGift,
-    #[field(default, version = 2)]
+    #[field(default, version = 2, migrate(1 => discard))]
     draft: String,
-    #[field(once, version = 2)]
+    #[field(once, version = 2, migrate(1 => discard))]
     notice: u8,
 }
 
 struct Fixture {
     client: Client,
-    layer: SessionLayer,
+    store: Arc<MemoryStore>,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let layer = SessionLayer::new(Arc::new(MemoryStore::new()));
+        let store = Arc::new(MemoryStore::new());
         let app = Router::new()
             .route("/old/draft", get(|old: Old| async move { old.draft().await.map(drop) }))
-            .layer(layer.clone());
-        Self { client: new_client(app), layer }
+            .layer(SessionLayer::new(Arc::clone(&store)));
+        Self { client: new_client(app), store }
     }
 
+    /// Runs code in an instance of its own, on the store of all.
     async fn run<S, F>(&self, act: impl FnOnce(S) -> F + Send + 'static) -> F::Output
     where
-        S: TypedSession<Layer = ruts::session::Unnamed>,
+        S: TypedSession<Layer = Unnamed>,
         F: Future<Output: Send + 'static> + Send,
     {
-        with_session(&self.client, &self.layer, act).await
+        self.run_with(|layer| layer, act).await
+    }
+
+    async fn run_with<S, F>(
+        &self,
+        configure: impl FnOnce(SessionLayer) -> SessionLayer,
+        act: impl FnOnce(S) -> F + Send + 'static,
+    ) -> F::Output
+    where
+        S: TypedSession<Layer = Unnamed>,
+        F: Future<Output: Send + 'static> + Send,
+    {
+        let layer = configure(SessionLayer::new(Arc::clone(&self.store)));
+        with_session(&self.client, &layer, act).await
     }
 }
 
@@ -216,7 +232,7 @@ async fn a_value_that_its_codec_cannot_read_back_is_refused() {
         .run(|formats: Formats| async move {
             let tagged = Tagged::Card { number: 7 };
             let skipping = Skipping { first: None, second: 2 };
-            let unreadable = CodecError::Unreadable(ruts::codec::Codec::Bincode);
+            let unreadable = CodecError::Unreadable(Codec::Bincode);
             assert_eq!(source(formats.set_tagged(&tagged).await), unreadable);
             assert_eq!(source(formats.set_skipping(&skipping).await), unreadable);
             formats.set_tagged_by_name(&tagged).await.unwrap();
@@ -225,4 +241,471 @@ async fn a_value_that_its_codec_cannot_read_back_is_refused() {
             assert_eq!(formats.skipping_by_name().await.unwrap(), Some(skipping));
         })
         .await;
+}
+
+/// Three releases of a cart, and of a note that is taken once.
+mod cart {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(super) struct V1(pub(super) Vec<String>);
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(super) struct V2 {
+        pub(super) items: Vec<(String, u32)>,
+    }
+
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    pub(super) struct Cart {
+        pub(super) items: Vec<(String, u32)>,
+        pub(super) total: u32,
+    }
+
+    impl From<V1> for V2 {
+        fn from(V1(items): V1) -> Self {
+            Self { items: items.into_iter().map(|item| (item, 1)).collect() }
+        }
+    }
+
+    /// A cart of more than three different items cannot be converted.
+    impl TryFrom<V2> for Cart {
+        type Error = String;
+
+        fn try_from(V2 { items }: V2) -> Result<Self, String> {
+            let total = items.iter().map(|(_, count)| count).sum();
+            if items.len() > 3 { Err("hunter2".to_owned()) } else { Ok(Self { items, total }) }
+        }
+    }
+
+    /// The way back, for the bridge release.
+    impl TryFrom<Cart> for V2 {
+        type Error = ();
+
+        fn try_from(Cart { items, .. }: Cart) -> Result<Self, ()> {
+            Ok(Self { items })
+        }
+    }
+
+    impl TryFrom<V2> for V1 {
+        type Error = ();
+
+        fn try_from(V2 { items }: V2) -> Result<Self, ()> {
+            let single = |(item, count)| if count == 1 { Ok(item) } else { Err(()) };
+            items.into_iter().map(single).collect::<Result<_, ()>>().map(Self)
+        }
+    }
+
+    #[session]
+    pub(super) struct First {
+        #[field(principal)]
+        user: u64,
+        cart: V1,
+        #[field(once)]
+        note: V1,
+        #[field(lazy)]
+        kept: u8,
+    }
+
+    #[session]
+    pub(super) struct Second {
+        #[field(version = 2, migrate(1 => V1))]
+        cart: V2,
+    }
+
+    #[session]
+    pub(super) struct Third {
+        #[field(principal)]
+        user: u64,
+        #[field(default, version = 3, migrate(1 => V1, 2 => V2))]
+        cart: Cart,
+        #[field(once, version = 3, migrate(1 => V1, 2 => V2))]
+        note: Cart,
+        #[field(lazy, version = 2, migrate(1 => u8))]
+        kept: u8,
+    }
+
+    #[session]
+    pub(super) struct Discarding {
+        #[field(version = 2, migrate(1 => discard))]
+        cart: Cart,
+    }
+
+    /// Between the first and the third.
+    #[session]
+    pub(super) struct Bridge {
+        #[field(principal)]
+        user: u64,
+        #[field(default, version = 3, migrate(1 => V1, 2 => V2), writes = 1)]
+        cart: Cart,
+    }
+}
+
+use cart::{Bridge, Cart as NewCart, Discarding, First, Second, Third, V1, V2};
+
+fn items(count: usize) -> V1 {
+    V1((0..count).map(|item| format!("item {item}")).collect())
+}
+
+fn migrated(count: usize) -> NewCart {
+    NewCart { items: V2::from(items(count)).items, total: count as u32 }
+}
+
+#[tokio::test]
+async fn a_former_version_is_migrated_and_nothing_is_written() {
+    let fixture = Fixture::new();
+    fixture.run(|first: First| async move { first.set_cart(&items(2)).await.unwrap() }).await;
+    fixture
+        .run(|third: Third| async move {
+            assert_eq!(third.cart().await.unwrap(), migrated(2), "1 becomes 2 becomes 3");
+            let (cart, kept) = third.session().read((Third::CART, Third::KEPT)).await.unwrap();
+            assert_eq!((cart, kept), (migrated(2), None));
+            assert_eq!(third.session().store_calls(), 2, "one for each projection");
+            assert_eq!(third.load().await.unwrap().cart, migrated(2));
+        })
+        .await;
+    let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
+    assert_eq!(cart, Some(items(2)), "the release before still reads what it has written");
+    let cart = fixture.run(|second: Second| async move { second.cart().await.unwrap() }).await;
+    fixture
+        .run(|second: Second| async move { second.set_cart(&cart.unwrap()).await.unwrap() })
+        .await;
+    let cart = fixture.run(|third: Third| async move { third.cart().await.unwrap() }).await;
+    assert_eq!(cart, migrated(2), "version 2 is read, too");
+}
+
+#[tokio::test]
+async fn an_update_migrates_and_an_old_release_does_not_undo_it() {
+    let fixture = Fixture::new();
+    fixture.run(|first: First| async move { first.set_cart(&items(2)).await.unwrap() }).await;
+    fixture
+        .run(|third: Third| async move {
+            third.cart().update(|cart| cart.total += 1).await.unwrap();
+        })
+        .await;
+    fixture
+        .run(|first: First| async move {
+            let update = first.cart().update(|cart| *cart = None).await;
+            assert!(matches!(update, Err(Error::Newer { stored: 3, known: 1, .. })), "{update:?}");
+        })
+        .await;
+    let cart = fixture.run(|third: Third| async move { third.cart().await.unwrap() }).await;
+    assert_eq!(cart, NewCart { total: 3, ..migrated(2) });
+}
+
+#[tokio::test]
+async fn a_take_migrates_and_removes() {
+    let fixture = Fixture::new();
+    fixture.run(|first: First| async move { first.set_note(&items(1)).await.unwrap() }).await;
+    fixture
+        .run(|third: Third| async move {
+            assert_eq!(third.note().take().await.unwrap(), Some(migrated(1)));
+            assert_eq!(third.note().take().await.unwrap(), None);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_refused_conversion_leaves_the_value_and_quotes_nothing() {
+    let fixture = Fixture::new();
+    fixture.run(|first: First| async move { first.set_cart(&items(4)).await.unwrap() }).await;
+    fixture
+        .run(|third: Third| async move {
+            let error = third.cart().await.unwrap_err();
+            assert!(!format!("{error:?} {error}").contains("hunter2"));
+            assert_eq!(source(Err::<(), _>(error)), CodecError::Migrate(1));
+            let update = third.cart().update(|cart| cart.total = 0).await;
+            assert_eq!(source(update), CodecError::Migrate(1));
+        })
+        .await;
+    let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
+    assert_eq!(cart, Some(items(4)));
+}
+
+#[tokio::test]
+async fn a_discarded_version_reads_as_absent() {
+    let fixture = Fixture::new();
+    fixture.run(|first: First| async move { first.set_cart(&items(1)).await.unwrap() }).await;
+    fixture
+        .run(|new: Discarding| async move {
+            assert_eq!(new.cart().await.unwrap(), None);
+            new.cart().update(|cart| *cart = Some(migrated(2))).await.unwrap();
+            assert_eq!(new.cart().await.unwrap(), Some(migrated(2)));
+        })
+        .await;
+}
+
+/// A key made by hand without a migration knows nothing of former versions.
+#[tokio::test]
+async fn a_former_version_without_a_migration_is_neither_absent_nor_overwritten() {
+    const SPEC: FieldSpec = FieldSpec::new("cart").with_version(2);
+    const CART: Field<V1> = Field::new(&SPEC);
+    const MIGRATING: Field<V1> = Field::new(&SPEC).migrate(|stored| stored.read().map(Some));
+    let fixture = Fixture::new();
+    fixture.run(|first: First| async move { first.set_cart(&items(1)).await.unwrap() }).await;
+    fixture
+        .run(|first: First| async move {
+            let former = CodecError::Former { stored: 1, known: 2 };
+            let session = first.session();
+            assert_eq!(source(session.entry(CART).await), former);
+            assert_eq!(source(session.entry(CART).update(|cart| *cart = None).await), former);
+            assert_eq!(source(session.read(CART).await), former);
+            let text = format!("{former}");
+            assert!(text.contains("version 1") && text.contains("migrate(1 => FormerType)"));
+            assert_eq!(session.entry(MIGRATING).await.unwrap(), Some(items(1)));
+        })
+        .await;
+    let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
+    assert_eq!(cart, Some(items(1)));
+}
+
+#[tokio::test]
+async fn a_list_of_sessions_migrates_their_fields() {
+    let fixture = Fixture::new();
+    fixture
+        .run(|first: First| async move {
+            first.edit().user(&7).cart(&items(2)).commit().await.unwrap();
+        })
+        .await;
+    let sessions = Third::sessions(&fixture.store).by_user(&7);
+    let page = sessions.list(Third::CART, None, 10).await.unwrap();
+    assert_eq!(page.sessions[0].fields.read(Third::CART).unwrap(), migrated(2));
+}
+
+#[tokio::test]
+async fn a_bridge_release_writes_what_the_release_before_reads() {
+    let fixture = Fixture::new();
+    fixture
+        .run(|bridge: Bridge| async move {
+            bridge.set_cart(&migrated(2)).await.unwrap();
+            assert_eq!(bridge.cart().await.unwrap(), migrated(2));
+        })
+        .await;
+    let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
+    assert_eq!(cart, Some(items(2)));
+    fixture
+        .run(|bridge: Bridge| async move {
+            let two_of_one = NewCart { items: vec![("tea".to_owned(), 2)], total: 2 };
+            let refused = bridge.set_cart(&two_of_one).await;
+            assert!(matches!(refused, Err(Error::Encode { .. })));
+            assert_eq!(source(refused), CodecError::Migrate(1));
+            let update = bridge.cart().update(|cart| cart.items[0].1 = 2).await;
+            assert_eq!(source(update), CodecError::Migrate(1));
+            bridge.cart().update(|cart| cart.items.truncate(1)).await.unwrap();
+        })
+        .await;
+    let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
+    assert_eq!(cart, Some(items(1)), "a refused write has written nothing");
+    fixture.run(|third: Third| async move { third.cart().update(|_| ()).await.unwrap() }).await;
+    let cart = fixture.run(|bridge: Bridge| async move { bridge.cart().await.unwrap() }).await;
+    assert_eq!(cart, migrated(1), "the bridge reads what the release after has written");
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Name {
+    text: String,
+}
+
+impl From<String> for Name {
+    fn from(text: String) -> Self {
+        Self { text }
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.text
+    }
+}
+
+/// The releases in which a field of live sessions becomes encrypted.
+#[session]
+struct Clear {
+    name: String,
+}
+
+#[session]
+struct Encrypting {
+    #[field(version = 2, migrate(1 => String), encrypt(since = 2))]
+    name: Name,
+}
+
+#[session]
+struct EncryptingBridge {
+    #[field(version = 2, migrate(1 => String), encrypt(since = 2), writes = 1)]
+    name: Name,
+}
+
+/// All values are encrypted by now.
+#[session]
+struct Encrypted {
+    #[field(version = 2, migrate(1 => String), encrypt)]
+    name: Name,
+}
+
+#[session]
+struct ClearOfVersion2 {
+    #[field(version = 2, migrate(1 => String))]
+    name: Name,
+}
+
+fn with_keys(layer: SessionLayer) -> SessionLayer {
+    layer.encryption_keys(KeyRing::new([[7; 32]]).unwrap())
+}
+
+#[tokio::test]
+async fn encryption_is_turned_on_for_live_sessions() {
+    let fixture = Fixture::new();
+    fixture.run(|clear: Clear| async move { clear.set_name("Ada").await.unwrap() }).await;
+    let ada = Name { text: "Ada".to_owned() };
+    let read = |new: Encrypting| async move { new.name().await.unwrap() };
+    assert_eq!(fixture.run_with(with_keys, read).await, Some(ada.clone()));
+    let refused = |new: Encrypted| async move { source(new.name().await) };
+    assert_eq!(fixture.run_with(with_keys, refused).await, CodecError::NotEncrypted);
+    let bridge = |new: EncryptingBridge| async move {
+        new.name().update(|name| name.as_mut().unwrap().text += "!").await.unwrap();
+    };
+    fixture.run_with(with_keys, bridge).await;
+    let name = fixture.run(|clear: Clear| async move { clear.name().await.unwrap() }).await;
+    assert_eq!(name.as_deref(), Some("Ada!"), "the bridge writes what has no key");
+    let update = |new: Encrypting| async move { new.name().update(|_| ()).await.unwrap() };
+    fixture.run_with(with_keys, update).await;
+    fixture
+        .run(|clear: Clear| async move {
+            let newer = |error| matches!(error, Error::Newer { stored: 2, known: 1, .. });
+            assert!(newer(clear.name().await.unwrap_err()), "the version counts before the key");
+            assert!(newer(clear.session().read(Clear::NAME).await.unwrap_err()));
+            assert!(newer(clear.session().get::<String>("name").await.unwrap_err()));
+            let all = clear.session().get_all().await.unwrap().unwrap();
+            assert!(newer(all.get::<String>("name").unwrap_err()));
+            assert!(newer(all.read(Clear::NAME).unwrap_err()));
+        })
+        .await;
+    let read = |new: Encrypted| async move { new.name().await.unwrap().unwrap().text };
+    assert_eq!(fixture.run_with(with_keys, read).await, "Ada!");
+    // A clear value that claims a version that is encrypted.
+    fixture.run(|clear: ClearOfVersion2| async move { clear.set_name(&ada).await.unwrap() }).await;
+    let refused = |new: Encrypting| async move { source(new.name().await) };
+    assert_eq!(fixture.run_with(with_keys, refused).await, CodecError::NotEncrypted);
+}
+
+#[tokio::test]
+async fn an_unreadable_value_reads_as_absent_if_the_layer_says_so() {
+    let absent = |layer: SessionLayer| layer.unreadable(Unreadable::Absent);
+    let fixture = Fixture::new();
+    fixture
+        .run(|old: Old| async move {
+            old.edit().role(&before::Role::Guest).user(&8).commit().await.unwrap();
+        })
+        .await;
+    fixture
+        .run_with(absent, |new: New| async move {
+            assert_eq!(new.role().await.unwrap(), None);
+            assert_eq!(new.user().await.unwrap(), None);
+            assert_eq!(new.session().read((New::ROLE, New::USER)).await.unwrap(), (None, None));
+            assert_eq!(new.session().get::<after::Role>("role").await.unwrap(), None);
+            new.role().update(|role| *role = Some(after::Role::User)).await.unwrap();
+            assert_eq!(new.role().await.unwrap(), Some(after::Role::User));
+        })
+        .await;
+    fixture.run(|new: New| async move { new.set_draft("new").await.unwrap() }).await;
+    let newer = fixture.run_with(absent, |old: Old| async move { old.draft().await }).await;
+    assert!(matches!(newer, Err(Error::Newer { .. })), "{newer:?}");
+}
+
+/// The type of a principal in two releases.
+mod user {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(super) struct UserId {
+        pub(super) id: u64,
+        pub(super) tenant: u16,
+    }
+
+    impl From<u64> for UserId {
+        fn from(id: u64) -> Self {
+            Self { id, tenant: 0 }
+        }
+    }
+
+    /// Users of other tenants did not exist in the first release.
+    impl TryFrom<UserId> for u64 {
+        type Error = ();
+
+        fn try_from(UserId { id, tenant }: UserId) -> Result<Self, ()> {
+            if tenant == 0 { Ok(id) } else { Err(()) }
+        }
+    }
+
+    #[session]
+    pub(super) struct First {
+        #[field(principal)]
+        user: u64,
+    }
+
+    #[session]
+    pub(super) struct Second {
+        #[field(principal, version = 2, migrate(1 => u64))]
+        user: UserId,
+    }
+
+    #[session]
+    pub(super) struct Bridge {
+        #[field(principal, version = 2, migrate(1 => u64), writes = 1)]
+        user: UserId,
+    }
+}
+
+#[tokio::test]
+async fn a_principal_keeps_its_sessions_when_its_type_changes() {
+    use user::{Bridge, First, Second, UserId};
+    let ada = UserId { id: 7, tenant: 0 };
+    let other = UserId { id: 7, tenant: 1 };
+    let fixture = Fixture::new();
+    let count = async || {
+        let list = Second::sessions(&fixture.store).by_user(&UserId { id: 7, tenant: 0 });
+        list.list((), None, 10).await.unwrap().sessions.len()
+    };
+    fixture.run(|first: First| async move { first.set_user(&7).await.unwrap() }).await;
+    let expected = Some(ada.clone());
+    fixture
+        .run(move |second: Second| async move {
+            assert_eq!(second.user().await.unwrap(), expected);
+            assert_eq!(second.load().await.unwrap().user, expected);
+        })
+        .await;
+    assert_eq!(count().await, 1);
+    let sessions = Second::sessions(&fixture.store).by_user(&other);
+    assert_eq!(sessions.revoke_all().await.unwrap(), 0, "a user of another tenant");
+    assert_eq!(Second::sessions(&fixture.store).by_user(&ada).revoke_all().await.unwrap(), 1);
+
+    // A release before finds, and ends, the sessions of the release after.
+    fixture.run(|second: Second| async move { second.set_user(&ada).await.unwrap() }).await;
+    assert_eq!(count().await, 1);
+    assert_eq!(First::sessions(&fixture.store).by_user(&7).revoke_all().await.unwrap(), 1);
+    fixture
+        .run(|bridge: Bridge| async move {
+            bridge.set_user(&UserId::from(7)).await.unwrap();
+            assert_eq!(bridge.user().await.unwrap(), Some(UserId::from(7)));
+        })
+        .await;
+    assert_eq!(count().await, 1);
+    let user = fixture.run(|first: First| async move { first.user().await.unwrap() }).await;
+    assert_eq!(user, Some(7));
+    fixture.run(move |second: Second| async move { second.set_user(&other).await.unwrap() }).await;
+    assert_eq!(First::sessions(&fixture.store).by_user(&7).revoke_all().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_session_limit_counts_the_sessions_of_both_releases() {
+    use user::{First, Second, UserId};
+    let fixture = Fixture::new();
+    let limit = |layer: SessionLayer| layer.max_sessions(1, OnLimit::Reject);
+    fixture.run(|first: First| async move { first.set_user(&7).await.unwrap() }).await;
+    let elsewhere = Fixture { client: fixture.client.stranger(), store: fixture.store.clone() };
+    let sign_in = |second: Second| async move { second.set_user(&UserId::from(7)).await };
+    let refused = elsewhere.run_with(limit, sign_in).await;
+    assert!(matches!(refused, Err(Error::TooManySessions)), "{refused:?}");
+    let again = fixture.run_with(limit, sign_in).await;
+    assert!(again.is_ok(), "the same session: {again:?}");
 }

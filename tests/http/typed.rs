@@ -477,7 +477,7 @@ mod versions {
 
     #[session]
     pub struct Second {
-        #[field(version = 2)]
+        #[field(version = 2, migrate(1 => discard))]
         value: String,
         kept: u8,
     }
@@ -512,16 +512,12 @@ async fn a_value_of_a_changed_type_is_absent_or_an_error() {
         Ok(())
     })
     .await;
-    let (log, guard) = Log::start();
     app.request(|second: Second| async move {
-        assert_eq!(second.value().await?, None);
         assert_eq!(second.value().await?, None);
         assert_eq!(second.kept().await?, Some(3));
         Ok(())
     })
     .await;
-    drop(guard);
-    assert_eq!(log.text().matches("of a former version").count(), 1);
     app.request(|same: SameVersion| async move {
         let error = same.value().await.unwrap_err();
         assert!(matches!(&error, Error::Decode { field, .. } if field == "value"));

@@ -7,11 +7,12 @@ impl SessionName for Staff {
 }
 
 /// All keys at once.
-#[session(prefix = "desk", codec = "bincode", layer = Staff)]
+#[session(prefix = "desk", codec = "bincode", layer = Staff, retired("name"))]
 #[must_use]
 pub struct Desk {
     /// The user.
-    #[field(ttl = "30d", hot = "1h", principal, rename = "u", version = 2, codec = "bincode")]
+    #[field(ttl = "30d", hot = "1h", principal, rename = "u", version = 2, migrate(1 => u32))]
+    #[field(writes = 1, codec = "bincode")]
     #[deprecated]
     user: u64,
     #[field(lazy, rotate, hot = "checked", default = 7,)]
@@ -30,5 +31,6 @@ struct Notes {
 fn main() {
     assert_eq!(Desk::LEVEL.spec().name(), "desk.level");
     assert_eq!(Notes::LEVEL.spec().name(), "notes.level");
+    assert_eq!(Desk::SCHEMA.retired(), ["desk.name"]);
     assert_eq!(Desk::SCHEMA.field("desk.u").map(|field| field.version()), Some(2));
 }

@@ -38,7 +38,7 @@ mod structs {
 
     #[session(prefix = "c")]
     struct Field {
-        #[field(default = 1, ttl = "1h", hot = "5m", version = 2)]
+        #[field(default = 1, ttl = "1h", hot = "5m", version = 2, migrate(1 => u64), writes = 1)]
         user: u64,
     }
 
@@ -65,11 +65,11 @@ mod types {
 
     #[session(prefix = "types")]
     pub struct Shop {
-        #[field(principal)]
+        #[field(principal, version = 2, migrate(1 => u64))]
         user: u64,
         option: Option,
         result: Result,
-        #[field(ttl = "1h", hot = "never", version = 2)]
+        #[field(ttl = "1h", hot = "never", version = 2, migrate(1 => String), writes = 1)]
         string: String,
         #[field(once)]
         vec: Vec,

@@ -6,7 +6,11 @@ use proc_macro2::Ident;
 use quote::format_ident;
 use syn::{GenericArgument, PathArguments, Type, Visibility, ext::IdentExt};
 
-use super::{codec::codec, owned::owned};
+use super::{
+    codec::codec,
+    owned::owned,
+    versions::{Versions, versions},
+};
 use crate::{
     diagnostics::Diagnostics,
     model::{Field, Mode},
@@ -25,6 +29,7 @@ pub(super) fn field(
     let mode = mode(&raw, diagnostics);
     let ty = owned(inner_of_option(&raw.ty).unwrap_or(&raw.ty), diagnostics);
     let cache_policy = cache_policy(&raw.args, diagnostics);
+    let Versions { version, formers, writes, encrypt } = versions(&raw, diagnostics);
     Field {
         vis: match raw.vis {
             Visibility::Inherited => vis.clone(),
@@ -42,10 +47,12 @@ pub(super) fn field(
         ttl: raw.args.ttl.get().cloned(),
         cache_policy,
         codec: codec(&raw.args.codec, diagnostics).or_else(|| session_codec.cloned()),
-        version: version(&raw.args, diagnostics),
+        version,
+        formers,
+        writes,
         lazy: raw.args.lazy.is_set(),
         rotate: raw.args.rotate.is_set(),
-        encrypt: raw.args.encrypt.is_set(),
+        encrypt,
         docs: raw.docs,
         attrs: raw.attrs,
         values_attrs: raw.values_attrs,
@@ -107,22 +114,6 @@ fn cache_policy(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<Cache
         return None;
     }
     Some(policy.clone())
-}
-
-fn version(args: &FieldArgs, diagnostics: &mut Diagnostics) -> u16 {
-    let Some(literal) = args.version.get() else {
-        return 1;
-    };
-    match literal.base10_parse::<u16>() {
-        Ok(version) if version > 0 => version,
-        _ => {
-            diagnostics.at(
-                literal,
-                "a version is a number from 1 to 65535; a field without one has version 1",
-            );
-            1
-        }
-    }
 }
 
 /// Returns the type inside an `Option`, written as `Option`, `std::option::Option` or

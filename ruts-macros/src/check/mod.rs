@@ -5,5 +5,6 @@ mod field;
 mod names;
 mod owned;
 mod session;
+mod versions;
 
 pub(crate) use self::session::session;

@@ -35,16 +35,18 @@ pub(super) struct Names {
     reserved: Vec<(&'static str, &'static str)>,
     items: HashMap<String, Ident>,
     stored: HashMap<String, Ident>,
+    retired: Vec<String>,
 }
 
 impl Names {
-    /// Creates the names of a session with or without a principal.
-    pub(super) fn new(has_principal: bool) -> Self {
+    /// Creates the names of a session with or without a principal, and with the stored names of former
+    /// fields.
+    pub(super) fn new(has_principal: bool, retired: &[String]) -> Self {
         let mut reserved = RESERVED.to_vec();
         if has_principal {
             reserved.extend(RESERVED_WITH_A_PRINCIPAL);
         }
-        Self { reserved, items: HashMap::new(), stored: HashMap::new() }
+        Self { reserved, items: HashMap::new(), stored: HashMap::new(), retired: retired.to_vec() }
     }
 
     /// Claims the names of a field and reports conflicts. Returns whether none was found.
@@ -122,6 +124,13 @@ impl Names {
                  which is reserved for stores"
                     .to_owned(),
             );
+            return false;
+        }
+        if self.retired.contains(stored) {
+            report(format!(
+                "the stored name \"{stored}\" is retired: live sessions may hold it with another \
+                 meaning; choose another name"
+            ));
             return false;
         }
         if let Some(other) = self.stored.insert(stored.clone(), name.clone()) {

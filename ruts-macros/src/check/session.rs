@@ -27,7 +27,15 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
     let codec = codec(&raw.args.codec, diagnostics);
 
     let signs_in = raw.fields.iter().any(|field| field.args.principal.is_set());
-    let mut names = Names::new(signs_in);
+    let retired: Vec<String> = raw
+        .args
+        .retired
+        .get()
+        .into_iter()
+        .flatten()
+        .map(|name| format!("{prefix}{}", name.value()))
+        .collect();
+    let mut names = Names::new(signs_in, &retired);
     let fields: Vec<Field> = (raw.fields.into_iter())
         .filter_map(|field| {
             let rename = field.args.rename.get().cloned();
@@ -47,6 +55,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         name: raw.name,
         layer,
         fields,
+        retired,
     }
 }
 

@@ -12,7 +12,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ext::IdentExt, spanned::Spanned};
 
-use super::tokens::located_at;
+use super::{migrate, tokens::located_at};
 use crate::{
     model::{Field, Mode, Session},
     parse::{CachePolicy, Lifetime},
@@ -20,8 +20,9 @@ use crate::{
 
 /// Generates the constants.
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session { krate, vis, name, fields, .. } = session;
+    let Session { krate, vis, name, fields, retired, .. } = session;
     let private = quote!(#krate::__private);
+    let retired = (!retired.is_empty()).then(|| quote!(.with_retired(&[#(#retired),*])));
     let text = name.unraw().to_string();
     let specs = fields.iter().map(|field| spec(field, &private));
     let keys = fields.iter().enumerate().map(|(index, field)| key(field, index, &private));
@@ -31,7 +32,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             /// The fields of this session.
             // A constant of their own: a constant with branches inside cannot be borrowed.
             #vis const SCHEMA: &'static #private::SessionSchema =
-                &#private::SessionSchema::new(#text, const { &[#(#specs),*] });
+                &#private::SessionSchema::new(#text, const { &[#(#specs),*] }) #retired;
 
             #(#keys)*
         }
@@ -39,7 +40,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn spec(field: &Field, private: &TokenStream) -> TokenStream {
-    let Field { stored_name, ty, .. } = field;
+    let Field { stored_name, .. } = field;
     let mut calls = vec![quote!(#private::FieldSpec::new(#stored_name))];
     if let Some(codec) = &field.codec {
         let codec = located_at(codec, quote!(#private::codec::#codec));
@@ -64,15 +65,23 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         let version = field.version;
         calls.push(quote!(.with_version(#version)));
     }
+    if let Some(version) = field.writes {
+        calls.push(quote!(.with_writes(#version)));
+    }
     let flags = [
         (field.lazy, quote!(.lazy())),
         (matches!(field.mode, Mode::Once), quote!(.once())),
         (field.rotate, quote!(.rotate())),
-        (matches!(field.mode, Mode::Principal), quote!(.principal::<#ty>())),
-        (field.encrypt, quote!(.encrypt())),
+        (field.encrypt == Some(1), quote!(.encrypt())),
     ];
     calls.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, call)| call));
-    calls.into_iter().map(|call| located_at(&field.name, call)).collect()
+    if let Some(since) = field.encrypt.filter(|since| *since > 1) {
+        calls.push(quote!(.encrypt_since(#since)));
+    }
+    let calls = calls.into_iter().map(|call| located_at(&field.name, call));
+    // The types of a principal keep their spans: a missing conversion is reported there.
+    let is_principal = matches!(field.mode, Mode::Principal);
+    calls.chain(is_principal.then(|| migrate::principal(field, private))).collect()
 }
 
 fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
@@ -98,10 +107,11 @@ fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
         }
     };
     let key_type = key_type(field, private);
+    let versions = migrate::calls(field, private);
     quote! {
         #[doc = #doc]
         #(#attrs)*
-        #vis const #key: #key_type = #new(&Self::SCHEMA.fields()[#index]) #mode;
+        #vis const #key: #key_type = #new(&Self::SCHEMA.fields()[#index]) #versions #mode;
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     key_state::KeyState,
     keys::{self, unknown},
     lifetime::{CachePolicy, Lifetime, cache_policy, lifetime},
+    migrate::{Former, formers, retired, since},
     syntax::{flag, list, optional_expression, skip, value},
 };
 use crate::diagnostics::Diagnostics;
@@ -20,6 +21,8 @@ pub(crate) struct SessionArgs {
     pub(crate) prefix: KeyState<LitStr>,
     pub(crate) codec: KeyState<LitStr>,
     pub(crate) layer: KeyState<Type>,
+    /// Names of former fields.
+    pub(crate) retired: KeyState<Vec<LitStr>>,
 }
 
 /// The keys of a field, each named as in the attribute.
@@ -33,9 +36,12 @@ pub(crate) struct FieldArgs {
     pub(crate) lazy: KeyState<()>,
     pub(crate) rotate: KeyState<()>,
     pub(crate) principal: KeyState<()>,
-    pub(crate) encrypt: KeyState<()>,
+    /// The first version whose values are encrypted. `None` inside is each version.
+    pub(crate) encrypt: KeyState<Option<LitInt>>,
     pub(crate) rename: KeyState<LitStr>,
     pub(crate) version: KeyState<LitInt>,
+    pub(crate) migrate: KeyState<Vec<Former>>,
+    pub(crate) writes: KeyState<LitInt>,
     pub(crate) codec: KeyState<LitStr>,
 }
 
@@ -47,6 +53,7 @@ impl SessionArgs {
                 "prefix" => self.prefix.read(key, input, diagnostics, value),
                 "codec" => self.codec.read(key, input, diagnostics, value),
                 "layer" => self.layer.read(key, input, diagnostics, value),
+                "retired" => self.retired.read(key, input, diagnostics, retired),
                 word => {
                     diagnostics.at(&key, unknown("session attribute", word, &keys::SESSION));
                     skip(input);
@@ -67,13 +74,14 @@ impl FieldArgs {
                 "lazy" => self.lazy.read(key, input, diagnostics, flag),
                 "rotate" => self.rotate.read(key, input, diagnostics, flag),
                 "principal" => self.principal.read(key, input, diagnostics, flag),
-                "encrypt" => self.encrypt.read(key, input, diagnostics, flag),
+                "encrypt" => self.encrypt.read(key, input, diagnostics, since),
                 "rename" => self.rename.read(key, input, diagnostics, value),
                 "version" => self.version.read(key, input, diagnostics, value),
+                "migrate" => self.migrate.read(key, input, diagnostics, formers),
+                "writes" => self.writes.read(key, input, diagnostics, value),
                 "codec" => self.codec.read(key, input, diagnostics, value),
-                word @ ("index" | "migrate") => {
-                    diagnostics
-                        .at(&key, format!("`{word}` is not available yet; remove it for now"));
+                "index" => {
+                    diagnostics.at(&key, "`index` is not available yet; remove it for now");
                     skip(input);
                 }
                 word => {

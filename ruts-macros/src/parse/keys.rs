@@ -3,21 +3,23 @@
 //! Called by the readers and the checks. Knows nothing of values.
 
 /// The keys of a session.
-pub(super) const SESSION: [&str; 4] = ["codec", "crate", "layer", "prefix"];
+pub(super) const SESSION: [&str; 5] = ["codec", "crate", "layer", "prefix", "retired"];
 
-/// The keys of a field, without the reserved `index` and `migrate`: no message suggests these.
-pub(super) const FIELD: [&str; 11] = [
+/// The keys of a field, without the reserved `index`: no message suggests it.
+pub(super) const FIELD: [&str; 13] = [
     "codec",
     "default",
     "encrypt",
     "hot",
     "lazy",
+    "migrate",
     "once",
     "principal",
     "rename",
     "rotate",
     "ttl",
     "version",
+    "writes",
 ];
 
 /// Returns the word among `known` that is most similar to `word`, if it is similar enough.

@@ -5,6 +5,7 @@ mod duration;
 mod key_state;
 mod keys;
 mod lifetime;
+mod migrate;
 mod structure;
 mod syntax;
 

@@ -55,6 +55,7 @@ pub(super) fn example(key: &Ident) -> String {
         "codec" => "\"messagepack\"",
         "rename" => "\"stored_name\"",
         "version" => "2",
+        "writes" => "1",
         "layer" => "Staff",
         "crate" => "::ruts",
         _ => "..",

@@ -37,6 +37,22 @@ pub enum CodecError {
         /// Version of the field.
         known: u16,
     },
+    /// A former release of the application has written the value, and the field has no `migrate` for
+    /// its version.
+    #[error(
+        "the stored value has version {stored}, and the field, which has version {known}, does not \
+         say what becomes of it: write `migrate({stored} => FormerType)`"
+    )]
+    Former {
+        /// Version of the value.
+        stored: u16,
+        /// Version of the field.
+        known: u16,
+    },
+    /// The value could not be converted from or to this version: the `TryFrom` of the application
+    /// refused it.
+    #[error("the conversion between version {0} of the value and the one of the field was refused")]
+    Migrate(u16),
     /// Another type has written the value, under the same version, in a format that cannot tell the
     /// difference. Give a changed type a new `version`, or use `codec = "messagepack"`, which reads by
     /// names.
@@ -60,9 +76,11 @@ pub enum CodecError {
     /// The encrypted value was altered, or belongs to another session or field.
     #[error("the encrypted value was altered, or belongs to another session or field")]
     Tampered,
-    /// The field is declared with `encrypt`, and the stored value is not encrypted. A new `version`
-    /// of the field makes older values read as absent.
-    #[error("the stored value is not encrypted, although its field requires it")]
+    /// The field is declared with `encrypt`, and the stored value is not encrypted.
+    #[error(
+        "the stored value is not encrypted, although its field requires it: to turn encryption on \
+         for live sessions, write `encrypt(since = 2)` with `version = 2`"
+    )]
     NotEncrypted,
     /// The codec is not compiled in.
     #[error("the feature of the {0:?} codec is not enabled")]

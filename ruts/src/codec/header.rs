@@ -30,6 +30,12 @@ pub(crate) fn is_encrypted(stored: &[u8]) -> bool {
     stored.first() == Some(&ENCRYPTED)
 }
 
+/// Returns the version of a stored value, also of an encrypted one. `None` without a header.
+pub(crate) fn version(stored: &[u8]) -> Option<u16> {
+    let (&[_, _, high, low, ..], _) = stored.split_first_chunk::<{ Header::LEN }>()?;
+    Some(u16::from_be_bytes([high, low]))
+}
+
 /// Splits a value into the header of its encrypted form and the payload as it is.
 #[cfg(feature = "encrypt")]
 pub(crate) fn split_encrypted(value: &[u8]) -> Option<([u8; HEADER_LEN], &[u8])> {

@@ -15,13 +15,15 @@ mod header;
 #[cfg(feature = "messagepack")]
 mod messagepack;
 mod shape;
+mod stored;
+mod target;
 mod value;
 
 #[cfg(feature = "encrypt")]
 pub(crate) use self::header::{HEADER_LEN, join_decrypted, split_encrypted};
-pub use self::{error::CodecError, format::Codec};
+pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
-    header::is_encrypted,
+    header::{is_encrypted, version},
     shape::{fingerprint, trace},
     value::{decode, encode},
 };

@@ -2,8 +2,6 @@
 //!
 //! Called by the session and by typed keys. Knows nothing of field names and encryption.
 
-use std::cmp::Ordering;
-
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -16,6 +14,7 @@ use super::{
     error::CodecError,
     format::Codec,
     header::{Header, MAX_VALUE},
+    stored::Stored,
 };
 
 /// Encodes `value`, and puts the header in front. `fingerprint` is that of the field's type, 0 if it
@@ -44,40 +43,19 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     Ok(Bytes::from_owner(stored))
 }
 
-/// Decodes the value in `stored`. `None` if it was written under a former version of the field.
-///
-/// `fingerprint` returns that of `T`. bincode reads by position, so it gets only what the same type
-/// has written.
+/// Decodes the value in `stored`, which must have the version of the field. `fingerprint` returns that
+/// of `T`.
 pub(crate) fn decode<T: DeserializeOwned>(
     stored: &[u8],
     version: u16,
     fingerprint: impl FnOnce() -> u32,
-) -> Result<Option<T>, CodecError> {
-    let (header, payload) = Header::split(stored)?;
-    match header.version.cmp(&version) {
-        Ordering::Less => return Ok(None),
-        Ordering::Greater => {
-            return Err(CodecError::Newer { stored: header.version, known: version });
-        }
-        Ordering::Equal => {}
+) -> Result<T, CodecError> {
+    let stored = Stored::split(stored)?;
+    stored.check_known(version)?;
+    if stored.version() < version {
+        return Err(stored.former(version));
     }
-    let is_positional = header.codec == Codec::Bincode && header.fingerprint != 0;
-    if is_positional && header.fingerprint != fingerprint() {
-        return Err(CodecError::Shape);
-    }
-    let read: Result<(T, usize), CodecError> = match header.codec {
-        #[cfg(feature = "bincode")]
-        Codec::Bincode => bincode::read(payload),
-        #[cfg(feature = "messagepack")]
-        Codec::MessagePack => messagepack::read(payload),
-        #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
-        disabled => Err(CodecError::Disabled(disabled)),
-    };
-    let (value, read) = read?;
-    match payload.len() - read {
-        0 => Ok(Some(value)),
-        left => Err(CodecError::TrailingBytes { left }),
-    }
+    stored.read_as(fingerprint)
 }
 
 #[cfg(all(test, feature = "bincode", feature = "messagepack"))]
@@ -131,17 +109,18 @@ mod tests {
         fn values_round_trip(item in item(), version: u16) {
             for codec in CODECS {
                 let stored = encode(codec, version, 0, &item).unwrap();
-                prop_assert_eq!(decode(&stored, version, || 0).unwrap(), Some(item.clone()));
+                prop_assert_eq!(decode::<Item>(&stored, version, || 0).unwrap(), item.clone());
             }
         }
 
         #[test]
-        fn a_former_version_reads_as_absent(item in item(), one: u16, other: u16) {
+        fn another_version_is_an_error(item in item(), one: u16, other: u16) {
             prop_assume!(one != other);
             let (former, later) = (one.min(other), one.max(other));
             for codec in CODECS {
                 let stored = encode(codec, former, 0, &item).unwrap();
-                prop_assert_eq!(decode::<Item>(&stored, later, || 0).unwrap(), None);
+                let outdated = CodecError::Former { stored: former, known: later };
+                prop_assert_eq!(decode::<Item>(&stored, later, || 0).err(), Some(outdated));
                 let stored = encode(codec, later, 0, &item).unwrap();
                 let newer = CodecError::Newer { stored: later, known: former };
                 prop_assert_eq!(decode::<Item>(&stored, former, || 0).err(), Some(newer));
@@ -205,7 +184,7 @@ mod tests {
         }
         let old = Old { kept: 7, gone: "x".into() };
         let stored = encode(Codec::MessagePack, 1, 0, &old).unwrap();
-        assert_eq!(decode(&stored, 1, || 0).unwrap(), Some(New { kept: 7, added: 0 }));
+        assert_eq!(decode(&stored, 1, || 0).unwrap(), New { kept: 7, added: 0 });
     }
 
     #[test]
@@ -213,7 +192,7 @@ mod tests {
         let small = vec![1_u128; 2_000_000];
         let stored = encode(Codec::Bincode, 1, 0, &small).unwrap();
         assert!(stored.len() < MAX_VALUE / 8);
-        assert_eq!(decode(&stored, 1, || 0).unwrap(), Some(small));
+        assert_eq!(decode::<Vec<u128>>(&stored, 1, || 0).unwrap(), small);
     }
 
     #[test]
@@ -252,6 +231,6 @@ mod tests {
             decode::<New>(&stored, 1, || 8)
         };
         assert_eq!(read(Codec::Bincode), Err(CodecError::Shape));
-        assert_eq!(read(Codec::MessagePack), Ok(Some(New { gross: 119, net: 100 })));
+        assert_eq!(read(Codec::MessagePack), Ok(New { gross: 119, net: 100 }));
     }
 }

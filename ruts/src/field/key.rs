@@ -8,11 +8,15 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    mode::{Maybe, Once, OrDefault, Principal},
+    mode::{Maybe, Mode, Once, OrDefault, Principal},
+    principal::PrincipalName,
     spec::FieldSpec,
     value::FieldValue,
 };
-use crate::codec::{self, Codec, CodecError};
+use crate::{
+    auth::PrincipalKey,
+    codec::{self, Codec, CodecError, Stored, Target},
+};
 
 /// Typed key of a field: its stored name, the type `T` of its values, and its [mode](super::Mode)
 /// `M`.
@@ -30,21 +34,88 @@ use crate::codec::{self, Codec, CodecError};
 pub struct Field<T, M = Maybe> {
     spec: &'static FieldSpec,
     mode: M,
-    encode: fn(Codec, u16, u32, &T) -> Result<Bytes, CodecError>,
-    decode: fn(&[u8], u16) -> Result<Option<T>, CodecError>,
-    fingerprint: fn() -> u32,
+    codec: ValueCodec<T>,
 }
+
+/// How values are turned into bytes and back.
+struct ValueCodec<T> {
+    encode: fn(Codec, u16, u32, &T) -> Result<Bytes, CodecError>,
+    decode: fn(&[u8], u16) -> Result<T, CodecError>,
+    fingerprint: fn() -> u32,
+    migrate: Option<Migrate<T>>,
+    writes: Option<Writes<T>>,
+}
+
+type Migrate<T> = fn(Stored<'_>) -> Result<Option<T>, CodecError>;
+type Writes<T> = fn(T, Target) -> Result<Bytes, CodecError>;
 
 impl<T: FieldValue> Field<T> {
     /// Creates the key of the field that `spec` describes.
     pub const fn new(spec: &'static FieldSpec) -> Self {
-        Self {
-            spec,
-            mode: Maybe,
+        let codec = ValueCodec {
             encode: codec::encode::<T>,
             decode: decode::<T>,
             fingerprint: codec::fingerprint::<T>,
-        }
+            migrate: None,
+            writes: None,
+        };
+        Self { spec, mode: Maybe, codec }
+    }
+}
+
+impl<T, M> Field<T, M> {
+    /// Reads stored values of former versions.
+    ///
+    /// `migrate` gets the stored value, whose version is below that of the field. It returns the value, or
+    /// `None` if the field is to read as absent. A read writes nothing. An
+    /// [`update`](crate::Entry::update) writes the migrated value.
+    ///
+    /// ```
+    /// use ruts::{codec::Stored, field::{Field, FieldSpec}};
+    ///
+    /// const SPEC: FieldSpec = FieldSpec::new("price").with_version(3);
+    /// /// Version 1 was a text, and version 2 was in euros.
+    /// const CENTS: Field<u64> = Field::new(&SPEC).migrate(|stored: Stored<'_>| {
+    ///     let euros = match stored.version() {
+    ///         2 => stored.read::<u64>()?,
+    ///         1 => stored.read::<String>()?.parse().map_err(|_| stored.refuse())?,
+    ///         _ => return Ok(None),
+    ///     };
+    ///     Ok(Some(euros * 100))
+    /// });
+    /// # let _ = CENTS;
+    /// ```
+    #[must_use]
+    pub const fn migrate(
+        mut self,
+        migrate: fn(Stored<'_>) -> Result<Option<T>, CodecError>,
+    ) -> Self {
+        self.codec.migrate = Some(migrate);
+        self
+    }
+
+    /// Writes new values as the former version of [`FieldSpec::with_writes`], so that a release that
+    /// knows only that one reads them.
+    ///
+    /// `write` converts a value to the type of that version and encodes it. For a value that this version
+    /// cannot hold it returns [`Target::refuse`], and nothing is written.
+    ///
+    /// ```
+    /// use ruts::field::{Field, FieldSpec};
+    ///
+    /// const SPEC: FieldSpec = FieldSpec::new("visits").with_version(2).with_writes(1);
+    /// const VISITS: Field<u64> = Field::new(&SPEC)
+    ///     .migrate(|stored| stored.read::<u8>().map(|visits| Some(visits.into())))
+    ///     .writes(|visits, target| match u8::try_from(visits) {
+    ///         Ok(visits) => target.write(&visits),
+    ///         Err(_) => Err(target.refuse()),
+    ///     });
+    /// # let _ = VISITS;
+    /// ```
+    #[must_use]
+    pub const fn writes(mut self, write: fn(T, Target) -> Result<Bytes, CodecError>) -> Self {
+        self.codec.writes = Some(write);
+        self
     }
 }
 
@@ -74,8 +145,8 @@ impl<T> Field<T> {
     }
 
     const fn with_mode<M>(self, mode: M) -> Field<T, M> {
-        let Self { spec, encode, decode, fingerprint, .. } = self;
-        Field { spec, mode, encode, decode, fingerprint }
+        let Self { spec, codec, .. } = self;
+        Field { spec, mode, codec }
     }
 }
 
@@ -90,7 +161,7 @@ impl<T, M: Copy> Field<T, M> {
     }
 
     pub(crate) fn encode(&self, value: &T) -> Result<Bytes, CodecError> {
-        self.encode_with(self.encode, value)
+        self.encode_with(self.codec.encode, value)
     }
 
     /// Encodes a value that serialises as a `T`.
@@ -105,23 +176,65 @@ impl<T, M: Copy> Field<T, M> {
         encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
         value: &Q,
     ) -> Result<Bytes, CodecError> {
-        let Self { spec, .. } = self;
-        let stored = encode(spec.codec(), spec.version(), (self.fingerprint)(), value)?;
+        let Self { spec, codec, .. } = self;
+        let mut stored = encode(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
+        let version = spec.written_version();
+        if version != spec.version() {
+            let write = codec.writes.ok_or(CodecError::Migrate(version))?;
+            let value = (codec.decode)(&stored, spec.version())?;
+            stored = write(value, Target { codec: spec.codec(), version })?;
+        }
         if cfg!(debug_assertions) && self.decode(&stored).is_err() {
             return Err(CodecError::Unreadable(spec.codec()));
         }
         Ok(stored)
     }
 
+    /// Decodes a stored value. `None` if the migration discards it.
     pub(crate) fn decode(&self, stored: &[u8]) -> Result<Option<T>, CodecError> {
-        (self.decode)(stored, self.spec.version())
+        let version = self.spec.version();
+        match self.codec.migrate {
+            Some(migrate) if codec::version(stored).is_some_and(|stored| stored < version) => {
+                migrate(Stored::split(stored)?)
+            }
+            _ => (self.codec.decode)(stored, version).map(Some),
+        }
+    }
+
+    /// Returns the key of the principal that a value names. `None` if writing the field signs no
+    /// principal in.
+    pub(crate) fn principal_key<Q: Serialize + ?Sized>(
+        &self,
+        layer: &str,
+        value: &Q,
+    ) -> Result<Option<PrincipalKey>, CodecError>
+    where
+        M: Mode,
+    {
+        if !M::SIGNS_IN {
+            return Ok(None);
+        }
+        if self.spec.has_former_principals() {
+            return self.spec.principal_key(layer, &self.encode_as(value)?).map(Some);
+        }
+        let mut name = PrincipalName::new(layer, self.spec.name());
+        name.set(value)?;
+        name.finish().map(Some)
     }
 }
 
 /// Decodes the value of a field of type `T`.
-pub(super) fn decode<T: FieldValue>(stored: &[u8], version: u16) -> Result<Option<T>, CodecError> {
+fn decode<T: FieldValue>(stored: &[u8], version: u16) -> Result<T, CodecError> {
     codec::decode(stored, version, codec::fingerprint::<T>)
 }
+
+impl<T> Clone for ValueCodec<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ValueCodec<T> {}
 
 impl<T, M: Copy> Clone for Field<T, M> {
     fn clone(&self) -> Self {

@@ -3,6 +3,7 @@
 //! Made by `#[session]` or by hand, used by the session. Knows nothing of requests and stores.
 
 mod key;
+mod migrate;
 mod mode;
 mod name;
 mod principal;
@@ -13,8 +14,10 @@ mod value;
 pub(crate) use self::spec::is_reserved;
 pub use self::{
     key::Field,
+    migrate::{Downgrade, MigratesFrom},
     mode::{Maybe, Mode, Once, OrDefault, Principal, Readable, Updatable},
     name::FieldName,
+    principal::PrincipalName,
     schema::SessionSchema,
     spec::{FieldSpec, is_field_name},
     value::{FieldValue, StoredAs},

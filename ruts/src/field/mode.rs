@@ -2,11 +2,6 @@
 //!
 //! A typed key carries a mode in its type. Knows nothing of requests and stores.
 
-use serde::Serialize;
-
-use super::{principal::key_of, spec::FieldSpec};
-use crate::{auth::PrincipalKey, codec::CodecError};
-
 /// Mode of a field that reads as `Option<T>`.
 #[derive(Debug, Clone, Copy)]
 pub struct Maybe;
@@ -39,19 +34,9 @@ impl<T> Copy for OrDefault<T> {}
 
 /// Mode of a field: [`Maybe`], [`OrDefault`], [`Once`] or [`Principal`].
 pub trait Mode: Copy + Send + Sync + Unpin + sealed::Sealed {
-    /// Returns the key of the principal that the value names. `None` for all modes but
-    /// [`Principal`].
+    /// Whether writing the field signs in.
     #[doc(hidden)]
-    #[allow(clippy::missing_errors_doc, reason = "not for callers")]
-    fn principal<Q: Serialize + ?Sized>(
-        self,
-        layer: &str,
-        field: &FieldSpec,
-        value: &Q,
-    ) -> Result<Option<PrincipalKey>, CodecError> {
-        let _ = (layer, field, value);
-        Ok(None)
-    }
+    const SIGNS_IN: bool = false;
 }
 
 impl Mode for Maybe {}
@@ -59,14 +44,7 @@ impl<T> Mode for OrDefault<T> {}
 impl Mode for Once {}
 
 impl Mode for Principal {
-    fn principal<Q: Serialize + ?Sized>(
-        self,
-        layer: &str,
-        field: &FieldSpec,
-        value: &Q,
-    ) -> Result<Option<PrincipalKey>, CodecError> {
-        key_of(layer, field.name(), value).map(Some)
-    }
+    const SIGNS_IN: bool = true;
 }
 
 /// Mode of a field that can be read. [`Maybe`] and [`Principal`] yield an `Option<T>`,

@@ -1,16 +1,38 @@
-//! The key of a principal, made of a value: [`key_of`].
+//! The key of a principal, made of a value: [`PrincipalName`].
 
 use serde::Serialize;
 
 use crate::{auth::PrincipalKey, codec::CodecError};
 
-/// Returns the key of the principal that a value names.
-pub(super) fn key_of<Q: Serialize + ?Sized>(
-    layer: &str,
-    field: &str,
-    value: &Q,
-) -> Result<PrincipalKey, CodecError> {
-    // The error of serde may quote the value, so it is dropped.
-    let value = serde_json::to_vec(value).map_err(|_| CodecError::Principal)?;
-    Ok(PrincipalKey::digest(layer, field, &value))
+/// Collects the value by which the sessions of a principal are found: the argument of
+/// [`FieldSpec::principal_with`](super::FieldSpec::principal_with).
+///
+/// The last value that it is given counts.
+#[derive(Debug)]
+pub struct PrincipalName<'a> {
+    layer: &'a str,
+    field: &'static str,
+    key: Option<PrincipalKey>,
+}
+
+impl<'a> PrincipalName<'a> {
+    pub(super) fn new(layer: &'a str, field: &'static str) -> Self {
+        Self { layer, field, key: None }
+    }
+
+    /// Names the principal by a value, in place of the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError::Principal`] if JSON cannot write the value.
+    pub fn set<Q: Serialize + ?Sized>(&mut self, value: &Q) -> Result<(), CodecError> {
+        // The error of serde may quote the value, so it is dropped.
+        let value = serde_json::to_vec(value).map_err(|_| CodecError::Principal)?;
+        self.key = Some(PrincipalKey::digest(self.layer, self.field, &value));
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<PrincipalKey, CodecError> {
+        self.key.ok_or(CodecError::Principal)
+    }
 }

@@ -25,12 +25,20 @@ use super::spec::FieldSpec;
 pub struct SessionSchema {
     name: &'static str,
     fields: &'static [FieldSpec],
+    retired: &'static [&'static str],
 }
 
 impl SessionSchema {
     /// Creates a schema.
     pub const fn new(name: &'static str, fields: &'static [FieldSpec]) -> Self {
-        Self { name, fields }
+        Self { name, fields, retired: &[] }
+    }
+
+    /// Sets the stored names of former fields, which no field may have again.
+    #[must_use]
+    pub const fn with_retired(mut self, names: &'static [&'static str]) -> Self {
+        self.retired = names;
+        self
     }
 
     /// Returns the name of the struct.
@@ -41,6 +49,11 @@ impl SessionSchema {
     /// Returns all fields, in the order of their declaration.
     pub const fn fields(&self) -> &'static [FieldSpec] {
         self.fields
+    }
+
+    /// Returns the stored names of former fields.
+    pub const fn retired(&self) -> &'static [&'static str] {
+        self.retired
     }
 
     /// Returns the field with a stored name.

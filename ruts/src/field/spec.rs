@@ -4,11 +4,11 @@
 
 use std::fmt;
 
-use super::{principal::key_of, value::FieldValue};
+use super::{principal::PrincipalName, value::FieldValue};
 use crate::{
     auth::PrincipalKey,
     cache_policy::CachePolicy,
-    codec::{self, Codec, CodecError},
+    codec::{Codec, CodecError, Stored},
     ttl::Ttl,
 };
 
@@ -29,18 +29,24 @@ pub struct FieldSpec {
     cache_policy: CachePolicy,
     codec: Codec,
     version: u16,
+    writes: Option<u16>,
     lazy: bool,
     once: bool,
     rotate: bool,
     principal: Option<PrincipalOf>,
-    encrypt: bool,
+    /// The first version whose values are encrypted.
+    encrypt: Option<u16>,
 }
 
-/// Returns the principal that a stored value names, if its version fits.
+/// Names the principal of a stored value.
 #[derive(Clone, Copy)]
-struct PrincipalOf(DecodePrincipal);
+struct PrincipalOf {
+    name: NamePrincipal,
+    /// Values of former versions have other types.
+    has_formers: bool,
+}
 
-type DecodePrincipal = fn(&FieldSpec, &str, &[u8]) -> Result<Option<PrincipalKey>, CodecError>;
+type NamePrincipal = fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>;
 
 /// Descriptions are compared without the type of their values, so all of these are equal.
 impl PartialEq for PrincipalOf {
@@ -53,7 +59,9 @@ impl Eq for PrincipalOf {}
 
 impl fmt::Debug for PrincipalOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PrincipalOf")
+        f.debug_struct("PrincipalOf")
+            .field("has_formers", &self.has_formers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,11 +89,12 @@ impl FieldSpec {
             cache_policy: CachePolicy::Default,
             codec: Codec::DEFAULT,
             version: 1,
+            writes: None,
             lazy: false,
             once: false,
             rotate: false,
             principal: None,
-            encrypt: false,
+            encrypt: None,
         }
     }
 
@@ -134,10 +143,27 @@ impl FieldSpec {
         self
     }
 
-    /// Sets the version of the type. A stored value of a former version reads as absent, and one of a
-    /// newer version is [`Error::Newer`](crate::Error::Newer). Version 1 by default.
+    /// Sets the version of the type. A stored value of a former version goes through the
+    /// [migration](super::Field::migrate) of the key, and one of a newer version is
+    /// [`Error::Newer`](crate::Error::Newer). Version 1 by default.
     pub const fn with_version(mut self, version: u16) -> Self {
         self.version = version;
+        self
+    }
+
+    /// Writes new values as a former version, for a release that runs beside the one before. The key
+    /// says how, with [`Field::writes`](super::Field::writes).
+    ///
+    /// # Panics
+    ///
+    /// `version` is not before the [version](Self::with_version) of the field, which has to be set first.
+    #[track_caller]
+    pub const fn with_writes(mut self, version: u16) -> Self {
+        assert!(
+            version > 0 && version < self.version,
+            "`writes` needs a version before that of the field"
+        );
+        self.writes = Some(version);
         self
     }
 
@@ -166,7 +192,43 @@ impl FieldSpec {
     /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) bounds both: it moves the
     /// absolute deadline of the session forward.
     pub const fn principal<T: FieldValue>(mut self) -> Self {
-        self.principal = Some(PrincipalOf(principal_of::<T>));
+        self.principal = Some(PrincipalOf { name: name_principal::<T>, has_formers: false });
+        self.rotate()
+    }
+
+    /// Makes it the field of the signed-in principal, as [`principal`](Self::principal) does, for a
+    /// type with former versions.
+    ///
+    /// `name` names the principal of a stored value of any version. All versions have to name a
+    /// principal by the same value, which is that of the first version where it exists. So a list and a
+    /// revocation find the sessions of all releases, and those of a release before find them, too.
+    ///
+    /// Two principals must never have the same name.
+    ///
+    /// ```
+    /// use ruts::field::{Field, FieldSpec, Principal};
+    ///
+    /// /// Version 1 was a `u64`, and version 2 is a text.
+    /// const SPEC: FieldSpec = FieldSpec::new("user").with_version(2).principal_with(|stored, name| {
+    ///     if stored.version() == 1 {
+    ///         return name.set(&stored.read::<u64>()?);
+    ///     }
+    ///     let user = stored.read::<String>()?;
+    ///     match user.parse::<u64>() {
+    ///         Ok(number) => name.set(&number),
+    ///         Err(_) => name.set(&user),
+    ///     }
+    /// });
+    /// const USER: Field<String, Principal> = Field::new(&SPEC)
+    ///     .migrate(|stored| stored.read::<u64>().map(|number| Some(number.to_string())))
+    ///     .principal();
+    /// # let _ = USER;
+    /// ```
+    pub const fn principal_with(
+        mut self,
+        name: fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>,
+    ) -> Self {
+        self.principal = Some(PrincipalOf { name, has_formers: true });
         self.rotate()
     }
 
@@ -178,11 +240,25 @@ impl FieldSpec {
     ///
     /// The feature `encrypt` is not enabled.
     #[track_caller]
-    pub const fn encrypt(mut self) -> Self {
+    pub const fn encrypt(self) -> Self {
+        self.encrypt_since(1)
+    }
+
+    /// Encrypts values of `version` and above. Those of former versions may be in the clear, until a
+    /// write replaces them: so encryption is turned on while sessions live.
+    ///
+    /// An attacker who can write to the store can also plant a value of a former version. Once all
+    /// sessions from before have ended, use [`encrypt`](Self::encrypt).
+    ///
+    /// # Panics
+    ///
+    /// The feature `encrypt` is not enabled.
+    #[track_caller]
+    pub const fn encrypt_since(mut self, version: u16) -> Self {
         if !cfg!(feature = "encrypt") {
             panic!("the feature `encrypt` of `ruts` is not enabled");
         }
-        self.encrypt = true;
+        self.encrypt = Some(version);
         self
     }
 
@@ -219,6 +295,14 @@ impl FieldSpec {
         self.version
     }
 
+    /// Returns the version of new values: that of the type, unless [another](Self::with_writes) is set.
+    pub const fn written_version(&self) -> u16 {
+        match self.writes {
+            Some(version) => version,
+            None => self.version,
+        }
+    }
+
     /// Returns whether the field is read only by name.
     pub const fn is_lazy(&self) -> bool {
         self.lazy
@@ -246,7 +330,17 @@ impl FieldSpec {
 
     /// Returns whether the values are encrypted at rest.
     pub const fn is_encrypted(&self) -> bool {
+        self.encrypt.is_some()
+    }
+
+    /// Returns the first version whose values are encrypted at rest. `None` if none are.
+    pub const fn encrypted_since(&self) -> Option<u16> {
         self.encrypt
+    }
+
+    /// Returns whether values of a version are encrypted at rest.
+    pub(crate) fn encrypts(&self, version: u16) -> bool {
+        self.encrypt.is_some_and(|since| version >= since)
     }
 
     /// Returns whether it is the field of the signed-in principal.
@@ -254,26 +348,34 @@ impl FieldSpec {
         self.principal.is_some()
     }
 
+    /// Returns whether the sessions of a principal are found by the value of a former version.
+    pub(crate) fn has_former_principals(&self) -> bool {
+        self.principal.is_some_and(|principal| principal.has_formers)
+    }
+
     /// Returns the principal that a stored value of this field names.
     pub(crate) fn principal_key(
         &self,
         layer: &str,
         stored: &[u8],
-    ) -> Result<Option<PrincipalKey>, CodecError> {
-        match self.principal {
-            Some(PrincipalOf(principal)) => principal(self, layer, stored),
-            None => Ok(None),
+    ) -> Result<PrincipalKey, CodecError> {
+        let principal = self.principal.ok_or(CodecError::Principal)?;
+        let stored = Stored::split(stored)?;
+        stored.check_known(self.version)?;
+        if stored.version() < self.version && !principal.has_formers {
+            return Err(stored.former(self.version));
         }
+        let mut name = PrincipalName::new(layer, self.name);
+        (principal.name)(stored, &mut name)?;
+        name.finish()
     }
 }
 
-fn principal_of<T: FieldValue>(
-    field: &FieldSpec,
-    layer: &str,
-    stored: &[u8],
-) -> Result<Option<PrincipalKey>, CodecError> {
-    let value: Option<T> = codec::decode(stored, field.version(), codec::fingerprint::<T>)?;
-    value.map(|value| key_of(layer, field.name(), &value)).transpose()
+fn name_principal<T: FieldValue>(
+    stored: Stored<'_>,
+    name: &mut PrincipalName<'_>,
+) -> Result<(), CodecError> {
+    name.set(&stored.read::<T>()?)
 }
 
 /// Returns whether a text can be the stored name of a field.

@@ -22,7 +22,7 @@ use crate::{
     cookie::{SessionCookie, options::CookieOptions},
     crypto::field_cipher::FieldCipher,
     local_path::is_local_path,
-    session::{SessionConfig, SessionContext, SessionName, Unnamed},
+    session::{SessionConfig, SessionContext, SessionName, Unnamed, Unreadable},
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
 };
@@ -99,6 +99,7 @@ impl SessionLayer {
                 codec: Codec::DEFAULT_BY_NAME,
                 clients: None,
                 cipher: FieldCipher::default(),
+                unreadable: Unreadable::Error,
             },
             options: CookieOptions::build(),
             source: TokenSource::Cookie,
@@ -415,6 +416,25 @@ impl<L: SessionName> SessionLayer<L> {
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.config.codec = codec;
+        self
+    }
+
+    /// Sets the result of reading a stored value that does not fit the type of its field:
+    /// [`Unreadable::Error`] by default.
+    ///
+    /// With [`Unreadable::Absent`] a user may lose a cart where the default shows an error. A value of a
+    /// newer version is an error in any case, and so is a value that cannot be decrypted, or that
+    /// is not encrypted although its field requires it.
+    ///
+    /// ```
+    /// use ruts::{SessionLayer, session::Unreadable, store::memory::MemoryStore};
+    ///
+    /// let layer = SessionLayer::new(MemoryStore::new()).unreadable(Unreadable::Absent);
+    /// # drop(layer);
+    /// ```
+    #[must_use]
+    pub fn unreadable(mut self, unreadable: Unreadable) -> Self {
+        self.config.unreadable = unreadable;
         self
     }
 

@@ -28,6 +28,20 @@ pub(crate) struct SessionContext {
     pub(crate) layer: Arc<Once>,
 }
 
+/// The result of reading a stored value that does not fit the type of its field.
+///
+/// Set by [`SessionLayer::unreadable`](crate::SessionLayer::unreadable).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// [`Error::Decode`](crate::Error::Decode). An `update` does not overwrite the value.
+    #[default]
+    Error,
+    /// The field reads as absent, or as its default, and an `update` overwrites the value. Logged at
+    /// `WARN`, once for each field.
+    Absent,
+}
+
 /// Settings of the sessions of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionConfig {
@@ -55,6 +69,8 @@ pub(crate) struct SessionConfig {
     pub(crate) clients: Option<ClientWatch>,
     /// Encrypts the fields declared with `encrypt`.
     pub(crate) cipher: FieldCipher,
+    /// The result of reading a value that does not fit its field.
+    pub(crate) unreadable: Unreadable,
 }
 
 /// A change of principal that goes along with a write.

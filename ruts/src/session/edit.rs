@@ -133,7 +133,8 @@ impl<'a> Edit<'a> {
                 None => None,
             };
             let rotate = changes.iter().any(|(field, _)| field.is_rotating());
-            let encrypted = changes.iter().filter(|(field, _)| field.is_encrypted());
+            let encrypted =
+                changes.iter().filter(|(field, _)| field.encrypts(field.written_version()));
             let encrypted = encrypted.map(|(field, _)| field.name()).collect();
             let changes: Vec<Change<'_>> = (changes.iter())
                 .map(|(field, value)| match value {

@@ -132,7 +132,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// [`Error::ResponseSent`] if a rotation is due and the response has left.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let stored = self.request.take(self.field.spec()).await?;
-        value::decode(self.field, stored.as_ref())
+        value::decode(self.field, stored.as_ref(), self.request.config().unreadable)
     }
 }
 
@@ -217,9 +217,10 @@ impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, O
     /// As [`update`](Entry::update).
     pub fn push(self, value: U) -> WriteFuture<'a> {
         let (request, field) = (self.request, self.field);
+        let unreadable = request.config().unreadable;
         WriteFuture::new(async move {
             let mut append = |stored: Option<&Plaintext>| {
-                let list: Vec<U> = value::decode(field, stored)?.unwrap_or_default();
+                let list = value::decode(field, stored, unreadable)?.unwrap_or_default();
                 let list: Vec<&U> = list.iter().chain([&value]).collect();
                 value::encode(field, &list).map(Some)
             };
@@ -233,7 +234,7 @@ fn read<T, M: Readable<T>>(
     field: Field<T, M>,
     group: EagerGroup,
 ) -> ReadFuture<'_, T, M> {
-    ReadFuture::new(field, stored(request, field.spec(), group))
+    ReadFuture::new(field, stored(request, field.spec(), group), request.config().unreadable)
 }
 
 // Free of the field's type, so that they are compiled once and not for each field of an app.
@@ -351,12 +352,13 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
             State::Idle(group) => group,
             State::Reading(_) => None,
         };
+        let unreadable = request.config().unreadable;
         WriteFuture::new(async move {
             let (spec, mode) = (field.spec(), field.mode());
             let mut result = None;
             request
                 .modify(spec, group, &mut |stored| {
-                    let mut value = mode.value(value::decode(field, stored)?);
+                    let mut value = mode.value(value::decode(field, stored, unreadable)?);
                     result = Some(change(&mut value));
                     let next = mode.stored(value).map(|value| field.encode(&value)).transpose();
                     next.map_err(|source| value::encode_error(spec.name(), source))

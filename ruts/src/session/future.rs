@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{map::SessionMap, value, values::Values};
+use super::{config::Unreadable, map::SessionMap, value, values::Values};
 use crate::{
     crypto::field_cipher::Plaintext,
     error::Error,
@@ -49,11 +49,16 @@ impl<T> Future for WriteFuture<'_, T> {
 pub struct ReadFuture<'a, T, M> {
     stored: Boxed<'a, Option<Plaintext>>,
     field: Field<T, M>,
+    unreadable: Unreadable,
 }
 
 impl<'a, T, M> ReadFuture<'a, T, M> {
-    pub(super) fn new(field: Field<T, M>, stored: Boxed<'a, Option<Plaintext>>) -> Self {
-        Self { stored, field }
+    pub(super) fn new(
+        field: Field<T, M>,
+        stored: Boxed<'a, Option<Plaintext>>,
+        unreadable: Unreadable,
+    ) -> Self {
+        Self { stored, field, unreadable }
     }
 }
 
@@ -62,7 +67,7 @@ impl<T, M: Readable<T>> Future for ReadFuture<'_, T, M> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stored = ready!(self.stored.as_mut().poll(cx))?;
-        let value = value::decode(self.field, stored.as_ref())?;
+        let value = value::decode(self.field, stored.as_ref(), self.unreadable)?;
         Poll::Ready(Ok(self.field.mode().value(value)))
     }
 }

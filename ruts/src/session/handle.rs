@@ -78,7 +78,7 @@ impl<S> Session<S> {
     pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
         check_name(field)?;
         let stored = self.request.get(field, None).await?;
-        value::decode_named(field, stored.as_ref())
+        value::decode_named(field, stored.as_ref(), self.request.config().unreadable)
     }
 
     /// Writes a field. Starts a session if there is none.
@@ -221,7 +221,7 @@ impl<S> Session<S> {
         let fields = specs.iter().zip(stored);
         let named =
             fields.filter_map(|(spec, value)| Some((FieldName::from_static(spec.name()), value?)));
-        Ok(SessionMap::new(named))
+        Ok(SessionMap::new(named, self.request.config().unreadable))
     }
 
     /// Returns the entry of a field that is read together with its schema.

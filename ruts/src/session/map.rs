@@ -5,11 +5,12 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use super::{
+    config::Unreadable,
     field_set::{FieldSet, FieldSource},
     value,
 };
 use crate::{
-    codec::CodecError,
+    codec::{self, CodecError},
     crypto::field_cipher::Plaintext,
     error::Error,
     field::{Field, FieldName, Readable},
@@ -20,16 +21,43 @@ use crate::{
 ///
 /// Each read decodes one field, without a round trip.
 #[derive(Clone)]
-pub struct SessionMap(Vec<(FieldName, Result<Plaintext, CodecError>)>);
+pub struct SessionMap {
+    /// Ordered by name.
+    fields: Vec<(FieldName, Result<Plaintext, Undecrypted>)>,
+    unreadable: Unreadable,
+}
+
+/// A value that could not be decrypted.
+#[derive(Debug, Clone)]
+pub(super) struct Undecrypted {
+    source: CodecError,
+    /// Version of the value, which is not encrypted.
+    version: u16,
+}
+
+impl Undecrypted {
+    pub(super) fn new(source: CodecError, stored: &[u8]) -> Self {
+        Self { source, version: codec::version(stored).unwrap_or_default() }
+    }
+
+    /// Returns the error for a field of version `known`. Its version tells more than a missing key.
+    pub(super) fn error(&self, known: u16) -> CodecError {
+        match self.version > known {
+            true => CodecError::Newer { stored: self.version, known },
+            false => self.source.clone(),
+        }
+    }
+}
 
 impl SessionMap {
     /// Collects fields, each name once.
     pub(super) fn new(
-        fields: impl IntoIterator<Item = (FieldName, Result<Plaintext, CodecError>)>,
+        fields: impl IntoIterator<Item = (FieldName, Result<Plaintext, Undecrypted>)>,
+        unreadable: Unreadable,
     ) -> Self {
         let mut fields: Vec<_> = fields.into_iter().collect();
         fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        Self(fields)
+        Self { fields, unreadable }
     }
 
     /// Returns the value of a field. `None` if it is absent.
@@ -39,7 +67,7 @@ impl SessionMap {
     /// [`Error::Decode`] if the stored value is not a `T`. [`Error::Newer`] for a field with a
     /// declared `version` above 1.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        value::decode_named(name, self.stored(name)?)
+        value::decode_named(name, self.stored(name, 1)?, self.unreadable)
     }
 
     /// Returns the value of a typed key, or the values of a tuple of keys.
@@ -67,26 +95,29 @@ impl SessionMap {
         keys.values(self)
     }
 
-    fn stored(&self, name: &str) -> Result<Option<&Plaintext>, Error> {
-        let place = self.0.binary_search_by(|(other, _)| str::cmp(other, name));
-        let stored = place.ok().map(|place| self.0[place].1.as_ref()).transpose();
-        stored.map_err(|source| value::decode_error(name, source.clone()))
+    /// Returns the value of a field whose version is `known`.
+    fn stored(&self, name: &str, known: u16) -> Result<Option<&Plaintext>, Error> {
+        let place = self.fields.binary_search_by(|(other, _)| str::cmp(other, name));
+        let stored = place.ok().map(|place| self.fields[place].1.as_ref()).transpose();
+        stored.map_err(|failed| value::decode_error(name, failed.error(known)))
     }
 
     /// Returns the names of the fields.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.0.iter().map(|(name, _)| &**name)
+        self.fields.iter().map(|(name, _)| &**name)
     }
 
     /// Whether the session holds no field.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fields.is_empty()
     }
 }
 
 impl FieldSource for SessionMap {
     fn field<T, M: Readable<T>>(&self, field: Field<T, M>) -> Result<M::Value, Error> {
-        Ok(field.mode().value(value::decode(field, self.stored(field.spec().name())?)?))
+        let spec = field.spec();
+        let stored = self.stored(spec.name(), spec.version())?;
+        Ok(field.mode().value(value::decode(field, stored, self.unreadable)?))
     }
 }
 

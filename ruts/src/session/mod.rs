@@ -26,6 +26,7 @@ mod watch;
 
 pub use self::{
     arrival::Arrival,
+    config::Unreadable,
     edit::Edit,
     field_set::FieldSet,
     future::{LoadFuture, ReadFuture, WriteFuture},

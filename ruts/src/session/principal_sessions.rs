@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
+    config::Unreadable,
     field_set::FieldSet,
-    map::SessionMap,
+    map::{SessionMap, Undecrypted},
     request::{
         current::note_ended,
         own_fields::{REMEMBERED, read_remembered},
@@ -251,9 +252,11 @@ impl From<ListedSession> for SessionSummary {
         let fields = loaded.fields.into_iter().map(|field| {
             let aad = FieldAad { id: &id, field: &field.name };
             let plaintext = FieldCipher::default().decrypt(aad, &field.value);
-            (field.name, plaintext)
+            let failed = |source| Undecrypted::new(source, &field.value);
+            (field.name, plaintext.map_err(failed))
         });
-        let fields = SessionMap::new(fields);
+        // A list belongs to no layer, so none has said otherwise.
+        let fields = SessionMap::new(fields, Unreadable::Error);
         Self { id, meta: loaded.meta, remembered, fields }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     codec::CodecError,
     event,
-    field::{Field, Mode, Principal, StoredAs},
+    field::{Field, Principal, StoredAs},
     store::{DynStore, IntoStore},
 };
 
@@ -39,7 +39,7 @@ impl SessionIndex {
     where
         Q: StoredAs<T> + Serialize + ?Sized,
     {
-        let key = Principal.principal(self.layer, field.spec(), value);
+        let key = field.principal_key(self.layer, value);
         let principal = key.and_then(|key| key.ok_or(CodecError::Principal));
         PrincipalSessions::by_field(Arc::clone(&self.store), field.spec().name(), principal)
     }

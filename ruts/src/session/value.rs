@@ -1,19 +1,16 @@
 //! A field's value to stored bytes and back, with the field's name in every error.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
-
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::config::Unreadable;
 use crate::{
     auth::PrincipalKey,
     codec::{self, Codec, CodecError},
     crypto::field_cipher::Plaintext,
     error::Error,
-    field::{Field, Mode},
+    event,
+    field::{Field, FieldSpec, Mode},
 };
 
 pub(super) fn encode<T, M: Copy, Q: Serialize + ?Sized>(
@@ -38,38 +35,62 @@ pub(super) fn principal<T, M: Mode, Q: Serialize + ?Sized>(
     layer: &str,
     value: &Q,
 ) -> Result<Option<PrincipalKey>, Error> {
-    let spec = field.spec();
-    let key = field.mode().principal(layer, spec, value);
-    key.map_err(|source| encode_error(spec.name(), source))
+    let key = field.principal_key(layer, value);
+    key.map_err(|source| encode_error(field.spec().name(), source))
 }
 
 pub(super) fn encode_error(name: &str, source: CodecError) -> Error {
     Error::Encode { field: name.to_owned(), source }
 }
 
+/// Decodes the value of a field. `None` if it is absent, or if the layer says so of a value that
+/// cannot be read.
 pub(super) fn decode<T, M: Copy>(
     field: Field<T, M>,
     stored: Option<&Plaintext>,
+    unreadable: Unreadable,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
-    let name = field.spec().name();
-    let value = field.decode(&stored.bytes).map_err(|source| decode_error(name, source))?;
-    if value.is_none() {
-        warn_once(name);
-    } else if field.spec().is_encrypted() && !stored.was_encrypted {
-        return Err(decode_error(name, CodecError::NotEncrypted));
+    let spec = field.spec();
+    match field.decode(&stored.bytes) {
+        Ok(Some(_)) if is_clear(spec, stored) => {
+            Err(decode_error(spec.name(), CodecError::NotEncrypted))
+        }
+        Ok(value) => Ok(value),
+        Err(source) => absent(spec.name(), source, unreadable).map(|()| None),
     }
-    Ok(value)
+}
+
+/// Whether a value is not encrypted, although its version demands it.
+fn is_clear(field: &FieldSpec, stored: &Plaintext) -> bool {
+    let version = codec::version(&stored.bytes).unwrap_or(field.version());
+    !stored.was_encrypted && field.encrypts(version)
 }
 
 /// Decodes a value as one that was set by name, which has version 1.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
     stored: Option<&Plaintext>,
+    unreadable: Unreadable,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
-    let value = codec::decode(&stored.bytes, 1, codec::trace::<T>);
-    value.map_err(|source| decode_error(name, source))
+    match codec::decode(&stored.bytes, 1, codec::trace::<T>) {
+        Ok(value) => Ok(Some(value)),
+        Err(source) => absent(name, source, unreadable).map(|()| None),
+    }
+}
+
+/// Decides whether a value that cannot be decoded reads as absent. A newer one never does.
+pub(super) fn absent(name: &str, source: CodecError, unreadable: Unreadable) -> Result<(), Error> {
+    match (unreadable, source) {
+        (Unreadable::Error, source) | (_, source @ CodecError::Newer { .. }) => {
+            Err(decode_error(name, source))
+        }
+        (Unreadable::Absent, source) => {
+            event::unreadable(name, &source);
+            Ok(())
+        }
+    }
 }
 
 pub(super) fn decode_error(name: &str, source: CodecError) -> Error {
@@ -77,16 +98,5 @@ pub(super) fn decode_error(name: &str, source: CodecError) -> Error {
     match source {
         CodecError::Newer { stored, known } => Error::Newer { field, stored, known },
         source => Error::Decode { field, source },
-    }
-}
-
-/// Logs once for each field that stored values have a former version. There may be many.
-fn warn_once(name: &'static str) {
-    static WARNED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
-    if WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(name) {
-        tracing::warn!(
-            field = name,
-            "stored values of this session field are of a former version: they read as absent"
-        );
     }
 }

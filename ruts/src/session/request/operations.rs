@@ -28,7 +28,7 @@ use crate::{
     session::{
         arrival::Arrival,
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
-        map::SessionMap,
+        map::{SessionMap, Undecrypted},
         update_queue, value,
     },
     store::{
@@ -143,7 +143,7 @@ impl Request {
     ) -> Result<Option<Plaintext>, Error> {
         let mut state = self.0.lock().await?;
         Transfer::new(&self.0, &mut state).learn(name, group).await?;
-        self.decrypt_field(&state, name, state.fields.get(name))
+        self.decrypt_field(&state, name, 1, state.fields.get(name))
     }
 
     /// Returns the value of a declared field. That of a principal is absent unless it is signed in.
@@ -156,9 +156,14 @@ impl Request {
         let mut state = self.0.lock().await?;
         Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
         let stored = state.fields.get(field.name());
-        let value = self.decrypt_field(&state, field.name(), stored)?;
-        let is_owner = self.is_owner(&state, field, value.as_ref());
-        let is_owner = is_owner.map_err(|source| value::decode_error(field.name(), source))?;
+        let value = self.decrypt_field(&state, field.name(), field.version(), stored)?;
+        let is_owner = match self.is_owner(&state, field, value.as_ref()) {
+            Ok(is_owner) => is_owner,
+            Err(source) => {
+                value::absent(field.name(), source, self.config().unreadable)?;
+                false
+            }
+        };
         Ok(value.filter(|_| is_owner))
     }
 
@@ -207,7 +212,7 @@ impl Request {
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).learn(field.name(), None).await?;
         let stored = state.fields.get(field.name());
-        Ok(match self.decrypt_field(state, field.name(), stored) {
+        Ok(match self.decrypt_field(state, field.name(), field.version(), stored) {
             Ok(None) => false,
             Ok(Some(value)) => self.is_owner(state, field, Some(&value)).unwrap_or(true),
             Err(_) => true,
@@ -223,28 +228,30 @@ impl Request {
     ) -> Result<bool, CodecError> {
         let (true, Some(value)) = (field.is_principal(), value) else { return Ok(true) };
         let named = field.principal_key(self.config().layer, &value.bytes)?;
-        // A value of a former version is absent anyway.
-        Ok(named.is_none_or(|named| state.owner == Some(named)))
+        Ok(state.owner == Some(named))
     }
 
     /// Returns the values of fields, in their order.
     pub(in crate::session) async fn get_many(
         &self,
         fields: &[&FieldSpec],
-    ) -> Result<Vec<Option<Result<Plaintext, CodecError>>>, Error> {
+    ) -> Result<Vec<Option<Result<Plaintext, Undecrypted>>>, Error> {
         let mut state = self.0.lock().await?;
         fields.iter().for_each(|field| self.hint_cache_policy(field));
         let names = fields.iter().map(|field| field.name()).collect();
         Transfer::new(&self.0, &mut state).fetch(names).await?;
         let decrypt = |field: &&FieldSpec| {
-            let value = self.decrypt(&state, field.name(), state.fields.get(field.name())?);
+            let Some(stored) = state.fields.get(field.name()) else { return Ok(None) };
+            let value = self.decrypt(&state, field.name(), stored);
             match self.is_owner(&state, field, value.as_ref().ok()) {
-                Ok(true) => Some(value),
-                Ok(false) => None,
-                Err(error) => Some(Err(error)),
+                Ok(true) => Ok(Some(value)),
+                Ok(false) => Ok(None),
+                Err(source) => {
+                    value::absent(field.name(), source, self.config().unreadable).map(|()| None)
+                }
             }
         };
-        Ok(fields.iter().map(decrypt).collect())
+        fields.iter().map(decrypt).collect()
     }
 
     /// Returns all fields, `None` without a session.
@@ -260,7 +267,7 @@ impl Request {
         let fields = state.fields.present();
         let fields =
             fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));
-        Ok(is_open.then(|| SessionMap::new(fields)))
+        Ok(is_open.then(|| SessionMap::new(fields, self.config().unreadable)))
     }
 
     /// Applies changes together. Returns the number of removals and expiries that found their
@@ -328,7 +335,8 @@ impl Request {
         Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
         for attempt in 0..TRIES {
             let current = state.fields.get(field.name()).cloned();
-            let plaintext = self.decrypt_field(&state, field.name(), current.as_ref())?;
+            let (name, known) = (field.name(), field.version());
+            let plaintext = self.decrypt_field(&state, name, known, current.as_ref())?;
             let next = modify(plaintext.as_ref())?;
             let change = match &next {
                 Some(value) => Change::Set(field_write(field, value)),
@@ -388,7 +396,7 @@ impl Request {
                 "a cache may still show a field that was taken"
             );
         }
-        self.decrypt_field(&state, name, value.as_ref())
+        self.decrypt_field(&state, name, field.version(), value.as_ref())
     }
 
     /// Ends the session.
@@ -505,19 +513,24 @@ impl Request {
         self.0.response().has_ended
     }
 
-    fn decrypt(&self, state: &State, name: &str, stored: &Bytes) -> Result<Plaintext, CodecError> {
-        let Some(id) = &state.identity.id() else { return Err(CodecError::NoKey) };
-        self.config().cipher.decrypt(FieldAad { id, field: name }, stored)
+    fn decrypt(&self, state: &State, name: &str, stored: &Bytes) -> Result<Plaintext, Undecrypted> {
+        let plaintext = match &state.identity.id() {
+            Some(id) => self.config().cipher.decrypt(FieldAad { id, field: name }, stored),
+            None => Err(CodecError::NoKey),
+        };
+        plaintext.map_err(|source| Undecrypted::new(source, stored))
     }
 
+    /// Decrypts the value of a field whose version is `known`.
     fn decrypt_field(
         &self,
         state: &State,
         name: &str,
+        known: u16,
         stored: Option<&Bytes>,
     ) -> Result<Option<Plaintext>, Error> {
         let plaintext = stored.map(|stored| self.decrypt(state, name, stored)).transpose();
-        plaintext.map_err(|source| value::decode_error(name, source))
+        plaintext.map_err(|failed| value::decode_error(name, failed.error(known)))
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) struct WritePlan {
 impl WritePlan {
     /// Returns what the declaration of a field asks for.
     pub(crate) fn of(field: &FieldSpec) -> Self {
-        let encrypted = if field.is_encrypted() { vec![field.name()] } else { Vec::new() };
+        let is_encrypted = field.encrypts(field.written_version());
+        let encrypted = if is_encrypted { vec![field.name()] } else { Vec::new() };
         Self { rotate: field.is_rotating(), signing: None, encrypted }
     }
 

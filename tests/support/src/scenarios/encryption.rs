@@ -44,7 +44,7 @@ pub struct Unencrypted {
 /// The same field in another version.
 #[session]
 pub struct NextVersion {
-    #[field(encrypt, version = 2)]
+    #[field(encrypt, version = 2, migrate(1 => discard))]
     address: String,
 }
 

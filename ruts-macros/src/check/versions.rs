@@ -1,0 +1,155 @@
+//! The rules of a field's versions: `version`, `migrate`, `writes` and `encrypt(since)`.
+//!
+//! Called by `field`. Does not know whether types can be converted: the compiler does.
+
+use syn::LitInt;
+
+use crate::{
+    diagnostics::Diagnostics,
+    model::Former,
+    parse::{FieldArgs, RawField},
+};
+
+/// The versions of a field.
+pub(super) struct Versions {
+    pub(super) version: u16,
+    pub(super) formers: Vec<Former>,
+    pub(super) writes: Option<u16>,
+    pub(super) encrypt: Option<u16>,
+}
+
+/// Checks the versions of a field. After a mistake, the model has versions that compile.
+pub(super) fn versions(raw: &RawField, diagnostics: &mut Diagnostics) -> Versions {
+    let args = &raw.args;
+    let version = version(args, diagnostics);
+    let formers = formers(raw, version, diagnostics);
+    let writes = writes(args, version, &formers, diagnostics);
+    let encrypt = encrypt(args, version, diagnostics);
+    Versions { version, formers, writes, encrypt }
+}
+
+fn version(args: &FieldArgs, diagnostics: &mut Diagnostics) -> u16 {
+    let Some(literal) = args.version.get() else {
+        return 1;
+    };
+    match number(literal) {
+        Some(version) => version,
+        None => {
+            diagnostics.at(
+                literal,
+                "a version is a number from 1 to 65535; a field without one has version 1",
+            );
+            1
+        }
+    }
+}
+
+fn number(literal: &LitInt) -> Option<u16> {
+    literal.base10_parse().ok().filter(|version| *version > 0)
+}
+
+fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<Former> {
+    let args = &raw.args;
+    let mut formers: Vec<Former> = Vec::new();
+    for former in args.migrate.get().into_iter().flatten() {
+        let Some(number) = number(&former.version).filter(|number| *number < version) else {
+            let message = match version {
+                1 => "`migrate` is about former versions, and the field has version 1; write \
+                      `version = 2` if its type has changed"
+                    .to_owned(),
+                _ => format!("`migrate` is about versions before {version}, the field's own"),
+            };
+            diagnostics.at(&former.version, message);
+            continue;
+        };
+        if formers.last().is_some_and(|last| last.version >= number) {
+            let message = "`migrate` names each version once, in ascending order, because each type \
+                           is converted to the next one";
+            diagnostics.at(&former.version, message);
+            continue;
+        }
+        if former.ty.is_none() && args.principal.is_set() {
+            let message = "a principal cannot be discarded: its session would stay signed in without \
+                           saying who; name the former type, or end the sessions with \
+                           `revoke_everyone` before the release";
+            diagnostics.at(&former.target, message);
+            continue;
+        }
+        formers.push(Former { version: number, ty: former.ty.clone() });
+    }
+    // After another mistake, a version may seem to be missing only because of it.
+    let is_complete = args.migrate.get().is_none_or(|migrate| migrate.len() == formers.len());
+    let is_invalid = args.migrate.get().is_none() && args.migrate.is_given();
+    if let Some(literal) = args.version.get().filter(|_| is_complete && !is_invalid) {
+        let missing =
+            (1..version).find(|number| !formers.iter().any(|former| former.version == *number));
+        if let Some(missing) = missing {
+            diagnostics.at(literal, missing_version(raw, missing));
+        }
+    }
+    formers
+}
+
+fn missing_version(raw: &RawField, missing: u16) -> String {
+    let name = &raw.name;
+    let named = format!(
+        "live sessions may hold version {missing} of `{name}`; say what becomes of it: \
+         `migrate({missing} => OldType)`, where the next type is `From<OldType>` or \
+         `TryFrom<OldType>`"
+    );
+    match raw.args.principal.is_set() {
+        true => named,
+        false => {
+            format!("{named}, or `migrate({missing} => discard)`, which reads it as absent")
+        }
+    }
+}
+
+fn writes(
+    args: &FieldArgs,
+    version: u16,
+    formers: &[Former],
+    diagnostics: &mut Diagnostics,
+) -> Option<u16> {
+    let literal = args.writes.get()?;
+    let Some(number) = number(literal).filter(|number| *number < version) else {
+        let message = match version {
+            1 => {
+                "`writes` names a former version, and the field has version 1; remove it".to_owned()
+            }
+            _ => format!("`writes` names a version before {version}, the field's own"),
+        };
+        diagnostics.at(literal, message);
+        return None;
+    };
+    let former = formers.iter().find(|former| former.version == number);
+    if former.is_some_and(|former| former.ty.is_some()) {
+        return Some(number);
+    }
+    if args.migrate.is_set() {
+        let message = format!(
+            "`writes = {number}` needs the type of that version: `migrate({number} => OldType)`"
+        );
+        diagnostics.at(literal, message);
+    }
+    None
+}
+
+fn encrypt(args: &FieldArgs, version: u16, diagnostics: &mut Diagnostics) -> Option<u16> {
+    let Some(literal) = args.encrypt.get()? else { return Some(1) };
+    match number(literal).filter(|number| (2..=version).contains(number)) {
+        Some(since) => Some(since),
+        None => {
+            let message = match version {
+                1 => {
+                    "`since` names the version that encrypts first, and values before it may be in \
+                      the clear: write `version = 2, encrypt(since = 2)`, or `encrypt` alone"
+                        .to_owned()
+                }
+                _ => format!("`since` names a version from 2 up to the field's own, {version}"),
+            };
+            diagnostics.at(literal, message);
+            None
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! [`Stored`]: a stored value that is not decoded yet, of any version.
+//!
+//! Used by typed keys and by the migrations of applications. Knows nothing of field names.
+
+use serde::de::DeserializeOwned;
+
+#[cfg(feature = "bincode")]
+use super::bincode;
+#[cfg(feature = "messagepack")]
+use super::messagepack;
+use super::{error::CodecError, format::Codec, header::Header, shape::fingerprint};
+
+/// A stored value, not yet decoded: the argument of a
+/// [migration](crate::field::Field::migrate).
+#[derive(Clone, Copy)]
+pub struct Stored<'a> {
+    header: Header,
+    payload: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
+    /// Splits a stored value, which must not be encrypted.
+    pub(crate) fn split(stored: &'a [u8]) -> Result<Self, CodecError> {
+        let (header, payload) = Header::split(stored)?;
+        Ok(Self { header, payload })
+    }
+
+    /// Returns the version under which the value was written.
+    pub fn version(&self) -> u16 {
+        self.header.version
+    }
+
+    /// Returns the codec that has written the value.
+    pub fn codec(&self) -> Codec {
+        self.header.codec
+    }
+
+    /// Decodes the value as one of type `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`CodecError::Shape`] if another type has written the value as bincode, which reads by
+    /// position. [`CodecError::Read`] if the value is not a `T`.
+    pub fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, CodecError> {
+        self.read_as(fingerprint::<T>)
+    }
+
+    /// Returns the error of a migration that cannot convert the value.
+    pub fn refuse(&self) -> CodecError {
+        CodecError::Migrate(self.header.version)
+    }
+
+    /// Requires that the value is of a version that a field of version `known` can have seen.
+    pub(crate) fn check_known(&self, known: u16) -> Result<(), CodecError> {
+        match self.version() > known {
+            true => Err(CodecError::Newer { stored: self.version(), known }),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the error for a former version without a migration, in a field of version `known`.
+    pub(crate) fn former(&self, known: u16) -> CodecError {
+        CodecError::Former { stored: self.version(), known }
+    }
+
+    /// Decodes the value. `fingerprint` returns that of `T`. bincode reads by position, so it gets only
+    /// values of the same shape.
+    pub(super) fn read_as<T: DeserializeOwned>(
+        &self,
+        fingerprint: impl FnOnce() -> u32,
+    ) -> Result<T, CodecError> {
+        let Self { header, payload } = self;
+        let is_positional = header.codec == Codec::Bincode && header.fingerprint != 0;
+        if is_positional && header.fingerprint != fingerprint() {
+            return Err(CodecError::Shape);
+        }
+        let read: Result<(T, usize), CodecError> = match header.codec {
+            #[cfg(feature = "bincode")]
+            Codec::Bincode => bincode::read(payload),
+            #[cfg(feature = "messagepack")]
+            Codec::MessagePack => messagepack::read(payload),
+            #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
+            disabled => Err(CodecError::Disabled(disabled)),
+        };
+        let (value, read) = read?;
+        match payload.len() - read {
+            0 => Ok(value),
+            left => Err(CodecError::TrailingBytes { left }),
+        }
+    }
+}
+
+/// Shows no part of the value.
+impl std::fmt::Debug for Stored<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stored")
+            .field("version", &self.version())
+            .field("codec", &self.codec())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,43 @@
+//! [`MigratesFrom`] and [`Downgrade`]: conversions between the types of two versions of a field.
+//!
+//! Used by code that `#[session]` generates. Errors of conversions are dropped: they may quote the
+//! value.
+
+/// Type of a later version, made of a value of a former one by `From` or `TryFrom`.
+#[diagnostic::on_unimplemented(
+    message = "live sessions may hold a `{Former}`, which cannot become a `{Self}`",
+    label = "expected `impl From<{Former}> for {Self}`, or `TryFrom`",
+    note = "each type of `migrate` is converted to the next one, and the last to the field's type",
+    note = "`discard` in place of a type reads values of its version as absent"
+)]
+pub trait MigratesFrom<Former>: Sized {
+    /// Converts a value.
+    fn migrate(former: Former) -> Option<Self>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<Former, T: TryFrom<Former>> MigratesFrom<Former> for T {
+    fn migrate(former: Former) -> Option<Self> {
+        former.try_into().ok()
+    }
+}
+
+/// Type of a version whose values can be written as the former one, by the `From` or `TryFrom` of
+/// that type.
+#[diagnostic::on_unimplemented(
+    message = "a `{Self}` cannot be written as the former `{Former}`",
+    label = "expected `impl TryFrom<{Self}> for {Former}`, or `From`",
+    note = "`writes` stores new values in the type of a former version",
+    note = "a `principal` with `migrate` finds its sessions by the value of the first version"
+)]
+pub trait Downgrade<Former>: Sized {
+    /// Converts a value.
+    fn downgrade(self) -> Option<Former>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, Former: TryFrom<T>> Downgrade<Former> for T {
+    fn downgrade(self) -> Option<Former> {
+        self.try_into().ok()
+    }
+}
