@@ -153,6 +153,20 @@ pub enum Error {
         layer: Option<&'static str>,
     },
 
+    /// Two schemas of one layer have a field of the same stored name, with another type, version or
+    /// encryption. The one that was used later is refused. A `prefix` for one of them, or the same
+    /// declaration in both, resolves it.
+    #[error(
+        "the schemas `{}` and `{}` declare the session field `{field}` in different ways: give one of \
+         them a `prefix`, or declare the field alike", schemas[0], schemas[1]
+    )]
+    SchemaConflict {
+        /// Stored name of the field.
+        field: String,
+        /// Names of the schemas. The first was used before.
+        schemas: [&'static str; 2],
+    },
+
     /// The handler expects another store than the one of its `SessionLayer`.
     #[error(
         "the handler expects a session in `{expected}`, but its layer keeps sessions in `{found}`"

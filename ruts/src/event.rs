@@ -131,6 +131,23 @@ pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
     tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
 }
 
+/// An encrypted value was decrypted, with the first key of the ring or with a former one. While the
+/// latter is counted, the former key is needed.
+pub(crate) fn decrypted(field: &str, by_first: bool) {
+    let key = if by_first { "first" } else { "former" };
+    count!("ruts_decryptions_total", "field" => field.to_owned(), "key" => key);
+    let _ = (field, key);
+}
+
+/// A declared field was read: the version of its value, and the type that has written it.
+#[cfg(feature = "metrics")]
+pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
+    count!(
+        "ruts_field_reads_total",
+        "field" => field, "version" => version.to_string(), "shape" => shape
+    );
+}
+
 /// A stored value cannot be read, and the layer has it read as absent. Logged once for each field:
 /// there may be many.
 pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {

@@ -14,7 +14,7 @@ pub use crate::{
         Principal, SessionSchema, StoredAs,
     },
     session::{
-        Edit, LoadFuture, PrincipalSessions, SessionIndex, TypedSession, Unnamed, Values,
+        Edit, LoadFuture, PrincipalSessions, SessionIndex, Shape, TypedSession, Unnamed, Values,
         WriteFuture, entry::Entry, handle::Session, map::SessionMap, typed::optional,
     },
     store::IntoStore,

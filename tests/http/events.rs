@@ -84,6 +84,7 @@ async fn every_event_is_counted() {
         .collect();
     let expected = [
         ("ruts_duplicate_cookies_total", 1),
+        ("ruts_field_reads_total field=visits,version=1,shape=own", 2),
         ("ruts_limits_reached_total", 1),
         ("ruts_revoked_everyone_total", 1),
         ("ruts_secrets_reused_total", 1),

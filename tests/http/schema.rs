@@ -1,8 +1,9 @@
 //! Types that change between two releases on one store.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, http::header, routing::get};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use ruts::{
     Error, SessionLayer,
     codec::{Codec, CodecError},
@@ -10,7 +11,10 @@ use ruts::{
     field::{Field, FieldSpec},
     session,
     session::{TypedSession, Unnamed, Unreadable},
-    store::{OnLimit, memory::MemoryStore},
+    store::{
+        OnLimit,
+        memory::{ManualClock, MemoryStore},
+    },
     testing::{Client, with_session},
 };
 use ruts_tests_support::new_client;
@@ -708,4 +712,195 @@ async fn a_session_limit_counts_the_sessions_of_both_releases() {
     assert!(matches!(refused, Err(Error::TooManySessions)), "{refused:?}");
     let again = fixture.run_with(limit, sign_in).await;
     assert!(again.is_ok(), "the same session: {again:?}");
+}
+
+/// A field with a lifetime, in two releases.
+#[session]
+struct Short {
+    #[field(ttl = "1h")]
+    name: String,
+}
+
+#[session]
+struct ShortLater {
+    #[field(ttl = "1h", version = 2, migrate(1 => String))]
+    name: Name,
+}
+
+#[tokio::test]
+async fn settle_writes_the_present_form_for_the_rest_of_the_lifetime() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let clock = ManualClock::new();
+    let mut fixture = Fixture::new();
+    fixture.store = Arc::new(MemoryStore::builder().clock(clock.clone()).build());
+    fixture.run(|short: Short| async move { short.set_name("Ada").await.unwrap() }).await;
+    clock.advance(50 * MINUTE);
+    fixture
+        .run(|later: ShortLater| async move {
+            assert_eq!(later.name().await.unwrap().unwrap().text, "Ada");
+            assert_eq!(later.session().store_calls(), 1);
+            assert!(later.name().settle().await.unwrap());
+            assert_eq!(later.session().store_calls(), 2);
+            assert!(!later.name().settle().await.unwrap(), "there is nothing to do");
+            assert_eq!(later.session().store_calls(), 2);
+        })
+        .await;
+    let newer = fixture.run(|short: Short| async move { short.name().await }).await;
+    assert!(matches!(newer, Err(Error::Newer { stored: 2, known: 1, .. })), "{newer:?}");
+    clock.advance(9 * MINUTE);
+    let read = |later: ShortLater| async move {
+        let name = later.name().await.unwrap();
+        assert!(!later.name().settle().await.unwrap());
+        name
+    };
+    assert!(fixture.run(read).await.is_some());
+    clock.advance(2 * MINUTE);
+    assert_eq!(fixture.run(read).await, None);
+}
+
+/// Another request writes the field between the read and the write.
+#[tokio::test]
+async fn settle_overwrites_no_other_write() {
+    let fixture = Fixture::new();
+    fixture.run(|clear: Clear| async move { clear.set_name("Ada").await.unwrap() }).await;
+    let (client, store) = (fixture.client.clone(), Arc::clone(&fixture.store));
+    fixture
+        .run(|later: ClearOfVersion2| async move {
+            assert_eq!(later.name().await.unwrap().unwrap().text, "Ada");
+            let other = SessionLayer::new(store);
+            let write = |clear: Clear| async move { clear.set_name("Bob").await.unwrap() };
+            with_session(&client, &other, write).await;
+            assert!(later.name().settle().await.unwrap());
+            assert_eq!(later.name().await.unwrap().unwrap().text, "Bob");
+        })
+        .await;
+    let name =
+        fixture.run(|later: ClearOfVersion2| async move { later.name().await.unwrap() }).await;
+    assert_eq!(name.unwrap().text, "Bob");
+}
+
+/// Old and new instances run side by side in each of the three steps.
+#[tokio::test]
+async fn a_key_is_replaced_in_three_steps() {
+    let keys = |secrets: &'static [[u8; 32]]| {
+        move |layer: SessionLayer| layer.encryption_keys(KeyRing::new(secrets).unwrap())
+    };
+    let (one, both, swapped, other) =
+        (keys(&[[1; 32]]), keys(&[[1; 32], [2; 32]]), keys(&[[2; 32], [1; 32]]), keys(&[[2; 32]]));
+    let read = |new: Encrypted| async move { new.name().await.map(|name| name.unwrap().text) };
+    let fixture = Fixture::new();
+    let ada = Name { text: "Ada".to_owned() };
+    fixture.run_with(one, |new: Encrypted| async move { new.set_name(&ada).await.unwrap() }).await;
+    for instance in [one, both, swapped] {
+        assert_eq!(fixture.run_with(instance, read).await.unwrap(), "Ada");
+    }
+    let without = fixture.run_with(other, read).await;
+    assert_eq!(source(without), CodecError::NoKey);
+    let settle = |new: Encrypted| async move { new.name().settle().await.unwrap() };
+    assert!(!fixture.run_with(both, settle).await, "it has the first key");
+    assert!(fixture.run_with(swapped, settle).await);
+    assert!(!fixture.run_with(swapped, settle).await);
+    for instance in [both, swapped, other] {
+        assert_eq!(fixture.run_with(instance, read).await.unwrap(), "Ada");
+    }
+}
+
+/// Schemas that share a layer.
+mod shared {
+    use super::*;
+
+    #[session]
+    pub(super) struct Shop {
+        #[field(principal)]
+        user: u64,
+        #[field(ttl = "1h")]
+        cart: Cart,
+    }
+
+    /// The same fields with another default and lifetime, and one more.
+    #[session]
+    pub(super) struct Checkout {
+        #[field(principal)]
+        user: u64,
+        #[field(default, ttl = "2h")]
+        cart: Cart,
+        address: String,
+    }
+
+    #[session]
+    pub(super) struct Admin {
+        #[field(principal)]
+        user: u64,
+        cart: u8,
+    }
+
+    #[session]
+    pub(super) struct NextVersion {
+        #[field(version = 2, migrate(1 => discard))]
+        cart: Cart,
+    }
+
+    #[session(prefix = "admin")]
+    pub(super) struct Prefixed {
+        cart: u8,
+    }
+}
+
+#[tokio::test]
+async fn schemas_that_contradict_each_other_are_refused_in_one_layer() {
+    use shared::{Admin, Checkout, NextVersion, Prefixed, Shop};
+    let app = Router::new()
+        .route("/shop", get(|_: Shop| async {}))
+        .route("/checkout", get(|_: Checkout| async {}))
+        .route("/prefixed", get(|_: Prefixed| async {}))
+        .route("/next", get(|_: NextVersion| async {}))
+        .route("/admin", get(|admin: Result<Admin, Error>| async { format!("{:?}", admin.err()) }))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let client = new_client(app);
+    for path in ["/shop", "/checkout", "/prefixed", "/shop"] {
+        assert_eq!(client.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    for _ in 0..2 {
+        let refused = client.get("/admin").await.text();
+        let expected = r#"Some(SchemaConflict { field: "cart", schemas: ["Shop", "Admin"] })"#;
+        assert_eq!(refused, expected);
+        assert_eq!(client.get("/next").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(client.get("/checkout").await.status, StatusCode::OK);
+    }
+}
+
+/// The counters tell when a former type, and a former key, are not needed any more.
+#[tokio::test]
+async fn versions_and_keys_are_counted() {
+    let keys = |secrets: &'static [[u8; 32]]| {
+        move |layer: SessionLayer| layer.encryption_keys(KeyRing::new(secrets).unwrap())
+    };
+    let (one, swapped) = (keys(&[[1; 32]]), keys(&[[2; 32], [1; 32]]));
+    let fixture = Fixture::new();
+    let ada = Name { text: "Ada".to_owned() };
+    fixture.run(|first: First| async move { first.set_cart(&items(1)).await.unwrap() }).await;
+    fixture.run_with(one, |new: Encrypted| async move { new.set_name(&ada).await.unwrap() }).await;
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    let read = |new: Encrypted| async move { new.name().await.map(drop).unwrap() };
+    fixture.run_with(one, read).await;
+    fixture.run_with(swapped, read).await;
+    fixture.run(|first: First| async move { first.cart().await.map(drop).unwrap() }).await;
+    fixture.run(|third: Third| async move { third.cart().await.map(drop).unwrap() }).await;
+    drop(guard);
+    let counted = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+        let labels: Vec<_> = key.key().labels().map(metrics::Label::value).collect();
+        let DebugValue::Counter(count) = value else { return None };
+        Some((format!("{} {}", key.key().name(), labels.join(" ")), count))
+    });
+    let counted: BTreeMap<String, u64> = counted.collect();
+    let expected = [
+        ("ruts_decryptions_total name first", 1),
+        ("ruts_decryptions_total name former", 1),
+        ("ruts_field_reads_total cart 1 other", 1),
+        ("ruts_field_reads_total cart 1 own", 1),
+        ("ruts_field_reads_total name 2 own", 2),
+    ];
+    assert_eq!(counted, expected.map(|(name, count)| (name.to_owned(), count)).into());
 }

@@ -13,8 +13,9 @@ use crate::model::Session;
 
 /// Generates the handle.
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session { krate, attrs, vis, name, values, edit, layer, .. } = session;
+    let Session { krate, attrs, vis, name, values, edit, layer, fields, .. } = session;
     let private = quote!(#krate::__private);
+    let keys = fields.iter().map(|field| &field.key);
     quote! {
         #(#attrs)*
         #vis struct #name {
@@ -61,6 +62,9 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             type Layer = #layer;
 
             const SCHEMA: &'static #private::SessionSchema = Self::SCHEMA;
+
+            #[allow(deprecated)]
+            const SHAPES: &'static [#private::Shape] = &[#(Self::#keys.shape()),*];
 
             fn session(&self) -> &#private::Session {
                 &self.session

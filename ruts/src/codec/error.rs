@@ -15,7 +15,10 @@ pub enum CodecError {
     #[error("{0:?} cannot write the value")]
     Write(Codec),
     /// The payload does not match the type: it is truncated, has another shape, or is hostile.
-    #[error("{codec:?} cannot read the stored payload: {reason}")]
+    #[error(
+        "the stored {codec:?} value is not of the field's type: {reason}; a changed type needs a new \
+         `version` and `migrate`"
+    )]
     Read {
         /// Codec that the header names.
         codec: Codec,
@@ -58,7 +61,7 @@ pub enum CodecError {
     /// names.
     #[error(
         "the stored value was written by another type of the same version: \
-         a changed type needs a new `version`, or `codec = \"messagepack\"`"
+         a changed type needs a new `version` and `migrate`, or `codec = \"messagepack\"`"
     )]
     Shape,
     /// The format writes the value, but cannot read it back. Found in builds with debug assertions.

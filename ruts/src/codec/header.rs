@@ -19,6 +19,10 @@ pub(super) struct Header {
 const PLAIN: u8 = 0x10;
 const ENCRYPTED: u8 = 0x11;
 
+/// The version of the fields of this crate, and their header.
+const OWN_VERSION: u16 = 1;
+const OWN: [u8; Header::LEN] = [PLAIN, 0, 0, 1, 0, 0, 0, 0];
+
 #[cfg(feature = "encrypt")]
 pub(crate) const HEADER_LEN: usize = Header::LEN;
 
@@ -30,10 +34,35 @@ pub(crate) fn is_encrypted(stored: &[u8]) -> bool {
     stored.first() == Some(&ENCRYPTED)
 }
 
+/// Puts a header in front of the bytes of a field of this crate, which have no codec.
+pub(crate) fn wrap_own(bytes: &[u8]) -> bytes::Bytes {
+    [&OWN[..], bytes].concat().into()
+}
+
+/// Returns the bytes of a field of this crate.
+pub(crate) fn unwrap_own(stored: &[u8]) -> Result<&[u8], CodecError> {
+    match stored.strip_prefix(&OWN) {
+        Some(bytes) => Ok(bytes),
+        None => Err(match version(stored) {
+            Some(stored) if stored > OWN_VERSION => {
+                CodecError::Newer { stored, known: OWN_VERSION }
+            }
+            _ => CodecError::Header,
+        }),
+    }
+}
+
 /// Returns the version of a stored value, also of an encrypted one. `None` without a header.
 pub(crate) fn version(stored: &[u8]) -> Option<u16> {
     let (&[_, _, high, low, ..], _) = stored.split_first_chunk::<{ Header::LEN }>()?;
     Some(u16::from_be_bytes([high, low]))
+}
+
+/// Returns codec, version and fingerprint of a stored value, also of an encrypted one. `None` without a
+/// header.
+pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, u32)> {
+    let (Header { codec, version, fingerprint }, _) = Header::split_any(stored).ok()?;
+    Some((codec, version, fingerprint))
 }
 
 /// Splits a value into the header of its encrypted form and the payload as it is.
@@ -70,11 +99,19 @@ impl Header {
 
     /// Splits stored bytes into header and payload. An encrypted payload is an error.
     pub(super) fn split(stored: &[u8]) -> Result<(Self, &[u8]), CodecError> {
+        match is_encrypted(stored) {
+            false => Self::split_any(stored),
+            true => Err(CodecError::Header),
+        }
+    }
+
+    /// Splits stored bytes into header and payload, which may be encrypted.
+    fn split_any(stored: &[u8]) -> Result<(Self, &[u8]), CodecError> {
         let (&[format, codec, high, low, a, b, c, d], payload) =
             stored.split_first_chunk().ok_or(CodecError::Header)?;
         let codec = match (format, codec) {
-            (PLAIN, 1) => Codec::Bincode,
-            (PLAIN, 2) => Codec::MessagePack,
+            (PLAIN | ENCRYPTED, 1) => Codec::Bincode,
+            (PLAIN | ENCRYPTED, 2) => Codec::MessagePack,
             _ => return Err(CodecError::Header),
         };
         let version = u16::from_be_bytes([high, low]);
@@ -94,6 +131,17 @@ mod tests {
             stored.push(9);
             assert_eq!(Header::split(&stored).unwrap(), (header, &[9][..]));
         }
+    }
+
+    #[test]
+    fn a_field_of_this_crate_has_a_header_of_its_own() {
+        let stored = wrap_own(b"seed");
+        assert!(!is_encrypted(&stored));
+        assert_eq!(unwrap_own(&stored), Ok(&b"seed"[..]));
+        assert_eq!(Header::split(&stored), Err(CodecError::Header), "no codec reads it");
+        let newer = [&[PLAIN, 0, 0, 2, 0, 0, 0, 0], &b"seed"[..]].concat();
+        assert_eq!(unwrap_own(&newer), Err(CodecError::Newer { stored: 2, known: 1 }));
+        assert_eq!(unwrap_own(b"seed"), Err(CodecError::Header));
     }
 
     #[test]

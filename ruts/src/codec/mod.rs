@@ -23,7 +23,7 @@ mod value;
 pub(crate) use self::header::{HEADER_LEN, join_decrypted, split_encrypted};
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
-    header::{is_encrypted, version},
+    header::{is_encrypted, origin, unwrap_own, version, wrap_own},
     shape::{fingerprint, trace},
     value::{decode, encode},
 };

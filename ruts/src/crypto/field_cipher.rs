@@ -92,6 +92,26 @@ impl FieldCipher {
         Ok(Plaintext { bytes, was_encrypted: true })
     }
 
+    /// Whether a write would encrypt a value as it is stored: not at all, or with the first key.
+    pub(crate) fn is_present(&self, encrypts: bool, stored: &[u8]) -> bool {
+        match (encrypts, codec::is_encrypted(stored)) {
+            (true, true) => self.is_of_first_key(stored),
+            (encrypts, is_encrypted) => encrypts == is_encrypted,
+        }
+    }
+
+    #[cfg(not(feature = "encrypt"))]
+    fn is_of_first_key(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    #[cfg(feature = "encrypt")]
+    fn is_of_first_key(&self, stored: &[u8]) -> bool {
+        let id = stored.get(codec::HEADER_LEN..codec::HEADER_LEN + 4);
+        let first = self.keys.as_ref().and_then(|keys| keys.with_first(|key| key.values.id));
+        first.is_some_and(|first| id == Some(&first[..]))
+    }
+
     #[cfg(not(feature = "encrypt"))]
     fn decrypt_payload(&self, _: FieldAad<'_>, _: &Bytes) -> Result<Bytes, CodecError> {
         Err(CodecError::NoKey)

@@ -64,6 +64,12 @@ impl<T: FieldValue> Field<T> {
 }
 
 impl<T, M> Field<T, M> {
+    /// Returns the function that returns the fingerprint of the type.
+    #[doc(hidden)]
+    pub const fn shape(&self) -> fn() -> u32 {
+        self.codec.fingerprint
+    }
+
     /// Reads stored values of former versions.
     ///
     /// `migrate` gets the stored value, whose version is below that of the field. It returns the value, or
@@ -199,6 +205,30 @@ impl<T, M: Copy> Field<T, M> {
             }
             _ => (self.codec.decode)(stored, version).map(Some),
         }
+    }
+
+    /// Whether a write would store a value with this header. Encryption is not compared.
+    ///
+    /// The fingerprint of a former version is that of another type, and is not compared either.
+    pub(crate) fn writes_like(&self, stored: &[u8]) -> bool {
+        let Self { spec, codec, .. } = self;
+        let written = spec.written_version();
+        codec::origin(stored).is_some_and(|(format, version, fingerprint)| {
+            let has_type = written != spec.version() || fingerprint == (codec.fingerprint)();
+            format == spec.codec() && version == written && has_type
+        })
+    }
+
+    /// Returns the kind of type that has written a value: the field's own, another, or an unknown one.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn origin(&self, stored: &[u8]) -> Option<(u16, &'static str)> {
+        let (_, version, fingerprint) = codec::origin(stored)?;
+        let shape = match fingerprint {
+            0 => "unknown",
+            own if own == (self.codec.fingerprint)() => "own",
+            _ => "other",
+        };
+        Some((version, shape))
     }
 
     /// Returns the key of the principal that a value names. `None` if writing the field signs no

@@ -348,6 +348,12 @@ impl FieldSpec {
         self.principal.is_some()
     }
 
+    /// Whether values of another field with this name are stored alike, apart from their type.
+    pub(crate) fn stores_like(&self, other: &Self) -> bool {
+        let form = |field: &Self| (field.version, field.encrypt, field.is_principal());
+        form(self) == form(other)
+    }
+
     /// Returns whether the sessions of a principal are found by the value of a former version.
     pub(crate) fn has_former_principals(&self) -> bool {
         self.principal.is_some_and(|principal| principal.has_formers)

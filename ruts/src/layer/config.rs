@@ -1,11 +1,6 @@
 //! [`SessionLayer`]: the settings of sessions and their cookie, and the tower layer made of them.
 
-use std::{
-    fmt,
-    marker::PhantomData,
-    sync::{Arc, Once},
-    time::Duration,
-};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderMap, HeaderValue};
 use tower_layer::Layer;
@@ -22,7 +17,7 @@ use crate::{
     cookie::{SessionCookie, options::CookieOptions},
     crypto::field_cipher::FieldCipher,
     local_path::is_local_path,
-    session::{SessionConfig, SessionContext, SessionName, Unnamed, Unreadable},
+    session::{LayerIdentity, SessionConfig, SessionContext, SessionName, Unnamed, Unreadable},
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
 };
@@ -64,8 +59,8 @@ pub struct SessionLayer<L = Unnamed> {
     level: Option<&'static Level>,
     /// Hosts of development mode besides the loopback names. `None` outside of it.
     development: Option<Arc<[String]>>,
-    /// The same for all clones. Logs a conflict of layers once.
-    identity: Arc<Once>,
+    /// The same for all clones.
+    identity: Arc<LayerIdentity>,
     name: PhantomData<fn() -> L>,
 }
 
@@ -106,7 +101,7 @@ impl SessionLayer {
             clear: Vec::new(),
             level: None,
             development: None,
-            identity: Arc::new(Once::new()),
+            identity: Arc::new(LayerIdentity::new()),
             name: PhantomData,
         }
     }
@@ -125,7 +120,7 @@ impl<L: SessionName> SessionLayer<L> {
             clear: self.clear,
             level: self.level,
             development: self.development,
-            identity: Arc::new(Once::new()),
+            identity: Arc::new(LayerIdentity::new()),
             name: PhantomData,
         }
     }

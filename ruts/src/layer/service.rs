@@ -51,7 +51,7 @@ where
         let (presented, place) = source.read(cookie, &request);
         if let Ok(outer) = Session::from_extensions_of::<L>(request.extensions()) {
             if !outer.is_of(context) {
-                context.layer.call_once(log_conflict::<L>);
+                context.layer.conflict.call_once(log_conflict::<L>);
             }
             let inner = self.inner.call(request);
             return ResponseFuture::transparent(inner, Arc::clone(&self.state), place);

@@ -8,6 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::schemas::Schemas;
 use crate::{
     auth::{Assurance, PrincipalKey},
     client::ClientWatch,
@@ -24,8 +25,20 @@ use crate::{
 pub(crate) struct SessionContext {
     pub(crate) store: Arc<dyn DynStore>,
     pub(crate) config: SessionConfig,
-    /// The same for all services of a layer and its clones. Logs a conflict of layers once.
-    pub(crate) layer: Arc<Once>,
+    pub(crate) layer: Arc<LayerIdentity>,
+}
+
+/// The same for all services of a layer and its clones.
+pub(crate) struct LayerIdentity {
+    pub(crate) schemas: Schemas,
+    /// Logs a conflict of layers once.
+    pub(crate) conflict: Once,
+}
+
+impl LayerIdentity {
+    pub(crate) fn new() -> Self {
+        Self { schemas: Schemas::default(), conflict: Once::new() }
+    }
 }
 
 /// The result of reading a stored value that does not fit the type of its field.

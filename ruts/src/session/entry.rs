@@ -11,7 +11,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    config::Signing,
+    config::{Signing, Unreadable},
     future::{Boxed, ReadFuture, WriteFuture},
     request::{
         operations::Request,
@@ -305,6 +305,58 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         M: Updatable<T>,
     {
         expire(self.request, self.field.spec(), ttl)
+    }
+
+    /// Writes the stored value anew if a write of today would store it in another form, and returns whether
+    /// it did: with the version of the field and its type, its codec, and the first encryption key.
+    ///
+    /// The value keeps the rest of its lifetime. Reads migrate values without it. It is for the end of a
+    /// change: before a former key is removed, for example.
+    ///
+    /// ```
+    /// use ruts::{Error, session};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(version = 2, migrate(1 => u32))]
+    ///     visits: u64,
+    /// }
+    ///
+    /// async fn visit(shop: Shop) -> Result<(), Error> {
+    ///     shop.visits().settle().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// One if there is something to do, none otherwise. One more if this request has not read the field,
+    /// and for each conflict.
+    ///
+    /// # Errors
+    ///
+    /// As [`update`](Self::update). A lifetime that another request sets meanwhile, with
+    /// [`expire`](Self::expire), is lost.
+    pub fn settle(self) -> WriteFuture<'a, bool>
+    where
+        M: Readable<T> + 'a,
+        T: 'a,
+    {
+        let (request, field) = (self.request, self.field);
+        let group = match self.state {
+            State::Idle(group) => group,
+            State::Reading(_) => None,
+        };
+        WriteFuture::new(async move {
+            let spec = field.spec();
+            let mut encode = |stored: Option<&Plaintext>| {
+                let value = value::decode(field, stored, Unreadable::Error)?;
+                let next = value.map(|value| field.encode(&value)).transpose();
+                next.map_err(|source| value::encode_error(spec.name(), source))
+            };
+            let is_present = |stored: &[u8]| field.writes_like(stored);
+            request.settle(spec, group, &is_present, &mut encode).await
+        })
     }
 
     /// Reads, changes and writes the field atomically: no parallel update is lost.

@@ -20,6 +20,7 @@ use super::{
         current, operations::Request, response::CookieAction, shared::Incoming,
         write_plan::WritePlan,
     },
+    schemas::Shape,
     value,
     values::Values,
     watch::{self, SessionChange},
@@ -543,6 +544,15 @@ impl<S> Session<S> {
     /// developers. No round trip.
     pub fn store_calls(&self) -> u32 {
         self.request.calls()
+    }
+
+    /// Requires that a schema does not contradict the others of the layer.
+    pub(super) fn claim(
+        &self,
+        schema: &'static SessionSchema,
+        shapes: &'static [Shape],
+    ) -> Result<(), Error> {
+        self.request.schemas().claim(schema, shapes)
     }
 
     /// Whether the session belongs to the layer of a context.

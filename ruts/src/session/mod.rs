@@ -15,6 +15,7 @@ mod layer_name;
 pub(crate) mod map;
 mod principal_sessions;
 mod request;
+mod schemas;
 mod session_index;
 mod sign_in;
 pub(crate) mod typed;
@@ -33,6 +34,7 @@ pub use self::{
     handle::AnyStore,
     layer_name::{SessionName, Unnamed},
     principal_sessions::{PrincipalSessions, SessionSummary, SummaryPage},
+    schemas::Shape,
     session_index::SessionIndex,
     sign_in::SignIn,
     typed::TypedSession,
@@ -41,7 +43,7 @@ pub use self::{
     watch::SessionChange,
 };
 pub(crate) use self::{
-    config::{SessionConfig, SessionContext},
+    config::{LayerIdentity, SessionConfig, SessionContext},
     request::{
         response::{CookieAction, ResponseClosed},
         shared::Incoming,

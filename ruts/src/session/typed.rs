@@ -1,6 +1,6 @@
 //! [`TypedSession`]: a session with a declared schema.
 
-use super::{handle::Session, layer_name::SessionName};
+use super::{handle::Session, layer_name::SessionName, schemas::Shape};
 use crate::{error::Error, field::SessionSchema};
 
 /// A session with a declared schema. Implemented by `#[session]`, not by hand.
@@ -25,6 +25,10 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     /// Declarations of the fields.
     const SCHEMA: &'static SessionSchema;
 
+    /// The types of the fields, in their order.
+    #[doc(hidden)]
+    const SHAPES: &'static [Shape] = &[];
+
     /// Returns the session without its schema.
     fn session(&self) -> &Session;
 
@@ -32,9 +36,12 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingLayer`].
+    /// [`Error::MissingLayer`]. [`Error::SchemaConflict`] if another schema of the layer has a field of
+    /// the same stored name and another type.
     fn from_extensions(extensions: &http::Extensions) -> Result<Self, Error> {
-        Session::from_extensions_of::<Self::Layer>(extensions).map(Self::from)
+        let session = Session::from_extensions_of::<Self::Layer>(extensions)?;
+        session.claim(Self::SCHEMA, Self::SHAPES)?;
+        Ok(Self::from(session))
     }
 }
 

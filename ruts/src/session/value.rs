@@ -52,6 +52,10 @@ pub(super) fn decode<T, M: Copy>(
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
     let spec = field.spec();
+    #[cfg(feature = "metrics")]
+    if let Some((version, shape)) = field.origin(&stored.bytes) {
+        event::field_read(spec.name(), version, shape);
+    }
     match field.decode(&stored.bytes) {
         Ok(Some(_)) if is_clear(spec, stored) => {
             Err(decode_error(spec.name(), CodecError::NotEncrypted))

@@ -3,6 +3,7 @@
 use super::{exchange::Exchange, field_cache::FieldCache, state::ClientTrust};
 use crate::{
     client::{ClientChangeAction, RECORD},
+    codec,
     error::Error,
     event,
     store::Credentials,
@@ -22,6 +23,8 @@ pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     state.client = ClientTrust::Trusted;
     let is_signed_in = state.meta.is_some_and(|(meta, _)| meta.signed_in.is_some());
     let record = state.fields.get(RECORD).filter(|_| is_signed_in);
+    // The record of a later release tells nothing, and is no change.
+    let record = record.and_then(|record| codec::unwrap_own(record).ok());
     let changed = record.map_or_else(Vec::new, |record| client.differences(&id, record));
     if changed.is_empty() {
         return Ok(());

@@ -1,6 +1,9 @@
 //! The fields that a request has read or written: [`FieldCache`].
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::field::FieldName;
 
@@ -13,11 +16,30 @@ pub(super) struct FieldCache {
     complete: bool,
 }
 
+/// How long a value lives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Unknown,
+    /// As long as its session.
+    Session,
+    Until(Instant),
+}
+
 enum Known {
-    Present(Bytes),
+    Present(Bytes, Life),
     Absent,
     /// It was to be changed, and the outcome is not known.
     Unsure,
+}
+
+impl Life {
+    /// Returns the life that a write, or an answer of the store, gives a value from now on.
+    pub(super) fn new(ttl: Option<Duration>) -> Self {
+        match ttl {
+            Some(ttl) => Self::Until(Instant::now() + ttl),
+            None => Self::Session,
+        }
+    }
 }
 
 impl FieldCache {
@@ -29,14 +51,22 @@ impl FieldCache {
     /// Returns the value of a field that is [known](Self::knows).
     pub(super) fn get(&self, name: &str) -> Option<&Bytes> {
         match self.known(name)? {
-            Known::Present(value) => Some(value),
+            Known::Present(value, _) => Some(value),
             Known::Absent | Known::Unsure => None,
+        }
+    }
+
+    /// Returns the life of a field that is present.
+    pub(super) fn life(&self, name: &str) -> Life {
+        match self.known(name) {
+            Some(Known::Present(_, life)) => *life,
+            _ => Life::Unknown,
         }
     }
 
     pub(super) fn knows(&self, name: &str) -> bool {
         match self.known(name) {
-            Some(Known::Present(_) | Known::Absent) => true,
+            Some(Known::Present(..) | Known::Absent) => true,
             Some(Known::Unsure) => false,
             None => self.complete,
         }
@@ -46,8 +76,17 @@ impl FieldCache {
         self.complete && !self.fields.iter().any(|(_, known)| matches!(known, Known::Unsure))
     }
 
-    pub(super) fn remember(&mut self, name: &str, value: Option<Bytes>) {
-        self.set(name, value.map_or(Known::Absent, Known::Present));
+    pub(super) fn remember(&mut self, name: &str, value: Option<(Bytes, Life)>) {
+        self.set(name, value.map_or(Known::Absent, |(value, life)| Known::Present(value, life)));
+    }
+
+    /// Notes another life of a field, if it is known to be present.
+    pub(super) fn set_life(&mut self, name: &str, life: Life) {
+        if let Ok(place) = self.place(name)
+            && let Known::Present(_, known) = &mut self.fields[place].1
+        {
+            *known = life;
+        }
     }
 
     /// Forgets a field: it has to be read again.
@@ -58,7 +97,7 @@ impl FieldCache {
     /// Returns the present fields. They are all fields if the cache [knows all](Self::knows_all).
     pub(super) fn present(&self) -> impl Iterator<Item = (&FieldName, &Bytes)> {
         self.fields.iter().filter_map(|(name, known)| match known {
-            Known::Present(value) => Some((name, value)),
+            Known::Present(value, _) => Some((name, value)),
             Known::Absent | Known::Unsure => None,
         })
     }
@@ -67,12 +106,12 @@ impl FieldCache {
     pub(super) fn learn(
         &mut self,
         names: &[&str],
-        stored: impl ExactSizeIterator<Item = (FieldName, Bytes)>,
+        stored: impl ExactSizeIterator<Item = (FieldName, Bytes, Life)>,
     ) {
         self.fields.reserve(names.len());
-        self.fields.extend(stored.map(|(name, value)| (name, Known::Present(value))));
+        self.fields.extend(stored.map(|(name, value, life)| (name, Known::Present(value, life))));
         self.settle();
-        let is_there = |name: &&&str| matches!(self.known(name), Some(Known::Present(_)));
+        let is_there = |name: &&&str| matches!(self.known(name), Some(Known::Present(..)));
         let absent = names.iter().filter(|name| !is_there(name));
         let absent: Vec<_> = absent.map(|name| ((*name).into(), Known::Absent)).collect();
         if !absent.is_empty() {
@@ -82,8 +121,9 @@ impl FieldCache {
     }
 
     /// Learns that the session holds these fields and no others.
-    pub(super) fn learn_all(&mut self, stored: impl Iterator<Item = (FieldName, Bytes)>) {
-        self.fields = stored.map(|(name, value)| (name, Known::Present(value))).collect();
+    pub(super) fn learn_all(&mut self, stored: impl Iterator<Item = (FieldName, Bytes, Life)>) {
+        let stored = stored.map(|(name, value, life)| (name, Known::Present(value, life)));
+        self.fields = stored.collect();
         self.settle();
         self.complete = true;
     }

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     exchange::{Exchange, delete_lost},
+    field_cache::Life,
     identity::{Closed, Identity},
     operation::{Delete, Load},
     own_fields::{STAMP, bind_stamp},
@@ -20,7 +22,7 @@ use super::{
 use crate::field::SessionSchema;
 use crate::{
     cache_policy::CachePolicy,
-    codec::CodecError,
+    codec::{self, CodecError},
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     event,
@@ -29,6 +31,7 @@ use crate::{
         arrival::Arrival,
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
         map::{SessionMap, Undecrypted},
+        schemas::Schemas,
         update_queue, value,
     },
     store::{
@@ -71,6 +74,11 @@ impl Request {
 
     pub(in crate::session) fn config(&self) -> &SessionConfig {
         self.0.config()
+    }
+
+    /// Returns the schemas that share the sessions of the layer.
+    pub(in crate::session) fn schemas(&self) -> &Schemas {
+        self.0.schemas()
     }
 
     /// Whether the session belongs to the layer of a context.
@@ -177,8 +185,11 @@ impl Request {
     pub(in crate::session) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
         let mut state = self.0.lock().await?;
         Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
+        let Some(stored) = state.fields.get(STAMP) else { return Ok(false) };
+        // A session must not end because a later release writes its stamp in another form.
+        codec::unwrap_own(stored).map_err(|source| value::decode_error(STAMP, source))?;
         let expected = state.identity.id().map(|id| bind_stamp(&stamp_digest(stamp), &id));
-        Ok(expected.is_some() && state.fields.get(STAMP) == expected.as_ref())
+        Ok(expected.as_ref() == Some(stored))
     }
 
     /// Returns the state of the session that this request came with. Asks the store for it.
@@ -354,6 +365,53 @@ impl Request {
         Err(Error::Conflict { field: field.name().to_owned() })
     }
 
+    /// Writes a field anew if its value is not stored in the present form, for the time that it has left.
+    /// Returns whether it was written. `is_present` judges the header of a value.
+    pub(in crate::session) async fn settle(
+        &self,
+        field: &FieldSpec,
+        group: EagerGroup,
+        is_present: &(dyn Fn(&[u8]) -> bool + Sync),
+        encode: Modify<'_>,
+    ) -> Result<bool, Error> {
+        let name = field.name();
+        let mut state = self.0.lock().await?;
+        self.hint_cache_policy(field);
+        for _ in 0..TRIES {
+            let mut transfer = Transfer::new(&self.0, &mut state);
+            transfer.learn(name, group).await?;
+            let Some(current) = state.fields.get(name).cloned() else { return Ok(false) };
+            let encrypts = field.encrypts(field.written_version());
+            if is_present(&current) && self.config().cipher.is_present(encrypts, &current) {
+                return Ok(false);
+            }
+            let ttl = match state.fields.life(name) {
+                Life::Session => None,
+                Life::Until(end) => match Ttl::new(end.duration_since(Instant::now())) {
+                    Ok(ttl) => Some(ttl),
+                    // It has expired meanwhile.
+                    Err(_) => return Ok(false),
+                },
+                Life::Unknown => {
+                    state.fields.forget(name);
+                    continue;
+                }
+            };
+            let plaintext = self.decrypt_field(&state, name, field.version(), Some(&current))?;
+            let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
+            let change = Change::Set(field_write(field, &next).ttl(ttl));
+            let precondition = Some(Precondition::new(name, Some(&current)));
+            let update = Update { changes: &[change], precondition, ..Update::default() };
+            // The value stays the same, so the secret does, too.
+            let plan = WritePlan { rotate: false, ..WritePlan::of(field) };
+            let mut transfer = Transfer::new(&self.0, &mut state);
+            if let Updated::Applied { .. } = transfer.update(update, &plan).await? {
+                return transfer.exchange.check_fresh().map(|()| true);
+            }
+        }
+        Err(Error::Conflict { field: name.to_owned() })
+    }
+
     /// Removes a field and returns its value.
     pub(in crate::session) async fn take(
         &self,
@@ -518,6 +576,9 @@ impl Request {
             Some(id) => self.config().cipher.decrypt(FieldAad { id, field: name }, stored),
             None => Err(CodecError::NoKey),
         };
+        if plaintext.as_ref().is_ok_and(|plaintext| plaintext.was_encrypted) {
+            event::decrypted(name, self.config().cipher.is_present(true, stored));
+        }
         plaintext.map_err(|source| Undecrypted::new(source, stored))
     }
 

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{shared::Shared, write_plan::WritePlan};
 use crate::{
     client::RECORD,
+    codec,
     session::config::Signing,
     store::{Change, FieldWrite},
     token::{CookieLife, SessionId},
@@ -47,9 +48,12 @@ impl OwnFields {
             Some(Signing::In { options, .. }) => {
                 let remembered = cookie.remembered().map(|life| life.as_secs().to_be_bytes());
                 Self {
-                    client: shared.client.as_ref().map(|client| client.record(id)),
+                    client: shared
+                        .client
+                        .as_ref()
+                        .map(|client| codec::wrap_own(&client.record(id))),
                     forgets: was_remembered && remembered.is_none(),
-                    remembered: remembered.map(|life| Bytes::copy_from_slice(&life)),
+                    remembered: remembered.map(|life| codec::wrap_own(&life)),
                     stamp: options.stamp.map(|digest| bind_stamp(&digest, id)),
                 }
             }
@@ -70,10 +74,11 @@ impl OwnFields {
 /// two sessions cannot be compared.
 pub(super) fn bind_stamp(digest: &[u8; 32], id: &SessionId) -> Bytes {
     let bound = Sha256::new_with_prefix(digest).chain_update(id.as_bytes()).finalize();
-    Bytes::copy_from_slice(&bound[..STAMP_LEN])
+    codec::wrap_own(&bound[..STAMP_LEN])
 }
 
 /// Reads the field [`REMEMBERED`].
 pub(in crate::session) fn read_remembered(value: &[u8]) -> Option<Duration> {
-    Some(Duration::from_secs(u64::from_be_bytes(value.try_into().ok()?)))
+    let life = codec::unwrap_own(value).ok()?;
+    Some(Duration::from_secs(u64::from_be_bytes(life.try_into().ok()?)))
 }

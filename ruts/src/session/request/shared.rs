@@ -22,6 +22,7 @@ use crate::{
     session::{
         arrival::Arrival,
         config::{SessionConfig, SessionContext},
+        schemas::Schemas,
     },
     store::{DynStore, Touch},
     token::{CookieLife, SessionId, Token},
@@ -132,6 +133,11 @@ impl Shared {
 
     pub(super) fn config(&self) -> &SessionConfig {
         &self.context.config
+    }
+
+    /// Returns the schemas that share the sessions of the layer.
+    pub(super) fn schemas(&self) -> &Schemas {
+        &self.context.layer.schemas
     }
 
     /// Notes the answer to the presented token. Later answers concern other secrets.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     client_check,
     exchange::Exchange,
-    field_cache::FieldCache,
+    field_cache::{FieldCache, Life},
     identity::{Closed, Identity},
     operation::Load,
     own_fields::{OwnFields, REMEMBERED},
@@ -91,7 +91,8 @@ impl<'a> Transfer<'a> {
         let fallback = self.state().fallback_secret();
         let loaded = self.exchange.attempt(fallback.as_ref(), &load).await?;
         if let Some(Loaded { meta, fields: stored }) = loaded {
-            let stored = stored.into_iter().map(|field| (field.name, field.value));
+            let stored = stored.into_iter();
+            let stored = stored.map(|field| (field.name, field.value, Life::new(field.ttl)));
             let state = self.state();
             match fields {
                 Projection::All => state.fields.learn_all(stored),
@@ -224,7 +225,8 @@ impl<'a> Transfer<'a> {
             Updated::NotDue => {}
             Updated::Conflict { current } => {
                 if let Some(precondition) = update.precondition {
-                    self.state().fields.remember(precondition.name, current.clone());
+                    let current = current.clone().map(|current| (current, Life::Unknown));
+                    self.state().fields.remember(precondition.name, current);
                 }
                 self.exchange.abandon_rotation(&rotation);
             }

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::field_cache::FieldCache;
+use super::field_cache::{FieldCache, Life};
 use crate::{
     auth::PrincipalKey,
     field::{FieldSpec, SessionSchema},
     session::config::Signing,
     store::{Change, FieldWrite},
     token::CookieLife,
+    ttl::Ttl,
 };
 
 /// The schema whose eager fields are read along with a field that is not known yet.
@@ -98,9 +99,14 @@ pub(crate) fn field_write<'a>(field: &FieldSpec, value: &'a Bytes) -> FieldWrite
 pub(super) fn remember(fields: &mut FieldCache, changes: &[Change<'_>]) {
     for change in changes {
         match change {
-            Change::Set(write) => fields.remember(write.name, Some(write.value.clone())),
+            Change::Set(write) => {
+                let life = Life::new(write.ttl.map(Ttl::as_duration));
+                fields.remember(write.name, Some((write.value.clone(), life)));
+            }
             Change::Remove(name) => fields.remember(name, None),
-            Change::Expire(..) => {}
+            Change::Expire(name, ttl) => {
+                fields.set_life(name, Life::new(Some(ttl.as_duration())));
+            }
         }
     }
 }

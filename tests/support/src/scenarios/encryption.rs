@@ -113,22 +113,33 @@ pub fn routes() -> Router {
         .route("/write-and-visit", get(write_and_visit))
         .route("/edit", get(edit))
         .route("/note", get(|shop: Shop| async move { text(shop.note().take().await) }))
+        .route("/list", get(list))
+}
+
+/// The routes of a release without encryption.
+fn plain_routes() -> Router {
+    Router::new()
         .route(
             "/plain/write",
             get(|plain: Unencrypted| async move { text(plain.set_address(PLAINTEXT).await) }),
         )
         .route("/plain/read", get(|plain: Unencrypted| async move { text(plain.address().await) }))
+}
+
+/// The routes of a release with another version.
+fn next_routes() -> Router {
+    Router::new()
         .route("/next/read", get(|next: NextVersion| async move { text(next.address().await) }))
-        .route("/list", get(list))
 }
 
 /// The application with these secrets, the current one first. Without any, it has no key ring.
 pub fn app<S: Store>(store: &Arc<S>, secrets: &[&str]) -> Router {
-    let layer = SessionLayer::new(Arc::clone(store));
-    routes().layer(match secrets {
-        [] => layer,
-        secrets => layer.encryption_keys(KeyRing::new(secrets).unwrap()),
-    })
+    let layer = || match (SessionLayer::new(Arc::clone(store)), secrets) {
+        (layer, []) => layer,
+        (layer, secrets) => layer.encryption_keys(KeyRing::new(secrets).unwrap()),
+    };
+    // A layer each, because their schemas contradict each other.
+    routes().layer(layer()).merge(plain_routes().layer(layer())).merge(next_routes().layer(layer()))
 }
 
 /// All bytes that a store holds for the only session of a principal.

@@ -1,0 +1,68 @@
+//! [`Schemas`]: the schemas that share the sessions of a layer.
+//!
+//! Asked when a typed session is extracted. Knows declarations alone, and no values.
+
+use std::sync::{PoisonError, RwLock};
+
+use crate::{
+    error::Error,
+    field::{FieldSpec, SessionSchema},
+};
+
+/// Returns the fingerprint of a field's type.
+pub type Shape = fn() -> u32;
+
+/// The schemas that have used the sessions of a layer.
+#[derive(Default)]
+pub(crate) struct Schemas(RwLock<Vec<Declared>>);
+
+#[derive(Clone, Copy)]
+struct Declared {
+    schema: &'static SessionSchema,
+    /// The types of its fields, in their order.
+    shapes: &'static [Shape],
+}
+
+impl Schemas {
+    /// Adds a schema. It must not declare a stored name of another one in another way.
+    pub(super) fn claim(
+        &self,
+        schema: &'static SessionSchema,
+        shapes: &'static [Shape],
+    ) -> Result<(), Error> {
+        let is_known =
+            |known: &[Declared]| known.iter().any(|known| std::ptr::eq(known.schema, schema));
+        if is_known(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(());
+        }
+        let added = Declared { schema, shapes };
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.iter().try_for_each(|known| known.check(&added))?;
+        if !is_known(&known) {
+            known.push(added);
+        }
+        Ok(())
+    }
+}
+
+impl Declared {
+    /// Requires that both schemas declare each common field alike.
+    fn check(&self, other: &Self) -> Result<(), Error> {
+        for (field, shape) in other.fields() {
+            let same = self.fields().find(|(known, _)| known.name() == field.name());
+            if same.is_some_and(|(known, known_shape)| {
+                !known.stores_like(field) || known_shape() != shape()
+            }) {
+                return Err(Error::SchemaConflict {
+                    field: field.name().to_owned(),
+                    schemas: [self.schema.name(), other.schema.name()],
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static FieldSpec, &'static Shape)> + use<> {
+        self.schema.fields().iter().zip(self.shapes)
+    }
+}
