@@ -184,7 +184,7 @@ mod tests {
         }
         let old = Old { kept: 7, gone: "x".into() };
         let stored = encode(Codec::MessagePack, 1, 0, &old).unwrap();
-        assert_eq!(decode(&stored, 1, || 0).unwrap(), New { kept: 7, added: 0 });
+        assert_eq!(decode::<New>(&stored, 1, || 0).unwrap(), New { kept: 7, added: 0 });
     }
 
     #[test]
