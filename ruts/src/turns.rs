@@ -50,6 +50,10 @@ impl<K: Eq + Hash + Clone> Turns<K> {
     /// # Cancel safety
     ///
     /// A dropped future leaves the queue.
+    #[cfg_attr(
+        not(feature = "postgres-store"),
+        allow(dead_code, reason = "only a store that locks rows bounds the wait")
+    )]
     pub(crate) async fn wait(&self, key: K, end: Instant) -> Option<Turn<'_, K>> {
         let (place, queue) = self.join(key);
         // A free turn needs no timer, which a runtime may lack.
