@@ -128,8 +128,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]. [`Error::Decode`]: the field is removed nevertheless.
-    /// [`Error::ResponseSent`] if a rotation is due and the response has left.
+    /// [`Error::Store`]. [`Error::Decode`]: the field is removed nevertheless. [`Error::Newer`]: the value
+    /// of a later release stays. [`Error::ResponseSent`] if a rotation is due and the response has left.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let stored = self.request.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref(), self.request.config().unreadable)
@@ -282,7 +282,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`], [`Error::Decode`].
+    /// [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a value of a later release.
     pub fn get(self) -> ReadFuture<'a, T, M>
     where
         M: Readable<T>,

@@ -25,6 +25,8 @@ mod value;
 mod values;
 mod watch;
 
+#[doc(hidden)]
+pub use self::schemas::Shape;
 pub use self::{
     arrival::Arrival,
     config::Unreadable,
@@ -34,7 +36,6 @@ pub use self::{
     handle::AnyStore,
     layer_name::{SessionName, Unnamed},
     principal_sessions::{PrincipalSessions, SessionSummary, SummaryPage},
-    schemas::Shape,
     session_index::SessionIndex,
     sign_in::SignIn,
     typed::TypedSession,
