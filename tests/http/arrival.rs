@@ -69,20 +69,53 @@ async fn a_request_knows_the_state_of_its_session() {
     clock.advance(Duration::from_secs(8));
     assert_eq!(tab_of_today.text("/").await, "ended 8");
     clock.advance(Duration::from_secs(60));
-    assert_eq!(tab_of_today.text("/").await, "Gone");
-    assert_eq!(tab.text("/").await, "Gone");
+    assert_eq!(tab_of_today.text("/").await, "Expired");
+    assert_eq!(tab.text("/").await, "Expired");
+}
+
+/// A secret that was replaced more than once differs from one of a session that is over.
+#[tokio::test]
+async fn a_made_up_secret_of_a_live_session_is_unknown() {
+    let (_, client) = fixture();
+    client.text("/sign-in").await;
+    let before = client.steal();
+    client.text("/sign-in").await;
+    client.text("/sign-in").await;
+    assert_eq!(before.text("/").await, "Unknown");
+    client.text("/sign-out").await;
+    assert_eq!(before.text("/").await, "Expired");
 }
 
 #[tokio::test]
-async fn a_revoked_or_expired_session_is_gone() {
+async fn a_revoked_session_differs_from_an_expired_one() {
     let (clock, client) = fixture();
     client.text("/sign-in").await;
     let other = client.stranger();
     other.text("/sign-in").await;
     assert_eq!(client.text("/revoke").await, "1");
-    assert_eq!(other.text("/").await, "Gone");
+    assert_eq!(other.text("/").await, "Revoked");
+    clock.advance(Duration::from_secs(6 * 24 * 60 * 60));
+    assert_eq!(other.text("/").await, "Revoked");
+    assert_eq!(client.text("/").await, "Live");
+    clock.advance(Duration::from_secs(2 * 24 * 60 * 60));
+    assert_eq!(other.text("/").await, "Expired", "the deadline that it had has passed");
+    assert_eq!(client.text("/").await, "Live");
     clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
-    assert_eq!(client.text("/").await, "Gone");
+    assert_eq!(client.text("/").await, "Expired");
+}
+
+/// A user whose session was revoked signs in again at once.
+#[tokio::test]
+async fn a_revocation_keeps_nobody_from_signing_in() {
+    let (_, client) = fixture();
+    client.text("/sign-in").await;
+    let other = client.stranger();
+    other.text("/sign-in").await;
+    client.text("/revoke").await;
+    assert_eq!(other.text("/").await, "Revoked");
+    other.text("/sign-in").await;
+    assert_eq!(other.text("/").await, "Live");
+    assert_eq!(client.text("/").await, "Live");
 }
 
 /// The answer is about the arrival, not about what the request did since.
@@ -92,5 +125,5 @@ async fn a_sign_in_does_not_change_the_arrival() {
     assert_eq!(client.text("/sign-in-and-ask").await, "NoToken");
     client.text("/sign-out").await;
     client.plant("__Host-id", "AAECAwQFBgcICQoLDA0ODw.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-    assert_eq!(client.text("/sign-in-and-ask").await, "Gone");
+    assert_eq!(client.text("/sign-in-and-ask").await, "Expired");
 }

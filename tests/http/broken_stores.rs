@@ -10,7 +10,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use ruts::{
-    conformance::{Subject, atomicity, expiry, merging, revival, revocation, values},
+    conformance::{
+        Subject, atomicity, expiry, internal, merging, ownership, revival, revocation, values,
+    },
     store::{
         AbsoluteDeadline, Change, Create, Credentials, Loaded, Projection, Refused, Store,
         StoreError, StoreResult, StoredField, TakeField, Touch, Update, Updated, Written,
@@ -49,6 +51,10 @@ enum Fault {
     ReadsAllFields,
     /// Any secret opens a session.
     IgnoresSecret,
+    /// A revocation leaves nothing behind.
+    ForgetsRevoked,
+    /// A read of the process itself keeps the session alive.
+    CountsJobs,
 }
 
 #[derive(Clone)]
@@ -64,7 +70,7 @@ struct Setup<const FAULT: usize> {
     store: Arc<FaultyStore>,
 }
 
-const FAULTS: [Fault; 12] = [
+const FAULTS: [Fault; 14] = [
     Fault::None,
     Fault::UpdateCreates,
     Fault::CachesReads,
@@ -77,6 +83,8 @@ const FAULTS: [Fault; 12] = [
     Fault::MovesAbsoluteDeadline,
     Fault::ReadsAllFields,
     Fault::IgnoresSecret,
+    Fault::ForgetsRevoked,
+    Fault::CountsJobs,
 ];
 
 impl<const FAULT: usize> Subject for Setup<FAULT> {
@@ -104,14 +112,14 @@ impl<const FAULT: usize> Subject for Setup<FAULT> {
 }
 
 impl FaultyStore {
-    /// Returns the secret to present to the inner store: that of the owner if any secret is
-    /// accepted.
-    fn secret(&self, credentials: Credentials<'_>) -> SecretHash {
+    /// Returns the secret of the owner of a session if that has to be presented to the inner store.
+    fn secret(&self, credentials: Credentials<'_>) -> Option<SecretHash> {
+        let is_job = credentials.secret().is_none();
+        let is_replaced =
+            self.fault == Fault::IgnoresSecret || is_job && self.fault == Fault::CountsJobs;
         let owner = self.owner.lock().unwrap();
-        match owner.iter().rev().find(|(id, _)| id == credentials.id) {
-            Some((_, secret)) if self.fault == Fault::IgnoresSecret => *secret,
-            _ => *credentials.secret,
-        }
+        let owner = owner.iter().rev().find(|(id, _)| is_replaced && id == credentials.id);
+        owner.map(|(_, secret)| *secret)
     }
 
     async fn update_or_create(
@@ -127,7 +135,8 @@ impl FaultyStore {
                     _ => None,
                 })
                 .collect();
-            let create = Create::new(credentials.id, credentials.secret).fields(&writes);
+            let secret = credentials.secret().copied().unwrap_or(SecretHash::from_bytes([1; 32]));
+            let create = Create::new(credentials.id, &secret).fields(&writes);
             let _ = self.inner.create(create).await;
         }
         Ok(answer)
@@ -217,7 +226,7 @@ impl Store for FaultyStore {
         touch: Option<Touch>,
     ) -> StoreResult<Loaded> {
         let secret = self.secret(credentials);
-        let credentials = Credentials::new(credentials.id, &secret);
+        let credentials = presented(credentials, &secret);
         if self.fault == Fault::CachesReads && matches!(fields, Projection::All) {
             let cache = self.cache.lock().unwrap();
             if let Some((_, loaded)) = cache.iter().find(|(id, _)| id == credentials.id) {
@@ -230,6 +239,9 @@ impl Store for FaultyStore {
             let _ = self.inner.update(credentials, Update::new(&[]).absolute(deadline)).await?;
         }
         let answer = self.inner.load(credentials, fields, touch).await?;
+        if self.fault == Fault::ForgetsRevoked && answer == Err(Refused::Revoked) {
+            return Ok(Err(Refused::NotFound));
+        }
         if let (Ok(loaded), Projection::All) = (&answer, fields) {
             self.cache.lock().unwrap().push((*credentials.id, loaded.clone()));
         }
@@ -248,7 +260,7 @@ impl Store for FaultyStore {
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
         let secret = self.secret(credentials);
-        let credentials = Credentials::new(credentials.id, &secret);
+        let credentials = presented(credentials, &secret);
         match self.fault {
             Fault::UpdateCreates => self.update_or_create(credentials, update).await,
             Fault::KeepsOldSecret => self.inner.update(credentials, update.rotate(None)).await,
@@ -274,7 +286,7 @@ impl Store for FaultyStore {
         take: TakeField<'_>,
     ) -> StoreResult<Written<Option<Bytes>>> {
         let secret = self.secret(credentials);
-        let credentials = Credentials::new(credentials.id, &secret);
+        let credentials = presented(credentials, &secret);
         if self.fault != Fault::ReadsThenRemoves {
             return self.inner.take(credentials, take).await;
         }
@@ -289,7 +301,18 @@ impl Store for FaultyStore {
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let secret = self.secret(credentials);
-        self.inner.delete(Credentials::new(credentials.id, &secret)).await
+        let credentials = presented(credentials, &secret);
+        self.inner.delete(credentials).await
+    }
+}
+
+fn presented<'a>(
+    credentials: Credentials<'a>,
+    replaced: &'a Option<SecretHash>,
+) -> Credentials<'a> {
+    match replaced {
+        Some(secret) => Credentials::new(credentials.id, secret),
+        None => credentials,
     }
 }
 
@@ -318,7 +341,8 @@ macro_rules! faults {
 faults! {
     an_update_that_creates_is_found: UpdateCreates at 1 by
         revival::only_create_creates_a_session,
-        revival::nothing_revives_an_expired_session;
+        revival::nothing_revives_an_expired_session,
+        internal::internal_credentials_open_no_ended_session;
     a_stale_cache_is_found: CachesReads at 2 by
         revocation::a_write_is_seen_at_once,
         revocation::a_deletion_is_seen_at_once;
@@ -345,4 +369,9 @@ faults! {
     a_secret_that_is_not_checked_is_found: IgnoresSecret at 11 by
         revocation::a_wrong_secret_opens_nothing,
         revocation::a_rotation_is_seen_at_once;
+    a_forgotten_revocation_is_found: ForgetsRevoked at 12 by
+        ownership::a_revoked_session_is_recognised;
+    a_job_that_counts_as_activity_is_found: CountsJobs at 13 by
+        internal::internal_credentials_use_nothing,
+        internal::internal_credentials_have_few_rights;
 }

@@ -25,6 +25,7 @@ mod reference;
 mod remember;
 mod renewal;
 mod schema;
+mod revocations;
 mod sign_in;
 mod sign_in_model;
 mod sources;

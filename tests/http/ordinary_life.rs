@@ -145,6 +145,9 @@ enum Presented {
     Replaced,
     ReplacedTwice,
     Deleted,
+    Revoked,
+    /// Replaced, and the session was revoked then.
+    ReplacedAndRevoked,
     Unknown,
     Nothing,
 }
@@ -161,7 +164,9 @@ enum Cookie {
 #[tokio::test]
 async fn every_old_secret_gets_the_answer_of_the_table() {
     use Cookie::{Removed, Set};
-    use Presented::{Deleted, Replaced, ReplacedTwice, Unknown, Valid};
+    use Presented::{
+        Deleted, Replaced, ReplacedAndRevoked, ReplacedTwice, Revoked, Unknown, Valid,
+    };
     const PATHS: [&str; 4] = ["/read", "/add", "/sign-in", "/sign-out"];
     let keep = Cookie::Nothing;
     let table = [
@@ -177,6 +182,13 @@ async fn every_old_secret_gets_the_answer_of_the_table() {
         ),
         (Deleted, true, [(200, keep), (409, keep), (200, Set), (200, keep)], None),
         (Deleted, false, [(200, keep), (200, Set), (200, Set), (200, Removed)], Some("reuse")),
+        (Revoked, false, [(200, keep), (200, Set), (200, Set), (200, Removed)], Some("unknown")),
+        (
+            ReplacedAndRevoked,
+            false,
+            [(200, keep), (200, Set), (200, Set), (200, Removed)],
+            Some("unknown"),
+        ),
         (Unknown, false, [(200, keep), (200, Set), (200, Set), (200, Removed)], Some("unknown")),
         (Presented::Nothing, false, [(200, keep), (200, Set), (200, Set), (200, keep)], None),
     ];
@@ -195,6 +207,12 @@ async fn every_old_secret_gets_the_answer_of_the_table() {
                     client
                 }
                 Deleted => unheard(&fixture, "/sign-out").await,
+                Revoked => {
+                    let client = fixture.client.stranger();
+                    client.text("/sign-in").await;
+                    client
+                }
+                ReplacedAndRevoked => unheard(&fixture, "/sign-in").await,
                 Valid | Unknown => {
                     let client = fixture.client.stranger();
                     client.text("/add").await;
@@ -202,6 +220,10 @@ async fn every_old_secret_gets_the_answer_of_the_table() {
                 }
             };
             match presented {
+                Revoked | ReplacedAndRevoked => {
+                    let sessions = Shop::sessions(fixture.store.clone()).by_user(&7);
+                    assert_eq!(sessions.revoke_all().await.unwrap(), 1);
+                }
                 Unknown => fixture.clock.advance(Duration::from_secs(8 * 24 * 3600)),
                 Replaced | ReplacedTwice | Deleted if !is_late => fixture.clock.advance(LONG_AGO),
                 _ => {}

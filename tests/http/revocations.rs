@@ -46,5 +46,5 @@ async fn a_late_revocation_is_not_undone_by_the_cache() {
     assert_eq!(origin.inner().revoke(&ada, ALL).await.unwrap().answer, [session.id]);
 
     assert_eq!(store.revoke(&ada, ALL).await.unwrap(), Written::new(Vec::new()));
-    assert_eq!(session.load().await.unwrap(), Err(Refused::NotFound));
+    assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
 }

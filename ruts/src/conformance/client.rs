@@ -290,6 +290,7 @@ pub(super) enum Refusal {
     NotFound,
     Replaced,
     Ended,
+    Revoked,
     /// Any of these.
     Any,
 }
@@ -300,6 +301,7 @@ impl Refusal {
             Self::NotFound => matches!(answer, Err(Refused::NotFound)),
             Self::Replaced => matches!(answer, Err(Refused::Replaced { .. })),
             Self::Ended => matches!(answer, Err(Refused::Ended { .. })),
+            Self::Revoked => matches!(answer, Err(Refused::Revoked)),
             Self::Any => answer.is_err(),
         };
         assert!(is_expected, "{call} was answered by {answer:?}");

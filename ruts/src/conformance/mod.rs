@@ -40,6 +40,7 @@
 pub mod atomicity;
 mod client;
 pub mod expiry;
+pub mod internal;
 pub mod merging;
 pub mod ownership;
 pub mod renewal;
@@ -115,6 +116,12 @@ macro_rules! conformance_tests {
                 the_next_renewal_replaces_an_unused_secret
                 a_renewal_extends_the_session_in_the_same_update
             }
+            internal {
+                internal_credentials_open_a_live_session
+                internal_credentials_use_nothing
+                internal_credentials_have_few_rights
+                internal_credentials_open_no_ended_session
+            }
             ownership {
                 a_read_returns_the_principal
                 a_sign_in_restarts_both_deadlines
@@ -125,6 +132,7 @@ macro_rules! conformance_tests {
                 ended_sessions_are_not_listed
                 a_revocation_ends_one_session
                 a_revocation_ends_all_sessions_but_one
+                a_revoked_session_is_recognised
                 a_revocation_ends_sign_ins_that_race_it
                 a_limit_refuses_another_sign_in
                 a_limit_ends_the_oldest_session

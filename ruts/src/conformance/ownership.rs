@@ -244,7 +244,7 @@ pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
         foreign.through(subject).holds(&[]).await;
     }
     assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, ids(&[&mine]));
-    mine.through(subject).is_refused(Refusal::NotFound).await;
+    mine.through(subject).is_refused(Refusal::Revoked).await;
     assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, BTreeSet::new());
     other.through(subject).holds(&[]).await;
     assert_eq!(list(&store, &ada).await, ids(&[&other]));
@@ -264,12 +264,39 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     let target = RevokeTarget::All { except: Some(&own.id) };
     assert_eq!(revoke(&store, &ada, target).await, ids(&all.iter().collect::<Vec<_>>()));
     for client in &all {
-        client.through(subject).is_refused(Refusal::NotFound).await;
+        client.through(subject).is_refused(Refusal::Revoked).await;
     }
     own.through(subject).holds(&[]).await;
     assert_eq!(revoke(&store, &ada, ALL).await, ids(&[&own]));
-    own.through(subject).is_refused(Refusal::NotFound).await;
+    own.through(subject).is_refused(Refusal::Revoked).await;
     theirs.through(subject).holds(&[]).await;
+}
+
+/// The secrets of a revoked session are recognised until the deadline that it had. They open nothing,
+/// and another secret is unknown.
+pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
+    let unit = subject.unit();
+    let (ada, store) = (principal(), subject.store());
+    let own = signed_in(subject, &ada).await;
+    let former = session(subject, &[("a", "1")]).await;
+    let revoked = former.with(secret());
+    let who = sign_in_of(&ada);
+    let deadlines = AuthChange::In { who, idle: ttl(unit * 8), absolute: ttl(unit * 4) };
+    let update = Update::new(&[]).rotate(&revoked.secret).sign(deadlines);
+    assert_eq!(former.update(update).await, applied(0));
+    let target = RevokeTarget::All { except: Some(&own.id) };
+    assert_eq!(revoke(&store, &ada, target).await, ids(&[&revoked]));
+    subject.pass(unit).await;
+    revoked.through(subject).is_refused(Refusal::Revoked).await;
+    former.through(subject).is_refused(Refusal::Revoked).await;
+    revoked.with(secret()).is_refused(Refusal::NotFound).await;
+    assert_eq!(store.inspect(&revoked.id).await.expect("the store answers"), None);
+    assert_eq!(list(&store, &ada).await, ids(&[&own]));
+    assert_eq!(revoke(&store, &ada, RevokeTarget::One(&revoked.id)).await, BTreeSet::new());
+    let again = revoked.create(None, None, &[]).await.map_err(|error| error.kind());
+    assert_eq!(again, Err(StoreErrorKind::Exists));
+    subject.pass(unit * 4).await;
+    revoked.through(subject).is_refused(Refusal::NotFound).await;
 }
 
 /// Signs in with a new session, or with an existing one. Returns `None` if it was revoked.
@@ -313,7 +340,7 @@ pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
             runners.push(runner(racing_sign_in(client, ada, at % 2 == 0)));
         }
         let signed_in: Vec<_> = race(runners).await.into_iter().flatten().collect();
-        before.is_refused(Refusal::NotFound).await;
+        before.is_refused(Refusal::Revoked).await;
 
         let listed = list(&store, &ada).await;
         for client in &signed_in {
@@ -370,7 +397,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let store = subject.store();
     assert_eq!(list(&store, &ada).await, ids(&clients[2..].iter().collect::<Vec<_>>()));
     for ended in &clients[..2] {
-        ended.through(subject).is_refused(Refusal::NotFound).await;
+        ended.through(subject).is_refused(Refusal::Revoked).await;
     }
     let wrong = clients[4].with(secret());
     let one = at_most(1, OnLimit::EndOldest);

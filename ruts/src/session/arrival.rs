@@ -13,8 +13,9 @@ use std::time::Duration;
 /// async fn notice(session: Session) -> Result<&'static str, Error> {
 ///     Ok(match session.arrival().await? {
 ///         Arrival::Ended { .. } => "You have signed out.",
+///         Arrival::Revoked => "You were signed out from another device.",
+///         Arrival::Expired => "You were signed out, because your session has expired.",
 ///         Arrival::Replaced { .. } => "You have signed in in another window. Load this page again.",
-///         Arrival::Gone => "You were signed out, because your session has expired or was ended.",
 ///         _ => "",
 ///     })
 /// }
@@ -34,12 +35,23 @@ pub enum Arrival {
         /// Time since then.
         ago: Duration,
     },
+    /// The session was revoked: by its user from another session, by an administrator, or because its
+    /// principal had reached a [session limit](crate::store::SessionLimit).
+    ///
+    /// A store knows it until the deadline that the session had, for
+    /// [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION) at most.
+    Revoked,
     /// Another request had replaced the secret, such as by a sign-in.
     Replaced {
         /// Time since then.
         ago: Duration,
     },
-    /// The session had expired, had been revoked or deleted longer ago, or never existed. A store
-    /// keeps nothing of such a session that could tell which.
-    Gone,
+    /// The session was live, and the token had another secret: one that was replaced more than once
+    /// since, or a made-up one.
+    Unknown,
+    /// The session had expired, by idleness or by age.
+    ///
+    /// A store keeps nothing of an expired session. So the answer is the same for a session that was
+    /// deleted more than a minute ago, that the store has lost, or that never existed.
+    Expired,
 }

@@ -262,7 +262,12 @@ impl<S> Session<S> {
     }
 
     /// Returns the state of the session that this request came with: live, or the reason why it is
-    /// not. One round trip, none if this request has used the session before.
+    /// not.
+    ///
+    /// # Round trips
+    ///
+    /// One, none if this request has used the session before. One more if the store does not know
+    /// the token.
     ///
     /// # Errors
     ///

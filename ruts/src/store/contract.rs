@@ -22,6 +22,12 @@ use crate::{auth::PrincipalKey, cache_policy::CachePolicy, token::SessionId};
 /// secret, so that it starts no session.
 pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 
+/// How long at most a store recognises the last secret of a revoked session: until the deadline that
+/// the session had, or for this time.
+///
+/// A user who comes back learns then that the session was revoked. Nothing else depends on it.
+pub const REVOKED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// The answer of an operation with [`Credentials`]. The outer error is a failure of the store. The
 /// inner one says that the credentials open no session.
 pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
@@ -56,7 +62,8 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 /// [renewal](super::Renew) whose grace period is not over. Compare hashes with `==` of
 /// [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server. An id
 /// alone opens nothing. Together with the [`PrincipalKey`] of the signed-in principal it lists and
-/// ends a session.
+/// ends a session. [Internal](super::Proof::Internal) credentials open any live session, for the process
+/// itself, with the rights of a secret in its grace period.
 ///
 /// # Cancel safety
 ///
@@ -173,8 +180,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends sessions of a principal and returns their ids. Sessions of other principals stay.
     ///
-    /// A revoked session leaves nothing behind. Its secret is [`Refused::NotFound`] at once, so
-    /// that the user can sign in again without delay.
+    /// From then on the last two secrets of such a session are [`Refused::Revoked`], until the
+    /// deadline that the session had, for [`REVOKED_RETENTION`] at most. Its fields are freed, and it is on
+    /// no list. A store that lacks space may forget it earlier. A session that a
+    /// [limit](super::SessionLimit) ends is revoked, too.
     ///
     /// # Errors
     ///
@@ -185,7 +194,8 @@ pub trait Store: Send + Sync + 'static {
         target: RevokeTarget<'_>,
     ) -> impl Future<Output = Result<Written<Vec<SessionId>>, StoreError>> + Send;
 
-    /// Ends all sessions, in a time that does not depend on their number.
+    /// Ends all sessions, in a time that does not depend on their number. From then on their
+    /// secrets are [`Refused::Revoked`] or [`Refused::NotFound`].
     fn revoke_everyone(&self) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 
     /// Tells the store the cache policy of a field before it is first read. A store without a cache

@@ -45,14 +45,14 @@ pub use self::cache::{
 };
 pub(crate) use self::dyn_store::{DynStore, StoreFuture, StoreType};
 pub use self::{
-    contract::{ENDED_RETENTION, IntoStore, Store, StoreResult},
+    contract::{ENDED_RETENTION, IntoStore, REVOKED_RETENTION, Store, StoreResult},
     error::{StoreError, StoreErrorKind},
     record::{CorruptRecord, SessionRecord},
     record_store::RecordStore,
     request::{
         AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, NewSignIn, OnLimit,
-        PageRequest, Precondition, Projection, Renew, RevokeTarget, SessionLimit, TakeField, Touch,
-        Update,
+        PageRequest, Precondition, Projection, Proof, Renew, RevokeTarget, SessionLimit, TakeField,
+        Touch, Update,
     },
     response::{
         ListedSession, Loaded, Refused, SessionMeta, SessionPage, SignedIn, StoredField, Updated,

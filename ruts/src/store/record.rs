@@ -14,10 +14,10 @@ use self::encoding::{
     get_array, get_bytes, get_moment, get_optional, millis, put_bytes, put_optional,
 };
 use super::{
-    contract::ENDED_RETENTION,
+    contract::{ENDED_RETENTION, REVOKED_RETENTION},
     request::{
         AbsoluteDeadline, AuthChange, Change, Create, FieldWrite, NewSignIn, Precondition,
-        Projection, TakeField, Touch, Update,
+        Projection, Proof, TakeField, Touch, Update,
     },
     response::{Loaded, Refused, SessionMeta, SignedIn, StoredField, Updated},
 };
@@ -70,6 +70,8 @@ pub struct SessionRecord {
     idle: Option<Duration>,
     absolute: Option<Duration>,
     ended: Option<Duration>,
+    /// The session ended by a revocation. Its absolute deadline is that of this record.
+    revoked: bool,
     signed_in: Option<Authentication>,
     /// The absolute deadline that a sign-in set: no later update moves it further.
     latest: Option<Duration>,
@@ -107,6 +109,16 @@ enum OpenedBy {
     Former,
     /// The former secret in its grace period.
     FormerInGrace,
+    /// None: the process itself asks.
+    Internal,
+}
+
+impl OpenedBy {
+    /// Whether it counts as activity, and may do what
+    /// [`Update::needs_current_secret`](super::Update::needs_current_secret) names.
+    const fn has_all_rights(self) -> bool {
+        matches!(self, Self::Current | Self::Former)
+    }
 }
 
 impl SessionRecord {
@@ -122,6 +134,7 @@ impl SessionRecord {
             idle: None,
             absolute: None,
             ended: None,
+            revoked: false,
             signed_in: None,
             latest: None,
             fields: HashMap::with_capacity(create.fields.len()),
@@ -140,8 +153,8 @@ impl SessionRecord {
     /// Returns the moment from which the record can be freed, unless a use moves it.
     pub fn deadline(&self) -> Option<Duration> {
         match self.ended {
-            Some(ended) => Some(ended.saturating_add(ENDED_RETENTION)),
-            None => self.idle.into_iter().chain(self.absolute).min(),
+            Some(ended) if !self.revoked => Some(ended.saturating_add(ENDED_RETENTION)),
+            Some(_) | None => self.idle.into_iter().chain(self.absolute).min(),
         }
     }
 
@@ -156,12 +169,18 @@ impl SessionRecord {
         self.ended.is_none() && self.is_retained(now)
     }
 
-    /// Whether the session was deleted.
+    /// Whether the session was deleted or revoked.
     pub const fn is_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// Returns the signed-in principal of a session that was not deleted.
+    /// Whether the session was [revoked](Self::revoke). A backend that lacks space may remove such
+    /// a record: its secret is unknown then.
+    pub const fn is_revoked(&self) -> bool {
+        self.revoked
+    }
+
+    /// Returns the signed-in principal of a session that was not deleted or revoked.
     pub fn principal(&self) -> Option<PrincipalKey> {
         self.signed_in.filter(|_| self.ended.is_none()).map(|signed_in| signed_in.principal)
     }
@@ -192,15 +211,15 @@ impl SessionRecord {
     /// # Errors
     ///
     /// The secret does not open the session.
-    pub fn load(
+    pub fn load<'p>(
         &mut self,
-        secret: &SecretHash,
+        proof: impl Into<Proof<'p>>,
         fields: Projection<'_>,
         touch: Option<Touch>,
         now: Duration,
     ) -> Result<Loaded, Refused> {
-        let opened = self.open(secret, now)?;
-        if opened != OpenedBy::FormerInGrace && touch.is_some() {
+        let opened = self.open(proof.into(), now)?;
+        if opened.has_all_rights() && touch.is_some() {
             self.confirm(opened, now);
             self.touch(touch, now);
         }
@@ -228,13 +247,13 @@ impl SessionRecord {
     /// # Errors
     ///
     /// The secret does not open the session, or may not do so any more.
-    pub fn would_apply(
+    pub fn would_apply<'p>(
         &self,
-        secret: &SecretHash,
+        proof: impl Into<Proof<'p>>,
         update: &Update<'_>,
         now: Duration,
     ) -> Result<bool, Refused> {
-        let opened = self.open(secret, now)?;
+        let opened = self.open(proof.into(), now)?;
         self.check(update, opened, now).map(|refusal| refusal.is_none())
     }
 
@@ -244,13 +263,14 @@ impl SessionRecord {
     /// # Errors
     ///
     /// The secret does not open the session, or may not do so any more.
-    pub fn update(
+    pub fn update<'p>(
         &mut self,
-        secret: &SecretHash,
+        proof: impl Into<Proof<'p>>,
         update: &Update<'_>,
         now: Duration,
     ) -> Result<Updated, Refused> {
-        let opened = self.open(secret, now)?;
+        let proof = proof.into();
+        let opened = self.open(proof, now)?;
         let refusal = self.check(update, opened, now)?;
         self.confirm(opened, now);
         if let Some(refusal) = refusal {
@@ -258,15 +278,15 @@ impl SessionRecord {
         }
         self.modified = true;
         self.prune(now);
-        if opened != OpenedBy::FormerInGrace {
+        if opened.has_all_rights() {
             self.touch(update.touch, now);
         }
         if let Some(renew) = update.renew.filter(|renew| *renew.secret != self.secret) {
-            self.rotate(secret, renew.secret, now);
+            self.rotate(proof, renew.secret, now);
             self.grace = Grace::Pending(renew.grace);
         }
         if let Some(fresh) = update.rotate {
-            self.rotate(secret, fresh, now);
+            self.rotate(proof, fresh, now);
         }
         match update.sign {
             Some(AuthChange::In { who, idle, absolute }) => {
@@ -291,14 +311,15 @@ impl SessionRecord {
     /// # Errors
     ///
     /// The secret does not open the session, or may not do so any more.
-    pub fn take(
+    pub fn take<'p>(
         &mut self,
-        secret: &SecretHash,
+        proof: impl Into<Proof<'p>>,
         take: &TakeField<'_>,
         now: Duration,
     ) -> Result<Option<Bytes>, Refused> {
-        let opened = self.open(secret, now)?;
-        if opened != OpenedBy::FormerInGrace {
+        let proof = proof.into();
+        let opened = self.open(proof, now)?;
+        if opened.has_all_rights() {
             self.touch(take.touch, now);
         } else if take.needs_current_secret() {
             return Err(self.replaced(now));
@@ -306,7 +327,7 @@ impl SessionRecord {
         self.confirm(opened, now);
         self.modified = true;
         if let Some(fresh) = take.rotate {
-            self.rotate(secret, fresh, now);
+            self.rotate(proof, fresh, now);
         }
         if take.sign_out {
             self.signed_in = None;
@@ -322,12 +343,30 @@ impl SessionRecord {
     /// # Errors
     ///
     /// The secret does not open the session.
-    pub fn delete(&mut self, secret: &SecretHash, now: Duration) -> Result<(), Refused> {
-        self.open(secret, now)?;
+    pub fn delete<'p>(
+        &mut self,
+        proof: impl Into<Proof<'p>>,
+        now: Duration,
+    ) -> Result<(), Refused> {
+        self.open(proof.into(), now)?;
         self.modified = true;
         self.ended = Some(now);
         self.fields = HashMap::new();
         Ok(())
+    }
+
+    /// Ends the session without its secret, and drops its fields:
+    /// [`Store::revoke`](super::Store::revoke). The caller knows that it is live.
+    pub fn revoke(&mut self, now: Duration) {
+        let longest = now.saturating_add(REVOKED_RETENTION);
+        self.absolute =
+            self.deadline().map_or(Some(longest), |deadline| Some(deadline.min(longest)));
+        self.idle = None;
+        self.ended = Some(now);
+        self.revoked = true;
+        self.signed_in = None;
+        self.fields = HashMap::new();
+        self.modified = true;
     }
 
     /// Frees the fields that have expired.
@@ -359,6 +398,7 @@ impl SessionRecord {
         for moment in [self.idle, self.absolute, self.ended, self.latest] {
             put_optional(&mut out, moment);
         }
+        out.put_u8(self.revoked.into());
         put_optional(&mut out, self.signed_in.map(|signed_in| signed_in.at));
         if let Some(Authentication { principal, assurance, .. }) = self.signed_in {
             out.put_u8(assurance.level());
@@ -407,6 +447,7 @@ impl SessionRecord {
         let (created, issued, used) = (get_moment(bytes)?, get_moment(bytes)?, get_moment(bytes)?);
         let (idle, absolute) = (get_optional(bytes)?, get_optional(bytes)?);
         let (ended, latest) = (get_optional(bytes)?, get_optional(bytes)?);
+        let revoked = bytes.try_get_u8().ok()? == 1;
         let signed_in = match get_optional(bytes)? {
             Some(at) => {
                 let assurance = Assurance::from_level(bytes.try_get_u8().ok()?)?;
@@ -439,6 +480,7 @@ impl SessionRecord {
             idle,
             absolute,
             ended,
+            revoked,
             signed_in,
             latest,
             fields,
@@ -446,23 +488,27 @@ impl SessionRecord {
         })
     }
 
-    /// Whether the secret opens the session, and which one it is.
-    fn open(&self, secret: &SecretHash, now: Duration) -> Result<OpenedBy, Refused> {
+    /// Whether the proof opens the session, and which secret it is.
+    fn open(&self, proof: Proof<'_>, now: Duration) -> Result<OpenedBy, Refused> {
         if !self.is_retained(now) {
             return Err(Refused::NotFound);
         }
-        let opened = if self.secret == *secret {
-            OpenedBy::Current
-        } else if self.replaced.is_some_and(|replaced| replaced == *secret) {
-            match self.grace {
-                Grace::Pending(_) => OpenedBy::Former,
-                Grace::Until(until) if now < until => OpenedBy::FormerInGrace,
-                Grace::Until(_) => return Err(self.replaced(now)),
+        let opened = match proof {
+            Proof::Internal => OpenedBy::Internal,
+            Proof::Secret(secret) if self.secret == *secret => OpenedBy::Current,
+            Proof::Secret(secret) if self.replaced.is_some_and(|former| former == *secret) => {
+                match self.grace {
+                    // No cookie of this session is newer, so none can be overwritten.
+                    _ if self.revoked => return Err(Refused::Revoked),
+                    Grace::Pending(_) => OpenedBy::Former,
+                    Grace::Until(until) if now < until => OpenedBy::FormerInGrace,
+                    Grace::Until(_) => return Err(self.replaced(now)),
+                }
             }
-        } else {
-            return Err(Refused::NotFound);
+            Proof::Secret(_) => return Err(Refused::NotFound),
         };
         match self.ended {
+            Some(_) if self.revoked => Err(Refused::Revoked),
             Some(ended) => Err(Refused::Ended { ago: now.saturating_sub(ended) }),
             None => Ok(opened),
         }
@@ -485,7 +531,7 @@ impl SessionRecord {
         opened: OpenedBy,
         now: Duration,
     ) -> Result<Option<Updated>, Refused> {
-        if opened == OpenedBy::FormerInGrace && update.needs_current_secret() {
+        if !opened.has_all_rights() && update.needs_current_secret() {
             return Err(self.replaced(now));
         }
         let age = now.saturating_sub(self.issued);
@@ -516,8 +562,10 @@ impl SessionRecord {
     }
 
     /// Replaces the secret that was presented.
-    fn rotate(&mut self, presented: &SecretHash, fresh: &SecretHash, now: Duration) {
-        if *fresh != self.secret {
+    fn rotate(&mut self, presented: Proof<'_>, fresh: &SecretHash, now: Duration) {
+        if let Proof::Secret(presented) = presented
+            && *fresh != self.secret
+        {
             self.replaced = Some(*presented);
             self.secret = *fresh;
             self.issued = now;
@@ -560,7 +608,7 @@ impl SessionRecord {
             signed_in: self.signed_in.map(|signed_in| {
                 SignedIn::new(signed_in.principal, signed_in.assurance, since(signed_in.at))
             }),
-            by_former_secret: opened != OpenedBy::Current,
+            by_former_secret: matches!(opened, OpenedBy::Former | OpenedBy::FormerInGrace),
         }
     }
 

@@ -122,9 +122,9 @@ impl<S: RecordStore> Store for S {
         fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> StoreResult<Loaded> {
-        let Credentials { id, secret } = credentials;
+        let Credentials { id, proof } = credentials;
         self.with_record(id, |record, now| match record {
-            Some(record) => record.load(secret, fields, touch, now),
+            Some(record) => record.load(proof, fields, touch, now),
             None => Err(Refused::NotFound),
         })
         .await
@@ -149,13 +149,13 @@ impl<S: RecordStore> Store for S {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
-        let Credentials { id, secret } = credentials;
-        let apply = |record: &mut SessionRecord, now| record.update(secret, &update, now);
+        let Credentials { id, proof } = credentials;
+        let apply = |record: &mut SessionRecord, now| record.update(proof, &update, now);
         let Some(AuthChange::In { who, .. }) = update.sign else {
             return change(self, id, apply).await;
         };
         let would_apply = |record: &mut Option<SessionRecord>, now| match record {
-            Some(record) => record.would_apply(secret, &update, now),
+            Some(record) => record.would_apply(proof, &update, now),
             None => Err(Refused::NotFound),
         };
         let mut lock = self.lock_principal(who.principal).await?;
@@ -182,13 +182,13 @@ impl<S: RecordStore> Store for S {
         credentials: Credentials<'_>,
         take: TakeField<'_>,
     ) -> StoreResult<Written<Option<Bytes>>> {
-        let Credentials { id, secret } = credentials;
-        change(self, id, |record, now| record.take(secret, &take, now)).await
+        let Credentials { id, proof } = credentials;
+        change(self, id, |record, now| record.take(proof, &take, now)).await
     }
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
-        let Credentials { id, secret } = credentials;
-        change(self, id, |record, now| record.delete(secret, now)).await
+        let Credentials { id, proof } = credentials;
+        change(self, id, |record, now| record.delete(proof, now)).await
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
@@ -334,7 +334,7 @@ async fn end_oldest<S: RecordStore>(
     Ok(())
 }
 
-/// Removes a session of the principal, and returns whether there was one.
+/// Revokes a session of the principal, and returns whether there was one.
 async fn revoke_one<S: RecordStore>(
     store: &S,
     principal: &PrincipalKey,
@@ -342,7 +342,8 @@ async fn revoke_one<S: RecordStore>(
     lock: &mut S::PrincipalLock,
 ) -> Result<bool, StoreError> {
     let revoke = |record: &mut Option<SessionRecord>, now| {
-        record.take_if(|record| record.belongs_to(principal, now)).is_some()
+        let live = record.as_mut().filter(|record| record.belongs_to(principal, now));
+        live.map(|record| record.revoke(now)).is_some()
     };
     let was_live = store.with_record(id, revoke).await?;
     store.remove_from_list(principal, id, lock).await?;

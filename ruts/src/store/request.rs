@@ -15,20 +15,53 @@ use crate::{
     ttl::Ttl,
 };
 
-/// The right to use a session: its id, and the hash of the secret that the client presented.
+/// The right to use a session: its id, and a proof.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Credentials<'a> {
     /// Id of the session.
     pub id: &'a SessionId,
-    /// Hash of the presented secret.
-    pub secret: &'a SecretHash,
+    /// The proof.
+    pub proof: Proof<'a>,
 }
 
 impl<'a> Credentials<'a> {
-    /// Credentials of the session `id`.
+    /// Credentials of a client of the session `id`.
     pub const fn new(id: &'a SessionId, secret: &'a SecretHash) -> Self {
-        Self { id, secret }
+        Self { id, proof: Proof::Secret(secret) }
+    }
+
+    /// Credentials of this process, for a job that works on the session `id` without a request.
+    pub const fn internal(id: &'a SessionId) -> Self {
+        Self { id, proof: Proof::Internal }
+    }
+
+    /// Hash of the presented secret. `None` for [internal](Self::internal) credentials.
+    pub const fn secret(&self) -> Option<&'a SecretHash> {
+        match self.proof {
+            Proof::Secret(secret) => Some(secret),
+            Proof::Internal => None,
+        }
+    }
+}
+
+/// The proof of [`Credentials`].
+#[derive(Debug, Clone, Copy)]
+pub enum Proof<'a> {
+    /// Hash of the secret that a client presented.
+    Secret(&'a SecretHash),
+    /// The process itself asks. Nothing that a client sends leads to this proof.
+    ///
+    /// It has the rights of a secret in its grace period: it opens any live session, reads it,
+    /// changes its fields and deletes it. It does not count as activity, nor as the use of a secret.
+    /// It is [`Refused::Replaced`](super::Refused::Replaced) for everything that
+    /// [`Update::needs_current_secret`] names.
+    Internal,
+}
+
+impl<'a> From<&'a SecretHash> for Proof<'a> {
+    fn from(secret: &'a SecretHash) -> Self {
+        Self::Secret(secret)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// No live session has this id, or the secret was never its own.
+    /// No session has this id, it has expired, or the secret was never its own.
     NotFound,
     /// The session was [deleted](super::Store::delete), and this was its secret. A store recognises
     /// it for at least [`ENDED_RETENTION`](super::ENDED_RETENTION).
@@ -26,7 +26,12 @@ pub enum Refused {
         /// Time since the deletion, by the clock of the server.
         ago: Duration,
     },
-    /// The secret was replaced by the latest rotation or renewal, and its grace period is over.
+    /// The session was [revoked](super::Store::revoke), and this was its secret or the one before
+    /// it. A store recognises them until the deadline that the session had, for
+    /// [`REVOKED_RETENTION`](super::REVOKED_RETENTION) at most.
+    Revoked,
+    /// The secret was replaced by the latest rotation or renewal, and its grace period is over. The
+    /// session was not revoked.
     Replaced {
         /// Time since it last opened the session, by the clock of the server.
         ago: Duration,

@@ -53,7 +53,8 @@ fn assert_live_or_ended<T: Debug>(answer: StoreResult<T>) {
 
 /// Every operation fails while the server does.
 fn assert_ended<T: Debug>(answer: StoreResult<T>) {
-    assert!(matches!(answer, Ok(Err(Refused::NotFound)) | Err(_)), "{answer:?}");
+    let is_ended = matches!(answer, Ok(Err(Refused::NotFound | Refused::Revoked)) | Err(_));
+    assert!(is_ended, "{answer:?}");
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -210,6 +210,7 @@ enum Answer {
     NotFound,
     Replaced,
     Ended,
+    WasRevoked,
     Loaded {
         idle: Option<u64>,
         absolute: Option<u64>,
@@ -282,8 +283,8 @@ impl Store for Model {
         fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> StoreResult<Loaded> {
-        let Credentials { id, secret, .. } = credentials;
-        self.apply(id, |record, now| record.load(secret, fields, touch, now))
+        let Credentials { id, proof, .. } = credentials;
+        self.apply(id, |record, now| record.load(proof, fields, touch, now))
     }
 
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
@@ -300,8 +301,8 @@ impl Store for Model {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
-        let Credentials { id, secret, .. } = credentials;
-        self.apply(id, |record, now| record.update(secret, &update, now).map(Written::new))
+        let Credentials { id, proof, .. } = credentials;
+        self.apply(id, |record, now| record.update(proof, &update, now).map(Written::new))
     }
 
     async fn take(
@@ -309,13 +310,13 @@ impl Store for Model {
         credentials: Credentials<'_>,
         take: TakeField<'_>,
     ) -> StoreResult<Written<Option<Bytes>>> {
-        let Credentials { id, secret, .. } = credentials;
-        self.apply(id, |record, now| record.take(secret, &take, now).map(Written::new))
+        let Credentials { id, proof, .. } = credentials;
+        self.apply(id, |record, now| record.take(proof, &take, now).map(Written::new))
     }
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
-        let Credentials { id, secret, .. } = credentials;
-        self.apply(id, |record, now| record.delete(secret, now).map(Written::new))
+        let Credentials { id, proof, .. } = credentials;
+        self.apply(id, |record, now| record.delete(proof, now).map(Written::new))
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
@@ -342,9 +343,14 @@ impl Store for Model {
         target: RevokeTarget<'_>,
     ) -> Result<Written<Vec<SessionId>>, StoreError> {
         let State { records, now } = &mut *self.next();
-        let revoked = records
-            .extract_if(.., |id, record| target.includes(id) && record.belongs_to(principal, *now));
-        Ok(Written::new(revoked.map(|(id, _)| id).collect()))
+        let mut ended = Vec::new();
+        for (id, record) in records {
+            if target.includes(id) && record.belongs_to(principal, *now) {
+                record.revoke(*now);
+                ended.push(*id);
+            }
+        }
+        Ok(Written::new(ended))
     }
 
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
@@ -555,6 +561,7 @@ fn answer<T>(
         Ok(Ok(answer)) => found(answer),
         Ok(Err(Refused::Replaced { .. })) => Answer::Replaced,
         Ok(Err(Refused::Ended { .. })) => Answer::Ended,
+        Ok(Err(Refused::Revoked)) => Answer::WasRevoked,
         Ok(Err(Refused::NotFound)) => Answer::NotFound,
         Ok(Err(other)) => Answer::Failed(format!("{other:?}")),
         Err(error) => Answer::Failed(error.to_string()),
@@ -628,6 +635,7 @@ async fn the_sequences_produce_every_answer_often() {
                 Answer::NotFound => "not found",
                 Answer::Replaced => "replaced",
                 Answer::Ended => "ended",
+                Answer::WasRevoked => "was revoked",
                 Answer::Loaded { by_former_secret: true, .. } => "loaded by a former secret",
                 Answer::Loaded { who: Some(_), .. } => "loaded with a principal",
                 Answer::Loaded { .. } => "loaded",
@@ -647,6 +655,6 @@ async fn the_sequences_produce_every_answer_often() {
             *counts.entry(name).or_default() += 1;
         }
     }
-    assert_eq!(counts.len(), 19, "{counts:?}");
+    assert_eq!(counts.len(), 20, "{counts:?}");
     assert!(counts.values().all(|count| *count >= 20), "{counts:?}");
 }

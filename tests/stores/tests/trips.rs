@@ -150,7 +150,7 @@ async fn each_operation_is_one_command<S: Store>(server: &Redis, proxy: &Proxy, 
     assert_eq!(store.revoke_everyone().await.unwrap(), Written::new(()));
     let increments = server.calls("incr");
     assert_eq!(increments, 2 * 4096, "independent of the number of sessions");
-    assert_eq!(session.load().await.unwrap(), Err(Refused::NotFound));
+    assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
 }
 
 /// Checks the number of commands of each operation that concerns a principal.

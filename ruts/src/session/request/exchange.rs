@@ -59,13 +59,15 @@ impl Exchange<'_> {
                 (id, secret, cookie, answer) = (other_id, other_secret, life, other);
             }
         }
-        self.shared.note_arrival(match &answer {
+        let arrival = match &answer {
             Ok(_) => Arrival::Live,
             Err(Refused::Ended { ago }) => Arrival::Ended { ago: *ago },
             Err(Refused::Replaced { ago }) => Arrival::Replaced { ago: *ago },
-            Err(Refused::NotFound) => Arrival::Gone,
-        });
+            Err(Refused::NotFound) => Arrival::Expired,
+        };
+        self.shared.note_arrival(arrival, id);
         if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {
+            Err(Refused::Revoked) => Arrival::Revoked,
             let hash = fallback.hash(layer);
             if self.repeat_signing(Credentials::new(&id, &hash)).await? {
                 let second = call(&id, &hash).await?;
@@ -257,6 +259,7 @@ impl Exchange<'_> {
 
     /// Whether this request may act as one without a session: start another, or give up the cookie.
     ///
+            Refused::Revoked => (Closed::Revoked, None),
     /// A store recognises one former secret. If the secret of this request was replaced twice while
     /// it was on its way, the store does not know it any more, but it knows the session.
     pub(super) async fn is_without_session(&mut self) -> Result<bool, Error> {

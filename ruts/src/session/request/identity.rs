@@ -34,7 +34,9 @@ pub(super) enum Closed {
     Deleted,
     /// Another request replaced its secret.
     Replaced,
-    /// It was revoked or has expired.
+    /// It was revoked.
+    Revoked,
+    /// It has expired, or its secret is unknown.
     Gone,
 }
 

@@ -195,7 +195,13 @@ impl Request {
     /// Returns the state of the session that this request came with. Asks the store for it.
     pub(in crate::session) async fn arrival(&self) -> Result<Arrival, Error> {
         self.open().await?;
-        Ok(self.0.arrival())
+        match self.0.arrival() {
+            // The session is live if the secret is made up, or was replaced more than once.
+            (Arrival::Expired, Some(id)) if self.0.call_store().inspect(&id).await?.is_some() => {
+                Ok(Arrival::Unknown)
+            }
+            (arrival, _) => Ok(arrival),
+        }
     }
 
     /// Whether the principal of a schema is signed in. True for a schema without a principal, if any
@@ -488,9 +494,9 @@ impl Request {
         }
         exchange.is_without_session().await?;
         match exchange.state.identity {
-            // Another request did it, and may have signed in again: the cookie is not ours to
-            // clear.
-            Identity::Closed(Closed::Deleted) => return Ok(()),
+            // It has ended otherwise, and another request may have signed in again: the cookie is
+            // not ours to clear.
+            Identity::Closed(Closed::Deleted | Closed::Revoked) => return Ok(()),
             Identity::Closed(Closed::Replaced | Closed::Gone) => return Err(Error::Ended),
             _ => {}
         }

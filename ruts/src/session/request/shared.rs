@@ -39,7 +39,7 @@ pub(super) struct Shared {
     #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards ask for it"))]
     target: Option<PathAndQuery>,
     /// The state of the session that the request came with, once the store was asked.
-    arrival: OnceLock<Arrival>,
+    arrival: OnceLock<(Arrival, SessionId)>,
     /// The fingerprint of the client, if clients are watched.
     pub(super) client: Option<ClientFingerprint>,
     arrived: Instant,
@@ -140,14 +140,15 @@ impl Shared {
         &self.context.layer.schemas
     }
 
-    /// Notes the answer to the presented token. Later answers concern other secrets.
-    pub(super) fn note_arrival(&self, arrival: Arrival) {
-        self.arrival.get_or_init(|| arrival);
+    /// Notes the answer to the presented token, and the session that it names. Later answers concern
+    /// other secrets.
+    pub(super) fn note_arrival(&self, arrival: Arrival, id: SessionId) {
+        self.arrival.get_or_init(|| (arrival, id));
     }
 
-    pub(super) fn arrival(&self) -> Arrival {
+    pub(super) fn arrival(&self) -> (Arrival, Option<SessionId>) {
         let without = if self.has_cookie { Arrival::Unreadable } else { Arrival::NoToken };
-        *self.arrival.get().unwrap_or(&without)
+        self.arrival.get().map_or((without, None), |(arrival, id)| (*arrival, Some(*id)))
     }
 
     /// Returns the path and query that were asked for, if the layer has a sign-in page.

@@ -37,7 +37,11 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     /// Answers from the cache where that is allowed, and from the origin otherwise.
     pub(super) async fn run(&self) -> StoreResult<Loaded> {
         let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
-        if bypass || !self.tiers.may_read_cache(self.credentials.id) {
+        // A cache opens an entry with a secret.
+        if bypass
+            || self.credentials.secret().is_none()
+            || !self.tiers.may_read_cache(self.credentials.id)
+        {
             event::cache_read("passed");
             return self.load(None).await;
         }
@@ -94,13 +98,15 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     /// Fills the cache in a task of its own, if that is allowed.
     fn fill(&self, loaded: &Loaded, lease: Option<Lease>) -> Option<JoinHandle<()>> {
         let permit = || Arc::clone(&self.tiers.fills).try_acquire_owned().ok();
-        let Some((lease, permit)) = lease.and_then(|lease| Some((lease, permit()?))) else {
+        let secret = self.credentials.secret();
+        let may_fill = lease.and_then(|lease| Some((lease, *secret?, permit()?)));
+        let Some((lease, secret, permit)) = may_fill else {
             event::cache_fill("refused");
             return None;
         };
         event::cache_fill("offered");
         let (tiers, loaded) = (Arc::clone(self.tiers), loaded.clone());
-        let (id, secret) = (*self.credentials.id, *self.credentials.secret);
+        let id = *self.credentials.id;
         let named: Option<Vec<String>> = match self.fields {
             Projection::All => None,
             Projection::Named(names) => Some(names.iter().map(|name| (*name).to_owned()).collect()),

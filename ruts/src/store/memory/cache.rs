@@ -205,7 +205,7 @@ impl Entry {
         now: Duration,
     ) -> Option<Loaded> {
         let record = self.record.as_ref().filter(|record| now < record.until)?;
-        if record.secret != *credentials.secret || record.is_moved_by(touch, now) {
+        if credentials.secret() != Some(&record.secret) || record.is_moved_by(touch, now) {
             return None;
         }
         let fields: Vec<Option<StoredField>> = match fields {
@@ -343,6 +343,7 @@ impl Cache for MemoryCache {
         record: CachedRecord,
         fields: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
+        let Some(secret) = credentials.secret() else { return Ok(()) };
         let (mut shard, now) = self.lock(credentials.id);
         let at = Duration::from_millis(lease.at);
         let Some(entry) = shard.entries.get_mut(credentials.id) else { return Ok(()) };
@@ -350,7 +351,7 @@ impl Cache for MemoryCache {
             return Ok(());
         }
         let CachedRecord { meta, life, complete } = record;
-        let new = Record { until: at.saturating_add(life), secret: *credentials.secret, at, meta };
+        let new = Record { until: at.saturating_add(life), secret: *secret, at, meta };
         if !entry.record.as_ref().is_some_and(|held| held.supersedes(&new)) {
             entry.record = Some(new);
         }

@@ -54,7 +54,7 @@ struct Inner {
     unlisted: Mutex<Vec<(PrincipalKey, SessionId)>>,
     /// Sessions that ended or changed their principal. `None` stands for all sessions.
     changes: broadcast::Sender<Option<SessionId>>,
-    /// Number of sessions that were not deleted.
+    /// Number of sessions that were not deleted or revoked.
     sessions: AtomicUsize,
     capacity: usize,
     clock: Box<dyn Clock>,
@@ -85,8 +85,10 @@ pub struct MemoryStoreBuilder {
 
 impl MemoryStoreBuilder {
     /// Sets the maximum number of sessions. At the limit, creating another one fails with
-    /// [`StoreErrorKind::Full`]. A deleted session, of which a few bytes stay for
-    /// [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), does not count. Unlimited by default.
+    /// [`StoreErrorKind::Full`]. Unlimited by default.
+    ///
+    /// A deleted or revoked session, of which a few bytes stay for a while, does not count. A store
+    /// with a limit keeps about as many revoked sessions as live ones, and forgets others at once.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
@@ -250,11 +252,16 @@ impl RecordStore for MemoryStore {
         }
         let now = self.inner.clock.now();
         let mut absent = None;
+        let is_crowded = shard.sessions.len() / 2 > self.inner.capacity / SHARDS;
         let slot = shard.sessions.get_mut(id);
         let record = slot.map_or(&mut absent, |slot| &mut slot.record);
         let (was_live, former) = state(record.as_ref());
         let answer = operation(record, now);
         let (is_live, principal) = state(record.as_ref());
+        if was_live && !is_live && is_crowded {
+            // The secret of a revoked session need not be recognised.
+            record.take_if(|record| record.is_revoked());
+        }
         let is_gone = record.is_none();
         if is_live
             && !was_live

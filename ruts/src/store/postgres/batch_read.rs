@@ -33,7 +33,8 @@ pub(super) struct ReadBatch(pub(super) Arc<Executor>);
 
 pub(super) struct ReadRequest {
     id: SessionId,
-    secret: SecretHash,
+    /// `None` if the process itself asks.
+    secret: Option<SecretHash>,
     /// Each name ends with a zero byte, which no name holds. `None` reads all fields.
     names: Option<Box<str>>,
     touch: Option<Touch>,
@@ -54,11 +55,14 @@ impl ReadRequest {
                 Some(joined.into())
             }
         };
-        Self { id: *credentials.id, secret: *credentials.secret, names, touch }
+        Self { id: *credentials.id, secret: credentials.secret().copied(), names, touch }
     }
 
     fn credentials(&self) -> Credentials<'_> {
-        Credentials::new(&self.id, &self.secret)
+        match &self.secret {
+            Some(secret) => Credentials::new(&self.id, secret),
+            None => Credentials::internal(&self.id),
+        }
     }
 
     /// The statement for the projection, with the parameters that `bind` adds, and the names.
@@ -81,9 +85,9 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// A read that always counts as activity takes a lock.
+    /// A read that always counts as activity takes a lock. One of the process itself is rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
-        !request.touch.is_some_and(|touch| touch.after.is_zero())
+        request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }
 
     fn can_join(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {

@@ -38,7 +38,8 @@ pub(super) struct WriteBatch(pub(super) Arc<Executor>);
 /// A write that sets fields, perhaps under a precondition or as activity, and does nothing else.
 pub(super) struct WriteRequest {
     id: SessionId,
-    secret: SecretHash,
+    /// `None` if the process itself asks.
+    secret: Option<SecretHash>,
     /// Value of the precondition.
     expected: Option<Bytes>,
     values: Vec<Bytes>,
@@ -64,7 +65,7 @@ impl WriteRequest {
         let shape = |write: &FieldWrite<'_>| (write.name.into(), write.ttl, write.cache_policy);
         Some(Self {
             id: *credentials.id,
-            secret: *credentials.secret,
+            secret: credentials.secret().copied(),
             expected: update.precondition.and_then(|precondition| precondition.value.cloned()),
             values: writes.iter().map(|write| write.value.clone()).collect(),
             shape: WriteShape {
@@ -76,7 +77,10 @@ impl WriteRequest {
     }
 
     fn credentials(&self) -> Credentials<'_> {
-        Credentials::new(&self.id, &self.secret)
+        match &self.secret {
+            Some(secret) => Credentials::new(&self.id, secret),
+            None => Credentials::internal(&self.id),
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -98,7 +102,7 @@ impl BatchOp for WriteBatch {
     type Error = StoreError;
 
     fn can_batch(&self, request: &WriteRequest) -> bool {
-        !request.values.is_empty() && request.bytes() <= MAX_BYTES / 4
+        request.secret.is_some() && !request.values.is_empty() && request.bytes() <= MAX_BYTES / 4
     }
 
     fn can_join(&self, batch: &[WriteRequest], next: &WriteRequest) -> bool {

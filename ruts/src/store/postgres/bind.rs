@@ -48,13 +48,16 @@ impl Statement {
     }
 
     pub(super) fn credentials(self, credentials: Credentials<'_>) -> Self {
-        self.bind(&credentials.id.as_bytes()[..]).secret(Some(credentials.secret))
+        self.bind(&credentials.id.as_bytes()[..]).secret(credentials.secret())
     }
 
     /// The credentials of a batch, as two arrays.
     pub(super) fn batch<'a>(self, batch: impl Iterator<Item = Credentials<'a>>) -> Self {
         let (ids, secrets): (Vec<_>, Vec<_>) = batch
-            .map(|Credentials { id, secret }| (&id.as_bytes()[..], &secret.as_bytes()[..]))
+            .map(|credentials| {
+                let secret = credentials.secret().map(|secret| &secret.as_bytes()[..]);
+                (&credentials.id.as_bytes()[..], secret)
+            })
             .unzip();
         self.bind(ids).bind(secrets)
     }

@@ -94,6 +94,7 @@ fn outcome<T>(
         "ok" | "conflict" | "not_due" => answer().map(Ok),
         "replaced" => Ok(Err(Refused::Replaced { ago: ago()? })),
         "ended" => Ok(Err(Refused::Ended { ago: ago()? })),
+        "revoked" => Ok(Err(Refused::Revoked)),
         "not_found" => Ok(Err(Refused::NotFound)),
         "session_limit" => Err(StoreError::new(NAME, StoreErrorKind::SessionLimit)),
         _ => Err(corrupt()),
@@ -233,6 +234,9 @@ pub(super) fn loaded(row: &PgRow, has_touch: bool) -> StoreResult<Loaded> {
             session.idle = idle;
             session.loaded(row, by_former_secret)
         });
+    }
+    if column(row, LoadColumn::IsRevoked)? {
+        return Ok(Err(Refused::Revoked));
     }
     let grace_until: Option<Moment> =
         if by_former_secret { column(row, LoadColumn::GraceUntil)? } else { None };

@@ -2,7 +2,7 @@
 //!
 //! Used by `templates` and `migrate`. Knows nothing of statements.
 
-use crate::store::ENDED_RETENTION;
+use crate::store::{ENDED_RETENTION, REVOKED_RETENTION};
 
 /// A schema or table name that is too long, or has other characters than those that are allowed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,7 @@ impl Identifiers {
         match placeholder {
             "schema" => Some(format!("\"{schema}\"")),
             "sessions" => Some(format!("\"{schema}\".\"{table}\"")),
+            "revoked_retention_ms" => Some(REVOKED_RETENTION.as_millis().to_string()),
             "ended_retention_ms" => Some(ENDED_RETENTION.as_millis().to_string()),
             name if TABLES.contains(&name) || FUNCTIONS.contains(&name) => {
                 Some(format!("\"{schema}\".\"{table}_{name}\""))

@@ -14,7 +14,8 @@
 //!
 //! The row of a session is the lock under which the session changes. The fields are deleted with
 //! it. The row of a deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION),
-//! without fields.
+//! that of a revoked one until its deadline, for
+//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION) at most. Both are without fields.
 //!
 //! A sign-in and a revocation hold an advisory lock on the principal. Sign-ins and revocations of
 //! one principal wait for each other.

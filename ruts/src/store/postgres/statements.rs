@@ -110,13 +110,13 @@ columns! {
     FieldColumn from 10 { Names, Contents, CachePolicies, Expiries }
 
     /// Next columns of a read by a secret.
-    LoadColumn from 14 { ByFormerSecret, GraceUntil, EndedAt }
+    LoadColumn from 14 { ByFormerSecret, GraceUntil, EndedAt, IsRevoked }
 
     /// Last column of `load_and_touch`.
-    TouchColumn from 17 { Touched }
+    TouchColumn from 18 { Touched }
 
     /// Last columns of `load_batch`.
-    LoadBatchColumn from 17 { Ordinal, TouchIsDue }
+    LoadBatchColumn from 18 { Ordinal, TouchIsDue }
 
     /// Last column of `list_by_principal`.
     ListColumn from 14 { SessionId }

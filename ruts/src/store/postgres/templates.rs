@@ -14,10 +14,12 @@ macro_rules! fragments {
     };
 }
 
-const FRAGMENTS: [(&str, &str); 16] = fragments![
+const FRAGMENTS: [(&str, &str); 18] = fragments![
     "authenticate",
+    "end_revoked",
     "enforce_limit",
     "extend_idle",
+    "is_current_predicate",
     "is_live_predicate",
     "join_fields",
     "lock_principal",

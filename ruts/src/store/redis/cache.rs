@@ -18,7 +18,7 @@ use super::{
         CACHE_FINISH_WRITE_ON_FULL_SERVER, CACHE_LOOKUP, CACHE_PROBE,
     },
     wire::{
-        args::{Arguments, touch_millis},
+        args::{Arguments, presented, touch_millis},
         keys::{entry_key, history_keys},
         moment::{MOMENT, later},
         record::RecordReply,
@@ -58,8 +58,8 @@ impl<C: ScriptClient> CacheEntries<C> {
     ) -> Result<CacheLookup, StoreError> {
         let reply = match fields {
             Projection::All => {
-                let (secret, touch) = (credentials.secret.as_bytes(), touch_millis(touch));
-                let arguments = Arguments::for_session(secret, touch, "*", 1).nonce()?;
+                let (secret, touch) = (presented(credentials), touch_millis(touch));
+                let arguments = Arguments::for_session(&secret, touch, "*", 1).nonce()?;
                 self.run(&CACHE_LOOKUP, credentials.id, arguments).await?
             }
             Projection::Named(names) => {
@@ -123,13 +123,14 @@ impl<C: ScriptClient> CacheEntries<C> {
         record: CachedRecord,
         items: &[CachedField<'_>],
     ) -> Result<(), StoreError> {
+        let Some(secret) = credentials.secret() else { return Ok(()) };
         let CachedRecord { meta, life, complete } = record;
         let arguments = Arguments::new(7 + 2 * items.len())
             .millis((longest_life(items).max(life) + SPARE).as_millis())
             .bytes(lease.mark.clone())
             .packed(&[], &[lease.at], if complete.is_some() { "*" } else { "" })
             .constant("~")
-            .bytes(encode_record(lease.at, credentials.secret, &meta, life));
+            .bytes(encode_record(lease.at, secret, &meta, life));
         let arguments = match complete {
             Some(complete) => {
                 arguments.constant("~c").packed(&[], &[later(lease.at, complete)], "")

@@ -21,15 +21,15 @@ use super::{
     eval::{Deadline, Script, probe},
     scripts::LOAD,
     wire::{
-        args::{Arguments, touch_millis},
+        args::{Arguments, presented, touch_millis},
         keys::put_session_key,
         reply::{Reply, ReplyItems, ScriptOutcome, field_names, loaded},
     },
 };
 use crate::{
     auth::PrincipalKey,
-    store::{Loaded, Projection, StoreError, StoreErrorKind, StoreResult, Touch},
-    token::{SecretHash, SessionId},
+    store::{Credentials, Loaded, Projection, StoreError, StoreErrorKind, StoreResult, Touch},
+    token::SessionId,
 };
 
 /// Maximum number of commands that are sent at the same time for one operation.
@@ -50,7 +50,7 @@ pub(super) struct Executor<C> {
 /// The right to read a session.
 #[derive(Clone, Copy)]
 pub(super) enum Reader<'a> {
-    Secret(&'a SecretHash),
+    Credentials(Credentials<'a>),
     /// The principal that is signed in.
     Principal(&'a PrincipalKey),
     /// Anyone, for the metadata alone.
@@ -159,15 +159,15 @@ impl<C: ScriptClient> Executor<C> {
         touch: Option<Touch>,
     ) -> StoreResult<Loaded> {
         let (subject, [all, named]) = match reader {
-            Reader::Secret(secret) => (secret.as_bytes(), ["*", ""]),
-            Reader::Principal(principal) => (principal.as_bytes(), ["&", "@"]),
-            Reader::Anyone => (&[0; 32], ["?", "?"]),
+            Reader::Credentials(credentials) => (presented(credentials), ["*", ""]),
+            Reader::Principal(principal) => (*principal.as_bytes(), ["&", "@"]),
+            Reader::Anyone => ([0; 32], ["?", "?"]),
         };
         let (letter, names) = match fields {
             Projection::All => (all, &[][..]),
             Projection::Named(names) => (named, names),
         };
-        let arguments = Arguments::for_session(subject, touch_millis(touch), letter, names.len())
+        let arguments = Arguments::for_session(&subject, touch_millis(touch), letter, names.len())
             .texts(names.iter().copied());
         let outcome = self.call_one(&LOAD, id, arguments, self.deadline()).await?;
         outcome.answer(|reply| loaded(reply, field_names(fields)))

@@ -57,7 +57,8 @@
 //! The braces are a hash tag, so the prefix never chooses the shard. The key expires with the
 //! session, and fields expire by themselves, so [`delete_expired`](super::Store::delete_expired)
 //! has nothing to do. A deleted session leaves its own fields for
-//! [`ENDED_RETENTION`](super::ENDED_RETENTION). Values over 64 bytes make the server use a larger
+//! [`ENDED_RETENTION`](super::ENDED_RETENTION), a revoked one until its deadline, for
+//! [`REVOKED_RETENTION`](super::REVOKED_RETENTION) at most. Values over 64 bytes make the server use a larger
 //! representation. On Redis, `hash-max-listpack-value 512` avoids that.
 //!
 //! # Round trips

@@ -117,7 +117,8 @@ scripts! {
     /// Tells which of several sessions exist.
     EXIST = Runs, Once, PROBE, [files!["exist"]];
     /// Ends sessions by their principal.
-    REVOKE = Runs, Never, PROBE, [files!["session/read", "session/find", "revoke"]];
+    REVOKE = Runs, Never, PROBE,
+        [files!["session/read", "session/find", "session/save", "revoke"]];
     /// A sign-in that creates a session, where one server keeps it and the principal list.
     CREATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
         [CREATE_FILES, STEPS_FILES, files!["principal/sign_in"]];

@@ -23,7 +23,7 @@ use super::{
     principal::{list::PrincipalList, sign_in::SignIn},
     scripts::{ADVICE, CREATE, DELETE, EPOCH_PROBE, LIST_PROBE, LOAD, NEXT_EPOCH, PROBE, TAKE},
     wire::{
-        args::{Arguments, change_kinds, touch_millis},
+        args::{Arguments, change_kinds, presented, touch_millis},
         keys::{epoch_keys, principal_key, session_key},
         reply::{ScriptOutcome, single_value, updated},
     },
@@ -198,8 +198,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
         if let Projection::Named(names) = fields {
             return self.reads.run(ReadRequest::new(credentials, names, touch)).await;
         }
-        let Credentials { id, secret } = credentials;
-        Box::pin(self.executor.load(Reader::Secret(secret), id, fields, touch)).await
+        let reader = Reader::Credentials(credentials);
+        Box::pin(self.executor.load(reader, credentials.id, fields, touch)).await
     }
 
     /// # Round trips
@@ -261,8 +261,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
         credentials: Credentials<'_>,
         take: TakeField<'_>,
     ) -> StoreResult<Written<Option<Bytes>>> {
-        let Credentials { id, secret } = credentials;
-        let arguments = Arguments::for_session(secret.as_bytes(), touch_millis(take.touch), "", 4)
+        let (id, presented) = (credentials.id, presented(credentials));
+        let arguments = Arguments::for_session(&presented, touch_millis(take.touch), "", 4)
             .secret(take.rotate)
             .text(take.name)
             .constant(if take.sign_out { "out" } else { "" })
@@ -272,9 +272,9 @@ impl<C: RedisClient> Store for RedisStore<C> {
     }
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
-        let Credentials { id, secret } = credentials;
+        let (id, presented) = (credentials.id, presented(credentials));
         let retention = Ttl::require(ENDED_RETENTION).as_millis();
-        let arguments = Arguments::for_session(secret.as_bytes(), [retention, 0], "", 0);
+        let arguments = Arguments::for_session(&presented, [retention, 0], "", 0);
         let outcome = self.executor.call_one(&DELETE, id, arguments, self.executor.deadline());
         outcome.await?.answer(|_| Some(Written::new(())))
     }

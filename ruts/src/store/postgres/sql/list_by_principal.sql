@@ -11,6 +11,7 @@ left join lateral (
   select s.* from {sessions} s
   where s.principal = q.principal and s.session_id > $2 and s.ended_at is null
     and {unexpired_predicate}
+    and {is_current_predicate}
   order by s.session_id
   limit $3
 ) s on true

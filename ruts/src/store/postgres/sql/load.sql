@@ -1,13 +1,14 @@
 -- Reads a session that a secret opens, and its fields.
 --
--- $1 session id, $2 secret hash, $3 field names unless all fields are read
+-- $1 session id, $2 secret hash or null, $3 field names unless all fields are read
 
 select
   {session_columns},
   f.names, f.contents, f.cache_policies, f.expiries,
-  s.secret <> q.secret as by_former_secret, s.grace_until, s.ended_at
+  coalesce(s.secret <> q.secret, false) as by_former_secret, s.grace_until, s.ended_at,
+  s.revoked or not {is_current_predicate} as is_revoked
 from (select $1::bytea as session_id, $2::bytea as secret) q
 left join {sessions} s on s.session_id = q.session_id
-  and (s.secret = q.secret or s.replaced = q.secret)
+  and (q.secret is null or s.secret = q.secret or s.replaced = q.secret)
   and {unexpired_predicate}
 {join_fields}

@@ -1,11 +1,12 @@
 -- Reads a session that a secret opens, and its fields, and counts as activity if that is due.
 --
--- $1 session id, $2 secret hash, $3 and $4 the touch, $5 field names unless all fields are read
+-- $1 session id, $2 secret hash or null, $3 and $4 the touch, $5 field names unless all fields are read
 
 select
   {session_columns},
   f.names, f.contents, f.cache_policies, f.expiries,
-  s.secret <> q.secret as by_former_secret, s.grace_until, s.ended_at,
+  coalesce(s.secret <> q.secret, false) as by_former_secret, s.grace_until, s.ended_at,
+  s.revoked or not {is_current_predicate} as is_revoked,
   case
     when {touch_due_predicate}
     then {touch}(
@@ -14,6 +15,6 @@ select
   end as touched
 from (select $1::bytea as session_id, $2::bytea as secret) q
 left join {sessions} s on s.session_id = q.session_id
-  and (s.secret = q.secret or s.replaced = q.secret)
+  and (q.secret is null or s.secret = q.secret or s.replaced = q.secret)
   and {unexpired_predicate}
 {join_fields}

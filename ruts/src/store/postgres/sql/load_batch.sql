@@ -7,6 +7,7 @@ select
   {session_columns},
   f.names, f.contents, f.cache_policies, f.expiries,
   s.secret <> q.secret as by_former_secret, s.grace_until, s.ended_at,
+  s.revoked or not {is_current_predicate} as is_revoked,
   q.ordinal,
   $3::bigint is not null and {touch_due_predicate} as touch_is_due
 from unnest($1::bytea[], $2::bytea[]) with ordinality q (session_id, secret, ordinal)

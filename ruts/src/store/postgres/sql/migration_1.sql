@@ -19,6 +19,8 @@ create table {sessions} (
   -- The latest absolute deadline that a sign-in allows.
   latest_at timestamptz,
   ended_at timestamptz,
+  -- Whether it ended by a revocation.
+  revoked boolean not null default false,
   principal bytea,
   assurance smallint,
   signed_at timestamptz,
@@ -77,6 +79,7 @@ declare
   moment timestamptz;
   new_id bigint;
   others bigint[];
+  revoked_ids bigint[];
 begin
   {require_read_committed}
   if p_principal is not null then
@@ -157,6 +160,7 @@ declare
   current_value bytea;
   expires timestamptz;
   others bigint[];
+  revoked_ids bigint[];
 begin
   {require_read_committed}
   if p_principal is not null then
@@ -425,13 +429,13 @@ begin
   outcome := 'ok';
 end $$;
 
--- Deletes sessions of a principal, one or all but one, and returns their ids.
+-- Revokes sessions of a principal, one or all but one, and returns their ids.
 create function {revoke}(p_principal bytea, p_one bytea, p_except bytea)
 returns setof bytea language plpgsql set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
-  ids bigint[];
+  revoked_ids bigint[];
 begin
   {require_read_committed}
   {lock_principal}
@@ -444,7 +448,7 @@ begin
     order by x.id + 0
     for update
   )
-  select coalesce(array_agg(live.id), '{}') into ids from live;
-  return query select x.session_id from {sessions} x where x.id = any (ids);
-  delete from {sessions} x where x.id = any (ids);
+  select coalesce(array_agg(live.id), '{}') into revoked_ids from live;
+  return query select x.session_id from {sessions} x where x.id = any (revoked_ids);
+  {end_revoked}
 end $$;

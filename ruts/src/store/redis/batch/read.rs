@@ -15,7 +15,7 @@ use super::{
         executor::Executor,
         scripts::{LOAD, LOAD_BATCH},
         wire::{
-            args::{Arguments, touch_millis},
+            args::{Arguments, presented, touch_millis},
             batch::{ReadPart, batch_head, distinct, read_parts},
             reply::loaded,
         },
@@ -53,7 +53,7 @@ impl ReadRequest {
     ) -> Self {
         Self {
             id: *credentials.id,
-            secret: *credentials.secret,
+            secret: SecretHash::from_bytes(presented(credentials)),
             touch: touch_millis(touch),
             names: names.iter().map(|name| (*name).into()).collect(),
         }

@@ -13,7 +13,7 @@ use super::{
         executor::Executor,
         scripts::{UPDATE, UPDATE_BATCH, UPDATE_ON_FULL_SERVER},
         wire::{
-            args::{Arguments, touch_millis},
+            args::{Arguments, presented, touch_millis},
             batch::{batch_head, distinct, update_error, update_parts},
             reply::{Reply, ScriptOutcome},
         },
@@ -68,7 +68,7 @@ impl WriteRequest {
         let lengths = names.iter().map(|name| name.len()).chain(others.iter().map(Bytes::len));
         Self {
             id: *credentials.id,
-            secret: *credentials.secret,
+            secret: SecretHash::from_bytes(presented(credentials)),
             touch: touch_millis(update.touch),
             letters,
             grows: update.changes.iter().any(|change| matches!(change, Change::Set(_))),

@@ -8,7 +8,8 @@
 -- the changes.
 -- Answers `found`, or `exists`.
 local function write_session(key, arguments)
-  if read_session(key, redis.call('HGET', key, '~')) then return 'exists' end
+  local held = read_session(key, redis.call('HGET', key, '~'))
+  if held and not held.is_obsolete then return 'exists' end
   redis.call('DEL', key)
   local secret, idle, absolute = struct.unpack('>c32I6I6', arguments[1])
   local now = server_time()

@@ -1,13 +1,22 @@
--- Ends sessions of a principal. Nothing is left of them.
+-- Ends sessions of a principal. A record without fields stays until the deadline of the session, so
+-- that its secrets are recognised.
 --
--- needs: KEYS, ARGV, find_owned
+-- needs: KEYS, ARGV, find_owned, deadline_of, save
 --
--- KEYS are the sessions. ARGV[1] begins with the principal key. Answers, for each session, 1 if it
--- has ended, or 0.
-local principal, answer = string.sub(ARGV[1], 1, 32), {}
+-- KEYS are the sessions. ARGV[1] packs the principal key and the longest time for which the record
+-- stays. Answers, for each session, 1 if it has ended, or 0.
+local principal, retention = struct.unpack('>c32I6', ARGV[1])
+local answer = {}
 for i, key in ipairs(KEYS) do
   local session = find_owned(key, redis.call('HGET', key, '~'), principal)
-  if session then redis.call('DEL', key) end
+  if session then
+    local deadline, longest = deadline_of(session), session.now + retention
+    redis.call('DEL', key)
+    session.ended, session.is_revoked, session.idle = session.now, true, 0
+    session.absolute = deadline > 0 and math.min(deadline, longest) or longest
+    session.assurance, session.signed_in = 0, 0
+    save(session)
+  end
   answer[i] = session and 1 or 0
 end
 return answer

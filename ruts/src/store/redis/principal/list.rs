@@ -20,10 +20,11 @@ use super::super::{
 use crate::{
     auth::PrincipalKey,
     store::{
-        ListedSession, Loaded, PageRequest, Projection, RevokeTarget, SessionPage, StoreError,
-        StoreErrorKind,
+        ListedSession, Loaded, PageRequest, Projection, REVOKED_RETENTION, RevokeTarget,
+        SessionPage, StoreError, StoreErrorKind,
     },
     token::SessionId,
+    ttl::Ttl,
 };
 
 /// Minimum of [`PrincipalList::longest_sign_in`].
@@ -163,8 +164,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
     /// Ends sessions, and returns their ids.
     async fn end_sessions(&self, entries: &[ListEntry]) -> Result<Vec<SessionId>, StoreError> {
         let ids: Vec<SessionId> = entries.iter().map(|entry| entry.id).collect();
-        let arguments = Arguments::for_session(self.principal.as_bytes(), [0, 0], "", 0);
-        let are_ended = match self.call_sessions(&REVOKE, &ids, arguments).await? {
+        let are_ended = match self.call_sessions(&REVOKE, &ids, self.revocation()).await? {
             Some(are_ended) => are_ended,
             None => {
                 let principal = *self.principal;
@@ -179,9 +179,14 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
 
     /// Ends a session if the principal is signed in to it, and returns whether it did.
     pub(super) async fn end_session(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let arguments = Arguments::for_session(self.principal.as_bytes(), [0, 0], "", 0);
-        let are_ended = self.call_sessions(&REVOKE, &[*id], arguments).await?;
+        let are_ended = self.call_sessions(&REVOKE, &[*id], self.revocation()).await?;
         Ok(are_ended.ok_or_else(corrupt)? == [true])
+    }
+
+    /// Returns the arguments of a revocation.
+    fn revocation(&self) -> Arguments {
+        let retention = Ttl::require(REVOKED_RETENTION).as_millis();
+        Arguments::for_session(self.principal.as_bytes(), [retention, 0], "", 0)
     }
 
     /// Runs a script that answers 1 or 0 for each session. `None` if they are on different nodes.

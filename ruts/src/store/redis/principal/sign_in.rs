@@ -145,8 +145,9 @@ impl SignIn<'_> {
                     return Ok(Joined::Listed(reply, count));
                 }
                 (Some(b"full"), Some(limit)) => {
-                    if let Some(Credentials { id, secret }) = self.credentials {
-                        let (reader, fields) = (Reader::Secret(secret), Projection::Named(&[]));
+                    if let Some(credentials) = self.credentials {
+                        let (id, fields) = (credentials.id, Projection::Named(&[]));
+                        let reader = Reader::Credentials(credentials);
                         if let Err(refused) = executor.load(reader, id, fields, None).await? {
                             return Ok(Joined::Refused(refused));
                         }

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     auth::PrincipalKey,
     store::{
-        AbsoluteDeadline, AuthChange, Change, FieldWrite, NewSignIn, Precondition, Renew,
-        StoreError, StoreErrorKind, Touch, Update,
+        AbsoluteDeadline, AuthChange, Change, Credentials, FieldWrite, NewSignIn, Precondition,
+        Renew, StoreError, StoreErrorKind, Touch, Update,
     },
     token::{SecretHash, SessionId},
     ttl::Ttl,
@@ -249,4 +249,10 @@ pub(in crate::store::redis) fn touch_millis(touch: Option<Touch>) -> [u64; 2] {
         let after = touch.after.as_nanos().div_ceil(1_000_000);
         [touch.idle.as_millis(), after.try_into().unwrap_or(u64::MAX).min(MAX_MOMENT)]
     })
+}
+
+/// Returns the hash of the presented secret, as scripts expect it. Zeros, which are the hash of no
+/// secret, stand for the process itself.
+pub(in crate::store::redis) fn presented(credentials: Credentials<'_>) -> [u8; 32] {
+    credentials.secret().map_or([0; 32], |secret| *secret.as_bytes())
 }

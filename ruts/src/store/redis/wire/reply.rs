@@ -56,6 +56,7 @@ impl ScriptOutcome {
             "not_due" => Self::NotDue,
             "none" => Self::Refused(Refused::NotFound),
             "ended" => Self::Refused(Refused::Ended { ago }),
+            "revoked" => Self::Refused(Refused::Revoked),
             "replaced" => Self::Refused(Refused::Replaced { ago }),
             _ => return None,
         })

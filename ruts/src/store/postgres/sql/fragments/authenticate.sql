@@ -1,30 +1,37 @@
 -- Locks the session and checks the secret. The function returns here if they do not open a session.
+-- A secret that is null stands for the process itself. It has the rights of a secret in its grace
+-- period.
 --
--- needs: p_session_id, p_secret, outcome, ago_ms, s, moment, by_former_secret, in_grace,
---   {sessions}, {epoch}
--- defines: outcome, ago_ms, s, moment, by_former_secret, in_grace
+-- needs: p_session_id, p_secret, outcome, ago_ms, s, moment, is_revoked, by_former_secret,
+--   in_grace, {sessions}, {epoch}
+-- defines: outcome, ago_ms, s, moment, is_revoked, by_former_secret, in_grace
 
 outcome := 'not_found';
 select * into s from {sessions} x where x.session_id = p_session_id for update;
 -- Waiting for the lock takes time, so the clock is read after it.
 moment := clock_timestamp();
-if s.id is null or s.idle_at <= moment or s.absolute_at <= moment
-  or s.epoch <> (select e.epoch from {epoch} e)
-then
+is_revoked := s.revoked or s.epoch <> (select e.epoch from {epoch} e);
+if s.id is null or s.idle_at <= moment or s.absolute_at <= moment then
   return;
+elsif p_secret is null then
+  by_former_secret := true;
+  in_grace := true;
 elsif s.secret <> p_secret then
   if s.replaced is distinct from p_secret then
     return;
   end if;
   by_former_secret := true;
   in_grace := s.grace_until is not null;
-  if s.grace_until <= moment then
+  if s.grace_until <= moment and not is_revoked then
     outcome := 'replaced';
     ago_ms := date_part('epoch', moment - s.grace_until) * 1000;
     return;
   end if;
 end if;
-if s.ended_at is not null then
+if is_revoked then
+  outcome := 'revoked';
+  return;
+elsif s.ended_at is not null then
   outcome := 'ended';
   ago_ms := date_part('epoch', moment - s.ended_at) * 1000;
   return;

@@ -1,9 +1,9 @@
 -- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the
 -- function.
 --
--- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, {sessions},
---   {is_live_predicate}
--- defines: outcome, others
+-- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, revoked_ids, {sessions},
+--   {is_live_predicate}, {end_revoked}
+-- defines: outcome, others, revoked_ids
 
 if p_limit is not null then
   -- Locked, so that each is still the principal's when it is deleted.
@@ -22,6 +22,7 @@ if p_limit is not null then
       outcome := 'session_limit';
       return;
     end if;
-    delete from {sessions} x where x.id = any (others[1 : cardinality(others) - p_limit + 1]);
+    revoked_ids := others[1 : cardinality(others) - p_limit + 1];
+    {end_revoked}
   end if;
 end if;

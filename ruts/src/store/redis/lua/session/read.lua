@@ -5,8 +5,8 @@
 -- All moments are milliseconds, 0 for none.
 --
 -- The header, the field `~`, has 64 bytes, the most that a server keeps in its compact form: flags
--- (1: there is an extension, 2: ended, 4: a renewed secret was not used yet); created; secret
--- issued, last used, both since then; idle deadline; absolute deadline; epoch; hash of the secret.
+-- (1: there is an extension, 2: ended, 4: a renewed secret was not used yet, 8: revoked); created;
+-- secret issued, last used, both since then; idle deadline; absolute deadline; epoch; hash of the secret.
 -- The extension, the field `~x`, holds rarely used attributes: ended; the latest absolute deadline
 -- that a sign-in allows; grace period of the former secret, and its end, 0 until the new secret is
 -- used; signed in; assurance; principal key. The field `~r` holds the hash of the former secret.
@@ -31,7 +31,8 @@ local function deadline_of(session)
   return session.absolute
 end
 
--- Answers the session of a header, if its deadline has not passed and its epoch is current.
+-- Answers the session of a header, if its deadline has not passed. `is_revoked` tells that it was
+-- revoked, `is_obsolete` that it was, with all others, by a new epoch.
 local function read_session(key, header)
   if not header then return nil end
   local has_extension, extension, former = (string.byte(header) or 0) % 2 == 1, nil, nil
@@ -50,6 +51,7 @@ local function read_session(key, header)
   local flags, created, issued, used
   flags, created, issued, used, session.idle, session.absolute, session.epoch, session.secret =
     struct.unpack(HEADER, header)
+  session.is_revoked = flags >= 8
   session.created, session.issued, session.used = created, created + issued, created + used
   if has_extension then
     session.ended, session.latest, session.grace, session.grace_until, session.signed_in,
@@ -59,7 +61,10 @@ local function read_session(key, header)
   -- The key expires at the deadline, which makes its TTL a clock that is cheaper than TIME.
   local deadline, left = deadline_of(session), redis.call('PTTL', key)
   local now = deadline > 0 and left >= 0 and deadline - left or server_time()
-  if deadline > 0 and now >= deadline or session.epoch ~= epoch_of(key) then return nil end
+  if deadline > 0 and now >= deadline then return nil end
   session.now = now
+  if session.epoch ~= epoch_of(key) then
+    session.is_revoked, session.is_obsolete, session.ended = true, true, now
+  end
   return session
 end

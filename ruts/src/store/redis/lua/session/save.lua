@@ -10,7 +10,7 @@ local function save(session)
   local has_extension = session.extension or session.ended > 0 or session.signed_in > 0
     or session.former ~= ''
   local flags = (has_extension and 1 or 0) + (session.ended > 0 and 2 or 0)
-    + (session.grace > 0 and session.grace_until == 0 and 4 or 0)
+    + (session.grace > 0 and session.grace_until == 0 and 4 or 0) + (session.is_revoked and 8 or 0)
   local issued = math.min(math.max(session.issued - created, 0), 2 ^ 40 - 1)
   local used = math.min(math.max(session.used - created, 0), 2 ^ 40 - 1)
   local header = struct.pack(HEADER, flags, created, issued, used, session.idle, session.absolute,
