@@ -69,7 +69,8 @@ pub enum Error {
 
     /// Another request has ended the session or replaced its secret while this one was running, or
     /// a revocation overtook this sign-in. The write did not take place, or ended together with the
-    /// session. No session was created.
+    /// session. No session was created. For a [job](crate::session::SessionIndex::get): there is no
+    /// live session of this id.
     #[error("another request has ended the session or replaced its secret")]
     Ended,
 
@@ -104,6 +105,11 @@ pub enum Error {
     /// loopback name has no session. Nothing was changed.
     #[error("development mode: only clients on a loopback name have sessions")]
     NotLoopback,
+
+    /// A [job](crate::session::SessionIndex::get) cannot do this, because it has no client: sign in
+    /// or out, replace the secret, move a deadline, or delete the session. Nothing was changed.
+    #[error("a job without a request cannot sign in or out, replace a secret or end a session")]
+    NoRequest,
 
     /// A lifetime is zero or too long. Nothing was changed.
     #[error("the lifetime is zero or too long")]

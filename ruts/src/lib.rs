@@ -53,3 +53,31 @@ pub use crate::{
 macro_rules! __impl_extractor {
     ($name:ident) => {};
 }
+
+/// Has the sessions of a `#[session]` struct take encryption keys.
+#[cfg(feature = "encrypt")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __impl_encryption_keys {
+    ($vis:vis $sessions:ident) => {
+        #[allow(dead_code)]
+        impl $sessions {
+            /// Sets the keys for fields marked `encrypt`, those of the layer.
+            #[must_use]
+            $vis fn encryption_keys(
+                self,
+                keys: impl ::core::convert::Into<$crate::crypto::KeyRing>,
+            ) -> Self {
+                Self(self.0.encryption_keys(keys))
+            }
+        }
+    };
+}
+
+/// Without the feature `encrypt`, no field can be encrypted.
+#[cfg(not(feature = "encrypt"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __impl_encryption_keys {
+    ($vis:vis $sessions:ident) => {};
+}

@@ -18,6 +18,7 @@ pub use crate::{
         WriteFuture, entry::Entry, handle::Session, map::SessionMap, typed::optional,
     },
     store::IntoStore,
+    token::SessionId,
     ttl::Ttl,
 };
 

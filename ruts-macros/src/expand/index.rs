@@ -1,9 +1,10 @@
-//! The struct that lists and ends sessions by principal. Only a schema with a principal has it.
+//! The struct that lists and ends sessions by principal, and gets one by its id. Only a schema with a principal has it.
 //!
 //! ```text
 //! pub struct ShopSessions(SessionIndex);
 //! impl ShopSessions {
 //!     pub fn by_user(&self, value) -> PrincipalSessions;
+//!     pub fn get(&self, id) -> Shop;
 //!     pub fn revoke_everyone(&self) -> WriteFuture<'_>;
 //! }
 //! impl Shop { pub fn sessions(store) -> ShopSessions }
@@ -47,15 +48,24 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
                 self.0.by(#name::#key, __value)
             }
 
+            /// Returns a session for a job, without a request and without its secret. Never take
+            /// the id from a request. No round trip.
+            #vis fn get(&self, __id: &#private::SessionId) -> #name {
+                self.0.get(__id)
+            }
+
             /// Ends all sessions in the store, of all principals and layers.
             #vis fn revoke_everyone(&self) -> #private::WriteFuture<'_> {
                 self.0.revoke_everyone()
             }
         }
 
+        #krate::__impl_encryption_keys!(#vis #sessions);
+
         #[allow(dead_code, deprecated)]
         impl #name {
-            /// Selects the sessions of a store, to list and end them by principal. No round trip.
+            /// Selects the sessions of a store, to list and end them by principal, or to work on
+            /// one of them. No round trip.
             #vis fn sessions(__store: impl #private::IntoStore) -> #sessions {
                 #sessions(#private::SessionIndex::of::<Self>(__store))
             }

@@ -449,9 +449,11 @@ impl<S> Session<S> {
     ///
     /// [`Error::Store`].
     pub async fn sessions(&self) -> Result<Option<PrincipalSessions>, Error> {
-        let store = || Arc::clone(self.request.store());
+        let (store, cipher) = (self.request.store(), &self.request.config().cipher);
         let signed_in = self.signed_in().await?;
-        Ok(signed_in.map(|signed_in| PrincipalSessions::of(store(), signed_in.principal)))
+        Ok(signed_in.map(|signed_in| {
+            PrincipalSessions::of(Arc::clone(store), cipher.clone(), signed_in.principal)
+        }))
     }
 
     /// Ends all other sessions of the signed-in principal, and returns their number: after a
@@ -614,6 +616,11 @@ impl<S: 'static> Session<S> {
 impl Session {
     pub(crate) fn start(context: Arc<SessionContext>, incoming: Incoming) -> Self {
         Self { request: Arc::new(Request::new(context, incoming)), store: PhantomData }
+    }
+
+    /// The session of a job. No request leads here.
+    pub(super) fn internal(context: Arc<SessionContext>, id: SessionId) -> Self {
+        Self { request: Arc::new(Request::internal(context, id)), store: PhantomData }
     }
 
     pub(crate) fn into_extensions<L: SessionName>(self, extensions: &mut Extensions) {

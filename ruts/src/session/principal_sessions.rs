@@ -55,6 +55,7 @@ const PAGE: usize = 100;
 #[derive(Clone)]
 pub struct PrincipalSessions {
     store: Arc<dyn DynStore>,
+    cipher: FieldCipher,
     field: &'static str,
     principal: Result<PrincipalKey, CodecError>,
 }
@@ -84,18 +85,23 @@ pub struct SessionSummary {
 }
 
 impl PrincipalSessions {
-    pub(super) fn of(store: Arc<dyn DynStore>, principal: PrincipalKey) -> Self {
-        Self::by_field(store, "", Ok(principal))
+    pub(super) fn of(
+        store: Arc<dyn DynStore>,
+        cipher: FieldCipher,
+        principal: PrincipalKey,
+    ) -> Self {
+        Self::by_field(store, cipher, "", Ok(principal))
     }
 
     /// `principal` is an error if the value of the field cannot be a principal. The first use
     /// returns it.
     pub(super) fn by_field(
         store: Arc<dyn DynStore>,
+        cipher: FieldCipher,
         field: &'static str,
         principal: Result<PrincipalKey, CodecError>,
     ) -> Self {
-        Self { store, field, principal }
+        Self { store, cipher, field, principal }
     }
 
     fn principal(&self) -> Result<&PrincipalKey, Error> {
@@ -106,7 +112,9 @@ impl PrincipalSessions {
     /// Lists live sessions with these fields, `()` for none. `after` is the `next` of the page
     /// before. `limit` is the maximum number of sessions to look at.
     ///
-    /// A field marked `encrypt` cannot be read here: the keys belong to the layer.
+    /// A field marked `encrypt` needs the keys of the layer. Those of a request's
+    /// [`sessions`](crate::Session::sessions) have them. `Shop::sessions(&store)` gets them by
+    /// [`encryption_keys`](super::SessionIndex::encryption_keys).
     ///
     /// # Round trips
     ///
@@ -131,7 +139,8 @@ impl PrincipalSessions {
         let page = PageRequest::new(after.as_ref(), limit);
         let fields = Projection::Named(&names);
         let listed = self.store.list_by_principal(self.principal()?, page, fields).await?;
-        let sessions = listed.sessions.into_iter().map(SessionSummary::from).collect();
+        let summary = |session| SessionSummary::new(session, &self.cipher);
+        let sessions = listed.sessions.into_iter().map(summary).collect();
         Ok(SummaryPage { sessions, next: listed.next })
     }
 
@@ -245,13 +254,13 @@ pub(super) fn check_fresh<T>(written: Written<T>) -> Result<T, Error> {
     }
 }
 
-impl From<ListedSession> for SessionSummary {
-    fn from(ListedSession { id, loaded }: ListedSession) -> Self {
+impl SessionSummary {
+    fn new(ListedSession { id, loaded }: ListedSession, cipher: &FieldCipher) -> Self {
         let own = loaded.fields.iter().find(|field| field.name == REMEMBERED);
         let remembered = own.and_then(|field| read_remembered(&field.value));
         let fields = loaded.fields.into_iter().map(|field| {
             let aad = FieldAad { id: &id, field: &field.name };
-            let plaintext = FieldCipher::default().decrypt(aad, &field.value);
+            let plaintext = cipher.decrypt(aad, &field.value);
             let failed = |source| Undecrypted::new(source, &field.value);
             (field.name, plaintext.map_err(failed))
         });

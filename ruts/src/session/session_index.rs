@@ -1,37 +1,120 @@
-//! [`SessionIndex`]: the sessions in a store, by principal. Needs no request.
+//! [`SessionIndex`]: the sessions in a store, by principal or id. Needs no request.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
 use super::{
+    config::{LayerIdentity, SessionConfig, SessionContext, Unreadable},
     future::WriteFuture,
+    handle::Session,
     layer_name::SessionName,
     principal_sessions::{PrincipalSessions, check_fresh},
     request::current::note_ended,
     typed::TypedSession,
 };
 use crate::{
-    codec::CodecError,
+    codec::{Codec, CodecError},
+    crypto::field_cipher::FieldCipher,
     event,
     field::{Field, Principal, StoredAs},
     store::{DynStore, IntoStore},
+    token::SessionId,
 };
 
-/// The sessions in a store, by principal.
+/// The sessions in a store, by principal or id.
 ///
-/// `#[session]` wraps it with a typed method for the field marked `principal`:
-/// `Shop::sessions(&store).by_user(&id)`.
+/// `#[session]` wraps it with typed methods if a field is marked `principal`:
+/// `Shop::sessions(&store).by_user(&user)` and `Shop::sessions(&store).get(&id)`.
 #[derive(Clone)]
 pub struct SessionIndex {
     store: Arc<dyn DynStore>,
     layer: &'static str,
+    cipher: FieldCipher,
 }
 
 impl SessionIndex {
     /// Returns the sessions of the layer to which `T` belongs.
     pub fn of<T: TypedSession>(store: impl IntoStore) -> Self {
-        Self { store: store.into_store(), layer: <T::Layer as SessionName>::NAME }
+        Self {
+            store: store.into_store(),
+            layer: <T::Layer as SessionName>::NAME,
+            cipher: FieldCipher::default(),
+        }
+    }
+
+    /// Sets the keys for fields marked `encrypt`: those of the
+    /// [layer](crate::SessionLayer::encryption_keys). Without keys such a field cannot be read or
+    /// written here.
+    #[cfg(feature = "encrypt")]
+    #[must_use]
+    pub fn encryption_keys(mut self, keys: impl Into<crate::crypto::KeyRing>) -> Self {
+        self.cipher.keys = Some(keys.into());
+        self
+    }
+
+    /// Returns a session for a job of this process, without a request and without its secret.
+    ///
+    /// Its accessors work as in a handler. Reads and writes of fields need a live session:
+    /// otherwise each fails with [`Error::Ended`](crate::Error::Ended), and none creates a session.
+    /// They do not count as activity, so a job keeps no session alive. As in a handler, a field that
+    /// was read stays known: for another look, get the session again.
+    ///
+    /// A job has no client that could receive a token. So it cannot sign in or out, replace the
+    /// secret, write a field marked `rotate`, move a deadline or delete the session:
+    /// [`Error::NoRequest`](crate::Error::NoRequest). A [revocation](PrincipalSessions::revoke) ends
+    /// a session.
+    ///
+    /// # Security
+    ///
+    /// The id alone opens the session. Never take it from a request: an id is no proof. A handler
+    /// passes on the id of its own session, or that of a list.
+    ///
+    /// # Round trips
+    ///
+    /// None. The first read of eager fields takes one, and each write.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use ruts::{Error, session, store::memory::MemoryStore, token::SessionId};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(principal)]
+    ///     user: u64,
+    ///     #[field(default)]
+    ///     notices: Vec<String>,
+    /// }
+    ///
+    /// /// Runs in a queue, long after the request that ordered it.
+    /// async fn invoice_is_ready(store: Arc<MemoryStore>, id: SessionId) -> Result<(), Error> {
+    ///     let shop = Shop::sessions(&store).get(&id);
+    ///     let notice = "Your invoice is ready.".to_owned();
+    ///     match shop.notices().update(|notices| notices.push(notice.clone())).await {
+    ///         // The user has signed out, or was away for too long.
+    ///         Err(Error::Ended) => Ok(()),
+    ///         other => other,
+    ///     }
+    /// }
+    /// ```
+    pub fn get<T: TypedSession>(&self, id: &SessionId) -> T {
+        let config = SessionConfig {
+            layer: self.layer,
+            idle: None,
+            absolute: None,
+            renew_every: None,
+            renewal_grace: Duration::ZERO,
+            cookie_life: None,
+            limit: None,
+            sign_in_page: None,
+            codec: Codec::DEFAULT_BY_NAME,
+            clients: None,
+            cipher: self.cipher.clone(),
+            unreadable: Unreadable::Error,
+        };
+        let (store, layer) = (Arc::clone(&self.store), Arc::new(LayerIdentity::new()));
+        let context = SessionContext { store, config, layer };
+        T::from(Session::internal(Arc::new(context), *id))
     }
 
     /// Returns the sessions in which the field has this value. No round trip yet.
@@ -41,7 +124,8 @@ impl SessionIndex {
     {
         let key = field.principal_key(self.layer, value);
         let principal = key.and_then(|key| key.ok_or(CodecError::Principal));
-        PrincipalSessions::by_field(Arc::clone(&self.store), field.spec().name(), principal)
+        let (store, cipher) = (Arc::clone(&self.store), self.cipher.clone());
+        PrincipalSessions::by_field(store, cipher, field.spec().name(), principal)
     }
 
     /// Ends all sessions in the store, of all principals, guests and layers (OWASP ASVS 5.0,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    field_cache::FieldCache,
     identity::{Closed, Identity},
     operation::{Delete, Operation},
     response::{CookieAction, TokenOrigin},
@@ -42,6 +43,9 @@ impl Exchange<'_> {
         fallback_secret: Option<&Secret>,
         operation: &O,
     ) -> Result<Option<O::Answer>, Error> {
+        if let Identity::Internal(id) = self.state.identity {
+            return self.attempt_internal(&id, operation).await.map(Some);
+        }
         let layer = self.shared.config().layer;
         let Some((mut id, mut secret)) = self.credentials() else { return Ok(None) };
         let mut cookie = self.state.identity.cookie();
@@ -62,12 +66,12 @@ impl Exchange<'_> {
         let arrival = match &answer {
             Ok(_) => Arrival::Live,
             Err(Refused::Ended { ago }) => Arrival::Ended { ago: *ago },
+            Err(Refused::Revoked) => Arrival::Revoked,
             Err(Refused::Replaced { ago }) => Arrival::Replaced { ago: *ago },
             Err(Refused::NotFound) => Arrival::Expired,
         };
         self.shared.note_arrival(arrival, id);
         if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {
-            Err(Refused::Revoked) => Arrival::Revoked,
             let hash = fallback.hash(layer);
             if self.repeat_signing(Credentials::new(&id, &hash)).await? {
                 let second = call(&id, &hash).await?;
@@ -102,6 +106,27 @@ impl Exchange<'_> {
             Err(refused) => self.close(id, refused),
         }
         Ok(None)
+    }
+
+    /// Calls the store for a job.
+    async fn attempt_internal<O: Operation>(
+        &mut self,
+        id: &SessionId,
+        operation: &O,
+    ) -> Result<O::Answer, Error> {
+        if !operation.is_for_jobs() {
+            return Err(Error::NoRequest);
+        }
+        let answer = operation.run(self.shared.call_store(), Credentials::internal(id)).await?;
+        let Ok(output) = answer else {
+            // A later call finds no more than this one.
+            self.state.fields = FieldCache::default();
+            self.state.meta = None;
+            return Err(Error::Ended);
+        };
+        let Written { answer, stale_for, .. } = O::written(output);
+        self.state.stale_for = stale_for;
+        Ok(answer)
     }
 
     /// Asks again for the change of principal that went along with a pending secret. Returns
@@ -234,6 +259,7 @@ impl Exchange<'_> {
         let (closed, ago) = match refused {
             Refused::Replaced { ago } => (Closed::Replaced, Some(ago)),
             Refused::Ended { ago } => (Closed::Deleted, Some(ago)),
+            Refused::Revoked => (Closed::Revoked, None),
             Refused::NotFound => (Closed::Gone, None),
         };
         let is_late = ago.is_some_and(|ago| ago < self.shared.elapsed() + IN_TRANSIT);
@@ -259,7 +285,6 @@ impl Exchange<'_> {
 
     /// Whether this request may act as one without a session: start another, or give up the cookie.
     ///
-            Refused::Revoked => (Closed::Revoked, None),
     /// A store recognises one former secret. If the secret of this request was replaced twice while
     /// it was on its way, the store does not know it any more, but it knows the session.
     pub(super) async fn is_without_session(&mut self) -> Result<bool, Error> {

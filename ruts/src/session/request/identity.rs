@@ -25,6 +25,8 @@ pub(super) enum Identity {
     Closed(Closed),
     /// This request deleted its session. A write starts a new one.
     Ended,
+    /// A session on which a job of this process works. There is no request, and no secret.
+    Internal(SessionId),
 }
 
 /// Why the session of a request is closed.
@@ -46,7 +48,7 @@ impl Identity {
         match self {
             Self::Presented(token, _) => Some((token.id, token.secret.hash(layer))),
             Self::Open { id, secret, .. } => Some((*id, *secret)),
-            Self::Anonymous | Self::Closed(_) | Self::Ended => None,
+            Self::Anonymous | Self::Closed(_) | Self::Ended | Self::Internal(_) => None,
         }
     }
 
@@ -55,7 +57,9 @@ impl Identity {
         match self {
             Self::Presented(token, _) => token.secret.life(),
             Self::Open { cookie, .. } => *cookie,
-            Self::Anonymous | Self::Closed(_) | Self::Ended => CookieLife::Default,
+            Self::Anonymous | Self::Closed(_) | Self::Ended | Self::Internal(_) => {
+                CookieLife::Default
+            }
         }
     }
 
@@ -73,7 +77,7 @@ impl Identity {
     pub(super) fn id(&self) -> Option<SessionId> {
         match self {
             Self::Presented(token, _) => Some(token.id),
-            Self::Open { id, .. } => Some(*id),
+            Self::Open { id, .. } | Self::Internal(id) => Some(*id),
             Self::Anonymous | Self::Closed(_) | Self::Ended => None,
         }
     }
@@ -85,7 +89,7 @@ impl Identity {
 
     /// Whether there may be a session to ask the store for.
     pub(super) fn may_be_open(&self) -> bool {
-        matches!(self, Self::Presented(..) | Self::Open { .. })
+        matches!(self, Self::Presented(..) | Self::Open { .. } | Self::Internal(_))
     }
 
     /// Whether a write may start a session.

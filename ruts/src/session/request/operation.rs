@@ -19,6 +19,9 @@ pub(super) trait Operation: Sync {
         credentials: Credentials<'a>,
     ) -> StoreFuture<'a, Result<Self::Output, Refused>>;
 
+    /// Whether a job may do it, which has no client to give a token to.
+    fn is_for_jobs(&self) -> bool;
+
     /// Returns the answer, and for how long a cache may hide it.
     fn written(output: Self::Output) -> Written<Self::Answer>;
 
@@ -46,6 +49,10 @@ impl Operation for Load<'_> {
         store.load(credentials, self.fields, self.touch)
     }
 
+    fn is_for_jobs(&self) -> bool {
+        true
+    }
+
     fn written(loaded: Loaded) -> Written<Loaded> {
         Written::new(loaded)
     }
@@ -63,6 +70,10 @@ impl Operation for Update<'_> {
         store.update(credentials, *self)
     }
 
+    fn is_for_jobs(&self) -> bool {
+        !self.needs_current_secret()
+    }
+
     fn written(written: Self::Output) -> Written<Updated> {
         written
     }
@@ -78,6 +89,10 @@ impl Operation for TakeField<'_> {
         credentials: Credentials<'a>,
     ) -> StoreFuture<'a, Result<Written<Option<Bytes>>, Refused>> {
         store.take(credentials, *self)
+    }
+
+    fn is_for_jobs(&self) -> bool {
+        !self.needs_current_secret()
     }
 
     fn written(written: Self::Output) -> Written<Option<Bytes>> {
@@ -100,6 +115,11 @@ impl Operation for Delete {
         credentials: Credentials<'a>,
     ) -> StoreFuture<'a, Result<Written<()>, Refused>> {
         store.delete(credentials)
+    }
+
+    /// It would count as the user's own sign-out. A job revokes the session.
+    fn is_for_jobs(&self) -> bool {
+        false
     }
 
     fn written(written: Self::Output) -> Written<()> {

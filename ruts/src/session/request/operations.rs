@@ -58,6 +58,11 @@ impl Request {
         Self(Shared::new(context, incoming))
     }
 
+    /// Creates the access of a job to a session. No request leads here.
+    pub(in crate::session) fn internal(context: Arc<SessionContext>, id: SessionId) -> Self {
+        Self(Shared::internal(context, id))
+    }
+
     /// Returns the path and query that were asked for, if the layer has a sign-in page.
     #[cfg(feature = "axum")]
     pub(in crate::session) fn target(&self) -> Option<&str> {
@@ -121,7 +126,12 @@ impl Request {
     /// Confirms the session with the store, and returns its id.
     pub(in crate::session) async fn open(&self) -> Result<Option<SessionId>, Error> {
         let mut state = self.0.lock().await?;
-        if matches!(state.identity, Identity::Presented(..)) {
+        let is_known = match state.identity {
+            Identity::Presented(..) => false,
+            Identity::Internal(_) => state.meta.is_some(),
+            _ => true,
+        };
+        if !is_known {
             Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
         }
         Ok(self.id())
@@ -280,7 +290,7 @@ impl Request {
         if !state.fields.knows_all() {
             Transfer::new(&self.0, &mut state).load(Projection::All).await?;
         }
-        let is_open = matches!(state.identity, Identity::Open { .. });
+        let is_open = matches!(state.identity, Identity::Open { .. } | Identity::Internal(_));
         let fields = state.fields.present();
         let fields =
             fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));

@@ -58,6 +58,8 @@ pub(crate) enum ResponseClosed {
     Sent,
     /// Development mode gives no cookie to this client.
     NotLoopback,
+    /// A job works on the session: there is no request.
+    NoRequest,
 }
 
 impl ResponseState {
@@ -97,6 +99,7 @@ impl ResponseState {
             None => Ok(()),
             Some(ResponseClosed::Sent) => Err(Error::ResponseSent),
             Some(ResponseClosed::NotLoopback) => Err(Error::NotLoopback),
+            Some(ResponseClosed::NoRequest) => Err(Error::NoRequest),
         }
     }
 }

@@ -70,18 +70,30 @@ impl Shared {
         let Incoming { has_cookie, token, others, client, closed, target } = incoming;
         let identity =
             token.map_or(Identity::Anonymous, |token| Identity::Presented(token, others));
+        let response = ResponseState { closed, ..ResponseState::default() };
+        Self { has_cookie, target, client, ..Self::with(context, identity, response) }
+    }
+
+    /// The data of a job, which works on a session without a request.
+    pub(super) fn internal(context: Arc<SessionContext>, id: SessionId) -> Self {
+        let closed = Some(ResponseClosed::NoRequest);
+        let response = ResponseState { closed, id: Some(id), ..ResponseState::default() };
+        Self::with(context, Identity::Internal(id), response)
+    }
+
+    fn with(context: Arc<SessionContext>, identity: Identity, response: ResponseState) -> Self {
         Self {
             context,
-            has_cookie,
-            target,
+            has_cookie: false,
+            target: None,
             arrival: OnceLock::new(),
-            client,
+            client: None,
             arrived: Instant::now(),
             calls: AtomicU32::new(0),
             is_passive: AtomicBool::new(false),
             state: tokio::sync::Mutex::new(State::new(identity)),
             was_used: AtomicBool::new(false),
-            response: Mutex::new(ResponseState { closed, ..ResponseState::default() }),
+            response: Mutex::new(response),
         }
     }
 

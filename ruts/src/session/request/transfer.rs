@@ -244,7 +244,9 @@ impl<'a> Transfer<'a> {
                 self.exchange.abandon_rotation(rotation);
                 event::limit_reached();
             }
-            Error::Ended => self.exchange.mark_ended(),
+            Error::Ended if !matches!(self.state().identity, Identity::Internal(_)) => {
+                self.exchange.mark_ended();
+            }
             _ => {}
         }
         error

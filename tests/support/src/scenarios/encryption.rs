@@ -191,6 +191,6 @@ pub async fn a_store_holds_no_plaintext<S: Store>(store: &Arc<S>) {
         assert_eq!(client.text("/note").await, plaintext);
         assert_eq!(client.text("/note").await, "None");
         assert_eq!(client.text("/write-and-visit").await, "8");
-        assert_eq!(client.text("/list").await, "NoKeySome(\"for all to see\")");
+        assert_eq!(client.text("/list").await, format!("{plaintext}Some(\"for all to see\")"));
     }
 }
