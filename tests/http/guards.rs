@@ -10,8 +10,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::Path,
-    http::{StatusCode, header},
+    extract::{FromRequestParts, Path, Request},
+    http::{StatusCode, header, request::Parts},
     routing::get,
 };
 use ruts::{
@@ -203,6 +203,53 @@ async fn a_sign_in_without_the_stamp_does_not_last() {
     client.text("/sign-in-without-a-stamp").await;
     assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.text("/who").await, "None None");
+}
+
+/// A request that was on its way while the user signed in again reads as a guest, and is no error.
+#[tokio::test]
+async fn a_slow_page_does_not_fail_for_a_new_password() {
+    let Fixture { accounts, store, client } = fixture();
+    client.text("/sign-in/7").await;
+    let mut pause = store.pause_after("load");
+    let slow = client.steal();
+    let slow = tokio::spawn(async move { slow.get("/account").await });
+    pause.reached().await;
+    accounts.set(Some("hash 2"));
+    client.text("/sign-in/7").await;
+    pause.resume();
+    let slow = slow.await.unwrap();
+    assert_eq!(slow.status, StatusCode::UNAUTHORIZED);
+    assert!(slow.set_cookies().is_empty());
+    assert_eq!(client.text("/account").await, "hash 2");
+}
+
+/// Extracts the user. Returns whether there is one, and the number of loads so far.
+async fn extract(parts: &mut Parts, accounts: &Accounts) -> (bool, u32) {
+    let user = CurrentUser::<Accounts>::from_request_parts(parts, accounts).await;
+    (user.is_ok(), accounts.loads.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn a_user_who_signs_in_during_a_request_is_loaded() {
+    let accounts = Accounts::default();
+    accounts.set(Some("hash"));
+    let switch = move |shop: Shop, request: Request| async move {
+        let mut parts = request.into_parts().0;
+        let mut seen = vec![extract(&mut parts, &accounts).await];
+        for user in [7, 7, 8] {
+            shop.user().sign_in(&user, Assurance::Aal1).stamp("hash").await?;
+            seen.push(extract(&mut parts, &accounts).await);
+            seen.push(extract(&mut parts, &accounts).await);
+        }
+        shop.session().delete().await?;
+        seen.push(extract(&mut parts, &accounts).await);
+        Ok::<_, Error>(format!("{seen:?}"))
+    };
+    let app =
+        Router::new().route("/switch", get(switch)).layer(SessionLayer::new(MemoryStore::new()));
+    let seen = new_client(app).text("/switch").await;
+    let expected = [(false, 0), (true, 1), (true, 1), (true, 1), (true, 1), (true, 2), (true, 2)];
+    assert_eq!(seen, format!("{:?}", [&expected[..], &[(false, 2)]].concat()));
 }
 
 #[tokio::test]

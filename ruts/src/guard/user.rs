@@ -7,11 +7,14 @@ use http::request::Parts;
 
 use super::rejection::GuardRejection;
 use crate::{
+    auth::PrincipalKey,
     error::Error,
     session::{LoadUser, TypedSession, load_user},
+    store::SignedIn,
 };
 
-/// The signed-in user, loaded once a request by a [`LoadUser`] in the state of the router.
+/// The signed-in user, loaded once a request by a [`LoadUser`] in the state of the router. If another
+/// user signs in during the request, that user is loaded.
 ///
 /// A guest gets a 401, or a redirect to the
 /// [`sign_in_page`](crate::SessionLayer::sign_in_page), as with [`Fresh`](super::Fresh). For pages
@@ -56,12 +59,15 @@ use crate::{
 /// [`Error::SignInRequired`], and those of [`load_user`].
 pub struct CurrentUser<L: LoadUser>(pub L::User);
 
-/// A user that another extractor of the same request has loaded.
-struct Known<L: LoadUser>(L::User);
+/// A user that another extractor of the same request has loaded, and the principal it stands for.
+struct Known<L: LoadUser> {
+    user: L::User,
+    principal: PrincipalKey,
+}
 
 impl<L: LoadUser> Clone for Known<L> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { user: self.user.clone(), principal: self.principal }
     }
 }
 
@@ -69,19 +75,31 @@ impl<L: LoadUser + FromRef<S>, S: Send + Sync> FromRequestParts<S> for CurrentUs
     type Rejection = GuardRejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, GuardRejection> {
-        if let Some(Known(user)) = parts.extensions.get::<Known<L>>() {
-            return Ok(Self(user.clone()));
-        }
         let typed = L::Schema::from_extensions(&parts.extensions)?;
-        let loaded = load_user(&typed, &L::from_ref(state)).await;
-        match loaded.and_then(|user| user.ok_or(Error::SignInRequired)) {
-            Ok(user) => {
-                parts.extensions.insert(Known::<L>(user.clone()));
-                Ok(Self(user))
-            }
+        match current_user::<L, S>(&typed, parts, state).await {
+            Ok(user) => Ok(Self(user)),
             Err(error) => Err(GuardRejection::new(error, typed.session(), parts)),
         }
     }
+}
+
+/// Returns the user that was loaded for this request, unless another one is signed in by now.
+async fn current_user<L: LoadUser + FromRef<S>, S>(
+    typed: &L::Schema,
+    parts: &mut Parts,
+    state: &S,
+) -> Result<L::User, Error> {
+    let known = parts.extensions.get::<Known<L>>().cloned();
+    if let Some(Known { user, principal }) = known
+        && typed.session().signed_in().await?.is_some_and(|now| now.principal == principal)
+    {
+        return Ok(user);
+    }
+    let user = load_user(typed, &L::from_ref(state)).await?.ok_or(Error::SignInRequired)?;
+    if let Some(SignedIn { principal, .. }) = typed.session().signed_in().await? {
+        parts.extensions.insert(Known::<L> { user: user.clone(), principal });
+    }
+    Ok(user)
 }
 
 impl<L: LoadUser<User: Clone>> Clone for CurrentUser<L> {

@@ -121,6 +121,10 @@ pub async fn load_user<L: LoadUser>(
         },
     };
     event::user_changed(session.id().as_ref(), reason);
-    session.delete().await?;
-    Ok(None)
+    match session.delete().await {
+        // Another request has replaced the secret meanwhile. That session is not this request's to
+        // end, and this one reads as a guest.
+        Ok(()) | Err(Error::Ended) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
