@@ -685,6 +685,7 @@ pub(in crate::store) struct RecordHead {
     pub(in crate::store) idle: Option<Duration>,
     pub(in crate::store) absolute: Option<Duration>,
     pub(in crate::store) ended: Option<Duration>,
+    pub(in crate::store) revoked: bool,
     pub(in crate::store) signed_in: Option<Authentication>,
     pub(in crate::store) latest: Option<Duration>,
 }
@@ -703,6 +704,7 @@ impl RecordHead {
             idle: record.idle,
             absolute: record.absolute,
             ended: record.ended,
+            revoked: record.revoked,
             signed_in: record.signed_in,
             latest: record.latest,
         }
@@ -724,6 +726,7 @@ impl RecordHead {
             idle: self.idle,
             absolute: self.absolute,
             ended: self.ended,
+            revoked: self.revoked,
             signed_in: self.signed_in,
             latest: self.latest,
             fields,

@@ -214,7 +214,9 @@ impl<S: Store> World<S> {
                 Outcome::Done(written.stale_for)
             }
             // It had ended before.
-            Ok(Err(Refused::NotFound | Refused::Ended { .. })) => Outcome::Unknown,
+            Ok(Err(Refused::NotFound | Refused::Ended { .. } | Refused::Revoked)) => {
+                Outcome::Unknown
+            }
             Ok(Err(_)) => Outcome::NotDone,
         };
         subject.end_ending(outcome);

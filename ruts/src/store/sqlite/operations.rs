@@ -40,7 +40,7 @@ pub(super) fn load(
         return Ok(Some(Err(Refused::NotFound)));
     };
     let mut record = stored.into_record();
-    let answer = record.load(&credentials.secret, fields, touch, database.now());
+    let answer = record.load(credentials.proof(), fields, touch, database.now());
     Ok((!record.is_modified()).then_some(answer))
 }
 
@@ -52,7 +52,7 @@ pub(super) fn load_and_touch(
     touch: Option<Touch>,
 ) -> StoreResult<Loaded> {
     change(database, &credentials.id, fields, |record, now| {
-        record.load(&credentials.secret, fields, touch, now)
+        record.load(credentials.proof(), fields, touch, now)
     })
 }
 
@@ -76,7 +76,7 @@ pub(super) fn update(
     credentials: &OwnedCredentials,
     update: &Update<'_>,
 ) -> StoreResult<Updated> {
-    let OwnedCredentials { id, secret } = credentials;
+    let (id, proof) = (&credentials.id, credentials.proof());
     let who = match &update.sign {
         Some(AuthChange::In { who, .. }) => Some(who),
         _ => None,
@@ -90,11 +90,11 @@ pub(super) fn update(
     let (mut record, now) = (stored.record(), database.now());
     // No session ends to make room for a sign-in that is refused.
     if let Some(who) = who
-        && record.would_apply(secret, update, now) == Ok(true)
+        && record.would_apply(proof, update, now) == Ok(true)
     {
         make_room(database, id, who)?;
     }
-    let answer = record.update(secret, update, now);
+    let answer = record.update(proof, update, now);
     stored.save(database, &record, now)?;
     Ok(answer)
 }
@@ -105,12 +105,12 @@ pub(super) fn take(
     take: &TakeField<'_>,
 ) -> StoreResult<Option<Bytes>> {
     change(database, &credentials.id, Projection::Named(&[take.name]), |record, now| {
-        record.take(&credentials.secret, take, now)
+        record.take(credentials.proof(), take, now)
     })
 }
 
 pub(super) fn delete(database: &Database, credentials: &OwnedCredentials) -> StoreResult<()> {
-    change(database, &credentials.id, NONE, |record, now| record.delete(&credentials.secret, now))
+    change(database, &credentials.id, NONE, |record, now| record.delete(credentials.proof(), now))
 }
 
 pub(super) fn inspect(
@@ -160,7 +160,7 @@ pub(super) fn revoke(
     for row in rows {
         let is_theirs = row.record(database, NONE)?.belongs_to(principal, now);
         if is_theirs && target.includes(&row.id) {
-            end(database, &row)?;
+            end(database, &row, now)?;
             ended.push(row.id);
         }
     }
@@ -234,15 +234,17 @@ fn make_room(database: &Database, own: &SessionId, who: &NewSignIn<'_>) -> Resul
         return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
     };
     for row in rows.iter().filter(|row| beyond.contains(&row.id)) {
-        end(database, row)?;
+        end(database, row, now)?;
     }
     Ok(())
 }
 
-/// Ends a session, of which nothing stays.
-fn end(database: &Database, session: &SessionRow) -> Result<(), StoreError> {
-    database.note_change(session.id);
-    SessionRow::delete(database, session.row)
+/// Revokes a session.
+fn end(database: &Database, session: &SessionRow, now: Duration) -> Result<(), StoreError> {
+    let stored = session.without_fields();
+    let mut record = stored.record();
+    record.revoke(now);
+    stored.save(database, &record, now)
 }
 
 /// The sessions of a principal that were not deleted, ordered by id.

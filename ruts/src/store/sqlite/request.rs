@@ -12,7 +12,8 @@ use crate::{
     field::FieldName,
     store::{
         AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, NewSignIn,
-        Precondition, Projection, Renew, RevokeTarget, SessionLimit, TakeField, Touch, Update,
+        Precondition, Projection, Proof, Renew, RevokeTarget, SessionLimit, TakeField, Touch,
+        Update,
     },
     token::{SecretHash, SessionId},
     ttl::Ttl,
@@ -21,12 +22,19 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) struct OwnedCredentials {
     pub(super) id: SessionId,
-    pub(super) secret: SecretHash,
+    /// `None` if the process itself asks.
+    secret: Option<SecretHash>,
+}
+
+impl OwnedCredentials {
+    pub(super) fn proof(&self) -> Proof<'_> {
+        self.secret.as_ref().map_or(Proof::Internal, Proof::Secret)
+    }
 }
 
 impl From<Credentials<'_>> for OwnedCredentials {
     fn from(credentials: Credentials<'_>) -> Self {
-        Self { id: *credentials.id, secret: *credentials.secret }
+        Self { id: *credentials.id, secret: credentials.secret().copied() }
     }
 }
 

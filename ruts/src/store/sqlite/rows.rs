@@ -82,6 +82,7 @@ impl SessionRow {
             absolute: optional(10)?,
             latest: optional(11)?,
             ended: optional(12)?,
+            revoked: row.get(17)?,
             signed_in,
         };
         let id = SessionId::from_bytes(row.get(1)?);
@@ -95,6 +96,11 @@ impl SessionRow {
         needed: Projection<'_>,
     ) -> Result<SessionRecord, StoreError> {
         Ok(self.head.with_fields(fields(database, self.row, needed)?))
+    }
+
+    /// Returns the session without fields, for an operation that needs none.
+    pub(super) fn without_fields(&self) -> StoredSession {
+        StoredSession { row: self.row, id: self.id, head: self.head, fields: Fields::new() }
     }
 
     /// Removes the session and its fields.
@@ -194,6 +200,7 @@ fn insert_or_update(
         signed_in.map(|signed_in| Level(signed_in.assurance)),
         signed_in.map(|signed_in| Micros(signed_in.at)),
         record.deadline().map(Micros),
+        head.revoked,
     ];
     database.execute(SAVE, params).map(drop)
 }

@@ -29,7 +29,8 @@ create table if not exists ruts_sessions (
   principal blob,
   assurance integer,
   signed_in_at integer,
-  delete_at integer
+  delete_at integer,
+  revoked integer not null
 ) strict;
 create index if not exists ruts_sessions_delete_at on ruts_sessions (delete_at)
   where delete_at is not null;
@@ -60,7 +61,8 @@ macro_rules! select_session {
         concat!(
             "select row, id, secret, former_secret, grace, grace_until, created_at, issued_at, ",
             "used_at, idle_at, absolute_at, latest_at, ended_at, principal, assurance, ",
-            "signed_in_at, row <= (select revoked_up_to from ruts_state) from ruts_sessions ",
+            "signed_in_at, row <= (select revoked_up_to from ruts_state), revoked ",
+            "from ruts_sessions ",
             $rest
         )
     };
@@ -82,13 +84,14 @@ select max(revoked_up_to, coalesce((select max(row) from ruts_sessions), 0)) + 1
 /// Inserts a session, or replaces everything but its id.
 pub(super) const SAVE: &str = "
 insert into ruts_sessions
-values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
 on conflict (row) do update set
   secret = excluded.secret, former_secret = excluded.former_secret, grace = excluded.grace,
   grace_until = excluded.grace_until, issued_at = excluded.issued_at, used_at = excluded.used_at,
   idle_at = excluded.idle_at, absolute_at = excluded.absolute_at, latest_at = excluded.latest_at,
   ended_at = excluded.ended_at, principal = excluded.principal, assurance = excluded.assurance,
-  signed_in_at = excluded.signed_in_at, delete_at = excluded.delete_at";
+  signed_in_at = excluded.signed_in_at, delete_at = excluded.delete_at,
+  revoked = excluded.revoked";
 
 pub(super) const DELETE_SESSION: &str = "delete from ruts_sessions where row = ?1";
 

@@ -138,7 +138,7 @@ async fn full_disk(folder: &Path) {
     let ended = store.revoke(&principal, target).await.unwrap().answer;
     assert_eq!(ended.len(), revoked.len());
     for session in revoked {
-        assert_eq!(session.load().await.unwrap(), Err(Refused::NotFound));
+        assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
     }
     let credentials = Credentials::new(&rotated.id, &fresh);
     let loaded = store.load(credentials, Projection::All, None).await.unwrap();
