@@ -95,7 +95,7 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job has kept the session alive");
 }
 
-/// Internal credentials replace no secret, sign nobody in or out, and move no deadline.
+/// Internal credentials replace no secret, change no principal, and move no deadline.
 pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
     let ada = principal();
     let (store, client) = (subject.store(), new_client(subject));
