@@ -161,13 +161,19 @@ pub(crate) struct Visitor<'a> {
 impl Visitor<'_> {
     /// Opens a path of the shop in a new tab.
     pub(crate) async fn tab(&self, path: &str) -> Result<Tab> {
+        let tab = self.blank_tab().await?;
+        tab.open(path).await?;
+        Ok(tab)
+    }
+
+    /// Opens a new tab.
+    pub(crate) async fn blank_tab(&self) -> Result<Tab> {
         let mut target = CreateTargetParams::new("about:blank");
         target.browser_context_id = Some(self.jar.clone());
         // Chromium does not render a background tab, so a click in it would wait forever.
         target.new_window = Some(true);
         let tab = Tab { page: self.browser.new_page(target).await?, shop: self.shop.clone() };
         tab.size(1024, 760).await?;
-        tab.open(path).await?;
         Ok(tab)
     }
 

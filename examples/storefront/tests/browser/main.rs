@@ -1,16 +1,24 @@
 //! The shop in a real browser, on every store.
 
 mod chromium;
+mod lossy;
 mod shop;
 
-use std::{future::Future, path::Path, sync::LazyLock};
+use std::{
+    future::Future,
+    path::Path,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use chromiumoxide::cdp::browser_protocol::network::CookieSameSite;
+use ruts_tests_support::{Random, seeds};
 use serde_json::json;
-use tokio::{runtime::Runtime, sync::OnceCell};
+use tokio::{runtime::Runtime, sync::OnceCell, time::timeout};
 
 use crate::{
     chromium::{Chromium, Result, Tab, Visitor},
+    lossy::LossyNetwork,
     shop::{Shop, Store, round_robin, unique},
 };
 
@@ -278,6 +286,93 @@ mod two_instances {
             tab.open("/").await?;
             sign_out(&tab).await
         });
+    }
+}
+
+/// Maximum time of a lossy browser, and of the wait for a page of it.
+const LONGEST: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A page, or none: the answer may be lost.
+async fn try_page(tab: &Tab, path: &str) {
+    let _ = timeout(PATIENCE, tab.open(path)).await;
+}
+
+/// Clicks a button twice, if the tab has it.
+async fn click_twice(tab: &Tab, button: &str) {
+    let click = "(button => button && (button.click(), button.click()))";
+    let _ = tab.script(&format!("{click}(document.querySelector({}))", json!(button))).await;
+}
+
+/// A browser on a network that loses every second answer: clicks twice, goes back and forward, and
+/// uses old tabs. The network checks every page.
+async fn a_lossy_browser(store: Store, seed: u64) -> Result<()> {
+    println!("RUTS_SEED={seed}");
+    let mut random = Random::new(seed);
+    let shop = Shop::start(store)?;
+    let network = LossyNetwork::start(&shop, random.clone()).await?;
+    let visitor = chromium().await?.visitor(&network.url).await?;
+    let mut tabs = vec![visitor.blank_tab().await?];
+    let begun = Instant::now();
+    while begun.elapsed() < LONGEST {
+        let tab = &tabs[random.below(tabs.len())];
+        match random.below(100) {
+            0..25 => {
+                let pages = ["/", "/cart", "/sign-in", "/devices", "/checkout"];
+                try_page(tab, pages[random.below(pages.len())]).await;
+            }
+            25..55 => {
+                if random.percent(60) {
+                    try_page(tab, "/").await;
+                }
+                let item = ["tea", "bread", "honey"][random.below(3)];
+                click_twice(tab, &format!("button[value='{item}']")).await;
+            }
+            55..70 => {
+                if random.percent(70) {
+                    try_page(tab, "/sign-in").await;
+                }
+                let name = ["ada", "grace"][random.below(2)];
+                let fill = format!(
+                    "document.querySelector('#name').value = '{name}'; \
+                     document.querySelector('#password').value = 'open sesame'"
+                );
+                if tab.script(&fill).await.is_ok() {
+                    click_twice(tab, "main form button").await;
+                }
+            }
+            70..76 => click_twice(tab, "form[action='/sign-out'] button").await,
+            76..84 => drop(tab.script("history.back()").await),
+            84..90 => drop(tab.script("history.forward()").await),
+            90..95 => drop(tab.script("location.reload(); location.reload()").await),
+            _ if tabs.len() < 4 => tabs.push(visitor.blank_tab().await?),
+            _ => drop(tabs.swap_remove(random.below(tabs.len()))),
+        }
+        tokio::time::sleep(Duration::from_millis(random.below(120) as u64)).await;
+    }
+    // Answers that are still on their way arrive, and the user goes on without losses.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    network.stop_losing();
+    let tab = visitor.tab("/").await?;
+    tab.click("button[value='tea']").await?;
+    tab.shows("Fresh today").await?;
+    let (pages, lost, faults) = network.report();
+    assert!(faults.is_empty(), "RUTS_SEED={seed}: {faults:#?}");
+    assert!(pages >= 10 && lost >= 10, "{pages} pages and {lost} lost answers");
+    Ok(())
+}
+
+mod lossy_browser {
+    use super::*;
+
+    #[test]
+    fn memory() {
+        run(a_lossy_browser(Store::Memory, seeds(1)[0]));
+    }
+
+    #[test]
+    fn layered() {
+        run(a_lossy_browser(Store::Layered, seeds(1)[0]));
     }
 }
 

@@ -79,7 +79,7 @@ impl Shop {
         }
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.url.trim_start_matches("http://").to_owned()
     }
 
