@@ -9,25 +9,7 @@ mod pipeline;
 
 use proc_macro::TokenStream;
 
-/// Turns a struct into a typed session.
-///
-/// The struct becomes a handle that handlers take as an argument. Each field becomes an accessor
-/// (`shop.cart()`), a setter (`shop.set_cart(&cart)`) and a typed key (`Shop::CART`). An accessor
-/// returns an [`Entry`](https://docs.rs/ruts/latest/ruts/struct.Entry.html).
-///
-/// ```text
-/// #[session(prefix = "shop")]
-/// pub struct Shop {
-///     /// The signed-in user.
-///     #[field(ttl = "30d", hot = "1h", principal)]
-///     user: UserId,
-///     #[field(ttl = "7d", default)]
-///     cart: Cart,
-///     #[field(ttl = "10m", once)]
-///     flash: String,
-/// }
-/// ```
-///
+// `ruts` re-exports it below a summary and an example, which compile there.
 /// # Generated items
 ///
 /// For a struct `Shop`. A field without a visibility of its own has that of the struct.

@@ -22,6 +22,31 @@ use crate::{
 /// | [`Ended`](Self::Ended) | 409 |
 /// | [`TooManySessions`](Self::TooManySessions) | 429 |
 /// | all others | 500 |
+///
+/// An application answers in its own way by a type of its own:
+///
+/// ```
+/// use axum::response::{IntoResponse, Redirect, Response};
+/// use ruts::Error;
+///
+/// struct PageError(Error);
+///
+/// impl From<Error> for PageError {
+///     fn from(error: Error) -> Self {
+///         Self(error)
+///     }
+/// }
+///
+/// impl IntoResponse for PageError {
+///     fn into_response(self) -> Response {
+///         match self.0 {
+///             Error::SignInRequired => Redirect::to("/sign-in").into_response(),
+///             error if error.is_unknown() => "Please look whether it was saved.".into_response(),
+///             error => error.into_response(),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,3 +1,17 @@
+// The README defines its links for readers of the repository, as `guide` explains.
+#![cfg_attr(
+    all(
+        feature = "conformance",
+        feature = "csrf",
+        feature = "encrypt",
+        feature = "layered-store",
+        feature = "postgres-store",
+        feature = "redis-store",
+        feature = "sqlite-store",
+        feature = "testing"
+    ),
+    doc = include_str!("guide_links.md")
+)]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -19,6 +33,19 @@ mod event;
 pub mod field;
 #[cfg(feature = "axum")]
 pub mod guard;
+// The pages use every feature. They are documentation and tests, and nothing else.
+#[cfg(all(
+    any(doc, doctest),
+    feature = "conformance",
+    feature = "csrf",
+    feature = "encrypt",
+    feature = "layered-store",
+    feature = "postgres-store",
+    feature = "redis-store",
+    feature = "sqlite-store",
+    feature = "testing"
+))]
+pub mod guide;
 pub mod layer;
 mod local_path;
 pub mod session;
@@ -34,6 +61,37 @@ mod turns;
 pub mod __private;
 
 pub use http;
+/// Turns a struct into a typed session.
+///
+/// The struct becomes a handle that handlers take as an argument. Each field becomes an accessor
+/// (`shop.cart()`), a setter (`shop.set_cart(&cart)`) and a typed key (`Shop::CART`). An accessor
+/// returns an [`Entry`].
+///
+/// ```
+/// use ruts::{Error, session};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[session(prefix = "shop")]
+/// pub struct Shop {
+///     /// The signed-in user.
+///     #[field(ttl = "30d", hot = "1h", principal)]
+///     user: UserId,
+///     #[field(ttl = "7d", default)]
+///     cart: Vec<String>,
+///     #[field(ttl = "10m", once)]
+///     flash: String,
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// pub struct UserId(u64);
+///
+/// async fn order(shop: Shop) -> Result<Option<UserId>, Error> {
+///     let user = shop.user().await?;
+///     shop.edit().remove_cart().flash("Your order was placed.").commit().await?;
+///     Ok(user)
+/// }
+/// ```
+#[doc(inline)]
 pub use ruts_macros::session;
 
 #[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module may import modules of a lower rank, and its own files. The longest name counts.
-const RANKS: [(&str, u8); 29] = [
+const RANKS: [(&str, u8); 30] = [
     ("token", 0),
     ("ttl", 0),
     ("turns", 0),
@@ -36,6 +36,7 @@ const RANKS: [(&str, u8); 29] = [
     ("guard", 8),
     ("conformance", 8),
     ("testing", 8),
+    ("guide", 8),
     ("private", 8),
     ("lib", 9),
 ];

@@ -3,5 +3,6 @@
 #![cfg(test)]
 
 mod bounds;
+mod guide;
 mod layering;
 mod requirements;

@@ -23,7 +23,28 @@ use crate::{
 
 /// Several changes of one session, written together or not at all.
 ///
-/// `#[session]` wraps it with a typed method for each field: `shop.edit().cart(&cart).commit()`.
+/// `#[session]` wraps it with a typed method for each field. [`Session::edit`] has typed keys:
+///
+/// ```
+/// use ruts::{Error, session};
+///
+/// #[session]
+/// struct Shop {
+///     name: String,
+///     #[field(default)]
+///     cart: Vec<String>,
+/// }
+///
+/// async fn order(shop: Shop) -> Result<(), Error> {
+///     shop.edit().name("Ada").remove_cart().commit().await
+/// }
+///
+/// async fn by_key(shop: Shop) -> Result<(), Error> {
+///     shop.session().edit().set(Shop::NAME, "Ada").remove(Shop::CART).commit().await
+/// }
+/// ```
+///
+/// [`Session::edit`]: crate::Session::edit
 #[must_use = "nothing is written until `commit` is awaited"]
 pub struct Edit<'a> {
     request: &'a Request,

@@ -1,0 +1,47 @@
+//! The guide of `docs/guide`, as documentation whose examples are tests.
+//!
+#![doc = include_str!("guide_links.md")]
+#![doc = include_str!("../docs/guide/README.md")]
+
+// A page defines its links at its end, for readers of the repository. `guide_links.md` defines the
+// same labels for rustdoc. It comes first, and Markdown takes the first definition of a label.
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/first-app.md")]
+pub mod first_app {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/fields.md")]
+pub mod fields {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/changing-types.md")]
+pub mod changing_types {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/signing-in.md")]
+pub mod signing_in {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/stores.md")]
+pub mod stores {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/deploying.md")]
+pub mod deploying {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/own-store.md")]
+pub mod own_store {}
+
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/comparison.md")]
+pub mod comparison {}
