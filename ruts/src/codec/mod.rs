@@ -14,6 +14,7 @@ mod format;
 mod header;
 #[cfg(feature = "messagepack")]
 mod messagepack;
+mod preserve;
 mod shape;
 mod stored;
 mod target;
@@ -24,6 +25,7 @@ pub(crate) use self::header::{HEADER_LEN, join_decrypted, split_encrypted};
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
     header::{is_encrypted, origin, unwrap_own, version, wrap_own},
+    preserve::{keep_unknown, may_know_more},
     shape::{fingerprint, trace},
     value::{decode, encode},
 };

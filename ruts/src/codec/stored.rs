@@ -65,20 +65,24 @@ impl<'a> Stored<'a> {
 
     /// Decodes the value. `fingerprint` returns that of `T`. bincode reads by position, so it gets only
     /// values of the same shape.
+    #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,
         fingerprint: impl FnOnce() -> u32,
     ) -> Result<T, CodecError> {
         let Self { header, payload } = self;
-        let is_positional = header.codec == Codec::Bincode && header.fingerprint != 0;
-        if is_positional && header.fingerprint != fingerprint() {
-            return Err(CodecError::Shape);
-        }
+        let may_be_other = || header.fingerprint != 0 && header.fingerprint != fingerprint();
         let read: Result<(T, usize), CodecError> = match header.codec {
             #[cfg(feature = "bincode")]
-            Codec::Bincode => bincode::read(payload),
+            Codec::Bincode => {
+                if may_be_other() {
+                    Err(CodecError::Shape)
+                } else {
+                    bincode::read(payload)
+                }
+            }
             #[cfg(feature = "messagepack")]
-            Codec::MessagePack => messagepack::read(payload),
+            Codec::MessagePack => messagepack::read(payload, may_be_other),
             #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
             disabled => Err(CodecError::Disabled(disabled)),
         };

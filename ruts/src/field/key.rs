@@ -170,13 +170,28 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(self.codec.encode, value)
     }
 
+    /// Returns the fingerprint of the type.
+    pub(crate) fn fingerprint(&self) -> u32 {
+        (self.codec.fingerprint)()
+    }
+
+    /// Returns whether two stored values read as the same value.
+    pub(crate) fn reads_alike(&self, one: &[u8], other: &[u8]) -> bool {
+        // Values need not be comparable, so they are encoded again.
+        let encode = |stored| self.encode(&self.decode(stored).ok()??).ok();
+        match (encode(one), encode(other)) {
+            (Some(one), Some(other)) => sorted(&one) == sorted(&other),
+            _ => false,
+        }
+    }
+
     /// Encodes a value that serialises as a `T`.
     pub(crate) fn encode_as<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<Bytes, CodecError> {
         self.encode_with(codec::encode::<Q>, value)
     }
 
-    /// Some formats write values that they cannot read back, such as bincode with
-    /// `skip_serializing_if`. Builds with debug assertions find that at once.
+    /// Some formats write values that they cannot read back, or read back as another value, such as
+    /// bincode with `skip_serializing_if`. Builds with debug assertions find that at once.
     fn encode_with<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
@@ -184,16 +199,41 @@ impl<T, M: Copy> Field<T, M> {
     ) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
         let mut stored = encode(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
+        if cfg!(debug_assertions) && !self.reads_back(encode, value, &stored) {
+            return Err(CodecError::Unreadable(spec.codec()));
+        }
         let version = spec.written_version();
         if version != spec.version() {
             let write = codec.writes.ok_or(CodecError::Migrate(version))?;
             let value = (codec.decode)(&stored, spec.version())?;
             stored = write(value, Target { codec: spec.codec(), version })?;
-        }
-        if cfg!(debug_assertions) && self.decode(&stored).is_err() {
-            return Err(CodecError::Unreadable(spec.codec()));
+            if cfg!(debug_assertions) && self.decode(&stored).is_err() {
+                return Err(CodecError::Unreadable(spec.codec()));
+            }
         }
         Ok(stored)
+    }
+
+    /// Returns whether `stored` reads as the value that it was made of. Values need not be comparable,
+    /// so both are encoded again: by the other codec, which would not make the same mistake.
+    fn reads_back<Q: ?Sized>(
+        &self,
+        encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
+        value: &Q,
+        stored: &[u8],
+    ) -> bool {
+        let Self { spec, codec, .. } = self;
+        let Ok(read) = (codec.decode)(stored, spec.version()) else { return false };
+        let other = match spec.codec() {
+            Codec::Bincode => Codec::MessagePack,
+            Codec::MessagePack => Codec::Bincode,
+        };
+        match (encode(other, 0, 0, value), (codec.encode)(other, 0, 0, &read)) {
+            // The order of a `HashMap` differs from map to map.
+            (Ok(value), Ok(read)) => sorted(&value) == sorted(&read),
+            // The other codec is not compiled in, or cannot write the value.
+            _ => true,
+        }
     }
 
     /// Decodes a stored value. `None` if the migration discards it.
@@ -251,6 +291,12 @@ impl<T, M: Copy> Field<T, M> {
         name.set(value)?;
         name.finish().map(Some)
     }
+}
+
+fn sorted(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.sort_unstable();
+    bytes
 }
 
 /// Decodes the value of a field of type `T`.

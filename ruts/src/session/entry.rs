@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     config::{Signing, Unreadable},
     future::{Boxed, ReadFuture, WriteFuture},
+    preserve::Unknown,
     request::{
         operations::Request,
         write_plan::{EagerGroup, WritePlan},
@@ -220,9 +221,12 @@ impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, O
         let unreadable = request.config().unreadable;
         WriteFuture::new(async move {
             let mut append = |stored: Option<&Plaintext>| {
-                let list = value::decode(field, stored, unreadable)?.unwrap_or_default();
+                let list: Option<Vec<U>> = value::decode(field, stored, unreadable)?;
+                let unknown = Unknown::of(field, stored, list.as_ref());
+                let list = list.unwrap_or_default();
                 let list: Vec<&U> = list.iter().chain([&value]).collect();
-                value::encode(field, &list).map(Some)
+                let next = value::encode(field, &list)?;
+                Ok(Some(Unknown::keep(unknown, field, next)))
             };
             request.modify(field.spec(), None, &mut append).await
         })
@@ -310,8 +314,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Writes the stored value anew if a write of today would store it in another form, and returns whether
     /// it did: with the version of the field and its type, its codec, and the first encryption key.
     ///
-    /// The value keeps the rest of its lifetime. Reads migrate values without it. It is for the end of a
-    /// change: before a former key is removed, for example.
+    /// The value keeps the rest of its lifetime, and as in an [`update`](Self::update) the fields that only
+    /// another release knows. Reads migrate values without it. It is for the end of a change: before a
+    /// former key is removed, for example.
     ///
     /// ```
     /// use ruts::{Error, session};
@@ -351,8 +356,10 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
             let spec = field.spec();
             let mut encode = |stored: Option<&Plaintext>| {
                 let value = value::decode(field, stored, Unreadable::Error)?;
+                let unknown = Unknown::of(field, stored, value.as_ref());
                 let next = value.map(|value| field.encode(&value)).transpose();
-                next.map_err(|source| value::encode_error(spec.name(), source))
+                let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
+                Ok(next.map(|next| Unknown::keep(unknown, field, next)))
             };
             let is_present = |stored: &[u8]| field.writes_like(stored);
             request.settle(spec, group, &is_present, &mut encode).await
@@ -360,6 +367,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 
     /// Reads, changes and writes the field atomically: no parallel update is lost.
+    ///
+    /// During a deploy, the value may have fields that only the later release knows. Under MessagePack
+    /// they stay, also inside of lists and maps.
     ///
     /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
     /// `None` removes the field. Its result is returned. It runs again after each conflict with
@@ -410,10 +420,14 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
             let mut result = None;
             request
                 .modify(spec, group, &mut |stored| {
-                    let mut value = mode.value(value::decode(field, stored, unreadable)?);
+                    let read = value::decode(field, stored, unreadable)?;
+                    let unknown = Unknown::of(field, stored, read.as_ref());
+                    let mut value = mode.value(read);
                     result = Some(change(&mut value));
-                    let next = mode.stored(value).map(|value| field.encode(&value)).transpose();
-                    next.map_err(|source| value::encode_error(spec.name(), source))
+                    let Some(value) = mode.stored(value) else { return Ok(None) };
+                    let next = field.encode(&value);
+                    let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
+                    Ok(Some(Unknown::keep(unknown, field, next)))
                 })
                 .await?;
             // `change` ran at least once, or `modify` has failed.

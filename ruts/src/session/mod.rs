@@ -13,6 +13,7 @@ mod future;
 pub(crate) mod handle;
 mod layer_name;
 pub(crate) mod map;
+mod preserve;
 mod principal_sessions;
 mod request;
 mod schemas;

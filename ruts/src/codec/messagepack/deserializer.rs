@@ -1,0 +1,291 @@
+//! [`Value`]: the deserializer of one value.
+//!
+//! It goes by what the type asks for, not by the token: so a type brings the code of one way of
+//! reading, not of all.
+
+use serde::de::{
+    self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+    value::StrDeserializer,
+};
+
+use super::reader::{ReadError, Reader, Token, to_text};
+
+type Result<T> = std::result::Result<T, ReadError>;
+
+/// The next value of a payload.
+pub(super) struct Value<'a, 'b>(pub(super) &'a mut Reader<'b>);
+
+impl<'a, 'b> Value<'a, 'b> {
+    fn parts<T>(
+        self,
+        left: usize,
+        read: impl FnOnce(&mut Parts<'a, 'b>) -> Result<T>,
+    ) -> Result<T> {
+        let mut parts = Parts { reader: self.0, left };
+        let value = read(&mut parts)?;
+        parts.reader.end(parts.left)?;
+        Ok(value)
+    }
+}
+
+/// Methods for whole numbers of up to 64 bits.
+macro_rules! integers {
+    ($($method:ident)+) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            match self.0.integer()? {
+                Ok(number) => visitor.visit_u64(number),
+                Err(number) => visitor.visit_i64(number),
+            }
+        })+
+    };
+}
+
+/// Methods that read the same as another one.
+macro_rules! same {
+    ($($method:ident($($argument:ty),*) as $other:ident)+) => {
+        $(fn $method<V: Visitor<'de>>(self, $(_: $argument,)* visitor: V) -> Result<V::Value> {
+            self.$other(visitor)
+        })+
+    };
+}
+
+impl<'de> de::Deserializer<'de> for Value<'_, '_> {
+    type Error = ReadError;
+
+    integers! {
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+    }
+
+    same! {
+        deserialize_char() as deserialize_str
+        deserialize_string() as deserialize_str
+        deserialize_byte_buf() as deserialize_bytes
+        deserialize_tuple(usize) as deserialize_seq
+        deserialize_tuple_struct(&'static str, usize) as deserialize_seq
+        deserialize_struct(&'static str, &'static [&'static str]) as deserialize_map
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        if matches!(self.0.peek(), Some(0x90..=0x9f | 0xdc | 0xdd)) {
+            return self.deserialize_seq(visitor);
+        }
+        if matches!(self.0.peek(), Some(0x80..=0x8f | 0xde | 0xdf)) {
+            return self.deserialize_map(visitor);
+        }
+        match self.0.token()? {
+            Token::Nil => visitor.visit_unit(),
+            Token::Bool(value) => visitor.visit_bool(value),
+            Token::Unsigned(number) => visitor.visit_u64(number),
+            Token::Negative(number) => visitor.visit_i64(number),
+            Token::F32(number) => visitor.visit_f32(number),
+            Token::F64(number) => visitor.visit_f64(number),
+            Token::Text(text) => visitor.visit_str(to_text(text)?),
+            Token::Bytes(bytes) => visitor.visit_bytes(bytes),
+            Token::List(_) | Token::Map(_) => Err(ReadError::SHAPE),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_bool(self.0.boolean()?)
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_u128(self.0.wide_unsigned()?)
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_i128(self.0.wide_signed()?)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_f32(self.0.single()?)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_f64(self.0.double()?)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_str(self.0.text()?)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        if matches!(self.0.peek(), Some(0x90..=0x9f | 0xdc | 0xdd)) {
+            return self.deserialize_seq(visitor);
+        }
+        match self.0.token()? {
+            Token::Bytes(bytes) => visitor.visit_bytes(bytes),
+            Token::Text(text) => visitor.visit_str(to_text(text)?),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        if self.0.nil() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        if self.0.nil() { visitor.visit_unit() } else { Err(ReadError::SHAPE) }
+    }
+
+    /// `rmp-serde` writes a unit struct as an empty list.
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        match self.0.token()? {
+            Token::List(0) | Token::Nil => visitor.visit_unit(),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let left = self.0.list()?;
+        self.parts(left, |parts| visitor.visit_seq(parts))
+    }
+
+    /// Also reads a struct, which is never a list: reading fields by position would take one for
+    /// another.
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let left = self.0.map()?;
+        self.parts(left, |parts| visitor.visit_map(parts))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        let has_value = self.0.variant()?;
+        let Self(reader) = self;
+        let value = visitor.visit_enum(Variant { reader, has_value })?;
+        if has_value {
+            reader.end(0)?;
+        }
+        Ok(value)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_str(self.0.text()?)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.0.skip()?;
+        visitor.visit_unit()
+    }
+}
+
+/// The elements of a list, or the entries of a map.
+struct Parts<'a, 'b> {
+    reader: &'a mut Reader<'b>,
+    left: usize,
+}
+
+impl Parts<'_, '_> {
+    /// Notes that a part is read. `None` after the last one.
+    fn next(&mut self) -> Option<()> {
+        self.left = self.left.checked_sub(1)?;
+        Some(())
+    }
+
+    /// Returns the number of parts to expect. A part takes a byte at least.
+    fn expected(&self) -> Option<usize> {
+        Some(self.left.min(self.reader.rest()))
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Parts<'_, '_> {
+    type Error = ReadError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        match self.next() {
+            Some(()) => seed.deserialize(Value(self.reader)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.expected()
+    }
+}
+
+impl<'de> MapAccess<'de> for &mut Parts<'_, '_> {
+    type Error = ReadError;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
+        match self.next() {
+            Some(()) => seed.deserialize(Value(self.reader)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
+        seed.deserialize(Value(self.reader))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.expected()
+    }
+}
+
+/// A variant of an enum: its name, and perhaps its value.
+struct Variant<'a, 'b> {
+    reader: &'a mut Reader<'b>,
+    has_value: bool,
+}
+
+impl<'a, 'b> Variant<'a, 'b> {
+    fn value(self) -> Result<Value<'a, 'b>> {
+        if self.has_value { Ok(Value(self.reader)) } else { Err(ReadError::SHAPE) }
+    }
+}
+
+impl<'de> EnumAccess<'de> for Variant<'_, '_> {
+    type Error = ReadError;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self)> {
+        let name = StrDeserializer::<ReadError>::new(self.reader.text()?);
+        Ok((seed.deserialize(name)?, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'_, '_> {
+    type Error = ReadError;
+
+    /// A variant that had no value, or one that had the value `()`.
+    fn unit_variant(self) -> Result<()> {
+        if !self.has_value || self.reader.nil() { Ok(()) } else { Err(ReadError::SHAPE) }
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
+        seed.deserialize(self.value()?)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value> {
+        de::Deserializer::deserialize_seq(self.value()?, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        de::Deserializer::deserialize_map(self.value()?, visitor)
+    }
+}

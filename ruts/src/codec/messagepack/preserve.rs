@@ -1,0 +1,88 @@
+//! [`merge`]: an update keeps the parts of a value that its type does not know.
+//!
+//! During a deploy, an instance of the release before reads a value of the later release, changes
+//! it, and writes it. It knows some of its fields only. A three-way merge of the payloads carries
+//! the others over. Free of the type, so that it is compiled once.
+
+use super::node::{Node, write_head};
+
+/// Length up to which an element is looked for elsewhere in its list: a search takes a comparison with
+/// each of the others.
+const MAX_SEARCHED: usize = 1000;
+
+/// Returns `next` with the fields of `stored` that neither `known` nor `next` has. `known` is the
+/// payload that this release writes for the value that it read from `stored`.
+///
+/// `None` if there is nothing to keep.
+pub(in crate::codec) fn merge(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Vec<u8>> {
+    let (stored, known, next_node) =
+        (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
+    let mut merged = Vec::with_capacity(next.len() + 64);
+    merge_nodes(&stored, &known, &next_node, &mut merged);
+    (merged != next).then_some(merged)
+}
+
+fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut Vec<u8>) {
+    match (stored, known, next) {
+        (Node::Map(stored), Node::Map(known), Node::Map(next)) => {
+            let is_kept = |key| find(known, key).is_none() && find(next, key).is_none();
+            let kept: Vec<_> = stored.iter().filter(|(key, _)| is_kept(key)).collect();
+            write_head(out, next.len() + kept.len(), 0x80, 0xde);
+            for (key, value) in next {
+                out.extend_from_slice(key);
+                match (find(stored, key), find(known, key)) {
+                    (Some(stored), Some(known)) => merge_nodes(stored, known, value, out),
+                    _ => value.write(out),
+                }
+            }
+            for (key, value) in kept {
+                out.extend_from_slice(key);
+                value.write(out);
+            }
+        }
+        (Node::List(stored), Node::List(known), Node::List(next)) if is_part(stored, known) => {
+            write_head(out, next.len(), 0x90, 0xdc);
+            let mut is_used = vec![false; known.len()];
+            for (at, value) in next.iter().enumerate() {
+                // The same element, wherever it is now, and otherwise the one at its place.
+                let is_same =
+                    |at: usize| is_used.get(at) == Some(&false) && known.get(at) == Some(value);
+                let is_moved = !is_same(at) && known.len() <= MAX_SEARCHED;
+                let moved = is_moved.then(|| (0..known.len()).find(|&at| is_same(at))).flatten();
+                let is_at_its_place = next.len() == known.len() && !is_used[at];
+                let at_its_place = (is_same(at) || is_at_its_place).then_some(at);
+                match moved.or(at_its_place) {
+                    Some(from) => {
+                        is_used[from] = true;
+                        merge_nodes(&stored[from], &known[from], value, out);
+                    }
+                    None => value.write(out),
+                }
+            }
+        }
+        _ => next.write(out),
+    }
+}
+
+/// Returns whether `known` was read from `stored`: apart from fields that one of them lacks, they
+/// are the same.
+fn shows(stored: &Node<'_>, known: &Node<'_>) -> bool {
+    match (stored, known) {
+        (Node::Map(stored), Node::Map(known)) => stored
+            .iter()
+            .all(|(key, value)| find(known, key).is_none_or(|known| shows(value, known))),
+        (Node::List(stored), Node::List(known)) => is_part(stored, known),
+        (stored, known) => stored == known,
+    }
+}
+
+fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a Node<'b>> {
+    entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
+}
+
+/// Returns whether each element of `known` was read from the one of `stored` at its place. It was not
+/// if the list is a `HashSet`, whose order changes.
+fn is_part(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
+    stored.len() == known.len()
+        && stored.iter().zip(known).all(|(stored, known)| shows(stored, known))
+}

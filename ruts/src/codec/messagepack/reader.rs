@@ -1,0 +1,348 @@
+//! [`Reader`]: the tokens of a MessagePack payload.
+//!
+//! Free of the type that is read, so that it is compiled once. Nothing in it reserves memory.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+/// Depth that no value may exceed, as in `rmp-serde`, which writes.
+const MAX_DEPTH: usize = 1024;
+
+/// A value without parts, or the beginning of one with parts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Token<'b> {
+    Nil,
+    Bool(bool),
+    Unsigned(u64),
+    /// A number below zero.
+    Negative(i64),
+    F32(f32),
+    F64(f64),
+    Text(&'b [u8]),
+    Bytes(&'b [u8]),
+    /// Number of elements.
+    List(usize),
+    /// Number of entries.
+    Map(usize),
+}
+
+/// The rest of a payload.
+#[derive(Debug)]
+pub(super) struct Reader<'b> {
+    rest: &'b [u8],
+    depth: usize,
+    /// Number of bytes that are read as a list of numbers.
+    numbers: usize,
+    is_ambiguous: bool,
+}
+
+impl<'b> Reader<'b> {
+    pub(super) const fn new(payload: &'b [u8]) -> Self {
+        Self { rest: payload, depth: 0, numbers: 0, is_ambiguous: false }
+    }
+
+    /// Returns the number of bytes that were not read.
+    pub(super) const fn rest(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Returns whether some bytes can stand for several values.
+    pub(super) const fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
+    }
+
+    /// Returns the marker of the next token, `None` for a plain number and at the end.
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied().filter(|_| self.numbers == 0)
+    }
+
+    /// Reads the next token.
+    #[inline(never)]
+    pub(super) fn token(&mut self) -> Result<Token<'b>, ReadError> {
+        let marker = self.number::<1>()? as u8;
+        if self.numbers > 0 {
+            self.numbers -= 1;
+            return Ok(Token::Unsigned(marker.into()));
+        }
+        let low = usize::from(marker & 15);
+        Ok(match marker {
+            0x00..=0x7f => Token::Unsigned(marker.into()),
+            0x80..=0x8f => Token::Map(low),
+            0x90..=0x9f => Token::List(low),
+            0xa0..=0xbf => Token::Text(self.bytes((marker & 31).into())?),
+            0xc0 => Token::Nil,
+            0xc2 => Token::Bool(false),
+            0xc3 => Token::Bool(true),
+            0xc4 => Token::Bytes(self.sized::<1>()?),
+            0xc5 => Token::Bytes(self.sized::<2>()?),
+            0xc6 => Token::Bytes(self.sized::<4>()?),
+            0xca => Token::F32(f32::from_bits(self.number::<4>()? as u32)),
+            0xcb => Token::F64(f64::from_bits(self.number::<8>()?)),
+            0xcc => Token::Unsigned(self.number::<1>()?),
+            0xcd => Token::Unsigned(self.number::<2>()?),
+            0xce => Token::Unsigned(self.number::<4>()?),
+            0xcf => Token::Unsigned(self.number::<8>()?),
+            0xd0 => signed((self.number::<1>()? as i8).into()),
+            0xd1 => signed((self.number::<2>()? as i16).into()),
+            0xd2 => signed((self.number::<4>()? as i32).into()),
+            0xd3 => signed(self.number::<8>()? as i64),
+            0xd9 => Token::Text(self.sized::<1>()?),
+            0xda => Token::Text(self.sized::<2>()?),
+            0xdb => Token::Text(self.sized::<4>()?),
+            0xdc => Token::List(self.len::<2>()?),
+            0xdd => Token::List(self.len::<4>()?),
+            0xde => Token::Map(self.len::<2>()?),
+            0xdf => Token::Map(self.len::<4>()?),
+            0xe0.. => signed((marker as i8).into()),
+            // Extensions, which no type writes, and the marker that is never used.
+            0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => return Err(ReadError::SHAPE),
+        })
+    }
+
+    /// Skips an absent value, and returns whether there was one.
+    #[inline(never)]
+    pub(super) fn nil(&mut self) -> bool {
+        let is_nil = self.peek() == Some(0xc0);
+        if is_nil {
+            self.rest = &self.rest[1..];
+        }
+        is_nil
+    }
+
+    /// Reads a text. Bytes are none.
+    #[inline(never)]
+    pub(super) fn text(&mut self) -> Result<&'b str, ReadError> {
+        match self.token()? {
+            Token::Text(text) => to_text(text),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    /// Reads a whole number, and returns it with its sign: `Err` holds one below zero.
+    #[inline(never)]
+    pub(super) fn integer(&mut self) -> Result<Result<u64, i64>, ReadError> {
+        match self.token()? {
+            Token::Unsigned(number) => Ok(Ok(number)),
+            Token::Negative(number) => Ok(Err(number)),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    /// Reads a number of 128 bits: 16 bytes, or a number that needs fewer.
+    #[inline(never)]
+    pub(super) fn wide_unsigned(&mut self) -> Result<u128, ReadError> {
+        match self.token()? {
+            Token::Unsigned(number) => Ok(number.into()),
+            Token::Bytes(bytes) => self.wide(bytes).map(u128::from_be_bytes),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    /// Reads a number of 128 bits with its sign.
+    #[inline(never)]
+    pub(super) fn wide_signed(&mut self) -> Result<i128, ReadError> {
+        match self.token()? {
+            Token::Unsigned(number) => Ok(number.into()),
+            Token::Negative(number) => Ok(number.into()),
+            Token::Bytes(bytes) => self.wide(bytes).map(i128::from_be_bytes),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    /// The bytes of a `u128` that needs all of its bits are those of an `i128` below zero.
+    fn wide(&mut self, bytes: &[u8]) -> Result<[u8; 16], ReadError> {
+        let bytes: [u8; 16] = bytes.try_into().map_err(|_| ReadError::SHAPE)?;
+        self.is_ambiguous |= bytes[0] > 0x7f;
+        Ok(bytes)
+    }
+
+    /// Reads a number with a fraction. A whole number is one if it is small enough to be exact.
+    #[inline(never)]
+    pub(super) fn double(&mut self) -> Result<f64, ReadError> {
+        const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+        match self.token()? {
+            Token::F64(number) => Ok(number),
+            Token::F32(number) => Ok(number.into()),
+            Token::Unsigned(number) if number <= EXACT => Ok(number as f64),
+            Token::Negative(number) if number.unsigned_abs() <= EXACT => Ok(number as f64),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    /// Reads a number as an `f32`, if it is one exactly.
+    #[inline(never)]
+    pub(super) fn single(&mut self) -> Result<f32, ReadError> {
+        let number = self.double()?;
+        let single = number as f32;
+        let is_exact = f64::from(single) == number || number.is_nan();
+        is_exact.then_some(single).ok_or(ReadError::SHAPE)
+    }
+
+    #[inline(never)]
+    pub(super) fn boolean(&mut self) -> Result<bool, ReadError> {
+        match self.token()? {
+            Token::Bool(value) => Ok(value),
+            _ => Err(ReadError::SHAPE),
+        }
+    }
+
+    /// Reads the beginning of a list, and returns its length. Bytes are a list of numbers.
+    #[inline(never)]
+    pub(super) fn list(&mut self) -> Result<usize, ReadError> {
+        let width = match self.peek() {
+            Some(marker @ 0xc4..=0xc6) => marker - 0xc4,
+            _ => {
+                let Token::List(len) = self.token()? else { return Err(ReadError::SHAPE) };
+                self.deepen()?;
+                return Ok(len);
+            }
+        };
+        self.number::<1>()?;
+        self.numbers = match width {
+            0 => self.len::<1>()?,
+            1 => self.len::<2>()?,
+            _ => self.len::<4>()?,
+        };
+        self.deepen()?;
+        Ok(self.numbers)
+    }
+
+    /// Reads the beginning of a map, and returns the number of its entries.
+    #[inline(never)]
+    pub(super) fn map(&mut self) -> Result<usize, ReadError> {
+        let Token::Map(len) = self.token()? else { return Err(ReadError::SHAPE) };
+        self.deepen()?;
+        Ok(len)
+    }
+
+    /// Reads the beginning of a variant, and returns whether it has a value: it is a name, or a map
+    /// from its name to its value. A number names no variant.
+    #[inline(never)]
+    pub(super) fn variant(&mut self) -> Result<bool, ReadError> {
+        if matches!(self.peek(), Some(0xa0..=0xbf | 0xd9..=0xdb)) {
+            return Ok(false);
+        }
+        let Token::Map(1) = self.token()? else { return Err(ReadError::SHAPE) };
+        self.deepen()?;
+        Ok(true)
+    }
+
+    /// Begins a value with parts.
+    pub(super) fn deepen(&mut self) -> Result<(), ReadError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(ReadError::DEPTH) } else { Ok(()) }
+    }
+
+    /// Ends a value with parts, of which `left` were not read.
+    pub(super) fn end(&mut self, left: usize) -> Result<(), ReadError> {
+        self.depth -= 1;
+        if left == 0 { Ok(()) } else { Err(ReadError::SHAPE) }
+    }
+
+    /// Skips a value.
+    #[inline(never)]
+    pub(super) fn skip(&mut self) -> Result<(), ReadError> {
+        let mut left = 1_usize;
+        while left > 0 {
+            left -= 1;
+            left = match self.token()? {
+                Token::List(len) => left.saturating_add(len),
+                Token::Map(len) => left.saturating_add(2 * len),
+                _ => left,
+            };
+        }
+        Ok(())
+    }
+
+    fn len<const N: usize>(&mut self) -> Result<usize, ReadError> {
+        usize::try_from(self.number::<N>()?).map_err(|_| ReadError::END)
+    }
+
+    fn sized<const N: usize>(&mut self) -> Result<&'b [u8], ReadError> {
+        let len = self.len::<N>()?;
+        self.bytes(len)
+    }
+
+    fn bytes(&mut self, len: usize) -> Result<&'b [u8], ReadError> {
+        let (bytes, rest) = self.rest.split_at_checked(len).ok_or(ReadError::END)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// Reads `N` bytes as a big-endian number.
+    fn number<const N: usize>(&mut self) -> Result<u64, ReadError> {
+        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(ReadError::END)?;
+        self.rest = rest;
+        Ok(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+}
+
+/// Returns a number that was written with its sign.
+fn signed(number: i64) -> Token<'static> {
+    u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
+}
+
+/// Returns bytes as a text.
+pub(super) fn to_text(bytes: &[u8]) -> Result<&str, ReadError> {
+    std::str::from_utf8(bytes).map_err(|_| ReadError::SHAPE)
+}
+
+/// Why a payload is not read. It holds no part of the value, and no message of serde, which may
+/// quote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReadError(&'static str);
+
+impl ReadError {
+    pub(super) const END: Self = Self("it ends too early");
+    pub(super) const DEPTH: Self = Self("it is nested too deeply");
+    pub(super) const SHAPE: Self = Self("it does not have the shape of the type");
+
+    pub(super) const fn reason(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+impl de::Error for ReadError {
+    fn custom<M: fmt::Display>(_: M) -> Self {
+        Self::SHAPE
+    }
+
+    // Without these, each type brings the code of a message.
+
+    fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self::SHAPE
+    }
+
+    fn invalid_value(_: Unexpected<'_>, _: &dyn Expected) -> Self {
+        Self::SHAPE
+    }
+
+    fn invalid_length(_: usize, _: &dyn Expected) -> Self {
+        Self::SHAPE
+    }
+
+    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
+        Self::SHAPE
+    }
+
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self::SHAPE
+    }
+
+    fn missing_field(_: &'static str) -> Self {
+        Self::SHAPE
+    }
+
+    fn duplicate_field(_: &'static str) -> Self {
+        Self::SHAPE
+    }
+}

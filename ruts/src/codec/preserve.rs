@@ -1,0 +1,49 @@
+//! [`preserve`]: an update keeps the fields that its type does not know.
+//!
+//! Called by the session for an `update` of a value that another type has written. MessagePack names
+//! its fields, so the payloads can be merged. bincode does not.
+
+use bytes::Bytes;
+
+#[cfg(feature = "messagepack")]
+use super::messagepack::merge;
+use super::{
+    format::Codec,
+    header::{Header, MAX_VALUE},
+};
+
+/// Returns whether a stored value may have fields that the type with this fingerprint does not know.
+pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> u32) -> bool {
+    match Header::split(stored) {
+        Ok((header, _)) => {
+            header.codec == Codec::MessagePack && header.fingerprint != fingerprint()
+        }
+        Err(_) => false,
+    }
+}
+
+/// Returns the value `next`, with the fields of `stored` that are neither in `known` nor in `next`.
+/// `known` is what this release writes for the value that it has read from `stored`.
+///
+/// `None` if there is nothing to keep. The result names no writing type, because it has fields of two.
+pub(crate) fn preserve(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Bytes> {
+    let parts = [stored, known, next].map(|value| Header::split(value).ok());
+    let [Some((header, stored)), Some((of_known, known)), Some((of_next, next))] = parts else {
+        return None;
+    };
+    let is_alike =
+        |other: &Header| other.codec == Codec::MessagePack && other.version == header.version;
+    if ![header, of_known, of_next].iter().all(is_alike) {
+        return None;
+    }
+    let merged = merge(stored, known, next)?;
+    let header = Header { fingerprint: 0, ..of_next }.to_bytes();
+    let merged = [header.as_slice(), &merged].concat();
+    (merged.len() <= MAX_VALUE).then(|| merged.into())
+}
+
+/// Without the codec no value of it is read, and so none is updated.
+#[cfg(not(feature = "messagepack"))]
+fn merge(_stored: &[u8], _known: &[u8], _next: &[u8]) -> Option<Vec<u8>> {
+    None
+}

@@ -1,0 +1,38 @@
+//! [`Unknown`]: what an `update` keeps of a value that another release has written.
+
+use bytes::Bytes;
+
+use crate::{codec, crypto::field_cipher::Plaintext, field::Field};
+
+/// A stored value that may have fields which the type of this release does not know.
+pub(super) struct Unknown {
+    stored: Bytes,
+    /// The value as this release would write it.
+    known: Bytes,
+}
+
+impl Unknown {
+    /// Looks at a stored value and at the value that was read from it. `None` if this release has
+    /// written it, or cannot tell.
+    pub(super) fn of<T, M: Copy>(
+        field: Field<T, M>,
+        stored: Option<&Plaintext>,
+        read: Option<&T>,
+    ) -> Option<Self> {
+        let (stored, read) = (&stored?.bytes, read?);
+        if !codec::may_know_more(stored, || field.fingerprint()) {
+            return None;
+        }
+        Some(Self { stored: stored.clone(), known: field.encode(read).ok()? })
+    }
+
+    /// Returns the new value with these fields, if this release reads it as it reads the new value.
+    pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
+        let Some(Self { stored, known }) = this else { return next };
+        let Some(merged) = codec::preserve(&stored, &known, &next) else { return next };
+        match field.reads_alike(&merged, &next) {
+            true => merged,
+            false => next,
+        }
+    }
+}

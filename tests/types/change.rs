@@ -1,0 +1,233 @@
+//! [`Change`]: a type of values in two releases, and what each release reads of the other.
+
+use std::{fmt::Debug, pin::Pin, sync::Arc};
+
+use arbitrary::{Arbitrary, Unstructured};
+use axum::Router;
+use ruts::{
+    Error, Session, SessionLayer,
+    codec::Codec,
+    field::{Field, FieldSpec, FieldValue},
+    session,
+    store::memory::MemoryStore,
+    testing::with_session,
+};
+use ruts_tests_support::{Random, new_client};
+use serde::{Deserialize, Serialize};
+
+#[session]
+struct Shop {}
+
+/// Returns a session that has started, after its response.
+pub(crate) async fn new_session() -> Session {
+    let layer = SessionLayer::new(Arc::new(MemoryStore::new()));
+    let client = new_client(Router::new().layer(layer.clone()));
+    with_session(&client, &layer, |shop: Shop| async move {
+        shop.session().set("started", &true, None, None).await.unwrap();
+        shop.session().clone()
+    })
+    .await
+}
+
+const BINCODE: FieldSpec = FieldSpec::new("value").with_codec(Codec::Bincode);
+const MESSAGE_PACK: FieldSpec = FieldSpec::new("value").with_codec(Codec::MessagePack);
+
+/// A type of values, as a release declares it.
+pub(crate) trait Value:
+    FieldValue + Clone + PartialEq + Debug + Sync + for<'a> Arbitrary<'a>
+{
+}
+
+impl<T> Value for T where T: FieldValue + Clone + PartialEq + Debug + Sync + for<'a> Arbitrary<'a> {}
+
+/// Direction of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    NewReadsOld,
+    OldReadsNew,
+}
+
+/// How often values were read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// As they were meant.
+    pub(crate) right: usize,
+    /// As another value, without an error.
+    pub(crate) wrong: usize,
+    /// With an error, when they were written or when they were read.
+    pub(crate) refused: usize,
+}
+
+impl Tally {
+    /// Whether every value was read as it was meant.
+    pub(crate) fn is_right(&self) -> bool {
+        self.right > 0 && self.wrong == 0 && self.refused == 0
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.right += other.right;
+        self.wrong += other.wrong;
+        self.refused += other.refused;
+    }
+}
+
+/// A read of random values.
+pub(crate) struct Run<'a> {
+    pub(crate) session: &'a Session,
+    pub(crate) codec: Codec,
+    pub(crate) seed: u64,
+    pub(crate) values: usize,
+}
+
+/// How often a value of the new release was found after an update of the old one.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Updated {
+    /// As it was before.
+    pub(crate) whole: usize,
+    /// As the old release writes it when it sets the field.
+    pub(crate) cut: usize,
+    /// Otherwise.
+    pub(crate) harmed: usize,
+}
+
+type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type Reads = Box<dyn for<'a> Fn(&'a Run<'a>, Direction) -> Done<'a, Tally> + Send + Sync>;
+type Updates = Box<dyn for<'a> Fn(&'a Run<'a>) -> Done<'a, Updated> + Send + Sync>;
+
+/// A type of values in two releases under one version.
+pub(crate) struct Change {
+    pub(crate) name: &'static str,
+    reads: Reads,
+    updates: Updates,
+}
+
+impl Change {
+    /// Declares a change. `up` and `down` return the value of the other release that means the same,
+    /// `None` if it has none.
+    pub(crate) fn new<Old: Value, New: Value>(
+        name: &'static str,
+        up: fn(Old) -> Option<New>,
+        down: fn(New) -> Option<Old>,
+    ) -> Self {
+        let reads: Reads = Box::new(move |run, direction| {
+            Box::pin(async move {
+                match direction {
+                    Direction::NewReadsOld => run.contexts(up).await,
+                    Direction::OldReadsNew => run.contexts(down).await,
+                }
+            })
+        });
+        let updates: Updates = Box::new(|run| Box::pin(run.update::<Old, New>()));
+        Self { name, reads, updates }
+    }
+
+    /// Lets the old release update random values of the new one, without changing anything.
+    pub(crate) async fn update(&self, run: &Run<'_>) -> Updated {
+        (self.updates)(run).await
+    }
+
+    /// Lets one release read random values of the other: alone, in a list, and inside of a struct.
+    pub(crate) async fn read(&self, run: &Run<'_>, direction: Direction) -> Tally {
+        (self.reads)(run, direction).await
+    }
+}
+
+/// A value before other fields, whose bytes bincode would read next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Arbitrary)]
+struct Within<T> {
+    first: u16,
+    value: T,
+    text: String,
+    last: (u8, Option<u32>),
+}
+
+impl Run<'_> {
+    async fn contexts<W: Value, R: Value>(&self, meaning: fn(W) -> Option<R>) -> Tally {
+        let mut tally = self.read(meaning).await;
+        let list = |list: Vec<W>| list.into_iter().map(meaning).collect::<Option<Vec<R>>>();
+        tally.add(self.read(list).await);
+        let within = |Within { first, value, text, last }: Within<W>| {
+            meaning(value).map(|value| Within { first, value, text, last })
+        };
+        tally.add(self.read(within).await);
+        tally
+    }
+
+    async fn read<W: Value, R: Value>(&self, meaning: impl Fn(W) -> Option<R>) -> Tally {
+        let mut random = Random::new(self.seed);
+        let mut tally = Tally::default();
+        for _ in 0..self.values {
+            let value: W = random_value(&mut random);
+            let expected = meaning(value.clone());
+            // Not a number is not equal to itself.
+            if expected == expected.clone() {
+                tally.add(self.read_one(&value, expected).await);
+            }
+        }
+        tally
+    }
+
+    async fn update<Old: Value, New: Value>(&self) -> Updated {
+        let mut random = Random::new(self.seed);
+        let mut updated = Updated::default();
+        let (old, new) = (Field::<Old>::new(self.spec()), Field::<New>::new(self.spec()));
+        for _ in 0..self.values {
+            let value: New = random_value(&mut random);
+            self.session.entry(new).set(&value).await.unwrap();
+            let Ok(Some(known)) = self.session.entry(old).get().await else { continue };
+            if value != value.clone() {
+                continue;
+            }
+            self.session.entry(old).update(|_| ()).await.unwrap();
+            let after = self.session.entry(new).get().await;
+            if matches!(&after, Ok(Some(after)) if *after == value) {
+                updated.whole += 1;
+                continue;
+            }
+            self.session.entry(old).set(&known).await.unwrap();
+            let cut = self.session.entry(new).get().await;
+            match (after, cut) {
+                (Ok(after), Ok(cut)) if after == cut => updated.cut += 1,
+                (Err(_), Err(_)) => updated.cut += 1,
+                _ => updated.harmed += 1,
+            }
+        }
+        updated
+    }
+
+    fn spec(&self) -> &'static FieldSpec {
+        match self.codec {
+            Codec::Bincode => &BINCODE,
+            _ => &MESSAGE_PACK,
+        }
+    }
+
+    async fn read_one<W: Value, R: Value>(&self, value: &W, expected: Option<R>) -> Tally {
+        let spec = self.spec();
+        match self.session.entry(Field::<W>::new(spec)).set(value).await {
+            Ok(()) => {}
+            Err(Error::Encode { .. }) => return Tally { refused: 1, ..Tally::default() },
+            Err(error) => panic!("{error:?}"),
+        }
+        match self.session.entry(Field::<R>::new(spec)).get().await {
+            Ok(Some(read)) if Some(&read) == expected.as_ref() => {
+                Tally { right: 1, ..Tally::default() }
+            }
+            Ok(Some(_)) => Tally { wrong: 1, ..Tally::default() },
+            Err(Error::Decode { .. }) => Tally { refused: 1, ..Tally::default() },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Returns a random value, made of small and large numbers and of short texts.
+pub(crate) fn random_value<T: for<'a> Arbitrary<'a>>(random: &mut Random) -> T {
+    let bytes: Vec<u8> = (0..256)
+        .map(|_| match random.below(10) {
+            0..5 => 0,
+            5..8 => b' ' + random.below(95) as u8,
+            _ => random.below(256) as u8,
+        })
+        .collect();
+    T::arbitrary(&mut Unstructured::new(&bytes)).expect("bytes that are missing count as zero")
+}

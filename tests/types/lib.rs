@@ -1,0 +1,10 @@
+//! Types of session values that change between two releases on one store.
+//!
+//! `changes` lists the changes. `matrix` lets each release read what the other one has written, with
+//! both codecs. `preserve` lets the old release update what the new one has written.
+#![cfg(test)]
+
+mod change;
+mod changes;
+mod matrix;
+mod preserve;

@@ -1,0 +1,159 @@
+//! During a deploy, an update by the old release keeps the fields that only the new one knows.
+
+use std::collections::{BTreeMap, HashSet};
+
+use ruts::{
+    codec::Codec,
+    field::{Field, FieldSpec, OrDefault},
+};
+use ruts_tests_support::seeds;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    change::{Run, new_session},
+    changes::changes,
+};
+
+/// Changes under which the old release reads every value of the new one, and knows less.
+const ADDITIVE: [&str; 6] = [
+    "add a field at the end",
+    "add a field at the end, serde(default)",
+    "add a field in front, serde(default)",
+    "add an Option field at the end",
+    "add an Option field in the middle",
+    "a struct variant gets a field, serde(default)",
+];
+
+#[tokio::test]
+async fn an_update_by_the_old_release_keeps_what_it_does_not_know() {
+    let session = new_session().await;
+    for seed in seeds(1) {
+        println!("RUTS_SEED={seed}");
+        let run = Run { session: &session, codec: Codec::MessagePack, seed, values: 60 };
+        for change in &changes() {
+            let updated = change.update(&run).await;
+            assert_eq!(updated.harmed, 0, "{}: {updated:?}", change.name);
+            if ADDITIVE.contains(&change.name) {
+                assert!(updated.whole > 0, "{}: {updated:?}", change.name);
+                assert_eq!(updated.cut, 0, "{}: {updated:?}", change.name);
+            }
+        }
+    }
+}
+
+/// Declares a cart in two releases.
+macro_rules! carts {
+    ($($release:ident { $($field:tt)* } { $($note:tt)* })+) => {
+        $(mod $release {
+            use super::*;
+
+            #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+            pub(super) struct Item { pub(super) sku: String, $($field)* }
+
+            #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+            pub(super) struct Cart {
+                pub(super) items: Vec<Item>,
+                pub(super) by_name: BTreeMap<String, Item>,
+                pub(super) set: HashSet<Item>,
+                $($note)*
+            }
+        })+
+    };
+}
+
+carts! {
+    before {} {}
+    after
+    { #[serde(default)] pub(super) gift: bool }
+    { pub(super) note: Option<String> }
+}
+
+const SPEC: FieldSpec = FieldSpec::new("cart").with_codec(Codec::MessagePack);
+const OLD: Field<before::Cart, OrDefault<before::Cart>> = Field::new(&SPEC).or(Default::default);
+const NEW: Field<after::Cart, OrDefault<after::Cart>> = Field::new(&SPEC).or(Default::default);
+
+fn gift(sku: &str) -> after::Item {
+    after::Item { sku: sku.to_owned(), gift: true }
+}
+
+fn plain(sku: &str) -> after::Item {
+    after::Item { sku: sku.to_owned(), gift: false }
+}
+
+fn old(sku: &str) -> before::Item {
+    before::Item { sku: sku.to_owned() }
+}
+
+/// A gift, an item, and a note.
+fn cart() -> after::Cart {
+    after::Cart {
+        items: vec![gift("tea"), plain("cup")],
+        by_name: BTreeMap::from([("a".to_owned(), gift("tea")), ("b".to_owned(), gift("cup"))]),
+        set: HashSet::new(),
+        note: Some("ring twice".to_owned()),
+    }
+}
+
+/// Lets the old release change a cart of the new one, and returns what the new one finds.
+async fn update(cart: after::Cart, changes: &[fn(&mut before::Cart)]) -> after::Cart {
+    let session = new_session().await;
+    session.entry(NEW).set(&cart).await.unwrap();
+    for change in changes {
+        session.entry(OLD).update(change).await.unwrap();
+    }
+    session.entry(NEW).get().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_gift_stays_a_gift_wherever_it_moves() {
+    let items = async |change: fn(&mut before::Cart)| {
+        let after = update(cart(), &[change]).await;
+        assert_eq!(after.note, cart().note);
+        after.items
+    };
+    let push = items(|cart| cart.items.push(old("jam"))).await;
+    assert_eq!(push, [gift("tea"), plain("cup"), plain("jam")]);
+    let swap = items(|cart| cart.items.swap(0, 1)).await;
+    assert_eq!(swap, [plain("cup"), gift("tea")]);
+    let remove = items(|cart| drop(cart.items.remove(0))).await;
+    assert_eq!(remove, [plain("cup")]);
+    let change = items(|cart| cart.items[0].sku.push('!')).await;
+    assert_eq!(change, [gift("tea!"), plain("cup")]);
+    let clear = items(|cart| cart.items.clear()).await;
+    assert_eq!(clear, []);
+}
+
+#[tokio::test]
+async fn entries_of_a_map_keep_what_belongs_to_them() {
+    let after = update(
+        cart(),
+        &[|cart| {
+            cart.by_name.remove("a");
+            cart.by_name.insert("c".to_owned(), old("jam"));
+        }],
+    )
+    .await;
+    let expected = [("b".to_owned(), gift("cup")), ("c".to_owned(), plain("jam"))];
+    assert_eq!(after.by_name, BTreeMap::from(expected));
+}
+
+/// The first update writes a value of two types. It is not taken for one of the old type.
+#[tokio::test]
+async fn a_second_update_keeps_it_too() {
+    let push: fn(&mut before::Cart) = |cart| cart.items.push(old("jam"));
+    let after = update(cart(), &[push, push]).await;
+    assert_eq!(after.items, [gift("tea"), plain("cup"), plain("jam"), plain("jam")]);
+    assert_eq!(after.note, cart().note);
+}
+
+/// A set has no order, so nothing tells which of its elements is which. None gets the gift of another.
+#[tokio::test]
+async fn an_element_of_a_set_never_gets_the_field_of_another() {
+    let names: Vec<String> = (0..9).map(|at| at.to_string()).collect();
+    let set: HashSet<_> = names.iter().map(|name| gift(name)).chain([plain("plain")]).collect();
+    for _ in 0..20 {
+        let cart = after::Cart { set: set.clone(), ..cart() };
+        let after = update(cart, &[|cart| cart.items.clear()]).await;
+        assert!(after.set.contains(&plain("plain")), "{after:?}");
+    }
+}
