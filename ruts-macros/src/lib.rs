@@ -36,6 +36,7 @@ use proc_macro::TokenStream;
 /// | `codec = "messagepack"` | writes new values as `"bincode"` or `"messagepack"` |
 /// | `retired("basket")` | names of former fields, which no field may have again |
 /// | `layer = Staff` | the session of the layer called `Staff`, see `SessionLayer::named` |
+/// | `lock`, `lock = "path"` | a test compares the types with `sessions.lock` beside `Cargo.toml` |
 /// | `crate = path` | the path of `ruts`, if it was renamed |
 ///
 /// # Keys of `#[field(...)]`

@@ -25,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) fields: Vec<Field>,
     /// Stored names of former fields.
     pub(crate) retired: Vec<String>,
+    /// Path of the lock, from the folder of `Cargo.toml`.
+    pub(crate) lock: Option<String>,
 }
 
 impl Session {

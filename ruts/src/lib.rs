@@ -139,3 +139,30 @@ macro_rules! __impl_encryption_keys {
 macro_rules! __impl_encryption_keys {
     ($vis:vis $sessions:ident) => {};
 }
+
+/// The test of `#[session(lock)]`.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __lock_test {
+    ($session:ident, $test:ident, $path:literal) => {
+        #[test]
+        fn $test() {
+            let path = ::core::concat!(::core::env!("CARGO_MANIFEST_DIR"), "/", $path);
+            $crate::testing::assert_lock::<$session>(path);
+        }
+    };
+}
+
+/// The test of `#[session(lock)]` needs the feature.
+#[cfg(not(feature = "testing"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __lock_test {
+    ($session:ident, $test:ident, $path:literal) => {
+        ::core::compile_error!(
+            "`#[session(lock)]` generates a test, which needs the feature `testing` of `ruts` in \
+             `[dev-dependencies]`"
+        );
+    };
+}

@@ -10,12 +10,13 @@ pub use crate::{
     cache_policy::CachePolicy,
     codec::{CodecError, Stored},
     field::{
-        Downgrade, Field, FieldSpec, FieldValue, Maybe, MigratesFrom, Mode, Once, OrDefault,
-        Principal, SessionSchema, StoredAs,
+        Downgrade, Field, FieldSpec, FieldValue, FieldVisitor, Maybe, MigratesFrom, Mode, Once,
+        OrDefault, Principal, SessionSchema, StoredAs,
     },
     session::{
-        Edit, LoadFuture, PrincipalSessions, SessionIndex, Shape, TypedSession, Unnamed, Values,
-        WriteFuture, entry::Entry, handle::Session, map::SessionMap, typed::optional,
+        Edit, LoadFuture, LockedSession, PrincipalSessions, SessionIndex, Shape, TypedSession,
+        Unnamed, Values, WriteFuture, entry::Entry, handle::Session, map::SessionMap,
+        typed::optional,
     },
     store::IntoStore,
     token::SessionId,

@@ -85,7 +85,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("cookie", &["cookie", "crypto", "lib", "testing"]),
     ("chacha20poly1305", &["crypto"]),
     ("serde", &["codec", "field", "session", "token"]),
-    ("serde_json", &["field"]),
+    ("serde_json", &["field", "testing"]),
     ("bincode", &["codec"]),
     ("rmp_serde", &["codec"]),
     (

@@ -1,16 +1,17 @@
 //! [`Change`]: a type of values in two releases, and what each release reads of the other.
 
-use std::{fmt::Debug, pin::Pin, sync::Arc};
+use std::{fmt::Debug, marker::PhantomData, pin::Pin, sync::Arc};
 
 use arbitrary::{Arbitrary, Unstructured};
 use axum::Router;
 use ruts::{
     Error, Session, SessionLayer,
     codec::Codec,
-    field::{Field, FieldSpec, FieldValue},
+    field::{Field, FieldSpec, FieldValue, FieldVisitor, SessionSchema},
     session,
+    session::{LockedSession, TypedSession, Unnamed},
     store::memory::MemoryStore,
-    testing::with_session,
+    testing::{Lock, LockReport, with_session},
 };
 use ruts_tests_support::{Random, new_client};
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,7 @@ pub(crate) struct Updated {
 
 type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 type Reads = Box<dyn for<'a> Fn(&'a Run<'a>, Direction) -> Done<'a, Tally> + Send + Sync>;
+type Locks = fn(Codec) -> LockReport;
 type Updates = Box<dyn for<'a> Fn(&'a Run<'a>) -> Done<'a, Updated> + Send + Sync>;
 
 /// A type of values in two releases under one version.
@@ -99,6 +101,7 @@ pub(crate) struct Change {
     pub(crate) name: &'static str,
     reads: Reads,
     updates: Updates,
+    lock: Locks,
 }
 
 impl Change {
@@ -118,7 +121,12 @@ impl Change {
             })
         });
         let updates: Updates = Box::new(|run| Box::pin(run.update::<Old, New>()));
-        Self { name, reads, updates }
+        Self { name, reads, updates, lock: compare::<Old, New> }
+    }
+
+    /// Compares the new release with the lock of the old one.
+    pub(crate) fn lock(&self, codec: Codec) -> LockReport {
+        (self.lock)(codec)
     }
 
     /// Lets the old release update random values of the new one, without changing anything.
@@ -129,6 +137,64 @@ impl Change {
     /// Lets one release read random values of the other: alone, in a list, and inside of a struct.
     pub(crate) async fn read(&self, run: &Run<'_>, direction: Direction) -> Tally {
         (self.reads)(run, direction).await
+    }
+}
+
+fn compare<Old: Value, New: Value>(codec: Codec) -> LockReport {
+    match codec {
+        Codec::Bincode => written(Lock::of::<One<Old, Bincode>>()).compare::<One<New, Bincode>>(),
+        _ => written(Lock::of::<One<Old, MessagePack>>()).compare::<One<New, MessagePack>>(),
+    }
+}
+
+/// Writes a lock and reads it.
+fn written(lock: Lock) -> Lock {
+    let text = lock.to_string();
+    let read: Lock = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(read, lock, "{text}");
+    read
+}
+
+/// A session of one field, written by the codec `C`.
+#[derive(Clone)]
+struct One<T, C>(Session, PhantomData<fn() -> (T, C)>);
+
+trait ByCodec: 'static {
+    const SPEC: FieldSpec;
+}
+
+#[derive(Clone)]
+struct Bincode;
+#[derive(Clone)]
+struct MessagePack;
+
+impl ByCodec for Bincode {
+    const SPEC: FieldSpec = BINCODE;
+}
+
+impl ByCodec for MessagePack {
+    const SPEC: FieldSpec = MESSAGE_PACK;
+}
+
+impl<T, C> From<Session> for One<T, C> {
+    fn from(session: Session) -> Self {
+        Self(session, PhantomData)
+    }
+}
+
+impl<T: Value, C: ByCodec + Clone> TypedSession for One<T, C> {
+    type Layer = Unnamed;
+
+    const SCHEMA: &'static SessionSchema = &SessionSchema::new("One", const { &[C::SPEC] });
+
+    fn session(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl<T: Value, C: ByCodec + Clone> LockedSession for One<T, C> {
+    fn visit_fields<V: FieldVisitor>(visitor: &mut V) {
+        visitor.visit(Field::<T>::new(&Self::SCHEMA.fields()[0]));
     }
 }
 

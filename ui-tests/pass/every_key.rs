@@ -7,7 +7,7 @@ impl SessionName for Staff {
 }
 
 /// All keys at once.
-#[session(prefix = "desk", codec = "bincode", layer = Staff, retired("name"))]
+#[session(prefix = "desk", codec = "bincode", layer = Staff, lock, retired("name"))]
 #[must_use]
 pub struct Desk {
     /// The user.

@@ -25,6 +25,10 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
     let prefix = raw.args.prefix.get().filter(|prefix| is_valid_prefix(prefix, diagnostics));
     let prefix = prefix.map(|prefix| format!("{}.", prefix.value())).unwrap_or_default();
     let codec = codec(&raw.args.codec, diagnostics);
+    let lock = raw.args.lock.get().map(|path| match path {
+        Some(path) => path.value(),
+        None => "sessions.lock".to_owned(),
+    });
 
     let signs_in = raw.fields.iter().any(|field| field.args.principal.is_set());
     let retired: Vec<String> = raw
@@ -56,6 +60,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         layer,
         fields,
         retired,
+        lock,
     }
 }
 

@@ -8,6 +8,7 @@ mod accessors;
 mod edit;
 mod handle;
 mod index;
+mod lock;
 mod migrate;
 mod schema;
 mod session;

@@ -4,7 +4,7 @@
 
 use proc_macro2::TokenStream;
 
-use super::{accessors, edit, handle, index, schema, values};
+use super::{accessors, edit, handle, index, lock, schema, values};
 use crate::model::Session;
 
 /// Generates the code of a session.
@@ -16,6 +16,7 @@ pub(crate) fn session(session: &Session) -> TokenStream {
         values::expand(session),
         edit::expand(session),
         index::expand(session),
+        lock::expand(session),
     ]
     .into_iter()
     .collect()

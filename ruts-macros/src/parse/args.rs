@@ -10,7 +10,7 @@ use super::{
     keys::{self, unknown},
     lifetime::{CachePolicy, Lifetime, cache_policy, lifetime},
     migrate::{Former, formers, retired, since},
-    syntax::{flag, list, optional_expression, skip, value},
+    syntax::{flag, list, optional_expression, optional_value, skip, value},
 };
 use crate::diagnostics::Diagnostics;
 
@@ -23,6 +23,8 @@ pub(crate) struct SessionArgs {
     pub(crate) layer: KeyState<Type>,
     /// Names of former fields.
     pub(crate) retired: KeyState<Vec<LitStr>>,
+    /// The path of the lock. `None` inside is the usual one.
+    pub(crate) lock: KeyState<Option<LitStr>>,
 }
 
 /// The keys of a field, each named as in the attribute.
@@ -54,6 +56,7 @@ impl SessionArgs {
                 "codec" => self.codec.read(key, input, diagnostics, value),
                 "layer" => self.layer.read(key, input, diagnostics, value),
                 "retired" => self.retired.read(key, input, diagnostics, retired),
+                "lock" => self.lock.read(key, input, diagnostics, optional_value),
                 word => {
                     diagnostics.at(&key, unknown("session attribute", word, &keys::SESSION));
                     skip(input);

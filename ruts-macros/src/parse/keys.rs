@@ -3,7 +3,7 @@
 //! Called by the readers and the checks. Knows nothing of values.
 
 /// The keys of a session.
-pub(super) const SESSION: [&str; 5] = ["codec", "crate", "layer", "prefix", "retired"];
+pub(super) const SESSION: [&str; 6] = ["codec", "crate", "layer", "lock", "prefix", "retired"];
 
 /// The keys of a field, without the reserved `index`: no message suggests it.
 pub(super) const FIELD: [&str; 13] = [

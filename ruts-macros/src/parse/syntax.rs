@@ -58,6 +58,7 @@ pub(super) fn example(key: &Ident) -> String {
         "writes" => "1",
         "layer" => "Staff",
         "crate" => "::ruts",
+        "lock" => "\"sessions.lock\"",
         _ => "..",
     };
     format!("`{} = {value}`", key.unraw())
@@ -110,6 +111,18 @@ pub(super) fn flag(
     }
     diagnostics.at(skip(input), format!("`{key}` takes no value; write just `{key}`"));
     None
+}
+
+/// Reads a key whose value may be absent.
+pub(super) fn optional_value<T: Parse>(
+    key: &Ident,
+    input: ParseStream<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Option<T>> {
+    if input.peek(Token![=]) || input.peek(Paren) {
+        return value(key, input, diagnostics).map(Some);
+    }
+    Some(None)
 }
 
 /// Reads a key whose value is an expression or absent.

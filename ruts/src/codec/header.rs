@@ -23,7 +23,7 @@ const ENCRYPTED: u8 = 0x11;
 const OWN_VERSION: u16 = 1;
 const OWN: [u8; Header::LEN] = [PLAIN, 0, 0, 1, 0, 0, 0, 0];
 
-#[cfg(feature = "encrypt")]
+#[cfg(any(feature = "encrypt", all(feature = "testing", feature = "messagepack")))]
 pub(crate) const HEADER_LEN: usize = Header::LEN;
 
 /// Maximum length of an encoded value. A larger one belongs in a database of the application.

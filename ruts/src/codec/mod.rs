@@ -20,8 +20,14 @@ mod stored;
 mod target;
 mod value;
 
+#[cfg(any(feature = "encrypt", all(feature = "testing", feature = "messagepack")))]
+pub(crate) use self::header::HEADER_LEN;
 #[cfg(feature = "encrypt")]
-pub(crate) use self::header::{HEADER_LEN, join_decrypted, split_encrypted};
+pub(crate) use self::header::{join_decrypted, split_encrypted};
+#[cfg(all(feature = "testing", feature = "messagepack"))]
+pub(crate) use self::messagepack::Node;
+#[cfg(feature = "testing")]
+pub(crate) use self::shape::{Part, Shape, trace_values};
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
     header::{is_encrypted, origin, unwrap_own, version, wrap_own},

@@ -1,4 +1,4 @@
-//! [`preserve`]: an update keeps the fields that its type does not know.
+//! [`keep_unknown`]: an update keeps the fields that its type does not know.
 //!
 //! Called by the session for an `update` of a value that another type has written. MessagePack names
 //! its fields, so the payloads can be merged. bincode does not.
@@ -26,7 +26,7 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> u32) ->
 /// `known` is what this release writes for the value that it has read from `stored`.
 ///
 /// `None` if there is nothing to keep. The result names no writing type, because it has fields of two.
-pub(crate) fn preserve(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Bytes> {
+pub(crate) fn keep_unknown(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Bytes> {
     let parts = [stored, known, next].map(|value| Header::split(value).ok());
     let [Some((header, stored)), Some((of_known, known)), Some((of_next, next))] = parts else {
         return None;

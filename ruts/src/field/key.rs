@@ -170,6 +170,17 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(self.codec.encode, value)
     }
 
+    /// Encodes a value under the version of the field, and reads it back in any build.
+    #[cfg(feature = "testing")]
+    pub(crate) fn encode_checked(&self, value: &T) -> Result<Bytes, CodecError> {
+        let Self { spec, codec, .. } = self;
+        let stored = (codec.encode)(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
+        match self.reads_back(codec.encode, value, &stored) {
+            true => Ok(stored),
+            false => Err(CodecError::Unreadable(spec.codec())),
+        }
+    }
+
     /// Returns the fingerprint of the type.
     pub(crate) fn fingerprint(&self) -> u32 {
         (self.codec.fingerprint)()

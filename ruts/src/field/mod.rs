@@ -10,6 +10,7 @@ mod principal;
 mod schema;
 mod spec;
 mod value;
+mod visitor;
 
 pub(crate) use self::spec::is_reserved;
 pub use self::{
@@ -21,4 +22,5 @@ pub use self::{
     schema::SessionSchema,
     spec::{FieldSpec, is_field_name},
     value::{FieldValue, StoredAs},
+    visitor::FieldVisitor,
 };

@@ -39,7 +39,7 @@ pub use self::{
     principal_sessions::{PrincipalSessions, SessionSummary, SummaryPage},
     session_index::SessionIndex,
     sign_in::SignIn,
-    typed::TypedSession,
+    typed::{LockedSession, TypedSession},
     user::{LoadUser, load_user},
     values::Values,
     watch::SessionChange,

@@ -29,7 +29,7 @@ impl Unknown {
     /// Returns the new value with these fields, if this release reads it as it reads the new value.
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
-        let Some(merged) = codec::preserve(&stored, &known, &next) else { return next };
+        let Some(merged) = codec::keep_unknown(&stored, &known, &next) else { return next };
         match field.reads_alike(&merged, &next) {
             true => merged,
             false => next,

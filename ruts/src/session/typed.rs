@@ -1,7 +1,10 @@
 //! [`TypedSession`]: a session with a declared schema.
 
 use super::{handle::Session, layer_name::SessionName, schemas::Shape};
-use crate::{error::Error, field::SessionSchema};
+use crate::{
+    error::Error,
+    field::{FieldVisitor, SessionSchema},
+};
 
 /// A session with a declared schema. Implemented by `#[session]`, not by hand.
 ///
@@ -43,6 +46,18 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
         session.claim(Self::SCHEMA, Self::SHAPES)?;
         Ok(Self::from(session))
     }
+}
+
+/// A session whose types are compared with a lock. Implemented by `#[session(lock)]`, not by hand.
+///
+/// Used by `ruts::testing::assert_lock`.
+#[diagnostic::on_unimplemented(
+    message = "the types of `{Self}` have no lock",
+    label = "write `#[session(lock)]` on it"
+)]
+pub trait LockedSession: TypedSession {
+    /// Shows each typed key to a visitor, in the order of the declaration.
+    fn visit_fields<V: FieldVisitor>(visitor: &mut V);
 }
 
 /// Returns `None` for a session whose layer is missing.

@@ -5,6 +5,7 @@
 //! - [`ManualClock`] moves the time of a `MemoryStore`.
 //! - [`assert_session_security`] attacks the application, and reports by requirement of the
 //!   standards.
+//! - [`assert_lock`] compares the types of stored values with those of the releases before.
 //!
 //! Called by tests of applications. Knows the application by its HTTP interface alone.
 //!
@@ -61,6 +62,7 @@
 
 mod act;
 mod client;
+mod lock;
 mod report;
 mod scenario;
 mod security;
@@ -68,6 +70,7 @@ mod security;
 pub use self::{
     act::with_session,
     client::{Client, Reply},
+    lock::{Lock, LockFinding, LockLevel, LockReport, ParseLockError, assert_lock},
     report::{Finding, Outcome, Report},
     scenario::SessionSecurity,
     security::{assert_session_security, check_session_security},

@@ -86,3 +86,41 @@ fn is_part(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     stored.len() == known.len()
         && stored.iter().zip(known).all(|(stored, known)| shows(stored, known))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    type Lists = BTreeMap<String, Vec<Option<u32>>>;
+
+    fn payload(value: &Lists) -> Vec<u8> {
+        rmp_serde::to_vec_named(value).unwrap()
+    }
+
+    proptest! {
+        /// Bytes of stored values come from outside.
+        #[test]
+        fn hostile_payloads_never_panic(parts in vec(vec(any::<u8>(), 0..60), 3)) {
+            let _ = merge(&parts[0], &parts[1], &parts[2]);
+        }
+
+        /// A type that knows the whole value decides alone.
+        #[test]
+        fn a_known_value_adds_nothing(stored: Lists, next: Lists) {
+            let (stored, next) = (payload(&stored), payload(&next));
+            prop_assert_eq!(merge(&stored, &stored, &next), None);
+        }
+
+        /// A type that knows no entry, and changes none, keeps them all.
+        #[test]
+        fn an_unknown_value_stays_whole(stored: Lists) {
+            prop_assume!(!stored.is_empty());
+            let (stored, nothing) = (payload(&stored), payload(&Lists::new()));
+            prop_assert_eq!(merge(&stored, &nothing, &nothing), Some(stored));
+        }
+    }
+}

@@ -9,7 +9,14 @@
 //! nesting. Names of types, newtypes and attributes such as `default` are not part of it.
 
 mod cache;
+#[cfg(feature = "testing")]
+mod structure;
 mod tracer;
 mod tree;
 
 pub(crate) use self::{cache::fingerprint, tracer::trace};
+#[cfg(feature = "testing")]
+pub(crate) use self::{
+    structure::{Part, Shape},
+    tracer::trace_values,
+};

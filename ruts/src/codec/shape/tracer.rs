@@ -11,6 +11,8 @@ use serde::de::{
 };
 
 use super::tree::{Kind, Leaf, NodeId, Tree};
+#[cfg(feature = "testing")]
+use super::{structure::Shape, tree::Variation};
 
 /// More passes than any type needs. It ends the trace of a type that never behaves the same.
 const MAX_PASSES: usize = 10_000;
@@ -26,6 +28,29 @@ pub(crate) fn trace<T: DeserializeOwned>() -> u32 {
         }
     }
     tree.hash().max(1)
+}
+
+/// Returns the structure of a type, and values of it: one for each variant, and one for each
+/// variation. There is none of a type that accepts only a value which cannot be guessed.
+#[cfg(feature = "testing")]
+pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
+    let mut tree = Tree::new();
+    let mut values = Vec::new();
+    let make = |tree: &mut Tree| T::deserialize(Tracer { tree, node: Tree::ROOT }).ok();
+    for _ in 0..MAX_PASSES {
+        let value = make(&mut tree);
+        let is_accepted = value.is_some();
+        values.extend(value);
+        if tree.end_pass(is_accepted) {
+            break;
+        }
+    }
+    let shape = tree.shape();
+    for variation in [Variation::Absent, Variation::Other, Variation::Smallest] {
+        tree.vary(variation);
+        values.extend(make(&mut tree));
+    }
+    (shape, values)
 }
 
 /// A value was rejected. It holds no message, which costs code in every type.
@@ -134,7 +159,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        visitor.visit_bool(self.tree.leaf(self.node, Leaf::Bool) == 1)
+        visitor.visit_bool(self.tree.leaf(self.node, Leaf::Bool) % 2 == 1)
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {

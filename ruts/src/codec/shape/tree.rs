@@ -2,6 +2,9 @@
 //!
 //! Filled by `tracer`, pass by pass. Free of the traced type, so that it is compiled once.
 
+#[cfg(feature = "testing")]
+use super::structure::{Part, Shape};
+
 /// Place of a node in the tree.
 pub(super) type NodeId = usize;
 
@@ -82,6 +85,19 @@ struct Node {
     is_accepted: bool,
 }
 
+/// A value besides those that show the parts of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "testing"), allow(dead_code))]
+pub(super) enum Variation {
+    None,
+    /// Without optional values.
+    Absent,
+    /// Other numbers and texts: zero, and not empty.
+    Other,
+    /// Empty lists and maps, too.
+    Smallest,
+}
+
 /// A type as far as it is known.
 pub(super) struct Tree {
     nodes: Vec<Node>,
@@ -91,6 +107,7 @@ pub(super) struct Tree {
     last: NodeId,
     /// Depth inside of a recursion, where the smallest value is enough.
     recursion: usize,
+    variation: Variation,
 }
 
 impl Tree {
@@ -98,7 +115,13 @@ impl Tree {
 
     #[inline(never)]
     pub(super) fn new() -> Self {
-        let mut tree = Self { nodes: Vec::new(), path: Vec::new(), last: Self::ROOT, recursion: 0 };
+        let mut tree = Self {
+            nodes: Vec::new(),
+            path: Vec::new(),
+            last: Self::ROOT,
+            recursion: 0,
+            variation: Variation::None,
+        };
         tree.add(Self::ROOT);
         tree
     }
@@ -132,19 +155,19 @@ impl Tree {
     pub(super) fn leaf(&mut self, node: NodeId, leaf: Leaf) -> usize {
         self.last = node;
         self.nodes[node].kind = Kind::Leaf(leaf);
-        self.nodes[node].choice.into()
+        usize::from(self.nodes[node].choice) + usize::from(self.variation == Variation::Other)
     }
 
     pub(super) fn number(&mut self, node: NodeId, name: &'static str) -> u8 {
-        NUMBERS[self.leaf(node, Leaf::Number(name))]
+        NUMBERS[self.leaf(node, Leaf::Number(name)) % NUMBERS.len()]
     }
 
     pub(super) fn text(&mut self, node: NodeId) -> &'static str {
-        TEXTS[self.leaf(node, Leaf::Text)]
+        TEXTS[self.leaf(node, Leaf::Text) % TEXTS.len()]
     }
 
     pub(super) fn bytes(&mut self, node: NodeId) -> &'static [u8] {
-        &[0; 32][..LENGTHS[self.leaf(node, Leaf::Bytes)]]
+        &[0; 32][..LENGTHS[self.leaf(node, Leaf::Bytes) % LENGTHS.len()]]
     }
 
     /// Notes a value that has to describe itself, and returns the number of the value to try.
@@ -161,8 +184,10 @@ impl Tree {
         if self.nodes[node].kind == Kind::Unknown {
             self.nodes[node].kind = kind;
         }
-        let is_filled =
-            self.recursion == 0 && self.path.len() < FULL_DEPTH && self.nodes[node].choice == 0;
+        let is_filled = self.recursion == 0
+            && self.path.len() < FULL_DEPTH
+            && self.nodes[node].choice == 0
+            && !(kind == Kind::Option && self.variation == Variation::Absent);
         if !is_filled {
             self.last = node;
         }
@@ -293,6 +318,64 @@ impl Tree {
         self.nodes[Self::ROOT].is_rejected || self.is_complete(Self::ROOT, 0)
     }
 
+    /// Has the next pass make another value than those before.
+    #[cfg(feature = "testing")]
+    pub(super) fn vary(&mut self, variation: Variation) {
+        self.path.clear();
+        self.recursion = usize::from(variation == Variation::Smallest);
+        self.variation = variation;
+    }
+
+    /// Returns the tree as data.
+    #[cfg(feature = "testing")]
+    pub(super) fn shape(&self) -> Shape {
+        self.shape_of(Self::ROOT, &mut Vec::new())
+    }
+
+    #[cfg(feature = "testing")]
+    fn shape_of(&self, node: NodeId, outer: &mut Vec<NodeId>) -> Shape {
+        let Node { kind, children, names, .. } = &self.nodes[node];
+        let is_named = matches!(kind, Kind::Struct | Kind::Enum);
+        if is_named {
+            outer.push(node);
+        }
+        let mut parts: Vec<Shape> = Vec::with_capacity(children.len());
+        for &child in children {
+            // Aliases are among the names of an enum, and not among its variants.
+            let is_alias = *kind == Kind::Enum
+                && self.nodes[child].is_rejected
+                && self.nodes[child].kind == Kind::Unknown;
+            if !is_alias {
+                parts.push(self.shape_of(child, outer));
+            }
+        }
+        if is_named {
+            outer.pop();
+        }
+        let loose = match names.len() == parts.len() {
+            true => Vec::new(),
+            false => names.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let mut parts = parts.into_iter();
+        let mut part = || Box::new(parts.next().unwrap_or(Shape::Leaf("unknown")));
+        match *kind {
+            Kind::Unknown => Shape::Leaf("unknown"),
+            Kind::SelfDescribing => Shape::Leaf("any"),
+            Kind::Leaf(leaf) => Shape::Leaf(leaf.name()),
+            Kind::Newtype => *part(),
+            Kind::Option => Shape::Option(part()),
+            Kind::Seq => Shape::Seq(part()),
+            Kind::Map => Shape::Map(Box::new((*part(), *part()))),
+            Kind::Tuple => Shape::Tuple(parts.collect()),
+            Kind::Struct => Shape::Struct { fields: named(names, parts), loose, is_closed: false },
+            Kind::Enum => Shape::Enum { variants: named(names, parts), loose, has_other: false },
+            Kind::Recursion(to) => {
+                let levels = outer.iter().rev().position(|&node| node == to);
+                Shape::Recursion(levels.unwrap_or_default())
+            }
+        }
+    }
+
     /// Returns the hash of the tree: FNV-1a, folded to 32 bits.
     #[inline(never)]
     pub(super) fn hash(&self) -> u32 {
@@ -339,6 +422,18 @@ impl Tree {
             hash.put(";");
         }
     }
+}
+
+/// Gives names to fields or variants.
+#[cfg(feature = "testing")]
+fn named(names: &[&str], parts: impl Iterator<Item = Shape>) -> Vec<Part> {
+    let part = |(name, shape): (&&str, Shape)| Part {
+        name: (*name).to_owned(),
+        aliases: Vec::new(),
+        is_optional: false,
+        shape,
+    };
+    names.iter().zip(parts).map(part).collect()
 }
 
 impl Leaf {

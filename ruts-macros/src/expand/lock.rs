@@ -1,0 +1,48 @@
+//! The test that compares the types of a session with its lock. Only `#[session(lock)]` has it.
+//!
+//! ```text
+//! impl LockedSession for Shop { fn visit_fields }
+//! #[cfg(test)]
+//! __lock_test!(Shop, shop_keeps_its_sessions, "sessions.lock");
+//! ```
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::ext::IdentExt;
+
+use crate::model::Session;
+
+/// Generates the implementation and the test.
+pub(super) fn expand(session: &Session) -> TokenStream {
+    session.lock.as_ref().map(|path| lock(session, path)).unwrap_or_default()
+}
+
+fn lock(session: &Session, path: &str) -> TokenStream {
+    let Session { krate, name, fields, .. } = session;
+    let private = quote!(#krate::__private);
+    let keys = fields.iter().map(|field| &field.key);
+    let test = format_ident!("{}_keeps_its_sessions", snake_case(&name.unraw().to_string()));
+    quote! {
+        #[allow(deprecated)]
+        impl #private::LockedSession for #name {
+            fn visit_fields<__V: #private::FieldVisitor>(__visitor: &mut __V) {
+                #(#private::FieldVisitor::visit(__visitor, Self::#keys);)*
+            }
+        }
+
+        #[cfg(test)]
+        #krate::__lock_test!(#name, #test, #path);
+    }
+}
+
+/// Turns `GuestShop` into `guest_shop`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for char in name.chars() {
+        if char.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(char.to_lowercase());
+    }
+    snake
+}

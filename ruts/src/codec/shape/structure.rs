@@ -1,0 +1,88 @@
+//! [`Shape`]: the structure of a type, as data.
+//!
+//! Made by `tree`. Written, read and compared by the lock of `testing`.
+
+/// The structure of a type, as serde sees it. Names of types and newtypes are not part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// A value without parts: `u32`, `str`, `bytes`, `unit`. `any` for a value that has to describe
+    /// itself, and `unknown` for one that no pass has reached.
+    Leaf(&'static str),
+    Option(Box<Shape>),
+    Seq(Box<Shape>),
+    Map(Box<(Shape, Shape)>),
+    Tuple(Vec<Shape>),
+    Struct {
+        fields: Vec<Part>,
+        /// Names of which it is not known yet whether they are aliases. Empty once they are known.
+        loose: Vec<String>,
+        /// The type refuses unknown fields.
+        is_closed: bool,
+    },
+    Enum {
+        variants: Vec<Part>,
+        loose: Vec<String>,
+        /// A variant stands for all names that are not known: `#[serde(other)]`.
+        has_other: bool,
+    },
+    /// The struct or enum around it, that many levels up.
+    Recursion(usize),
+}
+
+/// A field or a variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    /// Other names under which it is read.
+    pub(crate) aliases: Vec<String>,
+    /// The field may be missing.
+    pub(crate) is_optional: bool,
+    pub(crate) shape: Shape,
+}
+
+impl Shape {
+    /// Words of values without parts.
+    pub(crate) const LEAVES: [&'static str; 19] = [
+        "unit", "bool", "char", "str", "bytes", "u8", "u16", "u32", "u64", "u128", "i8", "i16",
+        "i32", "i64", "i128", "f32", "f64", "any", "unknown",
+    ];
+
+    /// Forgets the names that stayed loose: no value has shown whether they are aliases.
+    pub(crate) fn forget_loose(&mut self) {
+        match self {
+            Self::Leaf(_) | Self::Recursion(_) => {}
+            Self::Option(inner) | Self::Seq(inner) => inner.forget_loose(),
+            Self::Map(entry) => {
+                entry.0.forget_loose();
+                entry.1.forget_loose();
+            }
+            Self::Tuple(parts) => parts.iter_mut().for_each(Self::forget_loose),
+            Self::Struct { fields: parts, loose, .. }
+            | Self::Enum { variants: parts, loose, .. } => {
+                loose.clear();
+                parts.iter_mut().for_each(|part| part.shape.forget_loose());
+            }
+        }
+    }
+
+    /// Returns whether it or a part of it is such a shape.
+    pub(crate) fn has(&self, is_wanted: &dyn Fn(&Self) -> bool) -> bool {
+        is_wanted(self)
+            || match self {
+                Self::Leaf(_) | Self::Recursion(_) => false,
+                Self::Option(inner) | Self::Seq(inner) => inner.has(is_wanted),
+                Self::Map(entry) => entry.0.has(is_wanted) || entry.1.has(is_wanted),
+                Self::Tuple(parts) => parts.iter().any(|part| part.has(is_wanted)),
+                Self::Struct { fields: parts, .. } | Self::Enum { variants: parts, .. } => {
+                    parts.iter().any(|part| part.shape.has(is_wanted))
+                }
+            }
+    }
+}
+
+impl Part {
+    /// Returns whether it is read under a name.
+    pub(crate) fn is_read_as(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+}

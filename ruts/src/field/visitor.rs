@@ -1,0 +1,9 @@
+//! [`FieldVisitor`]: code that looks at each typed key of a session.
+
+use super::{key::Field, mode::Mode, value::FieldValue};
+
+/// Code that looks at each typed key of a `#[session(lock)]` struct.
+pub trait FieldVisitor {
+    /// Looks at a key.
+    fn visit<T: FieldValue, M: Mode + 'static>(&mut self, field: Field<T, M>);
+}

@@ -1,0 +1,98 @@
+//! [`Described`]: a field of this build, as a lock holds it.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+#[cfg(feature = "messagepack")]
+use super::probe;
+use crate::{
+    codec::{self, Codec, CodecError, Shape},
+    field::{Field, FieldSpec, FieldValue, FieldVisitor, Mode},
+};
+
+/// Maximum number of values of one field. More than 64 variants are rare.
+const MAX_SAMPLES: usize = 64;
+
+/// A declared field, and all that its type tells.
+pub(super) struct Described {
+    pub(super) spec: &'static FieldSpec,
+    pub(super) shape: Shape,
+    pub(super) fingerprint: u32,
+    /// Values as they are stored, by this build.
+    pub(super) samples: BTreeSet<Bytes>,
+    /// Values of a principal as JSON, by which its sessions are found.
+    pub(super) json: BTreeSet<String>,
+    /// The codec does not read back a value that it writes.
+    pub(super) is_unreadable: bool,
+    /// Reads a stored value, as the session does. Returns whether there is one: a migration may
+    /// discard it.
+    pub(super) read: ReadStored,
+}
+
+type ReadStored = Box<dyn Fn(&[u8]) -> Result<bool, CodecError>>;
+
+/// Describes the fields of a schema.
+#[derive(Default)]
+pub(super) struct Describe(pub(super) Vec<Described>);
+
+impl FieldVisitor for Describe {
+    fn visit<T: FieldValue, M: Mode + 'static>(&mut self, field: Field<T, M>) {
+        let spec = field.spec();
+        let (mut shape, values) = codec::trace_values::<T>();
+        resolve::<T>(&mut shape, &values);
+        shape.forget_loose();
+        let mut described = Described {
+            spec,
+            is_unreadable: is_unreadable(spec.codec(), &shape),
+            shape,
+            fingerprint: codec::fingerprint::<T>(),
+            samples: BTreeSet::new(),
+            json: BTreeSet::new(),
+            read: Box::new(move |stored| field.decode(stored).map(|value| value.is_some())),
+        };
+        for value in values.iter().take(MAX_SAMPLES) {
+            match field.encode_checked(value) {
+                Ok(stored) => drop(described.samples.insert(stored)),
+                Err(_) => described.is_unreadable = true,
+            }
+            if spec.is_principal() {
+                described.json.extend(serde_json::to_string(value));
+            }
+        }
+        self.0.push(described);
+    }
+}
+
+/// Returns whether the codec has values of this shape that it does not read back, whatever the samples
+/// are.
+fn is_unreadable(codec: Codec, shape: &Shape) -> bool {
+    match codec {
+        Codec::Bincode => shape.has(&|part| *part == Shape::Leaf("any")),
+        // `Some(None)` is written as `None`.
+        Codec::MessagePack => shape.has(&|part| match part {
+            Shape::Option(inner) => matches!(**inner, Shape::Option(_)),
+            _ => false,
+        }),
+    }
+}
+
+#[cfg(feature = "messagepack")]
+fn resolve<T: FieldValue>(shape: &mut Shape, values: &[T]) {
+    const PROBE: FieldSpec = FieldSpec::new("probe").with_codec(Codec::MessagePack);
+    let field = Field::<T>::new(&PROBE);
+    let encode = |value: &T| field.encode(value).ok();
+    let stored: Vec<Bytes> = values.iter().filter_map(encode).collect();
+    let Some(header) = stored.first().map(|first| first.slice(..codec::HEADER_LEN)) else { return };
+    let payload = |stored: Bytes| stored[codec::HEADER_LEN..].to_vec();
+    let reread = |changed: &[u8]| {
+        let value = field.decode(&[&header[..], changed].concat()).ok()??;
+        encode(&value).map(payload)
+    };
+    let payloads: Vec<Vec<u8>> = stored.into_iter().map(payload).collect();
+    probe::resolve(shape, &payloads, &reread);
+}
+
+/// bincode goes by the fingerprint alone, so there is nothing to find out.
+#[cfg(not(feature = "messagepack"))]
+fn resolve<T: FieldValue>(_shape: &mut Shape, _values: &[T]) {}

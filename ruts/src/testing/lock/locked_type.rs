@@ -1,0 +1,116 @@
+//! [`LockedType`]: a type of a field, one line of a lock.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::{
+    describe::Described,
+    text::{parse, parse_name, write, write_name},
+};
+use crate::codec::{Codec, Shape};
+
+/// A type of a field, in one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LockedType {
+    pub(super) name: String,
+    pub(super) version: u16,
+    pub(super) codec: Codec,
+    pub(super) fingerprint: u32,
+    pub(super) shape: Shape,
+    pub(super) is_principal: bool,
+    pub(super) is_encrypted: bool,
+    /// Values as they are stored.
+    pub(super) samples: Vec<Bytes>,
+    /// Values of a principal as JSON.
+    pub(super) json: Vec<String>,
+}
+
+impl LockedType {
+    pub(super) fn of(field: &Described) -> Self {
+        Self {
+            name: field.spec.name().to_owned(),
+            version: field.spec.version(),
+            codec: field.spec.codec(),
+            fingerprint: field.fingerprint,
+            shape: field.shape.clone(),
+            is_principal: field.spec.is_principal(),
+            is_encrypted: field.spec.is_encrypted(),
+            samples: field.samples.iter().cloned().collect(),
+            json: field.json.iter().cloned().collect(),
+        }
+    }
+
+    /// Returns whether it is the same type of the same version.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let key = |it: &Self| (it.name.clone(), it.version, it.codec, it.fingerprint);
+        key(self) == key(other)
+    }
+}
+
+impl fmt::Display for LockedType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_name(&self.name, f)?;
+        let codec = word(self.codec);
+        write!(f, " {} {codec} {:08x} ", self.version, self.fingerprint)?;
+        write(&self.shape, f)?;
+        f.write_str(if self.is_principal { " +principal" } else { "" })?;
+        f.write_str(if self.is_encrypted { " +encrypt\n" } else { "\n" })?;
+        for sample in &self.samples {
+            writeln!(f, "  {sample:x}")?;
+        }
+        self.json.iter().try_for_each(|json| writeln!(f, "  json {json}"))
+    }
+}
+
+const fn word(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Bincode => "bincode",
+        Codec::MessagePack => "messagepack",
+    }
+}
+
+impl LockedType {
+    /// Reads a line below the type.
+    pub(super) fn parse_value(&mut self, text: &str) -> Option<()> {
+        match text.strip_prefix("json ") {
+            Some(json) => self.json.push(json.to_owned()),
+            None => self.samples.push(parse_hex(text)?),
+        }
+        Some(())
+    }
+}
+
+/// Reads the line of a type.
+pub(super) fn parse_type(line: &str) -> Option<LockedType> {
+    let (name, rest) = parse_name(line)?;
+    let mut words = rest.strip_prefix(' ')?.splitn(4, ' ');
+    let version = words.next()?.parse().ok()?;
+    let codec = words.next()?;
+    let codec = [Codec::Bincode, Codec::MessagePack].into_iter().find(|one| word(*one) == codec)?;
+    let fingerprint = u32::from_str_radix(words.next()?, 16).ok()?;
+    let (shape, flags) = parse(words.next()?)?;
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    if !flags.iter().all(|flag| ["+principal", "+encrypt"].contains(flag)) {
+        return None;
+    }
+    Some(LockedType {
+        name,
+        version,
+        codec,
+        fingerprint,
+        shape,
+        is_principal: flags.contains(&"+principal"),
+        is_encrypted: flags.contains(&"+encrypt"),
+        samples: Vec::new(),
+        json: Vec::new(),
+    })
+}
+
+fn parse_hex(text: &str) -> Option<Bytes> {
+    let digits = text.as_bytes().chunks(2).map(|pair| match pair {
+        [_, _] => u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok(),
+        _ => None,
+    });
+    digits.collect()
+}

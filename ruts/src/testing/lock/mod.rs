@@ -1,0 +1,21 @@
+//! The lock of stored types: [`assert_lock`].
+//!
+//! Used by the tests of an application, never by the application. `file` is the text that is checked
+//! in. `describe` learns of the types of this build: from a tracer, and from values that `probe`
+//! changes. `report` compares both, by `rules`.
+
+mod assert;
+mod describe;
+mod file;
+mod locked_type;
+#[cfg(feature = "messagepack")]
+mod probe;
+mod report;
+mod rules;
+mod text;
+
+pub use self::{
+    assert::assert_lock,
+    file::{Lock, ParseLockError},
+    report::{LockFinding, LockLevel, LockReport},
+};

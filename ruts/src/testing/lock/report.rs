@@ -1,0 +1,296 @@
+//! [`LockReport`]: what a build would do to live sessions, by its lock.
+
+use std::{cmp::Reverse, fmt};
+
+use super::{describe::Described, locked_type::LockedType, rules::unreadable, text::text};
+use crate::codec::Codec;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LockLevel {
+    /// The lock is out of date, and the change harms no session.
+    Stale,
+    /// To be known before the deploy.
+    Warning,
+    /// Live sessions would lose a value, or requests would fail. It cannot be accepted: the answer
+    /// belongs into the code.
+    Breaks,
+}
+
+/// A finding about one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockFinding {
+    level: LockLevel,
+    field: String,
+    text: String,
+}
+
+impl LockFinding {
+    /// Returns how much it matters.
+    pub const fn level(&self) -> LockLevel {
+        self.level
+    }
+
+    /// Returns the stored name of the field.
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+}
+
+impl fmt::Display for LockFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<7} `{}` {}", format!("{:?}", self.level), self.field, self.text)
+    }
+}
+
+/// The findings of a comparison with a [`Lock`](super::Lock), the worst first. Its `Display` says what
+/// to do about each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockReport {
+    findings: Vec<LockFinding>,
+}
+
+impl fmt::Display for LockReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))
+    }
+}
+
+impl LockReport {
+    /// Returns the findings, the worst first.
+    pub fn findings(&self) -> &[LockFinding] {
+        &self.findings
+    }
+
+    /// Returns whether the lock describes the fields as they are.
+    pub const fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Returns whether a finding [breaks](LockLevel::Breaks).
+    pub fn breaks(&self) -> bool {
+        self.findings.iter().any(|finding| finding.level == LockLevel::Breaks)
+    }
+
+    pub(super) fn new(locked: &[LockedType], fields: &[Described]) -> Self {
+        let mut report = Self::default();
+        for field in fields {
+            let of_field: Vec<_> =
+                locked.iter().filter(|of| of.name == field.spec.name()).collect();
+            report.field(field, &of_field);
+            if of_field.is_empty() {
+                report.new_field(field, locked, fields);
+            }
+        }
+        report.gone(locked, fields);
+        report.findings.sort_by_key(|finding| Reverse(finding.level));
+        report
+    }
+
+    fn say(&mut self, level: LockLevel, field: &str, text: impl Into<String>) {
+        self.findings.push(LockFinding { level, field: field.to_owned(), text: text.into() });
+    }
+
+    fn field(&mut self, field: &Described, locked: &[&LockedType]) {
+        let name = field.spec.name();
+        if field.is_unreadable {
+            let codec = field.spec.codec();
+            self.say(LockLevel::Breaks, name, match codec {
+                Codec::Bincode => {
+                    "is written by bincode, which does not read back every value of this type: \
+                     `skip_serializing_if`, `untagged`, `tag`, `flatten` and `Value` need a codec \
+                     that describes itself. Write `codec = \"messagepack\"`, or change the type."
+                }
+                Codec::MessagePack => {
+                    "is written by MessagePack, which does not read back every value of this type: \
+                     `Some(None)` reads as `None`. Change the type."
+                }
+            });
+        }
+        let Some(last) = locked.last() else { return };
+        let version = field.spec.version();
+        if version < last.version {
+            let (former, next) = (last.version, last.version.saturating_add(1));
+            return self.say(LockLevel::Breaks, name, format!(
+                "has version {version}, but version {former} was released: its values would be \
+                 refused as newer. Versions only go up. To go back, make version {next} of the former \
+                 type."
+            ));
+        }
+        for of in locked.iter().filter(|of| of.version < version) {
+            self.migration(field, of);
+        }
+        let of_version: Vec<_> =
+            locked.iter().copied().filter(|of| of.version == version).collect();
+        match of_version.last() {
+            Some(current) => self.same_version(field, current, &of_version),
+            None => self.say(LockLevel::Warning, name, format!(
+                "has a new version {version}. While instances of the release before are running, \
+                 they answer 503 where they read `{name}`."
+            )),
+        }
+    }
+
+    /// A type of a former version: each of its values has to become one of this version.
+    fn migration(&mut self, field: &Described, locked: &LockedType) {
+        let (name, former) = (field.spec.name(), locked.version);
+        let mut discards = false;
+        for (at, sample) in locked.samples.iter().enumerate() {
+            match (field.read)(sample) {
+                Ok(true) => {}
+                Ok(false) => discards = true,
+                Err(error) => {
+                    let number = at + 1;
+                    self.say(
+                        LockLevel::Breaks,
+                        name,
+                        format!(
+                            "cannot migrate value {number} of version {former}: {error}.\n    \
+                         Was {}\n    The former type has to be what it was, and its conversion has \
+                         to accept this value.",
+                            text(&locked.shape)
+                        ),
+                    );
+                    return;
+                }
+            }
+        }
+        // Once it is accepted, the lock has a type of the new version.
+        if discards {
+            self.say(
+                LockLevel::Warning,
+                name,
+                format!(
+                    "discards version {former}: sessions that hold it read as if they did not."
+                ),
+            );
+        }
+    }
+
+    fn same_version(&mut self, field: &Described, current: &LockedType, locked: &[&LockedType]) {
+        let (spec, name) = (field.spec, field.spec.name());
+        let next = spec.version().saturating_add(1);
+        if spec.is_principal() && !field.json.iter().eq(&current.json) {
+            let before = current.json.first().map_or("nothing", String::as_str);
+            let now = field.json.first().map_or("nothing", String::as_str);
+            self.say(LockLevel::Breaks, name, format!(
+                "is written otherwise as JSON ({before} before, {now} now): sessions that signed in \
+                 before would not be found by their user, nor ended by `revoke_all`. Keep the JSON, \
+                 or make it version {next} with `migrate`."
+            ));
+        }
+        if spec.is_encrypted() && !current.is_encrypted {
+            self.say(LockLevel::Breaks, name, format!(
+                "is encrypted now. It refuses the values that live sessions hold in the clear. Make \
+                 it version {next}."
+            ));
+        }
+        if !spec.is_encrypted() && current.is_encrypted {
+            self.say(
+                LockLevel::Warning,
+                name,
+                "is not encrypted any more: new values are written in the clear.",
+            );
+        }
+        if let Some(reasons) = locked.iter().rev().find_map(|of| unread(field, of)) {
+            return self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "cannot read what live sessions hold:{}\n    Make the change readable \
+                 (`#[serde(default)]`, `#[serde(alias = \"..\")]`), or make it version {next}.{}",
+                    list(&reasons),
+                    advice(current.codec)
+                ),
+            );
+        }
+        if field.shape == current.shape && spec.codec() == current.codec {
+            if field.fingerprint != current.fingerprint {
+                self.say(
+                    LockLevel::Stale,
+                    name,
+                    "has another fingerprint in this release of ruts.",
+                );
+            }
+            return;
+        }
+        let reasons = match spec.codec() {
+            Codec::MessagePack => unreadable(&field.shape, &current.shape),
+            Codec::Bincode if field.fingerprint == current.fingerprint => Vec::new(),
+            Codec::Bincode => vec![POSITIONAL.to_owned()],
+        };
+        match reasons.is_empty() {
+            true => self.say(LockLevel::Stale, name, "has changed, and both releases read both."),
+            false => self.say(LockLevel::Breaks, name, format!(
+                "reads what live sessions hold, but instances of the release before cannot read what \
+                 it writes, during the deploy and after a way back:{}\n    Make it version {next}: \
+                 they then answer 503 for this field, instead of failing or overwriting it.{}",
+                list(&reasons),
+                advice(spec.codec())
+            )),
+        }
+    }
+
+    fn new_field(&mut self, field: &Described, locked: &[LockedType], fields: &[Described]) {
+        let name = field.spec.name();
+        let is_gone = |of: &&LockedType| fields.iter().all(|field| field.spec.name() != of.name);
+        match locked.iter().filter(is_gone).find(|of| of.shape == field.shape) {
+            Some(twin) => self.say(LockLevel::Breaks, name, format!(
+                "is new and just like `{0}`, which is gone. If it is the same: write \
+                 `#[field(rename = \"{0}\")]` on `{name}`, and sessions keep it. If not: delete the \
+                 lines of `{0}` from the lock.",
+                twin.name
+            )),
+            None => self.say(LockLevel::Stale, name, "is new."),
+        }
+    }
+
+    fn gone(&mut self, locked: &[LockedType], fields: &[Described]) {
+        let mut names: Vec<&str> = locked.iter().map(|of| of.name.as_str()).collect();
+        names.dedup();
+        for name in names {
+            let is_new = |field: &&Described| locked.iter().all(|of| of.name != field.spec.name());
+            let mut shapes = locked.iter().filter(|of| of.name == name).map(|of| &of.shape);
+            // `new_field` has said so.
+            let is_renamed =
+                shapes.any(|shape| fields.iter().filter(is_new).any(|field| field.shape == *shape));
+            if fields.iter().all(|field| field.spec.name() != name) && !is_renamed {
+                self.say(LockLevel::Breaks, name, format!(
+                    "is gone, and live sessions hold it. Taken out for good: delete its lines from \
+                     the lock. Named otherwise: `#[field(rename = \"{name}\")]` on the new field."
+                ));
+            }
+        }
+    }
+}
+
+const POSITIONAL: &str = "the value: its layout is another one, and bincode goes by it";
+
+/// Returns the reasons for which a field does not read the values of a locked type of its version.
+fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
+    let mut reasons = match locked.codec {
+        Codec::MessagePack => unreadable(&locked.shape, &field.shape),
+        Codec::Bincode if field.fingerprint == locked.fingerprint => Vec::new(),
+        Codec::Bincode => vec![POSITIONAL.to_owned()],
+    };
+    // Types of other crates may refuse a value for reasons of their own.
+    let is_read = |sample: &bytes::Bytes| matches!((field.read)(sample), Ok(true));
+    if reasons.is_empty() && !locked.samples.iter().all(is_read) {
+        reasons.push("the value: one that the former type has accepted is refused".to_owned());
+    }
+    (!reasons.is_empty()).then_some(reasons)
+}
+
+fn list(reasons: &[String]) -> String {
+    reasons.iter().map(|reason| format!("\n      {reason}")).collect()
+}
+
+fn advice(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Bincode => {
+            "\n    With `codec = \"messagepack\"`, added and removed fields need no version."
+        }
+        Codec::MessagePack => "",
+    }
+}

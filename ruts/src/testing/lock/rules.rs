@@ -1,0 +1,184 @@
+//! [`unreadable`]: reasons for which a type does not read the values of another one by names.
+//!
+//! The rules of the MessagePack reader, on shapes. The matrix of `tests/types` compares them with what
+//! the reader does.
+
+use super::text::text;
+use crate::codec::{Part, Shape};
+
+/// Returns the reasons for which `reader` does not read every value of `writer`, each with the place
+/// in the type. Empty if it does.
+pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
+    let mut check = Check { reasons: Vec::new(), path: Vec::new() };
+    check.shape(writer, reader);
+    check.reasons
+}
+
+struct Check {
+    reasons: Vec<String>,
+    path: Vec<String>,
+}
+
+impl Check {
+    fn refuse(&mut self, reason: impl AsRef<str>) {
+        let place = if self.path.is_empty() { "the value" } else { &self.path.join(".") };
+        self.reasons.push(format!("{place}: {}", reason.as_ref()));
+    }
+
+    fn at(&mut self, name: &str, writer: &Shape, reader: &Shape) {
+        self.path.push(name.to_owned());
+        self.shape(writer, reader);
+        self.path.pop();
+    }
+
+    fn refuse_at(&mut self, name: &str, reason: &str) {
+        self.path.push(name.to_owned());
+        self.refuse(reason);
+        self.path.pop();
+    }
+
+    fn shape(&mut self, writer: &Shape, reader: &Shape) {
+        match (writer, reader) {
+            (Shape::Leaf("unknown"), _) | (_, Shape::Leaf("unknown")) => {
+                self.refuse("its structure is not known");
+            }
+            (writer, reader) if writer == reader => {}
+            (_, Shape::Leaf("any")) | (Shape::Leaf("any"), _) => {
+                self.refuse("it depends on the value whether it is read");
+            }
+            (Shape::Option(writer), Shape::Option(reader)) => self.shape(writer, reader),
+            (Shape::Leaf("unit"), Shape::Option(_)) => {}
+            (writer, Shape::Option(reader)) => self.shape(writer, reader),
+            (Shape::Option(writer), reader) => {
+                self.refuse("`None` is an error");
+                self.shape(writer, reader);
+            }
+            (Shape::Seq(writer), Shape::Seq(reader)) => self.at("[]", writer, reader),
+            (Shape::Tuple(writer), Shape::Seq(reader)) => {
+                writer.iter().for_each(|writer| self.at("[]", writer, reader));
+            }
+            (Shape::Seq(_), Shape::Tuple(reader)) => {
+                let len = reader.len();
+                self.refuse(format!("another number of elements than {len} is an error"));
+            }
+            (Shape::Tuple(writer), Shape::Tuple(reader)) if writer.len() == reader.len() => {
+                for (at, (writer, reader)) in writer.iter().zip(reader).enumerate() {
+                    self.at(&at.to_string(), writer, reader);
+                }
+            }
+            (Shape::Map(writer), Shape::Map(reader)) => {
+                self.at("key", &writer.0, &reader.0);
+                self.at("value", &writer.1, &reader.1);
+            }
+            (Shape::Struct { fields, .. }, Shape::Map(entry)) if entry.0 == Shape::Leaf("str") => {
+                fields.iter().for_each(|field| self.at(&field.name, &field.shape, &entry.1));
+            }
+            (Shape::Map(entry), Shape::Struct { fields, .. }) if entry.0 == Shape::Leaf("str") => {
+                if fields.iter().any(|field| !field.is_optional) {
+                    self.refuse("a map need not have all fields");
+                }
+                fields.iter().for_each(|field| self.at(&field.name, &entry.1, &field.shape));
+            }
+            (
+                Shape::Struct { fields: writer, .. },
+                Shape::Struct { fields: reader, is_closed, .. },
+            ) => self.fields(writer, reader, *is_closed),
+            (
+                Shape::Enum { variants: writer, .. },
+                Shape::Enum { variants: reader, has_other, .. },
+            ) => self.variants(writer, reader, *has_other),
+            (Shape::Enum { variants, .. }, Shape::Leaf("str")) => {
+                let is_unit = |variant: &Part| variant.shape == Shape::Leaf("unit");
+                if !variants.iter().all(is_unit) {
+                    self.refuse("a variant with a value is no text");
+                }
+            }
+            (Shape::Leaf("str"), Shape::Enum { variants, .. })
+                if variants.iter().any(|variant| variant.shape == Shape::Leaf("unit")) =>
+            {
+                self.refuse("a text that names no variant is an error");
+            }
+            (Shape::Leaf("bytes"), Shape::Seq(element))
+            | (Shape::Seq(element), Shape::Leaf("bytes"))
+                if **element == Shape::Leaf("u8") => {}
+            (Shape::Leaf(writer), Shape::Leaf(reader)) => self.leaf(writer, reader),
+            (writer, reader) => self.differ(writer, reader),
+        }
+    }
+
+    fn differ(&mut self, writer: &Shape, reader: &Shape) {
+        self.refuse(format!("was {}, is {}", text(writer), text(reader)));
+    }
+
+    fn fields(&mut self, writer: &[Part], reader: &[Part], is_closed: bool) {
+        for field in reader {
+            match writer.iter().find(|written| field.is_read_as(&written.name)) {
+                Some(written) => self.at(&field.name, &written.shape, &field.shape),
+                None if field.is_optional => {}
+                None => {
+                    self.refuse_at(&field.name, "is missing in what is stored, and has no default")
+                }
+            }
+        }
+        for written in writer {
+            if is_closed && !reader.iter().any(|field| field.is_read_as(&written.name)) {
+                self.refuse_at(&written.name, "is stored, and unknown fields are refused");
+            }
+        }
+    }
+
+    fn variants(&mut self, writer: &[Part], reader: &[Part], has_other: bool) {
+        for written in writer {
+            match reader.iter().find(|variant| variant.is_read_as(&written.name)) {
+                Some(variant) => self.at(&written.name, &written.shape, &variant.shape),
+                // It takes a variant without a value.
+                None if has_other && written.shape == Shape::Leaf("unit") => {}
+                None => self.refuse_at(&written.name, "this variant is not read"),
+            }
+        }
+    }
+
+    fn leaf(&mut self, writer: &'static str, reader: &'static str) {
+        let (writes, reads) = (Number::of(writer), Number::of(reader));
+        match (writer, reader, writes, reads) {
+            ("char", "str", ..) | ("f32", "f64", ..) => {}
+            ("str", "char", ..) => self.refuse("a text of another length than 1 is an error"),
+            ("f64", "f32", ..) => self.refuse("a number that an `f32` cannot hold is an error"),
+            (_, _, Some(writes), Some(reads)) if writes.bits < 128 || reads.bits == 128 => {
+                if !writes.fits(reads) {
+                    self.refuse(format!("a {writer} that is no {reader} is an error"));
+                }
+            }
+            (_, "f64" | "f32", Some(writes), _) if writes.bits < 128 => {
+                let exact = if reader == "f64" { 53 } else { 24 };
+                if writes.bits > exact {
+                    self.refuse(format!("a {writer} that {reader} cannot hold is an error"));
+                }
+            }
+            _ => self.differ(&Shape::Leaf(writer), &Shape::Leaf(reader)),
+        }
+    }
+}
+
+/// A type of whole numbers.
+#[derive(Clone, Copy)]
+struct Number {
+    is_signed: bool,
+    bits: u32,
+}
+
+impl Number {
+    fn of(word: &str) -> Option<Self> {
+        let is_signed = word.starts_with('i');
+        let bits = word.strip_prefix(['u', 'i'])?.parse().ok()?;
+        Some(Self { is_signed, bits })
+    }
+
+    fn fits(self, other: Self) -> bool {
+        match (self.is_signed, other.is_signed) {
+            (true, false) => false,
+            (false, true) => self.bits < other.bits,
+            (false, false) | (true, true) => self.bits <= other.bits,
+        }
+    }
+}

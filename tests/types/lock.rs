@@ -1,0 +1,282 @@
+//! The lock tells before a deploy what the matrix finds out by running both releases.
+
+use ruts::{
+    Session,
+    codec::Codec,
+    field::{Field, FieldSpec, FieldVisitor, SessionSchema},
+    session,
+    session::{LockedSession, TypedSession, Unnamed},
+    testing::{Lock, LockLevel, LockReport},
+};
+use ruts_tests_support::seeds;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    change::{Direction, Run, new_session},
+    changes::changes,
+};
+
+/// One shape, and another meaning.
+const MISSED: [&str; 1] = ["Euros(u64) to Cents(u64)"];
+
+/// Changes that MessagePack reads in both directions, although the shapes alone do not show it.
+const FALSE_ALARMS: [&str; 3] = [
+    "BTreeMap<String, T> to a struct",
+    "String to an enum of units",
+    "flatten a field into a nested struct",
+];
+
+#[tokio::test]
+async fn the_lock_breaks_where_a_release_does_not_read_the_other() {
+    let session = new_session().await;
+    let seed = seeds(1)[0];
+    println!("RUTS_SEED={seed}");
+    let mut false_alarms = Vec::new();
+    for codec in [Codec::Bincode, Codec::MessagePack] {
+        let run = Run { session: &session, codec, seed, values: 30 };
+        for change in changes() {
+            let up = change.read(&run, Direction::NewReadsOld).await;
+            let down = change.read(&run, Direction::OldReadsNew).await;
+            let report = change.lock(codec);
+            let is_right = up.is_right() && down.is_right();
+            if is_right && report.breaks() {
+                false_alarms.push(change.name);
+            }
+            let is_missed = !is_right && !report.breaks();
+            let name = change.name;
+            assert_eq!(is_missed, MISSED.contains(&name), "{name}: {codec:?}: {up:?} {down:?}");
+        }
+    }
+    false_alarms.sort_unstable();
+    assert_eq!(false_alarms, FALSE_ALARMS);
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct Item {
+    sku: String,
+    #[serde(alias = "count")]
+    qty: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Pay {
+    Cash,
+    Card {
+        number: u64,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// The generated test compares it with `sessions.lock`.
+#[session(lock)]
+struct Shop {
+    #[field(principal, codec = "bincode")]
+    user: u64,
+    #[field(default)]
+    cart: Vec<Item>,
+    pay: Pay,
+}
+
+/// Compares a later release of the session with its lock. The release is written by hand: another
+/// `#[session(lock)]` would have a test of its own.
+macro_rules! release {
+    ($($spec:expr => $type:ty),+ $(,)?) => {{
+        #[derive(Clone)]
+        struct Release(Session);
+
+        impl From<Session> for Release {
+            fn from(session: Session) -> Self {
+                Self(session)
+            }
+        }
+
+        impl TypedSession for Release {
+            type Layer = Unnamed;
+
+            const SCHEMA: &'static SessionSchema =
+                &SessionSchema::new("Shop", const { &[$($spec),+] });
+
+            fn session(&self) -> &Session {
+                &self.0
+            }
+        }
+
+        impl LockedSession for Release {
+            fn visit_fields<V: FieldVisitor>(visitor: &mut V) {
+                let mut specs = Self::SCHEMA.fields().iter();
+                $(visitor.visit(Field::<$type>::new(specs.next().unwrap()));)+
+            }
+        }
+
+        Lock::of::<Shop>().compare::<Release>()
+    }};
+}
+
+const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).principal::<u64>();
+const CART: FieldSpec = FieldSpec::new("cart");
+const PAY: FieldSpec = FieldSpec::new("pay");
+
+/// Asserts the only finding.
+#[track_caller]
+fn assert_finding(report: &LockReport, level: LockLevel, texts: &[&str]) {
+    let text = report.to_string();
+    let levels: Vec<_> = report.findings().iter().map(|finding| finding.level()).collect();
+    assert_eq!(levels, [level], "{text}");
+    for part in texts {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn the_lock_is_readable_text() {
+    let text = Lock::of::<Shop>().to_string();
+    let types: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+    let expected = [
+        "# The types of stored session values, written by ruts. Check it in.",
+        "# To take over changes: RUTS_LOCK=accept cargo test",
+        "",
+        "[Shop]",
+        "cart 1 messagepack fe1d33c6 [{sku: str, qty|count: u32, note?: option<str>}]",
+        "pay 1 messagepack 6a1bf471 <Cash / Card {number: u64} / Other / *>",
+        "user 1 bincode f59948d3 u64 +principal",
+    ];
+    assert_eq!(types, expected, "{text}");
+    assert!(text.ends_with("  10010001f59948d301\n  json 0\n  json 1\n"), "{text}");
+    assert_eq!(text.parse(), Ok(Lock::of::<Shop>()));
+}
+
+#[test]
+fn an_unreadable_line_is_named() {
+    let cut = Lock::of::<Shop>().to_string().replace("option<str>", "option<");
+    let error = cut.parse::<Lock>().unwrap_err();
+    assert_eq!(error.to_string(), "line 5 of the lock cannot be read");
+}
+
+#[test]
+fn an_accepted_change_leaves_nothing_to_say() {
+    let mut lock = Lock::default();
+    assert!(!lock.compare::<Shop>().is_empty());
+    lock.accept::<Shop>();
+    assert_eq!(lock, Lock::of::<Shop>());
+    assert!(lock.compare::<Shop>().is_empty(), "{}", lock.compare::<Shop>());
+}
+
+#[test]
+fn an_optional_field_more_is_stale() {
+    #[derive(Serialize, Deserialize)]
+    struct Later {
+        sku: String,
+        qty: u32,
+        note: Option<String>,
+        gift: Option<bool>,
+    }
+    let report = release!(USER => u64, CART => Vec<Later>, PAY => Pay);
+    assert_finding(
+        &report,
+        LockLevel::Stale,
+        &["`cart` has changed, and both releases read both."],
+    );
+}
+
+#[test]
+fn a_field_without_a_default_breaks() {
+    #[derive(Serialize, Deserialize)]
+    struct Later {
+        sku: String,
+        qty: u32,
+        note: Option<String>,
+        price: u32,
+    }
+    let report = release!(USER => u64, CART => Vec<Later>, PAY => Pay);
+    let text = "[].price: is missing in what is stored, and has no default";
+    assert_finding(&report, LockLevel::Breaks, &["cannot read what live sessions hold", text]);
+}
+
+#[test]
+fn a_field_that_the_release_before_needs_breaks() {
+    #[derive(Serialize, Deserialize)]
+    struct Later {
+        sku: String,
+    }
+    let report = release!(USER => u64, CART => Vec<Later>, PAY => Pay);
+    let texts =
+        ["instances of the release before cannot read what it writes", "[].qty: is missing"];
+    assert_finding(&report, LockLevel::Breaks, &texts);
+}
+
+#[test]
+fn a_renamed_field_is_recognised() {
+    let report = release!(USER => u64, FieldSpec::new("basket") => Vec<Item>, PAY => Pay);
+    let text = "`basket` is new and just like `cart`, which is gone.";
+    assert_finding(&report, LockLevel::Breaks, &[text, "#[field(rename = \"cart\")]"]);
+}
+
+#[test]
+fn a_field_that_is_gone_breaks() {
+    let report = release!(USER => u64, CART => Vec<Item>);
+    assert_finding(&report, LockLevel::Breaks, &["`pay` is gone, and live sessions hold it."]);
+}
+
+#[test]
+fn another_type_of_a_principal_hides_its_sessions() {
+    #[derive(Serialize, Deserialize)]
+    struct UserId {
+        id: u64,
+    }
+    const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).principal::<UserId>();
+    let report = release!(USER => UserId, CART => Vec<Item>, PAY => Pay);
+    let text = report.to_string();
+    assert!(text.contains("is written otherwise as JSON (0 before, {\"id\":0} now)"), "{text}");
+    assert!(text.contains("its layout is another one, and bincode goes by it"), "{text}");
+}
+
+#[test]
+fn a_newtype_of_a_principal_is_the_same() {
+    #[derive(Serialize, Deserialize)]
+    struct UserId(u64);
+    const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).principal::<UserId>();
+    let report = release!(USER => UserId, CART => Vec<Item>, PAY => Pay);
+    assert!(report.is_empty(), "{report}");
+}
+
+#[test]
+fn a_version_goes_up_with_a_warning_and_never_down() {
+    let report = release!(USER => u64, CART => Vec<Item>, PAY.with_version(2) => Pay);
+    let text = report.to_string();
+    assert!(text.contains("`pay` has a new version 2."), "{text}");
+    let report = release!(USER => u64, CART => Vec<Item>, PAY.with_version(0) => Pay);
+    let text = "has version 0, but version 1 was released";
+    assert_finding(&report, LockLevel::Breaks, &[text]);
+}
+
+#[test]
+fn a_type_that_its_codec_does_not_read_back_breaks() {
+    const CART: FieldSpec = FieldSpec::new("other").with_codec(Codec::Bincode);
+    let report = release!(
+        USER => u64,
+        self::CART => Vec<Item>,
+        PAY => Pay,
+        CART => Vec<Item>,
+        FieldSpec::new("nested") => Option<Option<u8>>,
+    );
+    let text = report.to_string();
+    assert!(
+        text.contains("Breaks  `other` is written by bincode, which does not read back"),
+        "{text}"
+    );
+    assert!(text.contains("Breaks  `nested` is written by MessagePack, which does not"), "{text}");
+}
+
+#[test]
+fn a_field_more_is_stale() {
+    let report = release!(
+        USER => u64,
+        CART => Vec<Item>,
+        PAY => Pay,
+        FieldSpec::new("theme") => bool,
+    );
+    assert_finding(&report, LockLevel::Stale, &["`theme` is new."]);
+}
