@@ -2,7 +2,7 @@
 
 use ruts::{
     Session,
-    codec::Codec,
+    codec::{Codec, CodecError, Stored},
     field::{Field, FieldSpec, FieldVisitor, SessionSchema},
     session,
     session::{LockedSession, TypedSession, Unnamed},
@@ -83,7 +83,10 @@ struct Shop {
 /// Compares a later release of the session with its lock. The release is written by hand: another
 /// `#[session(lock)]` would have a test of its own.
 macro_rules! release {
-    ($($spec:expr => $type:ty),+ $(,)?) => {{
+    ($($spec:expr => $type:ty $(=> $migrate:expr)?),+ $(,)?) => {
+        release!(of Lock::of::<Shop>(), retired [] $($spec => $type $(=> $migrate)?),+)
+    };
+    (of $lock:expr, retired $retired:tt $($spec:expr => $type:ty $(=> $migrate:expr)?),+ $(,)?) => {{
         #[derive(Clone)]
         struct Release(Session);
 
@@ -97,7 +100,7 @@ macro_rules! release {
             type Layer = Unnamed;
 
             const SCHEMA: &'static SessionSchema =
-                &SessionSchema::new("Shop", const { &[$($spec),+] });
+                &SessionSchema::new("Shop", const { &[$($spec),+] }).with_retired(&$retired);
 
             fn session(&self) -> &Session {
                 &self.0
@@ -107,11 +110,14 @@ macro_rules! release {
         impl LockedSession for Release {
             fn visit_fields<V: FieldVisitor>(visitor: &mut V) {
                 let mut specs = Self::SCHEMA.fields().iter();
-                $(visitor.visit(Field::<$type>::new(specs.next().unwrap()));)+
+                $(
+                    let field = Field::<$type>::new(specs.next().unwrap());
+                    visitor.visit(field $(.migrate($migrate))?);
+                )+
             }
         }
 
-        Lock::of::<Shop>().compare::<Release>()
+        $lock.compare::<Release>()
     }};
 }
 
@@ -250,6 +256,60 @@ fn a_version_goes_up_with_a_warning_and_never_down() {
     let report = release!(USER => u64, CART => Vec<Item>, PAY.with_version(0) => Pay);
     let text = "has version 0, but version 1 was released";
     assert_finding(&report, LockLevel::Breaks, &[text]);
+}
+
+/// The samples of the lock go through the migration.
+#[test]
+fn a_migration_has_to_accept_the_samples() {
+    const PAY: FieldSpec = self::PAY.with_version(2);
+    fn refuses_cards(stored: Stored<'_>) -> Result<Option<u8>, CodecError> {
+        match stored.read::<Pay>()? {
+            Pay::Card { .. } => Err(stored.refuse()),
+            _ => Ok(Some(0)),
+        }
+    }
+    let report = release!(USER => u64, CART => Vec<Item>, PAY => u8 => refuses_cards);
+    let text = report.to_string();
+    assert!(text.contains("Breaks  `pay` cannot migrate value 1 of version 1"), "{text}");
+
+    let report = release!(USER => u64, CART => Vec<Item>, PAY => u8 => |stored| {
+        stored.read::<Pay>().map(|_| Some(0))
+    });
+    let text = "`pay` has a new version 2. While instances of the release before are running";
+    assert_finding(&report, LockLevel::Warning, &[text, "With `writes = 1`"]);
+
+    let report = release!(USER => u64, CART => Vec<Item>, PAY => u8 => |_| Ok(None));
+    let text = report.to_string();
+    assert!(text.contains("Warning `pay` discards version 1"), "{text}");
+    assert!(!report.breaks(), "{text}");
+}
+
+/// bincode reads nothing that another type has written.
+#[test]
+fn a_migration_has_to_read_the_type_that_was_locked() {
+    const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).with_version(2);
+    fn read_signed(stored: Stored<'_>) -> Result<Option<u64>, CodecError> {
+        stored.read::<i64>().map(|id| Some(id.unsigned_abs()))
+    }
+    let report = release!(USER => u64 => read_signed, CART => Vec<Item>, PAY => Pay);
+    let text = report.to_string();
+    assert!(text.contains("Breaks  `user` cannot migrate value 1 of version 1"), "{text}");
+}
+
+#[test]
+fn a_retired_name_is_never_used_again() {
+    let lock = Lock::of::<Shop>();
+    let report = release!(of lock, retired ["pay"] USER => u64, CART => Vec<Item>);
+    assert_finding(&report, LockLevel::Stale, &["`pay` is retired."]);
+
+    let text = format!("{lock}theme retired\n");
+    let lock: Lock = text.parse().unwrap();
+    assert_eq!(lock.to_string(), text);
+    const THEME: FieldSpec = FieldSpec::new("theme");
+    let report = release!(
+        of lock, retired [] USER => u64, CART => Vec<Item>, PAY => Pay, THEME => u8
+    );
+    assert_finding(&report, LockLevel::Breaks, &["`theme` was retired"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::{
     describe::{Describe, Described},
-    locked_type::{LockedType, parse_type},
+    locked_schema::LockedSchema,
     report::LockReport,
 };
 use crate::session::LockedSession;
@@ -37,42 +37,30 @@ const HEAD: &str = "\
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
     /// By the name of the struct.
-    schemas: BTreeMap<String, Vec<LockedType>>,
+    schemas: BTreeMap<String, LockedSchema>,
 }
 
 impl Lock {
     /// Returns the lock of one struct, as this build declares it.
     pub fn of<S: LockedSession>() -> Self {
         let mut lock = Self::default();
-        lock.take_over(S::SCHEMA.name(), &describe::<S>());
+        lock.accept::<S>();
         lock
     }
 
     /// Compares the fields of a struct with the lock: whether they read what live sessions hold, and
     /// whether the release before reads what they write.
     pub fn compare<S: LockedSession>(&self) -> LockReport {
-        LockReport::new(self.types(S::SCHEMA.name()), &describe::<S>())
+        let nothing = LockedSchema::default();
+        let locked = self.schemas.get(S::SCHEMA.name()).unwrap_or(&nothing);
+        LockReport::new(locked, S::SCHEMA, &describe::<S>())
     }
 
     /// Takes over the fields of a struct, as this build declares them. Former types of a field stay,
-    /// because live sessions may hold their values.
+    /// because live sessions may hold their values. Those of a retired name go.
     pub fn accept<S: LockedSession>(&mut self) {
-        self.take_over(S::SCHEMA.name(), &describe::<S>());
-    }
-
-    fn types(&self, schema: &str) -> &[LockedType] {
-        self.schemas.get(schema).map_or(&[], Vec::as_slice)
-    }
-
-    fn take_over(&mut self, schema: &str, fields: &[Described]) {
-        let types = self.schemas.entry(schema.to_owned()).or_default();
-        for field in fields {
-            let field = LockedType::of(field);
-            // The current type is the last one of its version.
-            types.retain(|other| !other.is_same(&field));
-            types.push(field);
-        }
-        types.sort_by(|one, other| (&one.name, one.version).cmp(&(&other.name, other.version)));
+        let locked = self.schemas.entry(S::SCHEMA.name().to_owned()).or_default();
+        locked.take_over(S::SCHEMA, &describe::<S>());
     }
 }
 
@@ -85,11 +73,7 @@ fn describe<S: LockedSession>() -> Vec<Described> {
 impl fmt::Display for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(HEAD)?;
-        for (schema, types) in &self.schemas {
-            writeln!(f, "\n[{schema}]")?;
-            types.iter().try_for_each(|of| write!(f, "{of}"))?;
-        }
-        Ok(())
+        self.schemas.iter().try_for_each(|(schema, locked)| write!(f, "\n[{schema}]\n{locked}"))
     }
 }
 
@@ -105,22 +89,18 @@ impl FromStr for Lock {
 
     fn from_str(text: &str) -> Result<Self, ParseLockError> {
         let mut lock = Self::default();
-        let mut types = None;
+        let mut locked = None;
         for (at, line) in text.lines().enumerate() {
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let error = ParseLockError { line: at + 1 };
             if let Some(schema) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                types = Some(lock.schemas.entry(schema.to_owned()).or_default());
+                locked = Some(lock.schemas.entry(schema.to_owned()).or_default());
                 continue;
             }
-            let types: &mut Vec<LockedType> = types.as_mut().ok_or_else(|| error.clone())?;
-            let is_read = match line.strip_prefix("  ") {
-                Some(value) => types.last_mut().and_then(|last| last.parse_value(value)),
-                None => parse_type(line).map(|of| types.push(of)),
-            };
-            is_read.ok_or(error)?;
+            let locked = locked.as_mut();
+            let is_read = locked.and_then(|locked: &mut &mut LockedSchema| locked.parse_line(line));
+            is_read.ok_or(ParseLockError { line: at + 1 })?;
         }
         Ok(lock)
     }

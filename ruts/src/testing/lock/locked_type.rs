@@ -35,7 +35,7 @@ impl LockedType {
             fingerprint: field.fingerprint,
             shape: field.shape.clone(),
             is_principal: field.spec.is_principal(),
-            is_encrypted: field.spec.is_encrypted(),
+            is_encrypted: field.spec.encrypts(field.spec.version()),
             samples: field.samples.iter().cloned().collect(),
             json: field.json.iter().cloned().collect(),
         }

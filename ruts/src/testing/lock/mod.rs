@@ -7,6 +7,7 @@
 mod assert;
 mod describe;
 mod file;
+mod locked_schema;
 mod locked_type;
 #[cfg(feature = "messagepack")]
 mod probe;

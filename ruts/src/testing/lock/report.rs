@@ -2,8 +2,11 @@
 
 use std::{cmp::Reverse, fmt};
 
-use super::{describe::Described, locked_type::LockedType, rules::unreadable, text::text};
-use crate::codec::Codec;
+use super::{
+    describe::Described, locked_schema::LockedSchema, locked_type::LockedType, rules::unreadable,
+    text::text,
+};
+use crate::{codec::Codec, field::SessionSchema};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,14 +76,33 @@ impl LockReport {
         self.findings.iter().any(|finding| finding.level == LockLevel::Breaks)
     }
 
-    pub(super) fn new(locked: &[LockedType], fields: &[Described]) -> Self {
+    pub(super) fn new(
+        schema: &LockedSchema,
+        declared: &SessionSchema,
+        fields: &[Described],
+    ) -> Self {
         let mut report = Self::default();
+        let is_retired = |of: &&LockedType| declared.retired().contains(&of.name.as_str());
+        let types = schema.types.iter().filter(|of| !is_retired(of));
+        let locked: &[LockedType] = &types.cloned().collect::<Vec<_>>();
         for field in fields {
             let of_field: Vec<_> =
                 locked.iter().filter(|of| of.name == field.spec.name()).collect();
             report.field(field, &of_field);
-            if of_field.is_empty() {
+            if schema.retired.contains(field.spec.name()) {
+                report.say(
+                    LockLevel::Breaks,
+                    field.spec.name(),
+                    "was retired: sessions may still hold a value of its former meaning. Name it \
+                     otherwise.",
+                );
+            } else if of_field.is_empty() {
                 report.new_field(field, locked, fields);
+            }
+        }
+        for name in declared.retired() {
+            if !schema.retired.contains(*name) {
+                report.say(LockLevel::Stale, name, "is retired.");
             }
         }
         report.gone(locked, fields);
@@ -125,9 +147,17 @@ impl LockReport {
             locked.iter().copied().filter(|of| of.version == version).collect();
         match of_version.last() {
             Some(current) => self.same_version(field, current, &of_version),
+            None if field.spec.written_version() == version => {
+                self.say(LockLevel::Warning, name, format!(
+                    "has a new version {version}. While instances of the release before are running, \
+                     they answer 503 where they read `{name}`. With `writes = {}` for one release \
+                     they never meet it.",
+                    last.version
+                ));
+            }
             None => self.say(LockLevel::Warning, name, format!(
-                "has a new version {version}. While instances of the release before are running, \
-                 they answer 503 where they read `{name}`."
+                "has a new version {version}. Version {} is written until `writes` is taken out.",
+                field.spec.written_version()
             )),
         }
     }
@@ -170,7 +200,7 @@ impl LockReport {
 
     fn same_version(&mut self, field: &Described, current: &LockedType, locked: &[&LockedType]) {
         let (spec, name) = (field.spec, field.spec.name());
-        let next = spec.version().saturating_add(1);
+        let (former, next) = (spec.version(), spec.version().saturating_add(1));
         if spec.is_principal() && !field.json.iter().eq(&current.json) {
             let before = current.json.first().map_or("nothing", String::as_str);
             let now = field.json.first().map_or("nothing", String::as_str);
@@ -180,13 +210,14 @@ impl LockReport {
                  or make it version {next} with `migrate`."
             ));
         }
-        if spec.is_encrypted() && !current.is_encrypted {
+        let is_encrypted = spec.encrypts(spec.version());
+        if is_encrypted && !current.is_encrypted {
             self.say(LockLevel::Breaks, name, format!(
-                "is encrypted now. It refuses the values that live sessions hold in the clear. Make \
-                 it version {next}."
+                "is encrypted now, and refuses the values that live sessions hold in the clear. Write \
+                 `version = {next}, encrypt(since = {next}), migrate({former} => ..)`."
             ));
         }
-        if !spec.is_encrypted() && current.is_encrypted {
+        if !is_encrypted && current.is_encrypted {
             self.say(
                 LockLevel::Warning,
                 name,
@@ -199,7 +230,8 @@ impl LockReport {
                 name,
                 format!(
                     "cannot read what live sessions hold:{}\n    Make the change readable \
-                 (`#[serde(default)]`, `#[serde(alias = \"..\")]`), or make it version {next}.{}",
+                 (`#[serde(default)]`, `#[serde(alias = \"..\")]`), or keep the former type and write \
+                 `version = {next}, migrate({former} => FormerType)`.{}",
                     list(&reasons),
                     advice(current.codec)
                 ),
@@ -224,8 +256,10 @@ impl LockReport {
             true => self.say(LockLevel::Stale, name, "has changed, and both releases read both."),
             false => self.say(LockLevel::Breaks, name, format!(
                 "reads what live sessions hold, but instances of the release before cannot read what \
-                 it writes, during the deploy and after a way back:{}\n    Make it version {next}: \
-                 they then answer 503 for this field, instead of failing or overwriting it.{}",
+                 it writes, during the deploy and after a way back:{}\n    Write `version = {next}, \
+                 migrate({former} => FormerType)`: they then answer 503 for this field, instead of \
+                 failing or overwriting it. To have neither, add `writes = {former}` for one \
+                 release.{}",
                 list(&reasons),
                 advice(spec.codec())
             )),
@@ -236,12 +270,16 @@ impl LockReport {
         let name = field.spec.name();
         let is_gone = |of: &&LockedType| fields.iter().all(|field| field.spec.name() != of.name);
         match locked.iter().filter(is_gone).find(|of| of.shape == field.shape) {
-            Some(twin) => self.say(LockLevel::Breaks, name, format!(
-                "is new and just like `{0}`, which is gone. If it is the same: write \
-                 `#[field(rename = \"{0}\")]` on `{name}`, and sessions keep it. If not: delete the \
-                 lines of `{0}` from the lock.",
-                twin.name
-            )),
+            Some(twin) => self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "is new and just like `{0}`, which is gone. If it is the same: write \
+                 `#[field(rename = \"{0}\")]` on `{name}`, and sessions keep it. If not: \
+                 `#[session(retired(\"{0}\"))]`.",
+                    twin.name
+                ),
+            ),
             None => self.say(LockLevel::Stale, name, "is new."),
         }
     }
@@ -257,8 +295,8 @@ impl LockReport {
                 shapes.any(|shape| fields.iter().filter(is_new).any(|field| field.shape == *shape));
             if fields.iter().all(|field| field.spec.name() != name) && !is_renamed {
                 self.say(LockLevel::Breaks, name, format!(
-                    "is gone, and live sessions hold it. Taken out for good: delete its lines from \
-                     the lock. Named otherwise: `#[field(rename = \"{name}\")]` on the new field."
+                    "is gone, and live sessions hold it. Taken out for good: \
+                     `#[session(retired(\"{name}\"))]`. Named otherwise: `#[field(rename = \"{name}\")]` on the new field."
                 ));
             }
         }

@@ -1,0 +1,59 @@
+//! [`LockedSchema`]: the types of the fields of one session, a section of a lock.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{
+    describe::Described,
+    locked_type::{LockedType, parse_type},
+    text::{parse_name, write_name},
+};
+use crate::field::SessionSchema;
+
+const RETIRED: &str = " retired";
+
+/// The types of the fields of one session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct LockedSchema {
+    /// By name and version. The current type is the last one of its version.
+    pub(super) types: Vec<LockedType>,
+    /// Names that no field may have again.
+    pub(super) retired: BTreeSet<String>,
+}
+
+impl LockedSchema {
+    /// Takes over the fields of this build.
+    pub(super) fn take_over(&mut self, schema: &SessionSchema, fields: &[Described]) {
+        for field in fields {
+            let field = LockedType::of(field);
+            self.types.retain(|other| !other.is_same(&field));
+            self.types.push(field);
+        }
+        self.retired.extend(schema.retired().iter().map(|&name| name.to_owned()));
+        self.types.retain(|of| !self.retired.contains(&of.name));
+        self.types
+            .sort_by(|one, other| (&one.name, one.version).cmp(&(&other.name, other.version)));
+    }
+
+    /// Reads a line of the section. `None` if it is none.
+    pub(super) fn parse_line(&mut self, line: &str) -> Option<()> {
+        if let Some(value) = line.strip_prefix("  ") {
+            return self.types.last_mut()?.parse_value(value);
+        }
+        match parse_name(line)? {
+            (name, RETIRED) => drop(self.retired.insert(name)),
+            _ => self.types.push(parse_type(line)?),
+        }
+        Some(())
+    }
+}
+
+impl fmt::Display for LockedSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.types.iter().try_for_each(|of| write!(f, "{of}"))?;
+        for name in &self.retired {
+            write_name(name, f)?;
+            writeln!(f, "{RETIRED}")?;
+        }
+        Ok(())
+    }
+}
