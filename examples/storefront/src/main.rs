@@ -1,7 +1,7 @@
 //! A shop with every capability of ruts.
 //!
 //! ```sh
-//! cargo run -p storefront
+//! cargo run -p storefront                     # sessions in storefront.db
 //! store=layered:redis://localhost:6379,postgres://postgres@localhost/postgres
 //! cargo run -p storefront -- --store $store
 //! ```
@@ -44,7 +44,8 @@ Serves a shop.
 
 usage: storefront [--store URL] [--name NAME] [--listen ADDRESS] [--production]
 
-  --store URL        the store of the sessions (default: memory)
+  --store URL        the store of the sessions (default: sqlite:NAME.db)
+                       sqlite:FILE
                        memory
                        redis://HOST:PORT, rediss://.., redis-cluster://..
                        postgres://USER@HOST/DATABASE
@@ -56,8 +57,9 @@ usage: storefront [--store URL] [--name NAME] [--listen ADDRESS] [--production]
 environment:
 
   STOREFRONT_KEY     encrypts orders at rest: at least 32 bytes, or several such secrets, separated
-                     by commas, the newest first. All instances need the same value. Without it,
-                     each start generates a secret. It is required in production.
+                     by commas, the newest first. All instances need the same value. Without it, a
+                     secret is kept beside the file of SQLite, or generated at each start. It is
+                     required in production.
 ";
 
 /// State of the handlers, besides the session.
@@ -134,7 +136,7 @@ async fn main() -> ExitCode {
 }
 
 struct Arguments {
-    store: String,
+    store: Option<String>,
     name: String,
     listen: String,
     is_production: bool,
@@ -143,7 +145,7 @@ struct Arguments {
 /// Parses the command line. `None` asks for help.
 fn arguments() -> Result<Option<Arguments>, String> {
     let mut arguments = Arguments {
-        store: "memory".to_owned(),
+        store: None,
         name: "storefront".to_owned(),
         listen: "127.0.0.1:3000".to_owned(),
         is_production: false,
@@ -152,7 +154,7 @@ fn arguments() -> Result<Option<Arguments>, String> {
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n\n{HELP}"));
         match word.as_str() {
-            "--store" => arguments.store = value()?,
+            "--store" => arguments.store = Some(value()?),
             "--name" => arguments.name = value()?,
             "--listen" => arguments.listen = value()?,
             "--production" => arguments.is_production = true,
@@ -172,6 +174,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
         .with_writer(std::io::stderr)
         .init();
+    let store = store.unwrap_or_else(|| format!("sqlite:{name}.db"));
     let SessionSetup { layer, store } = sessions::connect(&store, &name, is_production).await?;
     let (stop, stopping) = Stopping::new();
     let app = App { operations: Operations::new(store)?, stopping };

@@ -2,7 +2,15 @@
 //!
 //! No other file knows them.
 
-use std::{env, error::Error, sync::Arc, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt,
+    sync::Arc,
+    time::Duration,
+};
 
 use fred::{
     clients::Pool,
@@ -21,6 +29,7 @@ use ruts::{
         notify::NotifyingStore,
         postgres::{PostgresChannel, PostgresStore},
         redis::{RedisChannel, RedisStore},
+        sqlite::SqliteStore,
     },
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -42,11 +51,17 @@ pub(crate) async fn connect(
     name: &str,
     is_production: bool,
 ) -> Result<SessionSetup, BoxError> {
-    let keys = keys(is_production)?;
+    let file = url.strip_prefix("sqlite:");
+    let keys = keys(is_production, file)?;
     let setup = |layer, store| SessionSetup { layer, store };
     Ok(match url.split_once(':') {
         None if url == "memory" => {
             setup(session_layer(MemoryStore::new(), keys, is_production), "memory")
+        }
+        Some(("sqlite", file)) => {
+            let store = SqliteStore::builder(file).build().await;
+            let store = store.map_err(|error| unusable("SQLite in", file, &error))?;
+            setup(session_layer(store, keys, is_production), "sqlite")
         }
         Some(("redis" | "rediss" | "redis-cluster", _)) => {
             let (store, pool) = redis(url, name).await?;
@@ -99,14 +114,34 @@ fn fingerprint(headers: &HeaderMap, _: &Extensions) -> ClientFingerprint {
     ClientFingerprint::new().with("browser", agent)
 }
 
-fn keys(is_production: bool) -> Result<KeyRing, BoxError> {
+/// Returns the keys of encrypted fields. `file` is that of the sessions.
+fn keys(is_production: bool, file: Option<&str>) -> Result<KeyRing, BoxError> {
     match env::var("STOREFRONT_KEY") {
         Ok(secrets) => {
             Ok(KeyRing::new(secrets.split(','))
                 .map_err(|error| format!("STOREFRONT_KEY: {error}"))?)
         }
         Err(_) if is_production => Err("STOREFRONT_KEY is required in production".into()),
-        Err(_) => Ok(ruts::Key::generate().into()),
+        Err(_) => match file {
+            Some(file) => Ok(KeyRing::new([kept_secret(&format!("{file}-key"))?])?),
+            None => Ok(ruts::Key::generate().into()),
+        },
+    }
+}
+
+/// Returns the secret in a file that only its owner may read. Generates both if they are missing.
+fn kept_secret(path: &str) -> Result<Vec<u8>, BoxError> {
+    let unusable = |error| format!("the secret in {path}: {error}");
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let secret = ruts::Key::generate().master().to_vec();
+            file.write_all(&secret).map_err(unusable)?;
+            Ok(secret)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Ok(fs::read(path).map_err(unusable)?)
+        }
+        Err(error) => Err(unusable(error).into()),
     }
 }
 
@@ -128,11 +163,14 @@ async fn postgres(url: &str, name: &str) -> Result<(PostgresStore, PgPool), BoxE
     let pool = pool.map_err(|error| format!("{}: {error}", without_password(url)))?;
     let builder = PostgresStore::builder(pool.clone()).table_name(name).create_tables(true);
     let store = builder.build().await;
-    let store = store.map_err(|error| {
-        let cause = error.source().map(ToString::to_string).unwrap_or_default();
-        format!("no PostgreSQL at {}: {error}: {cause}", without_password(url))
-    })?;
+    let store = store.map_err(|error| unusable("PostgreSQL at", &without_password(url), &error))?;
     Ok((store, pool))
+}
+
+/// Returns the message for a store that cannot be used, with the cause.
+fn unusable(kind: &str, place: &str, error: &dyn Error) -> String {
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    format!("no {kind} {place}: {error}: {cause}")
 }
 
 /// Returns a URL for messages.

@@ -217,6 +217,7 @@ macro_rules! stores {
 stores! {
     {
         memory = Memory;
+        sqlite = Sqlite;
         redis = Redis;
         postgres = Postgres;
         layered = Layered;

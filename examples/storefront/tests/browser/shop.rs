@@ -24,15 +24,20 @@ static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| Postgres::start(&[]));
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Store {
     Memory,
+    Sqlite,
     Redis,
     Postgres,
     Layered,
 }
 
 impl Store {
-    fn url(self) -> String {
+    fn url(self, name: &str) -> String {
         match self {
             Self::Memory => "memory".to_owned(),
+            Self::Sqlite => {
+                let folder = env!("CARGO_TARGET_TMPDIR");
+                format!("sqlite:{folder}/{}-{name}.db", std::process::id())
+            }
             Self::Redis => REDIS.url().to_owned(),
             Self::Postgres => POSTGRES.url().to_owned(),
             Self::Layered => format!("layered:{},{}", REDIS.url(), POSTGRES.url()),
@@ -61,7 +66,7 @@ impl Shop {
     /// Starts a shop of this name with more arguments.
     pub(crate) fn start_as(store: Store, name: &str, more: &[&str]) -> Result<Self> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_storefront"))
-            .args(["--listen", "127.0.0.1:0", "--name", name, "--store", &store.url()])
+            .args(["--listen", "127.0.0.1:0", "--name", name, "--store", &store.url(name)])
             .args(more)
             .env("STOREFRONT_KEY", "the secret of these tests of 40 bytes long")
             .stdout(Stdio::piped())
