@@ -225,7 +225,7 @@ struct Formats {
     skipping: Skipping,
     tagged_by_name: Tagged,
     skipping_by_name: Skipping,
-    nested: Option<Option<u8>>,
+    nested: Vec<Option<Option<u8>>>,
 }
 
 /// A build with debug assertions finds it at the first write.
@@ -240,9 +240,9 @@ async fn a_value_that_its_codec_cannot_read_back_is_refused() {
             let unreadable = CodecError::Unreadable(Codec::Bincode);
             assert_eq!(source(formats.set_tagged(&tagged).await), unreadable);
             assert_eq!(source(formats.set_skipping(&skipping).await), unreadable);
-            let nested = source(formats.set_nested(&Some(None)).await);
+            let nested = source(formats.set_nested(&vec![Some(None)]).await);
             assert_eq!(nested, CodecError::Unreadable(Codec::MessagePack), "it reads as `None`");
-            formats.set_nested(&Some(Some(7))).await.unwrap();
+            formats.set_nested(&vec![Some(Some(7))]).await.unwrap();
             formats.set_tagged_by_name(&tagged).await.unwrap();
             formats.set_skipping_by_name(&skipping).await.unwrap();
             assert_eq!(formats.tagged_by_name().await.unwrap(), Some(tagged));

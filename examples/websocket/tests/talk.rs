@@ -14,7 +14,7 @@ use ruts_tests_stores::{
     backends::{fred_pool, redis_store},
     servers::{Flavour, Prefix, Redis},
 };
-use ruts_tests_support::{ClientExt, new_client_on};
+use ruts_tests_support::new_client_on;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
