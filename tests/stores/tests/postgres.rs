@@ -755,6 +755,37 @@ mod faults {
         }
     }
 
+    /// All connections are cut off without a word while they are in use, and new ones would work.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn silent_connections_in_use_leave_room_for_new_ones() {
+        let server = Postgres::shared();
+        let proxy = Proxy::before(&server.address()).await;
+        let url = server.url().replace(&server.address(), proxy.address());
+        let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap();
+        let schema = server.schema();
+        // The connections are not tested.
+        let builder = builder(&pool, &schema).test_idle_after(LONG_TIMEOUT);
+        let store = Arc::new(builder.timeout(Duration::from_secs(2)).build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            others.push(TestSession::begin(&store).await);
+        }
+        let mut connections = Vec::new();
+        for _ in 0..4 {
+            connections.push(pool.acquire().await.unwrap());
+        }
+        drop(connections);
+        wait_until("all are idle", async || pool.num_idle() == 4).await;
+        proxy.silence_present();
+        let takes = others.into_iter().map(|other| async move { other.take("a").await });
+        let takes: Vec<_> = takes.map(tokio::spawn).collect();
+        for take in takes {
+            assert_eq!(error_kind(take.await.unwrap()), StoreErrorKind::Unknown);
+        }
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    }
+
     /// A statement that is broken off before the server reports that it is done is sent again.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_write_whose_connection_is_terminated_is_carried_out_once() {

@@ -5,6 +5,7 @@
 
 use std::{
     future::poll_fn,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -13,7 +14,10 @@ use std::{
 };
 
 use sqlx::{Either, Executor as _, PgConnection, PgPool, Row, postgres::PgRow};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tracing::Instrument;
 
 use super::{
@@ -31,13 +35,17 @@ use crate::{
 };
 
 /// Number of timeouts for which a statement may run, with or without a caller. It keeps its
-/// connection, so a stuck server hardly ever has more statements than the pool has connections.
+/// connection, or a permit of [`Executor::given_up`].
 const MAX_TIMEOUTS: u32 = 3;
 
 pub(super) struct Executor {
     connections: Connections,
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
+    /// Permits to give up the connection of a statement without an answer: half as many as the pool
+    /// has connections. A silent connection leaves room for a new one, and a stuck server hardly
+    /// ever has more statements than connections and permits.
+    given_up: Arc<Semaphore>,
     /// Of the operations that lock a session or a principal. The server would make the others wait
     /// as well, each with a connection of the pool.
     turns: Turns<Box<[u8]>>,
@@ -51,8 +59,10 @@ impl Executor {
         timeout: Duration,
         test_after: Duration,
     ) -> Self {
+        let permits = (pool.options().get_max_connections() as usize / 2).max(1);
         let connections = Connections::new(pool, test_after, timeout);
-        Self { connections, timeout, statements, turns: Turns::default() }
+        let given_up = Arc::new(Semaphore::new(permits));
+        Self { connections, timeout, statements, given_up, turns: Turns::default() }
     }
 
     pub(super) const fn pool(&self) -> &PgPool {
@@ -121,9 +131,7 @@ impl Executor {
             if !dispatch.send() {
                 return Err(timed_out(StoreErrorKind::Unavailable).into());
             }
-            let end = deadline + self.timeout * (MAX_TIMEOUTS - 1);
-            let answer = timeout_at(end, run(&statement, &mut connection)).await;
-            let failed = match answer.unwrap_or_else(|_| Err(StatementError::silence())) {
+            let failed = match self.answer(&statement, &mut connection, deadline).await {
                 Ok(rows) => {
                     self.connections.give_back(connection);
                     return Ok(rows);
@@ -143,6 +151,30 @@ impl Executor {
             }
             spare -= u32::from(failed.connection_is_dead);
         }
+    }
+
+    /// Sends a statement and waits for its answer, until the deadline if the connection may be given
+    /// up then.
+    async fn answer(
+        &self,
+        statement: &Statement,
+        connection: &mut PgConnection,
+        deadline: Instant,
+    ) -> Result<Vec<PgRow>, StatementError> {
+        let end = deadline + self.timeout * (MAX_TIMEOUTS - 1);
+        let mut running = pin!(run(statement, connection));
+        if let Ok(answer) = timeout_at(deadline, running.as_mut()).await {
+            return answer;
+        }
+        if let Ok(permit) = Arc::clone(&self.given_up).try_acquire_owned() {
+            // The server may work on the statement until then.
+            tokio::spawn(async move {
+                sleep_until(end).await;
+                drop(permit);
+            });
+            return Err(StatementError::silence());
+        }
+        timeout_at(end, running).await.unwrap_or_else(|_| Err(StatementError::silence()))
     }
 }
 

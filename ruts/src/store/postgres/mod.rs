@@ -75,9 +75,11 @@
 //! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
 //!
-//! A statement whose caller timed out or was dropped may run for three times the timeout. It keeps
-//! its connection until then, so a stuck server hardly ever gets more statements than the pool has
-//! connections.
+//! A statement whose caller timed out or was dropped may run for three times the timeout. Half of
+//! the connections are closed when such a statement has no answer at its deadline, because they may
+//! have fallen silent, and the pool opens others. The rest are kept until the statement is over. So
+//! a stuck server hardly ever gets more statements than one and a half times the connections of the
+//! pool.
 //!
 //! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
 //! the builder warns. A standby answers no operation.
