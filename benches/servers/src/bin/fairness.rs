@@ -7,7 +7,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that fails panics")]
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -53,14 +56,19 @@ async fn measure_fairness<S: Store>(name: &str, store: &Arc<S>) {
         for _ in 0..50 {
             alone.push(delay(&other).await);
         }
+        let unanswered = Arc::new(AtomicUsize::new(REQUESTS));
         let mut requests = JoinSet::new();
         for _ in 0..REQUESTS {
-            let busy = busy.clone();
-            requests.spawn(async move { busy.set("a", "1").await.unwrap().is_ok() });
+            let (busy, unanswered) = (busy.clone(), Arc::clone(&unanswered));
+            requests.spawn(async move {
+                busy.set("a", "1").await.unwrap().unwrap();
+                unanswered.fetch_sub(1, Ordering::Relaxed);
+            });
         }
-        while requests.try_join_next().is_some() || !requests.is_empty() {
+        while unanswered.load(Ordering::Relaxed) > 0 {
             beside.push(delay(&other).await);
         }
+        requests.join_all().await;
     }
     let count = beside.len();
     let (alone, beside) = (median(alone), median(beside));
