@@ -288,8 +288,11 @@ impl Run<'_> {
 
 /// Returns a random value, made of small and large numbers and of short texts.
 pub(crate) fn random_value<T: for<'a> Arbitrary<'a>>(random: &mut Random) -> T {
+    // Zero and empty values are special to some attributes.
+    let is_blank = random.percent(25);
     let bytes: Vec<u8> = (0..256)
         .map(|_| match random.below(10) {
+            _ if is_blank => 0,
             0..5 => 0,
             5..8 => b' ' + random.below(95) as u8,
             _ => random.below(256) as u8,
