@@ -126,9 +126,12 @@ async fn a_connection_is_given_up_whose_callers_give_up_first<C: RedisClient>(
 /// Waits until `replica` has all data of its leader.
 async fn wait_for_replica(replica: &Redis) {
     let connected = Some(redis::Value::BulkString("connected".into()));
-    // A leader that is about to become a replica has another role.
-    let is_connected =
-        async || replica.command::<Vec<redis::Value>>(&["ROLE"]).get(3) == connected.as_ref();
+    // A leader that is about to become a replica has another role. When it becomes one, it closes
+    // connections.
+    let is_connected = async || {
+        let role = replica.try_command::<Vec<redis::Value>>(&["ROLE"]);
+        role.is_ok_and(|role| role.get(3) == connected.as_ref())
+    };
     wait_until("the replica has synchronised", is_connected).await;
 }
 

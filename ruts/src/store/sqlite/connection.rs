@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row};
 
 use super::{
     clock::Clock,
@@ -98,11 +98,21 @@ impl Database {
     /// journal is not synced. After a power cut it could be there again, and undo the switch.
     fn use_write_ahead_log(&self) -> Result<(), StoreError> {
         let connection = &self.connection;
-        let mode = connection.pragma_update(None, "synchronous", "extra").and_then(|()| {
-            connection
-                .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
-        });
-        match &*mode.map_err(|error| statement_error(&error))? {
+        let extra = connection.pragma_update(None, "synchronous", "extra");
+        extra.map_err(|error| statement_error(&error))?;
+        let mut attempts = 0;
+        let mode = loop {
+            let mode = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| {
+                row.get::<_, String>(0)
+            });
+            match mode {
+                // Two processes that switch at once might wait for each other, so SQLite asks no
+                // handler.
+                Err(error) if is_busy(&error) && wait_for_lock(attempts) => attempts += 1,
+                mode => break mode.map_err(|error| statement_error(&error))?,
+            }
+        };
+        match &*mode {
             "wal" => Ok(()),
             _ => Err(unsupported("the file system of the database does not support shared memory")),
         }
@@ -211,6 +221,10 @@ fn open_file(path: &Path) -> Result<(Connection, DatabaseFile), StoreError> {
     }
     let file = DatabaseFile::opened(path).map_err(|error| cannot_open().with_source(error))?;
     Ok((connection, file))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 fn cannot_open() -> StoreError {
