@@ -224,7 +224,8 @@ async fn a_refused_sign_in_leaves_no_entry_in_the_list() {
         assert_eq!(answer, Err(Refused::NotFound));
         assert_eq!(fixture.entries(), 0);
 
-        let keys: Vec<String> = fixture.server.command(&["KEYS", "*"]);
+        let pattern = format!("*{}", &guest.id.to_string()[2..]);
+        let keys: Vec<String> = fixture.server.command(&["KEYS", &pattern]);
         assert_eq!(keys.len(), 1, "the guest's session alone");
         fixture.server.command::<()>(&["HSET", &keys[0], "~", "not a record"]);
         let error = guest.update(fixture.update(None)).await.unwrap_err();

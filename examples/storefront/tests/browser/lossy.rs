@@ -260,7 +260,8 @@ impl State {
         if shown != user.as_deref() {
             self.faults.push(format!("{}: shows {shown:?} to {user:?}", request.line));
         }
-        let count = between(page, "aria-label=\"", " items\"").and_then(|count| count.parse().ok());
+        let count = between(page, "class=\"count\" aria-label=\"", " items\"");
+        let count = count.and_then(|count| count.parse().ok());
         if count.is_none_or(|count: usize| count < *items) {
             self.faults.push(format!("{}: shows {count:?} of {items} items", request.line));
         }
