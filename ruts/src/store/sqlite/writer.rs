@@ -7,6 +7,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     slice,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -39,6 +40,15 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks for changes of other processes, while sessions are watched.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Time of writing without a pause after which the lock is left to other processes for a moment: if
+/// one was seen to write lately, and otherwise.
+const SHARED_TURN: Duration = Duration::from_millis(5);
+const TURN: Duration = Duration::from_millis(100);
+const LATELY: Duration = Duration::from_secs(1);
+
+/// The moment for which the lock is left to others: longer than they sleep between two attempts.
+const PAUSE: Duration = Duration::from_micros(1500);
+
 /// The connection that writes, and its queue.
 pub(super) struct Writer {
     pub(super) database: Database,
@@ -58,6 +68,15 @@ struct Chores {
     data_version: i64,
     /// The counter of changes, as far as they were notified.
     counted: i64,
+    turn: Turn,
+}
+
+/// Since when this process writes without a pause, and what it has seen of others.
+struct Turn {
+    began: Instant,
+    /// The version of the data after the last transaction.
+    data_version: Option<i64>,
+    foreign_write: Option<Instant>,
 }
 
 impl Writer {
@@ -71,14 +90,21 @@ impl Writer {
             next_look: now,
             data_version: 0,
             counted: 0,
+            turn: Turn { began: now, data_version: None, foreign_write: None },
         };
         let mut batch = Vec::new();
         self.fill_reserve();
+        let mut idle_since = now;
         while self.queue.take(&mut batch, BATCH, self.wake_at(&chores)) {
+            if idle_since.elapsed() >= PAUSE {
+                chores.turn.began = Instant::now();
+            }
             batch.retain(|task| !task.is_abandoned());
             if !batch.is_empty() {
                 self.carry_out_all(&mut batch, &mut chores);
+                self.leave_lock_to_others(&mut chores.turn);
             }
+            idle_since = Instant::now();
             self.notice_foreign_changes(&mut chores);
             self.clean_up(&mut chores);
         }
@@ -164,6 +190,27 @@ impl Writer {
             }
         }
         answer
+    }
+
+    /// Pauses at the end of a turn. SQLite's lock has no queue: without pauses, a busy process has it
+    /// nearly all the time.
+    fn leave_lock_to_others(&self, turn: &mut Turn) {
+        if self.reserve.is_none() {
+            // In memory, there are no others.
+            return;
+        }
+        let version = self.database.row(DATA_VERSION, [], |row| row.get::<_, i64>(0));
+        let now = Instant::now();
+        if let Ok(Some(version)) = version
+            && turn.data_version.replace(version).is_some_and(|before| before != version)
+        {
+            (turn.began, turn.foreign_write) = (now, Some(now));
+        }
+        let is_shared = turn.foreign_write.is_some_and(|at| now.duration_since(at) < LATELY);
+        if now.duration_since(turn.began) >= if is_shared { SHARED_TURN } else { TURN } {
+            thread::sleep(PAUSE);
+            turn.began = Instant::now();
+        }
     }
 
     /// Lets watchers check their sessions if another process has ended one.
