@@ -295,7 +295,7 @@ impl SqliteStoreBuilder {
     ///   file system without shared memory, its tables are of another version, or SQLite is older
     ///   than 3.51.3. The source of the error gives the reason.
     /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is no database, or damaged.
-    /// - [`Full`](crate::store::StoreErrorKind::Full): there is no room for the tables.
+    /// - [`Full`](crate::store::StoreErrorKind::Full): the disk is too full to create the tables.
     pub async fn build(self) -> Result<SqliteStore, StoreError> {
         let threads = Threads::start(self.settings).await?;
         Ok(SqliteStore { threads: Arc::new(threads) })
