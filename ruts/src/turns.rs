@@ -55,13 +55,10 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         allow(dead_code, reason = "only a store that locks rows bounds the wait")
     )]
     pub(crate) async fn wait(&self, key: K, end: Instant) -> Option<Turn<'_, K>> {
-        let (place, queue) = self.join(key);
-        // A free turn needs no timer, which a runtime may lack.
-        let turn = match Arc::clone(&queue.lock).try_lock_owned() {
-            Ok(turn) => turn,
-            Err(_) => timeout_at(end, Arc::clone(&queue.lock).lock_owned()).await.ok()?,
+        let until_end = |queue: Arc<Queue>| async move {
+            timeout_at(end, Arc::clone(&queue.lock).lock_owned()).await.ok()
         };
-        Some(queue.begin(turn, place))
+        self.take(key, until_end).await
     }
 
     /// Waits for a turn as long as others begin. `None` if none began for the time of `patience`.
@@ -74,40 +71,40 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         key: K,
         patience: Duration,
     ) -> Option<Turn<'_, K>> {
-        let (place, queue) = self.join(key);
-        let turn = match Arc::clone(&queue.lock).try_lock_owned() {
-            Ok(turn) => turn,
-            Err(_) => {
-                let mut waiting = pin!(Arc::clone(&queue.lock).lock_owned());
-                loop {
-                    let before = queue.turns.load(Ordering::Relaxed);
-                    match timeout(patience, waiting.as_mut()).await {
-                        Ok(turn) => break turn,
-                        Err(_) if queue.turns.load(Ordering::Relaxed) == before => return None,
-                        Err(_) => {}
-                    }
+        let while_moving = |queue: Arc<Queue>| async move {
+            let mut waiting = pin!(Arc::clone(&queue.lock).lock_owned());
+            loop {
+                let before = queue.turns.load(Ordering::Relaxed);
+                match timeout(patience, waiting.as_mut()).await {
+                    Ok(turn) => return Some(turn),
+                    Err(_) if queue.turns.load(Ordering::Relaxed) == before => return None,
+                    Err(_) => {}
                 }
             }
         };
-        Some(queue.begin(turn, place))
+        self.take(key, while_moving).await
     }
 
-    /// Returns a place, and its queue, which has to be dropped before the place.
+    /// Takes a turn, after `wait` if it is not free.
+    async fn take<W>(&self, key: K, wait: impl FnOnce(Arc<Queue>) -> W) -> Option<Turn<'_, K>>
+    where
+        W: Future<Output = Option<OwnedMutexGuard<()>>>,
+    {
+        // The queue has to be dropped before the place.
+        let (place, queue) = self.join(key);
+        // A free turn needs no timer, which a runtime may lack.
+        let turn = match Arc::clone(&queue.lock).try_lock_owned() {
+            Ok(turn) => turn,
+            Err(_) => wait(Arc::clone(&queue)).await?,
+        };
+        queue.turns.fetch_add(1, Ordering::Relaxed);
+        Some(Turn { _turn: turn, _place: place })
+    }
+
     fn join(&self, key: K) -> (Place<'_, K>, Arc<Queue>) {
         let queue = Arc::clone(self.lock().entry(key.clone()).or_default());
         let place = Place { turns: self, key, queue: Some(Arc::clone(&queue)) };
         (place, queue)
-    }
-}
-
-impl Queue {
-    fn begin<'a, K: Eq + Hash>(
-        &self,
-        turn: OwnedMutexGuard<()>,
-        place: Place<'a, K>,
-    ) -> Turn<'a, K> {
-        self.turns.fetch_add(1, Ordering::Relaxed);
-        Turn { _turn: turn, _place: place }
     }
 }
 
