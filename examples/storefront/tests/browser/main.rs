@@ -290,8 +290,11 @@ mod two_instances {
     }
 }
 
-/// Maximum time of a lossy browser, and of the wait for a page of it.
-const LONGEST: Duration = Duration::from_secs(12);
+/// How long a lossy browser goes on at least, and the pages and lost answers that it has to see,
+/// however long that takes on a busy machine.
+const SHORTEST: Duration = Duration::from_secs(12);
+const ENOUGH: usize = 10;
+/// Maximum wait for a page.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A page, or none: the answer may be lost.
@@ -315,7 +318,12 @@ async fn a_lossy_browser(store: Store, seed: u64) -> Result<()> {
     let visitor = chromium().await?.visitor(&network.url).await?;
     let mut tabs = vec![visitor.blank_tab().await?];
     let begun = Instant::now();
-    while begun.elapsed() < LONGEST {
+    let has_enough = || {
+        let (pages, lost, faults) = network.report();
+        !faults.is_empty() || (pages >= ENOUGH && lost >= ENOUGH)
+    };
+    while begun.elapsed() < SHORTEST || !has_enough() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "the browser does not get on");
         let tab = &tabs[random.below(tabs.len())];
         match random.below(100) {
             0..25 => {
@@ -357,9 +365,8 @@ async fn a_lossy_browser(store: Store, seed: u64) -> Result<()> {
     let tab = visitor.tab("/").await?;
     tab.click("button[value='tea']").await?;
     tab.shows("Fresh today").await?;
-    let (pages, lost, faults) = network.report();
+    let (_, _, faults) = network.report();
     assert!(faults.is_empty(), "RUTS_SEED={seed}: {faults:#?}");
-    assert!(pages >= 10 && lost >= 10, "{pages} pages and {lost} lost answers");
     Ok(())
 }
 
