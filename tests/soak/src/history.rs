@@ -61,7 +61,17 @@ enum Life {
     Live,
     /// An operation of unknown outcome has created or ended it.
     Uncertain,
-    Ended,
+    /// Since an answer that arrived then.
+    Ended {
+        by: &'static str,
+        at: Instant,
+    },
+}
+
+impl Life {
+    fn ended(by: &'static str) -> Self {
+        Self::Ended { by, at: Instant::now() }
+    }
 }
 
 /// All sessions.
@@ -129,6 +139,7 @@ struct Counter {
 /// The certain part of a history before an operation.
 pub struct Before {
     life: Life,
+    is_created: bool,
     endings_begun: usize,
     endings_in_progress: usize,
     /// The secret to present.
@@ -248,14 +259,16 @@ impl History {
         }
         for (subject, sign_ins_begun) in &certain {
             let has_signed_in = subject.state().sign_ins_begun != *sign_ins_begun;
-            subject.end_ending(match outcome {
+            let by = if principal.is_some() { "a revocation" } else { "a revocation of everyone" };
+            let outcome = match outcome {
                 Outcome::Done(_) if !has_signed_in => outcome,
                 // After an error some sessions may have ended.
                 _ => Outcome::Unknown,
-            });
+            };
+            subject.end_ending(by, outcome);
         }
         for subject in &possible {
-            subject.end_ending(Outcome::Unknown);
+            subject.end_ending("a revocation", Outcome::Unknown);
         }
     }
 
@@ -276,8 +289,8 @@ pub fn check_list(before: &[(Arc<Subject>, Before)], page: &SessionPage) -> Opti
         let listed = page.sessions.iter().find(|listed| listed.id == subject.id);
         let state = subject.state();
         match listed {
-            Some(_) if before.life == Life::Ended && !before.is_stale => {
-                Some(format!("session {} has ended, and is listed", subject.number))
+            Some(_) if let Some(ended) = before.ended() => {
+                Some(format!("session {} {ended}, and is listed", subject.number))
             }
             None if before.is_signed_in
                 && state.is_certainly_live(before)
@@ -299,6 +312,18 @@ impl Registry {
             let mut state = subject.state();
             state.endings_begun += 1;
             state.life = Life::Uncertain;
+        }
+    }
+}
+
+impl Before {
+    /// How and when the session ended, if no cache can still show it.
+    fn ended(&self) -> Option<String> {
+        match self.life {
+            Life::Ended { by, at } if !self.is_stale => {
+                Some(format!("was ended by {by} {} ms ago", at.elapsed().as_millis()))
+            }
+            _ => None,
         }
     }
 }
@@ -343,6 +368,7 @@ impl Subject {
         let state = self.state();
         Before {
             life: state.life,
+            is_created: state.is_created,
             endings_begun: state.endings_begun,
             endings_in_progress: state.endings_in_progress,
             secret: state.secret,
@@ -366,7 +392,7 @@ impl Subject {
         let mut state = self.state();
         state.life = match outcome {
             Outcome::Done(_) if state.endings_begun == 0 => Life::Live,
-            Outcome::NotDone => Life::Ended,
+            Outcome::NotDone => Life::ended("a creation that failed"),
             _ => Life::Uncertain,
         };
         state.is_created = matches!(outcome, Outcome::Done(_));
@@ -404,12 +430,12 @@ impl Subject {
     }
 
     /// Notes the end of a deletion or revocation.
-    pub fn end_ending(&self, outcome: Outcome) {
+    pub fn end_ending(&self, by: &'static str, outcome: Outcome) {
         let mut state = self.state();
         state.endings_in_progress -= 1;
         match outcome {
             Outcome::Done(stale_for) => {
-                state.life = Life::Ended;
+                state.life = Life::ended(by);
                 state.note_stale(stale_for);
             }
             Outcome::Unknown if state.life == Life::Live => state.life = Life::Uncertain,
@@ -475,8 +501,8 @@ impl Subject {
     pub fn check_meta(&self, before: &Before, meta: Option<&SessionMeta>) -> Option<Violation> {
         let state = self.state();
         match meta {
-            Some(_) if before.life == Life::Ended && !before.is_stale => {
-                Some(format!("session {} has ended, and is inspected", self.number))
+            Some(_) if let Some(ended) = before.ended() => {
+                Some(format!("session {} {ended}, and is inspected", self.number))
             }
             None if state.is_certainly_live(before) => {
                 Some(format!("session {} is live, and not inspected", self.number))
@@ -503,8 +529,7 @@ impl Subject {
 
     /// Checks that the current secret may open the session.
     pub fn check_opened(&self, before: &Before) -> Option<Violation> {
-        let is_wrong = before.life == Life::Ended && !before.is_stale;
-        is_wrong.then(|| format!("session {} has ended, and opens", self.number))
+        before.ended().map(|ended| format!("session {} {ended}, and opens", self.number))
     }
 
     /// Checks that the current secret may be refused.
@@ -516,9 +541,13 @@ impl Subject {
         if state.is_certainly_live(before) && !before.is_stale {
             return Some(format!("session {} is live, and answers {refused:?}", self.number));
         }
-        // Only a creation brings a session into existence.
-        if state.is_created && !matches!(refused, Refused::Replaced { .. }) {
-            state.life = Life::Ended;
+        // Only a creation brings a session into existence. This one may have come before it.
+        if before.is_created && !matches!(refused, Refused::Replaced { .. }) {
+            state.life = Life::ended(match refused {
+                Refused::NotFound => "an answer that it is not found",
+                Refused::Ended { .. } => "an answer that it was deleted",
+                _ => "an answer that it was revoked",
+            });
         }
         None
     }
@@ -671,7 +700,7 @@ mod tests {
         assert!(subject.check_meta(&before, None).is_some());
         subject.begin_ending();
         assert!(subject.check_refused(&before, &Refused::NotFound).is_none());
-        subject.end_ending(DONE);
+        subject.end_ending("a deletion", DONE);
         assert!(subject.check_opened(&before).is_none(), "the read began before");
         assert!(subject.check_opened(&subject.before()).is_some());
         assert!(subject.check_meta(&subject.before(), Some(&SessionMeta::default())).is_some());
@@ -681,11 +710,22 @@ mod tests {
     fn an_end_that_was_seen_is_final() {
         let subject = live(&History::default(), None);
         subject.begin_ending();
-        subject.end_ending(Outcome::Unknown);
+        subject.end_ending("a deletion", Outcome::Unknown);
         let before = subject.before();
         assert!(subject.check_opened(&before).is_none());
         assert!(subject.check_refused(&before, &Refused::NotFound).is_none());
         assert!(subject.check_opened(&subject.before()).is_some());
+    }
+
+    #[test]
+    fn a_read_before_the_creation_shows_no_end() {
+        let history = History::default();
+        let (id, secret) = (SessionId::from_bytes(random()), SecretHash::from_bytes(random()));
+        let subject = history.begin(id, secret, None);
+        let before = subject.before();
+        subject.end_creation(DONE);
+        assert!(subject.check_refused(&before, &Refused::NotFound).is_none());
+        assert!(subject.check_opened(&subject.before()).is_none());
     }
 
     #[test]
@@ -710,7 +750,7 @@ mod tests {
         let history = History::default();
         let (stays, ends) = (live(&history, Some(1)), live(&history, Some(1)));
         ends.begin_ending();
-        ends.end_ending(DONE);
+        ends.end_ending("a deletion", DONE);
         let listed = |subject: &Subject| {
             ListedSession::new(subject.id, Loaded::new(SessionMeta::default(), Vec::new()))
         };

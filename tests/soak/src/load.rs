@@ -219,7 +219,7 @@ impl<S: Store> World<S> {
             }
             Ok(Err(_)) => Outcome::NotDone,
         };
-        subject.end_ending(outcome);
+        subject.end_ending("a deletion", outcome);
     }
 
     async fn revoke(&self, principal: usize, except: Option<&SessionId>) {
