@@ -136,6 +136,7 @@ macro_rules! conformance_tests {
                 a_revocation_ends_sign_ins_that_race_it
                 a_limit_refuses_another_sign_in
                 a_limit_ends_the_oldest_session
+                a_principal_may_have_many_sessions
                 a_limit_holds_for_parallel_sign_ins
                 a_refused_sign_in_does_not_count
                 one_of_parallel_sign_ins_of_a_session_wins

@@ -406,6 +406,45 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in ended a session");
 }
 
+/// A limit, a list and a revocation hold for more sessions than a store works off at once.
+// proves: ASVS-7.4.5
+pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
+    const MANY: usize = 260;
+    let (ada, store) = (principal(), subject.store());
+    let begin_many = async || {
+        let mut begun = BTreeSet::new();
+        while begun.len() < MANY {
+            let clients: Vec<_> = (0..10).map(|_| new_client(subject)).collect();
+            begun.extend(clients.iter().map(|client| client.id));
+            let sign_in = |client: Client<_>| async move { client.create_for(&ada, None).await };
+            for answer in race(clients.into_iter().map(sign_in).collect()).await {
+                answer.expect("there is no limit");
+            }
+        }
+        begun
+    };
+    let mut all = begin_many().await;
+    assert_eq!(list(&store, &ada).await, all);
+    let refused = new_client(subject).create_for(&ada, at_most(3, OnLimit::Reject)).await;
+    assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::SessionLimit));
+    assert_eq!(list(&store, &ada).await, all, "a refused sign-in ended sessions");
+
+    subject.pass(Duration::from_millis(20)).await;
+    let latest = signed_in(subject, &ada).await;
+    subject.pass(Duration::from_millis(20)).await;
+    let own = new_client(subject);
+    own.create_for(&ada, at_most(2, OnLimit::EndOldest)).await.expect("there is always room");
+    assert_eq!(list(&store, &ada).await, ids(&[&latest, &own]));
+
+    all = begin_many().await;
+    all.insert(latest.id);
+    let others = RevokeTarget::All { except: Some(&own.id) };
+    assert_eq!(revoke(&store, &ada, others).await, all);
+    assert_eq!(list(&store, &ada).await, ids(&[&own]));
+    latest.through(subject).is_refused(Refusal::Revoked).await;
+    own.through(subject).holds(&[]).await;
+}
+
 /// A refused sign-in does not count towards the limit. A client whose cookie is that of an ended
 /// session can sign in again.
 // proves: ASVS-7.1.2

@@ -593,6 +593,95 @@ mod tables {
         done("delete expired").await;
     }
 
+    /// A user can grow the number of live sessions, so each statement ends some of them at most.
+    #[tokio::test]
+    async fn a_principal_with_many_sessions_is_worked_off_in_steps() {
+        const LIVE: i64 = 3000;
+        let server = Postgres::start(&["track_functions=pl"]);
+        let (pool, schema) = (server.pool(1), server.schema());
+        let name = schema.name();
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let principal = PrincipalKey::from_bytes([7; 32]);
+        let fill = async || {
+            let sql = format!(
+                "insert into {name}.sessions
+                   (session_id, secret, created_at, rotated_at, used_at, idle_at, epoch, principal,
+                   assurance, signed_at)
+                 select decode(md5(i::text), 'hex'), '', now(), now(), now(),
+                   now() + interval '1 hour', 0, decode(repeat('07', 32), 'hex'), 1,
+                   now() - i * interval '1 s'
+                 from generate_series(1, {LIVE}) i
+                 on conflict (session_id) do update
+                 set principal = excluded.principal, assurance = 1, signed_at = excluded.signed_at,
+                   idle_at = excluded.idle_at, absolute_at = null, ended_at = null, revoked = false;
+                 insert into {name}.sessions_fields (session, name, value, cache_policy)
+                 select id, 'a', '', 0 from {name}.sessions on conflict do nothing;
+                 vacuum analyze {name}.sessions, {name}.sessions_fields"
+            );
+            for sql in sql.split_inclusive(';') {
+                run(&pool, sql.to_owned()).await;
+            }
+        };
+        // Calls of the functions, and rows that they read.
+        let work = async || {
+            run(&pool, "select pg_stat_force_next_flush()").await;
+            let calls = format!(
+                "select coalesce(sum(calls), 0)::bigint from pg_stat_user_functions
+                 where schemaname = '{name}'"
+            );
+            let rows = format!(
+                "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint
+                 from pg_stat_user_tables
+                 where schemaname = '{name}' and relname in ('sessions', 'sessions_fields')"
+            );
+            (number(&pool, calls).await, number(&pool, rows).await)
+        };
+        let assert_steps = async |before: (i64, i64), least: i64, what: &str| {
+            let after = work().await;
+            let (calls, rows) = (after.0 - before.0, after.1 - before.1);
+            assert!(calls >= least, "{what}: {calls} calls");
+            assert!(rows / calls <= 2000, "{what}: {rows} rows in {calls} calls");
+        };
+        let sign_in = async |limit: SessionLimit| {
+            let session = TestSession::new(&store);
+            let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
+            let hour = Ttl::from_secs(3600);
+            store.create(session.creation().idle(hour).sign_in(who)).await.map(|_| session)
+        };
+        let live = format!(
+            "select count(*) from {name}.sessions where principal is not null and ended_at is null"
+        );
+
+        fill().await;
+        let before = work().await;
+        let refused = sign_in(SessionLimit::new(3, OnLimit::Reject)).await.map(drop);
+        assert_eq!(error_kind(refused), StoreErrorKind::SessionLimit);
+        assert_steps(before, 1, "a sign-in that is refused").await;
+        assert_eq!(number(&pool, live.clone()).await, LIVE);
+
+        let before = work().await;
+        let session = sign_in(SessionLimit::new(3, OnLimit::EndOldest)).await.unwrap();
+        assert_steps(before, LIVE / 100, "a sign-in above the limit").await;
+        let latest = format!(
+            "select count(*) from {name}.sessions
+             where principal is not null and signed_at > now() - interval '1 hour'
+               and (session_id in (decode(md5('1'), 'hex'), decode(md5('2'), 'hex'))
+                 or secret <> '')"
+        );
+        assert_eq!(number(&pool, live.clone()).await, 3);
+        assert_eq!(number(&pool, latest).await, 3, "the latest stay");
+
+        fill().await;
+        let before = work().await;
+        let target = RevokeTarget::All { except: Some(&session.id) };
+        let ended = store.revoke(&principal, target).await.unwrap().answer;
+        assert_eq!(ended.len() as i64, LIVE);
+        assert_steps(before, LIVE / 100, "a revocation of all").await;
+        assert!(session.load().await.unwrap().is_ok());
+        assert_eq!(number(&pool, live).await, 1);
+        assert_eq!(store.revoke(&principal, target).await.unwrap().answer, []);
+    }
+
     /// A touch and a write change no index, so that their row stays on its page.
     #[tokio::test]
     async fn updates_stay_on_their_page() {

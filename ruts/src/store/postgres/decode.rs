@@ -109,6 +109,11 @@ fn written<T>(
     outcome(column(row, OutcomeColumn::Outcome)?, ago_ms, || answer().map(Written::new))
 }
 
+/// Whether a statement ended sessions beyond a limit, and has to be repeated.
+pub(super) fn has_sessions_to_end(row: &PgRow) -> Result<bool, StoreError> {
+    column::<&str>(row, OutcomeColumn::Outcome).map(|outcome| outcome == "again")
+}
+
 pub(super) fn created(row: &PgRow) -> Result<(), StoreError> {
     match column(row, OutcomeColumn::Outcome)? {
         "ok" => Ok(()),
@@ -137,8 +142,12 @@ pub(super) fn deleted(row: &PgRow) -> StoreResult<Written<()>> {
     written(row, || Ok(()))
 }
 
-pub(super) fn revoked(row: &PgRow) -> Result<SessionId, StoreError> {
-    session_id(row, RevokeColumn::SessionId)
+/// Decodes the row of `revoke`: the sessions that it ended, and where the next step begins.
+pub(super) fn revoked(row: &PgRow) -> Result<(Vec<SessionId>, Option<Vec<u8>>), StoreError> {
+    let ids: Vec<Vec<u8>> = column(row, RevokeColumn::SessionIds)?;
+    let ids = ids.into_iter().map(|id| id.try_into().map(SessionId::from_bytes));
+    let ids = ids.collect::<Result<_, _>>().map_err(|_| corrupt())?;
+    Ok((ids, column(row, RevokeColumn::NextFrom)?))
 }
 
 pub(super) fn deleted_count(row: &PgRow) -> Result<usize, StoreError> {

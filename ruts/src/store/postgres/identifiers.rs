@@ -11,6 +11,10 @@ use crate::store::{ENDED_RETENTION, REVOKED_RETENTION};
 )]
 pub struct InvalidName(String);
 
+/// Maximum number of sessions of a principal that a statement ends or looks at, beside those that a
+/// limit lets it keep. It takes the server about 3 ms.
+const STEP: usize = 100;
+
 /// Tables beside the table of sessions. The longest name, of a table or a function, has 63 bytes,
 /// which is the limit of PostgreSQL.
 const TABLES: [&str; 3] = ["fields", "epoch", "migrations"];
@@ -52,6 +56,7 @@ impl Identifiers {
             "schema" => Some(format!("\"{schema}\"")),
             "sessions" => Some(format!("\"{schema}\".\"{table}\"")),
             "revoked_retention_ms" => Some(REVOKED_RETENTION.as_millis().to_string()),
+            "step" => Some(STEP.to_string()),
             "ended_retention_ms" => Some(ENDED_RETENTION.as_millis().to_string()),
             name if TABLES.contains(&name) || FUNCTIONS.contains(&name) => {
                 Some(format!("\"{schema}\".\"{table}_{name}\""))

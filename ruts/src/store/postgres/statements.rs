@@ -133,8 +133,8 @@ columns! {
     /// Last column of `take`.
     TakeColumn from 2 { Value }
 
-    /// The column of `revoke`.
-    RevokeColumn from 0 { SessionId }
+    /// The columns of `revoke`.
+    RevokeColumn from 0 { SessionIds, NextFrom }
 
     /// The column of `delete_expired`.
     DeleteExpiredColumn from 0 { Count }

@@ -6,7 +6,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgRow};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     batch_write::{WriteBatch, WriteRequest},
     bind::{FieldColumns, Statement, last_of_each},
     cleanup,
-    decode::{created, deleted, inspected, listed, revoked, taken, updated},
+    decode::{created, deleted, has_sessions_to_end, inspected, listed, revoked, taken, updated},
     error::{NAME, unsupported},
     executor::Executor,
     identifiers::{Identifiers, InvalidName},
@@ -32,6 +32,9 @@ use crate::{
     token::SessionId,
     turns::Turn,
 };
+
+/// The greatest id.
+const LAST_ID: SessionId = SessionId::from_bytes([0xff; 16]);
 
 /// Maximum number of sessions in a page.
 const MAX_PAGE: usize = 10_000;
@@ -95,6 +98,22 @@ impl PostgresStore {
         let Some(who) = who else { return Ok(None) };
         self.turn(who.principal.as_bytes(), begun).await.map(Some)
     }
+
+    /// Runs a statement that may have to end sessions beyond a limit first, some at a time. Each
+    /// step has the whole timeout.
+    async fn within_limit(
+        &self,
+        statement: impl Fn() -> Statement,
+        mut begun: Instant,
+    ) -> Result<PgRow, StoreError> {
+        loop {
+            let row = self.executor.fetch_one(statement(), begun + self.executor.timeout).await?;
+            if !has_sessions_to_end(&row)? {
+                return Ok(row);
+            }
+            begun = Instant::now();
+        }
+    }
 }
 
 impl Store for PostgresStore {
@@ -115,14 +134,15 @@ impl Store for PostgresStore {
         let begun = Instant::now();
         let _principal = self.principal_turn(create.sign_in.as_ref(), begun).await?;
         let fields = FieldColumns::set(last_of_each(create.fields.to_vec()));
-        let statement = Statement::new(&self.executor.statements.create)
-            .credentials(Credentials::new(create.id, create.secret))
-            .ttl(create.idle)
-            .ttl(create.absolute)
-            .sign_in(create.sign_in.as_ref())
-            .fields(&fields);
-        created(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)?;
-        Ok(Written::new(()))
+        let statement = || {
+            Statement::new(&self.executor.statements.create)
+                .credentials(Credentials::new(create.id, create.secret))
+                .ttl(create.idle)
+                .ttl(create.absolute)
+                .sign_in(create.sign_in.as_ref())
+                .fields(&fields)
+        };
+        created(&self.within_limit(statement, begun).await?).map(Written::new)
     }
 
     async fn update(
@@ -140,10 +160,11 @@ impl Store for PostgresStore {
         if let Some(request) = WriteRequest::new(credentials, &update) {
             return self.writes.run_since(request, begun).await;
         }
-        let fields = FieldColumns::new(update.changes);
-        let statement = Statement::new(&self.executor.statements.update);
-        let statement = statement.update(credentials, &update, fields);
-        updated(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
+        let statement = || {
+            let statement = Statement::new(&self.executor.statements.update);
+            statement.update(credentials, &update, FieldColumns::new(update.changes))
+        };
+        updated(&self.within_limit(statement, begun).await?)
     }
 
     async fn take(
@@ -203,25 +224,37 @@ impl Store for PostgresStore {
         Ok(SessionPage::new(sessions, next))
     }
 
+    /// # Round trips
+    ///
+    /// One for each step of some sessions, which has the whole timeout. Sign-ins of the principal
+    /// may take place in between.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
     ) -> Result<Written<Vec<SessionId>>, StoreError> {
-        let begun = Instant::now();
-        let _turn = self.turn(principal.as_bytes(), begun).await?;
-        let (one, except) = match target {
-            RevokeTarget::One(one) => (Some(one), None),
-            RevokeTarget::All { except } => (None, except),
+        let (mut from, to, except) = match target {
+            RevokeTarget::One(one) => (one.as_bytes().to_vec(), *one, None),
+            RevokeTarget::All { except } => (Vec::new(), LAST_ID, except),
         };
-        let statement = Statement::new(&self.executor.statements.revoke)
-            .bind(&principal.as_bytes()[..])
-            .id(one)
-            .id(except)
-            .bind("revoke");
-        let deadline = begun + self.executor.timeout;
-        let rows = self.executor.fetch_all(statement, deadline).await?;
-        rows.iter().map(revoked).collect::<Result<_, _>>().map(Written::new)
+        let mut ended = Vec::new();
+        loop {
+            let begun = Instant::now();
+            let _turn = self.turn(principal.as_bytes(), begun).await?;
+            let statement = Statement::new(&self.executor.statements.revoke)
+                .bind(&principal.as_bytes()[..])
+                .bind(&from[..])
+                .id(Some(&to))
+                .id(except)
+                .bind("revoke");
+            let deadline = begun + self.executor.timeout;
+            let (ids, next) = revoked(&self.executor.fetch_one(statement, deadline).await?)?;
+            ended.extend(ids);
+            match next {
+                Some(next) => from = next,
+                None => return Ok(Written::new(ended)),
+            }
+        }
     }
 
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
@@ -248,7 +281,7 @@ impl fmt::Debug for PostgresStore {
 /// ```no_run
 /// # async fn connect() -> Result<(), Box<dyn std::error::Error>> {
 /// use ruts::{SessionLayer, store::postgres::PostgresStore};
-/// use sqlx::PgPool;
+/// use sqlx::{PgPool, postgres::PgRow};
 ///
 /// let pool = PgPool::connect("postgres://localhost/app").await?;
 /// let store = PostgresStore::builder(pool).create_tables(true).schema_name("app").build().await?;

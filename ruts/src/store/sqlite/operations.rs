@@ -28,6 +28,17 @@ use crate::{
 /// No field.
 const NONE: Projection<'_> = Projection::Named(&[]);
 
+/// Maximum number of sessions of a principal that a transaction ends, so that it is short.
+const STEP: usize = 100;
+
+/// The progress of an operation after a transaction.
+pub(super) enum Step<T> {
+    /// All of the operation.
+    Done(T),
+    /// It has ended some sessions. The operation goes on in another transaction.
+    Again,
+}
+
 /// Reads a session. `None` if the read has to be written down: a touch is due, or the current secret
 /// is used for the first time.
 pub(super) fn load(
@@ -56,7 +67,7 @@ pub(super) fn load_and_touch(
     })
 }
 
-pub(super) fn create(database: &Database, create: &Create<'_>) -> Result<(), StoreError> {
+pub(super) fn create(database: &Database, create: &Create<'_>) -> Result<Step<()>, StoreError> {
     let now = database.now();
     if let Some(row) = SessionRow::find(database, create.id)? {
         if !row.is_revoked && row.record(database, NONE)?.is_retained(now) {
@@ -64,18 +75,20 @@ pub(super) fn create(database: &Database, create: &Create<'_>) -> Result<(), Sto
         }
         SessionRow::delete(database, row.row)?;
     }
-    if let Some(who) = &create.sign_in {
-        make_room(database, create.id, who)?;
+    if let Some(who) = &create.sign_in
+        && let Step::Again = make_room(database, create.id, who)?
+    {
+        return Ok(Step::Again);
     }
     let row = database.row(NEXT_ROW, [], |row| row.get(0))?.ok_or_else(corrupt)?;
-    insert(database, row, create.id, &SessionRecord::new(create, now))
+    insert(database, row, create.id, &SessionRecord::new(create, now)).map(Step::Done)
 }
 
 pub(super) fn update(
     database: &Database,
     credentials: &OwnedCredentials,
     update: &Update<'_>,
-) -> StoreResult<Updated> {
+) -> Result<Step<Result<Updated, Refused>>, StoreError> {
     let (id, proof) = (&credentials.id, credentials.proof());
     let who = match &update.sign {
         Some(AuthChange::In { who, .. }) => Some(who),
@@ -85,18 +98,19 @@ pub(super) fn update(
     // A sign-in may remove every field.
     let needed = if who.is_some() { Projection::All } else { Projection::Named(&names) };
     let Some(stored) = StoredSession::find(database, id, needed)? else {
-        return Ok(Err(Refused::NotFound));
+        return Ok(Step::Done(Err(Refused::NotFound)));
     };
     let (mut record, now) = (stored.record(), database.now());
     // No session ends to make room for a sign-in that is refused.
     if let Some(who) = who
         && record.would_apply(proof, update, now) == Ok(true)
+        && let Step::Again = make_room(database, id, who)?
     {
-        make_room(database, id, who)?;
+        return Ok(Step::Again);
     }
     let answer = record.update(proof, update, now);
     stored.save(database, &record, now)?;
-    Ok(answer)
+    Ok(Step::Done(answer))
 }
 
 pub(super) fn take(
@@ -130,7 +144,7 @@ pub(super) fn list_by_principal(
 ) -> Result<SessionPage, StoreError> {
     let limit = limit.max(1);
     // One more session shows that there is a next page.
-    let mut rows = sessions_of(database, principal, after, Some(limit.saturating_add(1)))?;
+    let mut rows = sessions_of(database, principal, after, limit.saturating_add(1))?;
     let has_next = rows.len() > limit;
     rows.truncate(limit);
     let (mut page, now) = (SessionPage::default(), database.now());
@@ -144,17 +158,21 @@ pub(super) fn list_by_principal(
     Ok(page)
 }
 
+/// Ends some sessions behind `after`. Returns them, and the last one that it looked at if there may be
+/// more.
 pub(super) fn revoke(
     database: &Database,
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
-) -> Result<Vec<SessionId>, StoreError> {
-    let rows = match target {
+    after: Option<&SessionId>,
+) -> Result<(Vec<SessionId>, Option<SessionId>), StoreError> {
+    let rows: Vec<SessionRow> = match target {
         RevokeTarget::One(id) => {
             SessionRow::find(database, id)?.into_iter().filter(|row| !row.is_revoked).collect()
         }
-        RevokeTarget::All { .. } => sessions_of(database, principal, None, None)?,
+        RevokeTarget::All { .. } => sessions_of(database, principal, after, STEP)?,
     };
+    let last = rows.last().filter(|_| rows.len() == STEP).map(|row| row.id);
     let now = database.now();
     let mut ended = Vec::new();
     for row in rows {
@@ -164,7 +182,7 @@ pub(super) fn revoke(
             ended.push(row.id);
         }
     }
-    Ok(ended)
+    Ok((ended, last))
 }
 
 pub(super) fn revoke_everyone(database: &Database) -> Result<(), StoreError> {
@@ -217,26 +235,39 @@ fn needed_names<'a>(update: &Update<'a>) -> Vec<&'a str> {
 }
 
 /// Makes room for a sign-in at the limit, beside the session `own`.
-fn make_room(database: &Database, own: &SessionId, who: &NewSignIn<'_>) -> Result<(), StoreError> {
-    let Some(limit) = who.limit else { return Ok(()) };
-    let (mut live, now) = (Vec::new(), database.now());
-    let mut rows = sessions_of(database, who.principal, None, None)?;
-    rows.retain(|row| row.id != *own);
-    for row in &rows {
-        let record = row.record(database, NONE)?;
-        if record.belongs_to(who.principal, now)
-            && let Some(since) = record.signed_in_at()
-        {
-            live.push((since, row.id));
+///
+/// The oldest of any choice of sessions are never among the latest, which may stay.
+fn make_room(
+    database: &Database,
+    own: &SessionId,
+    who: &NewSignIn<'_>,
+) -> Result<Step<()>, StoreError> {
+    let Some(limit) = who.limit else { return Ok(Step::Done(())) };
+    let most = (limit.sessions as usize).saturating_add(STEP);
+    let (mut live, mut after, now) = (Vec::new(), None, database.now());
+    loop {
+        let rows = sessions_of(database, who.principal, after.as_ref(), STEP)?;
+        after = rows.last().filter(|_| rows.len() == STEP).map(|row| row.id);
+        for row in rows.into_iter().filter(|row| row.id != *own) {
+            let record = row.record(database, NONE)?;
+            if record.belongs_to(who.principal, now)
+                && let Some(since) = record.signed_in_at()
+            {
+                live.push((since, row));
+            }
+        }
+        if after.is_none() || live.len() >= most {
+            break;
         }
     }
-    let Some(beyond) = limit.beyond(live) else {
+    let choice = live.iter().map(|(since, row)| (*since, row.id)).collect();
+    let Some(beyond) = limit.beyond(choice) else {
         return Err(StoreError::new(NAME, StoreErrorKind::SessionLimit));
     };
-    for row in rows.iter().filter(|row| beyond.contains(&row.id)) {
+    for (_, row) in live.iter().filter(|(_, row)| beyond.contains(&row.id)) {
         end(database, row, now)?;
     }
-    Ok(())
+    Ok(if after.is_some() { Step::Again } else { Step::Done(()) })
 }
 
 /// Revokes a session.
@@ -252,10 +283,9 @@ fn sessions_of(
     database: &Database,
     principal: &PrincipalKey,
     after: Option<&SessionId>,
-    limit: Option<usize>,
+    limit: usize,
 ) -> Result<Vec<SessionRow>, StoreError> {
     let after = after.map_or(&[][..], |after| after.as_bytes());
-    // A negative limit is none.
-    let limit = limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(-1));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     database.rows(SESSIONS_OF, (principal.as_bytes(), after, limit), SessionRow::decode)
 }

@@ -7,9 +7,9 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    connection::Durability,
+    connection::{Database, Durability},
     error::NAME,
-    operations,
+    operations::{self, Step},
     request::{
         OwnedCreate, OwnedCredentials, OwnedProjection, OwnedTake, OwnedTarget, OwnedUpdate,
     },
@@ -79,6 +79,23 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.threads.close().await;
     }
+
+    /// Writes in as many transactions as the operation takes. Others take place in between.
+    async fn write_in_steps<T, F>(
+        &self,
+        ends: bool,
+        operation: impl Fn() -> F,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Database) -> Result<Step<T>, StoreError> + Send + 'static,
+    {
+        loop {
+            if let Step::Done(answer) = self.threads.write(ends, operation()).await? {
+                return Ok(answer);
+            }
+        }
+    }
 }
 
 impl Store for SqliteStore {
@@ -108,9 +125,10 @@ impl Store for SqliteStore {
     }
 
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
-        let create = OwnedCreate::from(&create);
-        let created = self.threads.write(false, move |database| {
-            create.lend(|create| operations::create(database, create))
+        let create = Arc::new(OwnedCreate::from(&create));
+        let created = self.write_in_steps(false, || {
+            let create = Arc::clone(&create);
+            move |database| create.lend(|create| operations::create(database, create))
         });
         created.await.map(Written::new)
     }
@@ -121,10 +139,14 @@ impl Store for SqliteStore {
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
         let ends = update.rotate.is_some() || matches!(update.sign, Some(AuthChange::Out));
-        let credentials = OwnedCredentials::from(credentials);
-        let update = OwnedUpdate::from(&update);
-        let updated = self.threads.write(ends, move |database| {
-            update.lend(|update| operations::update(database, &credentials, update))
+        let request = (OwnedCredentials::from(credentials), OwnedUpdate::from(&update));
+        let request = Arc::new(request);
+        let updated = self.write_in_steps(ends, || {
+            let request = Arc::clone(&request);
+            move |database| {
+                let (credentials, update) = &*request;
+                update.lend(|update| operations::update(database, credentials, update))
+            }
         });
         Ok(updated.await?.map(Written::new))
     }
@@ -181,23 +203,32 @@ impl Store for SqliteStore {
         list.await
     }
 
+    /// In several transactions, between which other operations take place.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
     ) -> Result<Written<Vec<SessionId>>, StoreError> {
         let (principal, target) = (*principal, OwnedTarget::from(target));
-        let revoked = self
-            .threads
-            .write(true, move |database| operations::revoke(database, &principal, target.borrow()));
-        revoked.await.map(Written::new)
+        let (mut ended, mut after) = (Vec::new(), None);
+        loop {
+            let revoked = self.threads.write(true, move |database| {
+                operations::revoke(database, &principal, target.borrow(), after.as_ref())
+            });
+            let (ids, last) = revoked.await?;
+            ended.extend(ids);
+            if last.is_none() {
+                return Ok(Written::new(ended));
+            }
+            after = last;
+        }
     }
 
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
         self.threads.write(true, operations::revoke_everyone).await.map(Written::new)
     }
 
-    /// In several transactions, between which other operations take place.
+    /// In several transactions, as [`revoke`](Store::revoke).
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut deleted = 0;
         loop {

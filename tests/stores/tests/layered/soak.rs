@@ -22,7 +22,7 @@ use ruts_tests_stores::{
     servers::{Flavour, Postgres, Redis},
     tiers::{CacheFault, FaultyCache, Layered, Tiers},
 };
-use ruts_tests_support::{TestSession, random};
+use ruts_tests_support::{LONG_TIMEOUT, TestSession, random};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::history::{Register, Span};
@@ -31,7 +31,6 @@ const PROCESSES: usize = 3;
 const SESSIONS: usize = 4;
 const NAMES: [&str; 2] = ["a", "b"];
 const CACHE_TIMEOUT: Duration = Duration::from_millis(300);
-const ORIGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Registers beside the fields: whether the session has ended, and whether its secret was replaced.
 const ENDED: &str = "ended";
@@ -191,10 +190,10 @@ async fn run(
     let hits = Arc::new(AtomicUsize::new(0));
     let mut stores: Vec<Arc<Layered<FaultyCache>>> = Vec::new();
     for _ in 0..PROCESSES {
-        let origin = tiers.origin_builder(tiers.postgres.pool(6)).timeout(ORIGIN_TIMEOUT);
+        let origin = tiers.origin_builder(tiers.postgres.pool(6)).timeout(LONG_TIMEOUT);
         let cache = FaultyCache::new(tiers.cache(&tiers.urls()).await, cache_fault, &hits);
         let builder = LayeredStore::builder(cache, origin.build().await.unwrap());
-        let builder = builder.cache_timeout(CACHE_TIMEOUT).origin_timeout(ORIGIN_TIMEOUT * 2);
+        let builder = builder.cache_timeout(CACHE_TIMEOUT).origin_timeout(LONG_TIMEOUT * 2);
         stores.push(Arc::new(builder.build()));
     }
     let mut subjects = Vec::new();

@@ -429,26 +429,40 @@ begin
   outcome := 'ok';
 end $$;
 
--- Revokes sessions of a principal, one or all but one, and returns their ids.
-create function {revoke}(p_principal bytea, p_one bytea, p_except bytea)
-returns setof bytea language plpgsql set search_path = pg_catalog, pg_temp
+-- Revokes sessions of a principal in a range of ids, except one, and returns their ids. It looks at a
+-- step of sessions. The next one begins at `next_from`, which is null if none is left.
+create function {revoke}(
+  p_principal bytea, p_from bytea, p_to bytea, p_except bytea,
+  out session_ids bytea[], out next_from bytea
+) language plpgsql set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s' as $$
 #variable_conflict use_variable
 declare
+  seen bigint;
   revoked_ids bigint[];
 begin
   {require_read_committed}
   {lock_principal}
-  with live as (
-    select x.id from {sessions} x
-    where {is_live_predicate}
-      and (p_one is null or x.session_id = p_one)
-      and (p_except is null or x.session_id <> p_except)
-    -- Not by the index on the id, which would be a scan of all sessions.
-    order by x.id + 0
+  -- In the order of an index, which the limit needs to end the scan. No session joins the principal
+  -- meanwhile.
+  with theirs as (
+    select x.* from {sessions} x
+    where x.principal = p_principal and x.session_id between p_from and p_to
+    order by x.session_id
+    limit {step}
     for update
   )
-  select coalesce(array_agg(live.id), '{}') into revoked_ids from live;
-  return query select x.session_id from {sessions} x where x.id = any (revoked_ids);
+  select
+    count(*), (array_agg(x.session_id order by x.session_id desc))[1] || '\x00',
+    coalesce(array_agg(x.id) filter (where x.is_live), '{}'),
+    coalesce(array_agg(x.session_id) filter (where x.is_live), '{}')
+  into seen, next_from, revoked_ids, session_ids
+  from (
+    select x.*, {is_live_predicate} and x.session_id is distinct from p_except as is_live
+    from theirs x
+  ) x;
+  if seen < {step} then
+    next_from := null;
+  end if;
   {end_revoked}
 end $$;

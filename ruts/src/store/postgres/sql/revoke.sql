@@ -1,6 +1,6 @@
--- Deletes sessions of a principal: one, or all but one. Under a pooler that mixes up prepared
--- statements, a read with the same parameters must not do so.
+-- Deletes sessions of a principal in a range of ids, except one: the first step of them. Under a pooler
+-- that mixes up prepared statements, a read with the same parameters must not do so.
 
-select session_id
-from {revoke}(p_principal => $1, p_one => $2, p_except => $3) session_id
-where $4::text = 'revoke'
+select session_ids, next_from
+from {revoke}(p_principal => $1, p_from => $2, p_to => $3, p_except => $4)
+where $5::text = 'revoke'

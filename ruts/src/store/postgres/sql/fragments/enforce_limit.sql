@@ -1,8 +1,9 @@
 -- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the
--- function.
+-- function. If more than a step of them are beyond the limit, it ends some and returns `again`. The
+-- oldest of any choice are never among those that may stay.
 --
 -- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, revoked_ids, {sessions},
---   {is_live_predicate}, {end_revoked}
+--   {is_live_predicate}, {end_revoked}, {step}
 -- defines: outcome, others, revoked_ids
 
 if p_limit is not null then
@@ -11,8 +12,8 @@ if p_limit is not null then
     select x.id, x.signed_at from {sessions} x
     where {is_live_predicate}
       and x.session_id <> p_session_id
-    -- Not by the index on the id, which would be a scan of all sessions.
-    order by x.id + 0
+    order by x.session_id
+    limit p_limit::bigint + {step}
     for update
   )
   select coalesce(array_agg(live.id order by live.signed_at, live.id), '{}')
@@ -24,5 +25,9 @@ if p_limit is not null then
     end if;
     revoked_ids := others[1 : cardinality(others) - p_limit + 1];
     {end_revoked}
+    if cardinality(others) = p_limit::bigint + {step} then
+      outcome := 'again';
+      return;
+    end if;
   end if;
 end if;

@@ -1,13 +1,19 @@
 -- Locks the session that signs in together with those that the limit may end, in the order of their
 -- ids. Two sign-ins that swap places would wait for each other otherwise.
 --
--- needs: p_limit, p_session_id, p_principal, {sessions}, {is_live_predicate}
+-- needs: p_limit, p_session_id, p_principal, {sessions}, {is_live_predicate}, {step}
 
 if p_limit is not null then
   perform from {sessions} y
   where y.id = any (
     array(select x.id from {sessions} x where x.session_id = p_session_id)
-    || array(select x.id from {sessions} x where {is_live_predicate})
+    || array(
+      select x.id from {sessions} x
+      where {is_live_predicate}
+        and x.session_id <> p_session_id
+      order by x.session_id
+      limit p_limit::bigint + {step}
+    )
   )
   order by y.id
   for update;
