@@ -1,0 +1,136 @@
+//! Jobs that work on sessions without a request.
+//!
+//! - `POST /export` orders an export. A worker writes its progress, then its result, into the session
+//!   that ordered it, while the user browses on.
+//! - [`notify`] leaves a message in every session of a user. Another process can call it.
+
+use axum::{
+    Form, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use ruts::{Error, SessionLayer, session, store::IntoStore, token::SessionId};
+use serde::Deserialize;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+/// The session of a user who orders exports.
+#[session]
+pub struct Desk {
+    /// The signed-in user.
+    #[field(principal)]
+    user: String,
+    /// Parts of the export that are done, of [`PARTS`].
+    #[field(ttl = "1h")]
+    progress: u32,
+    /// Link to the finished export.
+    #[field(ttl = "1d")]
+    export: String,
+    /// Messages, each shown once.
+    #[field(ttl = "7d", once)]
+    messages: Vec<String>,
+}
+
+/// Number of steps of an export.
+pub const PARTS: u32 = 3;
+
+/// Returns the app with sessions in this store. Its exports go to the queue.
+pub fn app(store: impl IntoStore, queue: Sender<SessionId>) -> Router {
+    Router::new()
+        .route("/", get(home))
+        .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
+        .route("/export", post(order))
+        .with_state(queue)
+        .layer(SessionLayer::new(store).development())
+}
+
+#[derive(Deserialize)]
+struct User {
+    name: String,
+}
+
+async fn sign_in(desk: Desk, Form(User { name }): Form<User>) -> Result<(), Error> {
+    desk.set_user(&name).await
+}
+
+async fn sign_out(desk: Desk) -> Result<(), Error> {
+    desk.session().delete().await
+}
+
+async fn order(
+    desk: Desk,
+    State(queue): State<Sender<SessionId>>,
+) -> Result<(StatusCode, &'static str), Error> {
+    desk.user().await?.ok_or(Error::SignInRequired)?;
+    // A write starts a session if there is none, so there is an id from here on.
+    desk.edit().progress(&0).remove_export().commit().await?;
+    let id = desk.session().id().ok_or(Error::Ended)?;
+    match queue.try_send(id) {
+        Ok(()) => Ok((StatusCode::ACCEPTED, "ordered\n")),
+        Err(_full) => Ok((StatusCode::SERVICE_UNAVAILABLE, "too many orders\n")),
+    }
+}
+
+async fn home(desk: Desk) -> Result<String, Error> {
+    let mut page = desk.messages().take().await?.unwrap_or_default();
+    let (progress, export) = (desk.progress().await?, desk.export().await?);
+    page.push(match (progress, export) {
+        (_, Some(link)) => format!("export: {link}"),
+        (Some(parts), None) => format!("export: {parts} of {PARTS}"),
+        (None, None) => "no export".to_owned(),
+    });
+    Ok(page.join("\n") + "\n")
+}
+
+/// Performs orders until the queue is closed. A failed order is logged, and the next one begins.
+pub async fn work(sessions: DeskSessions, mut orders: Receiver<SessionId>) {
+    while let Some(id) = orders.recv().await {
+        match export(&sessions, &id).await {
+            Ok(()) => {}
+            // The user has signed out, or was away for too long. Nobody waits for the export.
+            Err(Error::Ended) => tracing::info!(%id, "the session of an order has ended"),
+            Err(error) => tracing::error!(%id, %error, "an order has failed"),
+        }
+    }
+}
+
+/// Performs one order.
+///
+/// # Errors
+///
+/// [`Error::Ended`] if the session has ended: the job stops, and starts no session. [`Error::Store`].
+pub async fn export(sessions: &DeskSessions, id: &SessionId) -> Result<(), Error> {
+    let desk = sessions.get(id);
+    let user = desk.user().await?.ok_or(Error::SignInRequired)?;
+    for part in 1..=PARTS {
+        // The work of this part would be here. Each write fails once the user has signed out.
+        desk.set_progress(&part).await?;
+    }
+    let done = desk.edit().export(&format!("/exports/{user}.zip")).remove_progress();
+    done.commit().await
+}
+
+/// Leaves a message in every live session of a user, and returns their number. It starts none.
+///
+/// # Errors
+///
+/// [`Error::Store`].
+pub async fn notify(sessions: &DeskSessions, user: &str, message: &str) -> Result<usize, Error> {
+    let (mut after, mut reached) = (None, 0);
+    loop {
+        let page = sessions.by_user(user).list((), after, 100).await?;
+        for session in &page.sessions {
+            match sessions.get(&session.id).messages().push(message.to_owned()).await {
+                Ok(()) => reached += 1,
+                // It ended after the list was read.
+                Err(Error::Ended) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(reached);
+        }
+    }
+}
