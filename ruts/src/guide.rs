@@ -45,3 +45,15 @@ pub mod own_store {}
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/comparison.md")]
 pub mod comparison {}
+
+// The blocks of these pages are tests of the crates that they are about.
+
+#[cfg(not(doctest))]
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/moving.md")]
+pub mod moving {}
+
+#[cfg(not(doctest))]
+#[doc = include_str!("guide_links.md")]
+#[doc = include_str!("../docs/guide/on-tower-sessions.md")]
+pub mod on_tower_sessions {}

@@ -1,0 +1,66 @@
+//! [`AxumSessions`]: the sessions of axum_session 0.22.
+
+use std::{collections::HashMap, fmt};
+
+use axum_session::DatabasePool;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::old::{BoxError, OldSession, OldSessions};
+
+/// Sessions of axum_session 0.22, in any of its databases.
+///
+/// The cookie is called `session` unless the application has named it. If it is signed,
+/// [`OldCookie::read_with`](crate::OldCookie::read_with) has to check it. Sessions that are encrypted
+/// with a `database_key` are not read.
+///
+/// A program with axum_session keeps copies of sessions in its memory. So a sign-out in ruts reaches
+/// such a program once its copy has reached `SessionConfig::with_memory_lifetime`.
+#[derive(Clone)]
+pub struct AxumSessions<T> {
+    pool: T,
+    table: String,
+}
+
+impl<T: DatabasePool + Send + Sync + 'static> AxumSessions<T> {
+    /// Reads the sessions of this database, in this table: `sessions` unless the application has
+    /// named it with `SessionConfig::with_table_name`.
+    pub fn new(pool: T, table: impl Into<String>) -> Self {
+        Self { pool, table: table.into() }
+    }
+}
+
+/// A session as the database has it. Each value is JSON in text.
+#[derive(Deserialize)]
+struct Stored {
+    data: HashMap<String, String>,
+}
+
+impl<T: DatabasePool + Send + Sync + 'static> OldSessions for AxumSessions<T> {
+    async fn load(&self, id: &str) -> Result<Option<OldSession>, BoxError> {
+        let text = match self.pool.load(id, &self.table).await {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(None),
+            // The Redis pools answer an absent session with an error.
+            Err(error) => match self.pool.exists(id, &self.table).await {
+                Ok(false) => return Ok(None),
+                _ => return Err(error.into()),
+            },
+        };
+        let stored: Stored = serde_json::from_str(&text)?;
+        let value = |(name, text): (String, String)| Ok((name, serde_json::from_str(&text)?));
+        let values: Result<Vec<(String, Value)>, serde_json::Error> =
+            stored.data.into_iter().map(value).collect();
+        Ok(Some(OldSession::new(values?)))
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), BoxError> {
+        Ok(self.pool.delete_one_by_id(id, &self.table).await?)
+    }
+}
+
+impl<T> fmt::Debug for AxumSessions<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AxumSessions").field("table", &self.table).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,252 @@
+//! [`Claims`]: makes sure that each old session is lifted by one request at a time, over all
+//! processes, and tells the others which session it became.
+//!
+//! A claim is a record of its own in the store of ruts. Its id and its secret are derived from the
+//! id of the old session, so every request with the old cookie finds it, and nothing else does. It
+//! has two fields: `busy` holds the lease of the request that lifts now, and `done` the cookie of
+//! the lifted session, encrypted with a key that is derived from the old id, too.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::Aead};
+use http::HeaderValue;
+use ruts::{
+    Ttl,
+    store::{
+        CachePolicy, Change, Create, Credentials, FieldWrite, Precondition, Projection, Store,
+        StoreErrorKind, Touch, Update, Updated,
+    },
+    token::{SecretHash, SessionId},
+};
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+
+const BUSY: &str = "busy";
+const DONE: &str = "done";
+
+/// Time after which another request may take over from one that stopped on its way.
+const LEASE: Ttl = Ttl::from_secs(10);
+/// Life of a claim without a request with its old cookie: beyond that of any old session, after
+/// which the old cookie opens nothing.
+const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
+/// A claim is extended at most once in this time.
+const TOUCH_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const SALT: usize = 16;
+
+/// The claims in a store.
+pub(crate) struct Claims<S> {
+    store: Arc<S>,
+    /// Name of the session layer, so that two layers have claims of their own.
+    layer: &'static str,
+}
+
+/// The right to lift one session.
+pub(crate) struct Lease {
+    claim: Claim,
+    busy: Bytes,
+}
+
+/// State of a claim.
+pub(crate) enum Claimed {
+    /// Another request lifts the session now.
+    Busy,
+    /// This request may lift it. If it was lifted before, with the cookie of the session.
+    Mine(Lease, Option<Done>),
+}
+
+/// The session that an old one became.
+pub(crate) struct Done {
+    /// Its `Set-Cookie` header. `None` if the client had a session, whose cookie did not change.
+    pub(crate) set_cookie: Option<HeaderValue>,
+}
+
+/// Names of the claim on one old session.
+struct Claim {
+    id: SessionId,
+    secret: SecretHash,
+    key: [u8; 32],
+}
+
+impl Claim {
+    fn of(layer: &str, old: &str) -> Self {
+        let derive = |purpose: &str| -> [u8; 32] {
+            let mut hash = Sha256::new();
+            for part in ["ruts-lift", purpose, layer, old] {
+                hash.update(part.len().to_be_bytes());
+                hash.update(part);
+            }
+            hash.finalize().into()
+        };
+        let mut id = [0; 16];
+        id.copy_from_slice(&derive("id")[..16]);
+        let secret = SecretHash::from_bytes(derive("secret"));
+        Self { id: SessionId::from_bytes(id), secret, key: derive("key") }
+    }
+
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials::new(&self.id, &self.secret)
+    }
+
+    /// Each text has a key of its own, so the nonce can be zero.
+    fn cipher(&self, salt: &[u8]) -> ChaCha20Poly1305 {
+        let key: [u8; 32] = Sha256::new_with_prefix(self.key).chain_update(salt).finalize().into();
+        ChaCha20Poly1305::new(&key.into())
+    }
+
+    fn encrypt(&self, text: &[u8]) -> Result<Bytes, Error> {
+        let mut value = vec![0; SALT];
+        getrandom::fill(&mut value).map_err(|_| Error::Random)?;
+        // It fails for texts of 256 GiB.
+        let sealed = self.cipher(&value).encrypt(&[0; 12].into(), text);
+        value.extend(sealed.map_err(|_| Error::Random)?);
+        Ok(value.into())
+    }
+
+    /// Returns `None` for a value that is no longer what was written.
+    fn decrypt(&self, value: &[u8]) -> Option<Done> {
+        let (salt, sealed) = value.split_at_checked(SALT)?;
+        let text = self.cipher(salt).decrypt(&[0; 12].into(), sealed).ok()?;
+        let set_cookie = (!text.is_empty()).then(|| HeaderValue::from_bytes(&text).ok());
+        Some(Done { set_cookie: set_cookie.flatten() })
+    }
+}
+
+impl<S: Store> Claims<S> {
+    pub(crate) fn new(store: Arc<S>, layer: &'static str) -> Self {
+        Self { store, layer }
+    }
+
+    /// Returns the session that an old one became, if it was lifted. One round trip.
+    pub(crate) async fn find(&self, old: &str) -> Result<Option<Done>, Error> {
+        let claim = Claim::of(self.layer, old);
+        let touch = Some(Touch::new(CLAIM, TOUCH_AFTER));
+        let fields = Projection::Named(&[DONE]);
+        let loaded = self.store.load(claim.credentials(), fields, touch).await;
+        let Ok(loaded) = loaded.map_err(Error::Claim)? else { return Ok(None) };
+        Ok(loaded.fields.first().and_then(|field| claim.decrypt(&field.value)))
+    }
+
+    /// Takes the lease on an old session. Two round trips.
+    pub(crate) async fn begin(&self, old: &str) -> Result<Claimed, Error> {
+        let claim = Claim::of(self.layer, old);
+        let mut busy = vec![0; 16];
+        getrandom::fill(&mut busy).map_err(|_| Error::Random)?;
+        let busy = Bytes::from(busy);
+        let write = field(BUSY, &busy).ttl(LEASE);
+
+        let change = [Change::Set(write)];
+        let update = Update::new(&change)
+            .precondition(Precondition::new(BUSY, None))
+            .touch(Touch::new(CLAIM, TOUCH_AFTER));
+        let updated = self.store.update(claim.credentials(), update).await;
+        match updated.map_err(Error::Claim)? {
+            Ok(written) => match written.answer {
+                Updated::Applied { .. } => {
+                    let done = self.find(old).await?;
+                    Ok(Claimed::Mine(Lease { claim, busy }, done))
+                }
+                _ => Ok(Claimed::Busy),
+            },
+            Err(_refused) => {
+                let create = Create::new(&claim.id, &claim.secret).idle(CLAIM);
+                match self.store.create(create.fields(&[write])).await {
+                    Ok(_) => Ok(Claimed::Mine(Lease { claim, busy }, None)),
+                    Err(error) if error.kind() == StoreErrorKind::Exists => Ok(Claimed::Busy),
+                    Err(error) => Err(Error::Claim(error)),
+                }
+            }
+        }
+    }
+
+    /// Ends a lease, and notes what the old session became. Returns whether the lease was still
+    /// this request's.
+    pub(crate) async fn finish(
+        &self,
+        lease: Lease,
+        set_cookie: Option<&HeaderValue>,
+    ) -> Result<bool, Error> {
+        let text = set_cookie.map_or(&b""[..], HeaderValue::as_bytes);
+        let done = lease.claim.encrypt(text)?;
+        let done = Change::Set(field(DONE, &done));
+        self.end(&lease, &[done, Change::Remove(BUSY)]).await
+    }
+
+    /// Ends a lease. The claim stays as it was before.
+    pub(crate) async fn release(&self, lease: Lease) -> Result<(), Error> {
+        self.end(&lease, &[Change::Remove(BUSY)]).await.map(drop)
+    }
+
+    async fn end(&self, lease: &Lease, changes: &[Change<'_>]) -> Result<bool, Error> {
+        let update = Update::new(changes).precondition(Precondition::new(BUSY, Some(&lease.busy)));
+        let updated = self.store.update(lease.claim.credentials(), update).await;
+        let updated = updated.map_err(Error::Claim)?;
+        Ok(updated.is_ok_and(|written| matches!(written.answer, Updated::Applied { .. })))
+    }
+}
+
+fn field<'a>(name: &'a str, value: &'a Bytes) -> FieldWrite<'a> {
+    FieldWrite::new(name, value).cache_policy(CachePolicy::NoStore)
+}
+
+#[cfg(test)]
+mod tests {
+    use ruts::store::memory::MemoryStore;
+
+    use super::*;
+
+    fn claims(store: &Arc<MemoryStore>) -> Claims<MemoryStore> {
+        Claims::new(Arc::clone(store), "")
+    }
+
+    async fn lease(claims: &Claims<MemoryStore>) -> (Lease, Option<Done>) {
+        match claims.begin("old").await.unwrap() {
+            Claimed::Mine(lease, done) => (lease, done),
+            Claimed::Busy => panic!("the claim is free"),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_request_at_a_time_has_the_lease() {
+        let store = Arc::new(MemoryStore::new());
+        let (here, there) = (claims(&store), claims(&store));
+        let (mine, done) = lease(&here).await;
+        assert!(done.is_none());
+        assert!(matches!(there.begin("old").await.unwrap(), Claimed::Busy));
+        assert!(matches!(there.begin("another").await.unwrap(), Claimed::Mine(..)));
+        let cookie = HeaderValue::from_static("id=1; Path=/");
+        assert!(here.finish(mine, Some(&cookie)).await.unwrap());
+        assert_eq!(there.find("old").await.unwrap().unwrap().set_cookie, Some(cookie));
+        assert!(there.find("older").await.unwrap().is_none());
+
+        let (_mine, done) = lease(&there).await;
+        assert!(done.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_lost_lease_changes_nothing() {
+        let store = Arc::new(MemoryStore::new());
+        let claims = claims(&store);
+        let (mine, _) = lease(&claims).await;
+        let lost = Lease { claim: Claim::of("", "old"), busy: Bytes::from_static(b"another") };
+        assert!(!claims.finish(lost, None).await.unwrap());
+        assert!(claims.find("old").await.unwrap().is_none());
+        claims.release(mine).await.unwrap();
+        assert!(lease(&claims).await.1.is_none());
+    }
+
+    #[test]
+    fn a_cookie_opens_with_its_own_old_id_alone() {
+        let claim = Claim::of("", "old");
+        let value = claim.encrypt(b"id=secret").unwrap();
+        assert!(!value.windows(6).any(|part| part == b"secret"));
+        assert!(claim.decrypt(&value).unwrap().set_cookie.is_some());
+        for other in [Claim::of("", "new"), Claim::of("admin", "old")] {
+            assert!(other.id != claim.id && other.secret != claim.secret);
+            assert!(other.decrypt(&value).is_none());
+        }
+        assert!(claim.decrypt(&value[1..]).is_none());
+        assert!(claim.decrypt(b"").is_none());
+    }
+}

@@ -1,0 +1,165 @@
+//! Cookies in headers: [`OldCookie`], and the session cookie of ruts by its name.
+
+use std::fmt;
+
+use cookie::Cookie;
+use http::{HeaderMap, HeaderValue, header};
+
+/// The cookie of the old library: its name, and how it carries the id of a session.
+///
+/// Path and domain have to be those that the old library sets: otherwise a browser keeps the
+/// cookie when it is to be cleared.
+#[derive(Clone)]
+pub struct OldCookie {
+    name: String,
+    path: String,
+    domain: Option<String>,
+    form: Form,
+}
+
+#[derive(Clone)]
+enum Form {
+    Plain,
+    #[cfg(feature = "signed")]
+    Signed(Box<cookie::Key>),
+    #[cfg(feature = "private")]
+    Private(Box<cookie::Key>),
+    Custom(fn(&str, &HeaderMap) -> Option<String>),
+}
+
+impl OldCookie {
+    /// A cookie whose value is the id of the session, of the path `/`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), path: "/".to_owned(), domain: None, form: Form::Plain }
+    }
+
+    /// With another path.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// With a domain.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Signed with this key by the crate `cookie`, as tower-sessions and ruts 0.13 sign it. A cookie
+    /// with another signature is ignored.
+    #[cfg(feature = "signed")]
+    #[must_use]
+    pub fn signed(mut self, key: cookie::Key) -> Self {
+        self.form = Form::Signed(Box::new(key));
+        self
+    }
+
+    /// Encrypted with this key by the crate `cookie`, as tower-sessions does.
+    #[cfg(feature = "private")]
+    #[must_use]
+    pub fn private(mut self, key: cookie::Key) -> Self {
+        self.form = Form::Private(Box::new(key));
+        self
+    }
+
+    /// In another form: `read` gets the value of the cookie and all headers, and returns the id of
+    /// the session. It has to check any signature.
+    #[must_use]
+    pub fn read_with(mut self, read: fn(&str, &HeaderMap) -> Option<String>) -> Self {
+        self.form = Form::Custom(read);
+        self
+    }
+
+    /// Returns the id of the old session.
+    pub(crate) fn read(&self, headers: &HeaderMap) -> Option<String> {
+        let encoded = value(headers, &self.name)?;
+        let cookie = Cookie::parse_encoded(format!("{}={encoded}", self.name)).ok()?.into_owned();
+        let id = match &self.form {
+            Form::Plain => cookie.value().to_owned(),
+            Form::Custom(read) => read(cookie.value(), headers)?,
+            #[cfg(feature = "signed")]
+            Form::Signed(key) => {
+                let jar = cookie::CookieJar::new();
+                jar.signed(key).verify(cookie)?.value().to_owned()
+            }
+            #[cfg(feature = "private")]
+            Form::Private(key) => {
+                let jar = cookie::CookieJar::new();
+                jar.private(key).decrypt(cookie)?.value().to_owned()
+            }
+        };
+        Some(id).filter(|id| !id.is_empty())
+    }
+
+    /// Adds a removal of the cookie to a response.
+    pub(crate) fn clear(&self, headers: &mut HeaderMap) {
+        let mut cookie = Cookie::build((&*self.name, "")).path(&*self.path);
+        if let Some(domain) = &self.domain {
+            cookie = cookie.domain(&**domain);
+        }
+        // `Secure` is right for the prefixes, which old cookies may have.
+        let mut cookie = cookie.secure(self.name.starts_with("__")).http_only(true).build();
+        cookie.make_removal();
+        if let Ok(text) = HeaderValue::try_from(cookie.to_string()) {
+            headers.append(header::SET_COOKIE, text);
+        }
+    }
+}
+
+/// Shows no key.
+impl fmt::Debug for OldCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OldCookie")
+            .field("name", &self.name)
+            .field("path", &self.path)
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns the pairs of all `Cookie` headers.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let headers = headers.get_all(header::COOKIE).into_iter();
+    let pairs = headers.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
+    pairs.filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// Returns the value of a cookie of the request, as it was sent.
+pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    pairs(headers).find(|(other, _)| *other == name).map(|(_, value)| value)
+}
+
+/// Replaces a cookie of the request by that of a `Set-Cookie` header.
+pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderValue) {
+    let set_cookie = set_cookie.to_str().unwrap_or_default();
+    let own = set_cookie.split(';').next().unwrap_or_default().trim();
+    let others = pairs(headers).filter(|(other, _)| *other != name);
+    let mut all: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
+    all.push(own.to_owned());
+    // The parts come from headers, so they are one again.
+    if let Ok(all) = HeaderValue::try_from(all.join("; ")) {
+        headers.insert(header::COOKIE, all);
+    }
+}
+
+/// A cookie that a response sets.
+pub(crate) enum SetCookie<'a> {
+    /// It removes the cookie.
+    Removal,
+    /// It sets the cookie.
+    Value(&'a HeaderValue),
+}
+
+/// Returns the last `Set-Cookie` header of this name.
+pub(crate) fn set_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<SetCookie<'a>> {
+    let of_name = |header: &'a HeaderValue| {
+        let value = header.to_str().ok()?.strip_prefix(name)?.strip_prefix('=')?;
+        Some(match value.is_empty() || value.starts_with(';') {
+            true => SetCookie::Removal,
+            false => SetCookie::Value(header),
+        })
+    };
+    headers.get_all(header::SET_COOKIE).into_iter().rev().find_map(of_name)
+}

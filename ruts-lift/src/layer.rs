@@ -1,0 +1,220 @@
+//! [`LiftLayer`]: the tower layer of a lift, and its service.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, StatusCode};
+use ruts::{Session, SessionLayer, session::SessionName, store::IntoStore};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::{
+    claim::Claims,
+    cookies::OldCookie,
+    error::Error,
+    lift::{DynLift, Lift, Rollout},
+    old::{OldSession, OldSessions},
+    requests::BoxFuture,
+};
+
+/// Lifts sessions of another library into ruts. It wraps the session layer:
+///
+/// ```
+/// use std::{collections::HashMap, sync::Arc};
+/// use axum::{Router, routing::get};
+/// use ruts::{Session, SessionLayer, session, store::memory::MemoryStore};
+/// use ruts_lift::{BoxError, Error, LiftLayer, OldCookie, OldSession, OldSessions};
+///
+/// #[session]
+/// struct Shop {
+///     #[field(principal)]
+///     user: u64,
+///     #[field(default)]
+///     cart: Vec<String>,
+/// }
+///
+/// /// Runs inside of the session layer, with the values that the old library has written.
+/// async fn lift(old: OldSession, session: Session) -> Result<(), Error> {
+///     let shop = Shop::from(session);
+///     if let Some(cart) = old.changed::<Vec<String>>("cart")? {
+///         shop.set_cart(&cart).await?;
+///     }
+///     if let Some(user) = old.changed::<u64>("user")? {
+///         shop.set_user(&user).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// fn app(old: impl OldSessions) -> Router {
+///     let store = Arc::new(MemoryStore::new());
+///     let sessions = SessionLayer::new(&store);
+///     let lift = LiftLayer::while_both_run(&sessions, &store, OldCookie::new("id"), old, lift);
+///     Router::new().route("/", get(|| async { "hello" })).layer(sessions).layer(lift)
+/// }
+/// ```
+///
+/// # Round trips
+///
+/// None without an old cookie and, while both run, without a session. While both run, one to each
+/// store for a request with a session. A lift takes about twelve.
+///
+/// # Errors
+///
+/// A request whose session cannot be lifted gets the status 503, and an event at level `ERROR` has
+/// the cause. The next request tries again.
+///
+/// # Cancel safety
+///
+/// A lift whose request is dropped on its way is taken over by the next request, after ten seconds.
+///
+/// # Security
+///
+/// An old session that was not lifted yet is on no list of ruts, and no revocation reaches it. After a
+/// change of the password, the lift function has to compare what the old session knows of it, such
+/// as the `auth_hash` of axum-login, before it signs in.
+#[derive(Clone)]
+pub struct LiftLayer {
+    lift: Arc<dyn DynLift>,
+}
+
+impl LiftLayer {
+    /// Lifts sessions while programs with the old library still serve requests of the same clients.
+    ///
+    /// The client keeps its old cookie, so that a request to such a program works as before. Its
+    /// writes reach ruts with the next request. A sign-out on either side ends both sessions.
+    ///
+    /// `store` is that of the session layer. `lift` writes what the application needs. It is called again
+    /// with the values that have changed. For an old session that is to be
+    /// forgotten, it writes nothing.
+    ///
+    /// # Panics
+    ///
+    /// As [`SessionLayer::cookie_name`].
+    #[track_caller]
+    pub fn while_both_run<L, F, R>(
+        sessions: &SessionLayer<L>,
+        store: impl IntoStore,
+        cookie: OldCookie,
+        old: impl OldSessions,
+        lift: F,
+    ) -> Self
+    where
+        L: SessionName,
+        F: Fn(OldSession, Session) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        Self::new(sessions, store, cookie, old, lift, Rollout::Running)
+    }
+
+    /// Lifts sessions after the last program with the old library has ended: the old session and
+    /// its cookie are removed, once ruts has all of it.
+    ///
+    /// # Panics
+    ///
+    /// As [`SessionLayer::cookie_name`].
+    #[track_caller]
+    pub fn after_rollout<L, F, R>(
+        sessions: &SessionLayer<L>,
+        store: impl IntoStore,
+        cookie: OldCookie,
+        old: impl OldSessions,
+        lift: F,
+    ) -> Self
+    where
+        L: SessionName,
+        F: Fn(OldSession, Session) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        Self::new(sessions, store, cookie, old, lift, Rollout::Over)
+    }
+
+    #[track_caller]
+    fn new<L, F, R>(
+        sessions: &SessionLayer<L>,
+        store: impl IntoStore,
+        cookie: OldCookie,
+        old: impl OldSessions,
+        lift: F,
+        rollout: Rollout,
+    ) -> Self
+    where
+        L: SessionName,
+        F: Fn(OldSession, Session) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let claims = Claims::new(store.into_store(), L::NAME);
+        let (name, sessions) = (sessions.cookie_name(), sessions.clone());
+        Self { lift: Arc::new(Lift { sessions, name, claims, cookie, old, lift, rollout }) }
+    }
+}
+
+impl<S> Layer<S> for LiftLayer {
+    type Service = LiftService<S>;
+
+    fn layer(&self, inner: S) -> LiftService<S> {
+        LiftService { inner, lift: Arc::clone(&self.lift) }
+    }
+}
+
+impl fmt::Debug for LiftLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiftLayer").finish_non_exhaustive()
+    }
+}
+
+/// A service whose requests have their old sessions lifted: made by [`LiftLayer`].
+#[derive(Clone)]
+pub struct LiftService<S> {
+    inner: S,
+    lift: Arc<dyn DynLift>,
+}
+
+impl<S, B, R> Service<Request<B>> for LiftService<S>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Default + Send,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<R>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The one that is ready is called.
+        let next = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, next);
+        let lift = Arc::clone(&self.lift);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let departure = match lift.arrive(&mut parts).await {
+                Ok(departure) => departure,
+                Err(error) => {
+                    let cause: &dyn std::error::Error = &error;
+                    tracing::error!(error = cause, "an old session could not be lifted");
+                    let mut response = Response::new(R::default());
+                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    return Ok(response);
+                }
+            };
+            let mut response = inner.call(Request::from_parts(parts, body)).await?;
+            lift.depart(departure, response.headers_mut()).await;
+            Ok(response)
+        })
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for LiftService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiftService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

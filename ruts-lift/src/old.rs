@@ -1,0 +1,155 @@
+//! The sessions of another library: the trait [`OldSessions`], and one [`OldSession`].
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::Future,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    error::Error,
+    link::{Digest, Link, digest},
+};
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The place where another library keeps its sessions.
+///
+/// Implemented for tower-sessions, axum_session and ruts 0.13 by this crate. For another library,
+/// an implementation has these two methods:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use ruts_lift::{BoxError, OldSession, OldSessions};
+/// use serde_json::Value;
+///
+/// struct Legacy;
+///
+/// impl OldSessions for Legacy {
+///     async fn load(&self, id: &str) -> Result<Option<OldSession>, BoxError> {
+///         let text = std::fs::read_to_string(format!("sessions/{}.json", id.parse::<u128>()?))?;
+///         Ok(Some(OldSession::new(serde_json::from_str::<HashMap<String, Value>>(&text)?)))
+///     }
+///
+///     async fn delete(&self, id: &str) -> Result<(), BoxError> {
+///         Ok(std::fs::remove_file(format!("sessions/{}.json", id.parse::<u128>()?))?)
+///     }
+/// }
+/// ```
+pub trait OldSessions: Send + Sync + 'static {
+    /// Reads a live session. `None` if there is none, also if `id` is no id at all: it comes from
+    /// the client.
+    fn load(&self, id: &str) -> impl Future<Output = Result<Option<OldSession>, BoxError>> + Send;
+
+    /// Ends a session. One that does not exist is no error.
+    fn delete(&self, id: &str) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// A session of another library, as its store has it now.
+///
+/// A session may be lifted several times while both libraries run. [`changed`](Self::changed)
+/// returns a value only if the old library has written it since the last time.
+pub struct OldSession {
+    values: BTreeMap<String, Value>,
+    ends: Option<SystemTime>,
+    /// Digests of the values at the last lift.
+    lifted: BTreeMap<String, Digest>,
+}
+
+impl OldSession {
+    /// A session with these values.
+    pub fn new(values: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self { values: values.into_iter().collect(), ends: None, lifted: BTreeMap::new() }
+    }
+
+    /// With the time at which the old library lets it expire. Without one, a session that has
+    /// disappeared counts as signed out.
+    #[must_use]
+    pub fn ends(mut self, at: SystemTime) -> Self {
+        self.ends = Some(at);
+        self
+    }
+
+    /// Returns a value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] if it has another type.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let Some(value) = self.values.get(name) else { return Ok(None) };
+        let value = T::deserialize(value);
+        value.map(Some).map_err(|source| Error::Value { name: name.to_owned(), source })
+    }
+
+    /// Returns a value if the old library has written it since the last lift. At the first lift
+    /// every value counts as written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] if it has another type.
+    pub fn changed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        match self.has_changed(name) {
+            true => self.get(name),
+            false => Ok(None),
+        }
+    }
+
+    /// Returns whether the old library has removed a value since the last lift.
+    pub fn is_removed(&self, name: &str) -> bool {
+        self.lifted.contains_key(name) && !self.values.contains_key(name)
+    }
+
+    /// Returns the names of all values.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Returns whether the old library has written or removed a value since the last lift.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.names().any(|name| self.has_changed(name))
+            || self.lifted.keys().any(|name| self.is_removed(name))
+    }
+
+    /// Returns whether it holds nothing that is worth a lift.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    fn has_changed(&self, name: &str) -> bool {
+        self.values.get(name).map(digest).as_ref() != self.lifted.get(name)
+    }
+
+    /// Compares it with the state at its last lift.
+    pub(crate) fn since(&mut self, link: Option<&Link>) {
+        self.lifted = link.map(|link| link.digests.clone()).unwrap_or_default();
+    }
+
+    /// Returns the link that a session gets once this state is lifted into it.
+    pub(crate) fn link(&self, id: &str) -> Link {
+        let until = self.ends.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        Link {
+            id: id.to_owned(),
+            ends: until.map(|until| until.as_secs()),
+            digests: self
+                .values
+                .iter()
+                .map(|(name, value)| (name.clone(), digest(value)))
+                .collect(),
+        }
+    }
+}
+
+/// Shows the names of the values alone.
+impl fmt::Debug for OldSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OldSession")
+            .field("names", &self.values.keys())
+            .field("ends", &self.ends)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,35 @@
+//! [`TowerSessions`]: the sessions of tower-sessions 0.14.
+
+use std::time::SystemTime;
+
+use tower_sessions_core::{SessionStore, session::Id};
+
+use crate::old::{BoxError, OldSession, OldSessions};
+
+/// Sessions of tower-sessions 0.14, in any of its stores.
+///
+/// The cookie is called `id` unless the application has named it.
+#[derive(Debug, Clone)]
+pub struct TowerSessions<S>(S);
+
+impl<S: SessionStore> TowerSessions<S> {
+    /// Reads the sessions of this store.
+    pub fn new(store: S) -> Self {
+        Self(store)
+    }
+}
+
+impl<S: SessionStore> OldSessions for TowerSessions<S> {
+    async fn load(&self, id: &str) -> Result<Option<OldSession>, BoxError> {
+        let Ok(id) = id.parse::<Id>() else { return Ok(None) };
+        let record = self.0.load(&id).await?;
+        // Not every store checks it.
+        let live = record.filter(|record| SystemTime::from(record.expiry_date) > SystemTime::now());
+        Ok(live.map(|record| OldSession::new(record.data).ends(record.expiry_date.into())))
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), BoxError> {
+        let Ok(id) = id.parse::<Id>() else { return Ok(()) };
+        Ok(self.0.delete(&id).await?)
+    }
+}

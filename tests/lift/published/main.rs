@@ -1,0 +1,34 @@
+#![allow(missing_docs, reason = "tests")]
+
+//! Users go to and fro between an old program on a published library and a new one on ruts, over
+//! the servers of both.
+
+mod axum_session;
+#[path = "../../../ruts-lift/tests/lift/old_program.rs"]
+mod old_program;
+mod ruts_013;
+#[path = "../../../ruts-lift/tests/lift/scenarios.rs"]
+mod scenarios;
+mod tower_sessions;
+
+use std::sync::Arc;
+
+use ruts::store::{postgres::PostgresStore, redis::RedisStore};
+use ruts_tests_stores::{
+    backends::{fred_pool, postgres_on, redis_store},
+    servers::{Flavour, Postgres, Redis},
+};
+
+/// A server of its own, because an old program uses the whole of it, and the new program's store.
+async fn redis() -> (Redis, Arc<RedisStore<fred::clients::Pool>>) {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let store = redis_store(fred_pool(server.url()).await, &server.prefix());
+    (server, Arc::new(store))
+}
+
+/// The same with PostgreSQL, and a schema for the old program.
+async fn postgres() -> (&'static Postgres, Arc<PostgresStore>, ruts_tests_stores::servers::Schema) {
+    let server = Postgres::shared();
+    let (store, _pool, schema) = postgres_on(server).await;
+    (server, Arc::new(store), schema)
+}
