@@ -82,7 +82,7 @@ pub(super) struct BatchTuning {
     /// On a busy server a finished command lets the next batch go if fewer than this are in flight.
     pub(super) low_water: usize,
     /// With this number of operations pending, a batch goes up to `max_in_flight` even on a busy
-    /// server.
+    /// server. If they crowd at one session, one command is in flight at a time.
     pub(super) flush_at: usize,
     /// A command that takes longer no longer counts as in flight, so that it holds up no others.
     pub(super) slow_after: Duration,
@@ -122,6 +122,8 @@ struct Lane<Op: BatchOp> {
     /// Since when a caller sends its own operation. It counts as in flight.
     caller: Option<Instant>,
     is_busy: bool,
+    /// The last batch had no room for all requests of one session.
+    is_crowded: bool,
     pending: VecDeque<Pending<Op>>,
 }
 
@@ -388,6 +390,7 @@ impl<Op: BatchOp> Lane<Op> {
             in_flight: 0,
             caller: None,
             is_busy: false,
+            is_crowded: false,
             pending: VecDeque::new(),
         }
     }
@@ -404,8 +407,13 @@ impl<Op: BatchOp> Lane<Op> {
     /// of them on a busy server.
     fn next_batch(&mut self, batcher: &Batcher<Op>, when_busy: usize) -> Option<Batch<Op>> {
         let BatchTuning { max_in_flight, high_water, flush_at, .. } = batcher.tuning;
-        let waits = self.is_busy && self.pending.len() < flush_at;
-        let limit = if waits { when_busy.min(max_in_flight) } else { max_in_flight };
+        let limit = match self.is_busy {
+            // The requests of one session would take every command in flight, and one of another
+            // session would wait for all of them.
+            true if self.is_crowded => 1,
+            true if self.pending.len() < flush_at => when_busy.min(max_in_flight),
+            _ => max_in_flight,
+        };
         if self.in_flight >= limit {
             return None;
         }
@@ -429,6 +437,7 @@ impl<Op: BatchOp> Lane<Op> {
                 self.pending.push_back(pending);
             }
         }
+        self.is_crowded = !last.is_empty();
         self.pending.append(&mut last);
         self.is_busy = requests.len() >= high_water;
         let span = first?;
@@ -444,6 +453,9 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+
+    /// A request of a session that has at most eight in a batch.
+    const CROWDED: u32 = 0;
 
     /// Notes what is sent, and answers once it may.
     #[derive(Default)]
@@ -473,8 +485,12 @@ mod tests {
             true
         }
 
-        fn can_join(&self, _: &[u32], _: &u32) -> bool {
-            true
+        fn can_join(&self, batch: &[u32], next: &u32) -> bool {
+            *next != CROWDED || batch.iter().filter(|request| *request == next).count() < 8
+        }
+
+        fn yields_to_others(&self, batch: &[u32], next: &u32) -> bool {
+            !self.can_join(batch, next)
         }
 
         async fn one(&self, request: &u32, _: Instant) -> Result<u32, Self::Error> {
@@ -504,9 +520,9 @@ mod tests {
         }
     }
 
-    fn batcher(answers: Option<Semaphore>) -> Arc<Batcher<Echo>> {
+    fn batcher(max_in_flight: usize, answers: Option<Semaphore>) -> Arc<Batcher<Echo>> {
         let echo = Echo { answers, ..Echo::default() };
-        Arc::new(Batcher::new(echo, BatchTuning::new(1), Duration::from_secs(10)))
+        Arc::new(Batcher::new(echo, BatchTuning::new(max_in_flight), Duration::from_secs(10)))
     }
 
     fn sent(batcher: &Batcher<Echo>) -> Vec<Vec<u32>> {
@@ -519,17 +535,17 @@ mod tests {
 
     #[tokio::test]
     async fn an_operation_alone_needs_no_task() {
-        let batcher = batcher(None);
-        for request in 0..3 {
+        let batcher = batcher(1, None);
+        for request in 1..4 {
             assert_eq!(batcher.run(request).await, Ok(request));
         }
         let sent = batcher.op.sent.lock().unwrap();
-        assert_eq!(*sent, [(vec![0], 0), (vec![1], 0), (vec![2], 0)]);
+        assert_eq!(*sent, [(vec![1], 0), (vec![2], 0), (vec![3], 0)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_is_dropped_lets_others_go() {
-        let batcher = batcher(Some(Semaphore::new(0)));
+        let batcher = batcher(1, Some(Semaphore::new(0)));
         let mut first = Box::pin(batcher.run(1));
         assert!(poll(first.as_mut()).is_pending());
         let others = [2, 3].map(|request| {
@@ -548,7 +564,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_is_not_polled_holds_others_up_for_a_moment() {
-        let batcher = batcher(Some(Semaphore::new(0)));
+        let batcher = batcher(1, Some(Semaphore::new(0)));
         let mut held = pin!(batcher.run(1));
         assert!(poll(held.as_mut()).is_pending());
         batcher.op.answers.as_ref().unwrap().add_permits(3);
@@ -559,5 +575,32 @@ mod tests {
         assert_eq!(begun.elapsed(), batcher.tuning.slow_after, "it waits no more");
         assert_eq!(held.await, Ok(1));
         assert!(batcher.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowded_session_does_not_take_every_command() {
+        let batcher = batcher(4, Some(Semaphore::new(0)));
+        let start = |request| {
+            let batcher = Arc::clone(&batcher);
+            tokio::spawn(async move { batcher.run(request).await })
+        };
+        let sent_after = async |answers: usize| {
+            batcher.op.answers.as_ref().unwrap().add_permits(answers);
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+            sent(&batcher)
+        };
+        let crowd: Vec<_> = (0..100).map(|_| start(CROWDED)).collect();
+        assert_eq!(sent_after(0).await, [[CROWDED]; 4], "nothing was waiting yet");
+        assert_eq!(sent_after(4).await[4..], [[CROWDED; 8]], "one of four commands");
+        let other = start(1);
+        assert_eq!(sent_after(0).await.len(), 5);
+        assert_eq!(sent_after(1).await[5..], [[&[CROWDED; 8][..], &[1]].concat()]);
+        sent_after(100).await;
+        assert_eq!(other.await.unwrap(), Ok(1));
+        for request in crowd {
+            assert_eq!(request.await.unwrap(), Ok(CROWDED));
+        }
     }
 }

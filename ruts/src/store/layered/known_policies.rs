@@ -71,3 +71,19 @@ impl KnownPolicies {
         restrictions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_are_made_up_take_bounded_memory() {
+        let known = KnownPolicies::default();
+        known.learn("secret", CachePolicy::NoStore);
+        for number in 0..2 * CAPACITY {
+            known.learn(&number.to_string(), CachePolicy::Revalidate);
+        }
+        assert_eq!(known.restrictions(Projection::All).revalidate.len(), CAPACITY - 1);
+        assert!(known.restrictions(Projection::Named(&["secret"])).bypass);
+    }
+}

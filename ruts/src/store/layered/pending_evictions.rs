@@ -105,3 +105,25 @@ impl PendingEvictions {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn pending_evictions_take_bounded_memory() {
+        let (pending, now) = (PendingEvictions::default(), Instant::now());
+        let eviction =
+            PendingEviction { write_ends: now, entry_expires: now + Duration::from_secs(60) };
+        let id = |number: usize| SessionId::from_bytes((number as u128).to_be_bytes());
+        for number in 0..CAPACITY {
+            assert!(pending.add(&id(number), eviction));
+        }
+        assert!(!pending.add(&id(CAPACITY), eviction));
+        assert!(!pending.includes(&id(CAPACITY)));
+        assert!(pending.remove(&id(0), eviction));
+        assert!(pending.add(&id(CAPACITY), eviction), "there is room again");
+    }
+}

@@ -72,8 +72,8 @@
 //!
 //! Reads and updates that arrive while [several](RedisStoreBuilder::max_in_flight) are in flight
 //! wait for one of these to be answered. Then up to 64 sessions share one script and one round
-//! trip, each with its own answer. At most three quarters of them are of one session, so a busy
-//! session holds up no other. Lookups in a cache are batched likewise. A read takes another
+//! trip, each with its own answer. At most eight of them are of one session, so a busy session
+//! holds up no other. Lookups in a cache are batched likewise. A read takes another
 //! round trip, alone, after its batch:
 //!
 //! - if a touch is due,

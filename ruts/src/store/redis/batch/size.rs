@@ -7,6 +7,11 @@ use crate::token::SessionId;
 /// Maximum number of sessions in a batch.
 pub(super) const MAX_SESSIONS: usize = 64;
 
+/// Maximum number of requests of one session in a batch. Those of others wait for a whole batch at
+/// most, so a larger number would make them wait for longer. Smaller batches cost the session itself
+/// little.
+const MAX_OF_SESSION: usize = 8;
+
 /// Number of bytes that a batch may read. A server does nothing else meanwhile.
 pub(super) const MAX_READ: usize = 256 * 1024;
 
@@ -15,8 +20,8 @@ const UNREAD: usize = 1;
 
 /// The room for another request in a batch.
 ///
-/// The requests of one session fill at most three quarters of it. The rest is for others, however
-/// many requests of one session wait.
+/// The requests of one session fill a part of it. The rest is for others, however many requests of
+/// one session wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
     /// There is room.
@@ -38,7 +43,8 @@ impl Share {
             return Self::Full;
         }
         let of_session = batch.filter(|id| *id == next).count();
-        if of_session < limit - limit.div_ceil(4) { Self::Room } else { Self::RoomForOthers }
+        let most = MAX_OF_SESSION.min(limit - limit.div_ceil(4));
+        if of_session < most { Self::Room } else { Self::RoomForOthers }
     }
 }
 
