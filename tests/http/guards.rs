@@ -91,6 +91,12 @@ fn fixture() -> Fixture {
     let app = Router::new()
         .route("/sign-in/{user}", get(sign_in))
         .route("/sign-in-without-a-stamp", get(|shop: Shop| async move { shop.set_user(&7).await }))
+        .route(
+            "/accept/{hash}",
+            get(|shop: Shop, Path(hash): Path<String>| async move {
+                shop.user().accept_stamp(hash).await
+            }),
+        )
         .route("/name", get(|shop: Shop| async move { shop.set_name("ada").await }))
         .route(
             "/who",
@@ -221,6 +227,55 @@ async fn a_slow_page_does_not_fail_for_a_new_password() {
     assert_eq!(slow.status, StatusCode::UNAUTHORIZED);
     assert!(slow.set_cookies().is_empty());
     assert_eq!(client.text("/account").await, "hash 2");
+}
+
+/// A user changes the password. Meanwhile a page of the same tab has read the session, and loads the
+/// user with the new hash.
+#[tokio::test]
+async fn a_new_password_keeps_the_session_that_changed_it() {
+    let Fixture { accounts, store, client } = fixture();
+    client.text("/sign-in/7").await;
+    client.text("/name").await;
+    let thief = client.stranger();
+    thief.text("/sign-in/7").await;
+    let mut pause = store.pause_after("load");
+    let page = client.steal();
+    let page = tokio::spawn(async move { page.get("/account").await });
+    pause.reached().await;
+
+    client.text("/accept/hash%202").await;
+    accounts.set(Some("hash 2"));
+    pause.resume();
+    let page = page.await.unwrap();
+    assert_eq!((page.status, &*page.text()), (StatusCode::OK, "hash 2"));
+    assert_eq!(client.text("/account").await, "hash 2");
+
+    let before = client.steal();
+    client.text("/sign-in/7").await;
+    assert_eq!(client.text("/account").await, "hash 2");
+    assert_eq!(client.text("/who").await, "Some(7) Some(\"ada\")");
+    assert_eq!(before.text("/who").await, "None None", "the cookie from before is refused");
+    assert_eq!(thief.get("/account").await.status, StatusCode::UNAUTHORIZED);
+    accounts.set(Some("hash 1"));
+    let reply = client.get("/account").await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "the former stamp is not accepted any more");
+}
+
+/// Without the announcement, or with that of another hash, the session ends.
+#[tokio::test]
+async fn a_session_accepts_only_the_stamp_that_its_handler_named() {
+    let Fixture { accounts, client, .. } = fixture();
+    assert_eq!(client.get("/accept/x").await.status, StatusCode::UNAUTHORIZED, "a guest");
+    assert!(client.token().is_none());
+    client.text("/sign-in/7").await;
+    client.text("/accept/hash%203").await;
+    accounts.set(Some("hash 3"));
+    assert_eq!(client.text("/account").await, "hash 3");
+    accounts.set(Some("hash 1"));
+    assert_eq!(client.text("/account").await, "hash 1", "the write of the hash was undone");
+    accounts.set(Some("hash 2"));
+    assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.text("/who").await, "None None");
 }
 
 /// Extracts the user. Returns whether there is one, and the number of loads so far.

@@ -184,6 +184,47 @@ impl<'a, T> Entry<'a, T, Principal> {
     pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         self.write(value, assurance)
     }
+
+    /// Has the session accept another [stamp](crate::session::LoadUser::stamp) of its user besides
+    /// that of the sign-in, until the next sign-in.
+    ///
+    /// A handler that changes a password calls it before it writes the new hash. Otherwise another
+    /// request of the same tab could load the user with the new hash in between, and end this
+    /// session. Then it signs in again with the new stamp: the cookie from before is refused, and the
+    /// former stamp, too. All other sessions of the user end at their next load.
+    ///
+    /// ```
+    /// use ruts::{Error, auth::Assurance, session};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(principal)]
+    ///     user: u64,
+    /// }
+    ///
+    /// # async fn write_hash(_: u64, _: &str) {}
+    /// /// The former password was right.
+    /// async fn change_password(shop: Shop, new_hash: String) -> Result<(), Error> {
+    ///     let user = shop.user().await?.ok_or(Error::SignInRequired)?;
+    ///     shop.user().accept_stamp(&new_hash).await?;
+    ///     write_hash(user, &new_hash).await;
+    ///     shop.user().sign_in(&user, Assurance::Aal1).stamp(&new_hash).await
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// One, or two if this request has not read the user by [`load_user`](crate::session::load_user).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SignInRequired`] for a guest. [`Error::Store`], [`Error::StaleCache`].
+    /// [`Error::Ended`] if another request ended the session.
+    pub fn accept_stamp(self, stamp: impl AsRef<[u8]>) -> WriteFuture<'a> {
+        let Self { request, .. } = self;
+        let stamp = stamp.as_ref().to_vec();
+        WriteFuture::new(async move { request.accept_stamp(&stamp).await })
+    }
 }
 
 impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, Once> {

@@ -479,7 +479,7 @@ impl<S> Session<S> {
         self.request.read_stamp(Some(schema)).await
     }
 
-    /// Whether the sign-in came with this stamp.
+    /// Whether the session accepts this stamp of its user.
     pub(super) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
         self.request.has_stamp(stamp).await
     }

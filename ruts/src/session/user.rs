@@ -86,6 +86,8 @@ pub trait LoadUser: Send + Sync + 'static {
     ///
     /// A sign-in of the user then has to pass the same bytes to
     /// [`SignIn::stamp`](super::SignIn::stamp). A session without the stamp ends at the next load.
+    /// A handler that changes the stamp calls [`Entry::accept_stamp`](crate::Entry::accept_stamp)
+    /// first, so that its own session goes on.
     fn stamp(user: &Self::User) -> Option<&[u8]> {
         let _ = user;
         None
@@ -94,12 +96,13 @@ pub trait LoadUser: Send + Sync + 'static {
 
 /// Returns the signed-in user, `None` for a guest.
 ///
-/// If the user does not exist any more, or has another stamp than at the sign-in, the session
+/// If the user does not exist any more, or has a stamp that the session does not accept, the session
 /// ends, and the request goes on as a guest.
 ///
 /// # Round trips
 ///
-/// As a read of the principal, and one to end the session.
+/// As a read of the principal. For another stamp one to read those of the session again, and one to
+/// end it.
 ///
 /// # Errors
 ///

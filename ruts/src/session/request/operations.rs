@@ -10,7 +10,7 @@ use super::{
     field_cache::Life,
     identity::{Closed, Identity},
     operation::{Delete, Load},
-    own_fields::{STAMP, bind_stamp},
+    own_fields::{STAMP, accept_stamp, accepts_stamp},
     renewal::renew,
     response::{CookieAction, TokenOrigin},
     shared::{Incoming, Shared},
@@ -22,7 +22,7 @@ use super::{
 use crate::field::SessionSchema;
 use crate::{
     cache_policy::CachePolicy,
-    codec::{self, CodecError},
+    codec::CodecError,
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     event,
@@ -35,8 +35,8 @@ use crate::{
         update_queue, value,
     },
     store::{
-        AbsoluteDeadline, Change, DynStore, Precondition, Projection, SessionMeta, TakeField,
-        Update, Updated,
+        AbsoluteDeadline, Change, DynStore, FieldWrite, Precondition, Projection, SessionMeta,
+        TakeField, Update, Updated,
     },
     token::{CookieLife, SessionId, Token},
     ttl::Ttl,
@@ -191,15 +191,37 @@ impl Request {
         Transfer::new(&self.0, &mut state).learn(STAMP, group).await
     }
 
-    /// Whether the sign-in came with this stamp.
+    /// Whether the session accepts a stamp. If not by what this request has read, it asks the store.
     pub(in crate::session) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
         let mut state = self.0.lock().await?;
+        let digest = stamp_digest(stamp);
+        for is_last in [false, true] {
+            Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
+            let (stored, id) = (state.fields.get(STAMP), state.identity.id());
+            let (Some(stored), Some(id)) = (stored, id) else { return Ok(false) };
+            let accepts = accepts_stamp(stored, &digest, &id);
+            if is_last || accepts != Ok(false) {
+                return accepts.map_err(|source| value::decode_error(STAMP, source));
+            }
+            state.fields.forget(STAMP);
+        }
+        Ok(false)
+    }
+
+    /// Has the session accept another stamp besides that of its sign-in.
+    pub(in crate::session) async fn accept_stamp(&self, stamp: &[u8]) -> Result<(), Error> {
+        let mut state = self.0.lock().await?;
         Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
-        let Some(stored) = state.fields.get(STAMP) else { return Ok(false) };
-        // A session must not end because a later release writes its stamp in another form.
-        codec::unwrap_own(stored).map_err(|source| value::decode_error(STAMP, source))?;
-        let expected = state.identity.id().map(|id| bind_stamp(&stamp_digest(stamp), &id));
-        Ok(expected.as_ref() == Some(stored))
+        let (Some(id), Some(_)) = (state.identity.id(), state.owner) else {
+            return Err(Error::SignInRequired);
+        };
+        let value = accept_stamp(state.fields.get(STAMP), &stamp_digest(stamp), &id)
+            .map_err(|source| value::decode_error(STAMP, source))?;
+        let change = Change::Set(FieldWrite::new(STAMP, &value));
+        let update = Update { changes: &[change], ..Update::default() };
+        let mut transfer = Transfer::new(&self.0, &mut state);
+        transfer.update(update, &WritePlan::default()).await?;
+        transfer.exchange.check_fresh()
     }
 
     /// Returns the state of the session that this request came with. Asks the store for it.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{shared::Shared, write_plan::WritePlan};
 use crate::{
     client::RECORD,
-    codec,
+    codec::{self, CodecError},
     session::config::Signing,
     store::{Change, FieldWrite},
     token::{CookieLife, SessionId},
@@ -17,7 +17,7 @@ use crate::{
 /// For how long a sign-in is remembered, for lists of sessions. A request knows it from its secret.
 pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 
-/// The stamp of the user at the sign-in.
+/// The stamp of the user at the sign-in, and another one that the session [accepts](accept_stamp).
 pub(super) const STAMP: &str = "ruts.stamp";
 
 /// Length of the digest of a stamp.
@@ -54,7 +54,7 @@ impl OwnFields {
                         .map(|client| codec::wrap_own(&client.record(id))),
                     forgets: was_remembered && remembered.is_none(),
                     remembered: remembered.map(|life| codec::wrap_own(&life)),
-                    stamp: options.stamp.map(|digest| bind_stamp(&digest, id)),
+                    stamp: options.stamp.map(|stamp| codec::wrap_own(&bind_stamp(&stamp, id))),
                 }
             }
         }
@@ -72,9 +72,35 @@ impl OwnFields {
 
 /// Returns the digest of a stamp as a session keeps it. It depends on the session, so that those of
 /// two sessions cannot be compared.
-pub(super) fn bind_stamp(digest: &[u8; 32], id: &SessionId) -> Bytes {
+fn bind_stamp(digest: &[u8; 32], id: &SessionId) -> [u8; STAMP_LEN] {
     let bound = Sha256::new_with_prefix(digest).chain_update(id.as_bytes()).finalize();
-    codec::wrap_own(&bound[..STAMP_LEN])
+    std::array::from_fn(|at| bound[at])
+}
+
+/// Whether a session accepts a stamp, by its field [`STAMP`].
+pub(super) fn accepts_stamp(
+    stored: &[u8],
+    digest: &[u8; 32],
+    id: &SessionId,
+) -> Result<bool, CodecError> {
+    let stamp = bind_stamp(digest, id);
+    // A session must not end because a later release writes its stamp in another form.
+    Ok(codec::unwrap_own(stored)?.chunks(STAMP_LEN).any(|accepted| accepted == stamp))
+}
+
+/// Returns the field [`STAMP`] of a session that accepts a stamp besides that of its sign-in.
+pub(super) fn accept_stamp(
+    stored: Option<&Bytes>,
+    digest: &[u8; 32],
+    id: &SessionId,
+) -> Result<Bytes, CodecError> {
+    let mut accepted = match stored {
+        Some(stored) => codec::unwrap_own(stored)?.to_vec(),
+        None => Vec::new(),
+    };
+    accepted.truncate(STAMP_LEN);
+    accepted.extend(bind_stamp(digest, id));
+    Ok(codec::wrap_own(&accepted))
 }
 
 /// Reads the field [`REMEMBERED`].
