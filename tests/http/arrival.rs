@@ -69,8 +69,8 @@ async fn a_request_knows_the_state_of_its_session() {
     clock.advance(Duration::from_secs(8));
     assert_eq!(tab_of_today.text("/").await, "ended 8");
     clock.advance(Duration::from_secs(60));
-    assert_eq!(tab_of_today.text("/").await, "Expired");
-    assert_eq!(tab.text("/").await, "Expired");
+    assert_eq!(tab_of_today.text("/").await, "Expired { by: None }");
+    assert_eq!(tab.text("/").await, "Expired { by: None }");
 }
 
 /// A secret that was replaced more than once differs from one of a session that is over.
@@ -83,7 +83,7 @@ async fn a_made_up_secret_of_a_live_session_is_unknown() {
     client.text("/sign-in").await;
     assert_eq!(before.text("/").await, "Unknown");
     client.text("/sign-out").await;
-    assert_eq!(before.text("/").await, "Expired");
+    assert_eq!(before.text("/").await, "Expired { by: None }");
 }
 
 #[tokio::test]
@@ -98,10 +98,35 @@ async fn a_revoked_session_differs_from_an_expired_one() {
     assert_eq!(other.text("/").await, "Revoked");
     assert_eq!(client.text("/").await, "Live");
     clock.advance(Duration::from_secs(2 * 24 * 60 * 60));
-    assert_eq!(other.text("/").await, "Expired", "the deadline that it had has passed");
+    assert_eq!(
+        other.text("/").await,
+        "Expired { by: None }",
+        "the deadline that it had has passed"
+    );
     assert_eq!(client.text("/").await, "Live");
     clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
-    assert_eq!(client.text("/").await, "Expired");
+    assert_eq!(client.text("/").await, "Expired { by: Some(Idle) }");
+}
+
+#[tokio::test]
+async fn a_session_that_was_too_old_differs_from_one_that_was_not_used() {
+    let (clock, client) = fixture();
+    client.text("/sign-in").await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let mut days = 0;
+    let last = loop {
+        match &*client.text("/").await {
+            "Live" => clock.advance(day),
+            last => break last.to_owned(),
+        }
+        days += 1;
+    };
+    assert_eq!((&*last, days), ("Expired { by: Some(Absolute) }", 30));
+    // The store frees expired sessions as new ones are created.
+    for _ in 0..200 {
+        client.stranger().text("/sign-in").await;
+    }
+    assert_eq!(client.text("/").await, "Expired { by: None }");
 }
 
 /// A user whose session was revoked signs in again at once.
@@ -125,5 +150,5 @@ async fn a_sign_in_does_not_change_the_arrival() {
     assert_eq!(client.text("/sign-in-and-ask").await, "NoToken");
     client.text("/sign-out").await;
     client.plant("__Host-id", "AAECAwQFBgcICQoLDA0ODw.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
-    assert_eq!(client.text("/sign-in-and-ask").await, "Expired");
+    assert_eq!(client.text("/sign-in-and-ask").await, "Expired { by: None }");
 }

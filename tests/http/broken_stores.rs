@@ -10,11 +10,12 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use ruts::{
+    Ttl,
     conformance::{
         Subject, atomicity, expiry, internal, merging, ownership, revival, revocation, values,
     },
     store::{
-        AbsoluteDeadline, Change, Create, Credentials, Loaded, Projection, Refused, Store,
+        AbsoluteDeadline, Change, Create, Credentials, Expiry, Loaded, Projection, Refused, Store,
         StoreError, StoreResult, StoredField, TakeField, Touch, Update, Updated, Written,
         memory::{ManualClock, MemoryStore},
     },
@@ -55,6 +56,10 @@ enum Fault {
     ForgetsRevoked,
     /// A read of the process itself keeps the session alive.
     CountsJobs,
+    /// The process itself never counts as activity.
+    IgnoresJobs,
+    /// An expired session has passed the other deadline.
+    SwapsDeadlines,
 }
 
 #[derive(Clone)]
@@ -70,7 +75,7 @@ struct Setup<const FAULT: usize> {
     store: Arc<FaultyStore>,
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 16] = [
     Fault::None,
     Fault::UpdateCreates,
     Fault::CachesReads,
@@ -85,6 +90,8 @@ const FAULTS: [Fault; 14] = [
     Fault::IgnoresSecret,
     Fault::ForgetsRevoked,
     Fault::CountsJobs,
+    Fault::IgnoresJobs,
+    Fault::SwapsDeadlines,
 ];
 
 impl<const FAULT: usize> Subject for Setup<FAULT> {
@@ -225,6 +232,11 @@ impl Store for FaultyStore {
         fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> StoreResult<Loaded> {
+        let touch = match (self.fault, credentials.secret()) {
+            (Fault::CountsJobs, None) => Some(Touch::new(Ttl::from_secs(3600), Duration::ZERO)),
+            (Fault::IgnoresJobs, None) => None,
+            _ => touch,
+        };
         let secret = self.secret(credentials);
         let credentials = presented(credentials, &secret);
         if self.fault == Fault::CachesReads && matches!(fields, Projection::All) {
@@ -246,6 +258,14 @@ impl Store for FaultyStore {
             self.cache.lock().unwrap().push((*credentials.id, loaded.clone()));
         }
         Ok(answer)
+    }
+
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        let expiry = self.inner.expiry(id).await?;
+        Ok(match expiry {
+            Some(Expiry::Idle) if self.fault == Fault::SwapsDeadlines => Some(Expiry::Absolute),
+            expiry => expiry,
+        })
     }
 
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
@@ -374,4 +394,8 @@ faults! {
     a_job_that_counts_as_activity_is_found: CountsJobs at 13 by
         internal::internal_credentials_use_nothing,
         internal::internal_credentials_have_few_rights;
+    a_job_that_never_counts_as_activity_is_found: IgnoresJobs at 14 by
+        internal::a_touch_with_internal_credentials_counts;
+    a_wrong_deadline_is_found: SwapsDeadlines at 15 by
+        expiry::an_expired_session_names_its_deadline;
 }

@@ -53,8 +53,8 @@ mod cached {
 
     #[deny(clippy::missing_trait_methods)]
     impl<S: Store> Store for ReadTwice<S> {
-        delegate_store!(self.0: name create update take delete inspect wait_for_change
-            list_by_principal revoke revoke_everyone hint_cache_policy delete_expired);
+        delegate_store!(self.0: name create update take delete inspect expiry
+            wait_for_change list_by_principal revoke revoke_everyone hint_cache_policy delete_expired);
 
         async fn load(
             &self,

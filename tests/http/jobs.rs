@@ -107,6 +107,32 @@ async fn a_job_makes_few_calls() {
     assert_eq!(shop.session().store_calls(), 2);
 }
 
+/// A job keeps a session alive only when asked.
+#[tokio::test]
+async fn a_job_counts_as_a_use_when_asked() {
+    let clock = ManualClock::new();
+    let store = Arc::new(MemoryStore::builder().clock(clock.clone()).build());
+    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
+    let app = Router::new()
+        .route("/sign-in", get(|shop: Shop| async move { shop.set_user(&7).await }))
+        .layer(SessionLayer::new(&store).idle_timeout(hour).absolute_timeout(day));
+    let client = new_client(app);
+    client.text("/sign-in").await;
+    let id = client.token().unwrap()[..22].parse().unwrap();
+    let (passive, active) = (Shop::sessions(&store), Shop::sessions(&store).idle_timeout(hour));
+    for _ in 0..3 {
+        clock.advance(hour / 2 + Duration::from_secs(60));
+        assert_eq!(active.get(&id).user().await.unwrap(), Some(7));
+        clock.advance(hour / 2 + Duration::from_secs(60));
+        active.get(&id).set_flash("hello").await.unwrap();
+    }
+    clock.advance(hour / 2 + Duration::from_secs(60));
+    assert_eq!(passive.get(&id).user().await.unwrap(), Some(7));
+    passive.get(&id).set_flash("hello").await.unwrap();
+    clock.advance(hour / 2);
+    assert!(matches!(active.get(&id).user().await, Err(Error::Ended)));
+}
+
 /// A session that has ended, or never existed, is an error for every call. None creates it.
 #[tokio::test]
 async fn a_job_revives_no_session() {

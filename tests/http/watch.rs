@@ -39,8 +39,8 @@ impl Clock for VirtualClock {
 struct Unnoticing<S>(S);
 
 impl<S: Store> Store for Unnoticing<S> {
-    delegate_store!(self.0: name load create update take delete inspect list_by_principal revoke
-        revoke_everyone hint_cache_policy delete_expired);
+    delegate_store!(self.0: name load create update take delete inspect expiry list_by_principal
+        revoke revoke_everyone hint_cache_policy delete_expired);
 }
 
 fn store() -> InstrumentedStore<MemoryStore> {

@@ -119,7 +119,7 @@ impl RecordStore for FileStore {
     }
 
     /// Moves the folder away as a whole. Deleting its files takes its time, which no caller waits for.
-    async fn remove_all(&self) -> Result<(), StoreError> {
+    async fn end_all(&self) -> Result<(), StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let old = folder.path.join(format!("removed-{}", now().as_nanos()));
         let removed = old.clone();

@@ -4,6 +4,7 @@
 //! pub struct ShopSessions(SessionIndex);
 //! impl ShopSessions {
 //!     pub fn by_user(&self, value) -> PrincipalSessions;
+//!     pub fn idle_timeout(self, timeout) -> Self;
 //!     pub fn get(&self, id) -> Shop;
 //!     pub fn revoke_everyone(&self) -> WriteFuture<'_>;
 //! }
@@ -46,6 +47,13 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
                 __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
             ) -> #private::PrincipalSessions {
                 self.0.by(#name::#key, __value)
+            }
+
+            /// Counts the reads and writes of jobs as activity. Give it the idle timeout of the layer.
+            #[must_use]
+            #[track_caller]
+            #vis fn idle_timeout(self, __timeout: ::core::time::Duration) -> Self {
+                Self(self.0.idle_timeout(__timeout))
             }
 
             /// Returns a session for a job, without a request and without its secret. Never take

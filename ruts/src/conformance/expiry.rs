@@ -3,11 +3,18 @@
 use std::time::Duration;
 
 use super::{
-    client::{Refusal, absolute_in, applied, secret, session, session_with_deadlines, touch, ttl},
+    client::{
+        Refusal, absolute_in, applied, new_client, principal, secret, session,
+        session_with_deadlines, sign_in_of, touch, ttl,
+    },
     subject::Subject,
 };
 use crate::{
-    store::{AbsoluteDeadline, Projection, Refused, Update, Updated},
+    store::{
+        AbsoluteDeadline, AuthChange, Expiry, Projection, Refused, RevokeTarget, Store, Update,
+        Updated,
+    },
+    token::SessionId,
     ttl::Ttl,
 };
 
@@ -179,4 +186,34 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     }
     let meta = session(subject, &[]).await.load_live(Projection::All, None).await.meta;
     assert_eq!((meta.idle, meta.absolute), (None, None));
+}
+
+/// A store that still knows which deadline has ended a session names the right one. It names none for
+/// a session that is live, has ended otherwise, or never existed.
+pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
+    let (unit, store) = (subject.unit(), subject.store());
+    let short =
+        async |idle, absolute| session_with_deadlines(subject, idle, absolute, &[]).await.id;
+    let idle = [short(ttl(unit), None).await, short(ttl(unit), ttl(unit * 2)).await];
+    let aged = [short(None, ttl(unit)).await, short(ttl(unit * 2), ttl(unit)).await];
+    let live = short(ttl(unit * 100), ttl(unit * 100)).await;
+    let [deleted, revoked] = [session(subject, &[]).await, session(subject, &[]).await];
+    let ada = principal();
+    let sign_in = AuthChange::In { who: sign_in_of(&ada), idle: ttl(unit), absolute: ttl(unit) };
+    revoked.update(Update::new(&[]).sign(sign_in)).await.expect("the session is live");
+    let target = RevokeTarget::All { except: None };
+    store.revoke(&ada, target).await.expect("the store answers");
+    deleted.delete().await.expect("the session is live");
+    subject.pass(unit * 3).await;
+
+    let expiry = async |id: &SessionId| store.expiry(id).await.expect("the store answers");
+    for (ids, expected) in [(idle, Expiry::Idle), (aged, Expiry::Absolute)] {
+        for id in ids {
+            let named = expiry(&id).await;
+            assert!(named.is_none_or(|named| named == expected), "{named:?} for {expected:?}");
+        }
+    }
+    for id in [live, deleted.id, revoked.id, new_client(subject).id] {
+        assert_eq!(expiry(&id).await, None);
+    }
 }

@@ -70,7 +70,7 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     client.through(subject).holds(&[]).await;
 }
 
-/// Internal credentials move no deadline, and do not count as the first use of a renewed secret.
+/// Internal credentials count as no activity by themselves, nor as the first use of a renewed secret.
 pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
@@ -79,13 +79,9 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     let new = former.with(secret());
     let renewed = former.renew(&new.secret, Duration::from_millis(1), unit).await;
     assert_eq!(renewed, applied(0));
-    let touch = touch(unit * 4, Duration::ZERO);
-    let loaded = store.load(Credentials::internal(&former.id), Projection::All, touch).await;
+    let loaded = store.load(Credentials::internal(&former.id), Projection::All, None).await;
     assert!(refusal(loaded).is_none());
-    let value = bytes("1");
-    let changes = [Change::Set(FieldWrite::new("a", &value))];
-    let written = update(&*store, &former.id, Update::new(&changes).touch(touch)).await;
-    assert_eq!(written, applied(0));
+    assert_eq!(set(&*store, &former.id, "1").await, applied(0));
     subject.pass(unit * 2).await;
     former.holds(&[("a", "1")]).await;
     let meta = new.load_live(Projection::Named(&[]), None).await.meta;
@@ -93,6 +89,34 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     subject.pass(unit * 2).await;
     let loaded = store.load(Credentials::internal(&former.id), Projection::All, None).await;
     assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job has kept the session alive");
+}
+
+/// A touch with internal credentials counts as activity, of a read, an update and a take. It is no use of
+/// a renewed secret.
+pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
+    let unit = subject.unit();
+    let (store, former) = (subject.store(), new_client(subject));
+    former.create(ttl(unit * 6), None, &[]).await.expect("a new session can be created");
+    let new = former.with(secret());
+    subject.pass(unit).await;
+    let renewed = former.renew(&new.secret, Duration::from_millis(1), unit).await;
+    assert_eq!(renewed, applied(0));
+    let (internal, id) = (Credentials::internal(&former.id), former.id);
+    let touch = touch(unit * 6, Duration::ZERO);
+
+    subject.pass(unit * 3).await;
+    let loaded = store.load(internal, Projection::All, touch).await.expect("the store answers");
+    let meta = loaded.expect("the session is live").meta;
+    assert!(meta.idle_for < unit, "{:?} is not the time since the touch", meta.idle_for);
+    subject.pass(unit * 3).await;
+    let value = bytes("1");
+    let changes = [Change::Set(FieldWrite::new("a", &value))];
+    assert_eq!(update(&*store, &id, Update::new(&changes).touch(touch)).await, applied(0));
+    subject.pass(unit * 3).await;
+    let taken = store.take(internal, TakeField::new("a").touch(touch)).await;
+    assert_eq!(fresh(taken.expect("the store answers")), Ok(Some(bytes("1"))));
+    subject.pass(unit * 3).await;
+    former.through(subject).holds(&[]).await;
 }
 
 /// Internal credentials replace no secret, change no principal, and move no deadline.

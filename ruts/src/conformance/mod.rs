@@ -106,6 +106,7 @@ macro_rules! conformance_tests {
                 a_session_ends_at_its_absolute_deadline
                 the_absolute_deadline_can_be_moved
                 a_read_returns_ages_and_lifetimes
+                an_expired_session_names_its_deadline
             }
             renewal {
                 the_former_secret_stays_valid_until_the_new_one_is_used
@@ -119,6 +120,7 @@ macro_rules! conformance_tests {
             internal {
                 internal_credentials_open_a_live_session
                 internal_credentials_use_nothing
+                a_touch_with_internal_credentials_counts
                 internal_credentials_have_few_rights
                 internal_credentials_open_no_ended_session
             }

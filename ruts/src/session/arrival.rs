@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
+use crate::store::Expiry;
+
 /// State of the session that a request came with: live, or what is known of the reason why it is
 /// not. Returned by [`Session::arrival`](crate::Session::arrival).
 ///
 /// It lets a page say why a user is signed out. It keeps no user from signing in.
 ///
 /// ```
-/// use ruts::{Error, Session, session::Arrival};
+/// use ruts::{Error, Session, session::Arrival, store::Expiry};
 ///
 /// async fn notice(session: Session) -> Result<&'static str, Error> {
 ///     Ok(match session.arrival().await? {
 ///         Arrival::Ended { .. } => "You have signed out.",
 ///         Arrival::Revoked => "You were signed out from another device.",
-///         Arrival::Expired => "You were signed out, because your session has expired.",
+///         Arrival::Expired { by: Some(Expiry::Idle) } => "You were away for too long.",
+///         Arrival::Expired { .. } => "You were signed out, because your session has expired.",
 ///         Arrival::Replaced { .. } => "You have signed in in another window. Load this page again.",
 ///         _ => "",
 ///     })
@@ -51,7 +54,17 @@ pub enum Arrival {
     Unknown,
     /// The session had expired, by idleness or by age.
     ///
-    /// A store keeps nothing of an expired session. So the answer is the same for a session that was
-    /// deleted more than a minute ago, that the store has lost, or that never existed.
-    Expired,
+    /// The answer is the same for a session that was deleted more than a minute ago, that the store has
+    /// lost, or that never existed.
+    Expired {
+        /// The deadline that has passed, if the store still knows it.
+        ///
+        /// | store | knows it |
+        /// | --- | --- |
+        /// | `MemoryStore` | until newer sessions need the memory |
+        /// | `SqliteStore`, `PostgresStore` | until the next cleanup |
+        /// | `RedisStore` | never: the server removes an expired session by itself |
+        /// | `LayeredStore` | as its origin |
+        by: Option<Expiry>,
+    },
 }

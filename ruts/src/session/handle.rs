@@ -266,8 +266,8 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, none if this request has used the session before. One more if the store does not know
-    /// the token.
+    /// One, none if this request has used the session before. Two more if the store does not know the
+    /// token.
     ///
     /// # Errors
     ///

@@ -20,6 +20,7 @@ use crate::{
     field::{Field, Principal, StoredAs},
     store::{DynStore, IntoStore},
     token::SessionId,
+    ttl::Ttl,
 };
 
 /// The sessions in a store, by principal or id.
@@ -31,6 +32,7 @@ pub struct SessionIndex {
     store: Arc<dyn DynStore>,
     layer: &'static str,
     cipher: FieldCipher,
+    idle: Option<Ttl>,
 }
 
 impl SessionIndex {
@@ -40,7 +42,24 @@ impl SessionIndex {
             store: store.into_store(),
             layer: <T::Layer as SessionName>::NAME,
             cipher: FieldCipher::default(),
+            idle: None,
         }
+    }
+
+    /// Counts the reads and writes of jobs as activity: they move the idle deadline, as requests do. Give
+    /// it the idle timeout of the [layer](crate::SessionLayer::idle_timeout).
+    ///
+    /// For work on behalf of a user who is there, such as the frames of a WebSocket. A job that runs by
+    /// itself would keep a forgotten session alive.
+    ///
+    /// # Panics
+    ///
+    /// `timeout` is zero or above 100 years.
+    #[must_use]
+    #[track_caller]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle = Some(Ttl::require(timeout));
+        self
     }
 
     /// Sets the keys for fields marked `encrypt`: those of the
@@ -57,7 +76,8 @@ impl SessionIndex {
     ///
     /// Its accessors work as in a handler. Reads and writes of fields need a live session:
     /// otherwise each fails with [`Error::Ended`](crate::Error::Ended), and none creates a session.
-    /// They do not count as activity, so a job keeps no session alive. As in a handler, a field that
+    /// They do not count as activity, so a job keeps no session alive, unless
+    /// [`idle_timeout`](Self::idle_timeout) was called. As in a handler, a field that
     /// was read stays known: for another look, get the session again.
     ///
     /// A job has no client that could receive a token. So it cannot sign in or out, replace the
@@ -100,7 +120,7 @@ impl SessionIndex {
     pub fn get<T: TypedSession>(&self, id: &SessionId) -> T {
         let config = SessionConfig {
             layer: self.layer,
-            idle: None,
+            idle: self.idle,
             absolute: None,
             renew_every: None,
             renewal_grace: Duration::ZERO,

@@ -12,7 +12,7 @@ use super::{
     request::{
         Create, Credentials, PageRequest, Projection, RevokeTarget, TakeField, Touch, Update,
     },
-    response::{Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
+    response::{Expiry, Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
 };
 use crate::{auth::PrincipalKey, cache_policy::CachePolicy, token::SessionId};
 
@@ -160,6 +160,19 @@ pub trait Store: Send + Sync + 'static {
         id: &SessionId,
     ) -> impl Future<Output = Result<Option<SessionMeta>, StoreError>> + Send;
 
+    /// Returns the deadline that ended a session, for an answer that was
+    /// [`NotFound`](Refused::NotFound). `None` if no deadline did, or if the store does not know it any
+    /// more: a store may free an expired session at once, and keeps nothing for this answer.
+    ///
+    /// By default it knows nothing.
+    fn expiry(
+        &self,
+        id: &SessionId,
+    ) -> impl Future<Output = Result<Option<Expiry>, StoreError>> + Send {
+        let _ = id;
+        std::future::ready(Ok(None))
+    }
+
     /// Waits until a session may have ended or changed its principal since this call.
     ///
     /// It is a hint. A caller checks again after a while anyway, and a store that notices nothing
@@ -194,8 +207,9 @@ pub trait Store: Send + Sync + 'static {
         target: RevokeTarget<'_>,
     ) -> impl Future<Output = Result<Written<Vec<SessionId>>, StoreError>> + Send;
 
-    /// Ends all sessions, in a time that does not depend on their number. From then on their
-    /// secrets are [`Refused::Revoked`] or [`Refused::NotFound`].
+    /// Ends all sessions, in a time that hardly depends on their number. From then on their secrets are
+    /// [`Refused::Revoked`], as after [`revoke`](Self::revoke). A store that keeps nothing of them
+    /// answers [`Refused::NotFound`].
     fn revoke_everyone(&self) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 
     /// Tells the store the cache policy of a field before it is first read. A store without a cache

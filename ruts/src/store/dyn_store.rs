@@ -23,7 +23,7 @@ use super::{
         Change, Create, Credentials, PageRequest, Projection, RevokeTarget, TakeField, Touch,
         Update,
     },
-    response::{Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
+    response::{Expiry, Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
 };
 use crate::{auth::PrincipalKey, cache_policy::CachePolicy, event, token::SessionId};
 
@@ -70,6 +70,7 @@ pub(crate) trait DynStore: Send + Sync {
         credentials: Credentials<'a>,
     ) -> StoreFuture<'a, Result<Written<()>, Refused>>;
     fn inspect<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<SessionMeta>>;
+    fn expiry<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<Expiry>>;
     fn wait_for_change(&self, id: &SessionId) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     fn list_by_principal<'a>(
         &'a self,
@@ -144,6 +145,11 @@ impl<S: Store> DynStore for S {
     fn inspect<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<SessionMeta>> {
         let span = span(self, "inspect", &"");
         Box::pin(measured(self, "inspect", Store::inspect(self, id)).instrument(span))
+    }
+
+    fn expiry<'a>(&'a self, id: &'a SessionId) -> StoreFuture<'a, Option<Expiry>> {
+        let span = span(self, "expiry", &"");
+        Box::pin(measured(self, "expiry", Store::expiry(self, id)).instrument(span))
     }
 
     fn wait_for_change(&self, id: &SessionId) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -55,8 +55,8 @@ pub use self::{
         Touch, Update,
     },
     response::{
-        ListedSession, Loaded, Refused, SessionMeta, SessionPage, SignedIn, StoredField, Updated,
-        Written,
+        Expiry, ListedSession, Loaded, Refused, SessionMeta, SessionPage, SignedIn, StoredField,
+        Updated, Written,
     },
 };
 pub use crate::cache_policy::CachePolicy;

@@ -19,7 +19,7 @@ use super::{
         AbsoluteDeadline, AuthChange, Change, Create, FieldWrite, NewSignIn, Precondition,
         Projection, Proof, TakeField, Touch, Update,
     },
-    response::{Loaded, Refused, SessionMeta, SignedIn, StoredField, Updated},
+    response::{Expiry, Loaded, Refused, SessionMeta, SignedIn, StoredField, Updated},
 };
 use crate::{
     auth::{Assurance, PrincipalKey},
@@ -114,10 +114,15 @@ enum OpenedBy {
 }
 
 impl OpenedBy {
-    /// Whether it counts as activity, and may do what
+    /// Whether it may do what
     /// [`Update::needs_current_secret`](super::Update::needs_current_secret) names.
     const fn has_all_rights(self) -> bool {
         matches!(self, Self::Current | Self::Former)
+    }
+
+    /// Whether a [`Touch`] counts as activity.
+    const fn may_touch(self) -> bool {
+        self.has_all_rights() || matches!(self, Self::Internal)
     }
 }
 
@@ -219,7 +224,7 @@ impl SessionRecord {
         now: Duration,
     ) -> Result<Loaded, Refused> {
         let opened = self.open(proof.into(), now)?;
-        if opened.has_all_rights() && touch.is_some() {
+        if opened.may_touch() && touch.is_some() {
             self.confirm(opened, now);
             self.touch(touch, now);
         }
@@ -240,6 +245,16 @@ impl SessionRecord {
     /// Returns the metadata of a live session: [`Store::inspect`](super::Store::inspect).
     pub fn inspect(&self, now: Duration) -> Option<SessionMeta> {
         self.is_live(now).then(|| self.meta(OpenedBy::Current, now))
+    }
+
+    /// Returns the deadline that ended the session: [`Store::expiry`](super::Store::expiry).
+    pub fn expiry(&self, now: Duration) -> Option<Expiry> {
+        if self.ended.is_some() || self.is_retained(now) {
+            return None;
+        }
+        let is_idle =
+            self.absolute.is_none_or(|absolute| self.idle.is_some_and(|it| it < absolute));
+        Some(if is_idle { Expiry::Idle } else { Expiry::Absolute })
     }
 
     /// Whether [`update`](Self::update) would apply.
@@ -278,7 +293,7 @@ impl SessionRecord {
         }
         self.modified = true;
         self.prune(now);
-        if opened.has_all_rights() {
+        if opened.may_touch() {
             self.touch(update.touch, now);
         }
         if let Some(renew) = update.renew.filter(|renew| *renew.secret != self.secret) {
@@ -319,10 +334,11 @@ impl SessionRecord {
     ) -> Result<Option<Bytes>, Refused> {
         let proof = proof.into();
         let opened = self.open(proof, now)?;
-        if opened.has_all_rights() {
-            self.touch(take.touch, now);
-        } else if take.needs_current_secret() {
+        if !opened.has_all_rights() && take.needs_current_secret() {
             return Err(self.replaced(now));
+        }
+        if opened.may_touch() {
+            self.touch(take.touch, now);
         }
         self.confirm(opened, now);
         self.modified = true;

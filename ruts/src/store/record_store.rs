@@ -15,7 +15,9 @@ use super::{
         AuthChange, Create, Credentials, NewSignIn, PageRequest, Projection, RevokeTarget,
         TakeField, Touch, Update,
     },
-    response::{ListedSession, Loaded, Refused, SessionMeta, SessionPage, Updated, Written},
+    response::{
+        Expiry, ListedSession, Loaded, Refused, SessionMeta, SessionPage, Updated, Written,
+    },
 };
 use crate::{auth::PrincipalKey, token::SessionId};
 
@@ -99,8 +101,9 @@ pub trait RecordStore: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// Removes all records, in a time that does not depend on their number.
-    fn remove_all(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Ends all sessions: removes their records, or [revokes](SessionRecord::revoke) each, so that its
+    /// secret is recognised. A caller waits for it, so with many sessions it has to be fast.
+    fn end_all(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits until a session may have ended or changed its principal:
     /// [`Store::wait_for_change`]. By default it never returns.
@@ -195,6 +198,10 @@ impl<S: RecordStore> Store for S {
         self.with_record(id, |record, now| record.as_ref()?.inspect(now)).await
     }
 
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        self.with_record(id, |record, now| record.as_ref()?.expiry(now)).await
+    }
+
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         RecordStore::wait_for_change(self, id)
     }
@@ -242,7 +249,7 @@ impl<S: RecordStore> Store for S {
     }
 
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
-        self.remove_all().await.map(Written::new)
+        self.end_all().await.map(Written::new)
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {

@@ -38,6 +38,15 @@ pub enum Refused {
     },
 }
 
+/// The deadline that ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// The idle deadline: the session was not used for too long.
+    Idle,
+    /// The absolute deadline: the session had lived for as long as it may.
+    Absolute,
+}
+
 /// The answer of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

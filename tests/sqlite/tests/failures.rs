@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 use ruts::{
     Ttl,
-    store::{Store, StoreErrorKind, sqlite::SqliteStore},
+    store::{Refused, Store, StoreErrorKind, sqlite::SqliteStore},
 };
 use ruts_tests_sqlite::{builder, error_chain, error_kind};
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, wait_until};
@@ -164,22 +164,36 @@ async fn expired_sessions_are_deleted_in_the_background() {
     assert!(kept.load().await.unwrap().is_ok());
 }
 
-/// Sessions without a deadline, which no deadline would ever free.
+/// Sessions without a deadline, which no deadline would ever free. Their secrets are recognised.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_that_ended_with_all_others_are_deleted() {
+async fn sessions_that_ended_with_all_others_are_freed() {
     let file = File::new();
     let store = file.open().await;
+    let mut sessions = Vec::new();
     for _ in 0..150 {
         let session = TestSession::new(&store);
         session.create(None).await.unwrap();
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        sessions.push(session);
     }
+    let deleted = sessions.pop().unwrap();
+    assert_eq!(deleted.delete().await.unwrap(), DELETED);
     store.revoke_everyone().await.unwrap();
     let kept = TestSession::begin(&store).await;
-    assert_eq!(store.delete_expired(120).await.unwrap(), 120);
-    assert_eq!(store.delete_expired(usize::MAX).await.unwrap(), 30);
-    assert_eq!((file.count("ruts_sessions"), file.count("ruts_fields")), (1, 0));
+    for freed in [120, 30, 0] {
+        for session in &sessions {
+            assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
+            assert_eq!(session.set("a", "2").await.unwrap(), Err(Refused::Revoked));
+        }
+        assert!(matches!(deleted.load().await.unwrap(), Err(Refused::Ended { .. })));
+        assert_eq!(store.delete_expired(120).await.unwrap(), freed);
+    }
+    assert_eq!((file.count("ruts_sessions"), file.count("ruts_fields")), (151, 0));
     assert!(kept.load().await.unwrap().is_ok());
+    assert_eq!(kept.set("a", "1").await.unwrap(), APPLIED);
+    store.revoke_everyone().await.unwrap();
+    assert_eq!(store.delete_expired(120).await.unwrap(), 1, "each is freed once");
+    assert_eq!(kept.load().await.unwrap(), Err(Refused::Revoked));
 }
 
 /// Runs an operation of the other process with a disk of its own. The user needs no rights.

@@ -59,8 +59,8 @@ fn assert_ended<T: Debug>(answer: StoreResult<T>) {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Store> Store for Batched<S> {
-    delegate_store!(self.store: name create take delete inspect wait_for_change list_by_principal
-        revoke revoke_everyone hint_cache_policy delete_expired);
+    delegate_store!(self.store: name create take delete inspect expiry wait_for_change
+        list_by_principal revoke revoke_everyone hint_cache_policy delete_expired);
 
     async fn load(
         &self,

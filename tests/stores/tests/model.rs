@@ -23,7 +23,7 @@ use ruts::{
     Ttl,
     auth::{Assurance, PrincipalKey},
     store::{
-        AbsoluteDeadline, AuthChange, CachePolicy, Change, Create, Credentials, FieldWrite,
+        AbsoluteDeadline, AuthChange, CachePolicy, Change, Create, Credentials, Expiry, FieldWrite,
         ListedSession, Loaded, NewSignIn, PageRequest, Precondition, Projection, Refused, Renew,
         RevokeTarget, SessionMeta, SessionPage, SessionRecord, Store, StoreError, StoreErrorKind,
         StoreResult, TakeField, Touch, Update, Updated, Written,
@@ -324,6 +324,11 @@ impl Store for Model {
         Ok(records.get(id).and_then(|record| record.inspect(*now)))
     }
 
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        let State { records, now } = &mut *self.next();
+        Ok(records.get(id).and_then(|record| record.expiry(*now)))
+    }
+
     async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
@@ -354,7 +359,8 @@ impl Store for Model {
     }
 
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
-        self.next().records.clear();
+        let State { records, now } = &mut *self.next();
+        records.values_mut().filter(|it| it.is_live(*now)).for_each(|it| it.revoke(*now));
         Ok(Written::new(()))
     }
 

@@ -9,8 +9,8 @@
 /// ```ignore
 /// #[deny(clippy::missing_trait_methods)]
 /// impl<S: Store> Store for Slow<S> {
-///     delegate_store!(self.inner: name create update take delete inspect wait_for_change
-///         list_by_principal revoke revoke_everyone hint_cache_policy delete_expired);
+///     delegate_store!(self.inner: name create update take delete inspect expiry
+///         wait_for_change list_by_principal revoke revoke_everyone hint_cache_policy delete_expired);
 ///
 ///     async fn load(..) -> StoreResult<Loaded> { .. }
 /// }
@@ -80,6 +80,14 @@ macro_rules! delegate_store {
             $crate::ruts::store::StoreError,
         > {
             self.$inner.inspect(id).await
+        }
+    };
+    (@ $inner:tt expiry) => {
+        async fn expiry(
+            &self,
+            id: &$crate::ruts::token::SessionId,
+        ) -> Result<Option<$crate::ruts::store::Expiry>, $crate::ruts::store::StoreError> {
+            self.$inner.expiry(id).await
         }
     };
     (@ $inner:tt wait_for_change) => {

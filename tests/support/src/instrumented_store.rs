@@ -10,9 +10,9 @@ use bytes::Bytes;
 use ruts::{
     auth::PrincipalKey,
     store::{
-        CachePolicy, Change, Create, Credentials, FieldWrite, Loaded, PageRequest, Projection,
-        RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreErrorKind, StoreResult,
-        TakeField, Touch, Update, Updated, Written,
+        CachePolicy, Change, Create, Credentials, Expiry, FieldWrite, Loaded, PageRequest,
+        Projection, RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreErrorKind,
+        StoreResult, TakeField, Touch, Update, Updated, Written,
     },
     token::SessionId,
 };
@@ -241,6 +241,10 @@ impl<S: Store> Store for InstrumentedStore<S> {
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
         self.call("inspect", self.inner.inspect(id)).await
+    }
+
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        self.call("expiry", self.inner.expiry(id)).await
     }
 
     async fn list_by_principal(

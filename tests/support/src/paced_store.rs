@@ -112,8 +112,8 @@ async fn paced<T>(may_stop: bool, call: impl Future<Output = T>) -> T {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: Store> Store for PacedStore<S> {
-    delegate_store!(self.0: name inspect wait_for_change revoke revoke_everyone hint_cache_policy
-        delete_expired);
+    delegate_store!(self.0: name inspect expiry wait_for_change revoke revoke_everyone
+        hint_cache_policy delete_expired);
 
     async fn load(
         &self,

@@ -68,7 +68,7 @@ impl Exchange<'_> {
             Err(Refused::Ended { ago }) => Arrival::Ended { ago: *ago },
             Err(Refused::Revoked) => Arrival::Revoked,
             Err(Refused::Replaced { ago }) => Arrival::Replaced { ago: *ago },
-            Err(Refused::NotFound) => Arrival::Expired,
+            Err(Refused::NotFound) => Arrival::Expired { by: None },
         };
         self.shared.note_arrival(arrival, id);
         if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {

@@ -227,13 +227,14 @@ impl Request {
     /// Returns the state of the session that this request came with. Asks the store for it.
     pub(in crate::session) async fn arrival(&self) -> Result<Arrival, Error> {
         self.open().await?;
-        match self.0.arrival() {
-            // The session is live if the secret is made up, or was replaced more than once.
-            (Arrival::Expired, Some(id)) if self.0.call_store().inspect(&id).await?.is_some() => {
-                Ok(Arrival::Unknown)
-            }
-            (arrival, _) => Ok(arrival),
+        let (Arrival::Expired { .. }, Some(id)) = self.0.arrival() else {
+            return Ok(self.0.arrival().0);
+        };
+        // The session is live if the secret is made up, or was replaced more than once.
+        if self.0.call_store().inspect(&id).await?.is_some() {
+            return Ok(Arrival::Unknown);
         }
+        Ok(Arrival::Expired { by: self.0.call_store().expiry(&id).await? })
     }
 
     /// Whether the principal of a schema is signed in. True for a schema without a principal, if any

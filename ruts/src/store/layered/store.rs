@@ -19,7 +19,7 @@ use crate::{
     auth::PrincipalKey,
     cache_policy::CachePolicy,
     store::{
-        AuthChange, Cache, Change, Create, Credentials, Loaded, PageRequest, Projection,
+        AuthChange, Cache, Change, Create, Credentials, Expiry, Loaded, PageRequest, Projection,
         RevokeTarget, SessionMeta, SessionPage, SharedCache, Store, StoreError, StoreErrorKind,
         StoreResult, TakeField, Touch, Update, Updated, Written,
     },
@@ -312,6 +312,11 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
         let operation = self.tiers.origin.inspect(id);
+        self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
+    }
+
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        let operation = self.tiers.origin.expiry(id);
         self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 

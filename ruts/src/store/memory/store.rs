@@ -172,6 +172,11 @@ impl MemoryStore {
         }
     }
 
+    /// Whether a shard has no room for revoked sessions.
+    fn is_crowded(&self, shard: &Shard) -> bool {
+        shard.sessions.len() / 2 > self.inner.capacity / SHARDS
+    }
+
     fn reserve(&self) -> Result<(), StoreError> {
         let sessions = &self.inner.sessions;
         let reserved = sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sessions| {
@@ -252,7 +257,7 @@ impl RecordStore for MemoryStore {
         }
         let now = self.inner.clock.now();
         let mut absent = None;
-        let is_crowded = shard.sessions.len() / 2 > self.inner.capacity / SHARDS;
+        let is_crowded = self.is_crowded(&shard);
         let slot = shard.sessions.get_mut(id);
         let record = slot.map_or(&mut absent, |slot| &mut slot.record);
         let (was_live, former) = state(record.as_ref());
@@ -342,13 +347,23 @@ impl RecordStore for MemoryStore {
         Ok(expired)
     }
 
-    async fn remove_all(&self) -> Result<(), StoreError> {
+    async fn end_all(&self) -> Result<(), StoreError> {
         let mut lists = self.inner.lists.lock().await;
         lists.0.clear();
-        for shard in 0..SHARDS {
-            let all = std::mem::take(&mut *self.lock(shard));
-            let live = all.sessions.values().filter(|slot| state(slot.record.as_ref()).0).count();
-            self.inner.sessions.fetch_sub(live, Ordering::Relaxed);
+        for place in 0..SHARDS {
+            let mut shard = self.lock(place);
+            let (now, is_crowded) = (self.inner.clock.now(), self.is_crowded(&shard));
+            let mut revoked = Vec::new();
+            shard.sessions.retain(|id, Slot { record, .. }| {
+                let Some(record) = record.as_mut().filter(|record| record.is_live(now)) else {
+                    return true;
+                };
+                record.revoke(now);
+                revoked.push(*id);
+                !is_crowded
+            });
+            revoked.iter().for_each(|id| shard.file(id));
+            self.inner.sessions.fetch_sub(revoked.len(), Ordering::Relaxed);
         }
         self.notify(None);
         Ok(())

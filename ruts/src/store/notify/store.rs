@@ -21,7 +21,7 @@ use crate::{
     auth::PrincipalKey,
     cache_policy::CachePolicy,
     store::{
-        Create, Credentials, Loaded, PageRequest, Projection, RevokeTarget, SessionMeta,
+        Create, Credentials, Expiry, Loaded, PageRequest, Projection, RevokeTarget, SessionMeta,
         SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update, Updated, Written,
     },
     token::SessionId,
@@ -167,6 +167,10 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
         self.inner.store.inspect(id).await
+    }
+
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        self.inner.store.expiry(id).await
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {

@@ -22,7 +22,7 @@ use crate::{
     auth::{Assurance, PrincipalKey},
     cache_policy::CachePolicy,
     store::{
-        ListedSession, Loaded, Refused, SessionMeta, SignedIn, StoreError, StoreErrorKind,
+        Expiry, ListedSession, Loaded, Refused, SessionMeta, SignedIn, StoreError, StoreErrorKind,
         StoreResult, StoredField, Updated, Written,
     },
     token::SessionId,
@@ -266,6 +266,15 @@ pub(super) fn loaded_in_batch(row: &PgRow) -> Result<Option<Result<Loaded, Refus
 
 pub(super) fn inspected(row: &PgRow) -> Result<Option<SessionMeta>, StoreError> {
     Ok(SessionRow::new(row)?.map(|session| session.meta(false)))
+}
+
+pub(super) fn expiry(row: &PgRow) -> Result<Option<Expiry>, StoreError> {
+    match column::<Option<&str>>(row, 0_usize)? {
+        None => Ok(None),
+        Some("idle") => Ok(Some(Expiry::Idle)),
+        Some("absolute") => Ok(Some(Expiry::Absolute)),
+        Some(_) => Err(corrupt()),
+    }
 }
 
 /// Decodes a row of `list_by_principal`. `None` if the page is empty.

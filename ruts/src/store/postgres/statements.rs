@@ -25,6 +25,7 @@ pub(super) struct Statements {
     pub(super) take: SqlStr,
     pub(super) delete: SqlStr,
     pub(super) inspect: SqlStr,
+    pub(super) expiry: SqlStr,
     pub(super) list_by_principal: SqlStr,
     pub(super) revoke: SqlStr,
     pub(super) revoke_everyone: SqlStr,
@@ -66,6 +67,7 @@ impl Statements {
             take: statement(template!("take")),
             delete: statement(template!("delete")),
             inspect: statement(template!("inspect")),
+            expiry: statement(template!("expiry")),
             list_by_principal: text(
                 template!("list_by_principal"),
                 "and ($4::text[] is null or f.name = any ($4))",
@@ -194,7 +196,7 @@ mod tests {
             |sql: &SqlStr| (1..).take_while(|n| sql.as_str().contains(&format!("${n}"))).count();
         let by_projection = [&all.load, &all.load_and_touch, &all.load_batch];
         let reads = by_projection.into_iter().flat_map(|read| [&read.all, &read.named]);
-        let reads = reads.chain([&all.inspect, &all.list_by_principal]);
+        let reads = reads.chain([&all.inspect, &all.expiry, &all.list_by_principal]);
         let reads: Vec<_> = reads.map(parameters).collect();
         let (update, take) = (&all.update, &all.take);
         for write in [&all.create, update, &all.update_batch, take, &all.delete, &all.revoke] {
@@ -222,5 +224,6 @@ mod tests {
         assert_columns!(&all.revoke, RevokeColumn);
         assert_columns!(&all.delete_expired, DeleteExpiredColumn);
         assert_eq!(selected(&all.create), ["outcome"]);
+        assert!(all.expiry.as_str().trim_end().ends_with("as expiry"));
     }
 }

@@ -14,7 +14,9 @@ use super::{
     batch_write::{WriteBatch, WriteRequest},
     bind::{FieldColumns, Statement, last_of_each},
     cleanup,
-    decode::{created, deleted, has_sessions_to_end, inspected, listed, revoked, taken, updated},
+    decode::{
+        created, deleted, expiry, has_sessions_to_end, inspected, listed, revoked, taken, updated,
+    },
     error::{NAME, unsupported},
     executor::Executor,
     identifiers::{Identifiers, InvalidName},
@@ -24,9 +26,9 @@ use super::{
 use crate::{
     auth::PrincipalKey,
     store::{
-        AuthChange, Create, Credentials, Loaded, NewSignIn, PageRequest, Projection, RevokeTarget,
-        SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update,
-        Updated, Written,
+        AuthChange, Create, Credentials, Expiry, Loaded, NewSignIn, PageRequest, Projection,
+        RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch,
+        Update, Updated, Written,
         batch::{BatchTuning, Batcher},
     },
     token::SessionId,
@@ -196,6 +198,11 @@ impl Store for PostgresStore {
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
         let statement = Statement::read(&self.executor.statements.inspect).id(Some(id));
         inspected(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
+    }
+
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        let statement = Statement::read(&self.executor.statements.expiry).id(Some(id));
+        expiry(&self.executor.fetch_one(statement, self.executor.deadline()).await?)
     }
 
     async fn list_by_principal(

@@ -13,12 +13,12 @@ use super::{
     error::{NAME, corrupt},
     request::OwnedCredentials,
     rows::{Micros, SessionRow, StoredSession, insert},
-    statements::{EXPIRED, NEXT_ROW, REVOKE_EVERYONE, REVOKED, SESSIONS_OF},
+    statements::{EXPIRED, NEXT_ROW, NOTE_FREED, REVOKE_EVERYONE, REVOKED, SESSIONS_OF},
 };
 use crate::{
     auth::PrincipalKey,
     store::{
-        AuthChange, Change, Create, ListedSession, Loaded, NewSignIn, Projection, Refused,
+        AuthChange, Change, Create, Expiry, ListedSession, Loaded, NewSignIn, Projection, Refused,
         RevokeTarget, SessionMeta, SessionPage, SessionRecord, StoreError, StoreErrorKind,
         StoreResult, TakeField, Touch, Update, Updated,
     },
@@ -135,6 +135,11 @@ pub(super) fn inspect(
     Ok(stored.and_then(|stored| stored.into_record().inspect(database.now())))
 }
 
+pub(super) fn expiry(database: &Database, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+    let stored = StoredSession::find(database, id, NONE)?;
+    Ok(stored.and_then(|stored| stored.into_record().expiry(database.now())))
+}
+
 pub(super) fn list_by_principal(
     database: &Database,
     principal: &PrincipalKey,
@@ -190,22 +195,26 @@ pub(super) fn revoke_everyone(database: &Database) -> Result<(), StoreError> {
     database.execute(REVOKE_EVERYONE, []).map(drop)
 }
 
-/// Deletes at most `limit` sessions that are not retained, and returns their number.
+/// Frees at most `limit` sessions, and returns their number. Those that are not retained are deleted. Those
+/// that have ended with all others lose their fields.
 pub(super) fn delete_expired(database: &Database, limit: usize) -> Result<usize, StoreError> {
     let number = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
-    let now = Micros(database.now());
-    let mut rows: Vec<i64> = database.rows(EXPIRED, (now, number(limit)), |row| row.get(0))?;
-    // A session that is both is deleted first.
-    for row in &rows {
+    let now = database.now();
+    let expired: Vec<i64> =
+        database.rows(EXPIRED, (Micros(now), number(limit)), |row| row.get(0))?;
+    for row in &expired {
         SessionRow::delete(database, *row)?;
     }
-    let left = number(limit - rows.len());
-    let revoked: Vec<i64> = database.rows(REVOKED, [left], |row| row.get(0))?;
-    for row in &revoked {
-        SessionRow::delete(database, *row)?;
+    let left = limit - expired.len();
+    let revoked: Vec<SessionRow> = database.rows(REVOKED, [number(left)], SessionRow::decode)?;
+    for session in &revoked {
+        end(database, session, now)?;
     }
-    rows.extend(revoked);
-    Ok(rows.len())
+    if left > 0 {
+        let last = revoked.last().filter(|_| revoked.len() == left).map(|session| session.row);
+        database.execute(NOTE_FREED, [last])?;
+    }
+    Ok(expired.len() + revoked.len())
 }
 
 /// Applies a rule to the record of a session and saves it.
@@ -270,11 +279,13 @@ fn make_room(
     Ok(if after.is_some() { Step::Again } else { Step::Done(()) })
 }
 
-/// Revokes a session.
+/// Revokes a session, unless it was deleted.
 fn end(database: &Database, session: &SessionRow, now: Duration) -> Result<(), StoreError> {
     let stored = session.without_fields();
     let mut record = stored.record();
-    record.revoke(now);
+    if !record.is_ended() || record.is_revoked() {
+        record.revoke(now);
+    }
     stored.save(database, &record, now)
 }
 

@@ -71,7 +71,7 @@ impl SessionRow {
             }),
             None => None,
         };
-        let head = RecordHead {
+        let mut head = RecordHead {
             secret: row.get(2).map(secret)?,
             replaced: row.get::<_, Option<_>>(3)?.map(secret),
             grace,
@@ -86,7 +86,12 @@ impl SessionRow {
             signed_in,
         };
         let id = SessionId::from_bytes(row.get(1)?);
-        Ok(Self { row: row.get(0)?, id, head, is_revoked: row.get(16)? })
+        let is_revoked = row.get(16)?;
+        if is_revoked && head.ended.is_none() {
+            // The moment is not known, and not needed.
+            (head.ended, head.revoked, head.signed_in) = (Some(head.used), true, None);
+        }
+        Ok(Self { row: row.get(0)?, id, head, is_revoked })
     }
 
     /// Reads the record with the fields that an operation needs.
@@ -112,14 +117,15 @@ impl SessionRow {
 }
 
 impl StoredSession {
-    /// Reads a session that was not revoked.
+    /// Reads the session of an id.
     pub(super) fn find(
         database: &Database,
         id: &SessionId,
         needed: Projection<'_>,
     ) -> Result<Option<Self>, StoreError> {
-        let row = SessionRow::find(database, id)?.filter(|row| !row.is_revoked);
-        let Some(SessionRow { row, id, head, .. }) = row else { return Ok(None) };
+        let Some(SessionRow { row, id, head, .. }) = SessionRow::find(database, id)? else {
+            return Ok(None);
+        };
         Ok(Some(Self { row, id, head, fields: fields(database, row, needed)? }))
     }
 

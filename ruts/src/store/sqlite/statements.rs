@@ -9,7 +9,7 @@ pub(super) const VERSION: i64 = 1;
 /// Fields are rows of a table with a row id, because that holds large values in half the space of a
 /// clustered table. The id of a session is not its key: random keys make creations expensive.
 ///
-/// Sessions up to `revoked_up_to` have ended. `changes` counts transactions in which a session ended
+/// Sessions up to `revoked_up_to` have ended, and the cleanup has freed those up to `freed_up_to`. `changes` counts transactions in which a session ended
 /// or changed its principal.
 pub(super) const TABLES: &str = "
 create table if not exists ruts_sessions (
@@ -48,10 +48,11 @@ create table if not exists ruts_state (
   one integer primary key check (one = 1),
   version integer not null,
   revoked_up_to integer not null,
+  freed_up_to integer not null,
   changes integer not null
 ) strict;
-insert into ruts_state (one, version, revoked_up_to, changes)
-  select 1, 1, 0, 0 where not exists (select 1 from ruts_state);
+insert into ruts_state (one, version, revoked_up_to, freed_up_to, changes)
+  select 1, 1, 0, 0, 0 where not exists (select 1 from ruts_state);
 ";
 
 pub(super) const TABLES_VERSION: &str = "select version from ruts_state";
@@ -95,10 +96,20 @@ on conflict (row) do update set
 
 pub(super) const DELETE_SESSION: &str = "delete from ruts_sessions where row = ?1";
 
-/// At most `?2` sessions that are not retained, and the revoked ones.
+/// At most `?2` sessions that are not retained.
 pub(super) const EXPIRED: &str = "select row from ruts_sessions where delete_at <= ?1 limit ?2";
-pub(super) const REVOKED: &str = "
-select row from ruts_sessions where row <= (select revoked_up_to from ruts_state) limit ?1";
+
+/// At most `?1` sessions that have ended with all others, and were not freed.
+pub(super) const REVOKED: &str = select_session!(
+    "where row > (select freed_up_to from ruts_state)
+       and row <= (select revoked_up_to from ruts_state)
+     order by row limit ?1"
+);
+
+/// Notes that the revoked sessions up to a number were freed, or all of them.
+pub(super) const NOTE_FREED: &str = "
+update ruts_state set freed_up_to = coalesce(?1, revoked_up_to)
+where freed_up_to < coalesce(?1, revoked_up_to)";
 
 pub(super) const REVOKE_EVERYONE: &str = "
 update ruts_state

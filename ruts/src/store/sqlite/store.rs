@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::PrincipalKey,
     store::{
-        AuthChange, Create, Credentials, Loaded, PageRequest, Projection, RevokeTarget,
+        AuthChange, Create, Credentials, Expiry, Loaded, PageRequest, Projection, RevokeTarget,
         SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update,
         Updated, Written,
     },
@@ -175,6 +175,11 @@ impl Store for SqliteStore {
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
         let id = *id;
         self.threads.read(move |database| operations::inspect(database, &id)).await
+    }
+
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        let id = *id;
+        self.threads.read(move |database| operations::expiry(database, &id)).await
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {

@@ -11,14 +11,14 @@ end
 
 -- Answers the live session that the secret opens; or nil and a refusal. `is_former` tells that a
 -- former secret opened it, `in_grace` that the current one was used since. NO_HASH, which is the
--- hash of no secret, stands for the process itself. It has the rights of a secret in its grace
--- period.
+-- hash of no secret, stands for the process itself: `is_internal`. It has the rights of a secret in its
+-- grace period, and may count as a use.
 local function authenticate(key, header, presented)
   local session = read_session(key, header)
   if not session then return nil, 'none' end
   session.presented = presented
   if presented == NO_HASH then
-    session.in_grace = true
+    session.in_grace, session.is_internal = true, true
   elseif session.secret ~= presented then
     if session.former ~= presented then return nil, 'none' end
     session.is_former = true

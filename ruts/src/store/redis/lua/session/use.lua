@@ -12,7 +12,7 @@ end
 
 -- Moves the idle deadline if enough of the idle time has passed. Answers whether it did.
 local function extend_idle(session, idle, after)
-  if session.in_grace or idle == 0 or session.idle == 0 then return false end
+  if session.in_grace and not session.is_internal or idle == 0 or session.idle == 0 then return false end
   if math.max(idle - (session.idle - session.now), 0) < after then return false end
   session.idle, session.used = session.now + idle, session.now
   return true

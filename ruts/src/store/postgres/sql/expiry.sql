@@ -1,0 +1,12 @@
+-- Reads which deadline of a session has passed, while its row is still there.
+--
+-- $1 session id
+
+select (
+  select
+    case when s.absolute_at is null or s.idle_at < s.absolute_at then 'idle' else 'absolute' end
+  from {sessions} s
+  where s.session_id = $1::bytea and s.ended_at is null
+    and not ({unexpired_predicate})
+    and {is_current_predicate}
+) as expiry
