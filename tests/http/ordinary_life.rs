@@ -31,6 +31,8 @@ struct Shop {
     visits: u64,
     #[field(once)]
     flash: String,
+    #[field(rotate)]
+    currency: String,
 }
 
 /// Another schema with a principal of its own, in the same session.
@@ -56,6 +58,7 @@ fn routes() -> Router {
             "/cart",
             get(|shop: Shop| async move { Ok::<_, Error>(shop.cart().await?.join(",")) }),
         )
+        .route("/choose", get(|shop: Shop| async move { shop.set_currency("EUR").await }))
         .route("/sign-in", get(|shop: Shop| async move { shop.set_user(&7).await }))
         .route("/sign-in-as-8", get(|shop: Shop| async move { shop.set_user(&8).await }))
         .route("/admin", get(|office: Office| async move { office.set_admin(&1).await }))
@@ -121,6 +124,56 @@ async fn another_user_does_not_get_the_cart_of_an_unheard_sign_in() {
         (client.text("/page").await, client.text("/cart").await),
         ("Some(8)".into(), "".into())
     );
+}
+
+#[tokio::test]
+async fn a_guest_keeps_the_cart_of_a_rotation_whose_answer_was_lost() {
+    let fixture = fixture();
+    for wait in [Duration::ZERO, LONG_AGO, Duration::from_secs(120)] {
+        for (user, path) in [("7", "/sign-in"), ("8", "/sign-in-as-8")] {
+            let client = unheard(&fixture, "/choose").await;
+            fixture.clock.advance(wait);
+            client.text(path).await;
+            assert_eq!(client.text("/page").await, format!("Some({user})"), "{wait:?}");
+            assert_eq!(client.text("/cart").await, "tea", "{wait:?}");
+        }
+    }
+}
+
+/// An unheard rotation leaves no trace of a use. After one, the former secret is that of a thief.
+#[tokio::test]
+async fn a_former_secret_gets_no_cart_of_a_guest_who_goes_on() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let (idle, hour) = (Duration::from_secs(8 * 3600), Duration::from_secs(3600));
+    let fixture = |layer: SessionLayer| new_client(routes().layer(layer.idle_timeout(idle)));
+
+    let rotates = fixture(SessionLayer::new(store.clone()));
+    rotates.text("/add").await;
+    let thief = rotates.steal();
+    rotates.text("/choose").await;
+    clock.advance(hour * 2);
+    assert_eq!(rotates.text("/cart").await, "tea");
+    thief.text("/sign-in-as-8").await;
+    assert_eq!(
+        (thief.text("/who").await, thief.text("/cart").await),
+        ("Some(8) None".into(), "".into())
+    );
+
+    let grace = Duration::from_secs(10);
+    let renews = fixture(SessionLayer::new(store).renew_every(hour).renewal_grace(grace));
+    renews.text("/add").await;
+    let thief = renews.steal();
+    clock.advance(hour);
+    renews.text("/cart").await;
+    renews.text("/cart").await;
+    clock.advance(grace);
+    thief.text("/sign-in-as-8").await;
+    assert_eq!(
+        (thief.text("/who").await, thief.text("/cart").await),
+        ("Some(8) None".into(), "".into())
+    );
+    assert_eq!(renews.text("/cart").await, "tea");
 }
 
 #[tokio::test]

@@ -43,6 +43,15 @@ impl Schemas {
         }
         Ok(())
     }
+
+    /// Whether a schema declares a field of this name, and none that replaces the secret.
+    pub(in crate::session) fn declares_plain(&self, name: &str) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let declared = known.iter().flat_map(Declared::fields);
+        let mut same = declared.map(|(field, _)| field).filter(|field| field.name() == name);
+        let first = same.next();
+        first.into_iter().chain(same).all(|field| !field.is_rotating()) && first.is_some()
+    }
 }
 
 impl Declared {

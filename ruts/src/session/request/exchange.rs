@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{
     field_cache::FieldCache,
     identity::{Closed, Identity},
     operation::{Delete, Operation},
     response::{CookieAction, TokenOrigin},
     shared::Shared,
-    state::{PendingRotation, Rotation, State},
+    state::{PendingRotation, RefusedToken, Rotation, State},
 };
 use crate::{
     error::Error,
@@ -52,6 +54,7 @@ impl Exchange<'_> {
         let call = async |id: &SessionId, secret: &SecretHash| {
             operation.run(self.shared.call_store(), Credentials::new(id, secret)).await
         };
+        let asked = Instant::now();
         let mut answer = call(&id, &secret).await?;
         // A planted cookie must not take the place of the valid one beside it.
         for (other_id, other_secret, life) in self.state.identity.other_credentials(layer) {
@@ -103,7 +106,7 @@ impl Exchange<'_> {
                 event::ended(&id, "request");
                 self.end();
             }
-            Err(refused) => self.close(id, refused),
+            Err(refused) => self.close(id, refused, asked),
         }
         Ok(None)
     }
@@ -248,15 +251,15 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the credentials open no session, or not any more.
-    fn close(&mut self, id: SessionId, refused: Refused) {
+    /// Notes that the credentials open no session, or not any more. `asked` is the time of the call.
+    fn close(&mut self, id: SessionId, refused: Refused, asked: Instant) {
         if std::mem::take(&mut self.shared.response().ended_itself) {
             return self.end();
         }
         self.state.fields = Default::default();
         self.state.meta = None;
         self.state.pending.set_rotation(None);
-        let (closed, ago) = match refused {
+        let (reason, ago) = match refused {
             Refused::Replaced { ago } => (Closed::Replaced, Some(ago)),
             Refused::Ended { ago } => (Closed::Deleted, Some(ago)),
             Refused::Revoked => (Closed::Revoked, None),
@@ -265,16 +268,16 @@ impl Exchange<'_> {
         let is_late = ago.is_some_and(|ago| ago < self.shared.elapsed() + IN_TRANSIT);
         let was_open = matches!(self.state.identity, Identity::Open { .. });
         // With renewal, a late request has a grace period, so a replaced secret is noteworthy.
-        let renews = closed == Closed::Replaced && self.renews();
+        let renews = reason == Closed::Replaced && self.renews();
         match ago {
             _ if was_open => {}
             Some(ago) if !is_late || renews => event::reuse(&id, ago),
             Some(_) => {}
             None => event::unknown_token(&id),
         }
-        self.state.refused = Some((id, closed));
+        self.state.refused = Some(RefusedToken { id, reason, ago, asked });
         self.state.identity = match was_open || is_late {
-            true => Identity::Closed(closed),
+            true => Identity::Closed(reason),
             false => Identity::Anonymous,
         };
         let mut response = self.shared.response();
@@ -291,7 +294,7 @@ impl Exchange<'_> {
         if !self.state.identity.may_create() {
             return Ok(false);
         }
-        if let Some((id, Closed::Gone)) = self.state.refused {
+        if let Some(RefusedToken { id, reason: Closed::Gone, .. }) = self.state.refused {
             let meta = self.shared.call_store().inspect(&id).await?;
             let is_late = |meta: SessionMeta| meta.secret_age < self.shared.elapsed() + IN_TRANSIT;
             if meta.is_some_and(is_late) {

@@ -32,8 +32,20 @@ pub(super) struct State {
     pub(super) client: ClientTrust,
     /// The signed-in principal, as the store last said or did.
     pub(super) owner: Option<PrincipalKey>,
-    /// The session that the presented token names, if it was refused, and why.
-    pub(super) refused: Option<(SessionId, Closed)>,
+    /// The answer to the presented token, if it was refused.
+    pub(super) refused: Option<RefusedToken>,
+}
+
+/// A token that opens no session, or not any more.
+#[derive(Clone, Copy)]
+pub(super) struct RefusedToken {
+    /// The session that it names.
+    pub(super) id: SessionId,
+    pub(super) reason: Closed,
+    /// The time since it last opened the session, if the store knows it.
+    pub(super) ago: Option<Duration>,
+    /// When the store was asked.
+    pub(super) asked: Instant,
 }
 
 /// A change of which the store has not said whether it took place.
@@ -53,6 +65,13 @@ pub(super) struct PendingRotation {
     /// The change of principal that goes along with it. A revocation may have come between, so the
     /// store is asked for it again before anything else.
     pub(super) signing: Option<Signing>,
+}
+
+impl RefusedToken {
+    /// Returns the time since it last opened the session, at most: the answer took its time.
+    pub(super) fn longest_since(&self) -> Duration {
+        self.ago.unwrap_or_default().saturating_add(self.asked.elapsed())
+    }
 }
 
 /// Whether the client looks as it did at the sign-in.

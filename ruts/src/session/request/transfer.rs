@@ -26,12 +26,15 @@ use crate::{
     field::SessionSchema,
     session::{config::Signing, value},
     store::{
-        AuthChange, Change, Create, FieldWrite, Loaded, PageRequest, Projection, SessionMeta,
+        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, SessionMeta,
         StoredField, Update, Updated, Written,
     },
     token::{CookieLife, Secret, SessionId, Token},
     ttl::Ttl,
 };
+
+/// The clocks of server and process differ by less in the time of a call.
+const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
 /// Moves fields between the store and the state of a request.
 pub(super) struct Transfer<'a> {
@@ -252,32 +255,42 @@ impl<'a> Transfer<'a> {
         error
     }
 
-    /// Returns the fields of the session that an earlier attempt of this sign-in has left behind.
+    /// Returns the fields of the session whose former secret this sign-in presents.
     ///
-    /// The user clicked twice, or never got the answer. The first attempt replaced the secret that this
-    /// request presents, and its session belongs to the same principal, so its fields do, too. It stays
-    /// as it is: the client may yet receive its cookie.
+    /// - The same principal is signed in. The user clicked twice, or never got the answer. All fields are
+    ///   the user's own.
+    /// - A guest never got the secret of a rotation. The principal did not change, but the rotation was
+    ///   made for a reason, so fields that have to do with it do not come along: those marked `rotate`,
+    ///   and those that no schema declares.
+    ///
+    /// That session stays as it is: the client may yet receive its cookie.
     async fn inherit(
         &mut self,
         id: &SessionId,
         plan: &WritePlan,
     ) -> Result<Vec<StoredField>, Error> {
-        let (Some(Signing::In { principal, .. }), Some((former, Closed::Replaced))) =
+        let (Some(Signing::In { principal, .. }), Some(refused)) =
             (plan.signing, self.state().refused)
         else {
             return Ok(Vec::new());
         };
-        let before = u128::from_be_bytes(*former.as_bytes()).checked_sub(1);
-        let before = before.map(|before| SessionId::from_bytes(before.to_be_bytes()));
-        let page = PageRequest::new(before.as_ref(), 1);
-        let store = self.shared().call_store();
-        let listed = store.list_by_principal(&principal, page, Projection::All).await?;
-        let Some(session) = listed.sessions.into_iter().find(|session| session.id == former) else {
+        if refused.reason != Closed::Replaced {
             return Ok(Vec::new());
-        };
-        let cipher = &self.shared().config().cipher;
-        let mut fields = session.loaded.fields;
-        fields.retain(|field| field.name != REMEMBERED);
+        }
+        let (former, shared) = (refused.id, self.shared());
+        let store = shared.call_store();
+        let loaded = store.load(Credentials::internal(&former), Projection::All, None).await?;
+        let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(Vec::new()) };
+        match meta.signed_in {
+            Some(signed_in) if signed_in.principal == principal => {
+                fields.retain(|field| field.name != REMEMBERED);
+            }
+            None if is_unheard(&meta, refused.longest_since()) => {
+                fields.retain(|field| shared.schemas().declares_plain(&field.name));
+            }
+            Some(_) | None => return Ok(Vec::new()),
+        }
+        let cipher = &shared.config().cipher;
         fields.retain_mut(|field| {
             let (from, to) =
                 (FieldAad { id: &former, field: &field.name }, FieldAad { id, field: &field.name });
@@ -353,6 +366,14 @@ impl<'a> Transfer<'a> {
 /// Returns what is left of a lifetime, if anything is.
 fn lifetime(left: Duration) -> Option<Ttl> {
     Ttl::new(left).ok()
+}
+
+/// Whether a secret that was replaced this long before the session was read, at most, was replaced by a
+/// rotation, and no use of the new secret was noted. A renewed secret was used before the former one was
+/// refused.
+fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
+    let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
+    is_rotation && meta.idle_for >= meta.secret_age
 }
 
 /// Encrypts the values that are to be encrypted, in the order of the changes.

@@ -1,6 +1,6 @@
 //! A shop whose users sign in, list their devices and end sessions.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::Path, routing::get};
 use ruts::{
@@ -8,7 +8,8 @@ use ruts::{
     auth::Assurance,
     guard::{Aal, Fresh},
     session,
-    store::{OnLimit, Store},
+    session::Arrival,
+    store::{Expiry, OnLimit, Store},
     testing::Client,
     token::SessionId,
 };
@@ -23,6 +24,8 @@ pub struct Shop {
     cart: u32,
     #[field(default)]
     device: String,
+    #[field(rotate)]
+    currency: String,
 }
 
 async fn sign_in(shop: Shop, Path((user, level)): Path<(String, u8)>) -> Result<(), Error> {
@@ -70,6 +73,22 @@ pub fn routes() -> Router {
         .route(
             "/device/{name}",
             get(|shop: Shop, Path(name): Path<String>| async move { shop.set_device(&name).await }),
+        )
+        .route(
+            "/currency/{name}",
+            get(|shop: Shop, Path(name): Path<String>| async move {
+                shop.set_currency(&name).await
+            }),
+        )
+        .route(
+            "/currency",
+            get(|shop: Shop| async move { shop.currency().await.map(|it| format!("{it:?}")) }),
+        )
+        .route(
+            "/arrival",
+            get(|session: Session| async move {
+                Ok::<_, Error>(format!("{:?}", session.arrival().await?))
+            }),
         )
         .route("/devices", get(devices))
         .route("/end/{id}", get(end))
@@ -153,6 +172,73 @@ pub async fn a_revoked_user_signs_in_at_once<S: Store>(store: Arc<S>) {
     client.text("/sign-in/eve/1").await;
     assert_ne!(client.token(), former);
     assert!(client.text("/who").await.starts_with("Some(\"eve\") Some((1, "));
+}
+
+/// A guest never gets the secret of a rotation, and signs in with the former one: the cart comes along,
+/// and the field that the rotation was made for does not.
+pub async fn a_guest_keeps_the_cart_of_an_unheard_rotation<S: Store>(store: Arc<S>) {
+    let client = new_client(routes().layer(SessionLayer::new(Arc::clone(&store))));
+    let [guest, other] = [client.stranger(), client.stranger()];
+    for (client, sign_in) in [(&guest, "/sign-in/gil/1"), (&other, "/sign-in/hal/1")] {
+        client.text("/cart").await;
+        client.text("/device/laptop").await;
+        let lost = client.steal();
+        lost.text("/currency/EUR").await;
+        assert_eq!(client.text("/look").await, "0", "the former secret opens nothing");
+        client.text(sign_in).await;
+        assert_eq!(client.text("/look").await, "1");
+        assert_eq!(client.text("/currency").await, "None");
+        assert_eq!(lost.text("/who").await, "None None", "the guest's session stays a guest's");
+        assert_eq!(lost.text("/currency").await, "Some(\"EUR\")");
+    }
+    assert_eq!(guest.text("/devices").await, "laptop");
+
+    // Another user gets nothing of a session to which a user has signed in since.
+    let lost = guest.steal();
+    lost.text("/sign-in/gil/1").await;
+    guest.text("/sign-in/eve/1").await;
+    assert_eq!(guest.text("/look").await, "0");
+    assert_eq!(lost.text("/look").await, "1");
+}
+
+/// A page tells why its user is signed out. `knows_expiry` says whether the store knows which deadline has
+/// passed.
+pub async fn a_page_knows_why_its_user_is_signed_out<S: Store>(
+    [store, index]: [Arc<S>; 2],
+    knows_expiry: bool,
+) {
+    let (short, long) = (Duration::from_secs(1), Duration::from_secs(3600));
+    let client = |idle, absolute| {
+        let layer = SessionLayer::new(Arc::clone(&store));
+        new_client(routes().layer(layer.idle_timeout(idle).absolute_timeout(absolute)))
+    };
+    let (idle, aged) = (client(short, long), client(long, short));
+    let [ended, revoked] = [client(long, long), client(long, long)];
+    for client in [&idle, &aged, &ended, &revoked] {
+        client.text("/sign-in/ada/1").await;
+    }
+    tokio::time::sleep(short * 2).await;
+    let by = |expiry| Some(expiry).filter(|_| knows_expiry);
+    assert_eq!(arrival(&idle).await, format!("{:?}", Arrival::Expired { by: by(Expiry::Idle) }));
+    assert_eq!(
+        arrival(&aged).await,
+        format!("{:?}", Arrival::Expired { by: by(Expiry::Absolute) })
+    );
+
+    let tab = ended.steal();
+    ended.text("/delete").await;
+    assert!(arrival(&tab).await.starts_with("Ended"));
+    Shop::sessions(&index).by_user("ada").revoke_all().await.unwrap();
+    assert_eq!(arrival(&revoked).await, "Revoked");
+    revoked.text("/sign-in/ada/1").await;
+    assert_eq!(arrival(&revoked).await, "Live");
+    Shop::sessions(&index).revoke_everyone().await.unwrap();
+    index.delete_expired(1000).await.unwrap();
+    assert_eq!(arrival(&revoked).await, "Revoked", "it was ended with all others");
+}
+
+async fn arrival(client: &Client) -> String {
+    client.text("/arrival").await
 }
 
 /// A back-channel logout of an identity provider ends its session on every instance, and no other

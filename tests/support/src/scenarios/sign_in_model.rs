@@ -306,6 +306,18 @@ impl Model {
         }
     }
 
+    /// Returns the fields that a sign-in with the former secret of a session brings along.
+    fn inherited(who: Principal, former: &Record) -> Fields {
+        match former.owner {
+            _ if former.deleted.is_some() => Fields::default(),
+            // Clicked twice, or the answer was lost.
+            Some((owner, _)) if owner == who => former.fields,
+            Some(_) => Fields::default(),
+            // A guest has lost the answer of a rotation.
+            None => Fields { user: None, admin: None, ..former.fields },
+        }
+    }
+
     /// Applies an operation that was answered with 200.
     fn apply(
         &mut self,
@@ -322,15 +334,11 @@ impl Model {
             (None, None) => return,
         };
         let inherited = match (operation, opens, token) {
-            // Clicked twice, or the answer was lost.
             (Operation::SignIn { who, .. }, Opens::Replaced(_), Some(token)) => {
-                self.0.get(&id(token)).filter(|record| {
-                    record.deleted.is_none() && record.owner.is_some_and(|(owner, _)| owner == who)
-                })
+                Self::inherited(who, &self.0[&id(token)])
             }
-            _ => None,
+            _ => Fields::default(),
         };
-        let inherited = inherited.map(|record| record.fields).unwrap_or_default();
         let record = self.0.entry(session).or_insert_with(|| Record {
             current: fresh.unwrap_or_default().to_owned(),
             former: None,

@@ -188,11 +188,10 @@ impl Browser {
     /// Checks that an answer neither signs a user out nor takes an item away, unless the user has
     /// asked for it.
     ///
-    /// Three cases are left out:
+    /// Two cases are left out:
     ///
     /// - An answer arrives after the cookie of another session. It replaces that cookie.
     /// - An item was added while a second sign-in was under way, which had read the cart before.
-    /// - A guest signs in with a secret that was replaced. Only a user inherits a cart.
     fn assert_keeps(&self, sent: &Sent, cookie: &Cookie, is_sure: bool) {
         let token = self.token();
         let is_newest =
@@ -222,9 +221,7 @@ impl Browser {
         let Some(after) = after else { panic!("{sent:?} loses the session {before:?}") };
         assert_eq!(after.user, user, "{sent:?} changes the user of {before:?}");
         let is_kept = (before.sure & &sent.sure).is_subset(after.sure);
-        let is_of_guest = before.user.is_none()
-            && matches!(cookie, Cookie::Set(fresh) if token.as_deref().map(id) != Some(id(fresh)));
-        assert!(is_kept || is_of_guest || !is_sure, "{sent:?} loses items: {before:?}, {after:?}");
+        assert!(is_kept || !is_sure, "{sent:?} loses items: {before:?}, {after:?}");
     }
 
     /// Continues a request that has waited in a tab.

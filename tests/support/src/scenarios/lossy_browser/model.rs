@@ -181,6 +181,15 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Whether a token is the former one of a guest, and was replaced by a rotation.
+    fn is_unheard(&self, token: Option<&str>) -> bool {
+        let former = self.former.as_ref().map(|(former, grace)| (&**former, grace));
+        let is_replaced = matches!(former, Some((former, Grace::Over(_))) if Some(former) == token);
+        self.user.is_none() && self.ended.is_none() && is_replaced
+    }
+}
+
 impl Model {
     pub(super) fn opens(&self, token: Option<&str>) -> Opens {
         let Some(token) = token else { return Opens::Nothing };
@@ -499,7 +508,8 @@ impl Model {
         assert!(!matches!(opens, Opens::Live) || is_moved, "{sent:?} starts another session");
         let mut session = Session::new(fresh, span);
         (session.user, session.flash) = (Some(user), Some(flash));
-        // A second click, or a sign-in whose answer was lost, brings the cart along.
+        // A second click, or a sign-in whose answer was lost, brings the cart along. So does a guest
+        // who has lost the answer of a rotation.
         let former = sent.token.as_deref().and_then(|token| self.sessions.get(id(token)));
         if let Some(former) = former {
             let is_same = former.user == Some(user) && former.ended.is_none();
@@ -520,7 +530,9 @@ impl Model {
                 if is_repeated && is_known {
                     session.sure = &former.sure & &sent.sure;
                 }
-            } else if is_same && matches!(opens, Opens::Replaced(_) | Opens::InGrace) {
+            } else if (is_same && matches!(opens, Opens::Replaced(_) | Opens::InGrace))
+                || former.is_unheard(sent.token.as_deref())
+            {
                 session.sure = &former.sure & &sent.sure;
                 session.maybe = former.maybe.clone();
             }
