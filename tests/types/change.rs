@@ -78,6 +78,8 @@ pub(crate) struct Run<'a> {
     pub(crate) codec: Codec,
     pub(crate) seed: u64,
     pub(crate) values: usize,
+    /// The reading release has the lock of the writing one.
+    pub(crate) has_lock: bool,
 }
 
 /// How often a value of the new release was found after an update of the old one.
@@ -222,12 +224,16 @@ impl Run<'_> {
     async fn read<W: Value, R: Value>(&self, meaning: impl Fn(W) -> Option<R>) -> Tally {
         let mut random = Random::new(self.seed);
         let mut tally = Tally::default();
+        let reader = match self.has_lock {
+            true => with_lock(self.spec(), Lock::of::<One<W, Bincode>>()),
+            false => self.spec(),
+        };
         for _ in 0..self.values {
             let value: W = random_value(&mut random);
             let expected = meaning(value.clone());
             // Not a number is not equal to itself.
             if expected == expected.clone() {
-                tally.add(self.read_one(&value, expected).await);
+                tally.add(self.read_one(&value, expected, reader).await);
             }
         }
         tally
@@ -268,14 +274,18 @@ impl Run<'_> {
         }
     }
 
-    async fn read_one<W: Value, R: Value>(&self, value: &W, expected: Option<R>) -> Tally {
-        let spec = self.spec();
-        match self.session.entry(Field::<W>::new(spec)).set(value).await {
+    async fn read_one<W: Value, R: Value>(
+        &self,
+        value: &W,
+        expected: Option<R>,
+        reader: &'static FieldSpec,
+    ) -> Tally {
+        match self.session.entry(Field::<W>::new(self.spec())).set(value).await {
             Ok(()) => {}
             Err(Error::Encode { .. }) => return Tally { refused: 1, ..Tally::default() },
             Err(error) => panic!("{error:?}"),
         }
-        match self.session.entry(Field::<R>::new(spec)).get().await {
+        match self.session.entry(Field::<R>::new(reader)).get().await {
             Ok(Some(read)) if Some(&read) == expected.as_ref() => {
                 Tally { right: 1, ..Tally::default() }
             }
@@ -284,6 +294,12 @@ impl Run<'_> {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// Returns a field with a lock. Programs have it as a constant.
+fn with_lock(spec: &FieldSpec, lock: Lock) -> &'static FieldSpec {
+    let lock = Box::leak(lock.to_string().into_boxed_str());
+    Box::leak(Box::new(spec.with_lock(lock)))
 }
 
 /// Returns a random value, made of small and large numbers and of short texts.

@@ -6,7 +6,7 @@ use ruts::{
     field::{Field, FieldSpec, FieldVisitor, SessionSchema},
     session,
     session::{LockedSession, TypedSession, Unnamed},
-    testing::{Lock, LockLevel, LockReport},
+    testing::{Lock, LockLevel, LockReport, LockTest},
 };
 use ruts_tests_support::seeds;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ async fn the_lock_breaks_where_a_release_does_not_read_the_other() {
     println!("RUTS_SEED={seed}");
     let mut false_alarms = Vec::new();
     for codec in [Codec::Bincode, Codec::MessagePack] {
-        let run = Run { session: &session, codec, seed, values: 30 };
+        let run = Run { session: &session, codec, seed, values: 30, has_lock: false };
         for change in changes() {
             let up = change.read(&run, Direction::NewReadsOld).await;
             let down = change.read(&run, Direction::OldReadsNew).await;
@@ -70,7 +70,8 @@ enum Pay {
     Other,
 }
 
-/// The generated test compares it with `sessions.lock`.
+/// The generated test compares it with `sessions.lock`. There the user once was a `u32`, which bincode
+/// reads as a `u64` because the lock is compiled in.
 #[session(lock)]
 struct Shop {
     #[field(principal, codec = "bincode")]
@@ -339,4 +340,124 @@ fn a_field_more_is_stale() {
         FieldSpec::new("theme") => bool,
     );
     assert_finding(&report, LockLevel::Stale, &["`theme` is new."]);
+}
+
+/// The application gives values of types of which ruts makes none.
+mod samples {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Filter {
+        Price(u32, u32),
+        Words(u8),
+    }
+
+    macro_rules! search {
+        ($name:ident: $type:ty, $codec:expr) => {
+            #[derive(Clone)]
+            struct $name(Session);
+
+            impl From<Session> for $name {
+                fn from(session: Session) -> Self {
+                    Self(session)
+                }
+            }
+
+            impl $name {
+                const FILTER: Field<$type> = Field::new(&Self::SCHEMA.fields()[0]);
+            }
+
+            impl TypedSession for $name {
+                type Layer = Unnamed;
+
+                const SCHEMA: &'static SessionSchema = &SessionSchema::new(
+                    "Search",
+                    const { &[FieldSpec::new("filter").with_codec($codec)] },
+                );
+
+                fn session(&self) -> &Session {
+                    &self.0
+                }
+            }
+
+            impl LockedSession for $name {
+                fn visit_fields<V: FieldVisitor>(visitor: &mut V) {
+                    visitor.visit(Self::FILTER);
+                }
+            }
+        };
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Later {
+        Price(u32),
+        Words(u8),
+    }
+
+    search!(Search: Filter, Codec::MessagePack);
+    search!(LaterSearch: Later, Codec::MessagePack);
+    search!(ByPosition: Filter, Codec::Bincode);
+
+    fn file(lock: &Lock) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, lock.to_string()).unwrap();
+        file
+    }
+
+    fn message(test: impl FnOnce() + std::panic::UnwindSafe) -> String {
+        match catch_unwind(test) {
+            Ok(()) => String::new(),
+            Err(panic) => *panic.downcast::<String>().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_later_release_has_to_read_them() {
+        let price = Filter::Price(10, 20);
+        let mut lock = Lock::of::<Search>();
+        assert!(lock.compare::<LaterSearch>().is_empty(), "the structure is not known");
+        let path = file(&lock);
+        let with_sample = || LockTest::<Search>::new(&path).sample(Search::FILTER, &price);
+        let stale = message(|| with_sample().assert());
+        assert!(stale.contains("Stale   `filter` has another sample."), "{stale}");
+
+        // `RUTS_LOCK=accept` writes this. The variable would concern all tests of the process.
+        let sample = "10020001";
+        let text = lock.to_string();
+        let stored = text.lines().find(|line| line.starts_with("filter 1")).unwrap();
+        let fingerprint = stored.split(' ').nth(3).unwrap();
+        lock = text
+            .replace(stored, &format!("{stored}\n  {sample}{fingerprint}920a14"))
+            .parse()
+            .unwrap();
+        let path = file(&lock);
+        LockTest::<Search>::new(&path).sample(Search::FILTER, &price).assert();
+        LockTest::<Search>::new(&path).assert();
+        let broken = message(|| LockTest::<LaterSearch>::new(&path).assert());
+        assert!(broken.contains("one that the former type has accepted is refused"), "{broken}");
+
+        lock.accept::<Search>();
+        assert!(lock.to_string().contains("920a14"), "the generated test keeps the samples");
+    }
+
+    #[test]
+    fn a_value_that_is_not_read_back_breaks() {
+        let path = file(&Lock::of::<ByPosition>());
+        let words = Filter::Words(1);
+        let broken = message(|| {
+            LockTest::<ByPosition>::new(&path).sample(ByPosition::FILTER, &words).assert();
+        });
+        assert!(broken.contains("is written by bincode, which does not read back"), "{broken}");
+    }
+
+    #[test]
+    fn a_value_of_another_session_is_refused() {
+        const OTHER: Field<u8> = Field::new(&FieldSpec::new("other"));
+        let test = || LockTest::<Search>::new("none").sample(OTHER, &1).assert();
+        assert_eq!(message(test), "the session has no field `other`");
+    }
 }

@@ -29,7 +29,8 @@ async fn an_update_by_the_old_release_keeps_what_it_does_not_know() {
     let session = new_session().await;
     for seed in seeds(1) {
         println!("RUTS_SEED={seed}");
-        let run = Run { session: &session, codec: Codec::MessagePack, seed, values: 60 };
+        let run =
+            Run { session: &session, codec: Codec::MessagePack, seed, values: 60, has_lock: false };
         for change in &changes() {
             let updated = change.update(&run).await;
             assert_eq!(updated.harmed, 0, "{}: {updated:?}", change.name);

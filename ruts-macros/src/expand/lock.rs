@@ -1,6 +1,8 @@
-//! The test that compares the types of a session with its lock. Only `#[session(lock)]` has it.
+//! The test that compares the types of a session with its lock, and the lock for programs. Only
+//! `#[session(lock)]` has them.
 //!
 //! ```text
+//! FieldSpec::new("user").with_lock(include_str!("sessions.lock"))
 //! impl LockedSession for Shop { fn visit_fields }
 //! #[cfg(test)]
 //! __lock_test!(Shop, shop_keeps_its_sessions, "sessions.lock");
@@ -33,6 +35,20 @@ fn lock(session: &Session, path: &str) -> TokenStream {
         #[cfg(test)]
         #krate::__lock_test!(#name, #test, #path);
     }
+}
+
+/// Returns the call that gives a field the text of the lock, if there is one. It is written by the first
+/// run of the test, which has to compile without it.
+pub(super) fn text(session: &Session) -> Option<TokenStream> {
+    let path = session.lock.as_ref()?;
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;
+    std::path::Path::new(&folder).join(path).exists().then(|| {
+        quote! {
+            .with_lock(::core::include_str!(::core::concat!(
+                ::core::env!("CARGO_MANIFEST_DIR"), "/", #path
+            )))
+        }
+    })
 }
 
 /// Turns `GuestShop` into `guest_shop`.

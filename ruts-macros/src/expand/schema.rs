@@ -12,7 +12,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{ext::IdentExt, spanned::Spanned};
 
-use super::{migrate, tokens::located_at};
+use super::{lock, migrate, tokens::located_at};
 use crate::{
     model::{Field, Mode, Session},
     parse::{CachePolicy, Lifetime},
@@ -24,7 +24,11 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let private = quote!(#krate::__private);
     let retired = (!retired.is_empty()).then(|| quote!(.with_retired(&[#(#retired),*])));
     let text = name.unraw().to_string();
-    let specs = fields.iter().map(|field| spec(field, &private));
+    let lock = lock::text(session);
+    let specs = fields.iter().map(|field| {
+        let spec = spec(field, &private);
+        quote!(#spec #lock)
+    });
     let keys = fields.iter().enumerate().map(|(index, field)| key(field, index, &private));
     quote! {
         #[allow(dead_code, deprecated)]

@@ -18,6 +18,8 @@ mod preserve;
 mod shape;
 mod stored;
 mod target;
+#[cfg(all(feature = "bincode", feature = "messagepack"))]
+mod transcode;
 mod value;
 
 #[cfg(any(feature = "encrypt", all(feature = "testing", feature = "messagepack")))]
@@ -27,7 +29,9 @@ pub(crate) use self::header::{join_decrypted, split_encrypted};
 #[cfg(all(feature = "testing", feature = "messagepack"))]
 pub(crate) use self::messagepack::Node;
 #[cfg(feature = "testing")]
-pub(crate) use self::shape::{Part, Shape, trace_values};
+pub(crate) use self::shape::{Part, Shape, parse, parse_name, trace_values};
+#[cfg(all(feature = "bincode", feature = "messagepack"))]
+pub(crate) use self::transcode::transcode;
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
     header::{is_encrypted, origin, unwrap_own, version, wrap_own},

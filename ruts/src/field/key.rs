@@ -250,12 +250,12 @@ impl<T, M: Copy> Field<T, M> {
     /// Decodes a stored value. `None` if the migration discards it.
     pub(crate) fn decode(&self, stored: &[u8]) -> Result<Option<T>, CodecError> {
         let version = self.spec.version();
-        match self.codec.migrate {
+        self.spec.decode_by_lock(stored, |stored| match self.codec.migrate {
             Some(migrate) if codec::version(stored).is_some_and(|stored| stored < version) => {
                 migrate(Stored::split(stored)?)
             }
             _ => (self.codec.decode)(stored, version).map(Some),
-        }
+        })
     }
 
     /// Whether a write would store a value with this header. Encryption is not compared.

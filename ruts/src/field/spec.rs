@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use super::{principal::PrincipalName, value::FieldValue};
 use crate::{
     auth::PrincipalKey,
@@ -36,6 +38,29 @@ pub struct FieldSpec {
     principal: Option<PrincipalOf>,
     /// The first version whose values are encrypted.
     encrypt: Option<u16>,
+    lock: Option<WriterTypes>,
+}
+
+/// The types that have written values, by a lock. The function is named only by a field with a lock, so
+/// that other programs do not contain it.
+#[derive(Clone, Copy)]
+struct WriterTypes {
+    lock: &'static str,
+    transcode: fn(&str, &str, &[u8]) -> Option<Bytes>,
+}
+
+impl PartialEq for WriterTypes {
+    fn eq(&self, other: &Self) -> bool {
+        self.lock == other.lock
+    }
+}
+
+impl Eq for WriterTypes {}
+
+impl fmt::Debug for WriterTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WriterTypes")
+    }
 }
 
 /// Names the principal of a stored value.
@@ -95,6 +120,7 @@ impl FieldSpec {
             rotate: false,
             principal: None,
             encrypt: None,
+            lock: None,
         }
     }
 
@@ -164,6 +190,18 @@ impl FieldSpec {
             "`writes` needs a version before that of the field"
         );
         self.writes = Some(version);
+        self
+    }
+
+    /// Reads values of bincode that another type of the same version has written by the names of that
+    /// type, if the lock has it. `lock` is the text of a [`Lock`](crate::testing::Lock), as in a
+    /// `sessions.lock`.
+    ///
+    /// bincode goes by position, so without the names such a value is
+    /// [`CodecError::Shape`]. With both codecs compiled in, it is read as MessagePack is. `#[session(lock)]`
+    /// calls it.
+    pub const fn with_lock(mut self, lock: &'static str) -> Self {
+        self.lock = Some(WriterTypes { lock, transcode: by_names });
         self
     }
 
@@ -359,12 +397,40 @@ impl FieldSpec {
         self.principal.is_some_and(|principal| principal.has_formers)
     }
 
+    /// Returns whether the field has a [lock](Self::with_lock).
+    #[cfg(feature = "testing")]
+    pub(crate) const fn has_lock(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Decodes a stored value by `decode`, also one of bincode that another type has written, if the lock
+    /// has that type.
+    pub(crate) fn decode_by_lock<T>(
+        &self,
+        stored: &[u8],
+        decode: impl Fn(&[u8]) -> Result<T, CodecError>,
+    ) -> Result<T, CodecError> {
+        match decode(stored) {
+            Err(CodecError::Shape) => {
+                let by_names = self
+                    .lock
+                    .and_then(|WriterTypes { lock, transcode }| transcode(lock, self.name, stored));
+                decode(&by_names.ok_or(CodecError::Shape)?)
+            }
+            decoded => decoded,
+        }
+    }
+
     /// Returns the principal that a stored value of this field names.
     pub(crate) fn principal_key(
         &self,
         layer: &str,
         stored: &[u8],
     ) -> Result<PrincipalKey, CodecError> {
+        self.decode_by_lock(stored, |stored| self.name_principal(layer, stored))
+    }
+
+    fn name_principal(&self, layer: &str, stored: &[u8]) -> Result<PrincipalKey, CodecError> {
         let principal = self.principal.ok_or(CodecError::Principal)?;
         let stored = Stored::split(stored)?;
         stored.check_known(self.version)?;
@@ -375,6 +441,17 @@ impl FieldSpec {
         (principal.name)(stored, &mut name)?;
         name.finish()
     }
+}
+
+#[cfg(all(feature = "bincode", feature = "messagepack"))]
+fn by_names(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> {
+    crate::codec::transcode(lock, name, stored)
+}
+
+/// One codec alone is not enough.
+#[cfg(not(all(feature = "bincode", feature = "messagepack")))]
+fn by_names(_lock: &str, _name: &str, _stored: &[u8]) -> Option<Bytes> {
+    None
 }
 
 fn name_principal<T: FieldValue>(

@@ -70,7 +70,7 @@ mod security;
 pub use self::{
     act::with_session,
     client::{Client, Reply},
-    lock::{Lock, LockFinding, LockLevel, LockReport, ParseLockError, assert_lock},
+    lock::{Lock, LockFinding, LockLevel, LockReport, LockTest, ParseLockError, assert_lock},
     report::{Finding, Outcome, Report},
     scenario::SessionSecurity,
     security::{assert_session_security, check_session_security},

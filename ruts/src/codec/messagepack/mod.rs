@@ -12,6 +12,8 @@ mod reader;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::node::Node;
+#[cfg(feature = "bincode")]
+pub(super) use self::node::write_head;
 pub(super) use self::{
     payload::{read, write},
     preserve::merge,

@@ -67,7 +67,7 @@ impl<'b> Node<'b> {
 }
 
 /// Writes the length of a map or a list: within the marker `short`, or after the marker `long`.
-pub(super) fn write_head(out: &mut Vec<u8>, len: usize, short: u8, long: u8) {
+pub(in crate::codec) fn write_head(out: &mut Vec<u8>, len: usize, short: u8, long: u8) {
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len @ 0..16), _) => out.push(short | len),
         (_, Ok(len)) => {

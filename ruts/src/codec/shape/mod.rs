@@ -9,14 +9,18 @@
 //! nesting. Names of types, newtypes and attributes such as `default` are not part of it.
 
 mod cache;
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", all(feature = "bincode", feature = "messagepack")))]
 mod structure;
+#[cfg(any(feature = "testing", all(feature = "bincode", feature = "messagepack")))]
+mod text;
 mod tracer;
 mod tree;
 
-pub(crate) use self::{cache::fingerprint, tracer::trace};
 #[cfg(feature = "testing")]
+pub(crate) use self::tracer::trace_values;
+pub(crate) use self::{cache::fingerprint, tracer::trace};
+#[cfg(any(feature = "testing", all(feature = "bincode", feature = "messagepack")))]
 pub(crate) use self::{
     structure::{Part, Shape},
-    tracer::trace_values,
+    text::{parse, parse_name},
 };

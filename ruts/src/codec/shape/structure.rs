@@ -1,6 +1,6 @@
 //! [`Shape`]: the structure of a type, as data.
 //!
-//! Made by `tree`. Written, read and compared by the lock of `testing`.
+//! Made by `tree`, and read from a lock by `text`. Written and compared by the lock of `testing`.
 
 /// The structure of a type, as serde sees it. Names of types and newtypes are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,10 @@ impl Shape {
         "unit", "bool", "char", "str", "bytes", "u8", "u16", "u32", "u64", "u128", "i8", "i16",
         "i32", "i64", "i128", "f32", "f64", "any", "unknown",
     ];
+}
 
+#[cfg(feature = "testing")]
+impl Shape {
     /// Forgets the names that stayed loose: no value has shown whether they are aliases.
     pub(crate) fn forget_loose(&mut self) {
         match self {
@@ -80,6 +83,7 @@ impl Shape {
     }
 }
 
+#[cfg(feature = "testing")]
 impl Part {
     /// Returns whether it is read under a name.
     pub(crate) fn is_read_as(&self, name: &str) -> bool {

@@ -1,13 +1,20 @@
-//! [`assert_lock`]: compares a session with the lock in a file.
+//! [`assert_lock`] and [`LockTest`]: compare a session with the lock in a file.
 
 use std::{
     env, fs, io,
-    path::Path,
+    marker::PhantomData,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use super::file::Lock;
-use crate::session::LockedSession;
+use super::{
+    describe::Sample,
+    file::{Lock, describe},
+};
+use crate::{
+    field::{Field, FieldValue, Mode},
+    session::LockedSession,
+};
 
 /// The environment variable that lets a test write its lock.
 const VARIABLE: &str = "RUTS_LOCK";
@@ -28,7 +35,7 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// to such a finding belongs into the code, where it is reviewed.
 ///
 /// A type of which no value can be guessed, and one with `untagged`, `flatten` or `Value` inside, is
-/// compared by its structure alone. A change of the meaning, such as euros to cents, is not seen.
+/// compared by its structure alone, unless a [`LockTest`] has values of it. A change of the meaning, such as euros to cents, is not seen.
 ///
 /// ```
 /// use ruts::{session, testing::assert_lock};
@@ -49,32 +56,100 @@ const VARIABLE: &str = "RUTS_LOCK";
 ///
 /// The fields differ from the lock, or the file cannot be read or written.
 pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
-    // Several sessions may have one file, and their tests run in parallel.
-    static FILE: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = FILE.lock().unwrap_or_else(PoisonError::into_inner);
+    LockTest::<S>::new(path).assert();
+}
 
-    let path = path.as_ref();
-    let mut lock: Lock = match fs::read_to_string(path) {
-        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),
-        Err(error) => panic!("{}: {error}", path.display()),
-    };
-    let report = lock.compare::<S>();
-    let is_accepted = env::var(VARIABLE).is_ok_and(|value| value == "accept");
-    if is_accepted && !report.breaks() {
-        lock.accept::<S>();
-        fs::write(path, lock.to_string())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        return;
+/// A comparison with a lock, as [`assert_lock`] makes it, with values of the application.
+///
+/// ruts makes values of most types by itself. It makes none of a type that checks its values, and of a
+/// type with `untagged`, `flatten` or `Value` inside it does not know which ones there are. For these the
+/// application gives values: each field has to read back its own, and later releases have to read them,
+/// too.
+///
+/// ```
+/// use ruts::{session, testing::LockTest};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// #[serde(untagged)]
+/// enum Filter {
+///     Price(u32, u32),
+///     Words(String),
+/// }
+///
+/// #[session(lock)]
+/// struct Search {
+///     filter: Filter,
+/// }
+///
+/// # let path = std::env::temp_dir().join(format!("ruts-samples-{}.lock", std::process::id()));
+/// # std::fs::write(&path, ruts::testing::Lock::of::<Search>().to_string()).unwrap();
+/// # let differs = std::panic::catch_unwind(|| {
+/// // In a test, beside the generated one.
+/// LockTest::<Search>::new(&path)
+///     .sample(Search::FILTER, &Filter::Price(10, 20))
+///     .sample(Search::FILTER, &Filter::Words("tea".to_owned()))
+///     .assert();
+/// # });
+/// # assert!(differs.is_err(), "the lock does not have the samples yet");
+/// # std::fs::remove_file(&path).unwrap();
+/// ```
+#[derive(Debug)]
+#[must_use = "nothing is compared until `assert` is called"]
+pub struct LockTest<S> {
+    path: PathBuf,
+    samples: Vec<Sample>,
+    session: PhantomData<fn() -> S>,
+}
+
+impl<S: LockedSession> LockTest<S> {
+    /// Begins a comparison with the lock in a file.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_owned(), samples: Vec::new(), session: PhantomData }
     }
-    let advice = match report.breaks() {
-        true => "A finding that breaks sessions cannot be accepted.",
-        false => "To take this over: RUTS_LOCK=accept cargo test",
-    };
-    assert!(
-        report.is_empty(),
-        "`{}` differs from {}:\n\n{report}\n{advice}",
-        S::SCHEMA.name(),
-        path.display()
-    );
+
+    /// Adds a value of a field. The lock keeps it as it is stored.
+    pub fn sample<T: FieldValue, M: Mode>(mut self, field: Field<T, M>, value: &T) -> Self {
+        self.samples.push(Sample::new(field, value));
+        self
+    }
+
+    /// Compares, as [`assert_lock`] does.
+    ///
+    /// # Panics
+    ///
+    /// As [`assert_lock`]. The session has no such field.
+    #[track_caller]
+    pub fn assert(self) {
+        // Several sessions may have one file, and their tests run in parallel.
+        static FILE: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = FILE.lock().unwrap_or_else(PoisonError::into_inner);
+
+        let path = &self.path;
+        let mut lock: Lock = match fs::read_to_string(path) {
+            Ok(text) => text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
+        let mut fields = describe::<S>();
+        self.samples.iter().for_each(|sample| sample.add_to(&mut fields));
+        let report = lock.compare_with::<S>(&fields);
+        let is_accepted = env::var(VARIABLE).is_ok_and(|value| value == "accept");
+        if is_accepted && !report.breaks() {
+            lock.accept_with::<S>(&fields);
+            fs::write(path, lock.to_string())
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            return;
+        }
+        let advice = match report.breaks() {
+            true => "A finding that breaks sessions cannot be accepted.",
+            false => "To take this over: RUTS_LOCK=accept cargo test",
+        };
+        assert!(
+            report.is_empty(),
+            "`{}` differs from {}:\n\n{report}\n{advice}",
+            S::SCHEMA.name(),
+            path.display()
+        );
+    }
 }

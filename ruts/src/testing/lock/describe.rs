@@ -21,6 +21,10 @@ pub(super) struct Described {
     pub(super) fingerprint: u32,
     /// Values as they are stored, by this build.
     pub(super) samples: BTreeSet<Bytes>,
+    /// Values of the application, as they are stored.
+    pub(super) own_samples: BTreeSet<Bytes>,
+    /// Values of a principal of the application, as JSON.
+    pub(super) own_json: BTreeSet<String>,
     /// Values of a principal as JSON, by which its sessions are found.
     pub(super) json: BTreeSet<String>,
     /// The codec does not read back a value that it writes.
@@ -28,6 +32,35 @@ pub(super) struct Described {
     /// Reads a stored value, as the session does. Returns whether there is one: a migration may
     /// discard it.
     pub(super) read: ReadStored,
+}
+
+/// A value of a field that the application gives to its lock.
+#[derive(Debug)]
+pub(super) struct Sample {
+    name: &'static str,
+    /// As it is stored. An error if its codec does not read it back.
+    stored: Result<Bytes, CodecError>,
+    json: Option<String>,
+}
+
+impl Sample {
+    pub(super) fn new<T: FieldValue, M: Mode>(field: Field<T, M>, value: &T) -> Self {
+        let json = field.spec().is_principal().then(|| serde_json::to_string(value).ok()).flatten();
+        Self { name: field.spec().name(), stored: field.encode_checked(value), json }
+    }
+
+    /// Adds it to the field to which it belongs.
+    #[track_caller]
+    pub(super) fn add_to(&self, fields: &mut [Described]) {
+        let mut fields = fields.iter_mut();
+        let field = fields.find(|field| field.spec.name() == self.name);
+        let field = field.unwrap_or_else(|| panic!("the session has no field `{}`", self.name));
+        match &self.stored {
+            Ok(stored) => drop(field.own_samples.insert(stored.clone())),
+            Err(_) => field.is_unreadable = true,
+        }
+        field.own_json.extend(self.json.clone());
+    }
 }
 
 type ReadStored = Box<dyn Fn(&[u8]) -> Result<bool, CodecError>>;
@@ -48,6 +81,8 @@ impl FieldVisitor for Describe {
             shape,
             fingerprint: codec::fingerprint::<T>(),
             samples: BTreeSet::new(),
+            own_samples: BTreeSet::new(),
+            own_json: BTreeSet::new(),
             json: BTreeSet::new(),
             read: Box::new(move |stored| field.decode(stored).map(|value| value.is_some())),
         };

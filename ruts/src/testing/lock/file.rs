@@ -51,20 +51,29 @@ impl Lock {
     /// Compares the fields of a struct with the lock: whether they read what live sessions hold, and
     /// whether the release before reads what they write.
     pub fn compare<S: LockedSession>(&self) -> LockReport {
+        self.compare_with::<S>(&describe::<S>())
+    }
+
+    pub(super) fn compare_with<S: LockedSession>(&self, fields: &[Described]) -> LockReport {
         let nothing = LockedSchema::default();
         let locked = self.schemas.get(S::SCHEMA.name()).unwrap_or(&nothing);
-        LockReport::new(locked, S::SCHEMA, &describe::<S>())
+        LockReport::new(locked, S::SCHEMA, fields)
     }
 
     /// Takes over the fields of a struct, as this build declares them. Former types of a field stay,
     /// because live sessions may hold their values. Those of a retired name go.
     pub fn accept<S: LockedSession>(&mut self) {
+        self.accept_with::<S>(&describe::<S>());
+    }
+
+    pub(super) fn accept_with<S: LockedSession>(&mut self, fields: &[Described]) {
         let locked = self.schemas.entry(S::SCHEMA.name().to_owned()).or_default();
-        locked.take_over(S::SCHEMA, &describe::<S>());
+        locked.take_over(S::SCHEMA, fields);
     }
 }
 
-fn describe<S: LockedSession>() -> Vec<Described> {
+/// Describes the fields of a session.
+pub(super) fn describe<S: LockedSession>() -> Vec<Described> {
     let mut fields = Describe::default();
     S::visit_fields(&mut fields);
     fields.0

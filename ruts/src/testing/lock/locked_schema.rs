@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, fmt};
 use super::{
     describe::Described,
     locked_type::{LockedType, parse_type},
-    text::{parse_name, write_name},
+    text::write_name,
 };
-use crate::field::SessionSchema;
+use crate::{codec::parse_name, field::SessionSchema};
 
 const RETIRED: &str = " retired";
 
@@ -24,8 +24,10 @@ impl LockedSchema {
     /// Takes over the fields of this build.
     pub(super) fn take_over(&mut self, schema: &SessionSchema, fields: &[Described]) {
         for field in fields {
-            let field = LockedType::of(field);
-            self.types.retain(|other| !other.is_same(&field));
+            let mut field = LockedType::of(field);
+            if let Some(at) = self.types.iter().position(|other| other.is_same(&field)) {
+                field.keep_values(self.types.remove(at));
+            }
             self.types.push(field);
         }
         self.retired.extend(schema.retired().iter().map(|&name| name.to_owned()));

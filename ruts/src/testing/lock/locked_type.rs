@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{
     describe::Described,
-    text::{parse, parse_name, write, write_name},
+    text::{write, write_name},
 };
-use crate::codec::{Codec, Shape};
+use crate::codec::{Codec, Shape, parse, parse_name};
 
 /// A type of a field, in one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +36,19 @@ impl LockedType {
             shape: field.shape.clone(),
             is_principal: field.spec.is_principal(),
             is_encrypted: field.spec.encrypts(field.spec.version()),
-            samples: field.samples.iter().cloned().collect(),
-            json: field.json.iter().cloned().collect(),
+            samples: field.samples.union(&field.own_samples).cloned().collect(),
+            json: field.json.union(&field.own_json).cloned().collect(),
         }
+    }
+
+    /// Keeps the values of an earlier run: some are samples of the application.
+    pub(super) fn keep_values(&mut self, former: Self) {
+        self.samples.extend(former.samples);
+        self.samples.sort();
+        self.samples.dedup();
+        self.json.extend(former.json);
+        self.json.sort();
+        self.json.dedup();
     }
 
     /// Returns whether it is the same type of the same version.

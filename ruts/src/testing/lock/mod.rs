@@ -1,4 +1,4 @@
-//! The lock of stored types: [`assert_lock`].
+//! The lock of stored types: [`assert_lock`], [`LockTest`].
 //!
 //! Used by the tests of an application, never by the application. `file` is the text that is checked
 //! in. `describe` learns of the types of this build: from a tracer, and from values that `probe`
@@ -16,7 +16,7 @@ mod rules;
 mod text;
 
 pub use self::{
-    assert::assert_lock,
+    assert::{LockTest, assert_lock},
     file::{Lock, ParseLockError},
     report::{LockFinding, LockLevel, LockReport},
 };
