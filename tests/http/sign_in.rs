@@ -21,9 +21,12 @@ use ruts::{
 use ruts_tests_support::{
     ClientExt, Fault, InstrumentedStore, new_client,
     scenarios::sign_in::{
-        Shop, a_back_channel_logout_ends_one_session, a_revoked_user_signs_in_at_once, id, routes,
-        signed_in, users_and_administrators_end_sessions, who,
+        Shop, a_back_channel_logout_ends_one_session,
+        a_guest_keeps_the_cart_of_an_unheard_rotation, a_page_knows_why_its_user_is_signed_out,
+        a_revoked_user_signs_in_at_once, id, routes, signed_in,
+        users_and_administrators_end_sessions, who,
     },
+    scenarios::versions::releases_share_their_sessions,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -405,7 +408,10 @@ async fn a_store_in_memory_ends_sessions() {
     let store = Arc::new(MemoryStore::new());
     users_and_administrators_end_sessions(Arc::clone(&store)).await;
     a_revoked_user_signs_in_at_once(Arc::clone(&store)).await;
-    a_back_channel_logout_ends_one_session([Arc::clone(&store), store]).await;
+    a_back_channel_logout_ends_one_session([Arc::clone(&store), Arc::clone(&store)]).await;
+    a_guest_keeps_the_cart_of_an_unheard_rotation(Arc::clone(&store)).await;
+    releases_share_their_sessions([Arc::clone(&store), Arc::clone(&store)]).await;
+    a_page_knows_why_its_user_is_signed_out([Arc::clone(&store), store], true).await;
 }
 
 // proves: ASVS-7.4.2 ASVS-7.4.5 ASVS-7.4.3 ASVS-7.2.4 ASVS-7.6.1
@@ -416,7 +422,10 @@ async fn a_layered_store_ends_sessions() {
     let store = Arc::new(store);
     users_and_administrators_end_sessions(Arc::clone(&store)).await;
     a_revoked_user_signs_in_at_once(Arc::clone(&store)).await;
-    a_back_channel_logout_ends_one_session([Arc::clone(&store), store]).await;
+    a_back_channel_logout_ends_one_session([Arc::clone(&store), Arc::clone(&store)]).await;
+    a_guest_keeps_the_cart_of_an_unheard_rotation(Arc::clone(&store)).await;
+    releases_share_their_sessions([Arc::clone(&store), Arc::clone(&store)]).await;
+    a_page_knows_why_its_user_is_signed_out([Arc::clone(&store), store], true).await;
 }
 
 #[session]

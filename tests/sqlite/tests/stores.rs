@@ -10,8 +10,15 @@ use ruts_tests_sqlite::{self as backends, Stores};
 use ruts_tests_support::{
     Time,
     scenarios::{
-        encryption, lossy_browser::a_browser_on_a_lossy_network_loses_nothing, races,
+        encryption,
+        lossy_browser::a_browser_on_a_lossy_network_loses_nothing,
+        races,
+        sign_in::{
+            a_guest_keeps_the_cart_of_an_unheard_rotation, a_page_knows_why_its_user_is_signed_out,
+            a_revoked_user_signs_in_at_once, users_and_administrators_end_sessions,
+        },
         sign_in_model::every_sign_in_is_as_the_model_predicts,
+        versions::releases_share_their_sessions,
     },
     seeds,
 };
@@ -62,6 +69,18 @@ macro_rules! on_each_store {
                     let store = Arc::clone(&pair.stores[0]);
                     every_sign_in_is_as_the_model_predicts(store, Time::Real, seed).await;
                 }
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn users_sign_in_and_sessions_end() {
+                let pair = backends::$backend().await;
+                let [store, other] = &pair.stores;
+                users_and_administrators_end_sessions(Arc::clone(store)).await;
+                a_revoked_user_signs_in_at_once(Arc::clone(store)).await;
+                a_guest_keeps_the_cart_of_an_unheard_rotation(Arc::clone(store)).await;
+                let stores = [Arc::clone(store), Arc::clone(other)];
+                releases_share_their_sessions(stores.clone()).await;
+                a_page_knows_why_its_user_is_signed_out(stores, true).await;
             }
 
             #[tokio::test]

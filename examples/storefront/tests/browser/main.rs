@@ -379,6 +379,21 @@ mod lossy_browser {
     }
 
     #[test]
+    fn sqlite() {
+        run(a_lossy_browser(Store::Sqlite, seeds(1)[0]));
+    }
+
+    #[test]
+    fn redis() {
+        run(a_lossy_browser(Store::Redis, seeds(1)[0]));
+    }
+
+    #[test]
+    fn postgres() {
+        run(a_lossy_browser(Store::Postgres, seeds(1)[0]));
+    }
+
+    #[test]
     fn layered() {
         run(a_lossy_browser(Store::Layered, seeds(1)[0]));
     }

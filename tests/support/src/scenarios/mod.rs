@@ -8,4 +8,5 @@ pub mod lossy_browser;
 pub mod races;
 pub mod sign_in;
 pub mod sign_in_model;
+pub mod versions;
 pub mod watch;
