@@ -82,7 +82,7 @@ pub(super) struct BatchTuning {
     /// On a busy server a finished command lets the next batch go if fewer than this are in flight.
     pub(super) low_water: usize,
     /// With this number of operations pending, a batch goes up to `max_in_flight` even on a busy
-    /// server. If they crowd at one session, one command is in flight at a time.
+    /// server. If most are of one session, one command is in flight at a time.
     pub(super) flush_at: usize,
     /// A command that takes longer no longer counts as in flight, so that it holds up no others.
     pub(super) slow_after: Duration,
@@ -123,7 +123,7 @@ struct Lane<Op: BatchOp> {
     caller: Option<Instant>,
     is_busy: bool,
     /// The last batch had no room for all requests of one session.
-    is_crowded: bool,
+    is_dominated: bool,
     pending: VecDeque<Pending<Op>>,
 }
 
@@ -390,7 +390,7 @@ impl<Op: BatchOp> Lane<Op> {
             in_flight: 0,
             caller: None,
             is_busy: false,
-            is_crowded: false,
+            is_dominated: false,
             pending: VecDeque::new(),
         }
     }
@@ -410,7 +410,7 @@ impl<Op: BatchOp> Lane<Op> {
         let limit = match self.is_busy {
             // The requests of one session would take every command in flight, and one of another
             // session would wait for all of them.
-            true if self.is_crowded => 1,
+            true if self.is_dominated => 1,
             true if self.pending.len() < flush_at => when_busy.min(max_in_flight),
             _ => max_in_flight,
         };
@@ -437,7 +437,7 @@ impl<Op: BatchOp> Lane<Op> {
                 self.pending.push_back(pending);
             }
         }
-        self.is_crowded = !last.is_empty();
+        self.is_dominated = !last.is_empty();
         self.pending.append(&mut last);
         self.is_busy = requests.len() >= high_water;
         let span = first?;
@@ -455,7 +455,7 @@ mod tests {
     use super::*;
 
     /// A request of a session that has at most eight in a batch.
-    const CROWDED: u32 = 0;
+    const BUSY_SESSION: u32 = 0;
 
     /// Notes what is sent, and answers once it may.
     #[derive(Default)]
@@ -486,7 +486,7 @@ mod tests {
         }
 
         fn can_join(&self, batch: &[u32], next: &u32) -> bool {
-            *next != CROWDED || batch.iter().filter(|request| *request == next).count() < 8
+            *next != BUSY_SESSION || batch.iter().filter(|request| *request == next).count() < 8
         }
 
         fn yields_to_others(&self, batch: &[u32], next: &u32) -> bool {
@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_crowded_session_does_not_take_every_command() {
+    async fn a_busy_session_does_not_take_every_command() {
         let batcher = batcher(4, Some(Semaphore::new(0)));
         let start = |request| {
             let batcher = Arc::clone(&batcher);
@@ -591,16 +591,16 @@ mod tests {
             }
             sent(&batcher)
         };
-        let crowd: Vec<_> = (0..100).map(|_| start(CROWDED)).collect();
-        assert_eq!(sent_after(0).await, [[CROWDED]; 4], "nothing was waiting yet");
-        assert_eq!(sent_after(4).await[4..], [[CROWDED; 8]], "one of four commands");
+        let busy: Vec<_> = (0..100).map(|_| start(BUSY_SESSION)).collect();
+        assert_eq!(sent_after(0).await, [[BUSY_SESSION]; 4], "nothing was waiting yet");
+        assert_eq!(sent_after(4).await[4..], [[BUSY_SESSION; 8]], "one of four commands");
         let other = start(1);
         assert_eq!(sent_after(0).await.len(), 5);
-        assert_eq!(sent_after(1).await[5..], [[&[CROWDED; 8][..], &[1]].concat()]);
+        assert_eq!(sent_after(1).await[5..], [[&[BUSY_SESSION; 8][..], &[1]].concat()]);
         sent_after(100).await;
         assert_eq!(other.await.unwrap(), Ok(1));
-        for request in crowd {
-            assert_eq!(request.await.unwrap(), Ok(CROWDED));
+        for request in busy {
+            assert_eq!(request.await.unwrap(), Ok(BUSY_SESSION));
         }
     }
 }
