@@ -48,6 +48,15 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
 
+    /// Sends a request alone that was not carried out in a batch.
+    fn again(
+        &self,
+        request: &Self::Request,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send {
+        self.one(request, deadline)
+    }
+
     /// Sends at least two requests as one command, and returns a part for each, in their order.
     /// `None` stands for a request that was not carried out and has to be sent alone.
     fn many(
@@ -202,7 +211,6 @@ impl<Op: BatchOp> Batcher<Op> {
         begun: Instant,
     ) -> Result<Op::Answer, Op::Error> {
         let deadline = begun + self.timeout;
-        let mut request = request;
         if self.op.can_batch(&request) {
             let reply = match self.start(request, begun) {
                 Some(Start::Alone(request, permit)) => {
@@ -229,14 +237,15 @@ impl<Op: BatchOp> Batcher<Op> {
                     let answer = part.map(|part| self.op.decode(&own, part?));
                     match answer {
                         Ok(Some(answer)) => return answer,
-                        Ok(None) => request = own,
+                        // Boxed: it is rare, and would make every future as large.
+                        Ok(None) => return Box::pin(self.op.again(&own, deadline)).await,
                         Err(error) => return Err(error),
                     }
                 }
                 Err(_) => return Err(Op::shut_down()),
             }
         }
-        // Boxed: it is rare, and would make every future as large.
+        // Boxed, as above.
         Box::pin(self.op.one(&request, deadline)).await
     }
 

@@ -82,8 +82,9 @@ impl<C: RedisClient> Fixture<C> {
         first
     }
 
+    /// Returns the number of scripts and of reads without a script.
     fn calls(&self) -> u64 {
-        self.server.calls("evalsha")
+        self.server.calls("evalsha") + self.server.calls("getex")
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use fred::{
     clients::Client,
-    types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy},
+    types::{
+        RespVersion,
+        config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy},
+    },
 };
 use ruts::{
     Ttl,
@@ -219,11 +222,22 @@ async fn a_replica_refuses_every_operation<C: RedisClient>(connect: impl AsyncFn
     while replica.command::<Vec<redis::Value>>(&["ROLE"])[3] != connected {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let session = TestSession::new(&store(connect(replica.url().to_owned()).await));
+    let prefix = Prefix::unique();
+    let at_primary = Arc::new(redis_store(connect(primary.url().to_owned()).await, &prefix));
+    let existing = TestSession::begin(&at_primary).await;
+    assert_eq!(existing.set("a", "1").await.unwrap(), APPLIED);
+    while replica.command::<u64>(&["DBSIZE"]) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let store = Arc::new(redis_store(connect(replica.url().to_owned()).await, &prefix));
+    let session = TestSession::new(&store);
     let error = session.create(None).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(error_chain(&error).contains("read only"), "{}", error_chain(&error));
     assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
+    let existing = existing.through(&store);
+    assert_eq!(error_kind(existing.load().await), StoreErrorKind::Unavailable);
+    assert_eq!(error_kind(existing.get("a").await), StoreErrorKind::Unavailable);
     replica.command::<()>(&["REPLICAOF", "NO", "ONE"]);
     session.create(None).await.unwrap();
 }
@@ -579,6 +593,43 @@ async fn a_user_with_rights_to_the_keys_of_the_store_alone_is_enough() {
         assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
         store.revoke_everyone().await.unwrap();
     }
+}
+
+/// Reads are scripts then, as on a server that does not know the command.
+#[tokio::test]
+async fn a_user_without_the_right_to_read_natively_reads_with_scripts() {
+    for flavour in [Flavour::Redis, Flavour::Valkey] {
+        let server = Redis::start(flavour, &[]);
+        let user = ["ACL", "SETUSER", "app", "reset", "on", ">word", "~*", "&*", "+@all", "-getex"];
+        server.command::<()>(&user);
+        let url = format!("redis://app:word@{}", server.address());
+        let session = TestSession::begin(&store(fred_client(&url).await)).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        let (scripts, fields) = (server.calls("evalsha"), server.calls("hmget"));
+        for _ in 0..3 {
+            assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        }
+        assert_eq!(server.calls("evalsha") - scripts, 3);
+        assert_eq!(server.calls("hmget") - fields, 3, "only the scripts read");
+    }
+}
+
+/// The server answers `HGETALL` with a map.
+#[tokio::test]
+async fn fred_reads_all_fields_with_resp3() {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let config = Config { version: RespVersion::RESP3, ..Config::from_url(server.url()).unwrap() };
+    let session = TestSession::begin(&store(Client::new(config, None, None, None))).await;
+    for name in ["a", "b"] {
+        assert_eq!(session.set(name, name).await.unwrap(), APPLIED);
+    }
+    let scripts = server.calls("evalsha");
+    let mut fields = session.load().await.unwrap().unwrap().fields;
+    fields.sort_by(|one, other| one.name.cmp(&other.name));
+    let found: Vec<_> = fields.iter().map(|field| (&*field.name, &field.value[..])).collect();
+    assert_eq!(found, [("a", &b"a"[..]), ("b", b"b")]);
+    assert_eq!(server.calls("evalsha"), scripts);
 }
 
 /// A leader without replicas, and one whose disk is full, refuse writes.

@@ -39,6 +39,11 @@ impl CommandError {
         matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH")
     }
 
+    /// Whether the server does not know a command, or refuses it to this user.
+    pub(super) fn is_of_unknown_command(&self) -> bool {
+        matches!(self, Self::Server(code, _) if matches!(&**code, "ERR" | "NOPERM"))
+    }
+
     /// Whether a leader refused the command because it writes, and the disk or the replicas of the
     /// server are not in order.
     pub(super) fn refuses_writes(&self) -> bool {

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    driver::client::{ScriptClient, ScriptName},
+    driver::client::{Call, ScriptClient, ScriptName},
     error::{CommandError, TimedOut, UNFIT},
     wire::reply::Reply,
 };
@@ -122,7 +122,8 @@ impl Deadline {
         Self(moment)
     }
 
-    fn time_left(self) -> Result<Duration, CommandError> {
+    /// Returns the time until it, or an error if it has passed.
+    pub(super) fn time_left(self) -> Result<Duration, CommandError> {
         let left = self.0.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(CommandError::NotSent(Box::new(TimedOut)));
@@ -165,7 +166,8 @@ pub(super) async fn send<C: ScriptClient>(
 ) -> Result<Reply, CommandError> {
     let mut retries = 0;
     loop {
-        let answer = client.call(script, keys, arguments, deadline.time_left()?).await;
+        let call = Call::Script { name: script, keys, arguments };
+        let answer = client.call(call, deadline.time_left()?).await;
         let Err(error) = &answer else { return answer };
         let pause = match error {
             CommandError::Server(code, _) if matches!(&**code, "MOVED" | "ASK" | "TRYAGAIN") => {

@@ -16,9 +16,10 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
 use super::{
-    driver::client::ScriptClient,
+    driver::client::{Call, ScriptClient},
     error::{CommandError, NAME, corrupt},
     eval::{Deadline, Script, probe},
+    native::NativeRead,
     scripts::LOAD,
     wire::{
         args::{Arguments, presented, touch_millis},
@@ -45,6 +46,8 @@ pub(super) struct Executor<C> {
     pub(super) timeout: Duration,
     /// A cluster has refused a script because its keys are on different nodes.
     is_cross_slot: AtomicBool,
+    /// The server does not know a command of a [`NativeRead`], or refuses it to this user.
+    needs_scripts: AtomicBool,
 }
 
 /// The right to read a session.
@@ -59,7 +62,8 @@ pub(super) enum Reader<'a> {
 
 impl<C: ScriptClient> Executor<C> {
     pub(super) const fn new(client: C, prefix: String, timeout: Duration) -> Self {
-        Self { client, prefix, timeout, is_cross_slot: AtomicBool::new(false) }
+        let (is_cross_slot, needs_scripts) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { client, prefix, timeout, is_cross_slot, needs_scripts }
     }
 
     /// Returns the deadline of an operation that begins now.
@@ -150,6 +154,33 @@ impl<C: ScriptClient> Executor<C> {
         Ok(())
     }
 
+    /// Reads a session with commands instead of a script, in one round trip. `None` if a script has
+    /// to decide.
+    ///
+    /// After an error the script is sent, with the retries that `eval` knows.
+    pub(super) async fn read_natively(
+        &self,
+        read: &NativeRead<'_>,
+        deadline: Deadline,
+    ) -> Result<Option<Loaded>, CommandError> {
+        if self.needs_scripts.load(Ordering::Relaxed) || !read.is_possible() {
+            return Ok(None);
+        }
+        let (key, commands) = read.commands(&self.prefix);
+        let call = Call::Commands { key: &key, commands: &commands };
+        // Boxed, as in `call`.
+        match Box::pin(self.client.call(call, deadline.time_left()?)).await {
+            Ok(reply) => Ok(read.loaded(reply)),
+            Err(error) if deadline.time_left().is_err() => Err(error),
+            Err(error) => {
+                if error.is_of_unknown_command() {
+                    self.needs_scripts.store(true, Ordering::Relaxed);
+                }
+                Ok(None)
+            }
+        }
+    }
+
     /// Reads a session in a command of its own.
     pub(super) async fn load(
         &self,
@@ -163,13 +194,22 @@ impl<C: ScriptClient> Executor<C> {
             Reader::Principal(principal) => (*principal.as_bytes(), ["&", "@"]),
             Reader::Anyone => ([0; 32], ["?", "?"]),
         };
+        let (touch, deadline) = (touch_millis(touch), self.deadline());
+        if let (Reader::Credentials(credentials), Projection::All) = (reader, fields)
+            && let Some(secret) = credentials.secret()
+        {
+            let read = NativeRead { id, secret, touch, names: None };
+            if let Some(loaded) = self.read_natively(&read, deadline).await? {
+                return Ok(Ok(loaded));
+            }
+        }
         let (letter, names) = match fields {
             Projection::All => (all, &[][..]),
             Projection::Named(names) => (named, names),
         };
-        let arguments = Arguments::for_session(&subject, touch_millis(touch), letter, names.len())
+        let arguments = Arguments::for_session(&subject, touch, letter, names.len())
             .texts(names.iter().copied());
-        let outcome = self.call_one(&LOAD, id, arguments, self.deadline()).await?;
+        let outcome = self.call_one(&LOAD, id, arguments, deadline).await?;
         outcome.answer(|reply| loaded(reply, field_names(fields)))
     }
 

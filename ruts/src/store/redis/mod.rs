@@ -63,22 +63,28 @@
 //!
 //! # Round trips
 //!
-//! Every operation on one session is one script, called by its hash: one command, one round trip.
-//! On a cluster, a sign-in takes three, each with the whole timeout: the principal list, which may
-//! be on another node, is asked before and after. A sign-in that has to end other sessions because
-//! of [a limit](crate::SessionLayer::max_sessions) takes more. A server that does not know the
-//! script yet gets a script that asks whether it can expire fields and lets this user run the
+//! A read with the credentials of a session is *native*: three commands in one round trip, without
+//! a script. They are `HMGET` or `HGETALL`, `GETEX` of the epoch, and `TIME`. `GETEX` changes
+//! nothing, but a replica refuses it. For a user without the right to run it, every read is a
+//! script.
+//!
+//! Every other operation on one session is one script, called by its hash: one command, one round
+//! trip. On a cluster, a sign-in takes three, each with the whole timeout: the principal list, which
+//! may be on another node, is asked before and after. A sign-in that has to end other sessions
+//! because of [a limit](crate::SessionLayer::max_sessions) takes more. A server that does not know
+//! the script yet gets a script that asks whether it can expire fields and lets this user run the
 //! commands of the script. Then it gets the script.
 //!
 //! Reads and updates that arrive while [several](RedisStoreBuilder::max_in_flight) are in flight
 //! wait for one of these to be answered. Then up to 64 sessions share one script and one round
 //! trip, each with its own answer. At most eight of them are of one session, so a busy session
-//! holds up no other. Lookups in a cache are batched likewise. A read takes another
-//! round trip, alone, after its batch:
+//! holds up no other. Lookups in a cache are batched likewise. A read takes another round trip,
+//! for a script of its own:
 //!
 //! - if a touch is due,
-//! - if its secret was replaced, or its session has ended,
-//! - if the batch had read 256 KiB before.
+//! - if its secret is a replaced one, or is used for the first time after a renewal,
+//! - if there is no such session, or it has ended,
+//! - if its batch had read 256 KiB before.
 //!
 //! On a cluster, operations on different nodes are sent one by one. A proxy that spreads keys over
 //! its own servers has to refuse a script of several sessions with `CROSSSLOT`, as a cluster does.
@@ -91,7 +97,7 @@
 //! - It was certainly not carried out, because there was no connection, or the server could not
 //!   serve. It is sent up to four times more, within 300 ms.
 //! - The node of a cluster refused it because the key had moved.
-//! - It is a read of unknown outcome. It is sent once more.
+//! - It is a read of unknown outcome. It is sent up to twice more.
 //!
 //! An operation that has waited for half of its timeout is not sent any more.
 //!
@@ -106,7 +112,7 @@
 //! A server that loses acknowledged writes loses sessions and revives ended ones. Set up
 //! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). A replica
 //! answers no reads. A leader that refuses writes for now, because of its disk or its replicas
-//! (`MISCONF`, `NOREPLICAS`), answers reads without noting a use.
+//! (`MISCONF`, `NOREPLICAS`), answers reads without noting a use, after three round trips.
 
 mod batch;
 #[cfg(feature = "layered-store")]
@@ -116,6 +122,7 @@ mod driver;
 mod error;
 mod eval;
 mod executor;
+mod native;
 mod principal;
 mod scripts;
 mod store;

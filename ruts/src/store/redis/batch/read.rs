@@ -13,6 +13,7 @@ use super::{
         error,
         eval::Deadline,
         executor::Executor,
+        native::NativeRead,
         scripts::{LOAD, LOAD_BATCH},
         wire::{
             args::{Arguments, presented, touch_millis},
@@ -90,6 +91,20 @@ impl<C: ScriptClient> BatchOp for ReadBatch<C> {
     }
 
     async fn one(
+        &self,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Result<Self::Answer, StoreError> {
+        let ReadRequest { id, secret, touch, names } = request;
+        let read = NativeRead { id, secret, touch: *touch, names: Some(names) };
+        match self.executor.read_natively(&read, Deadline::at(deadline)).await? {
+            Some(loaded) => Ok(Ok(loaded)),
+            None => self.again(request, deadline).await,
+        }
+    }
+
+    /// Runs the script that decides every case.
+    async fn again(
         &self,
         request: &ReadRequest,
         deadline: Instant,

@@ -39,29 +39,64 @@ pub trait Connection: Send + Sync + 'static {
     /// Whether it is known to be closed for good.
     fn is_closed(&self) -> bool;
 
-    /// Runs a script on the server that keeps the first of `keys`, at most once. The caller stops
-    /// waiting after `timeout`.
+    /// Makes a call, at most once. The caller stops waiting after `timeout`.
     fn call(
         &self,
-        script: ScriptName,
-        keys: &[Bytes],
-        arguments: &[Bytes],
+        call: Call<'_>,
         timeout: Duration,
     ) -> impl Future<Output = Result<Reply, CommandError>> + Send;
 }
 
-/// A client that runs scripts.
+/// A client that runs scripts and commands.
 pub(in crate::store::redis) trait ScriptClient:
     Send + Sync + 'static
 {
-    /// Runs a script on the server that keeps the first of `keys`, at most once, within `timeout`.
+    /// Makes a call, at most once, within `timeout`.
     fn call(
         &self,
-        script: ScriptName,
-        keys: &[Bytes],
-        arguments: &[Bytes],
+        call: Call<'_>,
         timeout: Duration,
     ) -> impl Future<Output = Result<Reply, CommandError>> + Send;
+}
+
+/// A message to a server, with one reply.
+#[derive(Clone, Copy)]
+pub enum Call<'a> {
+    /// A script, for the server that keeps the first of its keys.
+    Script {
+        /// The script.
+        name: ScriptName,
+        /// Its keys.
+        keys: &'a [Bytes],
+        /// Its arguments.
+        arguments: &'a [Bytes],
+    },
+    /// Commands, one after the other and without waiting, for the server that keeps `key`. They are
+    /// not atomic. The reply is a list of their replies. An error of one is the error of the call.
+    Commands {
+        /// A key of the hash tag of all commands.
+        key: &'a Bytes,
+        /// The commands.
+        commands: &'a [Command; 3],
+    },
+}
+
+impl Call<'_> {
+    /// Returns the key whose server gets the call.
+    pub(super) fn key(&self) -> Option<&Bytes> {
+        match self {
+            Self::Script { keys, .. } => keys.first(),
+            Self::Commands { key, .. } => Some(key),
+        }
+    }
+}
+
+/// A command other than a script.
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments.
+    pub arguments: Vec<Bytes>,
 }
 
 /// The script of a command.

@@ -26,7 +26,7 @@ use super::{
         error::{CommandError, NAME, TimedOut},
         wire::reply::Reply,
     },
-    client::{Connection, Connector, ScriptClient, ScriptName},
+    client::{Call, Connection, Connector, ScriptClient},
 };
 
 /// Maximum time to open a connection.
@@ -122,20 +122,13 @@ impl<K: Connector> Connections<K> {
 }
 
 impl<K: Connector> ScriptClient for Connections<K> {
-    async fn call(
-        &self,
-        script: ScriptName,
-        keys: &[Bytes],
-        arguments: &[Bytes],
-        timeout: Duration,
-    ) -> Result<Reply, CommandError> {
+    async fn call(&self, call: Call<'_>, timeout: Duration) -> Result<Reply, CommandError> {
         let deadline = Instant::now() + timeout;
         let in_use = self.connection(deadline).await?;
         let sent = Instant::now();
         let left = deadline.saturating_duration_since(sent);
-        let mut sending = Sending { in_use, place: place(keys), sent, is_answered: false };
-        let call = sending.in_use.judged.connection.call(script, keys, arguments, left);
-        let answer = timeout_at(deadline, call).await;
+        let mut sending = Sending { in_use, place: place(call.key()), sent, is_answered: false };
+        let answer = timeout_at(deadline, sending.in_use.judged.connection.call(call, left)).await;
         let answer = answer.unwrap_or_else(|_| Err(CommandError::OutcomeUnknown(TimedOut.into())));
         sending.is_answered = true;
         if sending.in_use.judged.has_to_go(&answer, sending.place) {
@@ -281,9 +274,9 @@ impl<T: Connection> Judged<T> {
     }
 }
 
-/// Returns the place of the first key.
-fn place(keys: &[Bytes]) -> Place {
-    let key = keys.first().map(|key| &**key).unwrap_or_default();
+/// Returns the place of a key.
+fn place(key: Option<&Bytes>) -> Place {
+    let key = key.map(|key| &**key).unwrap_or_default();
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|brace| key.get(brace + 1..));
     tag.and_then(|tag| tag.first_chunk().copied()).unwrap_or_default()
 }

@@ -8,8 +8,9 @@ use ::fred::{
     interfaces::ClientLike,
     types::{
         ClusterHash, CustomCommand, Value,
-        config::{Config, Options},
+        config::{Config, ConnectionConfig, Options},
     },
+    util::redis_keyslot,
 };
 use bytes::Bytes;
 use tokio::{sync::watch, task::AbortHandle};
@@ -19,7 +20,7 @@ use super::{
         error::{CommandError, MalformedReply, Source},
         wire::reply::Reply,
     },
-    client::{Connect, Connection, Connector, ScriptName},
+    client::{Call, Command, Connect, Connection, Connector, ScriptName},
 };
 
 impl Connect for Client {
@@ -49,7 +50,7 @@ impl Connector for FredConnector {
 
     async fn connect(&self) -> Result<FredConnection, Source> {
         let config = Config { fail_fast: true, ..self.0.client_config() };
-        let connection = self.0.connection_config().clone();
+        let connection = without_delay(self.0.connection_config().clone());
         let client = Client::new(config, Some(self.0.perf_config()), Some(connection), None);
         let observer = client.clone();
         let mut connected = pin!(observer.wait_for_connect());
@@ -79,6 +80,12 @@ impl Connector for FredConnector {
     }
 }
 
+/// By default a second command would wait until the server has acknowledged the first one.
+fn without_delay(mut connection: ConnectionConfig) -> ConnectionConfig {
+    connection.tcp.nodelay.get_or_insert(true);
+    connection
+}
+
 /// A client without a reconnect policy. The task that drives it ends with its connection.
 pub struct FredConnection {
     client: Client,
@@ -98,11 +105,29 @@ impl Connection for FredConnection {
         self.ended.has_changed().is_err()
     }
 
-    async fn call(
+    async fn call(&self, call: Call<'_>, timeout: Duration) -> Result<Reply, CommandError> {
+        match call {
+            Call::Script { name, keys, arguments } => {
+                let command = script(name, keys, arguments);
+                self.send(command, ClusterHash::Offset(2), timeout).await
+            }
+            Call::Commands { key, commands: [first, second, third] } => {
+                let slot = redis_keyslot(key);
+                let send =
+                    |command| self.send(arguments_of(command), ClusterHash::Custom(slot), timeout);
+                // All three are in fred's queue before it looks, so they leave together.
+                let replies = tokio::try_join!(biased; send(first), send(second), send(third));
+                replies.map(|(first, second, third)| Reply::Array(vec![first, second, third]))
+            }
+        }
+    }
+}
+
+impl FredConnection {
+    async fn send(
         &self,
-        script: ScriptName,
-        keys: &[Bytes],
-        arguments: &[Bytes],
+        (name, arguments): (&'static str, Vec<Value>),
+        hash: ClusterHash,
         timeout: Duration,
     ) -> Result<Reply, CommandError> {
         // By default fred waits for a reconnection and sends again, without a time limit. The
@@ -113,23 +138,10 @@ impl Connection for FredConnection {
             max_redirections: Some(1),
             timeout: Some(timeout),
             fail_fast: true,
-            cluster_hash: Some(ClusterHash::Offset(2)),
+            cluster_hash: Some(hash.clone()),
             ..Options::default()
         });
-        // fred's own `eval` ignores the options.
-        let (name, text) = script.command();
-        let command = CustomCommand::new_static(name, ClusterHash::Offset(2), false);
-        // All as bytes: fred checks that text is UTF-8, and takes a logarithm to write a number.
-        let count = match keys.len() {
-            1 => Bytes::from_static(b"1"),
-            count => count.to_string().into(),
-        };
-        let arguments = [Bytes::from_static(text.as_bytes()), count]
-            .into_iter()
-            .chain(keys.iter().cloned())
-            .chain(arguments.iter().cloned())
-            .map(Value::Bytes)
-            .collect();
+        let command = CustomCommand::new_static(name, hash, false);
         let mut ended = self.ended.clone();
         tokio::select! {
             biased;
@@ -140,6 +152,29 @@ impl Connection for FredConnection {
             _ = ended.changed() => Err(CommandError::OutcomeUnknown(Closed.into())),
         }
     }
+}
+
+/// Returns the command that runs a script, and its arguments.
+///
+/// fred's own `eval` ignores the options. All arguments are bytes: fred checks that text is UTF-8,
+/// and takes a logarithm to write a number.
+fn script(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> (&'static str, Vec<Value>) {
+    let (name, text) = script.command();
+    let count = match keys.len() {
+        1 => Bytes::from_static(b"1"),
+        count => count.to_string().into(),
+    };
+    let arguments = [Bytes::from_static(text.as_bytes()), count]
+        .into_iter()
+        .chain(keys.iter().cloned())
+        .chain(arguments.iter().cloned())
+        .map(Value::Bytes)
+        .collect();
+    (name, arguments)
+}
+
+fn arguments_of(command: &Command) -> (&'static str, Vec<Value>) {
+    (command.name, command.arguments.iter().cloned().map(Value::Bytes).collect())
 }
 
 /// The connection has closed.
@@ -155,6 +190,11 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
         Value::String(text) => Reply::Bytes(text.into_inner()),
         Value::Array(items) => {
             Reply::Array(items.into_iter().map(reply).collect::<Result<_, _>>()?)
+        }
+        // With RESP3.
+        Value::Map(pairs) => {
+            let items = pairs.inner().into_iter().flat_map(|(key, value)| [key.into(), value]);
+            Reply::Array(items.map(reply).collect::<Result<_, _>>()?)
         }
         _ => return Err(CommandError::OutcomeUnknown(Box::new(MalformedReply))),
     })

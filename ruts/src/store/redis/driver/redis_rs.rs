@@ -10,12 +10,12 @@ use std::{
 };
 
 use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError,
-    ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
+    RedisError, RedisResult, ServerErrorKind, Value,
     aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection, SendError},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
-    cluster_routing::SingleNodeRoutingInfo,
+    cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr},
     sentinel::SentinelClient,
 };
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use super::{
         error::{CommandError, MalformedReply, Source},
         wire::reply::Reply,
     },
-    client::{Connect, Connection, Connector, ScriptName},
+    client::{Call, Command, Connect, Connection, Connector, ScriptName},
 };
 
 /// The nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
@@ -160,15 +160,18 @@ impl Connection for ServerConnection {
         self.is_closed.load(Ordering::Relaxed)
     }
 
-    async fn call(
-        &self,
-        script: ScriptName,
-        keys: &[Bytes],
-        arguments: &[Bytes],
-        _: Duration,
-    ) -> Result<Reply, CommandError> {
-        let (mut connection, command) = (self.connection.clone(), command(script, keys, arguments));
-        answer(connection.req_packed_command(&command).await)
+    async fn call(&self, call: Call<'_>, _: Duration) -> Result<Reply, CommandError> {
+        let mut connection = self.connection.clone();
+        match call {
+            Call::Script { name, keys, arguments } => {
+                let command = script(name, keys, arguments);
+                answer(connection.req_packed_command(&command).await)
+            }
+            Call::Commands { commands, .. } => {
+                let pipeline = pipeline(commands);
+                answers(connection.req_packed_commands(&pipeline, 0, commands.len()).await)
+            }
+        }
     }
 }
 
@@ -194,14 +197,17 @@ impl Connection for ClusterConnection {
         false
     }
 
-    async fn call(
-        &self,
-        script: ScriptName,
-        keys: &[Bytes],
-        arguments: &[Bytes],
-        _: Duration,
-    ) -> Result<Reply, CommandError> {
-        let (mut connection, command) = (self.clone(), command(script, keys, arguments));
+    async fn call(&self, call: Call<'_>, _: Duration) -> Result<Reply, CommandError> {
+        let mut connection = self.clone();
+        let command = match call {
+            Call::Script { name, keys, arguments } => script(name, keys, arguments),
+            Call::Commands { key, commands } => {
+                let node = Route::with_key(key, SlotAddr::Master);
+                let node = SingleNodeRoutingInfo::SpecificNode(node);
+                let (pipeline, count) = (pipeline(commands), commands.len());
+                return answers(connection.route_pipeline(pipeline, 0, count, node).await);
+            }
+        };
         answer(match connection.req_packed_command(&command).await {
             Err(error) => match asked_node(&error) {
                 // Without retries, redis-rs leaves this to its caller.
@@ -226,7 +232,8 @@ fn asked_node(error: &RedisError) -> Option<SingleNodeRoutingInfo> {
     Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
 }
 
-fn command(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> Cmd {
+/// Returns the command that runs a script.
+fn script(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> Cmd {
     let (name, text) = script.command();
     let mut command = ::redis::cmd(name);
     command.arg(text).arg(keys.len());
@@ -236,7 +243,22 @@ fn command(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> Cmd {
     command
 }
 
-fn answer(answer: Result<Value, RedisError>) -> Result<Reply, CommandError> {
+fn pipeline(commands: &[Command]) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for Command { name, arguments } in commands {
+        let command = pipeline.cmd(name);
+        for argument in arguments {
+            command.arg(&**argument);
+        }
+    }
+    pipeline
+}
+
+fn answers(answers: RedisResult<Vec<Value>>) -> Result<Reply, CommandError> {
+    answer(answers.map(Value::Array))
+}
+
+fn answer(answer: RedisResult<Value>) -> Result<Reply, CommandError> {
     answer.and_then(Value::extract_error).map_err(command_error).and_then(reply)
 }
 
@@ -248,6 +270,10 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
         Value::SimpleString(text) => Reply::Bytes(text.into()),
         Value::Array(items) => {
             Reply::Array(items.into_iter().map(reply).collect::<Result<_, _>>()?)
+        }
+        Value::Map(pairs) => {
+            let items = pairs.into_iter().flat_map(|(key, value)| [key, value]);
+            Reply::Array(items.map(reply).collect::<Result<_, _>>()?)
         }
         _ => return Err(CommandError::OutcomeUnknown(Box::new(MalformedReply))),
     })

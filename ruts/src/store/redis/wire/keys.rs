@@ -31,6 +31,13 @@ pub(in crate::store::redis) fn put_session_key(key: &mut BytesMut, prefix: &str,
     }
 }
 
+/// Appends the key of the epoch of a session.
+pub(in crate::store::redis) fn put_epoch_key(key: &mut BytesMut, prefix: &str, id: &SessionId) {
+    let begin = key.len();
+    put_session_key(key, prefix, id);
+    key.truncate(begin + prefix.len() + TAG + b":{}".len());
+}
+
 /// Returns the keys of the epochs of all hash tags.
 pub(in crate::store::redis) fn epoch_keys(prefix: &str) -> impl Iterator<Item = Bytes> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -65,6 +72,9 @@ mod tests {
     fn a_key_contains_its_hash_tag() {
         let key = session_key("ruts", &SessionId::from_bytes([0; 16]));
         assert_eq!(key, "ruts:{AA}AAAAAAAAAAAAAAAAAAAA");
+        let mut epoch = BytesMut::from("before ");
+        put_epoch_key(&mut epoch, "ruts", &SessionId::from_bytes([0; 16]));
+        assert_eq!(epoch, "before ruts:{AA}");
         let epochs: Vec<Bytes> = epoch_keys("ruts").collect();
         assert!(epochs.contains(&Bytes::from("ruts:{AA}")));
         assert_eq!(epochs.len(), 64 * 64);

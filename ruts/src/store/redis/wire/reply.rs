@@ -221,6 +221,14 @@ impl ReplyItems {
         Some(entries)
     }
 
+    /// Returns the value after a name, in a list of names and values.
+    pub(in crate::store::redis) fn value_of(&self, name: &[u8]) -> Option<Bytes> {
+        self.0.as_slice().chunks_exact(2).find_map(|pair| match pair {
+            [Reply::Bytes(found), Reply::Bytes(value)] if found == name => Some(value.clone()),
+            _ => None,
+        })
+    }
+
     /// Reads an item of any kind.
     pub(in crate::store::redis) fn next(&mut self) -> Option<Reply> {
         self.0.next()
