@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module may import modules of a lower rank, and its own files. The longest name counts.
-const RANKS: [(&str, u8); 30] = [
+const RANKS: [(&str, u8); 31] = [
     ("token", 0),
     ("ttl", 0),
     ("turns", 0),
@@ -28,6 +28,7 @@ const RANKS: [(&str, u8); 30] = [
     ("store::notify", 4),
     ("store::postgres", 5),
     ("store::redis", 5),
+    ("store::sql", 4),
     ("store::sqlite", 5),
     ("error", 5),
     ("session", 6),
@@ -96,7 +97,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("redis", &["store::redis"]),
     ("sha1", &["store::redis"]),
     ("rusqlite", &["store::sqlite"]),
-    ("sqlx", &["store::postgres"]),
+    ("sqlx", &["store::postgres", "store::sql"]),
     (
         "tokio",
         &[
@@ -109,6 +110,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "store::memory",
             "store::postgres",
             "store::redis",
+            "store::sql",
             "store::sqlite",
         ],
     ),

@@ -27,6 +27,8 @@ mod error;
 pub mod layered;
 pub mod memory;
 pub mod notify;
+#[cfg(feature = "sqlite-store")]
+mod owned_request;
 #[cfg(feature = "postgres-store")]
 pub mod postgres;
 mod record;
@@ -35,6 +37,8 @@ mod record_store;
 pub mod redis;
 mod request;
 mod response;
+#[cfg(feature = "postgres-store")]
+mod sql;
 #[cfg(feature = "sqlite-store")]
 pub mod sqlite;
 

@@ -361,6 +361,18 @@ impl<'a> Update<'a> {
         self
     }
 
+    /// Returns the fields that the update reads, removes or expires, in order. Others are written
+    /// without being read.
+    #[cfg(feature = "sqlite-store")]
+    pub(in crate::store) fn needed_names(&self) -> Vec<&'a str> {
+        let changed = self.changes.iter().filter(|change| !matches!(change, Change::Set(_)));
+        let expected = self.precondition.map(|precondition| precondition.name);
+        let mut names: Vec<_> = changed.map(Change::name).chain(expected).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Whether the update does more than change fields and count as activity.
     ///
     /// A secret in its grace period may not do so.

@@ -3,26 +3,14 @@
 //! Used by the store, the batches and the cleanup. Knows connections and the timeout, and nothing
 //! of what a statement does.
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use sqlx::{Either, Executor as _, PgConnection, PgPool, Row, postgres::PgRow};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep_until, timeout_at},
-};
+use sqlx::{Either, Executor as _, PgConnection, PgPool, Postgres, Row, postgres::PgRow};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::{
     bind::Statement,
-    connections::Connections,
     error::{
         StatementError, connection_error, corrupt, on_standby, shut_down, statement_error,
         timed_out,
@@ -30,22 +18,18 @@ use super::{
     statements::{SessionColumn, Statements},
 };
 use crate::{
-    store::{StoreError, StoreErrorKind},
+    store::{
+        StoreError, StoreErrorKind,
+        sql::{CancelOnDrop, Connections, Dispatch, Patience},
+    },
     turns::{Turn, Turns},
 };
 
-/// Number of timeouts for which a statement may run, with or without a caller. It keeps its
-/// connection, or a permit of [`Executor::given_up`].
-const MAX_TIMEOUTS: u32 = 3;
-
 pub(super) struct Executor {
-    connections: Connections,
+    connections: Connections<Postgres>,
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
-    /// Permits to give up the connection of a statement without an answer: half as many as the pool
-    /// has connections. A silent connection leaves room for a new one, and a stuck server hardly
-    /// ever has more statements than connections and permits.
-    given_up: Arc<Semaphore>,
+    patience: Patience,
     /// Of the operations that lock a session or a principal. The server would make the others wait
     /// as well, each with a connection of the pool.
     turns: Turns<Box<[u8]>>,
@@ -59,10 +43,9 @@ impl Executor {
         timeout: Duration,
         test_after: Duration,
     ) -> Self {
-        let permits = (pool.options().get_max_connections() as usize / 2).max(1);
+        let patience = Patience::new(pool.options().get_max_connections(), timeout);
         let connections = Connections::new(pool, test_after, timeout);
-        let given_up = Arc::new(Semaphore::new(permits));
-        Self { connections, timeout, statements, given_up, turns: Turns::default() }
+        Self { connections, timeout, statements, patience, turns: Turns::default() }
     }
 
     pub(super) const fn pool(&self) -> &PgPool {
@@ -131,12 +114,14 @@ impl Executor {
             if !dispatch.send() {
                 return Err(timed_out(StoreErrorKind::Unavailable).into());
             }
-            let failed = match self.answer(&statement, &mut connection, deadline).await {
-                Ok(rows) => {
+            let failed = match self.patience.wait(run(&statement, &mut connection), deadline).await
+            {
+                Some(Ok(rows)) => {
                     self.connections.give_back(connection);
                     return Ok(rows);
                 }
-                Err(failed) => failed,
+                Some(Err(failed)) => failed,
+                None => StatementError::silence(),
             };
             if failed.connection_is_dead {
                 self.connections.discard(connection);
@@ -151,30 +136,6 @@ impl Executor {
             }
             spare -= u32::from(failed.connection_is_dead);
         }
-    }
-
-    /// Sends a statement and waits for its answer, until the deadline if the connection may be given
-    /// up then.
-    async fn answer(
-        &self,
-        statement: &Statement,
-        connection: &mut PgConnection,
-        deadline: Instant,
-    ) -> Result<Vec<PgRow>, StatementError> {
-        let end = deadline + self.timeout * (MAX_TIMEOUTS - 1);
-        let mut running = pin!(run(statement, connection));
-        if let Ok(answer) = timeout_at(deadline, running.as_mut()).await {
-            return answer;
-        }
-        if let Ok(permit) = Arc::clone(&self.given_up).try_acquire_owned() {
-            // The server may work on the statement until then.
-            tokio::spawn(async move {
-                sleep_until(end).await;
-                drop(permit);
-            });
-            return Err(StatementError::silence());
-        }
-        timeout_at(end, running).await.unwrap_or_else(|_| Err(StatementError::silence()))
     }
 }
 
@@ -196,52 +157,5 @@ async fn run(
     match rows.first().filter(|_| statement.is_read()).map(is_standby) {
         Some(Ok(true)) => Err(on_standby()),
         _ => Ok(rows),
-    }
-}
-
-/// Whether a statement is sent or cancelled. The first of both decides.
-///
-/// A statement that turned out not to be carried out is taken back, and may be cancelled again.
-#[derive(Default)]
-struct Dispatch(AtomicU8);
-
-impl Dispatch {
-    const PENDING: u8 = 0;
-    const SENT: u8 = 1;
-    const CANCELLED: u8 = 2;
-
-    /// Whether the statement may be sent.
-    fn send(&self) -> bool {
-        self.settle(Self::PENDING, Self::SENT)
-    }
-
-    /// Whether the statement may be sent again.
-    fn take_back(&self) -> bool {
-        self.settle(Self::SENT, Self::PENDING)
-    }
-
-    /// Whether the statement was not sent, or taken back.
-    fn cancel(&self) -> bool {
-        self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING
-    }
-
-    fn settle(&self, from: u8, to: u8) -> bool {
-        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-}
-
-/// Cancels a statement when its caller is dropped. One that was sent is not repeated.
-struct CancelOnDrop<'a>(&'a Dispatch);
-
-impl CancelOnDrop<'_> {
-    /// Whether the statement will never be sent.
-    fn cancel(self) -> bool {
-        self.0.cancel()
-    }
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.cancel();
     }
 }

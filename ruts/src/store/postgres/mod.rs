@@ -96,7 +96,6 @@ mod bind;
 mod channel;
 mod check;
 mod cleanup;
-mod connections;
 mod decode;
 mod error;
 mod executor;
@@ -108,6 +107,6 @@ mod templates;
 
 pub use self::{
     channel::PostgresChannel,
-    identifiers::InvalidName,
     store::{PostgresStore, PostgresStoreBuilder},
 };
+pub use super::sql::InvalidName;

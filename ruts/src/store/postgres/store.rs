@@ -13,13 +13,12 @@ use super::{
     batch_read::{ReadBatch, ReadRequest},
     batch_write::{WriteBatch, WriteRequest},
     bind::{FieldColumns, Statement, last_of_each},
-    cleanup,
     decode::{
         created, deleted, expiry, has_sessions_to_end, inspected, listed, revoked, taken, updated,
     },
     error::{NAME, unsupported},
     executor::Executor,
-    identifiers::{Identifiers, InvalidName},
+    identifiers::Identifiers,
     migrate,
     statements::Statements,
 };
@@ -30,6 +29,7 @@ use crate::{
         RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch,
         Update, Updated, Written,
         batch::{BatchTuning, Batcher},
+        sql::{Cleanup, InvalidName, clean_up},
     },
     token::SessionId,
     turns::Turn,
@@ -271,7 +271,7 @@ impl Store for PostgresStore {
     }
 
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
-        cleanup::delete_expired(&self.executor, limit, self.executor.timeout).await
+        self.executor.delete_batch(limit, self.executor.timeout).await
     }
 }
 
@@ -397,7 +397,7 @@ impl PostgresStoreBuilder {
             Arc::new(Executor::new(self.pool, statements, timeout, self.test_idle_after));
         let (cleanup, store_dropped) = watch::channel(());
         if let Some(interval) = self.cleanup_interval {
-            tokio::spawn(cleanup::run(Arc::downgrade(&executor), store_dropped, interval));
+            tokio::spawn(clean_up(Arc::downgrade(&executor), store_dropped, interval));
         }
         let (reads, writes) = (ReadBatch(executor.clone()), WriteBatch(executor.clone()));
         Ok(PostgresStore {

@@ -65,7 +65,6 @@ mod file;
 mod operations;
 mod queue;
 mod readers;
-mod request;
 mod rows;
 mod statements;
 mod store;

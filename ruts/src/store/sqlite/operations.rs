@@ -11,16 +11,15 @@ use bytes::Bytes;
 use super::{
     connection::Database,
     error::{NAME, corrupt},
-    request::OwnedCredentials,
     rows::{Micros, SessionRow, StoredSession, insert},
     statements::{EXPIRED, NEXT_ROW, NOTE_FREED, REVOKE_EVERYONE, REVOKED, SESSIONS_OF},
 };
 use crate::{
     auth::PrincipalKey,
     store::{
-        AuthChange, Change, Create, Expiry, ListedSession, Loaded, NewSignIn, Projection, Refused,
+        AuthChange, Create, Expiry, ListedSession, Loaded, NewSignIn, Projection, Refused,
         RevokeTarget, SessionMeta, SessionPage, SessionRecord, StoreError, StoreErrorKind,
-        StoreResult, TakeField, Touch, Update, Updated,
+        StoreResult, TakeField, Touch, Update, Updated, owned_request::OwnedCredentials,
     },
     token::SessionId,
 };
@@ -94,7 +93,7 @@ pub(super) fn update(
         Some(AuthChange::In { who, .. }) => Some(who),
         _ => None,
     };
-    let names = needed_names(update);
+    let names = update.needed_names();
     // A sign-in may remove every field.
     let needed = if who.is_some() { Projection::All } else { Projection::Named(&names) };
     let Some(stored) = StoredSession::find(database, id, needed)? else {
@@ -231,16 +230,6 @@ fn change<T>(
     let answer = rule(&mut record, now);
     stored.save(database, &record, now)?;
     Ok(answer)
-}
-
-/// The fields that an update reads, removes or expires. Others are written without being read.
-fn needed_names<'a>(update: &Update<'a>) -> Vec<&'a str> {
-    let changed = update.changes.iter().filter(|change| !matches!(change, Change::Set(_)));
-    let expected = update.precondition.map(|precondition| precondition.name);
-    let mut names: Vec<_> = changed.map(Change::name).chain(expected).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// Makes room for a sign-in at the limit, beside the session `own`.

@@ -10,9 +10,6 @@ use super::{
     connection::{Database, Durability},
     error::NAME,
     operations::{self, Step},
-    request::{
-        OwnedCreate, OwnedCredentials, OwnedProjection, OwnedTake, OwnedTarget, OwnedUpdate,
-    },
     threads::{Settings, Threads},
     writer::CLEANUP_BATCH,
 };
@@ -22,6 +19,9 @@ use crate::{
         AuthChange, Create, Credentials, Expiry, Loaded, PageRequest, Projection, RevokeTarget,
         SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update,
         Updated, Written,
+        owned_request::{
+            OwnedCreate, OwnedCredentials, OwnedProjection, OwnedTake, OwnedTarget, OwnedUpdate,
+        },
     },
     token::SessionId,
 };

@@ -1,6 +1,6 @@
 //! Connections of the pool, and which of them need a test: [`Connections`].
 //!
-//! Used by the executor. Knows nothing of statements.
+//! Used by the executors of PostgreSQL and of MySQL. Knows nothing of statements.
 
 use std::{
     collections::VecDeque,
@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Connection, Database, Pool, pool::PoolConnection};
 use tokio::time::{Instant, timeout};
 
 /// Maximum duration of the test of a connection.
 const MAX_TEST: Duration = Duration::from_millis(500);
 
-pub(super) struct Connections {
-    pool: PgPool,
+pub(in crate::store) struct Connections<D: Database> {
+    pool: Pool<D>,
     test_after: Duration,
     test_timeout: Duration,
     /// When the store returned a connection, at most as often as the pool has connections.
@@ -25,19 +25,19 @@ pub(super) struct Connections {
     returns: Mutex<VecDeque<Instant>>,
 }
 
-impl Connections {
+impl<D: Database> Connections<D> {
     /// Tests connections that were idle for `test_after`.
-    pub(super) fn new(pool: PgPool, test_after: Duration, timeout: Duration) -> Self {
+    pub(in crate::store) fn new(pool: Pool<D>, test_after: Duration, timeout: Duration) -> Self {
         let test_timeout = (timeout / 4).min(MAX_TEST);
         Self { pool, test_after, test_timeout, returns: Mutex::default() }
     }
 
-    pub(super) const fn pool(&self) -> &PgPool {
+    pub(in crate::store) const fn pool(&self) -> &Pool<D> {
         &self.pool
     }
 
     /// Takes an idle connection. Takes a new one, or the next that comes back, if none is idle.
-    pub(super) async fn take(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    pub(in crate::store) async fn take(&self) -> Result<PoolConnection<D>, sqlx::Error> {
         loop {
             let idle = self.idle();
             let Some(mut connection) = self.pool.try_acquire() else {
@@ -58,7 +58,7 @@ impl Connections {
     }
 
     /// Returns a connection to the pool.
-    pub(super) fn give_back(&self, connection: PoolConnection<Postgres>) {
+    pub(in crate::store) fn give_back(&self, connection: PoolConnection<D>) {
         let mut returns = self.returns();
         returns.push_back(Instant::now());
         if returns.len() > self.pool.options().get_max_connections() as usize {
@@ -70,7 +70,7 @@ impl Connections {
 
     /// Closes a connection that is of no use. The others may be of no use for the same reason, and
     /// are tested.
-    pub(super) fn discard(&self, connection: PoolConnection<Postgres>) {
+    pub(in crate::store) fn discard(&self, connection: PoolConnection<D>) {
         // Returning it to the pool would wait for it.
         drop(connection.detach());
         self.returns().clear();

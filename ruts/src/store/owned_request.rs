@@ -1,33 +1,32 @@
-//! Requests that own what they hold, because a thread carries them out.
+//! Requests that own what they hold, because a thread or a task carries them out.
 //!
-//! Made by the store from the requests of the contract, and lent to operations as such.
+//! Made by a store from the requests of the contract, and lent to its operations as such.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::request::{
+    AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, NewSignIn, Precondition,
+    Projection, Proof, Renew, RevokeTarget, SessionLimit, TakeField, Touch, Update,
+};
 use crate::{
     auth::{Assurance, PrincipalKey},
     cache_policy::CachePolicy,
     field::FieldName,
-    store::{
-        AbsoluteDeadline, AuthChange, Change, Create, Credentials, FieldWrite, NewSignIn,
-        Precondition, Projection, Proof, Renew, RevokeTarget, SessionLimit, TakeField, Touch,
-        Update,
-    },
     token::{SecretHash, SessionId},
     ttl::Ttl,
 };
 
 #[derive(Clone, Copy)]
-pub(super) struct OwnedCredentials {
-    pub(super) id: SessionId,
+pub(in crate::store) struct OwnedCredentials {
+    pub(in crate::store) id: SessionId,
     /// `None` if the process itself asks.
     secret: Option<SecretHash>,
 }
 
 impl OwnedCredentials {
-    pub(super) fn proof(&self) -> Proof<'_> {
+    pub(in crate::store) fn proof(&self) -> Proof<'_> {
         self.secret.as_ref().map_or(Proof::Internal, Proof::Secret)
     }
 }
@@ -39,7 +38,7 @@ impl From<Credentials<'_>> for OwnedCredentials {
 }
 
 /// Names of fields, or `None` for all.
-pub(super) struct OwnedProjection(Option<Vec<FieldName>>);
+pub(in crate::store) struct OwnedProjection(Option<Vec<FieldName>>);
 
 impl From<Projection<'_>> for OwnedProjection {
     fn from(projection: Projection<'_>) -> Self {
@@ -53,7 +52,7 @@ impl From<Projection<'_>> for OwnedProjection {
 }
 
 impl OwnedProjection {
-    pub(super) fn lend<T>(&self, function: impl FnOnce(Projection<'_>) -> T) -> T {
+    pub(in crate::store) fn lend<T>(&self, function: impl FnOnce(Projection<'_>) -> T) -> T {
         match &self.0 {
             None => function(Projection::All),
             Some(names) => {
@@ -110,7 +109,7 @@ impl OwnedSignIn {
     }
 }
 
-pub(super) struct OwnedCreate {
+pub(in crate::store) struct OwnedCreate {
     id: SessionId,
     secret: SecretHash,
     idle: Option<Ttl>,
@@ -134,7 +133,7 @@ impl From<&Create<'_>> for OwnedCreate {
 }
 
 impl OwnedCreate {
-    pub(super) fn lend<T>(&self, function: impl FnOnce(&Create<'_>) -> T) -> T {
+    pub(in crate::store) fn lend<T>(&self, function: impl FnOnce(&Create<'_>) -> T) -> T {
         let fields: Vec<_> = self.fields.iter().map(OwnedWrite::borrow).collect();
         function(&Create {
             id: &self.id,
@@ -182,7 +181,7 @@ enum OwnedAuthChange {
     Out,
 }
 
-pub(super) struct OwnedUpdate {
+pub(in crate::store) struct OwnedUpdate {
     changes: Vec<OwnedChange>,
     precondition: Option<(FieldName, Option<Bytes>)>,
     rotate: Option<SecretHash>,
@@ -220,7 +219,7 @@ impl From<&Update<'_>> for OwnedUpdate {
 }
 
 impl OwnedUpdate {
-    pub(super) fn lend<T>(&self, function: impl FnOnce(&Update<'_>) -> T) -> T {
+    pub(in crate::store) fn lend<T>(&self, function: impl FnOnce(&Update<'_>) -> T) -> T {
         let changes: Vec<_> = self.changes.iter().map(OwnedChange::borrow).collect();
         let renew = self.renew.as_ref();
         function(&Update {
@@ -241,7 +240,7 @@ impl OwnedUpdate {
     }
 }
 
-pub(super) struct OwnedTake {
+pub(in crate::store) struct OwnedTake {
     name: FieldName,
     rotate: Option<SecretHash>,
     touch: Option<Touch>,
@@ -257,7 +256,7 @@ impl From<TakeField<'_>> for OwnedTake {
 }
 
 impl OwnedTake {
-    pub(super) fn borrow(&self) -> TakeField<'_> {
+    pub(in crate::store) fn borrow(&self) -> TakeField<'_> {
         TakeField {
             name: &self.name,
             rotate: self.rotate.as_ref(),
@@ -269,7 +268,7 @@ impl OwnedTake {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum OwnedTarget {
+pub(in crate::store) enum OwnedTarget {
     One(SessionId),
     All { except: Option<SessionId> },
 }
@@ -284,7 +283,7 @@ impl From<RevokeTarget<'_>> for OwnedTarget {
 }
 
 impl OwnedTarget {
-    pub(super) const fn borrow(&self) -> RevokeTarget<'_> {
+    pub(in crate::store) const fn borrow(&self) -> RevokeTarget<'_> {
         match self {
             Self::One(id) => RevokeTarget::One(id),
             Self::All { except } => RevokeTarget::All { except: except.as_ref() },

@@ -1,0 +1,52 @@
+//! Whether a statement is sent or cancelled: [`Dispatch`].
+//!
+//! Shared by the caller of an executor and the task that carries its operation out.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Whether a statement is sent or cancelled. The first of both decides.
+///
+/// A statement that turned out not to be carried out is taken back, and may be cancelled again.
+#[derive(Default)]
+pub(in crate::store) struct Dispatch(AtomicU8);
+
+impl Dispatch {
+    const PENDING: u8 = 0;
+    const SENT: u8 = 1;
+    const CANCELLED: u8 = 2;
+
+    /// Whether the statement may be sent.
+    pub(in crate::store) fn send(&self) -> bool {
+        self.settle(Self::PENDING, Self::SENT)
+    }
+
+    /// Whether the statement may be sent again.
+    pub(in crate::store) fn take_back(&self) -> bool {
+        self.settle(Self::SENT, Self::PENDING) || self.0.load(Ordering::Acquire) == Self::PENDING
+    }
+
+    /// Whether the statement was not sent, or taken back.
+    fn cancel(&self) -> bool {
+        self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING
+    }
+
+    fn settle(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// Cancels a statement when its caller is dropped. One that was sent is not repeated.
+pub(in crate::store) struct CancelOnDrop<'a>(pub(in crate::store) &'a Dispatch);
+
+impl CancelOnDrop<'_> {
+    /// Whether the statement will never be sent.
+    pub(in crate::store) fn cancel(self) -> bool {
+        self.0.cancel()
+    }
+}
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

@@ -1,0 +1,18 @@
+//! The parts that the stores on SQL servers share: connections, waiting, cleanup, names of tables.
+//!
+//! Used by the stores on PostgreSQL and on MySQL. Knows no statement and no dialect.
+
+mod cleanup;
+mod connections;
+mod dispatch;
+mod name;
+mod patience;
+
+pub use self::name::InvalidName;
+pub(in crate::store) use self::{
+    cleanup::{Cleanup, clean_up},
+    connections::Connections,
+    dispatch::{CancelOnDrop, Dispatch},
+    name::check_name,
+    patience::Patience,
+};

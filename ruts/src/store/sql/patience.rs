@@ -1,0 +1,53 @@
+//! How long a statement may take: [`Patience`].
+//!
+//! Used by the executors. Knows nothing of statements.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+/// Number of timeouts for which a statement may run, with or without a caller. It keeps its
+/// connection, or a permit to give the connection up.
+const MAX_TIMEOUTS: u32 = 3;
+
+pub(in crate::store) struct Patience {
+    timeout: Duration,
+    /// Permits to give up the connection of a statement without an answer: half as many as the pool
+    /// has connections. A silent connection leaves room for a new one, and a stuck server hardly
+    /// ever has more statements than connections and permits.
+    given_up: Arc<Semaphore>,
+}
+
+impl Patience {
+    /// With a pool of `connections`.
+    pub(in crate::store) fn new(connections: u32, timeout: Duration) -> Self {
+        let permits = (connections as usize / 2).max(1);
+        Self { timeout, given_up: Arc::new(Semaphore::new(permits)) }
+    }
+
+    /// Waits for the answer of a statement, until the deadline if its connection may be given up
+    /// then. `None` if there was none: the connection has to be closed.
+    pub(in crate::store) async fn wait<T>(
+        &self,
+        running: impl Future<Output = T>,
+        deadline: Instant,
+    ) -> Option<T> {
+        let end = deadline + self.timeout * (MAX_TIMEOUTS - 1);
+        let mut running = pin!(running);
+        if let Ok(answer) = timeout_at(deadline, running.as_mut()).await {
+            return Some(answer);
+        }
+        if let Ok(permit) = Arc::clone(&self.given_up).try_acquire_owned() {
+            // The server may work on the statement until then.
+            tokio::spawn(async move {
+                sleep_until(end).await;
+                drop(permit);
+            });
+            return None;
+        }
+        timeout_at(end, running).await.ok()
+    }
+}
