@@ -51,7 +51,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
     ///
     /// A dropped future leaves the queue.
     #[cfg_attr(
-        not(feature = "postgres-store"),
+        not(any(feature = "mysql-store", feature = "postgres-store")),
         allow(dead_code, reason = "only a store that locks rows bounds the wait")
     )]
     pub(crate) async fn wait(&self, key: K, end: Instant) -> Option<Turn<'_, K>> {

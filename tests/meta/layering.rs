@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A module may import modules of a lower rank, and its own files. The longest name counts.
-const RANKS: [(&str, u8); 31] = [
+const RANKS: [(&str, u8); 32] = [
     ("token", 0),
     ("ttl", 0),
     ("turns", 0),
@@ -25,6 +25,7 @@ const RANKS: [(&str, u8); 31] = [
     ("cookie", 3),
     ("store::memory", 5),
     ("store::layered", 5),
+    ("store::mysql", 5),
     ("store::notify", 4),
     ("store::postgres", 5),
     ("store::redis", 5),
@@ -43,11 +44,22 @@ const RANKS: [(&str, u8); 31] = [
 ];
 
 /// Modules that a module must not know, although their rank is lower.
-const HIDDEN: [(&str, &[&str]); 10] = [
+const HIDDEN: [(&str, &[&str]); 11] = [
     ("store", &["codec", "crypto", "field", "cookie"]),
     ("cookie", &["codec", "field", "store"]),
     ("store::layered", &["store::memory", "store::notify", "store::postgres", "store::redis"]),
     ("store::memory", &["store::layered", "store::notify", "store::postgres", "store::redis"]),
+    (
+        "store::mysql",
+        &[
+            "store::layered",
+            "store::memory",
+            "store::notify",
+            "store::postgres",
+            "store::redis",
+            "store::sqlite",
+        ],
+    ),
     ("store::notify", &["store::layered", "store::memory", "store::postgres", "store::redis"]),
     ("store::postgres", &["store::layered", "store::memory", "store::redis"]),
     ("store::redis", &["store::layered", "store::memory", "store::postgres"]),
@@ -61,6 +73,7 @@ const HIDDEN: [(&str, &[&str]); 10] = [
             "cookie",
             "store::layered",
             "store::memory",
+            "store::mysql",
             "store::notify",
             "store::postgres",
             "store::redis",
@@ -97,7 +110,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("redis", &["store::redis"]),
     ("sha1", &["store::redis"]),
     ("rusqlite", &["store::sqlite"]),
-    ("sqlx", &["store::postgres", "store::sql"]),
+    ("sqlx", &["store::mysql", "store::postgres", "store::sql"]),
     (
         "tokio",
         &[
@@ -108,6 +121,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "store::batch",
             "store::layered",
             "store::memory",
+            "store::mysql",
             "store::postgres",
             "store::redis",
             "store::sql",

@@ -49,6 +49,7 @@ usage: storefront [--store URL] [--name NAME] [--listen ADDRESS] [--production]
                        memory
                        redis://HOST:PORT, rediss://.., redis-cluster://..
                        postgres://USER@HOST/DATABASE
+                       mysql://USER@HOST/DATABASE
                        layered:REDIS,POSTGRES
   --name NAME        name of the shop, different for each shop on a server (default: storefront)
   --listen ADDRESS   a loopback address and port (default: 127.0.0.1:3000)

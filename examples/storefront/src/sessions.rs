@@ -26,13 +26,14 @@ use ruts::{
         IntoStore, OnLimit,
         layered::LayeredStore,
         memory::MemoryStore,
+        mysql::MySqlStore,
         notify::NotifyingStore,
         postgres::{PostgresChannel, PostgresStore},
         redis::{RedisChannel, RedisStore},
         sqlite::SqliteStore,
     },
 };
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{PgPool, mysql::MySqlConnectOptions, postgres::PgPoolOptions};
 
 /// The layer for the routes.
 pub(crate) struct SessionSetup {
@@ -72,6 +73,9 @@ pub(crate) async fn connect(
             let (store, pool) = postgres(url, name).await?;
             let store = NotifyingStore::new(store, PostgresChannel::new(pool, name));
             setup(session_layer(store, keys, is_production), "postgres")
+        }
+        Some(("mysql" | "mariadb", _)) => {
+            setup(session_layer(mysql(url, name).await?, keys, is_production), "mysql")
         }
         Some(("layered", urls)) => {
             let (cache_url, origin_url) = urls
@@ -165,6 +169,14 @@ async fn postgres(url: &str, name: &str) -> Result<(PostgresStore, PgPool), BoxE
     let store = builder.build().await;
     let store = store.map_err(|error| unusable("PostgreSQL at", &without_password(url), &error))?;
     Ok((store, pool))
+}
+
+async fn mysql(url: &str, name: &str) -> Result<MySqlStore, BoxError> {
+    let place = without_password(url);
+    let options = url.parse::<MySqlConnectOptions>();
+    let options = options.map_err(|error| format!("{place}: {error}"))?;
+    let store = MySqlStore::builder(options).table_name(name).create_tables(true).build().await;
+    store.map_err(|error| unusable("MySQL at", &place, &error).into())
 }
 
 /// Returns the message for a store that cannot be used, with the cause.

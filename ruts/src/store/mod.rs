@@ -10,6 +10,7 @@
 //! | `sqlite::SqliteStore` | `sqlite-store` | yes | yes, on one host |
 //! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | as the server does | yes |
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
+//! | `mysql::MySqlStore` | `mysql-store` | yes | yes |
 //! | `layered::LayeredStore` | `layered-store` | as its origin does | as its origin and cache are |
 //!
 //! [`notify::NotifyingStore`] wraps one of them and notifies other processes of changes at once. A backend
@@ -26,8 +27,10 @@ mod error;
 #[cfg(feature = "layered-store")]
 pub mod layered;
 pub mod memory;
+#[cfg(feature = "mysql-store")]
+pub mod mysql;
 pub mod notify;
-#[cfg(feature = "sqlite-store")]
+#[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 mod owned_request;
 #[cfg(feature = "postgres-store")]
 pub mod postgres;
@@ -37,7 +40,7 @@ mod record_store;
 pub mod redis;
 mod request;
 mod response;
-#[cfg(feature = "postgres-store")]
+#[cfg(any(feature = "mysql-store", feature = "postgres-store"))]
 mod sql;
 #[cfg(feature = "sqlite-store")]
 pub mod sqlite;

@@ -391,7 +391,7 @@ impl SessionRecord {
     }
 
     /// Returns the fields, for a backend that keeps each on its own.
-    #[cfg(feature = "sqlite-store")]
+    #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) const fn fields(&self) -> &HashMap<FieldName, FieldRecord> {
         &self.fields
     }
@@ -689,7 +689,7 @@ impl SessionRecord {
 
 /// A [`SessionRecord`] without its fields, for a backend that keeps the parts of a record in columns.
 /// It is stored if it differs after an operation.
-#[cfg(feature = "sqlite-store")]
+#[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct RecordHead {
     pub(in crate::store) secret: SecretHash,
@@ -706,7 +706,7 @@ pub(in crate::store) struct RecordHead {
     pub(in crate::store) latest: Option<Duration>,
 }
 
-#[cfg(feature = "sqlite-store")]
+#[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 impl RecordHead {
     /// Returns the head of a record.
     pub(in crate::store) fn of(record: &SessionRecord) -> Self {

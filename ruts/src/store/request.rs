@@ -363,7 +363,7 @@ impl<'a> Update<'a> {
 
     /// Returns the fields that the update reads, removes or expires, in order. Others are written
     /// without being read.
-    #[cfg(feature = "sqlite-store")]
+    #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) fn needed_names(&self) -> Vec<&'a str> {
         let changed = self.changes.iter().filter(|change| !matches!(change, Change::Set(_)));
         let expected = self.precondition.map(|precondition| precondition.name);

@@ -21,6 +21,7 @@ use ruts::store::{
     SharedCache, Store,
     layered::LayeredStore,
     memory::{MemoryCache, MemoryStore},
+    mysql::{MySqlStore, MySqlStoreBuilder},
     postgres::PostgresStore,
     redis::{RedisClient, RedisCluster, RedisStore, RedisStoreBuilder},
 };
@@ -29,7 +30,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
     Batched,
-    servers::{Cluster, Flavour, PgBouncer, Postgres, Prefix, Redis, Schema},
+    servers::{Cluster, Flavour, MySql, PgBouncer, Postgres, Prefix, Redis, Schema, unique_tables},
 };
 
 /// The same sessions through two stores, each with connections of its own.
@@ -205,6 +206,24 @@ pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
     let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4, 100));
     let options = || PgPoolOptions::new().max_connections(8);
     postgres_pair(|| options().connect_lazy(pooler.url()).unwrap()).await
+}
+
+/// The builder of a store with a long timeout, in tables of its own.
+pub fn mysql_builder(server: &MySql, tables: &str) -> MySqlStoreBuilder {
+    let builder = MySqlStore::builder(server.options()).max_connections(5).table_name(tables);
+    builder.create_tables(true).cleanup_interval(None).timeout(LONG_TIMEOUT)
+}
+
+/// MariaDB, or MySQL.
+pub async fn mysql() -> Pair<MySqlStore> {
+    let (server, tables) = (MySql::shared(), unique_tables());
+    let store = async || mysql_builder(server, &tables).build().await.unwrap();
+    Pair::new([store().await, store().await], ())
+}
+
+/// Redis as a cache, through a pool of fred, over MariaDB.
+pub async fn redis_over_mysql() -> Pair<LayeredStore<RedisStore<Pool>, MySqlStore>> {
+    layered(redis_through_fred().await, mysql().await)
 }
 
 /// Redis as a cache, through a pool of fred, over PostgreSQL.

@@ -10,8 +10,8 @@ use std::{
 
 use ruts::store::{Refused, Store, StoreErrorKind, postgres::PostgresStore, redis::RedisClient};
 use ruts_tests_stores::{
-    backends::{fred_client, redis_builder, redis_rs_client, redis_store},
-    servers::{Flavour, Postgres, Prefix, Redis},
+    backends::{fred_client, mysql_builder, redis_builder, redis_rs_client, redis_store},
+    servers::{Flavour, MySql, Postgres, Prefix, Redis},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession};
 
@@ -153,4 +153,13 @@ async fn postgres() {
     };
     let (patient, impatient) = (store(LONG_TIMEOUT, true).await, store(SHORT, false).await);
     acknowledged_writes_survive(patient, impatient, || server.kill(), || server.restart()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mysql() {
+    let server = MySql::start(&["innodb_flush_log_at_trx_commit=1"]);
+    let patient = mysql_builder(&server, "sessions").build().await.unwrap();
+    let impatient = mysql_builder(&server, "sessions").timeout(SHORT).build().await.unwrap();
+    let stores = (Arc::new(patient), Arc::new(impatient));
+    acknowledged_writes_survive(stores.0, stores.1, || server.kill(), || server.restart()).await;
 }

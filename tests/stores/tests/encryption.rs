@@ -27,6 +27,7 @@ on_each_store!(
     redis_through_redis_rs,
     valkey_through_fred,
     postgres,
+    mysql,
     redis_over_postgres,
     memory_over_postgres,
 );

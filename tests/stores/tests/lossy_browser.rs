@@ -28,6 +28,7 @@ on_each_store!(
     valkey_through_fred,
     cluster_through_redis_rs,
     postgres,
+    mysql,
     redis_over_postgres,
     memory_over_postgres,
 );

@@ -620,6 +620,8 @@ every_store!(
     cluster_through_redis_rs,
     postgres,
     postgres_through_a_pooler,
+    mysql,
+    redis_over_mysql,
     redis_over_postgres,
     valkey_over_postgres,
     batched_redis_over_postgres,

@@ -40,5 +40,6 @@ races!(
     batched_postgres: 2_000,
     cluster_through_redis_rs: 10_000,
     postgres: 10_000,
+    mysql: 1_500,
     redis_over_postgres: 2_500,
 );

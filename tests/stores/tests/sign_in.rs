@@ -34,6 +34,7 @@ on_each_store!(
     valkey_through_fred, false;
     cluster_through_redis_rs, false;
     postgres, true;
+    mysql, true;
     redis_over_postgres, true;
     memory_over_postgres, true;
 );

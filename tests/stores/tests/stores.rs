@@ -8,6 +8,7 @@ use ruts::{
     store::{
         layered::LayeredStore,
         memory::MemoryCache,
+        mysql::MySqlStore,
         postgres::PostgresStore,
         redis::{RedisCluster, RedisStore},
     },
@@ -57,9 +58,11 @@ conformance! {
     cluster_through_redis_rs: RedisStore<RedisCluster>,
     postgres: PostgresStore,
     postgres_through_a_pooler: PostgresStore,
+    mysql: MySqlStore,
     redis_over_postgres: LayeredStore<RedisStore<Pool>, PostgresStore>,
     valkey_over_postgres: LayeredStore<RedisStore<RedisRsClient>, PostgresStore>,
     batched_redis_over_postgres: Batched<LayeredStore<RedisStore<Pool>, PostgresStore>>,
     cluster_over_redis: LayeredStore<RedisStore<RedisCluster>, RedisStore<RedisRsClient>>,
     memory_over_postgres: LayeredStore<MemoryCache, PostgresStore>,
+    redis_over_mysql: LayeredStore<RedisStore<Pool>, MySqlStore>,
 }

@@ -9,14 +9,14 @@ use ruts::{
     store::{
         AuthChange, CachePolicy, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Precondition,
         Projection, Refused, Renew, RevokeTarget, SessionLimit, Store, TakeField, Touch, Update,
-        Updated, Written, postgres::PostgresStore, redis::RedisStore,
+        Updated, Written, mysql::MySqlStore, postgres::PostgresStore, redis::RedisStore,
     },
     token::SecretHash,
 };
 use ruts_tests_stores::{
     Proxy,
     backends::{fred_client, redis_rs_client, redis_store, wait_until_idle},
-    servers::{Flavour, Postgres, Prefix, Redis},
+    servers::{Flavour, MySql, Postgres, Prefix, Redis, mysql_options, unique_tables},
     tiers::{Proxies, Tiers},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
@@ -243,6 +243,63 @@ async fn postgres() {
         assert_eq!(statements, 1, "{operation}");
     })
     .await;
+}
+
+/// Size of a `COM_PING`, with which the pool tests a connection that comes back to it.
+const PING: usize = 5;
+
+/// Returns the round trips on the only connection until it came back to the pool.
+async fn trips_until_idle(proxy: &Proxy) -> usize {
+    let mut requests = Vec::new();
+    let is_idle = async || {
+        requests.extend(proxy.take_requests());
+        requests.last() == Some(&PING)
+    };
+    wait_until("the connection is idle", is_idle).await;
+    requests.iter().filter(|size| **size > PING).count()
+}
+
+/// The round trips of an operation on MariaDB and MySQL.
+fn mysql_trips(operation: &str) -> usize {
+    match operation {
+        "a creation"
+        | "a creation without a sign-in"
+        | "a write of one field"
+        | "a read of all fields"
+        | "a read of some fields"
+        | "a read of a deleted session"
+        | "an inspection"
+        | "a list of two" => 1,
+        _ => 2,
+    }
+}
+
+#[tokio::test]
+async fn mysql() {
+    let server = MySql::shared();
+    let proxy = Proxy::before(&server.address()).await;
+    let builder = MySqlStore::builder(mysql_options(proxy.address())).max_connections(1);
+    let builder = builder.create_tables(true).table_name(unique_tables()).timeout(LONG_TIMEOUT);
+    let store = Arc::new(builder.cleanup_interval(None).build().await.unwrap());
+    trips_until_idle(&proxy).await;
+    each_operation(&store, async |operation| {
+        assert_eq!(trips_until_idle(&proxy).await, mysql_trips(operation), "{operation}");
+    })
+    .await;
+    each_principal_operation(&store, 1, async |operation, _| {
+        assert_eq!(trips_until_idle(&proxy).await, mysql_trips(operation), "{operation}");
+    })
+    .await;
+    // A precondition that holds costs nothing.
+    let session = TestSession::begin(&store).await;
+    trips_until_idle(&proxy).await;
+    let value = Bytes::from_static(b"value");
+    for old in [None, Some(&value)] {
+        assert_eq!(session.set_if("a", old, &value).await.unwrap(), APPLIED);
+        assert_eq!(trips_until_idle(&proxy).await, 1, "{old:?}");
+    }
+    store.revoke_everyone().await.unwrap();
+    assert_eq!(trips_until_idle(&proxy).await, 1);
 }
 
 /// Returns the requests to the cache and the statements to the origin since the last call.

@@ -39,7 +39,7 @@ macro_rules! on_each_store {
     };
 }
 
-on_each_store!(redis_through_fred, cluster_through_redis_rs, postgres, redis_over_postgres);
+on_each_store!(redis_through_fred, cluster_through_redis_rs, postgres, mysql, redis_over_postgres);
 
 async fn redis_stores() -> [RedisStore<Pool>; 2] {
     let pair = backends::redis_through_fred().await;

@@ -1,4 +1,5 @@
-//! Servers that tests start: Redis, Valkey, Redis Cluster, Sentinel, PostgreSQL and PgBouncer.
+//! Servers that tests start: Redis, Valkey, Redis Cluster, Sentinel, PostgreSQL,
+//! PgBouncer, MariaDB and MySQL.
 //!
 //! Each listens on a free loopback port and has a folder of its own. Both are gone when the test
 //! process ends, in whatever way it ends. `scripts/servers` finds or downloads the programs.
@@ -7,6 +8,7 @@
 //! own. A test that stops, pauses or fills a server always starts one.
 
 mod cluster;
+mod mysql;
 mod pgbouncer;
 mod postgres;
 mod process;
@@ -15,6 +17,7 @@ mod sentinel;
 
 pub use self::{
     cluster::Cluster,
+    mysql::{MySql, mysql_options, unique_tables},
     pgbouncer::PgBouncer,
     postgres::{Postgres, Schema},
     process::free_port,

@@ -134,6 +134,7 @@ pub(super) fn program(name: &str) -> &'static str {
         .get_or_init(|| {
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/servers");
             let output = Command::new(script)
+                .args(std::env::var("RUTS_MYSQL"))
                 .stderr(Stdio::inherit())
                 .output()
                 .expect("scripts/servers runs");

@@ -1,0 +1,222 @@
+//! Failures of the server and of sqlx as a [`StoreError`].
+//!
+//! Used by every file that sends a statement or reads a row. Keeps the texts of the server out of
+//! errors, because they quote keys and statements.
+
+use std::io::ErrorKind;
+
+use sqlx::{Error, error::DatabaseError, mysql::MySqlDatabaseError};
+
+use crate::store::{StoreError, StoreErrorKind};
+
+pub(super) const NAME: &str = "mysql";
+
+/// The failure of a statement.
+#[derive(Debug, Clone)]
+pub(super) struct StatementError {
+    pub(super) error: StoreError,
+    /// The connection is broken, or leads to a server that cannot help.
+    pub(super) connection_is_dead: bool,
+    /// There is a row of that key.
+    pub(super) is_duplicate: bool,
+    /// The server broke the statement off in favour of another one.
+    was_broken_off: bool,
+    /// It is certain that nothing was changed.
+    changed_nothing: bool,
+}
+
+impl StatementError {
+    const fn new(error: StoreError) -> Self {
+        Self {
+            error,
+            connection_is_dead: false,
+            is_duplicate: false,
+            was_broken_off: false,
+            changed_nothing: false,
+        }
+    }
+
+    /// No answer came for a long time.
+    pub(super) fn silence(can_change: bool) -> Self {
+        let kind = if can_change { StoreErrorKind::Unknown } else { StoreErrorKind::Unavailable };
+        Self {
+            connection_is_dead: true,
+            changed_nothing: !can_change,
+            ..Self::new(timed_out(kind))
+        }
+    }
+
+    /// Whether the statement can succeed, and does no harm, if it is sent again.
+    pub(super) const fn can_repeat(&self) -> bool {
+        (self.connection_is_dead || self.was_broken_off) && self.changed_nothing
+    }
+
+    /// The row that is in the way of an insertion will be found by another attempt.
+    pub(super) fn broken_off_by_duplicate(mut self) -> Self {
+        self.was_broken_off |= self.is_duplicate;
+        self
+    }
+}
+
+impl From<StoreError> for StatementError {
+    fn from(error: StoreError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<StatementError> for StoreError {
+    fn from(failed: StatementError) -> Self {
+        failed.error
+    }
+}
+
+/// An error of the server, without its text.
+#[derive(Debug, thiserror::Error)]
+#[error("error {number} of the server (SQLSTATE {state})")]
+struct ServerError {
+    number: u16,
+    state: String,
+}
+
+/// A reason that the server does not report as an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Reason(pub(super) &'static str);
+
+pub(super) fn unsupported(reason: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unsupported).with_source(reason)
+}
+
+pub(super) fn timed_out(kind: StoreErrorKind) -> StoreError {
+    StoreError::new(NAME, kind).with_source(Reason("the operation timed out"))
+}
+
+/// The error of a statement that the server would not accept.
+pub(super) fn too_large() -> StoreError {
+    let reason = Reason("the values are larger than half of `max_allowed_packet` of the server");
+    StoreError::new(NAME, StoreErrorKind::Full).with_source(reason)
+}
+
+pub(super) const fn corrupt() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Corrupt)
+}
+
+/// The error of an operation whose runtime shut down.
+pub(super) const fn shut_down() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unknown)
+}
+
+/// The answer of a server that accepts no writes, and may lag behind.
+pub(super) fn read_only() -> StatementError {
+    StatementError {
+        connection_is_dead: true,
+        changed_nothing: true,
+        ..StatementError::new(unsupported(READ_ONLY))
+    }
+}
+
+pub(super) const READ_ONLY: Reason =
+    Reason("the server is read-only, as a replica is, and may lag behind");
+
+/// A value of a type or length that no release writes.
+pub(super) fn decode_error(_: Error) -> StoreError {
+    corrupt()
+}
+
+/// The error of a script that was sent. `can_change` if the script can commit a change, and `begun`
+/// if the server had answered one of its statements.
+pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
+    let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::Unknown));
+    let mut kind = StoreErrorKind::Unavailable;
+    failed.changed_nothing = true;
+    match &error {
+        Error::Database(server) => {
+            let number = number(&**server);
+            failed.connection_is_dead = is_of_connection(number);
+            failed.is_duplicate = number == 1062;
+            failed.was_broken_off = is_broken_off(number);
+            failed.changed_nothing = !(can_change && begun && is_in_doubt(number));
+            kind = kind_of(number);
+        }
+        // Only a write fails like this. The server runs no part of a packet.
+        Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
+            failed.connection_is_dead = true;
+        }
+        _ => {
+            failed.connection_is_dead = true;
+            failed.changed_nothing = !can_change;
+        }
+    }
+    if !failed.changed_nothing {
+        kind = StoreErrorKind::Unknown;
+    }
+    failed.error = StoreError::new(NAME, kind).with_source(source(error));
+    failed
+}
+
+/// The error of the attempt to get a connection.
+pub(super) fn connection_error(error: Error) -> StoreError {
+    let kind = match &error {
+        Error::Configuration(_) | Error::Tls(_) => StoreErrorKind::Unsupported,
+        Error::Database(server) => match kind_of(number(&**server)) {
+            StoreErrorKind::Unsupported => StoreErrorKind::Unsupported,
+            _ => StoreErrorKind::Unavailable,
+        },
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::new(NAME, kind).with_source(source(error))
+}
+
+fn number(error: &dyn DatabaseError) -> u16 {
+    error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
+}
+
+/// Whether the cause is the connection, not the statement: the server or an administrator ended it,
+/// it was idle for too long, a proxy has lost its server, or the server is read-only.
+fn is_of_connection(number: u16) -> bool {
+    is_in_doubt(number) || matches!(number, 1047 | 1184 | 1290 | 1792 | 1836 | 4031)
+}
+
+/// Whether the server or a proxy may report the error after a commit.
+fn is_in_doubt(number: u16) -> bool {
+    matches!(number, 1053 | 1152 | 1158..=1161 | 1180 | 1927 | 2006 | 2013)
+}
+
+/// A deadlock, a lock that was not to be had, a row that changed, or a conflict in a cluster.
+fn is_broken_off(number: u16) -> bool {
+    matches!(number, 1020 | 1205 | 1213 | 3101)
+}
+
+/// The kind of an error after which nothing was changed.
+fn kind_of(number: u16) -> StoreErrorKind {
+    match number {
+        // The disk, a table or the memory is full, or a value is larger than a packet may be.
+        1021 | 1037 | 1038 | 1041 | 1114 | 1153 => StoreErrorKind::Full,
+        // The password, the database, a right, a table, a column or a setting is wrong.
+        1044..=1046
+        | 1049
+        | 1054
+        | 1064
+        | 1142
+        | 1143
+        | 1146
+        | 1227
+        | 1251
+        | 1370
+        | 1665
+        | 1698 => StoreErrorKind::Unsupported,
+        // A row, or a whole table, is damaged.
+        1034 | 1194 | 1712 => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+fn source(error: Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        Error::Database(server) => Box::new(ServerError {
+            number: number(&*server),
+            state: server.code().unwrap_or_default().into_owned(),
+        }),
+        other => Box::new(other),
+    }
+}

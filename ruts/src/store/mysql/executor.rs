@@ -1,0 +1,277 @@
+//! Sends scripts to the server: [`Executor`].
+//!
+//! Used by the store and its operations. Knows connections, transactions and the timeout, and
+//! nothing of what a statement does.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sqlx::{
+    AssertSqlSafe, Either, Executor as _, MySql, MySqlConnection, MySqlPool, mysql::MySqlRow,
+    pool::PoolConnection,
+};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument;
+
+use super::{
+    error::{StatementError, connection_error, shut_down, statement_error, timed_out, too_large},
+    script::Script,
+    tables::Tables,
+};
+use crate::{
+    store::{
+        StoreError, StoreErrorKind,
+        sql::{CancelOnDrop, Connections, Dispatch, Patience},
+    },
+    turns::{Turn, Turns},
+};
+
+pub(super) struct Executor {
+    connections: Connections<MySql>,
+    pub(super) timeout: Duration,
+    pub(super) tables: Tables,
+    patience: Patience,
+    /// Longest text that the server accepts. It closes the connection of a longer one.
+    max_text: AtomicUsize,
+    /// Of the operations that lock a session or a principal. The server would make the others wait
+    /// as well, each with a connection.
+    turns: Turns<Box<[u8]>>,
+}
+
+/// The answer of one statement.
+pub(super) struct Answer {
+    pub(super) rows: Vec<MySqlRow>,
+    /// Number of rows that an insertion, update or deletion found.
+    pub(super) affected: u64,
+}
+
+/// An operation that takes one or several round trips on one connection.
+pub(super) trait Work: Send + Sync + 'static {
+    type Answer: Send + 'static;
+
+    /// Carries the operation out. After a failure that changed nothing it may run again.
+    fn run(
+        &self,
+        session: &mut Attempt<'_>,
+    ) -> impl Future<Output = Result<Self::Answer, StatementError>> + Send;
+}
+
+impl Executor {
+    /// Tests connections that were idle for `test_after`.
+    pub(super) fn new(
+        pool: MySqlPool,
+        tables: Tables,
+        timeout: Duration,
+        test_after: Duration,
+    ) -> Self {
+        let patience = Patience::new(pool.options().get_max_connections(), timeout);
+        let connections = Connections::new(pool, test_after, timeout);
+        let max_text = AtomicUsize::new(usize::MAX);
+        Self { connections, timeout, tables, patience, max_text, turns: Turns::default() }
+    }
+
+    pub(super) const fn pool(&self) -> &MySqlPool {
+        self.connections.pool()
+    }
+
+    pub(super) fn set_max_text(&self, bytes: usize) {
+        self.max_text.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Waits until no other operation of this store locks the session or principal, until `end`.
+    pub(super) async fn turn(
+        &self,
+        key: &[u8],
+        end: Instant,
+    ) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
+        let turn = self.turns.wait(key.into(), end).await;
+        turn.ok_or_else(|| timed_out(StoreErrorKind::Unavailable))
+    }
+
+    /// The deadline of an operation that begins now.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Carries an operation out before the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// A task carries the operation out. Dropping a statement halfway would cost its connection, or
+    /// make the next statement wait.
+    pub(super) async fn run<W: Work>(
+        self: &Arc<Self>,
+        work: W,
+        deadline: Instant,
+    ) -> Result<W::Answer, StatementError> {
+        let dispatch = Arc::new(Dispatch::default());
+        let task = Arc::clone(self).carry_out(work, Arc::clone(&dispatch), deadline);
+        let task = tokio::spawn(task.in_current_span());
+        let caller = CancelOnDrop(&dispatch);
+        match timeout_at(deadline, task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(shut_down().into()),
+            Err(_) if caller.cancel() => Err(timed_out(StoreErrorKind::Unavailable).into()),
+            Err(_) => Err(timed_out(StoreErrorKind::Unknown).into()),
+        }
+    }
+
+    /// Runs an operation until it succeeds, cannot be repeated, or is out of time.
+    async fn carry_out<W: Work>(
+        self: Arc<Self>,
+        work: W,
+        dispatch: Arc<Dispatch>,
+        deadline: Instant,
+    ) -> Result<W::Answer, StatementError> {
+        // Each dead connection is closed, so that after as many as there are the next one is new.
+        let mut spare = self.connections.pool().size().max(1);
+        loop {
+            let connection = self.connections.take().await.map_err(connection_error)?;
+            let mut attempt = Attempt {
+                executor: &self,
+                connection: Some(connection),
+                in_transaction: false,
+                dispatch: &dispatch,
+                deadline,
+            };
+            let answer = work.run(&mut attempt).await;
+            attempt.finish(answer.as_ref().is_err_and(|failed| failed.connection_is_dead));
+            let failed = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let can_repeat = failed.can_repeat()
+                && (spare > 0 || !failed.connection_is_dead)
+                && Instant::now() < deadline;
+            if !can_repeat || !dispatch.take_back() {
+                return Err(failed);
+            }
+            spare -= u32::from(failed.connection_is_dead);
+        }
+    }
+}
+
+/// A script that commits what it changes. The answer is the number of rows that its last statement
+/// found.
+pub(super) struct Write(pub(super) Script);
+
+impl Work for Write {
+    type Answer = u64;
+
+    async fn run(&self, session: &mut Attempt<'_>) -> Result<u64, StatementError> {
+        let answers = session.commit(&self.0).await?;
+        Ok(answers.last().map_or(0, |answer| answer.affected))
+    }
+}
+
+/// An operation on a connection.
+pub(super) struct Attempt<'a> {
+    executor: &'a Arc<Executor>,
+    /// Present until the end of the attempt.
+    connection: Option<PoolConnection<MySql>>,
+    /// The server may hold a transaction open.
+    in_transaction: bool,
+    dispatch: &'a Dispatch,
+    deadline: Instant,
+}
+
+impl Attempt<'_> {
+    /// Sends a script that changes nothing by itself, in one round trip.
+    pub(super) async fn read(&mut self, script: &Script) -> Result<Vec<Answer>, StatementError> {
+        self.send(script, false).await
+    }
+
+    /// Sends a script that begins a transaction, in one round trip.
+    pub(super) async fn begin(&mut self, script: &Script) -> Result<Vec<Answer>, StatementError> {
+        self.in_transaction = true;
+        self.send(script, false).await
+    }
+
+    /// Sends a script that commits what it changes, in one round trip.
+    ///
+    /// # Errors
+    ///
+    /// The caller has timed out or was dropped, so that the script was not sent.
+    pub(super) async fn commit(&mut self, script: &Script) -> Result<Vec<Answer>, StatementError> {
+        if !self.dispatch.send() {
+            return Err(timed_out(StoreErrorKind::Unavailable).into());
+        }
+        // Until its last statement, a script may have begun a transaction.
+        self.in_transaction = true;
+        let answers = self.send(script, true).await?;
+        self.in_transaction = false;
+        Ok(answers)
+    }
+
+    async fn send(
+        &mut self,
+        script: &Script,
+        can_change: bool,
+    ) -> Result<Vec<Answer>, StatementError> {
+        if script.text().len() > self.executor.max_text.load(Ordering::Relaxed) {
+            return Err(too_large().into());
+        }
+        let Some(connection) = &mut self.connection else { return Err(shut_down().into()) };
+        let running = run(script, connection, can_change);
+        let answer = self.executor.patience.wait(running, self.deadline).await;
+        answer.unwrap_or_else(|| Err(StatementError::silence(can_change)))
+    }
+
+    /// Returns the connection to the pool, at once or after its transaction was rolled back.
+    fn finish(mut self, connection_is_dead: bool) {
+        let Some(mut connection) = self.connection.take() else { return };
+        let executor = Arc::clone(self.executor);
+        if connection_is_dead {
+            executor.connections.discard(connection);
+        } else if self.in_transaction {
+            // The caller does not wait for it.
+            tokio::spawn(async move {
+                let script = Script::of("rollback");
+                let ended = timeout(executor.timeout, run(&script, &mut connection, false));
+                match ended.await {
+                    Ok(Ok(_)) => executor.connections.give_back(connection),
+                    _ => executor.connections.discard(connection),
+                }
+            });
+        } else {
+            executor.connections.give_back(connection);
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        // The task was aborted, or panicked. The pool would hand out an open transaction.
+        if let Some(connection) = self.connection.take() {
+            self.executor.connections.discard(connection);
+        }
+    }
+}
+
+/// Sends a script and returns the answers of its statements. The first row of a statement can come
+/// before its failure.
+async fn run(
+    script: &Script,
+    connection: &mut MySqlConnection,
+    can_change: bool,
+) -> Result<Vec<Answer>, StatementError> {
+    let (mut answers, mut rows) = (Vec::new(), Vec::new());
+    let mut steps = connection.fetch_many(sqlx::raw_sql(AssertSqlSafe(script.text())));
+    while let Some(step) = poll_fn(|context| steps.as_mut().poll_next(context)).await {
+        match step {
+            Ok(Either::Right(row)) => rows.push(row),
+            Ok(Either::Left(done)) => {
+                let affected = done.rows_affected();
+                answers.push(Answer { rows: std::mem::take(&mut rows), affected });
+            }
+            Err(error) => return Err(statement_error(error, can_change, !answers.is_empty())),
+        }
+    }
+    Ok(answers)
+}

@@ -1,0 +1,155 @@
+//! Creates and migrates the tables, and checks the server.
+//!
+//! Used by the builder of the store. Knows nothing of sessions.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, Row};
+use tokio::time::timeout;
+
+use super::{
+    check::{self, failure},
+    error::{Reason, connection_error, timed_out, unsupported},
+    executor::Executor,
+    tables::{LOCKS, Tables},
+};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Each can be carried out again after a part of it: the server commits after every statement that
+/// creates a table.
+const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
+
+/// Version of the tables that this release needs.
+const VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// Time to create, migrate and check the tables. Other instances may be doing so, or use them.
+const PREPARATION: Duration = Duration::from_secs(60);
+
+/// The tables have another version.
+#[derive(Debug, thiserror::Error)]
+enum WrongVersion {
+    #[error(
+        "the tables have version {0} and version {VERSION} is needed: \
+         let the builder create the tables, or run the SQL of `MySqlStoreBuilder::sql`"
+    )]
+    Old(i32),
+    #[error("the tables have version {0} of a later release: this release needs {VERSION}")]
+    New(i32),
+}
+
+/// Returns the SQL that brings the tables to the version needed, whatever they have.
+pub(super) fn sql(tables: &Tables) -> String {
+    let mut text = versions(tables);
+    for version in 1..=VERSION {
+        text.push_str(&migration(tables, version));
+    }
+    text
+}
+
+fn versions(tables: &Tables) -> String {
+    format!(
+        "create table if not exists {} (\n  version int not null primary key,\n  \
+         applied_at timestamp not null default current_timestamp\n) engine=InnoDB;\n\n",
+        tables.migrations
+    )
+}
+
+fn migration(tables: &Tables, version: i32) -> String {
+    let Tables { sessions, fields, epoch, locks, migrations, .. } = tables;
+    let rows: Vec<_> = (0..LOCKS).map(|row| format!("({row})")).collect();
+    let migration = MIGRATIONS[version as usize - 1]
+        .replace("{sessions}", sessions)
+        .replace("{fields}", fields)
+        .replace("{epoch}", epoch)
+        .replace("{locks}", locks)
+        .replace("{lock_rows}", &rows.join(", "));
+    format!("{migration}\ninsert ignore into {migrations} (version) values ({version});\n")
+}
+
+/// Creates or migrates the tables if `create_tables`, and checks the server and the tables.
+pub(super) async fn prepare(
+    executor: &Arc<Executor>,
+    create_tables: bool,
+) -> Result<(), StoreError> {
+    let prepared = timeout(PREPARATION, async {
+        let (pool, tables) = (executor.pool(), &executor.tables);
+        let mut connection = connect(pool, executor.timeout).await?;
+        let max_packet = check::server(&mut connection).await?;
+        // One byte is the command.
+        executor.set_max_text(max_packet.saturating_sub(1));
+        if create_tables {
+            migrate(&mut connection, tables).await?;
+        }
+        match version(&mut connection, tables).await? {
+            VERSION => {}
+            older if older < VERSION => return Err(unsupported(WrongVersion::Old(older))),
+            newer => return Err(unsupported(WrongVersion::New(newer))),
+        }
+        check::engines(&mut connection, tables).await?;
+        drop(connection);
+        check::round_trip(executor).await
+    });
+    prepared.await.map_err(|_| timed_out(StoreErrorKind::Unavailable))?
+}
+
+async fn connect(
+    pool: &MySqlPool,
+    connect_timeout: Duration,
+) -> Result<sqlx::pool::PoolConnection<sqlx::MySql>, StoreError> {
+    let connecting = timeout(connect_timeout, pool.acquire()).await;
+    let timed_out = |_| timed_out(StoreErrorKind::Unavailable);
+    connecting.map_err(timed_out)?.map_err(connection_error)
+}
+
+/// Brings the tables to the version needed. One of several instances does it, and the others wait.
+async fn migrate(connection: &mut MySqlConnection, tables: &Tables) -> Result<(), StoreError> {
+    // A role without the right to change tables can start if they are up to date.
+    if version(connection, tables).await? >= VERSION {
+        return Ok(());
+    }
+    // The name of a lock is short, and one for all databases.
+    let lock = format!("sha2(concat('ruts ', database(), ' {}'), 224)", tables.prefix);
+    let seconds = PREPARATION.as_secs();
+    let row = sqlx::raw_sql(AssertSqlSafe(format!("select get_lock({lock}, {seconds})")))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failure)?;
+    if row.try_get::<Option<i64>, _>(0).map_err(failure)? != Some(1) {
+        return Err(unsupported(Reason("another instance did not finish its migration")));
+    }
+    let migrated = run_migrations(connection, tables).await;
+    run(connection, format!("do release_lock({lock})")).await?;
+    migrated
+}
+
+async fn run_migrations(
+    connection: &mut MySqlConnection,
+    tables: &Tables,
+) -> Result<(), StoreError> {
+    run(connection, versions(tables)).await?;
+    for version in version(connection, tables).await? + 1..=VERSION {
+        run(connection, migration(tables, version)).await?;
+    }
+    Ok(())
+}
+
+async fn run(connection: &mut MySqlConnection, sql: String) -> Result<(), StoreError> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop).map_err(failure)
+}
+
+/// Returns the version of the tables, 0 if there are none.
+async fn version(connection: &mut MySqlConnection, tables: &Tables) -> Result<i32, StoreError> {
+    let Tables { prefix, migrations, .. } = tables;
+    let exists = format!(
+        "select 1 from information_schema.tables \
+         where table_schema = database() and table_name = '{prefix}_migrations'"
+    );
+    let exists = sqlx::raw_sql(AssertSqlSafe(exists)).fetch_optional(&mut *connection).await;
+    if exists.map_err(failure)?.is_none() {
+        return Ok(0);
+    }
+    let version = format!("select cast(coalesce(max(version), 0) as signed) from {migrations}");
+    let row = sqlx::raw_sql(AssertSqlSafe(version)).fetch_one(connection).await;
+    let version: i64 = row.map_err(failure)?.try_get(0).map_err(failure)?;
+    Ok(i32::try_from(version).unwrap_or(i32::MAX))
+}

@@ -1,0 +1,98 @@
+//! Sessions in MariaDB 10.6 or later, or MySQL 8.0 or later: [`MySqlStore`].
+//!
+//! The feature is `mysql-store`. TLS is a feature of sqlx itself. A user whose password MySQL keeps as
+//! `caching_sha2_password` needs TLS, or the feature `mysql-rsa` of sqlx.
+//!
+//! # Layout
+//!
+//! | table, by default | rows |
+//! | --- | --- |
+//! | `sessions` | One for each session: id, SHA-256 of the secret and of the secret that it replaced, times and deadlines. |
+//! | `sessions_fields` | One for each field. |
+//! | `sessions_epoch` | One. A session of an earlier epoch has ended. |
+//! | `sessions_locks` | 256. A sign-in with a limit and a revocation lock the one of their principal. |
+//! | `sessions_migrations` | One for each version of the tables. |
+//!
+//! The row of a session is the lock under which the session changes. The row of a deleted session
+//! stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), that of a revoked one until its
+//! deadline, for [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION) at most. Both are without
+//! fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte by
+//! byte.
+//!
+//! The tables are in the database of the connection. The store uses no stored procedure, trigger,
+//! foreign key or session variable.
+//!
+//! # Round trips
+//!
+//! | operation | round trips |
+//! | --- | --- |
+//! | a read, an inspection, a page of a list | 1 |
+//! | a write that sets fields, with or without a precondition that holds | 1 |
+//! | a creation, a sign-in during the creation without a limit | 1 |
+//! | the end of all sessions | 1 |
+//! | a read that counts as activity | 2 |
+//! | every other operation | 2 |
+//! | a revocation of many sessions | 2 for each 500 |
+//! | a sign-in that ends many sessions | 2 for each 100, and 2 |
+//! | a write that sets fields, for which more has to be done or which is refused | 3 |
+//! | a read whose session changes while it is counted as activity | 4 |
+//!
+//! Values are in the text of a statement, twice as long as they are. A value of more than half of
+//! `max_allowed_packet` of the server is refused with [`Full`](crate::store::StoreErrorKind::Full).
+//! The store has connections of its own, whose statements sqlx writes to no log.
+//!
+//! A connection that was idle for less than [`MySqlStoreBuilder::test_idle_after`] is taken from the
+//! pool without a test. The pool tests the connection when it comes back, and no caller waits for
+//! that. A connection that was idle for longer is tested in a round trip of its own.
+//!
+//! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
+//! one principal. The others wait without a connection, for at most half of their time. A statement
+//! waits for a lock in steps of a second, and gives its connection back in between.
+//!
+//! # Failures
+//!
+//! No operation takes longer than [`MySqlStoreBuilder::timeout`], which each transaction has of an
+//! operation that ends many sessions.
+//!
+//! An operation is sent again within its time if that does no harm: a read, or a write of which the
+//! answer proves that nothing was changed. The server breaks a statement off to end a deadlock, which
+//! no caller notices. A connection is closed if it is broken, or if its server is read-only.
+//! Operations then move to other connections, and at last to a new one.
+//!
+//! | failure | [kind of error](crate::store::StoreErrorKind) |
+//! | --- | --- |
+//! | The server could not be reached, or refused the statement. Nothing was changed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
+//! | The disk or the memory of the server is full, or a value is too large. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
+//! | The connection broke, or no answer came in time. A write may have taken place. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
+//!
+//! A process that stands still between two round trips keeps the session locked. MariaDB ends its
+//! transaction after five seconds, MySQL when the connection ends.
+//!
+//! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise the
+//! builder warns. A read-only server answers no operation. In a cluster with several servers for
+//! writes, all instances have to use the same one.
+//!
+//! # Cleanup
+//!
+//! An expired session is invisible at once. Every instance deletes expired sessions at
+//! [intervals](MySqlStoreBuilder::cleanup_interval). A batch is small and skips the rows that another
+//! instance deletes.
+
+mod check;
+mod cleanup;
+mod error;
+mod executor;
+mod migrate;
+mod opening;
+mod operations;
+mod plain_write;
+mod reading;
+mod rows;
+mod script;
+mod store;
+mod tables;
+mod transaction;
+mod writing;
+
+pub use self::store::{MySqlStore, MySqlStoreBuilder};
+pub use super::sql::InvalidName;

@@ -1,0 +1,166 @@
+//! The first round trip of a transaction: it locks, and reads what the rules of a session need.
+//!
+//! Used by `transaction` and its operations.
+
+use std::time::Duration;
+
+use super::{
+    error::{StatementError, corrupt},
+    executor::{Answer, Attempt},
+    reading::{is_live, named, of_principal},
+    rows::{CLOCK, Columns, FIELD, Fields, SESSION, SessionRow, decode_field},
+    script::{Hex, Script},
+    tables::Tables,
+};
+use crate::{
+    auth::PrincipalKey,
+    store::{Projection, SessionRecord, StoreError},
+    token::SessionId,
+};
+
+/// States the isolation of the next transaction. A higher one locks gaps, in which sessions that are
+/// created get into each other's way.
+pub(super) const READ_COMMITTED: &str = "set transaction isolation level read committed";
+
+/// The rows that a transaction locks and reads first.
+///
+/// Every transaction locks in the same order: the principal, the session, other sessions by their
+/// numbers. A session is always locked before its fields.
+pub(super) struct Opening<'a> {
+    tables: &'a Tables,
+    script: Script,
+    session: Option<usize>,
+    fields: Option<usize>,
+    clock: Option<usize>,
+    others: Vec<usize>,
+}
+
+/// The rows that an [`Opening`] has read.
+pub(super) struct Opened {
+    /// The clock of the server, after all waits for locks.
+    pub(super) now: Duration,
+    pub(super) epoch: i64,
+    /// The locked session, also if it was revoked with all others.
+    pub(super) session: Option<SessionRow>,
+    /// The fields that were asked for.
+    pub(super) fields: Fields,
+    /// Other sessions, which are not locked.
+    pub(super) others: Vec<SessionRow>,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(tables: &'a Tables) -> Self {
+        let mut script = Script::of(READ_COMMITTED);
+        script.push("start transaction");
+        let (session, fields, clock, others) = (None, None, None, Vec::new());
+        Self { tables, script, session, fields, clock, others }
+    }
+
+    /// Locks a principal: no other transaction that does so goes on.
+    pub(super) fn lock_principal(&mut self, principal: &PrincipalKey) {
+        let [lock, ..] = principal.as_bytes();
+        let locks = &self.tables.locks;
+        self.script.push(format_args!("select n from {locks} where n = {lock} for update"));
+    }
+
+    /// Locks a session, and reads fields of it.
+    pub(super) fn lock_session(&mut self, id: &SessionId, fields: Projection<'_>) {
+        let (id, sessions) = (Hex(id.as_bytes()), &self.tables.sessions);
+        let locked = self
+            .script
+            .push(format_args!("select {SESSION} from {sessions} s where s.id = {id} for update"));
+        self.session = Some(locked);
+        if !matches!(fields, Projection::Named([])) {
+            // It begins after the lock was granted, and sees what was committed before.
+            let read = self.script.push(format_args!(
+                "select {FIELD} from {sessions} s join {} f on f.session = s.number{} \
+                 where s.id = {id}",
+                self.tables.fields,
+                named(fields)
+            ));
+            self.fields = Some(read);
+        }
+    }
+
+    /// Reads other sessions by a condition on the table `s`, without locking them unless the
+    /// condition does.
+    pub(super) fn read_others(&mut self, condition: &str) {
+        let sessions = &self.tables.sessions;
+        let read =
+            self.script.push(format_args!("select {SESSION} from {sessions} s where {condition}"));
+        self.others.push(read);
+    }
+
+    /// Reads the sessions of a principal that have not ended, ordered by id, without locking them.
+    pub(super) fn read_sessions_of(
+        &mut self,
+        principal: &PrincipalKey,
+        after: Option<&SessionId>,
+        limit: usize,
+    ) {
+        let condition = of_principal(self.tables, principal, after);
+        self.read_others(&format!("{condition} order by s.id limit {limit}"));
+    }
+
+    /// Reads live sessions of a principal without locking them.
+    pub(super) fn read_live_sessions_of(&mut self, principal: &PrincipalKey, limit: usize) {
+        let condition = of_principal(self.tables, principal, None);
+        self.read_others(&format!("{condition} and {} order by s.id limit {limit}", is_live()));
+    }
+
+    /// Locks and reads sessions that were revoked with all others. Skips those that another
+    /// transaction holds.
+    pub(super) fn read_revoked(&mut self, limit: usize) {
+        let epoch = &self.tables.epoch;
+        self.read_others(&format!(
+            "s.number <= (select revoked_up_to from {epoch}) \
+             and s.epoch < (select epoch from {epoch}) limit {limit} for update skip locked"
+        ));
+    }
+
+    /// Sends the script.
+    pub(super) async fn send(
+        mut self,
+        session: &mut Attempt<'_>,
+    ) -> Result<Opened, StatementError> {
+        let clock = format!("select epoch, {CLOCK} from {}", self.tables.epoch);
+        self.clock = Some(self.script.push(clock));
+        let answers = session.begin(&self.script).await?;
+        self.decode(&answers).map_err(Into::into)
+    }
+
+    fn decode(&self, answers: &[Answer]) -> Result<Opened, StoreError> {
+        let rows = |at: Option<usize>| {
+            at.and_then(|at| answers.get(at)).map_or(&[][..], |answer| &answer.rows)
+        };
+        let mut clock = Columns::of(rows(self.clock).first().ok_or_else(corrupt)?);
+        let (epoch, now) = (clock.get()?, clock.moment()?.ok_or_else(corrupt)?);
+        let session = match rows(self.session).first() {
+            Some(row) => SessionRow::decode(&mut Columns::of(row))?,
+            None => None,
+        };
+        let mut fields = Fields::new();
+        for row in rows(self.fields) {
+            fields.extend(decode_field(&mut Columns::of(row))?);
+        }
+        let mut others = Vec::new();
+        for at in &self.others {
+            for row in rows(Some(*at)) {
+                others.extend(SessionRow::decode(&mut Columns::of(row))?);
+            }
+        }
+        Ok(Opened { now, epoch, session, fields, others })
+    }
+}
+
+impl Opened {
+    /// Returns the record of the [current](Self::current) session.
+    pub(super) fn record(&self) -> Option<SessionRecord> {
+        Some(self.current()?.head.with_fields(self.fields.clone()))
+    }
+
+    /// Returns the locked session, if it was not revoked with all others.
+    pub(super) fn current(&self) -> Option<SessionRow> {
+        self.session.filter(|session| session.epoch == self.epoch)
+    }
+}

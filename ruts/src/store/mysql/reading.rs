@@ -1,0 +1,144 @@
+//! Sessions as a read finds them, in one statement: [`Snapshot`].
+//!
+//! Used by the store. A statement that locks nothing sees one moment of the database.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    error::{StatementError, corrupt, read_only},
+    executor::{Attempt, Work},
+    rows::{CLOCK, Columns, FIELD, Fields, SESSION, SessionRow, decode_field},
+    script::{Hex, Script, Separated},
+    tables::Tables,
+};
+use crate::{
+    auth::PrincipalKey,
+    store::{Projection, SessionRecord},
+    token::SessionId,
+};
+
+/// Whether the server accepts no writes. It is a number, or a word in later releases of MariaDB.
+pub(super) const IS_READ_ONLY: &str = "cast(@@global.read_only as char) not in ('0', 'OFF')";
+
+/// Live and expired sessions, with the fields that were asked for.
+pub(super) struct Snapshot {
+    pub(super) now: Duration,
+    pub(super) sessions: Vec<(SessionRow, Fields)>,
+}
+
+impl Snapshot {
+    /// Takes the only session, if there is one that was not revoked.
+    pub(super) fn into_session(self) -> Option<(SessionRow, SessionRecord)> {
+        let (row, fields) = self.sessions.into_iter().next()?;
+        Some((row, row.head.with_fields(fields)))
+    }
+}
+
+/// A read that has one answer: a [`Snapshot`].
+pub(super) struct Read(Script);
+
+impl Read {
+    /// Reads a session.
+    pub(super) fn session(tables: &Tables, id: &SessionId, fields: Projection<'_>) -> Self {
+        let sessions = format!("{} s on s.id = {}", tables.sessions, Hex(id.as_bytes()));
+        Self::new(tables, &sessions, fields)
+    }
+
+    /// Reads sessions of a principal that were not deleted, ordered by id.
+    pub(super) fn sessions_of(
+        tables: &Tables,
+        principal: &PrincipalKey,
+        after: Option<&SessionId>,
+        limit: usize,
+        fields: Projection<'_>,
+    ) -> Self {
+        let of_principal = of_principal(tables, principal, after);
+        let sessions = format!(
+            "(select * from {} s where {of_principal} order by s.id limit {limit}) s on true",
+            tables.sessions
+        );
+        Self::new(tables, &sessions, fields)
+    }
+
+    /// The row of the epoch is always there, and brings the clock.
+    fn new(tables: &Tables, sessions: &str, fields: Projection<'_>) -> Self {
+        let (columns, join) = match fields {
+            Projection::Named([]) => ("null".to_owned(), String::new()),
+            _ => {
+                let named = named(fields);
+                let join = format!(" left join {} f on f.session = s.number{named}", tables.fields);
+                (FIELD.to_owned(), join)
+            }
+        };
+        Self(Script::of(format_args!(
+            "select e.epoch, {CLOCK}, {IS_READ_ONLY}, {SESSION}, {columns} \
+             from {} e left join {sessions}{join}",
+            tables.epoch
+        )))
+    }
+}
+
+impl Work for Read {
+    type Answer = Snapshot;
+
+    async fn run(&self, session: &mut Attempt<'_>) -> Result<Snapshot, StatementError> {
+        let answers = session.read(&self.0).await?;
+        let rows = answers.first().map_or(&[][..], |answer| &answer.rows);
+        let mut snapshot = Snapshot { now: Duration::ZERO, sessions: Vec::new() };
+        // The server would put values into a temporary file to sort the rows.
+        let mut sessions = BTreeMap::new();
+        for row in rows {
+            let mut columns = Columns::of(row);
+            let epoch: i64 = columns.get()?;
+            snapshot.now = columns.moment()?.ok_or_else(corrupt)?;
+            if columns.get::<i64>()? != 0 {
+                return Err(read_only());
+            }
+            let Some(session) = SessionRow::decode(&mut columns)? else { continue };
+            if session.epoch != epoch {
+                continue;
+            }
+            let (_, fields) =
+                sessions.entry(session.id).or_insert_with(|| (session, Fields::new()));
+            fields.extend(decode_field(&mut columns)?);
+        }
+        snapshot.sessions = sessions.into_values().collect();
+        // The table of the epoch is empty.
+        if rows.is_empty() { Err(corrupt().into()) } else { Ok(snapshot) }
+    }
+}
+
+/// The condition that limits a join to the fields of a projection.
+pub(super) fn named(fields: Projection<'_>) -> String {
+    match fields {
+        Projection::All => String::new(),
+        Projection::Named([]) => " and false".to_owned(),
+        Projection::Named(names) => {
+            let names: Vec<_> = names.iter().map(|name| Hex(name.as_bytes())).collect();
+            format!(" and f.name in ({})", Separated(&names, ", "))
+        }
+    }
+}
+
+/// The condition for sessions of a principal that have not ended, after an id.
+pub(super) fn of_principal(
+    tables: &Tables,
+    principal: &PrincipalKey,
+    after: Option<&SessionId>,
+) -> String {
+    let after = after.map(|after| format!(" and s.id > {}", Hex(after.as_bytes())));
+    format!(
+        "s.principal = {}{} and s.ended_at is null and s.epoch = (select epoch from {})",
+        Hex(principal.as_bytes()),
+        after.unwrap_or_default(),
+        tables.epoch
+    )
+}
+
+/// The condition that the session `s` has not ended at this moment.
+pub(super) fn is_live() -> String {
+    format!(
+        "s.ended_at is null and (s.idle_at is null or s.idle_at > {CLOCK}) \
+         and (s.absolute_at is null or s.absolute_at > {CLOCK})"
+    )
+}

@@ -1,0 +1,67 @@
+//! Operations in two round trips: [`Transaction`].
+//!
+//! Used by the store. The first trip locks and reads, the rules of a session decide, and the second
+//! trip writes and commits.
+
+use std::sync::Arc;
+
+use super::{
+    error::StatementError,
+    executor::{Answer, Attempt, Executor, Work},
+    opening::{Opened, Opening},
+    script::Script,
+    tables::Tables,
+};
+use crate::store::StoreError;
+
+/// An operation on locked rows.
+pub(super) trait Operation: Send + Sync + 'static {
+    type Answer: Send + 'static;
+
+    /// Adds what is locked and read.
+    fn open(&self, opening: &mut Opening<'_>);
+
+    /// Returns the answer, and adds the statements that have to be carried out for it.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is changed.
+    fn decide(
+        &self,
+        tables: &Tables,
+        opened: &Opened,
+        writes: &mut Script,
+    ) -> Result<Self::Answer, StoreError>;
+
+    /// Corrects the answer by those of the statements.
+    fn complete(&self, answer: Self::Answer, written: &[Answer]) -> Self::Answer {
+        let _ = written;
+        answer
+    }
+}
+
+/// The [`Work`] of an operation.
+pub(super) struct Transaction<O> {
+    pub(super) executor: Arc<Executor>,
+    pub(super) operation: O,
+}
+
+impl<O: Operation> Work for Transaction<O> {
+    type Answer = O::Answer;
+
+    async fn run(&self, session: &mut Attempt<'_>) -> Result<O::Answer, StatementError> {
+        let tables = &self.executor.tables;
+        let mut opening = Opening::new(tables);
+        self.operation.open(&mut opening);
+        let opened = opening.send(session).await?;
+        let mut writes = Script::default();
+        let answer = self.operation.decide(tables, &opened, &mut writes)?;
+        if writes.is_empty() {
+            return Ok(answer);
+        }
+        writes.push("commit");
+        let written =
+            session.commit(&writes).await.map_err(StatementError::broken_off_by_duplicate)?;
+        Ok(self.operation.complete(answer, &written))
+    }
+}

@@ -1,0 +1,198 @@
+//! Statements that write the difference between a stored session and its record.
+//!
+//! Used by the operations. Decides nothing: the record has been changed by the rules of a session.
+
+use std::time::Duration;
+
+use super::{
+    executor::Write,
+    opening::READ_COMMITTED,
+    reading::{is_live, of_principal},
+    rows::{FIELD_ROW, FieldRow, Fields, OVERWRITE, Origin, SessionRow, micros, values},
+    script::{Hex, Script, Separated},
+    tables::Tables,
+};
+use crate::{
+    auth::PrincipalKey,
+    store::{Create, SessionRecord},
+    token::SessionId,
+};
+
+/// Number of sessions that may be in creation at once.
+const IN_CREATION: u64 = 256;
+
+/// Adds the statements that store a changed record of a locked session.
+pub(super) fn save(
+    script: &mut Script,
+    tables: &Tables,
+    session: &SessionRow,
+    stored: &Fields,
+    record: &SessionRecord,
+    now: Duration,
+) {
+    let (Tables { sessions, fields, .. }, number) = (tables, session.number);
+    let changed = changed(session, record);
+    if !changed.is_empty() {
+        let changed = Separated(&changed, ", ");
+        script.push(format_args!("update {sessions} set {changed} where number = {number}"));
+    }
+    if record.is_ended() {
+        script.push(format_args!("delete from {fields} where session = {number}"));
+        return;
+    }
+    if !changed.is_empty() {
+        let now = micros(now);
+        script.push(format_args!(
+            "delete from {fields} where session = {number} and expires_at <= {now}"
+        ));
+    }
+    let mut removed: Vec<&str> = (stored.keys().map(|name| &**name))
+        .filter(|name| !record.fields().contains_key(*name))
+        .collect();
+    if !removed.is_empty() {
+        removed.sort_unstable();
+        let names: Vec<_> = removed.iter().map(|name| Hex(name.as_bytes())).collect();
+        script.push(format_args!(
+            "delete from {fields} where session = {number} and name in ({})",
+            Separated(&names, ", ")
+        ));
+    }
+    set_fields(script, tables, &number.to_string(), stored, record, Origin::Epoch);
+}
+
+/// Adds the statements that insert a session.
+pub(super) fn insert(
+    script: &mut Script,
+    tables: &Tables,
+    id: &SessionId,
+    record: &SessionRecord,
+    origin: Origin,
+) {
+    let values = values(record);
+    let names: Vec<_> = values.iter().map(|(name, _)| name).collect();
+    let literals: Vec<_> = values.iter().map(|(_, value)| value.from(origin)).collect();
+    script.push(format_args!(
+        "insert into {} (id, {}, epoch) values ({}, {}, (select epoch from {}))",
+        tables.sessions,
+        Separated(&names, ", "),
+        Hex(id.as_bytes()),
+        Separated(&literals, ", "),
+        tables.epoch
+    ));
+    set_fields(script, tables, "last_insert_id()", &Fields::new(), record, origin);
+}
+
+/// Creates a session, without looking whether there is one.
+pub(super) fn create(tables: &Tables, create: &Create<'_>) -> Write {
+    // The moments of this record are counted from the clock of the server.
+    let record = SessionRecord::new(create, Duration::ZERO);
+    let mut script = Script::of(READ_COMMITTED);
+    script.push("start transaction");
+    insert(&mut script, tables, create.id, &record, Origin::Statement);
+    script.push("commit");
+    Write(script)
+}
+
+/// Ends all sessions. Sessions that are being created may get numbers that are a little greater.
+pub(super) fn revoke_everyone(tables: &Tables) -> Write {
+    let Tables { epoch, sessions, .. } = tables;
+    let mut script = Script::of(READ_COMMITTED);
+    script.push(format_args!(
+        "update {epoch} set epoch = epoch + 1, \
+         revoked_up_to = {IN_CREATION} + (select coalesce(max(number), 0) from {sessions})"
+    ));
+    Write(script)
+}
+
+/// Adds the statements that delete sessions.
+pub(super) fn delete(script: &mut Script, tables: &Tables, numbers: &[u64]) {
+    let (Tables { sessions, fields, .. }, numbers) = (tables, Separated(numbers, ", "));
+    script.push(format_args!("delete from {fields} where session in ({numbers})"));
+    script.push(format_args!("delete from {sessions} where number in ({numbers})"));
+}
+
+/// Adds the statement that revokes a session which is not locked, unless the principal has left it.
+/// Returns its number.
+pub(super) fn revoke(
+    script: &mut Script,
+    tables: &Tables,
+    principal: &PrincipalKey,
+    session: &SessionRow,
+    now: Duration,
+) -> usize {
+    let mut record = session.record();
+    record.revoke(now);
+    let changed = changed(session, &record);
+    script.push(format_args!(
+        "update {} s set {} where s.number = {} and {}",
+        tables.sessions,
+        Separated(&changed, ", "),
+        session.number,
+        of_principal(tables, principal, None)
+    ))
+}
+
+/// Adds the statement that deletes the fields of sessions that were revoked.
+pub(super) fn delete_fields_of_revoked(script: &mut Script, tables: &Tables, numbers: &[u64]) {
+    script.push(format_args!(
+        "delete f from {} s join {} f on f.session = s.number \
+         where s.number in ({}) and s.ended_at is not null",
+        tables.sessions,
+        tables.fields,
+        Separated(numbers, ", ")
+    ));
+}
+
+/// Stores a changed record, if the session is still as it was read, and live. Otherwise it finds no
+/// row.
+pub(super) fn save_if_unchanged(
+    tables: &Tables,
+    session: &SessionRow,
+    record: &SessionRecord,
+) -> Write {
+    let stored = values(&session.record());
+    let same: Vec<_> = (stored.iter())
+        .map(|(name, value)| format!("{name} <=> {}", value.from(Origin::Epoch)))
+        .collect();
+    let mut script = Script::of(READ_COMMITTED);
+    script.push(format_args!(
+        "update {} s set {} where number = {} and epoch = (select epoch from {}) and {} and {}",
+        tables.sessions,
+        Separated(&changed(session, record), ", "),
+        session.number,
+        tables.epoch,
+        is_live(),
+        Separated(&same, " and ")
+    ));
+    Write(script)
+}
+
+/// The assignments that turn the row of a session into that of its record.
+fn changed(session: &SessionRow, record: &SessionRecord) -> Vec<String> {
+    let (stored, values) = (values(&session.record()), values(record));
+    (stored.iter().zip(&values))
+        .filter(|(stored, value)| stored != value)
+        .map(|(_, (name, value))| format!("{name} = {}", value.from(Origin::Epoch)))
+        .collect()
+}
+
+/// Adds the statement that stores the fields that differ, in the order of their names.
+fn set_fields(
+    script: &mut Script,
+    tables: &Tables,
+    session: &str,
+    stored: &Fields,
+    record: &SessionRecord,
+    origin: Origin,
+) {
+    let mut rows: Vec<_> = (record.fields().iter())
+        .filter(|(name, field)| stored.get(*name) != Some(*field))
+        .map(|(name, field)| FieldRow { session, name, field, origin })
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    rows.sort_unstable_by_key(|row| row.name);
+    let (fields, rows) = (&tables.fields, Separated(&rows, ", "));
+    script.push(format_args!("insert into {fields} {FIELD_ROW} values {rows} {OVERWRITE}"));
+}

@@ -1,0 +1,142 @@
+//! A MariaDB or MySQL server.
+
+use std::{
+    env,
+    hash::{BuildHasher, RandomState},
+    io::{self, Read},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    sync::OnceLock,
+};
+
+use sqlx::{
+    MySqlPool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+
+use super::process::{Process, free_port, new_folder, program};
+
+/// A MariaDB server, or MySQL if `RUTS_MYSQL=mysql` is set. `scripts/servers mysql` gets the latter.
+pub struct MySql {
+    process: Process,
+    port: u16,
+    is_mysql: bool,
+}
+
+impl MySql {
+    /// Starts a server with settings, such as `max_connections=20`.
+    pub fn start(settings: &[&str]) -> Self {
+        let is_mysql = env::var("RUTS_MYSQL").is_ok_and(|server| server == "mysql");
+        let binary = if is_mysql { "mysql" } else { "mariadb" };
+        let (binary, folder, port) = (Path::new(program(binary)), new_folder(binary), free_port());
+        let unpacked = binary.parent().expect("a folder");
+        let copied = Command::new("cp").arg("-r").arg(unpacked.join("data")).arg(&folder).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the database cannot be copied");
+        let share =
+            unpacked.join(if is_mysql { "root/usr/share/mysql" } else { "root/usr/share/mariadb" });
+        let user = Command::new("id").arg("-un").output().expect("the program id").stdout;
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let mut command = vec![
+            path(binary),
+            "--no-defaults".to_owned(),
+            format!("--user={}", String::from_utf8_lossy(&user).trim()),
+            format!("--datadir={}", path(&folder.join("data"))),
+            format!("--socket={}", path(&folder.join("socket"))),
+            // A server removes the temporary files of others.
+            format!("--tmpdir={}", path(&folder)),
+            format!("--pid-file={}", path(&folder.join("pid"))),
+            format!("--lc-messages-dir={}", path(&share)),
+            format!("--character-sets-dir={}", path(&share.join("charsets"))),
+            format!("--port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--skip-log-bin".to_owned(),
+            "--innodb-buffer-pool-size=64M".to_owned(),
+            "--performance-schema=OFF".to_owned(),
+        ];
+        // No test cuts the power.
+        let unsynced = ["mysqlx=OFF", "innodb-flush-method=nosync"];
+        let unsynced = if is_mysql { &unsynced[..] } else { &["debug-no-sync"] };
+        let defaults = ["innodb_flush_log_at_trx_commit=0", "max_connections=500"];
+        let settings = unsynced.iter().chain(&defaults).chain(settings);
+        command.extend(settings.map(|setting| format!("--{setting}")));
+        let command: Vec<&str> = command.iter().map(|word| &**word).collect();
+        let server = Self { process: Process::start(folder, "TERM", &command), port, is_mysql };
+        server.wait();
+        server
+    }
+
+    /// Returns the server that all tests of this process share.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<MySql> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&[]))
+    }
+
+    /// Whether it is MySQL.
+    pub fn is_mysql(&self) -> bool {
+        self.is_mysql
+    }
+
+    /// Returns its host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the options of a connection as root.
+    pub fn options(&self) -> MySqlConnectOptions {
+        mysql_options(&self.address())
+    }
+
+    /// Creates a pool that is not the store's, for looks behind it.
+    pub fn pool(&self) -> MySqlPool {
+        MySqlPoolOptions::new().max_connections(4).connect_lazy_with(self.options())
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        self.process.send("kill");
+    }
+
+    /// Stops it from working. Open connections stay.
+    pub fn pause(&self) {
+        self.process.send("pause");
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.process.send("resume");
+    }
+
+    /// Shuts it down.
+    pub fn stop(&self) {
+        self.process.send("stop");
+    }
+
+    /// Starts it again with its data.
+    pub fn restart(&self) {
+        self.process.send("start");
+        self.wait();
+    }
+
+    fn wait(&self) {
+        self.process.wait_until(|| greets(&self.address()).unwrap_or(false));
+    }
+}
+
+/// The options of a connection as root to a server or a proxy before it.
+pub fn mysql_options(address: &str) -> MySqlConnectOptions {
+    format!("mysql://root@{address}/test").parse().expect("a valid URL")
+}
+
+/// Names tables that no other test uses.
+pub fn unique_tables() -> String {
+    format!("test_{:016x}", RandomState::new().hash_one(0))
+}
+
+/// Whether the server greets a client. While it starts, it answers with an error.
+fn greets(address: &str) -> io::Result<bool> {
+    const PROTOCOL: u8 = 10;
+    let mut greeting = [0; 5];
+    TcpStream::connect(address)?.read_exact(&mut greeting)?;
+    Ok(greeting[4] == PROTOCOL)
+}

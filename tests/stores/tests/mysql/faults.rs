@@ -1,0 +1,374 @@
+//! Faults of the server and of the network.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use ruts::{
+    auth::{Assurance, PrincipalKey},
+    store::{
+        AuthChange, NewSignIn, OnLimit, Refused, RevokeTarget, SessionLimit, Store, StoreErrorKind,
+        StoreResult, Update, Written, mysql::MySqlStore,
+    },
+};
+use ruts_tests_stores::{
+    Proxy, Traffic,
+    backends::mysql_builder,
+    error_kind,
+    servers::{MySql, mysql_options, unique_tables},
+};
+use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
+use sqlx::MySqlPool;
+use tokio::task::JoinHandle;
+
+use super::{number, run, run_on, store};
+
+/// Timeout of operations that get no answer.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// The condition for the row of a session.
+fn row_of<S>(session: &TestSession<S>) -> String {
+    let id = session.id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("id = x'{id}'")
+}
+
+/// Waits until a statement of any connection waits for a lock.
+async fn wait_for_lock_queue(pool: &MySqlPool) {
+    let sql = "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT'";
+    wait_until("a statement waits for a lock", async || number(pool, sql).await > 0).await;
+}
+
+/// Closes all connections but that of the caller.
+async fn kill_others(pool: &MySqlPool, how: &str) {
+    let others = "select group_concat(id) from information_schema.processlist \
+                  where id <> connection_id() and user = 'root'";
+    let row = sqlx::raw_sql(others).fetch_one(pool).await.unwrap();
+    let ids: Option<String> = sqlx::Row::get(&row, 0);
+    for id in ids.iter().flat_map(|ids| ids.split(',')) {
+        // It may have ended by itself.
+        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("kill {how} {id}"))).execute(pool).await;
+    }
+}
+
+/// A sign-in that ends another session and a stranger lock two sessions in opposite order. The
+/// server breaks the sign-in off, because the stranger has changed more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_reaches_no_caller() {
+    let server = MySql::start(&[]);
+    let (store, tables) = store(&server).await;
+    let pool = server.pool();
+    run(&pool, "create table ballast (n int primary key) engine = InnoDB").await;
+    let principal = PrincipalKey::from_bytes(random());
+    let limit = SessionLimit::new(1, OnLimit::EndOldest);
+    let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
+    let oldest = TestSession::new(&store);
+    store.create(oldest.creation().sign_in(who)).await.unwrap();
+    let guest = TestSession::begin(&store).await;
+
+    let mut stranger = pool.acquire().await.unwrap();
+    let ballast: Vec<_> = (0..500).map(|n| format!("({n})")).collect();
+    run_on(
+        &mut stranger,
+        format!(
+            "start transaction; insert into ballast values {}; \
+             select * from {tables} where {} for update",
+            ballast.join(", "),
+            row_of(&oldest)
+        ),
+    )
+    .await;
+    let signing_in = guest.clone();
+    let sign_in = tokio::spawn(async move {
+        let principal = principal;
+        let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
+        let sign = AuthChange::In { who, idle: None, absolute: None };
+        signing_in.update(Update::new(&[]).sign(sign)).await
+    });
+    wait_for_lock_queue(&pool).await;
+    // The stranger gets the row, so the sign-in was broken off.
+    let locked = format!("select * from {tables} where {} for update", row_of(&guest));
+    run_on(&mut stranger, locked).await;
+    assert!(!sign_in.is_finished());
+    run_on(&mut stranger, "rollback").await;
+    assert_eq!(sign_in.await.unwrap().unwrap(), APPLIED);
+    assert_eq!(oldest.load().await.unwrap(), Err(Refused::Revoked));
+    assert!(guest.load().await.unwrap().unwrap().meta.signed_in.is_some());
+}
+
+/// All operations at once on few principals: deadlocks and lock waits reach no caller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_operation_fails_under_contention() {
+    const TASKS: usize = 32;
+    const ROUNDS: usize = 20;
+    let server = MySql::shared();
+    let tables = unique_tables();
+    let build = async || Arc::new(mysql_builder(server, &tables).build().await.unwrap());
+    let stores = [build().await, build().await];
+    let principals: [PrincipalKey; 2] = [(); 2].map(|()| PrincipalKey::from_bytes(random()));
+    let mut tasks = Vec::new();
+    for task in 0..TASKS {
+        let (store, principal) = (Arc::clone(&stores[task % 2]), principals[task / 2 % 2]);
+        tasks.push(tokio::spawn(async move {
+            for round in 0..ROUNDS {
+                let limit = SessionLimit::new(4, OnLimit::EndOldest);
+                let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
+                let session = TestSession::new(&store);
+                store.create(session.creation().sign_in(who)).await.unwrap();
+                // It may have ended in between.
+                let _ = session.set("a", "1").await.unwrap();
+                let _ = session.load_and_touch().await.unwrap();
+                let _ = session.take("a").await.unwrap();
+                match (task + round) % 4 {
+                    0 => {
+                        let target = RevokeTarget::All { except: None };
+                        store.revoke(&principal, target).await.unwrap();
+                    }
+                    1 => drop(session.delete().await.unwrap()),
+                    2 => drop(store.delete_expired(10).await.unwrap()),
+                    _ => {}
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_session_costs_its_own_operations_alone() {
+    let server = MySql::start(&[]);
+    let tables = unique_tables();
+    let store = Arc::new(mysql_builder(&server, &tables).build().await.unwrap());
+    let quick = mysql_builder(&server, &tables).max_connections(2).timeout(2 * SHORT);
+    let quick = Arc::new(quick.build().await.unwrap());
+    let pool = server.pool();
+    let (locked, free) = (TestSession::begin(&store).await, TestSession::begin(&store).await);
+    let mut stranger = pool.acquire().await.unwrap();
+    let lock = format!("start transaction; select * from {tables} where {}", row_of(&locked));
+    run_on(&mut stranger, format!("{lock} for update")).await;
+    let through = locked.through(&quick);
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let through = through.clone();
+            tokio::spawn(async move { through.set("a", "1").await })
+        })
+        .collect();
+    wait_for_lock_queue(&pool).await;
+    assert_eq!(free.through(&quick).set("a", "1").await.unwrap(), APPLIED);
+    assert!(locked.through(&quick).load().await.unwrap().is_ok(), "reads go on");
+    for waiting in waiting {
+        let kind = error_kind(waiting.await.unwrap());
+        assert!([StoreErrorKind::Unavailable, StoreErrorKind::Unknown].contains(&kind));
+    }
+    run_on(&mut stranger, "rollback").await;
+    let set = async || locked.through(&quick).set("a", "2").await.is_ok();
+    wait_until("the session can be changed", set).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_query_changes_nothing() {
+    let server = MySql::start(&[]);
+    let (store, tables) = store(&server).await;
+    let session = TestSession::begin(&store).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    let pool = server.pool();
+    let mut stranger = pool.acquire().await.unwrap();
+    for is_plain in [true, false] {
+        let lock = format!("start transaction; select * from {tables} where {}", row_of(&session));
+        run_on(&mut stranger, format!("{lock} for update")).await;
+        let writer = session.clone();
+        let write = tokio::spawn(async move {
+            if is_plain {
+                writer.set("a", "2").await.map(drop)
+            } else {
+                writer.take("a").await.map(drop)
+            }
+        });
+        wait_for_lock_queue(&pool).await;
+        let waits = "select trx_mysql_thread_id from information_schema.innodb_trx \
+                     where trx_state = 'LOCK WAIT'";
+        let row = sqlx::raw_sql(waits).fetch_one(&pool).await.unwrap();
+        let id: u64 = sqlx::Row::get(&row, 0);
+        run(&pool, format!("kill query {id}")).await;
+        assert_eq!(error_kind(write.await.unwrap()), StoreErrorKind::Unavailable);
+        run_on(&mut stranger, "rollback").await;
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        // Its connection holds no lock.
+        assert_eq!(session.set("b", "1").await.unwrap(), APPLIED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closed_idle_connections_cost_no_operation() {
+    let server = MySql::start(&[]);
+    let (store, _) = store(&server).await;
+    let session = TestSession::begin(&store).await;
+    let pool = server.pool();
+    for round in 0..5 {
+        kill_others(&pool, "connection").await;
+        // A read is repeated, and so is the first trip of a transaction.
+        assert!(session.load().await.unwrap().is_ok(), "{round}");
+        kill_others(&pool, "connection").await;
+        assert_eq!(session.take("a").await.unwrap(), taken(None), "{round}");
+    }
+    let tested = mysql_builder(&server, "sessions").test_idle_after(Duration::ZERO);
+    let session = TestSession::begin(&Arc::new(tested.build().await.unwrap())).await;
+    for round in 0..5 {
+        kill_others(&pool, "connection").await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "{round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_costs_no_operation() {
+    let server = MySql::start(&[]);
+    let tested = mysql_builder(&server, "sessions").test_idle_after(Duration::ZERO);
+    let session = TestSession::begin(&Arc::new(tested.build().await.unwrap())).await;
+    for round in 0..2 {
+        tokio::task::block_in_place(|| server.stop());
+        tokio::task::block_in_place(|| server.restart());
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "{round}");
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1", "{round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_server_is_unavailable() {
+    let server = MySql::start(&[]);
+    let quick = mysql_builder(&server, "sessions").timeout(2 * SHORT);
+    let session = TestSession::begin(&Arc::new(quick.build().await.unwrap())).await;
+    tokio::task::block_in_place(|| server.stop());
+    assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
+    assert_eq!(error_kind(session.take("a").await), StoreErrorKind::Unavailable);
+    assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
+    let absent = mysql_builder(&server, "sessions").timeout(SHORT);
+    assert_eq!(error_kind(absent.build().await), StoreErrorKind::Unavailable);
+}
+
+/// A store behind a proxy, and its session through a store that has none.
+async fn behind(proxy: &Proxy, server: &MySql) -> [TestSession<MySqlStore>; 2] {
+    let tables = unique_tables();
+    let direct = Arc::new(mysql_builder(server, &tables).build().await.unwrap());
+    let proxied = MySqlStore::builder(mysql_options(proxy.address())).table_name(&*tables);
+    let proxied = proxied.max_connections(1).timeout(SHORT).cleanup_interval(None);
+    let proxied = Arc::new(proxied.build().await.unwrap());
+    let session = TestSession::begin(&direct).await;
+    [session.clone(), session.through(&proxied)]
+}
+
+/// Waits until a new connection is used.
+async fn recover(proxy: &Proxy, session: &TestSession<MySqlStore>) {
+    proxy.set(Traffic::Forward);
+    wait_until("a new connection is used", async || session.load().await.is_ok()).await;
+}
+
+/// The connection may not have come back to the pool when the proxy begins to hold its answers. Then
+/// the write is not sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_without_an_answer_is_of_unknown_outcome() {
+    let server = MySql::start(&[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let [direct, proxied] = behind(&proxy, &server).await;
+    for (traffic, value) in [(Traffic::HoldAnswers, "1"), (Traffic::CutAnswersAfter(0), "2")] {
+        let is_sent = async || {
+            recover(&proxy, &proxied).await;
+            proxy.set(traffic);
+            error_kind(proxied.set("a", value).await) == StoreErrorKind::Unknown
+        };
+        wait_until("a write is sent", is_sent).await;
+        assert_eq!(direct.get("a").await.unwrap().unwrap(), value);
+        assert_eq!(error_kind(proxied.load().await), StoreErrorKind::Unavailable);
+    }
+}
+
+/// Begins to take a field, and returns the task when the session is locked and the answer is held.
+async fn begin_to_take(
+    server: &MySql,
+    proxy: &Proxy,
+    session: &TestSession<MySqlStore>,
+) -> JoinHandle<StoreResult<Written<Option<Bytes>>>> {
+    let (pool, open) = (server.pool(), "select count(*) from information_schema.innodb_trx");
+    loop {
+        recover(proxy, session).await;
+        proxy.set(Traffic::HoldAnswers);
+        let taker = session.clone();
+        let take = tokio::spawn(async move { taker.take("a").await });
+        let is_locked = async || take.is_finished() || number(&pool, open).await > 0;
+        wait_until("the session is locked", is_locked).await;
+        if !take.is_finished() {
+            return take;
+        }
+    }
+}
+
+/// The caller gives up between the two round trips of an operation. Nothing was changed, and the
+/// session is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
+    let server = MySql::start(&[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let [direct, proxied] = behind(&proxy, &server).await;
+    assert_eq!(direct.set("a", "1").await.unwrap(), APPLIED);
+    let take = begin_to_take(&server, &proxy, &proxied).await;
+    take.abort();
+    let _ = take.await;
+    recover(&proxy, &proxied).await;
+    assert_eq!(direct.set("b", "1").await.unwrap(), APPLIED);
+    assert_eq!(direct.get("a").await.unwrap().unwrap(), "1");
+    assert_eq!(proxied.take("a").await.unwrap(), taken(Some("1".into())));
+    let open = "select count(*) from information_schema.innodb_trx";
+    let none = async || number(&server.pool(), open).await == 0;
+    wait_until("no transaction is open", none).await;
+}
+
+/// The connection falls silent after the session was locked, as that of a process that stands still.
+/// MariaDB ends the transaction. MySQL does so when the connection ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_connection_gives_its_session_back() {
+    let server = MySql::start(&[]);
+    let proxy = Proxy::before(&server.address()).await;
+    let [direct, proxied] = behind(&proxy, &server).await;
+    assert_eq!(direct.set("a", "1").await.unwrap(), APPLIED);
+    let take = begin_to_take(&server, &proxy, &proxied).await;
+    let kind = error_kind(take.await.unwrap());
+    assert_eq!(kind, StoreErrorKind::Unavailable, "the second round trip was not made");
+    if server.is_mysql() {
+        proxy.set(Traffic::Forward);
+    }
+    assert_eq!(direct.take("a").await.unwrap(), taken(Some("1".into())));
+    recover(&proxy, &proxied).await;
+    assert_eq!(proxied.delete().await.unwrap(), DELETED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_server_costs_no_more_than_the_timeout() {
+    let server = MySql::start(&[]);
+    let quick = mysql_builder(&server, "sessions").timeout(SHORT);
+    let session = TestSession::begin(&Arc::new(quick.build().await.unwrap())).await;
+    server.pause();
+    let begun = tokio::time::Instant::now();
+    // Its threads stop one after the other.
+    let is_unavailable = async || match session.load().await {
+        Ok(_) => false,
+        Err(error) => error.kind() == StoreErrorKind::Unavailable,
+    };
+    wait_until("it has stopped", is_unavailable).await;
+    assert!(begun.elapsed() < LONG_TIMEOUT / 2);
+    server.resume();
+    let set = async || session.set("a", "1").await.is_ok();
+    wait_until("the server is used again", set).await;
+}
+
+/// A value that the server does not accept is refused, and the connection goes on.
+#[tokio::test]
+async fn a_value_beyond_the_packet_size_is_refused() {
+    let server = MySql::start(&["max-allowed-packet=1M"]);
+    let (store, _) = store(&server).await;
+    let session = TestSession::begin(&store).await;
+    let fits = "x".repeat(400 * 1024);
+    assert_eq!(session.set("a", &fits).await.unwrap(), APPLIED);
+    let large = "x".repeat(600 * 1024);
+    assert_eq!(error_kind(session.set("a", &large).await), StoreErrorKind::Full);
+    assert_eq!(session.get("a").await.unwrap().unwrap(), fits);
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+}

@@ -1,0 +1,45 @@
+//! MariaDB and MySQL alone: the tables and who creates them, settings that are refused, faults of the
+//! server and the network, and the number of rows that a statement reads.
+
+mod checks;
+mod faults;
+mod growth;
+mod tables;
+
+use std::sync::Arc;
+
+use ruts::store::{StoreError, StoreErrorKind, mysql::MySqlStore};
+use ruts_tests_stores::{
+    backends::mysql_builder,
+    error_chain,
+    servers::{MySql, unique_tables},
+};
+use sqlx::{AssertSqlSafe, Executor, MySqlConnection, MySqlPool, Row};
+
+/// A store in tables of its own, and their name.
+async fn store(server: &MySql) -> (Arc<MySqlStore>, String) {
+    let tables = unique_tables();
+    let store = mysql_builder(server, &tables).build().await.unwrap();
+    (Arc::new(store), tables)
+}
+
+async fn run(pool: &MySqlPool, sql: impl Into<String>) {
+    pool.execute(sqlx::raw_sql(AssertSqlSafe(sql.into()))).await.unwrap();
+}
+
+async fn run_on(connection: &mut MySqlConnection, sql: impl Into<String>) {
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.into()))).await.unwrap();
+}
+
+async fn number(pool: &MySqlPool, sql: impl Into<String>) -> i64 {
+    let row = sqlx::raw_sql(AssertSqlSafe(sql.into())).fetch_one(pool).await.unwrap();
+    row.get(0)
+}
+
+/// Checks that an error says so, and is of the kind `Unsupported`.
+fn assert_unsupported<T>(answer: Result<T, StoreError>, reason: &str) {
+    let error = answer.err().expect("it is refused");
+    let text = error_chain(&error);
+    assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{text}");
+    assert!(text.contains(reason), "{text}");
+}
