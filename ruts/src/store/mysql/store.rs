@@ -28,9 +28,9 @@ use super::{
 use crate::{
     auth::PrincipalKey,
     store::{
-        Create, Credentials, ListedSession, Loaded, NewSignIn, PageRequest, Projection, Refused,
-        RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch,
-        Update, Updated, Written,
+        Create, Credentials, Expiry, ListedSession, Loaded, NewSignIn, PageRequest, Projection,
+        Refused, RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField,
+        Touch, Update, Updated, Written,
         owned_request::{OwnedCreate, OwnedCredentials, OwnedTake, OwnedTarget, OwnedUpdate},
         sql::{Cleanup, InvalidName, clean_up},
     },
@@ -230,6 +230,13 @@ impl Store for MySqlStore {
         let snapshot = self.executor.run(read, self.executor.deadline()).await?;
         let now = snapshot.now;
         Ok(snapshot.into_session().and_then(|(_, record)| record.inspect(now)))
+    }
+
+    async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
+        let read = Read::session(&self.executor.tables, id, Projection::Named(&[]));
+        let snapshot = self.executor.run(read, self.executor.deadline()).await?;
+        let now = snapshot.now;
+        Ok(snapshot.into_session().and_then(|(_, record)| record.expiry(now)))
     }
 
     async fn list_by_principal(
