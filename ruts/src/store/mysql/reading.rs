@@ -66,7 +66,11 @@ impl Read {
             Projection::Named([]) => ("null".to_owned(), String::new()),
             _ => {
                 let named = named(fields);
-                let join = format!(" left join {} f on f.session = s.number{named}", tables.fields);
+                // MySQL would read all fields while it takes the tables for small.
+                let join = format!(
+                    " left join {} f force index (primary) on f.session = s.number{named}",
+                    tables.fields
+                );
                 (FIELD.to_owned(), join)
             }
         };
