@@ -55,7 +55,7 @@ impl MySql {
             "--performance-schema=OFF".to_owned(),
         ];
         // No test cuts the power.
-        let unsynced = ["mysqlx=OFF", "innodb-flush-method=nosync"];
+        let unsynced = ["mysqlx=OFF", "secure-file-priv=NULL", "innodb-flush-method=nosync"];
         let unsynced = if is_mysql { &unsynced[..] } else { &["debug-no-sync"] };
         let defaults = ["innodb_flush_log_at_trx_commit=0", "max_connections=500"];
         let settings = unsynced.iter().chain(&defaults).chain(settings);

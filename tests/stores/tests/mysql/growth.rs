@@ -90,7 +90,7 @@ async fn fill(pool: &MySqlPool, tables: &str, sessions: u64) {
         format!(
             "insert into {tables} ({columns}) \
              with recursive n as (select 1 as i union all select i + 1 from n where i < {sessions}) \
-             select unhex(md5(i)), unhex(sha2(i, 256)), {now}, {now}, {now}, {now}, {later}, \
+             select left(unhex(sha2(i, 256)), 16), unhex(sha2(i, 256)), {now}, {now}, {now}, {now}, {later}, \
              unhex(sha2(i, 256)), 1, {now}, {later}, 0, (select epoch from {tables}_epoch) from n; \
              insert into {tables}_fields select number, 'a', 'value', null, 0 from {tables}"
         ),
@@ -145,7 +145,7 @@ async fn ended_sessions_are_on_no_list() {
     let listed = store.list_by_principal(&principal, page, Projection::All).await.unwrap();
     assert!(listed.sessions.is_empty());
     let read = rows_read(&pool).await - before - own;
-    assert!(read <= 12, "{read} rows");
+    assert!(read <= 20, "{read} rows of 60 sessions");
 }
 
 #[tokio::test]
