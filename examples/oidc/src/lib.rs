@@ -1,0 +1,268 @@
+//! Sign-in with OpenID Connect, by the crate `openidconnect`.
+//!
+//! - State, nonce and PKCE verifier are one field that is read once. So an answer of the provider is good
+//!   for one sign-in, in the browser that began it.
+//! - The subject is the principal. The sign-in gives the session a new secret.
+//! - The provider ends the sessions of a user by back-channel logout.
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+
+use axum::{
+    Form, Router,
+    extract::{Query, State},
+    http::{HeaderName, StatusCode, header},
+    response::{IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use openidconnect::{
+    AdditionalClaims, AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdToken, IssuerUrl,
+    Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    core::{
+        CoreAuthenticationFlow, CoreClient, CoreGenderClaim, CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm, CoreProviderMetadata,
+    },
+};
+use ruts::{Error, SessionLayer, session, store::IntoStore};
+use serde::{Deserialize, Serialize};
+
+/// The session of a user of the provider.
+#[session]
+pub struct Account {
+    /// The user, as the provider names it.
+    #[field(principal)]
+    subject: String,
+    /// The sign-in that this browser has begun.
+    #[field(ttl = "10m", once)]
+    attempt: Attempt,
+}
+
+/// The secrets of a sign-in on its way.
+#[derive(Serialize, Deserialize)]
+pub struct Attempt {
+    state: String,
+    nonce: String,
+    verifier: String,
+}
+
+/// The answer of the provider, on its way.
+pub type Answer = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send>>;
+
+/// The way to the provider: a function that sends a request, such as one with a `reqwest::Client` that
+/// follows no redirects.
+#[derive(Clone)]
+pub struct Http(Arc<dyn Fn(HttpRequest) -> Answer + Send + Sync>);
+
+impl Http {
+    /// Sends requests with this function.
+    pub fn new(send: impl Fn(HttpRequest) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Arc::new(send))
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for Http {
+    type Error = HttpError;
+    type Future = Answer;
+
+    fn call(&'c self, request: HttpRequest) -> Answer {
+        (self.0)(request)
+    }
+}
+
+/// The provider cannot be reached.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider does not answer")]
+pub struct HttpError;
+
+/// The registration of the app at its provider.
+pub struct Registration {
+    /// URL of the provider.
+    pub issuer: String,
+    /// Name of the app.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// URL of the app's `/callback`.
+    pub callback: String,
+}
+
+type Client = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
+
+#[derive(Clone)]
+struct Provider {
+    client: Client,
+    http: Http,
+    sessions: AccountSessions,
+}
+
+/// Returns the app with sessions in this store. It asks the provider for its endpoints and keys.
+///
+/// # Errors
+///
+/// The registration holds no URLs, or the provider does not answer.
+pub async fn app(
+    store: impl IntoStore,
+    registration: Registration,
+    http: Http,
+) -> Result<Router, Box<dyn std::error::Error + Send + Sync>> {
+    let issuer = IssuerUrl::new(registration.issuer)?;
+    let metadata = CoreProviderMetadata::discover_async(issuer, &http).await?;
+    let id = ClientId::new(registration.client_id);
+    let secret = ClientSecret::new(registration.client_secret);
+    let client = CoreClient::from_provider_metadata(metadata, id, Some(secret))
+        .set_redirect_uri(RedirectUrl::new(registration.callback)?);
+    let store = store.into_store();
+    let provider = Provider { client, http, sessions: Account::sessions(&store) };
+    Ok(Router::new()
+        .route("/", get(home))
+        .route("/sign-in", get(sign_in))
+        .route("/callback", get(callback))
+        .route("/sign-out", post(sign_out))
+        .route("/backchannel-logout", post(backchannel_logout))
+        .with_state(provider)
+        .layer(SessionLayer::new(store)))
+}
+
+/// An error page.
+#[derive(Debug)]
+enum PageError {
+    Session(Error),
+    /// The request does not belong to a sign-in of this browser, or its token is not genuine.
+    Refused,
+    /// The provider failed, or refuses the code.
+    Provider,
+}
+
+impl From<Error> for PageError {
+    fn from(error: Error) -> Self {
+        Self::Session(error)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Session(error) => error.into_response(),
+            Self::Refused => StatusCode::BAD_REQUEST.into_response(),
+            Self::Provider => StatusCode::BAD_GATEWAY.into_response(),
+        }
+    }
+}
+
+async fn home(account: Account) -> Result<String, Error> {
+    Ok(account.subject().await?.unwrap_or_else(|| "guest".to_owned()))
+}
+
+async fn sign_in(account: Account, State(provider): State<Provider>) -> Result<Redirect, Error> {
+    let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+    let flow = CoreAuthenticationFlow::AuthorizationCode;
+    let request = provider.client.authorize_url(flow, CsrfToken::new_random, Nonce::new_random);
+    let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
+    let attempt = Attempt {
+        state: state.into_secret(),
+        nonce: nonce.secret().clone(),
+        verifier: verifier.into_secret(),
+    };
+    account.set_attempt(&attempt).await?;
+    Ok(Redirect::to(url.as_str()))
+}
+
+#[derive(Deserialize)]
+struct Callback {
+    code: String,
+    state: String,
+}
+
+async fn callback(
+    account: Account,
+    State(provider): State<Provider>,
+    Query(Callback { code, state }): Query<Callback>,
+) -> Result<Redirect, PageError> {
+    // The attempt is over, also if a check below fails.
+    let attempt = account.attempt().take().await?.ok_or(PageError::Refused)?;
+    if attempt.state != state {
+        return Err(PageError::Refused);
+    }
+    let subject = provider.exchange(code, attempt).await?;
+    account.set_subject(&subject).await?;
+    Ok(Redirect::to("/"))
+}
+
+impl Provider {
+    /// Exchanges a code for the ID token of its user, and returns the subject. Boxed, so that the
+    /// compiler looks at it apart from the handler, whose future has to be `Send`.
+    fn exchange(
+        self,
+        code: String,
+        attempt: Attempt,
+    ) -> Pin<Box<dyn Future<Output = Result<String, PageError>> + Send>> {
+        Box::pin(async move {
+            let request = self.client.exchange_code(AuthorizationCode::new(code));
+            let request = request.map_err(|_| PageError::Provider)?;
+            let tokens = request
+                .set_pkce_verifier(PkceCodeVerifier::new(attempt.verifier))
+                .request_async(&self.http)
+                .await
+                .map_err(|_| PageError::Provider)?;
+            let id_token = tokens.extra_fields().id_token().ok_or(PageError::Provider)?;
+            let verifier = self.client.id_token_verifier();
+            let claims = id_token.claims(&verifier, &Nonce::new(attempt.nonce));
+            Ok(claims.map_err(|_| PageError::Refused)?.subject().to_string())
+        })
+    }
+}
+
+async fn sign_out(account: Account) -> Result<Redirect, Error> {
+    account.session().delete().await?;
+    Ok(Redirect::to("/"))
+}
+
+#[derive(Deserialize)]
+struct Logout {
+    logout_token: String,
+}
+
+/// The claims of a logout token beside those of every token.
+#[derive(Debug, Serialize, Deserialize)]
+struct LogoutClaims {
+    events: HashMap<String, serde_json::Value>,
+}
+
+impl AdditionalClaims for LogoutClaims {}
+
+type LogoutToken = IdToken<
+    LogoutClaims,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJwsSigningAlgorithm,
+>;
+
+const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// OpenID Connect Back-Channel Logout 1.0: the provider posts a signed token, without a cookie.
+async fn backchannel_logout(
+    State(provider): State<Provider>,
+    Form(Logout { logout_token }): Form<Logout>,
+) -> Result<[(HeaderName, &'static str); 1], PageError> {
+    let token: LogoutToken = logout_token.parse().map_err(|_| PageError::Refused)?;
+    // Signature, issuer, audience and times are those of an ID token. A nonce must not be there, so
+    // that no ID token is taken for a logout token.
+    let without_nonce = |nonce: Option<&Nonce>| match nonce {
+        None => Ok(()),
+        Some(_) => Err("a logout token has no nonce".to_owned()),
+    };
+    let claims = token.claims(&provider.client.id_token_verifier(), without_nonce);
+    let claims = claims.map_err(|_| PageError::Refused)?;
+    if !claims.additional_claims().events.contains_key(LOGOUT) {
+        return Err(PageError::Refused);
+    }
+    provider.sessions.by_subject(claims.subject().as_str()).revoke_all().await?;
+    Ok([(header::CACHE_CONTROL, "no-store")])
+}
