@@ -9,6 +9,7 @@
 #[cfg(feature = "bincode")]
 mod bincode;
 mod buffer;
+mod by_names;
 mod error;
 mod format;
 mod header;
@@ -19,9 +20,10 @@ mod shape;
 mod stored;
 mod target;
 #[cfg(all(feature = "bincode", feature = "messagepack"))]
-mod transcode;
 mod value;
 
+#[cfg(all(feature = "bincode", feature = "messagepack"))]
+pub(crate) use self::by_names::transcode;
 #[cfg(any(feature = "encrypt", all(feature = "testing", feature = "messagepack")))]
 pub(crate) use self::header::HEADER_LEN;
 #[cfg(feature = "encrypt")]
@@ -30,8 +32,6 @@ pub(crate) use self::header::{join_decrypted, split_encrypted};
 pub(crate) use self::messagepack::Node;
 #[cfg(feature = "testing")]
 pub(crate) use self::shape::{Part, Shape, parse, parse_name, trace_values};
-#[cfg(all(feature = "bincode", feature = "messagepack"))]
-pub(crate) use self::transcode::transcode;
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
     header::{is_encrypted, origin, unwrap_own, version, wrap_own},
