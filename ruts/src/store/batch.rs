@@ -83,7 +83,8 @@ pub(super) trait BatchOp: Send + Sync + 'static {
 /// When a [`Batcher`] sends what is pending.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
-    /// Maximum number of commands in flight. Below it an operation is sent at once.
+    /// Maximum number of commands in flight. Below it an operation is sent at once. While requests
+    /// of one session fill their part of each batch, one command is in flight at a time.
     pub(super) max_in_flight: usize,
     /// A batch of this size marks the server as busy, until a smaller one is sent. On a busy server
     /// an arriving operation waits until nothing is in flight: larger batches cost less for each.
@@ -91,7 +92,7 @@ pub(super) struct BatchTuning {
     /// On a busy server a finished command lets the next batch go if fewer than this are in flight.
     pub(super) low_water: usize,
     /// With this number of operations pending, a batch goes up to `max_in_flight` even on a busy
-    /// server. If most are of one session, one command is in flight at a time.
+    /// server.
     pub(super) flush_at: usize,
     /// A command that takes longer no longer counts as in flight, so that it holds up no others.
     pub(super) slow_after: Duration,
@@ -416,12 +417,14 @@ impl<Op: BatchOp> Lane<Op> {
     /// of them on a busy server.
     fn next_batch(&mut self, batcher: &Batcher<Op>, when_busy: usize) -> Option<Batch<Op>> {
         let BatchTuning { max_in_flight, high_water, flush_at, .. } = batcher.tuning;
-        let limit = match self.is_busy {
+        let limit = if self.is_dominated {
             // The requests of one session would take every command in flight, and one of another
             // session would wait for all of them.
-            true if self.is_dominated => 1,
-            true if self.pending.len() < flush_at => when_busy.min(max_in_flight),
-            _ => max_in_flight,
+            1
+        } else if self.is_busy && self.pending.len() < flush_at {
+            when_busy.min(max_in_flight)
+        } else {
+            max_in_flight
         };
         if self.in_flight >= limit {
             return None;

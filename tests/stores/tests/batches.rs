@@ -145,7 +145,7 @@ through_each_client! {
 }
 
 /// Maximum number of operations of one session in a batch.
-const MAX_OF_SESSION: usize = 8;
+const MAX_OF_SESSION: usize = 4;
 
 /// Number of operations of one session, which fill several batches.
 const BUSY: usize = 200;

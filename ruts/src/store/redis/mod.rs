@@ -77,7 +77,7 @@
 //!
 //! Reads and updates that arrive while [several](RedisStoreBuilder::max_in_flight) are in flight
 //! wait for one of these to be answered. Then up to 64 sessions share one script and one round
-//! trip, each with its own answer. At most eight of them are of one session, so a busy session
+//! trip, each with its own answer. At most four of them are of one session, so a busy session
 //! holds up no other. Lookups in a cache are batched likewise. A read takes another round trip,
 //! for a script of its own:
 //!

@@ -10,7 +10,7 @@ pub(super) const MAX_SESSIONS: usize = 64;
 /// Maximum number of requests of one session in a batch. Those of others wait for a whole batch at
 /// most, so a larger number would make them wait for longer. Smaller batches cost the session itself
 /// little.
-const MAX_OF_SESSION: usize = 8;
+const MAX_OF_SESSION: usize = 4;
 
 /// Number of bytes that a batch may read. A server does nothing else meanwhile.
 pub(super) const MAX_READ: usize = 256 * 1024;
