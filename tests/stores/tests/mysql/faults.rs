@@ -18,7 +18,7 @@ use ruts_tests_stores::{
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
 use sqlx::MySqlPool;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::{number, run, run_on, store};
 
@@ -31,10 +31,18 @@ fn row_of<S>(session: &TestSession<S>) -> String {
     format!("id = x'{id}'")
 }
 
+/// Returns the number of transactions with a condition.
+async fn transactions(pool: &MySqlPool, condition: &str) -> i64 {
+    // The server answers from a cache, which it renews 100 ms after the last question.
+    sleep(Duration::from_millis(150)).await;
+    let sql = format!("select count(*) from information_schema.innodb_trx where {condition}");
+    number(pool, sql).await
+}
+
 /// Waits until a statement of any connection waits for a lock.
 async fn wait_for_lock_queue(pool: &MySqlPool) {
-    let sql = "select count(*) from information_schema.innodb_trx where trx_state = 'LOCK WAIT'";
-    wait_until("a statement waits for a lock", async || number(pool, sql).await > 0).await;
+    let waits = "trx_state = 'LOCK WAIT'";
+    wait_until("a statement waits for a lock", async || transactions(pool, waits).await > 0).await;
 }
 
 /// Closes all connections but that of the caller.
@@ -287,13 +295,13 @@ async fn begin_to_take(
     proxy: &Proxy,
     session: &TestSession<MySqlStore>,
 ) -> JoinHandle<StoreResult<Written<Option<Bytes>>>> {
-    let (pool, open) = (server.pool(), "select count(*) from information_schema.innodb_trx");
+    let pool = server.pool();
     loop {
         recover(proxy, session).await;
         proxy.set(Traffic::HoldAnswers);
         let taker = session.clone();
         let take = tokio::spawn(async move { taker.take("a").await });
-        let is_locked = async || take.is_finished() || number(&pool, open).await > 0;
+        let is_locked = async || take.is_finished() || transactions(&pool, "true").await > 0;
         wait_until("the session is locked", is_locked).await;
         if !take.is_finished() {
             return take;
@@ -316,8 +324,8 @@ async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
     assert_eq!(direct.set("b", "1").await.unwrap(), APPLIED);
     assert_eq!(direct.get("a").await.unwrap().unwrap(), "1");
     assert_eq!(proxied.take("a").await.unwrap(), taken(Some("1".into())));
-    let open = "select count(*) from information_schema.innodb_trx";
-    let none = async || number(&server.pool(), open).await == 0;
+    let pool = server.pool();
+    let none = async || transactions(&pool, "true").await == 0;
     wait_until("no transaction is open", none).await;
 }
 
