@@ -298,6 +298,8 @@ async fn begin_to_take(
     let pool = server.pool();
     loop {
         recover(proxy, session).await;
+        // Else the connection may not be back in the pool, and nothing is sent. Then it is tried again.
+        sleep(Duration::from_millis(50)).await;
         proxy.set(Traffic::HoldAnswers);
         let taker = session.clone();
         let take = tokio::spawn(async move { taker.take("a").await });
