@@ -108,16 +108,6 @@ impl<'a> Opening<'a> {
         self.read_others(&format!("{condition} and {} order by s.id limit {limit}", is_live()));
     }
 
-    /// Locks and reads sessions that were revoked with all others. Skips those that another
-    /// transaction holds.
-    pub(super) fn read_revoked(&mut self, limit: usize) {
-        let epoch = &self.tables.epoch;
-        self.read_others(&format!(
-            "s.number <= (select revoked_up_to from {epoch}) \
-             and s.epoch < (select epoch from {epoch}) limit {limit} for update skip locked"
-        ));
-    }
-
     /// Sends the script.
     pub(super) async fn send(
         mut self,
@@ -154,9 +144,10 @@ impl<'a> Opening<'a> {
 }
 
 impl Opened {
-    /// Returns the record of the [current](Self::current) session.
+    /// Returns the record of the locked session.
     pub(super) fn record(&self) -> Option<SessionRecord> {
-        Some(self.current()?.head.with_fields(self.fields.clone()))
+        let session = self.session?.in_epoch(self.epoch);
+        Some(session.head.with_fields(self.fields.clone()))
     }
 
     /// Returns the locked session, if it was not revoked with all others.

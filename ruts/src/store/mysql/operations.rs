@@ -287,7 +287,6 @@ impl Operation for DeleteExpired {
             "s.cleanup_hour <= {STATEMENT_CLOCK} div 3600000000 and s.delete_at <= {STATEMENT_CLOCK} \
              order by s.cleanup_hour limit {limit} for update skip locked"
         ));
-        opening.read_revoked(*limit);
     }
 
     fn decide(
@@ -296,11 +295,7 @@ impl Operation for DeleteExpired {
         opened: &Opened,
         writes: &mut Script,
     ) -> Result<usize, StoreError> {
-        let mut numbers: Vec<_> = opened.others.iter().map(|row| row.number).collect();
-        numbers.sort_unstable();
-        // A session may be both.
-        numbers.dedup();
-        numbers.truncate(self.0);
+        let numbers: Vec<_> = opened.others.iter().map(|row| row.number).collect();
         if !numbers.is_empty() {
             delete(writes, tables, &numbers);
         }
@@ -315,8 +310,7 @@ fn change<T>(
     writes: &mut Script,
     rule: impl FnOnce(&mut SessionRecord, Duration) -> Result<T, Refused>,
 ) -> Result<T, Refused> {
-    let (row, record) = (opened.current(), opened.record());
-    let (row, mut record) = row.zip(record).ok_or(Refused::NotFound)?;
+    let (row, mut record) = opened.session.zip(opened.record()).ok_or(Refused::NotFound)?;
     let answer = rule(&mut record, opened.now);
     if record.is_modified() {
         save(writes, tables, &row, &opened.fields, &record, opened.now);

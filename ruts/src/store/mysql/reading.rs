@@ -27,7 +27,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Takes the only session, if there is one that was not revoked.
+    /// Takes the only session, if there is one.
     pub(super) fn into_session(self) -> Option<(SessionRow, SessionRecord)> {
         let (row, fields) = self.sessions.into_iter().next()?;
         Some((row, row.head.with_fields(fields)))
@@ -99,9 +99,7 @@ impl Work for Read {
                 return Err(read_only());
             }
             let Some(session) = SessionRow::decode(&mut columns)? else { continue };
-            if session.epoch != epoch {
-                continue;
-            }
+            let session = session.in_epoch(epoch);
             let (_, fields) =
                 sessions.entry(session.id).or_insert_with(|| (session, Fields::new()));
             fields.extend(decode_field(&mut columns)?);

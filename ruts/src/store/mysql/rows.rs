@@ -102,6 +102,16 @@ impl SessionRow {
         Ok(Some(Self { number, id, head, epoch: columns.get()? }))
     }
 
+    /// The session as it is in this epoch: revoked, if it is of an earlier one.
+    pub(super) fn in_epoch(mut self, epoch: i64) -> Self {
+        let head = &mut self.head;
+        if self.epoch != epoch && head.ended.is_none() {
+            // The moment is not known, and not needed.
+            (head.ended, head.revoked, head.signed_in) = (Some(head.used), true, None);
+        }
+        self
+    }
+
     /// Returns the record without its fields.
     pub(super) fn record(&self) -> SessionRecord {
         self.head.with_fields(Fields::new())
