@@ -108,6 +108,16 @@ impl<'a> Opening<'a> {
         self.read_others(&format!("{condition} and {} order by s.id limit {limit}", is_live()));
     }
 
+    /// Locks and reads sessions that were revoked with all others. Skips those that another
+    /// transaction holds.
+    pub(super) fn read_revoked(&mut self, limit: usize) {
+        let epoch = &self.tables.epoch;
+        self.read_others(&format!(
+            "s.number <= (select revoked_up_to from {epoch}) \
+             and s.epoch < (select epoch from {epoch}) limit {limit} for update skip locked"
+        ));
+    }
+
     /// Sends the script.
     pub(super) async fn send(
         mut self,

@@ -287,6 +287,7 @@ impl Operation for DeleteExpired {
             "s.cleanup_hour <= {STATEMENT_CLOCK} div 3600000000 and s.delete_at <= {STATEMENT_CLOCK} \
              order by s.cleanup_hour limit {limit} for update skip locked"
         ));
+        opening.read_revoked(*limit);
     }
 
     fn decide(
@@ -295,7 +296,11 @@ impl Operation for DeleteExpired {
         opened: &Opened,
         writes: &mut Script,
     ) -> Result<usize, StoreError> {
-        let numbers: Vec<_> = opened.others.iter().map(|row| row.number).collect();
+        let mut numbers: Vec<_> = opened.others.iter().map(|row| row.number).collect();
+        numbers.sort_unstable();
+        // A session may be both.
+        numbers.dedup();
+        numbers.truncate(self.0);
         if !numbers.is_empty() {
             delete(writes, tables, &numbers);
         }

@@ -233,7 +233,6 @@ pub async fn a_page_knows_why_its_user_is_signed_out<S: Store>(
     revoked.text("/sign-in/ada/1").await;
     assert_eq!(arrival(&revoked).await, "Live");
     Shop::sessions(&index).revoke_everyone().await.unwrap();
-    index.delete_expired(1000).await.unwrap();
     assert_eq!(arrival(&revoked).await, "Revoked", "it was ended with all others");
 }
 
