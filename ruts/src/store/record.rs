@@ -708,6 +708,14 @@ pub(in crate::store) struct RecordHead {
 
 #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 impl RecordHead {
+    /// Revokes the session by an operation on all sessions, which notes no moment for each.
+    pub(in crate::store) fn revoke_with_all(&mut self) {
+        if self.ended.is_none() {
+            // The moment is not known, and not needed.
+            (self.ended, self.revoked, self.signed_in) = (Some(self.used), true, None);
+        }
+    }
+
     /// Returns the head of a record.
     pub(in crate::store) fn of(record: &SessionRecord) -> Self {
         Self {

@@ -104,10 +104,8 @@ impl SessionRow {
 
     /// The session as it is in this epoch: revoked, if it is of an earlier one.
     pub(super) fn in_epoch(mut self, epoch: i64) -> Self {
-        let head = &mut self.head;
-        if self.epoch != epoch && head.ended.is_none() {
-            // The moment is not known, and not needed.
-            (head.ended, head.revoked, head.signed_in) = (Some(head.used), true, None);
+        if self.epoch != epoch {
+            self.head.revoke_with_all();
         }
         self
     }

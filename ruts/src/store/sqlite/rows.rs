@@ -87,9 +87,8 @@ impl SessionRow {
         };
         let id = SessionId::from_bytes(row.get(1)?);
         let is_revoked = row.get(16)?;
-        if is_revoked && head.ended.is_none() {
-            // The moment is not known, and not needed.
-            (head.ended, head.revoked, head.signed_in) = (Some(head.used), true, None);
+        if is_revoked {
+            head.revoke_with_all();
         }
         Ok(Self { row: row.get(0)?, id, head, is_revoked })
     }
