@@ -91,8 +91,8 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job has kept the session alive");
 }
 
-/// A touch with internal credentials counts as activity, of a read, an update and a take. It is no use of
-/// a renewed secret.
+/// A touch with internal credentials counts as activity, of a read, an update and a take. It does not
+/// count as a use of a renewed secret.
 pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));

@@ -53,7 +53,7 @@ pub enum Proof<'a> {
     /// The process itself asks. Nothing that a client sends leads to this proof.
     ///
     /// It has the rights of a secret in its grace period: it opens any live session, reads it,
-    /// changes its fields and deletes it. Its [`Touch`] counts, and it is no use of a secret.
+    /// changes its fields and deletes it. Its [`Touch`] counts, but it does not count as a use of a secret.
     /// It is [`Refused::Replaced`](super::Refused::Replaced) for everything that
     /// [`Update::needs_current_secret`] names.
     Internal,
