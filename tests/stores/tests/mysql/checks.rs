@@ -63,9 +63,10 @@ async fn unusual_defaults_change_nothing() {
 #[tokio::test]
 async fn an_unknown_user_and_database_are_refused() {
     let options = MySql::shared().options();
-    for options in
-        [options.clone().username("stranger").password("wrong"), options.clone().database("nowhere")]
-    {
+    for options in [
+        options.clone().username("stranger").password("wrong"),
+        options.clone().database("nowhere"),
+    ] {
         let store = MySqlStore::builder(options).table_name(unique_tables()).create_tables(true);
         assert_eq!(error_kind(store.build().await), StoreErrorKind::Unsupported);
     }
