@@ -9,6 +9,7 @@
 #[cfg(feature = "bincode")]
 mod bincode;
 mod buffer;
+#[cfg(all(feature = "bincode", feature = "messagepack"))]
 mod by_names;
 mod error;
 mod format;
@@ -19,7 +20,6 @@ mod preserve;
 mod shape;
 mod stored;
 mod target;
-#[cfg(all(feature = "bincode", feature = "messagepack"))]
 mod value;
 
 #[cfg(all(feature = "bincode", feature = "messagepack"))]
