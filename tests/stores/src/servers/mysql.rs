@@ -123,9 +123,10 @@ impl MySql {
     }
 }
 
-/// The options of a connection as root to a server or a proxy before it.
+/// The options of a connection as root to a server or a proxy before it. Without TLS, so that the
+/// proxy sees what is sent.
 pub fn mysql_options(address: &str) -> MySqlConnectOptions {
-    format!("mysql://root@{address}/test").parse().expect("a valid URL")
+    format!("mysql://root@{address}/test?ssl-mode=DISABLED").parse().expect("a valid URL")
 }
 
 /// Names tables that no other test uses.
