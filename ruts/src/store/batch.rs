@@ -5,8 +5,8 @@
 //! lookups. Knows tokio, and nothing of sessions or drivers.
 
 use std::{
-    collections::VecDeque,
     future::{Future, poll_fn},
+    hash::Hash,
     mem::replace,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
@@ -21,9 +21,13 @@ use tokio::{
 };
 use tracing::{Instrument, Span};
 
+use super::fair_queue::{FairQueue, Offered};
+
 /// A kind of operation that can be sent alone, or as one command together with others of its kind.
 pub(super) trait BatchOp: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
+    /// The session of a request.
+    type Key: Copy + Eq + Hash + Send;
     /// The share of one request in the answer to a batch.
     type Part: Send + 'static;
     type Answer: Send + 'static;
@@ -35,11 +39,10 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     /// Whether `next` may join a batch, which is not empty.
     fn can_join(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
-    /// Whether a request that may not join a batch goes to the end of the queue, so that others are
-    /// sent first: the batch has requests of its session.
-    fn yields_to_others(&self, _batch: &[Self::Request], _next: &Self::Request) -> bool {
-        false
-    }
+    fn key(request: &Self::Request) -> Self::Key;
+
+    /// Whether a request may not join a batch because its session has its share of it.
+    fn has_its_share(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
     /// Sends one request alone.
     fn one(
@@ -83,8 +86,8 @@ pub(super) trait BatchOp: Send + Sync + 'static {
 /// When a [`Batcher`] sends what is pending.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
-    /// Maximum number of commands in flight. Below it an operation is sent at once. While requests
-    /// of one session fill their part of each batch, one command is in flight at a time.
+    /// Maximum number of commands in flight. Below it an operation is sent at once. One of them at a
+    /// time has requests of sessions that have more than their share.
     pub(super) max_in_flight: usize,
     /// A batch of this size marks the server as busy, until a smaller one is sent. On a busy server
     /// an arriving operation waits until nothing is in flight: larger batches cost less for each.
@@ -132,9 +135,9 @@ struct Lane<Op: BatchOp> {
     /// Since when a caller sends its own operation. It counts as in flight.
     caller: Option<Instant>,
     is_busy: bool,
-    /// The last batch had no room for all requests of one session.
-    is_dominated: bool,
-    pending: VecDeque<Pending<Op>>,
+    /// A command in flight has requests of a busy session.
+    has_busy_in_flight: bool,
+    pending: FairQueue<Op::Key, Pending<Op>>,
 }
 
 /// How an operation begins.
@@ -161,6 +164,8 @@ struct Batch<Op: BatchOp> {
     /// The earliest deadline among them.
     deadline: Instant,
     span: Span,
+    /// It may have requests of a busy session.
+    has_busy: bool,
 }
 
 /// The reply to the caller of an operation.
@@ -176,6 +181,7 @@ enum Reply<Op: BatchOp> {
 struct InFlightPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
+    has_busy: bool,
     is_finished: bool,
 }
 
@@ -264,7 +270,7 @@ impl<Op: BatchOp> Batcher<Op> {
             }
             let (reply, receiver) = oneshot::channel();
             let pending = Pending { request, queued: begun, span: Span::current(), reply };
-            lane.pending.push_back(pending);
+            lane.pending.push(pending);
             let batch = lane.next_batch(self, 1);
             let is_behind = lane.caller.is_some() && batch.is_none();
             let start = if is_behind { Start::BehindCaller } else { Start::Queued };
@@ -306,7 +312,8 @@ impl<Op: BatchOp> Batcher<Op> {
     fn send(self: &Arc<Self>, runtime: Handle, batch: Option<Batch<Op>>) {
         let Some(batch) = batch else { return };
         let (batcher, spawner) = (Arc::clone(self), runtime.clone());
-        let mut permit = InFlightPermit { batcher, runtime, is_finished: false };
+        let has_busy = batch.has_busy;
+        let mut permit = InFlightPermit { batcher, runtime, has_busy, is_finished: false };
         let (span, is_large) = (batch.span.clone(), batch.requests.len() > 1);
         let this = Arc::clone(self);
         let task = async move {
@@ -365,7 +372,7 @@ async fn let_other_tasks_run() {
 
 impl<Op: BatchOp> Drop for InFlightPermit<Op> {
     fn drop(&mut self) {
-        let Self { batcher, runtime, is_finished } = self;
+        let Self { batcher, runtime, has_busy, is_finished } = self;
         // The runtime is shutting down. It would drop the next task within this very call.
         if !*is_finished && !panicking() {
             batcher.lock().retain(|lane| lane.runtime.id() != runtime.id());
@@ -373,6 +380,7 @@ impl<Op: BatchOp> Drop for InFlightPermit<Op> {
         }
         let batch = batcher.with_lane(runtime, |lane| {
             lane.in_flight = lane.in_flight.saturating_sub(1);
+            lane.has_busy_in_flight &= !*has_busy;
             lane.next_batch(batcher, batcher.tuning.low_water)
         });
         batcher.send(runtime.clone(), batch);
@@ -400,8 +408,8 @@ impl<Op: BatchOp> Lane<Op> {
             in_flight: 0,
             caller: None,
             is_busy: false,
-            is_dominated: false,
-            pending: VecDeque::new(),
+            has_busy_in_flight: false,
+            pending: FairQueue::new(),
         }
     }
 
@@ -417,11 +425,7 @@ impl<Op: BatchOp> Lane<Op> {
     /// of them on a busy server.
     fn next_batch(&mut self, batcher: &Batcher<Op>, when_busy: usize) -> Option<Batch<Op>> {
         let BatchTuning { max_in_flight, high_water, flush_at, .. } = batcher.tuning;
-        let limit = if self.is_dominated {
-            // The requests of one session would take every command in flight, and one of another
-            // session would wait for all of them.
-            1
-        } else if self.is_busy && self.pending.len() < flush_at {
+        let limit = if self.is_busy && self.pending.arrived() < flush_at {
             when_busy.min(max_in_flight)
         } else {
             max_in_flight
@@ -431,30 +435,34 @@ impl<Op: BatchOp> Lane<Op> {
         }
         let (now, timeout) = (Instant::now(), batcher.timeout);
         let (mut requests, mut replies) = (Vec::new(), Vec::new());
-        let (mut deadline, mut first, mut last) = (now + timeout, None, VecDeque::new());
-        for pending in std::mem::take(&mut self.pending) {
+        let (mut deadline, mut first) = (now + timeout, None);
+        let offer = |pending: Pending<Op>| {
             if pending.reply.is_closed() {
-                continue;
+                return Offered::Taken;
             }
             if now.duration_since(pending.queued) > timeout / 2 {
                 drop(pending.reply.send(Reply::Answer(Err(Op::timed_out()))));
-            } else if requests.is_empty() || batcher.op.can_join(&requests, &pending.request) {
-                deadline = deadline.min(pending.queued + timeout);
-                first.get_or_insert(pending.span);
-                requests.push(pending.request);
-                replies.push(pending.reply);
-            } else if batcher.op.yields_to_others(&requests, &pending.request) {
-                last.push_back(pending);
-            } else {
-                self.pending.push_back(pending);
+                return Offered::Taken;
             }
-        }
-        self.is_dominated = !last.is_empty();
-        self.pending.append(&mut last);
-        self.is_busy = requests.len() >= high_water;
+            if !requests.is_empty() && !batcher.op.can_join(&requests, &pending.request) {
+                let has_its_share = batcher.op.has_its_share(&requests, &pending.request);
+                return (if has_its_share { Offered::Busy } else { Offered::Waits })(pending);
+            }
+            deadline = deadline.min(pending.queued + timeout);
+            first.get_or_insert(pending.span);
+            requests.push(pending.request);
+            replies.push(pending.reply);
+            Offered::Taken
+        };
+        let with_busy = !self.has_busy_in_flight;
+        self.pending.offer(with_busy, |pending| Op::key(&pending.request), offer);
         let span = first?;
+        let has_busy = with_busy && self.pending.has_busy();
+        self.has_busy_in_flight |= has_busy;
+        let of_others = |request: &&Op::Request| !self.pending.is_busy(Op::key(request));
+        self.is_busy = requests.iter().filter(of_others).count() >= high_water;
         self.in_flight += 1;
-        Some(Batch { requests, replies, deadline, span })
+        Some(Batch { requests, replies, deadline, span, has_busy })
     }
 }
 
@@ -489,6 +497,7 @@ mod tests {
 
     impl BatchOp for Echo {
         type Request = u32;
+        type Key = u32;
         type Part = u32;
         type Answer = u32;
         type Error = &'static str;
@@ -501,7 +510,11 @@ mod tests {
             *next != BUSY_SESSION || batch.iter().filter(|request| *request == next).count() < 8
         }
 
-        fn yields_to_others(&self, batch: &[u32], next: &u32) -> bool {
+        fn key(request: &u32) -> u32 {
+            *request
+        }
+
+        fn has_its_share(&self, batch: &[u32], next: &u32) -> bool {
             !self.can_join(batch, next)
         }
 
@@ -607,8 +620,8 @@ mod tests {
         assert_eq!(sent_after(0).await, [[BUSY_SESSION]; 4], "nothing was waiting yet");
         assert_eq!(sent_after(4).await[4..], [[BUSY_SESSION; 8]], "one of four commands");
         let other = start(1);
-        assert_eq!(sent_after(0).await.len(), 5);
-        assert_eq!(sent_after(1).await[5..], [[&[BUSY_SESSION; 8][..], &[1]].concat()]);
+        assert_eq!(sent_after(0).await[5..], [[1]], "another session waits for none of them");
+        assert_eq!(sent_after(1).await[6..], [[BUSY_SESSION; 8]]);
         sent_after(100).await;
         assert_eq!(other.await.unwrap(), Ok(1));
         for request in busy {

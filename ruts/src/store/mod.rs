@@ -24,6 +24,8 @@ mod cache;
 mod contract;
 mod dyn_store;
 mod error;
+#[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
+mod fair_queue;
 #[cfg(feature = "layered-store")]
 pub mod layered;
 pub mod memory;

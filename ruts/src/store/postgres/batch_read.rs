@@ -81,6 +81,7 @@ impl ReadRequest {
 
 impl BatchOp for ReadBatch {
     type Request = ReadRequest;
+    type Key = SessionId;
     type Part = PgRow;
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
@@ -98,7 +99,11 @@ impl BatchOp for ReadBatch {
             && batch.iter().filter(|other| other.id == next.id).count() < MAX_READS_OF_ONE_SESSION
     }
 
-    fn yields_to_others(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+    fn key(request: &ReadRequest) -> SessionId {
+        request.id
+    }
+
+    fn has_its_share(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
         batch.iter().any(|other| other.id == next.id)
     }
 

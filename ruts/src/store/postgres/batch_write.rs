@@ -97,6 +97,7 @@ impl WriteRequest {
 
 impl BatchOp for WriteBatch {
     type Request = WriteRequest;
+    type Key = SessionId;
     type Part = PgRow;
     type Answer = Result<Written<Updated>, Refused>;
     type Error = StoreError;
@@ -112,6 +113,14 @@ impl BatchOp for WriteBatch {
             && bytes() <= MAX_BYTES
             // One statement writes a row once.
             && batch.iter().all(|other| other.id != next.id)
+    }
+
+    fn key(request: &WriteRequest) -> SessionId {
+        request.id
+    }
+
+    fn has_its_share(&self, batch: &[WriteRequest], next: &WriteRequest) -> bool {
+        batch.iter().any(|other| other.id == next.id)
     }
 
     async fn one(

@@ -23,7 +23,10 @@ use super::{
     read::ReadRequest,
     size::{AdaptiveBatchSize, MAX_READ, Share},
 };
-use crate::store::{StoreError, batch::BatchOp};
+use crate::{
+    store::{StoreError, batch::BatchOp},
+    token::SessionId,
+};
 
 /// Lookups of named fields in cache entries.
 pub(in crate::store::redis) struct LookupBatch<C> {
@@ -42,6 +45,7 @@ impl<C> LookupBatch<C> {
 
 impl<C: ScriptClient> BatchOp for LookupBatch<C> {
     type Request = ReadRequest;
+    type Key = SessionId;
     type Part = Bytes;
     type Answer = Reply;
     type Error = StoreError;
@@ -54,7 +58,11 @@ impl<C: ScriptClient> BatchOp for LookupBatch<C> {
         next.share(batch, &self.size) == Share::Room
     }
 
-    fn yields_to_others(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+    fn key(request: &ReadRequest) -> SessionId {
+        request.id
+    }
+
+    fn has_its_share(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
         next.share(batch, &self.size) == Share::RoomForOthers
     }
 

@@ -74,6 +74,7 @@ impl<C> ReadBatch<C> {
 
 impl<C: ScriptClient> BatchOp for ReadBatch<C> {
     type Request = ReadRequest;
+    type Key = SessionId;
     type Part = ReadPart;
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
@@ -86,7 +87,11 @@ impl<C: ScriptClient> BatchOp for ReadBatch<C> {
         next.share(batch, &self.size) == Share::Room
     }
 
-    fn yields_to_others(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+    fn key(request: &ReadRequest) -> SessionId {
+        request.id
+    }
+
+    fn has_its_share(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
         next.share(batch, &self.size) == Share::RoomForOthers
     }
 

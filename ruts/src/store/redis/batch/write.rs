@@ -109,6 +109,7 @@ impl<C> WriteBatch<C> {
 
 impl<C: ScriptClient> BatchOp for WriteBatch<C> {
     type Request = WriteRequest;
+    type Key = SessionId;
     type Part = Reply;
     type Answer = ScriptOutcome;
     type Error = StoreError;
@@ -122,7 +123,11 @@ impl<C: ScriptClient> BatchOp for WriteBatch<C> {
         next.share(batch) == Share::Room && bytes() + next.bytes <= MAX_WRITE
     }
 
-    fn yields_to_others(&self, batch: &[WriteRequest], next: &WriteRequest) -> bool {
+    fn key(request: &WriteRequest) -> SessionId {
+        request.id
+    }
+
+    fn has_its_share(&self, batch: &[WriteRequest], next: &WriteRequest) -> bool {
         next.share(batch) == Share::RoomForOthers
     }
 

@@ -1,0 +1,219 @@
+//! A queue that no session can fill for the others: [`FairQueue`].
+//!
+//! Used by the batcher. Knows nothing of requests, batches and tokio.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
+
+/// Maximum number of entries that stay in the queue and are looked at again for the next batch, and
+/// of busy keys that are asked for entries.
+const MAX_KEPT: usize = 64;
+const MAX_BUSY: usize = 8;
+
+/// What became of an entry that was offered.
+pub(super) enum Offered<T> {
+    /// It left the queue.
+    Taken,
+    /// It does not fit now.
+    Waits(T),
+    /// Its key has its share. Others of this key wait in a queue of their own, so that they are not
+    /// in the way.
+    Busy(T),
+}
+
+/// Entries by their arrival. A key with more of them than its share is busy: its entries wait in a
+/// queue of its own, and busy keys take turns.
+pub(super) struct FairQueue<K, T> {
+    arrived: VecDeque<T>,
+    busy: HashMap<K, VecDeque<T>>,
+    /// The busy keys. The first one is asked first.
+    turns: VecDeque<K>,
+    /// Whether busy keys are asked before the others the next time.
+    busy_first: bool,
+}
+
+impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
+    pub(super) fn new() -> Self {
+        let (arrived, turns) = (VecDeque::new(), VecDeque::new());
+        Self { arrived, busy: HashMap::new(), turns, busy_first: false }
+    }
+
+    pub(super) fn push(&mut self, entry: T) {
+        self.arrived.push_back(entry);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.arrived.is_empty() && self.busy.is_empty()
+    }
+
+    /// Returns the number of entries whose key is not known to be busy.
+    pub(super) fn arrived(&self) -> usize {
+        self.arrived.len()
+    }
+
+    /// Whether a key is busy.
+    pub(super) fn has_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    pub(super) fn is_busy(&self, key: K) -> bool {
+        self.busy.contains_key(&key)
+    }
+
+    /// Offers entries for a batch, those of a key in their order. The work is bounded by the entries
+    /// that are taken. Offers at least one, if there is one.
+    pub(super) fn offer(
+        &mut self,
+        with_busy: bool,
+        key: impl Fn(&T) -> K,
+        mut offer: impl FnMut(T) -> Offered<T>,
+    ) {
+        let busy_first = with_busy && self.busy_first;
+        if busy_first {
+            self.offer_busy(&mut offer);
+        }
+        self.offer_arrived(key, &mut offer);
+        if with_busy {
+            if !busy_first {
+                self.offer_busy(&mut offer);
+            }
+            self.busy_first = !busy_first;
+        }
+    }
+
+    fn offer_arrived(&mut self, key: impl Fn(&T) -> K, offer: &mut impl FnMut(T) -> Offered<T>) {
+        let mut kept = Vec::new();
+        while kept.len() < MAX_KEPT
+            && let Some(entry) = self.arrived.pop_front()
+        {
+            let key = key(&entry);
+            if let Some(queue) = self.busy.get_mut(&key) {
+                queue.push_back(entry);
+                continue;
+            }
+            match offer(entry) {
+                Offered::Taken => {}
+                Offered::Waits(entry) => kept.push(entry),
+                Offered::Busy(entry) => {
+                    self.busy.insert(key, VecDeque::from([entry]));
+                    self.turns.push_back(key);
+                }
+            }
+        }
+        for entry in kept.into_iter().rev() {
+            self.arrived.push_front(entry);
+        }
+    }
+
+    fn offer_busy(&mut self, offer: &mut impl FnMut(T) -> Offered<T>) {
+        // A key whose entries did not fit comes first the next time.
+        let (mut unserved, mut served) = (Vec::new(), Vec::new());
+        while unserved.len() + served.len() < MAX_BUSY
+            && let Some(key) = self.turns.pop_front()
+        {
+            let Some(queue) = self.busy.get_mut(&key) else { continue };
+            let mut was_served = false;
+            while let Some(entry) = queue.pop_front() {
+                match offer(entry) {
+                    Offered::Taken => was_served = true,
+                    Offered::Waits(entry) | Offered::Busy(entry) => {
+                        queue.push_front(entry);
+                        break;
+                    }
+                }
+            }
+            if queue.is_empty() {
+                self.busy.remove(&key);
+            } else if was_served {
+                served.push(key);
+            } else {
+                unserved.push(key);
+            }
+        }
+        self.turns.extend(served);
+        for key in unserved.into_iter().rev() {
+            self.turns.push_front(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes entries, at most two of a key and at most `most` of all.
+    fn take(queue: &mut FairQueue<char, (char, u32)>, most: usize, with_busy: bool) -> String {
+        let mut taken: Vec<(char, u32)> = Vec::new();
+        queue.offer(
+            with_busy,
+            |(key, _)| *key,
+            |entry| {
+                if taken.iter().filter(|(key, _)| *key == entry.0).count() >= 2 {
+                    return Offered::Busy(entry);
+                }
+                if taken.len() >= most {
+                    return Offered::Waits(entry);
+                }
+                taken.push(entry);
+                Offered::Taken
+            },
+        );
+        taken.iter().map(|(key, number)| format!("{key}{number} ")).collect()
+    }
+
+    fn queue(keys: &str) -> FairQueue<char, (char, u32)> {
+        let mut queue = FairQueue::new();
+        for (number, key) in (1..).zip(keys.chars()) {
+            queue.push((key, number));
+        }
+        queue
+    }
+
+    #[test]
+    fn entries_leave_in_their_order() {
+        let mut queue = queue("abcabc");
+        assert_eq!(take(&mut queue, 4, true), "a1 b2 c3 a4 ");
+        assert_eq!(take(&mut queue, 4, true), "b5 c6 ");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_busy_key_is_not_in_the_way() {
+        let mut queue = queue("aaaaaaaab");
+        assert_eq!(take(&mut queue, 9, true), "a1 a2 b9 ");
+        assert!(queue.is_busy('a') && !queue.is_busy('b'));
+        queue.push(('a', 10));
+        queue.push(('c', 11));
+        assert_eq!(take(&mut queue, 9, false), "c11 ", "only others may go");
+        assert_eq!(take(&mut queue, 9, true), "a3 a4 ");
+        assert_eq!(take(&mut queue, 9, true), "a5 a6 ");
+        assert_eq!(take(&mut queue, 9, true), "a7 a8 ");
+        assert_eq!(take(&mut queue, 9, true), "a10 ");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn busy_keys_take_turns() {
+        let mut queue = queue("aaaaaabbbbbb");
+        assert_eq!(take(&mut queue, 4, true), "a1 a2 b7 b8 ");
+        assert_eq!(take(&mut queue, 2, true), "a3 a4 ");
+        assert_eq!(take(&mut queue, 2, true), "b9 b10 ");
+        assert_eq!(take(&mut queue, 2, true), "a5 a6 ");
+    }
+
+    #[test]
+    fn neither_the_busy_nor_the_others_wait_for_ever() {
+        let mut queue = queue("aaaaaa");
+        take(&mut queue, 2, true);
+        let mut taken = String::new();
+        for number in 10..14 {
+            for key in ['x', 'y', 'z'] {
+                queue.push((key, number));
+            }
+            taken.push_str(&take(&mut queue, 3, true));
+        }
+        assert!(taken.contains('a') && taken.contains('x'), "{taken}");
+    }
+}
