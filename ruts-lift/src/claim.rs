@@ -3,8 +3,8 @@
 //!
 //! A claim is a record of its own in the store of ruts. Its id and its secret are derived from the
 //! id of the old session, so every request with the old cookie finds it, and nothing else does. It
-//! has two fields: `busy` holds the lease of the request that lifts now, and `done` the cookie of
-//! the lifted session, encrypted with a key that is derived from the old id, too.
+//! has two fields. `busy` holds the lease of the request that is lifting the session. `done` holds
+//! the cookie of the lifted session, encrypted with a key that is also derived from the old id.
 
 use std::{sync::Arc, time::Duration};
 

@@ -278,7 +278,7 @@ where
         departure: &mut Departure,
     ) -> Result<bool, Error> {
         if seen.is_live() {
-            // The client has another session since: another user has signed in, or the lift is over.
+            // The client has another session by now: another user signed in, or the lift has ended.
             self.end_old(old_id).await?;
             departure.clear = true;
             return Ok(false);

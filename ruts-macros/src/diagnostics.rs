@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::Error;
 
-/// The mistakes so far. They must be turned into code by [`finish`](Self::finish).
+/// The errors found so far. Call [`finish`](Self::finish) to turn them into `compile_error!`s.
 pub(crate) struct Diagnostics {
     errors: Vec<Error>,
     finished: bool,

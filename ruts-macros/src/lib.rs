@@ -12,7 +12,8 @@ use proc_macro::TokenStream;
 // `ruts` re-exports it below a summary and an example, which compile there.
 /// # Generated items
 ///
-/// For a struct `Shop`. A field without a visibility of its own has that of the struct.
+/// These items are generated for a struct `Shop`. A field without a visibility of its own has that
+/// of the struct.
 ///
 /// - `Shop`: the handle, `Clone`, `Debug`, and an axum extractor with the feature `axum`. It has
 ///   `session()`, `load()`, `edit()`, and `Shop::SCHEMA`. As an extractor, `Option<Shop>` is `None`

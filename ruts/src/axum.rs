@@ -1,4 +1,7 @@
-//! Extractors for axum handlers, and [`Error`] as a response.
+//! axum extractors for [`Session`] and every `#[session]` struct, and [`Error`] as a response.
+//!
+//! Called by axum and by the code that `#[session]` generates. Knows `session` and `error`, and
+//! nothing of the layer, the cookie and stores.
 
 use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},

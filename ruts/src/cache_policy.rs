@@ -1,4 +1,6 @@
-//! [`CachePolicy`]: how a cache may serve a field.
+//! [`CachePolicy`]: whether and for how long a cache may serve a field.
+//!
+//! Set in a field spec, kept by every store, applied by `LayeredStore`. Knows nothing of caches.
 
 use crate::ttl::Ttl;
 

@@ -1,6 +1,7 @@
 //! Fingerprints of clients, and the reaction to a change since the sign-in.
 //!
-//! Called by the layer and the session. Knows nothing of fields and stores.
+//! Called by the layer and the session. Knows the headers of a request, and the name and format of
+//! the reserved field that keeps a fingerprint. Knows nothing of stores.
 
 use std::{fmt, sync::Arc};
 

@@ -1,4 +1,7 @@
 //! The error of every session operation: [`Error`].
+//!
+//! Returned by the session, the guards and the extractors. Wraps errors of stores, codecs, TTLs and
+//! random numbers. Knows nothing of HTTP: `axum` makes a response of it.
 
 use std::time::Duration;
 
@@ -99,8 +102,9 @@ pub enum Error {
     #[error("another request has ended the session or replaced its secret")]
     Ended,
 
-    /// Another operation of the same request holds the session for more than five seconds: its future was
-    /// polled, and is now neither polled nor dropped. Nothing was changed.
+    /// Another operation of the same request has held the session for five seconds. Its store call
+    /// is slow, or its future was polled once and is now neither polled nor dropped. Nothing was
+    /// changed.
     #[error("another operation of this request holds the session")]
     Busy,
 

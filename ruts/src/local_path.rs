@@ -1,6 +1,6 @@
-//! Paths of this site: [`is_local_path`].
+//! [`is_local_path`]: whether a redirect target stays on this site.
 //!
-//! Used by the layer and by guards, for redirects.
+//! Used by the layer and by guards, against open redirects. Knows text alone.
 
 /// Whether a browser that is redirected to this text stays on the site: a path that begins with
 /// exactly one slash. Browsers read `\` like `/`, and skip control characters.

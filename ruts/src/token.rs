@@ -1,6 +1,7 @@
 //! Tokens: a public [`SessionId`] and a secret.
 //!
-//! Used everywhere. Knows nothing of cookies, sessions and stores.
+//! Used everywhere. Knows how long a cookie lives, because the secret hash covers it
+//! (`CookieLife`). Knows nothing of cookie headers, sessions and stores.
 //!
 //! The id names the session and may be logged. The secret proves the right to use it, and a store
 //! gets its [`SecretHash`] alone. The public interface cannot make a token from chosen bytes (OWASP

@@ -1,4 +1,4 @@
-//! Turns of operations that would get into each other's way: [`Turns`].
+//! [`Turns`]: runs operations with the same key one at a time, in the order of their arrival.
 //!
 //! Used by updates of a session and by stores whose operations lock rows. Knows nothing of sessions
 //! and stores: the key is any value.

@@ -318,7 +318,7 @@ fn every_requirement_has_a_test_or_a_page() {
     assert_eq!((count(Proven), count(Assisted), count(Documented)), (59, 22, 4));
 }
 
-/// `UPDATE=1` writes the page.
+/// `UPDATE=1` rewrites `docs/requirements.md`.
 #[test]
 fn the_page_is_up_to_date() {
     let path = root().join("docs/requirements.md");

@@ -72,7 +72,7 @@ impl Tally {
     }
 }
 
-/// A read of random values.
+/// Parameters of a run that reads random values.
 pub(crate) struct Run<'a> {
     pub(crate) session: &'a Session,
     pub(crate) codec: Codec,

@@ -18,7 +18,8 @@ pub(super) struct Versions {
     pub(super) encrypt: Option<u16>,
 }
 
-/// Checks the versions of a field. After a mistake, the model has versions that compile.
+/// Checks the versions of a field. After an error it returns placeholders, so that the rest
+/// compiles.
 pub(super) fn versions(raw: &RawField, diagnostics: &mut Diagnostics) -> Versions {
     let args = &raw.args;
     let version = version(args, diagnostics);

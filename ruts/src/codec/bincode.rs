@@ -1,4 +1,5 @@
-//! The bincode codec. Called by `value`, which adds the header. Knows nothing of versions.
+//! The bincode codec. Called by `value` and `stored`, which handle the header. Knows nothing of
+//! versions.
 
 use bincode::error::{DecodeError, EncodeError};
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,4 +1,6 @@
-//! [`Buffer`]: the bytes that the codecs append a value to.
+//! [`Buffer`]: the output buffer of an encoder.
+//!
+//! Created by `value`, filled by the codecs. Knows nothing of formats.
 
 use smallvec::SmallVec;
 

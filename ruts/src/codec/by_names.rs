@@ -1,8 +1,10 @@
-//! [`transcode`]: a value of bincode as MessagePack, by the type that has written it.
+//! [`transcode`]: converts a bincode payload to MessagePack, with the shape of the type that wrote
+//! it.
 //!
-//! bincode goes by position, so it reads only what its own type has written. The lock of an application
-//! knows the types of former releases: with the names of the writing type, the payload becomes one that
-//! any type reads by names. Free of the types of fields, so that it is compiled once.
+//! Called by a field spec that has a lock (`with_lock`). bincode identifies fields by position, so
+//! only the type that wrote a payload can read it. The lock records the shapes of former types.
+//! MessagePack identifies fields by name, so the current type can read the result. Not generic, so
+//! it is compiled once. Knows shapes and headers, and nothing of stores.
 
 use bytes::Bytes;
 

@@ -1,6 +1,7 @@
 //! [`Header`]: the first eight bytes of a stored value.
 //!
-//! Written and read by `value`. `crypto` replaces it when it encrypts or decrypts a payload.
+//! Written by `value`, read by every file of `codec` that takes a stored value. `crypto` replaces
+//! it when it encrypts or decrypts a payload.
 
 use super::{error::CodecError, format::Codec};
 

@@ -1,4 +1,6 @@
-//! Promise A: an update is applied as a whole or not at all.
+//! Checks of promise A: an update is applied as a whole or not at all.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use std::sync::{
     Arc,

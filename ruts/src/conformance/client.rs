@@ -1,6 +1,6 @@
 //! A client of a store, with one method for each call that checks make: [`Client`].
 //!
-//! Used by every check. It panics where a check could only do the same.
+//! Used by every check. It panics on a store error, because every check would. Knows no backend.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 

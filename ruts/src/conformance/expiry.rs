@@ -1,4 +1,6 @@
-//! Promise E: nothing is served at or after its expiry.
+//! Checks of promise E: nothing is served at or after its expiry.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! Internal credentials: a job of the process works on a session without its secret.
+//! Checks of internal credentials, with which a job works on a session without its secret.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! Promise M: parallel requests do not undo each other's writes.
+//! Checks of promise M: parallel requests do not undo each other's writes.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use bytes::Bytes;
 

@@ -1,4 +1,6 @@
-//! Principals: sign-ins, lists, limits and revocations.
+//! Checks of principals: sign-ins, lists, session limits and revocations.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -388,7 +390,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let limit = at_most(3, OnLimit::EndOldest);
     let mut clients = Vec::new();
     for _ in 0..5 {
-        // So that the moments of the sign-ins differ.
+        // Makes the times of the sign-ins differ, so that the oldest session is known.
         subject.pass(Duration::from_millis(20)).await;
         let client = new_client(subject);
         client.create_for(&ada, limit).await.expect("there is always room");

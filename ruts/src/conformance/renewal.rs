@@ -1,4 +1,6 @@
-//! No client loses its session because the secret is renewed.
+//! Checks of renewals: no client loses its session because the secret is renewed.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -108,7 +110,7 @@ pub async fn a_young_secret_is_not_renewed(subject: &impl Subject) {
     client.holds(&[]).await;
 }
 
-/// Of parallel renewals one takes place, and no client loses the session.
+/// Exactly one of several parallel renewals takes effect, and no client loses the session.
 // proves: CS-11
 pub async fn one_of_parallel_renewals_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {

@@ -1,4 +1,6 @@
-//! Promise N: only `create` brings a session into existence.
+//! Checks of promise N: only `create` brings a session into existence.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use std::{iter, time::Duration};
 

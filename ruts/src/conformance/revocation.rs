@@ -1,4 +1,6 @@
-//! Promise R: no read returns a state that was replaced or removed.
+//! Checks of promise R: no read returns a state that was replaced or removed.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use super::{
     client::{Refusal, applied, bytes, secret, session},

@@ -1,4 +1,6 @@
-//! Checks that depend on time, on a machine that may be busy: [`run`].
+//! [`run`]: runs a check that depends on time, and repeats it with longer times on a slow machine.
+//!
+//! Called by the tests that `conformance_tests!` generates. Knows no check.
 
 use std::{
     future::{Future, poll_fn},

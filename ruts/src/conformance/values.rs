@@ -1,4 +1,6 @@
-//! A read returns what was written.
+//! Checks of values: a read returns the bytes, TTL and cache policy that were written.
+//!
+//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
 use std::time::Duration;
 

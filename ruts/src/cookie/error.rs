@@ -1,4 +1,6 @@
-//! [`CookieError`]: why options make no safe cookie. Returned by `options` and `validate`.
+//! [`CookieError`]: the reason why cookie options are refused.
+//!
+//! Returned by `options` and `validate`. Knows nothing of tokens and headers.
 
 /// Why [`CookieOptions`](crate::CookieOptions) do not make a safe cookie.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! [`CookieOptions`]: the options of the session cookie, and their checks.
 //!
-//! Made by the application, read by `session_cookie`. Knows nothing of tokens and headers.
+//! Made by the application, read by the layer and `session_cookie`. Knows the life of a token's
+//! cookie, and nothing of headers.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -138,7 +139,7 @@ impl CookieOptions {
     }
 
     /// Encrypts the cookie, and authenticates its name, with the first of these keys (AES-256-GCM).
-    /// A cookie that none of them encrypted causes no store call. It replaces
+    /// A cookie that none of them encrypted causes no store call. This option replaces
     /// [signing](Self::signing_keys).
     #[cfg(feature = "private")]
     #[must_use]

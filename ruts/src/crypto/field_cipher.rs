@@ -1,6 +1,7 @@
 //! [`FieldCipher`]: encrypts values at rest.
 //!
-//! Called by the session. Knows the header of a value, and nothing of codecs and stores.
+//! Called by the session, configured by the layer. Knows the header of a value through `codec`, and
+//! nothing of payload formats and stores.
 //!
 //! ```text
 //! plain      header                                 payload

@@ -1,6 +1,7 @@
 //! [`KeyRing`]: keys that are derived from secrets of the deployment.
 //!
-//! Used by `cookie` and `field_cipher`. Knows nothing of tokens and sessions.
+//! Made by applications. Used by `cookie` and `field_cipher`, and passed on by the layer and
+//! `SessionIndex`. Knows nothing of tokens and sessions.
 
 use std::{
     fmt,

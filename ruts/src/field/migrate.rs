@@ -1,7 +1,7 @@
 //! [`MigratesFrom`] and [`Downgrade`]: conversions between the types of two versions of a field.
 //!
-//! Used by code that `#[session]` generates. Errors of conversions are dropped: they may quote the
-//! value.
+//! Used by code that `#[session]` generates. Implemented by every type with a matching `TryFrom`.
+//! The error of a conversion is dropped, because it may quote the value.
 
 /// Type of a later version, made of a value of a former one by `From` or `TryFrom`.
 #[diagnostic::on_unimplemented(

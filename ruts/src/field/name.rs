@@ -1,6 +1,7 @@
 //! [`FieldName`]: a stored name as an owned string.
 //!
-//! Used by session maps and summaries. It does not check names: `is_field_name` does.
+//! Used by the answers of stores, the field cache and session maps. It does not check names:
+//! `is_field_name` does.
 
 use std::{borrow::Borrow, fmt, ops::Deref};
 

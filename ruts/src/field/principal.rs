@@ -1,4 +1,7 @@
-//! The key of a principal, made of a value: [`PrincipalName`].
+//! [`PrincipalName`]: collects the value from which a principal key is computed.
+//!
+//! Used by typed keys and field specs, and by applications with `principal_with`. Knows JSON and
+//! the digest of `auth`, and nothing of stores.
 
 use serde::Serialize;
 
@@ -26,7 +29,7 @@ impl<'a> PrincipalName<'a> {
     ///
     /// [`CodecError::Principal`] if JSON cannot write the value.
     pub fn set<Q: Serialize + ?Sized>(&mut self, value: &Q) -> Result<(), CodecError> {
-        // The error of serde may quote the value, so it is dropped.
+        // Serde's error may quote the value, so it is dropped.
         let value = serde_json::to_vec(value).map_err(|_| CodecError::Principal)?;
         self.key = Some(PrincipalKey::digest(self.layer, self.field, &value));
         Ok(())

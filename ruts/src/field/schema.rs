@@ -1,6 +1,7 @@
 //! [`SessionSchema`]: the fields of one `#[session]` struct.
 //!
-//! Used by the session, which reads eager fields together, and by tools.
+//! Used by the session, which reads eager fields together, and by the lock of `testing`. Knows
+//! nothing of values and stores.
 
 use super::spec::FieldSpec;
 

@@ -1,6 +1,8 @@
 //! [`FieldSpec`]: the description of a field, without the type of its values.
 //!
-//! Made by `#[session]` or by hand. Read by the session. Knows nothing of values and stores.
+//! Made by `#[session]` or by hand. Read by typed keys, the session and `testing`. Knows how a
+//! stored value is decoded and how a principal key is made of it. Knows nothing of requests and
+//! stores.
 
 use std::fmt;
 

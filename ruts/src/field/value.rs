@@ -1,4 +1,6 @@
-//! [`FieldValue`] and [`StoredAs`]: bounds on the types of values, with errors in plain words.
+//! [`FieldValue`] and [`StoredAs`]: bounds on value types, with readable compiler errors.
+//!
+//! Used by every generic method that takes a value. Knows serde alone.
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -1,4 +1,6 @@
-//! [`FieldVisitor`]: code that looks at each typed key of a session.
+//! [`FieldVisitor`]: visits every typed key of a `#[session(lock)]` struct with its type.
+//!
+//! Implemented by the lock of `testing`, called by generated code. Knows nothing of values.
 
 use super::{key::Field, mode::Mode, value::FieldValue};
 

@@ -1,4 +1,6 @@
-//! Guards that require a recent or strong enough authentication: [`Fresh`] and [`Aal`].
+//! [`Fresh`] and [`Aal`]: extractors that require a recent or a strong authentication.
+//!
+//! Called by axum and by `require`. Know the typed session, and nothing of stores and routes.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Guards for axum: extractors and a layer that let in only requests with a sufficient sign-in.
 //!
-//! They know the typed session and axum, and nothing of stores.
+//! They know sessions and axum. They make no store call of their own.
 
 mod level;
 mod next;

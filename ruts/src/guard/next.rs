@@ -1,4 +1,6 @@
-//! [`Next`]: the page to go to after a sign-in.
+//! [`Next`]: extractor for the page to which a sign-in leads back.
+//!
+//! Reads the parameter `next`, which `rejection` writes. Knows paths, and nothing of sessions.
 
 use std::convert::Infallible;
 

@@ -1,4 +1,6 @@
-//! [`GuardRejection`]: the answer to a request that a guard does not let in.
+//! [`GuardRejection`]: the response to a request that a guard refuses: 401, or a redirect.
+//!
+//! Returned by `level` and `user`. Knows the sign-in page of the layer through the session.
 
 use axum_core::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};

@@ -1,4 +1,6 @@
-//! [`require()`]: a guard for a whole router.
+//! [`require()`]: a tower layer that applies a guard to every route of a router.
+//!
+//! Called by applications. Knows extractors in general, and nothing of sessions.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,6 @@
-//! [`CurrentUser`]: the application's user as an extractor.
+//! [`CurrentUser`]: extractor for the application's user, loaded once per request.
+//!
+//! Called by axum. Calls the application's `LoadUser`. Knows principals, and no fields.
 
 use std::fmt;
 

@@ -1,4 +1,7 @@
-//! [`SessionLayer`]: the settings of sessions and their cookie, and the tower layer made of them.
+//! [`SessionLayer`]: the tower layer, and the builder methods for sessions and their cookie.
+//!
+//! Built by applications. Hands its settings to `session::SessionConfig`, `cookie` and `service`.
+//! Decides nothing about a request.
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 

@@ -1,4 +1,6 @@
-//! The requests that development mode serves: [`refusal`].
+//! [`refusal`]: decides whether development mode gives a request a session.
+//!
+//! Called by `service`. Knows the headers of a request, and nothing of sessions and cookies.
 
 use http::{Request, header};
 

@@ -1,4 +1,7 @@
-//! The response: closes the session and writes the cookie. [`ResponseFuture`].
+//! [`ResponseFuture`]: at the response, renews the secret, closes the response and writes the
+//! cookie.
+//!
+//! Returned by `service`. Knows cookies and headers, and nothing of stores.
 
 use std::{
     fmt,

@@ -1,4 +1,6 @@
-//! The lifetimes of a layer in words, and the levels of NIST SP 800-63B-4: [`Lifetimes`].
+//! [`Lifetimes`]: the text of `SessionLayer::describe`, and the limits of NIST SP 800-63B-4.
+//!
+//! Used by `config`. Knows nothing of sessions and requests.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,7 @@
-//! The tower layer: cookie in, session along, cookie out.
+//! The tower layer: reads the token of a request, adds a session to the request, and writes the
+//! cookie of the response.
+//!
+//! Used by applications. Knows `session` and `cookie`, and no axum and no concrete store.
 
 pub(crate) mod config;
 mod development;

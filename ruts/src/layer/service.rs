@@ -1,4 +1,6 @@
-//! The service: finds the token of a request and puts a session into it. [`SessionService`].
+//! [`SessionService`]: reads the token of a request, and adds a session to its extensions.
+//!
+//! Called by tower. Makes no store call. `future` handles the response.
 
 use std::{
     fmt,

@@ -1,4 +1,7 @@
-//! Where a token comes from, and the response header that answers it: [`TokenSource`].
+//! [`TokenSource`]: whether a request carries its token in a cookie, a header, or either, and which
+//! response header carries a new one.
+//!
+//! Used by `service` and `future`. Knows headers, and nothing of sessions.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 #[cfg(feature = "tower-cookies")]

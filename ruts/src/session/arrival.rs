@@ -1,4 +1,6 @@
-//! [`Arrival`]: the state of the session that a request came with.
+//! [`Arrival`]: the state of the session whose token a request carried, as a page may show it.
+//!
+//! Made by `request::exchange`, returned by `Session::arrival`. Plain data.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! The settings of a layer that concern its sessions: [`SessionConfig`].
+//! [`SessionConfig`]: the settings of a layer that its sessions use, such as lifetimes and limits.
+//!
+//! Written by the layer and by `SessionIndex`, read by `request`. Knows no cookie options.
 
 use std::{
     num::NonZeroU32,
@@ -168,7 +170,7 @@ pub(super) fn stamp_digest(stamp: &[u8]) -> [u8; 32] {
     Sha256::digest(stamp).into()
 }
 
-/// Requires that a lifetime that was asked for can be granted.
+/// Returns an error if the requested lifetime exceeds the maximum.
 pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Result<(), Error> {
     match longest {
         Some(longest) if asked > longest => Err(Error::LifetimeBound { longest }),

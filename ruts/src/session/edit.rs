@@ -1,4 +1,6 @@
-//! [`Edit`]: several changes of one session, written together.
+//! [`Edit`]: several field changes, and possibly a sign-in, in one write.
+//!
+//! Returned by `Session::edit`, wrapped by generated code. Encodes values, and calls `request`.
 
 use std::{fmt, time::Duration};
 

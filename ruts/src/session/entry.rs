@@ -1,4 +1,6 @@
-//! [`Entry`]: one typed field of the session of a request.
+//! [`Entry`]: the operations on one typed field: `get`, `set`, `update`, `take`, `remove`.
+//!
+//! Returned by generated accessors. Encodes and decodes values, and calls `request`.
 
 use std::{
     fmt,
@@ -376,8 +378,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One if there is something to do, none otherwise. One more if this request has not read the field,
-    /// and for each conflict.
+    /// One if the stored form is outdated, none otherwise. One more if this request has not read
+    /// the field, and one more for each conflict.
     ///
     /// # Errors
     ///

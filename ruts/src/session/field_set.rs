@@ -1,4 +1,6 @@
-//! [`FieldSet`]: typed keys that are read together.
+//! [`FieldSet`]: a tuple of typed keys that one call reads.
+//!
+//! Used by `Session::read`, `SessionMap::read` and lists of sessions. Knows nothing of requests.
 
 use crate::{
     error::Error,

@@ -1,4 +1,6 @@
-//! The futures of reads and writes: [`ReadFuture`], [`WriteFuture`], [`LoadFuture`].
+//! [`ReadFuture`], [`WriteFuture`], [`LoadFuture`]: the named futures that accessors return.
+//!
+//! Made by `entry`, `edit`, `sign_in` and `handle`. They decode, and know nothing of stores.
 
 use std::{
     fmt,

@@ -1,4 +1,7 @@
-//! [`Session`]: the handle to the session of a request, without a schema.
+//! [`Session`]: the untyped handle to the session of a request.
+//!
+//! Extracted by handlers, and wrapped by every `#[session]` struct. Encodes and decodes values, and
+//! calls `request`. Knows nothing of cookies.
 
 use std::{any::type_name, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -507,8 +510,8 @@ impl<S> Session<S> {
     /// Each call returns another text, so that a compressed page does not reveal it. All of them
     /// are valid until the session ends or its principal changes.
     ///
-    /// `SameSite` and the `CsrfLayer` of the feature `csrf` stop requests of other sites without a
-    /// token. A token also stops requests of other subdomains.
+    /// `SameSite`, and the `CsrfLayer` of the feature `csrf`, stop cross-site requests even if
+    /// forms have no token. A token also stops requests from other subdomains.
     ///
     /// ```
     /// use ruts::{Error, Session};

@@ -1,4 +1,6 @@
-//! [`SessionName`]: names that tell several sessions of an app apart.
+//! [`SessionName`]: the name of a layer, which tells several layers of one application apart.
+//!
+//! Implemented by applications. Part of the secret hash. Plain data.
 
 /// The name of a session, for apps with several sessions that have a cookie each:
 /// [`SessionLayer::named`](crate::SessionLayer::named).

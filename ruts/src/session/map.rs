@@ -1,4 +1,6 @@
-//! [`SessionMap`]: all fields of a session, not yet decoded.
+//! [`SessionMap`]: fields of a session by name, decoded on access.
+//!
+//! Made by `get_all`, `load` and lists of sessions, so not always all fields. Knows no requests.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! The session of a request: who it belongs to, what it holds, and typed access to it.
 //!
-//! [`Session`](handle::Session) and its companions only encode and decode. Everything that concerns
-//! the store lives in `request`, on bytes.
+//! [`Session`](handle::Session), entries and edits encode and decode values. `request` calls the
+//! store, on bytes. `session_index`, `principal_sessions` and `watch` work without a request, so
+//! they call the store themselves.
 
 mod arrival;
 mod config;

@@ -1,4 +1,6 @@
-//! [`Unknown`]: what an `update` keeps of a value that another release has written.
+//! [`Unknown`]: the fields of a stored value that the type of this release does not know.
+//!
+//! Used by `entry`, so that an `update` keeps them. `codec` merges the payloads.
 
 use bytes::Bytes;
 

@@ -1,4 +1,6 @@
-//! [`PrincipalSessions`]: the sessions of one principal, to list and to end. Needs no request.
+//! [`PrincipalSessions`]: lists and revokes the sessions of one principal.
+//!
+//! Made by `SessionIndex` and `Session::sessions`. Calls the store directly, outside of a request.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -168,9 +170,9 @@ impl PrincipalSessions {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]: some sessions may have ended, repeat the call. [`Error::StaleCache`]: they
-    /// have ended, and a cache may still show them. [`Error::Encode`] if the principal's value
-    /// cannot be written as JSON.
+    /// [`Error::Store`]: some sessions may have ended. Repeat the call. [`Error::StaleCache`]: all
+    /// sessions have ended, and a cache may still show them. [`Error::Encode`] if the principal's
+    /// value cannot be written as JSON.
     pub async fn revoke_all(&self) -> Result<usize, Error> {
         self.end(RevokeTarget::All { except: None }).await
     }

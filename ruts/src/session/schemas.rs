@@ -1,6 +1,6 @@
 //! [`Schemas`]: the schemas that share the sessions of a layer.
 //!
-//! Asked when a typed session is extracted. Knows declarations alone, and no values.
+//! Checked when a typed session is extracted, to find conflicting declarations. Knows no values.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -44,7 +44,7 @@ impl Schemas {
         Ok(())
     }
 
-    /// Whether a schema declares a field of this name, and none that replaces the secret.
+    /// Returns whether a schema declares this field, and no declaration marks it `rotate`.
     pub(in crate::session) fn declares_plain(&self, name: &str) -> bool {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let declared = known.iter().flat_map(Declared::fields);

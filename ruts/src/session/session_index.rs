@@ -1,4 +1,6 @@
-//! [`SessionIndex`]: the sessions in a store, by principal or id. Needs no request.
+//! [`SessionIndex`]: finds, lists and revokes sessions outside of a request.
+//!
+//! Used by jobs and administration pages. Calls the store directly, and knows no cookie.
 
 use std::{fmt, sync::Arc, time::Duration};
 

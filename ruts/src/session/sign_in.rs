@@ -1,4 +1,6 @@
-//! [`SignIn`]: a sign-in, and its choices.
+//! [`SignIn`]: a builder of a sign-in, done when it is awaited.
+//!
+//! Returned by `Entry::sign_in`. Knows its options, and leaves the write to `request`.
 
 use std::{fmt, future::IntoFuture, time::Duration};
 

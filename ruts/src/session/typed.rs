@@ -1,4 +1,6 @@
-//! [`TypedSession`]: a session with a declared schema.
+//! [`TypedSession`]: the trait of every `#[session]` struct.
+//!
+//! Implemented by generated code. Used by guards, `SessionIndex` and `testing`.
 
 use super::{handle::Session, layer_name::SessionName, schemas::Shape};
 use crate::{

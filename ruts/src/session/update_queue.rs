@@ -1,8 +1,8 @@
 //! The queue of a session for updates of its fields: [`turn`].
 //!
-//! `Entry::update` reads a field, changes it, and writes it if it has not changed since. Of many at
-//! once in a process, each but one would fail at each try. In the queue they succeed one after the
-//! other. The write still compares, because other processes have queues of their own.
+//! Called by `request`. `Entry::update` is a compare-and-set: of several at once, all but one would
+//! fail at each attempt. The queue runs those of one process one after another. The write still
+//! compares, because other processes have their own queues.
 
 use std::{sync::LazyLock, time::Duration};
 

@@ -1,4 +1,6 @@
-//! [`LoadUser`]: the application's user behind the principal of a session.
+//! [`LoadUser`]: the trait by which an application loads its user for a principal.
+//!
+//! Called by `load_user` and `CurrentUser`. Knows nothing of axum.
 
 use std::future::Future;
 

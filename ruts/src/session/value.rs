@@ -1,4 +1,6 @@
-//! A field's value to stored bytes and back, with the field's name in every error.
+//! Encodes and decodes the value of a field, and puts the field name into errors.
+//!
+//! Called by `handle`, `entry`, `edit`, `map` and `request`. Calls `codec`. Makes no store call.
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,4 +1,6 @@
-//! The values of a whole schema: [`Values`].
+//! [`Values`]: the trait of the struct that `load()` of a `#[session]` struct returns.
+//!
+//! Implemented by generated code. Knows a `SessionMap` alone.
 
 use super::map::SessionMap;
 use crate::error::Error;

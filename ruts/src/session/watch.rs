@@ -1,4 +1,6 @@
-//! Watching a session until it ends: [`until_change`].
+//! [`until_change`]: waits until a session ends or its principal changes.
+//!
+//! Called by `Session::watch`. Calls the store directly, because it outlives its request.
 
 use std::{sync::Arc, time::Duration};
 

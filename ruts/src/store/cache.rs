@@ -58,7 +58,7 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 ///
 /// # Minimal implementation
 ///
-/// The smallest correct cache holds nothing. A real one adds entries to it, and leases with them.
+/// The smallest correct cache holds nothing. A real cache adds entries, and a lease for each miss.
 /// [`MemoryCache`](super::memory::MemoryCache) is the reference, in one file.
 ///
 /// ```
@@ -289,7 +289,7 @@ impl<'a> CachedField<'a> {
         Self { name, value, ttl: None, cache_policy: CachePolicy::Default, life }
     }
 
-    /// Sets the time left of its own lifetime.
+    /// Sets the remaining TTL of the field.
     #[must_use]
     pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.ttl = ttl.into();
@@ -312,8 +312,8 @@ pub struct CachedRecord {
     pub meta: SessionMeta,
     /// Time for which the entry may serve it.
     pub life: Duration,
-    /// Time for which the fields that come with it count as all that the session has. `None` if
-    /// they are not all.
+    /// Time for which the accompanying fields are known to be all fields of the session. `None` if
+    /// the session may have others.
     pub complete: Option<Duration>,
 }
 

@@ -1,7 +1,7 @@
 //! [`DynStore`]: a [`Store`] as an object.
 //!
-//! Called by the session, so that its type does not depend on the store. Each call gets a span and
-//! is timed here. It adds nothing to the contract.
+//! Created by the layer, called by the session, so that `Session` has no store type parameter. It
+//! adds a tracing span and a timing metric to each call, and changes no answer.
 
 use std::{
     any::TypeId,

@@ -1,4 +1,6 @@
-//! The failure of a store: [`StoreError`], and what a caller can tell apart about it.
+//! [`StoreError`] and [`StoreErrorKind`]: the failure of a store, by what the caller can do.
+//!
+//! Returned by every store and cache. Knows nothing of drivers.
 
 use std::{error::Error, fmt, sync::Arc};
 

@@ -12,7 +12,7 @@ use std::{
 const MAX_KEPT: usize = 64;
 const MAX_BUSY: usize = 8;
 
-/// What became of an entry that was offered.
+/// Says whether an entry that was offered left the queue.
 pub(super) enum Offered<T> {
     /// It left the queue.
     Taken,

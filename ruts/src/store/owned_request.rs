@@ -1,6 +1,7 @@
-//! Requests that own what they hold, because a thread or a task carries them out.
+//! Owned copies of the requests of the contract, for operations that run in a thread or a task.
 //!
-//! Made by a store from the requests of the contract, and lent to its operations as such.
+//! Made by `SqliteStore` and `MySqlStore`, which lend them to their operations as borrowed
+//! requests.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The rules of a session, free of any backend: [`SessionRecord`].
 //!
-//! Used by every [`RecordStore`](super::RecordStore), by `MemoryStore`, and by the model that the
-//! conformance tests compare stores with. It reads no clock and does no I/O: the caller passes the
-//! time and stores the result.
+//! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the
+//! model that the conformance tests compare stores with. It reads no clock and does no I/O. The
+//! caller passes the time and stores the result.
 
 mod encoding;
 

@@ -1,6 +1,7 @@
 //! Requests: what a caller asks of a [`Store`](super::Store).
 //!
-//! Built by the session and by tests, read by stores. Knows nothing of answers, types or HTTP.
+//! Built by the session, by wrapping stores and by tests. Read by stores. Knows nothing of answers,
+//! types or HTTP.
 //! Every struct has a constructor, and methods that set what is optional, so that a new part of a
 //! request breaks no store.
 
@@ -169,7 +170,7 @@ impl<'a> NewSignIn<'a> {
         Self { principal, assurance, limit: None, keep_fields: false }
     }
 
-    /// Keeps the fields of another principal.
+    /// Sets whether the fields of the previously signed-in principal are kept. Defaults to `false`.
     #[must_use]
     pub const fn keep_fields(mut self, keep: bool) -> Self {
         self.keep_fields = keep;
@@ -246,7 +247,7 @@ impl<'a> FieldWrite<'a> {
         Self { name, value, ttl: None, cache_policy: CachePolicy::Default }
     }
 
-    /// With a lifetime of its own.
+    /// Sets the TTL of the field.
     #[must_use]
     pub fn ttl(mut self, ttl: impl Into<Option<Ttl>>) -> Self {
         self.ttl = ttl.into();
@@ -456,7 +457,7 @@ pub struct Precondition<'a> {
 }
 
 impl<'a> Precondition<'a> {
-    /// The field holds `value`, or is absent.
+    /// Requires the field to hold `value`, or to be absent if `value` is `None`.
     pub const fn new(name: &'a str, value: Option<&'a Bytes>) -> Self {
         Self { name, value }
     }

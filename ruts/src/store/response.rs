@@ -1,7 +1,8 @@
 //! Answers of a [`Store`](super::Store).
 //!
-//! Built by stores, read by the session and by tests. Knows nothing of types or HTTP. Every struct
-//! has a constructor, so that a new part of an answer breaks no store.
+//! Built by stores. Read by the session, the guards and wrapping stores. Knows nothing of types or
+//! HTTP. Every struct that a store builds has a constructor, so a new part of an answer breaks no
+//! store.
 
 use std::{fmt, time::Duration};
 
@@ -64,7 +65,7 @@ impl<T> Written<T> {
         Self { answer, stale_for: None }
     }
 
-    /// Adds for how long a cache may answer with the state before.
+    /// Sets how long a cache may still answer with the previous state.
     #[must_use]
     pub fn stale_for(mut self, stale_for: impl Into<Option<Duration>>) -> Self {
         self.stale_for = stale_for.into();

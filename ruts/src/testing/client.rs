@@ -1,6 +1,6 @@
 //! A [`Client`] that keeps cookies like a browser, for tests of applications.
 //!
-//! Called by the checks of `security` and by tests. Knows HTTP and cookies, not sessions.
+//! Called by `security`, `act` and tests of applications. Knows HTTP and cookies, not sessions.
 
 use std::{
     collections::BTreeMap,

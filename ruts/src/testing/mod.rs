@@ -7,7 +7,9 @@
 //!   standards.
 //! - [`assert_lock`] compares the types of stored values with those of the releases before.
 //!
-//! Called by tests of applications. Knows the application by its HTTP interface alone.
+//! Called by tests of applications. [`Client`] and [`assert_session_security`] know the application
+//! by its HTTP interface alone. [`with_session`] also needs its layer, and [`assert_lock`] its
+//! session struct.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,7 +1,8 @@
 //! The history of every session, and the check of each answer against it: [`History`].
 //!
-//! It knows the promises of a store, and neither servers nor faults. An operation is noted before
-//! it begins and after its answer, so that a read is only judged by what was certain when it began.
+//! It knows the promises of a store, and neither servers nor faults. An operation is recorded
+//! before it begins and after its answer. So a read is checked only against writes that were
+//! certain when the read began.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -124,7 +125,7 @@ struct Pair {
     certain: u64,
     begun: u64,
     not_done: BTreeSet<u64>,
-    /// Such a write may take effect at any later time.
+    /// Writes of unknown outcome. Each may take effect at any later time.
     unknown: BTreeSet<u64>,
 }
 

@@ -33,7 +33,7 @@ pub async fn sqlite() -> Stores<SqliteStore> {
     Stores { stores: [store().await, store().await], _folder: Some(folder) }
 }
 
-/// In memory, where one thread reads and writes.
+/// Returns a store in memory. It has one thread for reads and writes.
 pub async fn in_memory() -> Stores<SqliteStore> {
     let store = Arc::new(SqliteStore::in_memory().build().await.unwrap());
     Stores { stores: [Arc::clone(&store), store], _folder: None }

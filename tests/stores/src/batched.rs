@@ -12,8 +12,8 @@ use tokio::join;
 /// A store that sends other operations before and after each read and write, so that all of them go
 /// to the server in batches.
 ///
-/// Each of the others gets an answer of its own: a guest has a live session, a thief a wrong
-/// secret.
+/// The other operations have answers of their own: `guest` has a live session, and `thief` presents
+/// a wrong secret.
 pub struct Batched<S> {
     store: Arc<S>,
     guest: TestSession<S>,

@@ -2,7 +2,8 @@
 
 /// Runs tests through several clients, each in a module of its own.
 ///
-/// A client is a function of the calling file that takes a URL. A test takes the function.
+/// `client` names a function of the calling file that connects to a URL. Each test gets that
+/// function as its argument.
 #[macro_export]
 macro_rules! through_each_client {
     ({ $($module:ident: $client:ident),+ $(,)? } $tests:tt) => {

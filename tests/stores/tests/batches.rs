@@ -466,7 +466,8 @@ async fn large_values_are_read_in_several_batches<C: RedisClient>(fixture: Fixtu
         }
         commands.push(fixture.calls() - calls);
     }
-    // The first batch has all five, most of which are read alone after it. Later batches have two.
+    // The first batch has all five sessions, and most are then read again singly. Later batches
+    // have two, because the batch size adapts.
     assert!(commands[1..].contains(&3), "{commands:?}");
 }
 

@@ -265,8 +265,9 @@ struct Shop {
     visits: u64,
 }
 
-/// A revocation comes before the session is written, and the step that would notice it is lost. The
-/// request that continues with the session adds it to the list again, so that it can be ended.
+/// A revocation happens before the sign-in writes the session, and the command that would detect it
+/// is lost. The request that continues adds the session to the list again, so that it can be
+/// revoked.
 // proves: ASVS-7.4.2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_does_not_use_a_session_that_no_list_has() {

@@ -290,7 +290,7 @@ async fn mysql() {
         assert_eq!(trips_until_idle(&proxy).await, mysql_trips(operation), "{operation}");
     })
     .await;
-    // A precondition that holds costs nothing.
+    // A precondition that holds costs no extra round trip.
     let session = TestSession::begin(&store).await;
     trips_until_idle(&proxy).await;
     let value = Bytes::from_static(b"value");

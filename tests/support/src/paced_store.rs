@@ -61,7 +61,7 @@ impl Pace {
 }
 
 impl Stop {
-    /// Waits until the request has stopped. False if it has ended before.
+    /// Waits until the request has stopped. Returns `false` if it ended first.
     pub async fn reached(&mut self) -> bool {
         (&mut self.reached).await.is_ok()
     }
@@ -73,7 +73,7 @@ impl Stop {
     }
 }
 
-/// A store around another one. A call outside of [`Pace::run`] is forwarded at once.
+/// A wrapper that can stop calls to a store. Calls outside of [`Pace::run`] are forwarded at once.
 pub struct PacedStore<S>(Arc<S>);
 
 impl<S> PacedStore<S> {

@@ -15,7 +15,7 @@ const VARIABLE: &str = "RUTS_SEED";
 ///
 /// # Panics
 ///
-/// The variable holds no number.
+/// Panics if the variable is set and is not a number.
 pub fn seeds(count: usize) -> Vec<u64> {
     match env::var(VARIABLE) {
         Ok(text) => vec![text.parse().expect("RUTS_SEED is a number")],
@@ -105,8 +105,8 @@ impl Span {
         (request.to.duration_since(self.from) + Self::SLACK < age).then_some(false)
     }
 
-    /// Whether a request was late if its secret was replaced, or its session deleted, in this span.
-    /// `None` if it was a matter of milliseconds.
+    /// Returns whether a request was late, given that its secret was replaced, or its session
+    /// deleted, in this span. `None` if that is within the measuring error.
     pub fn makes_late(&self, request: &Self) -> Option<bool> {
         if request.to.duration_since(self.from) + Self::SLACK < Self::IN_TRANSIT {
             return Some(true);

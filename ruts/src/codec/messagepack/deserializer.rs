@@ -1,7 +1,7 @@
 //! [`Value`]: the deserializer of one value.
 //!
-//! It goes by what the type asks for, not by the token: so a type brings the code of one way of
-//! reading, not of all.
+//! Called by `payload`. It decodes only the kind of value that the type requests, whatever the
+//! token is. So each type compiles one decoding path, not all of them.
 
 use serde::de::{
     self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,

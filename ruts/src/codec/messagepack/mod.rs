@@ -1,4 +1,5 @@
-//! The MessagePack codec. Called by `value`, which adds the header. Knows nothing of versions.
+//! The MessagePack codec. Called by `value` and `stored`, which handle the header, and by
+//! `preserve` and `by_names`, which edit payloads. Knows nothing of versions.
 //!
 //! `rmp-serde` writes. The reader is our own: it asks the payload only for what the type asks for,
 //! which takes a third of the code for each type. And it refuses what another type would take for

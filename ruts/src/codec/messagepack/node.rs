@@ -1,4 +1,6 @@
-//! [`Node`]: a payload as a tree, for code that changes payloads without knowing their types.
+//! [`Node`]: a payload as a tree, for code that edits payloads without their types.
+//!
+//! Used by `preserve` and by the lock of `testing`. Knows nothing of headers and field names.
 
 use super::reader::{ReadError, Reader, Token};
 

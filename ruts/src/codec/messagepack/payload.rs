@@ -1,4 +1,6 @@
-//! [`write`] and [`read`]: a value as a payload.
+//! [`write`] encodes a value as a MessagePack payload, and [`read`] decodes one.
+//!
+//! Called by `value` and `stored`. Knows nothing of headers and versions.
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -1,8 +1,8 @@
-//! [`merge`]: an update keeps the parts of a value that its type does not know.
+//! [`merge`]: three-way merge of payloads, so that an `update` keeps unknown fields of a struct.
 //!
-//! During a deploy, an instance of the release before reads a value of the later release, changes
-//! it, and writes it. It knows some of its fields only. A three-way merge of the payloads carries
-//! the others over. Free of the type, so that it is compiled once.
+//! Called by `codec::preserve`. During a deploy, an instance of the previous release may update a
+//! value of the new release, of which it knows only some fields. The merge keeps the others. Not
+//! generic, so it is compiled once.
 
 use super::node::{Node, write_head};
 

@@ -1,6 +1,7 @@
 //! [`Reader`]: the tokens of a MessagePack payload.
 //!
-//! Free of the type that is read, so that it is compiled once. Nothing in it reserves memory.
+//! Used by `deserializer` and `node`. Not generic, so it is compiled once. It allocates nothing, so
+//! a length in a hostile payload costs no memory.
 
 use std::fmt;
 
@@ -234,7 +235,7 @@ impl<'b> Reader<'b> {
         if self.depth > MAX_DEPTH { Err(ReadError::DEPTH) } else { Ok(()) }
     }
 
-    /// Ends a value with parts, of which `left` were not read.
+    /// Leaves a list or map. Fails if the type has left any of its elements unread.
     pub(super) fn end(&mut self, left: usize) -> Result<(), ReadError> {
         self.depth -= 1;
         if left == 0 { Ok(()) } else { Err(ReadError::SHAPE) }

@@ -1,4 +1,6 @@
-//! [`fingerprint`]: the fingerprint of a type, computed once in a process.
+//! [`fingerprint`]: the fingerprint of a type, computed once per process and type.
+//!
+//! Called by typed keys, and by `stored` and `target`. Knows `tracer`, and nothing of headers.
 
 use std::{
     any::TypeId,

@@ -1,6 +1,7 @@
 //! Fingerprints of types: [`fingerprint`].
 //!
-//! Used for the header of a stored value. Knows serde alone.
+//! Used for the header of a stored value, for the lock of `testing`, and by `by_names`. Knows serde
+//! alone.
 //!
 //! A tracing `Deserializer` notes what the `Deserialize` of a type asks for: `tree` holds the notes,
 //! and `tracer` is the deserializer. No derive is needed, so it works for the types of other crates.

@@ -1,4 +1,6 @@
-//! Reads shapes from text: one line of a lock.
+//! Parses a shape from one line of a lock.
+//!
+//! Called by `by_names` and by the lock of `testing`, whose `text` writes this format.
 //!
 //! ```text
 //! {items: [{sku: str, qty: u32}], total|sum?: option<u32>}   a struct; `|` an alias, `?` optional
@@ -9,7 +11,7 @@
 
 use super::structure::{Part, Shape};
 
-/// Depth that no text exceeds.
+/// Maximum nesting depth of a shape in a lock.
 const MAX_DEPTH: usize = 128;
 
 /// Reads a shape from the beginning of a text, and returns the rest. `None` if there is none.

@@ -1,7 +1,7 @@
 //! The tracing deserializer: [`trace`].
 //!
-//! It reads from nothing, and hands out the values that the tree chooses. Structs are read by
-//! position, as bincode does.
+//! Called by `cache` and by the lock of `testing`. It has no input: `tree` chooses the values that
+//! it returns. It visits structs by position, as bincode does. Knows nothing of codecs.
 
 use std::{any::type_name, fmt};
 
@@ -118,7 +118,8 @@ impl<'a> Tracer<'a> {
     }
 }
 
-/// Methods for numbers: their name, that of the visitor, and the type.
+/// Implements the `deserialize_*` methods for numbers. Takes the method, the visitor method and the
+/// number type.
 macro_rules! numbers {
     ($($method:ident $visit:ident $number:ident),+ $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {

@@ -1,6 +1,6 @@
-//! [`Tree`]: what a type has asked its deserializer for, so far.
+//! [`Tree`]: the requests that a type has made to its deserializer so far.
 //!
-//! Filled by `tracer`, pass by pass. Free of the traced type, so that it is compiled once.
+//! Filled by `tracer`, one pass at a time. Not generic, so it is compiled once.
 
 #[cfg(feature = "testing")]
 use super::structure::{Part, Shape};

@@ -1,4 +1,6 @@
-//! Compares the client of a request with the one that signed in: [`check`].
+//! [`check`]: compares the client fingerprint of a request with the one of the sign-in.
+//!
+//! Called by `transfer` after a read. May end the session. Knows one reserved field.
 
 use super::{exchange::Exchange, field_cache::FieldCache, state::ClientTrust};
 use crate::{

@@ -1,4 +1,8 @@
-//! A store call, and what follows from its answer for the identity of the request: [`Exchange`].
+//! [`Exchange`]: makes a store call with the right credentials, and updates the identity of the
+//! request from its answer.
+//!
+//! Used by `transfer`, `renewal`, `client_check` and `operations`. Knows secrets and rotations, and
+//! no values.
 
 use std::time::Duration;
 
@@ -38,8 +42,8 @@ impl Exchange<'_> {
         self.state.identity.credentials(self.shared.config().layer)
     }
 
-    /// Calls the store with what the client presented, and learns from the answer who the request
-    /// is. `None` if it opens no session.
+    /// Calls the store with the presented credentials, and updates the identity of the request from
+    /// the answer. `None` if the credentials open no session.
     pub(super) async fn attempt<O: Operation>(
         &mut self,
         fallback_secret: Option<&Secret>,
@@ -288,8 +292,8 @@ impl Exchange<'_> {
 
     /// Whether this request may act as one without a session: start another, or give up the cookie.
     ///
-    /// A store recognises one former secret. If the secret of this request was replaced twice while
-    /// it was on its way, the store does not know it any more, but it knows the session.
+    /// A store recognises only one former secret. If the secret was replaced twice while the
+    /// request was in transit, the store answers `NotFound`, although the session exists.
     pub(super) async fn is_without_session(&mut self) -> Result<bool, Error> {
         if !self.state.identity.may_create() {
             return Ok(false);

@@ -1,4 +1,6 @@
-//! The fields that a request has read or written: [`FieldCache`].
+//! [`FieldCache`]: the stored fields that this request has read or written.
+//!
+//! Owned by `state`. Knows names, bytes and lifetimes, and nothing of types and stores.
 
 use std::time::Duration;
 

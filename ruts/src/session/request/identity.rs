@@ -1,4 +1,6 @@
-//! The identity of a request: [`Identity`], from the presented token to an open or closed session.
+//! [`Identity`]: which session a request belongs to: a presented token, a session, or none.
+//!
+//! Owned by `state`, changed by `exchange`. Knows tokens alone, and makes no store call.
 
 use crate::token::{CookieLife, SecretHash, SessionId, Token};
 

@@ -2,14 +2,16 @@
 //!
 //! To read in this order:
 //!
-//! 1. Knowledge: `identity` (of the request), `field_cache` (fields that were read or written),
-//!    `state` (both, and pending changes), `response` (the cookie).
-//! 2. Questions: `operation` (a store call with credentials), `write_plan` (the effects of a write
-//!    besides its changes), `exchange` (a store call, and its consequences for the identity).
-//! 3. Consequences: `client_check` after a read, `own_fields` with a sign-in, `transfer`
-//!    (reads and writes of fields), and `renewal` as the last step.
+//! 1. Data: `identity` (which session the request belongs to), `field_cache` (fields that were read
+//!    or written), `state` (both, and pending changes), `response` (the cookie), `shared` (all of
+//!    these, and the lock).
+//! 2. Store calls: `operation` (one call with credentials), `write_plan` (side effects of a write),
+//!    `exchange` (a call, and the new identity that follows from its answer).
+//! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `transfer` (reads and writes
+//!    of fields), `renewal` as the last step, `current` (the requests that run on this thread).
 //!
-//! [`Request`](operations::Request) offers all of it to the typed surface, on bytes.
+//! [`Request`](operations::Request) is the interface to the rest of `session`. It deals in stored
+//! bytes.
 
 mod client_check;
 pub(super) mod current;

@@ -1,4 +1,7 @@
-//! Store calls with credentials: [`Operation`], which can be repeated with other credentials.
+//! [`Operation`]: a store call that can be tried again with other credentials.
+//!
+//! Run by `exchange`. Each implementation is one method of the store contract. Not to be confused
+//! with `operations`, the interface of this folder.
 
 use bytes::Bytes;
 

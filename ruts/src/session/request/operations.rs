@@ -1,4 +1,7 @@
-//! The operations that the typed surface calls, on bytes: [`Request`].
+//! [`Request`]: the interface of this folder: one method for each operation of a session.
+//!
+//! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Deals in stored bytes, and knows no
+//! value types.
 
 use std::{sync::Arc, time::Duration};
 
@@ -146,7 +149,7 @@ impl Request {
         })
     }
 
-    /// Tells the store the policy of a field that a cache does not answer alone.
+    /// Tells the store the cache policy of a field, if a cache must not answer without the origin.
     pub(in crate::session) fn hint_cache_policy(&self, field: &FieldSpec) {
         if matches!(field.cache_policy(), CachePolicy::NoStore | CachePolicy::Revalidate) {
             self.store().hint_cache_policy(field.name(), field.cache_policy());
@@ -191,7 +194,8 @@ impl Request {
         Transfer::new(&self.0, &mut state).learn(STAMP, group).await
     }
 
-    /// Whether the session accepts a stamp. If not by what this request has read, it asks the store.
+    /// Returns whether the session accepts a stamp. If the cached stamp does not match, it asks the
+    /// store again.
     pub(in crate::session) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
         let mut state = self.0.lock().await?;
         let digest = stamp_digest(stamp);

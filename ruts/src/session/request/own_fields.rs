@@ -1,4 +1,6 @@
-//! The library's own fields that go along with a change of principal: [`OwnFields`].
+//! [`OwnFields`]: the reserved fields `ruts.*` that a sign-in or sign-out writes.
+//!
+//! Used by `transfer` and `operations`. Knows their formats, and makes no store call.
 
 use std::time::Duration;
 

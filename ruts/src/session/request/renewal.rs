@@ -1,5 +1,7 @@
-//! The last step of a request: renews its secret, and extends a remembered session. [`note_due`]
-//! notes that it may be due, and [`renew`] does it.
+//! Renews the secret of a session as the last step of a request, and extends a remembered session.
+//!
+//! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the
+//! response. Knows deadlines and secrets, and no fields.
 
 use std::time::Duration;
 
@@ -119,8 +121,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
-    // If the update is not due, another request was faster. If it is refused, the session has just
-    // ended.
+    // `NotDue`: another request has renewed the secret. Refused: the session has just ended.
     let Ok(Written { answer: Updated::Applied { .. }, .. }) = answer.await? else { return Ok(()) };
     if let Some((secret, ..)) = fresh {
         let token = Token { id, secret };

@@ -1,6 +1,7 @@
-//! The cookie of a response, as decided so far: [`ResponseState`].
+//! [`ResponseState`]: the cookie action of the response, and whether the response is closed.
 //!
-//! Read and changed without waiting for the store.
+//! Changed by `exchange`, `renewal` and `operations`, read by the layer. A plain mutex guards it,
+//! so the layer never waits for a store call.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
-//! The data of one request: [`Shared`].
+//! [`Shared`]: the data of one request, and the lock by which its operations run one at a time.
+//!
+//! Used by every file of this folder. Makes no store call.
 
 use std::{
     sync::{

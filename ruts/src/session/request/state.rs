@@ -1,4 +1,6 @@
-//! The knowledge of a request about its session: [`State`].
+//! [`State`]: everything that a request has learned about its session.
+//!
+//! Guarded by the lock of `shared`, changed by `exchange` and `transfer`. Plain data.
 
 use std::time::Duration;
 
@@ -68,7 +70,8 @@ pub(super) struct PendingRotation {
 }
 
 impl RefusedToken {
-    /// Returns the time since it last opened the session, at most: the answer took its time.
+    /// Returns an upper bound of the time since this token last opened the session. The time that
+    /// the store call took is included.
     pub(super) fn longest_since(&self) -> Duration {
         self.ago.unwrap_or_default().saturating_add(self.asked.elapsed())
     }

@@ -1,4 +1,6 @@
-//! Reads and writes of fields: [`Transfer`].
+//! [`Transfer`]: reads and writes fields through the store, and keeps the field cache up to date.
+//!
+//! Used by `operations`. Knows stored bytes and encryption, and no value types.
 
 use std::time::Duration;
 
@@ -205,7 +207,8 @@ impl<'a> Transfer<'a> {
                 let state = self.state();
                 if plan.is_sign_in() {
                     state.client = ClientTrust::Trusted;
-                    // The fields of another principal are gone. A guest's fields stay.
+                    // The store may have removed the fields of another principal, so the cached
+                    // ones are dropped. A guest's fields stay.
                     let former = state.meta.map(|(meta, _)| meta.signed_in);
                     let stays = former.is_some_and(|former| {
                         former.is_none_or(|former| plan.signs_in(&former.principal))

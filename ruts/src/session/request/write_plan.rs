@@ -1,4 +1,6 @@
-//! The effects of a write besides its changes: [`WritePlan`].
+//! [`WritePlan`]: the side effects of a write: rotation, sign-in or sign-out, encryption.
+//!
+//! Made by `entry`, `edit` and `sign_in` from field specs, carried out by `transfer`.
 
 use std::borrow::Cow;
 

@@ -10,7 +10,7 @@ use crate::store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind,
 /// Maximum number of attempts of a sign-in at the limit.
 const ATTEMPTS: usize = 8;
 
-/// A sign-in that may exceed its limit.
+/// A sign-in under a session limit.
 ///
 /// The origin must not end the oldest sessions itself: the cache would not learn of it. So it is
 /// asked to refuse. The layered store then ends these sessions and tries again.

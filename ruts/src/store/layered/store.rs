@@ -1,7 +1,7 @@
 //! [`LayeredStore`] and its builder.
 //!
-//! Called by the session as any [`Store`]. It decides which operation goes which way; reads, writes
-//! and revocations stand in files of their own.
+//! Called by the session as any [`Store`]. It passes each operation to `reading`, `writing` or
+//! `revoking`, which hold the protocol.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -79,8 +79,8 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
         self
     }
 
-    /// Sets how long to wait for the cache. The default is half a second. A read then goes on
-    /// without it.
+    /// Sets how long to wait for the cache. Defaults to half a second. After that, a read goes to
+    /// the origin.
     #[must_use]
     pub fn cache_timeout(mut self, timeout: Duration) -> Self {
         self.settings.cache_timeout = limited(timeout);

@@ -28,7 +28,7 @@ pub(super) struct WriteSet<'a> {
 }
 
 impl<'a> WriteSet<'a> {
-    /// Returns the set of an update. Nothing is served for longer than `longest`.
+    /// Returns the write set of an update. The cache serves its fields for at most `longest`.
     pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
         let mut set = Self {
             // A sign-in may remove the fields of another principal.

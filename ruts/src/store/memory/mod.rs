@@ -1,4 +1,6 @@
-//! Sessions in the memory of this process: the embedded default, and a cache of the same kind.
+//! [`MemoryStore`] and `MemoryCache`: sessions, or copies of them, in the memory of this process.
+//!
+//! Used by applications and tests. Data is lost when the process ends.
 
 #[cfg(feature = "layered-store")]
 mod cache;

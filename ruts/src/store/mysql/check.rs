@@ -28,7 +28,8 @@ use crate::{
 const SERVER: &str = "select version(), sleep(0.002), sysdate(6) > now(6), \
      @@global.innodb_flush_log_at_trx_commit = 1, cast(@@session.max_allowed_packet as signed)";
 
-/// Names of the isolation: MySQL has one, MariaDB the other or both.
+/// Selects the settings of the connection. The isolation level has two names: MySQL knows the
+/// first, MariaDB the second or both.
 const SETTINGS: &str = "show session variables where variable_name in \
      ('transaction_isolation', 'tx_isolation', 'autocommit', 'time_zone', 'sql_mode')";
 

@@ -1,6 +1,7 @@
 //! Deletes expired sessions.
 //!
-//! Used by the store, on request and in the background. Knows nothing of its operations.
+//! Used by the store, on request and in the background. Runs the operation `DeleteExpired`, and
+//! knows no other.
 
 use std::{sync::Arc, time::Duration};
 

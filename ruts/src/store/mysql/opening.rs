@@ -1,6 +1,6 @@
 //! The first round trip of a transaction: it locks, and reads what the rules of a session need.
 //!
-//! Used by `transaction` and its operations.
+//! Used by `transaction` and its operations. `READ_COMMITTED` is used by every transaction.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The operations of the contract that lock a session or a principal.
 //!
-//! Used by the store. The rules of a session are those of [`SessionRecord`]; this file decides what
-//! is locked and read for them, and what is written afterwards.
+//! Used by the store and the cleanup. [`SessionRecord`] holds the rules of a session. This file
+//! decides which rows are locked, read and written for them.
 
 use std::{sync::Arc, time::Duration};
 

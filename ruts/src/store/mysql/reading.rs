@@ -1,6 +1,7 @@
 //! Sessions as a read finds them, in one statement: [`Snapshot`].
 //!
-//! Used by the store. A statement that locks nothing sees one moment of the database.
+//! Used by the store. Its conditions (`is_live`, `of_principal`) are shared with the statements
+//! that write. A statement that locks nothing sees one moment of the database.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -66,7 +67,8 @@ impl Read {
             Projection::Named([]) => ("null".to_owned(), String::new()),
             _ => {
                 let named = named(fields);
-                // MySQL would read all fields while it takes the tables for small.
+                // Without the hint, MySQL scans the whole table as long as its statistics say it is
+                // small.
                 let join = format!(
                     " left join {} f force index (primary) on f.session = s.number{named}",
                     tables.fields

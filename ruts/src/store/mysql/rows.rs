@@ -1,7 +1,7 @@
 //! Rows of the tables as parts of a session record, and back.
 //!
-//! Used by `opening`, `reading` and `writing`. The only place that knows which column holds which
-//! part.
+//! Used by every file that reads or writes rows. Maps columns to parts of a record. Conditions on
+//! columns (is live, is expired) are in `reading`, `plain_write` and `operations`.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,8 @@ pub(super) type Fields = HashMap<FieldName, FieldRecord>;
 /// since 1970.
 pub(super) const CLOCK: &str = "cast(unix_timestamp(sysdate(6)) * 1000000 as signed)";
 
-/// The server's clock when a statement began. An index can be searched for it.
+/// The server's clock at the start of a statement. It is constant, so a comparison can use an
+/// index.
 pub(super) const STATEMENT_CLOCK: &str = "cast(unix_timestamp(now(6)) * 1000000 as signed)";
 
 /// The columns of [`SessionRow::decode`], of the table `s`.

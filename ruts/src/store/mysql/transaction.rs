@@ -1,7 +1,7 @@
 //! Operations in two round trips: [`Transaction`].
 //!
-//! Used by the store. The first trip locks and reads, the rules of a session decide, and the second
-//! trip writes and commits.
+//! Used by the store and the cleanup. The first trip locks and reads. The rules of a session
+//! decide. The second trip writes and commits.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! Statements that write the difference between a stored session and its record.
 //!
-//! Used by the operations. Decides nothing: the record has been changed by the rules of a session.
+//! Used by the store, the operations and `check`. Decides nothing: the rules of a session have
+//! already changed the record.
 
 use std::time::Duration;
 

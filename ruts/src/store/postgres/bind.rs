@@ -1,7 +1,7 @@
 //! Statements with their parameters.
 //!
-//! Used by the store, the batches and the cleanup. A parameter has the position that its file in
-//! `sql` gives it. Knows nothing of connections and rows.
+//! Made by the store, the batches, the cleanup and `check`, sent by the executor. Each file in
+//! `sql` gives the positions of its parameters. Knows nothing of connections and rows.
 
 use std::{collections::HashSet, time::Duration};
 

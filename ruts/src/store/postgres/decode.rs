@@ -1,6 +1,7 @@
 //! Answers from the rows of statements.
 //!
-//! Used by the store, the batches and the cleanup. Knows nothing of parameters and connections.
+//! Used by the store, the batches, the cleanup and `check`. Knows nothing of parameters and
+//! connections.
 
 use std::time::Duration;
 

@@ -22,7 +22,8 @@ const ISOLATION: &str = "RUT01";
 #[derive(Debug, Clone)]
 pub(super) struct StatementError {
     pub(super) error: StoreError,
-    /// The connection is broken, has lost its state, or leads to a server that cannot help.
+    /// The connection is broken, has lost its state, or leads to a server that cannot run
+    /// statements.
     pub(super) connection_is_dead: bool,
     /// The server broke the statement off in favour of another one.
     was_broken_off: bool,

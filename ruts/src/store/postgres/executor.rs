@@ -1,7 +1,7 @@
 //! Sends statements to PostgreSQL: [`Executor`].
 //!
-//! Used by the store, the batches and the cleanup. Knows connections and the timeout, and nothing
-//! of what a statement does.
+//! Used by the store, the batches and the cleanup. Knows connections, the timeout and the column
+//! that tells a standby, and nothing else of a statement.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 

@@ -1,6 +1,7 @@
 //! The names of the tables, indexes and functions of one store.
 //!
-//! Used by `templates` and `migrate`. Knows nothing of statements.
+//! Made by the builder of the store, used by every file that fills in a template. Knows nothing of
+//! statements.
 
 use crate::store::{
     ENDED_RETENTION, REVOKED_RETENTION,

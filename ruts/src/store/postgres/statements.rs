@@ -1,7 +1,7 @@
 //! The statements of a store, and the columns of their rows.
 //!
-//! Made once for each store, so that the server recognises prepared statements. Used by the
-//! executor's callers and by `decode`. Knows nothing of values and connections.
+//! Made once for each store, so that the server recognises prepared statements. Owned by the
+//! executor, used by its callers, `decode` and `check`. Knows nothing of values and connections.
 
 use std::sync::Arc;
 
@@ -34,7 +34,8 @@ pub(super) struct Statements {
 
 /// A read of all fields, and one of named fields.
 ///
-/// They are two statements: in one with a condition, the index would not find a few fields of many.
+/// Two statements, because with one for both cases PostgreSQL would not use the index to read a few
+/// fields of a large session.
 pub(super) struct ByProjection {
     all: SqlStr,
     named: SqlStr,
@@ -108,7 +109,7 @@ columns! {
         Assurance,
     }
 
-    /// Next columns of a read with fields.
+    /// Further columns of a read that returns fields.
     FieldColumn from 10 { Names, Contents, CachePolicies, Expiries }
 
     /// Next columns of a read by a secret.

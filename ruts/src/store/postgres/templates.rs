@@ -1,6 +1,6 @@
 //! The files of the folder `sql`, with names and fragments in the place of their placeholders.
 //!
-//! Used by `statements` and `migrate`. Knows nothing of parameters, rows and connections.
+//! Used by `statements`, `migrate` and `check`. Knows nothing of parameters, rows and connections.
 //!
 //! A placeholder is a name in braces: an identifier of the store, a fragment of `sql/fragments`, or
 //! `field_filter`. A file begins with comment lines, its head, and a blank line. The head of a
@@ -104,7 +104,7 @@ pub(super) mod tests {
         names.filter(|name| !name.is_empty()).collect()
     }
 
-    /// Words of SQL: names, parameters of functions, and `$n`.
+    /// Returns the words of a SQL text: names, parameters of functions, and `$n`.
     fn words(text: &str) -> BTreeSet<&str> {
         text.split(|sign: char| !(sign.is_ascii_alphanumeric() || "_$".contains(sign))).collect()
     }

@@ -1,6 +1,7 @@
 //! Runs a [`Script`] on a server: by its SHA-1, or by its text after a probe.
 //!
-//! Used by the executor. Knows neither the scripts of the catalogue nor keys nor sessions.
+//! Used by the executor and the channel. The catalogue (`scripts`) is written in its types. Knows
+//! neither the scripts of the catalogue nor keys nor sessions.
 
 use std::time::Duration;
 
@@ -72,8 +73,9 @@ impl Script {
     /// Runs the script once. A server that does not know it is probed, and then gets its text.
     /// There has to be a key.
     ///
-    /// A leader that refuses writes for now still runs a read. A replica does not: it would run the
-    /// read-only text, so it gets the other one first.
+    /// If a leader temporarily refuses writes, a read is sent again as its read-only text. A
+    /// replica would run that text with old data. So the read-write text goes first, which a
+    /// replica refuses.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
         client: &C,
@@ -150,8 +152,8 @@ pub(super) enum Repeat {
 
 /// Sends a script, and again after an answer that allows it:
 ///
-/// - The node refused it because the key is on another one. Meanwhile the client fetches a new slot
-///   map.
+/// - The node refused the script because another node has the key. Meanwhile the client fetches a
+///   new slot map.
 /// - It was not sent, or the server refused it because it cannot serve. Meanwhile the client
 ///   connects again.
 /// - Its outcome is unknown, and it may be repeated. Meanwhile the client notices that the

@@ -1,7 +1,7 @@
 //! Reads of one session with commands instead of a script: [`NativeRead`].
 //!
-//! Used by the executor. A script costs the server several times as much as the commands. They
-//! answer most reads: of a live session that its current secret opens and whose use is not due.
+//! Used by the executor and the batched read. A script costs the server several times as much as
+//! the commands. They answer most reads: a live session, its current secret, and no touch due.
 //! `lua/load.lua` and `lua/load_general.lua` decide every other case. Knows no connection.
 
 use bytes::Bytes;

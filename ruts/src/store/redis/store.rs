@@ -235,7 +235,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One. With a sign-in on a cluster, those of the [module](super).
+    /// One. For a sign-in on a cluster see the [module documentation](super).
     async fn update(
         &self,
         credentials: Credentials<'_>,

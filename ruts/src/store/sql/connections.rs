@@ -68,8 +68,8 @@ impl<D: Database> Connections<D> {
         drop(connection);
     }
 
-    /// Closes a connection that is of no use. The others may be of no use for the same reason, and
-    /// are tested.
+    /// Closes a broken connection. Others may be broken for the same reason, so each is tested
+    /// before its next use.
     pub(in crate::store) fn discard(&self, connection: PoolConnection<D>) {
         // Returning it to the pool would wait for it.
         drop(connection.detach());

@@ -1,6 +1,6 @@
-//! Whether a statement is sent or cancelled: [`Dispatch`].
+//! [`Dispatch`]: the flag that decides a race: a statement is sent, or its caller cancels it.
 //!
-//! Shared by the caller of an executor and the task that carries its operation out.
+//! Shared by the caller of an executor and the task that runs its statement. Knows no statements.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

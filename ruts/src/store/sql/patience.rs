@@ -1,4 +1,4 @@
-//! How long a statement may take: [`Patience`].
+//! [`Patience`]: how long a caller waits for a statement, and when its connection is closed.
 //!
 //! Used by the executors. Knows nothing of statements.
 
@@ -28,8 +28,9 @@ impl Patience {
         Self { timeout, given_up: Arc::new(Semaphore::new(permits)) }
     }
 
-    /// Waits for the answer of a statement, until the deadline if its connection may be given up
-    /// then. `None` if there was none: the connection has to be closed.
+    /// Waits for the answer of a statement. At the deadline it returns `None` if a permit to give
+    /// up the connection is free, and otherwise waits for up to two more timeouts. After `None`,
+    /// the caller has to close the connection.
     pub(in crate::store) async fn wait<T>(
         &self,
         running: impl Future<Output = T>,

@@ -1,6 +1,7 @@
 //! The clock of a store: [`Clock`].
 //!
-//! Used by operations. Processes on one file are processes of one host, and share its clock.
+//! Owned by `connection`, which passes the time to operations. All processes that open a file are
+//! on one host, and share its clock.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

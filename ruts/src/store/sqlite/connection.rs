@@ -1,6 +1,7 @@
 //! A connection to a database, set up as every thread needs it: [`Database`].
 //!
-//! Used by the writer, the readers and operations. Knows no statement of an operation.
+//! Opened by `threads`. Used by every file that runs a statement. Knows no statement of an
+//! operation.
 
 use std::{
     cell::{Cell, RefCell},

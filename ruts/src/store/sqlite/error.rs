@@ -14,7 +14,8 @@ pub(super) const NAME: &str = "sqlite";
 #[error("{0}")]
 struct Reason(&'static str);
 
-/// The failure of a statement. SQLite or the writer rolls it back, so nothing was changed.
+/// Returns the error of a failed statement. SQLite or the writer rolls the statement back, so
+/// nothing was changed.
 pub(super) fn statement_error(error: &Error) -> StoreError {
     let Error::SqliteFailure(failure, _) = error else {
         // A value of a type or length that no release writes.

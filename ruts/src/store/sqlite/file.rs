@@ -1,6 +1,6 @@
 //! The files of a database: whether the path still leads to it, and space for a full disk.
 //!
-//! Used by connections and the writer. Knows nothing of SQL.
+//! Used by `connection`, `threads` and the writer. Knows nothing of SQL.
 
 use std::{
     fs::{self, File, OpenOptions},

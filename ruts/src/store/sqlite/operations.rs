@@ -54,7 +54,7 @@ pub(super) fn load(
     Ok((!record.is_modified()).then_some(answer))
 }
 
-/// Reads a session and writes down that it was used.
+/// Reads a session and touches it.
 pub(super) fn load_and_touch(
     database: &Database,
     credentials: &OwnedCredentials,

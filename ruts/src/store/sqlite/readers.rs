@@ -1,6 +1,6 @@
-//! The threads that read.
+//! The threads that run read operations.
 //!
-//! Started by the builder. Knows nothing of what a task does.
+//! Started by `threads`. Know how to batch reads into a transaction, and nothing of the operations.
 
 use super::{
     connection::Database,

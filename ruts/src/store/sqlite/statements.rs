@@ -1,7 +1,7 @@
 //! The tables and the statements.
 //!
-//! Moments are microseconds since 1970, times microseconds. Used by `tables`, `rows` and
-//! operations.
+//! Used by `tables`, `rows`, `writer` and operations. Moments are microseconds since 1970, and
+//! durations are microseconds.
 
 /// Version of the tables. Another one is refused.
 pub(super) const VERSION: i64 = 1;
@@ -9,8 +9,8 @@ pub(super) const VERSION: i64 = 1;
 /// Fields are rows of a table with a row id, because that holds large values in half the space of a
 /// clustered table. The id of a session is not its key: random keys make creations expensive.
 ///
-/// Sessions up to `revoked_up_to` have ended, and the cleanup has freed those up to `freed_up_to`. `changes` counts transactions in which a session ended
-/// or changed its principal.
+/// Sessions up to row `revoked_up_to` have ended, and the cleanup has freed those up to row
+/// `freed_up_to`. `changes` counts transactions in which a session ended or changed its principal.
 pub(super) const TABLES: &str = "
 create table if not exists ruts_sessions (
   row integer primary key,

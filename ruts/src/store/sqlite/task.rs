@@ -1,6 +1,6 @@
 //! Operations on their way to a thread and back: [`Task`].
 //!
-//! Made by the store, carried out by the writer and the readers.
+//! Made by `threads`, run by the writer and the readers. Knows nothing of SQL.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -24,7 +24,8 @@ pub(super) trait Task: Send {
     /// Whether the caller was dropped.
     fn is_abandoned(&self) -> bool;
 
-    /// Whether the operation ends a session or a right, which a full disk should not prevent.
+    /// Returns whether the operation may use the reserve, because it ends a session or revokes a
+    /// right. A full disk must not prevent that.
     fn may_use_reserve(&self) -> bool;
 }
 

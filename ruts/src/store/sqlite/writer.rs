@@ -1,7 +1,7 @@
 //! The thread that writes: [`Writer`].
 //!
-//! Started by the builder. Carries out the tasks of its queue, several in each transaction, and in
-//! between deletes expired sessions and notices changes of other processes.
+//! Started by `threads`. Runs the tasks of its queue, several in each transaction. Between
+//! transactions it deletes expired sessions and looks for changes of other processes.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -71,7 +71,7 @@ struct Chores {
     turn: Turn,
 }
 
-/// Since when this process writes without a pause, and what it has seen of others.
+/// How long this process has been writing without a pause, and when another process last wrote.
 struct Turn {
     began: Instant,
     /// The version of the data after the last transaction.

@@ -1,4 +1,6 @@
-//! [`assert_lock`] and [`LockTest`]: compare a session with the lock in a file.
+//! [`assert_lock`] and [`LockTest`]: compare a `#[session]` struct with its lock file.
+//!
+//! Called by tests of applications. The only file here that touches the file system.
 
 use std::{
     env, fs, io,
@@ -31,8 +33,8 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// - no stored name is lost, and no version goes down,
 /// - the JSON of a principal, by which its sessions are found, stays the same.
 ///
-/// With `RUTS_LOCK=accept` it writes the file, unless a finding [breaks](super::LockLevel::Breaks). The answer
-/// to such a finding belongs into the code, where it is reviewed.
+/// With `RUTS_LOCK=accept` it writes the file, unless a finding [breaks](super::LockLevel::Breaks)
+/// live sessions. Resolve such a finding in the code, where it is reviewed.
 ///
 /// A type of which no value can be guessed, and one with `untagged`, `flatten` or `Value` inside, is
 /// compared by its structure alone, unless a [`LockTest`] has values of it. A change of the meaning, such as euros to cents, is not seen.

@@ -1,4 +1,6 @@
-//! [`Described`]: a field of this build, as a lock holds it.
+//! [`Described`]: a declared field of this build, with its shape and sample values.
+//!
+//! Made for `file` by visiting a session struct. Knows the tracer of `codec` and `probe`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,6 @@
-//! [`Lock`]: the types of stored values, as text that is checked in.
+//! [`Lock`]: a whole lock: its text format, comparison and update.
+//!
+//! Used by `assert` and by applications. Knows the other files here, and no codec.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 

@@ -1,4 +1,6 @@
-//! [`LockedSchema`]: the types of the fields of one session, a section of a lock.
+//! [`LockedSchema`]: one section of a lock: the field types of one `#[session]` struct.
+//!
+//! Used by `file` and `report`. Knows the lines of `locked_type`.
 
 use std::{collections::BTreeSet, fmt};
 

@@ -1,4 +1,6 @@
-//! [`LockedType`]: a type of a field, one line of a lock.
+//! [`LockedType`]: one type of a field in a lock, with its version, codec and samples.
+//!
+//! Used by `locked_schema` and `report`. Knows the text format of shapes.
 
 use std::fmt;
 

@@ -1,7 +1,8 @@
 //! [`resolve`]: aliases, defaults and refused names of a type, found out with its values.
 //!
-//! A tracer learns the structure of a type, and not which parts may be missing. So a value is written as
-//! MessagePack, changed, and read back: without a field, under another name, with an unknown one.
+//! Called by `describe`. A tracer learns the structure of a type, but not which fields are
+//! optional. So a value is encoded, changed and decoded again: without a field, with a renamed
+//! field, with an unknown field.
 
 use std::collections::BTreeMap;
 

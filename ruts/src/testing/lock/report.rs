@@ -1,4 +1,6 @@
-//! [`LockReport`]: what a build would do to live sessions, by its lock.
+//! [`LockReport`]: the differences between a build and its lock, and their effect on live sessions.
+//!
+//! Made by `file`, by the `rules`. Read by tests of applications.
 
 use std::{cmp::Reverse, fmt};
 

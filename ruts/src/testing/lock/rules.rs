@@ -1,7 +1,7 @@
-//! [`unreadable`]: reasons for which a type does not read the values of another one by names.
+//! [`unreadable`]: the reasons why one type cannot read MessagePack values of another.
 //!
-//! The rules of the MessagePack reader, on shapes. The matrix of `tests/types` compares them with what
-//! the reader does.
+//! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
+//! compares both.
 
 use super::text::text;
 use crate::codec::{Part, Shape};

@@ -1,4 +1,6 @@
-//! Writes shapes as text: one line of a lock. `codec::shape::text` has the grammar, and reads it.
+//! Writes a shape as one line of a lock.
+//!
+//! Used by the other files here. `codec::shape::text` documents and parses the grammar.
 
 use std::fmt::{self, Write};
 

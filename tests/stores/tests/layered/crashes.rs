@@ -22,7 +22,7 @@ use crate::{load, read, value};
 enum Step {
     /// Its write intent is on the way.
     Intent,
-    /// Its intent is registered, its statement is on the way.
+    /// Its intent is registered, and its statement is in flight.
     Statement,
     /// Its statement is carried out, its finish is on the way.
     Finish,

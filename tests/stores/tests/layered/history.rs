@@ -121,8 +121,8 @@ mod tests {
 
     use super::*;
 
-    /// Counts violations. Writes and reads are value, begin and end. A write without an end is
-    /// unconfirmed.
+    /// Counts violations. A write or read is a tuple of value, begin and end. A write without an
+    /// end was not acknowledged.
     fn violations(writes: &[(u64, u64, Option<u64>)], reads: &[(u64, u64, u64)]) -> usize {
         let start = Instant::now();
         let at = |moment: u64| start + Duration::from_millis(moment);

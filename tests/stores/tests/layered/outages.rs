@@ -365,7 +365,8 @@ async fn a_costly_setting_of_the_cache_server_is_logged() {
     }
 }
 
-/// A user without these commands could not learn that the data of the server went back in time.
+/// Without the right to run these commands, the cache could not detect that the server lost its
+/// latest data.
 #[tokio::test]
 async fn a_cache_user_without_a_needed_command_is_refused() {
     let tiers = Tiers::start(Flavour::Redis);

@@ -298,7 +298,8 @@ async fn begin_to_take(
     let pool = server.pool();
     loop {
         recover(proxy, session).await;
-        // Else the connection may not be back in the pool, and nothing is sent. Then it is tried again.
+        // Waits until the connection is back in the pool. Otherwise nothing is sent, and the loop
+        // retries.
         sleep(Duration::from_millis(50)).await;
         proxy.set(Traffic::HoldAnswers);
         let taker = session.clone();

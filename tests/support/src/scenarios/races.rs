@@ -73,7 +73,7 @@ pub async fn write_against_delete<S: Store>(
     }
 }
 
-/// Returns whether the write came first. The value is there exactly then.
+/// Returns whether the write came first. Checks that the value is stored if and only if it did.
 pub async fn write_against_rotate<S: Store>(
     one: TestSession<S>,
     other: TestSession<S>,

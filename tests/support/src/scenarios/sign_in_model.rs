@@ -464,7 +464,7 @@ impl<S: Store> Run<S> {
         if self.random.percent(30) {
             assert_eq!(sessions.revoke_all().await.unwrap(), owned.len());
         } else {
-            // Also sessions of another principal, and those that have ended.
+            // The id may be that of another principal's session, or of one that has ended.
             let ids: Vec<String> = self.tokens.iter().map(|token| id(token)).collect();
             let Some(one) = self.random.choose(&ids) else { return };
             owned.retain(|id| id == one);

@@ -108,7 +108,7 @@ pub async fn a_revocation_ends_a_connection<S: Store>(one: &Arc<S>, other: &Arc<
     assert_ends(connection, SessionChange::Ended).await
 }
 
-/// Changes through one store reach connections through another one promptly, by a channel.
+/// A channel notifies watchers of one store promptly of changes made through another store.
 pub async fn a_channel_announces_changes<S: Store, C: Channel>(stores: [S; 2], channels: [C; 2]) {
     let [one, other] = stores;
     let [here, there] = channels;

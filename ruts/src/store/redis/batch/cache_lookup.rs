@@ -1,4 +1,6 @@
-//! Batched cache lookups: [`LookupBatch`].
+//! [`LookupBatch`]: cache lookups of several sessions in one script.
+//!
+//! Run by the `Batcher` of `cache`. Knows the executor and the batch format, and no queue.
 
 use std::sync::Arc;
 

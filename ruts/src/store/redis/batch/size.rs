@@ -1,4 +1,6 @@
-//! Sizes of batches: [`AdaptiveBatchSize`] of reads, and the [`Share`] of one session.
+//! Limits of a batch: [`AdaptiveBatchSize`] for reads, and the [`Share`] of one session.
+//!
+//! Used by the other files of this folder. Knows sizes, and sends nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,6 @@
-//! Batched updates: [`WriteBatch`].
+//! [`WriteBatch`]: updates of several sessions in one script.
+//!
+//! Run by the `Batcher` of the store. Knows the executor and the batch format, and no queue.
 
 use std::sync::Arc;
 

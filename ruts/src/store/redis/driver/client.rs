@@ -1,7 +1,7 @@
 //! The interface to a client library: [`Connector`] and [`Connection`].
 //!
 //! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a
-//! [`ScriptClient`] of them, which `eval` uses.
+//! [`ScriptClient`] of them, which `eval` and the executor call. Knows no session.
 
 use std::{future::Future, time::Duration};
 
@@ -36,7 +36,7 @@ pub trait Connector: Send + Sync + 'static {
 
 /// A connection to a server, or to all nodes of a cluster. Dropping it closes it.
 pub trait Connection: Send + Sync + 'static {
-    /// Whether it is known to be closed for good.
+    /// Returns whether the connection is known to be closed.
     fn is_closed(&self) -> bool;
 
     /// Makes a call, at most once. The caller stops waiting after `timeout`.

@@ -1,8 +1,8 @@
 //! The connections of a store: [`Connections`].
 //!
-//! A connection is judged by what it answers, and by silence. The drivers only open connections and
-//! send commands; each replacement is decided here. Used by `eval`. It must not know scripts or
-//! sessions.
+//! Decides when to replace a connection: by its errors, and by missing answers. The drivers only
+//! open connections and send commands. Created by the store and the channel, called through
+//! [`ScriptClient`](super::client::ScriptClient). It must not know scripts or sessions.
 
 use std::{
     collections::HashMap,

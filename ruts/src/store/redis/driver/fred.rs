@@ -1,4 +1,6 @@
-//! fred: `Client` and `Pool`.
+//! The driver of fred: connects with the settings of a `Client` or a `Pool`.
+//!
+//! Called by `connections`. The only file that knows fred. Knows no scripts and no sessions.
 
 use std::{future::ready, pin::pin, time::Duration};
 

@@ -1,4 +1,6 @@
-//! redis-rs: `Client`, [`RedisCluster`] and [`RedisSentinel`].
+//! The driver of redis-rs: connects with a `Client`, a [`RedisCluster`] or a [`RedisSentinel`].
+//!
+//! Called by `connections`. The only file that knows redis-rs. Knows no scripts and no sessions.
 
 use std::{
     fmt,

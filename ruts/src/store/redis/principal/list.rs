@@ -1,4 +1,6 @@
-//! Lists and revokes the sessions of a principal: [`PrincipalList`].
+//! [`PrincipalList`]: lists and revokes the sessions of a principal.
+//!
+//! Used by the store and by `sign_in`. Knows the executor, and nothing of the store.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

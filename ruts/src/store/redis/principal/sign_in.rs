@@ -1,4 +1,6 @@
-//! Signs a principal in: [`SignIn`].
+//! [`SignIn`]: adds a session to the list of its principal, and writes the session.
+//!
+//! Used by the store. Knows the executor and `list`. Not the public `session::SignIn`.
 
 use std::sync::Arc;
 

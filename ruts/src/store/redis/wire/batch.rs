@@ -1,6 +1,6 @@
 //! The common parts of the batch scripts: their first argument, and their packed answers.
 //!
-//! Used by the batches. Every decoder returns `None` for a form that no script produces.
+//! Used by the batches. Every decoder returns `None` for a malformed reply.
 
 use bytes::{BufMut, Bytes, BytesMut};
 

@@ -1,6 +1,6 @@
-//! Names of keys.
+//! The names of Redis keys, with their hash tags.
 //!
-//! Used by the executor, the principal list and the cache.
+//! Used by every file that names a key. Knows ids and digests, and no session.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -9,8 +9,8 @@ use crate::{auth::PrincipalKey, token::SessionId};
 
 /// Length of the hash tag, which is the begin of a session id's text.
 ///
-/// All sessions of a hash tag share an epoch. There are few enough of them to increment each epoch,
-/// and enough for the shards of a large cluster.
+/// All sessions of a hash tag share an epoch. Two characters make 4,096 hash tags: few enough to
+/// increment every epoch, and enough to spread over a large cluster.
 const TAG: usize = 2;
 
 /// Returns the key of a session. Its braces enclose the hash tag.

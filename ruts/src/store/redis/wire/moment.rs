@@ -1,4 +1,6 @@
-//! Moments: milliseconds since 1970 by the server's clock, 0 for none, in six bytes.
+//! The format of a moment: milliseconds since 1970 by the server's clock, in six bytes. 0 is none.
+//!
+//! Used by `args`, `record`, `value` and the cache. Knows nothing else.
 
 /// Length of a moment.
 pub(in crate::store::redis) const MOMENT: usize = 6;

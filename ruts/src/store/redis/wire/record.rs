@@ -1,7 +1,7 @@
 //! The record of a session as a script answers it: [`RecordReply`].
 //!
-//! Used by `reply`, by the batched read and by the cache. The layout is that of
-//! `lua/session/read.lua`.
+//! Used by `reply`, `batch`, the native read and the cache. `lua/session/read.lua` defines the
+//! layout.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Replies of scripts: [`Reply`] as a driver passes it on, [`ScriptOutcome`], and the answers
 //! within.
 //!
-//! Drivers build a [`Reply`]. The executor, the batches, the principal list and the cache decode
-//! it. Every decoder returns `None` for a form that no script produces.
+//! Drivers build a [`Reply`]. Every file that runs a script decodes it. Every decoder returns
+//! `None` for a malformed reply.
 
 use std::{time::Duration, vec::IntoIter};
 

@@ -153,7 +153,7 @@ impl Browser {
         }
     }
 
-    /// Lets the answer of a request arrive at once or later, or never.
+    /// Delivers the response of a request now, later, or never, at random.
     fn arrive(&mut self, tab: usize, sent: &Sent, reply: &Reply, is_sure: bool) {
         let cookie = cookie(reply);
         if self.random.percent(50) {
