@@ -39,6 +39,7 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     /// Whether `next` may join a batch, which is not empty.
     fn can_join(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
+    /// Returns the session of a request.
     fn key(request: &Self::Request) -> Self::Key;
 
     /// Whether a request may not join a batch because its session has its share of it.

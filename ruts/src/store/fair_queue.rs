@@ -7,9 +7,10 @@ use std::{
     hash::Hash,
 };
 
-/// Maximum number of entries that stay in the queue and are looked at again for the next batch, and
-/// of busy keys that are asked for entries.
+/// Maximum number of entries that do not fit and are looked at for a batch.
 const MAX_KEPT: usize = 64;
+
+/// Maximum number of busy keys that are asked for a batch and keep entries.
 const MAX_BUSY: usize = 8;
 
 /// Says whether an entry that was offered left the queue.

@@ -112,7 +112,7 @@ impl BatchOp for WriteBatch {
             && batch.first().is_some_and(|first| first.shape == next.shape)
             && bytes() <= MAX_BYTES
             // One statement writes a row once.
-            && batch.iter().all(|other| other.id != next.id)
+            && !self.has_its_share(batch, next)
     }
 
     fn key(request: &WriteRequest) -> SessionId {
