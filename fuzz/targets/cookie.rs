@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
             let request = request.expect("the header is valid");
             let response = RUNTIME.block_on(layer.layer(ReturnSession).call(request));
             let session = response.expect("the service cannot fail").into_body();
-            let id = RUNTIME.block_on(session.open()).expect("the store cannot fail");
+            let id = RUNTIME.block_on(session.verify()).expect("the store cannot fail");
             assert!(id.is_none(), "{data:?} opens a session");
         }
     }

@@ -29,7 +29,7 @@ const DONE: &str = "done";
 /// Time after which another request may take over from one that stopped on its way.
 const LEASE: Ttl = Ttl::from_secs(10);
 /// Life of a claim without a request with its old cookie: beyond that of any old session, after
-/// which the old cookie opens nothing.
+/// which the old cookie is refused.
 const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
 /// A claim is extended at most once in this time.
 const TOUCH_AFTER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::{Request, Response, StatusCode};
-use ruts::{Session, SessionLayer, session::SessionName, store::IntoStore};
+use ruts::{Session, SessionLayer, session::LayerName, store::IntoStore};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -53,7 +53,7 @@ use crate::{
 /// fn app(old: impl OldSessions) -> Router {
 ///     let store = Arc::new(MemoryStore::new());
 ///     let sessions = SessionLayer::new(&store);
-///     let lift = LiftLayer::while_both_run(&sessions, &store, OldCookie::new("id"), old, lift);
+///     let lift = LiftLayer::during_rollout(&sessions, &store, OldCookie::new("id"), old, lift);
 ///     Router::new().route("/", get(|| async { "hello" })).layer(sessions).layer(lift)
 /// }
 /// ```
@@ -96,7 +96,7 @@ impl LiftLayer {
     ///
     /// As [`SessionLayer::cookie_name`].
     #[track_caller]
-    pub fn while_both_run<L, F, R>(
+    pub fn during_rollout<L, F, R>(
         sessions: &SessionLayer<L>,
         store: impl IntoStore,
         cookie: OldCookie,
@@ -104,7 +104,7 @@ impl LiftLayer {
         lift: F,
     ) -> Self
     where
-        L: SessionName,
+        L: LayerName,
         F: Fn(OldSession, Session) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), Error>> + Send + 'static,
     {
@@ -126,7 +126,7 @@ impl LiftLayer {
         lift: F,
     ) -> Self
     where
-        L: SessionName,
+        L: LayerName,
         F: Fn(OldSession, Session) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), Error>> + Send + 'static,
     {
@@ -143,7 +143,7 @@ impl LiftLayer {
         rollout: Rollout,
     ) -> Self
     where
-        L: SessionName,
+        L: LayerName,
         F: Fn(OldSession, Session) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), Error>> + Send + 'static,
     {

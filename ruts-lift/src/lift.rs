@@ -3,8 +3,8 @@
 //! | the request has | and | then |
 //! | --- | --- | --- |
 //! | an old session | no claim on it | it is lifted |
-//! | an old session, its session | the old one was written since | the changes are lifted |
-//! | an old session, its session | nothing was written since | nothing, or the old one ends |
+//! | an old session and the one it became | the old one was written since | the changes are lifted |
+//! | an old session and the one it became | nothing was written since | nothing, or the old one ends |
 //! | an old session | it was lifted for another request | the request gets that session |
 //! | an old session | its session has ended | the old one ends, too |
 //! | a session | its old one was signed out | the session ends |
@@ -17,7 +17,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, header, request::Parts};
 use ruts::{
     Session, SessionLayer,
-    session::{Arrival, SessionName},
+    session::{LayerName, TokenStatus},
     store::Store,
 };
 
@@ -76,16 +76,16 @@ pub(crate) trait DynLift: Send + Sync {
 
 /// The session of a request.
 struct Seen {
-    arrival: Arrival,
+    status: TokenStatus,
     link: Option<Link>,
 }
 
 impl Seen {
     fn is_live(&self) -> bool {
-        self.arrival == Arrival::Live
+        self.status == TokenStatus::Live
     }
 
-    /// Whether the session has everything of the old one.
+    /// Returns whether the session has everything of the old one.
     fn is_lifted(&self, old: &OldSession, old_id: &str) -> bool {
         self.link.as_ref().is_some_and(|link| *link == old.link(old_id))
     }
@@ -101,7 +101,7 @@ where
     F: Fn(OldSession, Session) -> R + Send + Sync,
     R: Future<Output = Result<(), Error>> + Send + 'static,
     S: Store,
-    L: SessionName,
+    L: LayerName,
 {
     fn arrive<'a>(&'a self, parts: &'a mut Parts) -> BoxFuture<'a, Result<Departure, Error>> {
         Box::pin(self.prepare(parts))
@@ -118,7 +118,7 @@ where
     F: Fn(OldSession, Session) -> R + Send + Sync,
     R: Future<Output = Result<(), Error>> + Send + 'static,
     S: Store,
-    L: SessionName,
+    L: LayerName,
 {
     async fn prepare(&self, parts: &mut Parts) -> Result<Departure, Error> {
         let mut departure = Departure::default();
@@ -195,7 +195,7 @@ where
         let look = |session: Session| -> BoxFuture<'_, Result<Seen, ruts::Error>> {
             Box::pin(async move {
                 let link = session.entry(LINK).await?;
-                Ok(Seen { arrival: session.arrival().await?, link })
+                Ok(Seen { status: session.token_status().await?, link })
             })
         };
         Ok(in_session(&self.sessions, parts, look).await?.0?)
@@ -219,7 +219,7 @@ where
                 if old.has_changes() {
                     (self.lift)(old, session.clone()).await?;
                 }
-                let has_session = session.open().await?.is_some();
+                let has_session = session.verify().await?.is_some();
                 if has_session {
                     session.entry(LINK).set(&link).await?;
                 }
@@ -291,7 +291,7 @@ where
                 Ok(true)
             }
             // Another request has the newer secret. Only the client of that request gets it.
-            (Seen { arrival: Arrival::Replaced { .. }, .. }, _) => Ok(false),
+            (Seen { status: TokenStatus::Replaced { .. }, .. }, _) => Ok(false),
             // It was signed out, revoked or has expired: the old one must not bring it back.
             _ => {
                 self.end_old(old_id).await?;
@@ -398,7 +398,7 @@ where
             Box::pin(async move { session.entry(LINK).remove().await })
         };
         match in_session(&self.sessions, parts, unlink).await?.0 {
-            // Nothing to unlink any more.
+            // Nothing is left to unlink.
             Ok(_) | Err(ruts::Error::Ended) => Ok(()),
             Err(error) => Err(error.into()),
         }

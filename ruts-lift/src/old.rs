@@ -42,11 +42,11 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// }
 /// ```
 pub trait OldSessions: Send + Sync + 'static {
-    /// Reads a live session. `None` if there is none, also if `id` is no id at all: it comes from
-    /// the client.
+    /// Reads a live session. `None` if there is none, or if `id` is malformed: it comes from the
+    /// client.
     fn load(&self, id: &str) -> impl Future<Output = Result<Option<OldSession>, BoxError>> + Send;
 
-    /// Ends a session. One that does not exist is no error.
+    /// Ends a session. A session that does not exist is not an error.
     fn delete(&self, id: &str) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
@@ -144,7 +144,7 @@ impl OldSession {
     }
 }
 
-/// Shows the names of the values alone.
+/// Shows only the names of the values.
 impl fmt::Debug for OldSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OldSession")

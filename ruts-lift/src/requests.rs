@@ -1,7 +1,7 @@
 //! Requests of this crate's own through the session layer: [`in_session`].
 //!
 //! The layer knows how its cookie is signed, encrypted and named. So a job that needs the session
-//! of a request runs inside of the layer, and its cookie comes from there.
+//! of a request runs inside the layer, and its cookie comes from there.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response, request::Parts};
-use ruts::{Session, SessionLayer, session::SessionName};
+use ruts::{Session, SessionLayer, session::LayerName};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -28,7 +28,7 @@ pub(crate) async fn in_session<'a, L, T, F>(
     job: F,
 ) -> Result<(T, HeaderMap), ruts::Error>
 where
-    L: SessionName,
+    L: LayerName,
     T: Send + 'a,
     F: FnOnce(Session) -> BoxFuture<'a, T> + Send + 'a,
 {
@@ -47,7 +47,7 @@ struct Job<F, L> {
 
 impl<'a, F, T, L> Service<Request<()>> for Job<F, L>
 where
-    L: SessionName,
+    L: LayerName,
     T: Send + 'a,
     F: FnOnce(Session) -> BoxFuture<'a, T>,
 {

@@ -13,7 +13,7 @@ use crate::old::{BoxError, OldSession, OldSessions};
 
 /// Sessions of the crate `ruts` 0.13 of the registry, in any of its stores.
 ///
-/// It stores no types, so each field is declared here with its type. Other fields are not seen. The
+/// It stores no types, so each field is declared here with its type. Other fields are ignored. The
 /// cookie is called `id` unless the application has named it.
 #[derive(Clone)]
 pub struct Ruts013<S> {

@@ -24,7 +24,7 @@ use proc_macro::TokenStream;
 ///   fields. `load()` returns it. A derive below `#[session]` applies to it, with its attributes:
 ///   `#[derive(Debug, Clone, PartialEq, Serialize)]`, `#[serde(rename_all = "camelCase")]`.
 /// - `ShopEdit`: returned by `edit()`. It has `x()`, `remove_x()` and `commit()`. With a principal
-///   it also has `assurance`, `keep_fields`, `remember`, `forget` and `stamp`.
+///   it also has `assurance`, `keep_fields`, `remember`, `until_browser_closes` and `stamp`.
 /// - `ShopSessions`, if a field is the principal: returned by `Shop::sessions(&store)`.
 ///
 /// A field of type `Option<T>` is the same as a field of type `T`.
@@ -71,8 +71,8 @@ use proc_macro::TokenStream;
 ///
 /// ## Changed types
 ///
-/// A live session may hold a value that an earlier release has written. A changed type gets a new
-/// version, and `migrate` names the type of each version before:
+/// A live session may hold a value that an earlier release wrote. A changed type gets a new
+/// version, and `migrate` names the type of each earlier version:
 ///
 /// ```text
 /// #[field(default, version = 3, migrate(1 => CartV1, 2 => CartV2))]
@@ -83,7 +83,7 @@ use proc_macro::TokenStream;
 /// written on a read. `migrate(1 => Cart)` says that the field's own type reads version 1, and
 /// `migrate(1 => discard)` that its values read as absent.
 ///
-/// A release before reads a newer value as `Error::Newer` and never overwrites it. With
+/// An earlier release reads a newer value as `Error::Newer` and never overwrites it. With
 /// `writes = 1`, for one release, new values are written as version 1, by the `TryFrom` of its
 /// type. A value that version 1 cannot hold is an error, and nothing is written.
 ///

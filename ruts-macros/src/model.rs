@@ -75,10 +75,10 @@ pub(crate) struct Former {
 
 /// How a field is read.
 pub(crate) enum Mode {
-    Maybe,
+    Optional,
     /// Holds the expression of the default. `None` is the default of the type.
     OrDefault(Option<TokenStream>),
     Once,
-    /// Read like `Maybe`. Its value is the principal.
+    /// Read like `Optional`. Its value is the principal.
     Principal,
 }

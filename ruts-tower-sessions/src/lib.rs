@@ -114,7 +114,7 @@ impl<S: Store> SessionStore for RutsStore<S> {
         let Some(field) = loaded.fields.first() else { return Ok(None) };
         let data = serde_json::from_slice(&field.value);
         let data = data.map_err(|error| Error::Decode(error.to_string()))?;
-        let left = loaded.meta.absolute.unwrap_or(Ttl::MAX.as_duration());
+        let left = loaded.meta.absolute_remaining.unwrap_or(Ttl::MAX.as_duration());
         Ok(Some(Record { id: *id, data, expiry_date: OffsetDateTime::now_utc() + left }))
     }
 

@@ -260,7 +260,7 @@ async fn users_of_axum_login_stay_signed_in_on_ruts() {
         .route("/account", get(account))
         .route("/count", get(counted))
         .layer(sessions.clone())
-        .layer(LiftLayer::while_both_run(&sessions, &store, cookie, from, lift));
+        .layer(LiftLayer::during_rollout(&sessions, &store, cookie, from, lift));
     let app = Router::new().nest("/old", program(old, users.clone())).nest("/new", new_program);
     let client = Client::new(app);
     client.post("/old/add", "").await;

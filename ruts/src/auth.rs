@@ -1,6 +1,6 @@
 //! The principal of a session as a store knows it, and the strength of its authentication.
 //!
-//! Used by stores, the session and guards. Knows nothing of users and credentials.
+//! Used by stores, the session and guards. Knows nothing of users or credentials.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! axum extractors for [`Session`] and every `#[session]` struct, and [`Error`] as a response.
 //!
 //! Called by axum and by the code that `#[session]` generates. Knows `session` and `error`, and
-//! nothing of the layer, the cookie and stores.
+//! nothing of the layer, the cookie or stores.
 
 use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
@@ -32,7 +32,7 @@ impl<S: 'static, St: Sync> OptionalFromRequestParts<St> for Session<S> {
     }
 }
 
-/// The client learns the status alone. The details are logged: at `ERROR` for a fault of the server, at
+/// The client learns only the status. The details are logged: at `ERROR` for a fault of the server, at
 /// `DEBUG` for a request that came too late.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {

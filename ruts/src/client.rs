@@ -21,8 +21,8 @@ const VALUE: usize = 8;
 /// Coarse properties of a client, such as user agent, language and network. A change can be a sign
 /// of a stolen session.
 ///
-/// For each property a session keeps a short hash, made with the session id. So a record reveals
-/// no property, and the records of two sessions cannot be compared. A property that the record
+/// For each property a session keeps a short hash, salted with the session id. So a record does not show
+/// the properties, and the records of two sessions cannot be compared. A property that the record
 /// lacks does not count as changed.
 ///
 /// Used with [`SessionLayer::watch_clients`](crate::SessionLayer::watch_clients).
@@ -39,7 +39,7 @@ pub enum ClientChangeAction {
     /// A page that [requires](crate::Session::require) more asks for another authentication, which
     /// records the new client.
     StepUp,
-    /// Ends the session. The request goes on without one.
+    /// Ends the session. The request continues without one.
     End,
 }
 

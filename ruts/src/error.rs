@@ -44,7 +44,7 @@ use crate::{
 ///     fn into_response(self) -> Response {
 ///         match self.0 {
 ///             Error::SignInRequired => Redirect::to("/sign-in").into_response(),
-///             error if error.is_unknown() => "Please look whether it was saved.".into_response(),
+///             error if error.is_outcome_unknown() => "Please look whether it was saved.".into_response(),
 ///             error => error.into_response(),
 ///         }
 ///     }
@@ -54,7 +54,7 @@ use crate::{
 #[non_exhaustive]
 pub enum Error {
     /// The store failed. Nothing was changed, unless the kind is
-    /// [`Unknown`](StoreErrorKind::Unknown). Trying again may help.
+    /// [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown). Trying again may help.
     #[error("the session store failed")]
     Store(#[source] StoreError),
 
@@ -124,10 +124,10 @@ pub enum Error {
         stale_for: Duration,
     },
 
-    /// The response has left, or the client has disconnected, so that no cookie for a new session
-    /// or secret can reach it. Nothing was changed. If the response left during a rotation, the
+    /// The response was sent, or the client has disconnected, so that no cookie for a new session
+    /// or secret can reach it. Nothing was changed. If the response was sent during a rotation, the
     /// session was ended, because no client knows its secret.
-    #[error("the response has left: no session can be created or rotated any more")]
+    #[error("the response was sent: a session can no longer be created or rotated")]
     ResponseSent,
 
     /// In [development mode](crate::SessionLayer::development) a client that does not ask for a
@@ -144,7 +144,7 @@ pub enum Error {
     #[error("the lifetime is zero or too long")]
     Ttl(#[from] TtlError),
 
-    /// A later release of the application has written the value, as during a deploy. Nothing was
+    /// A later release of the application wrote the value, for example during a deploy. Nothing was
     /// changed. Another instance can answer.
     #[error("the session field `{field}` has version {stored}, and this release knows {known}")]
     Newer {
@@ -229,8 +229,8 @@ impl From<StoreError> for Error {
 }
 
 impl Error {
-    /// Whether the operation may have taken place in spite of the error.
-    pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Store(error) if error.kind() == StoreErrorKind::Unknown)
+    /// Returns whether the operation may have taken place in spite of the error.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::Store(error) if error.kind() == StoreErrorKind::OutcomeUnknown)
     }
 }

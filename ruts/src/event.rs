@@ -125,7 +125,7 @@ pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static 
     tracing::warn!(%id, ?changed, action, "the client has changed since the sign-in");
 }
 
-/// The signed-in user does not exist any more, or has another stamp than at the sign-in.
+/// The signed-in user no longer exists, or has another stamp than at the sign-in.
 pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
     count!("ruts_users_changed_total");
     tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
@@ -139,7 +139,7 @@ pub(crate) fn decrypted(field: &str, by_first: bool) {
     let _ = (field, key);
 }
 
-/// A declared field was read: the version of its value, and the type that has written it.
+/// A declared field was read. Counted by version of its value, and by the type that wrote it.
 #[cfg(feature = "metrics")]
 pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
     count!(

@@ -16,7 +16,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// For `#[session]` in the documentation tests of this crate, also under a renamed import.
+// For `#[session]` in the documentation tests of this crate, even under a renamed import.
 extern crate self as ruts;
 
 pub mod auth;
@@ -106,7 +106,7 @@ pub use crate::{
     ttl::{Ttl, TtlError},
 };
 
-/// Without the feature `axum`, a `#[session]` struct is no extractor.
+/// Expands to nothing: without the feature `axum`, a `#[session]` struct is not an extractor.
 #[cfg(not(feature = "axum"))]
 #[doc(hidden)]
 #[macro_export]

@@ -1,8 +1,8 @@
 //! [`is_local_path`]: whether a redirect target stays on this site.
 //!
-//! Used by the layer and by guards, against open redirects. Knows text alone.
+//! Used by the layer and by guards, against open redirects. Knows only strings.
 
-/// Whether a browser that is redirected to this text stays on the site: a path that begins with
+/// Returns whether a browser that is redirected to this text stays on the site: a path that begins with
 /// exactly one slash. Browsers read `\` like `/`, and skip control characters.
 pub(crate) fn is_local_path(text: &str) -> bool {
     text.starts_with('/')

@@ -12,12 +12,12 @@ pub use crate::{
     cache_policy::CachePolicy,
     codec::{CodecError, Stored},
     field::{
-        Downgrade, Field, FieldSpec, FieldValue, FieldVisitor, Maybe, MigratesFrom, Mode, Once,
+        Downgrade, Field, FieldSpec, FieldValue, FieldVisitor, MigratesFrom, Mode, Once, Optional,
         OrDefault, Principal, SessionSchema, StoredAs,
     },
     session::{
-        Edit, LoadFuture, LockedSession, PrincipalSessions, SessionIndex, Shape, TypedSession,
-        Unnamed, Values, WriteFuture, entry::Entry, handle::Session, map::SessionMap,
+        DefaultLayer, Edit, LoadFuture, LockedSession, PrincipalSessions, SessionIndex, Shape,
+        TypedSession, Values, WriteFuture, entry::Entry, handle::Session, map::SessionMap,
         typed::optional,
     },
     store::IntoStore,
@@ -55,7 +55,7 @@ pub fn migrate<Former, T: MigratesFrom<Former>>(
     T::migrate(value).ok_or_else(|| stored.refuse())
 }
 
-/// Converts a value to the type of the version before. `None` if that cannot hold it.
+/// Converts a value to the type of the previous version. `None` if that cannot hold it.
 pub fn downgrade<T: Downgrade<Former>, Former>(value: T) -> Option<Former> {
     value.downgrade()
 }

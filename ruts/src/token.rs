@@ -1,10 +1,10 @@
 //! Tokens: a public [`SessionId`] and a secret.
 //!
 //! Used everywhere. Knows how long a cookie lives, because the secret hash covers it
-//! (`CookieLife`). Knows nothing of cookie headers, sessions and stores.
+//! (`CookieLife`). Knows nothing of cookie headers, sessions or stores.
 //!
 //! The id names the session and may be logged. The secret proves the right to use it, and a store
-//! gets its [`SecretHash`] alone. The public interface cannot make a token from chosen bytes (OWASP
+//! gets only its [`SecretHash`]. The public interface cannot make a token from chosen bytes (OWASP
 //! ASVS 5.0, 7.2.2 and 7.2.3).
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
@@ -14,14 +14,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Lengths of an id, a secret and the life of a cookie as text: 16, 32 and 4 bytes in base64.
+/// Lengths of an id, a secret and the lifetime of a cookie as text: 16, 32 and 4 bytes in base64.
 const ID_LEN: usize = 22;
 const SECRET_LEN: usize = 43;
 const LIFE_LEN: usize = 6;
 
 /// Length of a token as text: id, a dot, secret.
 pub(crate) const TOKEN_LEN: usize = ID_LEN + 1 + SECRET_LEN;
-/// Length of a token with the life of its cookie: a dot and the life follow.
+/// Length of a token with the lifetime of its cookie: a dot and the lifetime follow.
 pub(crate) const LONG_TOKEN_LEN: usize = TOKEN_LEN + 1 + LIFE_LEN;
 
 /// The random generator of the operating system failed.
@@ -81,7 +81,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// A text is not a [`SessionId`].
+/// A string is not a [`SessionId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a session id: expected 22 characters of URL-safe base64")]
 #[non_exhaustive]
@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for SessionId {
 
 /// SHA-256 of a secret, and all that a store keeps of it.
 ///
-/// Comparing takes constant time. `Debug` shows no byte of it.
+/// Comparing takes constant time. `Debug` does not show it.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
@@ -178,10 +178,10 @@ impl CookieLife {
     }
 }
 
-/// 256 random bits that only the client keeps, and the life of its cookie. Without `Debug`,
+/// 256 random bits that only the client keeps, and the lifetime of its cookie. Without `Debug`,
 /// `Display` and `Serialize`, so that it cannot leak.
 ///
-/// The hash covers the life. So the client cannot change it, and every request knows it without
+/// The hash covers the lifetime. So the client cannot change it, and every request knows it without
 /// asking the store.
 #[derive(Clone)]
 pub(crate) struct Secret {
@@ -198,7 +198,7 @@ impl Secret {
         self.life
     }
 
-    /// Returns the same secret for a cookie of another life. Its hash is another one.
+    /// Returns the same secret for a cookie with another lifetime. Its hash differs.
     pub(crate) fn with_life(&self, life: CookieLife) -> Self {
         Self { bytes: self.bytes, life }
     }

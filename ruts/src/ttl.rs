@@ -1,6 +1,6 @@
 //! [`Ttl`]: a lifetime that is neither zero nor longer than 100 years.
 //!
-//! Used everywhere. Knows nothing of sessions and fields.
+//! Used everywhere. Knows nothing of sessions or fields.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 
@@ -47,7 +47,7 @@ impl Ttl {
     /// Panics if `secs` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     #[track_caller]
     pub const fn from_secs(secs: u64) -> Self {
-        Self::require(Duration::from_secs(secs))
+        Self::from_duration(Duration::from_secs(secs))
     }
 
     /// Creates a lifetime of `millis` milliseconds, for constants.
@@ -57,7 +57,7 @@ impl Ttl {
     /// `millis` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     #[track_caller]
     pub const fn from_millis(millis: u64) -> Self {
-        Self::require(Duration::from_millis(millis))
+        Self::from_duration(Duration::from_millis(millis))
     }
 
     /// Creates a lifetime of `duration`, for constants: [`Ttl::new`] with a panic.
@@ -65,7 +65,7 @@ impl Ttl {
     /// ```compile_fail,E0080
     /// use std::time::Duration;
     ///
-    /// const NEVER: ruts::Ttl = ruts::Ttl::require(Duration::ZERO);
+    /// const NEVER: ruts::Ttl = ruts::Ttl::from_duration(Duration::ZERO);
     /// # let _ = NEVER;
     /// ```
     ///
@@ -73,7 +73,7 @@ impl Ttl {
     ///
     /// `duration` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     #[track_caller]
-    pub const fn require(duration: Duration) -> Self {
+    pub const fn from_duration(duration: Duration) -> Self {
         match Self::new(duration) {
             Ok(ttl) => ttl,
             Err(TtlError::Zero) => panic!("a lifetime must be longer than zero"),

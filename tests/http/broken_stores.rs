@@ -214,7 +214,7 @@ fn with_changes<'a>(update: &Update<'a>, changes: &'a [Change<'a>]) -> Update<'a
         .renew(update.renew)
         .absolute(update.absolute)
         .touch(update.touch)
-        .sign(update.sign)
+        .auth_change(update.auth_change)
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -9,7 +9,7 @@ use axum::{
 };
 use cookie::{Cookie, SameSite};
 use ruts::{
-    CookieOptions, Error, Key, Session, SessionLayer, session, session::SessionName,
+    CookieOptions, Error, Key, Session, SessionLayer, session, session::LayerName,
     store::memory::MemoryStore, testing::Reply,
 };
 use ruts_tests_support::{ClientExt, Log, new_client, new_client_on};
@@ -168,7 +168,7 @@ async fn a_handler_that_names_another_store_type_gets_an_error() {
 
 struct Staff;
 
-impl SessionName for Staff {
+impl LayerName for Staff {
     const NAME: &str = "staff";
 }
 

@@ -188,7 +188,7 @@ fn error_texts_hold_no_value() {
             "another request has ended the session or replaced its secret",
             "no principal is signed in",
             "the principal has reached its limit of sessions",
-            "the response has left: no session can be created or rotated any more",
+            "the response was sent: a session can no longer be created or rotated",
         ]
     );
 }

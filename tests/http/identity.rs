@@ -55,7 +55,7 @@ fn fixture() -> Fixture {
         .route(
             "/id",
             get(|session: Session| async move {
-                Ok::<_, Error>(session.open().await?.map(|id| id.to_string()).unwrap_or_default())
+                Ok::<_, Error>(session.verify().await?.map(|id| id.to_string()).unwrap_or_default())
             }),
         )
         .route("/regenerate", get(|session: Session| async move { session.regenerate().await }))

@@ -49,7 +49,7 @@ impl Fixture {
             .route(
                 "/id",
                 get(|session: Session| async move {
-                    session.deadlines().await?;
+                    session.metadata().await?;
                     Ok::<_, Error>(session.id().map(|id| id.to_string()).unwrap_or_default())
                 }),
             )
@@ -148,7 +148,7 @@ async fn a_job_revives_no_session() {
         assert!(matches!(shop.user().await, Err(Error::Ended)));
         assert!(matches!(shop.load().await, Err(Error::Ended)));
         assert!(matches!(shop.session().get_all().await, Err(Error::Ended)));
-        assert!(matches!(shop.session().deadlines().await, Err(Error::Ended)));
+        assert!(matches!(shop.session().metadata().await, Err(Error::Ended)));
         assert!(matches!(shop.flash().take().await, Err(Error::Ended)));
         let updated = shop.notices().update(|notices| notices.clear()).await;
         assert!(matches!(updated, Err(Error::Ended)));

@@ -5,7 +5,6 @@
 //! tested in seconds: `cargo test -p ruts-tests-http`, or a part with `-- cookies::`.
 #![cfg(test)]
 
-mod arrival;
 mod broken_stores;
 mod clients;
 mod conformance;
@@ -31,5 +30,6 @@ mod sign_in;
 mod sign_in_model;
 mod sources;
 mod testing;
+mod token_status;
 mod typed;
 mod watch;

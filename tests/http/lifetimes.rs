@@ -32,19 +32,19 @@ fn app(store: InstrumentedStore<MemoryStore>) -> Router {
         .route(
             "/poll",
             get(|shop: Shop| async move {
-                shop.session().passive();
+                shop.session().set_passive();
                 Ok::<_, Error>(shop.visits().await?.to_string())
             }),
         )
         .route(
             "/deadlines",
             get(|session: Session| async move {
-                Ok::<_, Error>(match session.deadlines().await? {
+                Ok::<_, Error>(match session.metadata().await? {
                     Some(meta) => format!(
                         "{} {} {}",
                         meta.age.as_secs(),
-                        seconds(meta.idle),
-                        seconds(meta.absolute)
+                        seconds(meta.idle_remaining),
+                        seconds(meta.absolute_remaining)
                     ),
                     None => "no session".to_owned(),
                 })

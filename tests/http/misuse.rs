@@ -13,7 +13,7 @@ use ruts::{
     field::{Field, FieldSpec},
     http::{Extensions, HeaderName},
     session,
-    session::{SessionName, TypedSession},
+    session::{LayerName, TypedSession},
     store::{OnLimit, memory::MemoryStore},
     testing::Client,
 };
@@ -21,7 +21,7 @@ use ruts_tests_support::{ClientExt, Log, new_client};
 
 struct Staff;
 
-impl SessionName for Staff {
+impl LayerName for Staff {
     const NAME: &str = "staff";
 }
 
@@ -120,7 +120,7 @@ fn a_panic_of_a_builder_points_to_its_caller() {
         ),
         ("Ttl::from_secs", Box::new(|| _ = Ttl::from_secs(0))),
         ("Ttl::from_millis", Box::new(|| _ = Ttl::from_millis(0))),
-        ("Ttl::require", Box::new(|| _ = Ttl::require(zero))),
+        ("Ttl::from_duration", Box::new(|| _ = Ttl::from_duration(zero))),
         ("FieldSpec::new", Box::new(|| _ = FieldSpec::new("~"))),
         (
             "FieldSpec::with_ttl",

@@ -12,7 +12,7 @@ use ruts::{
     Error, Session, SessionLayer,
     guard::{Aal, Fresh},
     session,
-    session::SessionName,
+    session::LayerName,
     store::memory::{ManualClock, MemoryStore},
     testing::Client,
 };
@@ -472,7 +472,7 @@ async fn two_layers_of_one_name_are_reported_and_the_outer_one_serves() {
 
 struct Staff;
 
-impl SessionName for Staff {
+impl LayerName for Staff {
     const NAME: &str = "staff";
 }
 

@@ -68,7 +68,7 @@ fn fixture(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
         .route(
             "/forget/{user}",
             get(|shop: Shop, Path(user): Path<u64>| async move {
-                shop.user().sign_in(&user, Assurance::Aal1).forget().await
+                shop.user().sign_in(&user, Assurance::Aal1).until_browser_closes().await
             }),
         )
         .route(

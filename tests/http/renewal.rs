@@ -48,7 +48,7 @@ async fn due() -> Fixture {
         .route(
             "/poll",
             get(|shop: Shop| async move {
-                shop.session().passive();
+                shop.session().set_passive();
                 shop.visits().await.map(|n| n.to_string())
             }),
         )

@@ -28,7 +28,7 @@ async fn a_late_revocation_is_not_undone_by_the_cache() {
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     let who = NewSignIn::new(&ada, Assurance::Aal1);
     let sign_in = AuthChange::In { who, idle: None, absolute: None };
-    assert_eq!(session.update(Update::new(&[]).sign(sign_in)).await.unwrap(), APPLIED);
+    assert_eq!(session.update(Update::new(&[]).auth_change(sign_in)).await.unwrap(), APPLIED);
     let value = Some(Bytes::from_static(b"1"));
     for _ in 0..3 {
         assert_eq!(session.get("a").await.unwrap(), value, "a warm cache");
@@ -37,7 +37,7 @@ async fn a_late_revocation_is_not_undone_by_the_cache() {
 
     let stuck = origin.pause_before("revoke");
     let unknown = store.revoke(&ada, ALL).await.unwrap_err();
-    assert_eq!(unknown.kind(), StoreErrorKind::Unknown);
+    assert_eq!(unknown.kind(), StoreErrorKind::OutcomeUnknown);
     drop(stuck);
     for _ in 0..3 {
         assert_eq!(session.get("a").await.unwrap(), value, "the session has not ended yet");

@@ -10,7 +10,7 @@ use ruts::{
     crypto::KeyRing,
     field::{Field, FieldSpec},
     session,
-    session::{TypedSession, Unnamed, Unreadable},
+    session::{DefaultLayer, TypedSession, Unreadable},
     store::{
         OnLimit,
         memory::{ManualClock, MemoryStore},
@@ -96,7 +96,7 @@ impl Fixture {
     /// Runs code in an instance of its own, on the store of all.
     async fn run<S, F>(&self, act: impl FnOnce(S) -> F + Send + 'static) -> F::Output
     where
-        S: TypedSession<Layer = Unnamed>,
+        S: TypedSession<Layer = DefaultLayer>,
         F: Future<Output: Send + 'static> + Send,
     {
         self.run_with(|layer| layer, act).await
@@ -108,7 +108,7 @@ impl Fixture {
         act: impl FnOnce(S) -> F + Send + 'static,
     ) -> F::Output
     where
-        S: TypedSession<Layer = Unnamed>,
+        S: TypedSession<Layer = DefaultLayer>,
         F: Future<Output: Send + 'static> + Send,
     {
         let layer = configure(SessionLayer::new(Arc::clone(&self.store)));

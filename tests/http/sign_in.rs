@@ -10,7 +10,7 @@ use axum::{
 };
 use ruts::{
     SessionLayer, session,
-    session::{PrincipalSessions, SessionName},
+    session::{LayerName, PrincipalSessions},
     store::{
         OnLimit,
         layered::LayeredStore,
@@ -33,7 +33,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 struct Staff;
 
-impl SessionName for Staff {
+impl LayerName for Staff {
     const NAME: &str = "staff";
 }
 
@@ -351,14 +351,18 @@ async fn the_cookie_of_a_new_session_is_withheld_while_its_sign_in_is_unknown() 
         let both = move |shop: Shop| async move {
             shop.set_cart(&1).await.unwrap();
             faulty.fail_next(fault);
-            shop.set_user("ada").await.map_err(|error| error.is_unknown()).unwrap_err().to_string()
+            shop.set_user("ada")
+                .await
+                .map_err(|error| error.is_outcome_unknown())
+                .unwrap_err()
+                .to_string()
         };
         let app = routes().route("/together", get(both)).layer(SessionLayer::new(store.clone()));
         let client = new_client(app);
         let mut ended = store.pause_after("delete");
-        let is_unknown = client.text("/together").await;
+        let is_outcome_unknown = client.text("/together").await;
         let sessions = Shop::sessions(store.clone()).by_user("ada");
-        if is_unknown == "true" {
+        if is_outcome_unknown == "true" {
             assert_eq!(client.token(), None);
             ended.reached().await;
             ended.resume();

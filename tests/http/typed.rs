@@ -543,10 +543,10 @@ async fn after_a_write_with_an_unknown_outcome_the_field_is_read_again() {
         assert_eq!(shop.visits().await?, 1);
         store.fail_next(Fault::AnswerLost);
         let error = shop.set_visits(&2).await.unwrap_err();
-        assert!(error.is_unknown());
+        assert!(error.is_outcome_unknown());
         assert_eq!(shop.visits().await?, 2, "the write was carried out");
         store.fail_next(Fault::Unreachable);
-        assert!(!shop.set_visits(&3).await.unwrap_err().is_unknown());
+        assert!(!shop.set_visits(&3).await.unwrap_err().is_outcome_unknown());
         assert_eq!(shop.visits().await?, 2);
         Ok(())
     })
@@ -585,7 +585,7 @@ async fn a_write_behind_a_stale_cache_is_done_and_reported() {
         let assert_stale = |answer: Result<(), Error>| match answer {
             Err(error @ Error::StaleCache { stale_for }) => {
                 assert_eq!(stale_for, InstrumentedStore::<MemoryStore>::STALE_FOR);
-                assert!(!error.is_unknown());
+                assert!(!error.is_outcome_unknown());
             }
             other => panic!("{other:?}"),
         };
@@ -720,7 +720,7 @@ async fn a_lifetime_of_zero_by_name_removes() {
     })
     .await;
     app.request(|session: Session| async move {
-        assert_eq!(session.open().await?, None, "an end after zero seconds is an end");
+        assert_eq!(session.verify().await?, None, "an end after zero seconds is an end");
         Ok(())
     })
     .await;

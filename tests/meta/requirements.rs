@@ -179,7 +179,7 @@ const REQUIREMENTS: [Requirement; 85] = [
     Requirement(
         "NIST-5.2-c",
         Proven,
-        "A page can warn before a timeout without counting as activity: `passive`, `deadlines`",
+        "A page can warn before a timeout without counting as activity: `set_passive`, `metadata`",
     ),
     Requirement("NIST-5.2-d", Assisted, "The limits are documented"),
     Requirement(

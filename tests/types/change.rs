@@ -9,7 +9,7 @@ use ruts::{
     codec::Codec,
     field::{Field, FieldSpec, FieldValue, FieldVisitor, SessionSchema},
     session,
-    session::{LockedSession, TypedSession, Unnamed},
+    session::{DefaultLayer, LockedSession, TypedSession},
     store::memory::MemoryStore,
     testing::{Lock, LockReport, with_session},
 };
@@ -185,7 +185,7 @@ impl<T, C> From<Session> for One<T, C> {
 }
 
 impl<T: Value, C: ByCodec + Clone> TypedSession for One<T, C> {
-    type Layer = Unnamed;
+    type Layer = DefaultLayer;
 
     const SCHEMA: &'static SessionSchema = &SessionSchema::new("One", const { &[C::SPEC] });
 

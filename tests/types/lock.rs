@@ -5,7 +5,7 @@ use ruts::{
     codec::{Codec, CodecError, Stored},
     field::{Field, FieldSpec, FieldVisitor, SessionSchema},
     session,
-    session::{LockedSession, TypedSession, Unnamed},
+    session::{DefaultLayer, LockedSession, TypedSession},
     testing::{Lock, LockLevel, LockReport, LockTest},
 };
 use ruts_tests_support::seeds;
@@ -98,7 +98,7 @@ macro_rules! release {
         }
 
         impl TypedSession for Release {
-            type Layer = Unnamed;
+            type Layer = DefaultLayer;
 
             const SCHEMA: &'static SessionSchema =
                 &SessionSchema::new("Shop", const { &[$($spec),+] }).with_retired(&$retired);
@@ -371,7 +371,7 @@ mod samples {
             }
 
             impl TypedSession for $name {
-                type Layer = Unnamed;
+                type Layer = DefaultLayer;
 
                 const SCHEMA: &'static SessionSchema = &SessionSchema::new(
                     "Search",

@@ -1,8 +1,8 @@
-use ruts::{session, session::SessionName};
+use ruts::{session, session::LayerName};
 
 pub struct Staff;
 
-impl SessionName for Staff {
+impl LayerName for Staff {
     const NAME: &str = "staff";
 }
 

@@ -147,7 +147,9 @@ async fn in_background<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(move || work(&folder)).await {
         Ok(result) => result.map_err(unavailable),
-        Err(stopped) => Err(StoreError::new(NAME, StoreErrorKind::Unknown).with_source(stopped)),
+        Err(stopped) => {
+            Err(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(stopped))
+        }
     }
 }
 

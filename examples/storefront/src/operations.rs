@@ -78,8 +78,8 @@ pub(crate) async fn session(
     State(operations): State<Operations>,
     session: Session,
 ) -> Result<Json<Value>, ruts::Error> {
-    session.passive();
-    let meta = session.deadlines().await?;
+    session.set_passive();
+    let meta = session.metadata().await?;
     let fields = session.get_all().await?;
     let names: Vec<&str> = fields.iter().flat_map(|fields| fields.names()).collect();
     let id = session.id();
@@ -88,8 +88,8 @@ pub(crate) async fn session(
         "store": operations.store,
         "id": id,
         "age_seconds": meta.map(|meta| meta.age.as_secs()),
-        "idle_seconds_left": meta.and_then(|meta| meta.idle).map(|left| left.as_secs()),
-        "absolute_seconds_left": meta.and_then(|meta| meta.absolute).map(|left| left.as_secs()),
+        "idle_seconds_left": meta.and_then(|meta| meta.idle_remaining).map(|left| left.as_secs()),
+        "absolute_seconds_left": meta.and_then(|meta| meta.absolute_remaining).map(|left| left.as_secs()),
         "signed_in": meta.and_then(|meta| meta.signed_in).map(|signed_in| json!({
             "assurance": signed_in.assurance.level(),
             "seconds_ago": signed_in.ago.as_secs(),

@@ -124,7 +124,7 @@ fn setup() -> Setup {
     let sessions = SessionLayer::new(&store);
     let cookie = OldCookie::new(COOKIE);
     let both =
-        LiftLayer::while_both_run(&sessions, &store, cookie.clone(), gated.clone(), lift.clone());
+        LiftLayer::during_rollout(&sessions, &store, cookie.clone(), gated.clone(), lift.clone());
     let last = LiftLayer::after_rollout(&sessions, &store, cookie, gated, lift);
     let app = Router::new()
         .nest("/old", old_program::program(old.clone()))
@@ -356,7 +356,7 @@ async fn a_lift_that_fails_is_tried_again() {
     };
     let sessions = SessionLayer::new(&store);
     let (cookie, from) = (OldCookie::new(COOKIE), TowerSessions::new(old.clone()));
-    let both = LiftLayer::while_both_run(&sessions, &store, cookie, from, failing);
+    let both = LiftLayer::during_rollout(&sessions, &store, cookie, from, failing);
     let app = Router::new()
         .nest("/old", old_program::program(old))
         .nest("/both", shop(sessions).layer(both));

@@ -121,7 +121,7 @@ impl<S: Store> Programs<S> {
         };
         let sessions = SessionLayer::new(&store);
         let old_cookie = OldCookie::new(cookie);
-        let both = LiftLayer::while_both_run(
+        let both = LiftLayer::during_rollout(
             &sessions,
             &store,
             old_cookie.clone(),

@@ -95,10 +95,10 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
             let message = "a field with a `default` is never `None`; write the type inside the \
                            `Option`, or remove `default`";
             diagnostics.at(&raw.ty, message);
-            Mode::Maybe
+            Mode::Optional
         }
         Some(default) => Mode::OrDefault(default.clone()),
-        None => Mode::Maybe,
+        None => Mode::Optional,
     }
 }
 

@@ -21,12 +21,12 @@ const RESERVED: [(&str, &str); 8] = [
     ("from_extensions", "it takes the session out of a request"),
 ];
 
-/// The same, for a session with a principal.
+/// More reserved names, for a session with a principal.
 const RESERVED_WITH_A_PRINCIPAL: [(&str, &str); 5] = [
     ("assurance", "it sets the assurance of a sign-in by an edit"),
     ("keep_fields", "it keeps the fields of another principal at a sign-in by an edit"),
     ("remember", "it remembers a sign-in by an edit"),
-    ("forget", "it lets the cookie of a sign-in by an edit end with the browser"),
+    ("until_browser_closes", "it lets the cookie of a sign-in by an edit end with the browser"),
     ("stamp", "it keeps the stamp of the user at a sign-in by an edit"),
 ];
 

@@ -20,7 +20,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
     };
     let layer = match raw.args.layer.get() {
         Some(layer) => layer.to_token_stream(),
-        None => quote!(#krate::__private::Unnamed),
+        None => quote!(#krate::__private::DefaultLayer),
     };
     let prefix = raw.args.prefix.get().filter(|prefix| is_valid_prefix(prefix, diagnostics));
     let prefix = prefix.map(|prefix| format!("{}.", prefix.value())).unwrap_or_default();

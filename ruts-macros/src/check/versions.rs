@@ -1,6 +1,6 @@
 //! The rules of a field's versions: `version`, `migrate`, `writes` and `encrypt(since)`.
 //!
-//! Called by `field`. Does not know whether types can be converted: the compiler does.
+//! Called by `field`. Does not check whether types can be converted: the compiler does.
 
 use syn::LitInt;
 

@@ -8,7 +8,7 @@
 //!     pub fn assurance(self, assurance: Assurance) -> Self;
 //!     pub fn keep_fields(self) -> Self;
 //!     pub fn remember(self, life: Duration) -> Self;
-//!     pub fn forget(self) -> Self;
+//!     pub fn until_browser_closes(self) -> Self;
 //!     pub fn stamp(self, stamp: impl AsRef<[u8]>) -> Self;
 //!     pub fn commit(self) -> WriteFuture<'a>;
 //! }
@@ -88,8 +88,8 @@ fn sign_in(session: &Session) -> TokenStream {
         }
 
         /// Lets the cookie of a sign-in end with the browser.
-        #vis fn forget(self) -> Self {
-            Self(self.0.forget())
+        #vis fn until_browser_closes(self) -> Self {
+            Self(self.0.until_browser_closes())
         }
 
         /// Keeps a digest of the user's stamp with a sign-in.

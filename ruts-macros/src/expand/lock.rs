@@ -37,8 +37,8 @@ fn lock(session: &Session, path: &str) -> TokenStream {
     }
 }
 
-/// Returns the call that gives a field the text of the lock, if there is one. It is written by the first
-/// run of the test, which has to compile without it.
+/// Returns the call that gives a field the text of the lock, if the file exists. The first run of the
+/// test writes it, so the test has to compile without it.
 pub(super) fn text(session: &Session) -> Option<TokenStream> {
     let path = session.lock.as_ref()?;
     let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;

@@ -91,7 +91,7 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
 fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
     match lifetime {
         Lifetime::Millis(millis) => quote!(#private::Ttl::from_millis(#millis)),
-        Lifetime::Expr(expr) => located_at(expr, quote!(#private::Ttl::require(#expr))),
+        Lifetime::Expr(expr) => located_at(expr, quote!(#private::Ttl::from_duration(#expr))),
     }
 }
 
@@ -102,7 +102,7 @@ fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
     let new = quote_spanned!(ty.span()=> #private::field::<#ty>);
     let mode = match &field.mode {
         Mode::Principal => quote!(.principal()),
-        Mode::Maybe => TokenStream::new(),
+        Mode::Optional => TokenStream::new(),
         Mode::Once => quote!(.once()),
         Mode::OrDefault(Some(expr)) => quote!(.or(|| #expr)),
         Mode::OrDefault(None) => {
@@ -130,7 +130,7 @@ pub(super) fn mode_type(field: &Field, private: &TokenStream) -> TokenStream {
     let ty = field.ty.to_token_stream();
     match field.mode {
         Mode::Principal => quote!(#private::Principal),
-        Mode::Maybe => quote!(#private::Maybe),
+        Mode::Optional => quote!(#private::Optional),
         Mode::OrDefault(_) => quote!(#private::OrDefault<#ty>),
         Mode::Once => quote!(#private::Once),
     }

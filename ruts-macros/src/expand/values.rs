@@ -47,7 +47,7 @@ fn declaration(field: &Field) -> TokenStream {
     let name = generated(name);
     let ty = match field.mode {
         Mode::OrDefault(_) => quote!(#ty),
-        Mode::Maybe | Mode::Once | Mode::Principal => quote!(::core::option::Option<#ty>),
+        Mode::Optional | Mode::Once | Mode::Principal => quote!(::core::option::Option<#ty>),
     };
     quote!(#docs #(#attrs)* #(#values_attrs)* #vis #name: #ty)
 }

@@ -41,10 +41,9 @@ impl std::fmt::Display for DurationError {
                 "`{number}` has no unit; write \"{number}s\" for seconds, or one of ms, m, h, d, w"
             ),
             Self::UnknownUnit { number, unit } => match suggestion(unit) {
-                Some(days) if days.ends_with("d") && days.len() > 1 => write!(
-                    f,
-                    "unknown unit `{unit}`, whose length varies; write days, such as \"{days}\""
-                ),
+                Some(days) if days.ends_with("d") && days.len() > 1 => {
+                    write!(f, "`{unit}` has no fixed length; write days, such as \"{days}\"")
+                }
                 Some(meant) => {
                     write!(f, "unknown unit `{unit}`; write \"{number}{meant}\"")
                 }

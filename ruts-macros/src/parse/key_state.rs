@@ -54,12 +54,12 @@ impl<T> KeyState<T> {
         }
     }
 
-    /// Whether the key was given, with a valid value or not.
+    /// Returns whether the key was given, with a valid value or not.
     pub(crate) fn is_given(&self) -> bool {
         !matches!(self, Self::Unset)
     }
 
-    /// Whether the key has a valid value.
+    /// Returns whether the key has a valid value.
     pub(crate) fn is_set(&self) -> bool {
         matches!(self, Self::Set { .. })
     }

@@ -160,7 +160,7 @@ pub(super) fn expression(input: ParseStream<'_>) -> TokenStream {
     }
 }
 
-/// Reads all tokens up to the next comma outside of the angle brackets of a turbofish.
+/// Reads all tokens up to the next comma outside the angle brackets of a turbofish.
 fn raw_expression(input: ParseStream<'_>) -> TokenStream {
     let mut tokens = TokenStream::new();
     let (mut depth, mut before) = (0_u32, None);

@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 128;
 /// Returns a stored value of bincode as one of MessagePack. `lock` is the text of a lock, and `name` that
 /// of the field.
 ///
-/// `None` if the lock does not have the type that has written the value, or the value does not have the
+/// `None` if the lock does not have the type that wrote the value, or the value does not have the
 /// shape of that type.
 pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> {
     let (header, payload) = Header::split(stored).ok()?;
@@ -36,7 +36,7 @@ pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> 
     (transcoder.rest.is_empty() && transcoder.out.len() <= MAX_VALUE).then(|| transcoder.out.into())
 }
 
-/// Returns the shape in a line of the lock, if it is the line of the type that has written a value.
+/// Returns the shape in a line of the lock, if it is the line of the type that wrote a value.
 fn locked_shape(line: &str, name: &str, header: &Header) -> Option<Shape> {
     let (_, rest) = parse_name(line).filter(|(of, _)| of == name)?;
     let mut words = rest.strip_prefix(' ')?.splitn(4, ' ');
@@ -49,7 +49,7 @@ fn locked_shape(line: &str, name: &str, header: &Header) -> Option<Shape> {
 }
 
 struct Transcoder<'b, 's> {
-    /// The payload that is left.
+    /// The rest of the payload.
     rest: &'b [u8],
     out: Vec<u8>,
     /// Structs and enums around the current value.
@@ -86,7 +86,7 @@ impl<'s> Transcoder<'_, 's> {
         Some(if number & 1 == 0 { half } else { !half })
     }
 
-    /// Reads the number of elements. Elements without bytes would make any number of them.
+    /// Reads the number of elements. The limit is for elements that take no bytes, such as `()`.
     fn len(&mut self) -> Option<usize> {
         usize::try_from(self.number()?).ok().filter(|len| *len <= MAX_VALUE)
     }
@@ -249,7 +249,7 @@ fn write_number(out: &mut Vec<u8>, number: i128) {
     }
 }
 
-/// Writes a text or bytes: the length within the marker `short`, unless that is zero, or after the marker
+/// Writes a string or bytes: the length within the marker `short`, unless that is zero, or after the marker
 /// `long` or one of the two that follow it.
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8], [short, long]: [u8; 2]) {
     match bytes.len() {

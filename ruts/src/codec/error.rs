@@ -31,7 +31,7 @@ pub enum CodecError {
         /// Number of bytes after the value.
         left: usize,
     },
-    /// A later release of the application has written the value: its version is greater than that of
+    /// A later release of the application wrote the value: its version is greater than that of
     /// the field.
     #[error("the stored value has version {stored}, and this release knows version {known}")]
     Newer {
@@ -40,7 +40,7 @@ pub enum CodecError {
         /// Version of the field.
         known: u16,
     },
-    /// A former release of the application has written the value, and the field has no `migrate` for
+    /// A former release of the application wrote the value, and the field has no `migrate` for
     /// its version.
     #[error(
         "the stored value has version {stored}, and the field, which has version {known}, does not \
@@ -56,7 +56,7 @@ pub enum CodecError {
     /// refused it.
     #[error("the conversion between version {0} of the value and the one of the field was refused")]
     Migrate(u16),
-    /// Another type has written the value, under the same version, in a format that cannot tell the
+    /// Another type wrote the value, under the same version, in a format that cannot tell the
     /// difference. Give a changed type a new `version`, or use `codec = "messagepack"`, which reads by
     /// names.
     #[error(

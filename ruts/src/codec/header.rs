@@ -53,13 +53,13 @@ pub(crate) fn unwrap_own(stored: &[u8]) -> Result<&[u8], CodecError> {
     }
 }
 
-/// Returns the version of a stored value, also of an encrypted one. `None` without a header.
+/// Returns the version of a stored value, even of an encrypted one. `None` without a header.
 pub(crate) fn version(stored: &[u8]) -> Option<u16> {
     let (&[_, _, high, low, ..], _) = stored.split_first_chunk::<{ Header::LEN }>()?;
     Some(u16::from_be_bytes([high, low]))
 }
 
-/// Returns codec, version and fingerprint of a stored value, also of an encrypted one. `None` without a
+/// Returns codec, version and fingerprint of a stored value, even of an encrypted one. `None` without a
 /// header.
 pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, u32)> {
     let (Header { codec, version, fingerprint }, _) = Header::split_any(stored).ok()?;

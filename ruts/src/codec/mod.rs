@@ -1,7 +1,7 @@
 //! Values as bytes: a header, then the payload in the format that the header names.
 //!
 //! Called by the session, by `field` and by `crypto`; the lock of `testing` uses shapes. Knows
-//! nothing of stores, cookies and HTTP.
+//! nothing of stores, cookies or HTTP.
 //!
 //! A writer chooses a [`Codec`], and a reader follows the header. So sessions stay readable after a
 //! schema switches to another codec. A value of another version, or of another type, is recognised,

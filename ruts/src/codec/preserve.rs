@@ -1,6 +1,6 @@
 //! [`keep_unknown`]: an update keeps the fields that its type does not know.
 //!
-//! Called by the session for an `update` of a value that another type has written. MessagePack names
+//! Called by the session for an `update` of a value that another type wrote. MessagePack names
 //! its fields, so the payloads can be merged. bincode does not.
 
 use bytes::Bytes;

@@ -30,16 +30,16 @@ impl<'a> Stored<'a> {
         self.header.version
     }
 
-    /// Returns the codec that has written the value.
+    /// Returns the codec that wrote the value.
     pub fn codec(&self) -> Codec {
         self.header.codec
     }
 
-    /// Decodes the value as one of type `T`.
+    /// Decodes the value as a `T`.
     ///
     /// # Errors
     ///
-    /// [`CodecError::Shape`] if another type has written the value as bincode, which reads by
+    /// [`CodecError::Shape`] if another type wrote the value as bincode, which reads by
     /// position. [`CodecError::Read`] if the value is not a `T`.
     pub fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, CodecError> {
         self.read_as(fingerprint::<T>)

@@ -56,7 +56,7 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
             .precondition(Precondition::new(name, value))
             .rotate(&new)
             .absolute(absolute_in(unit))
-            .sign(AuthChange::Out);
+            .auth_change(AuthChange::Out);
         let Ok(Updated::Conflict { current }) = client.update(update).await else {
             panic!("the update was applied");
         };
@@ -68,7 +68,7 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
     client.with(new).is_refused(Refusal::NotFound).await;
 }
 
-/// A precondition compares the value alone. The lifetime and the cache policy of the field do not
+/// A precondition compares only the value. The lifetime and the cache policy of the field do not
 /// matter, nor do the deadlines of the session.
 pub async fn a_precondition_compares_the_value_alone(subject: &impl Subject) {
     let (hour, one) = (Ttl::from_secs(3600), bytes("1"));
@@ -93,7 +93,7 @@ pub async fn a_precondition_compares_the_value_alone(subject: &impl Subject) {
     }
 }
 
-/// Taking a field and replacing the secret is one step, also if the field is absent.
+/// Taking a field and replacing the secret is one step, even if the field is absent.
 pub async fn take_and_rotate_is_one_step(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let new = old.with(secret());

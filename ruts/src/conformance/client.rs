@@ -52,17 +52,17 @@ pub(super) fn bytes(text: &str) -> Bytes {
 }
 
 pub(super) fn ttl(duration: Duration) -> Option<Ttl> {
-    Some(Ttl::require(duration))
+    Some(Ttl::from_duration(duration))
 }
 
 /// Returns a touch that is due once `after` of the idle time has passed.
 pub(super) fn touch(idle: Duration, after: Duration) -> Option<Touch> {
-    Some(Touch::new(Ttl::require(idle), after))
+    Some(Touch::new(Ttl::from_duration(idle), after))
 }
 
 /// Returns the absolute deadline that long from now.
 pub(super) fn absolute_in(duration: Duration) -> Option<AbsoluteDeadline> {
-    Some(AbsoluteDeadline::new(Ttl::require(duration), None))
+    Some(AbsoluteDeadline::new(Ttl::from_duration(duration), None))
 }
 
 /// Creates a client whose id is that of no session.
@@ -137,7 +137,7 @@ impl<S: Store> Client<S> {
         let new = self.with(secret());
         let who = sign_in_of(principal).limit(limit);
         let sign = AuthChange::In { who, idle: None, absolute: None };
-        let update = Update::new(&[]).rotate(&new.secret).sign(sign);
+        let update = Update::new(&[]).rotate(&new.secret).auth_change(sign);
         let answer = fresh(self.store.update(self.credentials(), update).await?);
         Ok((new, answer))
     }
@@ -148,7 +148,7 @@ impl<S: Store> Client<S> {
         every: Duration,
         grace: Duration,
     ) -> Result<Updated, Refused> {
-        let renew = Renew::new(new, Ttl::require(every), grace);
+        let renew = Renew::new(new, Ttl::from_duration(every), grace);
         self.update(Update::new(&[]).renew(renew)).await
     }
 
@@ -191,7 +191,8 @@ impl<S: Store> Client<S> {
         ttl: Duration,
     ) -> Result<Updated, Refused> {
         let value = bytes(value);
-        self.change(&[Change::Set(FieldWrite::new(name, &value).ttl(Ttl::require(ttl)))]).await
+        self.change(&[Change::Set(FieldWrite::new(name, &value).ttl(Ttl::from_duration(ttl)))])
+            .await
     }
 
     /// Sets a field if it holds the expected value. `None` expects it to be absent.
@@ -212,7 +213,7 @@ impl<S: Store> Client<S> {
     }
 
     pub(super) async fn expire(&self, name: &str, ttl: Duration) -> Result<Updated, Refused> {
-        self.change(&[Change::Expire(name, Ttl::require(ttl))]).await
+        self.change(&[Change::Expire(name, Ttl::from_duration(ttl))]).await
     }
 
     pub(super) async fn rotate(&self, secret: &SecretHash) -> Result<Updated, Refused> {
@@ -272,7 +273,7 @@ impl<S: Store> Client<S> {
         refusal.check("touch", self.update(update.touch(touch)).await);
         refusal.check("new deadline", self.update(update.absolute(absolute_in(hour))).await);
         refusal.check("renewal", self.renew(&other, Duration::from_millis(1), hour).await);
-        refusal.check("sign-out", self.update(update.sign(AuthChange::Out)).await);
+        refusal.check("sign-out", self.update(update.auth_change(AuthChange::Out)).await);
         match self.sign_in(&principal(), None).await {
             Ok((_, answer)) => refusal.check("sign-in", answer),
             Err(error) => panic!("the sign-in was answered by {error:?}"),

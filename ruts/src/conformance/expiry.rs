@@ -103,11 +103,11 @@ pub async fn a_touch_counts_once_it_is_due(subject: &impl Subject) {
     subject.pass(unit).await;
     for touch in [late, never] {
         let meta = client.load_live(Projection::All, touch).await.meta;
-        let idle = meta.idle.expect("it has an idle deadline");
+        let idle = meta.idle_remaining.expect("it has an idle deadline");
         assert!(idle <= unit * 3, "{idle:?} was granted too early");
     }
     let meta = client.load_live(Projection::All, early).await.meta;
-    let idle = meta.idle.expect("it has an idle deadline");
+    let idle = meta.idle_remaining.expect("it has an idle deadline");
     assert!(idle > unit * 3, "{idle:?} was granted too late");
 
     for touched in 0..3 {
@@ -150,7 +150,7 @@ pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
         client.update(update).await.expect("the session is live");
     }
     subject.pass(unit).await;
-    let absolute = AbsoluteDeadline::new(Ttl::require(unit * 100), ttl(unit * 2));
+    let absolute = AbsoluteDeadline::new(Ttl::from_duration(unit * 100), ttl(unit * 2));
     limited.update(Update::new(&[]).absolute(absolute)).await.expect("the session is live");
     subject.pass(unit * 2).await;
     later.holds(&[("a", "1")]).await;
@@ -178,8 +178,8 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     let expect = "it has that deadline";
     within("the age", loaded.meta.age, 2, 4);
     within("the secret's age", loaded.meta.secret_age, 1, 3);
-    within("the idle time", loaded.meta.idle.expect(expect), 6, 8);
-    within("the absolute time", loaded.meta.absolute.expect(expect), 16, 18);
+    within("the idle time", loaded.meta.idle_remaining.expect(expect), 6, 8);
+    within("the absolute time", loaded.meta.absolute_remaining.expect(expect), 16, 18);
     for field in loaded.fields {
         match &*field.name {
             "ending" => within("the field's time", field.ttl.expect(expect), 2, 4),
@@ -187,7 +187,7 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
         }
     }
     let meta = session(subject, &[]).await.load_live(Projection::All, None).await.meta;
-    assert_eq!((meta.idle, meta.absolute), (None, None));
+    assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
 }
 
 /// A store that still knows which deadline has ended a session names the right one. It names none for
@@ -202,7 +202,7 @@ pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let [deleted, revoked] = [session(subject, &[]).await, session(subject, &[]).await];
     let ada = principal();
     let sign_in = AuthChange::In { who: sign_in_of(&ada), idle: ttl(unit), absolute: ttl(unit) };
-    revoked.update(Update::new(&[]).sign(sign_in)).await.expect("the session is live");
+    revoked.update(Update::new(&[]).auth_change(sign_in)).await.expect("the session is live");
     let target = RevokeTarget::All { except: None };
     store.revoke(&ada, target).await.expect("the store answers");
     deleted.delete().await.expect("the session is live");

@@ -38,8 +38,8 @@ fn refusal<T>(answer: StoreResult<T>) -> Option<Refused> {
     answer.expect("the store answers").err()
 }
 
-/// Internal credentials read any fields, and change them as a client does. The client sees it at
-/// once.
+/// Internal credentials read any fields, and change them as a client does. The client sees the
+/// changes at once.
 pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.through(subject).holds(&[("a", "1"), ("b", "2")]).await;
@@ -134,8 +134,8 @@ pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
         ("rotation", update.rotate(&other)),
         ("renewal", update.renew(Renew::new(&other, Ttl::from_millis(1), hour))),
         ("deadline", update.absolute(absolute_in(hour))),
-        ("sign-out", update.sign(AuthChange::Out)),
-        ("sign-in", update.sign(sign_in)),
+        ("sign-out", update.auth_change(AuthChange::Out)),
+        ("sign-in", update.auth_change(sign_in)),
     ] {
         let answer = self::update(&*store, &id, update).await;
         assert!(matches!(answer, Err(Refused::Replaced { .. })), "{call}: {answer:?}");

@@ -114,7 +114,7 @@ pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
             [(1, 1, false), (2, 1, true), (1, 2, false), (256, 255, true), (255, 256, false)]
         {
             put(&value(version)).await;
-            let take = TakeField::new("a").newest(newest);
+            let take = TakeField::new("a").max_version(newest);
             let case = format!("version {version} where {newest} is known, {policy:?}, {ttl:?}");
             assert_eq!(client.take_with(take).await, Ok(Some(value(version))), "{case}");
             let left = client.through(subject).take("a").await;
@@ -122,7 +122,10 @@ pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
         }
         // Bytes without a version are taken.
         put(&bytes("1")).await;
-        assert_eq!(client.take_with(TakeField::new("a").newest(0)).await, Ok(Some(bytes("1"))));
+        assert_eq!(
+            client.take_with(TakeField::new("a").max_version(0)).await,
+            Ok(Some(bytes("1")))
+        );
         assert_eq!(client.take("a").await, Ok(None));
     }
 }

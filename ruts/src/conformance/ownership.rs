@@ -60,7 +60,7 @@ fn at_most(sessions: u32, on_limit: OnLimit) -> Option<SessionLimit> {
 }
 
 async fn sign<S: Store>(client: &Client<S>, sign: AuthChange<'_>) {
-    assert_eq!(client.update(Update::new(&[]).sign(sign)).await, applied(0));
+    assert_eq!(client.update(Update::new(&[]).auth_change(sign)).await, applied(0));
 }
 
 /// A read returns the principal, the assurance, and the time since the sign-in.
@@ -94,7 +94,7 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
     assert_eq!(client.through(subject).signed_in().await, None);
 }
 
-/// A sign-in restarts both deadlines. A touch moves the idle deadline alone.
+/// A sign-in restarts both deadlines. A touch moves only the idle deadline.
 // proves: NIST-5.2-b
 pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     let unit = subject.unit();
@@ -126,13 +126,13 @@ pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let value = bytes("2");
     let changes = [Change::Remove("cart"), Change::Set(FieldWrite::new("name", &value))];
     let sign = AuthChange::In { who: sign_in_of(&bob), idle: None, absolute: None };
-    let update = Update { changes: &changes, sign: Some(sign), ..Update::default() };
+    let update = Update { changes: &changes, auth_change: Some(sign), ..Update::default() };
     assert_eq!(client.update(update).await, applied(0), "the cart was gone before");
     client.through(subject).holds(&[("name", "2")]).await;
 
     let who = sign_in_of(&eve).keep_fields(true);
     let sign = AuthChange::In { who, idle: None, absolute: None };
-    let update = Update { sign: Some(sign), ..Update::default() };
+    let update = Update { auth_change: Some(sign), ..Update::default() };
     assert_eq!(client.update(update).await, applied(0));
     client.through(subject).holds(&[("name", "2")]).await;
 }
@@ -274,8 +274,8 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     theirs.through(subject).holds(&[]).await;
 }
 
-/// The secrets of a revoked session are recognised until the deadline that it had. They open nothing,
-/// and another secret is unknown.
+/// The last two secrets of a revoked session are recognised until the deadline that it had, but not
+/// accepted. Any other secret is unknown.
 pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());
@@ -284,7 +284,7 @@ pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
     let revoked = former.with(secret());
     let who = sign_in_of(&ada);
     let deadlines = AuthChange::In { who, idle: ttl(unit * 8), absolute: ttl(unit * 4) };
-    let update = Update::new(&[]).rotate(&revoked.secret).sign(deadlines);
+    let update = Update::new(&[]).rotate(&revoked.secret).auth_change(deadlines);
     assert_eq!(former.update(update).await, applied(0));
     let target = RevokeTarget::All { except: Some(&own.id) };
     assert_eq!(revoke(&store, &ada, target).await, ids(&[&revoked]));
@@ -554,7 +554,7 @@ pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     renewed.delete().await.expect("the session is live");
     assert_eq!(inspect(&client.id).await, None, "the session was deleted");
     let short = session_with_deadlines(subject, ttl(unit), None, &[]).await;
-    assert!(inspect(&short.id).await.is_some_and(|meta| meta.idle.is_some()));
+    assert!(inspect(&short.id).await.is_some_and(|meta| meta.idle_remaining.is_some()));
     subject.pass(unit * 2).await;
     assert_eq!(inspect(&short.id).await, None, "the session has expired");
     assert_eq!(inspect(&new_client(subject).id).await, None, "the session never existed");

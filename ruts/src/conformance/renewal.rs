@@ -87,7 +87,7 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
     let update = Update::new(&[]);
     check("a rotation", late.rotate(&other).await);
     check("a new deadline", late.update(update.absolute(absolute_in(HOUR))).await);
-    check("a sign-out", late.update(update.sign(AuthChange::Out)).await);
+    check("a sign-out", late.update(update.auth_change(AuthChange::Out)).await);
     check("a renewal", late.renew(&other, Duration::from_millis(1), HOUR).await);
     check("a take", late.take_with(TakeField::new("a").rotate(&other)).await);
 
@@ -162,18 +162,19 @@ pub async fn a_renewal_extends_the_session_in_the_same_update(subject: &impl Sub
     subject.pass(subject.unit()).await;
 
     let new = former.with(secret());
-    let renew = Renew::new(&new.secret, Ttl::require(subject.unit()), HOUR);
+    let renew = Renew::new(&new.secret, Ttl::from_duration(subject.unit()), HOUR);
     let sign = AuthChange::In {
         who: NewSignIn::new(&principal, Assurance::Remembered),
         idle: ttl(2 * HOUR),
         absolute: ttl(3 * HOUR),
     };
-    let update = Update::new(&[]).renew(renew).sign(sign).touch(touch(2 * HOUR, Duration::ZERO));
+    let update =
+        Update::new(&[]).renew(renew).auth_change(sign).touch(touch(2 * HOUR, Duration::ZERO));
     assert_eq!(former.update(update).await, applied(0));
     former.holds(&[("a", "1")]).await;
     let loaded = new.load(Projection::Named(&[]), None).await.expect("the secret is the new one");
     let signed_in = loaded.meta.signed_in.expect("the principal stays");
     assert_eq!((signed_in.principal, signed_in.assurance), (principal, Assurance::Remembered));
-    assert!(loaded.meta.idle.is_some_and(|left| left > HOUR), "{:?}", loaded.meta);
+    assert!(loaded.meta.idle_remaining.is_some_and(|left| left > HOUR), "{:?}", loaded.meta);
     assert!(loaded.meta.idle_for < subject.unit(), "{:?}", loaded.meta);
 }

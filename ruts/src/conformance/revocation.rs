@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::{Projection, Refused};
 
-/// An id opens nothing without the session's own secret. Calls with another secret have no effect.
+/// An id gives no access without the session's own secret. Calls with another secret have no effect.
 // proves: ASVS-7.2.1
 pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;

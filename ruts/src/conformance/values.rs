@@ -41,7 +41,7 @@ pub async fn any_bytes_survive(subject: &impl Subject) {
     }
 }
 
-/// Names are any text of 1 to 128 bytes without a zero byte that does not begin with `~`.
+/// A name is any text of 1 to 128 bytes that has no zero byte and does not begin with `~`.
 pub async fn any_name_survives(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let long = "n".repeat(128);

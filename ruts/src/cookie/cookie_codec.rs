@@ -1,6 +1,6 @@
 //! [`CookieCodec`]: the value of a cookie, plain, signed or encrypted.
 //!
-//! Called by `session_cookie`. Knows nothing of attributes and headers.
+//! Called by `session_cookie`. Knows nothing of attributes or headers.
 
 #[cfg(any(feature = "signed", feature = "private"))]
 use crate::token::TOKEN_LEN;
@@ -82,7 +82,7 @@ impl CookieCodec {
     }
 }
 
-/// Whether a value may be a token in a form of this length. Keys are tried only then.
+/// Returns whether a value may be a token in a form of this length. Keys are tried only then.
 #[cfg(any(feature = "signed", feature = "private"))]
 fn is_length_of(value: &[u8], form: fn(usize) -> usize) -> bool {
     [TOKEN_LEN, LONG_TOKEN_LEN].map(form).contains(&value.len())

@@ -1,6 +1,6 @@
 //! [`CookieError`]: the reason why cookie options are refused.
 //!
-//! Returned by `options` and `validate`. Knows nothing of tokens and headers.
+//! Returned by `options` and `validate`. Knows nothing of tokens or headers.
 
 /// Why [`CookieOptions`](crate::CookieOptions) do not make a safe cookie.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The session cookie: its options, and reading and writing it in HTTP headers.
 //!
-//! Called by the layer. Knows nothing of sessions, fields and stores.
+//! Called by the layer. Knows nothing of sessions, fields or stores.
 
 mod cookie_codec;
 mod error;

@@ -95,10 +95,10 @@ impl CookieOptions {
     }
 
     /// Keeps the cookie after the browser is closed: for `seconds` after it was set, at most 400
-    /// days. Use extends it: once an eighth of the time has passed, a response sets it anew. Without
+    /// days. Use extends it: once an eighth of the time has passed, a response sets it again. Without
     /// use the session ends by then too, even if the idle timeout of the layer is longer.
     ///
-    /// A single sign-in can choose another life: see
+    /// A single sign-in can choose another lifetime: see
     /// [`SignIn::remember`](crate::session::SignIn::remember).
     #[must_use]
     pub fn max_age(mut self, seconds: u64) -> Self {

@@ -1,6 +1,6 @@
 //! [`SessionCookie`]: reads and writes the cookie of one layer.
 //!
-//! Called by the layer. Knows headers and tokens, and nothing of sessions and stores.
+//! Called by the layer. Knows headers and tokens, and nothing of sessions or stores.
 
 use std::time::Duration;
 
@@ -75,8 +75,7 @@ impl SessionCookie {
         self.presented(self.values(headers.get_all(header::COOKIE).iter()))
     }
 
-    /// Finds the tokens of a request whose cookies are in a jar, too. `held` is the value in the
-    /// jar.
+    /// Finds the tokens of a request that also has a cookie jar. `held` is the value in the jar.
     ///
     /// A layer that wraps this one may have replaced or removed the cookie there. A jar holds one
     /// cookie of a name, so the headers tell whether there are several. A jar holds no cookie of a
@@ -95,7 +94,7 @@ impl SessionCookie {
     }
 
     /// Returns the values of the cookie. Names are compared byte by byte, although browsers protect
-    /// prefixes in any case: the layer sets one spelling alone.
+    /// prefixes in any case: the layer sets only one spelling.
     fn values<'a>(
         &'a self,
         headers: impl Iterator<Item = &'a HeaderValue>,

@@ -1,7 +1,7 @@
 //! [`FieldCipher`]: encrypts values at rest.
 //!
 //! Called by the session, configured by the layer. Knows the header of a value through `codec`, and
-//! nothing of payload formats and stores.
+//! nothing of payload formats or stores.
 //!
 //! ```text
 //! plain      header                                 payload
@@ -93,7 +93,7 @@ impl FieldCipher {
         Ok(Plaintext { bytes, was_encrypted: true })
     }
 
-    /// Whether a write would encrypt a value as it is stored: not at all, or with the first key.
+    /// Returns whether a write would encrypt a value as it is stored: not at all, or with the first key.
     pub(crate) fn is_present(&self, encrypts: bool, stored: &[u8]) -> bool {
         match (encrypts, codec::is_encrypted(stored)) {
             (true, true) => self.is_of_first_key(stored),

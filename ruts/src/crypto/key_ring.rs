@@ -1,7 +1,7 @@
 //! [`KeyRing`]: keys that are derived from secrets of the deployment.
 //!
 //! Made by applications. Used by `cookie` and `field_cipher`, and passed on by the layer and
-//! `SessionIndex`. Knows nothing of tokens and sessions.
+//! `SessionIndex`. Knows nothing of tokens or sessions.
 
 use std::{
     fmt,

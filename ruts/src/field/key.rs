@@ -1,6 +1,6 @@
 //! [`Field`]: the typed key of a field.
 //!
-//! Used by entries, edits and reads. Knows nothing of encryption, requests and stores.
+//! Used by entries, edits and reads. Knows nothing of encryption, requests or stores.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    mode::{Maybe, Mode, Once, OrDefault, Principal},
+    mode::{Mode, Once, Optional, OrDefault, Principal},
     principal::PrincipalName,
     spec::FieldSpec,
     value::FieldValue,
@@ -31,7 +31,7 @@ use crate::{
 /// const VISITS: Field<u64, OrDefault<u64>> = Field::new(&SPEC).or(|| 0);
 /// assert_eq!(VISITS.spec().name(), "visits");
 /// ```
-pub struct Field<T, M = Maybe> {
+pub struct Field<T, M = Optional> {
     spec: &'static FieldSpec,
     mode: M,
     codec: ValueCodec<T>,
@@ -59,7 +59,7 @@ impl<T: FieldValue> Field<T> {
             migrate: None,
             writes: None,
         };
-        Self { spec, mode: Maybe, codec }
+        Self { spec, mode: Optional, codec }
     }
 }
 
@@ -258,7 +258,7 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Whether a write would store a value with this header. Encryption is not compared.
+    /// Returns whether a write would store a value with this header. Encryption is not compared.
     ///
     /// The fingerprint of a former version is that of another type, and is not compared either.
     pub(crate) fn writes_like(&self, stored: &[u8]) -> bool {
@@ -270,7 +270,7 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Returns the kind of type that has written a value: the field's own, another, or an unknown one.
+    /// Returns the kind of type that wrote a value: the field's own, another, or an unknown one.
     #[cfg(feature = "metrics")]
     pub(crate) fn origin(&self, stored: &[u8]) -> Option<(u16, &'static str)> {
         let (_, version, fingerprint) = codec::origin(stored)?;
@@ -282,8 +282,7 @@ impl<T, M: Copy> Field<T, M> {
         Some((version, shape))
     }
 
-    /// Returns the key of the principal that a value names. `None` if writing the field signs no
-    /// principal in.
+    /// Returns the key of the principal that a value names. `None` unless this is a principal field.
     pub(crate) fn principal_key<Q: Serialize + ?Sized>(
         &self,
         layer: &str,

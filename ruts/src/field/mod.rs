@@ -1,7 +1,7 @@
 //! Typed keys: the name of a field, its lifetime, its codec, and the result of reading it.
 //!
 //! Made by `#[session]` or by hand, used by the session and `testing`. Stores use [`FieldName`]
-//! alone. Knows nothing of requests and stores.
+//! alone. Knows nothing of requests or stores.
 
 mod key;
 mod migrate;
@@ -17,7 +17,7 @@ pub(crate) use self::spec::is_reserved;
 pub use self::{
     key::Field,
     migrate::{Downgrade, MigratesFrom},
-    mode::{Maybe, Mode, Once, OrDefault, Principal, Readable, Updatable},
+    mode::{Mode, Once, Optional, OrDefault, Principal, Readable, Updatable},
     name::FieldName,
     principal::PrincipalName,
     schema::SessionSchema,

@@ -1,10 +1,10 @@
 //! [`Mode`]: how a field is read and written.
 //!
-//! A typed key carries a mode in its type. Knows nothing of requests and stores.
+//! A typed key carries a mode in its type. Knows nothing of requests or stores.
 
 /// Mode of a field that reads as `Option<T>`.
 #[derive(Debug, Clone, Copy)]
-pub struct Maybe;
+pub struct Optional;
 
 /// Mode of a field that reads as `T`: the default if the field is absent.
 #[derive(Debug)]
@@ -32,14 +32,14 @@ impl<T> Clone for OrDefault<T> {
 
 impl<T> Copy for OrDefault<T> {}
 
-/// Mode of a field: [`Maybe`], [`OrDefault`], [`Once`] or [`Principal`].
+/// Mode of a field: [`Optional`], [`OrDefault`], [`Once`] or [`Principal`].
 pub trait Mode: Copy + Send + Sync + Unpin + sealed::Sealed {
-    /// Whether writing the field signs in.
+    /// Whether writing the field signs a principal in.
     #[doc(hidden)]
     const SIGNS_IN: bool = false;
 }
 
-impl Mode for Maybe {}
+impl Mode for Optional {}
 impl<T> Mode for OrDefault<T> {}
 impl Mode for Once {}
 
@@ -47,7 +47,7 @@ impl Mode for Principal {
     const SIGNS_IN: bool = true;
 }
 
-/// Mode of a field that can be read. [`Maybe`] and [`Principal`] yield an `Option<T>`,
+/// Mode of a field that can be read. [`Optional`] and [`Principal`] yield an `Option<T>`,
 /// [`OrDefault`] a `T`. A field marked `once` is not readable.
 #[diagnostic::on_unimplemented(
     message = "a field marked `once` cannot be read: call `take()`",
@@ -61,7 +61,7 @@ pub trait Readable<T>: Mode {
     fn value(self, stored: Option<T>) -> Self::Value;
 }
 
-/// Mode of a field with an atomic read-modify-write: [`Maybe`] and [`OrDefault`].
+/// Mode of a field with an atomic read-modify-write: [`Optional`] and [`OrDefault`].
 #[diagnostic::on_unimplemented(
     message = "a field marked `principal` or `once` has neither `update` nor `expire`",
     label = "a principal changes by `sign_in`, and a `once` field by `set`"
@@ -71,7 +71,7 @@ pub trait Updatable<T>: Readable<T> {
     fn stored(self, value: Self::Value) -> Option<T>;
 }
 
-impl<T> Readable<T> for Maybe {
+impl<T> Readable<T> for Optional {
     type Value = Option<T>;
 
     fn value(self, stored: Option<T>) -> Option<T> {
@@ -79,7 +79,7 @@ impl<T> Readable<T> for Maybe {
     }
 }
 
-impl<T> Updatable<T> for Maybe {
+impl<T> Updatable<T> for Optional {
     fn stored(self, value: Option<T>) -> Option<T> {
         value
     }
@@ -110,7 +110,7 @@ impl<T> Updatable<T> for OrDefault<T> {
 mod sealed {
     pub trait Sealed {}
 
-    impl Sealed for super::Maybe {}
+    impl Sealed for super::Optional {}
     impl<T> Sealed for super::OrDefault<T> {}
     impl Sealed for super::Once {}
     impl Sealed for super::Principal {}

@@ -1,7 +1,7 @@
 //! [`SessionSchema`]: the fields of one `#[session]` struct.
 //!
 //! Used by the session, which reads eager fields together, and by the lock of `testing`. Knows
-//! nothing of values and stores.
+//! nothing of values or stores.
 
 use super::spec::FieldSpec;
 

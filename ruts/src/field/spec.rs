@@ -1,7 +1,7 @@
 //! [`FieldSpec`]: the description of a field, without the type of its values.
 //!
 //! Made by `#[session]` or by hand. Read by typed keys, the session and `testing`. Knows how a
-//! stored value is decoded and how a principal key is made of it. Knows nothing of requests and
+//! stored value is decoded, and how a principal key is derived from it. Knows nothing of requests and
 //! stores.
 
 use std::fmt;
@@ -43,7 +43,7 @@ pub struct FieldSpec {
     lock: Option<WriterTypes>,
 }
 
-/// The types that have written values, by a lock. The function is named only by a field with a lock, so
+/// The types that wrote values, by a lock. The function is named only by a field with a lock, so
 /// that other programs do not contain it.
 #[derive(Clone, Copy)]
 struct WriterTypes {
@@ -179,12 +179,12 @@ impl FieldSpec {
         self
     }
 
-    /// Writes new values as a former version, for a release that runs beside the one before. The key
+    /// Writes new values as a former version, for a release that runs beside the previous one. The key
     /// says how, with [`Field::writes`](super::Field::writes).
     ///
     /// # Panics
     ///
-    /// `version` is not before the [version](Self::with_version) of the field, which has to be set first.
+    /// `version` is zero, or not below the [version](Self::with_version) of the field. Set that first.
     #[track_caller]
     pub const fn with_writes(mut self, version: u16) -> Self {
         assert!(
@@ -195,7 +195,7 @@ impl FieldSpec {
         self
     }
 
-    /// Reads values of bincode that another type of the same version has written by the names of that
+    /// Reads values of bincode that another type of the same version wrote by the names of that
     /// type, if the lock has it. `lock` is the text of a [`Lock`](crate::testing::Lock), as in a
     /// `sessions.lock`.
     ///
@@ -241,7 +241,7 @@ impl FieldSpec {
     ///
     /// `name` names the principal of a stored value of any version. All versions have to name a
     /// principal by the same value, which is that of the first version where it exists. So a list and a
-    /// revocation find the sessions of all releases, and those of a release before find them, too.
+    /// revocation find the sessions of all releases, and those of an earlier release find them, too.
     ///
     /// Two principals must never have the same name.
     ///
@@ -288,7 +288,7 @@ impl FieldSpec {
     /// write replaces them: so encryption is turned on while sessions live.
     ///
     /// An attacker who can write to the store can also plant a value of a former version. Once all
-    /// sessions from before have ended, use [`encrypt`](Self::encrypt).
+    /// earlier sessions have ended, use [`encrypt`](Self::encrypt).
     ///
     /// # Panics
     ///
@@ -388,7 +388,7 @@ impl FieldSpec {
         self.principal.is_some()
     }
 
-    /// Whether values of another field with this name are stored alike, apart from their type.
+    /// Returns whether values of another field with this name are stored alike, apart from their type.
     pub(crate) fn stores_like(&self, other: &Self) -> bool {
         let form = |field: &Self| (field.version, field.encrypt, field.is_principal());
         form(self) == form(other)
@@ -405,7 +405,7 @@ impl FieldSpec {
         self.lock.is_some()
     }
 
-    /// Decodes a stored value by `decode`, also one of bincode that another type has written, if the lock
+    /// Decodes a stored value by `decode`, also one of bincode that another type wrote, if the lock
     /// has that type.
     pub(crate) fn decode_by_lock<T>(
         &self,
@@ -463,7 +463,7 @@ fn name_principal<T: FieldValue>(
     name.set(&stored.read::<T>()?)
 }
 
-/// Returns whether a text can be the stored name of a field.
+/// Returns whether a string can be the stored name of a field.
 ///
 /// It has 1 to 128 bytes, no zero byte, and no leading `~`, which is reserved for stores.
 pub const fn is_field_name(name: &str) -> bool {

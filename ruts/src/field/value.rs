@@ -1,6 +1,6 @@
 //! [`FieldValue`] and [`StoredAs`]: bounds on value types, with readable compiler errors.
 //!
-//! Used by every generic method that takes a value. Knows serde alone.
+//! Used by every generic method that takes a value. Knows only serde.
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -1,6 +1,6 @@
 //! [`Fresh`] and [`Aal`]: extractors that require a recent or a strong authentication.
 //!
-//! Called by axum and by `require`. Know the typed session, and nothing of stores and routes.
+//! Called by axum and by `require`. Know the typed session, and nothing of stores or routes.
 
 use std::time::Duration;
 

@@ -26,14 +26,14 @@ impl GuardRejection {
     }
 }
 
-/// The session is not there: no sign-in helps.
+/// Without a sign-in page: no session is available, so a sign-in would not help.
 impl From<Error> for GuardRejection {
     fn from(error: Error) -> Self {
         Self { error, page: None }
     }
 }
 
-/// Whether a browser would show the response. Only then a redirect helps.
+/// Returns whether a browser would show the response. Only then a redirect helps.
 fn asks_for_a_page(parts: &Parts) -> bool {
     let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     matches!(parts.method, Method::GET | Method::HEAD)

@@ -20,9 +20,9 @@ use http::Request;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// Returns a layer that lets in only what a guard lets in.
+/// Returns a layer that passes on only the requests that a guard accepts.
 ///
-/// It covers the routes that were added before it, and goes inside of the
+/// It covers the routes that were added before it, and goes inside the
 /// [`SessionLayer`](crate::SessionLayer).
 ///
 /// ```
@@ -48,10 +48,10 @@ pub fn require<G>() -> Require<G> {
     Require(PhantomData)
 }
 
-/// A layer that lets in only what a guard lets in: made by [`require()`].
+/// A layer that passes on only the requests that a guard accepts. Made by [`require()`].
 pub struct Require<G>(PhantomData<fn() -> G>);
 
-/// A service that lets in only what a guard lets in: made by [`require()`].
+/// A service that passes on only the requests that a guard accepts. Made by [`require()`].
 pub struct RequireService<S, G> {
     inner: S,
     guard: PhantomData<fn() -> G>,

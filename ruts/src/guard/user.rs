@@ -61,7 +61,7 @@ use crate::{
 /// [`Error::SignInRequired`], and those of [`load_user`].
 pub struct CurrentUser<L: LoadUser>(pub L::User);
 
-/// A user that another extractor of the same request has loaded, and the principal it stands for.
+/// A user that another extractor of the same request has loaded, and its principal.
 struct Known<L: LoadUser> {
     user: L::User,
     principal: PrincipalKey,

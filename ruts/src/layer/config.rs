@@ -20,7 +20,7 @@ use crate::{
     cookie::{SessionCookie, options::CookieOptions},
     crypto::field_cipher::FieldCipher,
     local_path::is_local_path,
-    session::{LayerIdentity, SessionConfig, SessionContext, SessionName, Unnamed, Unreadable},
+    session::{DefaultLayer, LayerIdentity, LayerName, SessionConfig, SessionContext, Unreadable},
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
 };
@@ -53,14 +53,14 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 /// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(layer);
 /// # drop(app);
 /// ```
-pub struct SessionLayer<L = Unnamed> {
+pub struct SessionLayer<L = DefaultLayer> {
     store: Arc<dyn DynStore>,
     config: SessionConfig,
     options: CookieOptions,
     source: TokenSource,
     clear: Vec<ClearSiteData>,
     level: Option<&'static Level>,
-    /// Hosts of development mode besides the loopback names. `None` outside of it.
+    /// Hosts of development mode besides the loopback names. `None` outside it.
     development: Option<Arc<[String]>>,
     /// The same for all clones.
     identity: Arc<LayerIdentity>,
@@ -73,7 +73,7 @@ pub struct SessionLayer<L = Unnamed> {
 pub enum ClearSiteData {
     /// Cached responses of this origin.
     Cache,
-    /// All cookies of the registrable domain, also those of its other sites.
+    /// All cookies of the registrable domain, including those of its other sites.
     Cookies,
     /// Local storage, databases and service workers of this origin.
     Storage,
@@ -110,10 +110,10 @@ impl SessionLayer {
     }
 }
 
-impl<L: SessionName> SessionLayer<L> {
+impl<L: LayerName> SessionLayer<L> {
     /// Turns it into the layer of another session beside the unnamed one, with a cookie of its own.
-    /// The two may share a store: the token of one opens nothing in the other.
-    pub fn named<M: SessionName>(self) -> SessionLayer<M> {
+    /// The two may share a store: neither accepts tokens of the other.
+    pub fn named<M: LayerName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
         SessionLayer {
             store: self.store,
@@ -169,7 +169,7 @@ impl<L: SessionName> SessionLayer<L> {
         match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
             Ok(cookie) => cookie,
             // The options were checked, so the name is the only cause left.
-            Err(error) => panic!("unusable `SessionName::NAME`: {error}"),
+            Err(error) => panic!("unusable `LayerName::NAME`: {error}"),
         }
     }
 
@@ -205,7 +205,7 @@ impl<L: SessionName> SessionLayer<L> {
     #[must_use]
     #[track_caller]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.config.idle = Some(Ttl::require(timeout));
+        self.config.idle = Some(Ttl::from_duration(timeout));
         self
     }
 
@@ -217,7 +217,7 @@ impl<L: SessionName> SessionLayer<L> {
     #[must_use]
     #[track_caller]
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
-        self.config.absolute = Some(Ttl::require(timeout));
+        self.config.absolute = Some(Ttl::from_duration(timeout));
         self
     }
 
@@ -233,7 +233,7 @@ impl<L: SessionName> SessionLayer<L> {
     #[must_use]
     #[track_caller]
     pub fn renew_every(mut self, age: Duration) -> Self {
-        self.config.renew_every = Some(Ttl::require(age));
+        self.config.renew_every = Some(Ttl::from_duration(age));
         self
     }
 
@@ -328,7 +328,7 @@ impl<L: SessionName> SessionLayer<L> {
 
     /// Bounds the lifetimes by authentication assurance level 1 of NIST SP 800-63B-4: at most 30 days.
     ///
-    /// The levels are bounds. [`idle_timeout`](Self::idle_timeout) and
+    /// A level sets upper bounds. [`idle_timeout`](Self::idle_timeout) and
     /// [`absolute_timeout`](Self::absolute_timeout) can only shorten the lifetimes of a level, in
     /// whatever order they are called.
     #[must_use]
@@ -368,7 +368,7 @@ impl<L: SessionName> SessionLayer<L> {
         config
     }
 
-    /// Describes the lifetimes of sessions in words, with their level of NIST SP 800-63B-4: for the
+    /// Describes the lifetimes of sessions and their level of NIST SP 800-63B-4 as text, for the
     /// documentation that OWASP ASVS 5.0 (7.1.1) requires.
     ///
     /// ```
@@ -439,8 +439,8 @@ impl<L: SessionName> SessionLayer<L> {
     /// Switches to development mode: a cookie that works over plain http.
     ///
     /// The cookie has another name and no `Secure`. Only clients that ask for a loopback name
-    /// (`localhost`, `127.0.0.1`, `[::1]`) have sessions. For another host, behind a proxy, and for requests
-    /// of another site's pages, cookies are ignored and writes fail with
+    /// (`localhost`, `127.0.0.1`, `[::1]`) have sessions. For another host, behind a proxy, and for
+    /// cross-site requests, cookies are ignored and writes fail with
     /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason. So the mode
     /// cannot reach production unnoticed. A proxy that uses a loopback name and adds no header is not
     /// recognised.
@@ -477,7 +477,7 @@ fn directives<'a>(what: impl Iterator<Item = &'a ClearSiteData>) -> Option<Heade
     HeaderValue::try_from(directives.join(", ")).ok().filter(|_| !directives.is_empty())
 }
 
-impl<S, L: SessionName> Layer<S> for SessionLayer<L> {
+impl<S, L: LayerName> Layer<S> for SessionLayer<L> {
     type Service = SessionService<S, L>;
 
     #[track_caller]

@@ -1,6 +1,6 @@
 //! [`refusal`]: decides whether development mode gives a request a session.
 //!
-//! Called by `service`. Knows the headers of a request, and nothing of sessions and cookies.
+//! Called by `service`. Knows the headers of a request, and nothing of sessions or cookies.
 
 use http::{Request, header};
 
@@ -40,7 +40,7 @@ pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refus
     (!is_allowed(host, hosts)).then(|| Refusal::Host(host.to_owned()))
 }
 
-/// Whether a host is a loopback name or one of `hosts`. A port or a path may follow.
+/// Returns whether a host is a loopback name or one of `hosts`. A port or a path may follow.
 fn is_allowed(host: &str, hosts: &[String]) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),

@@ -31,7 +31,7 @@ pin_project! {
         inner: F,
         // The result of `inner`, while the secret is renewed.
         renewing: Option<(Renewal, F::Output)>,
-        // None inside of the same layer.
+        // None inside the same layer.
         session: Option<CloseOnDrop>,
         state: Arc<LayerState>,
         place: TokenPlace,
@@ -108,7 +108,7 @@ where
 /// The parts of a layer that its requests share.
 pub(super) struct LayerState {
     pub(super) context: Arc<SessionContext>,
-    /// Hosts of development mode besides the loopback names. `None` outside of it.
+    /// Hosts of development mode besides the loopback names. `None` outside it.
     pub(super) development: Option<Arc<[String]>>,
     pub(super) cookie: SessionCookie,
     pub(super) source: TokenSource,

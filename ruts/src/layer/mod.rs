@@ -15,7 +15,7 @@ pub use self::{
     token_source::TokenSource,
 };
 /// Refuses unsafe requests from other sites, by `Sec-Fetch-Site` and `Origin` (OWASP ASVS 5.0,
-/// 3.5.1 and 3.5.3). Put it outside of the [`SessionLayer`](crate::SessionLayer). A proxy has to
+/// 3.5.1 and 3.5.3). Put it outside the [`SessionLayer`](crate::SessionLayer). A proxy has to
 /// pass `Host` and `Origin` on.
 #[cfg(feature = "csrf")]
 pub use tower_http::csrf::CsrfLayer;

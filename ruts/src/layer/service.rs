@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cookie::Presented,
     event,
-    session::{Incoming, ResponseClosed, SessionContext, SessionName, handle::Session},
+    session::{Incoming, LayerName, ResponseClosed, SessionContext, handle::Session},
 };
 
 /// A service that gives its requests a session: made by [`SessionLayer`](crate::SessionLayer).
@@ -38,7 +38,7 @@ impl<S, L> SessionService<S, L> {
 impl<S, L, B, R> Service<Request<B>> for SessionService<S, L>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    L: SessionName,
+    L: LayerName,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -90,7 +90,7 @@ fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
     context.config.sign_in_page.as_ref().and_then(|_| uri.path_and_query().cloned())
 }
 
-fn log_conflict<L: SessionName>() {
+fn log_conflict<L: LayerName>() {
     tracing::error!(
         name = L::NAME,
         "two different session layers of one name are around each other: the outer one serves the \

@@ -30,7 +30,7 @@ pub(crate) struct SessionContext {
     pub(crate) layer: Arc<LayerIdentity>,
 }
 
-/// The same for all services of a layer and its clones.
+/// Shared by all services of a layer and its clones.
 pub(crate) struct LayerIdentity {
     pub(crate) schemas: Schemas,
     /// Logs a conflict of layers once.
@@ -49,7 +49,7 @@ impl LayerIdentity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// [`Error::Decode`](crate::Error::Decode). An `update` does not overwrite the value.
+    /// [`Error::Decode`](crate::Error::Decode). An `update` fails, too, and leaves the value.
     #[default]
     Error,
     /// The field reads as absent, or as its default, and an `update` overwrites the value. Logged at
@@ -61,7 +61,7 @@ pub enum Unreadable {
 #[derive(Debug, Clone)]
 pub(crate) struct SessionConfig {
     /// Name of the layer, empty for the unnamed one. It is part of every secret's hash, so that a
-    /// secret opens sessions of its own layer alone.
+    /// secret opens only sessions of its own layer.
     pub(crate) layer: &'static str,
     /// Time without activity after which a session ends.
     pub(crate) idle: Option<Ttl>,
@@ -126,7 +126,7 @@ impl SignInOptions {
         Ok(Self { cookie: Some(CookieLife::Remembered(seconds)), ..self })
     }
 
-    pub(super) fn forget(self) -> Self {
+    pub(super) fn until_browser_closes(self) -> Self {
         Self { cookie: Some(CookieLife::Browser), ..self }
     }
 
@@ -179,7 +179,7 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 }
 
 impl SessionConfig {
-    /// Returns what the store is asked to do. `cookie` is the life of the cookie afterwards.
+    /// Returns what the store is asked to do. `cookie` is the lifetime of the cookie afterwards.
     pub(super) fn auth_change<'a>(
         &self,
         signing: Option<&'a Signing>,
@@ -202,7 +202,7 @@ impl SessionConfig {
         self.idle.map(|idle| idle.max(remembered(cookie).unwrap_or(idle)))
     }
 
-    /// Returns the time until the absolute deadline of a session that begins, or is signed in.
+    /// Returns the time from the start or the sign-in of a session to its absolute deadline.
     /// `lifetime` is that of the principal field.
     pub(super) fn absolute_of(&self, cookie: CookieLife, lifetime: Option<Ttl>) -> Option<Ttl> {
         let absolute =
@@ -210,12 +210,12 @@ impl SessionConfig {
         absolute.into_iter().chain(lifetime).min()
     }
 
-    /// Whether a session outlives the idle timeout of the layer, because it is remembered.
+    /// Returns whether a session outlives the idle timeout of the layer, because it is remembered.
     pub(super) fn outlives_idle(&self, cookie: CookieLife) -> bool {
         self.idle_of(cookie) > self.idle
     }
 
-    /// Whether an authentication is older than the layer allows, while its session is remembered.
+    /// Returns whether an authentication is older than the layer allows, while its session is remembered.
     pub(super) fn is_lapsed(&self, cookie: CookieLife, meta: &SessionMeta) -> bool {
         let exceeds =
             |age: Duration, limit: Option<Ttl>| limit.is_some_and(|ttl| age >= ttl.as_duration());
@@ -229,7 +229,7 @@ impl SessionConfig {
     /// Returns how a use counts: only after an eighth of the idle time, so that most reads write
     /// nothing.
     ///
-    /// The use of a session that outlives the idle timeout is counted when the response leaves. Until
+    /// The use of a session that outlives the idle timeout is counted when the response is sent. Until
     /// then the time since the last use tells whether its authentication has lapsed. The touch is
     /// never due, and only confirms a renewed secret.
     pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {

@@ -29,7 +29,7 @@ pub(super) async fn token(request: &Request) -> Result<String, Error> {
     Ok(URL_SAFE_NO_PAD.encode([mask, xor(&mask, &bound)].concat()))
 }
 
-/// Whether a text is a token of the session. Takes the same time whatever it says.
+/// Returns whether `text` is a CSRF token of the session. Compares in constant time.
 pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error> {
     let mut bytes = [0; 2 * BYTES];
     if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(bytes.len()) {

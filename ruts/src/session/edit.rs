@@ -125,9 +125,9 @@ impl<'a> Edit<'a> {
     }
 
     /// Lets the cookie of a sign-in end with the browser: see
-    /// [`SignIn::forget`](super::SignIn::forget).
-    pub fn forget(mut self) -> Self {
-        self.options = self.options.forget();
+    /// [`SignIn::until_browser_closes`](super::SignIn::until_browser_closes).
+    pub fn until_browser_closes(mut self) -> Self {
+        self.options = self.options.until_browser_closes();
         self
     }
 

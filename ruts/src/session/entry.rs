@@ -28,7 +28,7 @@ use crate::{
     crypto::field_cipher::Plaintext,
     error::Error,
     field::{
-        Field, FieldSpec, Maybe, Mode, Once, Principal, Readable, SessionSchema, StoredAs,
+        Field, FieldSpec, Mode, Once, Optional, Principal, Readable, SessionSchema, StoredAs,
         Updatable,
     },
     store::Change,
@@ -61,7 +61,7 @@ use crate::{
 /// }
 /// ```
 #[must_use = "nothing is read until this is awaited"]
-pub struct Entry<'a, T, M = Maybe> {
+pub struct Entry<'a, T, M = Optional> {
     request: &'a Request,
     field: Field<T, M>,
     state: State<'a, T, M>,
@@ -132,7 +132,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// # Errors
     ///
     /// [`Error::Store`]. [`Error::Decode`]: the field is removed nevertheless. [`Error::Newer`]: the value
-    /// of a later release stays. [`Error::ResponseSent`] if a rotation is due and the response has left.
+    /// of a later release stays. [`Error::ResponseSent`] if a rotation is due and the response was sent.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let stored = self.request.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref(), self.request.config().unreadable)
@@ -140,7 +140,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 }
 
 impl<'a, T> Entry<'a, T, Principal> {
-    /// Signs a principal in. The old cookie is refused from now on, both deadlines begin anew, and
+    /// Signs a principal in. The old cookie is refused from now on, both deadlines restart, and
     /// the session is listed among those of the principal.
     ///
     /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of the
@@ -148,7 +148,7 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// to keep these fields, and to remember the user after the browser was closed.
     ///
     /// The session, not the field, knows its principal: until the session ends or the field is
-    /// [removed](Self::remove). A `ttl` of the field removes the value alone, and
+    /// [removed](Self::remove). A `ttl` of the field removes only the value, and
     /// [`Session::set`](crate::Session::set) by name signs no principal in.
     ///
     /// Authenticating again is the same call (NIST SP 800-63B-4, 5.2). It is the only way to raise
@@ -192,7 +192,7 @@ impl<'a, T> Entry<'a, T, Principal> {
     ///
     /// A handler that changes a password calls it before it writes the new hash. Otherwise another
     /// request of the same tab could load the user with the new hash in between, and end this
-    /// session. Then it signs in again with the new stamp: the cookie from before is refused, and the
+    /// session. Then it signs in again with the new stamp: the former cookie is refused, and the
     /// former stamp, too. All other sessions of the user end at their next load.
     ///
     /// ```
@@ -231,7 +231,7 @@ impl<'a, T> Entry<'a, T, Principal> {
 
 impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, Once> {
     /// Appends a value to a list that is taken once, such as the messages that the next page shows.
-    /// No parallel append is lost. The lifetime of the list begins anew.
+    /// No parallel append is lost. The lifetime of the list restarts.
     ///
     /// ```
     /// use ruts::{Error, session};
@@ -354,7 +354,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         expire(self.request, self.field.spec(), ttl)
     }
 
-    /// Writes the stored value anew if a write of today would store it in another form, and returns whether
+    /// Rewrites the stored value if a write today would store it in another form, and returns whether
     /// it did: with the version of the field and its type, its codec, and the first encryption key.
     ///
     /// The value keeps the rest of its lifetime, and as in an [`update`](Self::update) the fields that only
@@ -412,7 +412,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Reads, changes and writes the field atomically: no parallel update is lost.
     ///
     /// During a deploy, the value may have fields that only the later release knows. Under MessagePack
-    /// they stay, also inside of lists and maps.
+    /// they stay, even inside lists and maps.
     ///
     /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
     /// `None` removes the field. Its result is returned. It runs again after each conflict with

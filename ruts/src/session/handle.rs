@@ -9,14 +9,13 @@ use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    arrival::Arrival,
     config::SessionContext,
     csrf,
     edit::Edit,
     entry::Entry,
     field_set::FieldSet,
     future::LoadFuture,
-    layer_name::{SessionName, Unnamed},
+    layer_name::{DefaultLayer, LayerName},
     map::SessionMap,
     principal_sessions::PrincipalSessions,
     request::{
@@ -24,6 +23,7 @@ use super::{
         write_plan::WritePlan,
     },
     schemas::Shape,
+    token_status::TokenStatus,
     value,
     values::Values,
     watch::{self, SessionChange},
@@ -47,7 +47,7 @@ pub enum AnyStore {}
 /// Clones and repeated extractions share one session. `Session` works with every store.
 /// `Session<S>` is refused by a layer with another store than `S`, with an error that names both.
 /// As an axum extractor, `Option<Session>` is `None` if no layer wraps the handler. Inside a layer
-/// it is always `Some`, also for a client without a session.
+/// it is always `Some`, even for a client without a session.
 ///
 /// A request that never uses its session makes no store call. The operations of a request run one
 /// at a time. So a future that was polled once, and is then neither polled nor dropped, blocks the
@@ -260,8 +260,8 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`].
-    pub async fn open(&self) -> Result<Option<SessionId>, Error> {
-        self.request.open().await
+    pub async fn verify(&self) -> Result<Option<SessionId>, Error> {
+        self.request.verify().await
     }
 
     /// Returns the state of the session that this request came with: live, or the reason why it is
@@ -275,19 +275,19 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`].
-    pub async fn arrival(&self) -> Result<Arrival, Error> {
-        self.request.arrival().await
+    pub async fn token_status(&self) -> Result<TokenStatus, Error> {
+        self.request.token_status().await
     }
 
     /// Ends the session, in the store and on the client. One round trip.
     ///
-    /// When it returns, no request sees the session any more. A concurrent write to it fails with
+    /// When it returns, no request can see the session. A concurrent write to it fails with
     /// [`Error::Ended`]. A later write of this request starts a new session. Deleting a session
-    /// that has ended is no error.
+    /// that has ended is not an error.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]: if the outcome [is unknown](Error::is_unknown), the cookie is removed all
+    /// [`Error::Store`]: if the outcome [is unknown](Error::is_outcome_unknown), the cookie is removed all
     /// the same. [`Error::StaleCache`]: the session has ended, the cookie is removed, and a cache
     /// may still show the session. [`Error::Ended`] if another request has replaced the secret.
     pub async fn delete(&self) -> Result<(), Error> {
@@ -347,12 +347,12 @@ impl<S> Session<S> {
     ///
     /// /// The seconds that are left, for a page that warns before the end.
     /// async fn left(session: Session) -> Result<String, Error> {
-    ///     session.passive();
-    ///     let idle = session.deadlines().await?.and_then(|meta| meta.idle);
+    ///     session.set_passive();
+    ///     let idle = session.metadata().await?.and_then(|meta| meta.idle_remaining);
     ///     Ok(idle.map_or_else(String::new, |idle| idle.as_secs().to_string()))
     /// }
     /// ```
-    pub fn passive(&self) {
+    pub fn set_passive(&self) {
         self.request.set_passive();
     }
 
@@ -363,7 +363,7 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::Store`].
-    pub async fn deadlines(&self) -> Result<Option<SessionMeta>, Error> {
+    pub async fn metadata(&self) -> Result<Option<SessionMeta>, Error> {
         self.request.meta().await
     }
 
@@ -406,7 +406,7 @@ impl<S> Session<S> {
     pub async fn watch(
         &self,
     ) -> Result<impl Future<Output = SessionChange> + Send + use<S>, Error> {
-        let id = self.open().await?;
+        let id = self.verify().await?;
         let owner = watch::owner(self.signed_in().await?);
         Ok(watch::until_change(Arc::clone(self.request.store()), id, owner))
     }
@@ -482,12 +482,12 @@ impl<S> Session<S> {
         self.request.read_stamp(Some(schema)).await
     }
 
-    /// Whether the session accepts this stamp of its user.
+    /// Returns whether the session accepts this stamp of its user.
     pub(super) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
         self.request.has_stamp(stamp).await
     }
 
-    /// Whether the principal of a schema is signed in.
+    /// Returns whether the principal of a schema is signed in.
     #[cfg(feature = "axum")]
     pub(crate) async fn is_signed_in(&self, schema: &'static SessionSchema) -> Result<bool, Error> {
         self.request.is_signed_in(schema).await
@@ -537,8 +537,8 @@ impl<S> Session<S> {
         csrf::token(&self.request).await
     }
 
-    /// Whether the text is a token of this session. The time it takes does not depend on the
-    /// answer. One round trip, none if this request has asked for a token before.
+    /// Returns whether the text is a token of this session. Compares in constant time. One round trip,
+    /// none if this request has asked for a token before.
     ///
     /// # Errors
     ///
@@ -565,7 +565,7 @@ impl<S> Session<S> {
         self.request.schemas().claim(schema, shapes)
     }
 
-    /// Whether the session belongs to the layer of a context.
+    /// Returns whether the session belongs to the layer of a context.
     pub(crate) fn is_of(&self, context: &SessionContext) -> bool {
         self.request.is_of(context)
     }
@@ -575,12 +575,12 @@ impl<S> Session<S> {
         current::enter(&self.request, poll)
     }
 
-    /// Whether the handler has used the session.
+    /// Returns whether the handler has used the session.
     pub(crate) fn was_used(&self) -> bool {
         self.request.was_used()
     }
 
-    /// Renews the secret before the response leaves, if it is due.
+    /// Renews the secret before the response is sent, if it is due.
     pub(crate) fn renewal(&self) -> Option<impl Future<Output = ()> + Send + use<S>> {
         Request::renewal(&self.request)
     }
@@ -607,7 +607,7 @@ impl<S: 'static> Session<S> {
     ///
     /// [`Error::MissingLayer`], [`Error::WrongStore`].
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Error> {
-        let session = Session::<AnyStore>::from_extensions_of::<Unnamed>(extensions)?;
+        let session = Session::<AnyStore>::from_extensions_of::<DefaultLayer>(extensions)?;
         let (found, expected) = (session.request.store().store_type(), StoreType::of::<S>());
         if expected.id != found.id && expected.id != StoreType::of::<AnyStore>().id {
             return Err(Error::WrongStore { expected: expected.name, found: found.name });
@@ -626,7 +626,7 @@ impl Session {
         Self { request: Arc::new(Request::internal(context, id)), store: PhantomData }
     }
 
-    pub(crate) fn into_extensions<L: SessionName>(self, extensions: &mut Extensions) {
+    pub(crate) fn into_extensions<L: LayerName>(self, extensions: &mut Extensions) {
         extensions.insert(Slot::<L> { session: self, layer: PhantomData });
     }
 
@@ -635,7 +635,7 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::MissingLayer`].
-    pub fn from_extensions_of<L: SessionName>(extensions: &Extensions) -> Result<Self, Error> {
+    pub fn from_extensions_of<L: LayerName>(extensions: &Extensions) -> Result<Self, Error> {
         match extensions.get::<Slot<L>>() {
             Some(slot) => Ok(slot.session.clone()),
             None => Err(Error::MissingLayer {
@@ -675,7 +675,7 @@ impl<S> Clone for Session<S> {
     }
 }
 
-/// Shows the id alone.
+/// Shows only the id.
 impl<S> fmt::Debug for Session<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session").field(&self.id()).finish()

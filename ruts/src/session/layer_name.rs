@@ -1,4 +1,4 @@
-//! [`SessionName`]: the name of a layer, which tells several layers of one application apart.
+//! [`LayerName`]: the name of a layer, which tells several layers of one application apart.
 //!
 //! Implemented by applications. Part of the secret hash. Plain data.
 
@@ -6,11 +6,11 @@
 /// [`SessionLayer::named`](crate::SessionLayer::named).
 ///
 /// ```
-/// use ruts::{SessionLayer, session, session::SessionName, store::memory::MemoryStore};
+/// use ruts::{SessionLayer, session, session::LayerName, store::memory::MemoryStore};
 ///
 /// struct Staff;
 ///
-/// impl SessionName for Staff {
+/// impl LayerName for Staff {
 ///     const NAME: &str = "staff";
 /// }
 ///
@@ -22,15 +22,15 @@
 /// let layer = SessionLayer::new(MemoryStore::new()).named::<Staff>();
 /// # drop(layer);
 /// ```
-pub trait SessionName: 'static {
+pub trait LayerName: 'static {
     /// Part of the cookie's name, unless the cookie options of the layer set another name.
     const NAME: &'static str;
 }
 
 /// The name of a session without a name, which is the only session in most apps.
 #[derive(Debug)]
-pub enum Unnamed {}
+pub enum DefaultLayer {}
 
-impl SessionName for Unnamed {
+impl LayerName for DefaultLayer {
     const NAME: &'static str = "";
 }

@@ -42,7 +42,7 @@ impl Undecrypted {
         Self { source, version: codec::version(stored).unwrap_or_default() }
     }
 
-    /// Returns the error for a field of version `known`. Its version tells more than a missing key.
+    /// Returns the error for a field of version `known`. Its version explains more than a missing key.
     pub(super) fn error(&self, known: u16) -> CodecError {
         match self.version > known {
             true => CodecError::Newer { stored: self.version, known },
@@ -109,7 +109,7 @@ impl SessionMap {
         self.fields.iter().map(|(name, _)| &**name)
     }
 
-    /// Whether the session holds no field.
+    /// Returns whether the session holds no field.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -124,7 +124,7 @@ impl FieldSource for SessionMap {
 }
 
 impl fmt::Debug for SessionMap {
-    /// Shows the names alone.
+    /// Shows only the names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
     }

@@ -4,7 +4,6 @@
 //! store, on bytes. `session_index`, `principal_sessions` and `watch` work without a request, so
 //! they call the store themselves.
 
-mod arrival;
 mod config;
 mod csrf;
 mod edit;
@@ -20,6 +19,7 @@ mod request;
 mod schemas;
 mod session_index;
 mod sign_in;
+mod token_status;
 pub(crate) mod typed;
 mod update_queue;
 mod user;
@@ -30,16 +30,16 @@ mod watch;
 #[doc(hidden)]
 pub use self::schemas::Shape;
 pub use self::{
-    arrival::Arrival,
     config::Unreadable,
     edit::Edit,
     field_set::FieldSet,
     future::{LoadFuture, ReadFuture, WriteFuture},
     handle::AnyStore,
-    layer_name::{SessionName, Unnamed},
+    layer_name::{DefaultLayer, LayerName},
     principal_sessions::{PrincipalSessions, SessionSummary, SummaryPage},
     session_index::SessionIndex,
     sign_in::SignIn,
+    token_status::TokenStatus,
     typed::{LockedSession, TypedSession},
     user::{LoadUser, load_user},
     values::Values,

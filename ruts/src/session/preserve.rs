@@ -1,4 +1,4 @@
-//! [`Unknown`]: the fields of a stored value that the type of this release does not know.
+//! [`OutcomeUnknown`]: the fields of a stored value that the type of this release does not know.
 //!
 //! Used by `entry`, so that an `update` keeps them. `codec` merges the payloads.
 

@@ -1,6 +1,6 @@
 //! [`PrincipalSessions`]: lists and revokes the sessions of one principal.
 //!
-//! Made by `SessionIndex` and `Session::sessions`. Calls the store directly, outside of a request.
+//! Made by `SessionIndex` and `Session::sessions`. Calls the store directly, outside a request.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! [`SessionIndex`]: finds, lists and revokes sessions outside of a request.
+//! [`SessionIndex`]: finds, lists and revokes sessions outside a request.
 //!
 //! Used by jobs and administration pages. Calls the store directly, and knows no cookie.
 
@@ -10,7 +10,7 @@ use super::{
     config::{LayerIdentity, SessionConfig, SessionContext, Unreadable},
     future::WriteFuture,
     handle::Session,
-    layer_name::SessionName,
+    layer_name::LayerName,
     principal_sessions::{PrincipalSessions, check_fresh},
     request::current::note_ended,
     typed::TypedSession,
@@ -42,7 +42,7 @@ impl SessionIndex {
     pub fn of<T: TypedSession>(store: impl IntoStore) -> Self {
         Self {
             store: store.into_store(),
-            layer: <T::Layer as SessionName>::NAME,
+            layer: <T::Layer as LayerName>::NAME,
             cipher: FieldCipher::default(),
             idle: None,
         }
@@ -51,7 +51,7 @@ impl SessionIndex {
     /// Counts the reads and writes of jobs as activity: they move the idle deadline, as requests do. Give
     /// it the idle timeout of the [layer](crate::SessionLayer::idle_timeout).
     ///
-    /// For work on behalf of a user who is there, such as the frames of a WebSocket. A job that runs by
+    /// For work on behalf of a user who is present, such as the frames of a WebSocket. A job that runs by
     /// itself would keep a forgotten session alive.
     ///
     /// # Panics
@@ -60,7 +60,7 @@ impl SessionIndex {
     #[must_use]
     #[track_caller]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle = Some(Ttl::require(timeout));
+        self.idle = Some(Ttl::from_duration(timeout));
         self
     }
 
@@ -89,7 +89,7 @@ impl SessionIndex {
     ///
     /// # Security
     ///
-    /// The id alone opens the session. Never take it from a request: an id is no proof. A handler
+    /// The id alone opens the session. Never take it from a request: an id proves nothing. A handler
     /// passes on the id of its own session, or that of a list.
     ///
     /// # Round trips

@@ -58,7 +58,7 @@ impl<'a> SignIn<'a> {
         Self { request, field, value, options: Ok(SignInOptions::new(assurance)) }
     }
 
-    /// Keeps the user signed in for this long without a visit, also after the browser was closed.
+    /// Keeps the user signed in for this long without a visit, even after the browser was closed.
     ///
     /// The cookie and the idle timeout of the session get this lifetime, and each visit extends them,
     /// until the absolute timeout of the layer. If `life` is longer than that, the session lives
@@ -67,7 +67,7 @@ impl<'a> SignIn<'a> {
     /// The authentication does not last longer. Once the layer would have ended the session without
     /// this choice, the sign-in counts as [`Assurance::Remembered`]: the user is recognised, and a
     /// page that [requires](crate::Session::require) an assurance asks for the password again. That
-    /// sign-in keeps the life of the cookie, unless it chooses another.
+    /// sign-in keeps the lifetime of the cookie, unless it chooses another.
     ///
     /// # Round trips
     ///
@@ -82,10 +82,10 @@ impl<'a> SignIn<'a> {
         self
     }
 
-    /// Lets the cookie end with the browser, also if the layer or an earlier sign-in keeps it for
+    /// Lets the cookie end with the browser, even if the layer or an earlier sign-in keeps it for
     /// longer.
-    pub fn forget(mut self) -> Self {
-        self.options = self.options.map(SignInOptions::forget);
+    pub fn until_browser_closes(mut self) -> Self {
+        self.options = self.options.map(SignInOptions::until_browser_closes);
         self
     }
 

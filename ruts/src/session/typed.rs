@@ -2,7 +2,7 @@
 //!
 //! Implemented by generated code. Used by guards, `SessionIndex` and `testing`.
 
-use super::{handle::Session, layer_name::SessionName, schemas::Shape};
+use super::{handle::Session, layer_name::LayerName, schemas::Shape};
 use crate::{
     error::Error,
     field::{FieldVisitor, SessionSchema},
@@ -25,7 +25,7 @@ use crate::{
 /// ```
 pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     /// Name of the [`SessionLayer`](crate::SessionLayer) that provides the session.
-    type Layer: SessionName;
+    type Layer: LayerName;
 
     /// Declarations of the fields.
     const SCHEMA: &'static SessionSchema;

@@ -77,19 +77,19 @@ pub trait LoadUser: Send + Sync + 'static {
     /// The principal field.
     const PRINCIPAL: Field<Self::Id, Principal>;
 
-    /// Loads a user. `None` if there is none any more, or the user may not be signed in.
+    /// Loads a user. `None` if the user no longer exists, or may not be signed in.
     fn load(
         &self,
         id: Self::Id,
     ) -> impl Future<Output = Result<Option<Self::User>, Self::Error>> + Send;
 
-    /// Returns the part of a user whose change ends all sessions from before, such as the hash of
+    /// Returns the part of a user whose change ends all earlier sessions, such as the hash of
     /// the password. `None` by default: no change does.
     ///
     /// A sign-in of the user then has to pass the same bytes to
     /// [`SignIn::stamp`](super::SignIn::stamp). A session without the stamp ends at the next load.
     /// A handler that changes the stamp calls [`Entry::accept_stamp`](crate::Entry::accept_stamp)
-    /// first, so that its own session goes on.
+    /// first, so that its own session survives.
     fn stamp(user: &Self::User) -> Option<&[u8]> {
         let _ = user;
         None
@@ -98,8 +98,8 @@ pub trait LoadUser: Send + Sync + 'static {
 
 /// Returns the signed-in user, `None` for a guest.
 ///
-/// If the user does not exist any more, or has a stamp that the session does not accept, the session
-/// ends, and the request goes on as a guest.
+/// If the user no longer exists, or has a stamp that the session does not accept, the session
+/// ends, and the request continues as a guest.
 ///
 /// # Round trips
 ///

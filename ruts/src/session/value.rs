@@ -31,7 +31,7 @@ pub(super) fn encode_named<Q: Serialize + ?Sized>(
     codec::encode(codec, 1, 0, value).map_err(|source| encode_error(name, source))
 }
 
-/// Returns the principal that a value stands for, if the field is that of a principal.
+/// Returns the principal that a value names, if the field is a principal field.
 pub(super) fn principal<T, M: Mode, Q: Serialize + ?Sized>(
     field: Field<T, M>,
     layer: &str,
@@ -67,7 +67,7 @@ pub(super) fn decode<T, M: Copy>(
     }
 }
 
-/// Whether a value is not encrypted, although its version demands it.
+/// Returns whether a value is not encrypted, although its version demands it.
 fn is_clear(field: &FieldSpec, stored: &Plaintext) -> bool {
     let version = codec::version(&stored.bytes).unwrap_or(field.version());
     !stored.was_encrypted && field.encrypts(version)

@@ -1,6 +1,6 @@
 //! [`Values`]: the trait of the struct that `load()` of a `#[session]` struct returns.
 //!
-//! Implemented by generated code. Knows a `SessionMap` alone.
+//! Implemented by generated code. Knows only `SessionMap`.
 
 use super::map::SessionMap;
 use crate::error::Error;

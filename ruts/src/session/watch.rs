@@ -25,7 +25,7 @@ pub enum SessionChange {
     PrincipalChanged,
 }
 
-/// Waits until a session ends, or its principal is not `owner` any more.
+/// Waits until a session ends, or its principal is no longer `owner`.
 pub(super) async fn until_change(
     store: Arc<dyn DynStore>,
     id: Option<SessionId>,
@@ -63,6 +63,6 @@ pub(super) fn owner(signed_in: Option<SignedIn>) -> Option<PrincipalKey> {
 /// Returns the time until the next deadline.
 fn left(meta: &SessionMeta) -> Duration {
     // The store may have rounded down by a part of a millisecond.
-    let deadlines = [meta.idle, meta.absolute].into_iter().flatten();
+    let deadlines = [meta.idle_remaining, meta.absolute_remaining].into_iter().flatten();
     deadlines.min().map_or(INTERVAL, |left| left + Duration::from_millis(1))
 }

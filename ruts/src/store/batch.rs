@@ -33,16 +33,16 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     type Answer: Send + 'static;
     type Error: Clone + Send + 'static;
 
-    /// Whether the request may be sent in a batch at all.
+    /// Returns whether the request may be sent in a batch at all.
     fn can_batch(&self, request: &Self::Request) -> bool;
 
-    /// Whether `next` may join a batch, which is not empty.
+    /// Returns whether `next` may join a batch, which is not empty.
     fn can_join(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
     /// Returns the session of a request.
     fn key(request: &Self::Request) -> Self::Key;
 
-    /// Whether a request may not join a batch because its session has its share of it.
+    /// Returns whether a request may not join a batch because its session has its share of it.
     fn has_its_share(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
     /// Sends one request alone.
@@ -87,13 +87,13 @@ pub(super) trait BatchOp: Send + Sync + 'static {
 /// When a [`Batcher`] sends what is pending.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
-    /// Maximum number of commands in flight. Below it an operation is sent at once. One of them at a
-    /// time has requests of sessions that have more than their share.
+    /// Maximum number of commands in flight. Below it an operation is sent at once, unless the server is
+    /// busy. Only one of them at a time has requests of sessions that exceed their share.
     pub(super) max_in_flight: usize,
     /// A batch of this size marks the server as busy, until a smaller one is sent. On a busy server
     /// an arriving operation waits until nothing is in flight: larger batches cost less for each.
     pub(super) high_water: usize,
-    /// On a busy server a finished command lets the next batch go if fewer than this are in flight.
+    /// On a busy server, a finished command sends the next batch if fewer than this are still in flight.
     pub(super) low_water: usize,
     /// With this number of operations pending, a batch goes up to `max_in_flight` even on a busy
     /// server.
@@ -117,7 +117,7 @@ impl BatchTuning {
 /// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands run
 /// at once. Later operations queue and are sent as one command when a slot frees up.
 ///
-/// An operation that finds nothing under way is sent by its caller, without a task. A task sends
+/// An operation that finds nothing in flight is sent by its caller, without a task. A task sends
 /// every other command. A caller that is no longer polled counts as [slow](BatchTuning::slow_after),
 /// so it holds up others only for a moment.
 pub(super) struct Batcher<Op: BatchOp> {
@@ -257,8 +257,8 @@ impl<Op: BatchOp> Batcher<Op> {
         Box::pin(self.op.one(&request, deadline)).await
     }
 
-    /// Lets the caller send its operation if nothing is under way. Else queues it, and sends what may
-    /// go. `None` outside of a runtime.
+    /// Lets the caller send its operation if nothing is in flight. Else queues it, and sends what may
+    /// go. `None` outside a runtime.
     fn start(self: &Arc<Self>, request: Op::Request, begun: Instant) -> Option<Start<Op>> {
         let runtime = Handle::try_current().ok()?;
         let (start, batch) = self.with_lane(&runtime, |lane| {

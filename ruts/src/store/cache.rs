@@ -331,7 +331,7 @@ impl CachedRecord {
     }
 }
 
-/// Shows the length of the value alone.
+/// Shows only the length of the value.
 impl fmt::Debug for CachedField<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedField")

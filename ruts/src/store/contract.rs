@@ -62,7 +62,7 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 /// [`Credentials`] open a session only if their hash is the session's own, or was until a
 /// [renewal](super::Renew) whose grace period is not over. Compare hashes with `==` of
 /// [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server. An id
-/// alone opens nothing. Together with the [`PrincipalKey`] of the signed-in principal it lists and
+/// alone grants no access. Together with the [`PrincipalKey`] of the signed-in principal it lists and
 /// ends a session. [Internal](super::Proof::Internal) credentials open any live session, for the process
 /// itself, with the rights of a secret in its grace period.
 ///
@@ -98,7 +98,7 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// # Wrappers
 ///
-/// A store around another store forwards **every** method, also those with a default: a default of
+/// A store around another store forwards **every** method, including those with a default: a default of
 /// [`wait_for_change`](Self::wait_for_change) or [`hint_cache_policy`](Self::hint_cache_policy)
 /// hides that of the inner store. `#[deny(clippy::missing_trait_methods)]` on the implementation
 /// makes the compiler check it.
@@ -161,11 +161,11 @@ pub trait Store: Send + Sync + 'static {
         id: &SessionId,
     ) -> impl Future<Output = Result<Option<SessionMeta>, StoreError>> + Send;
 
-    /// Returns the deadline that ended a session, for an answer that was
-    /// [`NotFound`](Refused::NotFound). `None` if no deadline did, or if the store does not know it any
-    /// more: a store may free an expired session at once, and keeps nothing for this answer.
+    /// Returns the deadline that ended a session, after the answer [`NotFound`](Refused::NotFound).
+    /// `None` if no deadline ended it, or if the store has freed it: a store may free an expired session
+    /// at once, and keeps nothing for this answer.
     ///
-    /// By default it knows nothing.
+    /// By default it returns `None`.
     fn expiry(
         &self,
         id: &SessionId,
@@ -195,8 +195,8 @@ pub trait Store: Send + Sync + 'static {
     /// Ends sessions of a principal and returns their ids. Sessions of other principals stay.
     ///
     /// From then on the last two secrets of such a session are [`Refused::Revoked`], until the
-    /// deadline that the session had, for [`REVOKED_RETENTION`] at most. Its fields are freed, and it is on
-    /// no list. A store that lacks space may forget it earlier. A session that a
+    /// deadline that the session had, but for no longer than [`REVOKED_RETENTION`]. Its fields are
+    /// freed, and it is on no list. A store that lacks space may forget it earlier. A session that a
     /// [limit](super::SessionLimit) ends is revoked, too.
     ///
     /// # Errors

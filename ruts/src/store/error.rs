@@ -22,7 +22,7 @@ pub enum StoreErrorKind {
     /// The store could not be reached. Nothing was changed.
     Unavailable,
     /// The operation was sent, and its outcome is not known.
-    Unknown,
+    OutcomeUnknown,
     /// The store has no room left.
     Full,
     /// There is a session of that id.
@@ -41,7 +41,7 @@ impl StoreErrorKind {
     const fn text(self) -> &'static str {
         match self {
             Self::Unavailable => "could not be reached",
-            Self::Unknown => "did not report the outcome of the operation",
+            Self::OutcomeUnknown => "did not report the outcome of the operation",
             Self::Full => "has no room left",
             Self::Exists => "already holds a session of this id",
             Self::Corrupt => "holds data that it cannot read",

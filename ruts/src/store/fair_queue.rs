@@ -1,6 +1,6 @@
 //! A queue that no session can fill for the others: [`FairQueue`].
 //!
-//! Used by the batcher. Knows nothing of requests, batches and tokio.
+//! Used by the batcher. Knows nothing of requests, batches or tokio.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -54,7 +54,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.arrived.len()
     }
 
-    /// Whether a key is busy.
+    /// Returns whether a key is busy.
     pub(super) fn has_busy(&self) -> bool {
         !self.busy.is_empty()
     }

@@ -1,7 +1,7 @@
 //! The stores of sessions, and the contract that each of them keeps.
 //!
 //! A [`Store`] deals in ids, hashes and bytes. It knows nothing of types, codecs, cookies or HTTP. A store
-//! that passes the conformance suite (`ruts::conformance`) can stand behind a
+//! that passes the conformance suite (`ruts::conformance`) can be behind a
 //! [`SessionLayer`](crate::SessionLayer):
 //!
 //! | store | feature | survives a restart | shared by processes |

@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(in crate::store) struct OwnedCredentials {
     pub(in crate::store) id: SessionId,
-    /// `None` if the process itself asks.
+    /// `None` for internal credentials.
     secret: Option<SecretHash>,
 }
 
@@ -189,12 +189,12 @@ pub(in crate::store) struct OwnedUpdate {
     renew: Option<OwnedRenew>,
     absolute: Option<AbsoluteDeadline>,
     touch: Option<Touch>,
-    sign: Option<OwnedAuthChange>,
+    auth_change: Option<OwnedAuthChange>,
 }
 
 impl From<&Update<'_>> for OwnedUpdate {
     fn from(update: &Update<'_>) -> Self {
-        let Update { changes, precondition, rotate, renew, absolute, touch, sign } = update;
+        let Update { changes, precondition, rotate, renew, absolute, touch, auth_change } = update;
         let renew = renew.map(|Renew { secret, every, grace }| OwnedRenew {
             secret: *secret,
             every,
@@ -207,7 +207,7 @@ impl From<&Update<'_>> for OwnedUpdate {
             renew,
             absolute: *absolute,
             touch: *touch,
-            sign: sign.as_ref().map(|sign| match sign {
+            auth_change: auth_change.as_ref().map(|change| match change {
                 AuthChange::In { who, idle, absolute } => OwnedAuthChange::In {
                     who: OwnedSignIn::new(who),
                     idle: *idle,
@@ -231,7 +231,7 @@ impl OwnedUpdate {
             renew: renew.map(|it| Renew { secret: &it.secret, every: it.every, grace: it.grace }),
             absolute: self.absolute,
             touch: self.touch,
-            sign: self.sign.as_ref().map(|sign| match sign {
+            auth_change: self.auth_change.as_ref().map(|change| match change {
                 OwnedAuthChange::In { who, idle, absolute } => {
                     AuthChange::In { who: who.borrow(), idle: *idle, absolute: *absolute }
                 }
@@ -246,13 +246,13 @@ pub(in crate::store) struct OwnedTake {
     rotate: Option<SecretHash>,
     touch: Option<Touch>,
     sign_out: bool,
-    newest: Option<u16>,
+    max_version: Option<u16>,
 }
 
 impl From<TakeField<'_>> for OwnedTake {
     fn from(take: TakeField<'_>) -> Self {
-        let TakeField { name, rotate, touch, sign_out, newest } = take;
-        Self { name: name.into(), rotate: rotate.copied(), touch, sign_out, newest }
+        let TakeField { name, rotate, touch, sign_out, max_version } = take;
+        Self { name: name.into(), rotate: rotate.copied(), touch, sign_out, max_version }
     }
 }
 
@@ -263,7 +263,7 @@ impl OwnedTake {
             rotate: self.rotate.as_ref(),
             touch: self.touch,
             sign_out: self.sign_out,
-            newest: self.newest,
+            max_version: self.max_version,
         }
     }
 }

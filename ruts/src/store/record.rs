@@ -70,7 +70,7 @@ pub struct SessionRecord {
     idle: Option<Duration>,
     absolute: Option<Duration>,
     ended: Option<Duration>,
-    /// The session ended by a revocation. Its absolute deadline is that of this record.
+    /// The session was revoked. `absolute` is now the time at which this record can be freed.
     revoked: bool,
     signed_in: Option<Authentication>,
     /// The absolute deadline that a sign-in set: no later update moves it further.
@@ -105,22 +105,22 @@ pub(in crate::store) struct FieldRecord {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OpenedBy {
     Current,
-    /// The former secret, while the current one was never used: both are equally valid.
+    /// The former secret, until the current one is first used. Until then both are equally valid.
     Former,
     /// The former secret in its grace period.
     FormerInGrace,
-    /// None: the process itself asks.
+    /// None: the credentials are internal.
     Internal,
 }
 
 impl OpenedBy {
-    /// Whether it may do what
+    /// Returns whether it may do what
     /// [`Update::needs_current_secret`](super::Update::needs_current_secret) names.
     const fn has_all_rights(self) -> bool {
         matches!(self, Self::Current | Self::Former)
     }
 
-    /// Whether a [`Touch`] counts as activity.
+    /// Returns whether a [`Touch`] counts as activity.
     const fn may_touch(self) -> bool {
         self.has_all_rights() || matches!(self, Self::Internal)
     }
@@ -163,23 +163,23 @@ impl SessionRecord {
         }
     }
 
-    /// Whether the record has to be kept: the session is live, or its secret is still recognised as
+    /// Returns whether the record has to be kept: the session is live, or its secret is still recognised as
     /// that of an ended session.
     pub fn is_retained(&self, now: Duration) -> bool {
         self.deadline().is_none_or(|deadline| now < deadline)
     }
 
-    /// Whether the session is live.
+    /// Returns whether the session is live.
     pub fn is_live(&self, now: Duration) -> bool {
         self.ended.is_none() && self.is_retained(now)
     }
 
-    /// Whether the session was deleted or revoked.
+    /// Returns whether the session was deleted or revoked.
     pub const fn is_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// Whether the session was [revoked](Self::revoke). A backend that lacks space may remove such
+    /// Returns whether the session was [revoked](Self::revoke). A backend that lacks space may remove such
     /// a record: its secret is unknown then.
     pub const fn is_revoked(&self) -> bool {
         self.revoked
@@ -190,7 +190,7 @@ impl SessionRecord {
         self.signed_in.filter(|_| self.ended.is_none()).map(|signed_in| signed_in.principal)
     }
 
-    /// Whether the session is live and the principal is signed in.
+    /// Returns whether the session is live and the principal is signed in.
     pub fn belongs_to(&self, principal: &PrincipalKey, now: Duration) -> bool {
         self.is_live(now) && self.principal() == Some(*principal)
     }
@@ -200,7 +200,7 @@ impl SessionRecord {
         self.signed_in.map(|signed_in| signed_in.at)
     }
 
-    /// Whether an operation has changed the record since it was created, decoded or
+    /// Returns whether an operation has changed the record since it was created, decoded or
     /// [saved](Self::set_saved). A store writes it back only then.
     pub const fn is_modified(&self) -> bool {
         self.modified
@@ -257,11 +257,11 @@ impl SessionRecord {
         Some(if is_idle { Expiry::Idle } else { Expiry::Absolute })
     }
 
-    /// Whether [`update`](Self::update) would apply.
+    /// Returns whether [`update`](Self::update) would apply.
     ///
     /// # Errors
     ///
-    /// The secret does not open the session, or may not do so any more.
+    /// The secret does not open the session, or no longer does.
     pub fn would_apply<'p>(
         &self,
         proof: impl Into<Proof<'p>>,
@@ -277,7 +277,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The secret does not open the session, or may not do so any more.
+    /// The secret does not open the session, or no longer does.
     pub fn update<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -303,7 +303,7 @@ impl SessionRecord {
         if let Some(fresh) = update.rotate {
             self.rotate(proof, fresh, now);
         }
-        match update.sign {
+        match update.auth_change {
             Some(AuthChange::In { who, idle, absolute }) => {
                 let replaces =
                     self.principal().is_some_and(|signed_in| signed_in != *who.principal);
@@ -325,7 +325,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The secret does not open the session, or may not do so any more.
+    /// The secret does not open the session, or no longer does.
     pub fn take<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -349,7 +349,7 @@ impl SessionRecord {
             self.signed_in = None;
         }
         match self.get(take.name, now) {
-            Some(field) if take.leaves(&field.value) => Ok(Some(field.value.clone())),
+            Some(field) if take.keeps(&field.value) => Ok(Some(field.value.clone())),
             _ => Ok(self.remove(take.name, now)),
         }
     }
@@ -504,7 +504,7 @@ impl SessionRecord {
         })
     }
 
-    /// Whether the proof opens the session, and which secret it is.
+    /// Returns whether the proof opens the session, and which secret it is.
     fn open(&self, proof: Proof<'_>, now: Duration) -> Result<OpenedBy, Refused> {
         if !self.is_retained(now) {
             return Err(Refused::NotFound);
@@ -607,7 +607,7 @@ impl SessionRecord {
         let Some(AbsoluteDeadline { from_now, from_creation }) = deadline else { return };
         let from_creation = from_creation.map(|ttl| self.created.saturating_add(ttl.as_duration()));
         let from_now = Some(now.saturating_add(from_now.as_duration()));
-        // A sign-in begins anew what is counted from creation.
+        // A sign-in restarts what is counted from creation.
         let latest = self.latest.or(from_creation);
         self.absolute = latest.into_iter().chain(from_now).min();
     }
@@ -619,8 +619,8 @@ impl SessionRecord {
             age: since(self.created),
             secret_age: since(self.issued),
             idle_for: since(self.used),
-            idle: self.idle.map(left),
-            absolute: self.absolute.map(left),
+            idle_remaining: self.idle.map(left),
+            absolute_remaining: self.absolute.map(left),
             signed_in: self.signed_in.map(|signed_in| {
                 SignedIn::new(signed_in.principal, signed_in.assurance, since(signed_in.at))
             }),
@@ -765,7 +765,7 @@ impl FieldRecord {
     }
 }
 
-/// Shows the length of the value alone.
+/// Shows only the length of the value.
 impl std::fmt::Debug for FieldRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FieldRecord")
@@ -799,7 +799,7 @@ mod tests {
         let who = NewSignIn::new(&principal, Assurance::Aal2);
         let sign = AuthChange::In { who, idle: Some(Ttl::from_secs(60)), absolute: None };
         let renew = Renew::new(&second, Ttl::from_millis(1), Duration::from_secs(9));
-        let update = Update::new(&[]).sign(sign).renew(renew);
+        let update = Update::new(&[]).auth_change(sign).renew(renew);
         record.update(&first, &update, Duration::from_secs(101)).unwrap();
         (record, first)
     }

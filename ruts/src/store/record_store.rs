@@ -113,7 +113,7 @@ pub trait RecordStore: Send + Sync + 'static {
     }
 }
 
-#[diagnostic::do_not_recommend] // a type that is no store would be asked for a `RecordStore`
+#[diagnostic::do_not_recommend] // a type that is not a store would be asked for a `RecordStore`
 impl<S: RecordStore> Store for S {
     fn name(&self) -> &'static str {
         RecordStore::name(self)
@@ -154,7 +154,7 @@ impl<S: RecordStore> Store for S {
     ) -> StoreResult<Written<Updated>> {
         let Credentials { id, proof } = credentials;
         let apply = |record: &mut SessionRecord, now| record.update(proof, &update, now);
-        let Some(AuthChange::In { who, .. }) = update.sign else {
+        let Some(AuthChange::In { who, .. }) = update.auth_change else {
             return change(self, id, apply).await;
         };
         let would_apply = |record: &mut Option<SessionRecord>, now| match record {

@@ -72,7 +72,7 @@ impl<'a> From<&'a SecretHash> for Proof<'a> {
 pub enum Projection<'a> {
     /// All fields.
     All,
-    /// The fields of these names, each listed once. An empty list reads the metadata alone.
+    /// The fields of these names, each listed once. An empty list reads only the metadata.
     Named(&'a [&'a str]),
 }
 
@@ -303,11 +303,11 @@ pub struct Update<'a> {
     /// Counts as activity.
     pub touch: Option<Touch>,
     /// Signs a principal in or out.
-    pub sign: Option<AuthChange<'a>>,
+    pub auth_change: Option<AuthChange<'a>>,
 }
 
 impl<'a> Update<'a> {
-    /// An update of fields alone.
+    /// An update that changes only fields.
     pub const fn new(changes: &'a [Change<'a>]) -> Self {
         Self {
             changes,
@@ -316,7 +316,7 @@ impl<'a> Update<'a> {
             renew: None,
             absolute: None,
             touch: None,
-            sign: None,
+            auth_change: None,
         }
     }
 
@@ -357,8 +357,8 @@ impl<'a> Update<'a> {
 
     /// Signs a principal in or out.
     #[must_use]
-    pub fn sign(mut self, change: impl Into<Option<AuthChange<'a>>>) -> Self {
-        self.sign = change.into();
+    pub fn auth_change(mut self, change: impl Into<Option<AuthChange<'a>>>) -> Self {
+        self.auth_change = change.into();
         self
     }
 
@@ -374,14 +374,14 @@ impl<'a> Update<'a> {
         names
     }
 
-    /// Whether the update does more than change fields and count as activity.
+    /// Returns whether the update does more than change fields and count as activity.
     ///
     /// A secret in its grace period may not do so.
     pub const fn needs_current_secret(&self) -> bool {
         self.rotate.is_some()
             || self.renew.is_some()
             || self.absolute.is_some()
-            || self.sign.is_some()
+            || self.auth_change.is_some()
     }
 }
 
@@ -414,7 +414,7 @@ impl<'a> Renew<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum AuthChange<'a> {
-    /// A principal signs in, or authenticates again. Both deadlines begin anew. If another principal is
+    /// A principal signs in, or authenticates again. Both deadlines restart. If another principal is
     /// signed in, the fields of the session are removed before the changes of the update are applied,
     /// unless [`keep_fields`](NewSignIn::keep_fields) is set.
     In {
@@ -477,13 +477,13 @@ pub struct TakeField<'a> {
     pub sign_out: bool,
     /// Leaves a value of a greater version in its place: the caller cannot read it. It is answered
     /// all the same, and everything else is done.
-    pub newest: Option<u16>,
+    pub max_version: Option<u16>,
 }
 
 impl<'a> TakeField<'a> {
     /// Takes a field and does nothing else.
     pub const fn new(name: &'a str) -> Self {
-        Self { name, rotate: None, touch: None, sign_out: false, newest: None }
+        Self { name, rotate: None, touch: None, sign_out: false, max_version: None }
     }
 
     /// Replaces the secret.
@@ -509,19 +509,19 @@ impl<'a> TakeField<'a> {
 
     /// Leaves a value of a greater version in its place.
     #[must_use]
-    pub fn newest(mut self, version: impl Into<Option<u16>>) -> Self {
-        self.newest = version.into();
+    pub fn max_version(mut self, version: impl Into<Option<u16>>) -> Self {
+        self.max_version = version.into();
         self
     }
 
-    /// Whether it leaves this value in its place. Its version is in the third and fourth byte, the
+    /// Returns whether it leaves this value in its place. Its version is in the third and fourth byte, the
     /// greater one first. A shorter value has none.
-    pub fn leaves(&self, value: &[u8]) -> bool {
+    pub fn keeps(&self, value: &[u8]) -> bool {
         let version = value.get(2..4).and_then(|bytes| bytes.try_into().ok());
-        version.map(u16::from_be_bytes) > self.newest && self.newest.is_some()
+        version.map(u16::from_be_bytes) > self.max_version && self.max_version.is_some()
     }
 
-    /// Whether it does more than take the field and count as activity: see
+    /// Returns whether it does more than take the field and count as activity: see
     /// [`Update::needs_current_secret`].
     pub const fn needs_current_secret(&self) -> bool {
         self.rotate.is_some() || self.sign_out
@@ -559,7 +559,7 @@ pub enum RevokeTarget<'a> {
 }
 
 impl RevokeTarget<'_> {
-    /// Whether the session is meant.
+    /// Returns whether the session is meant.
     pub fn includes(&self, id: &SessionId) -> bool {
         match self {
             Self::One(one) => id == *one,
@@ -568,7 +568,7 @@ impl RevokeTarget<'_> {
     }
 }
 
-/// Shows the length of the value alone.
+/// Shows only the length of the value.
 impl fmt::Debug for FieldWrite<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FieldWrite")
@@ -580,7 +580,7 @@ impl fmt::Debug for FieldWrite<'_> {
     }
 }
 
-/// Shows the length of the value alone.
+/// Shows only the length of the value.
 impl fmt::Debug for Precondition<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Precondition")

@@ -107,9 +107,9 @@ pub struct SessionMeta {
     /// sign-in.
     pub idle_for: Duration,
     /// Time left until the idle deadline, after any [`Touch`](super::Touch). `None` without one.
-    pub idle: Option<Duration>,
+    pub idle_remaining: Option<Duration>,
     /// Time left until the absolute deadline. `None` without one.
-    pub absolute: Option<Duration>,
+    pub absolute_remaining: Option<Duration>,
     /// The signed-in principal.
     pub signed_in: Option<SignedIn>,
     /// The session was opened by the secret that a [renewal](super::Renew) replaced.
@@ -124,8 +124,8 @@ impl SessionMeta {
             age: self.age.saturating_add(later),
             secret_age: self.secret_age.saturating_add(later),
             idle_for: self.idle_for.saturating_add(later),
-            idle: self.idle.map(left),
-            absolute: self.absolute.map(left),
+            idle_remaining: self.idle_remaining.map(left),
+            absolute_remaining: self.absolute_remaining.map(left),
             signed_in: self.signed_in.map(|signed_in| SignedIn {
                 ago: signed_in.ago.saturating_add(later),
                 ..signed_in
@@ -241,7 +241,7 @@ impl ListedSession {
     }
 }
 
-/// Shows the length of the value alone.
+/// Shows only the length of the value.
 impl fmt::Debug for StoredField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredField")
@@ -253,7 +253,7 @@ impl fmt::Debug for StoredField {
     }
 }
 
-/// Shows the length of the value alone.
+/// Shows only the length of the value.
 impl fmt::Debug for Updated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

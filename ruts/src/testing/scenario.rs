@@ -1,6 +1,6 @@
 //! [`SessionSecurity`]: how the checks sign in, sign out and use an application.
 //!
-//! Made by tests of applications, read by `security`. Knows nothing of rules and reports.
+//! Made by tests of applications, read by `security`. Knows nothing of rules or reports.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -45,7 +45,7 @@ where
 }
 
 impl SessionSecurity {
-    /// Describes an application whose page `private` succeeds for signed-in clients alone.
+    /// Describes an application whose page `private` succeeds only for signed-in clients.
     pub fn new<I, O>(
         client: Client,
         private: &str,

@@ -1,6 +1,6 @@
 //! The checks: use an application like a user and like an attacker, and note which rules hold.
 //!
-//! Called by tests of applications. Knows an application by its HTTP interface alone.
+//! Called by tests of applications. Knows only the HTTP interface of an application.
 
 use std::time::Duration;
 
@@ -172,11 +172,11 @@ async fn tokens(scenario: &SessionSecurity, client: &Client, name: &str, report:
     let outcome = pages(scenario, client, name).await;
     report.note("ASVS-3.3.4", "no page shows the token", outcome);
     let outcome = hostile(scenario, client, name).await;
-    report.note("ASVS-7.2.1 CS-7", "an invalid token opens nothing", outcome);
+    report.note("ASVS-7.2.1 CS-7", "an invalid token is refused", outcome);
     let outcome = planted(scenario, name).await;
     report.note("ASVS-7.2.2 CS-6", "a planted token is not adopted", outcome);
     let outcome = address(scenario, client, name).await;
-    report.note("ASVS-14.2.1 CS-4", "a token in the address opens nothing", outcome);
+    report.note("ASVS-14.2.1 CS-4", "a token in the URL is ignored", outcome);
 }
 
 async fn randomness(scenario: &SessionSecurity, name: &str) -> Outcome {
@@ -309,7 +309,7 @@ async fn sign_out(
     let is_in = scenario.is_in(&copy).await;
     report.note(
         "ASVS-7.4.1 NIST-5.1.3",
-        "after a sign-out, a copy of the cookie opens nothing",
+        "after a sign-out, a copy of the cookie is refused",
         Outcome::kept_if(!is_in, || "it still opens the private page".to_owned()),
     );
     let token = copy.cookie(name).unwrap_or_default();
@@ -318,7 +318,7 @@ async fn sign_out(
         "NIST-5.1-e CS-12",
         "a sign-out removes the cookie, with the attributes it was set with",
         Outcome::kept_if(is_removed, || {
-            format!("the response does not remove `{name}` as it was set")
+            format!("the response does not remove `{name}` with the attributes it was set with")
         }),
     );
     let clears = reply.headers.contains_key(CLEAR_SITE_DATA);

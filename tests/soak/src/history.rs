@@ -47,7 +47,7 @@ impl Outcome {
     /// The outcome of an operation that failed.
     pub fn of(error: &StoreError) -> Self {
         match error.kind() {
-            StoreErrorKind::Unknown => Self::Unknown,
+            StoreErrorKind::OutcomeUnknown => Self::Unknown,
             _ => Self::NotDone,
         }
     }

@@ -183,7 +183,7 @@ impl<S: Store> World<S> {
             absolute: None,
         });
         let name = if principal.is_some() { "sign-in" } else { "rotation" };
-        let update = Update::new(&[]).rotate(&secret).sign(sign);
+        let update = Update::new(&[]).rotate(&secret).auth_change(sign);
         // The secret of the credentials is taken before the rotation is noted.
         let before = subject.before();
         subject.begin_rotation();

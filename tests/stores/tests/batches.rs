@@ -318,7 +318,7 @@ async fn a_touch_in_a_batch_counts_if_it_is_due<C: RedisClient>(fixture: Fixture
         assert!(read.await.unwrap().unwrap().is_ok());
     }
     for (session, longest) in [(due, 2 * hour), (not_due, hour)] {
-        let idle = session.load().await.unwrap().unwrap().meta.idle.unwrap();
+        let idle = session.load().await.unwrap().unwrap().meta.idle_remaining.unwrap();
         assert!(idle <= longest && idle > longest - hour / 2, "{idle:?}");
     }
 }
@@ -342,7 +342,7 @@ async fn a_lost_answer_is_unknown_to_each_operation_of_the_batch<C: RedisClient>
     assert_eq!(occupied.await.unwrap().unwrap(), APPLIED);
     fixture.proxy.set(Traffic::CutAnswersAfter(1));
     for other in others {
-        assert_eq!(error_kind(other.await.unwrap()), StoreErrorKind::Unknown);
+        assert_eq!(error_kind(other.await.unwrap()), StoreErrorKind::OutcomeUnknown);
     }
     fixture.proxy.set(Traffic::Forward);
     let writes = fixture.server.calls("hset");
@@ -363,7 +363,7 @@ async fn an_operation_that_waits_too_long_is_not_sent<C: RedisClient>(fixture: F
         while !matches!(first.set("a", "1").await, Ok(Ok(_))) {}
         let first = fixture.occupy(set_a(first, "2")).await;
         let others = start(others.map(|session| set_a(session, "2"))).await;
-        assert_eq!(error_kind(first.await.unwrap()), StoreErrorKind::Unknown);
+        assert_eq!(error_kind(first.await.unwrap()), StoreErrorKind::OutcomeUnknown);
         let mut kinds = Vec::new();
         for other in others {
             kinds.push(error_kind(other.await.unwrap()));

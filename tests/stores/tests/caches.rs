@@ -44,7 +44,7 @@ fn meta(idle: Duration) -> SessionMeta {
     meta.age = Duration::from_secs(50);
     meta.secret_age = Duration::from_secs(5);
     meta.idle_for = Duration::from_secs(3);
-    meta.idle = Some(idle);
+    meta.idle_remaining = Some(idle);
     meta.signed_in = Some(SignedIn::new(principal, Assurance::Aal2, Duration::from_secs(4)));
     meta
 }
@@ -144,8 +144,8 @@ async fn a_fill_is_found<C: Cache>(entry: Entry<C>) {
     };
     assert_about(loaded.meta.age, 50);
     assert_about(loaded.meta.secret_age, 5);
-    assert_about(loaded.meta.idle.unwrap(), 1800);
-    assert_eq!(loaded.meta.absolute, None);
+    assert_about(loaded.meta.idle_remaining.unwrap(), 1800);
+    assert_eq!(loaded.meta.absolute_remaining, None);
     assert_about(loaded.fields[0].ttl.unwrap(), 200);
     assert_eq!(loaded.fields[0].cache_policy, CachePolicy::MaxAge(Ttl::from_secs(60)));
 }
@@ -181,7 +181,7 @@ async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
         let CacheLookup::Hit(loaded) = entry.lookup(&[name]).await else {
             panic!("{name}: a miss")
         };
-        assert!(loaded.meta.idle.unwrap() > sooner, "{name}");
+        assert!(loaded.meta.idle_remaining.unwrap() > sooner, "{name}");
     }
     // An outdated record does not stay.
     entry.cache.evict(&entry.id).await.unwrap();
@@ -191,7 +191,7 @@ async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
     let lease = entry.lease().await.unwrap();
     entry.fill_with(&lease, CachedRecord::new(meta(sooner), LONG), &[]).await;
     let CacheLookup::Hit(loaded) = entry.lookup(&[]).await else { panic!("a miss") };
-    assert!(loaded.meta.idle.unwrap() <= sooner);
+    assert!(loaded.meta.idle_remaining.unwrap() <= sooner);
     // Nor does the record of another secret.
     let other = SecretHash::from_bytes(random());
     let credentials = Credentials::new(&entry.id, &other);

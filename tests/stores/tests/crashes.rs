@@ -39,7 +39,7 @@ async fn count_up<S: Store>(session: TestSession<S>, stop: Arc<AtomicBool>) -> A
                 answers.acknowledged = answers.attempted;
             }
             Err(error) => {
-                let expected = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+                let expected = [StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown];
                 assert!(expected.contains(&error.kind()), "{error:?}");
                 answers.failures += 1;
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -493,7 +493,7 @@ impl<S: Store, F: Fn() -> Arc<S>> Run<F> {
             .renew(renew)
             .absolute(write.absolute)
             .touch(write.touch)
-            .sign(sign);
+            .auth_change(sign);
         if update.renew.is_some() && !self.wait.is_zero() {
             tokio::time::sleep(self.wait).await;
         }
@@ -517,8 +517,8 @@ impl<S: Store, F: Fn() -> Arc<S>> Run<F> {
             (principal, signed_in.assurance)
         });
         Answer::Loaded {
-            idle: loaded.meta.idle.map(rounded),
-            absolute: loaded.meta.absolute.map(rounded),
+            idle: loaded.meta.idle_remaining.map(rounded),
+            absolute: loaded.meta.absolute_remaining.map(rounded),
             fields: fields.collect(),
             who,
             by_former_secret: loaded.meta.by_former_secret,

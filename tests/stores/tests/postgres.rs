@@ -569,7 +569,7 @@ mod tables {
         done("inspect").await;
         let guest = TestSession::begin(store).await;
         let sign = AuthChange::In { who, idle: Some(hour), absolute: None };
-        assert_eq!(guest.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+        assert_eq!(guest.update(Update::new(&[]).auth_change(sign)).await.unwrap(), APPLIED);
         done("sign in").await;
         let page = PageRequest::new(None, 10);
         let listed = store.list_by_principal(&principal, page, Projection::All).await.unwrap();
@@ -729,7 +729,7 @@ mod faults {
         server.kill();
         for _ in 0..3 {
             let kind = error_kind(impatient.set("b", "2").await);
-            let expected = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+            let expected = [StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown];
             assert!(expected.contains(&kind), "{kind:?}");
         }
         server.restart();
@@ -750,7 +750,7 @@ mod faults {
             wait_until_idle(&pool).await;
             proxy.set(traffic);
             let kind = error_kind(impatient.set("a", "2").await);
-            assert_eq!(kind, StoreErrorKind::Unknown, "{traffic:?}");
+            assert_eq!(kind, StoreErrorKind::OutcomeUnknown, "{traffic:?}");
             // The network may deliver it at any time.
             proxy.set(Traffic::Forward);
             wait_for_value(&session, "2").await;
@@ -803,7 +803,7 @@ mod faults {
             assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
             wait_until_closed_by_the_server(&server, &pool).await;
             let sign = AuthChange::In { who, idle: None, absolute: None };
-            assert_eq!(session.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+            assert_eq!(session.update(Update::new(&[]).auth_change(sign)).await.unwrap(), APPLIED);
             wait_until_closed_by_the_server(&server, &pool).await;
             let target = RevokeTarget::One(&session.id);
             assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
@@ -870,7 +870,7 @@ mod faults {
         let takes = others.into_iter().map(|other| async move { other.take("a").await });
         let takes: Vec<_> = takes.map(tokio::spawn).collect();
         for take in takes {
-            assert_eq!(error_kind(take.await.unwrap()), StoreErrorKind::Unknown);
+            assert_eq!(error_kind(take.await.unwrap()), StoreErrorKind::OutcomeUnknown);
         }
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     }
@@ -1067,7 +1067,7 @@ mod faults {
             let limit = SessionLimit::new(5, OnLimit::EndOldest);
             let who = NewSignIn::new(principal, Assurance::Aal1).limit(limit);
             let sign = AuthChange::In { who, idle: None, absolute: None };
-            assert_eq!(session.update(Update::new(&[]).sign(sign)).await.unwrap(), APPLIED);
+            assert_eq!(session.update(Update::new(&[]).auth_change(sign)).await.unwrap(), APPLIED);
         };
         for round in 0..200 {
             tokio::join!(

@@ -90,7 +90,7 @@ impl Fixture {
 
     fn update<'a>(&'a self, limit: Option<SessionLimit>) -> Update<'a> {
         let who = self.who(limit);
-        Update::new(&[]).sign(AuthChange::In { who, idle: HOUR, absolute: HOUR })
+        Update::new(&[]).auth_change(AuthChange::In { who, idle: HOUR, absolute: HOUR })
     }
 
     /// Signs in with a session that was there, and rotates its secret.

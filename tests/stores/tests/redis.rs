@@ -114,7 +114,7 @@ async fn a_write_to_a_paused_server_is_unknown<C: RedisClient>(connect: impl Asy
     assert_eq!(impatient.set("a", "1").await.unwrap(), APPLIED);
     let calls = server.calls("evalsha");
     server.pause();
-    assert_eq!(error_kind(impatient.set("a", "2").await), StoreErrorKind::Unknown);
+    assert_eq!(error_kind(impatient.set("a", "2").await), StoreErrorKind::OutcomeUnknown);
     server.resume();
     while server.calls("evalsha") == calls {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -149,7 +149,7 @@ async fn a_write_whose_answer_is_cut_off_is_carried_out_once<C: RedisClient>(
         let calls = server.calls("hset");
         proxy.set(Traffic::CutAnswersAfter(bytes));
         let kind = error_kind(session.set("a", value).await);
-        assert_eq!(kind, StoreErrorKind::Unknown, "after {bytes} bytes");
+        assert_eq!(kind, StoreErrorKind::OutcomeUnknown, "after {bytes} bytes");
         proxy.set(Traffic::Forward);
         wait_for_value(&session, value).await;
         assert_eq!(server.calls("hset") - calls, 1, "it was sent once");
@@ -178,7 +178,10 @@ async fn a_write_that_was_not_sent_is_not_carried_out<C: RedisClient>(
 /// The operation failed. redis-rs does not always know whether it was sent.
 fn assert_out_of_reach<T: Debug>(answer: Result<T, StoreError>) {
     let kind = error_kind(answer);
-    assert!(matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Unknown), "{kind:?}");
+    assert!(
+        matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::OutcomeUnknown),
+        "{kind:?}"
+    );
 }
 
 #[tokio::test]
@@ -190,7 +193,7 @@ async fn fred_reports_at_once_that_nothing_was_sent() {
         let session = TestSession::begin(&Arc::new(store)).await;
         server.kill();
         // Before the client notices, it takes a command as sent.
-        while error_kind(session.set("a", "2").await) == StoreErrorKind::Unknown {}
+        while error_kind(session.set("a", "2").await) == StoreErrorKind::OutcomeUnknown {}
         for _ in 0..10 {
             let start = Instant::now();
             assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
@@ -265,7 +268,7 @@ async fn a_full_server_reads_and_deletes<C: RedisClient>(connect: impl AsyncFn(S
         assert_eq!(session.take("b").await.unwrap(), taken(value));
         assert!(session.load_and_touch().await.unwrap().is_ok());
         let new_secret = SecretHash::from_bytes(random());
-        let sign_out = Update::new(&[]).rotate(&new_secret).sign(AuthChange::Out);
+        let sign_out = Update::new(&[]).rotate(&new_secret).auth_change(AuthChange::Out);
         assert_eq!(session.update(sign_out).await.unwrap(), APPLIED);
         let session = session.with_secret(new_secret);
         assert_eq!(session.delete().await.unwrap(), DELETED);
@@ -420,7 +423,7 @@ async fn an_expired_session_is_not_revived() {
         let session = TestSession::new(&store);
         let value = Bytes::from_static(b"old");
         let fields = [FieldWrite::new("old", &value)];
-        let create = session.creation().idle(Ttl::require(MOMENT)).fields(&fields);
+        let create = session.creation().idle(Ttl::from_duration(MOMENT)).fields(&fields);
         store.create(create).await.unwrap();
         while session.load().await.unwrap() != Err(Refused::NotFound) {
             tokio::time::sleep(MOMENT / 4).await;
@@ -650,7 +653,7 @@ async fn a_leader_answers_reads(server: &Redis, refuse: impl Fn(), accept: impl 
     let who = NewSignIn::new(&principal, Assurance::Aal1);
     let sign_in = async |idle| {
         let session = TestSession::new(&store);
-        store.create(session.creation().idle(Ttl::require(idle)).sign_in(who)).await.unwrap();
+        store.create(session.creation().idle(Ttl::from_duration(idle)).sign_in(who)).await.unwrap();
         session
     };
     let session = sign_in(Duration::from_secs(3600)).await;
@@ -669,7 +672,7 @@ async fn a_leader_answers_reads(server: &Redis, refuse: impl Fn(), accept: impl 
     assert_eq!(listed.sessions.len(), 1);
     // No sign-out claims to have taken place.
     let target = RevokeTarget::All { except: None };
-    let sign_out = Update::new(&[]).sign(AuthChange::Out);
+    let sign_out = Update::new(&[]).auth_change(AuthChange::Out);
     for kind in [
         error_kind(session.set("a", "2").await),
         error_kind(session.update(sign_out).await),

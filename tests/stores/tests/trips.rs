@@ -95,7 +95,7 @@ async fn each_principal_operation<S: Store>(
     let value = Bytes::from_static(b"ada");
     let changes = [Change::Set(FieldWrite::new("user", &value))];
     let sign = AuthChange::In { who, idle: Some(HOUR), absolute: Some(HOUR) };
-    let update = Update::new(&changes).rotate(&secret).sign(sign);
+    let update = Update::new(&changes).rotate(&secret).auth_change(sign);
     assert_eq!(guest.update(update).await.unwrap(), APPLIED);
     done("a sign-in with a rotation and a write", sign_in).await;
 
@@ -120,7 +120,10 @@ async fn each_principal_operation<S: Store>(
     let target = RevokeTarget::All { except: Some(&second.id) };
     assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [first.id]);
     done("a revocation of one", 1 + 1 + 1).await;
-    assert_eq!(second.update(Update::new(&[]).sign(AuthChange::Out)).await.unwrap(), APPLIED);
+    assert_eq!(
+        second.update(Update::new(&[]).auth_change(AuthChange::Out)).await.unwrap(),
+        APPLIED
+    );
     done("a sign-out", 1).await;
 }
 

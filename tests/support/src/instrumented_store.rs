@@ -164,7 +164,7 @@ impl<S: Store> InstrumentedStore<S> {
         let answer = inner.await;
         self.stop(name, Side::After).await;
         match fault {
-            Some(Fault::AnswerLost) => Err(StoreError::new(NAME, StoreErrorKind::Unknown)),
+            Some(Fault::AnswerLost) => Err(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown)),
             _ => answer.map(|answer| change(answer, fault)),
         }
     }

@@ -114,7 +114,7 @@ impl<S: Store> TestSession<S> {
         ttl: Option<Duration>,
     ) -> StoreResult<Written<Updated>> {
         let value = Bytes::copy_from_slice(value.as_bytes());
-        let write = FieldWrite::new(name, &value).ttl(ttl.map(Ttl::require));
+        let write = FieldWrite::new(name, &value).ttl(ttl.map(Ttl::from_duration));
         self.change(&[Change::Set(write)]).await
     }
 

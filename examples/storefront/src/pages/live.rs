@@ -15,9 +15,9 @@ use crate::stopping::Stopping;
 
 /// Returns the seconds until the session expires, for a notice.
 pub(crate) async fn left(session: Session) -> Result<Json<Value>, Error> {
-    session.passive();
-    let meta = session.deadlines().await?;
-    let deadlines = meta.map(|meta| [meta.idle, meta.absolute]);
+    session.set_passive();
+    let meta = session.metadata().await?;
+    let deadlines = meta.map(|meta| [meta.idle_remaining, meta.absolute_remaining]);
     let left = deadlines.and_then(|deadlines| deadlines.into_iter().flatten().min());
     Ok(Json(json!({ "seconds": left.map(|left| left.as_secs()) })))
 }
@@ -28,7 +28,7 @@ pub(crate) async fn events(
     State(mut stopping): State<Stopping>,
     session: Session,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
-    session.passive();
+    session.set_passive();
     let change = session.watch().await?;
     let event = async move {
         tokio::select! {

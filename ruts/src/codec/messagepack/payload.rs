@@ -1,6 +1,6 @@
 //! [`write`] encodes a value as a MessagePack payload, and [`read`] decodes one.
 //!
-//! Called by `value` and `stored`. Knows nothing of headers and versions.
+//! Called by `value` and `stored`. Knows nothing of headers or versions.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -49,7 +49,7 @@ mod tests {
         payload.to_vec()
     }
 
-    /// Reads a value as that of another type.
+    /// Writes a value and reads it back as another type.
     fn reread<T: DeserializeOwned>(value: impl Serialize) -> Option<T> {
         let payload = written(value);
         let (value, len) = read(&payload, || true).ok()?;

@@ -80,8 +80,8 @@ fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a N
     entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
 }
 
-/// Returns whether each element of `known` was read from the one of `stored` at its place. It was not
-/// if the list is a `HashSet`, whose order changes.
+/// Returns whether each element of `known` was read from the element of `stored` at the same index. Not so
+/// for a `HashSet`, whose order changes.
 fn is_part(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     stored.len() == known.len()
         && stored.iter().zip(known).all(|(stored, known)| shows(stored, known))
@@ -108,7 +108,7 @@ mod tests {
             let _ = merge(&parts[0], &parts[1], &parts[2]);
         }
 
-        /// A type that knows the whole value decides alone.
+        /// A type that knows the whole value decides everything.
         #[test]
         fn a_known_value_adds_nothing(stored: Lists, next: Lists) {
             let (stored, next) = (payload(&stored), payload(&next));

@@ -10,7 +10,7 @@ use serde::de::{self, Expected, Unexpected};
 /// Depth that no value may exceed, as in `rmp-serde`, which writes.
 const MAX_DEPTH: usize = 1024;
 
-/// A value without parts, or the beginning of one with parts.
+/// A scalar, or the head of a list or map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Token<'b> {
     Nil,
@@ -111,7 +111,7 @@ impl<'b> Reader<'b> {
         is_nil
     }
 
-    /// Reads a text. Bytes are none.
+    /// Reads a string. Bytes are refused.
     #[inline(never)]
     pub(super) fn text(&mut self) -> Result<&'b str, ReadError> {
         match self.token()? {
@@ -284,7 +284,7 @@ fn signed(number: i64) -> Token<'static> {
     u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
 }
 
-/// Returns bytes as a text.
+/// Returns bytes as a string.
 pub(super) fn to_text(bytes: &[u8]) -> Result<&str, ReadError> {
     std::str::from_utf8(bytes).map_err(|_| ReadError::SHAPE)
 }

@@ -296,7 +296,7 @@ impl Parts<'_> {
         Tracer { tree: self.tree, node }
     }
 
-    /// Whether there is another part. Notes that it was asked for.
+    /// Returns whether there is another part. Notes that it was asked for.
     fn advance(&mut self) -> bool {
         let has_next = self.next < self.len;
         self.next += usize::from(has_next);

@@ -73,7 +73,7 @@ struct Node {
     kind: Kind,
     parent: NodeId,
     children: Vec<NodeId>,
-    /// Name of the Rust type of a struct or an enum, which tells recursion.
+    /// Name of the Rust type of a struct or an enum, which identifies recursion.
     type_name: &'static str,
     /// Names of fields or variants.
     names: &'static [&'static str],
@@ -105,7 +105,7 @@ pub(super) struct Tree {
     path: Vec<NodeId>,
     /// The node that chose a value last. If the pass fails, it tries another one.
     last: NodeId,
-    /// Depth inside of a recursion, where the smallest value is enough.
+    /// Structs and enums entered since a type recurred. Above zero, the smallest value is enough.
     recursion: usize,
     variation: Variation,
 }
@@ -237,7 +237,7 @@ impl Tree {
     }
 
     /// Chooses a variant of an enum, and returns its number and its node: one that is not known yet,
-    /// or inside of a recursion the smallest.
+    /// or inside a recursion the smallest.
     #[inline(never)]
     pub(super) fn variant(&mut self, node: NodeId, count: usize) -> (u32, NodeId) {
         for at in 0..count {
@@ -264,7 +264,7 @@ impl Tree {
         self.nodes[node].is_accepted = true;
     }
 
-    /// Whether every part of a node was asked for.
+    /// Returns whether every part of a node was asked for.
     fn is_complete(&self, node: NodeId, depth: usize) -> bool {
         let Node { kind, children, names, is_rejected, .. } = &self.nodes[node];
         let are_complete = || children.iter().all(|&child| self.is_complete(child, depth + 1));
@@ -452,7 +452,7 @@ impl Leaf {
 struct Hash(u64);
 
 impl Hash {
-    /// Adds a text, and a zero byte after it.
+    /// Adds a string, and a zero byte after it.
     fn put(&mut self, text: &str) {
         for byte in text.bytes().chain([0]) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);

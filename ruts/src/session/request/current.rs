@@ -1,7 +1,7 @@
 //! The requests whose handlers run on this thread right now: [`enter`] and [`note_ended`].
 //!
 //! A handler may end its own session through the list of a principal, which knows no request. The
-//! request learns of it here, and goes on as a guest.
+//! request learns of it here, and continues as a guest.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -13,7 +13,7 @@ thread_local! {
     static CURRENT: RefCell<Vec<Arc<Request>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Leaves the request when it is dropped, also during a panic.
+/// Leaves the request when it is dropped, even during a panic.
 struct Entered;
 
 impl Drop for Entered {

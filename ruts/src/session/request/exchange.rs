@@ -19,7 +19,7 @@ use super::{
 use crate::{
     error::Error,
     event,
-    session::{arrival::Arrival, config::Signing},
+    session::{config::Signing, token_status::TokenStatus},
     store::{Credentials, Refused, SessionMeta, Update, Written},
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
@@ -70,14 +70,14 @@ impl Exchange<'_> {
                 (id, secret, cookie, answer) = (other_id, other_secret, life, other);
             }
         }
-        let arrival = match &answer {
-            Ok(_) => Arrival::Live,
-            Err(Refused::Ended { ago }) => Arrival::Ended { ago: *ago },
-            Err(Refused::Revoked) => Arrival::Revoked,
-            Err(Refused::Replaced { ago }) => Arrival::Replaced { ago: *ago },
-            Err(Refused::NotFound) => Arrival::Expired { by: None },
+        let status = match &answer {
+            Ok(_) => TokenStatus::Live,
+            Err(Refused::Ended { ago }) => TokenStatus::Ended { ago: *ago },
+            Err(Refused::Revoked) => TokenStatus::Revoked,
+            Err(Refused::Replaced { ago }) => TokenStatus::Replaced { ago: *ago },
+            Err(Refused::NotFound) => TokenStatus::Expired { by: None },
         };
-        self.shared.note_arrival(arrival, id);
+        self.shared.note_token_status(status, id);
         if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {
             let hash = fallback.hash(layer);
             if self.repeat_signing(Credentials::new(&id, &hash)).await? {
@@ -145,7 +145,7 @@ impl Exchange<'_> {
         let Some(change) = self.shared.config().auth_change(signing, cookie) else {
             return Ok(true);
         };
-        let update = Update { sign: Some(change), ..Update::default() };
+        let update = Update { auth_change: Some(change), ..Update::default() };
         Ok(self.shared.call_store().update(credentials, update).await?.is_ok())
     }
 
@@ -154,7 +154,7 @@ impl Exchange<'_> {
     /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
     /// which attempt took place. A secret that the client has not seen yet is not replaced again:
     /// the store recognises one former secret, and that has to be the client's. A sign-in that
-    /// chooses another life of the cookie needs another secret in any case.
+    /// chooses another cookie lifetime needs another secret in any case.
     pub(super) fn begin_rotation(
         &mut self,
         rotate: bool,
@@ -215,7 +215,7 @@ impl Exchange<'_> {
         let cookie = token.secret.life();
         self.state.identity = Identity::Open { id: token.id, secret: hash, cookie };
         self.state.pending.set_rotation(None);
-        let known = self.state.meta_now().and_then(|meta| meta.absolute);
+        let known = self.state.meta_now().and_then(|meta| meta.absolute_remaining);
         self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await
     }
 
@@ -236,7 +236,8 @@ impl Exchange<'_> {
         issued
     }
 
-    /// Notes that this request has ended its session: the cookie goes too, and a write starts anew.
+    /// Notes that this request has ended its session: the cookie is cleared,
+    /// and a write starts a new session.
     pub(super) fn end(&mut self) {
         *self.state = State::new(Identity::Ended);
         let mut response = self.shared.response();
@@ -255,7 +256,7 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the credentials open no session, or not any more. `asked` is the time of the call.
+    /// Notes that the credentials do not open a session, or no longer do. `asked` is the time of the call.
     fn close(&mut self, id: SessionId, refused: Refused, asked: Instant) {
         if std::mem::take(&mut self.shared.response().ended_itself) {
             return self.end();
@@ -290,7 +291,7 @@ impl Exchange<'_> {
         response.cookie = CookieAction::Keep;
     }
 
-    /// Whether this request may act as one without a session: start another, or give up the cookie.
+    /// Returns whether this request may act as one without a session: start another, or give up the cookie.
     ///
     /// A store recognises only one former secret. If the secret was replaced twice while the
     /// request was in transit, the store answers `NotFound`, although the session exists.
@@ -309,7 +310,7 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    /// Whether secrets are renewed by age, so that a request on its way has a grace period.
+    /// Returns whether secrets are renewed by age, so that a request on its way has a grace period.
     fn renews(&self) -> bool {
         let config = self.shared.config();
         let kept =

@@ -1,6 +1,6 @@
 //! [`FieldCache`]: the stored fields that this request has read or written.
 //!
-//! Owned by `state`. Knows names, bytes and lifetimes, and nothing of types and stores.
+//! Owned by `state`. Knows names, bytes and lifetimes, and nothing of types or stores.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ enum Known {
 }
 
 impl Life {
-    /// Returns the life that a write, or an answer of the store, gives a value from now on.
+    /// Returns the lifetime that a write, or an answer of the store, gives a value from now on.
     pub(super) fn new(ttl: Option<Duration>) -> Self {
         match ttl {
             Some(ttl) => Self::Until(Instant::now() + ttl),
@@ -58,7 +58,7 @@ impl FieldCache {
         }
     }
 
-    /// Returns the life of a field that is present.
+    /// Returns the lifetime of a field that is present.
     pub(super) fn life(&self, name: &str) -> Life {
         match self.known(name) {
             Some(Known::Present(_, life)) => *life,
@@ -82,7 +82,7 @@ impl FieldCache {
         self.set(name, value.map_or(Known::Absent, |(value, life)| Known::Present(value, life)));
     }
 
-    /// Notes another life of a field, if it is known to be present.
+    /// Notes another lifetime of a field, if it is known to be present.
     pub(super) fn set_life(&mut self, name: &str, life: Life) {
         if let Ok(place) = self.place(name)
             && let Known::Present(_, known) = &mut self.fields[place].1

@@ -1,6 +1,6 @@
 //! [`Identity`]: which session a request belongs to: a presented token, a session, or none.
 //!
-//! Owned by `state`, changed by `exchange`. Knows tokens alone, and makes no store call.
+//! Owned by `state`, changed by `exchange`. Knows only tokens, and makes no store call.
 
 use crate::token::{CookieLife, SecretHash, SessionId, Token};
 
@@ -14,9 +14,9 @@ use crate::token::{CookieLife, SecretHash, SessionId, Token};
 ///     └──opens nothing──▶ Anonymous ──writes──▶ Open (a new session)
 /// ```
 pub(super) enum Identity {
-    /// No token, or a token that opens nothing. A write starts a session.
+    /// No token, or one that was not accepted. A write starts a session.
     Anonymous,
-    /// A token that the store was not asked about yet, and others to try if it opens nothing.
+    /// A token that the store was not asked about yet, and others to try if it is refused.
     Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
     Open { id: SessionId, secret: SecretHash, cookie: CookieLife },
@@ -54,7 +54,7 @@ impl Identity {
         }
     }
 
-    /// Returns the life of the cookie that the client presented or will get.
+    /// Returns the lifetime of the cookie that the client presented or will get.
     pub(super) fn cookie(&self) -> CookieLife {
         match self {
             Self::Presented(token, _) => token.secret.life(),
@@ -65,7 +65,7 @@ impl Identity {
         }
     }
 
-    /// Returns the credentials of the other tokens, and the lives of their cookies.
+    /// Returns the credentials of the other tokens, and the lifetimes of their cookies.
     pub(super) fn other_credentials(
         &self,
         layer: &str,
@@ -84,17 +84,17 @@ impl Identity {
         }
     }
 
-    /// Whether there are several tokens, and the store was not asked which one is valid.
+    /// Returns whether there are several tokens, and the store was not asked which one is valid.
     pub(super) fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Presented(_, others) if !others.is_empty())
     }
 
-    /// Whether there may be a session to ask the store for.
+    /// Returns whether there may be a session to ask the store for.
     pub(super) fn may_be_open(&self) -> bool {
         matches!(self, Self::Presented(..) | Self::Open { .. } | Self::Internal(_))
     }
 
-    /// Whether a write may start a session.
+    /// Returns whether a write may start a session.
     pub(super) fn may_create(&self) -> bool {
         matches!(self, Self::Anonymous | Self::Ended)
     }

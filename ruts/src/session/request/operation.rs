@@ -22,13 +22,13 @@ pub(super) trait Operation: Sync {
         credentials: Credentials<'a>,
     ) -> StoreFuture<'a, Result<Self::Output, Refused>>;
 
-    /// Whether a job may do it, which has no client to give a token to.
+    /// Returns whether a job may do it, which has no client to give a token to.
     fn is_for_jobs(&self) -> bool;
 
     /// Returns the answer, and for how long a cache may hide it.
     fn written(output: Self::Output) -> Written<Self::Answer>;
 
-    /// Whether a deletion that the store reports was made by this request, given whether one of its
+    /// Returns whether a deletion that the store reports was made by this request, given whether one of its
     /// own is pending.
     fn deleted_by_us(&self, is_pending: bool) -> bool {
         is_pending

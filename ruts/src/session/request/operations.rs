@@ -31,10 +31,10 @@ use crate::{
     event,
     field::FieldSpec,
     session::{
-        arrival::Arrival,
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
         map::{SessionMap, Undecrypted},
         schemas::Schemas,
+        token_status::TokenStatus,
         update_queue, value,
     },
     store::{
@@ -89,7 +89,7 @@ impl Request {
         self.0.schemas()
     }
 
-    /// Whether the session belongs to the layer of a context.
+    /// Returns whether the session belongs to the layer of a context.
     pub(in crate::session) fn is_of(&self, context: &SessionContext) -> bool {
         self.0.is_of(context)
     }
@@ -107,7 +107,7 @@ impl Request {
         self.0.set_passive();
     }
 
-    /// Returns ages and deadlines as they are now, `None` without a session. It is no activity.
+    /// Returns ages and deadlines as they are now, `None` without a session. Does not count as activity.
     pub(in crate::session) async fn meta(&self) -> Result<Option<SessionMeta>, Error> {
         let mut state = self.0.lock().await?;
         let load = Load { fields: Projection::Named(&[]), touch: None };
@@ -127,7 +127,7 @@ impl Request {
     }
 
     /// Confirms the session with the store, and returns its id.
-    pub(in crate::session) async fn open(&self) -> Result<Option<SessionId>, Error> {
+    pub(in crate::session) async fn verify(&self) -> Result<Option<SessionId>, Error> {
         let mut state = self.0.lock().await?;
         let is_known = match state.identity {
             Identity::Presented(..) => false,
@@ -229,19 +229,19 @@ impl Request {
     }
 
     /// Returns the state of the session that this request came with. Asks the store for it.
-    pub(in crate::session) async fn arrival(&self) -> Result<Arrival, Error> {
-        self.open().await?;
-        let (Arrival::Expired { .. }, Some(id)) = self.0.arrival() else {
-            return Ok(self.0.arrival().0);
+    pub(in crate::session) async fn token_status(&self) -> Result<TokenStatus, Error> {
+        self.verify().await?;
+        let (TokenStatus::Expired { .. }, Some(id)) = self.0.token_status() else {
+            return Ok(self.0.token_status().0);
         };
         // The session is live if the secret is made up, or was replaced more than once.
         if self.0.call_store().inspect(&id).await?.is_some() {
-            return Ok(Arrival::Unknown);
+            return Ok(TokenStatus::Unknown);
         }
-        Ok(Arrival::Expired { by: self.0.call_store().expiry(&id).await? })
+        Ok(TokenStatus::Expired { by: self.0.call_store().expiry(&id).await? })
     }
 
-    /// Whether the principal of a schema is signed in. True for a schema without a principal, if any
+    /// Returns whether the principal of a schema is signed in. True for a schema without a principal, if any
     /// principal is.
     #[cfg(feature = "axum")]
     pub(in crate::session) async fn is_signed_in(
@@ -261,7 +261,7 @@ impl Request {
         Ok(false)
     }
 
-    /// Whether removing a principal field signs out: its value names the signed-in principal, or
+    /// Returns whether removing a principal field signs out: its value names the signed-in principal, or
     /// cannot be read. The principal of another schema stays.
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).learn(field.name(), None).await?;
@@ -273,7 +273,7 @@ impl Request {
         })
     }
 
-    /// Whether the value of a principal field names the signed-in principal. True for other fields.
+    /// Returns whether the value of a principal field names the signed-in principal. True for other fields.
     fn is_owner(
         &self,
         state: &State,
@@ -408,7 +408,7 @@ impl Request {
         Err(Error::Conflict { field: field.name().to_owned() })
     }
 
-    /// Writes a field anew if its value is not stored in the present form, for the time that it has left.
+    /// Rewrites a field for its remaining lifetime, if its value is not stored in the current form.
     /// Returns whether it was written. `is_present` judges the header of a value.
     pub(in crate::session) async fn settle(
         &self,
@@ -474,13 +474,13 @@ impl Request {
         let rotation = exchange.begin_rotation(field.is_rotating(), None, cookie)?;
         let hash = rotation.hash();
         let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
-        let take = take.sign_out(sign_out).newest((!sign_out).then(|| field.version()));
+        let take = take.sign_out(sign_out).max_version((!sign_out).then(|| field.version()));
         let fallback = rotation.fallback_secret.clone();
         let taken = exchange.attempt(fallback.as_ref(), &take).await?;
         let Some(value) = taken else { return Ok(None) };
         exchange.finish_rotation(rotation, None).await?;
         match &value {
-            Some(value) if take.leaves(value) => state.fields.forget(name),
+            Some(value) if take.keeps(value) => state.fields.forget(name),
             _ => state.fields.remember(name, None),
         }
         if sign_out {
@@ -503,7 +503,7 @@ impl Request {
     /// Ends the session.
     ///
     /// A deletion whose answer was lost counts as made by this request when it is tried again, or
-    /// when the response leaves: signing out fails towards being signed out.
+    /// when the response is sent: signing out fails towards being signed out.
     pub(in crate::session) async fn delete(&self) -> Result<(), Error> {
         let mut state = self.0.lock().await?;
         let mut exchange = Exchange { shared: &self.0, state: &mut state };
@@ -520,7 +520,7 @@ impl Request {
                 }
                 Ok(None) => exchange.set_pending_deletion(tried_before),
                 Err(error) => {
-                    let is_pending = tried_before || error.is_unknown();
+                    let is_pending = tried_before || error.is_outcome_unknown();
                     exchange.set_pending_deletion(is_pending);
                     if is_pending {
                         self.0.response().cookie = self.0.cookie_of_ended();
@@ -555,17 +555,17 @@ impl Request {
     pub(super) fn end_itself(&self) {
         match self.0.try_lock() {
             Some(mut state) => Exchange { shared: &self.0, state: &mut state }.end(),
-            // An operation is under way: it finds out by itself.
+            // An operation is in progress: it will notice by itself.
             None => self.0.response().ended_itself = true,
         }
     }
 
-    /// Whether the handler has used the session.
+    /// Returns whether the handler has used the session.
     pub(in crate::session) fn was_used(&self) -> bool {
         self.0.was_used()
     }
 
-    /// Replaces the secret if it is old enough, before the response leaves. `None` if it is not.
+    /// Replaces the secret if it is old enough, before the response is sent. `None` if it is not.
     pub(in crate::session) fn renewal(
         this: &Arc<Self>,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
@@ -609,7 +609,7 @@ impl Request {
         }
     }
 
-    /// Whether this request has ended a session.
+    /// Returns whether this request has ended a session.
     pub(in crate::session) fn has_ended(&self) -> bool {
         self.0.response().has_ended
     }

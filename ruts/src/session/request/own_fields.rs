@@ -16,7 +16,7 @@ use crate::{
     token::{CookieLife, SessionId},
 };
 
-/// For how long a sign-in is remembered, for lists of sessions. A request knows it from its secret.
+/// For how long a sign-in is remembered, for lists of sessions. A request reads it from its token.
 pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 
 /// The stamp of the user at the sign-in, and another one that the session [accepts](accept_stamp).
@@ -36,7 +36,7 @@ pub(super) struct OwnFields {
 }
 
 impl OwnFields {
-    /// Returns the fields of the session `id`. Its cookie had the life `former`, and gets `cookie`.
+    /// Returns the fields of the session `id`. Its cookie had the lifetime `former`, and gets `cookie`.
     pub(super) fn new(
         shared: &Shared,
         id: &SessionId,
@@ -72,14 +72,14 @@ impl OwnFields {
     }
 }
 
-/// Returns the digest of a stamp as a session keeps it. It depends on the session, so that those of
-/// two sessions cannot be compared.
+/// Returns the digest of a stamp as a session keeps it. It covers the session id, so that the digests
+/// of two sessions cannot be compared.
 fn bind_stamp(digest: &[u8; 32], id: &SessionId) -> [u8; STAMP_LEN] {
     let bound = Sha256::new_with_prefix(digest).chain_update(id.as_bytes()).finalize();
     std::array::from_fn(|at| bound[at])
 }
 
-/// Whether a session accepts a stamp, by its field [`STAMP`].
+/// Returns whether a session accepts a stamp, by its field [`STAMP`].
 pub(super) fn accepts_stamp(
     stored: &[u8],
     digest: &[u8; 32],

@@ -52,13 +52,13 @@ fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) ->
     let by_cookie = life.filter(|life| {
         // The cookie never outlives the session.
         let can_extend = |left: Duration| left > life.saturating_sub(age);
-        age >= *life / 8 && meta.absolute.is_none_or(can_extend)
+        age >= *life / 8 && meta.absolute_remaining.is_none_or(can_extend)
     });
     let by_cookie = by_cookie.and_then(|life| Ttl::new(life / 8).ok());
     by_age.into_iter().chain(by_cookie).min()
 }
 
-/// Whether the use of a session that outlives the idle timeout has to be counted.
+/// Returns whether the use of a session that outlives the idle timeout has to be counted.
 fn is_use_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> bool {
     let is_due = config.idle.is_some_and(|idle| meta.idle_for >= idle.as_duration() / 8);
     config.outlives_idle(cookie) && (is_due || config.is_lapsed(cookie, meta))
@@ -106,18 +106,18 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let lapsed = meta.signed_in.filter(|signed_in| {
         config.is_lapsed(cookie, &meta) && signed_in.assurance > Assurance::Remembered
     });
-    let sign = lapsed.as_ref().map(|signed_in| AuthChange::In {
+    let auth_change = lapsed.as_ref().map(|signed_in| AuthChange::In {
         who: NewSignIn::new(&signed_in.principal, Assurance::Remembered),
         idle: config.idle_of(cookie),
-        absolute: meta.absolute.and_then(|left| Ttl::new(left).ok()),
+        absolute: meta.absolute_remaining.and_then(|left| Ttl::new(left).ok()),
     });
     let update = Update {
         renew,
         touch: idle.map(|idle| Touch::new(idle, Duration::ZERO)),
-        sign,
+        auth_change,
         ..Update::default()
     };
-    if renew.is_none() && update.touch.is_none() && sign.is_none() {
+    if renew.is_none() && update.touch.is_none() && auth_change.is_none() {
         return Ok(());
     }
     let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
@@ -126,7 +126,11 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     if let Some((secret, ..)) = fresh {
         let token = Token { id, secret };
         let origin = TokenOrigin::Renewal;
-        if exchange.shared.offer(CookieAction::Set { token, origin, longest: meta.absolute }) {
+        if exchange.shared.offer(CookieAction::Set {
+            token,
+            origin,
+            longest: meta.absolute_remaining,
+        }) {
             event::rotated(&id, "renewal");
         }
     }

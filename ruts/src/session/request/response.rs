@@ -43,11 +43,11 @@ pub(super) struct ResponseState {
     pub(super) id: Option<SessionId>,
     /// This request has ended a session.
     pub(super) has_ended: bool,
-    /// Its handler has ended the session while an operation was under way.
+    /// Its handler has ended the session while an operation was in progress.
     pub(super) ended_itself: bool,
     /// The next write has to replace the secret.
     pub(super) owes_rotation: bool,
-    /// When the response leaves, the secret or the deadlines may have to be renewed.
+    /// When the response is sent, the secret or the deadlines may have to be renewed.
     pub(super) owes_renewal: bool,
     pub(super) closed: Option<ResponseClosed>,
 }
@@ -55,7 +55,7 @@ pub(super) struct ResponseState {
 /// Why a cookie can no longer be set.
 #[derive(Clone, Copy)]
 pub(crate) enum ResponseClosed {
-    /// The response has left, or the request was dropped.
+    /// The response was sent, or the request was dropped.
     Sent,
     /// Development mode gives no cookie to this client.
     NotLoopback,
@@ -64,12 +64,12 @@ pub(crate) enum ResponseClosed {
 }
 
 impl ResponseState {
-    /// Whether no cookie was chosen yet.
+    /// Returns whether no cookie was chosen yet.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self.cookie, CookieAction::Keep)
     }
 
-    /// Whether the response carries a token that is the only one of its session.
+    /// Returns whether the response carries a token that is the only one of its session.
     pub(super) fn sets_fresh(&self) -> bool {
         matches!(
             self.cookie,

@@ -22,9 +22,9 @@ use crate::{
     client::ClientFingerprint,
     error::Error,
     session::{
-        arrival::Arrival,
         config::{SessionConfig, SessionContext},
         schemas::Schemas,
+        token_status::TokenStatus,
     },
     store::{DynStore, Touch},
     token::{CookieLife, SessionId, Token},
@@ -41,12 +41,12 @@ pub(super) struct Shared {
     #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards ask for it"))]
     target: Option<PathAndQuery>,
     /// The state of the session that the request came with, once the store was asked.
-    arrival: OnceLock<(Arrival, SessionId)>,
+    token_status: OnceLock<(TokenStatus, SessionId)>,
     /// The fingerprint of the client, if clients are watched.
     pub(super) client: Option<ClientFingerprint>,
     arrived: Instant,
     calls: AtomicU32,
-    /// Reads of this request are no activity.
+    /// Reads of this request do not count as activity.
     is_passive: AtomicBool,
     state: tokio::sync::Mutex<State>,
     was_used: AtomicBool,
@@ -58,7 +58,7 @@ pub(crate) struct Incoming {
     /// The client sent a cookie of this layer, usable or not.
     pub(crate) has_cookie: bool,
     pub(crate) token: Option<Token>,
-    /// Other tokens, to try if the first opens nothing.
+    /// Other tokens, to try if the first is refused.
     pub(crate) others: Vec<Token>,
     /// The fingerprint of the client, if clients are watched.
     pub(crate) client: Option<ClientFingerprint>,
@@ -88,7 +88,7 @@ impl Shared {
             context,
             has_cookie: false,
             target: None,
-            arrival: OnceLock::new(),
+            token_status: OnceLock::new(),
             client: None,
             arrived: Instant::now(),
             calls: AtomicU32::new(0),
@@ -114,7 +114,7 @@ impl Shared {
         self.state.try_lock().ok()
     }
 
-    /// Whether the handler has used the session.
+    /// Returns whether the handler has used the session.
     pub(super) fn was_used(&self) -> bool {
         self.was_used.load(Ordering::Relaxed)
     }
@@ -156,13 +156,13 @@ impl Shared {
 
     /// Notes the answer to the presented token, and the session that it names. Later answers concern
     /// other secrets.
-    pub(super) fn note_arrival(&self, arrival: Arrival, id: SessionId) {
-        self.arrival.get_or_init(|| (arrival, id));
+    pub(super) fn note_token_status(&self, status: TokenStatus, id: SessionId) {
+        self.token_status.get_or_init(|| (status, id));
     }
 
-    pub(super) fn arrival(&self) -> (Arrival, Option<SessionId>) {
-        let without = if self.has_cookie { Arrival::Unreadable } else { Arrival::NoToken };
-        self.arrival.get().map_or((without, None), |(arrival, id)| (*arrival, Some(*id)))
+    pub(super) fn token_status(&self) -> (TokenStatus, Option<SessionId>) {
+        let without = if self.has_cookie { TokenStatus::Unreadable } else { TokenStatus::NoToken };
+        self.token_status.get().map_or((without, None), |(status, id)| (*status, Some(*id)))
     }
 
     /// Returns the path and query that were asked for, if the layer has a sign-in page.
@@ -194,7 +194,7 @@ impl Shared {
         if self.has_cookie { CookieAction::Clear } else { CookieAction::Keep }
     }
 
-    /// Returns what to do about the cookie, and closes the response: no cookie can be set any more.
+    /// Returns what to do about the cookie, and closes the response: a cookie can no longer be set.
     pub(super) fn close_response(&self) -> CookieAction {
         let mut response = self.response();
         response.closed.get_or_insert(ResponseClosed::Sent);

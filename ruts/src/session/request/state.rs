@@ -38,7 +38,7 @@ pub(super) struct State {
     pub(super) refused: Option<RefusedToken>,
 }
 
-/// A token that opens no session, or not any more.
+/// A token that does not open a session, or no longer does.
 #[derive(Clone, Copy)]
 pub(super) struct RefusedToken {
     /// The session that it names.
@@ -88,7 +88,7 @@ pub(super) enum ClientTrust {
 
 /// The secrets of an operation that may rotate.
 pub(super) struct Rotation {
-    /// A pending secret, to try if the current one opens nothing.
+    /// A pending secret, to try if the current one is refused.
     pub(super) fallback_secret: Option<Secret>,
     /// The secret to install, and its hash.
     pub(super) fresh: Option<(Secret, SecretHash)>,
@@ -126,7 +126,7 @@ impl State {
         self.meta.map(|(meta, at)| meta.after(at.elapsed()))
     }
 
-    /// Returns the secret to try if the current one opens nothing.
+    /// Returns the secret to try if the current one is refused.
     pub(super) fn fallback_secret(&self) -> Option<Secret> {
         self.pending.rotation().map(|rotation| rotation.secret.clone())
     }
@@ -141,7 +141,7 @@ impl Pending {
         }
     }
 
-    /// Whether a deletion may have taken place.
+    /// Returns whether a deletion may have taken place.
     pub(super) fn is_deletion(&self) -> bool {
         matches!(self, Self::Deletion(_))
     }
@@ -155,7 +155,7 @@ impl Pending {
         };
     }
 
-    /// Notes or forgets a deletion.
+    /// Sets or clears the pending deletion.
     pub(super) fn set_deletion(&mut self, is_pending: bool) {
         let rotation = self.rotation().cloned();
         *self = Self::Nothing;

@@ -165,7 +165,7 @@ impl<'a> Transfer<'a> {
                 changes: &changes,
                 rotate: hash.as_ref(),
                 touch: shared.config().touch(former),
-                sign: shared.config().auth_change(plan.signing.as_ref(), cookie),
+                auth_change: shared.config().auth_change(plan.signing.as_ref(), cookie),
                 ..update
             };
             let fallback = rotation.fallback_secret.clone();
@@ -199,7 +199,7 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), Error> {
         match updated {
             Updated::Applied { found } => {
-                let absolute = match update.sign {
+                let absolute = match update.auth_change {
                     Some(AuthChange::In { absolute, .. }) => absolute,
                     Some(AuthChange::Out) | None => None,
                 };
@@ -221,7 +221,7 @@ impl<'a> Transfer<'a> {
                 if let Some(signing) = &plan.signing {
                     state.owner = signing.principal();
                 }
-                if update.sign.is_some() || update.absolute.is_some() {
+                if update.auth_change.is_some() || update.absolute.is_some() {
                     state.meta = None;
                 }
                 if let Some(signing) = plan.signing.filter(|_| plan.is_sign_in() || *found > 0) {
@@ -242,7 +242,7 @@ impl<'a> Transfer<'a> {
 
     /// Notes what a refused write means for the session and its caller.
     fn refused(&mut self, rotation: &Rotation, error: Error) -> Error {
-        if !error.is_unknown() {
+        if !error.is_outcome_unknown() {
             self.shared().response().set_verified(true);
         }
         match &error {
@@ -307,7 +307,7 @@ impl<'a> Transfer<'a> {
         Ok(fields)
     }
 
-    /// Starts a session with what an update would have left behind.
+    /// Creates a session with the fields that the update would have left in it.
     async fn create(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
         if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
             return Ok(Updated::Conflict { current: None });

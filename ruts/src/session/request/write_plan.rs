@@ -41,12 +41,12 @@ impl WritePlan {
         matches!(self.signing, Some(Signing::In { .. }))
     }
 
-    /// Whether the life of the cookie after the sign-in depends on who was signed in before.
+    /// Returns whether the life of the cookie after the sign-in depends on who was signed in before.
     pub(super) fn keeps_cookie(&self) -> bool {
         matches!(&self.signing, Some(Signing::In { options, .. }) if options.cookie.is_none())
     }
 
-    /// Returns the life of the cookie afterwards. `owner` was signed in before, with `cookie`.
+    /// Returns the lifetime of the cookie afterwards. `owner` was signed in before, with `cookie`.
     pub(super) fn cookie(&self, owner: Option<PrincipalKey>, cookie: CookieLife) -> CookieLife {
         match &self.signing {
             Some(Signing::In { principal, options, .. }) => options.cookie.unwrap_or({
@@ -56,7 +56,7 @@ impl WritePlan {
         }
     }
 
-    /// Whether this principal signs in.
+    /// Returns whether this principal signs in.
     pub(super) fn signs_in(&self, who: &PrincipalKey) -> bool {
         matches!(&self.signing, Some(Signing::In { principal, .. }) if principal == who)
     }

@@ -39,7 +39,7 @@ impl<C: Cache> CircuitBreaker<C> {
         self.next_probe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a read should ask the cache. While it is down, one read in each interval should.
+    /// Returns whether a read should ask the cache. While it is down, one read in each interval should.
     pub(super) fn allows_read(&self) -> bool {
         let now = Instant::now();
         let mut next_probe = self.next_probe();
@@ -59,7 +59,7 @@ impl<C: Cache> CircuitBreaker<C> {
     ) -> Result<T, StoreError> {
         let begun = Instant::now();
         let answer = timeout(limit, command).await.unwrap_or_else(|elapsed| {
-            let error = StoreError::new(self.cache.name(), StoreErrorKind::Unknown);
+            let error = StoreError::new(self.cache.name(), StoreErrorKind::OutcomeUnknown);
             Err(error.with_source(elapsed))
         });
         event::tier_called("cache", self.cache.name(), begun.elapsed(), answer.is_ok());

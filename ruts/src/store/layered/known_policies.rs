@@ -1,6 +1,6 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
-//! Used by reads, which ask it before they know any value. It knows nothing of caches and sessions.
+//! Used by reads, which ask it before they know any value. It knows nothing of caches or sessions.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ pub(super) struct KnownPolicies(RwLock<HashMap<Box<str>, CachePolicy>>);
 pub(super) struct Restrictions {
     /// A field is never in the cache, so the read bypasses it.
     pub(super) bypass: bool,
-    /// Fields that the origin has to confirm, also as absent.
+    /// Fields that the origin has to confirm, even if absent.
     pub(super) revalidate: Vec<String>,
 }
 

@@ -29,7 +29,7 @@
 //! - **Lifetimes** in the cache count from the lookup or the intent, by the clock of the cache. So
 //!   a late command serves nothing for longer, and the clocks of the tiers need not agree.
 //! - An entry carries the **replication id** of its server, which changes with every start and
-//!   every failover. An entry from before is out of reach, even if a snapshot or a replica brings
+//!   every failover. An older entry is out of reach, even if a snapshot or a replica brings
 //!   it back.
 //!
 //! The repository's `tests/protocol` explores this protocol state by state, and also without each
@@ -41,12 +41,12 @@
 //! | --- | --- |
 //! | `Default` | the cache serves it for [`cache_ttl`](LayeredStoreBuilder::cache_ttl) |
 //! | `MaxAge` | the cache serves it for this time, and at most for `cache_ttl` |
-//! | `NoStore` | a read that names it goes to the origin alone |
+//! | `NoStore` | a read that names it goes only to the origin |
 //! | `Revalidate` | a read that names it asks the origin for it at the same time |
 //!
 //! If the cache holds another value of a `Revalidate` field, the origin answers for all fields. Use
-//! this policy for roles and permissions. It holds even if the cache is wrong, also about an absent
-//! field, as long as the field is read by its typed key. A read of all fields revalidates the
+//! this policy for roles and permissions. It holds even if the cache is wrong, for example about an
+//! absent field, as long as the field is read by its typed key. A read of all fields revalidates the
 //! fields that this process knows of.
 //!
 //! # Round trips
@@ -70,7 +70,7 @@
 //! [`cache_timeout`](LayeredStoreBuilder::cache_timeout), and for the origin at most three times,
 //! each for [`origin_timeout`](LayeredStoreBuilder::origin_timeout).
 //!
-//! **The cache is down.** Reads go on without it. One of them probes it every second, and one
+//! **The cache is down.** Reads continue without it. One of them probes it every second, and one
 //! warning is logged. Writes are refused before anything is changed. Deletions are carried out, and
 //! so are all writes with [`writes_without_cache`](LayeredStoreBuilder::writes_without_cache).
 //! Their answer has a [`stale_for`](super::Written::stale_for), as has a write that could not be
@@ -133,12 +133,12 @@
 //! # Requirements on the tiers
 //!
 //! The origin has to answer reads with the latest write. A `PostgresStore` refuses a standby. It
-//! cannot detect a pooler that sends some statements to a standby. Do not put one in between.
+//! cannot detect a pooler that sends some statements to a standby. Do not use such a pooler.
 //!
 //! The cache's server should evict (`maxmemory-policy allkeys-lru`). It needs neither persistence
 //! nor replicas. [`LayeredStore::check`] warns of the wrong settings, which cost only hits.
 //!
-//! All processes have to use the same cache. After a failover, no process may go on using the
+//! All processes have to use the same cache. After a failover, no process may keep using the
 //! former leader. No key may be restored into a running server (`RESTORE`, `DEBUG RELOAD`).
 //! Otherwise the cache may serve old data for at most `cache_ttl`.
 //!
@@ -146,7 +146,7 @@
 //! as long as the clock was set back.
 //!
 //! A server that takes snapshots and cannot write them refuses writes
-//! (`stop-writes-on-bgsave-error`). Then this store refuses them too.
+//! (`stop-writes-on-bgsave-error`). Then this store refuses writes, as if the cache were down.
 //!
 //! A request with an unknown token costs one lookup, one read, and a lease of some 200 bytes for 15
 //! seconds. A server without room issues no lease.

@@ -47,7 +47,7 @@ pub(super) struct PendingEviction {
 }
 
 impl PendingEviction {
-    /// Whether it is over, after an attempt that began at `begun`.
+    /// Returns whether it is over, after an attempt that began at `begun`.
     pub(super) fn is_over(&self, begun: Instant, is_evicted: bool) -> bool {
         begun >= self.entry_expires || (is_evicted && begun >= self.write_ends)
     }
@@ -58,7 +58,7 @@ impl PendingEvictions {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether reads of the session must bypass the cache.
+    /// Returns whether reads of the session must bypass the cache.
     pub(super) fn includes(&self, id: &SessionId) -> bool {
         self.of_all.load(Ordering::Acquire) > 0
             || (self.count.load(Ordering::Acquire) > 0 && self.lock().contains_key(id))

@@ -45,17 +45,19 @@ pub(super) async fn revoke<C: Cache, O: Store>(
         };
     }
     let operation = tiers.origin.revoke(principal, target);
-    let revoked = tiers.call_origin(StoreErrorKind::Unknown, operation).await;
+    let revoked = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation).await;
     let ended = revoked.iter().flat_map(|revoked| &revoked.answer);
     // The revocation may take place later. The write intents have to stay until then.
-    let is_unknown = revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown);
-    let write_window = if is_unknown { tiers.settings.write_window() } else { Duration::ZERO };
+    let is_outcome_unknown =
+        revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown);
+    let write_window =
+        if is_outcome_unknown { tiers.settings.write_window() } else { Duration::ZERO };
     let mut is_up = true;
     for id in known.iter().chain(ended.filter(|id| !known.contains(id))) {
-        if is_unknown && with_intent.contains(id) {
+        if is_outcome_unknown && with_intent.contains(id) {
             continue;
         }
-        if is_unknown || !is_up || tiers.evict(id).await.is_err() {
+        if is_outcome_unknown || !is_up || tiers.evict(id).await.is_err() {
             is_up = false;
             tiers.evict_later(id, write_window);
         }
@@ -74,7 +76,7 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
 ) -> Result<Written<()>, StoreError> {
     let operation = timeout(tiers.settings.bulk_timeout(), tiers.origin.revoke_everyone());
     let revoked = operation.await.unwrap_or_else(|elapsed| {
-        let error = StoreError::new(tiers.origin.name(), StoreErrorKind::Unknown);
+        let error = StoreError::new(tiers.origin.name(), StoreErrorKind::OutcomeUnknown);
         Err(error.with_source(elapsed))
     });
     if tiers.clear().await {
@@ -85,8 +87,8 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
     revoked.map(|revoked| revoked.stale_for(tiers.settings.cache_ttl))
 }
 
-/// Ends the sessions of a principal that signed in first, until there is room for the session `own`
-/// under the limit.
+/// Ends the sessions of a principal with the oldest sign-ins, until the session `own` fits under the
+/// limit.
 pub(super) async fn end_oldest<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,
     principal: &PrincipalKey,

@@ -98,7 +98,7 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Sets how long a write of unknown outcome keeps its session out of the cache. The default is
     /// 30 seconds. It is never less than twice the [`origin_timeout`](Self::origin_timeout).
     ///
-    /// It should be longer than the origin may go on with an abandoned statement. For a
+    /// It should be longer than the origin may keep running an abandoned statement. For a
     /// `PostgresStore` that is five times its timeout. A write that takes place still later is not
     /// lost, and was never acknowledged. But the cache may serve the value before it, for at most
     /// [`cache_ttl`](Self::cache_ttl).
@@ -127,7 +127,7 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
         self
     }
 
-    /// Builds a store for a cache of this process alone, such as a
+    /// Builds a store for a cache that only this process uses, such as a
     /// [`MemoryCache`](crate::store::memory::MemoryCache).
     ///
     /// No other process may use the origin. Its writes would go unnoticed until
@@ -180,7 +180,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
 
     async fn insert(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         let operation = self.tiers.origin.create(create);
-        self.tiers.call_origin(StoreErrorKind::Unknown, operation).await
+        self.tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation).await
     }
 
     async fn change(
@@ -196,7 +196,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         }
         // The origin may begin its work when it is called, so it is called once there is an intent.
         let operation = async move { tiers.origin.update(credentials, update).await };
-        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let set = WriteSet::update(&update, tiers.settings.cache_ttl);
         let effect = |updated: &Updated| match updated {
             Updated::Applied { .. } => Effect::Planned,
@@ -217,7 +217,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
             let loaded = tiers.origin.load(credentials, fields, Some(touch)).await?;
             Ok(loaded.map(Written::new))
         };
-        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let write = Write::new(&self.tiers, credentials.id, WriteSet::touch());
         let written = write.without_cache().run(operation, |_| Effect::Planned).await?;
         // If the cache could not be updated, its fields are still right.
@@ -269,13 +269,13 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
-        let Some(AuthChange::In { who, idle, absolute }) = update.sign else {
+        let Some(AuthChange::In { who, idle, absolute }) = update.auth_change else {
             return self.change(credentials, update).await;
         };
         let mut limit = SignInLimit::new(who);
         loop {
             let sign = AuthChange::In { who: limit.who, idle, absolute };
-            let answer = self.change(credentials, update.sign(sign)).await;
+            let answer = self.change(credentials, update.auth_change(sign)).await;
             let Some(sessions) = limit.retry(&answer) else {
                 return Ok(answer?.map(|updated| limit.answer(updated)));
             };
@@ -292,10 +292,10 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
     ) -> StoreResult<Written<Option<Bytes>>> {
         let tiers = &*self.tiers;
         let operation = async move { tiers.origin.take(credentials, take).await };
-        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let set = WriteSet::take(&take, tiers.settings.cache_ttl);
         let effect = |value: &Option<Bytes>| match value {
-            Some(value) if take.leaves(value) => Effect::Other,
+            Some(value) if take.keeps(value) => Effect::Other,
             _ => Effect::Planned,
         };
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
@@ -305,7 +305,7 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let tiers = &*self.tiers;
         let operation = async move { tiers.origin.delete(credentials).await };
-        let operation = tiers.call_origin(StoreErrorKind::Unknown, operation);
+        let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let write = Write::new(&self.tiers, credentials.id, WriteSet::delete());
         write.without_cache().run(operation, |()| Effect::Planned).await
     }

@@ -36,7 +36,7 @@ pub(super) const NAME: &str = "layered";
 /// Maximum number of fills in flight. A read beyond it fills nothing.
 const FILLS: usize = 256;
 
-/// Pauses between attempts to evict: each is twice the one before.
+/// Pauses between attempts to evict: each is twice the previous one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -110,7 +110,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         self.breaker.cache()
     }
 
-    /// Whether a read of the session should ask the cache.
+    /// Returns whether a read of the session should ask the cache.
     pub(super) fn may_read_cache(&self, id: &SessionId) -> bool {
         let origin_is_down = self.origin_is_down.load(Ordering::Relaxed);
         !self.pending_evictions.includes(id)
@@ -140,7 +140,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
             });
             event::tier_called("origin", self.origin.name(), begun.elapsed(), answer.is_ok());
             let is_down = answer.as_ref().is_err_and(|error| {
-                matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::Unknown)
+                matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::OutcomeUnknown)
             });
             self.origin_is_down.store(is_down, Ordering::Relaxed);
             answer
@@ -161,7 +161,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
     /// until that succeeds, or the entry has expired. The write may take place within
     /// `write_window` from now.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
-        // A future that is dropped outside of a runtime cannot spawn a task.
+        // A future that is dropped outside a runtime cannot spawn a task.
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);
         if !self.pending_evictions.add(id, pending) {

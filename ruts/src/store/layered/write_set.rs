@@ -32,7 +32,7 @@ impl<'a> WriteSet<'a> {
     pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
         let mut set = Self {
             // A sign-in may remove the fields of another principal.
-            all: matches!(update.sign, Some(AuthChange::In { .. })),
+            all: matches!(update.auth_change, Some(AuthChange::In { .. })),
             record: update.needs_current_secret(),
             touch: update.touch,
             ..Self::default()
@@ -129,7 +129,7 @@ pub(super) fn fill_of<'a>(
         })
         .collect();
     let meta = loaded.meta;
-    let deadlines = [meta.idle, meta.absolute].into_iter().flatten();
+    let deadlines = [meta.idle_remaining, meta.absolute_remaining].into_iter().flatten();
     let life = deadlines.map(exact).fold(longest, Duration::min);
     let complete = match named {
         Some(names) => {

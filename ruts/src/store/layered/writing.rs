@@ -68,7 +68,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         let mut evict_on_drop = EvictOnDrop { tiers, id, is_armed: intent.is_none() };
         let mut answer = operation.await;
         // The write may take place later. A write intent has to stay until then.
-        if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Unknown) {
+        if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
             return answer;
         }
         let effect = match &answer {
@@ -96,7 +96,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         let (tiers, names) = (self.tiers, self.set.names());
         let scope = self.set.scope(&names);
         match begin_write(tiers, self.id, scope).await {
-            // Something that is not an entry stands in its place.
+            // The key holds something that is not an entry.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 tiers.evict(self.id).await?;
                 begin_write(tiers, self.id, scope).await

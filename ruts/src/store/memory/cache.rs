@@ -170,15 +170,16 @@ fn scattered(number: u64) -> u64 {
 }
 
 impl Record {
-    /// Whether it is still valid when `other` is read, and knows of a later use.
+    /// Returns whether it is still valid when `other` is read, and knows of a later use.
     fn supersedes(&self, other: &Self) -> bool {
-        let deadline = |record: &Self| record.meta.idle.map(|idle| record.at.saturating_add(idle));
+        let deadline =
+            |record: &Self| record.meta.idle_remaining.map(|idle| record.at.saturating_add(idle));
         self.secret == other.secret && self.until > other.at && deadline(self) > deadline(other)
     }
 
-    /// Whether the touch would move the idle deadline.
+    /// Returns whether the touch would move the idle deadline.
     fn is_moved_by(&self, touch: Option<Touch>, now: Duration) -> bool {
-        let idle = self.meta.after(now.saturating_sub(self.at)).idle;
+        let idle = self.meta.after(now.saturating_sub(self.at)).idle_remaining;
         let (Some(touch), Some(left)) = (touch, idle) else { return false };
         touch.idle.as_duration().saturating_sub(left) >= touch.after
     }

@@ -52,7 +52,7 @@ impl Clock for SystemClock {
 pub struct ManualClock(Arc<Mutex<Duration>>);
 
 impl ManualClock {
-    /// Creates a clock that stands at zero. Clones share the time.
+    /// Creates a clock that starts at zero. Clones share the time.
     pub fn new() -> Self {
         Self::default()
     }

@@ -136,7 +136,7 @@ impl MemoryStore {
         self.inner.sessions.load(Ordering::Relaxed)
     }
 
-    /// Whether it holds no session.
+    /// Returns whether it holds no session.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -172,7 +172,7 @@ impl MemoryStore {
         }
     }
 
-    /// Whether a shard has no room for revoked sessions.
+    /// Returns whether a shard has no room for revoked sessions.
     fn is_crowded(&self, shard: &Shard) -> bool {
         shard.sessions.len() / 2 > self.inner.capacity / SHARDS
     }
@@ -211,7 +211,7 @@ impl Shard {
     }
 
     /// Returns at most `limit` expired sessions, which stay in the schedule until they are removed.
-    /// Schedules anew the sessions whose deadline has moved.
+    /// Reschedules the sessions whose deadline has moved.
     fn expired(&mut self, limit: usize, now: Duration) -> Vec<SessionId> {
         let mut expired = Vec::new();
         while expired.len() < limit {
@@ -378,7 +378,7 @@ impl RecordStore for MemoryStore {
     }
 }
 
-/// Whether a record counts towards the capacity, and its principal.
+/// Returns whether a record counts towards the capacity, and its principal.
 fn state(record: Option<&SessionRecord>) -> (bool, Option<PrincipalKey>) {
     let is_live = record.is_some_and(|record| !record.is_ended());
     (is_live, record.and_then(SessionRecord::principal))

@@ -46,7 +46,7 @@ pub(super) async fn server(connection: &mut MySqlConnection) -> Result<usize, St
     }
     if row.try_get::<i64, _>(2).map_err(failure)? == 0 {
         return Err(unsupported(Reason(
-            "the server runs with `sysdate-is-now`: its clock stands still while a statement waits",
+            "the server runs with `sysdate-is-now`: its clock does not advance while a statement waits",
         )));
     }
     if row.try_get::<i64, _>(3).map_err(failure)? == 0 {
@@ -96,7 +96,7 @@ pub(super) async fn engines(
     let row = select(connection, &others).await?;
     match row.try_get::<i64, _>(0).map_err(failure)? {
         0 => Ok(()),
-        _ => Err(unsupported(Reason("the engine of the tables has to be InnoDB"))),
+        _ => Err(unsupported(Reason("the tables have to use the InnoDB engine"))),
     }
 }
 
@@ -165,7 +165,7 @@ async fn select(connection: &mut MySqlConnection, sql: &str) -> Result<MySqlRow,
     sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(connection).await.map_err(failure)
 }
 
-/// Whether this is the text of a version that is new enough.
+/// Returns whether this is the text of a version that is new enough.
 fn is_recent(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     let version_number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

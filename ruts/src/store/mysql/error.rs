@@ -19,7 +19,7 @@ pub(super) struct StatementError {
     pub(super) connection_is_dead: bool,
     /// There is a row of that key.
     pub(super) is_duplicate: bool,
-    /// The server broke the statement off in favour of another one.
+    /// The server aborted the statement in favour of another one.
     was_broken_off: bool,
     /// It is certain that nothing was changed.
     changed_nothing: bool,
@@ -38,7 +38,8 @@ impl StatementError {
 
     /// No answer came for a long time.
     pub(super) fn silence(can_change: bool) -> Self {
-        let kind = if can_change { StoreErrorKind::Unknown } else { StoreErrorKind::Unavailable };
+        let kind =
+            if can_change { StoreErrorKind::OutcomeUnknown } else { StoreErrorKind::Unavailable };
         Self {
             connection_is_dead: true,
             changed_nothing: !can_change,
@@ -46,7 +47,7 @@ impl StatementError {
         }
     }
 
-    /// Whether the statement can succeed, and does no harm, if it is sent again.
+    /// Returns whether the statement can succeed, and does no harm, if it is sent again.
     pub(super) const fn can_repeat(&self) -> bool {
         (self.connection_is_dead || self.was_broken_off) && self.changed_nothing
     }
@@ -103,7 +104,7 @@ pub(super) const fn corrupt() -> StoreError {
 
 /// The error of an operation whose runtime shut down.
 pub(super) const fn shut_down() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unknown)
+    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown)
 }
 
 /// The answer of a server that accepts no writes, and may lag behind.
@@ -126,7 +127,7 @@ pub(super) fn decode_error(_: Error) -> StoreError {
 /// The error of a script that was sent. `can_change` if the script can commit a change, and `begun`
 /// if the server had answered one of its statements.
 pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
-    let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::Unknown));
+    let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let mut kind = StoreErrorKind::Unavailable;
     failed.changed_nothing = true;
     match &error {
@@ -148,7 +149,7 @@ pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> St
         }
     }
     if !failed.changed_nothing {
-        kind = StoreErrorKind::Unknown;
+        kind = StoreErrorKind::OutcomeUnknown;
     }
     failed.error = StoreError::new(NAME, kind).with_source(source(error));
     failed
@@ -171,13 +172,13 @@ fn number(error: &dyn DatabaseError) -> u16 {
     error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
 }
 
-/// Whether the cause is the connection, not the statement: the server or an administrator ended it,
+/// Returns whether the cause is the connection, not the statement: the server or an administrator ended it,
 /// it was idle for too long, a proxy has lost its server, or the server is read-only.
 fn is_of_connection(number: u16) -> bool {
     is_in_doubt(number) || matches!(number, 1047 | 1184 | 1290 | 1792 | 1836 | 4031)
 }
 
-/// Whether the server or a proxy may report the error after a commit.
+/// Returns whether the server or a proxy may report the error after a commit.
 fn is_in_doubt(number: u16) -> bool {
     matches!(number, 1053 | 1152 | 1158..=1161 | 1180 | 1927 | 2006 | 2013)
 }

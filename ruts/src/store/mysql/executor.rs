@@ -37,7 +37,7 @@ pub(super) struct Executor {
     pub(super) timeout: Duration,
     pub(super) tables: Tables,
     patience: Patience,
-    /// Longest text that the server accepts. It closes the connection of a longer one.
+    /// Longest text that the server accepts. A longer one makes it close the connection.
     max_text: AtomicUsize,
     /// Of the operations that lock a session or a principal. The server would make the others wait
     /// as well, each with a connection.
@@ -118,7 +118,7 @@ impl Executor {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(shut_down().into()),
             Err(_) if caller.cancel() => Err(timed_out(StoreErrorKind::Unavailable).into()),
-            Err(_) => Err(timed_out(StoreErrorKind::Unknown).into()),
+            Err(_) => Err(timed_out(StoreErrorKind::OutcomeUnknown).into()),
         }
     }
 

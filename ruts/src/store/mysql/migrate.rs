@@ -37,7 +37,7 @@ enum WrongVersion {
     New(i32),
 }
 
-/// Returns the SQL that brings the tables to the version needed, whatever they have.
+/// Returns the SQL that creates the tables, or migrates them from any earlier version.
 pub(super) fn sql(tables: &Tables) -> String {
     let mut text = versions(tables);
     for version in 1..=VERSION {
@@ -115,7 +115,7 @@ async fn migrate(connection: &mut MySqlConnection, tables: &Tables) -> Result<()
         .await
         .map_err(failure)?;
     if row.try_get::<Option<i64>, _>(0).map_err(failure)? != Some(1) {
-        return Err(unsupported(Reason("another instance did not finish its migration")));
+        return Err(unsupported(Reason("another instance still holds the lock for migrations")));
     }
     let migrated = run_migrations(connection, tables).await;
     run(connection, format!("do release_lock({lock})")).await?;

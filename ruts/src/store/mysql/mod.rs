@@ -10,13 +10,13 @@
 //! | `sessions` | One for each session: id, SHA-256 of the secret and of the secret that it replaced, times and deadlines. |
 //! | `sessions_fields` | One for each field. |
 //! | `sessions_epoch` | One. A session of an earlier epoch has ended. |
-//! | `sessions_locks` | 256. A sign-in with a limit and a revocation lock the one of their principal. |
+//! | `sessions_locks` | 256. A revocation, or a sign-in with a limit, locks the row of its principal. |
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
 //! The row of a session is the lock under which the session changes. The row of a deleted session
 //! stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), that of a revoked one until its
-//! deadline, for [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION) at most. Both are without
-//! fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte by
+//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Both are
+//! without fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte by
 //! byte.
 //!
 //! The tables are in the database of the connection. The store uses no stored procedure, trigger,
@@ -46,8 +46,8 @@
 //! that. A connection that was idle for longer is tested in a round trip of its own.
 //!
 //! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
-//! one principal. The others wait without a connection, for at most half of their time. A statement
-//! waits for a lock in steps of a second, and gives its connection back in between.
+//! one principal. Waiting operations hold no connection, and wait for at most half of the timeout. A
+//! statement waits for a lock in steps of a second, and gives its connection back in between.
 //!
 //! # Failures
 //!
@@ -55,7 +55,7 @@
 //! operation that ends many sessions.
 //!
 //! An operation is sent again within its time if that does no harm: a read, or a write of which the
-//! answer proves that nothing was changed. The server breaks a statement off to end a deadlock, which
+//! answer proves that nothing was changed. The server aborts a statement to end a deadlock, which
 //! no caller notices. A connection is closed if it is broken, or if its server is read-only.
 //! Operations then move to other connections, and at last to a new one.
 //!
@@ -63,9 +63,9 @@
 //! | --- | --- |
 //! | The server could not be reached, or refused the statement. Nothing was changed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
 //! | The disk or the memory of the server is full, or a value is too large. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
-//! | The connection broke, or no answer came in time. A write may have taken place. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
+//! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! A process that stands still between two round trips keeps the session locked. MariaDB ends its
+//! A process that is suspended between two round trips keeps the session locked. MariaDB ends its
 //! transaction after five seconds, MySQL when the connection ends.
 //!
 //! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise the

@@ -40,7 +40,7 @@ pub(super) struct Opened {
     /// The clock of the server, after all waits for locks.
     pub(super) now: Duration,
     pub(super) epoch: i64,
-    /// The locked session, also if it was revoked with all others.
+    /// The locked session, even if it was revoked with all others.
     pub(super) session: Option<SessionRow>,
     /// The fields that were asked for.
     pub(super) fields: Fields,
@@ -56,7 +56,7 @@ impl<'a> Opening<'a> {
         Self { tables, script, session, fields, clock, others }
     }
 
-    /// Locks a principal: no other transaction that does so goes on.
+    /// Locks a principal: other transactions that lock it wait.
     pub(super) fn lock_principal(&mut self, principal: &PrincipalKey) {
         let [lock, ..] = principal.as_bytes();
         let locks = &self.tables.locks;

@@ -36,7 +36,7 @@ const STEP: usize = 100;
 pub(super) enum Step<T> {
     /// All of the operation.
     Done(T),
-    /// It has ended some sessions. The operation goes on in another transaction.
+    /// It has ended some sessions. The operation continues in another transaction.
     Again,
 }
 
@@ -117,7 +117,7 @@ pub(super) struct UpdateSession {
 
 /// The principal that an update signs in.
 pub(super) const fn signs_in<'a>(update: &Update<'a>) -> Option<NewSignIn<'a>> {
-    match update.sign {
+    match update.auth_change {
         Some(AuthChange::In { who, .. }) => Some(who),
         _ => None,
     }

@@ -18,8 +18,8 @@ use crate::{
     token::SecretHash,
 };
 
-/// Sets fields of a live session, if its current secret was presented, a renewed secret is not used
-/// for the first time, no touch is due, and the precondition holds. Otherwise it changes nothing.
+/// Sets fields of a live session if its current secret was presented, this is not the first use of a
+/// renewed secret, no touch is due, and the precondition holds. Otherwise it changes nothing.
 ///
 /// Returns `None` for an update that does more.
 pub(super) fn plain_write(
@@ -59,7 +59,7 @@ pub(super) fn plain_write(
     Some(Write(script))
 }
 
-/// The write of each field that counts. `None` if a change is none, or there is no change.
+/// The write of each field that counts. `None` if a change sets no field, or there is no change.
 fn last_of_each<'a>(changes: &[Change<'a>]) -> Option<Vec<FieldWrite<'a>>> {
     let mut writes: Vec<FieldWrite<'a>> = Vec::with_capacity(changes.len());
     for change in changes {

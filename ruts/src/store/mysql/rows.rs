@@ -31,8 +31,8 @@ use crate::{
 /// Fields of a session by name.
 pub(super) type Fields = HashMap<FieldName, FieldRecord>;
 
-/// The server's clock at this moment, also while a statement waits for a lock, in microseconds
-/// since 1970.
+/// The server's clock in microseconds since 1970. Unlike [`STATEMENT_CLOCK`], it advances while a
+/// statement waits for a lock.
 pub(super) const CLOCK: &str = "cast(unix_timestamp(sysdate(6)) * 1000000 as signed)";
 
 /// The server's clock at the start of a statement. It is constant, so a comparison can use an
@@ -252,7 +252,7 @@ pub(super) struct FieldRow<'a> {
 /// The columns of a [`FieldRow`].
 pub(super) const FIELD_ROW: &str = "(session, name, value, expires_at, cache_policy)";
 
-/// Overwrites a field that is there.
+/// Overwrites a field that exists.
 pub(super) const OVERWRITE: &str = "on duplicate key update value = values(value), \
      expires_at = values(expires_at), cache_policy = values(cache_policy)";
 

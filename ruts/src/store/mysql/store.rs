@@ -45,7 +45,7 @@ const MAX_PAGE: usize = 10_000;
 const BATCH: usize = 500;
 
 /// The settings of each connection. A wait for a lock ends after a second, and is repeated on any
-/// connection. MariaDB ends a transaction whose process stands still between its round trips.
+/// connection. MariaDB ends a transaction whose process is suspended between round trips.
 const SETTINGS: &str = "set session transaction isolation level read committed; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
      sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' \

@@ -83,7 +83,7 @@ pub(super) fn insert(
     set_fields(script, tables, "last_insert_id()", &Fields::new(), record, origin);
 }
 
-/// Creates a session, without looking whether there is one.
+/// Creates a session without a check whether one exists.
 pub(super) fn create(tables: &Tables, create: &Create<'_>) -> Write {
     // The moments of this record are counted from the clock of the server.
     let record = SessionRecord::new(create, Duration::ZERO);

@@ -43,7 +43,7 @@ impl Listener {
 
     /// Passes on a message.
     pub fn on_message(&self, text: &str) {
-        // A text that is not an id may be about any session: every watcher checks its own.
+        // A message that is not an id may be about any session: every watcher checks its own.
         let _ = self.0.send(text.parse().ok());
     }
 

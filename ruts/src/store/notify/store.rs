@@ -1,6 +1,6 @@
 //! [`NotifyingStore`]: a store that publishes its changes.
 //!
-//! Called by the session as any [`Store`]. It knows nothing of the kinds of stores and channels.
+//! Called by the session as any [`Store`]. It knows nothing of the kinds of stores or channels.
 
 use std::{
     fmt,
@@ -145,7 +145,7 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
         let updated = self.inner.store.update(credentials, update).await;
-        self.notify(update.sign.map(|_| Some(*credentials.id)));
+        self.notify(update.auth_change.map(|_| Some(*credentials.id)));
         updated
     }
 

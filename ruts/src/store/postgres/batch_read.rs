@@ -33,7 +33,7 @@ pub(super) struct ReadBatch(pub(super) Arc<Executor>);
 
 pub(super) struct ReadRequest {
     id: SessionId,
-    /// `None` if the process itself asks.
+    /// `None` for internal credentials.
     secret: Option<SecretHash>,
     /// Each name ends with a zero byte, which no name holds. `None` reads all fields.
     names: Option<Box<str>>,
@@ -86,7 +86,7 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// A read that always counts as activity takes a lock. One of the process itself is rare.
+    /// A read that always counts as activity takes a lock. One with internal credentials is rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
         request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }

@@ -19,7 +19,7 @@ use crate::{
     cache_policy::CachePolicy,
     store::{
         Credentials, FieldWrite, Precondition, Refused, StoreError,
-        StoreErrorKind::{Unavailable, Unknown},
+        StoreErrorKind::{OutcomeUnknown, Unavailable},
         StoreResult, Touch, Update, Updated, Written,
         batch::BatchOp,
     },
@@ -38,7 +38,7 @@ pub(super) struct WriteBatch(pub(super) Arc<Executor>);
 /// A write that sets fields, perhaps under a precondition or as activity, and does nothing else.
 pub(super) struct WriteRequest {
     id: SessionId,
-    /// `None` if the process itself asks.
+    /// `None` for internal credentials.
     secret: Option<SecretHash>,
     /// Value of the precondition.
     expected: Option<Bytes>,
@@ -159,7 +159,7 @@ impl BatchOp for WriteBatch {
         match rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len())) {
             // Nothing was written, and one of them may be the cause. Alone, each gets its own
             // answer.
-            Err(error) if !matches!(error.kind(), Unknown | Unavailable) => {
+            Err(error) if !matches!(error.kind(), OutcomeUnknown | Unavailable) => {
                 Ok(requests.iter().map(|_| None).collect())
             }
             // The database function skips a session that is locked or not there.

@@ -1,7 +1,7 @@
 //! Statements with their parameters.
 //!
 //! Made by the store, the batches, the cleanup and `check`, sent by the executor. Each file in
-//! `sql` gives the positions of its parameters. Knows nothing of connections and rows.
+//! `sql` gives the positions of its parameters. Knows nothing of connections or rows.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -95,7 +95,7 @@ impl Statement {
         update: &Update<'_>,
         fields: FieldColumns<'_>,
     ) -> Self {
-        let (auth_change, who, idle, absolute) = match update.sign {
+        let (auth_change, who, idle, absolute) = match update.auth_change {
             Some(AuthChange::In { who, idle, absolute }) => (Some("in"), Some(who), idle, absolute),
             Some(AuthChange::Out) => (Some("out"), None, None, None),
             None => (None, None, None, None),

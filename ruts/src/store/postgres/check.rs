@@ -24,7 +24,7 @@ use crate::{
     token::{SecretHash, SessionId, random},
 };
 
-/// Time in which a pooler gets a second connection to its server.
+/// Maximum time for a pooler to open a second connection to its server.
 const SECOND_CONNECTION: Duration = Duration::from_secs(5);
 
 const POOLER: Unsuitable = Unsuitable(
@@ -178,7 +178,7 @@ async fn is_prepared(client: &mut PgConnection, number: i32) -> Result<(), Store
     }
 }
 
-/// Whether a prepared statement is not there, or another one has its name.
+/// Returns whether a prepared statement is not there, or another one has its name.
 fn is_mixed_up(code: &str) -> bool {
     matches!(code, "26000" | "42P05")
 }

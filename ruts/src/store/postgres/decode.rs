@@ -1,6 +1,6 @@
 //! Answers from the rows of statements.
 //!
-//! Used by the store, the batches, the cleanup and `check`. Knows nothing of parameters and
+//! Used by the store, the batches, the cleanup and `check`. Knows nothing of parameters or
 //! connections.
 
 use std::time::Duration;
@@ -110,7 +110,7 @@ fn written<T>(
     outcome(column(row, OutcomeColumn::Outcome)?, ago_ms, || answer().map(Written::new))
 }
 
-/// Whether a statement ended sessions beyond a limit, and has to be repeated.
+/// Returns whether a statement ended sessions beyond a limit, and has to be repeated.
 pub(super) fn has_sessions_to_end(row: &PgRow) -> Result<bool, StoreError> {
     column::<&str>(row, OutcomeColumn::Outcome).map(|outcome| outcome == "again")
 }
@@ -201,8 +201,8 @@ impl SessionRow {
             age: self.now.since(self.created),
             secret_age: self.now.since(self.rotated),
             idle_for: self.now.since(self.used),
-            idle: left(self.idle),
-            absolute: left(self.absolute),
+            idle_remaining: left(self.idle),
+            absolute_remaining: left(self.absolute),
             by_former_secret,
             signed_in: self.signed_in.map(|(signed, assurance, principal)| {
                 SignedIn::new(principal, assurance, self.now.since(signed))
@@ -285,7 +285,7 @@ pub(super) fn listed(row: &PgRow) -> Result<Option<ListedSession>, StoreError> {
     Ok(Some(ListedSession::new(session_id(row, ListColumn::SessionId)?, loaded)))
 }
 
-/// Orders the rows of a batch as its requests. `None` for a request without a row.
+/// Puts the rows of a batch into the order of its requests. `None` for a request without a row.
 pub(super) fn by_ordinal(
     rows: Vec<PgRow>,
     ordinal: impl Into<usize>,

@@ -25,7 +25,7 @@ pub(super) struct StatementError {
     /// The connection is broken, has lost its state, or leads to a server that cannot run
     /// statements.
     pub(super) connection_is_dead: bool,
-    /// The server broke the statement off in favour of another one.
+    /// The server aborted the statement in favour of another one.
     was_broken_off: bool,
     /// It is certain that nothing was changed.
     changed_nothing: bool,
@@ -39,10 +39,10 @@ impl StatementError {
 
     /// No answer came for a long time.
     pub(super) fn silence() -> Self {
-        Self { connection_is_dead: true, ..Self::new(timed_out(StoreErrorKind::Unknown)) }
+        Self { connection_is_dead: true, ..Self::new(timed_out(StoreErrorKind::OutcomeUnknown)) }
     }
 
-    /// Whether the statement can succeed, and does no harm, if it is sent again.
+    /// Returns whether the statement can succeed, and does no harm, if it is sent again.
     pub(super) const fn can_repeat(&self, is_read: bool) -> bool {
         (self.connection_is_dead || self.was_broken_off) && (is_read || self.changed_nothing)
     }
@@ -101,7 +101,7 @@ pub(super) const fn corrupt() -> StoreError {
 
 /// The error of an operation whose runtime shut down.
 pub(super) const fn shut_down() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unknown)
+    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown)
 }
 
 /// The answer of a standby to a read.
@@ -112,7 +112,7 @@ pub(super) fn on_standby() -> StatementError {
 /// The error of a statement that was sent. `is_complete` if the server had carried it out and was
 /// about to commit.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
-    let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::Unknown));
+    let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let kind = match &error {
         Error::Database(server) => {
             let code = server.code().unwrap_or_default();
@@ -122,7 +122,7 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
             // The server reports completion before it commits. A pooler may lose that report.
             failed.changed_nothing =
                 if was_closed { !is_complete && is_shutdown(&code) } else { !is_lost(&code) };
-            if failed.changed_nothing { kind_of(&code) } else { StoreErrorKind::Unknown }
+            if failed.changed_nothing { kind_of(&code) } else { StoreErrorKind::OutcomeUnknown }
         }
         Error::ColumnDecode { .. }
         | Error::Decode(_)
@@ -138,7 +138,7 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
         }
         _ => {
             failed.connection_is_dead = true;
-            StoreErrorKind::Unknown
+            StoreErrorKind::OutcomeUnknown
         }
     };
     failed.error = StoreError::new(NAME, kind).with_source(source(error));
@@ -157,25 +157,25 @@ pub(super) fn connection_error(error: Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(source(error))
 }
 
-/// Whether the server has closed the connection. It may have done so long ago, or after a commit.
+/// Returns whether the server has closed the connection. It may have done so long ago, or after a commit.
 fn is_fatal(error: &dyn DatabaseError) -> bool {
     error
         .try_downcast_ref::<PgDatabaseError>()
         .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
-/// Whether the server shut down, ended the connection on request, or found it idle for too long.
+/// Returns whether the server shut down, ended the connection on request, or found it idle for too long.
 fn is_shutdown(code: &str) -> bool {
     matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
 }
 
-/// Whether the cause is the connection, not the statement: the server is read-only, its prepared
+/// Returns whether the cause is the connection, not the statement: the server is read-only, its prepared
 /// statements are gone or outdated, or it began with a setting that may have changed since.
 fn is_of_connection(code: &str) -> bool {
     is_lost(code) || is_shutdown(code) || matches!(code, "25006" | "26000" | "0A000" | ISOLATION)
 }
 
-/// Whether a pooler has lost its server.
+/// Returns whether a pooler has lost its server.
 fn is_lost(code: &str) -> bool {
     code.starts_with("08")
 }
@@ -197,7 +197,7 @@ fn kind_of(code: &str) -> StoreErrorKind {
     }
 }
 
-/// Whether the password, the database, a privilege, a table or a function is wrong.
+/// Returns whether the password, the database, a privilege, a table or a function is wrong.
 fn is_configuration(code: &str) -> bool {
     code.starts_with("28") || code.starts_with("42") || matches!(code, "3D000" | "3F000")
 }

@@ -87,7 +87,7 @@ impl Executor {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(shut_down().into()),
             Err(_) if caller.cancel() => Err(timed_out(StoreErrorKind::Unavailable).into()),
-            Err(_) => Err(timed_out(StoreErrorKind::Unknown).into()),
+            Err(_) => Err(timed_out(StoreErrorKind::OutcomeUnknown).into()),
         }
     }
 

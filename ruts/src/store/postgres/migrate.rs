@@ -45,7 +45,7 @@ enum WrongVersion {
     New(i32),
 }
 
-/// Returns the SQL that brings the tables to the version needed, whatever they have.
+/// Returns the SQL that creates the tables, or migrates them from any earlier version.
 pub(super) fn sql(identifiers: &Identifiers) -> String {
     let fill = |template: &str| fill(template, identifiers, "");
     // A valid name holds no quotation mark.
@@ -162,7 +162,7 @@ async fn version(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
 ) -> Result<i32, StoreError> {
-    // `to_regclass` would remember an absence from before the wait for the lock.
+    // `to_regclass` could miss a table that was created during the wait for the lock.
     let exists: bool = sqlx::query_scalar(
         "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where n.nspname = $1 and c.relname = $2)",

@@ -45,11 +45,11 @@
 //! - a read that counts as activity,
 //! - a write whose session is locked,
 //! - each read of a batch that failed,
-//! - each write of a batch that failed for another reason than `Unavailable` and `Unknown`.
+//! - each write of a batch that failed for another reason than `Unavailable` and `OutcomeUnknown`.
 //!
 //! Writes to one session take turns in the process, as do sign-ins and revocations of one
-//! principal. The others wait without a connection, for at most half of their time. A statement
-//! waits for a lock in steps of a second, and gives its connection back in between.
+//! principal. Waiting operations hold no connection, and wait for at most half of the timeout. A
+//! statement waits for a lock in steps of a second, and gives its connection back in between.
 //!
 //! # Behind a pooler
 //!
@@ -73,7 +73,7 @@
 //! | --- | --- |
 //! | The server could not be reached, or refused the statement. Nothing was changed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
 //! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
-//! | The connection broke, or no answer came in time. A write may have taken place. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
+//! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
 //! A statement whose caller timed out or was dropped may run for three times the timeout. Half of
 //! the connections are closed when such a statement has no answer at its deadline, because they may

@@ -101,8 +101,8 @@ impl PostgresStore {
         self.turn(who.principal.as_bytes(), begun).await.map(Some)
     }
 
-    /// Runs a statement that may have to end sessions beyond a limit first, some at a time. Each
-    /// step has the whole timeout.
+    /// Repeats a statement until no session beyond a limit is left to end. Each run ends some of them,
+    /// and has the whole timeout.
     async fn within_limit(
         &self,
         statement: impl Fn() -> Statement,
@@ -153,7 +153,7 @@ impl Store for PostgresStore {
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
         let begun = Instant::now();
-        let who = match &update.sign {
+        let who = match &update.auth_change {
             Some(AuthChange::In { who, .. }) => Some(who),
             _ => None,
         };
@@ -182,7 +182,7 @@ impl Store for PostgresStore {
             .secret(take.rotate)
             .bind(take.name)
             .bind(take.sign_out)
-            .bind(take.newest.map(i32::from));
+            .bind(take.max_version.map(i32::from));
         taken(&self.executor.fetch_one(statement, begun + self.executor.timeout).await?)
     }
 

@@ -1,6 +1,6 @@
 //! The files of the folder `sql`, with names and fragments in the place of their placeholders.
 //!
-//! Used by `statements`, `migrate` and `check`. Knows nothing of parameters, rows and connections.
+//! Used by `statements`, `migrate` and `check`. Knows nothing of parameters, rows or connections.
 //!
 //! A placeholder is a name in braces: an identifier of the store, a fragment of `sql/fragments`, or
 //! `field_filter`. A file begins with comment lines, its head, and a blank line. The head of a
@@ -128,7 +128,7 @@ pub(super) mod tests {
         listed(fragment, "defines:")
     }
 
-    /// Whether a text has a name: a placeholder, or each word of `alias.column`.
+    /// Returns whether a text has a name: a placeholder, or each word of `alias.column`.
     fn has(text: &str, name: &str) -> bool {
         match name.starts_with('{') {
             true => text.contains(name),
@@ -136,13 +136,13 @@ pub(super) mod tests {
         }
     }
 
-    /// The fragments that a text has placeholders for.
+    /// The fragments that a template has placeholders for.
     fn used(text: &str) -> Vec<(&'static str, &'static str)> {
         let names = placeholders(text);
         FRAGMENTS.into_iter().filter(|(name, _)| names.contains(name)).collect()
     }
 
-    /// A text holds each name that its fragments need, or another one of them defines it.
+    /// A template holds each name that its fragments need, or another one of them defines it.
     fn assert_provides(user: &str, text: &str) {
         for (name, fragment) in used(text) {
             for need in needs(fragment).into_iter().filter(|need| !need.starts_with('{')) {

@@ -35,7 +35,7 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// Time for which an entry is kept beyond the life of its contents.
+/// Time for which an entry is kept beyond the lifetime of its contents.
 const SPARE: Duration = Duration::from_secs(60);
 
 /// The cache entries of sessions.
@@ -172,7 +172,7 @@ impl<C: ScriptClient> Clone for CacheEntries<C> {
     }
 }
 
-/// Adds names and cached values of fields. A field without a life is left out.
+/// Adds names and cached values of fields. A field without a lifetime is left out.
 fn put_fields(arguments: Arguments, at: u64, items: &[CachedField<'_>]) -> Arguments {
     let items = items.iter().filter(|item| !item.life.is_zero());
     items.fold(arguments, |arguments, item| arguments.text(item.name).bytes(encode_field(at, item)))

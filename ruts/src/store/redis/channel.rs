@@ -20,7 +20,8 @@ use crate::store::{StoreError, notify::ChannelError};
 /// a `Client` or `Pool` of fred, or a `Client` of redis-rs.
 ///
 /// A process that publishes has a connection for it, and a process that listens has another one. Both
-/// are opened with the settings of the client. In a cluster, any node serves: it tells the others.
+/// are opened with the settings of the client. In a cluster, any node will do: it
+/// forwards messages to the others.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]

@@ -27,30 +27,30 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Whether a cluster refused a script because its keys are on different nodes.
+    /// Returns whether a cluster refused a script because its keys are on different nodes.
     pub(super) fn is_cross_slot(&self) -> bool {
         matches!(self, Self::Server(code, _) if code == "CROSSSLOT")
     }
 
-    /// Whether the server refused the command before it began, because it cannot serve, or serves
+    /// Returns whether the server refused the command before it began, because it cannot serve, or serves
     /// this connection no more.
     pub(super) fn is_of_wrong_server(&self) -> bool {
         let Self::Server(code, _) = self else { return false };
         matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH")
     }
 
-    /// Whether the server does not know a command, or refuses it to this user.
+    /// Returns whether the server does not know a command, or refuses it to this user.
     pub(super) fn is_of_unknown_command(&self) -> bool {
         matches!(self, Self::Server(code, _) if matches!(&**code, "ERR" | "NOPERM"))
     }
 
-    /// Whether a leader refused the command because it writes, and the disk or the replicas of the
+    /// Returns whether a leader refused the command because it writes, and the disk or the replicas of the
     /// server are not in order.
     pub(super) fn refuses_writes(&self) -> bool {
         matches!(self, Self::Server(code, _) if matches!(&**code, "MISCONF" | "NOREPLICAS"))
     }
 
-    /// Whether the command was certainly not carried out, but may be if it is sent again.
+    /// Returns whether the command was certainly not carried out, but may be if it is sent again.
     pub(super) fn is_not_done(&self) -> bool {
         matches!(self, Self::NotSent(_)) || self.is_of_wrong_server()
     }
@@ -60,7 +60,7 @@ impl From<CommandError> for StoreError {
     fn from(error: CommandError) -> Self {
         let (kind, source) = match error {
             CommandError::NotSent(source) => (StoreErrorKind::Unavailable, source),
-            CommandError::OutcomeUnknown(source) => (StoreErrorKind::Unknown, source),
+            CommandError::OutcomeUnknown(source) => (StoreErrorKind::OutcomeUnknown, source),
             CommandError::Server(code, source) => (kind_of(&code), source),
         };
         Self::new(NAME, kind).with_source(source)
@@ -72,8 +72,8 @@ fn kind_of(code: &str) -> StoreErrorKind {
         "OOM" => StoreErrorKind::Full,
         "WRONGTYPE" | "CORRUPT" => StoreErrorKind::Corrupt,
         UNFIT | "NOAUTH" | "NOPERM" | "WRONGPASS" => StoreErrorKind::Unsupported,
-        // The script broke off, perhaps after its first write.
-        "ERR" => StoreErrorKind::Unknown,
+        // The script was aborted, perhaps after its first write.
+        "ERR" => StoreErrorKind::OutcomeUnknown,
         _ => StoreErrorKind::Unavailable,
     }
 }
@@ -105,10 +105,10 @@ pub(super) fn timed_out() -> StoreError {
 
 /// The error of a request whose runtime shut down.
 pub(super) fn shut_down() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(RuntimeShutdown)
+    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(RuntimeShutdown)
 }
 
 /// The error of a [`MalformedReply`].
 pub(super) fn malformed() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(MalformedReply)
+    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(MalformedReply)
 }

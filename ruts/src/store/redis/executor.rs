@@ -56,7 +56,7 @@ pub(super) enum Reader<'a> {
     Credentials(Credentials<'a>),
     /// The principal that is signed in.
     Principal(&'a PrincipalKey),
-    /// Anyone, for the metadata alone.
+    /// Anyone, but only the metadata.
     Anyone,
 }
 
@@ -71,7 +71,7 @@ impl<C: ScriptClient> Executor<C> {
         Deadline::after(self.timeout)
     }
 
-    /// Whether the keys of several sessions are on different nodes.
+    /// Returns whether the keys of several sessions are on different nodes.
     pub(super) fn is_cross_slot(&self) -> bool {
         self.is_cross_slot.load(Ordering::Relaxed)
     }
@@ -248,5 +248,5 @@ impl<C: ScriptClient> Executor<C> {
 
 /// The error of a task that the runtime dropped while shutting down.
 pub(super) fn task_failed(error: JoinError) -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(error)
+    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(error)
 }

@@ -12,11 +12,11 @@
 //!
 //! | observation | reaction |
 //! | --- | --- |
-//! | the connection has closed, also while idle | the next operation connects first |
+//! | the connection has closed, even while idle | the next operation connects first |
 //! | the server is a replica now, cannot serve, or wants a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
 //! | three commands in a row have no answer, or their callers gave up after at least 100 ms | the store connects again |
 //!
-//! Each connection resolves the name of the server anew, and asks Sentinel anew. So after a
+//! Each new connection resolves the name of the server, and asks Sentinel, again. So after a
 //! failover the store follows the name, not the address. A reconnect policy of fred has no effect
 //! here.
 //!
@@ -26,7 +26,7 @@
 //!
 //! | | fred | redis-rs |
 //! | --- | --- | --- |
-//! | with one dead shard | fails every command until it has reconnected to all shards | goes on with the other shards |
+//! | with one dead shard | fails every command until it has reconnected to all shards | still uses the other shards |
 //! | a session whose slot is moving | is refused until the slot has moved | is found on either node |
 //!
 //! redis-rs speaks RESP3 here, because it notices a closed connection only with RESP3. TLS and the
@@ -56,10 +56,10 @@
 //!
 //! The braces are a hash tag, so the prefix never chooses the shard. The key expires with the
 //! session, and fields expire by themselves, so [`delete_expired`](super::Store::delete_expired)
-//! has nothing to do. A deleted session leaves its own fields for
-//! [`ENDED_RETENTION`](super::ENDED_RETENTION), a revoked one until its deadline, for
-//! [`REVOKED_RETENTION`](super::REVOKED_RETENTION) at most. Values over 64 bytes make the server use a larger
-//! representation. On Redis, `hash-max-listpack-value 512` avoids that.
+//! has nothing to do. A deleted session leaves its fields `~`, `~x` and `~r` for
+//! [`ENDED_RETENTION`](super::ENDED_RETENTION). A revoked session leaves them until its deadline, but for no
+//! longer than [`REVOKED_RETENTION`](super::REVOKED_RETENTION). Values over 64 bytes make the server use a
+//! larger representation. On Redis, `hash-max-listpack-value 512` avoids that.
 //!
 //! # Round trips
 //!
@@ -99,11 +99,11 @@
 //! - The node of a cluster refused it because the key had moved.
 //! - It is a read of unknown outcome. It is sent up to twice more.
 //!
-//! An operation that has waited for half of its timeout is not sent any more.
+//! An operation that has waited for half of its timeout is no longer sent.
 //!
 //! | failure | error |
 //! | --- | --- |
-//! | no answer to a command that was sent: the operation may have taken place | [`Unknown`](super::StoreErrorKind::Unknown) |
+//! | no answer to a command that was sent: the operation may have taken place | [`OutcomeUnknown`](super::StoreErrorKind::OutcomeUnknown) |
 //! | a command that was not sent, or that the server refused | [`Unavailable`](super::StoreErrorKind::Unavailable) |
 //! | a server that is out of memory | [`Full`](super::StoreErrorKind::Full) |
 //!
@@ -111,8 +111,8 @@
 //!
 //! A server that loses acknowledged writes loses sessions and revives ended ones. Set up
 //! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). A replica
-//! answers no reads. A leader that refuses writes for now, because of its disk or its replicas
-//! (`MISCONF`, `NOREPLICAS`), answers reads without noting a use, after three round trips.
+//! answers no reads. A leader that temporarily refuses writes (`MISCONF`, `NOREPLICAS`) still answers
+//! reads, without a touch and after three round trips.
 
 mod batch;
 #[cfg(feature = "layered-store")]

@@ -32,7 +32,7 @@ pub(super) struct NativeRead<'a> {
 }
 
 impl NativeRead<'_> {
-    /// Whether commands may be enough. They cannot note a use, and know nothing of a read by the
+    /// Returns whether commands may be enough. They cannot note a use, and know nothing of a read by the
     /// process itself, whose secret is zeros.
     pub(super) fn is_possible(&self) -> bool {
         let [idle, after] = self.touch;
@@ -42,8 +42,8 @@ impl NativeRead<'_> {
 
     /// Returns the key of the session, and the commands: fields, epoch, clock.
     ///
-    /// - The epoch comes after the fields, because the commands are not atomic. It only grows. If it
-    ///   is that of the session afterwards, it was so when the fields were read.
+    /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows. If it
+    ///   still equals that of the session, it did so when the fields were read.
     /// - `GETEX` without options is a `GET` that counts as a write. So a replica, whose data may be
     ///   old, refuses it.
     /// - `TIME` is the only clock. The remaining lifetime of the key would belong to a deadline that
@@ -152,7 +152,7 @@ mod tests {
         let live = || header(0, NOW + HOUR, 5, secret);
         let loaded = found([HOUR, HOUR / 8], live(), text("5")).unwrap();
         assert_eq!(loaded.fields[0].value, "value");
-        assert_eq!(loaded.meta.idle.unwrap().as_millis(), HOUR.into());
+        assert_eq!(loaded.meta.idle_remaining.unwrap().as_millis(), HOUR.into());
         assert!(found([0, 0], header(0, NOW + 1, 0, secret), Reply::Nil).is_some());
         for (case, touch, header, epoch) in [
             ("a newer epoch", [0, 0], live(), text("6")),

@@ -119,10 +119,10 @@ scripts! {
     /// Ends sessions by their principal.
     REVOKE = Runs, Never, PROBE,
         [files!["session/read", "session/find", "session/save", "revoke"]];
-    /// A sign-in that creates a session, where one server keeps it and the principal list.
+    /// A sign-in that creates a session, if one server has both its key and the principal list.
     CREATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
         [CREATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
-    /// A sign-in to an existing session, where one server keeps it and the principal list.
+    /// A sign-in to an existing session, if one server has both its key and the principal list.
     UPDATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
         [UPDATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
     JOIN = Refused, Never, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];
@@ -193,7 +193,7 @@ mod tests {
         defines: Names<'a>,
         /// Names that the code uses and does not declare.
         free: Names<'a>,
-        /// Locals outside of every block.
+        /// Locals outside every block.
         locals: Names<'a>,
         /// Its last statement is a return.
         returns: bool,
@@ -279,7 +279,7 @@ mod tests {
             .collect()
     }
 
-    /// Splits a text into words, strings and characters, without comments.
+    /// Splits a script into words, strings and characters, without comments.
     fn tokens(text: &str) -> Vec<&str> {
         let (mut tokens, mut rest) = (Vec::new(), text);
         while let Some(first) = rest.chars().next() {

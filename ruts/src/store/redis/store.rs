@@ -242,7 +242,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
         let request = WriteRequest::new(credentials, &update);
-        let outcome = if let Some(AuthChange::In { who, absolute, .. }) = update.sign {
+        let outcome = if let Some(AuthChange::In { who, absolute, .. }) = update.auth_change {
             let (id, arguments) = (credentials.id, request.arguments().into_list());
             let credentials = Some(credentials);
             let sign_in = SignIn { id, who, absolute, credentials, arguments };
@@ -266,14 +266,14 @@ impl<C: RedisClient> Store for RedisStore<C> {
             .secret(take.rotate)
             .text(take.name)
             .constant(if take.sign_out { "out" } else { "" })
-            .bytes(take.newest.map_or_else(Bytes::new, |newest| newest.to_string().into()));
+            .bytes(take.max_version.map_or_else(Bytes::new, |newest| newest.to_string().into()));
         let outcome = self.executor.call_one(&TAKE, id, arguments, self.executor.deadline());
         outcome.await?.answer(|reply| single_value(reply).map(Written::new))
     }
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let (id, presented) = (credentials.id, presented(credentials));
-        let retention = Ttl::require(ENDED_RETENTION).as_millis();
+        let retention = Ttl::from_duration(ENDED_RETENTION).as_millis();
         let arguments = Arguments::for_session(&presented, [retention, 0], "", 0);
         let outcome = self.executor.call_one(&DELETE, id, arguments, self.executor.deadline());
         outcome.await?.answer(|_| Some(Written::new(())))

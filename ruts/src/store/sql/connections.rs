@@ -89,7 +89,7 @@ impl<D: Database> Connections<D> {
         self.pool.num_idle().min(self.pool.size() as usize)
     }
 
-    /// Whether the one of `idle` connections that was idle for longest needs no test.
+    /// Returns whether the one of `idle` connections that was idle for longest needs no test.
     fn is_fresh(&self, idle: usize) -> bool {
         let returns = self.returns();
         let returned = returns.len().checked_sub(idle).and_then(|at| returns.get(at));

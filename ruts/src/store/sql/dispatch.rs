@@ -15,17 +15,17 @@ impl Dispatch {
     const SENT: u8 = 1;
     const CANCELLED: u8 = 2;
 
-    /// Whether the statement may be sent.
+    /// Returns whether the statement may be sent.
     pub(in crate::store) fn send(&self) -> bool {
         self.settle(Self::PENDING, Self::SENT)
     }
 
-    /// Whether the statement may be sent again.
+    /// Returns whether the statement may be sent again.
     pub(in crate::store) fn take_back(&self) -> bool {
         self.settle(Self::SENT, Self::PENDING) || self.0.load(Ordering::Acquire) == Self::PENDING
     }
 
-    /// Whether the statement was not sent, or taken back.
+    /// Returns whether the statement was not sent, or taken back.
     fn cancel(&self) -> bool {
         self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING
     }
@@ -39,7 +39,7 @@ impl Dispatch {
 pub(in crate::store) struct CancelOnDrop<'a>(pub(in crate::store) &'a Dispatch);
 
 impl CancelOnDrop<'_> {
-    /// Whether the statement will never be sent.
+    /// Returns whether the statement will never be sent.
     pub(in crate::store) fn cancel(self) -> bool {
         self.0.cancel()
     }

@@ -35,7 +35,7 @@ pub(super) fn statement_error(error: &Error) -> StoreError {
 pub(super) fn commit_error(error: &Error) -> StoreError {
     match error.sqlite_error() {
         Some(failure) if failure.code == ErrorCode::SystemIoFailure => {
-            StoreError::new(NAME, StoreErrorKind::Unknown).with_source(*failure)
+            StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(*failure)
         }
         _ => statement_error(error),
     }
@@ -56,5 +56,5 @@ pub(super) fn unavailable(reason: &'static str) -> StoreError {
 /// The answer of an operation whose thread ended before it answered.
 pub(super) fn lost() -> StoreError {
     let reason = Reason("the thread of the store ended");
-    StoreError::new(NAME, StoreErrorKind::Unknown).with_source(reason)
+    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(reason)
 }

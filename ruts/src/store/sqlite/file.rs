@@ -22,7 +22,7 @@ pub(super) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Creates the file if it is missing, readable by its owner alone. SQLite gives the other files
+    /// Creates the file if it is missing, readable only by its owner. SQLite gives the other files
     /// the same permissions.
     pub(super) fn create(path: &Path) -> io::Result<()> {
         let mut options = OpenOptions::new();
@@ -75,14 +75,14 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve of a database, which is not there yet.
+    /// Returns the reserve of a database. Does not create the file.
     pub(super) fn beside(database: &Path) -> Self {
         let mut path = database.as_os_str().to_owned();
         path.push("-reserve");
         Self { path: path.into() }
     }
 
-    /// Writes the file unless it is there. Without room for it, it takes no room.
+    /// Writes the file unless it exists. If the disk is too full for it, removes it again.
     pub(super) fn fill(&self) {
         if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() >= RESERVE) {
             return;

@@ -40,14 +40,14 @@
 //! # Failures
 //!
 //! An operation that fails changes nothing, unless the kind is
-//! [`Unknown`](crate::store::StoreErrorKind::Unknown).
+//! [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown).
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
 //! | Another process keeps the file locked for longer than [`SqliteStoreBuilder::lock_timeout`]. The file was removed, replaced or made read-only, or the store is closed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
-//! | The disk is full. Reads go on. | [`Full`](crate::store::StoreErrorKind::Full) |
-//! | A page of the file is damaged. Sessions on other pages go on. | [`Corrupt`](crate::store::StoreErrorKind::Corrupt) |
-//! | The disk reported an error during the commit. | [`Unknown`](crate::store::StoreErrorKind::Unknown) |
+//! | The disk is full. Reads still work. | [`Full`](crate::store::StoreErrorKind::Full) |
+//! | A page of the file is damaged. Other sessions still work. | [`Corrupt`](crate::store::StoreErrorKind::Corrupt) |
+//! | The disk reported an error during the commit. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
 //! On a full disk, the first deletion, revocation or rotation frees the reserve, and there is room for
 //! it and for many more. A cleanup fills the reserve again. The file does not shrink: the space of

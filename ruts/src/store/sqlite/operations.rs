@@ -34,7 +34,7 @@ const STEP: usize = 100;
 pub(super) enum Step<T> {
     /// All of the operation.
     Done(T),
-    /// It has ended some sessions. The operation goes on in another transaction.
+    /// It has ended some sessions. The operation continues in another transaction.
     Again,
 }
 
@@ -89,7 +89,7 @@ pub(super) fn update(
     update: &Update<'_>,
 ) -> Result<Step<Result<Updated, Refused>>, StoreError> {
     let (id, proof) = (&credentials.id, credentials.proof());
-    let who = match &update.sign {
+    let who = match &update.auth_change {
         Some(AuthChange::In { who, .. }) => Some(who),
         _ => None,
     };

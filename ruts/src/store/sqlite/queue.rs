@@ -96,7 +96,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// Abandons a queue when the thread that serves it ends, also by a panic: no caller waits for it.
+/// Abandons a queue when the thread that serves it ends, even by a panic: no caller waits for it.
 pub(super) struct AbandonOnDrop<'a, T>(pub(super) &'a Queue<T>);
 
 impl<T> Drop for AbandonOnDrop<'_, T> {

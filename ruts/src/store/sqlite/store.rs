@@ -67,7 +67,7 @@ impl SqliteStore {
     }
 
     /// Waits until every operation that has begun is answered and the file is closed. Later
-    /// operations, also those of clones, fail with
+    /// operations, including those of clones, fail with
     /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable).
     ///
     /// A program that ends without it loses nothing that was answered. With [`Durability::Normal`],
@@ -138,7 +138,7 @@ impl Store for SqliteStore {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
-        let ends = update.rotate.is_some() || matches!(update.sign, Some(AuthChange::Out));
+        let ends = update.rotate.is_some() || matches!(update.auth_change, Some(AuthChange::Out));
         let request = (OwnedCredentials::from(credentials), OwnedUpdate::from(&update));
         let request = Arc::new(request);
         let updated = self.write_in_steps(ends, || {
@@ -285,7 +285,7 @@ impl SqliteStoreBuilder {
         Self { settings }
     }
 
-    /// Sets what a power cut may undo. Defaults to [`Durability::Full`]: nothing.
+    /// Sets which commits a power cut may undo. Defaults to [`Durability::Full`]: none.
     #[must_use]
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.settings.durability = durability;
@@ -330,7 +330,7 @@ impl SqliteStoreBuilder {
     /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the file is read-only or on a
     ///   file system without shared memory, its tables are of another version, or SQLite is older
     ///   than 3.51.3. The source of the error gives the reason.
-    /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is no database, or damaged.
+    /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is not a database, or is damaged.
     /// - [`Full`](crate::store::StoreErrorKind::Full): the disk is too full to create the tables.
     pub async fn build(self) -> Result<SqliteStore, StoreError> {
         let threads = Threads::start(self.settings).await?;

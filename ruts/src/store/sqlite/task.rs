@@ -21,7 +21,7 @@ pub(super) trait Task: Send {
     /// Sends the answer, or the failure of its transaction, to the caller.
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>);
 
-    /// Whether the caller was dropped.
+    /// Returns whether the caller was dropped.
     fn is_abandoned(&self) -> bool;
 
     /// Returns whether the operation may use the reserve, because it ends a session or revokes a
@@ -84,7 +84,7 @@ where
     }
 }
 
-/// Whether an operation answers so before it changes anything.
+/// Returns whether an operation answers so before it changes anything.
 fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Exists | StoreErrorKind::SessionLimit)
 }

@@ -36,7 +36,7 @@ pub(super) struct Settings {
     pub(super) cleanup_interval: Option<Duration>,
 }
 
-/// The way to the threads of a store. They end after it is dropped.
+/// The handle to the threads of a store. They end after it is dropped.
 pub(super) struct Threads {
     reads: Arc<Queue<Box<dyn Task>>>,
     writes: Arc<Queue<Box<dyn Task>>>,

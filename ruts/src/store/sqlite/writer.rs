@@ -128,7 +128,7 @@ impl Writer {
         let is_final = match &outcome {
             Ok(()) => true,
             // A second try could apply a task twice.
-            Err(error) => error.kind() == StoreErrorKind::Unknown,
+            Err(error) => error.kind() == StoreErrorKind::OutcomeUnknown,
         };
         for mut task in batch.drain(..) {
             let outcome =

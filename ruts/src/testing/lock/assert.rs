@@ -28,7 +28,7 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// checks that
 ///
 /// - each field reads what its codec writes,
-/// - each field reads what live sessions hold, and instances of the release before read what it writes,
+/// - each field reads what live sessions hold, and instances of the previous release read what it writes,
 /// - each migration accepts the values of the former type,
 /// - no stored name is lost, and no version goes down,
 /// - the JSON of a principal, by which its sessions are found, stays the same.
@@ -37,7 +37,8 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// live sessions. Resolve such a finding in the code, where it is reviewed.
 ///
 /// A type of which no value can be guessed, and one with `untagged`, `flatten` or `Value` inside, is
-/// compared by its structure alone, unless a [`LockTest`] has values of it. A change of the meaning, such as euros to cents, is not seen.
+/// compared by its structure alone, unless a [`LockTest`] has values of it. A change of the meaning, such
+/// as euros to cents, is not detected.
 ///
 /// ```
 /// use ruts::{session, testing::assert_lock};

@@ -16,12 +16,12 @@ use crate::{
 /// Maximum number of values of one field. More than 64 variants are rare.
 const MAX_SAMPLES: usize = 64;
 
-/// A declared field, and all that its type tells.
+/// A declared field, and all that is known of its type.
 pub(super) struct Described {
     pub(super) spec: &'static FieldSpec,
     pub(super) shape: Shape,
     pub(super) fingerprint: u32,
-    /// Values as they are stored, by this build.
+    /// Values that ruts made from the type, as this build stores them.
     pub(super) samples: BTreeSet<Bytes>,
     /// Values of the application, as they are stored.
     pub(super) own_samples: BTreeSet<Bytes>,
@@ -130,6 +130,6 @@ fn resolve<T: FieldValue>(shape: &mut Shape, values: &[T]) {
     probe::resolve(shape, &payloads, &reread);
 }
 
-/// bincode goes by the fingerprint alone, so there is nothing to find out.
+/// bincode depends only on the fingerprint, so there is nothing to find out.
 #[cfg(not(feature = "messagepack"))]
 fn resolve<T: FieldValue>(_shape: &mut Shape, _values: &[T]) {}

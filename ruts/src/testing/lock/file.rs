@@ -51,7 +51,7 @@ impl Lock {
     }
 
     /// Compares the fields of a struct with the lock: whether they read what live sessions hold, and
-    /// whether the release before reads what they write.
+    /// whether the previous release reads what they write.
     pub fn compare<S: LockedSession>(&self) -> LockReport {
         self.compare_with::<S>(&describe::<S>())
     }
@@ -88,7 +88,7 @@ impl fmt::Display for Lock {
     }
 }
 
-/// A text is no [`Lock`].
+/// A text is not a [`Lock`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of the lock cannot be read")]
 pub struct ParseLockError {

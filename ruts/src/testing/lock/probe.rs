@@ -21,7 +21,7 @@ pub(super) fn resolve(shape: &mut Shape, payloads: &[Vec<u8>], reread: Reread<'_
     Probe { reread }.shape(shape, places);
 }
 
-/// A part of a value: the whole, and the way to the part. A list has its elements, and a map its values.
+/// A part of a value: the whole, and the path to the part. A list has its elements, and a map its values.
 #[derive(Clone)]
 struct Place<'a, 'b> {
     root: &'a Node<'b>,
@@ -101,7 +101,7 @@ impl<'a, 'b> Place<'a, 'b> {
     }
 }
 
-/// Returns a text as MessagePack.
+/// Encodes a string as MessagePack.
 fn text(text: &str) -> Vec<u8> {
     let len = text.len();
     let mut bytes = match (u8::try_from(len), u16::try_from(len)) {

@@ -32,7 +32,7 @@ pub struct LockFinding {
 }
 
 impl LockFinding {
-    /// Returns how much it matters.
+    /// Returns the severity of the finding.
     pub const fn level(&self) -> LockLevel {
         self.level
     }
@@ -193,9 +193,7 @@ impl LockReport {
             self.say(
                 LockLevel::Warning,
                 name,
-                format!(
-                    "discards version {former}: sessions that hold it read as if they did not."
-                ),
+                format!("discards version {former}: its values read as absent."),
             );
         }
     }
@@ -226,7 +224,7 @@ impl LockReport {
             self.say(
                 LockLevel::Warning,
                 name,
-                "is not encrypted any more: new values are written in the clear.",
+                "is no longer encrypted: new values are written in the clear.",
             );
         }
         if let Some(reasons) = locked.iter().rev().find_map(|of| unread(field, of)) {

@@ -177,11 +177,11 @@ async fn a_moved_deadline_is_known_to_the_next_read() {
     let (reader, proxies) = tiers.proxied_store(|cache| cache).await;
     warm_up(&reader).await;
     let other = TestSession::begin(&tiers.store().await).await;
-    let touch = Some(Touch::new(Ttl::require(HOUR * 3), HOUR));
+    let touch = Some(Touch::new(Ttl::from_duration(HOUR * 3), HOUR));
     // Loads the scripts of a read with a touch.
     let first = TestSession::begin(&reader).await;
     assert!(first.load_fields(Projection::All, touch).await.unwrap().is_ok());
-    let time_left = async || other.load().await.unwrap().unwrap().meta.idle.unwrap();
+    let time_left = async || other.load().await.unwrap().unwrap().meta.idle_remaining.unwrap();
     assert!(time_left().await <= HOUR);
     wait_until_quiet(&tiers).await;
 
@@ -194,7 +194,7 @@ async fn a_moved_deadline_is_known_to_the_next_read() {
     let origin = tiers.origin_alone().await;
     wait_until("the origin has moved the deadline", async || {
         let meta = origin.inspect(&other.id).await.unwrap().unwrap();
-        meta.idle.unwrap() > HOUR * 2
+        meta.idle_remaining.unwrap() > HOUR * 2
     })
     .await;
     assert!(time_left().await <= HOUR, "the cache knows the former deadline");
@@ -216,11 +216,11 @@ async fn a_deadline_moved_past_the_cache_is_known_to_the_next_read() {
     assert_eq!(session.change(&changes).await.unwrap(), APPLIED);
     let time_left = async |name, touch| {
         let answer = session.load_fields(Projection::Named(&[name]), touch).await.unwrap();
-        answer.unwrap().meta.idle.unwrap()
+        answer.unwrap().meta.idle_remaining.unwrap()
     };
     read(&session, "often").await;
     assert!(time_left("often", None).await <= HOUR);
-    let touch = Some(Touch::new(Ttl::require(HOUR * 3), HOUR));
+    let touch = Some(Touch::new(Ttl::from_duration(HOUR * 3), HOUR));
     assert!(time_left("never", touch).await > HOUR * 2);
     assert!(time_left("often", None).await > HOUR * 2);
 }
@@ -384,7 +384,7 @@ async fn a_cached_value_expires() {
 async fn a_cached_session_ends_at_its_deadlines() {
     let tiers = Tiers::start(Flavour::Redis);
     let store = tiers.store().await;
-    let touch = Touch::new(Ttl::require(LIFETIME), Duration::ZERO);
+    let touch = Touch::new(Ttl::from_duration(LIFETIME), Duration::ZERO);
     let begin = async || {
         let session = begin(&store, Meanwhile::Overwritten).await;
         assert_eq!(read(&session, "a").await, value("old"));
@@ -393,7 +393,7 @@ async fn a_cached_session_ends_at_its_deadlines() {
     let (written, touched, taken_from) = (begin().await, begin().await, begin().await);
     let limited = begin().await;
     assert_eq!(written.update(Update::new(&[]).touch(touch)).await.unwrap(), APPLIED);
-    let absolute = AbsoluteDeadline::new(Ttl::require(LIFETIME), None);
+    let absolute = AbsoluteDeadline::new(Ttl::from_duration(LIFETIME), None);
     assert_eq!(limited.update(Update::new(&[]).absolute(absolute)).await.unwrap(), APPLIED);
     assert!(touched.load_fields(Projection::All, Some(touch)).await.unwrap().is_ok());
     let take = TakeField::new("b").touch(touch);

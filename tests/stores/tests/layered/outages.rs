@@ -260,7 +260,7 @@ async fn an_origin_that_is_down() {
 
     tokio::task::block_in_place(|| server.stop());
     assert_eq!(read(&session, "a").await, value("old"), "a hit needs no origin");
-    let down = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+    let down = [StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown];
     assert!(down.contains(&error_kind(session.get("b").await)));
     assert!(down.contains(&error_kind(strict.get("b").await)));
     assert!(down.contains(&error_kind(strict.get("a").await)), "the option refuses a hit");
@@ -295,7 +295,7 @@ async fn an_origin_that_hangs() {
     wait_until_idle(&proxies.pool).await;
     proxies.origin.set(Traffic::Hold);
     let error = hasty.set("a", "new").await.unwrap_err();
-    assert_eq!((error.kind(), error.store()), (StoreErrorKind::Unknown, "postgres"));
+    assert_eq!((error.kind(), error.store()), (StoreErrorKind::OutcomeUnknown, "postgres"));
     let error = hasty.get("b").await.unwrap_err();
     assert_eq!((error.kind(), error.store()), (StoreErrorKind::Unavailable, "postgres"));
     proxies.origin.set(Traffic::Forward);

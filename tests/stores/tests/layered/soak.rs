@@ -164,7 +164,7 @@ fn is_applied(answer: StoreResult<Written<Updated>>) -> bool {
     match answer {
         Ok(answer) => is_confirmed(answer, |updated| matches!(updated, Updated::Applied { .. })),
         Err(error) => {
-            let kinds = [StoreErrorKind::Unavailable, StoreErrorKind::Unknown];
+            let kinds = [StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown];
             assert!(kinds.contains(&error.kind()), "{error:?}");
             false
         }

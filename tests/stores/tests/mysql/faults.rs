@@ -89,7 +89,7 @@ async fn a_deadlock_reaches_no_caller() {
         let principal = principal;
         let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
         let sign = AuthChange::In { who, idle: None, absolute: None };
-        signing_in.update(Update::new(&[]).sign(sign)).await
+        signing_in.update(Update::new(&[]).auth_change(sign)).await
     });
     wait_for_lock_queue(&pool).await;
     // The stranger gets the row, so the sign-in was broken off.
@@ -166,7 +166,7 @@ async fn a_locked_session_costs_its_own_operations_alone() {
     assert!(locked.through(&quick).load().await.unwrap().is_ok(), "reads go on");
     for waiting in waiting {
         let kind = error_kind(waiting.await.unwrap());
-        assert!([StoreErrorKind::Unavailable, StoreErrorKind::Unknown].contains(&kind));
+        assert!([StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown].contains(&kind));
     }
     run_on(&mut stranger, "rollback").await;
     let set = async || locked.through(&quick).set("a", "2").await.is_ok();
@@ -281,7 +281,7 @@ async fn a_write_without_an_answer_is_of_unknown_outcome() {
         let is_sent = async || {
             recover(&proxy, &proxied).await;
             proxy.set(traffic);
-            error_kind(proxied.set("a", value).await) == StoreErrorKind::Unknown
+            error_kind(proxied.set("a", value).await) == StoreErrorKind::OutcomeUnknown
         };
         wait_until("a write is sent", is_sent).await;
         assert_eq!(direct.get("a").await.unwrap().unwrap(), value);

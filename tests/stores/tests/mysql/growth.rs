@@ -129,7 +129,7 @@ async fn ended_sessions_are_on_no_list() {
         match number % 3 {
             0 => assert_eq!(session.delete().await.unwrap(), DELETED),
             1 => {
-                let out = Update::new(&[]).sign(AuthChange::Out);
+                let out = Update::new(&[]).auth_change(AuthChange::Out);
                 assert_eq!(session.update(out).await.unwrap(), APPLIED);
             }
             _ => {

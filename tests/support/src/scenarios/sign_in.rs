@@ -8,7 +8,7 @@ use ruts::{
     auth::Assurance,
     guard::{Aal, Fresh},
     session,
-    session::Arrival,
+    session::TokenStatus,
     store::{Expiry, OnLimit, Store},
     testing::Client,
     token::SessionId,
@@ -85,9 +85,9 @@ pub fn routes() -> Router {
             get(|shop: Shop| async move { shop.currency().await.map(|it| format!("{it:?}")) }),
         )
         .route(
-            "/arrival",
+            "/token-status",
             get(|session: Session| async move {
-                Ok::<_, Error>(format!("{:?}", session.arrival().await?))
+                Ok::<_, Error>(format!("{:?}", session.token_status().await?))
             }),
         )
         .route("/devices", get(devices))
@@ -219,25 +219,28 @@ pub async fn a_page_knows_why_its_user_is_signed_out<S: Store>(
     }
     tokio::time::sleep(short * 2).await;
     let by = |expiry| Some(expiry).filter(|_| knows_expiry);
-    assert_eq!(arrival(&idle).await, format!("{:?}", Arrival::Expired { by: by(Expiry::Idle) }));
     assert_eq!(
-        arrival(&aged).await,
-        format!("{:?}", Arrival::Expired { by: by(Expiry::Absolute) })
+        token_status(&idle).await,
+        format!("{:?}", TokenStatus::Expired { by: by(Expiry::Idle) })
+    );
+    assert_eq!(
+        token_status(&aged).await,
+        format!("{:?}", TokenStatus::Expired { by: by(Expiry::Absolute) })
     );
 
     let tab = ended.steal();
     ended.text("/delete").await;
-    assert!(arrival(&tab).await.starts_with("Ended"));
+    assert!(token_status(&tab).await.starts_with("Ended"));
     Shop::sessions(&index).by_user("ada").revoke_all().await.unwrap();
-    assert_eq!(arrival(&revoked).await, "Revoked");
+    assert_eq!(token_status(&revoked).await, "Revoked");
     revoked.text("/sign-in/ada/1").await;
-    assert_eq!(arrival(&revoked).await, "Live");
+    assert_eq!(token_status(&revoked).await, "Live");
     Shop::sessions(&index).revoke_everyone().await.unwrap();
-    assert_eq!(arrival(&revoked).await, "Revoked", "it was ended with all others");
+    assert_eq!(token_status(&revoked).await, "Revoked", "it was ended with all others");
 }
 
-async fn arrival(client: &Client) -> String {
-    client.text("/arrival").await
+async fn token_status(client: &Client) -> String {
+    client.text("/token-status").await
 }
 
 /// A back-channel logout of an identity provider ends its session on every instance, and no other

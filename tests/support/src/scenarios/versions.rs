@@ -120,7 +120,7 @@ impl<S: Store> Browser<S> {
     /// Runs a handler in an instance of its own.
     async fn run<T, F>(&self, store: usize, act: impl FnOnce(T) -> F + Send + 'static) -> F::Output
     where
-        T: TypedSession<Layer = ruts::session::Unnamed>,
+        T: TypedSession<Layer = ruts::session::DefaultLayer>,
         F: Future<Output: Send + 'static> + Send,
     {
         let layer = SessionLayer::new(Arc::clone(&self.stores[store]));

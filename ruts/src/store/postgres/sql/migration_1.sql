@@ -368,7 +368,7 @@ create function {take}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   p_rotate_secret bytea, p_name text, p_sign_out boolean,
   -- A value of a greater version stays. The version is in its third and fourth byte.
-  p_newest int,
+  p_max_version int,
   out outcome text, out ago_ms bigint, out value bytea
 ) language plpgsql set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s' as $$
@@ -387,8 +387,8 @@ begin
   -- A case tests the length before the bytes are read. The parentheses keep its `then` apart.
   if (
     case
-      when p_newest is null or octet_length(value) < 4 then true
-      else get_byte(value, 2) * 256 + get_byte(value, 3) <= p_newest
+      when p_max_version is null or octet_length(value) < 4 then true
+      else get_byte(value, 2) * 256 + get_byte(value, 3) <= p_max_version
     end
   ) then
     delete from {fields} f where f.session = s.id and f.name = p_name;

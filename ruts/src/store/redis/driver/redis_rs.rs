@@ -121,7 +121,7 @@ impl Connector for Client {
 
     async fn connect(&self) -> Result<ServerConnection, Source> {
         let is_closed = Arc::new(AtomicBool::new(false));
-        // Only with RESP3 does redis-rs tell that a connection has closed.
+        // redis-rs reports a closed connection only with RESP3.
         let info = self.get_connection_info();
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let client = Self::open(info.clone().set_redis_settings(settings))?;

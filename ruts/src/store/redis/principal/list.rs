@@ -187,7 +187,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
 
     /// Returns the arguments of a revocation.
     fn revocation(&self) -> Arguments {
-        let retention = Ttl::require(REVOKED_RETENTION).as_millis();
+        let retention = Ttl::from_duration(REVOKED_RETENTION).as_millis();
         Arguments::for_session(self.principal.as_bytes(), [retention, 0], "", 0)
     }
 

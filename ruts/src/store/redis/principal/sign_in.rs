@@ -37,8 +37,8 @@ const ATTEMPTS: usize = 8;
 /// Number of listed sessions from which on sign-ins trim the list, and the number of sign-ins to
 /// one that does.
 ///
-/// It looks at 64 entries, so four for each sign-in. As each adds one, at most about a quarter of a
-/// long list are sessions that have ended.
+/// It looks at 64 entries, so four for each sign-in. Each sign-in adds one entry, so at most about a
+/// quarter of a long list are sessions that have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
 
@@ -113,7 +113,7 @@ impl SignIn<'_> {
                 self.verify(&list, mark).await?;
                 self.trim_sometimes(executor, count);
             }
-            Err(error) if error.kind() == StoreErrorKind::Unknown => {}
+            Err(error) if error.kind() == StoreErrorKind::OutcomeUnknown => {}
             Ok(_) | Err(_) => self.withdraw(&list, mark).await,
         }
         outcome
@@ -223,7 +223,7 @@ impl SignIn<'_> {
                 Err(StoreError::new(NAME, StoreErrorKind::Revoked))
             }
             (Err(error), _) | (_, Err(error)) => {
-                Err(StoreError::new(NAME, StoreErrorKind::Unknown).with_source(error))
+                Err(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(error))
             }
         }
     }

@@ -51,7 +51,7 @@ impl Arguments {
         Self { buffer: head, list: Vec::new() }.put(|_| ())
     }
 
-    /// Splits bytes off the buffer that are no argument, such as a key.
+    /// Splits bytes off the buffer that are not an argument, such as a key.
     pub(in crate::store::redis) fn split_off(
         &mut self,
         write: impl FnOnce(&mut BytesMut),
@@ -139,7 +139,7 @@ impl Arguments {
 
     /// The parts of an update besides its changes, and a letter for each.
     pub(in crate::store::redis) fn update_parts(mut self, update: &Update<'_>) -> (String, Self) {
-        let Update { precondition, renew, rotate, sign, absolute, changes, .. } = update;
+        let Update { precondition, renew, rotate, auth_change, absolute, changes, .. } = update;
         let mut letters = String::new();
         if let Some(Precondition { name, value }) = precondition {
             letters.push('e');
@@ -157,7 +157,7 @@ impl Arguments {
             letters.push('r');
             self = self.secret(*rotate);
         }
-        match sign {
+        match auth_change {
             Some(AuthChange::In { who, idle, absolute }) => {
                 letters.push('i');
                 let keeps = if who.keep_fields { "1" } else { "0" };

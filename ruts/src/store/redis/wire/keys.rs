@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{auth::PrincipalKey, token::SessionId};
 
-/// Length of the hash tag, which is the begin of a session id's text.
+/// Length of the hash tag: the first characters of a session id.
 ///
 /// All sessions of a hash tag share an epoch. Two characters make 4,096 hash tags: few enough to
 /// increment every epoch, and enough to spread over a large cluster.

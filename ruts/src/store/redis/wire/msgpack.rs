@@ -1,4 +1,4 @@
-//! MessagePack, as far as `cmsgpack` of a script writes it: the answers of batches.
+//! Decodes the MessagePack that scripts write with `cmsgpack`: the replies of batches.
 //!
 //! Used by the batches. Knows nothing of sessions.
 
@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::reply::Reply;
 
-/// The begin of a value.
+/// The head of a value.
 pub(in crate::store::redis) enum Token<'a> {
     Nil,
     Number(u64),

@@ -104,8 +104,8 @@ impl RecordReply {
         out.put_uint(created, MOMENT);
         out.put_uint(since(ago(meta.secret_age)), 5);
         out.put_uint(since(ago(meta.idle_for)), 5);
-        out.put_uint(left(meta.idle), MOMENT);
-        out.put_uint(left(meta.absolute), MOMENT);
+        out.put_uint(left(meta.idle_remaining), MOMENT);
+        out.put_uint(left(meta.absolute_remaining), MOMENT);
         out.put_uint(0, 3);
         if let Some(SignedIn { principal, assurance, ago: signed_in }) = &meta.signed_in {
             out.put_bytes(0, 4 * MOMENT);
@@ -125,8 +125,8 @@ impl RecordReply {
             age: since(self.created),
             secret_age: since(self.issued),
             idle_for: since(self.used),
-            idle: left(self.idle),
-            absolute: left(self.absolute),
+            idle_remaining: left(self.idle),
+            absolute_remaining: left(self.absolute),
             by_former_secret: self.by_former_secret,
             signed_in: self.signed_in.map(|(moment, assurance, principal)| {
                 SignedIn::new(principal, assurance, since(moment))

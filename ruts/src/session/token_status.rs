@@ -1,33 +1,33 @@
-//! [`Arrival`]: the state of the session whose token a request carried, as a page may show it.
+//! [`TokenStatus`]: the state of the session whose token a request carried, as a page may show it.
 //!
-//! Made by `request::exchange`, returned by `Session::arrival`. Plain data.
+//! Made by `request::exchange`, returned by `Session::token_status`. Plain data.
 
 use std::time::Duration;
 
 use crate::store::Expiry;
 
 /// State of the session that a request came with: live, or what is known of the reason why it is
-/// not. Returned by [`Session::arrival`](crate::Session::arrival).
+/// not. Returned by [`Session::token_status`](crate::Session::token_status).
 ///
 /// It lets a page say why a user is signed out. It keeps no user from signing in.
 ///
 /// ```
-/// use ruts::{Error, Session, session::Arrival, store::Expiry};
+/// use ruts::{Error, Session, session::TokenStatus, store::Expiry};
 ///
 /// async fn notice(session: Session) -> Result<&'static str, Error> {
-///     Ok(match session.arrival().await? {
-///         Arrival::Ended { .. } => "You have signed out.",
-///         Arrival::Revoked => "You were signed out from another device.",
-///         Arrival::Expired { by: Some(Expiry::Idle) } => "You were away for too long.",
-///         Arrival::Expired { .. } => "You were signed out, because your session has expired.",
-///         Arrival::Replaced { .. } => "You have signed in in another window. Load this page again.",
+///     Ok(match session.token_status().await? {
+///         TokenStatus::Ended { .. } => "You have signed out.",
+///         TokenStatus::Revoked => "You were signed out from another device.",
+///         TokenStatus::Expired { by: Some(Expiry::Idle) } => "You were away for too long.",
+///         TokenStatus::Expired { .. } => "You were signed out, because your session has expired.",
+///         TokenStatus::Replaced { .. } => "You have signed in in another window. Load this page again.",
 ///         _ => "",
 ///     })
 /// }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Arrival {
+pub enum TokenStatus {
     /// The request carried no token: a first visit, or a browser that dropped its cookies.
     NoToken,
     /// The request carried a token that this layer did not make, or with a key that it does not

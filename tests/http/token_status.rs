@@ -1,11 +1,11 @@
-//! `Session::arrival`: the reason why a request has no session.
+//! `Session::token_status`: the reason why a request has no session.
 
 use std::time::Duration;
 
 use axum::{Router, routing::get};
 use ruts::{
     Error, Session, SessionLayer, session,
-    session::Arrival,
+    session::TokenStatus,
     store::memory::{ManualClock, MemoryStore},
     testing::Client,
 };
@@ -17,10 +17,10 @@ struct Shop {
     user: u64,
 }
 
-async fn arrival(session: Session) -> Result<String, Error> {
-    Ok(match session.arrival().await? {
-        Arrival::Ended { ago } => format!("ended {}", ago.as_secs()),
-        Arrival::Replaced { ago } => format!("replaced {}", ago.as_secs()),
+async fn token_status(session: Session) -> Result<String, Error> {
+    Ok(match session.token_status().await? {
+        TokenStatus::Ended { ago } => format!("ended {}", ago.as_secs()),
+        TokenStatus::Replaced { ago } => format!("replaced {}", ago.as_secs()),
         other => format!("{other:?}"),
     })
 }
@@ -29,7 +29,7 @@ fn fixture() -> (ManualClock, Client) {
     let clock = ManualClock::new();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let app = Router::new()
-        .route("/", get(arrival))
+        .route("/", get(token_status))
         .route("/sign-in", get(|shop: Shop| async move { shop.set_user(&7).await }))
         .route("/sign-out", get(|session: Session| async move { session.delete().await }))
         .route(
@@ -42,7 +42,7 @@ fn fixture() -> (ManualClock, Client) {
             "/sign-in-and-ask",
             get(|shop: Shop| async move {
                 shop.set_user(&7).await?;
-                arrival(shop.session().clone()).await
+                token_status(shop.session().clone()).await
             }),
         )
         .layer(SessionLayer::new(store));
@@ -143,9 +143,9 @@ async fn a_revocation_keeps_nobody_from_signing_in() {
     assert_eq!(client.text("/").await, "Live");
 }
 
-/// The answer is about the arrival, not about what the request did since.
+/// The answer is about the presented token, not about what the request did since.
 #[tokio::test]
-async fn a_sign_in_does_not_change_the_arrival() {
+async fn a_sign_in_does_not_change_the_status_of_the_presented_token() {
     let (_, client) = fixture();
     assert_eq!(client.text("/sign-in-and-ask").await, "NoToken");
     client.text("/sign-out").await;
