@@ -9,13 +9,13 @@ pub(crate) struct Bar {
     pub(crate) backend: &'static str,
     pub(crate) workload: &'static str,
     pub(crate) stack: &'static str,
-    /// Throughput as a share of the floor's.
+    /// The figure as a share of the floor's.
     pub(crate) share: f64,
 }
 
 const ROW: usize = 16;
 const LEFT: usize = 330;
-/// Width of the floor's throughput.
+/// Width of the floor's figure.
 const FLOOR_WIDTH: f64 = 420.0;
 
 fn colour(stack: &str) -> &'static str {
@@ -28,7 +28,7 @@ fn colour(stack: &str) -> &'static str {
 }
 
 /// Draws a group of bars for each backend and workload.
-pub(crate) fn draw(bars: &[Bar]) -> String {
+pub(crate) fn draw(title: &str, bars: &[Bar]) -> String {
     let groups = bars.chunk_by(|a, b| (a.backend, a.workload) == (b.backend, b.workload));
     let mut body = String::new();
     let mut y = 44;
@@ -65,7 +65,7 @@ pub(crate) fn draw(bars: &[Bar]) -> String {
   font-family="sans-serif" font-size="11">
 <rect width="960" height="{height}" fill="white"/>
 <text x="10" y="22" font-size="15">
-  Requests per second with 64 in flight, as a share of the floor's
+  {title}
 </text>
 <line x1="{line}" y1="34" x2="{line}" y2="{y}" stroke="#888" stroke-dasharray="3 3"/>
 {body}</svg>

@@ -11,12 +11,17 @@
 //! | `allocations`, `instructions` | of one request only, exact |
 //! | `growth` | time by fields and by sessions only, and bytes per session |
 //! | `throughput` | throughput only, as a share of the bare driver's |
-//! | `memory`, `redis`, `postgres`, `layered` | throughput over this backend only |
+//! | `latency` | delays only, with one in flight and at fixed rates |
+//! | `memory`, `redis`, `redis-rs`, `postgres`, `layered` | throughput and delays over this backend only |
 //! | `--write` | also writes each page, and a chart, into `benches/peers/report` |
 
 mod allocations;
 mod chart;
+mod delay;
 mod growth;
+mod latency;
+mod load;
+mod processor;
 mod races;
 mod report;
 mod stacks;
@@ -32,7 +37,8 @@ use ruts_tests_stores::servers::{Flavour, Postgres, Redis};
 use stacks::{Backend, Servers};
 use tokio::runtime::Runtime;
 
-const PARTS: [&str; 6] = ["wire", "races", "allocations", "instructions", "growth", "throughput"];
+const PARTS: [&str; 7] =
+    ["wire", "races", "allocations", "instructions", "growth", "throughput", "latency"];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -73,11 +79,21 @@ fn main() {
             "allocations" => allocations::print(&mut report, &servers),
             "instructions" => allocations::print_instructions(&mut report, &servers),
             "growth" => runtime.block_on(growth::print(&mut report, &redis, &postgres, &servers)),
-            _ => {
+            "throughput" => {
                 let bars = runtime.block_on(throughput::print(&mut report, &servers, backends));
                 if writes {
-                    write(&folder.join("throughput.svg"), &chart::draw(&bars));
-                    report.text("![Throughput with 64 in flight](throughput.svg)\n");
+                    let title = "Requests per second with 64 in flight, as a share of the floor's";
+                    write(&folder.join("throughput.svg"), &chart::draw(title, &bars));
+                    report.text(format!("![{title}](throughput.svg)\n"));
+                }
+            }
+            _ => {
+                let measured = latency::print(&mut report, &redis, &postgres, &servers, backends);
+                let bars = runtime.block_on(measured);
+                if writes {
+                    let title = "Median delay with one in flight, as a multiple of the floor's";
+                    write(&folder.join("latency.svg"), &chart::draw(title, &bars));
+                    report.text(format!("![{title}](latency.svg)\n"));
                 }
             }
         }

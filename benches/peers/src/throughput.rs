@@ -41,7 +41,7 @@ async fn per_second(workload: &Workload, app: &App, in_flight: usize, requests: 
 fn workloads(backend: Backend) -> impl Iterator<Item = &'static Workload> {
     workloads::ALL.iter().filter(move |workload| {
         let is_anonymous = workload.path == workloads::ANONYMOUS.path;
-        let is_redundant = matches!(backend, Backend::Postgres | Backend::Layered);
+        let is_redundant = !matches!(backend, Backend::Memory | Backend::Redis);
         !(workload.path == "/login" || is_anonymous && is_redundant)
     })
 }
@@ -50,7 +50,7 @@ fn workloads(backend: Backend) -> impl Iterator<Item = &'static Workload> {
 fn requests(backend: Backend, in_flight: usize) -> usize {
     let requests = match backend {
         Backend::Memory => 128_000,
-        Backend::Redis => 19_200,
+        Backend::Redis | Backend::RedisRs => 19_200,
         Backend::Postgres => 6_400,
         Backend::Layered => 1_280,
     };

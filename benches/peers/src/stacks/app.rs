@@ -52,19 +52,23 @@ pub(crate) struct App {
 pub(crate) enum Backend {
     Memory,
     Redis,
+    /// Redis through redis-rs, which only ruts and the floor use in the same way.
+    RedisRs,
     Postgres,
     /// Redis as the cache of PostgreSQL.
     Layered,
 }
 
 impl Backend {
-    pub(crate) const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Postgres, Self::Layered];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Memory, Self::Redis, Self::RedisRs, Self::Postgres, Self::Layered];
 
     /// Returns the argument that selects the backend.
     pub(crate) const fn argument(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Redis => "redis",
+            Self::RedisRs => "redis-rs",
             Self::Postgres => "postgres",
             Self::Layered => "layered",
         }
@@ -75,6 +79,7 @@ impl Backend {
         match self {
             Self::Memory => "memory",
             Self::Redis => "Redis",
+            Self::RedisRs => "Redis through redis-rs",
             Self::Postgres => "PostgreSQL",
             Self::Layered => "Redis over PostgreSQL",
         }

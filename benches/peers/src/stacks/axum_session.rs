@@ -92,7 +92,7 @@ pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let without_cache = || config().with_memory_lifetime(Duration::ZERO);
     let router = match backend {
         Backend::Memory => router::<SessionNullPool>(None, config(), &gate).await,
-        Backend::Redis => {
+        Backend::Redis | Backend::RedisRs => {
             let client = redis::Client::open(&*servers.redis).expect("the URL is valid");
             let size = servers.connections as usize;
             let pool = RedisPool::new(client, size, Some(size));

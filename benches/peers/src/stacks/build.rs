@@ -22,7 +22,7 @@ pub(crate) async fn ours(backend: Backend, servers: &Servers) -> App {
 pub(crate) async fn all(backend: Backend, servers: &Servers) -> Vec<App> {
     let mut apps = vec![ours(backend, servers).await];
     apps.extend(upstream::app(backend, servers).await);
-    apps.push(tower_sessions::app(backend, servers).await);
+    apps.extend(tower_sessions::app(backend, servers).await);
     apps.extend(axum_session::app(backend, servers).await);
     apps
 }

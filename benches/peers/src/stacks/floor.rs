@@ -14,6 +14,7 @@ pub(super) async fn app(backend: Backend, servers: &Servers) -> App {
     let routes = match backend {
         Backend::Memory => [(); 4].map(|()| get(|| async { "5" })),
         Backend::Redis => redis(servers).await,
+        Backend::RedisRs => redis_rs(servers).await,
         Backend::Postgres => postgres(servers).await,
         Backend::Layered => {
             let [read1, read5, ..] = redis(servers).await;
@@ -48,6 +49,30 @@ async fn redis(servers: &Servers) -> [MethodRouter; 4] {
         get(move || async move {
             let fields: Vec<_> = names.iter().map(|name| (*name, small_value())).collect();
             pool.hset::<(), _, _>("floor", fields).await.expect("Redis is up");
+        })
+    };
+    [read(&NAMES[..1]), read(NAMES), write(&NAMES[..1]), write(NAMES)]
+}
+
+/// Returns the routes that read one field, read five, write one and write five.
+async fn redis_rs(servers: &Servers) -> [MethodRouter; 4] {
+    let client = redis::Client::open(servers.redis.as_str()).expect("the URL is valid");
+    let connection = client.get_multiplexed_async_connection().await.expect("Redis is up");
+    let read = |names: &'static [&'static str]| {
+        let connection = connection.clone();
+        get(move || async move {
+            let command = redis::cmd("HMGET").arg("floor").arg(names).to_owned();
+            let found: Vec<Option<String>> =
+                command.query_async(&mut connection.clone()).await.expect("Redis is up");
+            found.iter().flatten().count().to_string()
+        })
+    };
+    let write = |names: &'static [&'static str]| {
+        let connection = connection.clone();
+        get(move || async move {
+            let fields: Vec<_> = names.iter().map(|name| (*name, small_value())).collect();
+            let command = redis::cmd("HSET").arg("floor").arg(fields).to_owned();
+            command.query_async::<()>(&mut connection.clone()).await.expect("Redis is up");
         })
     };
     [read(&NAMES[..1]), read(NAMES), write(&NAMES[..1]), write(NAMES)]

@@ -112,6 +112,11 @@ async fn redis(servers: &Servers, prefix: &str) -> RedisStore<fred::clients::Poo
     RedisStore::builder(Arc::new(servers.fred().await)).prefix(prefix).build()
 }
 
+fn redis_rs(servers: &Servers) -> RedisStore<redis::Client> {
+    let client = redis::Client::open(servers.redis.as_str()).expect("the URL is valid");
+    RedisStore::builder(Arc::new(client)).prefix("ours-rs").build()
+}
+
 async fn postgres(servers: &Servers, schema: &str) -> PostgresStore {
     let builder = PostgresStore::builder(servers.sqlx().await).create_tables(true);
     let builder = builder.schema_name(schema).cleanup_interval(None);
@@ -124,6 +129,7 @@ pub(super) async fn app(backend: Backend, servers: &Servers) -> App {
     let router = match backend {
         Backend::Memory => router(MemoryStore::new(), &gate),
         Backend::Redis => router(redis(servers, "ours").await, &gate),
+        Backend::RedisRs => router(redis_rs(servers), &gate),
         Backend::Postgres => router(postgres(servers, "ours").await, &gate),
         Backend::Layered => {
             let cache = redis(servers, "cache").await;

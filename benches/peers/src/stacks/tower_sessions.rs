@@ -98,18 +98,19 @@ async fn postgres(servers: &Servers) -> PostgresStore {
     store
 }
 
-/// Builds the app.
-pub(super) async fn app(backend: Backend, servers: &Servers) -> App {
+/// Builds the app. `None` through redis-rs, because it has no such store.
+pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
     let router = match backend {
         Backend::Memory => router(MemoryStore::default(), &gate),
         Backend::Redis => router(redis(servers).await, &gate),
+        Backend::RedisRs => return None,
         Backend::Postgres => router(postgres(servers).await, &gate),
         Backend::Layered => {
             router(CachingSessionStore::new(redis(servers).await, postgres(servers).await), &gate)
         }
     };
-    App { stack: "tower-sessions 0.14", router, gate }
+    Some(App { stack: "tower-sessions 0.14", router, gate })
 }
 
 fn router<S: SessionStore + Clone>(store: S, gate: &Gate) -> Router {

@@ -104,11 +104,11 @@ async fn postgres(servers: &Servers, table: &str) -> PostgresStore {
     builder.build().await.expect("PostgreSQL is up")
 }
 
-/// Builds the app. `None` over memory, because it has no such store.
+/// Builds the app. `None` over memory and through redis-rs, because it has no such stores.
 pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
     let router = match backend {
-        Backend::Memory => return None,
+        Backend::Memory | Backend::RedisRs => return None,
         Backend::Redis => router(redis(servers).await, &gate),
         Backend::Postgres => router(postgres(servers, "upstream").await, &gate),
         Backend::Layered => {
