@@ -8,17 +8,17 @@ use sha2::{Digest, Sha256};
 
 /// Key by which stores list the sessions of a principal.
 ///
-/// It is a digest of the value of a `principal` field, the name of the field and the name of the
-/// layer. It does not depend on the stored bytes, so a field with another codec or version finds
-/// the same sessions.
+/// It is a digest of a `principal` field's value, written as JSON, and of the names of field and
+/// layer. It does not depend on the stored bytes, so sessions are found after a change of codec or
+/// version, too.
 ///
-/// The key grants no access. But a guess of the value can be checked against it, so `Debug` shows
-/// no byte of it.
+/// The key grants no access. But guesses of the value can be checked against it, so `Debug` does
+/// not show it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrincipalKey([u8; 32]);
 
 impl PrincipalKey {
-    /// Computes the key of a value, written as JSON.
+    /// Computes the key of a value that is given as JSON.
     pub(crate) fn digest(layer: &str, field: &str, value: &[u8]) -> Self {
         let mut digest = Sha256::new();
         // Each part with its length, so that no two inputs yield the same bytes.
@@ -62,7 +62,8 @@ impl fmt::Debug for PrincipalKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Assurance {
-    /// Recognised by the cookie of an earlier sign-in. This is not an authentication (5.1).
+    /// Recognised by the cookie of an earlier sign-in. This is not an authentication (SP 800-63B-4,
+    /// 5.1).
     Remembered,
     /// One factor.
     Aal1,

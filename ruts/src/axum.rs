@@ -32,8 +32,9 @@ impl<S: 'static, St: Sync> OptionalFromRequestParts<St> for Session<S> {
     }
 }
 
-/// The client learns only the status. The details are logged: at `ERROR` for a fault of the server, at
-/// `DEBUG` for a request that came too late.
+/// The body is empty. A 503 has `Retry-After`, and a 401 has `WWW-Authenticate`. [`Error::Ended`]
+/// and [`Error::TooManySessions`] are logged at `DEBUG`, a 401 is not logged, and all other errors are
+/// logged at `ERROR`.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let error: &dyn std::error::Error = &self;
@@ -43,7 +44,10 @@ impl IntoResponse for Error {
                 return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")])
                     .into_response();
             }
-            Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManySessions => {
+                tracing::debug!(error, "session error");
+                return StatusCode::TOO_MANY_REQUESTS.into_response();
+            }
             Self::SignInRequired | Self::StepUpRequired { .. } => {
                 return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge(&self))])
                     .into_response();
@@ -59,7 +63,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Returns the requirement in the words of RFC 9470.
+/// Returns the value of `WWW-Authenticate`, with the parameters of RFC 9470.
 fn challenge(error: &Error) -> String {
     let Error::StepUpRequired { assurance, within } = error else { return "Session".to_owned() };
     let mut challenge = "Session error=\"insufficient_user_authentication\"".to_owned();

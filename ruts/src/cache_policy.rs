@@ -6,8 +6,8 @@ use crate::ttl::Ttl;
 
 /// How the cache of a layered store may serve a field.
 ///
-/// A store without a cache keeps the policy beside the value and otherwise ignores it. With any store, a
-/// field that is `NoStore` or `Revalidate` is read when it is named, not along with the rest of its
+/// A store without a cache keeps the policy beside the value and otherwise ignores it. With any
+/// store, a `NoStore` or `Revalidate` field is fetched only by name, not along with the rest of its
 /// schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -17,8 +17,8 @@ pub enum CachePolicy {
     Default,
     /// Served for at most this long.
     MaxAge(Ttl),
-    /// Never kept in the cache: every read goes to the store of record.
+    /// Never kept in the cache: every read goes to the origin.
     NoStore,
-    /// Served only after the store of record confirmed its value.
+    /// Served only after the origin has confirmed the value.
     Revalidate,
 }

@@ -14,16 +14,16 @@ use crate::token::SessionId;
 /// Name of the field that holds the fingerprint of the client at the sign-in.
 pub(crate) const RECORD: &str = "ruts.client";
 
-/// Lengths of the digests of a name and a value in the record.
+/// Lengths in bytes of the digests of a name and of a value in the field [`RECORD`].
 const NAME: usize = 4;
 const VALUE: usize = 8;
 
 /// Coarse properties of a client, such as user agent, language and network. A change can be a sign
 /// of a stolen session.
 ///
-/// For each property a session keeps a short hash, salted with the session id. So a record does not show
-/// the properties, and the records of two sessions cannot be compared. A property that the record
-/// lacks does not count as changed.
+/// For each property a session stores a short hash, salted with the session id. So the stored bytes
+/// do not show the properties, and those of two sessions cannot be compared. A property without a
+/// stored hash does not count as changed.
 ///
 /// Used with [`SessionLayer::watch_clients`](crate::SessionLayer::watch_clients).
 #[derive(Debug, Clone, Default)]
@@ -36,8 +36,8 @@ pub enum ClientChangeAction {
     /// Does nothing.
     Accept,
     /// Lowers the assurance to [`Remembered`](crate::auth::Assurance::Remembered) for this request.
-    /// A page that [requires](crate::Session::require) more asks for another authentication, which
-    /// records the new client.
+    /// [`require`](crate::Session::require) then demands another authentication, which stores the
+    /// fingerprint of the new client.
     StepUp,
     /// Ends the session. The request continues without one.
     End,
@@ -59,7 +59,8 @@ impl ClientFingerprint {
         Self::default()
     }
 
-    /// Adds a property. All clients have the same names, with an empty value if there is none.
+    /// Adds a property. Add the same names for every client, with an empty value if a client lacks
+    /// one.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         self.0.push((name, value.as_ref().to_vec()));
@@ -83,12 +84,12 @@ impl ClientFingerprint {
         })
     }
 
-    /// Returns the record that a session keeps.
+    /// Returns the bytes that a session stores in the field [`RECORD`].
     pub(crate) fn record(&self, id: &SessionId) -> Bytes {
         self.digests(id).flat_map(|(_, digest)| digest).collect::<Vec<u8>>().into()
     }
 
-    /// Returns the names of the properties that differ from a record.
+    /// Returns the names of the properties that differ from the stored bytes.
     pub(crate) fn differences(&self, id: &SessionId, record: &[u8]) -> Vec<&'static str> {
         let digests = self.digests(id);
         let changed = digests.filter(|(_, digest)| {

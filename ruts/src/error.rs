@@ -1,7 +1,7 @@
 //! The error of every session operation: [`Error`].
 //!
 //! Returned by the session, the guards and the extractors. Wraps errors of stores, codecs, TTLs and
-//! random numbers. Knows nothing of HTTP: `axum` makes a response of it.
+//! random numbers. Knows nothing of HTTP: `axum` turns the error into a response.
 
 use std::time::Duration;
 
@@ -13,10 +13,11 @@ use crate::{
     ttl::TtlError,
 };
 
-/// The failures of a session.
+/// The error of every session operation.
 ///
-/// No text holds a token, a key, a statement or a value. The error of the driver is the
-/// [`source`](std::error::Error::source). As an axum response it is empty, with this status:
+/// No message contains a token, a key, a statement or a value. The error of the driver is the
+/// [`source`](std::error::Error::source). As an axum response an error has no body, and this
+/// status:
 ///
 /// | error | status |
 /// | --- | --- |
@@ -26,7 +27,7 @@ use crate::{
 /// | [`TooManySessions`](Self::TooManySessions) | 429 |
 /// | all others | 500 |
 ///
-/// An application answers in its own way by a type of its own:
+/// To answer differently, an application wraps the error in a type of its own:
 ///
 /// ```
 /// use axum::response::{IntoResponse, Redirect, Response};
@@ -44,7 +45,7 @@ use crate::{
 ///     fn into_response(self) -> Response {
 ///         match self.0 {
 ///             Error::SignInRequired => Redirect::to("/sign-in").into_response(),
-///             error if error.is_outcome_unknown() => "Please look whether it was saved.".into_response(),
+///             error if error.is_outcome_unknown() => "Please check whether it was saved.".into_response(),
 ///             error => error.into_response(),
 ///         }
 ///     }
@@ -54,7 +55,7 @@ use crate::{
 #[non_exhaustive]
 pub enum Error {
     /// The store failed. Nothing was changed, unless the kind is
-    /// [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown). Trying again may help.
+    /// [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown). A retry may succeed.
     #[error("the session store failed")]
     Store(#[source] StoreError),
 
@@ -72,8 +73,8 @@ pub enum Error {
         source: CodecError,
     },
 
-    /// The stored value does not fit the type of the field. It stays as it is. Writing or removing
-    /// the field replaces it.
+    /// The stored value does not fit the type of the field. It is kept until the field is set or
+    /// removed.
     #[error("the stored value of the session field `{field}` could not be decoded")]
     Decode {
         /// Stored name of the field.
@@ -96,9 +97,9 @@ pub enum Error {
     },
 
     /// Another request has ended the session or replaced its secret while this one was running, or
-    /// a revocation overtook this sign-in. The write did not take place, or ended together with the
-    /// session. No session was created. For a [job](crate::session::SessionIndex::get): there is no
-    /// live session of this id.
+    /// a revocation has ended the session during this sign-in. The write did not take place, or was
+    /// lost with the session. No session was created. In a
+    /// [job](crate::session::SessionIndex::get): no live session has this id.
     #[error("another request has ended the session or replaced its secret")]
     Ended,
 
@@ -108,19 +109,19 @@ pub enum Error {
     #[error("another operation of this request holds the session")]
     Busy,
 
-    /// The field kept changing under an `update`, which gave up. Nothing was changed.
+    /// An `update` gave up, because other requests kept changing the field. Nothing was changed.
     #[error("too many concurrent requests changed the session field `{field}`")]
     Conflict {
         /// Stored name of the field.
         field: String,
     },
 
-    /// The write is done, but the cache of a layered store missed it. For at most
-    /// `stale_for` a process may read the former state from the cache: a user who has signed out
-    /// may still seem signed in there.
+    /// The write is done, but the cache of a layered store missed it. For at most `stale_for`,
+    /// reads may still get the former state from the cache. So a user who has signed out may appear
+    /// signed in.
     #[error("the write is done, but a cache may show the former state for {stale_for:?}")]
     StaleCache {
-        /// The bound: the cache TTL of the store.
+        /// Maximum time for which the cache may be stale: the cache TTL of the store.
         stale_for: Duration,
     },
 
@@ -135,8 +136,8 @@ pub enum Error {
     #[error("development mode: only clients on a loopback name have sessions")]
     NotLoopback,
 
-    /// A [job](crate::session::SessionIndex::get) cannot do this, because it has no client: sign in
-    /// or out, replace the secret, move a deadline, or delete the session. Nothing was changed.
+    /// A [job](crate::session::SessionIndex::get) has no client, so it cannot sign in or out,
+    /// replace the secret, move a deadline or delete the session. Nothing was changed.
     #[error("a job without a request cannot sign in or out, replace a secret or end a session")]
     NoRequest,
 
@@ -145,7 +146,7 @@ pub enum Error {
     Ttl(#[from] TtlError),
 
     /// A later release of the application wrote the value, for example during a deploy. Nothing was
-    /// changed. Another instance can answer.
+    /// changed. An instance of that release can answer the request.
     #[error("the session field `{field}` has version {stored}, and this release knows {known}")]
     Newer {
         /// Stored name of the field.
@@ -157,9 +158,9 @@ pub enum Error {
     },
 
     /// The lifetime is longer than the layer or the field allows. Nothing was changed.
-    #[error("the lifetime is longer than the {longest:?} that are allowed")]
+    #[error("the lifetime is longer than the maximum of {longest:?}")]
     LifetimeBound {
-        /// The longest lifetime that is possible.
+        /// Maximum lifetime.
         longest: Duration,
     },
 
@@ -189,20 +190,20 @@ pub enum Error {
     },
 
     /// Two schemas of one layer have a field of the same stored name, with another type, version or
-    /// encryption. The one that was used later is refused. A `prefix` for one of them, or the same
-    /// declaration in both, resolves it.
+    /// encryption. The schema that was used later is refused. Give one of them a `prefix`, or
+    /// declare the field the same way in both.
     #[error(
-        "the schemas `{}` and `{}` declare the session field `{field}` in different ways: give one of \
-         them a `prefix`, or declare the field alike", schemas[0], schemas[1]
+        "the schemas `{}` and `{}` declare the session field `{field}` differently: give one of them a \
+         `prefix`, or declare the field the same way in both", schemas[0], schemas[1]
     )]
     SchemaConflict {
         /// Stored name of the field.
         field: String,
-        /// Names of the schemas. The first was used before.
+        /// Names of the schemas, in the order of their first use.
         schemas: [&'static str; 2],
     },
 
-    /// The handler expects another store than the one of its `SessionLayer`.
+    /// The handler expects a store other than that of its `SessionLayer`.
     #[error(
         "the handler expects a session in `{expected}`, but its layer keeps sessions in `{found}`"
     )]

@@ -54,15 +54,16 @@ fn outcome(is_done: bool) -> &'static str {
     if is_done { "done" } else { "failed" }
 }
 
-/// A read asked the cache: `hit`, `miss` or `failed`. `passed` is a read that bypassed it.
+/// A read of a layered store has asked the cache (`hit`, `miss`, `failed`) or has bypassed it
+/// (`passed`).
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_read(outcome: &'static str) {
     count!("ruts_cache_reads_total", "outcome" => outcome);
     let _ = outcome;
 }
 
-/// A read could fill the cache. `offered`: it tries. `refused`: a write is in progress, the cache
-/// is busy, or the fields may not be cached.
+/// A read of the origin fills the cache (`offered`), or does not (`refused`): it bypassed the
+/// cache, a write or too many fills are in progress, or the fields may not be cached.
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_fill(outcome: &'static str) {
     count!("ruts_cache_fills_total", "outcome" => outcome);
@@ -112,8 +113,8 @@ pub(crate) fn reuse(id: &SessionId, ago: Duration) {
     tracing::warn!(%id, ?ago, "reuse of a former session secret");
 }
 
-/// A request has several session cookies: one was planted by another site of the domain, or for
-/// another path.
+/// A request has several session cookies: one may have been set by another host of the domain, or
+/// for another path.
 pub(crate) fn duplicate_cookies() {
     count!("ruts_duplicate_cookies_total");
     tracing::warn!("several session cookies in one request");
@@ -131,15 +132,16 @@ pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
     tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
 }
 
-/// An encrypted value was decrypted, with the first key of the ring or with a former one. While the
-/// latter is counted, the former key is needed.
+/// An encrypted value was decrypted, with the first key of the ring or with a former one. As long
+/// as `former` is counted, the ring needs its former keys.
 pub(crate) fn decrypted(field: &str, by_first: bool) {
     let key = if by_first { "first" } else { "former" };
     count!("ruts_decryptions_total", "field" => field.to_owned(), "key" => key);
     let _ = (field, key);
 }
 
-/// A declared field was read. Counted by version of its value, and by the type that wrote it.
+/// A declared field was read. Counted by the version of the value, and by whether the field's `own`
+/// type wrote it.
 #[cfg(feature = "metrics")]
 pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
     count!(
@@ -148,19 +150,19 @@ pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str)
     );
 }
 
-/// A stored value cannot be read, and the layer has it read as absent. Logged once for each field:
-/// there may be many.
+/// A stored value cannot be read, and the layer treats it as absent. Logged once for each field,
+/// because there may be many such values.
 pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {
     static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     count!("ruts_unreadable_fields_total", "field" => field.to_owned());
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-    // Names of fields that were set by name may come from outside, and must not fill the memory.
+    // A field name may come from a client, so the set is bounded.
     if logged.len() < 1000 && logged.insert(field.to_owned()) {
         tracing::warn!(field, %error, "values of this session field are unreadable: read as absent");
     }
 }
 
-/// A request presented a token of no live session: an ended one, or a guessed one.
+/// A request presented a token of no live session: the session has ended, or the token was guessed.
 pub(crate) fn unknown_token(id: &SessionId) {
     count!("ruts_unknown_tokens_total");
     tracing::info!(%id, "unknown session token");

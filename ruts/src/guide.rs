@@ -46,7 +46,7 @@ pub mod own_store {}
 #[doc = include_str!("../docs/guide/comparison.md")]
 pub mod comparison {}
 
-// The blocks of these pages are tests of the crates that they are about.
+// The code blocks of these pages are tested in the crates that the pages describe.
 
 #[cfg(not(doctest))]
 #[doc = include_str!("guide_links.md")]

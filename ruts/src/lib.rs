@@ -34,7 +34,7 @@ mod event;
 pub mod field;
 #[cfg(feature = "axum")]
 pub mod guard;
-// The pages use every feature. They are documentation and tests, and nothing else.
+// The pages need all of these features. They exist only for documentation and its tests.
 #[cfg(all(
     any(doc, doctest),
     feature = "conformance",
@@ -114,7 +114,7 @@ macro_rules! __impl_extractor {
     ($name:ident) => {};
 }
 
-/// Has the sessions of a `#[session]` struct take encryption keys.
+/// Adds `encryption_keys` to the session index of a `#[session]` struct.
 #[cfg(feature = "encrypt")]
 #[doc(hidden)]
 #[macro_export]
@@ -122,7 +122,7 @@ macro_rules! __impl_encryption_keys {
     ($vis:vis $sessions:ident) => {
         #[allow(dead_code)]
         impl $sessions {
-            /// Sets the keys for fields marked `encrypt`, those of the layer.
+            /// Sets the keys for fields marked `encrypt`: the same keys as for the layer.
             #[must_use]
             $vis fn encryption_keys(
                 self,
@@ -134,7 +134,7 @@ macro_rules! __impl_encryption_keys {
     };
 }
 
-/// Without the feature `encrypt`, no field can be encrypted.
+/// Expands to nothing: without the feature `encrypt`, no field can be encrypted.
 #[cfg(not(feature = "encrypt"))]
 #[doc(hidden)]
 #[macro_export]
@@ -142,7 +142,7 @@ macro_rules! __impl_encryption_keys {
     ($vis:vis $sessions:ident) => {};
 }
 
-/// The test of `#[session(lock)]`.
+/// Expands to the test of `#[session(lock)]`.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 #[macro_export]
@@ -156,7 +156,7 @@ macro_rules! __lock_test {
     };
 }
 
-/// The test of `#[session(lock)]` needs the feature.
+/// Expands to a compile error: the test of `#[session(lock)]` needs the feature `testing`.
 #[cfg(not(feature = "testing"))]
 #[doc(hidden)]
 #[macro_export]

@@ -2,8 +2,8 @@
 //!
 //! Used by the layer and by guards, against open redirects. Knows only strings.
 
-/// Returns whether a browser that is redirected to this text stays on the site: a path that begins with
-/// exactly one slash. Browsers read `\` like `/`, and skip control characters.
+/// Returns whether a redirect to `text` stays on the site: a path that begins with exactly one
+/// slash. Browsers treat `\` as `/` and skip control characters, so a path must not contain them.
 pub(crate) fn is_local_path(text: &str) -> bool {
     text.starts_with('/')
         && !text.starts_with("//")

@@ -25,7 +25,7 @@ pub use crate::{
     ttl::Ttl,
 };
 
-/// The codecs that are compiled in. The compile error for another one names its feature.
+/// The codecs that are compiled in. For any other codec, the compile error names its feature.
 pub mod codec {
     #[cfg(feature = "bincode")]
     pub const BINCODE: crate::codec::Codec = crate::codec::Codec::Bincode;
@@ -34,8 +34,8 @@ pub mod codec {
     pub const MESSAGEPACK: crate::codec::Codec = crate::codec::Codec::MessagePack;
 }
 
-/// Creates the key of a field. A free function, so that a type without serde gets the message of
-/// [`FieldValue`]: rustc reports the same bound on a method in its own words.
+/// Creates the key of a field. A free function, so that for a type without serde rustc shows the
+/// message of [`FieldValue`]. For a bound on a method it does not.
 pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
     Field::new(spec)
 }
@@ -55,7 +55,7 @@ pub fn migrate<Former, T: MigratesFrom<Former>>(
     T::migrate(value).ok_or_else(|| stored.refuse())
 }
 
-/// Converts a value to the type of the previous version. `None` if that cannot hold it.
+/// Converts a value to the type of the previous version. `None` if that type cannot hold it.
 pub fn downgrade<T: Downgrade<Former>, Former>(value: T) -> Option<Former> {
     value.downgrade()
 }

@@ -1,7 +1,7 @@
 //! Tokens: a public [`SessionId`] and a secret.
 //!
-//! Used everywhere. Knows how long a cookie lives, because the secret hash covers it
-//! (`CookieLife`). Knows nothing of cookie headers, sessions or stores.
+//! Used everywhere. Knows the lifetime of a cookie (`CookieLife`), because the secret hash covers
+//! it. Knows nothing of cookie headers, sessions or stores.
 //!
 //! The id names the session and may be logged. The secret proves the right to use it, and a store
 //! gets only its [`SecretHash`]. The public interface cannot make a token from chosen bytes (OWASP
@@ -109,7 +109,8 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
-/// SHA-256 of a secret, and all that a store keeps of it.
+/// SHA-256 of a secret with the layer name and the cookie's lifetime. A store keeps nothing else of
+/// the secret.
 ///
 /// Comparing takes constant time. `Debug` does not show it.
 #[derive(Clone, Copy)]
@@ -141,12 +142,12 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// For how long a client keeps the cookie of a secret.
+/// How long a client keeps the cookie of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CookieLife {
-    /// As the options of the cookie say.
+    /// As set by the cookie options.
     Default,
-    /// Until the browser ends.
+    /// Until the browser is closed.
     Browser,
     /// This number of seconds: the sign-in is remembered.
     Remembered(NonZeroU32),
@@ -156,7 +157,7 @@ impl CookieLife {
     /// Maximum age that browsers grant a cookie (RFC 6265bis, 5.5).
     pub(crate) const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
-    /// Returns for how long the sign-in is remembered.
+    /// Returns how long the sign-in is remembered. `None` if it is not.
     pub(crate) fn remembered(self) -> Option<Duration> {
         match self {
             Self::Remembered(seconds) => Some(Duration::from_secs(seconds.get().into())),
@@ -164,7 +165,7 @@ impl CookieLife {
         }
     }
 
-    /// Returns the bytes that a token carries, none by default.
+    /// Returns the bytes that a token carries. `None` for [`Default`](Self::Default).
     fn to_bytes(self) -> Option<[u8; 4]> {
         match self {
             Self::Default => None,
@@ -178,8 +179,8 @@ impl CookieLife {
     }
 }
 
-/// 256 random bits that only the client keeps, and the lifetime of its cookie. Without `Debug`,
-/// `Display` and `Serialize`, so that it cannot leak.
+/// 256 random bits that only the client keeps, and the lifetime of its cookie. Implements no
+/// `Debug`, `Display` or `Serialize`, so that it cannot leak.
 ///
 /// The hash covers the lifetime. So the client cannot change it, and every request knows it without
 /// asking the store.
@@ -203,8 +204,9 @@ impl Secret {
         Self { bytes: self.bytes, life }
     }
 
-    /// Returns the hash for the store. It covers the name of the layer, so that a token opens no
-    /// session of another layer with the same store. The name holds no zero byte.
+    /// Returns the hash for the store. It covers the name of the layer, so that no other layer with
+    /// the same store accepts the token. The name has no zero byte, so the zero byte after it is
+    /// unambiguous.
     pub(crate) fn hash(&self, layer: &str) -> SecretHash {
         let hash = Sha256::new_with_prefix(self.bytes).chain_update(layer);
         let hash = match self.life.to_bytes() {
@@ -222,8 +224,8 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Reads a token from untrusted bytes. `None` for any other than the canonical spelling. A text
-    /// of another length is not read.
+    /// Reads a token from untrusted bytes. `None` unless they are in canonical form. Text of
+    /// another length is not decoded.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (text, life) = match text.len() {
             TOKEN_LEN => (text, CookieLife::Default),
@@ -242,7 +244,8 @@ impl Token {
         })
     }
 
-    /// Compares it with another token of the same request, the secret in constant time.
+    /// Returns whether two tokens of one request are equal. The secrets are compared in constant
+    /// time.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.id == other.id
             && self.secret.life == other.secret.life

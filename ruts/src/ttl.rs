@@ -44,7 +44,7 @@ impl Ttl {
     ///
     /// # Panics
     ///
-    /// Panics if `secs` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
+    /// `secs` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     #[track_caller]
     pub const fn from_secs(secs: u64) -> Self {
         Self::from_duration(Duration::from_secs(secs))

@@ -30,9 +30,9 @@ struct Queue {
     turns: AtomicUsize,
 }
 
-/// The turn of an operation. The next one begins when it is dropped.
+/// The turn of an operation. The next turn begins when this one is dropped.
 pub(crate) struct Turn<'a, K: Eq + Hash> {
-    /// Dropped before the place.
+    /// Dropped before `_place`.
     _turn: OwnedMutexGuard<()>,
     _place: Place<'a, K>,
 }
@@ -45,7 +45,7 @@ struct Place<'a, K: Eq + Hash> {
 }
 
 impl<K: Eq + Hash + Clone> Turns<K> {
-    /// Waits for a turn until `end`. `None` if there was none.
+    /// Waits for a turn until `end`. `None` if the turn did not begin by then.
     ///
     /// # Cancel safety
     ///
@@ -61,7 +61,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, until_end).await
     }
 
-    /// Waits for a turn as long as others begin. `None` if none began for the time of `patience`.
+    /// Waits for a turn as long as other turns begin. `None` if no turn has begun for `patience`.
     ///
     /// # Cancel safety
     ///
@@ -85,14 +85,14 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, while_moving).await
     }
 
-    /// Takes a turn, after `wait` if it is not free.
+    /// Takes a turn: at once if the key is free, and otherwise after `wait`.
     async fn take<W>(&self, key: K, wait: impl FnOnce(Arc<Queue>) -> W) -> Option<Turn<'_, K>>
     where
         W: Future<Output = Option<OwnedMutexGuard<()>>>,
     {
-        // The queue has to be dropped before the place.
+        // `queue` is dropped before `place`, whose drop counts the references to it.
         let (place, queue) = self.join(key);
-        // A free turn needs no timer, which a runtime may lack.
+        // If the key is free, no timer is needed. A runtime may have none.
         let turn = match Arc::clone(&queue.lock).try_lock_owned() {
             Ok(turn) => turn,
             Err(_) => wait(Arc::clone(&queue)).await?,
@@ -154,7 +154,7 @@ mod tests {
             })
             .collect();
         tokio::task::yield_now().await;
-        // One that is cancelled leaves the queue.
+        // A cancelled operation leaves the queue.
         tasks[1].abort();
         drop(first);
         for task in tasks {

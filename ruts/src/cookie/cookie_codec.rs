@@ -6,7 +6,8 @@
 use crate::token::TOKEN_LEN;
 use crate::token::{LONG_TOKEN_LEN, Token};
 
-/// Returns the length of a signed token: a SHA-256 of 44 characters in base64, then the token.
+/// Returns the length of a signed token: an HMAC-SHA256, which has 44 characters in base64, then
+/// the token.
 const fn signed(token: usize) -> usize {
     44 + token
 }
@@ -31,7 +32,7 @@ impl CookieCodec {
     /// Maximum length of a value.
     pub(super) const MAX_LEN: usize = max(signed(LONG_TOKEN_LEN), encrypted(LONG_TOKEN_LEN));
 
-    /// Reads the token of a value. `None` if the value does not have the required form.
+    /// Reads the token of a value. `None` if the value has another form, or no key accepts it.
     #[cfg_attr(not(any(feature = "signed", feature = "private")), allow(unused_variables))]
     pub(super) fn decode(&self, name: &str, value: &[u8]) -> Option<Token> {
         match self {
@@ -82,7 +83,7 @@ impl CookieCodec {
     }
 }
 
-/// Returns whether a value may be a token in a form of this length. Keys are tried only then.
+/// Returns whether a value has the length of a token in this form. If not, no key is tried.
 #[cfg(any(feature = "signed", feature = "private"))]
 fn is_length_of(value: &[u8], form: fn(usize) -> usize) -> bool {
     [TOKEN_LEN, LONG_TOKEN_LEN].map(form).contains(&value.len())

@@ -38,7 +38,7 @@ pub enum CookieError {
     )]
     MaxAge,
     /// Browsers drop a cookie whose name and value exceed 4096 bytes together.
-    #[error("name and value have {bytes} bytes together, above the 4096 that browsers keep")]
+    #[error("name and value have {bytes} bytes together, and browsers keep at most 4096")]
     TooLong {
         /// Length of both.
         bytes: usize,

@@ -1,7 +1,7 @@
 //! [`CookieOptions`]: the options of the session cookie, and their checks.
 //!
-//! Made by the application, read by the layer and `session_cookie`. Knows the life of a token's
-//! cookie, and nothing of headers.
+//! Made by the application, read by the layer and `session_cookie`. Knows how long a cookie is
+//! kept, and nothing of headers.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -63,15 +63,15 @@ impl CookieOptions {
         self
     }
 
-    /// Sets the path below which browsers send the cookie. Any other than `/` rules out the prefix
-    /// `__Host-`.
+    /// Sets the path below which browsers send the cookie. Only `/` allows the prefix `__Host-`.
     #[must_use]
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Sends the cookie to this domain and all its subdomains. It rules out the prefix `__Host-`.
+    /// Sends the cookie to this domain and all its subdomains, which the prefix `__Host-` does not
+    /// allow.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
@@ -95,8 +95,9 @@ impl CookieOptions {
     }
 
     /// Keeps the cookie after the browser is closed: for `seconds` after it was set, at most 400
-    /// days. Use extends it: once an eighth of the time has passed, a response sets it again. Without
-    /// use the session ends by then too, even if the idle timeout of the layer is longer.
+    /// days. Use extends it: once an eighth of the time has passed, a response sets it again. An
+    /// unused session ends no later than its cookie, even if the idle timeout of the layer is
+    /// longer.
     ///
     /// A single sign-in can choose another lifetime: see
     /// [`SignIn::remember`](crate::session::SignIn::remember).

@@ -17,13 +17,13 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct SessionCookie {
     template: Cookie<'static>,
-    /// For how long the client keeps it. `None`: until the browser ends.
+    /// How long the client keeps it. `None`: until the browser is closed.
     life: Option<Duration>,
     codec: CookieCodec,
 }
 
-/// How many tokens beside the first are tried. Each costs a store call, and only a site of the same
-/// domain can plant one.
+/// Maximum number of tokens besides the first that are tried. Each costs a store call, and only a
+/// host of the same domain can set one.
 const MAX_OTHERS: usize = 7;
 
 /// The tokens of a request.
@@ -35,8 +35,8 @@ pub(crate) struct Presented {
     pub(crate) token: Option<Token>,
     /// Further tokens that differ, at most [`MAX_OTHERS`].
     pub(crate) others: Vec<Token>,
-    /// Whether there are several session cookies: one was planted by another site of the domain, or
-    /// for another path.
+    /// Whether there are several session cookies: one may have been set by another host of the
+    /// domain, or for another path.
     pub(crate) is_duplicated: bool,
 }
 
@@ -77,9 +77,9 @@ impl SessionCookie {
 
     /// Finds the tokens of a request that also has a cookie jar. `held` is the value in the jar.
     ///
-    /// A layer that wraps this one may have replaced or removed the cookie there. A jar holds one
-    /// cookie of a name, so the headers tell whether there are several. A jar holds no cookie of a
-    /// header that is not UTF-8.
+    /// An outer layer may have replaced or removed the cookie in the jar. A jar holds only one
+    /// cookie per name, so the headers show whether there are several. A jar ignores a header that
+    /// is not UTF-8.
     #[cfg(feature = "tower-cookies")]
     pub(crate) fn read_with_jar(&self, headers: &HeaderMap, held: Option<&str>) -> Presented {
         let all = || headers.get_all(header::COOKIE).iter();
@@ -93,8 +93,8 @@ impl SessionCookie {
         }
     }
 
-    /// Returns the values of the cookie. Names are compared byte by byte, although browsers protect
-    /// prefixes in any case: the layer sets only one spelling.
+    /// Returns the values of the cookie. Names are compared case-sensitively, because the layer
+    /// sets only one spelling. Browsers protect the prefixes in every spelling.
     fn values<'a>(
         &'a self,
         headers: impl Iterator<Item = &'a HeaderValue>,
@@ -127,7 +127,7 @@ impl SessionCookie {
     }
 
     /// Returns the header that sets the cookie to `token`, marked as sensitive. `longest` is the
-    /// time after which the session ends in any case.
+    /// time until the session ends in any case.
     pub(crate) fn set(&self, token: &Token, longest: Option<Duration>) -> Option<HeaderValue> {
         header(&self.with_token(token, longest)?)
     }
@@ -157,8 +157,8 @@ impl SessionCookie {
         header(&self.removal())
     }
 
-    /// Returns the cookie that removes the cookie. It repeats all attributes: otherwise browsers
-    /// keep the cookie.
+    /// Returns a cookie that makes browsers remove the session cookie. It repeats all attributes:
+    /// without them browsers keep the cookie.
     pub(crate) fn removal(&self) -> Cookie<'static> {
         let mut cookie = self.template.clone();
         cookie.make_removal();

@@ -93,7 +93,8 @@ impl FieldCipher {
         Ok(Plaintext { bytes, was_encrypted: true })
     }
 
-    /// Returns whether a write would encrypt a value as it is stored: not at all, or with the first key.
+    /// Returns whether a stored value is encrypted as a write would encrypt it: not at all, or with
+    /// the first key.
     pub(crate) fn is_present(&self, encrypts: bool, stored: &[u8]) -> bool {
         match (encrypts, codec::is_encrypted(stored)) {
             (true, true) => self.is_of_first_key(stored),

@@ -25,7 +25,7 @@ pub enum KeyError {
     /// A secret is too short.
     #[error("a secret for a key ring has {bytes} bytes: it needs at least 32")]
     TooShort {
-        /// Its length.
+        /// Length of the secret.
         bytes: usize,
     },
     /// There is no secret.
@@ -36,11 +36,11 @@ pub enum KeyError {
 /// Keys that sign or encrypt cookies, or encrypt values. The first key is used for new data, and
 /// every key for existing data.
 ///
-/// To change keys, put the new secret in front. Leave the old one out once no cookie or value
-/// depends on it. Cookies and values may share a ring: each use has keys of its own.
+/// To change keys, put the new secret first. Remove the old one once no cookie or value depends on
+/// it. Cookies and values may share a ring: each use has keys of its own.
 ///
-/// Clones share one ring. So [`replace`](Self::replace) reaches a running layer when a vault has
-/// new secrets (OWASP ASVS 5.0, 13.3.1).
+/// Clones share one ring. So [`replace`](Self::replace) changes the keys of a running layer, for
+/// example when a vault has new secrets (OWASP ASVS 5.0, 13.3.1).
 ///
 /// ```
 /// use ruts::{SessionLayer, crypto::{KeyError, KeyRing}, store::memory::MemoryStore};
@@ -129,8 +129,8 @@ impl From<Key> for RingKey {
 
 #[cfg(feature = "encrypt")]
 impl ValueKey {
-    /// Derives the cipher key and the id. A hash with a purpose is enough, since the master key is
-    /// uniform and of fixed length.
+    /// Derives the cipher key and the id. A hash with a prefix for each purpose is enough, because
+    /// the master key is uniform and of fixed length.
     fn of(key: &Key) -> Self {
         let derived = Sha256::new_with_prefix("ruts values").chain_update(key.master()).finalize();
         let digest = Sha256::new_with_prefix("ruts key id").chain_update(derived).finalize();
@@ -148,7 +148,7 @@ impl ValueKey {
     }
 }
 
-/// Creates a ring of one key that was made by hand.
+/// Creates a ring of one existing key.
 impl From<Key> for KeyRing {
     fn from(key: Key) -> Self {
         Self(Arc::new(RwLock::new(vec![key.into()])))

@@ -64,23 +64,23 @@ impl<T: FieldValue> Field<T> {
 }
 
 impl<T, M> Field<T, M> {
-    /// Returns the function that returns the fingerprint of the type.
+    /// Returns the function that computes the fingerprint of the type.
     #[doc(hidden)]
     pub const fn shape(&self) -> fn() -> u32 {
         self.codec.fingerprint
     }
 
-    /// Reads stored values of former versions.
+    /// Sets the function that reads stored values of former versions.
     ///
-    /// `migrate` gets the stored value, whose version is below that of the field. It returns the value, or
-    /// `None` if the field is to read as absent. A read writes nothing. An
-    /// [`update`](crate::Entry::update) writes the migrated value.
+    /// `migrate` gets a stored value whose version is below that of the field. It returns the
+    /// migrated value, or `None` if the field shall read as absent. A read does not write the
+    /// migrated value. An [`update`](crate::Entry::update) does.
     ///
     /// ```
     /// use ruts::{codec::Stored, field::{Field, FieldSpec}};
     ///
     /// const SPEC: FieldSpec = FieldSpec::new("price").with_version(3);
-    /// /// Version 1 was a text, and version 2 was in euros.
+    /// /// Version 1 was a string, and version 2 was in euros.
     /// const CENTS: Field<u64> = Field::new(&SPEC).migrate(|stored: Stored<'_>| {
     ///     let euros = match stored.version() {
     ///         2 => stored.read::<u64>()?,
@@ -100,11 +100,11 @@ impl<T, M> Field<T, M> {
         self
     }
 
-    /// Writes new values as the former version of [`FieldSpec::with_writes`], so that a release that
-    /// knows only that one reads them.
+    /// Sets the function that writes new values as the former version of
+    /// [`FieldSpec::with_writes`], for releases that know only that version.
     ///
-    /// `write` converts a value to the type of that version and encodes it. For a value that this version
-    /// cannot hold it returns [`Target::refuse`], and nothing is written.
+    /// `write` converts a value to the type of the former version and encodes it. If that type
+    /// cannot hold the value, it returns [`Target::refuse`], and nothing is written.
     ///
     /// ```
     /// use ruts::field::{Field, FieldSpec};
@@ -126,12 +126,12 @@ impl<T, M> Field<T, M> {
 }
 
 impl<T> Field<T> {
-    /// Turns it into a key that reads the default of an absent field.
+    /// Turns it into a key that reads an absent field as `default()`.
     pub const fn or(self, default: fn() -> T) -> Field<T, OrDefault<T>> {
         self.with_mode(OrDefault::new(default))
     }
 
-    /// Turns it into a key that can only be taken, not read.
+    /// Turns it into a key whose field can only be taken, not read.
     pub const fn once(self) -> Field<T, Once> {
         self.with_mode(Once)
     }
@@ -188,7 +188,7 @@ impl<T, M: Copy> Field<T, M> {
 
     /// Returns whether two stored values read as the same value.
     pub(crate) fn reads_alike(&self, one: &[u8], other: &[u8]) -> bool {
-        // Values need not be comparable, so they are encoded again.
+        // `T` need not implement `PartialEq`, so the values are encoded again.
         let encode = |stored| self.encode(&self.decode(stored).ok()??).ok();
         match (encode(one), encode(other)) {
             (Some(one), Some(other)) => sorted(&one) == sorted(&other),
@@ -201,8 +201,9 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(codec::encode::<Q>, value)
     }
 
-    /// Some formats write values that they cannot read back, or read back as another value, such as
-    /// bincode with `skip_serializing_if`. Builds with debug assertions find that at once.
+    /// Encodes a value. Some formats write values that they cannot read back, or that read back as
+    /// another value, such as bincode with `skip_serializing_if`. Builds with debug assertions find
+    /// that at once.
     fn encode_with<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
@@ -225,8 +226,9 @@ impl<T, M: Copy> Field<T, M> {
         Ok(stored)
     }
 
-    /// Returns whether `stored` reads as the value that it was made of. Values need not be comparable,
-    /// so both are encoded again: by the other codec, which would not make the same mistake.
+    /// Returns whether `stored` decodes to the value that it was encoded from. `T` need not
+    /// implement `PartialEq`, so both are encoded again, with the other codec, which does not have
+    /// the same defect.
     fn reads_back<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
@@ -240,7 +242,7 @@ impl<T, M: Copy> Field<T, M> {
             Codec::MessagePack => Codec::Bincode,
         };
         match (encode(other, 0, 0, value), (codec.encode)(other, 0, 0, &read)) {
-            // The order of a `HashMap` differs from map to map.
+            // Two equal `HashMap`s may differ in their order.
             (Ok(value), Ok(read)) => sorted(&value) == sorted(&read),
             // The other codec is not compiled in, or cannot write the value.
             _ => true,
@@ -260,7 +262,8 @@ impl<T, M: Copy> Field<T, M> {
 
     /// Returns whether a write would store a value with this header. Encryption is not compared.
     ///
-    /// The fingerprint of a former version is that of another type, and is not compared either.
+    /// With [`FieldSpec::with_writes`], the fingerprint is that of another type, and is not
+    /// compared either.
     pub(crate) fn writes_like(&self, stored: &[u8]) -> bool {
         let Self { spec, codec, .. } = self;
         let written = spec.written_version();

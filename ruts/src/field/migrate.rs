@@ -3,7 +3,7 @@
 //! Used by code that `#[session]` generates. Implemented by every type with a matching `TryFrom`.
 //! The error of a conversion is dropped, because it may quote the value.
 
-/// Type of a later version, made of a value of a former one by `From` or `TryFrom`.
+/// Type of a later version, converted from a value of a former one by `From` or `TryFrom`.
 #[diagnostic::on_unimplemented(
     message = "live sessions may hold a `{Former}`, which cannot become a `{Self}`",
     label = "expected `impl From<{Former}> for {Self}`, or `TryFrom`",

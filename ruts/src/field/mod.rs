@@ -1,7 +1,7 @@
 //! Typed keys: the name of a field, its lifetime, its codec, and the result of reading it.
 //!
-//! Made by `#[session]` or by hand, used by the session and `testing`. Stores use [`FieldName`]
-//! alone. Knows nothing of requests or stores.
+//! Made by `#[session]` or by hand, used by the session and `testing`. Stores use only
+//! [`FieldName`]. Knows nothing of requests or stores.
 
 mod key;
 mod migrate;

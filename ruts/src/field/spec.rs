@@ -43,8 +43,8 @@ pub struct FieldSpec {
     lock: Option<WriterTypes>,
 }
 
-/// The types that wrote values, by a lock. The function is named only by a field with a lock, so
-/// that other programs do not contain it.
+/// The types that wrote values, as a lock lists them. Only a field with a lock refers to the
+/// function, so that other programs do not contain it.
 #[derive(Clone, Copy)]
 struct WriterTypes {
     lock: &'static str,
@@ -69,13 +69,13 @@ impl fmt::Debug for WriterTypes {
 #[derive(Clone, Copy)]
 struct PrincipalOf {
     name: NamePrincipal,
-    /// Values of former versions have other types.
+    /// Whether values of former versions have other types.
     has_formers: bool,
 }
 
 type NamePrincipal = fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>;
 
-/// Descriptions are compared without the type of their values, so all of these are equal.
+/// Field specs are compared without the types of their values, so two of these are always equal.
 impl PartialEq for PrincipalOf {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -93,11 +93,12 @@ impl fmt::Debug for PrincipalOf {
 }
 
 impl FieldSpec {
-    /// Describes a field with the stored name `name`, which lives as long as its session.
+    /// Describes a field with the stored name `name`, whose values live as long as the session.
     ///
     /// # Panics
     ///
-    /// `name` is not a [field name](is_field_name). In a constant, this is a compile error.
+    /// `name` is not a [field name](is_field_name), or begins with `ruts.`. In a constant, this is
+    /// a compile error.
     #[track_caller]
     pub const fn new(name: &'static str) -> Self {
         assert!(
@@ -171,20 +172,21 @@ impl FieldSpec {
         self
     }
 
-    /// Sets the version of the type. A stored value of a former version goes through the
-    /// [migration](super::Field::migrate) of the key, and one of a newer version is
-    /// [`Error::Newer`](crate::Error::Newer). Version 1 by default.
+    /// Sets the version of the type, 1 by default. A stored value of a former version is read by
+    /// the [migration](super::Field::migrate) of the key. One of a newer version is
+    /// [`Error::Newer`](crate::Error::Newer).
     pub const fn with_version(mut self, version: u16) -> Self {
         self.version = version;
         self
     }
 
-    /// Writes new values as a former version, for a release that runs beside the previous one. The key
-    /// says how, with [`Field::writes`](super::Field::writes).
+    /// Writes new values as a former version, for a release that runs beside the previous one. The
+    /// key converts them, with [`Field::writes`](super::Field::writes).
     ///
     /// # Panics
     ///
-    /// `version` is zero, or not below the [version](Self::with_version) of the field. Set that first.
+    /// `version` is zero, or not below the [version](Self::with_version) of the field, which has to
+    /// be set first.
     #[track_caller]
     pub const fn with_writes(mut self, version: u16) -> Self {
         assert!(
@@ -195,13 +197,12 @@ impl FieldSpec {
         self
     }
 
-    /// Reads values of bincode that another type of the same version wrote by the names of that
-    /// type, if the lock has it. `lock` is the text of a [`Lock`](crate::testing::Lock), as in a
-    /// `sessions.lock`.
+    /// Sets the lock, the text of a [`Lock`](crate::testing::Lock) as in a `sessions.lock`.
+    /// `#[session(lock)]` calls it.
     ///
-    /// bincode goes by position, so without the names such a value is
-    /// [`CodecError::Shape`]. With both codecs compiled in, it is read as MessagePack is. `#[session(lock)]`
-    /// calls it.
+    /// A bincode value has no field names. So if another type of the same version wrote it, reading
+    /// it is [`CodecError::Shape`]. If the lock has that type, and both codecs are compiled in, the
+    /// value gets the names of the lock, and is read like MessagePack.
     pub const fn with_lock(mut self, lock: &'static str) -> Self {
         self.lock = Some(WriterTypes { lock, transcode: by_names });
         self
@@ -229,8 +230,8 @@ impl FieldSpec {
     /// [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal) signs
     /// in.
     ///
-    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) bounds both: it moves the
-    /// absolute deadline of the session forward.
+    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) bounds both, because it
+    /// also bounds the absolute deadline of the session.
     pub const fn principal<T: FieldValue>(mut self) -> Self {
         self.principal = Some(PrincipalOf { name: name_principal::<T>, has_formers: false });
         self.rotate()
@@ -239,16 +240,16 @@ impl FieldSpec {
     /// Makes it the field of the signed-in principal, as [`principal`](Self::principal) does, for a
     /// type with former versions.
     ///
-    /// `name` names the principal of a stored value of any version. All versions have to name a
-    /// principal by the same value, which is that of the first version where it exists. So a list and a
-    /// revocation find the sessions of all releases, and those of an earlier release find them, too.
+    /// `name` derives the name of the principal from a stored value of any version. All versions
+    /// must give a principal the same name: the value of the first version, if it has one. So every
+    /// release, even an earlier one, finds all sessions of a principal to list or revoke them.
     ///
     /// Two principals must never have the same name.
     ///
     /// ```
     /// use ruts::field::{Field, FieldSpec, Principal};
     ///
-    /// /// Version 1 was a `u64`, and version 2 is a text.
+    /// /// Version 1 was a `u64`, and version 2 is a string.
     /// const SPEC: FieldSpec = FieldSpec::new("user").with_version(2).principal_with(|stored, name| {
     ///     if stored.version() == 1 {
     ///         return name.set(&stored.read::<u64>()?);
@@ -284,8 +285,8 @@ impl FieldSpec {
         self.encrypt_since(1)
     }
 
-    /// Encrypts values of `version` and above. Those of former versions may be in the clear, until a
-    /// write replaces them: so encryption is turned on while sessions live.
+    /// Encrypts values of `version` and above. Values of former versions may be unencrypted until a
+    /// write replaces them, so that encryption can be turned on while sessions live.
     ///
     /// An attacker who can write to the store can also plant a value of a former version. Once all
     /// earlier sessions have ended, use [`encrypt`](Self::encrypt).
@@ -355,8 +356,8 @@ impl FieldSpec {
 
     /// Returns whether the first read of a request fetches the field with the others of its schema.
     ///
-    /// A field is left out if it is lazy, can only be taken, or would keep a cache from answering
-    /// for the others.
+    /// A field is left out if it is lazy, can only be taken, or would prevent a cache from
+    /// answering the read.
     pub(crate) const fn is_eager(&self) -> bool {
         !self.lazy
             && !self.once
@@ -388,7 +389,8 @@ impl FieldSpec {
         self.principal.is_some()
     }
 
-    /// Returns whether values of another field with this name are stored alike, apart from their type.
+    /// Returns whether two fields of this name store values in the same form, apart from their
+    /// type.
     pub(crate) fn stores_like(&self, other: &Self) -> bool {
         let form = |field: &Self| (field.version, field.encrypt, field.is_principal());
         form(self) == form(other)
@@ -405,8 +407,8 @@ impl FieldSpec {
         self.lock.is_some()
     }
 
-    /// Decodes a stored value by `decode`, also one of bincode that another type wrote, if the lock
-    /// has that type.
+    /// Decodes a stored value with `decode`. A bincode value that another type wrote is first
+    /// converted to MessagePack, if the lock has that type.
     pub(crate) fn decode_by_lock<T>(
         &self,
         stored: &[u8],
@@ -450,7 +452,7 @@ fn by_names(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> {
     crate::codec::transcode(lock, name, stored)
 }
 
-/// One codec alone is not enough.
+/// Returns `None`: the conversion needs both codecs.
 #[cfg(not(all(feature = "bincode", feature = "messagepack")))]
 fn by_names(_lock: &str, _name: &str, _stored: &[u8]) -> Option<Bytes> {
     None

@@ -4,8 +4,8 @@
 
 use super::{key::Field, mode::Mode, value::FieldValue};
 
-/// Code that looks at each typed key of a `#[session(lock)]` struct.
+/// Code that visits each typed key of a `#[session(lock)]` struct.
 pub trait FieldVisitor {
-    /// Looks at a key.
+    /// Visits a key.
     fn visit<T: FieldValue, M: Mode + 'static>(&mut self, field: Field<T, M>);
 }

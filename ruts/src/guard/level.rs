@@ -11,12 +11,12 @@ use super::rejection::GuardRejection;
 use crate::{auth::Assurance, error::Error, session::TypedSession};
 
 /// A session whose user has authenticated within the last `MINUTES`: for a change of password or
-/// address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. One round trip, which
-/// reads no field.
+/// address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. The check costs one round
+/// trip, which reads no field.
 ///
 /// Other requests get a 401. A browser that asks for a page is redirected to the
-/// [`sign_in_page`](crate::SessionLayer::sign_in_page) of the layer, if it has one. [`require`] makes
-/// a layer for a whole router of it.
+/// [`sign_in_page`](crate::SessionLayer::sign_in_page) of the layer, if it has one. [`require`]
+/// applies the guard to a whole router.
 ///
 /// [`require`]: super::require()
 ///

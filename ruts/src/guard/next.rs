@@ -1,4 +1,4 @@
-//! [`Next`]: extractor for the page to which a sign-in leads back.
+//! [`Next`]: extractor for the page to return to after a sign-in.
 //!
 //! Reads the parameter `next`, which `rejection` writes. Knows paths, and nothing of sessions.
 
@@ -9,11 +9,11 @@ use http::request::Parts;
 
 use crate::local_path::is_local_path;
 
-/// The page that a guard has kept a visitor from: the parameter `next` that it gives to the
+/// The page that a guard did not serve: the parameter `next` of the redirect to the
 /// [`sign_in_page`](crate::SessionLayer::sign_in_page).
 ///
-/// A form without `action` goes to the address of its page, so that the parameter is there when it
-/// is sent. Only a path of this site counts: no link to the sign-in page can lead to another site
+/// A form without `action` is sent to the address of its page, which includes the parameter. Only a
+/// path of this site is accepted, so a link to the sign-in page cannot redirect to another site
 /// (CWE-601).
 ///
 /// ```
@@ -36,8 +36,8 @@ use crate::local_path::is_local_path;
 pub struct Next(Option<String>);
 
 impl Next {
-    /// Returns the path and query of the page. `None` without a parameter, or with one that leads
-    /// elsewhere.
+    /// Returns the path and query of the page. `None` if the parameter is absent or not a path of
+    /// this site.
     pub fn path(&self) -> Option<&str> {
         self.0.as_deref()
     }

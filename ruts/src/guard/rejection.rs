@@ -26,21 +26,21 @@ impl GuardRejection {
     }
 }
 
-/// Without a sign-in page: no session is available, so a sign-in would not help.
+/// The client is not redirected: without a session, a sign-in would not help.
 impl From<Error> for GuardRejection {
     fn from(error: Error) -> Self {
         Self { error, page: None }
     }
 }
 
-/// Returns whether a browser would show the response. Only then a redirect helps.
+/// Returns whether a browser would show the response. Only then does a redirect help.
 fn asks_for_a_page(parts: &Parts) -> bool {
     let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     matches!(parts.method, Method::GET | Method::HEAD)
         && accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// Returns the address of the sign-in page, with the page to come back to.
+/// Returns the address of the sign-in page, with the page to return to as `next`.
 fn location(page: &str, target: Option<&str>) -> Option<HeaderValue> {
     let Some(target) = target else { return HeaderValue::from_str(page).ok() };
     let separator = if page.contains('?') { '&' } else { '?' };

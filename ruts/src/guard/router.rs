@@ -81,7 +81,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that is ready answers, and its clone takes the next request.
+        // Only `self.inner` is known to be ready, so it gets this request, and the clone gets the
+        // next one.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         Box::pin(async move {

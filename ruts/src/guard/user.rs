@@ -85,7 +85,8 @@ impl<L: LoadUser + FromRef<S>, S: Send + Sync> FromRequestParts<S> for CurrentUs
     }
 }
 
-/// Returns the user that was loaded for this request, unless another one is signed in by now.
+/// Returns the user that was loaded earlier in this request, unless another one has signed in
+/// since.
 async fn current_user<L: LoadUser + FromRef<S>, S>(
     typed: &L::Schema,
     parts: &mut Parts,

@@ -27,17 +27,19 @@ use crate::{
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// Default and maximum of the grace period of a renewed secret's predecessor.
+/// Default and maximum of the grace period of a former secret.
 const GRACE: Duration = Duration::from_secs(30);
 const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Gives every request a session, and every response the cookie that it needs.
 ///
 /// It wraps any tower service, and reads and writes its own cookie. It does not need a
-/// `CookieManagerLayer` of tower-cookies. Where there is one, either order works. With the feature
-/// `tower-cookies`, and a `CookieManagerLayer` around this layer, the cookie is read from its jar
-/// and put into it. So other layers see the cookie in `Cookies`, and can replace it. The cookie is set only when the
-/// client's copy is out of date, and then with `Cache-Control: no-store`.
+/// `CookieManagerLayer` of tower-cookies, and works inside or outside one. With the feature
+/// `tower-cookies`, inside a `CookieManagerLayer`, the cookie is read from the jar and written to
+/// it. So other layers see the cookie in `Cookies`, and can replace it.
+///
+/// The cookie is set only when the client's copy is out of date, and then with
+/// `Cache-Control: no-store`.
 ///
 /// By default a session ends after 7 days without activity, and after 30 days in any case (within
 /// AAL1 of NIST SP 800-63B-4).
@@ -62,7 +64,7 @@ pub struct SessionLayer<L = DefaultLayer> {
     level: Option<&'static Level>,
     /// Hosts of development mode besides the loopback names. `None` outside it.
     development: Option<Arc<[String]>>,
-    /// The same for all clones.
+    /// Shared by all clones.
     identity: Arc<LayerIdentity>,
     name: PhantomData<fn() -> L>,
 }
@@ -73,7 +75,7 @@ pub struct SessionLayer<L = DefaultLayer> {
 pub enum ClearSiteData {
     /// Cached responses of this origin.
     Cache,
-    /// All cookies of the registrable domain, including those of its other sites.
+    /// All cookies of the registrable domain, including those of its other hosts.
     Cookies,
     /// Local storage, databases and service workers of this origin.
     Storage,
@@ -111,8 +113,8 @@ impl SessionLayer {
 }
 
 impl<L: LayerName> SessionLayer<L> {
-    /// Turns it into the layer of another session beside the unnamed one, with a cookie of its own.
-    /// The two may share a store: neither accepts tokens of the other.
+    /// Names the layer, for another session beside the unnamed one, with a cookie of its own. Both
+    /// layers may share a store: neither accepts the tokens of the other.
     pub fn named<M: LayerName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
         SessionLayer {
@@ -180,8 +182,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Asks the browser to clear data of the site when its session has ended, by the header
-    /// `Clear-Site-Data`. Nothing by default.
+    /// Asks the browser to clear data of the site after a session has ended, with the header
+    /// `Clear-Site-Data`. By default it clears no data.
     ///
     /// ```
     /// use ruts::{SessionLayer, layer::ClearSiteData, store::memory::MemoryStore};
@@ -196,8 +198,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session after this time without activity. A use counts once an eighth of the time has
-    /// passed, so that most requests write nothing.
+    /// Ends a session after this time without activity. A use moves the deadline only once an
+    /// eighth of the time has passed since it was last moved, so most requests write nothing.
     ///
     /// # Panics
     ///
@@ -221,11 +223,11 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Replaces the secret of a session at this age. One round trip each time.
+    /// Replaces the secret of a session when it reaches this age. Each time costs one round trip.
     ///
     /// No request fails because of it. The former secret stays valid until the client has used the
-    /// new one, and for a [grace period](Self::renewal_grace) after. Using it later is a sign of a
-    /// stale or stolen copy and logs an event at level `WARN`.
+    /// new one, and for a [grace period](Self::renewal_grace) after that. A later use is a sign of
+    /// a stale or stolen copy, and is logged at `WARN`.
     ///
     /// # Panics
     ///
@@ -237,8 +239,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets the grace period of a renewed secret's predecessor, from the first use of the new
-    /// secret. 30 seconds by default, at most an hour. Secrets are renewed by
+    /// Sets how long the former secret stays valid after the first use of the new one: 30 seconds
+    /// by default, at least a second and at most an hour. Secrets are renewed by
     /// [`renew_every`](Self::renew_every), and to extend a cookie that the client keeps.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
@@ -267,14 +269,14 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets the page to which the guards of `ruts::guard` redirect a browser that asks for a page
-    /// without a sufficient sign-in: a path of this site. The page that the browser asked for goes
-    /// along as the parameter `next`, for `ruts::guard::Next`. Other requests get a 401, and without
-    /// a page all of them do.
+    /// Sets the sign-in page, a path of this site. If a browser asks for a page without a
+    /// sufficient sign-in, the guards of `ruts::guard` redirect it there. The parameter `next`
+    /// holds the requested page, for `ruts::guard::Next`. Other requests get a 401. Without a
+    /// sign-in page, all of them do.
     ///
     /// # Panics
     ///
-    /// `path` does not begin with exactly one slash, or holds a character that a header cannot.
+    /// `path` does not begin with exactly one slash, or has a character that a header cannot have.
     #[must_use]
     #[track_caller]
     pub fn sign_in_page(mut self, path: &str) -> Self {
@@ -290,8 +292,8 @@ impl<L: LayerName> SessionLayer<L> {
     /// Compares the client of each request that uses its session with the client that signed in.
     /// `judge` gets the names of the properties that differ (NIST SP 800-63B-4, 5.3).
     ///
-    /// It is a signal and no proof: a thief of a cookie can send the same headers. A request that
-    /// writes before it has read pays one more round trip.
+    /// A difference is only a signal: a thief of a cookie can send the same headers. A request that
+    /// writes before it reads costs one more round trip.
     ///
     /// ```
     /// use ruts::{
@@ -329,8 +331,8 @@ impl<L: LayerName> SessionLayer<L> {
     /// Bounds the lifetimes by authentication assurance level 1 of NIST SP 800-63B-4: at most 30 days.
     ///
     /// A level sets upper bounds. [`idle_timeout`](Self::idle_timeout) and
-    /// [`absolute_timeout`](Self::absolute_timeout) can only shorten the lifetimes of a level, in
-    /// whatever order they are called.
+    /// [`absolute_timeout`](Self::absolute_timeout) can only shorten the lifetimes of a level,
+    /// called before or after it.
     #[must_use]
     pub fn aal1(self) -> Self {
         self.within(&AAL1)
@@ -360,7 +362,7 @@ impl<L: LayerName> SessionLayer<L> {
         let mut config = self.config.clone();
         let level = self.level;
         config.cookie_life = self.options.lifetime();
-        // A use extends the cookie. Without one the cookie ends, and the session with it.
+        // A use extends the cookie. Without one the cookie expires, so the session may expire, too.
         let bounds = [level.and_then(|level| level.idle), config.idle, config.cookie_life];
         config.idle = bounds.into_iter().flatten().min();
         let bounds = [level.map(|level| level.absolute), config.absolute];
@@ -420,9 +422,9 @@ impl<L: LayerName> SessionLayer<L> {
     /// Sets the result of reading a stored value that does not fit the type of its field:
     /// [`Unreadable::Error`] by default.
     ///
-    /// With [`Unreadable::Absent`] a user may lose a cart where the default shows an error. A value of a
-    /// newer version is an error in any case, and so is a value that cannot be decrypted, or that
-    /// is not encrypted although its field requires it.
+    /// With [`Unreadable::Absent`] a user may lose a cart where the default shows an error. These
+    /// values are an error in any case: of a newer version, impossible to decrypt, or not encrypted
+    /// although the field requires it.
     ///
     /// ```
     /// use ruts::{SessionLayer, session::Unreadable, store::memory::MemoryStore};
@@ -436,14 +438,14 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Switches to development mode: a cookie that works over plain http.
+    /// Switches to development mode, in which the cookie works over plain http.
     ///
     /// The cookie has another name and no `Secure`. Only clients that ask for a loopback name
     /// (`localhost`, `127.0.0.1`, `[::1]`) have sessions. For another host, behind a proxy, and for
     /// cross-site requests, cookies are ignored and writes fail with
-    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason. So the mode
-    /// cannot reach production unnoticed. A proxy that uses a loopback name and adds no header is not
-    /// recognised.
+    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so
+    /// the mode cannot reach production unnoticed. But a proxy that asks for a loopback name and
+    /// adds no header is not recognised.
     #[must_use]
     pub fn development(self) -> Self {
         self.development_on([] as [&str; 0])

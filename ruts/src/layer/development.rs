@@ -19,8 +19,8 @@ pub(super) enum Refusal {
     Host(String),
 }
 
-/// Returns why a request gets no session. `None` if it came directly to a loopback name or to one of
-/// `hosts`. A request without any host comes from no browser.
+/// Returns why a request gets no session. `None` if it came directly to a loopback name or to one
+/// of `hosts`, or if it names no host, which no browser does.
 pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refusal> {
     let headers = request.headers();
     if PROXY.iter().any(|name| headers.contains_key(*name)) {

@@ -1,5 +1,5 @@
-//! [`ResponseFuture`]: at the response, renews the secret, closes the response and writes the
-//! cookie.
+//! [`ResponseFuture`]: once the handler is done, renews the secret, closes the response and writes
+//! the cookie.
 //!
 //! Returned by `service`. Knows cookies and headers, and nothing of stores.
 
@@ -31,7 +31,7 @@ pin_project! {
         inner: F,
         // The result of `inner`, while the secret is renewed.
         renewing: Option<(Renewal, F::Output)>,
-        // None inside the same layer.
+        // `None` if an outer layer of this name serves the request.
         session: Option<CloseOnDrop>,
         state: Arc<LayerState>,
         place: TokenPlace,
@@ -40,8 +40,8 @@ pin_project! {
 
 type Renewal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Closes the response of a session when it leaves, and when it never will. In the latter case the
-/// token that it was to carry is given up.
+/// Closes the response of a session when the future is dropped. If no response was returned, the
+/// token for it is given up.
 struct CloseOnDrop(Session);
 
 impl Drop for CloseOnDrop {
@@ -51,7 +51,8 @@ impl Drop for CloseOnDrop {
 }
 
 impl<F: Future> ResponseFuture<F> {
-    /// The response of a request that has a session already.
+    /// Creates the future of a request that already has a session, from an outer layer of this
+    /// name.
     pub(super) fn transparent(inner: F, state: Arc<LayerState>, place: TokenPlace) -> Self {
         Self { inner, renewing: None, session: None, state, place }
     }
@@ -82,7 +83,8 @@ where
                 let result = ready!(session.enter(|| this.inner.poll(cx)));
                 match session.renewal().filter(|_| result.is_ok()) {
                     None => result,
-                    // The last step of a request, so that its token does not wait in a slow response.
+                    // The last step of a request: the token of a slow response could overwrite that
+                    // of a newer sign-in.
                     Some(renewal) => {
                         let mut renewal: Renewal = Box::pin(renewal);
                         if renewal.as_mut().poll(cx).is_pending() {
@@ -114,7 +116,7 @@ pub(super) struct LayerState {
     pub(super) source: TokenSource,
     /// Value of `Clear-Site-Data` after a session has ended.
     pub(super) clear: Option<HeaderValue>,
-    /// The same if a new session has started, whose cookie must stay.
+    /// The same, for a response that sets the cookie of a new session, which must stay.
     pub(super) clear_and_begin: Option<HeaderValue>,
 }
 

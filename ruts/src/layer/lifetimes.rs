@@ -34,7 +34,7 @@ pub(super) const AAL3: Level = Level {
 pub(super) struct Lifetimes {
     pub(super) idle: Option<Ttl>,
     pub(super) absolute: Option<Ttl>,
-    /// For how long the client keeps the cookie. `None`: until the browser ends.
+    /// How long the client keeps the cookie. `None`: until the browser is closed.
     pub(super) cookie: Option<Ttl>,
     /// Age of renewal, and grace period of the former secret.
     pub(super) renewal: Option<(Ttl, Duration)>,
@@ -54,7 +54,8 @@ impl fmt::Display for Lifetimes {
         match self.idle {
             Some(idle) => writeln!(
                 f,
-                "A session ends after {} without use. Use counts once an eighth of that has passed.",
+                "A session ends after {} without use. A use restarts that time once an eighth of it \
+                 has passed.",
                 Spelled(idle.as_duration())
             )?,
             None => writeln!(f, "Sessions have no idle timeout.")?,
@@ -148,8 +149,8 @@ mod tests {
     fn timeouts_are_described() {
         assert_eq!(
             described(Some(90 * MINUTE), Some(7 * DAY)),
-            "A session ends after 1 hour 30 minutes without use. Use counts once an eighth of that \
-             has passed.\n\
+            "A session ends after 1 hour 30 minutes without use. A use restarts that time once an \
+             eighth of it has passed.\n\
              A session ends 7 days after its start, despite use.\n\
              A new sign-in restarts both.\n\
              The cookie ends with the browser.\n\

@@ -1,7 +1,7 @@
 //! The tower layer: reads the token of a request, adds a session to the request, and writes the
 //! cookie of the response.
 //!
-//! Used by applications. Knows `session` and `cookie`, and no axum and no concrete store.
+//! Used by applications. Knows `session` and `cookie`, and nothing of axum or concrete stores.
 
 pub(crate) mod config;
 mod development;

@@ -85,7 +85,7 @@ where
     }
 }
 
-/// Returns the page that a guard brings the client back to, after the sign-in.
+/// Returns the page for the client to return to after a sign-in. `None` without a sign-in page.
 fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
     context.config.sign_in_page.as_ref().and_then(|_| uri.path_and_query().cloned())
 }
@@ -93,8 +93,8 @@ fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
 fn log_conflict<L: LayerName>() {
     tracing::error!(
         name = L::NAME,
-        "two different session layers of one name are around each other: the outer one serves the \
-         request. Give one of them a name with `SessionLayer::named`, or use clones of one layer"
+        "two different session layers of one name are nested: the outer one serves the request. \
+         Give one of them a name with `SessionLayer::named`, or use clones of one layer"
     );
 }
 

@@ -70,7 +70,7 @@ fn read_cookies<B>(cookie: &SessionCookie, request: &Request<B>) -> (Presented, 
     (cookie.read(request.headers()), TokenPlace::Cookie)
 }
 
-/// Returns the text after `Bearer`. Schemes are compared without regard to case.
+/// Returns the text after `Bearer`, a scheme whose case does not matter.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
@@ -135,7 +135,7 @@ fn put(jar: &Cookies, cookie: &SessionCookie, action: &CookieAction) -> bool {
             Some(cookie) => jar.add(cookie),
             None => return false,
         },
-        // A jar sends the removal of a cookie only if it has read that cookie.
+        // A jar sends a removal only for a cookie that came with the request.
         CookieAction::Clear if jar.get(cookie.name()).is_none() => jar.add(cookie.removal()),
         CookieAction::Clear => jar.remove(cookie.removal()),
     }

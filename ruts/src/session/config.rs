@@ -49,7 +49,8 @@ impl LayerIdentity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// [`Error::Decode`](crate::Error::Decode). An `update` fails, too, and leaves the value.
+    /// [`Error::Decode`](crate::Error::Decode). An `update` fails, too, and does not change the
+    /// value.
     #[default]
     Error,
     /// The field reads as absent, or as its default, and an `update` overwrites the value. Logged at
@@ -60,8 +61,8 @@ pub enum Unreadable {
 /// Settings of the sessions of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionConfig {
-    /// Name of the layer, empty for the unnamed one. It is part of every secret's hash, so that a
-    /// secret opens only sessions of its own layer.
+    /// Name of the layer, empty for the unnamed one. The hash of every secret covers it, so that
+    /// only this layer accepts the secret.
     pub(crate) layer: &'static str,
     /// Time without activity after which a session ends.
     pub(crate) idle: Option<Ttl>,
@@ -69,10 +70,10 @@ pub(crate) struct SessionConfig {
     pub(crate) absolute: Option<Ttl>,
     /// Age at which a secret is renewed.
     pub(crate) renew_every: Option<Ttl>,
-    /// Grace period of a renewed secret's predecessor.
+    /// Grace period of a former secret after a renewal.
     pub(crate) renewal_grace: Duration,
-    /// For how long a client keeps the cookie, unless a sign-in says otherwise. `None`: until the
-    /// browser ends.
+    /// How long a client keeps the cookie, unless a sign-in sets another lifetime. `None`: until
+    /// the browser is closed.
     pub(crate) cookie_life: Option<Ttl>,
     /// Limit on the sessions of a principal.
     pub(crate) limit: Option<SessionLimit>,
@@ -80,7 +81,7 @@ pub(crate) struct SessionConfig {
     pub(crate) sign_in_page: Option<String>,
     /// Codec of values that are set by name.
     pub(crate) codec: Codec,
-    /// How changes of clients are noticed.
+    /// The functions that detect changes of clients.
     pub(crate) clients: Option<ClientWatch>,
     /// Encrypts the fields declared with `encrypt`.
     pub(crate) cipher: FieldCipher,
@@ -88,7 +89,7 @@ pub(crate) struct SessionConfig {
     pub(crate) unreadable: Unreadable,
 }
 
-/// A change of principal that goes along with a write.
+/// A change of principal as part of a write.
 #[derive(Clone, Copy)]
 pub(crate) enum Signing {
     In {
@@ -101,14 +102,14 @@ pub(crate) enum Signing {
     Out(&'static FieldSpec),
 }
 
-/// The choices of a sign-in.
+/// The options of a sign-in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignInOptions {
     pub(crate) assurance: Assurance,
     /// Keeps the fields of another principal.
     pub(crate) keep_fields: bool,
-    /// For how long the client keeps the cookie. `None`: as before if the same principal
-    /// authenticates again, and otherwise as the layer says.
+    /// How long the client keeps the cookie. `None`: as before if the same principal authenticates
+    /// again, and otherwise as the layer is configured.
     pub(crate) cookie: Option<CookieLife>,
     /// Digest of the user's stamp.
     pub(crate) stamp: Option<[u8; 32]>,
@@ -165,7 +166,7 @@ impl Signing {
     }
 }
 
-/// Returns the digest of a stamp, whose length does not depend on the stamp.
+/// Returns the digest of a stamp, which has a fixed length.
 pub(super) fn stamp_digest(stamp: &[u8]) -> [u8; 32] {
     Sha256::digest(stamp).into()
 }
@@ -179,7 +180,8 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 }
 
 impl SessionConfig {
-    /// Returns what the store is asked to do. `cookie` is the lifetime of the cookie afterwards.
+    /// Returns the change of principal for the store. `cookie` is the lifetime of the cookie
+    /// afterwards.
     pub(super) fn auth_change<'a>(
         &self,
         signing: Option<&'a Signing>,
@@ -197,7 +199,8 @@ impl SessionConfig {
         })
     }
 
-    /// Returns the idle time of a session. A remembered session waits for as long as its cookie.
+    /// Returns the idle timeout of a session. For a remembered session, it is at least the lifetime
+    /// of the cookie.
     pub(super) fn idle_of(&self, cookie: CookieLife) -> Option<Ttl> {
         self.idle.map(|idle| idle.max(remembered(cookie).unwrap_or(idle)))
     }
@@ -215,7 +218,8 @@ impl SessionConfig {
         self.idle_of(cookie) > self.idle
     }
 
-    /// Returns whether an authentication is older than the layer allows, while its session is remembered.
+    /// Returns whether a session is remembered, and its authentication is older than the layer
+    /// allows.
     pub(super) fn is_lapsed(&self, cookie: CookieLife, meta: &SessionMeta) -> bool {
         let exceeds =
             |age: Duration, limit: Option<Ttl>| limit.is_some_and(|ttl| age >= ttl.as_duration());
@@ -226,12 +230,12 @@ impl SessionConfig {
             || self.outlives_idle(cookie) && exceeds(meta.idle_for, self.idle)
     }
 
-    /// Returns how a use counts: only after an eighth of the idle time, so that most reads write
-    /// nothing.
+    /// Returns the touch of a read. It is due only after an eighth of the idle timeout, so that
+    /// most reads write nothing.
     ///
-    /// The use of a session that outlives the idle timeout is counted when the response is sent. Until
-    /// then the time since the last use tells whether its authentication has lapsed. The touch is
-    /// never due, and only confirms a renewed secret.
+    /// The touch of a session that outlives the idle timeout is never due: it only confirms a
+    /// renewed secret. Until the response is sent, the time since the last use has to show whether
+    /// the authentication has lapsed. Then the use is counted.
     pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
         let idle = self.idle_of(cookie)?;
         Some(match self.outlives_idle(cookie) {

@@ -14,11 +14,11 @@ const SEED: FieldSpec = FieldSpec::reserved("ruts.csrf");
 
 const BYTES: usize = 32;
 
-/// Returns a fresh token: the bound bytes under a random mask.
+/// Returns a new token: a random mask, then the bound bytes under this mask.
 pub(super) async fn token(request: &Request) -> Result<String, Error> {
     if request.get(SEED.name(), None).await?.is_none() {
         let fresh = codec::wrap_own(&token::random::<BYTES>()?);
-        // Another request may have been faster.
+        // Another request may have stored a seed meanwhile.
         let keep = &mut |held: Option<&Plaintext>| {
             Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
         };
@@ -40,7 +40,8 @@ pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error>
     Ok(xor(mask, masked).ct_eq(&bound).into())
 }
 
-/// Returns what every token of this session and its principal unmasks to.
+/// Returns the bytes that every token of this session and its principal carries under a mask.
+/// `None` without a seed.
 async fn bound_bytes(request: &Request) -> Result<Option<[u8; BYTES]>, Error> {
     let Some(seed) = request.get(SEED.name(), None).await? else { return Ok(None) };
     let signed_in = request.known_meta().await?.and_then(|meta| meta.signed_in);

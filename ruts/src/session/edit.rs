@@ -25,7 +25,7 @@ use crate::{
 
 /// Several changes of one session, written together or not at all.
 ///
-/// `#[session]` wraps it with a typed method for each field. [`Session::edit`] has typed keys:
+/// `#[session]` wraps it with a typed method for each field. [`Session::edit`] takes typed keys:
 ///
 /// ```
 /// use ruts::{Error, session};
@@ -56,7 +56,7 @@ pub struct Edit<'a> {
     failed: Option<Error>,
 }
 
-/// A change of principal, before the choices of the sign-in are complete.
+/// A change of principal, before the options of the sign-in are known.
 #[derive(Clone, Copy)]
 enum Auth {
     In(PrincipalKey, Option<Ttl>),
@@ -131,7 +131,7 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Keeps a digest of the user's stamp with a sign-in: see
+    /// Stores a digest of the user's stamp with a sign-in: see
     /// [`SignIn::stamp`](super::SignIn::stamp).
     pub fn stamp(mut self, stamp: impl AsRef<[u8]>) -> Self {
         self.options = self.options.stamp(stamp.as_ref());
@@ -142,7 +142,7 @@ impl<'a> Edit<'a> {
     ///
     /// # Errors
     ///
-    /// The first [`Error::Encode`], or error of [`remember`](Self::remember), and then nothing is
+    /// The first [`Error::Encode`] or error of [`remember`](Self::remember). Then nothing is
     /// written. Otherwise as [`Entry::set`](crate::Entry::set).
     pub fn commit(self) -> WriteFuture<'a> {
         let Self { request, changes, auth, options, failed } = self;

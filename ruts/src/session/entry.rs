@@ -38,8 +38,8 @@ use crate::{
 /// One field of the session of this request. Awaiting it reads it.
 ///
 /// Returned by the accessors that `#[session]` generates (`shop.cart()`), and by
-/// [`Session::entry`](crate::Session::entry). A field marked `once` offers [`set`](Self::set),
-/// [`take`](Self::take) and [`remove`](Self::remove) alone.
+/// [`Session::entry`](crate::Session::entry). A field marked `once` offers only [`set`](Self::set),
+/// [`take`](Self::take) and [`remove`](Self::remove).
 ///
 /// ```
 /// # use ruts::{session, Error};
@@ -67,8 +67,8 @@ pub struct Entry<'a, T, M = Optional> {
     state: State<'a, T, M>,
 }
 
-/// A type of its own, because the compiler advises `match shop.user()` to use any private field
-/// that is an `Option`.
+/// A separate type: for `match shop.user()`, rustc would suggest a private field that is an
+/// `Option`.
 enum State<'a, T, M> {
     Idle(EagerGroup),
     Reading(ReadFuture<'a, T, M>),
@@ -84,7 +84,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         Self { request, field, state: State::Idle(group) }
     }
 
-    /// Writes the field, with a full lifetime. Starts a session if there is none.
+    /// Writes the field, and restarts its lifetime. Starts a session if there is none.
     ///
     /// Accepts any value that [serialises as](StoredAs) a `T`, such as a `&str` for a `String`.
     /// Writing a field marked `principal` [signs in](Self::sign_in) with [`Assurance::Aal1`].
@@ -126,13 +126,15 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 
     /// Removes the field and returns its value, `None` if it was absent. One round trip.
     ///
-    /// Of any number of parallel callers exactly one gets the value, even if a cache missed the
+    /// If several callers take the value at once, exactly one gets it, even if a cache missed the
+    /// removal.
     /// removal.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]. [`Error::Decode`]: the field is removed nevertheless. [`Error::Newer`]: the value
-    /// of a later release stays. [`Error::ResponseSent`] if a rotation is due and the response was sent.
+    /// [`Error::Store`]. [`Error::Decode`], although the field is removed. [`Error::Newer`] for a
+    /// value of a later release, which is kept. [`Error::ResponseSent`] if a rotation is due after
+    /// the response.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let stored = self.request.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref(), self.request.config().unreadable)
@@ -143,12 +145,12 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// Signs a principal in. The old cookie is refused from now on, both deadlines restart, and
     /// the session is listed among those of the principal.
     ///
-    /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of the
-    /// session are removed: no user sees those of another. [`SignIn`] has the choices of a sign-in:
-    /// to keep these fields, and to remember the user after the browser was closed.
+    /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of
+    /// the session are removed: no user sees those of another. [`SignIn`] has options to keep these
+    /// fields, and to remember the user after the browser was closed.
     ///
-    /// The session, not the field, knows its principal: until the session ends or the field is
-    /// [removed](Self::remove). A `ttl` of the field removes only the value, and
+    /// The principal is that of the session, until the session ends or the field is
+    /// [removed](Self::remove). A `ttl` of the field bounds the session, too.
     /// [`Session::set`](crate::Session::set) by name signs no principal in.
     ///
     /// Authenticating again is the same call (NIST SP 800-63B-4, 5.2). It is the only way to raise
@@ -176,24 +178,24 @@ impl<'a, T> Entry<'a, T, Principal> {
     ///
     /// # Round trips
     ///
-    /// One in memory, in PostgreSQL and on a single Redis server. Three on a Redis cluster. Two
-    /// more through a cache.
+    /// One in memory, in SQLite, in PostgreSQL and on a single Redis server. Two in MySQL, and
+    /// three on a Redis cluster. Two more through a cache.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). [`Error::TooManySessions`] at the limit. [`Error::Ended`] also if the
-    /// sessions of the principal were revoked meanwhile.
+    /// As [`set`](Self::set). [`Error::TooManySessions`] at the limit. [`Error::Ended`] also if a
+    /// revocation ended the sessions of the principal during the sign-in.
     pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         self.write(value, assurance)
     }
 
-    /// Has the session accept another [stamp](crate::session::LoadUser::stamp) of its user besides
-    /// that of the sign-in, until the next sign-in.
+    /// Makes the session accept another [stamp](crate::session::LoadUser::stamp) of its user
+    /// besides that of the sign-in, until the next sign-in.
     ///
-    /// A handler that changes a password calls it before it writes the new hash. Otherwise another
-    /// request of the same tab could load the user with the new hash in between, and end this
-    /// session. Then it signs in again with the new stamp: the former cookie is refused, and the
-    /// former stamp, too. All other sessions of the user end at their next load.
+    /// Call it in a handler that changes a password, before the new hash is written. Otherwise
+    /// another request of the session could load the user with the new hash in between, and end the
+    /// session. Afterwards sign in with the new stamp: the former cookie and the former stamp are
+    /// refused from then on. All other sessions of the user end when they next load the user.
     ///
     /// ```
     /// use ruts::{Error, auth::Assurance, session};
@@ -254,7 +256,7 @@ impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, O
     ///
     /// # Round trips
     ///
-    /// Two, one if this request has written the field before. One more for each conflict.
+    /// Two, or one if this request has written the field before. One more for each conflict.
     ///
     /// # Errors
     ///
@@ -284,7 +286,7 @@ fn read<T, M: Readable<T>>(
     ReadFuture::new(field, stored(request, field.spec(), group), request.config().unreadable)
 }
 
-// Free of the field's type, so that they are compiled once and not for each field of an app.
+// Not generic, so that they are compiled once and not for each type of a field.
 
 fn stored<'a>(
     request: &'a Request,
@@ -314,18 +316,19 @@ fn expire<'a>(
     })
 }
 
-// The bounds are on the methods, not on the implementation. So a call without them is explained in
-// the words of the bound.
+// The bounds are on the methods, not on the implementation. So for a call that does not meet them
+// rustc shows the message of the bound.
 impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Reads the field. Awaiting the entry does the same.
     ///
     /// The value is the one that this request last read or wrote: see
-    /// [`Session::refresh`](crate::Session::refresh) for requests that last long.
+    /// [`Session::refresh`](crate::Session::refresh) for long-lived requests.
     ///
     /// # Round trips
     ///
     /// One for the first read of a request, which reads all fields of the schema that are not
-    /// `lazy`, `once`, `hot = "never"` or `hot = "checked"`. None for further reads of these.
+    /// `lazy`, `once`, `hot = "never"` or `hot = "checked"`. None for further reads of these
+    /// fields.
     ///
     /// # Errors
     ///
@@ -354,12 +357,12 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         expire(self.request, self.field.spec(), ttl)
     }
 
-    /// Rewrites the stored value if a write today would store it in another form, and returns whether
-    /// it did: with the version of the field and its type, its codec, and the first encryption key.
+    /// Rewrites the stored value if a write would now store it in another form, and returns whether
+    /// it did. The form is the version of the field, its type, its codec and its encryption key.
     ///
-    /// The value keeps the rest of its lifetime, and as in an [`update`](Self::update) the fields that only
-    /// another release knows. Reads migrate values without it. It is for the end of a change: before a
-    /// former key is removed, for example.
+    /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the fields
+    /// that only another release knows. Reads migrate values anyway. Use it at the end of a change,
+    /// for example before a former key is removed.
     ///
     /// ```
     /// use ruts::{Error, session};
@@ -411,12 +414,12 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 
     /// Reads, changes and writes the field atomically: no parallel update is lost.
     ///
-    /// During a deploy, the value may have fields that only the later release knows. Under MessagePack
-    /// they stay, even inside lists and maps.
+    /// During a deploy, the value may have fields that only the later release knows. With
+    /// MessagePack the update keeps them, even inside lists and maps.
     ///
     /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
     /// `None` removes the field. Its result is returned. It runs again after each conflict with
-    /// another request, so it should have no other effects. For the same reason it cannot move a
+    /// another request, so it should have no side effects. For the same reason it cannot move a
     /// captured value. Clone the value inside:
     ///
     /// ```
@@ -443,8 +446,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Panics
     ///
-    /// After a conflict, or behind another update of the session, it waits. That needs a tokio
-    /// runtime with time enabled.
+    /// The update has to wait, for another update of the session or after a conflict, and there is
+    /// no tokio runtime with time enabled.
     pub fn update<R, F>(self, mut change: F) -> WriteFuture<'a, R>
     where
         M: Updatable<T> + 'a,
@@ -479,8 +482,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 }
 
-/// A future, not an `IntoFuture`: only then the compiler explains `.await` on a `once` field in the
-/// words of [`Readable`].
+/// A future, not an `IntoFuture`: only then does rustc show the message of [`Readable`] for
+/// `.await` on a `once` field.
 impl<T, M: Readable<T>> Future for Entry<'_, T, M> {
     type Output = Result<M::Value, Error>;
 

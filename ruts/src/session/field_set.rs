@@ -13,7 +13,7 @@ pub trait FieldSet: Send {
     /// The values of the fields.
     type Values;
 
-    /// Adds the declarations of the fields.
+    /// Adds the specs of the fields.
     #[doc(hidden)]
     fn specs(&self, specs: &mut Vec<&'static FieldSpec>);
 
@@ -22,7 +22,7 @@ pub trait FieldSet: Send {
     fn values<F: FieldSource>(self, fields: &F) -> Result<Self::Values, Error>;
 }
 
-/// Stored fields, of which one can be decoded.
+/// Source of stored fields, which decodes one by its typed key.
 #[doc(hidden)]
 pub trait FieldSource {
     #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]

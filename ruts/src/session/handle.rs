@@ -51,7 +51,7 @@ pub enum AnyStore {}
 ///
 /// A request that never uses its session makes no store call. The operations of a request run one
 /// at a time. So a future that was polled once, and is then neither polled nor dropped, blocks the
-/// others of its request.
+/// other operations of its request.
 ///
 /// ```
 /// use ruts::Session;
@@ -88,8 +88,8 @@ impl<S> Session<S> {
     /// Writes a field. Starts a session if there is none.
     ///
     /// `ttl` is the lifetime of the value in seconds. Without one it lives as long as the session.
-    /// Zero removes the field instead. `hot_ttl` is the longest time, in seconds, that a cache may
-    /// serve the value. With zero it is never kept in a cache.
+    /// Zero removes the field instead. `hot_ttl` is the maximum time, in seconds, that a cache may
+    /// serve the value. With zero the value is never kept in a cache.
     ///
     /// # Round trips
     ///
@@ -166,8 +166,8 @@ impl<S> Session<S> {
         self.request.get_all().await
     }
 
-    /// Reads the values of typed keys. One round trip for those that this request does not know
-    /// yet.
+    /// Reads the values of typed keys. One round trip, for the fields that this request does not
+    /// know yet.
     ///
     /// ```
     /// # use ruts::{session, Error};
@@ -209,13 +209,13 @@ impl<S> Session<S> {
         Entry::new(&self.request, None, field)
     }
 
-    /// Collects several changes, to write them together.
+    /// Returns an edit, which collects several changes and writes them together.
     pub fn edit(&self) -> Edit<'_> {
         Edit::new(&self.request)
     }
 
-    /// Forgets what this request has read, so that the next read asks the store. For requests that
-    /// last long, such as event streams.
+    /// Forgets the fields that this request has read, so that the next read asks the store. For
+    /// long-lived requests, such as event streams.
     pub async fn refresh(&self) {
         self.request.refresh().await;
     }
@@ -248,8 +248,8 @@ impl<S> Session<S> {
 
 /// # Life of the session
 impl<S> Session<S> {
-    /// Returns the id of the session, once a store call of this request has confirmed it:
-    /// [`open`](Self::open) does so. `None` without a session. No round trip.
+    /// Returns the id of the session, once a store call of this request has confirmed it, such as
+    /// [`verify`](Self::verify). `None` without a session. No round trip.
     pub fn id(&self) -> Option<SessionId> {
         self.request.id()
     }
@@ -287,9 +287,10 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]: if the outcome [is unknown](Error::is_outcome_unknown), the cookie is removed all
-    /// the same. [`Error::StaleCache`]: the session has ended, the cookie is removed, and a cache
-    /// may still show the session. [`Error::Ended`] if another request has replaced the secret.
+    /// [`Error::Store`]: if the outcome [is unknown](Error::is_outcome_unknown), the cookie is
+    /// removed anyway. [`Error::StaleCache`]: the session has ended, the cookie is removed, and a
+    /// cache may still show the session. [`Error::Ended`] if another request has replaced the
+    /// secret.
     pub async fn delete(&self) -> Result<(), Error> {
         self.request.delete().await
     }
@@ -299,22 +300,22 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]: the next write tries it again. [`Error::StaleCache`]: the new secret is
-    /// valid, and a cache may still accept the old one. [`Error::Ended`], [`Error::ResponseSent`],
-    /// [`Error::Random`].
+    /// [`Error::Store`]: the next write tries the rotation again. [`Error::StaleCache`]: the new
+    /// secret is valid, and a cache may still accept the old one. [`Error::Ended`],
+    /// [`Error::ResponseSent`], [`Error::Random`].
     pub async fn regenerate(&self) -> Result<(), Error> {
         self.request.rotate().await
     }
 
-    /// Has the next write replace the secret in the same round trip. Returns the id of the session,
-    /// if it is known yet. Unlike the secret it does not change.
+    /// Makes the next write replace the secret, in the same round trip. Returns the id of the
+    /// session, if it is known yet. The id does not change.
     pub fn prepare_regenerate(&self) -> Option<SessionId> {
         self.request.prepare_rotation();
         self.request.id()
     }
 
     /// Ends the session `seconds` from now, earlier or later than before. Zero ends it now, as
-    /// [`delete`](Self::delete) does. It never lives longer than the absolute timeout of the layer.
+    /// [`delete`](Self::delete) does. The session cannot outlive the absolute timeout of the layer.
     /// One round trip, none without a session.
     ///
     /// # Errors
@@ -327,10 +328,10 @@ impl<S> Session<S> {
         }
     }
 
-    /// Returns for how many seconds the client keeps the session's cookie after it was set: that of
-    /// a [remembered](crate::session::SignIn::remember) sign-in, or that of
-    /// [`CookieOptions::max_age`](crate::CookieOptions::max_age). `None` if the cookie ends with the
-    /// browser. No round trip.
+    /// Returns the number of seconds for which the client keeps the cookie after it was set: by a
+    /// [remembered](crate::session::SignIn::remember) sign-in, or by
+    /// [`CookieOptions::max_age`](crate::CookieOptions::max_age). `None` if the cookie ends with
+    /// the browser. No round trip.
     ///
     /// # Errors
     ///
@@ -357,8 +358,8 @@ impl<S> Session<S> {
     }
 
     /// Returns the ages of the session and the time left until its deadlines, by the clock of the
-    /// store. `None` without a session. It does not count as activity (NIST SP 800-63B-4, 5.2). One
-    /// round trip each time.
+    /// store. `None` without a session. The call does not count as activity (NIST SP 800-63B-4,
+    /// 5.2). One round trip each time.
     ///
     /// # Errors
     ///
@@ -368,12 +369,13 @@ impl<S> Session<S> {
     }
 
     /// Waits until the session ends or its principal changes: for event streams and WebSockets,
-    /// which have to end with it (OWASP ASVS 5.0, 4.4.3). Without a session it returns at once.
+    /// which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without a session it returns at
+    /// once.
     ///
     /// Watching does not count as activity, and a rotation does not disturb it. A change in the
     /// same `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in
-    /// any process, is noticed at once. A deadline is noticed when it passes, and everything else
-    /// within five seconds. A store that fails is asked again.
+    /// any process, is noticed at once. A deadline is noticed when it passes, and every other change
+    /// within five seconds. If the store fails, it is asked again.
     ///
     /// ```
     /// use ruts::{Error, Session};
@@ -402,7 +404,7 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] if the session cannot be opened.
+    /// [`Error::Store`] if the session cannot be verified.
     pub async fn watch(
         &self,
     ) -> Result<impl Future<Output = SessionChange> + Send + use<S>, Error> {
@@ -425,7 +427,7 @@ impl<S> Session<S> {
     }
 
     /// Returns the signed-in principal if the authentication is strong enough, and no older than
-    /// `within` (OWASP ASVS 5.0, 7.5.1 and 7.5.3). An axum handler uses the guards of `ruts::guard`
+    /// `within` (OWASP ASVS 5.0, 7.5.1 and 7.5.3). In axum handlers, use the guards of `ruts::guard`
     /// instead. Round trips as [`signed_in`](Self::signed_in).
     ///
     /// # Errors
@@ -459,8 +461,8 @@ impl<S> Session<S> {
         }))
     }
 
-    /// Ends all other sessions of the signed-in principal, and returns their number: after a
-    /// password was changed (OWASP ASVS 5.0, 7.4.3). Zero for a guest.
+    /// Ends all other sessions of the signed-in principal, and returns their number. For use after
+    /// a change of password (OWASP ASVS 5.0, 7.4.3). Zero for a guest.
     ///
     /// # Round trips
     ///
@@ -493,7 +495,7 @@ impl<S> Session<S> {
         self.request.is_signed_in(schema).await
     }
 
-    /// Returns the page that asks for a sign-in, and the page that the client asked for.
+    /// Returns the sign-in page of the layer, and the page that the client asked for.
     #[cfg(feature = "axum")]
     pub(crate) fn sign_in_page(&self) -> Option<(&str, Option<&str>)> {
         let page = self.request.config().sign_in_page.as_deref()?;
@@ -507,8 +509,8 @@ impl<S> Session<S> {
     /// [`is_csrf_token`](Self::is_csrf_token) checks it when a form comes back (NIST SP 800-63B-4,
     /// 5.1). Starts a session if there is none.
     ///
-    /// Each call returns another text, so that a compressed page does not reveal it. All of them
-    /// are valid until the session ends or its principal changes.
+    /// Each call returns another token. Otherwise the size of a compressed page could reveal it
+    /// (BREACH). All of these tokens are valid until the session ends or its principal changes.
     ///
     /// `SameSite`, and the `CsrfLayer` of the feature `csrf`, stop cross-site requests even if
     /// forms have no token. A token also stops requests from other subdomains.
@@ -537,8 +539,8 @@ impl<S> Session<S> {
         csrf::token(&self.request).await
     }
 
-    /// Returns whether the text is a token of this session. Compares in constant time. One round trip,
-    /// none if this request has asked for a token before.
+    /// Returns whether `text` is a token of this session. Compares in constant time. One round
+    /// trip, none if this request has asked for a token before.
     ///
     /// # Errors
     ///
@@ -550,13 +552,13 @@ impl<S> Session<S> {
 
 /// # Requests and layers
 impl<S> Session<S> {
-    /// Returns the number of store calls that this request has made so far: for tests and pages for
-    /// developers. No round trip.
+    /// Returns the number of store calls that this request has made so far: for tests and debugging
+    /// pages. No round trip.
     pub fn store_calls(&self) -> u32 {
         self.request.calls()
     }
 
-    /// Requires that a schema does not contradict the others of the layer.
+    /// Returns an error if a schema contradicts another one of the layer.
     pub(super) fn claim(
         &self,
         schema: &'static SessionSchema,
@@ -580,12 +582,13 @@ impl<S> Session<S> {
         self.request.was_used()
     }
 
-    /// Renews the secret before the response is sent, if it is due.
+    /// Returns a future that renews the secret before the response is sent. `None` if no renewal is
+    /// due.
     pub(crate) fn renewal(&self) -> Option<impl Future<Output = ()> + Send + use<S>> {
         Request::renewal(&self.request)
     }
 
-    /// Returns what to do about the cookie, and closes the response.
+    /// Returns the cookie action, and closes the response.
     pub(crate) fn close_response(&self) -> CookieAction {
         Request::close_response(&self.request)
     }
@@ -621,7 +624,7 @@ impl Session {
         Self { request: Arc::new(Request::new(context, incoming)), store: PhantomData }
     }
 
-    /// The session of a job. No request leads here.
+    /// Creates the session of a job, which has no request.
     pub(super) fn internal(context: Arc<SessionContext>, id: SessionId) -> Self {
         Self { request: Arc::new(Request::internal(context, id)), store: PhantomData }
     }

@@ -1,8 +1,8 @@
-//! [`LayerName`]: the name of a layer, which tells several layers of one application apart.
+//! [`LayerName`]: the name of a layer, for applications with several layers.
 //!
 //! Implemented by applications. Part of the secret hash. Plain data.
 
-/// The name of a session, for apps with several sessions that have a cookie each:
+/// Name of a layer, for applications with several layers and a cookie for each. Set by
 /// [`SessionLayer::named`](crate::SessionLayer::named).
 ///
 /// ```
@@ -27,7 +27,7 @@ pub trait LayerName: 'static {
     const NAME: &'static str;
 }
 
-/// The name of a session without a name, which is the only session in most apps.
+/// Name type of the unnamed layer, which is the only layer in most applications.
 #[derive(Debug)]
 pub enum DefaultLayer {}
 

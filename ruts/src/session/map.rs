@@ -1,6 +1,7 @@
 //! [`SessionMap`]: fields of a session by name, decoded on access.
 //!
-//! Made by `get_all`, `load` and lists of sessions, so not always all fields. Knows no requests.
+//! Made by `get_all`, `load` and lists of sessions. May hold only some of the fields. Knows no
+//! requests.
 
 use std::fmt;
 
@@ -18,7 +19,7 @@ use crate::{
     field::{Field, FieldName, Readable},
 };
 
-/// All fields of a session, not yet decoded: the result of
+/// Fields of a session, not yet decoded: all of them as the result of
 /// [`Session::get_all`](crate::Session::get_all).
 ///
 /// Each read decodes one field, without a round trip.
@@ -33,7 +34,7 @@ pub struct SessionMap {
 #[derive(Debug, Clone)]
 pub(super) struct Undecrypted {
     source: CodecError,
-    /// Version of the value, which is not encrypted.
+    /// Version of the value, from its header, which is not encrypted.
     version: u16,
 }
 
@@ -42,7 +43,8 @@ impl Undecrypted {
         Self { source, version: codec::version(stored).unwrap_or_default() }
     }
 
-    /// Returns the error for a field of version `known`. Its version explains more than a missing key.
+    /// Returns the error for a field of version `known`. A newer version is reported before a
+    /// missing key, because it is the likely cause.
     pub(super) fn error(&self, known: u16) -> CodecError {
         match self.version > known {
             true => CodecError::Newer { stored: self.version, known },
@@ -52,7 +54,7 @@ impl Undecrypted {
 }
 
 impl SessionMap {
-    /// Collects fields, each name once.
+    /// Creates a map. Each name must occur only once.
     pub(super) fn new(
         fields: impl IntoIterator<Item = (FieldName, Result<Plaintext, Undecrypted>)>,
         unreadable: Unreadable,
@@ -109,7 +111,7 @@ impl SessionMap {
         self.fields.iter().map(|(name, _)| &**name)
     }
 
-    /// Returns whether the session holds no field.
+    /// Returns whether the map holds no field.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

@@ -1,8 +1,8 @@
-//! The session of a request: who it belongs to, what it holds, and typed access to it.
+//! The session of a request: its identity, its fields, and typed access to them.
 //!
 //! [`Session`](handle::Session), entries and edits encode and decode values. `request` calls the
-//! store, on bytes. `session_index`, `principal_sessions` and `watch` work without a request, so
-//! they call the store themselves.
+//! store, with encoded values. `session_index`, `principal_sessions` and `watch` work without a
+//! request, so they call the store themselves.
 
 mod config;
 mod csrf;

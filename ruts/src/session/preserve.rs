@@ -1,4 +1,4 @@
-//! [`OutcomeUnknown`]: the fields of a stored value that the type of this release does not know.
+//! [`Unknown`]: the fields of a stored value that the type of this release does not know.
 //!
 //! Used by `entry`, so that an `update` keeps them. `codec` merges the payloads.
 
@@ -14,8 +14,8 @@ pub(super) struct Unknown {
 }
 
 impl Unknown {
-    /// Looks at a stored value and at the value that was read from it. `None` if this release has
-    /// written it, or cannot tell.
+    /// Creates an `Unknown` from a stored value and the value that was decoded from it. `None` if
+    /// the stored value cannot have a field that this release does not know.
     pub(super) fn of<T, M: Copy>(
         field: Field<T, M>,
         stored: Option<&Plaintext>,
@@ -28,7 +28,8 @@ impl Unknown {
         Some(Self { stored: stored.clone(), known: field.encode(read).ok()? })
     }
 
-    /// Returns the new value with these fields, if this release reads it as it reads the new value.
+    /// Returns `next` with these fields added. If this release would then decode another value,
+    /// returns `next`.
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
         let Some(merged) = codec::keep_unknown(&stored, &known, &next) else { return next };

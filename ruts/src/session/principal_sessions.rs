@@ -78,9 +78,9 @@ pub struct SummaryPage {
 pub struct SessionSummary {
     /// Id of the session.
     pub id: SessionId,
-    /// Its ages and deadlines, and its principal.
+    /// Ages, deadlines and principal of the session.
     pub meta: SessionMeta,
-    /// For how long the sign-in [is remembered](super::SignIn::remember) without a visit.
+    /// How long the sign-in [is remembered](super::SignIn::remember) without a visit.
     pub remembered: Option<Duration>,
     /// The requested fields.
     pub fields: SessionMap,
@@ -95,8 +95,8 @@ impl PrincipalSessions {
         Self::by_field(store, cipher, "", Ok(principal))
     }
 
-    /// `principal` is an error if the value of the field cannot be a principal. The first use
-    /// returns it.
+    /// Creates the sessions of a principal. If `principal` is an error, because the value of the
+    /// field cannot be a principal, the first use returns it.
     pub(super) fn by_field(
         store: Arc<dyn DynStore>,
         cipher: FieldCipher,
@@ -111,17 +111,17 @@ impl PrincipalSessions {
         principal.map_err(|source| value::encode_error(self.field, source.clone()))
     }
 
-    /// Lists live sessions with these fields, `()` for none. `after` is the `next` of the page
-    /// before. `limit` is the maximum number of sessions to look at.
+    /// Lists live sessions with these fields, `()` for none. `after` is the `next` of the previous
+    /// page. `limit` is the maximum number of sessions that are examined.
     ///
-    /// A field marked `encrypt` needs the keys of the layer. Those of a request's
-    /// [`sessions`](crate::Session::sessions) have them. `Shop::sessions(&store)` gets them by
-    /// [`encryption_keys`](super::SessionIndex::encryption_keys).
+    /// A field marked `encrypt` needs the keys of the layer. The result of
+    /// [`Session::sessions`](crate::Session::sessions) has them. For `Shop::sessions(&store)`, set
+    /// them with [`encryption_keys`](super::SessionIndex::encryption_keys).
     ///
     /// # Round trips
     ///
-    /// One in memory and in PostgreSQL. In Redis one for the list, and one for each session, all at
-    /// the same time.
+    /// One in memory, in SQLite, in PostgreSQL and in MySQL. In Redis one for the list, and one for
+    /// each session, all at the same time.
     ///
     /// # Errors
     ///
@@ -157,16 +157,16 @@ impl PrincipalSessions {
 
     /// Ends all sessions, and returns their number.
     ///
-    /// When it returns, every session that had signed in when it began has ended. A sign-in that
-    /// overlaps with it has ended too, or counts as later.
+    /// When the call returns, every session that had signed in before the call has ended. A session
+    /// that signs in during the call may end or stay.
     ///
-    /// The application decides which principals may sign in. After an account was disabled, a
-    /// request that had checked it before can still sign in. Check again after the sign-in, or
-    /// revoke again.
+    /// The application decides which principals may sign in. If an account is disabled, a request
+    /// that checked it earlier can still sign in. Check again after the sign-in, or revoke again.
     ///
     /// # Round trips
     ///
-    /// One in memory and in PostgreSQL. In Redis two, and one for each session.
+    /// One in memory, in SQLite and in PostgreSQL. In MySQL two for each 500 sessions. In Redis
+    /// two, and one for each session.
     ///
     /// # Errors
     ///
@@ -178,7 +178,7 @@ impl PrincipalSessions {
     }
 
     /// Ends all sessions except one, and returns their number.
-    /// [`Session::revoke_others`](crate::Session::revoke_others) spares the session of a request.
+    /// [`Session::revoke_others`](crate::Session::revoke_others) keeps the session of a request.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ impl PrincipalSessions {
     }
 }
 
-/// Returns the answer of a write, or an error if a cache may hide it.
+/// Returns the answer of a write, or an error if a cache missed the write.
 pub(super) fn check_fresh<T>(written: Written<T>) -> Result<T, Error> {
     match written.stale_for {
         None => Ok(written.answer),
@@ -266,7 +266,7 @@ impl SessionSummary {
             let failed = |source| Undecrypted::new(source, &field.value);
             (field.name, plaintext.map_err(failed))
         });
-        // A list belongs to no layer, so none has said otherwise.
+        // A list belongs to no layer, so the default applies.
         let fields = SessionMap::new(fields, Unreadable::Error);
         Self { id, meta: loaded.meta, remembered, fields }
     }

@@ -9,7 +9,7 @@ use crate::{
     field::{FieldSpec, SessionSchema},
 };
 
-/// Returns the fingerprint of a field's type.
+/// Function that returns the fingerprint of a field's type.
 pub type Shape = fn() -> u32;
 
 /// The schemas that have used the sessions of a layer.
@@ -24,7 +24,7 @@ struct Declared {
 }
 
 impl Schemas {
-    /// Adds a schema. It must not declare a stored name of another one in another way.
+    /// Adds a schema. Returns an error if it declares a stored name of another schema differently.
     pub(super) fn claim(
         &self,
         schema: &'static SessionSchema,
@@ -55,7 +55,7 @@ impl Schemas {
 }
 
 impl Declared {
-    /// Requires that both schemas declare each common field alike.
+    /// Returns an error if the schemas declare a common field differently.
     fn check(&self, other: &Self) -> Result<(), Error> {
         for (field, shape) in other.fields() {
             let same = self.fields().find(|(known, _)| known.name() == field.name());

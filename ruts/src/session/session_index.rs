@@ -48,11 +48,12 @@ impl SessionIndex {
         }
     }
 
-    /// Counts the reads and writes of jobs as activity: they move the idle deadline, as requests do. Give
-    /// it the idle timeout of the [layer](crate::SessionLayer::idle_timeout).
+    /// Makes the reads and writes of jobs count as activity: they move the idle deadline, as
+    /// requests do. `timeout` is the idle timeout of the
+    /// [layer](crate::SessionLayer::idle_timeout).
     ///
-    /// For work on behalf of a user who is present, such as the frames of a WebSocket. A job that runs by
-    /// itself would keep a forgotten session alive.
+    /// For work on behalf of a user who is present, such as the frames of a WebSocket. A job
+    /// without a user would keep a forgotten session alive.
     ///
     /// # Panics
     ///
@@ -79,8 +80,8 @@ impl SessionIndex {
     /// Its accessors work as in a handler. Reads and writes of fields need a live session:
     /// otherwise each fails with [`Error::Ended`](crate::Error::Ended), and none creates a session.
     /// They do not count as activity, so a job keeps no session alive, unless
-    /// [`idle_timeout`](Self::idle_timeout) was called. As in a handler, a field that
-    /// was read stays known: for another look, get the session again.
+    /// [`idle_timeout`](Self::idle_timeout) was called. As in a handler, a field that was read stays
+    /// known. To read it again, get the session again.
     ///
     /// A job has no client that could receive a token. So it cannot sign in or out, replace the
     /// secret, write a field marked `rotate`, move a deadline or delete the session:
@@ -89,12 +90,12 @@ impl SessionIndex {
     ///
     /// # Security
     ///
-    /// The id alone opens the session. Never take it from a request: an id proves nothing. A handler
-    /// passes on the id of its own session, or that of a list.
+    /// The id alone grants access here. Never take it from a request: an id proves nothing. Use the
+    /// id of the handler's own session, or one from a list.
     ///
     /// # Round trips
     ///
-    /// None. The first read of eager fields takes one, and each write.
+    /// None. The first read of eager fields takes one, and so does each write.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -60,14 +60,13 @@ impl<'a> SignIn<'a> {
 
     /// Keeps the user signed in for this long without a visit, even after the browser was closed.
     ///
-    /// The cookie and the idle timeout of the session get this lifetime, and each visit extends them,
-    /// until the absolute timeout of the layer. If `life` is longer than that, the session lives
-    /// for `life`.
+    /// The cookie and the idle timeout of the session get this lifetime. Each visit extends them,
+    /// until the absolute timeout of the layer, or until `life` has passed if that is longer.
     ///
     /// The authentication does not last longer. Once the layer would have ended the session without
-    /// this choice, the sign-in counts as [`Assurance::Remembered`]: the user is recognised, and a
-    /// page that [requires](crate::Session::require) an assurance asks for the password again. That
-    /// sign-in keeps the lifetime of the cookie, unless it chooses another.
+    /// this option, the sign-in counts as [`Assurance::Remembered`]: the user is recognised, and a
+    /// page that [requires](crate::Session::require) an assurance asks for the password again. The
+    /// new sign-in keeps the lifetime of the cookie, unless it sets another.
     ///
     /// # Round trips
     ///
@@ -89,14 +88,15 @@ impl<'a> SignIn<'a> {
         self
     }
 
-    /// Keeps a digest of the user's stamp with the session: see
+    /// Stores a digest of the user's stamp with the session: see
     /// [`LoadUser::stamp`](super::LoadUser::stamp).
     pub fn stamp(mut self, stamp: impl AsRef<[u8]>) -> Self {
         self.options = self.options.map(|options| options.stamp(stamp.as_ref()));
         self
     }
 
-    /// Keeps the fields of another principal that is signed in. By default they are removed.
+    /// Keeps the fields of the session, even if another principal is signed in. By default they are
+    /// removed.
     pub fn keep_fields(mut self) -> Self {
         self.options = self.options.map(SignInOptions::keep_fields);
         self

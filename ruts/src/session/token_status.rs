@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::store::Expiry;
 
-/// State of the session that a request came with: live, or what is known of the reason why it is
-/// not. Returned by [`Session::token_status`](crate::Session::token_status).
+/// State of the session that a request came with: live, or the reason why it is not, as far as that
+/// is known. Returned by [`Session::token_status`](crate::Session::token_status).
 ///
-/// It lets a page say why a user is signed out. It keeps no user from signing in.
+/// For pages that explain why a user is signed out. It does not affect a sign-in.
 ///
 /// ```
 /// use ruts::{Error, Session, session::TokenStatus, store::Expiry};
@@ -30,8 +30,8 @@ use crate::store::Expiry;
 pub enum TokenStatus {
     /// The request carried no token: a first visit, or a browser that dropped its cookies.
     NoToken,
-    /// The request carried a token that this layer did not make, or with a key that it does not
-    /// have any more.
+    /// The request carried a cookie or header without a readable token. It is malformed, or signed
+    /// or encrypted with a key that the layer does not have.
     Unreadable,
     /// The session was live.
     Live,
@@ -43,16 +43,16 @@ pub enum TokenStatus {
     /// The session was revoked: by its user from another session, by an administrator, or because its
     /// principal had reached a [session limit](crate::store::SessionLimit).
     ///
-    /// A store knows it until the deadline that the session had, for
-    /// [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION) at most.
+    /// A store recognises it until the deadline of the session, but for no longer than
+    /// [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION).
     Revoked,
-    /// Another request had replaced the secret, such as by a sign-in.
+    /// Another request had replaced the secret, for example with a sign-in.
     Replaced {
         /// Time since then.
         ago: Duration,
     },
-    /// The session was live, and the token had another secret: one that was replaced more than once
-    /// since, or a made-up one.
+    /// The session was live, but the token had another secret: one that was replaced more than
+    /// once, or a guessed one.
     Unknown,
     /// The session had expired, by idleness or by age.
     ///
@@ -64,7 +64,7 @@ pub enum TokenStatus {
         /// | store | knows it |
         /// | --- | --- |
         /// | `MemoryStore` | until newer sessions need the memory |
-        /// | `SqliteStore`, `PostgresStore` | until the next cleanup |
+        /// | `SqliteStore`, `MySqlStore`, `PostgresStore` | until the next cleanup |
         /// | `RedisStore` | never: the server removes an expired session by itself |
         /// | `LayeredStore` | as its origin |
         by: Option<Expiry>,

@@ -27,7 +27,7 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     /// Name of the [`SessionLayer`](crate::SessionLayer) that provides the session.
     type Layer: LayerName;
 
-    /// Declarations of the fields.
+    /// Schema of the struct.
     const SCHEMA: &'static SessionSchema;
 
     /// The types of the fields, in their order.
@@ -41,8 +41,8 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Error::MissingLayer`]. [`Error::SchemaConflict`] if another schema of the layer has a field of
-    /// the same stored name and another type.
+    /// [`Error::MissingLayer`]. [`Error::SchemaConflict`] if another schema of the layer declares a
+    /// field of the same stored name differently.
     fn from_extensions(extensions: &http::Extensions) -> Result<Self, Error> {
         let session = Session::from_extensions_of::<Self::Layer>(extensions)?;
         session.claim(Self::SCHEMA, Self::SHAPES)?;
@@ -58,7 +58,7 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     label = "write `#[session(lock)]` on it"
 )]
 pub trait LockedSession: TypedSession {
-    /// Shows each typed key to a visitor, in the order of the declaration.
+    /// Passes each typed key to a visitor, in the order of the declaration.
     fn visit_fields<V: FieldVisitor>(visitor: &mut V);
 }
 

@@ -1,7 +1,7 @@
 //! The queue of a session for updates of its fields: [`turn`].
 //!
-//! Called by `request`. `Entry::update` is a compare-and-set: of several at once, all but one would
-//! fail at each attempt. The queue runs those of one process one after another. The write still
+//! Called by `request`. `Entry::update` is a compare-and-set: of several at once, all but one fail
+//! at each attempt. The queue runs the updates of one process one at a time. The write still
 //! compares, because other processes have their own queues.
 
 use std::{sync::LazyLock, time::Duration};
@@ -11,10 +11,8 @@ use crate::{
     turns::{Turn, Turns},
 };
 
-/// Time after which an update no longer waits in a queue that does not move. It competes with others
-/// then.
-///
-/// It bounds the wait behind a store that does not answer.
+/// Time after which an update leaves a queue that does not move, and runs beside the others. It
+/// bounds the wait if the store does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits for the turn of an update of the session. `None` if the queue does not move.

@@ -84,7 +84,7 @@ pub trait LoadUser: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Self::User>, Self::Error>> + Send;
 
     /// Returns the part of a user whose change ends all earlier sessions, such as the hash of
-    /// the password. `None` by default: no change does.
+    /// the password. By default `None`: no change ends a session.
     ///
     /// A sign-in of the user then has to pass the same bytes to
     /// [`SignIn::stamp`](super::SignIn::stamp). A session without the stamp ends at the next load.
@@ -103,8 +103,8 @@ pub trait LoadUser: Send + Sync + 'static {
 ///
 /// # Round trips
 ///
-/// As a read of the principal. For another stamp one to read those of the session again, and one to
-/// end it.
+/// As many as a read of the principal. If the stamp does not match, one more to read the accepted
+/// stamps again, and one to end the session.
 ///
 /// # Errors
 ///
@@ -114,7 +114,7 @@ pub async fn load_user<L: LoadUser>(
     loader: &L,
 ) -> Result<Option<L::User>, Error> {
     let (schema, session) = (L::Schema::SCHEMA, session.session());
-    // Together with the principal, so that comparing it needs no round trip.
+    // Together with the principal, so that comparing the stamp needs no round trip.
     session.read_stamp(schema).await?;
     let Some(id) = session.entry_of(schema, L::PRINCIPAL).await? else { return Ok(None) };
     let user = loader.load(id).await.map_err(|error| Error::LoadUser(error.into()))?;
@@ -127,8 +127,8 @@ pub async fn load_user<L: LoadUser>(
     };
     event::user_changed(session.id().as_ref(), reason);
     match session.delete().await {
-        // Another request has replaced the secret meanwhile. That session is not this request's to
-        // end, and this one reads as a guest.
+        // Another request has replaced the secret meanwhile, so this one must not end the session.
+        // It continues as a guest.
         Ok(()) | Err(Error::Ended) => Ok(None),
         Err(error) => Err(error),
     }

@@ -45,8 +45,8 @@ pub(super) fn encode_error(name: &str, source: CodecError) -> Error {
     Error::Encode { field: name.to_owned(), source }
 }
 
-/// Decodes the value of a field. `None` if it is absent, or if the layer says so of a value that
-/// cannot be read.
+/// Decodes the value of a field. `None` if it is absent, or if it cannot be read and the layer
+/// treats such values as absent.
 pub(super) fn decode<T, M: Copy>(
     field: Field<T, M>,
     stored: Option<&Plaintext>,
@@ -67,7 +67,7 @@ pub(super) fn decode<T, M: Copy>(
     }
 }
 
-/// Returns whether a value is not encrypted, although its version demands it.
+/// Returns whether a value is not encrypted, although its version requires it.
 fn is_clear(field: &FieldSpec, stored: &Plaintext) -> bool {
     let version = codec::version(&stored.bytes).unwrap_or(field.version());
     !stored.was_encrypted && field.encrypts(version)

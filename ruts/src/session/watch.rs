@@ -12,7 +12,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Time between two checks, for changes that the store does not notify.
+/// Time between two checks, for changes that the store does not report.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The change of a watched session.
@@ -33,7 +33,7 @@ pub(super) async fn until_change(
 ) -> SessionChange {
     let Some(id) = id else { return SessionChange::Ended };
     loop {
-        // Before the check, so that no change is missed in between.
+        // Created before the check, so that no change is missed in between.
         let changed = store.wait_for_change(&id);
         let left = match store.inspect(&id).await {
             Ok(None) => return SessionChange::Ended,

@@ -25,7 +25,7 @@ pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     state.client = ClientTrust::Trusted;
     let is_signed_in = state.meta.is_some_and(|(meta, _)| meta.signed_in.is_some());
     let record = state.fields.get(RECORD).filter(|_| is_signed_in);
-    // The record of a later release cannot be read, and does not count as a change.
+    // A value that a later release wrote may be unreadable. Then the client counts as unchanged.
     let record = record.and_then(|record| codec::unwrap_own(record).ok());
     let changed = record.map_or_else(Vec::new, |record| client.differences(&id, record));
     if changed.is_empty() {

@@ -1,7 +1,7 @@
 //! The requests whose handlers run on this thread right now: [`enter`] and [`note_ended`].
 //!
-//! A handler may end its own session through the list of a principal, which knows no request. The
-//! request learns of it here, and continues as a guest.
+//! A handler may end its own session through `PrincipalSessions`, which does not know the request.
+//! [`note_ended`] informs the request, which continues as a guest.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -9,7 +9,7 @@ use super::operations::Request;
 use crate::token::SessionId;
 
 thread_local! {
-    /// Nested layers enter one after the other.
+    /// One request for each nested layer, the innermost last.
     static CURRENT: RefCell<Vec<Arc<Request>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -29,7 +29,8 @@ pub(in crate::session) fn enter<T>(request: &Arc<Request>, poll: impl FnOnce() -
     poll()
 }
 
-/// Tells the requests that run here that their code has ended these sessions. `None` stands for all.
+/// Informs the requests whose handlers run on this thread that these sessions were ended. `None`
+/// means all.
 pub(in crate::session) fn note_ended(ended: Option<&[SessionId]>) {
     let current = CURRENT.with_borrow(Vec::clone);
     for request in current {

@@ -25,13 +25,14 @@ use crate::{
     ttl::Ttl,
 };
 
-/// The time that a request may be on its way.
+/// Maximum time that a request is expected to be in transit.
 ///
-/// A request is late if its secret was replaced, or its session ended, less than this before it arrived, or
-/// after. A client that sends such a secret later has never received the answer that replaced it.
+/// A request is late if its secret was replaced, or its session ended, after it arrived or less
+/// than this time before. A client that sends such a secret later has not received the response
+/// that replaced it.
 pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
 
-/// The exclusive right to change the state of a request, and to talk to the store about it.
+/// Exclusive access to the state of a request, for store calls with its credentials.
 pub(super) struct Exchange<'a> {
     pub(super) shared: &'a Shared,
     pub(super) state: &'a mut State,
@@ -43,7 +44,7 @@ impl Exchange<'_> {
     }
 
     /// Calls the store with the presented credentials, and updates the identity of the request from
-    /// the answer. `None` if the credentials open no session.
+    /// the answer. `None` if the store refuses the credentials.
     pub(super) async fn attempt<O: Operation>(
         &mut self,
         fallback_secret: Option<&Secret>,
@@ -60,7 +61,7 @@ impl Exchange<'_> {
         };
         let asked = Instant::now();
         let mut answer = call(&id, &secret).await?;
-        // A planted cookie must not take the place of the valid one beside it.
+        // A cookie that an attacker has set must not hide the valid one.
         for (other_id, other_secret, life) in self.state.identity.other_credentials(layer) {
             if answer.is_ok() {
                 break;
@@ -85,7 +86,7 @@ impl Exchange<'_> {
                 if second.is_ok() {
                     event::rotated(&id, "write");
                     let token = Token { id, secret: fallback.clone() };
-                    // Boxed: it is rare, and would make the future of every operation as large.
+                    // Boxed, because it is rare, and would enlarge the future of every operation.
                     Box::pin(self.adopt(token, hash, None)).await?;
                     answer = second;
                 }
@@ -126,7 +127,7 @@ impl Exchange<'_> {
         }
         let answer = operation.run(self.shared.call_store(), Credentials::internal(id)).await?;
         let Ok(output) = answer else {
-            // A later call finds no more than this one.
+            // The session has ended, so its cached fields must no longer be read.
             self.state.fields = FieldCache::default();
             self.state.meta = None;
             return Err(Error::Ended);
@@ -136,8 +137,8 @@ impl Exchange<'_> {
         Ok(answer)
     }
 
-    /// Asks again for the change of principal that went along with a pending secret. Returns
-    /// whether it is done.
+    /// Repeats the change of principal of a pending rotation. Returns whether the store accepted
+    /// it.
     async fn repeat_signing(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
         let rotation = self.state.pending.rotation();
         let signing = rotation.and_then(|rotation| rotation.signing.as_ref());
@@ -149,7 +150,7 @@ impl Exchange<'_> {
         Ok(self.shared.call_store().update(credentials, update).await?.is_ok())
     }
 
-    /// Prepares to replace the secret, if that is asked for now or was before.
+    /// Prepares to replace the secret, if this operation or an earlier one asks for it.
     ///
     /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
     /// which attempt took place. A secret that the client has not seen yet is not replaced again:
@@ -219,8 +220,8 @@ impl Exchange<'_> {
         self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await
     }
 
-    /// Has the response carry a token. If it has left, no client will ever know the secret, so the
-    /// session is deleted. If that fails, its deadline ends it.
+    /// Puts a token into the response. If the response was sent, no client will ever know the
+    /// secret, so the session is deleted. If that fails, the session ends at its deadline.
     pub(super) async fn issue_cookie(
         &self,
         token: Token,
@@ -236,8 +237,8 @@ impl Exchange<'_> {
         issued
     }
 
-    /// Notes that this request has ended its session: the cookie is cleared,
-    /// and a write starts a new session.
+    /// Notes that this request has ended its session: the cookie is cleared, and a write starts a
+    /// new session.
     pub(super) fn end(&mut self) {
         *self.state = State::new(Identity::Ended);
         let mut response = self.shared.response();
@@ -247,7 +248,7 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the store has ended the session in the course of an operation of this request.
+    /// Notes that the store has ended the session during an operation of this request.
     pub(super) fn mark_ended(&mut self) {
         *self.state = State::new(Identity::Closed(Closed::Deleted));
         let mut response = self.shared.response();
@@ -256,7 +257,7 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the credentials do not open a session, or no longer do. `asked` is the time of the call.
+    /// Notes that the store refused the credentials. `asked` is the time of the call.
     fn close(&mut self, id: SessionId, refused: Refused, asked: Instant) {
         if std::mem::take(&mut self.shared.response().ended_itself) {
             return self.end();
@@ -272,7 +273,8 @@ impl Exchange<'_> {
         };
         let is_late = ago.is_some_and(|ago| ago < self.shared.elapsed() + IN_TRANSIT);
         let was_open = matches!(self.state.identity, Identity::Open { .. });
-        // With renewal, a late request has a grace period, so a replaced secret is noteworthy.
+        // With renewal, the grace period covers late requests. So a replaced secret is always
+        // reported.
         let renews = reason == Closed::Replaced && self.renews();
         match ago {
             _ if was_open => {}
@@ -287,11 +289,12 @@ impl Exchange<'_> {
         };
         let mut response = self.shared.response();
         response.id = None;
-        // A cookie for a session that is gone would overwrite a newer one.
+        // The cookie of a session that is gone would overwrite a newer one.
         response.cookie = CookieAction::Keep;
     }
 
-    /// Returns whether this request may act as one without a session: start another, or give up the cookie.
+    /// Returns whether this request may continue without its session: start another, or clear the
+    /// cookie.
     ///
     /// A store recognises only one former secret. If the secret was replaced twice while the
     /// request was in transit, the store answers `NotFound`, although the session exists.
@@ -310,7 +313,7 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    /// Returns whether secrets are renewed by age, so that a request on its way has a grace period.
+    /// Returns whether secrets are renewed by age, so that a request in transit has a grace period.
     fn renews(&self) -> bool {
         let config = self.shared.config();
         let kept =
@@ -318,7 +321,7 @@ impl Exchange<'_> {
         config.renew_every.is_some() || kept
     }
 
-    /// Returns an error if a cache may hide the last write.
+    /// Returns an error if a cache missed the last write.
     pub(super) fn check_fresh(&mut self) -> Result<(), Error> {
         match self.state.stale_for.take() {
             None => Ok(()),

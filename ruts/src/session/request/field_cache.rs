@@ -14,7 +14,7 @@ use crate::field::FieldName;
 pub(super) struct FieldCache {
     /// Ordered by name, each name once.
     fields: Vec<(FieldName, Known)>,
-    /// Fields that are not listed are known to be absent.
+    /// Whether fields that are not listed are known to be absent.
     complete: bool,
 }
 
@@ -30,12 +30,12 @@ pub(super) enum Life {
 enum Known {
     Present(Bytes, Life),
     Absent,
-    /// It was to be changed, and the outcome is not known.
+    /// The outcome of a change is unknown, so the field has to be read again.
     Unsure,
 }
 
 impl Life {
-    /// Returns the lifetime that a write, or an answer of the store, gives a value from now on.
+    /// Returns the lifetime of a value that is written or read now, with this TTL.
     pub(super) fn new(ttl: Option<Duration>) -> Self {
         match ttl {
             Some(ttl) => Self::Until(Instant::now() + ttl),
@@ -82,7 +82,7 @@ impl FieldCache {
         self.set(name, value.map_or(Known::Absent, |(value, life)| Known::Present(value, life)));
     }
 
-    /// Notes another lifetime of a field, if it is known to be present.
+    /// Changes the lifetime of a field, if the field is known to be present.
     pub(super) fn set_life(&mut self, name: &str, life: Life) {
         if let Ok(place) = self.place(name)
             && let Known::Present(_, known) = &mut self.fields[place].1
@@ -91,7 +91,7 @@ impl FieldCache {
         }
     }
 
-    /// Forgets a field: it has to be read again.
+    /// Marks a field as unknown: it has to be read again.
     pub(super) fn forget(&mut self, name: &str) {
         self.set(name, Known::Unsure);
     }
@@ -104,7 +104,8 @@ impl FieldCache {
         })
     }
 
-    /// Learns the fields of these names, which were unknown: as stored, or absent.
+    /// Adds the fields of these names, which were unknown. Those that are not in `stored` are
+    /// absent.
     pub(super) fn learn(
         &mut self,
         names: &[&str],
@@ -122,7 +123,7 @@ impl FieldCache {
         }
     }
 
-    /// Learns that the session holds these fields and no others.
+    /// Replaces all fields: the session holds these and no others.
     pub(super) fn learn_all(&mut self, stored: impl Iterator<Item = (FieldName, Bytes, Life)>) {
         let stored = stored.map(|(name, value, life)| (name, Known::Present(value, life)));
         self.fields = stored.collect();
@@ -130,7 +131,7 @@ impl FieldCache {
         self.complete = true;
     }
 
-    /// Sorts the fields. Of two with the same name, the later one stays.
+    /// Sorts the fields. Of two with the same name, the later one is kept.
     fn settle(&mut self) {
         self.fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.fields.dedup_by(|latter, former| {

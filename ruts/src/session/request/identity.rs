@@ -7,23 +7,23 @@ use crate::token::{CookieLife, SecretHash, SessionId, Token};
 /// The identity of a request, as far as it is known.
 ///
 /// ```text
-/// Presented ──opens──▶ Open ──refused──▶ Closed
-///     │                 │
-///     │                 └──deletes──▶ Ended ──writes──▶ Open (a new session)
-///     ├──is late──▶ Closed ──signs in──▶ Open (a new session)
-///     └──opens nothing──▶ Anonymous ──writes──▶ Open (a new session)
+/// Presented ──accepted──▶ Open ──refused──▶ Closed
+///     │                    │
+///     │                    └──deletes──▶ Ended ──writes──▶ Open (a new session)
+///     ├──late──▶ Closed ──signs in──▶ Open (a new session)
+///     └──refused──▶ Anonymous ──writes──▶ Open (a new session)
 /// ```
 pub(super) enum Identity {
     /// No token, or one that was not accepted. A write starts a session.
     Anonymous,
-    /// A token that the store was not asked about yet, and others to try if it is refused.
+    /// A token that the store has not checked yet, and others to try if it is refused.
     Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
     Open { id: SessionId, secret: SecretHash, cookie: CookieLife },
-    /// A session that was this request's own when it set out. Reads find nothing, and writes are
-    /// refused: the cookie of a new session could overwrite a newer one. It counts as such if this
-    /// request had opened it, or is [late](super::exchange::IN_TRANSIT). A sign-in is not refused: it
-    /// starts a session by its own proof.
+    /// The session that the client had when it sent the request, and that is no longer valid: this
+    /// request has used it, or is [late](super::exchange::IN_TRANSIT). Reads find nothing. Writes
+    /// are refused, because the cookie of a new session could overwrite a newer one. A sign-in is
+    /// not refused: it proves who the principal is, and starts a session.
     Closed(Closed),
     /// This request deleted its session. A write starts a new one.
     Ended,
@@ -45,7 +45,7 @@ pub(super) enum Closed {
 }
 
 impl Identity {
-    /// Returns the credentials to present to the store. `layer` is part of the secret's hash.
+    /// Returns the credentials to present to the store. The hash of the secret covers `layer`.
     pub(super) fn credentials(&self, layer: &str) -> Option<(SessionId, SecretHash)> {
         match self {
             Self::Presented(token, _) => Some((token.id, token.secret.hash(layer))),

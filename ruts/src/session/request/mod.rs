@@ -1,6 +1,6 @@
 //! The session of one request as a state machine, shared by all extractions of the request.
 //!
-//! To read in this order:
+//! Read the files in this order:
 //!
 //! 1. Data: `identity` (which session the request belongs to), `field_cache` (fields that were read
 //!    or written), `state` (both, and pending changes), `response` (the cookie), `shared` (all of
@@ -10,7 +10,7 @@
 //! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `transfer` (reads and writes
 //!    of fields), `renewal` as the last step, `current` (the requests that run on this thread).
 //!
-//! [`Request`](operations::Request) is the interface to the rest of `session`. It deals in stored
+//! [`Request`](operations::Request) is the interface to the rest of `session`. It passes stored
 //! bytes.
 
 mod client_check;

@@ -22,14 +22,14 @@ pub(super) trait Operation: Sync {
         credentials: Credentials<'a>,
     ) -> StoreFuture<'a, Result<Self::Output, Refused>>;
 
-    /// Returns whether a job may do it, which has no client to give a token to.
+    /// Returns whether a job may run it. A job has no client that could receive a token.
     fn is_for_jobs(&self) -> bool;
 
-    /// Returns the answer, and for how long a cache may hide it.
+    /// Returns the answer, and for how long a cache may be stale.
     fn written(output: Self::Output) -> Written<Self::Answer>;
 
-    /// Returns whether a deletion that the store reports was made by this request, given whether one of its
-    /// own is pending.
+    /// Returns whether this request made a deletion that the store reports. `is_pending` means that
+    /// a deletion of this request has an unknown outcome.
     fn deleted_by_us(&self, is_pending: bool) -> bool {
         is_pending
     }
@@ -104,7 +104,7 @@ impl Operation for TakeField<'_> {
 }
 
 pub(super) struct Delete {
-    /// An earlier attempt of this request may have succeeded.
+    /// Whether an earlier attempt of this request may have succeeded.
     pub(super) tried_before: bool,
 }
 
@@ -120,7 +120,8 @@ impl Operation for Delete {
         store.delete(credentials)
     }
 
-    /// It would count as the user's own sign-out. A job revokes the session.
+    /// Returns false: a deletion counts as the user's own sign-out. A job revokes the session
+    /// instead.
     fn is_for_jobs(&self) -> bool {
         false
     }

@@ -1,6 +1,6 @@
 //! [`Request`]: the interface of this folder: one method for each operation of a session.
 //!
-//! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Deals in stored bytes, and knows no
+//! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Passes stored bytes, and knows no
 //! value types.
 
 use std::{sync::Arc, time::Duration};
@@ -45,7 +45,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// How often an `update` tries before it gives up, and the longest pause between two tries.
+/// Maximum number of attempts of an `update`, and the maximum pause between two.
 const TRIES: u32 = 48;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -53,7 +53,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 pub(in crate::session) type Modify<'a> =
     &'a mut (dyn FnMut(Option<&Plaintext>) -> Result<Option<Bytes>, Error> + Send);
 
-/// The session of one request, shared by all who extracted it. Its operations run one at a time.
+/// The session of one request, shared by all of its extractions. Its operations run one at a time.
 pub(in crate::session) struct Request(Shared);
 
 impl Request {
@@ -61,12 +61,12 @@ impl Request {
         Self(Shared::new(context, incoming))
     }
 
-    /// Creates the access of a job to a session. No request leads here.
+    /// Creates the session of a job, which has no request.
     pub(in crate::session) fn internal(context: Arc<SessionContext>, id: SessionId) -> Self {
         Self(Shared::internal(context, id))
     }
 
-    /// Returns the path and query that were asked for, if the layer has a sign-in page.
+    /// Returns the path and query of the request, if the layer has a sign-in page.
     #[cfg(feature = "axum")]
     pub(in crate::session) fn target(&self) -> Option<&str> {
         self.0.target()
@@ -98,7 +98,7 @@ impl Request {
         self.0.calls()
     }
 
-    /// Has the next write replace the secret.
+    /// Makes the next write replace the secret.
     pub(in crate::session) fn prepare_rotation(&self) {
         self.0.response().owes_rotation = true;
     }
@@ -117,7 +117,8 @@ impl Request {
         Ok(loaded.map(|loaded| state.visible(loaded.meta, self.config())))
     }
 
-    /// Returns ages and deadlines as this request last learned of them.
+    /// Returns the ages and deadlines of the last read, advanced to now. Reads them if none are
+    /// known.
     pub(in crate::session) async fn known_meta(&self) -> Result<Option<SessionMeta>, Error> {
         let mut state = self.0.lock().await?;
         if state.meta.is_none() && state.identity.may_be_open() {
@@ -140,7 +141,7 @@ impl Request {
         Ok(self.id())
     }
 
-    /// Returns for how long the client keeps the cookie that it presented or will get. `None` if the
+    /// Returns how long the client keeps the cookie that it presented or will get. `None` if the
     /// cookie ends with the browser.
     pub(in crate::session) async fn cookie_life(&self) -> Result<Option<Duration>, Error> {
         Ok(match self.0.lock().await?.identity.cookie() {
@@ -167,7 +168,8 @@ impl Request {
         self.decrypt_field(&state, name, 1, state.fields.get(name))
     }
 
-    /// Returns the value of a declared field. That of a principal is absent unless it is signed in.
+    /// Returns the value of a declared field. A principal field is absent unless it names the
+    /// signed-in principal.
     pub(in crate::session) async fn get_declared(
         &self,
         field: &FieldSpec,
@@ -212,7 +214,7 @@ impl Request {
         Ok(false)
     }
 
-    /// Has the session accept another stamp besides that of its sign-in.
+    /// Makes the session accept another stamp besides that of its sign-in.
     pub(in crate::session) async fn accept_stamp(&self, stamp: &[u8]) -> Result<(), Error> {
         let mut state = self.0.lock().await?;
         Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
@@ -234,15 +236,15 @@ impl Request {
         let (TokenStatus::Expired { .. }, Some(id)) = self.0.token_status() else {
             return Ok(self.0.token_status().0);
         };
-        // The session is live if the secret is made up, or was replaced more than once.
+        // If the secret was guessed, or was replaced more than once, the session may be live.
         if self.0.call_store().inspect(&id).await?.is_some() {
             return Ok(TokenStatus::Unknown);
         }
         Ok(TokenStatus::Expired { by: self.0.call_store().expiry(&id).await? })
     }
 
-    /// Returns whether the principal of a schema is signed in. True for a schema without a principal, if any
-    /// principal is.
+    /// Returns whether the principal of a schema is signed in. For a schema without a principal
+    /// field: whether any principal is signed in.
     #[cfg(feature = "axum")]
     pub(in crate::session) async fn is_signed_in(
         &self,
@@ -262,7 +264,7 @@ impl Request {
     }
 
     /// Returns whether removing a principal field signs out: its value names the signed-in principal, or
-    /// cannot be read. The principal of another schema stays.
+    /// cannot be read. The principal of another schema stays signed in.
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).learn(field.name(), None).await?;
         let stored = state.fields.get(field.name());
@@ -342,7 +344,7 @@ impl Request {
         transfer.exchange.check_fresh()?;
         match updated {
             Updated::Applied { found } => Ok(found),
-            // There is no precondition, and nothing is renewed.
+            // Not possible: the update has no precondition, and renews nothing.
             Updated::Conflict { .. } | Updated::NotDue => Ok(0),
         }
     }
@@ -372,8 +374,8 @@ impl Request {
         transfer.exchange.check_fresh()
     }
 
-    /// Reads, changes and writes one field atomically: compare-and-set until it succeeds. Updates
-    /// of a session by one process come one after the other.
+    /// Reads, changes and writes one field atomically: compare-and-set until it succeeds. The
+    /// updates of a session in one process run one at a time.
     pub(in crate::session) async fn modify(
         &self,
         field: &FieldSpec,
@@ -408,8 +410,9 @@ impl Request {
         Err(Error::Conflict { field: field.name().to_owned() })
     }
 
-    /// Rewrites a field for its remaining lifetime, if its value is not stored in the current form.
-    /// Returns whether it was written. `is_present` judges the header of a value.
+    /// Rewrites a field with its remaining lifetime, if its value is not stored in the current
+    /// form. Returns whether it was written. `is_present` returns whether a header has the current
+    /// form.
     pub(in crate::session) async fn settle(
         &self,
         field: &FieldSpec,
@@ -432,7 +435,7 @@ impl Request {
                 Life::Session => None,
                 Life::Until(end) => match Ttl::new(end.duration_since(Instant::now())) {
                     Ok(ttl) => Some(ttl),
-                    // It has expired meanwhile.
+                    // The field has expired meanwhile.
                     Err(_) => return Ok(false),
                 },
                 Life::Unknown => {
@@ -445,7 +448,7 @@ impl Request {
             let change = Change::Set(field_write(field, &next).ttl(ttl));
             let precondition = Some(Precondition::new(name, Some(&current)));
             let update = Update { changes: &[change], precondition, ..Update::default() };
-            // The value stays the same, so the secret does, too.
+            // The value stays the same, so the secret is not replaced.
             let plan = WritePlan { rotate: false, ..WritePlan::of(field) };
             let mut transfer = Transfer::new(&self.0, &mut state);
             if let Updated::Applied { .. } = transfer.update(update, &plan).await? {
@@ -489,7 +492,7 @@ impl Request {
                 log_signing(&self.0, &Signing::Out(field));
             }
         }
-        // No other caller gets the value, so it is returned in any case.
+        // No other caller gets the value, so it is returned even if a cache missed the write.
         if let Some(stale_for) = state.stale_for.take() {
             tracing::warn!(
                 field = name,
@@ -502,8 +505,8 @@ impl Request {
 
     /// Ends the session.
     ///
-    /// A deletion whose answer was lost counts as made by this request when it is tried again, or
-    /// when the response is sent: signing out fails towards being signed out.
+    /// A deletion of unknown outcome counts as made by this request, when it is tried again and
+    /// when the response is sent. So a sign-out that fails still removes the cookie.
     pub(in crate::session) async fn delete(&self) -> Result<(), Error> {
         let mut state = self.0.lock().await?;
         let mut exchange = Exchange { shared: &self.0, state: &mut state };
@@ -531,8 +534,8 @@ impl Request {
         }
         exchange.is_without_session().await?;
         match exchange.state.identity {
-            // It has ended otherwise, and another request may have signed in again: the cookie is
-            // not ours to clear.
+            // The session was ended by another request, and a third one may have signed in since,
+            // so the cookie is not cleared.
             Identity::Closed(Closed::Deleted | Closed::Revoked) => return Ok(()),
             Identity::Closed(Closed::Replaced | Closed::Gone) => return Err(Error::Ended),
             _ => {}
@@ -544,18 +547,18 @@ impl Request {
 
     /// Forgets the fields that were read, so that the next read asks the store.
     pub(in crate::session) async fn refresh(&self) {
-        // If another operation holds the session for ever, the next read reports it.
+        // If another operation holds the session for ever, the next read returns the error.
         if let Ok(mut state) = self.0.lock().await {
             state.fields = Default::default();
             state.meta = None;
         }
     }
 
-    /// Notes that the handler of this request has ended its session by other means.
+    /// Notes that the handler of this request has ended its session without this handle.
     pub(super) fn end_itself(&self) {
         match self.0.try_lock() {
             Some(mut state) => Exchange { shared: &self.0, state: &mut state }.end(),
-            // An operation is in progress: it will notice by itself.
+            // An operation is in progress, and checks this flag if it is refused.
             None => self.0.response().ended_itself = true,
         }
     }
@@ -565,7 +568,8 @@ impl Request {
         self.0.was_used()
     }
 
-    /// Replaces the secret if it is old enough, before the response is sent. `None` if it is not.
+    /// Returns a future that renews the secret or the deadlines before the response is sent. `None`
+    /// if that is not due.
     pub(in crate::session) fn renewal(
         this: &Arc<Self>,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
@@ -579,8 +583,8 @@ impl Request {
         })
     }
 
-    /// Returns what to do about the cookie, and closes the response. A token that must not leave is
-    /// given up.
+    /// Returns the cookie action, and closes the response. A token that must not be sent is given
+    /// up.
     pub(in crate::session) fn close_response(this: &Arc<Self>) -> CookieAction {
         match this.0.close_response() {
             CookieAction::Set { token, origin: TokenOrigin::Unverified, .. } => {
@@ -591,8 +595,8 @@ impl Request {
         }
     }
 
-    /// Gives up the token of a response that no client receives. Without it a renewed session stays
-    /// as it was, and another one is deleted.
+    /// Gives up the token of a response that no client receives. After a renewal the former secret
+    /// stays valid. In all other cases the session is deleted.
     pub(in crate::session) fn abandon(this: &Arc<Self>, cookie: CookieAction) {
         if let CookieAction::Set { token, origin: TokenOrigin::Fresh, .. } = cookie {
             Self::give_up(this, token);
@@ -638,10 +642,11 @@ impl Request {
     }
 }
 
-/// Waits at random, longer after each try, so that contenders come apart.
+/// Waits for a random time, whose maximum grows with each attempt, so that concurrent updates do
+/// not collide again.
 async fn pause(attempt: u32) {
     let longest = LONGEST_PAUSE.min(Duration::from_micros(500) * 2_u32.saturating_pow(attempt));
-    // Without randomness the pause is the longest: slower, never wrong.
+    // Without random numbers the pause is the maximum.
     let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
     tokio::time::sleep(longest.mul_f64(share)).await;
 }

@@ -16,7 +16,7 @@ use crate::{
     token::{CookieLife, SessionId},
 };
 
-/// For how long a sign-in is remembered, for lists of sessions. A request reads it from its token.
+/// How long a sign-in is remembered, for lists of sessions. A request has it in its token.
 pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 
 /// The stamp of the user at the sign-in, and another one that the session [accepts](accept_stamp).
@@ -25,12 +25,12 @@ pub(super) const STAMP: &str = "ruts.stamp";
 /// Length of the digest of a stamp.
 const STAMP_LEN: usize = 16;
 
-/// Values of the library's own fields after a change of principal.
+/// Values of the reserved fields after a change of principal.
 #[derive(Default)]
 pub(super) struct OwnFields {
     client: Option<Bytes>,
     remembered: Option<Bytes>,
-    /// The former sign-in was remembered, and this one is not.
+    /// Whether the former sign-in was remembered, and this one is not.
     forgets: bool,
     stamp: Option<Bytes>,
 }
@@ -86,7 +86,7 @@ pub(super) fn accepts_stamp(
     id: &SessionId,
 ) -> Result<bool, CodecError> {
     let stamp = bind_stamp(digest, id);
-    // A session must not end because a later release writes its stamp in another form.
+    // An error, not `false`: a stamp in the form of a later release must not end the session.
     Ok(codec::unwrap_own(stored)?.chunks(STAMP_LEN).any(|accepted| accepted == stamp))
 }
 

@@ -40,8 +40,8 @@ pub(super) fn note_use(exchange: &Exchange<'_>) {
     }
 }
 
-/// Returns the age at which the secret has to be renewed, if it has reached it: to replace it
-/// regularly, or to give the client a cookie that lasts longer.
+/// Returns the age at which the secret has to be renewed, regularly or to extend the cookie. `None`
+/// if the secret is younger.
 fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> Option<Ttl> {
     let age = meta.secret_age;
     let by_age = config.renew_every.filter(|every| age >= every.as_duration());
@@ -64,11 +64,12 @@ fn is_use_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) ->
     config.outlives_idle(cookie) && (is_due || config.is_lapsed(cookie, meta))
 }
 
-/// Renews as the last step of a request: a token that waits in a slow response could overwrite the
-/// cookie of a newer sign-in.
+/// Renews the secret and the deadlines as the last step of a request: the token of a slow response
+/// could overwrite that of a newer sign-in.
 ///
-/// A failure does not concern the request: the former secret stays valid until the client has used the
-/// new one, and for the grace period after. A use that was not counted is counted by the next request.
+/// A failure does not affect the request: the former secret stays valid until the client has used
+/// the new one, and for the grace period after that. The next request counts a use that was not
+/// counted.
 pub(super) async fn renew(exchange: &mut Exchange<'_>) {
     if let Err(error) = try_renew(exchange).await {
         let cause: &dyn std::error::Error = &error;
@@ -137,7 +138,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Not while another secret is pending.
+/// Returns whether no other secret is pending, and the response can still set the cookie.
 fn may_renew(exchange: &Exchange<'_>) -> bool {
     let response = exchange.shared.response();
     exchange.state.pending.rotation().is_none()

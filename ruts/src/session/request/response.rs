@@ -10,14 +10,14 @@ use crate::{
     token::{SessionId, Token},
 };
 
-/// The change of the cookie by the response.
+/// The effect of a response on the cookie.
 #[derive(Default)]
 pub(crate) enum CookieAction {
     /// Nothing: the client has the right cookie, or there is no session.
     #[default]
     Keep,
-    /// Removes the cookie. Only for a request that ended its session: a dead cookie is harmless, and a
-    /// removal on a slow response would hit the cookie of a newer sign-in.
+    /// Removes the cookie. Only for a request that ended its session: otherwise a slow response
+    /// could remove the cookie of a newer sign-in. The cookie of an ended session is harmless.
     Clear,
     /// Sets the cookie. The session ends after `longest` in any case.
     Set { token: Token, origin: TokenOrigin, longest: Option<Duration> },
@@ -26,12 +26,12 @@ pub(crate) enum CookieAction {
 /// Where a token to set comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenOrigin {
-    /// A new session, or a rotation: no other token opens it.
+    /// A new session, or a rotation: no other token of the session is valid.
     Fresh,
-    /// A renewal: the former token is valid beside it.
+    /// A renewal: the former token is valid, too.
     Renewal,
-    /// Fresh, but a sign-in went along with it and its outcome is not known. A revocation may have
-    /// come between, so the token must not leave.
+    /// Fresh, but of a sign-in whose outcome is not known. A revocation may have ended the session,
+    /// so the token must not be sent.
     Unverified,
 }
 
@@ -41,13 +41,13 @@ pub(super) struct ResponseState {
     pub(super) cookie: CookieAction,
     /// The session in use, once the store has confirmed it.
     pub(super) id: Option<SessionId>,
-    /// This request has ended a session.
+    /// Whether this request has ended a session.
     pub(super) has_ended: bool,
-    /// Its handler has ended the session while an operation was in progress.
+    /// Whether its handler has ended the session while an operation was in progress.
     pub(super) ended_itself: bool,
-    /// The next write has to replace the secret.
+    /// Whether the next write has to replace the secret.
     pub(super) owes_rotation: bool,
-    /// When the response is sent, the secret or the deadlines may have to be renewed.
+    /// Whether the secret or the deadlines may have to be renewed when the response is sent.
     pub(super) owes_renewal: bool,
     pub(super) closed: Option<ResponseClosed>,
 }
@@ -64,12 +64,12 @@ pub(crate) enum ResponseClosed {
 }
 
 impl ResponseState {
-    /// Returns whether no cookie was chosen yet.
+    /// Returns whether the response leaves the cookie as it is so far.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self.cookie, CookieAction::Keep)
     }
 
-    /// Returns whether the response carries a token that is the only one of its session.
+    /// Returns whether the response carries the only valid token of its session.
     pub(super) fn sets_fresh(&self) -> bool {
         matches!(
             self.cookie,
@@ -77,7 +77,7 @@ impl ResponseState {
         )
     }
 
-    /// Changes the origin of a fresh token.
+    /// Sets whether the outcome of the sign-in is known, for a fresh token.
     pub(super) fn set_verified(&mut self, is_verified: bool) {
         if let CookieAction::Set { origin, .. } = &mut self.cookie
             && *origin != TokenOrigin::Renewal
@@ -86,7 +86,7 @@ impl ResponseState {
         }
     }
 
-    /// Requires that a cookie can still be set, for a write that needs one.
+    /// Returns an error if a cookie can no longer be set, for a write that needs one.
     pub(super) fn require_open(&self) -> Result<(), Error> {
         let open = self.check_open();
         if matches!(open, Err(Error::ResponseSent)) {

@@ -30,13 +30,13 @@ use crate::{
     token::{CookieLife, SessionId, Token},
 };
 
-/// How long an operation waits for another one of the same request.
+/// Maximum time that an operation waits for another one of the same request.
 const LONGEST_HOLD: Duration = Duration::from_secs(5);
 
-/// The data of one request, shared by all who extracted its session.
+/// The data of one request, shared by all extractions of its session.
 pub(super) struct Shared {
     context: Arc<SessionContext>,
-    /// The client sent a cookie of this layer, usable or not.
+    /// Whether the client sent a cookie or header of this layer, valid or not.
     has_cookie: bool,
     #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards ask for it"))]
     target: Option<PathAndQuery>,
@@ -46,7 +46,7 @@ pub(super) struct Shared {
     pub(super) client: Option<ClientFingerprint>,
     arrived: Instant,
     calls: AtomicU32,
-    /// Reads of this request do not count as activity.
+    /// Whether reads of this request do not count as activity.
     is_passive: AtomicBool,
     state: tokio::sync::Mutex<State>,
     was_used: AtomicBool,
@@ -55,7 +55,7 @@ pub(super) struct Shared {
 
 /// The parts of a request that concern its session, as the layer found them.
 pub(crate) struct Incoming {
-    /// The client sent a cookie of this layer, usable or not.
+    /// Whether the client sent a cookie or header of this layer, valid or not.
     pub(crate) has_cookie: bool,
     pub(crate) token: Option<Token>,
     /// Other tokens, to try if the first is refused.
@@ -63,7 +63,7 @@ pub(crate) struct Incoming {
     /// The fingerprint of the client, if clients are watched.
     pub(crate) client: Option<ClientFingerprint>,
     pub(crate) closed: Option<ResponseClosed>,
-    /// The page that was asked for, if the layer has a sign-in page.
+    /// The path and query of the request, if the layer has a sign-in page.
     pub(crate) target: Option<PathAndQuery>,
 }
 
@@ -76,7 +76,7 @@ impl Shared {
         Self { has_cookie, target, client, ..Self::with(context, identity, response) }
     }
 
-    /// The data of a job, which works on a session without a request.
+    /// Creates the data of a job, which works on a session without a request.
     pub(super) fn internal(context: Arc<SessionContext>, id: SessionId) -> Self {
         let closed = Some(ResponseClosed::NoRequest);
         let response = ResponseState { closed, id: Some(id), ..ResponseState::default() };
@@ -99,8 +99,8 @@ impl Shared {
         }
     }
 
-    /// Waits for the right to use the session. Fails if another operation of this request holds it for too
-    /// long: a future that was polled once and is then held would hold it for ever.
+    /// Waits for exclusive use of the session. Fails if another operation of this request holds it
+    /// for too long: its future may have been polled once, and is then neither polled nor dropped.
     pub(super) async fn lock(&self) -> Result<tokio::sync::MutexGuard<'_, State>, Error> {
         self.was_used.store(true, Ordering::Relaxed);
         if let Ok(state) = self.state.try_lock() {
@@ -165,7 +165,7 @@ impl Shared {
         self.token_status.get().map_or((without, None), |(status, id)| (*status, Some(*id)))
     }
 
-    /// Returns the path and query that were asked for, if the layer has a sign-in page.
+    /// Returns the path and query of the request, if the layer has a sign-in page.
     #[cfg(feature = "axum")]
     pub(super) fn target(&self) -> Option<&str> {
         self.target.as_ref().map(PathAndQuery::as_str)
@@ -184,25 +184,25 @@ impl Shared {
         self.is_passive.load(Ordering::Relaxed)
     }
 
-    /// Returns what a read does to the idle deadline.
+    /// Returns the touch of a read. `None` if this request is passive.
     pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
         if self.is_passive() { None } else { self.config().touch(cookie) }
     }
 
-    /// Returns what is left to do about the cookie of a session that this request has ended.
+    /// Returns the cookie action after this request has ended its session.
     pub(super) fn cookie_of_ended(&self) -> CookieAction {
         if self.has_cookie { CookieAction::Clear } else { CookieAction::Keep }
     }
 
-    /// Returns what to do about the cookie, and closes the response: a cookie can no longer be set.
+    /// Returns the cookie action, and closes the response: a cookie can no longer be set.
     pub(super) fn close_response(&self) -> CookieAction {
         let mut response = self.response();
         response.closed.get_or_insert(ResponseClosed::Sent);
         std::mem::take(&mut response.cookie)
     }
 
-    /// Has the response carry the token of a renewal, unless it has left or sets another cookie.
-    /// Returns whether it does.
+    /// Puts the token of a renewal into the response, unless the response was sent or sets another
+    /// cookie. Returns whether it did.
     pub(super) fn offer(&self, cookie: CookieAction) -> bool {
         let mut response = self.response();
         let may_set = response.check_open().is_ok() && response.is_undecided();
@@ -212,7 +212,7 @@ impl Shared {
         may_set
     }
 
-    /// Has the response carry a fresh token.
+    /// Puts a fresh token into the response.
     pub(super) fn set_cookie(&self, id: SessionId, cookie: CookieAction) -> Result<(), Error> {
         let mut response = self.response();
         response.owes_rotation = false;

@@ -19,9 +19,9 @@ use crate::{
 
 /// The knowledge of a request about its session.
 ///
-/// One operation at a time holds it, across its call to the store. A future that is dropped halfway
-/// leaves a state that is right whether or not the store did its part: what was about to change is
-/// forgotten beforehand, and what may have been done is [`pending`](Self::pending).
+/// One operation at a time holds it, during its call to the store. If the future is dropped in this
+/// time, the state stays right, whether or not the store made the change: what the change affects
+/// is forgotten before the call, and a change of unknown outcome is [`pending`](Self::pending).
 pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) fields: FieldCache,
@@ -29,28 +29,28 @@ pub(super) struct State {
     pub(super) meta: Option<(SessionMeta, Instant)>,
     /// A change whose outcome is not known yet.
     pub(super) pending: Pending,
-    /// For how long a cache may hide the last write.
+    /// How long a cache may be stale after the last write.
     pub(super) stale_for: Option<Duration>,
     pub(super) client: ClientTrust,
-    /// The signed-in principal, as the store last said or did.
+    /// The signed-in principal, by the last answer of the store.
     pub(super) owner: Option<PrincipalKey>,
     /// The answer to the presented token, if it was refused.
     pub(super) refused: Option<RefusedToken>,
 }
 
-/// A token that does not open a session, or no longer does.
+/// A token that the store refused.
 #[derive(Clone, Copy)]
 pub(super) struct RefusedToken {
     /// The session that it names.
     pub(super) id: SessionId,
     pub(super) reason: Closed,
-    /// The time since it last opened the session, if the store knows it.
+    /// Time since it was last valid, if the store knows it.
     pub(super) ago: Option<Duration>,
     /// When the store was asked.
     pub(super) asked: Instant,
 }
 
-/// A change of which the store has not said whether it took place.
+/// A change whose outcome is not known.
 #[derive(Default)]
 pub(super) enum Pending {
     #[default]
@@ -64,25 +64,25 @@ pub(super) enum Pending {
 #[derive(Clone)]
 pub(super) struct PendingRotation {
     pub(super) secret: Secret,
-    /// The change of principal that goes along with it. A revocation may have come between, so the
-    /// store is asked for it again before anything else.
+    /// The change of principal that belongs to it. It may not have taken place, or a revocation may
+    /// have followed, so it is repeated before any other call.
     pub(super) signing: Option<Signing>,
 }
 
 impl RefusedToken {
-    /// Returns an upper bound of the time since this token last opened the session. The time that
-    /// the store call took is included.
+    /// Returns an upper bound of the time since this token was last valid, which includes the time
+    /// of the store call.
     pub(super) fn longest_since(&self) -> Duration {
         self.ago.unwrap_or_default().saturating_add(self.asked.elapsed())
     }
 }
 
-/// Whether the client looks as it did at the sign-in.
+/// The result of comparing the client with that of the sign-in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientTrust {
     Unchecked,
     Trusted,
-    /// It does not: the sign-in counts as remembered.
+    /// The client has changed: the sign-in counts as remembered.
     Downgraded,
 }
 
@@ -110,8 +110,8 @@ impl State {
         }
     }
 
-    /// Returns the metadata as the caller may see it. An authentication that a changed client or
-    /// time has weakened counts as remembered.
+    /// Returns the metadata for the caller. If the client has changed, or the authentication has
+    /// lapsed, the sign-in counts as remembered.
     pub(super) fn visible(&self, meta: SessionMeta, config: &SessionConfig) -> SessionMeta {
         let is_lapsed = config.is_lapsed(self.identity.cookie(), &meta);
         if self.client != ClientTrust::Downgraded && !is_lapsed {

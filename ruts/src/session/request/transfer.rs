@@ -35,7 +35,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// The clocks of server and process differ by less in the time of a call.
+/// The clocks of server and process drift apart by less than this during a call.
 const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
 /// Moves fields between the store and the state of a request.
@@ -121,7 +121,7 @@ impl<'a> Transfer<'a> {
         let state = self.state();
         let is_due = state.client == ClientTrust::Unchecked && state.identity.may_be_open();
         if is_due && self.shared().client.is_some() {
-            // Boxed: it is rare, and would make the future of every write as large.
+            // Boxed, because it is rare, and would enlarge the future of every write.
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
         Ok(())
@@ -138,8 +138,9 @@ impl<'a> Transfer<'a> {
         if !is_sign_in {
             self.check_client().await?;
         }
-        // Encrypted values, and the record of a client, are bound to the id of the session. A
-        // sign-in that is remembered stays so if the same principal authenticates again.
+        // Encrypted values and the client's fingerprint are bound to the session id, which has to
+        // be known. If the same principal authenticates again, a remembered sign-in stays
+        // remembered, so the signed-in principal has to be known.
         let is_bound = !plan.encrypted.is_empty() || (is_sign_in && shared.client.is_some());
         let is_kept = plan.keeps_cookie()
             && self.state().identity.cookie() != CookieLife::Default
@@ -240,7 +241,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Notes what a refused write means for the session and its caller.
+    /// Updates the state after a write has failed, and returns the error.
     fn refused(&mut self, rotation: &Rotation, error: Error) -> Error {
         if !error.is_outcome_unknown() {
             self.shared().response().set_verified(true);
@@ -258,15 +259,16 @@ impl<'a> Transfer<'a> {
         error
     }
 
-    /// Returns the fields of the session whose former secret this sign-in presents.
+    /// Returns the fields that a sign-in takes over from the session whose former secret the client
+    /// presented:
     ///
-    /// - The same principal is signed in. The user clicked twice, or never got the answer. All fields are
-    ///   the user's own.
-    /// - A guest never got the secret of a rotation. The principal did not change, but the rotation was
-    ///   made for a reason, so fields that have to do with it do not come along: those marked `rotate`,
-    ///   and those that no schema declares.
+    /// - all fields, if the same principal is signed in there. The user clicked twice, or never got
+    ///   the response.
+    /// - fields that a schema declares without `rotate`, if no principal is signed in there, and
+    ///   the client never got the secret of a rotation. The other fields may be the reason for the
+    ///   rotation.
     ///
-    /// That session stays as it is: the client may yet receive its cookie.
+    /// That session stays as it is, because the client may yet receive its cookie.
     async fn inherit(
         &mut self,
         id: &SessionId,
@@ -366,20 +368,20 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Returns what is left of a lifetime, if anything is.
+/// Returns the rest of a lifetime. `None` if it has passed.
 fn lifetime(left: Duration) -> Option<Ttl> {
     Ttl::new(left).ok()
 }
 
-/// Whether a secret that was replaced this long before the session was read, at most, was replaced by a
-/// rotation, and no use of the new secret was noted. A renewed secret was used before the former one was
-/// refused.
+/// Returns whether the secret was replaced by a rotation, and the new secret was not used since.
+/// The former secret was last valid at most `longest_since` ago. After a renewal it stays valid
+/// until the new secret is used, so the new secret is older than that.
 fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
     let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
     is_rotation && meta.idle_for >= meta.secret_age
 }
 
-/// Encrypts the values that are to be encrypted, in the order of the changes.
+/// Encrypts the values of encrypted fields, in the order of the changes.
 fn encrypt(
     shared: &Shared,
     id: &SessionId,

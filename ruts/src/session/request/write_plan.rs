@@ -30,7 +30,7 @@ pub(crate) struct WritePlan {
 }
 
 impl WritePlan {
-    /// Returns what the declaration of a field asks for.
+    /// Returns the plan for a write of a field, by its spec.
     pub(crate) fn of(field: &FieldSpec) -> Self {
         let is_encrypted = field.encrypts(field.written_version());
         let encrypted = if is_encrypted { vec![field.name()] } else { Vec::new() };
@@ -41,7 +41,8 @@ impl WritePlan {
         matches!(self.signing, Some(Signing::In { .. }))
     }
 
-    /// Returns whether the life of the cookie after the sign-in depends on who was signed in before.
+    /// Returns whether the lifetime of the cookie after the sign-in depends on the principal before
+    /// it.
     pub(super) fn keeps_cookie(&self) -> bool {
         matches!(&self.signing, Some(Signing::In { options, .. }) if options.cookie.is_none())
     }
@@ -69,8 +70,7 @@ impl WritePlan {
         }
     }
 
-    /// Returns the changes with encrypted values in place of the clear ones, and with those of the
-    /// library's own fields.
+    /// Returns the changes with their encrypted values, followed by the changes of reserved fields.
     pub(super) fn with_values<'a>(
         &self,
         changes: &'a [Change<'a>],
@@ -91,7 +91,8 @@ impl WritePlan {
     }
 }
 
-/// Returns the write that the declaration of a field asks for. A principal lives as long as its session.
+/// Returns the write of a value, by the spec of its field. A principal lives as long as its
+/// session.
 pub(crate) fn field_write<'a>(field: &FieldSpec, value: &'a Bytes) -> FieldWrite<'a> {
     let ttl = field.ttl().filter(|_| !field.is_principal());
     FieldWrite::new(field.name(), value).ttl(ttl).cache_policy(field.cache_policy())
