@@ -181,7 +181,7 @@ fn an_optional_field_more_is_stale() {
     assert_finding(
         &report,
         LockLevel::Stale,
-        &["`cart` has changed, and both releases read both."],
+        &["`cart` has changed: both releases read both types."],
     );
 }
 
@@ -195,7 +195,7 @@ fn a_field_without_a_default_breaks() {
         price: u32,
     }
     let report = release!(USER => u64, CART => Vec<Later>, PAY => Pay);
-    let text = "[].price: is missing in what is stored, and has no default";
+    let text = "[].price: is missing in stored values, and has no default";
     assert_finding(&report, LockLevel::Breaks, &["cannot read what live sessions hold", text]);
 }
 
@@ -207,14 +207,14 @@ fn a_field_that_the_release_before_needs_breaks() {
     }
     let report = release!(USER => u64, CART => Vec<Later>, PAY => Pay);
     let texts =
-        ["instances of the release before cannot read what it writes", "[].qty: is missing"];
+        ["instances of the previous release cannot read what it writes", "[].qty: is missing"];
     assert_finding(&report, LockLevel::Breaks, &texts);
 }
 
 #[test]
 fn a_renamed_field_is_recognised() {
     let report = release!(USER => u64, FieldSpec::new("basket") => Vec<Item>, PAY => Pay);
-    let text = "`basket` is new and just like `cart`, which is gone.";
+    let text = "`basket` is new and has the shape of `cart`, which is gone.";
     assert_finding(&report, LockLevel::Breaks, &[text, "#[field(rename = \"cart\")]"]);
 }
 
@@ -233,8 +233,8 @@ fn another_type_of_a_principal_hides_its_sessions() {
     const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).principal::<UserId>();
     let report = release!(USER => UserId, CART => Vec<Item>, PAY => Pay);
     let text = report.to_string();
-    assert!(text.contains("is written otherwise as JSON (0 before, {\"id\":0} now)"), "{text}");
-    assert!(text.contains("its layout is another one, and bincode goes by it"), "{text}");
+    assert!(text.contains("has different JSON (0 before, {\"id\":0} now)"), "{text}");
+    assert!(text.contains("its layout has changed, and bincode reads by position"), "{text}");
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_migration_has_to_accept_the_samples() {
     let report = release!(USER => u64, CART => Vec<Item>, PAY => u8 => |stored| {
         stored.read::<Pay>().map(|_| Some(0))
     });
-    let text = "`pay` has a new version 2. While instances of the release before are running";
+    let text = "`pay` has a new version 2. While instances of the previous release are running";
     assert_finding(&report, LockLevel::Warning, &[text, "With `writes = 1`"]);
 
     let report = release!(USER => u64, CART => Vec<Item>, PAY => u8 => |_| Ok(None));
@@ -420,7 +420,7 @@ mod samples {
         let path = file(&lock);
         let with_sample = || LockTest::<Search>::new(&path).sample(Search::FILTER, &price);
         let stale = message(|| with_sample().assert());
-        assert!(stale.contains("Stale   `filter` has another sample."), "{stale}");
+        assert!(stale.contains("Stale   `filter` has a sample that the lock lacks."), "{stale}");
 
         // `RUTS_LOCK=accept` writes this. The variable would concern all tests of the process.
         let sample = "10020001";
@@ -435,7 +435,7 @@ mod samples {
         LockTest::<Search>::new(&path).sample(Search::FILTER, &price).assert();
         LockTest::<Search>::new(&path).assert();
         let broken = message(|| LockTest::<LaterSearch>::new(&path).assert());
-        assert!(broken.contains("one that the former type has accepted is refused"), "{broken}");
+        assert!(broken.contains("a value that the former type accepts is refused"), "{broken}");
 
         lock.accept::<Search>();
         assert!(lock.to_string().contains("920a14"), "the generated test keeps the samples");

@@ -15,11 +15,11 @@ use super::{
     shape::{Part, Shape, parse, parse_name},
 };
 
-/// Depth that no value exceeds.
+/// Maximum depth of a value.
 const MAX_DEPTH: usize = 128;
 
-/// Returns a stored value of bincode as one of MessagePack. `lock` is the text of a lock, and `name` that
-/// of the field.
+/// Converts a stored bincode value to MessagePack. `lock` is the text of a lock, and `name` the stored
+/// name of the field.
 ///
 /// `None` if the lock does not have the type that wrote the value, or the value does not have the
 /// shape of that type.
@@ -36,7 +36,7 @@ pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> 
     (transcoder.rest.is_empty() && transcoder.out.len() <= MAX_VALUE).then(|| transcoder.out.into())
 }
 
-/// Returns the shape in a line of the lock, if it is the line of the type that wrote a value.
+/// Returns the shape in a line of the lock, if the line describes the type that wrote a value.
 fn locked_shape(line: &str, name: &str, header: &Header) -> Option<Shape> {
     let (_, rest) = parse_name(line).filter(|(of, _)| of == name)?;
     let mut words = rest.strip_prefix(' ')?.splitn(4, ' ');
@@ -79,7 +79,7 @@ impl<'s> Transcoder<'_, 's> {
         })
     }
 
-    /// Reads a signed number: positive and negative ones alternate.
+    /// Reads a signed number in zigzag encoding.
     fn signed(&mut self) -> Option<i128> {
         let number = self.number()?;
         let half = (number >> 1) as i128;
@@ -223,14 +223,14 @@ impl<'s> Transcoder<'_, 's> {
                 self.rest = rest;
                 write_bytes(&mut self.out, bytes, [0, 0xc4]);
             }
-            // `any` describes itself, and bincode cannot read it. `unknown` is not known.
+            // bincode cannot read `any`, which needs a self-describing format. `unknown` has no shape.
             _ => return None,
         }
         Some(())
     }
 }
 
-/// Writes a whole number in the least space, as `rmp-serde` does. It has at most 64 bits.
+/// Writes an integer of at most 64 bits in the fewest bytes, as `rmp-serde` does.
 fn write_number(out: &mut Vec<u8>, number: i128) {
     let wide = |out: &mut Vec<u8>, marker: u8, bytes: usize| {
         out.push(marker);
@@ -249,8 +249,8 @@ fn write_number(out: &mut Vec<u8>, number: i128) {
     }
 }
 
-/// Writes a string or bytes: the length within the marker `short`, unless that is zero, or after the marker
-/// `long` or one of the two that follow it.
+/// Writes a string or bytes. A short length is part of the marker `short`, unless `short` is zero. A
+/// longer one follows the marker `long`, `long + 1` or `long + 2`.
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8], [short, long]: [u8; 2]) {
     match bytes.len() {
         len @ 0..32 if short != 0 => out.push(short | len as u8),

@@ -7,7 +7,7 @@ use super::format::Codec;
 /// Why a value could not be turned into bytes or back.
 ///
 /// It never holds a part of the value. A message of serde may quote the value, so the error keeps
-/// the kind of failure alone.
+/// only the kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -43,8 +43,8 @@ pub enum CodecError {
     /// A former release of the application wrote the value, and the field has no `migrate` for
     /// its version.
     #[error(
-        "the stored value has version {stored}, and the field, which has version {known}, does not \
-         say what becomes of it: write `migrate({stored} => FormerType)`"
+        "the stored value has version {stored}, and the field, which has version {known}, has no \
+         migration for it: write `migrate({stored} => FormerType)`"
     )]
     Former {
         /// Version of the value.
@@ -54,10 +54,10 @@ pub enum CodecError {
     },
     /// The value could not be converted from or to this version: the `TryFrom` of the application
     /// refused it.
-    #[error("the conversion between version {0} of the value and the one of the field was refused")]
+    #[error("the conversion between version {0} of the value and the version of the field failed")]
     Migrate(u16),
-    /// Another type wrote the value, under the same version, in a format that cannot tell the
-    /// difference. Give a changed type a new `version`, or use `codec = "messagepack"`, which reads by
+    /// Another type wrote the value, under the same version, in a format that identifies fields by
+    /// position. Give a changed type a new `version`, or use `codec = "messagepack"`, which reads by
     /// names.
     #[error(
         "the stored value was written by another type of the same version: \

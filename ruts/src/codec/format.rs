@@ -16,7 +16,7 @@ pub enum Codec {
 impl Codec {
     /// Codec of declared fields that name none: [`MessagePack`](Self::MessagePack) where it is
     /// compiled in, because it reads a changed struct by its names. Stored values name their codec, so
-    /// they do not depend on it.
+    /// another default does not affect them.
     pub const DEFAULT: Self =
         if cfg!(feature = "messagepack") { Self::MessagePack } else { Self::Bincode };
 

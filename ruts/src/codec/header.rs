@@ -13,7 +13,7 @@ use super::{error::CodecError, format::Codec};
 pub(super) struct Header {
     pub(super) codec: Codec,
     pub(super) version: u16,
-    /// 0 for a value that was set by name: its type is not known.
+    /// 0 if the type is not known: the value was set by name, or two types wrote its fields.
     pub(super) fingerprint: u32,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn is_encrypted(stored: &[u8]) -> bool {
     stored.first() == Some(&ENCRYPTED)
 }
 
-/// Puts a header in front of the bytes of a field of this crate, which have no codec.
+/// Prepends a header to the bytes of a field of this crate, which have no codec.
 pub(crate) fn wrap_own(bytes: &[u8]) -> bytes::Bytes {
     [&OWN[..], bytes].concat().into()
 }
@@ -66,14 +66,14 @@ pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, u32)> {
     Some((codec, version, fingerprint))
 }
 
-/// Splits a value into the header of its encrypted form and the payload as it is.
+/// Splits a plain value into the header for its encrypted form and the unchanged payload.
 #[cfg(feature = "encrypt")]
 pub(crate) fn split_encrypted(value: &[u8]) -> Option<([u8; HEADER_LEN], &[u8])> {
     let (&header, payload) = value.split_first_chunk()?;
     Some((with_format(header, ENCRYPTED), payload))
 }
 
-/// Joins the header of an encrypted value and its decrypted payload to a plain value.
+/// Makes a plain value of the header of an encrypted value and its decrypted payload.
 #[cfg(feature = "encrypt")]
 pub(crate) fn join_decrypted(header: [u8; HEADER_LEN], payload: &[u8]) -> bytes::Bytes {
     [&with_format(header, PLAIN), payload].concat().into()

@@ -4,8 +4,7 @@
 //! nothing of stores, cookies or HTTP.
 //!
 //! A writer chooses a [`Codec`], and a reader follows the header. So sessions stay readable after a
-//! schema switches to another codec. A value of another version, or of another type, is recognised,
-//! not misread.
+//! schema switches to another codec. A value of another version or type is recognised, not misread.
 
 #[cfg(feature = "bincode")]
 mod bincode;

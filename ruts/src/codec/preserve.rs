@@ -22,10 +22,11 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> u32) ->
     }
 }
 
-/// Returns the value `next`, with the fields of `stored` that are neither in `known` nor in `next`.
-/// `known` is what this release writes for the value that it has read from `stored`.
+/// Returns `next` with the fields of `stored` that are neither in `known` nor in `next`. `known` is
+/// the value that this release writes after it has read `stored`.
 ///
-/// `None` if there is nothing to keep. The result names no writing type, because it has fields of two.
+/// `None` if there is nothing to keep. The fingerprint of the result is 0, because two types wrote its
+/// fields.
 pub(crate) fn keep_unknown(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Bytes> {
     let parts = [stored, known, next].map(|value| Header::split(value).ok());
     let [Some((header, stored)), Some((of_known, known)), Some((of_next, next))] = parts else {
@@ -42,7 +43,7 @@ pub(crate) fn keep_unknown(stored: &[u8], known: &[u8], next: &[u8]) -> Option<B
     (merged.len() <= MAX_VALUE).then(|| merged.into())
 }
 
-/// Without the codec no value of it is read, and so none is updated.
+/// Without the codec, no MessagePack value is read or updated.
 #[cfg(not(feature = "messagepack"))]
 fn merge(_stored: &[u8], _known: &[u8], _next: &[u8]) -> Option<Vec<u8>> {
     None

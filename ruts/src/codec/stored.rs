@@ -50,7 +50,7 @@ impl<'a> Stored<'a> {
         CodecError::Migrate(self.header.version)
     }
 
-    /// Requires that the value is of a version that a field of version `known` can have seen.
+    /// Fails if the value has a later version than `known`, the version of the field.
     pub(crate) fn check_known(&self, known: u16) -> Result<(), CodecError> {
         match self.version() > known {
             true => Err(CodecError::Newer { stored: self.version(), known }),
@@ -63,8 +63,8 @@ impl<'a> Stored<'a> {
         CodecError::Former { stored: self.version(), known }
     }
 
-    /// Decodes the value. `fingerprint` returns that of `T`. bincode reads by position, so it gets only
-    /// values of the same shape.
+    /// Decodes the value. `fingerprint` returns that of `T`. bincode reads by position, so it is used
+    /// only for values of the same shape.
     #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,

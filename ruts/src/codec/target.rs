@@ -24,7 +24,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// As a write of a field of this type.
+    /// The same errors as a write of a field of this type.
     pub fn write<T>(&self, value: &T) -> Result<Bytes, CodecError>
     where
         T: Serialize + DeserializeOwned + 'static,

@@ -17,8 +17,7 @@ use super::{
     stored::Stored,
 };
 
-/// Encodes `value`, and puts the header in front. `fingerprint` is that of the field's type, 0 if it
-/// is not known.
+/// Encodes `value` after its header. `fingerprint` is that of the field's type, 0 if it is not known.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,

@@ -68,8 +68,8 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
     client.with(new).is_refused(Refusal::NotFound).await;
 }
 
-/// A precondition compares only the value. The lifetime and the cache policy of the field do not
-/// matter, nor do the deadlines of the session.
+/// A precondition compares only the value. The TTL and the cache policy of the field do not matter,
+/// nor do the deadlines of the session.
 pub async fn a_precondition_compares_the_value_alone(subject: &impl Subject) {
     let (hour, one) = (Ttl::from_secs(3600), bytes("1"));
     let conflict = Ok(Updated::Conflict { current: Some(one.clone()) });

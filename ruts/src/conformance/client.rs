@@ -60,12 +60,12 @@ pub(super) fn touch(idle: Duration, after: Duration) -> Option<Touch> {
     Some(Touch::new(Ttl::from_duration(idle), after))
 }
 
-/// Returns the absolute deadline that long from now.
+/// Returns a request for an absolute deadline at this time from now.
 pub(super) fn absolute_in(duration: Duration) -> Option<AbsoluteDeadline> {
     Some(AbsoluteDeadline::new(Ttl::from_duration(duration), None))
 }
 
-/// Creates a client whose id is that of no session.
+/// Creates a client with an id that no session has.
 pub(super) fn new_client<T: Subject>(subject: &T) -> Client<T::Store> {
     let id = SessionId::random().expect("the system has randomness");
     Client { store: subject.store(), id, secret: secret() }
@@ -102,7 +102,7 @@ impl<S: Store> Client<S> {
         Self { secret, ..self.clone() }
     }
 
-    /// Returns a client of the same session with another connection.
+    /// Returns a client of the same session with another view of the store, see [`Subject::store`].
     pub(super) fn through<T: Subject<Store = S>>(&self, subject: &T) -> Self {
         Self { store: subject.store(), ..self.clone() }
     }
@@ -152,7 +152,7 @@ impl<S: Store> Client<S> {
         self.update(Update::new(&[]).renew(renew)).await
     }
 
-    /// Returns the signed-in principal. `None` also if the session is not found.
+    /// Returns the signed-in principal. `None` if there is none or the session is not found.
     pub(super) async fn signed_in(&self) -> Option<SignedIn> {
         let loaded = self.load(Projection::Named(&[]), None).await;
         loaded.ok().and_then(|loaded| loaded.meta.signed_in)
@@ -232,7 +232,7 @@ impl<S: Store> Client<S> {
         fresh(self.store.delete(self.credentials()).await.expect("the store answers"))
     }
 
-    /// Returns all fields in order of their names. `None` if the session is not found.
+    /// Returns all fields, sorted by name. `None` if the session is not found.
     pub(super) async fn fields(&self) -> Option<Vec<(String, String)>> {
         let loaded = self.load(Projection::All, None).await.ok()?;
         let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
@@ -309,7 +309,7 @@ impl Refusal {
     }
 }
 
-/// Returns the answer of a write that no cache hides. In a store that works, no cache does.
+/// Returns the answer of a write. Panics if a cache may hide the write, which no check provokes.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
         assert_eq!(written.stale_for, None, "a cache may hide a write");
@@ -333,7 +333,7 @@ pub(super) async fn race<T: Send + 'static>(
     tasks.join_all().await
 }
 
-/// Boxes a future, for a [`race`] of different kinds.
+/// Boxes a future, for a [`race`] of futures of different types.
 pub(super) fn runner<T>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Pin<Box<dyn Future<Output = T> + Send>> {

@@ -76,8 +76,7 @@ pub async fn an_expired_field_is_absent_to_every_operation(subject: &impl Subjec
     client.holds(&[("expected", "3")]).await;
 }
 
-/// A session ends when it was not used for its idle time. A call with a wrong secret does not count
-/// as a use.
+/// A session ends when it is not used for its idle time. A call with a wrong secret is not a use.
 // proves: ASVS-7.3.1 NIST-5.2-a
 pub async fn a_session_ends_when_idle(subject: &impl Subject) {
     let unit = subject.unit();

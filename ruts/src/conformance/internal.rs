@@ -1,4 +1,4 @@
-//! Checks of internal credentials, with which a job works on a session without its secret.
+//! Checks of internal credentials, with which a job uses a session without its secret.
 //!
 //! Run by `conformance_tests!`. They know the `Store` contract and no backend.
 
@@ -38,8 +38,8 @@ fn refusal<T>(answer: StoreResult<T>) -> Option<Refused> {
     answer.expect("the store answers").err()
 }
 
-/// Internal credentials read any fields, and change them as a client does. The client sees the
-/// changes at once.
+/// Internal credentials read and change fields like those of a client. The client sees the changes at
+/// once.
 pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.through(subject).holds(&[("a", "1"), ("b", "2")]).await;
@@ -72,7 +72,8 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     client.through(subject).holds(&[]).await;
 }
 
-/// Internal credentials count as no activity by themselves, nor as the first use of a renewed secret.
+/// A call with internal credentials touches nothing by itself, and is not the first use of a renewed
+/// secret.
 pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
@@ -93,8 +94,8 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job has kept the session alive");
 }
 
-/// A touch with internal credentials counts as activity, of a read, an update and a take. It does not
-/// count as a use of a renewed secret.
+/// A touch with internal credentials moves the idle deadline, in a read, an update and a take. It is
+/// not the first use of a renewed secret.
 pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
@@ -121,7 +122,7 @@ pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     former.through(subject).holds(&[]).await;
 }
 
-/// Internal credentials replace no secret, change no principal, and move no deadline.
+/// Internal credentials cannot replace the secret, the principal or the absolute deadline.
 pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
     let ada = principal();
     let (store, client) = (subject.store(), new_client(subject));
@@ -149,7 +150,7 @@ pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
     assert!(client.with(other).load(Projection::All, None).await.is_err());
 }
 
-/// Internal credentials open no session that has ended or never existed, and create none.
+/// Internal credentials are refused for a session that has ended or never existed, and create none.
 pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) {
     let (ada, store) = (principal(), subject.store());
     let absent = new_client(subject);

@@ -51,7 +51,7 @@ pub async fn one_of_parallel_conditional_updates_applies(subject: &impl Subject)
     }
 }
 
-/// A counter that many clients raise by compare-and-set counts them all.
+/// A counter that many clients raise by compare-and-set loses no increment.
 pub async fn parallel_increments_all_count(subject: &impl Subject) {
     let client = session(subject, &[("n", "0")]).await;
     let raise = |_| {
@@ -78,7 +78,7 @@ pub async fn parallel_increments_all_count(subject: &impl Subject) {
     assert_eq!(client.get("n").await.as_deref(), Some("40"));
 }
 
-/// Of parallel calls that take a value, one gets it.
+/// Of parallel calls that take a value, exactly one gets it.
 pub async fn a_value_is_taken_once(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let client = session(subject, &[("a", "1")]).await;
@@ -94,7 +94,7 @@ pub async fn a_value_is_taken_once(subject: &impl Subject) {
     }
 }
 
-/// A value of a later release stays, for an instance that can read it.
+/// A take leaves a value of a later version in place, for an instance that can read it.
 pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let value = |version: u16| {

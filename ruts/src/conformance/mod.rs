@@ -3,7 +3,7 @@
 //! Implement [`Subject`] for the store and name it in
 //! [`conformance_tests!`](crate::conformance_tests). Every check becomes a `#[tokio::test]` on a
 //! runtime with several threads. The crate needs tokio with `macros` and `rt-multi-thread`. A
-//! failing check panics and names the promise of the contract that was broken.
+//! failing check panics. Its name and documentation say what the contract requires.
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};

@@ -114,7 +114,8 @@ pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// Another principal starts clean, unless the sign-in keeps the fields. A guest's fields stay.
+/// Another principal starts without the former one's fields, unless the sign-in keeps them. A guest's
+/// fields stay.
 pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let [ada, bob, eve] = [principal(), principal(), principal()];
     let client = session(subject, &[("cart", "1")]).await;
@@ -211,7 +212,7 @@ pub async fn pages_omit_no_session(subject: &impl Subject) {
     assert_eq!((found, pages), (expected, 3));
 }
 
-/// A session that has ended or changed its principal is on no list.
+/// A session that has ended, or whose principal has signed out, is not listed.
 pub async fn ended_sessions_are_not_listed(subject: &impl Subject) {
     let unit = subject.unit();
     let ada = principal();
@@ -384,7 +385,7 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     assert_eq!(list(&subject.store(), &ada).await, ids(&[&second, &guest]));
 }
 
-/// Beyond the limit, the sessions that signed in first end.
+/// Above the limit, the sessions with the oldest sign-ins end.
 pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let ada = principal();
     let limit = at_most(3, OnLimit::EndOldest);
@@ -408,7 +409,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in ended a session");
 }
 
-/// A limit, a list and a revocation hold for more sessions than a store works off at once.
+/// A limit, a list and a revocation work for more sessions than a store processes in one step.
 // proves: ASVS-7.4.5
 pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     const MANY: usize = 260;
@@ -447,8 +448,8 @@ pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     own.through(subject).holds(&[]).await;
 }
 
-/// A refused sign-in does not count towards the limit. A client whose cookie is that of an ended
-/// session can sign in again.
+/// A refused sign-in does not count towards the limit. A client with the cookie of an ended session
+/// can sign in again.
 // proves: ASVS-7.1.2
 pub async fn a_refused_sign_in_does_not_count(subject: &impl Subject) {
     let ada = principal();
@@ -468,7 +469,7 @@ pub async fn a_refused_sign_in_does_not_count(subject: &impl Subject) {
     }
 }
 
-/// Of parallel sign-ins of one session, as by a form that was sent twice, one wins.
+/// Of parallel sign-ins to one session, such as a form that was sent twice, one wins.
 // proves: ASVS-7.2.4
 pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) {
     for round in 0..subject.rounds().min(20) {

@@ -40,7 +40,7 @@ pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &i
     for _ in 0..2 {
         subject.pass(subject.unit()).await;
         let loaded = former.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
-        assert!(loaded.meta.by_former_secret, "it does not learn that it is the former secret");
+        assert!(loaded.meta.by_former_secret, "the answer does not show the former secret");
         assert!(loaded.meta.idle_for < subject.unit(), "its use does not count");
     }
     assert_eq!(former.set("a", "2").await, applied(0));
@@ -53,7 +53,7 @@ pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &i
     former.with(rotated).holds(&[("a", "2")]).await;
 }
 
-/// Once the new secret was used, the former one is valid for the grace period and no longer.
+/// Once the new secret has been used, the former one is valid for the grace period and no longer.
 // proves: CS-11
 pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject) {
     let unit = subject.unit();
@@ -73,8 +73,8 @@ pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject
     new.through(subject).holds(&[("a", "late")]).await;
 }
 
-/// In its grace period, the former secret reads, writes fields and deletes the session, nothing
-/// else.
+/// In its grace period, the former secret can read, change fields and delete the session, and do
+/// nothing else.
 // proves: CS-11
 pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject) {
     let (late, new) = renewed(subject, HOUR).await;
@@ -152,7 +152,7 @@ pub async fn the_next_renewal_replaces_an_unused_secret(subject: &impl Subject) 
     former.through(subject).holds(&[("a", "1")]).await;
 }
 
-/// A renewal counts a use and changes the authentication in the same update: the last step of a
+/// One update can renew the secret, touch the session and change the sign-in: the last step of a
 /// request with a remembered session.
 pub async fn a_renewal_extends_the_session_in_the_same_update(subject: &impl Subject) {
     let principal = PrincipalKey::from_bytes([7; 32]);

@@ -35,7 +35,7 @@ pub async fn nothing_revives_a_deleted_session(subject: &impl Subject) {
     client.with(secret()).is_refused(Refusal::NotFound).await;
 }
 
-/// No call revives a session whose deadline has passed, a touch included.
+/// No call revives a session whose deadline has passed, not even a touch.
 pub async fn nothing_revives_an_expired_session(subject: &impl Subject) {
     let unit = subject.unit();
     let idle = session_with_deadlines(subject, ttl(unit), None, &[("a", "1")]).await;
@@ -45,7 +45,7 @@ pub async fn nothing_revives_an_expired_session(subject: &impl Subject) {
     absolute.is_refused(Refusal::NotFound).await;
 }
 
-/// An expired field stays absent when it gets another lifetime.
+/// An expired field stays absent when its TTL is changed.
 pub async fn nothing_revives_an_expired_field(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;

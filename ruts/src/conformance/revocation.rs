@@ -32,7 +32,8 @@ pub async fn a_write_is_seen_at_once(subject: &impl Subject) {
     reader.holds(&[]).await;
 }
 
-/// After a deletion no client finds the session. Its last secret gets the time since.
+/// After a deletion no client finds the session. Its last secret is refused with the time since the
+/// deletion.
 // proves: ASVS-7.4.1
 pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
@@ -47,7 +48,7 @@ pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     assert!(matches!(other.delete().await, Err(Refused::Ended { .. })));
 }
 
-/// After a rotation the new secret opens the session, and the old one does not.
+/// After a rotation the new secret is accepted, and the old one is refused.
 // proves: ASVS-7.2.4
 pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
@@ -60,7 +61,7 @@ pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
     new.holds(&[("a", "2")]).await;
 }
 
-/// Replacing a secret by itself, as a repeated attempt does, changes nothing.
+/// Replacing a secret with itself, as a repeated attempt does, changes nothing.
 pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let new = old.with(secret());
@@ -74,7 +75,7 @@ pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     assert!(ago >= subject.unit(), "{ago:?} is not the time since the first rotation");
 }
 
-/// A store recognises the latest of the former secrets. Earlier ones are unknown secrets.
+/// A store recognises only the latest former secret. Earlier ones are refused as unknown.
 pub async fn only_the_last_secret_counts_as_replaced(subject: &impl Subject) {
     let first = session(subject, &[]).await;
     let (second, third) = (first.with(secret()), first.with(secret()));
@@ -85,7 +86,8 @@ pub async fn only_the_last_secret_counts_as_replaced(subject: &impl Subject) {
     third.holds(&[]).await;
 }
 
-/// A replaced secret gets the time since, which distinguishes a late request from a stolen cookie.
+/// A replaced secret is refused with the time since the replacement, which distinguishes a late
+/// request from a stolen cookie.
 pub async fn a_replaced_secret_gets_the_time_since(subject: &impl Subject) {
     let unit = subject.unit();
     let old = session(subject, &[]).await;

@@ -16,10 +16,10 @@ use std::{
 
 use super::subject::Subject;
 
-/// How often a check runs at most. The last unit is eight times the first.
+/// Maximum number of runs of a check. The last unit is eight times the first.
 const ATTEMPTS: u32 = 4;
 
-/// A subject that knows how long its check should have taken.
+/// A subject that records the time that its check lets pass.
 #[derive(Debug)]
 pub struct Timed<T> {
     subject: T,
@@ -30,9 +30,9 @@ pub struct Timed<T> {
 
 /// Runs a check on a new subject.
 ///
-/// A check assumes that no operation takes as long as the unit. If it fails, and its operations took
-/// longer than half a unit, its failure says nothing about the store. It runs again with twice the
-/// unit.
+/// A check assumes that its operations together take less time than the unit. If it fails, and they
+/// took longer than half a unit, the failure says nothing about the store, and the check runs again
+/// with twice the unit.
 ///
 /// # Panics
 ///
@@ -52,7 +52,7 @@ pub async fn run<T: Subject>(check: impl AsyncFn(&Timed<T>)) {
     }
 }
 
-/// Runs a future to its end, or to its panic.
+/// Runs a future to its end, and returns its panic as an error.
 async fn catch<F: Future>(future: F) -> std::thread::Result<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {

@@ -24,7 +24,7 @@ pub async fn a_created_session_is_found(subject: &impl Subject) {
     session(subject, &[]).await.holds(&[]).await;
 }
 
-/// Values are any bytes: empty, long, and in no encoding.
+/// A value may be any bytes: none, many, and those of no text encoding.
 pub async fn any_bytes_survive(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let all: Vec<u8> = (0..=255).collect();
@@ -56,7 +56,7 @@ pub async fn any_name_survives(subject: &impl Subject) {
     assert_eq!(client.fields().await.map(|fields| fields.len()), Some(names.len()));
 }
 
-/// A read by name returns the present fields of these names, and no others.
+/// A read by name returns the fields that have these names, and no others.
 pub async fn only_the_named_fields_are_read(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2"), ("c", "3")]).await;
     let loaded = client.load_live(Projection::Named(&["c", "nothing", "a"]), None).await;

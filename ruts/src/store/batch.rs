@@ -23,12 +23,12 @@ use tracing::{Instrument, Span};
 
 use super::fair_queue::{FairQueue, Offered};
 
-/// A kind of operation that can be sent alone, or as one command together with others of its kind.
+/// A kind of operation that can be sent in a command of its own, or batched with others of its kind.
 pub(super) trait BatchOp: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
-    /// The session of a request.
+    /// Identifies the session of a request.
     type Key: Copy + Eq + Hash + Send;
-    /// The share of one request in the answer to a batch.
+    /// The part of a batch's answer that belongs to one request.
     type Part: Send + 'static;
     type Answer: Send + 'static;
     type Error: Clone + Send + 'static;
@@ -36,23 +36,23 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     /// Returns whether the request may be sent in a batch at all.
     fn can_batch(&self, request: &Self::Request) -> bool;
 
-    /// Returns whether `next` may join a batch, which is not empty.
+    /// Returns whether `next` may join a non-empty batch.
     fn can_join(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
     /// Returns the session of a request.
     fn key(request: &Self::Request) -> Self::Key;
 
-    /// Returns whether a request may not join a batch because its session has its share of it.
+    /// Returns whether `next` may not join because its session already has its share of the batch.
     fn has_its_share(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
-    /// Sends one request alone.
+    /// Sends one request in a command of its own.
     fn one(
         &self,
         request: &Self::Request,
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
 
-    /// Sends a request alone that was not carried out in a batch.
+    /// Resends a request that its batch did not carry out, in a command of its own.
     fn again(
         &self,
         request: &Self::Request,
@@ -61,44 +61,47 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         self.one(request, deadline)
     }
 
-    /// Sends at least two requests as one command, and returns a part for each, in their order.
-    /// `None` stands for a request that was not carried out and has to be sent alone.
+    /// Sends at least two requests as one command, and returns a part for each, in order. `None`
+    /// means that the request was not carried out and has to be sent in a command of its own.
     fn many(
         &self,
         requests: &[Self::Request],
         deadline: Instant,
     ) -> impl Future<Output = Result<Vec<Option<Self::Part>>, Self::Error>> + Send;
 
-    /// Turns a part into the answer, in the task of the caller. `None` if the request was not
-    /// carried out and has to be sent alone.
+    /// Decodes a part into the answer, in the task of the caller. Returns `None` if the request was
+    /// not carried out and has to be sent in a command of its own.
     fn decode(
         &self,
         request: &Self::Request,
         part: Self::Part,
     ) -> Option<Result<Self::Answer, Self::Error>>;
 
-    /// The error of a request that waited too long to be sent.
+    /// Returns the error of a request that waited too long to be sent.
     fn timed_out() -> Self::Error;
 
-    /// The error of a request whose runtime shut down.
+    /// Returns the error of a request whose runtime shut down.
     fn shut_down() -> Self::Error;
 }
 
-/// When a [`Batcher`] sends what is pending.
+/// The thresholds at which a [`Batcher`] sends pending operations.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
-    /// Maximum number of commands in flight. Below it an operation is sent at once, unless the server is
-    /// busy. Only one of them at a time has requests of sessions that exceed their share.
+    /// Maximum number of commands in flight. Below it, an operation is sent at once, unless the server is
+    /// busy. At most one of these commands carries queued requests of busy sessions: those with more
+    /// pending requests than their share of a batch.
     pub(super) max_in_flight: usize,
-    /// A batch of this size marks the server as busy, until a smaller one is sent. On a busy server
-    /// an arriving operation waits until nothing is in flight: larger batches cost less for each.
+    /// A batch of at least this many operations, not counting those of busy sessions, marks the server
+    /// as busy until a smaller batch is sent. On a busy server, an arriving operation waits until
+    /// nothing is in flight, because larger batches cost less per operation.
     pub(super) high_water: usize,
-    /// On a busy server, a finished command sends the next batch if fewer than this are still in flight.
+    /// On a busy server, the end of a command sends the next batch if fewer than this many commands are
+    /// still in flight.
     pub(super) low_water: usize,
-    /// With this number of operations pending, a batch goes up to `max_in_flight` even on a busy
-    /// server.
+    /// With this many operations pending, not counting those of busy sessions, only `max_in_flight`
+    /// limits the commands, even on a busy server.
     pub(super) flush_at: usize,
-    /// A command that takes longer no longer counts as in flight, so that it holds up no others.
+    /// After this time, a command is no longer counted as in flight, so that it does not delay others.
     pub(super) slow_after: Duration,
 }
 
@@ -118,14 +121,14 @@ impl BatchTuning {
 /// at once. Later operations queue and are sent as one command when a slot frees up.
 ///
 /// An operation that finds nothing in flight is sent by its caller, without a task. A task sends
-/// every other command. A caller that is no longer polled counts as [slow](BatchTuning::slow_after),
-/// so it holds up others only for a moment.
+/// every other command. A caller that is no longer polled delays others for at most
+/// [`slow_after`](BatchTuning::slow_after).
 pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
     tuning: BatchTuning,
     timeout: Duration,
-    /// One for each runtime with commands in flight: a runtime that is no longer driven blocks its
-    /// own alone.
+    /// One for each runtime with commands in flight. A runtime that is no longer driven blocks only its
+    /// own operations.
     lanes: Mutex<Vec<Lane<Op>>>,
 }
 
@@ -133,10 +136,10 @@ pub(super) struct Batcher<Op: BatchOp> {
 struct Lane<Op: BatchOp> {
     runtime: Handle,
     in_flight: usize,
-    /// Since when a caller sends its own operation. It counts as in flight.
+    /// When a caller began to send its own operation, if one does. That operation counts as in flight.
     caller: Option<Instant>,
     is_busy: bool,
-    /// A command in flight has requests of a busy session.
+    /// A command in flight may carry requests of a busy session.
     has_busy_in_flight: bool,
     pending: FairQueue<Op::Key, Pending<Op>>,
 }
@@ -146,7 +149,7 @@ enum Start<Op: BatchOp> {
     /// Its caller sends it.
     Alone(Op::Request, CallerPermit<Op>),
     Queued(oneshot::Receiver<Reply<Op>>),
-    /// As `Queued`, while a caller sends its own operation.
+    /// Like `Queued`, while another caller sends its own operation.
     BehindCaller(oneshot::Receiver<Reply<Op>>),
 }
 
@@ -171,14 +174,14 @@ struct Batch<Op: BatchOp> {
 
 /// The reply to the caller of an operation.
 enum Reply<Op: BatchOp> {
-    /// It was sent alone.
+    /// The operation was sent in a command of its own, or timed out in the queue.
     Answer(Result<Op::Answer, Op::Error>),
-    /// It was sent in a batch. The request comes back, so that its memory is freed where it was
-    /// made.
+    /// The operation was sent in a batch. The request is returned, so that the task that allocated
+    /// it also frees it.
     Part(Op::Request, Result<Option<Op::Part>, Op::Error>),
 }
 
-/// The right of a command to be in flight. Dropping it lets the next batch go.
+/// The right of a command to be in flight. Dropping it sends the next batch, if there is one.
 struct InFlightPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
@@ -186,7 +189,7 @@ struct InFlightPermit<Op: BatchOp> {
     is_finished: bool,
 }
 
-/// The right of a caller to send its own operation. Dropping it lets the next batch go.
+/// The right of a caller to send its own operation. Dropping it sends the next batch, if there is one.
 struct CallerPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
@@ -200,7 +203,7 @@ impl<Op: BatchOp> Batcher<Op> {
 
     /// Carries out an operation within the timeout.
     ///
-    /// It waits in the queue for at most half of the timeout, so that enough is left to send it.
+    /// The operation waits in the queue for at most half of the timeout, so that half is left to send it.
     ///
     /// # Cancel safety
     ///
@@ -212,7 +215,7 @@ impl<Op: BatchOp> Batcher<Op> {
         self.run_since(request, Instant::now()).await
     }
 
-    /// Carries out an operation like [`run`](Self::run) whose time began earlier.
+    /// Carries out an operation like [`run`](Self::run), but counts the timeout from `begun`.
     pub(super) async fn run_since(
         self: &Arc<Self>,
         request: Op::Request,
@@ -245,7 +248,7 @@ impl<Op: BatchOp> Batcher<Op> {
                     let answer = part.map(|part| self.op.decode(&own, part?));
                     match answer {
                         Ok(Some(answer)) => return answer,
-                        // Boxed: it is rare, and would make every future as large.
+                        // Boxed: this case is rare, and its future would enlarge every other one.
                         Ok(None) => return Box::pin(self.op.again(&own, deadline)).await,
                         Err(error) => return Err(error),
                     }
@@ -257,8 +260,8 @@ impl<Op: BatchOp> Batcher<Op> {
         Box::pin(self.op.one(&request, deadline)).await
     }
 
-    /// Lets the caller send its operation if nothing is in flight. Else queues it, and sends what may
-    /// go. `None` outside a runtime.
+    /// Lets the caller send its operation if nothing is in flight or pending. Otherwise queues the
+    /// operation, and sends a batch if the tuning permits one. Returns `None` outside a runtime.
     fn start(self: &Arc<Self>, request: Op::Request, begun: Instant) -> Option<Start<Op>> {
         let runtime = Handle::try_current().ok()?;
         let (start, batch) = self.with_lane(&runtime, |lane| {
@@ -281,7 +284,7 @@ impl<Op: BatchOp> Batcher<Op> {
         Some(start)
     }
 
-    /// Sends what waits behind a caller that is slow.
+    /// Sends the operations that wait behind a slow caller.
     fn pass_by_caller(self: &Arc<Self>) {
         let Ok(runtime) = Handle::try_current() else { return };
         let batch = self.with_lane(&runtime, |lane| {
@@ -336,7 +339,7 @@ impl<Op: BatchOp> Batcher<Op> {
 
     async fn carry_out(&self, batch: Batch<Op>) {
         let Batch { requests, mut replies, deadline, .. } = batch;
-        // A receiver that is gone is fine: its caller was cancelled.
+        // A dropped receiver is fine: its caller was cancelled.
         if let [request] = &requests[..]
             && let Some(reply) = replies.pop()
         {
@@ -357,8 +360,8 @@ impl<Op: BatchOp> Batcher<Op> {
     }
 }
 
-/// Lets those tasks of this worker run that are ready. `yield_now` would wait until it has nothing
-/// else to do.
+/// Lets the ready tasks of this worker thread run. `yield_now` would resume only once the worker has
+/// nothing else to do.
 async fn let_other_tasks_run() {
     let mut has_yielded = false;
     poll_fn(|context| {
@@ -374,7 +377,7 @@ async fn let_other_tasks_run() {
 impl<Op: BatchOp> Drop for InFlightPermit<Op> {
     fn drop(&mut self) {
         let Self { batcher, runtime, has_busy, is_finished } = self;
-        // The runtime is shutting down. It would drop the next task within this very call.
+        // The runtime is shutting down. It would drop the next task inside `spawn`, which recurses here.
         if !*is_finished && !panicking() {
             batcher.lock().retain(|lane| lane.runtime.id() != runtime.id());
             return;
@@ -414,7 +417,7 @@ impl<Op: BatchOp> Lane<Op> {
         }
     }
 
-    /// No longer counts a caller that is slow as in flight.
+    /// Stops counting a slow caller as in flight.
     fn pass_by_caller(&mut self, now: Instant, slow_after: Duration) {
         if self.caller.is_some_and(|since| now.duration_since(since) >= slow_after) {
             self.caller = None;
@@ -422,8 +425,8 @@ impl<Op: BatchOp> Lane<Op> {
         }
     }
 
-    /// Takes the operations that go now, if fewer commands than allowed are in flight: `when_busy`
-    /// of them on a busy server.
+    /// Takes the operations of the next batch, if fewer commands are in flight than allowed. On a busy
+    /// server, at most `when_busy` are allowed.
     fn next_batch(&mut self, batcher: &Batcher<Op>, when_busy: usize) -> Option<Batch<Op>> {
         let BatchTuning { max_in_flight, high_water, flush_at, .. } = batcher.tuning;
         let limit = if self.is_busy && self.pending.arrived() < flush_at {
@@ -478,7 +481,7 @@ mod tests {
     /// A request of a session that has at most eight in a batch.
     const BUSY_SESSION: u32 = 0;
 
-    /// Notes what is sent, and answers once it may.
+    /// Records the requests that are sent, and answers once the test permits it.
     #[derive(Default)]
     struct Echo {
         /// The requests of each command, and the tasks of the runtime when it was sent.
@@ -598,7 +601,7 @@ mod tests {
         assert_eq!(batcher.run(2).await, Ok(2));
         assert_eq!(begun.elapsed(), batcher.tuning.slow_after);
         assert_eq!(batcher.run(3).await, Ok(3));
-        assert_eq!(begun.elapsed(), batcher.tuning.slow_after, "it waits no more");
+        assert_eq!(begun.elapsed(), batcher.tuning.slow_after, "no further wait");
         assert_eq!(held.await, Ok(1));
         assert!(batcher.lock().is_empty());
     }

@@ -1,8 +1,7 @@
 //! The contract of a cache in front of an origin: the [`Cache`] trait.
 //!
-//! Implemented by the caches of this crate and by others. Called by
-//! [`LayeredStore`](super::layered::LayeredStore) alone. Knows nothing of the origin, types or
-//! HTTP.
+//! Implemented by the caches of this crate and by others. Called only by
+//! [`LayeredStore`](super::layered::LayeredStore). Knows nothing of the origin, types or HTTP.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -37,15 +36,15 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 ///   these must do no more than empty the entry.
 /// - **Leases and intents are unique.** The cache makes their `mark`, not the caller, and never
 ///   makes the same one twice, even after a restart.
-/// - **Data does not return.** After the cache's data went back in time (a restored snapshot, a
-///   replica that took over), everything that it held before is out of reach.
+/// - **Data does not return.** If the cache's data goes back in time (a restored snapshot, a
+///   replica that took over), the cache serves none of that data.
 /// - **Time is relative.** A lifetime counts from `at` of the lease or intent, by the cache's own
-///   clock. So a late command serves nothing for longer.
+///   clock. So a late command does not extend any lifetime.
 ///
 /// A lease is valid until the next write intent. As long as there is an intent, no lease is issued.
 ///
-/// The conformance suite (`ruts::conformance`) checks a cache, as far as nothing fails, if it runs
-/// on a `LayeredStore` of that cache over a [`MemoryStore`](super::memory::MemoryStore).
+/// To check a cache, run the conformance suite (`ruts::conformance`) on a `LayeredStore` of that
+/// cache over a [`MemoryStore`](super::memory::MemoryStore). The suite does not test failures.
 ///
 /// # Security
 ///
@@ -145,8 +144,8 @@ pub trait Cache: Send + Sync + 'static {
     /// - every requested field is known, with a value or as absent;
     /// - `touch` would not move the idle deadline.
     ///
-    /// Otherwise it is a [`CacheLookup::Miss`]. It has no lease if there is a write intent, or no
-    /// room for a lease. All readers that miss share one lease.
+    /// Otherwise it is a [`CacheLookup::Miss`]. The miss has no lease if there is a write intent, or
+    /// no room for a lease. All readers that miss share one lease.
     fn lookup(
         &self,
         credentials: Credentials<'_>,
@@ -167,7 +166,7 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Removes a write intent, and stores `fields` unless it overlapped with another.
     ///
-    /// If the intent is gone, another write or a reader may have stored anything since. Then it
+    /// If the intent is gone, another write or a reader may have stored anything since. Then the call
     /// empties the entry and drops the lease. The other intents stay, and remember that they
     /// overlapped.
     fn finish_write(
@@ -179,8 +178,8 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Stores a record and fields that a reader got from the origin, if its lease is still valid.
     ///
-    /// A record that may still be served, has the same secret and a later idle deadline stays: the
-    /// session was used since.
+    /// A record that the entry already has stays if it may still be served and has the same secret and
+    /// a later idle deadline: the session was used since.
     fn fill(
         &self,
         credentials: Credentials<'_>,
@@ -196,8 +195,8 @@ pub trait Cache: Send + Sync + 'static {
     /// number.
     fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Checks at start-up that the cache is usable. Logs a warning for each setting that costs more
-    /// than a cache needs.
+    /// Checks at start-up that the cache is usable. Logs a warning for each costly setting of its
+    /// server that a cache does not need.
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -210,7 +209,7 @@ pub trait SharedCache: Cache {}
 pub enum CacheLookup {
     /// All that was requested.
     Hit(Loaded),
-    /// Less than that. With a lease, the answer of the origin may be filled in.
+    /// Not all that was requested. With a lease, the caller may fill in the answer of the origin.
     Miss(Option<Lease>),
 }
 
@@ -225,7 +224,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Creates a lease that was issued `at` that time.
+    /// Creates a lease that was issued at the time `at`.
     pub fn new(mark: impl Into<Bytes>, at: u64) -> Self {
         Self { mark: mark.into(), at }
     }
@@ -242,7 +241,7 @@ pub struct WriteIntent {
 }
 
 impl WriteIntent {
-    /// Creates a write intent that was registered `at` that time.
+    /// Creates a write intent that was registered at the time `at`.
     pub fn new(mark: impl Into<Bytes>, at: u64) -> Self {
         Self { mark: mark.into(), at }
     }
@@ -275,7 +274,7 @@ pub struct CachedField<'a> {
     pub name: &'a str,
     /// Its value. `None` if it is known to be absent.
     pub value: Option<&'a Bytes>,
-    /// Time left of its own lifetime. `None` without one.
+    /// Time left of its own TTL. `None` without one.
     pub ttl: Option<Duration>,
     /// How a cache may serve it.
     pub cache_policy: CachePolicy,
@@ -284,7 +283,7 @@ pub struct CachedField<'a> {
 }
 
 impl<'a> CachedField<'a> {
-    /// Creates a field without a lifetime of its own, under the default cache policy.
+    /// Creates a field without a TTL of its own, under the default cache policy.
     pub const fn new(name: &'a str, value: Option<&'a Bytes>, life: Duration) -> Self {
         Self { name, value, ttl: None, cache_policy: CachePolicy::Default, life }
     }
@@ -318,12 +317,12 @@ pub struct CachedRecord {
 }
 
 impl CachedRecord {
-    /// Creates a record whose fields are not all that the session has.
+    /// Creates a record of a session that may have more fields than the accompanying ones.
     pub const fn new(meta: SessionMeta, life: Duration) -> Self {
         Self { meta, life, complete: None }
     }
 
-    /// Sets for how long the fields count as all that the session has.
+    /// Sets how long the accompanying fields count as all fields of the session.
     #[must_use]
     pub fn complete(mut self, life: impl Into<Option<Duration>>) -> Self {
         self.complete = life.into();

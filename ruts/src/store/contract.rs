@@ -1,4 +1,4 @@
-//! The contract of a place where sessions are kept: the [`Store`] trait.
+//! The contract of a session store: the [`Store`] trait.
 //!
 //! Implemented by the stores of this crate and by others. Called by the session through
 //! `dyn_store`, and by stores that wrap another store. Knows nothing of types, codecs, cookies or
@@ -17,26 +17,26 @@ use super::{
 };
 use crate::{auth::PrincipalKey, cache_policy::CachePolicy, token::SessionId};
 
-/// How long a store recognises the last secret of a deleted session.
+/// Minimum time for which a store recognises the last secret of a deleted session.
 ///
-/// In this time a request that was on its way during the deletion differs from one with an unknown
-/// secret, so that it starts no session.
+/// During this time, a request that was in flight at the deletion is distinguished from one with an
+/// unknown secret. So it does not start another session.
 pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 
-/// How long at most a store recognises the last secret of a revoked session: until the deadline that
-/// the session had, or for this time.
+/// Maximum time for which a store recognises the last two secrets of a revoked session. It ends
+/// earlier at the deadline that the session had.
 ///
-/// A user who comes back learns then that the session was revoked. Nothing else depends on it.
+/// A user who returns within this time learns that the session was revoked. Nothing else depends on it.
 pub const REVOKED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The answer of an operation with [`Credentials`]. The outer error is a failure of the store. The
 /// inner one says that the credentials open no session.
 pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 
-/// A place where sessions are kept.
+/// A session store.
 ///
-/// A session is an id, the hash of a secret, two deadlines, a principal, and named fields of bytes
-/// with a lifetime each.
+/// A session is an id, the hash of a secret, two deadlines, a principal, and named fields of bytes,
+/// each of which may have a TTL.
 ///
 /// # Contract
 ///
@@ -45,7 +45,7 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// | | promise |
 /// | --- | --- |
-/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the state before it. When a revocation returns, every session that had signed in when it began has ended. A sign-in that overlaps with it has ended too, or counts as later. |
+/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the state before it. When a revocation returns, every session whose sign-in was complete when the revocation began has ended. A session whose sign-in overlaps with the revocation has ended too, or its sign-in counts as later. |
 /// | **N**, no resurrection | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
 /// | **M**, merging | Parallel writes to different fields all survive. Of parallel updates with the same [`Precondition`](super::Precondition), one is applied. [`take`](Self::take) returns a value once. |
 /// | **E**, expiry | Nothing is served at or after the expiry of a field, the idle deadline or the absolute deadline, by the clock of the server that keeps it. |
@@ -62,9 +62,9 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 /// [`Credentials`] open a session only if their hash is the session's own, or was until a
 /// [renewal](super::Renew) whose grace period is not over. Compare hashes with `==` of
 /// [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server. An id
-/// alone grants no access. Together with the [`PrincipalKey`] of the signed-in principal it lists and
-/// ends a session. [Internal](super::Proof::Internal) credentials open any live session, for the process
-/// itself, with the rights of a secret in its grace period.
+/// grants no access by itself. A [`PrincipalKey`] allows a caller to list and end the sessions of its
+/// principal. [Internal](super::Proof::Internal) credentials, which no client can present, open
+/// any live session with the rights of a secret in its grace period, and can also touch it.
 ///
 /// # Cancel safety
 ///
@@ -92,7 +92,7 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 /// # Minimal implementation
 ///
 /// A backend that can lock one record at a time implements [`RecordStore`](super::RecordStore)
-/// instead: nine short methods around a [`SessionRecord`](super::SessionRecord), which holds the
+/// instead: six to nine short methods around a [`SessionRecord`](super::SessionRecord), which holds the
 /// rules of a session. Every `RecordStore` is a `Store`. The repository's `examples/custom-store`
 /// keeps sessions in files that way.
 ///
@@ -118,8 +118,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Exists`](super::StoreErrorKind::Exists) if there is a session of that id, which stays as
-    /// it is. With a sign-in also those of [`update`](Self::update).
+    /// [`Exists`](super::StoreErrorKind::Exists) if there is a session of that id, which stays
+    /// unchanged. A creation with a sign-in can also fail like [`update`](Self::update).
     fn create(
         &self,
         create: Create<'_>,
@@ -128,7 +128,7 @@ pub trait Store: Send + Sync + 'static {
     /// Changes a session.
     ///
     /// A store that keeps the list of a principal on another node than the session needs more round
-    /// trips for a sign-in: three, and more where sessions have to end because of the limit.
+    /// trips for a sign-in: three, and more if sessions have to end because of the limit.
     ///
     /// # Errors
     ///
@@ -154,18 +154,18 @@ pub trait Store: Send + Sync + 'static {
         credentials: Credentials<'_>,
     ) -> impl Future<Output = StoreResult<Written<()>>> + Send;
 
-    /// Returns the metadata of a live session without its secret: for a watcher, whose secret may
-    /// have been replaced. `None` if there is no live session.
+    /// Returns the metadata of a live session, `None` if there is none. Needs no secret, because that
+    /// of a watcher may have been replaced.
     fn inspect(
         &self,
         id: &SessionId,
     ) -> impl Future<Output = Result<Option<SessionMeta>, StoreError>> + Send;
 
-    /// Returns the deadline that ended a session, after the answer [`NotFound`](Refused::NotFound).
-    /// `None` if no deadline ended it, or if the store has freed it: a store may free an expired session
-    /// at once, and keeps nothing for this answer.
+    /// Returns the deadline that ended a session for which the answer was [`NotFound`](Refused::NotFound).
+    /// Returns `None` if no deadline ended the session, or if the store has freed it. A store may free
+    /// an expired session at once, and need not keep a record for this method.
     ///
-    /// By default it returns `None`.
+    /// The default implementation returns `None`.
     fn expiry(
         &self,
         id: &SessionId,
@@ -176,8 +176,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits until a session may have ended or changed its principal since this call.
     ///
-    /// It is a hint. A caller checks again after a while anyway, and a store that notices nothing
-    /// never returns.
+    /// This is only a hint, so a caller also checks from time to time. In a store that cannot notice
+    /// changes, as in the default implementation, the future never completes.
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let _ = id;
         std::future::pending()
@@ -209,8 +209,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Written<Vec<SessionId>>, StoreError>> + Send;
 
     /// Ends all sessions, in a time that hardly depends on their number. From then on their secrets are
-    /// [`Refused::Revoked`], as after [`revoke`](Self::revoke). A store that keeps nothing of them
-    /// answers [`Refused::NotFound`].
+    /// [`Refused::Revoked`], as after [`revoke`](Self::revoke). A store that keeps no record of these
+    /// sessions answers [`Refused::NotFound`].
     fn revoke_everyone(&self) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 
     /// Tells the store the cache policy of a field before it is first read. A store without a cache
@@ -228,7 +228,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
-/// A [`Store`], or an [`Arc`] of one.
+/// A [`Store`], an [`Arc`] of one, or a reference to such an `Arc`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session store",
     label = "expected a store, an `Arc` of a store, or a reference to such an `Arc`",
@@ -245,7 +245,7 @@ pub trait IntoStore {
     fn into_store(self) -> Arc<Self::Store>;
 }
 
-#[diagnostic::do_not_recommend] // the message would be about `Store` or `RecordStore`
+#[diagnostic::do_not_recommend] // otherwise errors would be about `Store` or `RecordStore`
 impl<S: Store> IntoStore for S {
     type Store = S;
 

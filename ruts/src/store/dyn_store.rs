@@ -31,7 +31,7 @@ use crate::{auth::PrincipalKey, cache_policy::CachePolicy, event, token::Session
 pub(crate) type StoreFuture<'a, T> =
     Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Type of a store, for handlers that name one.
+/// Type of a store, to compare with the type that a handler names.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StoreType {
     pub(crate) id: TypeId,
@@ -189,8 +189,8 @@ impl<S: Store> DynStore for S {
 }
 
 pin_project! {
-    /// A timed call. An async function would hold the call twice: as its argument, and while it
-    /// waits.
+    /// A timed call. An async function would store the call twice: as its argument, and while
+    /// awaiting it.
     struct Measured<F> {
         store: &'static str,
         operation: &'static str,
@@ -219,7 +219,7 @@ fn span(store: &impl Store, operation: &'static str, fields: &dyn fmt::Debug) ->
     debug_span!("session_store", store = store.name(), operation, ?fields)
 }
 
-/// Names of fields as a list. It is formatted only for a subscriber.
+/// Names of fields, formatted as a list only if a subscriber records them.
 struct Names<I>(I);
 
 impl<'a, I: Iterator<Item = &'a str> + Clone> fmt::Debug for Names<I> {

@@ -1,4 +1,4 @@
-//! [`StoreError`] and [`StoreErrorKind`]: the failure of a store, by what the caller can do.
+//! [`StoreError`] and [`StoreErrorKind`]: failures of a store, classified by what the caller can do.
 //!
 //! Returned by every store and cache. Knows nothing of drivers.
 
@@ -25,15 +25,15 @@ pub enum StoreErrorKind {
     OutcomeUnknown,
     /// The store has no room left.
     Full,
-    /// There is a session of that id.
+    /// A session of that id exists.
     Exists,
-    /// The store holds data that no release of it writes.
+    /// The store holds data that this release cannot read.
     Corrupt,
     /// The principal has as many sessions as its limit allows. Nothing was changed.
     SessionLimit,
     /// A revocation overtook the sign-in. The session has ended.
     Revoked,
-    /// The version or configuration of the store cannot keep the contract.
+    /// The version or configuration of the backend does not allow the store to keep its contract.
     Unsupported,
 }
 

@@ -1,4 +1,4 @@
-//! A queue that no session can fill for the others: [`FairQueue`].
+//! A queue in which no session can block the others: [`FairQueue`].
 //!
 //! Used by the batcher. Knows nothing of requests, batches or tokio.
 
@@ -7,31 +7,31 @@ use std::{
     hash::Hash,
 };
 
-/// Maximum number of entries that do not fit and are looked at for a batch.
+/// Maximum number of entries that a batch skips because they do not fit.
 const MAX_KEPT: usize = 64;
 
-/// Maximum number of busy keys that are asked for a batch and keep entries.
+/// Maximum number of busy keys that a batch visits without emptying their queues.
 const MAX_BUSY: usize = 8;
 
-/// Says whether an entry that was offered left the queue.
+/// The answer to an offered entry.
 pub(super) enum Offered<T> {
-    /// It left the queue.
+    /// The entry left the queue.
     Taken,
-    /// It does not fit now.
+    /// The entry does not fit into this batch.
     Waits(T),
-    /// Its key has its share. Others of this key wait in a queue of their own, so that they are not
-    /// in the way.
+    /// The key of the entry has its share of this batch. The entries of the key move to a queue of
+    /// their own, where they do not delay others.
     Busy(T),
 }
 
-/// Entries by their arrival. A key with more of them than its share is busy: its entries wait in a
-/// queue of its own, and busy keys take turns.
+/// Entries in order of arrival. A key with more entries than its share of a batch is busy: its
+/// entries wait in a queue of their own, and busy keys take turns.
 pub(super) struct FairQueue<K, T> {
     arrived: VecDeque<T>,
     busy: HashMap<K, VecDeque<T>>,
-    /// The busy keys. The first one is asked first.
+    /// The busy keys, in the order of their turns.
     turns: VecDeque<K>,
-    /// Whether busy keys are asked before the others the next time.
+    /// Whether the entries of busy keys are offered first the next time.
     busy_first: bool,
 }
 
@@ -54,7 +54,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.arrived.len()
     }
 
-    /// Returns whether a key is busy.
+    /// Returns whether any key is busy.
     pub(super) fn has_busy(&self) -> bool {
         !self.busy.is_empty()
     }
@@ -63,8 +63,9 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.busy.contains_key(&key)
     }
 
-    /// Offers entries for a batch, those of a key in their order. The work is bounded by the entries
-    /// that are taken. Offers at least one, if there is one.
+    /// Offers entries for a batch, those of one key in order of arrival. `with_busy` includes the entries
+    /// of busy keys. Then it offers at least one entry, unless the queue is empty. The work is proportional
+    /// to the number of entries that are taken or become busy, plus a constant.
     pub(super) fn offer(
         &mut self,
         with_busy: bool,
@@ -109,7 +110,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     }
 
     fn offer_busy(&mut self, offer: &mut impl FnMut(T) -> Offered<T>) {
-        // A key whose entries did not fit comes first the next time.
+        // A key of which no entry was taken comes first the next time.
         let (mut unserved, mut served) = (Vec::new(), Vec::new());
         while unserved.len() + served.len() < MAX_BUSY
             && let Some(key) = self.turns.pop_front()
@@ -144,7 +145,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
 mod tests {
     use super::*;
 
-    /// Takes entries, at most two of a key and at most `most` of all.
+    /// Takes entries, at most two of each key and at most `most` in total.
     fn take(queue: &mut FairQueue<char, (char, u32)>, most: usize, with_busy: bool) -> String {
         let mut taken: Vec<(char, u32)> = Vec::new();
         queue.offer(

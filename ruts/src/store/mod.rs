@@ -6,16 +6,16 @@
 //!
 //! | store | feature | survives a restart | shared by processes |
 //! | --- | --- | --- | --- |
-//! | [`memory::MemoryStore`] | always there | no | no |
+//! | [`memory::MemoryStore`] | none needed | no | no |
 //! | `sqlite::SqliteStore` | `sqlite-store` | yes | yes, on one host |
 //! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | as the server does | yes |
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
 //! | `mysql::MySqlStore` | `mysql-store` | yes | yes |
 //! | `layered::LayeredStore` | `layered-store` | as its origin does | as its origin and cache are |
 //!
-//! [`notify::NotifyingStore`] wraps one of them and notifies other processes of changes at once. A backend
-//! of your own implements [`RecordStore`], or [`Store`] itself. The repository's `examples/custom-store`
-//! keeps sessions in files.
+//! [`notify::NotifyingStore`] wraps any of them and notifies other processes of changes at once. To write
+//! another store, implement [`RecordStore`], or [`Store`] itself. The repository's
+//! `examples/custom-store` keeps sessions in files.
 
 #[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
 mod batch;

@@ -1,4 +1,4 @@
-//! The rules of a session, free of any backend: [`SessionRecord`].
+//! The rules of a session, independent of any backend: [`SessionRecord`].
 //!
 //! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the
 //! model that the conformance tests compare stores with. It reads no clock and does no I/O. The
@@ -32,7 +32,7 @@ use crate::{
 /// The version of the format of [`SessionRecord::encode`]: its first byte.
 const VERSION: u8 = 1;
 
-/// Bytes that no [`SessionRecord`] was encoded to.
+/// Bytes that this release cannot decode as a [`SessionRecord`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes hold no session record of a known version")]
 pub struct CorruptRecord;
@@ -40,8 +40,8 @@ pub struct CorruptRecord;
 /// A session as a store keeps it, with the operations of the [`Store`](super::Store) contract as
 /// pure functions of the record and the time.
 ///
-/// A moment is a [`Duration`] since an origin that the store chooses once, such as 1970. A deadline
-/// has passed at its very moment.
+/// A moment is a [`Duration`] since an origin that the store chooses once, such as 1970. At the exact
+/// moment of a deadline, the deadline has passed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct SessionRecord {
     /// The session was revoked. `absolute` is now the time at which this record can be freed.
     revoked: bool,
     signed_in: Option<Authentication>,
-    /// The absolute deadline that a sign-in set: no later update moves it further.
+    /// The absolute deadline that a sign-in set. No later update moves `absolute` beyond it.
     latest: Option<Duration>,
     fields: HashMap<FieldName, FieldRecord>,
     modified: bool,
@@ -89,7 +89,7 @@ pub(in crate::store) struct Authentication {
 /// How long the replaced secret opens the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Grace {
-    /// Until the current secret is used, and this long after.
+    /// Until the current secret is first used, and for this long after that.
     Pending(Duration),
     Until(Duration),
 }
@@ -109,18 +109,18 @@ enum OpenedBy {
     Former,
     /// The former secret in its grace period.
     FormerInGrace,
-    /// None: the credentials are internal.
+    /// No secret: the credentials are internal.
     Internal,
 }
 
 impl OpenedBy {
-    /// Returns whether it may do what
-    /// [`Update::needs_current_secret`](super::Update::needs_current_secret) names.
+    /// Returns whether it may carry out an update that
+    /// [needs the current secret](super::Update::needs_current_secret).
     const fn has_all_rights(self) -> bool {
         matches!(self, Self::Current | Self::Former)
     }
 
-    /// Returns whether a [`Touch`] counts as activity.
+    /// Returns whether a [`Touch`] takes effect.
     const fn may_touch(self) -> bool {
         self.has_all_rights() || matches!(self, Self::Internal)
     }
@@ -180,7 +180,7 @@ impl SessionRecord {
     }
 
     /// Returns whether the session was [revoked](Self::revoke). A backend that lacks space may remove such
-    /// a record: its secret is unknown then.
+    /// a record. Its secret is then [`Refused::NotFound`].
     pub const fn is_revoked(&self) -> bool {
         self.revoked
     }
@@ -231,7 +231,8 @@ impl SessionRecord {
         Ok(Loaded::new(self.meta(opened, now), self.project(fields, now)))
     }
 
-    /// Reads fields in the name of a principal: [`Store::list_by_principal`](super::Store).
+    /// Reads fields for a principal, without a secret: [`Store::list_by_principal`](super::Store).
+    /// Returns `None` unless the session is live and the principal is signed in.
     pub fn load_for(
         &self,
         principal: &PrincipalKey,
@@ -261,7 +262,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The secret does not open the session, or no longer does.
+    /// The proof does not open the session, or the update needs the current secret.
     pub fn would_apply<'p>(
         &self,
         proof: impl Into<Proof<'p>>,
@@ -272,12 +273,12 @@ impl SessionRecord {
         self.check(update, opened, now).map(|refusal| refusal.is_none())
     }
 
-    /// Applies an update: [`Store::update`](super::Store::update). A limit on the sessions of a
-    /// principal is for the store to enforce beforehand.
+    /// Applies an update: [`Store::update`](super::Store::update). The store has to enforce a limit
+    /// on the sessions of a principal beforehand.
     ///
     /// # Errors
     ///
-    /// The secret does not open the session, or no longer does.
+    /// The proof does not open the session, or the update needs the current secret.
     pub fn update<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -325,7 +326,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The secret does not open the session, or no longer does.
+    /// The proof does not open the session, or the request needs the current secret.
     pub fn take<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -372,7 +373,7 @@ impl SessionRecord {
     }
 
     /// Ends the session without its secret, and drops its fields:
-    /// [`Store::revoke`](super::Store::revoke). The caller knows that it is live.
+    /// [`Store::revoke`](super::Store::revoke). The session has to be live.
     pub fn revoke(&mut self, now: Duration) {
         let longest = now.saturating_add(REVOKED_RETENTION);
         self.absolute =
@@ -390,13 +391,13 @@ impl SessionRecord {
         self.fields.retain(|_, field| field.is_live(now));
     }
 
-    /// Returns the fields, for a backend that keeps each on its own.
+    /// Returns the fields, for a backend that stores each separately.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) const fn fields(&self) -> &HashMap<FieldName, FieldRecord> {
         &self.fields
     }
 
-    /// Encodes the record as bytes. Every later release reads them.
+    /// Encodes the record as bytes. Every later release can decode them.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(160);
         out.put_u8(VERSION);
@@ -441,7 +442,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The bytes are not those of a record, or of a version that this release does not know.
+    /// The bytes are not a record, or have a version that this release does not know.
     pub fn decode(mut bytes: Bytes) -> Result<Self, CorruptRecord> {
         let record = Self::decode_prefix(&mut bytes).ok_or(CorruptRecord)?;
         if bytes.is_empty() { Ok(record) } else { Err(CorruptRecord) }
@@ -504,7 +505,7 @@ impl SessionRecord {
         })
     }
 
-    /// Returns whether the proof opens the session, and which secret it is.
+    /// Checks the proof, and returns which secret opened the session.
     fn open(&self, proof: Proof<'_>, now: Duration) -> Result<OpenedBy, Refused> {
         if !self.is_retained(now) {
             return Err(Refused::NotFound);
@@ -514,7 +515,7 @@ impl SessionRecord {
             Proof::Secret(secret) if self.secret == *secret => OpenedBy::Current,
             Proof::Secret(secret) if self.replaced.is_some_and(|former| former == *secret) => {
                 match self.grace {
-                    // No cookie of this session is newer, so none can be overwritten.
+                    // A newer cookie of this session is invalid too, so the client may lose it.
                     _ if self.revoked => return Err(Refused::Revoked),
                     Grace::Pending(_) => OpenedBy::Former,
                     Grace::Until(until) if now < until => OpenedBy::FormerInGrace,
@@ -530,8 +531,8 @@ impl SessionRecord {
         }
     }
 
-    /// Returns the refusal of a former secret, also of one in its grace period that asks for too
-    /// much.
+    /// Returns the refusal of a former secret. It also answers a secret in its grace period, or
+    /// internal credentials, if the request needs the current secret.
     fn replaced(&self, now: Duration) -> Refused {
         let since = match self.grace {
             Grace::Until(until) => until.min(now),
@@ -540,7 +541,7 @@ impl SessionRecord {
         Refused::Replaced { ago: now.saturating_sub(since) }
     }
 
-    /// Returns the answer of an update that does not apply.
+    /// Returns the answer of an update that does not apply, `None` if it applies.
     fn check(
         &self,
         update: &Update<'_>,
@@ -559,7 +560,7 @@ impl SessionRecord {
         Ok((current != value).then(|| Updated::Conflict { current: current.cloned() }))
     }
 
-    /// The first use of the current secret starts the grace period of the former one.
+    /// Starts the grace period of the former secret at the first use of the current one.
     fn confirm(&mut self, opened: OpenedBy, now: Duration) {
         if let (OpenedBy::Current, Grace::Pending(grace)) = (opened, self.grace) {
             self.grace = Grace::Until(now.saturating_add(grace));
@@ -577,7 +578,7 @@ impl SessionRecord {
         }
     }
 
-    /// Replaces the secret that was presented.
+    /// Replaces the current secret. The presented one becomes the former secret.
     fn rotate(&mut self, presented: Proof<'_>, fresh: &SecretHash, now: Duration) {
         if let Proof::Secret(presented) = presented
             && *fresh != self.secret
@@ -607,7 +608,7 @@ impl SessionRecord {
         let Some(AbsoluteDeadline { from_now, from_creation }) = deadline else { return };
         let from_creation = from_creation.map(|ttl| self.created.saturating_add(ttl.as_duration()));
         let from_now = Some(now.saturating_add(from_now.as_duration()));
-        // A sign-in restarts what is counted from creation.
+        // The deadline that a sign-in set takes the place of `from_creation`.
         let latest = self.latest.or(from_creation);
         self.absolute = latest.into_iter().chain(from_now).min();
     }
@@ -688,7 +689,7 @@ impl SessionRecord {
 }
 
 /// A [`SessionRecord`] without its fields, for a backend that keeps the parts of a record in columns.
-/// It is stored if it differs after an operation.
+/// The backend stores the head if an operation has changed it.
 #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct RecordHead {
@@ -708,10 +709,10 @@ pub(in crate::store) struct RecordHead {
 
 #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 impl RecordHead {
-    /// Revokes the session by an operation on all sessions, which notes no moment for each.
+    /// Marks the session as revoked by an operation on all sessions, which records no moment for each.
     pub(in crate::store) fn revoke_with_all(&mut self) {
         if self.ended.is_none() {
-            // The moment is not known, and not needed.
+            // The moment of the end is not known. Nothing needs it: `ended` only has to be present.
             (self.ended, self.revoked, self.signed_in) = (Some(self.used), true, None);
         }
     }

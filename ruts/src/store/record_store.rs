@@ -23,15 +23,16 @@ use crate::{auth::PrincipalKey, token::SessionId};
 
 /// A backend that keeps one [`SessionRecord`] for each session, and can lock one at a time.
 ///
-/// Each implementation is a [`Store`] and keeps its whole contract. It takes one locked step for
-/// each operation on a session, and one for each session that is listed or ended.
+/// Each implementation is a [`Store`] and keeps its whole contract. An operation takes one locked step
+/// on its session, or a few if it changes the principal or ends a signed-in session. It takes another
+/// one for each other session that it lists, counts or ends.
 ///
 /// # Contract
 ///
 /// - [`with_record`](Self::with_record) is exclusive for each session: no other call of any process
-///   sees or changes the record between its begin and its end.
+///   sees or changes the record between its start and its end.
 /// - [`lock_principal`](Self::lock_principal) is exclusive for each principal, or for all of them.
-///   It may be held across any number of calls of `with_record`.
+///   Its lock may be held across any number of calls of `with_record`.
 /// - [`sessions_of`](Self::sessions_of) may list sessions that have ended, and never omits a live
 ///   one.
 ///
@@ -43,15 +44,14 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Returns a short name for errors and traces, such as `"file"`.
     fn name(&self) -> &'static str;
 
-    /// Runs `operation` on the record of a session under its lock, and stores what it leaves
-    /// behind.
+    /// Runs `operation` on the record of a session under its lock, and stores the result.
     ///
-    /// `record` is `None` if there is none. Afterwards a record that [was
-    /// modified](SessionRecord::is_modified) has to be stored, and one that is now `None` removed.
-    /// The [`Duration`] is the current time since an origin of the store's choice, read under the
-    /// lock.
+    /// `operation` gets `None` if there is no record. Afterwards a record that [was
+    /// modified](SessionRecord::is_modified) has to be stored. If `operation` leaves `None`, the record
+    /// has to be removed. The [`Duration`] is the current time since an origin of the store's choice,
+    /// read under the lock.
     ///
-    /// A dropped future must leave the old or the new record, never a part.
+    /// A dropped future must leave the old record or the new one, never a part of it.
     fn with_record<T: Send>(
         &self,
         id: &SessionId,
@@ -71,7 +71,7 @@ pub trait RecordStore: Send + Sync + 'static {
         lock: &mut Self::PrincipalLock,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// Adds a session to the principal's list, before it signs in. A backend that can search its
+    /// Adds a session to the principal's list, before the sign-in. A backend that can search its
     /// records needs no list.
     fn add_to_list(
         &self,
@@ -94,26 +94,26 @@ pub trait RecordStore: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Returns at most `limit` sessions whose record may not have to be
-    /// [retained](SessionRecord::is_retained) any more.
+    /// Returns at most `limit` sessions whose records may no longer have to be
+    /// [retained](SessionRecord::is_retained).
     fn expired(
         &self,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
     /// Ends all sessions: removes their records, or [revokes](SessionRecord::revoke) each, so that its
-    /// secret is recognised. A caller waits for it, so with many sessions it has to be fast.
+    /// secret is recognised. A caller waits for it, so it has to be fast even with many sessions.
     fn end_all(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits until a session may have ended or changed its principal:
-    /// [`Store::wait_for_change`]. By default it never returns.
+    /// [`Store::wait_for_change`]. The default implementation never completes.
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let _ = id;
         std::future::pending()
     }
 }
 
-#[diagnostic::do_not_recommend] // a type that is not a store would be asked for a `RecordStore`
+#[diagnostic::do_not_recommend] // otherwise errors would ask for a `RecordStore`
 impl<S: RecordStore> Store for S {
     fn name(&self) -> &'static str {
         RecordStore::name(self)
@@ -162,7 +162,7 @@ impl<S: RecordStore> Store for S {
             None => Err(Refused::NotFound),
         };
         let mut lock = self.lock_principal(who.principal).await?;
-        // No session ends to make room for a sign-in that is refused.
+        // A sign-in that is refused must not end other sessions.
         match self.with_record(id, would_apply).await? {
             Ok(true) => {
                 end_oldest(self, id, &who, &mut lock).await?;
@@ -284,7 +284,7 @@ async fn insert<S: RecordStore>(store: &S, create: &Create<'_>) -> Result<(), St
     }
 }
 
-/// Changes a session, and takes it off the list of a principal that is no longer signed in.
+/// Changes a session, and removes it from the list of a principal that is no longer signed in.
 async fn change<S: RecordStore, T: Send>(
     store: &S,
     id: &SessionId,
@@ -297,7 +297,7 @@ async fn change<S: RecordStore, T: Send>(
     Ok(answer)
 }
 
-/// Changes a session. Returns also the principal that is no longer signed in.
+/// Changes a session. Also returns the principal that is no longer signed in.
 async fn change_record<S: RecordStore, T: Send>(
     store: &S,
     id: &SessionId,
@@ -312,7 +312,7 @@ async fn change_record<S: RecordStore, T: Send>(
     changed.await
 }
 
-/// Makes room for a sign-in at the limit, beside the session `own`.
+/// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 async fn end_oldest<S: RecordStore>(
     store: &S,
     own: &SessionId,
@@ -366,7 +366,7 @@ async fn unlist_from<S: RecordStore>(
     unlist(store, principal, id, &mut lock).await
 }
 
-/// Takes a session off the principal's list, unless the principal is signed in with it.
+/// Removes a session from the principal's list, unless the principal is signed in to it.
 async fn unlist<S: RecordStore>(
     store: &S,
     principal: &PrincipalKey,

@@ -1,8 +1,8 @@
-//! Requests: what a caller asks of a [`Store`](super::Store).
+//! Requests of a caller to a [`Store`](super::Store).
 //!
 //! Built by the session, by wrapping stores and by tests. Read by stores. Knows nothing of answers,
 //! types or HTTP.
-//! Every struct has a constructor, and methods that set what is optional, so that a new part of a
+//! Every struct has a constructor, and a method for each optional part, so that a new part of a
 //! request breaks no store.
 
 use std::{fmt, time::Duration};
@@ -27,17 +27,17 @@ pub struct Credentials<'a> {
 }
 
 impl<'a> Credentials<'a> {
-    /// Credentials of a client of the session `id`.
+    /// Creates the credentials of a client of the session `id`.
     pub const fn new(id: &'a SessionId, secret: &'a SecretHash) -> Self {
         Self { id, proof: Proof::Secret(secret) }
     }
 
-    /// Credentials of this process, for a job that works on the session `id` without a request.
+    /// Creates internal credentials, for a job that works on the session `id` without a request.
     pub const fn internal(id: &'a SessionId) -> Self {
         Self { id, proof: Proof::Internal }
     }
 
-    /// Hash of the presented secret. `None` for [internal](Self::internal) credentials.
+    /// Returns the hash of the presented secret. `None` for [internal](Self::internal) credentials.
     pub const fn secret(&self) -> Option<&'a SecretHash> {
         match self.proof {
             Proof::Secret(secret) => Some(secret),
@@ -51,12 +51,13 @@ impl<'a> Credentials<'a> {
 pub enum Proof<'a> {
     /// Hash of the secret that a client presented.
     Secret(&'a SecretHash),
-    /// The process itself asks. Nothing that a client sends leads to this proof.
+    /// No secret: the credentials are internal. Nothing that a client sends leads to this proof.
     ///
     /// It has the rights of a secret in its grace period: it opens any live session, reads it,
-    /// changes its fields and deletes it. Its [`Touch`] counts, but it does not count as a use of a secret.
-    /// It is [`Refused::Replaced`](super::Refused::Replaced) for everything that
-    /// [`Update::needs_current_secret`] names.
+    /// changes its fields and deletes it. Unlike such a secret, it can [touch](Touch) the session.
+    /// Its use does not start the grace period of a former secret. An update that
+    /// [needs the current secret](Update::needs_current_secret) is
+    /// [`Refused::Replaced`](super::Refused::Replaced).
     Internal,
 }
 
@@ -76,21 +77,21 @@ pub enum Projection<'a> {
     Named(&'a [&'a str]),
 }
 
-/// Counts a use of the session as activity.
+/// Notes a use of the session, which moves its idle deadline.
 ///
 /// The idle deadline moves to `idle` from now if at least `after` of the idle time has passed, so
-/// most reads write nothing. It never moves past the absolute deadline.
+/// most reads write nothing. The absolute deadline still applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Touch {
     /// Idle time to grant.
     pub idle: Ttl,
-    /// Part of the idle time that must have passed.
+    /// Part of the idle time that has to pass before the deadline moves.
     pub after: Duration,
 }
 
 impl Touch {
-    /// Grants `idle` once `after` of it has passed.
+    /// Creates a touch that grants `idle` once `after` of it has passed.
     pub const fn new(idle: Ttl, after: Duration) -> Self {
         Self { idle, after }
     }
@@ -115,33 +116,33 @@ pub struct Create<'a> {
 }
 
 impl<'a> Create<'a> {
-    /// A session without fields, deadlines and principal.
+    /// Creates a request for a session without fields, deadlines or a principal.
     pub const fn new(id: &'a SessionId, secret: &'a SecretHash) -> Self {
         Self { id, secret, idle: None, absolute: None, fields: &[], sign_in: None }
     }
 
-    /// With an idle deadline.
+    /// Sets the time until the idle deadline.
     #[must_use]
     pub fn idle(mut self, idle: impl Into<Option<Ttl>>) -> Self {
         self.idle = idle.into();
         self
     }
 
-    /// With an absolute deadline.
+    /// Sets the time until the absolute deadline.
     #[must_use]
     pub fn absolute(mut self, absolute: impl Into<Option<Ttl>>) -> Self {
         self.absolute = absolute.into();
         self
     }
 
-    /// With these fields.
+    /// Sets the first fields.
     #[must_use]
     pub const fn fields(mut self, fields: &'a [FieldWrite<'a>]) -> Self {
         self.fields = fields;
         self
     }
 
-    /// With a principal.
+    /// Signs a principal in.
     #[must_use]
     pub fn sign_in(mut self, sign_in: impl Into<Option<NewSignIn<'a>>>) -> Self {
         self.sign_in = sign_in.into();
@@ -159,13 +160,14 @@ pub struct NewSignIn<'a> {
     pub assurance: Assurance,
     /// Limit on the principal's live sessions.
     pub limit: Option<SessionLimit>,
-    /// Keeps the fields of a session in which another principal is signed in. By default they are
-    /// removed, so that no user sees those of another. The fields of a guest always stay.
+    /// Keeps the fields of a session in which another principal is signed in. By default these fields
+    /// are removed, so that the new user does not see them. Without a former principal, the fields
+    /// always stay.
     pub keep_fields: bool,
 }
 
 impl<'a> NewSignIn<'a> {
-    /// A sign-in without a limit.
+    /// Creates a sign-in without a limit.
     pub const fn new(principal: &'a PrincipalKey, assurance: Assurance) -> Self {
         Self { principal, assurance, limit: None, keep_fields: false }
     }
@@ -177,7 +179,7 @@ impl<'a> NewSignIn<'a> {
         self
     }
 
-    /// With a limit on the principal's live sessions.
+    /// Limits the principal's live sessions.
     #[must_use]
     pub fn limit(mut self, limit: impl Into<Option<SessionLimit>>) -> Self {
         self.limit = limit.into();
@@ -185,7 +187,7 @@ impl<'a> NewSignIn<'a> {
     }
 }
 
-/// Limit on the live sessions of a principal, the new one included.
+/// Limit on the live sessions of a principal, including the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionLimit {
@@ -196,14 +198,14 @@ pub struct SessionLimit {
 }
 
 impl SessionLimit {
-    /// At most `sessions`, at least one.
+    /// Creates a limit of `sessions`. Zero counts as one.
     pub const fn new(sessions: u32, on_limit: OnLimit) -> Self {
         Self { sessions, on_limit }
     }
 
-    /// Returns the sessions that end so that another one can sign in. `None` refuses the sign-in.
+    /// Returns the sessions that have to end before another sign-in. `None` refuses the sign-in.
     ///
-    /// `live` has the other live sessions of the principal, each with the time of its sign-in.
+    /// `live` holds the other live sessions of the principal, each with the time of its sign-in.
     pub(in crate::store) fn beyond(
         self,
         mut live: Vec<(Duration, SessionId)>,
@@ -223,7 +225,7 @@ impl SessionLimit {
 pub enum OnLimit {
     /// The sign-in is refused.
     Reject,
-    /// The sessions that signed in first end.
+    /// The sessions with the oldest sign-ins end.
     EndOldest,
 }
 
@@ -235,14 +237,14 @@ pub struct FieldWrite<'a> {
     pub name: &'a str,
     /// Its value.
     pub value: &'a Bytes,
-    /// Its own lifetime from now. `None` removes a lifetime that it had.
+    /// Its own TTL, counted from now. `None` removes an earlier TTL.
     pub ttl: Option<Ttl>,
     /// How a cache may serve it.
     pub cache_policy: CachePolicy,
 }
 
 impl<'a> FieldWrite<'a> {
-    /// A field without a lifetime of its own, under the default cache policy.
+    /// Creates a write of a field without a TTL of its own, under the default cache policy.
     pub const fn new(name: &'a str, value: &'a Bytes) -> Self {
         Self { name, value, ttl: None, cache_policy: CachePolicy::Default }
     }
@@ -254,7 +256,7 @@ impl<'a> FieldWrite<'a> {
         self
     }
 
-    /// With a cache policy.
+    /// Sets the cache policy.
     #[must_use]
     pub const fn cache_policy(mut self, policy: CachePolicy) -> Self {
         self.cache_policy = policy;
@@ -270,12 +272,12 @@ pub enum Change<'a> {
     Set(FieldWrite<'a>),
     /// Removes the field.
     Remove(&'a str),
-    /// Sets the lifetime of a field, from now. An absent field stays absent.
+    /// Sets the TTL of a field, counted from now. An absent field stays absent.
     Expire(&'a str, Ttl),
 }
 
 impl<'a> Change<'a> {
-    /// Name of the field.
+    /// Returns the name of the field.
     pub const fn name(&self) -> &'a str {
         match self {
             Self::Set(write) => write.name,
@@ -284,7 +286,7 @@ impl<'a> Change<'a> {
     }
 }
 
-/// Changes to a session, applied together and in this order, or not at all.
+/// Changes to a session, applied together or not at all. Changes to fields apply in their order.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Update<'a> {
@@ -293,21 +295,21 @@ pub struct Update<'a> {
     /// Condition on a field. Without it the update always applies.
     pub precondition: Option<Precondition<'a>>,
     /// Replaces the secret. From then on the former one is
-    /// [`Refused::Replaced`](super::Refused::Replaced). Replacing a secret by itself, as a repeated
-    /// attempt may do, changes nothing.
+    /// [`Refused::Replaced`](super::Refused::Replaced). Replacing a secret with itself, as a repeated
+    /// attempt may do, has no effect.
     pub rotate: Option<&'a SecretHash>,
     /// Replaces the secret by age, with a grace period for the former one.
     pub renew: Option<Renew<'a>>,
     /// Moves the absolute deadline, never beyond the deadline that a sign-in set.
     pub absolute: Option<AbsoluteDeadline>,
-    /// Counts as activity.
+    /// Touches the session.
     pub touch: Option<Touch>,
     /// Signs a principal in or out.
     pub auth_change: Option<AuthChange<'a>>,
 }
 
 impl<'a> Update<'a> {
-    /// An update that changes only fields.
+    /// Creates an update that changes only fields.
     pub const fn new(changes: &'a [Change<'a>]) -> Self {
         Self {
             changes,
@@ -320,7 +322,7 @@ impl<'a> Update<'a> {
         }
     }
 
-    /// Applies only if the field is as expected.
+    /// Applies the update only if a field is as expected.
     #[must_use]
     pub fn precondition(mut self, precondition: impl Into<Option<Precondition<'a>>>) -> Self {
         self.precondition = precondition.into();
@@ -348,7 +350,7 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Counts as activity.
+    /// Touches the session.
     #[must_use]
     pub fn touch(mut self, touch: impl Into<Option<Touch>>) -> Self {
         self.touch = touch.into();
@@ -362,8 +364,8 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Returns the fields that the update reads, removes or expires, in order. Others are written
-    /// without being read.
+    /// Returns the sorted names of the fields that the update reads, removes or expires. All others
+    /// are written without being read.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) fn needed_names(&self) -> Vec<&'a str> {
         let changed = self.changes.iter().filter(|change| !matches!(change, Change::Set(_)));
@@ -374,9 +376,9 @@ impl<'a> Update<'a> {
         names
     }
 
-    /// Returns whether the update does more than change fields and count as activity.
+    /// Returns whether the update does more than change fields and touch the session.
     ///
-    /// A secret in its grace period may not do so.
+    /// A secret in its grace period is refused for such an update.
     pub const fn needs_current_secret(&self) -> bool {
         self.rotate.is_some()
             || self.renew.is_some()
@@ -385,12 +387,13 @@ impl<'a> Update<'a> {
     }
 }
 
-/// A secret to replace because of its age, while nothing else changes.
+/// A replacement of a secret because of its age.
 ///
-/// The client may never receive the new secret. So the former one stays fully valid until the new
-/// one is used for the first time, by a write or by a read with a [`Touch`]. From then on it is
-/// valid for `grace`. In the grace period it reads, writes fields and deletes the session. It does
-/// not count as activity, and [`Update::needs_current_secret`] names what is refused.
+/// The response with the new secret may get lost. So the former secret stays fully valid until the new
+/// one is used for the first time, by a write or by a read with a [`Touch`]. From then on the former
+/// secret is valid for `grace`. In this grace period it reads, writes fields and deletes the session.
+/// It does not touch the session, and is refused for an update that
+/// [needs the current secret](Update::needs_current_secret).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Renew<'a> {
@@ -404,13 +407,13 @@ pub struct Renew<'a> {
 }
 
 impl<'a> Renew<'a> {
-    /// Replaces a secret of the age `every`.
+    /// Creates a replacement of a secret that is at least `every` old.
     pub const fn new(secret: &'a SecretHash, every: Ttl, grace: Duration) -> Self {
         Self { secret, every, grace }
     }
 }
 
-/// A change of who is signed in.
+/// A change of the signed-in principal.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum AuthChange<'a> {
@@ -440,7 +443,7 @@ pub struct AbsoluteDeadline {
 }
 
 impl AbsoluteDeadline {
-    /// `from_now`, but at most `from_creation` after the session was created.
+    /// Creates a deadline `from_now`, but at most `from_creation` after the session was created.
     pub const fn new(from_now: Ttl, from_creation: Option<Ttl>) -> Self {
         Self { from_now, from_creation }
     }
@@ -471,17 +474,17 @@ pub struct TakeField<'a> {
     pub name: &'a str,
     /// Replaces the secret, even if the field is absent.
     pub rotate: Option<&'a SecretHash>,
-    /// Counts as activity.
+    /// Touches the session.
     pub touch: Option<Touch>,
     /// Signs the principal out.
     pub sign_out: bool,
-    /// Leaves a value of a greater version in its place: the caller cannot read it. It is answered
-    /// all the same, and everything else is done.
+    /// Does not remove a value of a higher version, which the caller cannot read. The value is still
+    /// returned, and the rest of the request is carried out.
     pub max_version: Option<u16>,
 }
 
 impl<'a> TakeField<'a> {
-    /// Takes a field and does nothing else.
+    /// Creates a request that takes a field and does nothing else.
     pub const fn new(name: &'a str) -> Self {
         Self { name, rotate: None, touch: None, sign_out: false, max_version: None }
     }
@@ -493,7 +496,7 @@ impl<'a> TakeField<'a> {
         self
     }
 
-    /// Counts as activity.
+    /// Touches the session.
     #[must_use]
     pub fn touch(mut self, touch: impl Into<Option<Touch>>) -> Self {
         self.touch = touch.into();
@@ -507,21 +510,21 @@ impl<'a> TakeField<'a> {
         self
     }
 
-    /// Leaves a value of a greater version in its place.
+    /// Does not remove a value of a higher version.
     #[must_use]
     pub fn max_version(mut self, version: impl Into<Option<u16>>) -> Self {
         self.max_version = version.into();
         self
     }
 
-    /// Returns whether it leaves this value in its place. Its version is in the third and fourth byte, the
-    /// greater one first. A shorter value has none.
+    /// Returns whether `max_version` keeps this value from being removed. The version of a value is in its
+    /// third and fourth byte, big-endian. A shorter value has none.
     pub fn keeps(&self, value: &[u8]) -> bool {
         let version = value.get(2..4).and_then(|bytes| bytes.try_into().ok());
         version.map(u16::from_be_bytes) > self.max_version && self.max_version.is_some()
     }
 
-    /// Returns whether it does more than take the field and count as activity: see
+    /// Returns whether the request does more than take the field and touch the session: see
     /// [`Update::needs_current_secret`].
     pub const fn needs_current_secret(&self) -> bool {
         self.rotate.is_some() || self.sign_out
@@ -532,14 +535,14 @@ impl<'a> TakeField<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct PageRequest<'a> {
-    /// The session before the page. `None` asks for the first page.
+    /// The session after which the page begins. `None` asks for the first page.
     pub after: Option<&'a SessionId>,
-    /// Maximum number of sessions to look at, at least one.
+    /// Maximum number of sessions to examine, at least one. The page can have fewer.
     pub limit: usize,
 }
 
 impl<'a> PageRequest<'a> {
-    /// The page after a session.
+    /// Creates a request for the page after a session.
     pub const fn new(after: Option<&'a SessionId>, limit: usize) -> Self {
         Self { after, limit }
     }
@@ -551,15 +554,15 @@ impl<'a> PageRequest<'a> {
 pub enum RevokeTarget<'a> {
     /// One session.
     One(&'a SessionId),
-    /// All sessions, with one exception.
+    /// All sessions, with at most one exception.
     All {
-        /// The session that stays.
+        /// The session that stays, if any.
         except: Option<&'a SessionId>,
     },
 }
 
 impl RevokeTarget<'_> {
-    /// Returns whether the session is meant.
+    /// Returns whether the session is one to end.
     pub fn includes(&self, id: &SessionId) -> bool {
         match self {
             Self::One(one) => id == *one,

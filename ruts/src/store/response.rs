@@ -15,11 +15,11 @@ use crate::{
     token::SessionId,
 };
 
-/// Why credentials open no session. Nothing was done.
+/// The reason why credentials were not accepted. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// No session has this id, it has expired, or the secret was never its own.
+    /// No session has this id, it has expired, or the secret is neither its current nor its former one.
     NotFound,
     /// The session was [deleted](super::Store::delete), and this was its secret. A store recognises
     /// it for at least [`ENDED_RETENTION`](super::ENDED_RETENTION).
@@ -27,14 +27,14 @@ pub enum Refused {
         /// Time since the deletion, by the clock of the server.
         ago: Duration,
     },
-    /// The session was [revoked](super::Store::revoke), and this was its secret or the one before
-    /// it. A store recognises them until the deadline that the session had, for
-    /// [`REVOKED_RETENTION`](super::REVOKED_RETENTION) at most.
+    /// The session was [revoked](super::Store::revoke), and this was its current or former secret. A
+    /// store recognises both until the deadline that the session had, but for no longer than
+    /// [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
     Revoked,
-    /// The secret was replaced by the latest rotation or renewal, and its grace period is over. The
-    /// session was not revoked.
+    /// The secret was replaced by the latest rotation or renewal, and its grace period is over or does
+    /// not permit the operation. The session was not revoked.
     Replaced {
-        /// Time since it last opened the session, by the clock of the server.
+        /// Time since the end of its validity, by the clock of the server. Zero in the grace period.
         ago: Duration,
     },
 }
@@ -42,9 +42,9 @@ pub enum Refused {
 /// The deadline that ended a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// The idle deadline: the session was not used for too long.
+    /// The idle deadline: the session was unused for too long.
     Idle,
-    /// The absolute deadline: the session had lived for as long as it may.
+    /// The absolute deadline: the session reached its maximum lifetime.
     Absolute,
 }
 
@@ -60,7 +60,7 @@ pub struct Written<T> {
 }
 
 impl<T> Written<T> {
-    /// The answer of a write that no cache can hide.
+    /// Creates the answer of a write after which no cache is stale.
     pub const fn new(answer: T) -> Self {
         Self { answer, stale_for: None }
     }
@@ -72,7 +72,7 @@ impl<T> Written<T> {
         self
     }
 
-    /// Replaces the answer.
+    /// Converts the answer.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Written<U> {
         Written { answer: map(self.answer), stale_for: self.stale_for }
     }
@@ -89,7 +89,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// A session with these fields.
+    /// Creates a session with these fields.
     pub const fn new(meta: SessionMeta, fields: Vec<StoredField>) -> Self {
         Self { meta, fields }
     }
@@ -106,7 +106,8 @@ pub struct SessionMeta {
     /// Time since the last counted use: the creation, a [`Touch`](super::Touch) that was due, or a
     /// sign-in.
     pub idle_for: Duration,
-    /// Time left until the idle deadline, after any [`Touch`](super::Touch). `None` without one.
+    /// Time left until the idle deadline, `None` without such a deadline. A [`Touch`](super::Touch) of
+    /// the same read has already moved it.
     pub idle_remaining: Option<Duration>,
     /// Time left until the absolute deadline. `None` without one.
     pub absolute_remaining: Option<Duration>,
@@ -117,7 +118,7 @@ pub struct SessionMeta {
 }
 
 impl SessionMeta {
-    /// Returns the metadata that holds `later`, if nothing happens in between.
+    /// Returns the metadata as it is this much `later`, if no operation takes place in between.
     pub(crate) fn after(self, later: Duration) -> Self {
         let left = |left: Duration| left.saturating_sub(later);
         Self {
@@ -148,7 +149,7 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
-    /// A principal that authenticated some time ago.
+    /// Creates a principal that authenticated this long `ago`.
     pub const fn new(principal: PrincipalKey, assurance: Assurance, ago: Duration) -> Self {
         Self { principal, assurance, ago }
     }
@@ -162,26 +163,26 @@ pub struct StoredField {
     pub name: FieldName,
     /// Its value.
     pub value: Bytes,
-    /// Time left of its own lifetime. `None` without one.
+    /// Time left of its own TTL. `None` without one.
     pub ttl: Option<Duration>,
     /// How a cache may serve it.
     pub cache_policy: CachePolicy,
 }
 
 impl StoredField {
-    /// A field without a lifetime of its own, under the default cache policy.
+    /// Creates a field without a TTL of its own, under the default cache policy.
     pub fn new(name: impl Into<FieldName>, value: Bytes) -> Self {
         Self { name: name.into(), value, ttl: None, cache_policy: CachePolicy::Default }
     }
 
-    /// With the time left of its own lifetime.
+    /// Sets the time left of its own TTL.
     #[must_use]
     pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.ttl = ttl.into();
         self
     }
 
-    /// With a cache policy.
+    /// Sets the cache policy.
     #[must_use]
     pub const fn cache_policy(mut self, policy: CachePolicy) -> Self {
         self.cache_policy = policy;
@@ -195,7 +196,7 @@ impl StoredField {
 pub enum Updated {
     /// The update was applied.
     Applied {
-        /// Number of removals and expiries that found their field.
+        /// Number of `Remove` and `Expire` changes that found their field.
         found: usize,
     },
     /// The secret is not old enough to be [renewed](super::Renew). Nothing was changed.
@@ -218,7 +219,7 @@ pub struct SessionPage {
 }
 
 impl SessionPage {
-    /// A page, and where the next one begins.
+    /// Creates a page, with the session after which the next one begins.
     pub const fn new(sessions: Vec<ListedSession>, next: Option<SessionId>) -> Self {
         Self { sessions, next }
     }
@@ -230,12 +231,12 @@ impl SessionPage {
 pub struct ListedSession {
     /// Id of the session.
     pub id: SessionId,
-    /// The result of a read.
+    /// Its metadata and the requested fields.
     pub loaded: Loaded,
 }
 
 impl ListedSession {
-    /// A session and the result of a read.
+    /// Creates a session of a page, from its id and its data.
     pub const fn new(id: SessionId, loaded: Loaded) -> Self {
         Self { id, loaded }
     }

@@ -20,10 +20,10 @@ use super::client::Client;
 use crate::{layer::config::SessionLayer, session::TypedSession};
 
 /// Runs code with the session of a client, as a request of the client would: to sign it in without
-/// the application's form, to prepare its cart, or to look at what a page has written.
+/// the application's form, to prepare its cart, or to check the fields that a page wrote.
 ///
-/// `layer` is the layer of the application, or a clone. Cookies that the code causes are the
-/// client's from then on.
+/// `layer` is the layer of the application, or a clone. The client keeps the cookies that result from
+/// the code.
 ///
 /// ```
 /// use axum::{Router, routing::get};

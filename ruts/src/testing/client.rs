@@ -17,7 +17,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower_service::Service;
 
-/// Tells a server whether a request comes from a page of another site.
+/// Header that shows whether a request comes from a page of another site.
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 type Answer = Pin<Box<dyn Future<Output = Reply> + Send>>;
@@ -26,12 +26,12 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 /// Calls an application without a network, and keeps its cookies like a browser over HTTPS.
 ///
 /// Clones share the cookies, like tabs of one browser. Redirects are not followed. A cookie is
-/// refused if its attributes do not match its prefix (RFC 6265bis, 5.7). `Path` and `Domain` are
-/// ignored otherwise: there is one host.
+/// refused if its attributes do not match its prefix (RFC 6265bis, 5.7). Otherwise `Path` and
+/// `Domain` are ignored, because there is only one host.
 ///
 /// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
 /// carries no `SameSite=Strict` cookie. It carries a `SameSite=Lax` cookie only if its method is
-/// safe, as that of a link (RFC 6265bis, 5.6.7.1).
+/// safe, as for a link (RFC 6265bis, 5.6.7.1).
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -126,14 +126,14 @@ impl Client {
         self
     }
 
-    /// Runs `check` on every reply before it is returned, for promises that all replies must keep.
+    /// Runs `check` on every reply before it is returned, for rules that all replies must obey.
     #[must_use]
     pub fn on_reply(mut self, check: impl Fn(&Reply) + Send + Sync + 'static) -> Self {
         self.check = Some(Arc::new(check));
         self
     }
 
-    /// Returns a client with a copy of the cookies: a thief, or a tab whose responses are late.
+    /// Returns a client with a copy of the cookies, such as a thief, or a tab whose responses are late.
     #[must_use]
     pub fn steal(&self) -> Self {
         let jar = Arc::new(Mutex::new(self.jar().clone()));
@@ -146,8 +146,8 @@ impl Client {
         Self { jar: Arc::default(), ..self.clone() }
     }
 
-    /// Keeps the cookies and calls the application of `other`, such as the same one after a
-    /// restart.
+    /// Returns a client with these cookies and the application of `other`, such as the same application
+    /// after a restart.
     #[must_use]
     pub fn after_a_restart(self, other: &Self) -> Self {
         Self { app: Arc::clone(&other.app), ..self }

@@ -3,12 +3,12 @@
 //! - [`Client`] keeps cookies like a browser.
 //! - [`with_session`] signs a client in, or changes its session, without a page of the application.
 //! - [`ManualClock`] moves the time of a `MemoryStore`.
-//! - [`assert_session_security`] attacks the application, and reports by requirement of the
-//!   standards.
-//! - [`assert_lock`] compares the types of stored values with those of the releases before.
+//! - [`assert_session_security`] attacks the application, and reports which requirements of the
+//!   standards it meets.
+//! - [`assert_lock`] compares the types of stored values with those of previous releases.
 //!
-//! Called by tests of applications. [`Client`] and [`assert_session_security`] know the application
-//! by its HTTP interface alone. [`with_session`] also needs its layer, and [`assert_lock`] its
+//! Called by tests of applications. [`Client`] and [`assert_session_security`] use only the HTTP
+//! interface of the application. [`with_session`] also needs its layer, and [`assert_lock`] its
 //! session struct.
 //!
 //! ```
@@ -60,7 +60,7 @@
 //! assert_session_security(scenario).await;
 //! # });
 //! ```
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on panics")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot continue panics")]
 
 mod act;
 mod client;

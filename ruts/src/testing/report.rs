@@ -59,7 +59,7 @@ impl Report {
 }
 
 impl Outcome {
-    /// `Kept` if `is_kept`, otherwise `Broken` with an explanation.
+    /// Returns `Kept` if `is_kept`, otherwise `Broken` with an explanation.
     pub(super) fn kept_if(is_kept: bool, explain: impl FnOnce() -> String) -> Self {
         if is_kept { Self::Kept } else { Self::Broken(explain()) }
     }

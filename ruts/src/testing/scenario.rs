@@ -9,8 +9,8 @@ use crate::store::memory::ManualClock;
 
 type Action = Arc<dyn Fn(Client) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
-/// Use of an application by [`assert_session_security`](crate::testing::assert_session_security):
-/// its private page, its sign-in and sign-out, and more.
+/// How [`assert_session_security`](crate::testing::assert_session_security) uses an application: its
+/// private page, its sign-in and sign-out, and more.
 ///
 /// A rule that needs a missing part is not checked, and the report shows it.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl SessionSecurity {
         self
     }
 
-    /// Sets a page for all clients, whose visit starts no session. `/` by default.
+    /// Sets a page for all clients, which starts no session. Defaults to `/`.
     #[must_use]
     pub fn public(mut self, path: &str) -> Self {
         path.clone_into(&mut self.public);
@@ -135,7 +135,7 @@ impl SessionSecurity {
         self
     }
 
-    /// Sets how many sessions a user may have at a time.
+    /// Sets the maximum number of sessions of a user.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.limit = Some(sessions);
@@ -150,7 +150,7 @@ impl SessionSecurity {
     }
 
     pub(super) async fn sign_in(&self, client: &Client) -> Reply {
-        // Otherwise no sign-in is older than another.
+        // Otherwise all sign-ins have the same time, and none is the oldest.
         if let Some(lifetimes) = &self.lifetimes {
             lifetimes.clock.advance(Duration::from_millis(1));
         }

@@ -73,7 +73,7 @@ pub async fn check_session_security(scenario: &SessionSecurity) -> Report {
     rotations(scenario, &mut report).await;
     sign_out(scenario, &name, cookie.as_ref(), &mut report).await;
     let ids = "ASVS-3.5.1 NIST-5.1-g CS-18";
-    report.note(ids, "another site cannot sign out", cross_site(scenario).await);
+    report.note(ids, "another site cannot end the session", cross_site(scenario).await);
     let ids = "ASVS-7.4.3 ASVS-7.5.2 CS-17";
     report.note(ids, "other devices can be signed out", others(scenario).await);
     let ids = "ASVS-7.1.2 CS-17";
@@ -141,7 +141,7 @@ fn attributes(scenario: &SessionSecurity, cookie: &Cookie<'_>, reply: &Reply, re
     }
     let length = name.len() + cookie.value().len();
     let outcome = Outcome::kept_if(length <= 4096, || format!("{length} bytes"));
-    report.note("ASVS-3.3.5", "the cookie is not cut off", outcome);
+    report.note("ASVS-3.3.5", "the cookie is not too long", outcome);
     let ends = cookie.max_age().is_none() && cookie.expires().is_none();
     let outcome = Outcome::kept_if(ends || scenario.is_persistent, || {
         "it has `Max-Age` or `Expires`".to_owned()
@@ -266,7 +266,7 @@ async fn address(scenario: &SessionSecurity, client: &Client, name: &str) -> Out
     ] {
         let reply = client.stranger().get(&address).await;
         if scenario.opens(&reply) {
-            return Outcome::Broken(format!("`{bare}` in the address opens the page"));
+            return Outcome::Broken(format!("`{bare}` in the URL opens the page"));
         }
     }
     Outcome::Kept
@@ -329,8 +329,8 @@ async fn sign_out(
     );
 }
 
-/// Returns whether a reply removes the cookie, or replaces the token: a guest's session may start
-/// with a message.
+/// Returns whether a reply removes the cookie or replaces the token: a sign-out may start a guest's
+/// session, for a message.
 fn removes(reply: &Reply, name: &str, token: &str, set: Option<&Cookie<'_>>) -> bool {
     let is_same = |removal: &Cookie<'_>, set: &Cookie<'_>| {
         removal.path() == set.path()
@@ -355,11 +355,11 @@ async fn cross_site(scenario: &SessionSecurity) -> Outcome {
         .clone()
         .with_header(SEC_FETCH_SITE, "cross-site")
         .with_header(header::ORIGIN, "https://evil.example");
-    // With a copy of the cookies: only the store, not the response, may end the session of
-    // `client`.
+    // With a copy of the cookies, so that the response cannot remove the cookie of `client`. The check
+    // is whether the session ended in the store.
     scenario.sign_out(&other_site.steal()).await;
     let is_in = scenario.is_in(&client).await;
-    Outcome::kept_if(is_in, || "a form of `https://evil.example` did it".to_owned())
+    Outcome::kept_if(is_in, || "a form of `https://evil.example` signed the user out".to_owned())
 }
 
 async fn others(scenario: &SessionSecurity) -> Outcome {
@@ -370,8 +370,8 @@ async fn others(scenario: &SessionSecurity) -> Outcome {
     sign_out_others(here.clone()).await;
     let (here, there) = (scenario.is_in(&here).await, scenario.is_in(&there).await);
     Outcome::kept_if(here && !there, || match there {
-        true => "the other one is still signed in".to_owned(),
-        false => "this one is signed out too".to_owned(),
+        true => "the other device is still signed in".to_owned(),
+        false => "this device is signed out too".to_owned(),
     })
 }
 
@@ -394,7 +394,7 @@ async fn check_lifetimes(scenario: &SessionSecurity, lifetimes: &Lifetimes, repo
     let client = scenario.member().await;
     lifetimes.clock.advance(lifetimes.idle);
     let is_in = scenario.is_in(&client).await;
-    let outcome = Outcome::kept_if(!is_in, || format!("not after {:?}", lifetimes.idle));
+    let outcome = Outcome::kept_if(!is_in, || format!("it is live after {:?}", lifetimes.idle));
     report.note(IDLE.0, IDLE.1, outcome);
     report.note(ABSOLUTE.0, ABSOLUTE.1, absolute(scenario, lifetimes).await);
     report.note(FRESH.0, FRESH.1, fresh(scenario, lifetimes).await);
@@ -410,10 +410,10 @@ async fn absolute(scenario: &SessionSecurity, lifetimes: &Lifetimes) -> Outcome 
         passed += step;
     }
     if passed < *absolute {
-        return Outcome::Broken(format!("a session in use ends after {passed:?} already"));
+        return Outcome::Broken(format!("a session in use already ends after {passed:?}"));
     }
     let is_in = scenario.is_in(&client).await;
-    Outcome::kept_if(!is_in, || format!("not after {absolute:?}"))
+    Outcome::kept_if(!is_in, || format!("it is live after {absolute:?}"))
 }
 
 async fn fresh(scenario: &SessionSecurity, lifetimes: &Lifetimes) -> Outcome {

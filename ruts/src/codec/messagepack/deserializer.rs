@@ -1,7 +1,7 @@
 //! [`Value`]: the deserializer of one value.
 //!
-//! Called by `payload`. It decodes only the kind of value that the type requests, whatever the
-//! token is. So each type compiles one decoding path, not all of them.
+//! Called by `payload`. It decodes only the kind of value that the type requests, and fails if the
+//! payload has another kind. So each type compiles only the decoding paths that it uses.
 
 use serde::de::{
     self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -40,7 +40,7 @@ macro_rules! integers {
     };
 }
 
-/// Methods that read the same as another one.
+/// Methods that delegate to another one.
 macro_rules! same {
     ($($method:ident($($argument:ty),*) as $other:ident)+) => {
         $(fn $method<V: Visitor<'de>>(self, $(_: $argument,)* visitor: V) -> Result<V::Value> {
@@ -158,8 +158,8 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
         self.parts(left, |parts| visitor.visit_seq(parts))
     }
 
-    /// Also reads a struct, which is never a list: reading fields by position would take one for
-    /// another.
+    /// Reads a struct, too. A list is not accepted for a struct: reading fields by position could
+    /// confuse them.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let left = self.0.map()?;
         self.parts(left, |parts| visitor.visit_map(parts))
@@ -197,13 +197,13 @@ struct Parts<'a, 'b> {
 }
 
 impl Parts<'_, '_> {
-    /// Notes that a part is read. `None` after the last one.
+    /// Counts a part that is read. `None` after the last one.
     fn next(&mut self) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         Some(())
     }
 
-    /// Returns the number of parts to expect. A part takes a byte at least.
+    /// Returns the number of parts to expect. A part takes at least one byte.
     fn expected(&self) -> Option<usize> {
         Some(self.left.min(self.reader.rest()))
     }
@@ -268,7 +268,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, '_> {
 impl<'de> VariantAccess<'de> for Variant<'_, '_> {
     type Error = ReadError;
 
-    /// A variant that had no value, or one that had the value `()`.
+    /// Accepts a variant without a value, or with the value `()`.
     fn unit_variant(self) -> Result<()> {
         if !self.has_value || self.reader.nil() { Ok(()) } else { Err(ReadError::SHAPE) }
     }

@@ -4,10 +4,10 @@
 
 use super::reader::{ReadError, Reader, Token};
 
-/// Depth that no tree exceeds.
+/// Maximum depth of a tree.
 const MAX_DEPTH: usize = 128;
 
-/// A MessagePack value. Keys and values without parts stay as they are written.
+/// A MessagePack value. Keys and leaves are kept as encoded bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Node<'b> {
     Map(Vec<(&'b [u8], Node<'b>)>),
@@ -16,7 +16,7 @@ pub(crate) enum Node<'b> {
 }
 
 impl<'b> Node<'b> {
-    /// Reads a payload as a whole.
+    /// Parses a whole payload. `None` if it is malformed or bytes are left.
     pub(crate) fn parse(payload: &'b [u8]) -> Option<Self> {
         let mut reader = Reader::new(payload);
         let node = Self::read(payload, &mut reader, 0).ok()?;
@@ -68,7 +68,8 @@ impl<'b> Node<'b> {
     }
 }
 
-/// Writes the length of a map or a list: within the marker `short`, or after the marker `long`.
+/// Writes the length of a map or a list: as part of the marker `short`, or after the marker `long` or
+/// `long + 1`.
 pub(in crate::codec) fn write_head(out: &mut Vec<u8>, len: usize, short: u8, long: u8) {
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len @ 0..16), _) => out.push(short | len),

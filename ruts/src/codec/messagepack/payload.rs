@@ -19,8 +19,8 @@ pub(in crate::codec) fn write<T: Serialize + ?Sized>(
 
 /// Reads one value, and returns it with its length in bytes.
 ///
-/// `may_be_other` returns whether another type may have written it. It is asked for the few values
-/// whose bytes do not tell.
+/// `may_be_other` returns whether another type may have written the value. It is called only for the
+/// few values whose bytes could stand for another value.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
     may_be_other: impl FnOnce() -> bool,

@@ -6,12 +6,12 @@
 
 use super::node::{Node, write_head};
 
-/// Length up to which an element is looked for elsewhere in its list: a search takes a comparison with
-/// each of the others.
+/// Maximum length of a list whose elements are searched at other positions. A search compares an
+/// element with all others.
 const MAX_SEARCHED: usize = 1000;
 
 /// Returns `next` with the fields of `stored` that neither `known` nor `next` has. `known` is the
-/// payload that this release writes for the value that it read from `stored`.
+/// payload that this release writes after it has read `stored`.
 ///
 /// `None` if there is nothing to keep.
 pub(in crate::codec) fn merge(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Vec<u8>> {
@@ -44,7 +44,7 @@ fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut V
             write_head(out, next.len(), 0x90, 0xdc);
             let mut is_used = vec![false; known.len()];
             for (at, value) in next.iter().enumerate() {
-                // The same element, wherever it is now, and otherwise the one at its place.
+                // An equal element at any position, or else the element at the same position.
                 let is_same =
                     |at: usize| is_used.get(at) == Some(&false) && known.get(at) == Some(value);
                 let is_moved = !is_same(at) && known.len() <= MAX_SEARCHED;
@@ -64,8 +64,8 @@ fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut V
     }
 }
 
-/// Returns whether `known` was read from `stored`: apart from fields that one of them lacks, they
-/// are the same.
+/// Returns whether `known` can have been read from `stored`: they are equal, except for fields that
+/// one of them lacks.
 fn shows(stored: &Node<'_>, known: &Node<'_>) -> bool {
     match (stored, known) {
         (Node::Map(stored), Node::Map(known)) => stored
@@ -80,8 +80,8 @@ fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a N
     entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
 }
 
-/// Returns whether each element of `known` was read from the element of `stored` at the same index. Not so
-/// for a `HashSet`, whose order changes.
+/// Returns whether each element of `known` can have been read from the element of `stored` at the same
+/// index. `false` for most `HashSet`s, whose order changes.
 fn is_part(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     stored.len() == known.len()
         && stored.iter().zip(known).all(|(stored, known)| shows(stored, known))

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-/// Depth that no value may exceed, as in `rmp-serde`, which writes.
+/// Maximum depth of a value, the same as in the writer, `rmp-serde`.
 const MAX_DEPTH: usize = 1024;
 
 /// A scalar, or the head of a list or map.
@@ -48,12 +48,13 @@ impl<'b> Reader<'b> {
         self.rest.len()
     }
 
-    /// Returns whether some bytes can stand for several values.
+    /// Returns whether bytes were read that could also stand for another value.
     pub(super) const fn is_ambiguous(&self) -> bool {
         self.is_ambiguous
     }
 
-    /// Returns the marker of the next token, `None` for a plain number and at the end.
+    /// Returns the marker of the next token. `None` within bytes that are read as numbers, and at the
+    /// end.
     pub(super) fn peek(&self) -> Option<u8> {
         self.rest.first().copied().filter(|_| self.numbers == 0)
     }
@@ -101,7 +102,7 @@ impl<'b> Reader<'b> {
         })
     }
 
-    /// Skips an absent value, and returns whether there was one.
+    /// Skips a nil, and returns whether there was one.
     #[inline(never)]
     pub(super) fn nil(&mut self) -> bool {
         let is_nil = self.peek() == Some(0xc0);
@@ -151,14 +152,15 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// The bytes of a `u128` that needs all of its bits are those of an `i128` below zero.
+    /// Returns the bytes of a number of 128 bits. If the highest bit is set, they are ambiguous: a large
+    /// `u128` has the same bytes as a negative `i128`.
     fn wide(&mut self, bytes: &[u8]) -> Result<[u8; 16], ReadError> {
         let bytes: [u8; 16] = bytes.try_into().map_err(|_| ReadError::SHAPE)?;
         self.is_ambiguous |= bytes[0] > 0x7f;
         Ok(bytes)
     }
 
-    /// Reads a number with a fraction. A whole number is one if it is small enough to be exact.
+    /// Reads a floating-point number. An integer is accepted if it is small enough to be exact.
     #[inline(never)]
     pub(super) fn double(&mut self) -> Result<f64, ReadError> {
         const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
@@ -171,7 +173,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a number as an `f32`, if it is one exactly.
+    /// Reads a number as an `f32`, if an `f32` can hold it exactly.
     #[inline(never)]
     pub(super) fn single(&mut self) -> Result<f32, ReadError> {
         let number = self.double()?;
@@ -235,7 +237,7 @@ impl<'b> Reader<'b> {
         if self.depth > MAX_DEPTH { Err(ReadError::DEPTH) } else { Ok(()) }
     }
 
-    /// Leaves a list or map. Fails if the type has left any of its elements unread.
+    /// Ends a list or map. Fails if the type left elements unread.
     pub(super) fn end(&mut self, left: usize) -> Result<(), ReadError> {
         self.depth -= 1;
         if left == 0 { Ok(()) } else { Err(ReadError::SHAPE) }
@@ -279,7 +281,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Returns a number that was written with its sign.
+/// Returns the token of a number that was written as a signed one.
 fn signed(number: i64) -> Token<'static> {
     u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
 }
@@ -289,8 +291,8 @@ pub(super) fn to_text(bytes: &[u8]) -> Result<&str, ReadError> {
     std::str::from_utf8(bytes).map_err(|_| ReadError::SHAPE)
 }
 
-/// Why a payload is not read. It holds no part of the value, and no message of serde, which may
-/// quote it.
+/// Why a payload cannot be read. Holds no part of the value, and no message of serde, which may quote
+/// the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReadError(&'static str);
 
@@ -317,7 +319,7 @@ impl de::Error for ReadError {
         Self::SHAPE
     }
 
-    // Without these, each type brings the code of a message.
+    // Without these methods, each type would compile the code of a message.
 
     fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
         Self::SHAPE

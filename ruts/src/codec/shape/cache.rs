@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::tracer::trace;
 
-/// Returns the fingerprint of a type, which is not 0. It is computed once in a process.
+/// Returns the fingerprint of a type, which is never 0. It is computed once in a process.
 pub(crate) fn fingerprint<T: DeserializeOwned + 'static>() -> u32 {
     static KNOWN: RwLock<Option<HashMap<TypeId, u32>>> = RwLock::new(None);
     let id = TypeId::of::<T>();
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// A value that no tracer can guess hides what follows it, and nothing else.
+    /// After a value that the tracer cannot guess, the rest of its type is missing in the fingerprint.
     #[test]
     fn a_type_that_accepts_no_value_has_a_fingerprint() {
         fn only_xyzzy<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -157,7 +157,7 @@ mod tests {
         assert_ne!(fingerprint::<Magic>(), fingerprint::<before::Price>());
     }
 
-    /// Stored headers hold it, so it must never change.
+    /// Stored headers hold fingerprints, so they must never change.
     #[test]
     fn fingerprints_are_the_same_in_every_release() {
         let fingerprints = [

@@ -5,8 +5,8 @@
 /// The structure of a type, as serde sees it. Names of types and newtypes are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// A value without parts: `u32`, `str`, `bytes`, `unit`. `any` for a value that has to describe
-    /// itself, and `unknown` for one that no pass has reached.
+    /// A value without parts: `u32`, `str`, `bytes`, `unit`. `any` for a value that needs a
+    /// self-describing format, and `unknown` for one that no pass has reached.
     Leaf(&'static str),
     Option(Box<Shape>),
     Seq(Box<Shape>),
@@ -14,7 +14,7 @@ pub(crate) enum Shape {
     Tuple(Vec<Shape>),
     Struct {
         fields: Vec<Part>,
-        /// Names of which it is not known yet whether they are aliases. Empty once they are known.
+        /// All names, while it is not known which of them are aliases. Empty otherwise.
         loose: Vec<String>,
         /// The type refuses unknown fields.
         is_closed: bool,
@@ -22,10 +22,10 @@ pub(crate) enum Shape {
     Enum {
         variants: Vec<Part>,
         loose: Vec<String>,
-        /// A variant stands for all names that are not known: `#[serde(other)]`.
+        /// A variant accepts all unknown names: `#[serde(other)]`.
         has_other: bool,
     },
-    /// The struct or enum around it, that many levels up.
+    /// An enclosing struct or enum, this many levels up.
     Recursion(usize),
 }
 
@@ -50,7 +50,7 @@ impl Shape {
 
 #[cfg(feature = "testing")]
 impl Shape {
-    /// Forgets the names that stayed loose: no value has shown whether they are aliases.
+    /// Removes the names of which no value has shown whether they are aliases.
     pub(crate) fn forget_loose(&mut self) {
         match self {
             Self::Leaf(_) | Self::Recursion(_) => {}
@@ -68,7 +68,7 @@ impl Shape {
         }
     }
 
-    /// Returns whether it or a part of it is such a shape.
+    /// Returns whether `is_wanted` holds for this shape or a part of it.
     pub(crate) fn has(&self, is_wanted: &dyn Fn(&Self) -> bool) -> bool {
         is_wanted(self)
             || match self {
@@ -85,7 +85,7 @@ impl Shape {
 
 #[cfg(feature = "testing")]
 impl Part {
-    /// Returns whether it is read under a name.
+    /// Returns whether the part is read under `name`.
     pub(crate) fn is_read_as(&self, name: &str) -> bool {
         self.name == name || self.aliases.iter().any(|alias| alias == name)
     }

@@ -14,14 +14,14 @@ use super::structure::{Part, Shape};
 /// Maximum nesting depth of a shape in a lock.
 const MAX_DEPTH: usize = 128;
 
-/// Reads a shape from the start of a string, and returns the rest. `None` if there is none.
+/// Reads a shape from the start of a string, and returns it with the rest. `None` without a shape.
 pub(crate) fn parse(text: &str) -> Option<(Shape, &str)> {
     let mut parser = Parser { rest: text, depth: 0 };
     let shape = parser.shape()?;
     Some((shape, parser.rest))
 }
 
-/// Reads a name from the start of a string, and returns the rest.
+/// Reads a name from the start of a string, and returns it with the rest.
 pub(crate) fn parse_name(text: &str) -> Option<(String, &str)> {
     let mut parser = Parser { rest: text, depth: 0 };
     let name = parser.name()?;

@@ -14,7 +14,8 @@ use super::tree::{Kind, Leaf, NodeId, Tree};
 #[cfg(feature = "testing")]
 use super::{structure::Shape, tree::Variation};
 
-/// More passes than any type needs. It ends the trace of a type that never behaves the same.
+/// Maximum number of passes, more than a type needs. Ends the trace of a type whose requests differ in
+/// every pass.
 const MAX_PASSES: usize = 10_000;
 
 /// Returns the fingerprint of a type, which is not 0. Takes up to a microsecond.
@@ -31,7 +32,7 @@ pub(crate) fn trace<T: DeserializeOwned>() -> u32 {
 }
 
 /// Returns the structure of a type, and values of it: one for each variant, and one for each
-/// variation. There is none of a type that accepts only a value which cannot be guessed.
+/// variation. There are no values of a type that accepts only a value which cannot be guessed.
 #[cfg(feature = "testing")]
 pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
     let mut tree = Tree::new();
@@ -53,7 +54,7 @@ pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
     (shape, values)
 }
 
-/// A value was rejected. It holds no message, which costs code in every type.
+/// A value was rejected. Holds no message, because that would cost code in every type.
 #[derive(Debug)]
 struct Rejected;
 
@@ -296,7 +297,7 @@ impl Parts<'_> {
         Tracer { tree: self.tree, node }
     }
 
-    /// Returns whether there is another part. Notes that it was asked for.
+    /// Moves on to the next part. Returns whether there is one.
     fn advance(&mut self) -> bool {
         let has_next = self.next < self.len;
         self.next += usize::from(has_next);

@@ -1,4 +1,4 @@
-//! [`Tree`]: the requests that a type has made to its deserializer so far.
+//! [`Tree`]: the requests that a type made to its deserializer so far.
 //!
 //! Filled by `tracer`, one pass at a time. Not generic, so it is compiled once.
 
@@ -53,7 +53,7 @@ pub(super) enum Leaf {
 /// The kind of value that a node stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Not asked for yet.
+    /// Not requested yet.
     Unknown,
     Leaf(Leaf),
     Newtype,
@@ -65,7 +65,7 @@ pub(super) enum Kind {
     Enum,
     /// A type that contains itself: the node of the outer one.
     Recursion(NodeId),
-    /// A value whose format has to say what it is.
+    /// A value that needs a self-describing format.
     SelfDescribing,
 }
 
@@ -85,25 +85,25 @@ struct Node {
     is_accepted: bool,
 }
 
-/// A value besides those that show the parts of a type.
+/// How a value differs from those that show the parts of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 pub(super) enum Variation {
     None,
     /// Without optional values.
     Absent,
-    /// Other numbers and texts: zero, and not empty.
+    /// With other numbers and strings: zero, and a string that is not empty.
     Other,
-    /// Empty lists and maps, too.
+    /// Without optional values, and with empty lists and maps.
     Smallest,
 }
 
-/// A type as far as it is known.
+/// A type, as far as it is known.
 pub(super) struct Tree {
     nodes: Vec<Node>,
     /// Structs and enums around the current node.
     path: Vec<NodeId>,
-    /// The node that chose a value last. If the pass fails, it tries another one.
+    /// The node that chose a value last. If the pass fails, it gets another value.
     last: NodeId,
     /// Structs and enums entered since a type recurred. Above zero, the smallest value is enough.
     recursion: usize,
@@ -170,7 +170,7 @@ impl Tree {
         &[0; 32][..LENGTHS[self.leaf(node, Leaf::Bytes) % LENGTHS.len()]]
     }
 
-    /// Notes a value that has to describe itself, and returns the number of the value to try.
+    /// Notes a value that needs a self-describing format, and returns the number of the value to try.
     #[inline(never)]
     pub(super) fn self_describing(&mut self, node: NodeId) -> u8 {
         self.last = node;
@@ -264,7 +264,7 @@ impl Tree {
         self.nodes[node].is_accepted = true;
     }
 
-    /// Returns whether every part of a node was asked for.
+    /// Returns whether every part of a node was requested.
     fn is_complete(&self, node: NodeId, depth: usize) -> bool {
         let Node { kind, children, names, is_rejected, .. } = &self.nodes[node];
         let are_complete = || children.iter().all(|&child| self.is_complete(child, depth + 1));
@@ -305,7 +305,7 @@ impl Tree {
             return false;
         }
         node.choice = 0;
-        // No value is accepted. What follows in the same variant cannot be reached.
+        // No value is accepted. The parts after it in the same variant cannot be reached.
         let mut node = self.last;
         loop {
             self.nodes[node].is_rejected = true;
@@ -318,7 +318,7 @@ impl Tree {
         self.nodes[Self::ROOT].is_rejected || self.is_complete(Self::ROOT, 0)
     }
 
-    /// Has the next pass make another value than those before.
+    /// Makes the next pass create a different value.
     #[cfg(feature = "testing")]
     pub(super) fn vary(&mut self, variation: Variation) {
         self.path.clear();

@@ -39,7 +39,8 @@ impl<C: Cache> CircuitBreaker<C> {
         self.next_probe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a read should ask the cache. While it is down, one read in each interval should.
+    /// Returns whether a read should ask the cache. While the cache is down, one read in each interval
+    /// probes it.
     pub(super) fn allows_read(&self) -> bool {
         let now = Instant::now();
         let mut next_probe = self.next_probe();
@@ -50,8 +51,7 @@ impl<C: Cache> CircuitBreaker<C> {
         is_allowed
     }
 
-    /// Waits for a command, at most for `limit`. The cache may still carry out an abandoned
-    /// command.
+    /// Waits for a command for at most `limit`. The cache may still carry out an abandoned command.
     pub(super) async fn call<T>(
         &self,
         limit: Duration,
@@ -75,7 +75,7 @@ impl<C: Cache> CircuitBreaker<C> {
 
     fn close(&self) {
         if self.next_probe().take().is_some() {
-            tracing::info!(cache = self.cache.name(), "the cache is back");
+            tracing::info!(cache = self.cache.name(), "the cache is up again");
         }
     }
 

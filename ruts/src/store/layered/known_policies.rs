@@ -1,6 +1,6 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
-//! Used by reads, which ask it before they know any value. It knows nothing of caches or sessions.
+//! Used by reads, before they know any value. It knows nothing of caches or sessions.
 
 use std::{
     collections::HashMap,
@@ -9,29 +9,29 @@ use std::{
 
 use crate::{cache_policy::CachePolicy, store::Projection};
 
-/// Maximum number of remembered names. Schemas have few fields. Names that are made up at run time
-/// are not worth more memory.
+/// Maximum number of remembered names. Schemas have few fields. Names that are made at run time must
+/// not take unlimited memory.
 const CAPACITY: usize = 1024;
 
-/// The fields that a cache alone may not answer.
+/// The fields that a cache must not answer by itself: those of the policies `NoStore` and `Revalidate`.
 ///
-/// A present field carries its policy with it, so reads are right without this. It saves round
-/// trips, and it is the only source for absent fields.
+/// A field that is present carries its policy, so reads of it are right without this map, which only
+/// saves round trips. For an absent field, this map is the only source of the policy.
 #[derive(Default)]
 pub(super) struct KnownPolicies(RwLock<HashMap<Box<str>, CachePolicy>>);
 
 /// Restrictions on a read, from the policies of its fields.
 #[derive(Default)]
 pub(super) struct Restrictions {
-    /// A field is never in the cache, so the read bypasses it.
+    /// A requested field is never in the cache, so the read bypasses the cache.
     pub(super) bypass: bool,
     /// Fields that the origin has to confirm, even if absent.
     pub(super) revalidate: Vec<String>,
 }
 
 impl KnownPolicies {
-    /// Remembers the policy of a field, if it restricts reads. A field stays restricted, whatever
-    /// policy is stored with it later.
+    /// Remembers the policy of a field, if it restricts reads. The restriction stays, even if the field
+    /// is later stored under another policy.
     pub(super) fn learn(&self, name: &str, policy: CachePolicy) {
         if !matches!(policy, CachePolicy::NoStore | CachePolicy::Revalidate) {
             return;

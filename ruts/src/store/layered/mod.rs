@@ -15,25 +15,25 @@
 //! 1. It registers a write intent in the cache, which drops the parts of the entry that will
 //!    change.
 //! 2. The origin carries the write out.
-//! 3. The write removes its intent and stores what it wrote in the cache, unless there was another
+//! 3. The write removes its intent. It stores the new values in the cache, unless there was another
 //!    intent at the same time.
 //!
 //! A **read** is a hit if the cache knows every requested field. An absent field is known if it was
 //! requested before. On a miss the reader gets a lease, reads the origin, and fills the cache in
-//! the background. The cache accepts that if the lease is still valid: no write intent was
+//! the background. The cache accepts the fill only if the lease is still valid: no write intent was
 //! registered since.
 //!
 //! - A write intent **expires** by itself, after [`intent_ttl`](LayeredStoreBuilder::intent_ttl).
-//!   So a writer that dies leaves an empty place in the cache. A writer whose intent has expired
-//!   when it finishes empties the entry and revokes the lease.
+//!   So a writer that dies leaves no stale data in the cache. A writer whose intent has expired when
+//!   it finishes empties the entry and drops the lease.
 //! - **Lifetimes** in the cache count from the lookup or the intent, by the clock of the cache. So
-//!   a late command serves nothing for longer, and the clocks of the tiers need not agree.
+//!   a late command does not extend a lifetime, and the clocks of the tiers need not agree.
 //! - An entry carries the **replication id** of its server, which changes with every start and
-//!   every failover. An older entry is out of reach, even if a snapshot or a replica brings
-//!   it back.
+//!   every failover. An entry with an earlier id is never served, even if a snapshot or a replica
+//!   brings it back.
 //!
-//! The repository's `tests/protocol` explores this protocol state by state, and also without each
-//! of its parts.
+//! The repository's `tests/protocol` searches all states of this protocol. It also shows that the
+//! protocol fails without any one of its parts.
 //!
 //! # Cache policies
 //!
@@ -42,12 +42,12 @@
 //! | `Default` | the cache serves it for [`cache_ttl`](LayeredStoreBuilder::cache_ttl) |
 //! | `MaxAge` | the cache serves it for this time, and at most for `cache_ttl` |
 //! | `NoStore` | a read that names it goes only to the origin |
-//! | `Revalidate` | a read that names it asks the origin for it at the same time |
+//! | `Revalidate` | a read that names it asks the cache, and the origin for this field at the same time |
 //!
-//! If the cache holds another value of a `Revalidate` field, the origin answers for all fields. Use
-//! this policy for roles and permissions. It holds even if the cache is wrong, for example about an
-//! absent field, as long as the field is read by its typed key. A read of all fields revalidates the
-//! fields that this process knows of.
+//! If the cache's value of a `Revalidate` field differs from the origin's, the origin answers for all
+//! fields. Use this policy for roles and permissions. A read by the typed key is right even if the
+//! cache is wrong, for example about an absent field. A read of all fields revalidates the fields
+//! whose policy the cache or this process knows.
 //!
 //! # Round trips
 //!
@@ -61,23 +61,26 @@
 //! | a new session | | 1 |
 //!
 //! The first read of a `NoStore` or `Revalidate` field takes one more, because its policy is not
-//! known yet. A read that moves the idle deadline waits until the cache has stored or dropped it.
-//! That is one more round trip if the read bypassed the cache.
+//! known yet. A read that moves the idle deadline waits until the cache has stored the new deadline
+//! or evicted the entry. That is one more round trip if the read bypassed the cache.
 //!
 //! # Failures
 //!
-//! Every wait is limited. An operation waits for the cache at most four times, each for
-//! [`cache_timeout`](LayeredStoreBuilder::cache_timeout), and for the origin at most three times,
-//! each for [`origin_timeout`](LayeredStoreBuilder::origin_timeout).
+//! Every wait is limited: each wait for the cache by
+//! [`cache_timeout`](LayeredStoreBuilder::cache_timeout), each wait for the origin by
+//! [`origin_timeout`](LayeredStoreBuilder::origin_timeout). A read or write of one session waits for
+//! the cache at most six times, and for the origin at most three times. A revocation, or a sign-in at
+//! its limit, waits more often: for each session that ends and for each page of the list. The end of
+//! all sessions waits for each tier for at most ten times `origin_timeout`.
 //!
-//! **The cache is down.** Reads continue without it. One of them probes it every second, and one
-//! warning is logged. Writes are refused before anything is changed. Deletions are carried out, and
-//! so are all writes with [`writes_without_cache`](LayeredStoreBuilder::writes_without_cache).
-//! Their answer has a [`stale_for`](super::Written::stale_for), as has a write that could not be
-//! finished in the cache.
+//! **The cache is down.** Reads continue without it. One read each second probes the cache, and one
+//! warning is logged. New sessions are created. Touches, deletions and revocations are carried out,
+//! as are all writes with [`writes_without_cache`](LayeredStoreBuilder::writes_without_cache). Other
+//! writes are refused before anything is changed. The answer of a write that did not reach the cache
+//! has a [`stale_for`](super::Written::stale_for).
 //!
-//! This process then evicts such a session again and again, and reads it from the origin until that
-//! succeeds. Other processes may see the state before, for at most `cache_ttl`.
+//! This process then keeps trying to evict the session, and reads it from the origin until that
+//! succeeds. Other processes may see the former state for at most `cache_ttl`.
 //!
 //! **The origin is down.** Hits are still served, unless
 //! [`hits_without_origin`](LayeredStoreBuilder::hits_without_origin) is off. Everything else fails.
@@ -88,7 +91,7 @@
 //!
 //! | event | R: revocation | N: no resurrection | M: merging | E: expiry | A: atomicity |
 //! | --- | --- | --- | --- | --- | --- |
-//! | nothing in particular | kept ¹ ² | kept ¹ ² | kept ¹ ² | kept ¹ | kept ¹ |
+//! | normal operation | kept ¹ ² | kept ¹ ² | kept ¹ ² | kept ¹ | kept ¹ |
 //! | a slow reader fills late | kept ³ | kept ³ | kept ⁵ | kept ³ | kept ⁵ |
 //! | writers overtake each other | kept ⁴ | kept ² | kept ² ⁴ | kept ⁵ | kept ¹ ⁵ |
 //! | the cache loses entries, or restarts empty | kept ⁶ ⁷ | kept ⁶ ⁷ | kept ⁵ | kept ⁵ | kept ⁵ |
@@ -105,13 +108,13 @@
 //! 1. `redis_over_postgres`, `valkey_over_postgres`, `cluster_over_redis`, `memory_over_postgres`
 //!    in `tests/stores/tests/{stores,model}.rs`, `cached` in `tests/http/conformance.rs`
 //! 2. `redis_over_postgres` in `tests/stores/tests/races.rs`
-//! 3. `a_late_fill_changes_nothing`, and that it can fail:
-//!    `a_late_fill_of_a_cache_without_leases_is_found`; `a_cached_value_expires`,
+//! 3. `a_late_fill_changes_nothing`, which can fail, as
+//!    `a_late_fill_of_a_cache_without_leases_is_found` shows; `a_cached_value_expires`,
 //!    `a_cached_session_ends_at_its_deadlines`
 //! 4. `the_last_commit_counts_if_another_write_finishes_last`,
 //!    `a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache`,
 //!    `a_write_in_progress_keeps_its_fields_out_of_the_cache`
-//! 5. the model: the origin alone decides lifetimes and the changes of a write
+//! 5. the model: only the origin decides lifetimes and the changes of a write
 //! 6. `a_fill_after_a_lost_intent_changes_nothing`
 //! 7. `a_killed_cache_that_restarts_empty`
 //! 8. `a_cache_restored_from_a_snapshot`
@@ -127,8 +130,8 @@
 //! 15. `a_dropped_write_leaves_no_stale_entry`
 //! 16. `an_origin_that_is_down`
 //! 17. `an_origin_that_hangs`
-//! 18. `no_read_is_stale_while_everything_fails`, and that it can fail:
-//!     `a_cache_without_leases_is_found`
+//! 18. `no_read_is_stale_while_everything_fails`, which can fail, as
+//!     `a_cache_without_leases_is_found` shows
 //!
 //! # Requirements on the tiers
 //!
@@ -136,7 +139,7 @@
 //! cannot detect a pooler that sends some statements to a standby. Do not use such a pooler.
 //!
 //! The cache's server should evict (`maxmemory-policy allkeys-lru`). It needs neither persistence
-//! nor replicas. [`LayeredStore::check`] warns of the wrong settings, which cost only hits.
+//! nor replicas. [`LayeredStore::check`] warns of other settings, which only reduce hits.
 //!
 //! All processes have to use the same cache. After a failover, no process may keep using the
 //! former leader. No key may be restored into a running server (`RESTORE`, `DEBUG RELOAD`).
@@ -148,7 +151,7 @@
 //! A server that takes snapshots and cannot write them refuses writes
 //! (`stop-writes-on-bgsave-error`). Then this store refuses writes, as if the cache were down.
 //!
-//! A request with an unknown token costs one lookup, one read, and a lease of some 200 bytes for 15
+//! A request with an unknown token costs one lookup, one read, and a lease of about 200 bytes for 15
 //! seconds. A server without room issues no lease.
 //!
 //! A write whose outcome is unknown was not acknowledged. It may take place after its intent has

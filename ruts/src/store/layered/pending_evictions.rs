@@ -1,7 +1,7 @@
 //! Sessions whose cache entry may be stale and is not evicted yet: [`PendingEvictions`].
 //!
-//! Filled by writes that could not reach the cache, and asked by reads, which bypass the cache for
-//! these sessions. It sends nothing: [`Tiers`](super::tiers::Tiers) does.
+//! Writes that could not reach the cache add sessions. Reads of these sessions bypass the cache.
+//! [`Tiers`](super::tiers::Tiers) sends the evictions.
 
 use std::{
     collections::HashMap,
@@ -37,7 +37,7 @@ impl Drop for PendingEvictionOfAll {
     }
 }
 
-/// When the eviction of a session is over.
+/// The moments that end the pending eviction of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PendingEviction {
     /// The write may take place until then. An eviction before that moment does not count.
@@ -47,7 +47,7 @@ pub(super) struct PendingEviction {
 }
 
 impl PendingEviction {
-    /// Returns whether it is over, after an attempt that began at `begun`.
+    /// Returns whether the eviction is over after an attempt that began at `begun`.
     pub(super) fn is_over(&self, begun: Instant, is_evicted: bool) -> bool {
         begun >= self.entry_expires || (is_evicted && begun >= self.write_ends)
     }
@@ -73,7 +73,8 @@ impl PendingEvictions {
         PendingEvictionOfAll(Arc::clone(&self.of_all))
     }
 
-    /// Adds a session. Returns whether the caller has to evict it: no other task does yet.
+    /// Adds a session. Returns whether the caller has to evict it: there is room for it, and no other
+    /// task evicts it yet.
     pub(super) fn add(&self, id: &SessionId, pending: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if let Some(held) = sessions.get_mut(id) {
@@ -93,8 +94,8 @@ impl PendingEvictions {
         self.lock().get(id).copied()
     }
 
-    /// Removes a session, unless another write has prolonged its eviction since it was `seen`.
-    /// Returns whether it is gone.
+    /// Removes a session, unless another write has prolonged its eviction since the caller got `seen`.
+    /// Returns whether it was removed.
     pub(super) fn remove(&self, id: &SessionId, seen: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if sessions.get(id).is_some_and(|held| *held != seen) {

@@ -37,7 +37,7 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     /// Answers from the cache where that is allowed, and from the origin otherwise.
     pub(super) async fn run(&self) -> StoreResult<Loaded> {
         let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
-        // A cache opens an entry with a secret.
+        // A cache opens an entry only with a secret.
         if bypass
             || self.credentials.secret().is_none()
             || !self.tiers.may_read_cache(self.credentials.id)
@@ -77,11 +77,11 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
             for stored in &loaded.fields {
                 tiers.policies.learn(&stored.name, stored.cache_policy);
             }
-            // A former secret becomes invalid some time after the new one is used, which a cache
-            // does not see.
+            // A former secret becomes invalid some time after the first use of the new one. A cache
+            // does not see that use.
             let lease = lease.filter(|_| !loaded.meta.by_former_secret);
             let fill = self.fill(loaded, lease);
-            // This read moved the idle deadline. The next one has to see that.
+            // This read moved the idle deadline. The next read has to see the new one.
             if self.touch.is_some() && loaded.meta.idle_for.is_zero() {
                 match fill {
                     Some(fill) => drop(fill.await),
@@ -95,7 +95,7 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
         Ok(answer)
     }
 
-    /// Fills the cache in a task of its own, if that is allowed.
+    /// Fills the cache in a task of its own, if there is a lease, a secret and a free slot.
     fn fill(&self, loaded: &Loaded, lease: Option<Lease>) -> Option<JoinHandle<()>> {
         let permit = || Arc::clone(&self.tiers.fills).try_acquire_owned().ok();
         let secret = self.credentials.secret();
@@ -129,8 +129,8 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
         self.tiers.call_origin(StoreErrorKind::Unavailable, load).await
     }
 
-    /// Returns a hit if the origin confirms the fields whose policy asks for that. Reads the origin
-    /// otherwise.
+    /// Returns a hit if the origin confirms its `Revalidate` fields. Otherwise reads all fields from the
+    /// origin.
     async fn revalidate(&self, mut hit: Loaded, probe: Option<Probe>) -> StoreResult<Loaded> {
         let (mut names, mut answer) = match probe {
             Some((names, answer)) => (names, Some(answer)),

@@ -40,7 +40,7 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     for id in &known {
         match begin_write(tiers, id, InvalidationScope::All).await {
             Ok(_) => with_intent.insert(*id),
-            // Waiting for a cache that is down once is enough.
+            // One wait for a cache that is down is enough.
             Err(_) => break,
         };
     }

@@ -12,14 +12,14 @@ const ATTEMPTS: usize = 8;
 
 /// A sign-in under a session limit.
 ///
-/// The origin must not end the oldest sessions itself: the cache would not learn of it. So it is
-/// asked to refuse. The layered store then ends these sessions and tries again.
+/// The origin must not end the oldest sessions itself, because the cache would not learn of it. So the
+/// origin is asked to refuse. The layered store then ends these sessions and tries again.
 pub(super) struct SignInLimit<'a> {
     /// The sign-in that the origin gets. It is refused at the limit.
     pub(super) who: NewSignIn<'a>,
     ends_oldest: bool,
     attempts: usize,
-    /// For how long a cache may show a session that was ended for it.
+    /// How long a cache may still serve a session that was ended for this sign-in.
     stale_for: Option<Duration>,
 }
 
@@ -30,7 +30,7 @@ impl<'a> SignInLimit<'a> {
         Self { who: who.limit(limit), ends_oldest, attempts: 0, stale_for: None }
     }
 
-    /// Returns the limit to make room under, if the sign-in is to be tried again after this answer.
+    /// Returns the limit, if the caller is to end the oldest sessions and try the sign-in again.
     pub(super) fn retry<T>(&mut self, answer: &Result<T, StoreError>) -> Option<SessionLimit> {
         let is_refused =
             answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit);
@@ -44,7 +44,7 @@ impl<'a> SignInLimit<'a> {
         self.stale_for = self.stale_for.max(ended.stale_for);
     }
 
-    /// Returns the answer of the sign-in, with what the cache missed on the way.
+    /// Returns the answer of the sign-in. Its `stale_for` covers the sessions that were ended for it.
     pub(super) fn answer<T>(&self, written: Written<T>) -> Written<T> {
         let stale_for = self.stale_for.max(written.stale_for);
         written.stale_for(stale_for)

@@ -1,7 +1,7 @@
 //! [`LayeredStore`] and its builder.
 //!
 //! Called by the session as any [`Store`]. It passes each operation to `reading`, `writing` or
-//! `revoking`, which hold the protocol.
+//! `revoking`, which implement the protocol.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
 /// Sessions in an origin (the store of record), read through a cache.
 ///
 /// The [module](super) explains how the two are kept in step, what that costs, and what happens
-/// when one of them fails. Clones share everything. It needs a tokio runtime with time enabled.
+/// when one of them fails. Clones share everything. The store needs a tokio runtime with time enabled.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]
@@ -87,7 +87,7 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
         self
     }
 
-    /// Sets how long to wait for the origin, in case that it has no shorter timeout of its own. The
+    /// Sets how long to wait for the origin, unless the origin has a shorter timeout of its own. The
     /// default is five seconds.
     #[must_use]
     pub fn origin_timeout(mut self, timeout: Duration) -> Self {
@@ -99,8 +99,8 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// 30 seconds. It is never less than twice the [`origin_timeout`](Self::origin_timeout).
     ///
     /// It should be longer than the origin may keep running an abandoned statement. For a
-    /// `PostgresStore` that is five times its timeout. A write that takes place still later is not
-    /// lost, and was never acknowledged. But the cache may serve the value before it, for at most
+    /// `PostgresStore` that is five times its timeout. A write that takes place even later is not
+    /// lost, and was never acknowledged. But the cache may serve the former value for at most
     /// [`cache_ttl`](Self::cache_ttl).
     #[must_use]
     pub fn intent_ttl(mut self, ttl: Duration) -> Self {
@@ -111,16 +111,16 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Sets whether writes are carried out while the cache is down. By default they are refused
     /// before anything is changed.
     ///
-    /// The answer of such a write has a [`Written::stale_for`]. Deletions are always carried out in
-    /// this way.
+    /// The answer of such a write has a [`Written::stale_for`]. Deletions and revocations are always
+    /// carried out in this way.
     #[must_use]
     pub fn writes_without_cache(mut self, is_allowed: bool) -> Self {
         self.settings.writes_without_cache = is_allowed;
         self
     }
 
-    /// Sets whether the cache answers reads although the last operation of the origin failed. By
-    /// default it does: its entries are as current as any acknowledged write.
+    /// Sets whether the cache answers reads even if the origin was down at its last operation. By
+    /// default it does, because its entries include every acknowledged write.
     #[must_use]
     pub fn hits_without_origin(mut self, is_allowed: bool) -> Self {
         self.settings.hits_without_origin = is_allowed;
@@ -194,7 +194,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
                 tiers.policies.learn(write.name, write.cache_policy);
             }
         }
-        // The origin may begin its work when it is called, so it is called once there is an intent.
+        // The origin may begin its work when it is called, so it is called only after the write intent.
         let operation = async move { tiers.origin.update(credentials, update).await };
         let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let set = WriteSet::update(&update, tiers.settings.cache_ttl);
@@ -232,7 +232,7 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
     }
 
     /// A hit takes one round trip to the cache. A miss takes one to each tier, and fills the cache
-    /// in the background. The read waits for that if it has moved the idle deadline.
+    /// in the background. The read waits for the fill if it has moved the idle deadline.
     async fn load(
         &self,
         credentials: Credentials<'_>,
@@ -262,8 +262,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
     }
 
-    /// One round trip to the cache, one to the origin, and one to the cache. More at the limit of a
-    /// sign-in.
+    /// One round trip to the cache, one to the origin, and one to the cache. A sign-in at its limit takes
+    /// more.
     async fn update(
         &self,
         credentials: Credentials<'_>,
@@ -301,7 +301,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// One round trip to the cache, one to the origin, and one to the cache. It needs no cache.
+    /// One round trip to the cache, one to the origin, and one to the cache. It succeeds even if the cache
+    /// is down.
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let tiers = &*self.tiers;
         let operation = async move { tiers.origin.delete(credentials).await };
@@ -334,8 +335,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 
-    /// Two operations of the origin, and two round trips to the cache for each session. It needs no
-    /// cache.
+    /// Two operations of the origin, and two round trips to the cache for each session. It succeeds even if
+    /// the cache is down.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -344,7 +345,7 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         revoking::revoke(&self.tiers, principal, target).await
     }
 
-    /// It needs no cache.
+    /// It succeeds even if the cache is down.
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
         revoking::revoke_everyone(&self.tiers).await
     }

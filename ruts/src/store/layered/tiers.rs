@@ -40,12 +40,12 @@ const FILLS: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Future of a tier's answer. It is boxed: the types of two drivers' futures would nest so deeply
-/// that a handler does not compile.
+/// Future of a tier's answer. Boxed, because the nested future types of two drivers would be too deep
+/// for a handler to compile.
 pub(super) type TierFuture<'a, T> =
     Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// The cache, the origin, and what is known about them.
+/// The cache, the origin, and the state that operations on them share.
 pub(super) struct Tiers<C, O> {
     pub(super) breaker: CircuitBreaker<C>,
     pub(super) origin: O,
@@ -157,9 +157,9 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         self.breaker.call(self.settings.bulk_timeout(), self.cache().clear()).await.is_ok()
     }
 
-    /// Evicts the entry of a session in the background, again and again. Reads bypass the cache
-    /// until that succeeds, or the entry has expired. The write may take place within
-    /// `write_window` from now.
+    /// Tries to evict the entry of a session in the background, until that succeeds or the entry has
+    /// expired. Meanwhile reads bypass the cache. The write may take place within `write_window` from
+    /// now, and an eviction before its end does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
         // A future that is dropped outside a runtime cannot spawn a task.
         let Ok(runtime) = Handle::try_current() else { return };

@@ -1,4 +1,4 @@
-//! The changes of a write, as the cache has to see them: [`WriteSet`], and of a read: [`fill_of`].
+//! The changes that a write makes in the cache, [`WriteSet`], and those that a read makes, [`fill_of`].
 //!
 //! Used by writes and reads of the layered store. It is pure: it sends nothing and reads no clock.
 
@@ -90,7 +90,7 @@ impl<'a> WriteSet<'a> {
     }
 }
 
-/// Returns how long a cache may serve a field of that policy.
+/// Returns how long a cache may serve a field with this policy.
 fn life(policy: CachePolicy, longest: Duration) -> Duration {
     match policy {
         CachePolicy::MaxAge(ttl) => ttl.as_duration().min(longest),
@@ -98,7 +98,7 @@ fn life(policy: CachePolicy, longest: Duration) -> Duration {
     }
 }
 
-/// Returns the field as a write leaves it behind, unless a cache may not hold it.
+/// Returns the field as it is after the write, `None` if a cache may not hold it.
 fn present<'a>(write: &FieldWrite<'a>, longest: Duration) -> Option<CachedField<'a>> {
     let policy = write.cache_policy;
     let field = CachedField::new(write.name, Some(write.value), life(policy, longest));
@@ -106,19 +106,19 @@ fn present<'a>(write: &FieldWrite<'a>, longest: Duration) -> Option<CachedField<
     (policy != CachePolicy::NoStore).then(|| limited(field.cache_policy(policy), ttl))
 }
 
-/// Gives the field a lifetime of its own, which also limits how long it is served.
+/// Sets the TTL of the field, which also limits how long it is served.
 fn limited(field: CachedField<'_>, ttl: Option<Duration>) -> CachedField<'_> {
     CachedField { ttl, life: ttl.map_or(field.life, |ttl| ttl.min(field.life)), ..field }
 }
 
-/// Returns the entry of a session that the origin has answered with. `named` are the requested
-/// fields, `None` if all were.
+/// Returns the cache entry for an answer of the origin. `named` are the requested fields, `None` if
+/// all fields were requested.
 pub(super) fn fill_of<'a>(
     loaded: &'a Loaded,
     named: Option<&'a [String]>,
     longest: Duration,
 ) -> (CachedRecord, Vec<CachedField<'a>>) {
-    // The origin may have rounded a part of a millisecond up.
+    // The origin may have rounded up to a whole millisecond.
     let exact = |left: Duration| left.saturating_sub(Duration::from_millis(1));
     let mut fields: Vec<CachedField<'a>> = (loaded.fields.iter())
         .filter(|stored| stored.cache_policy != CachePolicy::NoStore)

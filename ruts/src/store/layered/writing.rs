@@ -29,11 +29,11 @@ pub(super) struct Write<'a, C, O> {
 /// The effect of a write at the origin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// All that the write set says.
+    /// All changes of the write set.
     Planned,
-    /// None.
+    /// No change.
     Nothing,
-    /// Another one, which the cache cannot follow: the session is evicted.
+    /// Other changes than those of the write set. The entry is evicted.
     Other,
 }
 
@@ -50,8 +50,8 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
     /// Registers a write intent, runs the operation of the origin, and finishes the write in the
     /// cache. If that fails, the answer states for how long the cache may be stale.
     ///
-    /// If it is dropped halfway, the write intent keeps the session out of the cache until it
-    /// expires. Without an intent, the session is evicted.
+    /// If the future is dropped halfway, the write intent keeps the session out of the cache until the
+    /// intent expires. Without an intent, the entry is evicted.
     pub(super) async fn run<T: Send>(
         self,
         operation: TierFuture<'_, Result<Written<T>, Refused>>,
@@ -129,8 +129,8 @@ pub(super) fn begin_write<'a, C: Cache, O: Store>(
     tiers.call_cache(tiers.cache().begin_write(id, scope, ttl))
 }
 
-/// A write without a write intent. If it is dropped, or its outcome is unknown, the session is
-/// evicted for as long as the write may still take place.
+/// A write without a write intent. If the write is dropped, or its outcome is unknown, the entry is
+/// evicted, and evicted again once the write can no longer take place.
 struct EvictOnDrop<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     id: &'a SessionId,

@@ -49,7 +49,7 @@ pub struct MemoryCacheBuilder {
 }
 
 impl MemoryCacheBuilder {
-    /// Sets the clock. By default that of the operating system.
+    /// Sets the clock. Defaults to the clock of the operating system.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
@@ -75,7 +75,7 @@ struct Shard {
     entries: HashMap<SessionId, Entry>,
     /// The ids of the entries in any order, to find one at random.
     ids: Vec<SessionId>,
-    /// Number of marks that were made. It never falls, so that no mark is made twice.
+    /// Number of marks that were made. It never decreases, so each mark is unique.
     marks: u64,
 }
 
@@ -84,7 +84,7 @@ struct Shard {
 struct Entry {
     record: Option<Record>,
     fields: HashMap<Box<str>, Field>,
-    /// Until when the fields count as all that the session has.
+    /// The moment until which `fields` are known to be all fields of the session.
     complete_until: Option<Duration>,
     lease: Option<u64>,
     intents: Vec<Intent>,
@@ -140,7 +140,7 @@ impl Shard {
         self.marks
     }
 
-    /// Returns the entry of a session. A new entry takes the place of another one at the capacity.
+    /// Returns the entry of a session. At the capacity, a new entry replaces a random one.
     fn entry(&mut self, id: &SessionId, capacity: usize) -> &mut Entry {
         if !self.entries.contains_key(id) {
             if self.ids.len() >= capacity {
@@ -170,7 +170,7 @@ fn scattered(number: u64) -> u64 {
 }
 
 impl Record {
-    /// Returns whether it is still valid when `other` is read, and knows of a later use.
+    /// Returns whether this record was still valid when `other` was read, and has a later idle deadline.
     fn supersedes(&self, other: &Self) -> bool {
         let deadline =
             |record: &Self| record.meta.idle_remaining.map(|idle| record.at.saturating_add(idle));
@@ -327,8 +327,8 @@ impl Cache for MemoryCache {
                     entry.put(fields, Duration::from_millis(intent.at), now);
                 }
             }
-            // It has expired. Readers may have filled in what this write replaced. A write in
-            // progress may have reached the origin before this one.
+            // The intent has expired. Readers may have filled in values that this write replaced. A
+            // write in progress may have reached the origin before this one.
             None => {
                 intents.iter_mut().for_each(|other| other.overlapped = true);
                 entry.clear();
@@ -357,7 +357,7 @@ impl Cache for MemoryCache {
             entry.record = Some(new);
         }
         if let Some(life) = complete {
-            // Any other field has expired, or is among the new ones.
+            // Each field held so far has expired, or is among the new ones.
             entry.fields.clear();
             entry.complete_until = Some(at.saturating_add(life));
         }

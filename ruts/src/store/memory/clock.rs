@@ -1,6 +1,6 @@
 //! The clocks of [`MemoryStore`](super::MemoryStore) and `MemoryCache`: [`Clock`].
 //!
-//! Applications use the clock of the operating system, and tests one that they move by hand.
+//! Applications use the clock of the operating system. Tests use one that they advance by hand.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

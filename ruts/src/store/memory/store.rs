@@ -49,8 +49,8 @@ struct Inner {
     shards: [Mutex<Shard>; SHARDS],
     /// Locked before a shard, never after one.
     lists: Arc<tokio::sync::Mutex<PrincipalLists>>,
-    /// Freed sessions that may still be on a list. The next holder of `lists` takes them off: freeing
-    /// happens under the lock of a shard.
+    /// Freed sessions that may still be on a list. The next holder of `lists` removes them, because a
+    /// session is freed under the lock of a shard, where `lists` must not be locked.
     unlisted: Mutex<Vec<(PrincipalKey, SessionId)>>,
     /// Sessions that ended or changed their principal. `None` stands for all sessions.
     changes: broadcast::Sender<Option<SessionId>>,
@@ -66,14 +66,14 @@ pub struct PrincipalLists(HashMap<PrincipalKey, BTreeSet<SessionId>>);
 #[derive(Default)]
 struct Shard {
     sessions: HashMap<SessionId, Slot>,
-    /// When to look at a session again. Only the entry that equals the `filed` of its slot counts.
+    /// When to check the deadline of a session. An entry counts only if it equals `filed` of the slot.
     due: BinaryHeap<Reverse<(Duration, SessionId)>>,
 }
 
 struct Slot {
     /// Present, except within an operation that removes it.
     record: Option<SessionRecord>,
-    /// The deadline under which the schedule has this session.
+    /// The deadline with which this session is in `due`.
     filed: Option<Duration>,
 }
 
@@ -87,15 +87,15 @@ impl MemoryStoreBuilder {
     /// Sets the maximum number of sessions. At the limit, creating another one fails with
     /// [`StoreErrorKind::Full`]. Unlimited by default.
     ///
-    /// A deleted or revoked session, of which a few bytes stay for a while, does not count. A store
-    /// with a limit keeps about as many revoked sessions as live ones, and forgets others at once.
+    /// Deleted and revoked sessions, of which a few bytes stay for a while, do not count. A store with
+    /// a limit keeps about as many of them as `sessions`, and removes further revoked ones at once.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
         self
     }
 
-    /// Sets the clock. By default that of the operating system.
+    /// Sets the clock. Defaults to the clock of the operating system.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
@@ -130,13 +130,13 @@ impl MemoryStore {
         MemoryStoreBuilder { capacity: usize::MAX, clock: Box::new(SystemClock::new()) }
     }
 
-    /// Returns the number of sessions. Deleted sessions are not counted. Expired sessions are, until
-    /// they are freed.
+    /// Returns the number of sessions. Deleted and revoked sessions are not counted. Expired sessions
+    /// are counted until they are freed.
     pub fn len(&self) -> usize {
         self.inner.sessions.load(Ordering::Relaxed)
     }
 
-    /// Returns whether it holds no session.
+    /// Returns whether the store holds no session.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -191,7 +191,7 @@ fn shard_of(id: &SessionId) -> usize {
 }
 
 impl Shard {
-    /// Schedules a session, so that it is looked at no later than at its deadline.
+    /// Schedules a session, so that it is checked at its deadline at the latest.
     fn file(&mut self, id: &SessionId) {
         let Some(slot) = self.sessions.get_mut(id) else { return };
         let Some(deadline) = slot.record.as_ref().and_then(SessionRecord::deadline) else { return };
@@ -201,7 +201,7 @@ impl Shard {
         }
     }
 
-    /// Drops obsolete entries of the schedule once they are the larger part.
+    /// Drops obsolete entries of the schedule once they are the majority.
     fn compact(&mut self) {
         if self.due.len() > 2 * self.sessions.len() + 64 {
             self.due.retain(|Reverse((due, id))| {
@@ -264,7 +264,7 @@ impl RecordStore for MemoryStore {
         let answer = operation(record, now);
         let (is_live, principal) = state(record.as_ref());
         if was_live && !is_live && is_crowded {
-            // The secret of a revoked session need not be recognised.
+            // A store that lacks space need not recognise the secret of a revoked session.
             record.take_if(|record| record.is_revoked());
         }
         let is_gone = record.is_none();
@@ -372,7 +372,7 @@ impl RecordStore for MemoryStore {
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let (mut changes, id) = (self.inner.changes.subscribe(), *id);
         async move {
-            // A receiver that lags behind returns too: something may have happened.
+            // A receiver that lags behind returns too: it may have missed this session.
             while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     token::{SecretHash, SessionId, random},
 };
 
-/// The clock that moves within a statement has to be read after a wait.
+/// After the `sleep`, `sysdate` is later than `now`, unless the server runs with `sysdate-is-now`.
 const SERVER: &str = "select version(), sleep(0.002), sysdate(6) > now(6), \
      @@global.innodb_flush_log_at_trx_commit = 1, cast(@@session.max_allowed_packet as signed)";
 
@@ -34,8 +34,8 @@ const SETTINGS: &str = "show session variables where variable_name in \
      ('transaction_isolation', 'tx_isolation', 'autocommit', 'time_zone', 'sql_mode')";
 
 const PROXY: Reason = Reason(
-    "a proxy before the server does not keep the settings of a session: \
-     the isolation, `autocommit`, `time_zone` and `sql_mode`",
+    "a proxy in front of the server does not keep the settings of a connection: \
+     isolation level, `autocommit`, `time_zone` and `sql_mode`",
 );
 
 /// Checks version and settings of the server. Returns the maximum size of a packet in bytes.
@@ -51,7 +51,7 @@ pub(super) async fn server(connection: &mut MySqlConnection) -> Result<usize, St
     }
     if row.try_get::<i64, _>(3).map_err(failure)? == 0 {
         warn!(
-            "the server runs with another `innodb_flush_log_at_trx_commit` than 1: \
+            "`innodb_flush_log_at_trx_commit` of the server is not 1: \
              ended sessions may be live again after a crash"
         );
     }
@@ -83,7 +83,7 @@ async fn settings(connection: &mut MySqlConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Checks that the tables know transactions.
+/// Checks that the tables use the InnoDB engine, which has transactions.
 pub(super) async fn engines(
     connection: &mut MySqlConnection,
     tables: &Tables,
@@ -100,8 +100,8 @@ pub(super) async fn engines(
     }
 }
 
-/// Creates a session, reads and deletes it, in a transaction that is rolled back. The role may lack
-/// a right, or the server a setting.
+/// Creates, reads and deletes a session in a transaction that is rolled back. This fails if the role
+/// lacks a right, or if the server has an unsuitable setting.
 pub(super) async fn round_trip(executor: &Arc<Executor>) -> Result<(), StoreError> {
     let id = SessionId::from_bytes(random().map_err(unsupported)?);
     let secret = SecretHash::from_bytes(random().map_err(unsupported)?);
@@ -120,7 +120,7 @@ impl Work for Trial {
 
     async fn run(&self, session: &mut Attempt<'_>) -> Result<(), StatementError> {
         let Self { tables, id, secret } = self;
-        // An empty value is another thing than none.
+        // An empty value has to be stored as such, not as null.
         let value = Bytes::new();
         let fields = [FieldWrite::new("check", &value)];
         let create = Create::new(id, secret).fields(&fields);
@@ -156,7 +156,7 @@ impl Work for Trial {
         let answers = session.begin(&script).await?;
         match answers.get(read).map_or(0, |answer| answer.rows.len()) {
             1 => Ok(()),
-            _ => Err(unsupported(Reason("the server reads another value than was written")).into()),
+            _ => Err(unsupported(Reason("the server returned a changed value")).into()),
         }
     }
 }
@@ -165,7 +165,7 @@ async fn select(connection: &mut MySqlConnection, sql: &str) -> Result<MySqlRow,
     sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(connection).await.map_err(failure)
 }
 
-/// Returns whether this is the text of a version that is new enough.
+/// Returns whether this version of the server is recent enough.
 fn is_recent(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     let version_number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

@@ -15,9 +15,9 @@ pub(super) const NAME: &str = "mysql";
 #[derive(Debug, Clone)]
 pub(super) struct StatementError {
     pub(super) error: StoreError,
-    /// The connection is broken, or leads to a server that cannot help.
+    /// The connection is broken, or its server is read-only.
     pub(super) connection_is_dead: bool,
-    /// There is a row of that key.
+    /// A row of that key exists.
     pub(super) is_duplicate: bool,
     /// The server aborted the statement in favour of another one.
     was_broken_off: bool,
@@ -36,7 +36,7 @@ impl StatementError {
         }
     }
 
-    /// No answer came for a long time.
+    /// Creates the error of a statement that got no answer in time.
     pub(super) fn silence(can_change: bool) -> Self {
         let kind =
             if can_change { StoreErrorKind::OutcomeUnknown } else { StoreErrorKind::Unavailable };
@@ -47,12 +47,12 @@ impl StatementError {
         }
     }
 
-    /// Returns whether the statement can succeed, and does no harm, if it is sent again.
+    /// Returns whether it is useful and safe to send the statement again.
     pub(super) const fn can_repeat(&self) -> bool {
         (self.connection_is_dead || self.was_broken_off) && self.changed_nothing
     }
 
-    /// The row that is in the way of an insertion will be found by another attempt.
+    /// Allows another attempt if an insertion found its key in use: that attempt finds the row.
     pub(super) fn broken_off_by_duplicate(mut self) -> Self {
         self.was_broken_off |= self.is_duplicate;
         self
@@ -92,7 +92,7 @@ pub(super) fn timed_out(kind: StoreErrorKind) -> StoreError {
     StoreError::new(NAME, kind).with_source(Reason("the operation timed out"))
 }
 
-/// The error of a statement that the server would not accept.
+/// Returns the error of a statement that is too large for the server.
 pub(super) fn too_large() -> StoreError {
     let reason = Reason("the values are larger than half of `max_allowed_packet` of the server");
     StoreError::new(NAME, StoreErrorKind::Full).with_source(reason)
@@ -102,12 +102,12 @@ pub(super) const fn corrupt() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Corrupt)
 }
 
-/// The error of an operation whose runtime shut down.
+/// Returns the error of an operation whose runtime shut down.
 pub(super) const fn shut_down() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::OutcomeUnknown)
 }
 
-/// The answer of a server that accepts no writes, and may lag behind.
+/// Returns the error for a server that accepts no writes, and may lag behind.
 pub(super) fn read_only() -> StatementError {
     StatementError {
         connection_is_dead: true,
@@ -117,15 +117,15 @@ pub(super) fn read_only() -> StatementError {
 }
 
 pub(super) const READ_ONLY: Reason =
-    Reason("the server is read-only, as a replica is, and may lag behind");
+    Reason("the server is read-only, like a replica, and may lag behind");
 
-/// A value of a type or length that no release writes.
+/// Returns the error of a value whose type or length no release writes.
 pub(super) fn decode_error(_: Error) -> StoreError {
     corrupt()
 }
 
-/// The error of a script that was sent. `can_change` if the script can commit a change, and `begun`
-/// if the server had answered one of its statements.
+/// Returns the error of a script that was sent. `can_change` if the script can commit a change, and
+/// `begun` if the server had answered one of its statements.
 pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let mut kind = StoreErrorKind::Unavailable;
@@ -139,7 +139,7 @@ pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> St
             failed.changed_nothing = !(can_change && begun && is_in_doubt(number));
             kind = kind_of(number);
         }
-        // Only a write fails like this. The server runs no part of a packet.
+        // Only sending fails like this, and the server does not run part of a packet.
         Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
             failed.connection_is_dead = true;
         }
@@ -155,7 +155,7 @@ pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> St
     failed
 }
 
-/// The error of the attempt to get a connection.
+/// Returns the error of a failed attempt to get a connection.
 pub(super) fn connection_error(error: Error) -> StoreError {
     let kind = match &error {
         Error::Configuration(_) | Error::Tls(_) => StoreErrorKind::Unsupported,
@@ -183,12 +183,13 @@ fn is_in_doubt(number: u16) -> bool {
     matches!(number, 1053 | 1152 | 1158..=1161 | 1180 | 1927 | 2006 | 2013)
 }
 
-/// A deadlock, a lock that was not to be had, a row that changed, or a conflict in a cluster.
+/// Returns whether the cause is a deadlock, a lock that was not granted in time, a row that changed,
+/// or a conflict in a cluster.
 fn is_broken_off(number: u16) -> bool {
     matches!(number, 1020 | 1205 | 1213 | 3101)
 }
 
-/// The kind of an error after which nothing was changed.
+/// Returns the kind of an error after which nothing was changed.
 fn kind_of(number: u16) -> StoreErrorKind {
     match number {
         // The disk, a table or the memory is full, or a value is larger than a packet may be.

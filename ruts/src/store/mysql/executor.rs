@@ -37,10 +37,10 @@ pub(super) struct Executor {
     pub(super) timeout: Duration,
     pub(super) tables: Tables,
     patience: Patience,
-    /// Longest text that the server accepts. A longer one makes it close the connection.
+    /// Maximum length of a script, in bytes. The server closes the connection after a longer one.
     max_text: AtomicUsize,
-    /// Of the operations that lock a session or a principal. The server would make the others wait
-    /// as well, each with a connection.
+    /// Turns of the operations that lock a session or a principal. Without turns, the server would make
+    /// them wait, and each would hold a connection.
     turns: Turns<Box<[u8]>>,
 }
 
@@ -63,7 +63,7 @@ pub(super) trait Work: Send + Sync + 'static {
 }
 
 impl Executor {
-    /// Tests connections that were idle for `test_after`.
+    /// Creates an executor, which tests a connection that was idle for `test_after` before its next use.
     pub(super) fn new(
         pool: MySqlPool,
         tables: Tables,
@@ -84,7 +84,7 @@ impl Executor {
         self.max_text.store(bytes, Ordering::Relaxed);
     }
 
-    /// Waits until no other operation of this store locks the session or principal, until `end`.
+    /// Waits until no other operation of this store locks the session or principal, but not beyond `end`.
     pub(super) async fn turn(
         &self,
         key: &[u8],
@@ -94,7 +94,7 @@ impl Executor {
         turn.ok_or_else(|| timed_out(StoreErrorKind::Unavailable))
     }
 
-    /// The deadline of an operation that begins now.
+    /// Returns the deadline of an operation that begins now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
@@ -103,8 +103,8 @@ impl Executor {
     ///
     /// # Cancel safety
     ///
-    /// A task carries the operation out. Dropping a statement halfway would cost its connection, or
-    /// make the next statement wait.
+    /// A task of its own carries the operation out, because dropping a statement halfway would cost its
+    /// connection, or make the next statement wait.
     pub(super) async fn run<W: Work>(
         self: &Arc<Self>,
         work: W,
@@ -129,7 +129,7 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<W::Answer, StatementError> {
-        // Each dead connection is closed, so that after as many as there are the next one is new.
+        // Each dead connection is closed. Once all connections of the pool are, the next one is new.
         let mut spare = self.connections.pool().size().max(1);
         loop {
             let connection = self.connections.take().await.map_err(connection_error)?;
@@ -170,7 +170,7 @@ impl Work for Write {
     }
 }
 
-/// An operation on a connection.
+/// An attempt to carry out an operation on one connection.
 pub(super) struct Attempt<'a> {
     executor: &'a Arc<Executor>,
     /// Present until the end of the attempt.
@@ -197,12 +197,12 @@ impl Attempt<'_> {
     ///
     /// # Errors
     ///
-    /// The caller has timed out or was dropped, so that the script was not sent.
+    /// A statement failed, or the script was not sent because the caller has timed out or was dropped.
     pub(super) async fn commit(&mut self, script: &Script) -> Result<Vec<Answer>, StatementError> {
         if !self.dispatch.send() {
             return Err(timed_out(StoreErrorKind::Unavailable).into());
         }
-        // Until its last statement, a script may have begun a transaction.
+        // Until its last statement, the script may have an open transaction.
         self.in_transaction = true;
         let answers = self.send(script, true).await?;
         self.in_transaction = false;
@@ -247,15 +247,14 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // The task was aborted, or panicked. The pool would hand out an open transaction.
+        // The task was aborted, or panicked. The pool would hand out a connection with a transaction.
         if let Some(connection) = self.connection.take() {
             self.executor.connections.discard(connection);
         }
     }
 }
 
-/// Sends a script and returns the answers of its statements. The first row of a statement can come
-/// before its failure.
+/// Sends a script and returns the answers of its statements. A statement can fail after its first row.
 async fn run(
     script: &Script,
     connection: &mut MySqlConnection,

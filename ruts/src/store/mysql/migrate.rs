@@ -15,14 +15,14 @@ use super::{
 };
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Each can be carried out again after a part of it: the server commits after every statement that
-/// creates a table.
+/// Each migration can be repeated after an interruption, because the server commits after every
+/// statement that creates a table.
 const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
 
 /// Version of the tables that this release needs.
 const VERSION: i32 = MIGRATIONS.len() as i32;
 
-/// Time to create, migrate and check the tables. Other instances may be doing so, or use them.
+/// Maximum time to create, migrate and check the tables, which may wait for other instances.
 const PREPARATION: Duration = Duration::from_secs(60);
 
 /// The tables have another version.
@@ -75,7 +75,7 @@ pub(super) async fn prepare(
         let (pool, tables) = (executor.pool(), &executor.tables);
         let mut connection = connect(pool, executor.timeout).await?;
         let max_packet = check::server(&mut connection).await?;
-        // One byte is the command.
+        // One byte of a packet is the command.
         executor.set_max_text(max_packet.saturating_sub(1));
         if create_tables {
             migrate(&mut connection, tables).await?;
@@ -101,13 +101,13 @@ async fn connect(
     connecting.map_err(timed_out)?.map_err(connection_error)
 }
 
-/// Brings the tables to the version needed. One of several instances does it, and the others wait.
+/// Migrates the tables to the version needed. One of several instances does so, and the others wait.
 async fn migrate(connection: &mut MySqlConnection, tables: &Tables) -> Result<(), StoreError> {
     // A role without the right to change tables can start if they are up to date.
     if version(connection, tables).await? >= VERSION {
         return Ok(());
     }
-    // The name of a lock is short, and one for all databases.
+    // Names of locks are limited in length, and shared by all databases of the server.
     let lock = format!("sha2(concat('ruts ', database(), ' {}'), 224)", tables.prefix);
     let seconds = PREPARATION.as_secs();
     let row = sqlx::raw_sql(AssertSqlSafe(format!("select get_lock({lock}, {seconds})")))

@@ -13,10 +13,10 @@
 //! | `sessions_locks` | 256. A revocation, or a sign-in with a limit, locks the row of its principal. |
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
-//! The row of a session is the lock under which the session changes. The row of a deleted session
-//! stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), that of a revoked one until its
-//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Both are
-//! without fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte by
+//! A session changes only under the lock of its row. The row of a deleted session stays for
+//! [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), that of a revoked one until its deadline, but
+//! for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither keeps its
+//! fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte by
 //! byte.
 //!
 //! The tables are in the database of the connection. The store uses no stored procedure, trigger,
@@ -30,19 +30,19 @@
 //! | a write that sets fields, with or without a precondition that holds | 1 |
 //! | a creation, a sign-in during the creation without a limit | 1 |
 //! | the end of all sessions | 1 |
-//! | a read that counts as activity | 2 |
+//! | a read that touches the session | 2 |
 //! | every other operation | 2 |
 //! | a revocation of many sessions | 2 for each 500 |
 //! | a sign-in that ends many sessions | 2 for each 100, and 2 |
-//! | a write that sets fields, for which more has to be done or which is refused | 3 |
-//! | a read whose session changes while it is counted as activity | 4 |
+//! | a write that sets fields, and is refused or also changes the session itself | 3 |
+//! | a read that touches the session, while another operation changes it | 4 |
 //!
-//! Values are in the text of a statement, twice as long as they are. A value of more than half of
+//! A statement contains values as hexadecimal text, of twice their length. A value of more than half of
 //! `max_allowed_packet` of the server is refused with [`Full`](crate::store::StoreErrorKind::Full).
-//! The store has connections of its own, whose statements sqlx writes to no log.
+//! The store has connections of its own, for which the statement log of sqlx is off.
 //!
 //! A connection that was idle for less than [`MySqlStoreBuilder::test_idle_after`] is taken from the
-//! pool without a test. The pool tests the connection when it comes back, and no caller waits for
+//! pool without a test. The pool tests a connection when it is returned, and no caller waits for
 //! that. A connection that was idle for longer is tested in a round trip of its own.
 //!
 //! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
@@ -51,13 +51,13 @@
 //!
 //! # Failures
 //!
-//! No operation takes longer than [`MySqlStoreBuilder::timeout`], which each transaction has of an
-//! operation that ends many sessions.
+//! No operation takes longer than [`MySqlStoreBuilder::timeout`]. An operation that ends many sessions
+//! has this time for each transaction.
 //!
-//! An operation is sent again within its time if that does no harm: a read, or a write of which the
-//! answer proves that nothing was changed. The server aborts a statement to end a deadlock, which
-//! no caller notices. A connection is closed if it is broken, or if its server is read-only.
-//! Operations then move to other connections, and at last to a new one.
+//! An operation is repeated within its time if that is safe: a read, or a write whose answer proves
+//! that nothing was changed. So no caller notices that the server aborts a statement to end a
+//! deadlock. A connection is closed if it is broken, or if its server is read-only. Operations then
+//! move to other connections, and finally to a new one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -69,14 +69,14 @@
 //! transaction after five seconds, MySQL when the connection ends.
 //!
 //! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise the
-//! builder warns. A read-only server answers no operation. In a cluster with several servers for
-//! writes, all instances have to use the same one.
+//! builder warns. Operations on a read-only server fail. In a cluster in which several servers accept
+//! writes, all instances have to use the same server.
 //!
 //! # Cleanup
 //!
 //! An expired session is invisible at once. Every instance deletes expired sessions at
-//! [intervals](MySqlStoreBuilder::cleanup_interval). A batch is small and skips the rows that another
-//! instance deletes.
+//! [intervals](MySqlStoreBuilder::cleanup_interval), in small batches that skip the rows that another
+//! instance is deleting.
 
 mod check;
 mod cleanup;

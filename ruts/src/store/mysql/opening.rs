@@ -1,4 +1,4 @@
-//! The first round trip of a transaction: it locks, and reads what the rules of a session need.
+//! The first round trip of a transaction, which locks and reads the rows that the operation needs.
 //!
 //! Used by `transaction` and its operations. `READ_COMMITTED` is used by every transaction.
 
@@ -18,8 +18,8 @@ use crate::{
     token::SessionId,
 };
 
-/// States the isolation of the next transaction. A higher one locks gaps, in which sessions that are
-/// created get into each other's way.
+/// Sets the isolation level of the next transaction. A higher level locks gaps between rows, on which
+/// creations of sessions would wait for each other.
 pub(super) const READ_COMMITTED: &str = "set transaction isolation level read committed";
 
 /// The rows that a transaction locks and reads first.
@@ -42,7 +42,7 @@ pub(super) struct Opened {
     pub(super) epoch: i64,
     /// The locked session, even if it was revoked with all others.
     pub(super) session: Option<SessionRow>,
-    /// The fields that were asked for.
+    /// The requested fields.
     pub(super) fields: Fields,
     /// Other sessions, which are not locked.
     pub(super) others: Vec<SessionRow>,
@@ -71,7 +71,7 @@ impl<'a> Opening<'a> {
             .push(format_args!("select {SESSION} from {sessions} s where s.id = {id} for update"));
         self.session = Some(locked);
         if !matches!(fields, Projection::Named([])) {
-            // It begins after the lock was granted, and sees what was committed before.
+            // This statement begins after the lock was granted, and sees everything committed before.
             let read = self.script.push(format_args!(
                 "select {FIELD} from {sessions} s join {} f on f.session = s.number{} \
                  where s.id = {id}",
@@ -91,7 +91,8 @@ impl<'a> Opening<'a> {
         self.others.push(read);
     }
 
-    /// Reads the sessions of a principal that have not ended, ordered by id, without locking them.
+    /// Reads the sessions of a principal that were not deleted or revoked, ordered by id, without
+    /// locking them.
     pub(super) fn read_sessions_of(
         &mut self,
         principal: &PrincipalKey,

@@ -29,21 +29,21 @@ use crate::{
     token::SessionId,
 };
 
-/// Number of sessions beyond a limit that one transaction ends, so that it is short.
+/// Maximum number of sessions beyond a limit that one transaction ends, so that it stays short.
 const STEP: usize = 100;
 
 /// The progress of an operation after a transaction.
 pub(super) enum Step<T> {
-    /// All of the operation.
+    /// The operation is complete.
     Done(T),
-    /// It has ended some sessions. The operation continues in another transaction.
+    /// The transaction has ended some sessions. The operation continues in another transaction.
     Again,
 }
 
 /// No field.
 const NONE: Projection<'_> = Projection::Named(&[]);
 
-/// Reads a session and writes down that it was used.
+/// Reads a session and touches it.
 pub(super) struct LoadAndTouch {
     pub(super) credentials: OwnedCredentials,
     pub(super) fields: OwnedProjection,
@@ -70,7 +70,7 @@ impl Operation for LoadAndTouch {
     }
 }
 
-/// Creates a session that has to make room, or whose id may be that of a session that is over.
+/// Creates a session for which others may have to end, or whose id may be that of an ended session.
 pub(super) struct CreateSession(pub(super) Arc<OwnedCreate>);
 
 impl Operation for CreateSession {
@@ -115,7 +115,7 @@ pub(super) struct UpdateSession {
     pub(super) update: Arc<OwnedUpdate>,
 }
 
-/// The principal that an update signs in.
+/// Returns the sign-in of an update, if it has one.
 pub(super) const fn signs_in<'a>(update: &Update<'a>) -> Option<NewSignIn<'a>> {
     match update.auth_change {
         Some(AuthChange::In { who, .. }) => Some(who),
@@ -145,7 +145,7 @@ impl Operation for UpdateSession {
     ) -> Result<Self::Answer, StoreError> {
         let (id, proof) = (&self.credentials.id, self.credentials.proof());
         self.update.lend(|update| {
-            // No session ends to make room for a sign-in that is refused.
+            // A sign-in that is refused must not end other sessions.
             if let (Some(who), Some(record)) = (signs_in(update), opened.record())
                 && record.would_apply(proof, update, opened.now) == Ok(true)
                 && let Step::Again = make_room(tables, opened, writes, id, &who)?
@@ -209,7 +209,7 @@ impl Operation for Delete {
 pub(super) struct Revoke {
     pub(super) principal: PrincipalKey,
     pub(super) target: OwnedTarget,
-    /// The last session of the batch before.
+    /// The last session of the previous batch.
     pub(super) after: Option<SessionId>,
     pub(super) limit: usize,
 }
@@ -218,9 +218,9 @@ pub(super) struct Revoke {
 #[derive(Default)]
 pub(super) struct RevokedBatch {
     pub(super) ended: Vec<SessionId>,
-    /// The last session that was looked at, if there may be others.
+    /// The last session that was examined, if there may be more.
     pub(super) next: Option<SessionId>,
-    /// The number of the statement of each session.
+    /// For each session in `ended`, the number of its statement.
     statements: Vec<usize>,
 }
 
@@ -265,7 +265,7 @@ impl Operation for Revoke {
         Ok(batch)
     }
 
-    /// A session that the principal left in between was not ended.
+    /// Removes the sessions that the principal left in the meantime: they were not ended.
     fn complete(&self, mut batch: RevokedBatch, written: &[Answer]) -> RevokedBatch {
         let was_found = |at: usize| written.get(at).is_some_and(|answer| answer.affected > 0);
         let mut statements = batch.statements.iter();
@@ -298,7 +298,7 @@ impl Operation for DeleteExpired {
     ) -> Result<usize, StoreError> {
         let mut numbers: Vec<_> = opened.others.iter().map(|row| row.number).collect();
         numbers.sort_unstable();
-        // A session may be both.
+        // A session may be both expired and revoked.
         numbers.dedup();
         numbers.truncate(self.0);
         if !numbers.is_empty() {
@@ -308,7 +308,7 @@ impl Operation for DeleteExpired {
     }
 }
 
-/// Applies a rule to the record of the locked session, and adds what it changes.
+/// Applies a rule to the record of the locked session, and adds the statements that store the change.
 fn change<T>(
     tables: &Tables,
     opened: &Opened,
@@ -323,7 +323,7 @@ fn change<T>(
     answer
 }
 
-/// Lets sign-ins that count the sessions of a principal wait for each other.
+/// Makes sign-ins that count the sessions of a principal wait for each other.
 fn lock_for_limit(opening: &mut Opening<'_>, who: Option<&NewSignIn<'_>>) {
     if let Some(who) = who.filter(|who| who.limit.is_some()) {
         opening.lock_principal(who.principal);
@@ -338,14 +338,16 @@ fn read_for_limit(opening: &mut Opening<'_>, who: Option<&NewSignIn<'_>>) {
     }
 }
 
-/// Number of live sessions that a sign-in looks at: those that may stay, the own one, and a step.
+/// Returns the maximum number of live sessions that a sign-in reads: those that may stay, its own one,
+/// and the sessions of one step.
 const fn most(limit: SessionLimit) -> usize {
     (limit.sessions as usize).saturating_add(1 + STEP)
 }
 
-/// Makes room for a sign-in at the limit, beside the session `own`.
+/// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// The oldest of any choice of sessions are never among the latest, which may stay.
+/// It may know only a part of the sessions. The oldest of this part are never among the latest of all,
+/// which may stay.
 fn make_room(
     tables: &Tables,
     opened: &Opened,

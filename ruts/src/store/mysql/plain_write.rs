@@ -46,7 +46,7 @@ pub(super) fn plain_write(
             "select s.number, {name}, {value}, {CLOCK} + {ttl}, {policy} \
              from {sessions} s where {conditions}"
         ),
-        // The order of the names is that in which the rows are locked.
+        // The rows are locked in the order of their names.
         _ => format!(
             "select s.number, v.name, v.value, {CLOCK} + v.ttl, v.policy \
              from {sessions} s join ({}) v where {conditions} order by v.name",
@@ -59,7 +59,7 @@ pub(super) fn plain_write(
     Some(Write(script))
 }
 
-/// The write of each field that counts. `None` if a change sets no field, or there is no change.
+/// Returns the last write of each field. `None` if a change does not set a field, or there is no change.
 fn last_of_each<'a>(changes: &[Change<'a>]) -> Option<Vec<FieldWrite<'a>>> {
     let mut writes: Vec<FieldWrite<'a>> = Vec::with_capacity(changes.len());
     for change in changes {
@@ -92,7 +92,7 @@ impl<'a> Literals<'a> {
     }
 }
 
-/// A row of a table that is selected from.
+/// Writes the literals as a `select` of one row.
 impl Display for Literals<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { name, value, ttl, policy } = self;
@@ -100,7 +100,7 @@ impl Display for Literals<'_> {
     }
 }
 
-/// The condition that a touch would change nothing.
+/// Returns the condition that a touch would change nothing.
 fn is_not_due(touch: Touch) -> String {
     if touch.after.is_zero() {
         return "s.idle_at is null".to_owned();
@@ -109,8 +109,8 @@ fn is_not_due(touch: Touch) -> String {
     format!("(s.idle_at is null or s.idle_at > {CLOCK} + {left})")
 }
 
-/// The condition that a field is as expected. It locks the field, because a read without a lock
-/// would see the moment before the wait for the session.
+/// Returns the condition that a field is as expected. It locks the field, because a read without a
+/// lock would not see changes during the wait for the session.
 fn precondition(tables: &Tables, update: &Update<'_>) -> Option<String> {
     let precondition = update.precondition?;
     let (not, value) = match precondition.value {

@@ -18,10 +18,10 @@ use crate::{
     token::SessionId,
 };
 
-/// Whether the server accepts no writes. It is a number, or a word in later releases of MariaDB.
+/// Whether the server accepts no writes. The variable is a number, or a word in later releases of MariaDB.
 pub(super) const IS_READ_ONLY: &str = "cast(@@global.read_only as char) not in ('0', 'OFF')";
 
-/// Live and expired sessions, with the fields that were asked for.
+/// Sessions, live or not, with the requested fields.
 pub(super) struct Snapshot {
     pub(super) now: Duration,
     pub(super) sessions: Vec<(SessionRow, Fields)>,
@@ -35,7 +35,7 @@ impl Snapshot {
     }
 }
 
-/// A read that has one answer: a [`Snapshot`].
+/// A read in one statement, which returns a [`Snapshot`].
 pub(super) struct Read(Script);
 
 impl Read {
@@ -45,7 +45,7 @@ impl Read {
         Self::new(tables, &sessions, fields)
     }
 
-    /// Reads sessions of a principal that were not deleted, ordered by id.
+    /// Reads sessions of a principal that were not deleted or revoked, ordered by id.
     pub(super) fn sessions_of(
         tables: &Tables,
         principal: &PrincipalKey,
@@ -61,7 +61,7 @@ impl Read {
         Self::new(tables, &sessions, fields)
     }
 
-    /// The row of the epoch is always there, and brings the clock.
+    /// Joins sessions to the row of the epoch, which always exists, so the answer always has the clock.
     fn new(tables: &Tables, sessions: &str, fields: Projection<'_>) -> Self {
         let (columns, join) = match fields {
             Projection::Named([]) => ("null".to_owned(), String::new()),
@@ -91,7 +91,7 @@ impl Work for Read {
         let answers = session.read(&self.0).await?;
         let rows = answers.first().map_or(&[][..], |answer| &answer.rows);
         let mut snapshot = Snapshot { now: Duration::ZERO, sessions: Vec::new() };
-        // The server would put values into a temporary file to sort the rows.
+        // Sorted here, because the server would write values to a temporary file to sort the rows.
         let mut sessions = BTreeMap::new();
         for row in rows {
             let mut columns = Columns::of(row);
@@ -107,12 +107,12 @@ impl Work for Read {
             fields.extend(decode_field(&mut columns)?);
         }
         snapshot.sessions = sessions.into_values().collect();
-        // The table of the epoch is empty.
+        // Without a row, the table of the epoch is empty.
         if rows.is_empty() { Err(corrupt().into()) } else { Ok(snapshot) }
     }
 }
 
-/// The condition that limits a join to the fields of a projection.
+/// Returns the condition that limits a join to the fields of a projection.
 pub(super) fn named(fields: Projection<'_>) -> String {
     match fields {
         Projection::All => String::new(),
@@ -124,7 +124,7 @@ pub(super) fn named(fields: Projection<'_>) -> String {
     }
 }
 
-/// The condition for sessions of a principal that have not ended, after an id.
+/// Returns the condition for sessions of a principal that were not deleted or revoked, after an id.
 pub(super) fn of_principal(
     tables: &Tables,
     principal: &PrincipalKey,
@@ -139,7 +139,7 @@ pub(super) fn of_principal(
     )
 }
 
-/// The condition that the session `s` has not ended at this moment.
+/// Returns the condition that the session `s` is live, apart from its epoch.
 pub(super) fn is_live() -> String {
     format!(
         "s.ended_at is null and (s.idle_at is null or s.idle_at > {CLOCK}) \

@@ -1,4 +1,4 @@
-//! Rows of the tables as parts of a session record, and back.
+//! Converts rows of the tables to parts of a session record, and back.
 //!
 //! Used by every file that reads or writes rows. Maps columns to parts of a record. Conditions on
 //! columns (is live, is expired) are in `reading`, `plain_write` and `operations`.
@@ -103,7 +103,7 @@ impl SessionRow {
         Ok(Some(Self { number, id, head, epoch: columns.get()? }))
     }
 
-    /// The session as it is in this epoch: revoked, if it is of an earlier one.
+    /// Returns the session as it is in this epoch: revoked, if it belongs to an earlier one.
     pub(super) fn in_epoch(mut self, epoch: i64) -> Self {
         if self.epoch != epoch {
             self.head.revoke_with_all();
@@ -145,7 +145,7 @@ impl<'r> Columns<'r> {
         self.row.try_get(self.next - 1).map_err(decode_error)
     }
 
-    /// Reads a moment or a time in microseconds.
+    /// Reads a moment or a duration in microseconds.
     pub(super) fn moment(&mut self) -> Result<Option<Duration>, StoreError> {
         let micros = self.get::<Option<i64>>()?;
         micros
@@ -266,12 +266,12 @@ impl Display for FieldRow<'_> {
     }
 }
 
-/// Microseconds. Times beyond the range of an integer end with it.
+/// Returns a time in microseconds. A time beyond the range of `i64` becomes its maximum.
 pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The number that stands for a policy in the database. A lifetime is positive.
+/// Returns the number that stands for a policy in the database. A maximum age is positive.
 pub(super) fn policy_to_number(policy: CachePolicy) -> i64 {
     match policy {
         CachePolicy::Default => 0,

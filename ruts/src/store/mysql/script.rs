@@ -1,7 +1,7 @@
 //! Statements as text: [`Script`], and the literals in it.
 //!
-//! Used by every file that writes a statement. All values are numbers and hexadecimal literals, which
-//! cannot end early and which no setting of the server reads differently.
+//! Used by every file that writes a statement. All values are numbers or hexadecimal literals. No value
+//! can end its literal early, and no setting of the server changes the meaning of a literal.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -13,14 +13,14 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// A script of one statement.
+    /// Creates a script of one statement.
     pub(super) fn of(statement: impl Display) -> Self {
         let mut script = Self::default();
         script.push(statement);
         script
     }
 
-    /// Adds a statement and returns its number, which is that of its answer.
+    /// Adds a statement and returns its index, which is also the index of its answer.
     pub(super) fn push(&mut self, statement: impl Display) -> usize {
         let separator = if self.text.is_empty() { "" } else { "; " };
         // Writing to a string does not fail.

@@ -41,7 +41,7 @@ use crate::{
 /// Maximum number of sessions in a page.
 const MAX_PAGE: usize = 10_000;
 
-/// Number of sessions that one transaction looks at: so few that its locks hold up no caller.
+/// Maximum number of sessions that one transaction examines, so that its locks do not delay callers.
 const BATCH: usize = 500;
 
 /// The settings of each connection. A wait for a lock ends after a second, and is repeated on any
@@ -58,8 +58,9 @@ const SETTINGS: &str = "set session transaction isolation level read committed; 
 ///
 /// # Cancel safety
 ///
-/// An operation whose future is dropped before its last statement was sent changes nothing. Later it
-/// is carried out as a whole.
+/// A transaction whose future is dropped before its last statement was sent changes nothing. If it is
+/// dropped later, it is carried out as a whole. An operation that ends many sessions takes several
+/// transactions.
 #[derive(Clone)]
 pub struct MySqlStore {
     executor: Arc<Executor>,
@@ -95,14 +96,13 @@ impl MySqlStore {
         migrate::prepare(&self.executor, false).await
     }
 
-    /// Waits for the turn of an operation that locks a session or a principal.
-    ///
-    /// At most half of the time is spent on that.
+    /// Waits for the turn of an operation that locks a session or a principal, for at most half of the
+    /// timeout.
     async fn turn(&self, key: &[u8], begun: Instant) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
-    /// Waits for the turn of a sign-in. It comes before that of the session.
+    /// Waits for the turn of a sign-in with a limit, before the turn of its session.
     async fn principal_turn(
         &self,
         who: Option<&NewSignIn<'_>>,
@@ -164,7 +164,7 @@ impl Store for MySqlStore {
             let insert = create(&self.executor.tables, &request);
             match self.executor.run(insert, begun + self.executor.timeout).await {
                 Ok(_) => return Ok(Written::new(())),
-                // The session of that id may be over.
+                // The session of that id may have ended.
                 Err(failed) if failed.is_duplicate => {}
                 Err(failed) => return Err(failed.into()),
             }
@@ -175,7 +175,7 @@ impl Store for MySqlStore {
             if let Step::Done(()) = self.transact(create, begun).await? {
                 return Ok(Written::new(()));
             }
-            // Each step has the whole time.
+            // Each step has the full timeout.
             begun = Instant::now();
         }
     }
@@ -202,7 +202,7 @@ impl Store for MySqlStore {
             {
                 return Ok(updated.map(Written::new));
             }
-            // Each step has the whole time.
+            // Each step has the full timeout.
             begun = Instant::now();
         }
     }
@@ -263,7 +263,7 @@ impl Store for MySqlStore {
         Ok(SessionPage::new(sessions, next))
     }
 
-    /// In transactions of 500 sessions each.
+    /// Takes one transaction for each 500 sessions.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -290,7 +290,7 @@ impl Store for MySqlStore {
         Ok(Written::new(()))
     }
 
-    /// In transactions of 500 sessions each.
+    /// Takes one transaction for each 500 sessions.
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut deleted = 0;
         loop {
@@ -338,8 +338,8 @@ pub struct MySqlStoreBuilder {
 impl MySqlStoreBuilder {
     /// Sets the maximum number of connections, at least one. Defaults to ten.
     ///
-    /// The pool of the application is not used: sqlx writes the statements of a pool to the log, and
-    /// those of the store hold values.
+    /// The store does not use the pool of the application, because sqlx logs the statements of a pool by
+    /// default, and those of the store contain values.
     #[must_use]
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
@@ -367,8 +367,8 @@ impl MySqlStoreBuilder {
     /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
     /// minutes. `None` leaves it to [`Store::delete_expired`].
     ///
-    /// Each interval differs by up to a fifth, so that instances that start together do not work
-    /// together.
+    /// Each interval varies randomly by up to a fifth, so that instances that start together do not
+    /// delete at the same time.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.cleanup_interval =
@@ -376,8 +376,8 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Sets the maximum duration of an operation, from a millisecond to a day. The wait for a
-    /// connection counts. Defaults to two seconds.
+    /// Sets the maximum duration of an operation, from a millisecond to a day. It includes the wait for
+    /// a connection. Defaults to two seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
@@ -394,8 +394,8 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Returns the SQL that creates or migrates the tables, for a role that may create them. It
-    /// changes nothing if they are up to date.
+    /// Returns the SQL that creates or migrates the tables, for a role that may create them. The SQL
+    /// changes nothing if the tables are up to date.
     ///
     /// The role of the application then needs `select`, `insert`, `update` and `delete` on the
     /// tables.

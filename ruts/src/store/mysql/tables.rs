@@ -4,7 +4,7 @@
 
 use crate::store::sql::{InvalidName, check_name};
 
-/// Number of rows of the table of locks. A principal has one of them, by its first byte.
+/// Number of rows of the table of locks. The first byte of a principal chooses its row.
 pub(super) const LOCKS: usize = 256;
 
 /// Quoted names. The tables are in the database of the connection.

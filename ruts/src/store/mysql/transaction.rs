@@ -18,7 +18,7 @@ use crate::store::StoreError;
 pub(super) trait Operation: Send + Sync + 'static {
     type Answer: Send + 'static;
 
-    /// Adds what is locked and read.
+    /// Adds the rows to lock and to read.
     fn open(&self, opening: &mut Opening<'_>);
 
     /// Returns the answer, and adds the statements that have to be carried out for it.
@@ -33,7 +33,7 @@ pub(super) trait Operation: Send + Sync + 'static {
         writes: &mut Script,
     ) -> Result<Self::Answer, StoreError>;
 
-    /// Corrects the answer by those of the statements.
+    /// Corrects the answer with the answers of the statements.
     fn complete(&self, answer: Self::Answer, written: &[Answer]) -> Self::Answer {
         let _ = written;
         answer

@@ -19,7 +19,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Number of sessions that may be in creation at once.
+/// Maximum number of sessions that are being created at the same time.
 const IN_CREATION: u64 = 256;
 
 /// Adds the statements that store a changed record of a locked session.
@@ -83,7 +83,7 @@ pub(super) fn insert(
     set_fields(script, tables, "last_insert_id()", &Fields::new(), record, origin);
 }
 
-/// Creates a session without a check whether one exists.
+/// Creates a session without checking whether its id is in use.
 pub(super) fn create(tables: &Tables, create: &Create<'_>) -> Write {
     // The moments of this record are counted from the clock of the server.
     let record = SessionRecord::new(create, Duration::ZERO);
@@ -94,7 +94,8 @@ pub(super) fn create(tables: &Tables, create: &Create<'_>) -> Write {
     Write(script)
 }
 
-/// Ends all sessions. Sessions that are being created may get numbers that are a little greater.
+/// Ends all sessions, by a new epoch. A session that is being created may have a number above the
+/// current maximum, so `revoked_up_to` is greater by [`IN_CREATION`].
 pub(super) fn revoke_everyone(tables: &Tables) -> Write {
     let Tables { epoch, sessions, .. } = tables;
     let mut script = Script::of(READ_COMMITTED);
@@ -112,8 +113,8 @@ pub(super) fn delete(script: &mut Script, tables: &Tables, numbers: &[u64]) {
     script.push(format_args!("delete from {sessions} where number in ({numbers})"));
 }
 
-/// Adds the statement that revokes a session which is not locked, unless the principal has left it.
-/// Returns its number.
+/// Adds the statement that revokes an unlocked session, unless the principal has left it. Returns the
+/// number of the statement.
 pub(super) fn revoke(
     script: &mut Script,
     tables: &Tables,
@@ -144,8 +145,8 @@ pub(super) fn delete_fields_of_revoked(script: &mut Script, tables: &Tables, num
     ));
 }
 
-/// Stores a changed record, if the session is still as it was read, and live. Otherwise it finds no
-/// row.
+/// Stores a changed record, if the session is live and still as it was read. Otherwise the statement
+/// finds no row.
 pub(super) fn save_if_unchanged(
     tables: &Tables,
     session: &SessionRow,
@@ -168,7 +169,7 @@ pub(super) fn save_if_unchanged(
     Write(script)
 }
 
-/// The assignments that turn the row of a session into that of its record.
+/// Returns the assignments that turn the row of a session into that of its record.
 fn changed(session: &SessionRow, record: &SessionRecord) -> Vec<String> {
     let (stored, values) = (values(&session.record()), values(record));
     (stored.iter().zip(&values))

@@ -1,7 +1,7 @@
 //! The contract of a publish-subscribe channel: the [`Channel`] trait.
 //!
 //! Implemented for Redis and PostgreSQL beside their stores, and by others. Called by
-//! [`NotifyingStore`](super::NotifyingStore). It knows messages as short texts.
+//! [`NotifyingStore`](super::NotifyingStore). To a channel, messages are short strings.
 
 use std::{error::Error, future::Future};
 
@@ -12,23 +12,23 @@ use crate::token::SessionId;
 /// The failure of a channel.
 pub type ChannelError = Box<dyn Error + Send + Sync>;
 
-/// A channel on which processes publish short texts to each other.
+/// A channel on which processes publish short strings to each other.
 ///
 /// # Contract
 ///
-/// Every listener of every process gets a published message, the publisher's own included. A
-/// message may be lost: watchers check their sessions from time to time anyway.
+/// Every listener of every process gets a published message, including the publisher's own. A message
+/// may be lost, because watchers also check their sessions from time to time.
 ///
 /// The repository's `RedisChannel` and `PostgresChannel` are complete implementations.
 pub trait Channel: Send + Sync + 'static {
     /// Publishes a message to all listeners.
     fn publish(&self, message: String) -> impl Future<Output = Result<(), ChannelError>> + Send;
 
-    /// Passes messages to the listener until that fails, and returns the failure. It is called
-    /// again after a pause.
+    /// Passes messages to the listener until the connection fails, and returns the failure. The store
+    /// calls it again after a pause.
     ///
-    /// Calls [`on_subscribed`](Listener::on_subscribed) once messages arrive, and after each
-    /// interruption that it recovers from itself.
+    /// Calls [`on_subscribed`](Listener::on_subscribed) once the subscription is active, and again
+    /// after each interruption from which it recovers itself.
     fn listen(&self, listener: &Listener) -> impl Future<Output = ChannelError> + Send;
 }
 
@@ -41,18 +41,18 @@ impl Listener {
         Self(broadcast::Sender::new(256))
     }
 
-    /// Passes on a message.
+    /// Passes a message to the watchers of this process.
     pub fn on_message(&self, text: &str) {
-        // A message that is not an id may be about any session: every watcher checks its own.
+        // A message that is not an id may concern any session, so every watcher checks its own.
         let _ = self.0.send(text.parse().ok());
     }
 
-    /// Notes that messages arrive from now on, and that earlier ones may have been missed.
+    /// Makes every watcher check its session, because messages before this moment may be missing.
     pub fn on_subscribed(&self) {
         let _ = self.0.send(None);
     }
 
-    /// Returns the sessions that change from now on. `None` stands for any session.
+    /// Returns a receiver of the sessions that change from now on. `None` stands for any session.
     pub(super) fn changes(&self) -> broadcast::Receiver<Option<SessionId>> {
         self.0.subscribe()
     }

@@ -11,9 +11,11 @@
 //!
 //! | event | message |
 //! | --- | --- |
-//! | a session ended, or its principal signed in or out | the id of the session |
+//! | a session was deleted, or its principal signed in or out | the id of the session |
 //! | sessions of a principal were revoked | each id |
-//! | all sessions ended, or notifications may be missing | empty: every watcher checks |
+//! | all sessions ended, or a revocation failed | empty: every watcher checks |
+//!
+//! The end of a session by a deadline or a session limit is not published.
 
 mod channel;
 mod store;

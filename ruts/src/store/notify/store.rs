@@ -71,8 +71,8 @@ impl<S, C> Drop for Inner<S, C> {
 }
 
 impl<S: Store, C: Channel> NotifyingStore<S, C> {
-    /// Creates a store that publishes the changes of `store` through `channel`. It listens from the
-    /// moment when a session is first watched, and connects to nothing before.
+    /// Creates a store that publishes the changes of `store` through `channel`. It begins to listen when
+    /// a session is first watched.
     pub fn new(store: S, channel: C) -> Self {
         let (channel, listener) = (Arc::new(channel), Listener::new());
         Self { inner: Arc::new(Inner { store, channel, listener, listening: OnceLock::new() }) }
@@ -109,7 +109,7 @@ impl<S: Store, C: Channel> NotifyingStore<S, C> {
             tokio::spawn(async move {
                 loop {
                     let error = channel.listen(&listener).await;
-                    tracing::warn!(error = &*error, "the channel of changes failed");
+                    tracing::warn!(error = &*error, "the notification channel failed");
                     sleep(PAUSE).await;
                 }
             })

@@ -25,8 +25,8 @@ use crate::{
 /// Maximum number of reads in a batch.
 const MAX_READS: usize = 64;
 
-/// Maximum number of reads of one session in a batch, so that other sessions find a place in the
-/// next batch however many reads of this one wait.
+/// Maximum number of reads of one session in a batch, so that however many of them wait, the batch
+/// has room for other sessions.
 const MAX_READS_OF_ONE_SESSION: usize = 8;
 
 pub(super) struct ReadBatch(pub(super) Arc<Executor>);
@@ -65,7 +65,7 @@ impl ReadRequest {
         }
     }
 
-    /// The statement for the projection, with the parameters that `bind` adds, and the names.
+    /// Returns the statement for the projection, with the parameters that `bind` adds, and the names.
     fn statement(
         &self,
         sql: &ByProjection,
@@ -86,7 +86,7 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// A read that always counts as activity takes a lock. One with internal credentials is rare.
+    /// A read whose touch is always due takes a lock. A read with internal credentials is rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
         request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }
@@ -136,7 +136,7 @@ impl BatchOp for ReadBatch {
         });
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
         let rows = rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len()));
-        // One of them may be the cause. Alone, each gets its own answer.
+        // One request may have caused the error. Each is sent again by itself.
         Ok(rows.unwrap_or_else(|_| requests.iter().map(|_| None).collect()))
     }
 

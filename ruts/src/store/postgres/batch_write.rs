@@ -35,7 +35,7 @@ const MAX_BYTES: usize = 64 * 1024;
 
 pub(super) struct WriteBatch(pub(super) Arc<Executor>);
 
-/// A write that sets fields, perhaps under a precondition or as activity, and does nothing else.
+/// A write that only sets fields, perhaps under a precondition or with a touch.
 pub(super) struct WriteRequest {
     id: SessionId,
     /// `None` for internal credentials.
@@ -46,7 +46,7 @@ pub(super) struct WriteRequest {
     shape: WriteShape,
 }
 
-/// The first arguments, the same for all writes of a batch.
+/// The arguments that are the same for all writes of a batch.
 #[derive(PartialEq)]
 struct WriteShape {
     touch: Option<Touch>,
@@ -56,7 +56,7 @@ struct WriteShape {
 }
 
 impl WriteRequest {
-    /// `None` if the update does anything else.
+    /// Returns the request of an update. `None` if the update does anything else.
     pub(super) fn new(credentials: Credentials<'_>, update: &Update<'_>) -> Option<Self> {
         if update.needs_current_secret() {
             return None;
@@ -111,7 +111,7 @@ impl BatchOp for WriteBatch {
         batch.len() < MAX_SESSIONS
             && batch.first().is_some_and(|first| first.shape == next.shape)
             && bytes() <= MAX_BYTES
-            // One statement writes a row once.
+            // One statement cannot write a row twice.
             && !self.has_its_share(batch, next)
     }
 
@@ -157,12 +157,12 @@ impl BatchOp for WriteBatch {
             .fields(&first.columns().with_values(values));
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
         match rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len())) {
-            // Nothing was written, and one of them may be the cause. Alone, each gets its own
-            // answer.
+            // Nothing was written, and one request may have caused the error. Each is sent again by
+            // itself.
             Err(error) if !matches!(error.kind(), OutcomeUnknown | Unavailable) => {
                 Ok(requests.iter().map(|_| None).collect())
             }
-            // The database function skips a session that is locked or not there.
+            // The database function skips a session that is locked or does not exist.
             rows => rows,
         }
     }

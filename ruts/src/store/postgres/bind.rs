@@ -23,12 +23,12 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// A statement that may change something.
+    /// Creates a statement that may change something.
     pub(super) fn new(sql: &SqlStr) -> Self {
         Self { sql: sql.clone(), parameters: Ok(PgArguments::default()), is_read: false }
     }
 
-    /// A statement that may run twice, and whose rows begin with those of
+    /// Creates a statement that may run twice, and whose rows begin with the columns of
     /// [`SessionColumn`](super::statements::SessionColumn).
     pub(super) fn read(sql: &SqlStr) -> Self {
         Self { is_read: true, ..Self::new(sql) }
@@ -51,7 +51,7 @@ impl Statement {
         self.bind(&credentials.id.as_bytes()[..]).secret(credentials.secret())
     }
 
-    /// The credentials of a batch, as two arrays.
+    /// Binds the credentials of a batch, as two arrays.
     pub(super) fn batch<'a>(self, batch: impl Iterator<Item = Credentials<'a>>) -> Self {
         let (ids, secrets): (Vec<_>, Vec<_>) = batch
             .map(|credentials| {
@@ -88,7 +88,7 @@ impl Statement {
             .bind(limit.map(|limit| limit.on_limit == OnLimit::EndOldest))
     }
 
-    /// All parameters of `update`.
+    /// Binds all parameters of `update`.
     pub(super) fn update(
         self,
         credentials: Credentials<'_>,
@@ -124,7 +124,7 @@ impl Statement {
         self.bind(names).bind(values).bind(cache_policies).bind(ttls)
     }
 
-    /// A query for each time that the statement is sent.
+    /// Returns a query to send. Each attempt needs a new one.
     pub(super) fn query(&self) -> Result<Query<'static, Postgres, PgArguments>, StatementError> {
         Ok(sqlx::query_with(self.sql.clone(), self.parameters.clone()?))
     }
@@ -133,7 +133,7 @@ impl Statement {
 /// Changes to fields as one array for each column.
 #[derive(Default)]
 pub(super) struct FieldColumns<'a> {
-    /// The operation on each field. `None` sets all of them, and no name occurs twice.
+    /// The operation on each field. `None` if all of them are set and no name occurs twice.
     operations: Option<Vec<&'static str>>,
     names: Vec<&'a str>,
     values: Vec<Option<&'a [u8]>>,
@@ -164,14 +164,14 @@ impl<'a> FieldColumns<'a> {
         Self { operations: Some(operations.collect()), ..columns }
     }
 
-    /// The columns of writes whose names differ.
+    /// Returns the columns of writes, whose names have to differ.
     pub(super) fn set(writes: impl IntoIterator<Item = FieldWrite<'a>>) -> Self {
         let mut columns = Self::default();
         writes.into_iter().for_each(|write| columns.push(&write));
         columns
     }
 
-    /// Replaces the values by those of a batch, one session after the other.
+    /// Replaces the values with those of a batch, one session after the other.
     pub(super) fn with_values(self, values: impl Iterator<Item = &'a [u8]>) -> Self {
         Self { values: values.map(Some).collect(), ..self }
     }
@@ -191,13 +191,14 @@ impl<'a> FieldColumns<'a> {
     }
 }
 
-/// The last write of each field, if all changes are writes. One statement writes a row once.
+/// Returns the last write of each field, if all changes are writes. One statement cannot write a row
+/// twice.
 pub(super) fn field_writes<'a>(changes: &[Change<'a>]) -> Option<Vec<FieldWrite<'a>>> {
     let write = |change: &_| if let Change::Set(write) = change { Some(*write) } else { None };
     changes.iter().map(write).collect::<Option<Vec<_>>>().map(last_of_each)
 }
 
-/// The last write of each field.
+/// Returns the last write of each field.
 pub(super) fn last_of_each(mut writes: Vec<FieldWrite<'_>>) -> Vec<FieldWrite<'_>> {
     let mut names = HashSet::new();
     writes.reverse();
@@ -205,7 +206,7 @@ pub(super) fn last_of_each(mut writes: Vec<FieldWrite<'_>>) -> Vec<FieldWrite<'_
     writes
 }
 
-/// The number that stands for a policy in the database. A lifetime is positive.
+/// Returns the number that stands for a policy in the database. A maximum age is positive.
 const fn policy_to_number(policy: CachePolicy) -> i64 {
     match policy {
         CachePolicy::Default => 0,
@@ -215,7 +216,7 @@ const fn policy_to_number(policy: CachePolicy) -> i64 {
     }
 }
 
-/// A lifetime is at most 100 years.
+/// Returns a TTL in milliseconds, which fit: a TTL is at most 100 years.
 const fn millis(ttl: Ttl) -> i64 {
     ttl.as_millis() as i64
 }

@@ -28,16 +28,16 @@ use crate::{
 const SECOND_CONNECTION: Duration = Duration::from_secs(5);
 
 const POOLER: Unsuitable = Unsuitable(
-    "a pooler before the server loses prepared statements: use PgBouncer 1.21 or later with \
+    "a pooler in front of the server loses prepared statements: use PgBouncer 1.21 or later with \
      `max_prepared_statements` above zero, or another pool mode",
 );
 
 const HIDDEN: Unsuitable =
     Unsuitable("row-level security hides sessions from the role that writes them");
 
-/// The role lacks a right.
+/// The role lacks a privilege.
 #[derive(Debug, thiserror::Error)]
-#[error("the role needs the right {0}")]
+#[error("the role lacks the privilege `{0}`")]
 struct MissingRight(String);
 
 /// The columns of [`SERVER`].
@@ -54,7 +54,7 @@ const SERVER: &str = "select current_setting('server_version_num')::int >= 15000
      current_setting('transaction_isolation') = 'read committed', \
      current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'";
 
-/// Selects a right that the role lacks.
+/// Selects a privilege that the role lacks.
 ///
 /// $1 schema, $2 names of the functions
 const RIGHTS: &str = "select r || ' on ' || t \
@@ -93,7 +93,7 @@ pub(super) async fn server(connection: &mut PgConnection) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Checks that the role has every right that the store needs.
+/// Checks that the role has every privilege that the store needs.
 pub(super) async fn rights(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
@@ -133,11 +133,11 @@ pub(super) async fn round_trip(
     }
 }
 
-/// Checks that a prepared statement is still the same one when a pooler has moved the client to
-/// another connection of its own.
+/// Checks that a prepared statement stays the same when a pooler moves the client to another server
+/// connection.
 ///
-/// Two clients prepare different statements, to which sqlx gives the same name. In turn, either
-/// holds a transaction, so that the pooler needs another connection for the other one.
+/// Two clients prepare different statements, to which sqlx gives the same name. They take turns to
+/// hold a transaction open, so that the pooler needs a second server connection for the other client.
 pub(super) async fn prepared_statements(
     pool: &PgPool,
     connect_timeout: Duration,
@@ -155,7 +155,7 @@ pub(super) async fn prepared_statements(
         let [(holder, held), (other, number)] = &mut clients;
         let mut transaction = holder.begin().await.map_err(failure)?;
         is_prepared(&mut transaction, *held).await?;
-        // A pooler may have one connection. Then it has not mixed up statements so far.
+        // A pooler may have only one connection. Then it has mixed up no statements so far.
         let Ok(answer) = timeout(SECOND_CONNECTION, is_prepared(other, *number)).await else {
             return Ok(());
         };
@@ -178,7 +178,7 @@ async fn is_prepared(client: &mut PgConnection, number: i32) -> Result<(), Store
     }
 }
 
-/// Returns whether a prepared statement is not there, or another one has its name.
+/// Returns whether a prepared statement does not exist, or another one has its name.
 fn is_mixed_up(code: &str) -> bool {
     matches!(code, "26000" | "42P05")
 }

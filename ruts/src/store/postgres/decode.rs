@@ -1,4 +1,4 @@
-//! Answers from the rows of statements.
+//! Decodes the rows of statements.
 //!
 //! Used by the store, the batches, the cleanup and `check`. Knows nothing of parameters or
 //! connections.
@@ -36,7 +36,7 @@ use crate::{
 struct Moment(i64);
 
 impl Moment {
-    /// The time from `earlier` to this moment. Zero if this moment comes first.
+    /// Returns the time from `earlier` to this moment. Zero if this moment comes first.
     fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
     }
@@ -81,7 +81,7 @@ fn session_id(row: &PgRow, at: impl Into<usize>) -> Result<SessionId, StoreError
     Ok(SessionId::from_bytes(id))
 }
 
-/// Decodes the outcome of a function, and with `answer` the rest if the secret opened the session.
+/// Decodes the outcome of a function. `answer` decodes the rest if the credentials were accepted.
 fn outcome<T>(
     outcome: &str,
     ago_ms: Option<i64>,
@@ -143,7 +143,7 @@ pub(super) fn deleted(row: &PgRow) -> StoreResult<Written<()>> {
     written(row, || Ok(()))
 }
 
-/// Decodes the row of `revoke`: the sessions that it ended, and where the next step begins.
+/// Decodes the row of `revoke`: the sessions that it ended, and the start of the next step.
 pub(super) fn revoked(row: &PgRow) -> Result<(Vec<SessionId>, Option<Vec<u8>>), StoreError> {
     let ids: Vec<Vec<u8>> = column(row, RevokeColumn::SessionIds)?;
     let ids = ids.into_iter().map(|id| id.try_into().map(SessionId::from_bytes));

@@ -15,7 +15,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 pub(super) const NAME: &str = "postgres";
 
-/// SQLSTATE of a function that is called in another isolation than `read committed`.
+/// SQLSTATE of a function that is called in an isolation level other than `read committed`.
 const ISOLATION: &str = "RUT01";
 
 /// The failure of a statement.
@@ -37,7 +37,7 @@ impl StatementError {
         Self { error, connection_is_dead, was_broken_off, changed_nothing }
     }
 
-    /// No answer came for a long time.
+    /// Creates the failure of a statement that had no answer for a long time.
     pub(super) fn silence() -> Self {
         Self { connection_is_dead: true, ..Self::new(timed_out(StoreErrorKind::OutcomeUnknown)) }
     }
@@ -104,13 +104,13 @@ pub(super) const fn shut_down() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::OutcomeUnknown)
 }
 
-/// The answer of a standby to a read.
+/// Creates the failure of a read that a standby answered.
 pub(super) fn on_standby() -> StatementError {
     StatementError { connection_is_dead: true, ..StatementError::new(unsupported(STANDBY)) }
 }
 
-/// The error of a statement that was sent. `is_complete` if the server had carried it out and was
-/// about to commit.
+/// Returns the failure of a statement that was sent. `is_complete`: the server had carried it out and
+/// was about to commit.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let kind = match &error {
@@ -129,8 +129,8 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
         | Error::ColumnNotFound(_)
         | Error::ColumnIndexOutOfBounds { .. } => StoreErrorKind::Corrupt,
         Error::Encode(_) => StoreErrorKind::Unavailable,
-        // Only a write fails like this. The request ends with a `Sync`, without which the server
-        // commits nothing.
+        // Only writing to the socket fails like this. The request ends with a `Sync`, without which
+        // the server commits nothing.
         Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
             failed.connection_is_dead = true;
             failed.changed_nothing = true;
@@ -145,7 +145,7 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
     failed
 }
 
-/// The error of the attempt to get a connection.
+/// Returns the error of an attempt to get a connection.
 pub(super) fn connection_error(error: Error) -> StoreError {
     let kind = match &error {
         Error::Configuration(_) | Error::Tls(_) => StoreErrorKind::Unsupported,
@@ -169,8 +169,9 @@ fn is_shutdown(code: &str) -> bool {
     matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
 }
 
-/// Returns whether the cause is the connection, not the statement: the server is read-only, its prepared
-/// statements are gone or outdated, or it began with a setting that may have changed since.
+/// Returns whether the cause is the connection, not the statement: the server is gone or read-only,
+/// prepared statements are missing or outdated, or the session began with an isolation level that the
+/// server may have changed since.
 fn is_of_connection(code: &str) -> bool {
     is_lost(code) || is_shutdown(code) || matches!(code, "25006" | "26000" | "0A000" | ISOLATION)
 }
@@ -180,12 +181,12 @@ fn is_lost(code: &str) -> bool {
     code.starts_with("08")
 }
 
-/// A deadlock, a serialization failure, or a lock that was not to be had.
+/// Returns whether the cause is a deadlock, a serialization failure, or the timeout of a lock.
 fn is_broken_off(code: &str) -> bool {
     matches!(code, "40P01" | "40001" | "55P03")
 }
 
-/// The kind of an SQLSTATE. The server rolls a refused statement back.
+/// Returns the kind of an SQLSTATE. The server rolls a refused statement back.
 fn kind_of(code: &str) -> StoreErrorKind {
     match code {
         "53100" | "53200" | "53400" => StoreErrorKind::Full,

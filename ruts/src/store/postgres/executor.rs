@@ -1,7 +1,7 @@
 //! Sends statements to PostgreSQL: [`Executor`].
 //!
 //! Used by the store, the batches and the cleanup. Knows connections, the timeout and the column
-//! that tells a standby, and nothing else of a statement.
+//! that reveals a standby, and nothing else of a statement.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
@@ -30,13 +30,13 @@ pub(super) struct Executor {
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
     patience: Patience,
-    /// Of the operations that lock a session or a principal. The server would make the others wait
-    /// as well, each with a connection of the pool.
+    /// Turns of the operations that lock a session or a principal. Without them, each operation would
+    /// wait in the server, with a connection of the pool.
     turns: Turns<Box<[u8]>>,
 }
 
 impl Executor {
-    /// Tests connections that were idle for `test_after`.
+    /// Creates an executor, which tests connections that were idle for `test_after`.
     pub(super) fn new(
         pool: PgPool,
         statements: Statements,
@@ -52,7 +52,8 @@ impl Executor {
         self.connections.pool()
     }
 
-    /// Waits until no other operation of this store locks the session or principal, until `end`.
+    /// Waits until no other operation of this store locks the session or principal, but no longer
+    /// than until `end`.
     pub(super) async fn turn(
         &self,
         key: &[u8],
@@ -62,18 +63,18 @@ impl Executor {
         turn.ok_or_else(|| timed_out(StoreErrorKind::Unavailable))
     }
 
-    /// The deadline of an operation that begins now.
+    /// Returns the deadline of an operation that begins now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 
-    /// Runs a statement and returns its rows after the commit. The first row alone would come
-    /// before it.
+    /// Runs a statement and returns its rows after the commit. The first row arrives before the
+    /// commit.
     ///
     /// # Cancel safety
     ///
-    /// A task carries the statement out. Dropping a statement halfway would cost its connection, or
-    /// make the next statement wait.
+    /// A task carries the statement out, so the future can be dropped. Without a task, that would
+    /// cost the connection, or make the next statement on it wait.
     pub(super) async fn fetch_all(
         self: &Arc<Self>,
         statement: Statement,
@@ -107,7 +108,7 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
-        // Each dead connection is closed, so that after as many as there are the next one is new.
+        // Each dead connection is closed. Once all connections of the pool are, the next one is new.
         let mut spare = self.connections.pool().size().max(1);
         loop {
             let mut connection = self.connections.take().await.map_err(connection_error)?;

@@ -8,12 +8,12 @@ use crate::store::{
     sql::{InvalidName, check_name},
 };
 
-/// Maximum number of sessions of a principal that a statement ends or looks at, beside those that a
-/// limit lets it keep. It takes the server about 3 ms.
+/// Maximum number of sessions of a principal that a statement ends or checks, besides those that a
+/// limit lets stay. A step takes the server about 3 ms.
 const STEP: usize = 100;
 
-/// Tables beside the table of sessions. The longest name, of a table or a function, has 63 bytes,
-/// which is the limit of PostgreSQL.
+/// Tables besides the table of sessions. The longest name of a table or function has at most 63
+/// bytes, the limit of PostgreSQL.
 const TABLES: [&str; 3] = ["fields", "epoch", "migrations"];
 
 const FUNCTIONS: [&str; 7] =

@@ -20,13 +20,14 @@ const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
 /// Version of the tables that this release needs.
 const VERSION: i32 = MIGRATIONS.len() as i32;
 
-/// Time to create, migrate and check the tables. Other instances may be doing so, or use them.
+/// Maximum time to create, migrate and check the tables. Includes the wait for other instances that
+/// migrate or use them.
 const PREPARATION: Duration = Duration::from_secs(60);
 
-/// Second part of the key of the advisory lock on the tables of a schema.
+/// Seed of the hash that is the key of the advisory lock on the tables of a schema.
 const LOCK: i64 = 7288;
 
-/// Keeps objects out that others created in a schema of the search path.
+/// Ignores objects that other roles created in a schema of the default search path.
 const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp;\n";
 
 const VERSIONS: &str = "create table if not exists {migrations} (\n  \
@@ -96,7 +97,7 @@ pub(super) async fn prepare(
     });
     let prepared = prepared.await;
     if prepared.is_err() {
-        // Returning it to the pool would wait for it.
+        // Detached, because its return to the pool would wait for the statement.
         drop(connection.detach());
     }
     prepared.map_err(timed_out)?
@@ -117,12 +118,12 @@ async fn check_all(
     check::round_trip(connection, identifiers).await
 }
 
-/// Brings the tables to the version needed. One of several instances does it, and the others wait.
+/// Migrates the tables to [`VERSION`]. If several instances start, one migrates and the others wait.
 async fn migrate(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
 ) -> Result<(), StoreError> {
-    // A role without the right to change tables can start if they are up to date.
+    // A role without the privilege to change tables can start if they are up to date.
     if version(connection, identifiers).await? >= VERSION {
         return Ok(());
     }

@@ -12,40 +12,39 @@
 //! | `sessions_epoch` | One. A session of an earlier epoch has ended. |
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
-//! The row of a session is the lock under which the session changes. The fields are deleted with
-//! it. The row of a deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION),
-//! that of a revoked one until its deadline, for
-//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION) at most. Both are without fields.
+//! Every change of a session locks its row. The fields are deleted with the row. The row of a
+//! deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). That of a revoked
+//! session stays until its deadline, but for no longer than
+//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither has fields.
 //!
 //! A sign-in and a revocation hold an advisory lock on the principal. Sign-ins and revocations of
 //! one principal wait for each other.
 //!
 //! # Round trips
 //!
-//! Every operation is one statement and its own transaction. A read is a `select`. A write is a
-//! function of the database: only the statements of a function see what was committed while the
-//! function waited for the lock.
+//! Every operation is one statement and its own transaction. A read is a `select`. A write calls a
+//! function of the database, because only the statements of a function see the changes that were
+//! committed while the function waited for the lock.
 //!
 //! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from
-//! the pool without a test, and never with its `before_acquire`. The pool tests the connection when
-//! it comes back, and no caller waits for that. A connection that was idle for longer is tested in
-//! a round trip of its own.
+//! the pool without a test. The `before_acquire` of the pool never runs. The pool tests the
+//! connection when it comes back, and no caller waits for that. A connection that was idle for
+//! longer is tested in a round trip of its own.
 //!
-//! Concurrent operations are batched. Reads are in flight on up to half as many connections as the
-//! pool has, and so are writes. Later operations queue, and a batch of them is one statement when
-//! an earlier one is answered. A batch has up to 64 sessions:
+//! Concurrent operations are batched. Reads are in flight on up to half of the pool's connections,
+//! and so are writes. Later operations queue. When an earlier statement is answered, a batch of them
+//! is sent as one statement. A batch has up to 64 operations:
 //!
 //! - reads of the same fields,
 //! - writes that set the same fields of different sessions and do nothing else. They may have a
 //!   precondition on the same field.
 //!
-//! Some operations cannot be carried out in a batch. They are sent alone afterwards, in a round
-//! trip of their own:
+//! Some operations cannot be carried out in a batch. Each is then sent in a round trip of its own:
 //!
-//! - a read that counts as activity,
+//! - a read whose touch is due,
 //! - a write whose session is locked,
 //! - each read of a batch that failed,
-//! - each write of a batch that failed for another reason than `Unavailable` and `OutcomeUnknown`.
+//! - each write of a batch that failed with an error other than `Unavailable` and `OutcomeUnknown`.
 //!
 //! Writes to one session take turns in the process, as do sign-ins and revocations of one
 //! principal. Waiting operations hold no connection, and wait for at most half of the timeout. A
@@ -63,8 +62,8 @@
 //! No operation takes longer than [`PostgresStoreBuilder::timeout`]. An operation that queues for
 //! half of that time is not sent.
 //!
-//! An operation is sent again within its time if that does no harm: a read, or a write of which the
-//! answer proves that nothing was changed. A connection is closed if it is broken, if it has lost
+//! An operation is sent again within its timeout if that does no harm: a read, or a write whose
+//! error proves that nothing was changed. A connection is closed if it is broken, if it has lost
 //! its prepared statements, if its server is read-only or a standby, or if it began with another
 //! isolation level than `read committed`. Operations then move to other connections, and at last to
 //! a new one.
@@ -75,11 +74,11 @@
 //! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! A statement whose caller timed out or was dropped may run for three times the timeout. Half of
-//! the connections are closed when such a statement has no answer at its deadline, because they may
-//! have fallen silent, and the pool opens others. The rest are kept until the statement is over. So
-//! a stuck server hardly ever gets more statements than one and a half times the connections of the
-//! pool.
+//! A statement whose caller timed out or was dropped may run for up to three times the timeout. If it
+//! has no answer at its deadline, its connection is closed and replaced, because the connection may
+//! be dead. At most half of the connections are replaced at a time. The others are kept until their
+//! statement is over. So a stuck server hardly ever gets more statements at a time than one and a
+//! half times the connections of the pool.
 //!
 //! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
 //! the builder warns. A standby answers no operation.
@@ -87,8 +86,8 @@
 //! # Cleanup
 //!
 //! An expired session is invisible at once. Every instance deletes expired sessions at
-//! [intervals](PostgresStoreBuilder::cleanup_interval), in the hour after they expired. A batch
-//! is small and skips the rows that another instance deletes.
+//! [intervals](PostgresStoreBuilder::cleanup_interval), from the next full hour after they expired.
+//! A batch is small and skips the rows that another instance deletes.
 
 mod batch_read;
 mod batch_write;

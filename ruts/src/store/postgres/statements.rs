@@ -147,7 +147,7 @@ columns! {
 mod tests {
     use super::{super::templates::tests::identifiers, *};
 
-    /// The names of the columns of a statement.
+    /// Returns the names of the columns of a statement.
     fn selected(sql: &SqlStr) -> Vec<String> {
         let (mut columns, mut depth) = (vec![String::new()], 0);
         let sql = sql.as_str();
@@ -188,8 +188,8 @@ mod tests {
         };
     }
 
-    /// Under a pooler that mixes up prepared statements, the server refuses another number of
-    /// parameters. A write with as many as a read has names itself in one of them.
+    /// If a pooler mixes up prepared statements, the server refuses a wrong number of parameters. So a
+    /// write with as many parameters as a read names itself in one of them.
     #[test]
     fn no_read_is_answered_by_a_write() {
         let all = Statements::new(&identifiers());

@@ -75,8 +75,8 @@ impl PostgresStore {
     /// # Errors
     ///
     /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or isolation of
-    ///   the server, a standby, a pooler, the version of the tables, a missing right, or row-level
-    ///   security. The source of the error gives the reason.
+    ///   the server, a standby, a pooler, the version of the tables, a missing privilege, or
+    ///   row-level security. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
@@ -84,14 +84,13 @@ impl PostgresStore {
             .await
     }
 
-    /// Waits for the turn of an operation that locks a session or a principal.
-    ///
-    /// At most half of the time is spent on that, as in the queue of a batch.
+    /// Waits for the turn of an operation that locks a session or a principal, for at most half of
+    /// the timeout, as in the queue of a batch.
     async fn turn(&self, key: &[u8], begun: Instant) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
-    /// Waits for the turn of a sign-in. It comes before that of the session.
+    /// Waits for the turn of a sign-in, which an operation takes before that of the session.
     async fn principal_turn(
         &self,
         who: Option<&NewSignIn<'_>>,
@@ -101,8 +100,8 @@ impl PostgresStore {
         self.turn(who.principal.as_bytes(), begun).await.map(Some)
     }
 
-    /// Repeats a statement until no session beyond a limit is left to end. Each run ends some of them,
-    /// and has the whole timeout.
+    /// Repeats a statement until no session is above the limit. Each run ends some sessions, and has
+    /// the whole timeout.
     async fn within_limit(
         &self,
         statement: impl Fn() -> Statement,
@@ -219,7 +218,7 @@ impl Store for PostgresStore {
         let statement = Statement::read(&self.executor.statements.list_by_principal)
             .bind(&principal.as_bytes()[..])
             .bind(page.after.map_or(&[][..], |after| &after.as_bytes()[..]))
-            // One more session shows that there is a next page.
+            // One more session, which shows whether there is a next page.
             .bind(limit as i64 + 1)
             .bind(names);
         let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
@@ -233,8 +232,8 @@ impl Store for PostgresStore {
 
     /// # Round trips
     ///
-    /// One for each step of some sessions, which has the whole timeout. Sign-ins of the principal
-    /// may take place in between.
+    /// One for each 100 sessions, each with the whole timeout. Sign-ins of the principal may take
+    /// place in between.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -316,8 +315,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the schema of the tables: at most 50 letters, digits, underscores and hyphens. Capitals
-    /// count, because statements quote the name. Defaults to `public`.
+    /// Sets the schema of the tables: at most 50 letters, digits, underscores and hyphens. Case
+    /// matters, because statements quote the name. Defaults to `public`.
     #[must_use]
     pub fn schema_name(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
@@ -337,8 +336,8 @@ impl PostgresStoreBuilder {
     /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
     /// minutes. `None` leaves it to [`Store::delete_expired`].
     ///
-    /// Each interval differs by up to a fifth, so that instances that start together do not work
-    /// together.
+    /// Each interval varies by up to a fifth, so that instances that start at the same time do not
+    /// all delete at the same time.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.cleanup_interval =
@@ -346,8 +345,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the maximum duration of an operation, from a millisecond to a day. The wait for a
-    /// connection counts. Defaults to two seconds.
+    /// Sets the maximum duration of an operation, from one millisecond to one day. It includes the
+    /// wait for a connection. Defaults to two seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
@@ -389,7 +388,7 @@ impl PostgresStoreBuilder {
     pub async fn build(self) -> Result<PostgresStore, StoreError> {
         let identifiers = Identifiers::new(&self.schema, &self.table).map_err(unsupported)?;
         migrate::prepare(&self.pool, &identifiers, self.create_tables, self.timeout).await?;
-        // Reads leave connections to other operations, and so do writes.
+        // Reads may use half of the connections, and so may writes.
         let in_flight = (self.pool.options().get_max_connections() as usize / 2).max(1);
         let tuning = BatchTuning::new(in_flight);
         let (timeout, statements) = (self.timeout, Statements::new(&identifiers));

@@ -1,10 +1,10 @@
-//! The files of the folder `sql`, with names and fragments in the place of their placeholders.
+//! Fills in the placeholders in the files of the folder `sql`, with names and fragments.
 //!
 //! Used by `statements`, `migrate` and `check`. Knows nothing of parameters, rows or connections.
 //!
 //! A placeholder is a name in braces: an identifier of the store, a fragment of `sql/fragments`, or
-//! `field_filter`. A file begins with comment lines, its head, and a blank line. The head of a
-//! fragment lists the names that it `needs` where it is used, and those that it `defines` there.
+//! `field_filter`. A file begins with its head, which is comment lines and a blank line. The head of
+//! a fragment lists the names that it `needs` where it is used, and those that it `defines` there.
 
 use super::identifiers::Identifiers;
 
@@ -37,7 +37,7 @@ const FRAGMENTS: [(&str, &str); 18] = fragments![
 
 /// Fills in a template. `field_filter` is the condition on `f` by which a read selects fields.
 ///
-/// An unknown placeholder stays as it is, which the server refuses. A test finds each of them.
+/// An unknown placeholder stays, so the server refuses the statement. A test finds them all.
 pub(super) fn fill(template: &str, identifiers: &Identifiers, field_filter: &str) -> String {
     let mut text = String::new();
     let mut rest = without_head(template);
@@ -87,7 +87,7 @@ pub(super) mod tests {
         Identifiers::new("app", "user").unwrap()
     }
 
-    /// The files of a folder under `sql`: name and text.
+    /// Returns the files of a folder: name and text.
     fn files(folder: &str) -> Vec<(String, String)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/postgres").join(folder);
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -98,7 +98,7 @@ pub(super) mod tests {
         files.collect()
     }
 
-    /// Names in braces.
+    /// Returns the names in braces.
     fn placeholders(text: &str) -> BTreeSet<&str> {
         let names = text.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
         names.filter(|name| !name.is_empty()).collect()
@@ -109,7 +109,7 @@ pub(super) mod tests {
         text.split(|sign: char| !(sign.is_ascii_alphanumeric() || "_$".contains(sign))).collect()
     }
 
-    /// The names that the head of a fragment lists under a key. A description may follow each.
+    /// Returns the names that the head of a fragment lists under a key. Each may have a description.
     fn listed<'a>(fragment: &'a str, key: &str) -> Vec<&'a str> {
         let head = fragment.split("\n\n").next().unwrap();
         let lines = head.lines().map(|line| line.trim_start_matches("--"));
@@ -136,13 +136,14 @@ pub(super) mod tests {
         }
     }
 
-    /// The fragments that a template has placeholders for.
+    /// Returns the fragments for which a template has placeholders.
     fn used(text: &str) -> Vec<(&'static str, &'static str)> {
         let names = placeholders(text);
         FRAGMENTS.into_iter().filter(|(name, _)| names.contains(name)).collect()
     }
 
-    /// A template holds each name that its fragments need, or another one of them defines it.
+    /// Asserts that a template has each name that its fragments need, or another one of them defines
+    /// it.
     fn assert_provides(user: &str, text: &str) {
         for (name, fragment) in used(text) {
             for need in needs(fragment).into_iter().filter(|need| !need.starts_with('{')) {

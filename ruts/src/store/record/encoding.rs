@@ -1,8 +1,8 @@
 //! How numbers, moments and byte strings of a stored record are written and read.
 //!
 //! Used by [`record`](super). Numbers are big-endian, moments are milliseconds, rounded down. A moment that
-//! may be missing is stored one higher, so that zero means none. A reader answers `None` if the bytes end
-//! too early.
+//! may be missing is stored one higher, so that zero means none. A `get` function returns `None` if the
+//! bytes end too early.
 
 use std::time::Duration;
 

@@ -172,7 +172,7 @@ impl<C: ScriptClient> Clone for CacheEntries<C> {
     }
 }
 
-/// Adds names and cached values of fields. A field without a lifetime is left out.
+/// Adds names and cached values of fields, except those that may be cached for no time.
 fn put_fields(arguments: Arguments, at: u64, items: &[CachedField<'_>]) -> Arguments {
     let items = items.iter().filter(|item| !item.life.is_zero());
     items.fold(arguments, |arguments, item| arguments.text(item.name).bytes(encode_field(at, item)))
@@ -182,7 +182,7 @@ fn longest_life(items: &[CachedField<'_>]) -> Duration {
     items.iter().map(|item| item.life).max().unwrap_or_default()
 }
 
-/// Returns a cached field: the moment until which it may be served, and its stored value, if there
+/// Encodes a cached field: the moment until which it may be served, and its stored value, if there
 /// is one.
 fn encode_field(at: u64, item: &CachedField<'_>) -> Bytes {
     let mut out = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
@@ -194,7 +194,7 @@ fn encode_field(at: u64, item: &CachedField<'_>) -> Bytes {
     out.freeze()
 }
 
-/// Returns a cached record: the moment until which it may be served, the hash of the secret, the
+/// Encodes a cached record: the moment until which it may be served, the hash of the secret, the
 /// record.
 fn encode_record(at: u64, secret: &SecretHash, meta: &SessionMeta, life: Duration) -> Bytes {
     let mut out = BytesMut::with_capacity(160);

@@ -1,4 +1,4 @@
-//! A channel of Redis or Valkey between processes: [`RedisChannel`].
+//! Messages between processes through Redis or Valkey: [`RedisChannel`].
 //!
 //! Used by a [`NotifyingStore`](crate::store::notify::NotifyingStore). It knows the drivers, and
 //! nothing of sessions.
@@ -16,12 +16,12 @@ use super::{
 };
 use crate::store::{StoreError, notify::ChannelError};
 
-/// A channel of Redis or Valkey, for an [`NotifyingStore`](crate::store::notify::NotifyingStore): through
-/// a `Client` or `Pool` of fred, or a `Client` of redis-rs.
+/// A channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through Redis or Valkey,
+/// with a `Client` or `Pool` of fred, or a `Client` of redis-rs.
 ///
-/// A process that publishes has a connection for it, and a process that listens has another one. Both
-/// are opened with the settings of the client. In a cluster, any node will do: it
-/// forwards messages to the others.
+/// Each process has one connection to publish and another one to listen. Both are opened with the
+/// settings of the client. In a cluster, the channel may use any node, which forwards messages to
+/// the others.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
@@ -44,21 +44,21 @@ pub struct RedisChannel<C: RedisClient> {
     publisher: Arc<Connections<C::Connector>>,
 }
 
-/// Publishes a message. Another node of a cluster is as good as any, so there is no key.
+/// Publishes a message. Any node of a cluster can do so, so the script has no key.
 const PUBLISH: &str = "redis.call('PUBLISH', ARGV[1], ARGV[2])";
 
 /// Maximum time to publish a message.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<C: RedisClient> RedisChannel<C> {
-    /// Returns the channel of that name. Sends nothing.
+    /// Returns the channel with this name. Sends nothing.
     pub fn new(client: C, name: &str) -> Self {
         let client = Arc::new(client);
         let publisher = Arc::new(Connections::new(client.connectors()));
         Self { publisher, client, name: name.into() }
     }
 
-    /// Publishes a message. It may arrive twice, which its listeners do not mind.
+    /// Publishes a message. It may arrive twice: listeners tolerate that.
     async fn send(&self, message: String) -> Result<(), ChannelError> {
         let arguments = [Bytes::copy_from_slice(self.name.as_bytes()), message.into()];
         let (script, deadline) = (ScriptName::Text(PUBLISH), Deadline::after(TIMEOUT));
@@ -108,7 +108,7 @@ mod through_fred {
                     Ok(message) => {
                         listener.on_message(&message.value.into_string().unwrap_or_default());
                     }
-                    // Messages were lost, because too many came at once.
+                    // Too many messages came at once and some were lost, so the listener starts anew.
                     Err(_) => listener.on_subscribed(),
                 },
                 error = errors.recv() => break error.map_or(Ok(()), |(error, _)| Err(error)),

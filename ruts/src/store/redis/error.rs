@@ -9,13 +9,13 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Name of the store in errors and traces.
 pub(super) const NAME: &str = "redis";
 
-/// Code of a server that cannot keep sessions.
+/// Error code for a server that cannot keep sessions. No server sends it.
 pub(super) const UNFIT: &str = "UNFIT";
 
 /// The error of a driver.
 pub(super) type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a command has no answer.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum CommandError {
     /// The server answered with an error of this code.
@@ -27,13 +27,13 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Returns whether a cluster refused a script because its keys are on different nodes.
+    /// Returns whether a cluster refused a script because its keys have different slots.
     pub(super) fn is_cross_slot(&self) -> bool {
         matches!(self, Self::Server(code, _) if code == "CROSSSLOT")
     }
 
-    /// Returns whether the server refused the command before it began, because it cannot serve, or serves
-    /// this connection no more.
+    /// Returns whether the server refused the command before it ran, because the server cannot serve
+    /// now or the connection is not authenticated.
     pub(super) fn is_of_wrong_server(&self) -> bool {
         let Self::Server(code, _) = self else { return false };
         matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH")
@@ -44,13 +44,13 @@ impl CommandError {
         matches!(self, Self::Server(code, _) if matches!(&**code, "ERR" | "NOPERM"))
     }
 
-    /// Returns whether a leader refused the command because it writes, and the disk or the replicas of the
-    /// server are not in order.
+    /// Returns whether a leader refused the command because the command writes, and persistence fails
+    /// or too few replicas are connected.
     pub(super) fn refuses_writes(&self) -> bool {
         matches!(self, Self::Server(code, _) if matches!(&**code, "MISCONF" | "NOREPLICAS"))
     }
 
-    /// Returns whether the command was certainly not carried out, but may be if it is sent again.
+    /// Returns whether the command certainly did not run, and may succeed if it is sent again.
     pub(super) fn is_not_done(&self) -> bool {
         matches!(self, Self::NotSent(_)) || self.is_of_wrong_server()
     }

@@ -1,7 +1,7 @@
 //! Runs a [`Script`] on a server: by its SHA-1, or by its text after a probe.
 //!
-//! Used by the executor and the channel. The catalogue (`scripts`) is written in its types. Knows
-//! neither the scripts of the catalogue nor keys nor sessions.
+//! Used by the executor and the channel. The catalogue (`scripts`) uses its types. Knows neither the
+//! scripts of the catalogue nor keys nor sessions.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ struct Text {
 /// Name and text of a file.
 pub(super) type File = (&'static str, &'static str);
 
-/// The behaviour of a script on a server without room.
+/// The behaviour of a script on a server that is out of memory.
 #[derive(Clone, Copy)]
 pub(super) enum WhenFull {
     /// It runs: it frees memory, or needs little.
@@ -70,12 +70,12 @@ impl Script {
         Self { text: text(flags), read_only, probe, repeat }
     }
 
-    /// Runs the script once. A server that does not know it is probed, and then gets its text.
-    /// There has to be a key.
+    /// Runs the script. If the server does not know it, the server is probed and then gets its text.
+    /// `keys` must not be empty.
     ///
     /// If a leader temporarily refuses writes, a read is sent again as its read-only text. A
-    /// replica would run that text with old data. So the read-write text goes first, which a
-    /// replica refuses.
+    /// replica would run that text on old data. So the read-write text, which a replica refuses, is
+    /// sent first.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
         client: &C,
@@ -124,7 +124,7 @@ impl Deadline {
         Self(moment)
     }
 
-    /// Returns the time until it, or an error if it has passed.
+    /// Returns the time until the deadline, or an error if it has passed.
     pub(super) fn time_left(self) -> Result<Duration, CommandError> {
         let left = self.0.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -134,30 +134,30 @@ impl Deadline {
     }
 }
 
-/// Time in which a client fetches the new slot map of a cluster.
+/// Pause in which a client fetches the new slot map of a cluster.
 const REMAPPING: Duration = Duration::from_millis(20);
 
-/// Number of times that a command that was certainly not carried out is sent again, and the time
-/// before the first of them. The time doubles.
+/// Maximum number of retries of a command that certainly did not run, and the pause before the first
+/// retry. Each further pause is twice as long.
 const MAX_RETRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a command of unknown outcome is sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Once: it changes nothing that matters twice.
+    /// Sent again once: a second run does no harm.
     Once,
     Never,
 }
 
-/// Sends a script, and again after an answer that allows it:
+/// Sends a script, and after a pause sends it again in these cases:
 ///
-/// - The node refused the script because another node has the key. Meanwhile the client fetches a
-///   new slot map.
-/// - It was not sent, or the server refused it because it cannot serve. Meanwhile the client
-///   connects again.
-/// - Its outcome is unknown, and it may be repeated. Meanwhile the client notices that the
-///   connection has closed.
+/// - The node refused the script because another node has the key. In the pause, the client fetches
+///   a new slot map.
+/// - The script was not sent, or the server refused it because it cannot serve. In the pause, the
+///   client connects again.
+/// - The outcome is unknown, and the script may be repeated. In the pause, the client notices that
+///   the connection has closed.
 pub(super) async fn send<C: ScriptClient>(
     client: &C,
     script: ScriptName,
@@ -202,8 +202,8 @@ enum Unfit {
     NotAllowed(String),
 }
 
-/// Asks the server that keeps the one key whether it can keep sessions. A script that found out
-/// halfway would leave its first writes behind.
+/// Asks the server of the key whether it can keep sessions. Without the probe, a script could fail
+/// halfway and leave its first writes behind.
 pub(super) async fn probe<C: ScriptClient>(
     client: &C,
     probe: &'static str,

@@ -44,7 +44,7 @@ pub(super) struct Executor<C> {
     client: C,
     pub(super) prefix: String,
     pub(super) timeout: Duration,
-    /// A cluster has refused a script because its keys are on different nodes.
+    /// A cluster has refused a script because its keys have different slots.
     is_cross_slot: AtomicBool,
     /// The server does not know a command of a [`NativeRead`], or refuses it to this user.
     needs_scripts: AtomicBool,
@@ -84,7 +84,7 @@ impl<C: ScriptClient> Executor<C> {
         arguments: &[Bytes],
         deadline: Deadline,
     ) -> Result<Reply, CommandError> {
-        // Boxed: the futures of drivers would be nested more deeply than the compiler follows.
+        // Boxed: otherwise the futures of drivers nest too deeply for the compiler.
         let answer = Box::pin(script.call(&self.client, keys, arguments, deadline)).await;
         if answer.as_ref().is_err_and(CommandError::is_cross_slot) {
             self.is_cross_slot.store(true, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl<C: ScriptClient> Executor<C> {
         }
     }
 
-    /// Runs a script of another key within the timeout.
+    /// Runs a script on one key, such as a list or a cache entry, within the timeout.
     pub(super) async fn run(
         &self,
         script: &'static Script,
@@ -157,7 +157,7 @@ impl<C: ScriptClient> Executor<C> {
     /// Reads a session with commands instead of a script, in one round trip. `None` if a script has
     /// to decide.
     ///
-    /// After an error the script is sent, with the retries that `eval` knows.
+    /// After an error it returns `None` too: the script is sent next, with the retries of `eval`.
     pub(super) async fn read_natively(
         &self,
         read: &NativeRead<'_>,
@@ -218,7 +218,7 @@ impl<C: ScriptClient> Executor<C> {
         Ok(probe(&self.client, script, &[key], self.deadline()).await?)
     }
 
-    /// Logs the texts that a script answers.
+    /// Logs the texts that a script returns as warnings.
     pub(super) async fn log_advice(
         &self,
         script: &'static Script,

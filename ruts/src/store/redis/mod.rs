@@ -2,13 +2,13 @@
 //!
 //! A [`RedisStore`] connects with the settings of a client of fred (feature `redis-store`:
 //! `Client`, `Pool`) or of redis-rs (feature `redis-rs-store`: `Client`, [`RedisCluster`] and
-//! [`RedisSentinel`]). The server has to expire fields: Redis 7.4 or later, Valkey 9 or later.
-//! Another server is refused at the first operation, or by [`RedisStore::check`].
+//! [`RedisSentinel`]). The server has to support field expiry: Redis 7.4 or later, Valkey 9 or
+//! later. Any other server is refused at the first operation, or by [`RedisStore::check`].
 //!
 //! # Connections
 //!
 //! The store opens connections of its own, at their first use: one for a `Client`, as many as a
-//! `Pool` of fred has. It judges each by its answers:
+//! `Pool` of fred has. It replaces a connection in these cases:
 //!
 //! | observation | reaction |
 //! | --- | --- |
@@ -16,43 +16,41 @@
 //! | the server is a replica now, cannot serve, or wants a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
 //! | three commands in a row have no answer, or their callers gave up after at least 100 ms | the store connects again |
 //!
-//! Each new connection resolves the name of the server, and asks Sentinel, again. So after a
-//! failover the store follows the name, not the address. A reconnect policy of fred has no effect
-//! here.
+//! For each new connection, the store resolves the name of the server, or asks Sentinel. So after a
+//! failover it connects to the server that the name then stands for. A reconnect policy of fred has
+//! no effect here.
 //!
 //! # Which client
 //!
-//! Both keep the contract. They differ on a cluster:
+//! The store keeps its contract with both. They differ on a cluster:
 //!
 //! | | fred | redis-rs |
 //! | --- | --- | --- |
 //! | with one dead shard | fails every command until it has reconnected to all shards | still uses the other shards |
-//! | a session whose slot is moving | is refused until the slot has moved | is found on either node |
+//! | a session in a slot that is moving | is refused until the slot has moved | is found on either node |
 //!
-//! redis-rs speaks RESP3 here, because it notices a closed connection only with RESP3. TLS and the
-//! like are features of the client's own crate. fred asks Sentinel if the URL says so:
+//! redis-rs speaks RESP3 here, because it notices a closed connection only with RESP3. TLS is a
+//! feature of the client's own crate. fred asks Sentinel if the URL names it:
 //! `redis-sentinel://host:26379?sentinelServiceName=name`.
 //!
 //! # Layout
 //!
 //! A session is one hash, `ruts:{<id>}` with the braces around the first two characters of the id.
-//! Numbers are packed, the first byte being the highest. Moments are milliseconds since 1970 by the
-//! server's clock, 0 for none.
+//! Numbers are big-endian. Moments are milliseconds since 1970 by the server's clock, 0 for none.
 //!
 //! | field | holds |
 //! | --- | --- |
-//! | `~` | 64 bytes: flags (1), created (6), secret issued (5) and last used (5), both since then, idle deadline (6), absolute deadline (6), epoch (3), SHA-256 of the secret (32) |
-//! | `~x` | 63 bytes, after a sign-in or a replacement of the secret: ended (6), latest absolute deadline (6), grace period of the former secret (6), its end (6), signed in (6), assurance (1), principal key (32) |
+//! | `~` | 64 bytes: flags (1), created (6), secret issued (5) and last used (5), both in milliseconds since `created`, idle deadline (6), absolute deadline (6), epoch (3), SHA-256 of the secret (32) |
+//! | `~x` | 63 bytes, after a sign-in, a replacement of the secret or the end of the session: ended (6), latest absolute deadline (6), grace period of the former secret (6), its end (6), signed in (6), assurance (1), principal key (32) |
 //! | `~r` | SHA-256 of the former secret |
-//! | any other | a digit and the encoded value. The digit is 0; 1 for the cache policy [`NoStore`](super::CachePolicy::NoStore); 2 for `Revalidate`; 3 for `MaxAge`, then six bytes of milliseconds follow. It is 4 more if the field has a lifetime. Its end comes first, in six bytes. |
+//! | any other | a digit and the encoded value. The digit is the cache policy: 0 for `Default`, 1 for [`NoStore`](super::CachePolicy::NoStore), 2 for `Revalidate`, 3 for `MaxAge`. It is 4 more if the field has a TTL. Between digit and value come the moment at which the TTL ends, if any, and the milliseconds of `MaxAge`, six bytes each. |
 //!
 //! `ruts:{<principal>}:principal` is a sorted set that lists the sessions of a principal. `ruts:{<two
 //! characters>}` is the epoch of the sessions of that hash tag. Incrementing all 4096 epochs ends
 //! all sessions. These keys must not be evicted or removed while sessions exist.
 //!
-//! On a cluster, an epoch that was ever incremented has to be moved before the sessions of its
-//! slot. Until it is there, live sessions seem ended, and sessions that ended with all others seem
-//! live. `MIGRATE` it first.
+//! When a slot of a cluster moves, `MIGRATE` its epochs before its sessions. Until an epoch has
+//! arrived, live sessions seem ended, and sessions that were ended by a new epoch seem live.
 //!
 //! The braces are a hash tag, so the prefix never chooses the shard. The key expires with the
 //! session, and fields expire by themselves, so [`delete_expired`](super::Store::delete_expired)
@@ -65,29 +63,29 @@
 //!
 //! A read with the credentials of a session is *native*: three commands in one round trip, without
 //! a script. They are `HMGET` or `HGETALL`, `GETEX` of the epoch, and `TIME`. `GETEX` changes
-//! nothing, but a replica refuses it. For a user without the right to run it, every read is a
-//! script.
+//! nothing, but a replica refuses it. If the server or the rights of the user lack one of the three
+//! commands, every read is a script.
 //!
 //! Every other operation on one session is one script, called by its hash: one command, one round
 //! trip. On a cluster, a sign-in takes three, each with the whole timeout: the principal list, which
 //! may be on another node, is asked before and after. A sign-in that has to end other sessions
-//! because of [a limit](crate::SessionLayer::max_sessions) takes more. A server that does not know
-//! the script yet gets a script that asks whether it can expire fields and lets this user run the
-//! commands of the script. Then it gets the script.
+//! because of [a limit](crate::SessionLayer::max_sessions) takes more. If the server does not know
+//! the script yet, a probe first checks that the server can expire fields and lets this user run the
+//! commands of the script. Then the store sends the text of the script.
 //!
 //! Reads and updates that arrive while [several](RedisStoreBuilder::max_in_flight) are in flight
-//! wait for one of these to be answered. Then up to 64 sessions share one script and one round
+//! wait for one of these to be answered. Then up to 64 operations share one script and one round
 //! trip, each with its own answer. At most four of them are of one session, so a busy session
-//! holds up no other. Lookups in a cache are batched likewise. A read takes another round trip,
-//! for a script of its own:
+//! delays no other. Lookups in a cache are batched likewise. A read takes another round trip, for a
+//! script of its own:
 //!
 //! - if a touch is due,
-//! - if its secret is a replaced one, or is used for the first time after a renewal,
+//! - if its secret is a former one, or is used for the first time after a renewal,
 //! - if there is no such session, or it has ended,
-//! - if its batch had read 256 KiB before.
+//! - if its batch has already read 256 KiB.
 //!
-//! On a cluster, operations on different nodes are sent one by one. A proxy that spreads keys over
-//! its own servers has to refuse a script of several sessions with `CROSSSLOT`, as a cluster does.
+//! On a cluster, operations are sent one by one. A proxy that spreads keys over its own servers has
+//! to refuse a script of several sessions with `CROSSSLOT`, as a cluster does.
 //!
 //! # Failures
 //!

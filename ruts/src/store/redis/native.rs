@@ -1,7 +1,7 @@
 //! Reads of one session with commands instead of a script: [`NativeRead`].
 //!
 //! Used by the executor and the batched read. A script costs the server several times as much as
-//! the commands. They answer most reads: a live session, its current secret, and no touch due.
+//! the commands, which answer most reads: a live session, its current secret, and no touch due.
 //! `lua/load.lua` and `lua/load_general.lua` decide every other case. Knows no connection.
 
 use bytes::Bytes;
@@ -32,8 +32,8 @@ pub(super) struct NativeRead<'a> {
 }
 
 impl NativeRead<'_> {
-    /// Returns whether commands may be enough. They cannot note a use, and know nothing of a read by the
-    /// process itself, whose secret is zeros.
+    /// Returns whether commands may be enough. They cannot touch a session, and cannot serve internal
+    /// credentials, whose secret hash is zeros.
     pub(super) fn is_possible(&self) -> bool {
         let [idle, after] = self.touch;
         let is_always_due = idle > 0 && after == 0;
@@ -42,12 +42,12 @@ impl NativeRead<'_> {
 
     /// Returns the key of the session, and the commands: fields, epoch, clock.
     ///
-    /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows. If it
-    ///   still equals that of the session, it did so when the fields were read.
+    /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows. If
+    ///   it equals that of the session, it did so when the fields were read.
     /// - `GETEX` without options is a `GET` that counts as a write. So a replica, whose data may be
     ///   old, refuses it.
-    /// - `TIME` is the only clock. The remaining lifetime of the key would belong to a deadline that
-    ///   may have moved in between.
+    /// - Deadlines are compared with `TIME`. The remaining lifetime of the key (`PTTL`) could belong
+    ///   to a deadline that was moved after the fields were read.
     pub(super) fn commands(&self, prefix: &str) -> (Bytes, [Command; 3]) {
         let count = self.names.map_or(0, <[_]>::len);
         let mut arguments = Arguments::new(4 + count);
@@ -172,7 +172,7 @@ mod tests {
     fn a_read_that_no_command_can_answer_is_not_sent() {
         assert!(read([0, 0], None).is_possible());
         assert!(read([HOUR, 1], None).is_possible());
-        assert!(!read([HOUR, 0], None).is_possible(), "its use is always due");
+        assert!(!read([HOUR, 0], None).is_possible(), "a touch is always due");
         let by_process =
             NativeRead { secret: &SecretHash::from_bytes([0; 32]), ..read([0, 0], None) };
         assert!(!by_process.is_possible());

@@ -114,7 +114,7 @@ scripts! {
     ]];
     DELETE = Runs, Never, PROBE,
         [files!["session/read", "session/authenticate", "session/save", "delete"]];
-    /// Tells which of several sessions exist.
+    /// Returns which of several sessions exist.
     EXIST = Runs, Once, PROBE, [files!["exist"]];
     /// Ends sessions by their principal.
     REVOKE = Runs, Never, PROBE,
@@ -133,7 +133,7 @@ scripts! {
     BEGIN_REVOKE = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/begin_revoke"]];
     REMOVE_ENTRIES = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/remove"]];
     NEXT_EPOCH = Runs, Never, EPOCH_PROBE, [files!["next_epoch"]];
-    /// Texts about the settings of the server.
+    /// Returns warnings about the settings of the server.
     ADVICE = Runs, Once, PROBE, [files!["advice"]];
 }
 
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    /// Returns the names behind a word of the head, with the lines that continue it.
+    /// Returns the names after a label of the head, including those in continuation lines.
     fn head<'a>(text: &'a str, word: &str) -> Names<'a> {
         let mut lines = text.lines().skip_while(|line| !line.starts_with(word));
         let first = lines.next().map(|line| &line[word.len()..]);
@@ -333,7 +333,7 @@ mod tests {
                 let is_last = at + 1 == names.len();
                 let is_superfluous = used.is_empty() && !file.defines.is_empty();
                 assert!(is_last || !is_superfluous, "{script} does not need {name}");
-                assert!(is_last || !file.returns, "{script} ends in {name}");
+                assert!(is_last || !file.returns, "{script}: {name} returns too early");
                 needed.extend(used.into_iter().map(|used| (*name, used)));
             }
         }

@@ -48,7 +48,7 @@ use crate::{
 /// The connections of a store.
 type Scripts<C> = Connections<<C as Connect>::Connector>;
 
-/// Sessions in Redis or Valkey: one hash for each session, one command for each operation.
+/// Sessions in Redis or Valkey: one hash for each session.
 ///
 /// The [module](super) describes servers, clients, the layout of the data, and failures. The store
 /// opens connections of its own with the settings of the client. Clones share them.
@@ -109,16 +109,16 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
         self
     }
 
-    /// Sets the maximum number of commands in flight for reads, for updates, and for lookups in a
-    /// cache, each. Defaults to 4.
+    /// Sets the maximum number of commands in flight, separately for reads, for updates, and for
+    /// lookups in a cache. Defaults to 4.
     ///
-    /// Later operations wait for an answer, and then up to 64 sessions share a command. Once
-    /// batches have 8 sessions, the server counts as busy: operations wait while any command is in
-    /// flight, or until 32 of them wait.
+    /// Later operations wait for an answer, and then up to 64 of them share a command. Once a batch
+    /// has 8 operations, the server counts as busy: operations wait while any command is in flight,
+    /// or until 32 of them wait.
     ///
     /// A higher limit lets single operations start sooner when the server is far away. A lower one
-    /// costs a busy server less. On a cluster, sessions on different nodes do not wait for each
-    /// other.
+    /// costs a busy server less. On a cluster the limit has no effect: every operation is sent at
+    /// once.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.max_in_flight = commands.max(1);
         self
@@ -154,13 +154,12 @@ impl<C: RedisClient> RedisStore<C> {
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`] for a server without field expiry, or a user without the
-    /// right to run a command that is needed at a key of the store. Also the errors of any
-    /// operation.
+    /// [`StoreErrorKind::Unsupported`] for a server without field expiry, or a user who may not run
+    /// a necessary command on the keys of the store. Otherwise, the errors of any operation.
     ///
     /// # Round trips
     ///
-    /// Five.
+    /// Five, or up to nine if the server does not know the scripts yet.
     pub async fn check(&self) -> Result<(), StoreError> {
         let Executor { prefix, .. } = &*self.executor;
         let id = SessionId::from_bytes([0; 16]);
@@ -218,7 +217,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
             Some(who) => {
                 let arguments = arguments.into_list();
                 let sign_in = SignIn { id, who, absolute, credentials: None, arguments };
-                // Boxed: it is rare, and would make every future as large.
+                // Boxed: a sign-in is rare, and would make every future as large as its own.
                 Box::pin(sign_in.run(&self.executor)).await?
             }
             None => {
@@ -286,8 +285,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One for the list, and one for each session of it, all at the same time. Three more for each
-    /// 256 listed sessions that have ended.
+    /// One for the list, another one if 16 sessions or more are listed, and one for each session, up
+    /// to 256 at the same time. Up to three more for each 256 listed sessions that have ended.
     async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
@@ -299,8 +298,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// For each 256 sessions two, and one for each 64. On a cluster, one for each session, many at
-    /// the same time.
+    /// Two for each 256 sessions, and one for each 64. On a cluster, two for each 256 sessions, and
+    /// one for each session, up to 64 at the same time.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -311,7 +310,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// 4096, of which several hundred at the same time.
+    /// 4096, up to 256 of them at the same time.
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
         let keys = epoch_keys(&self.executor.prefix);
         self.executor.run_at_each(&NEXT_EPOCH, keys).await.map(Written::new)
@@ -372,7 +371,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// 4096, of which several hundred at the same time.
+    /// 4096, up to 256 of them at the same time.
     async fn clear(&self) -> Result<(), StoreError> {
         self.cache.clear().await
     }
@@ -381,7 +380,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
     ///
     /// # Round trips
     ///
-    /// Two.
+    /// Two, or four if the server does not know the script yet.
     async fn check(&self) -> Result<(), StoreError> {
         self.cache.check().await
     }

@@ -16,13 +16,13 @@ use tracing::{debug, warn};
 
 use crate::store::StoreError;
 
-/// Number of sessions that one statement deletes: so few that its locks hold up no caller.
+/// Maximum number of sessions that one statement deletes, so that its locks do not delay callers.
 const BATCH: usize = 500;
 
 /// Timeout of a batch. No caller waits for it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A store that holds expired sessions.
+/// A store from which expired sessions can be deleted.
 pub(in crate::store) trait Cleanup: Send + Sync + 'static {
     /// Deletes at most `limit` expired sessions in one transaction, and returns their number.
     fn delete_batch(
@@ -39,7 +39,7 @@ pub(in crate::store) async fn clean_up<C: Cleanup>(
     mut store_dropped: watch::Receiver<()>,
     interval: Duration,
 ) {
-    // Instances that start together do not work together.
+    // Instances that start together should not delete at the same time.
     let mut wait = interval.mul_f64(random());
     loop {
         tokio::select! {
@@ -53,7 +53,8 @@ pub(in crate::store) async fn clean_up<C: Cleanup>(
     }
 }
 
-/// Works for at most half of the time, so that requests find the server idle in between.
+/// Deletes all expired sessions, and pauses after each batch for as long as the batch took, so that
+/// the server has time for requests.
 async fn delete_all_expired<C: Cleanup>(store: &Arc<C>) {
     let mut deleted = 0;
     loop {
@@ -72,7 +73,7 @@ async fn delete_all_expired<C: Cleanup>(store: &Arc<C>) {
             }
         }
         sleep(begun.elapsed()).await;
-        // The store is dropped: only this task holds it.
+        // The store was dropped: only this task still holds it.
         if Arc::strong_count(store) == 1 {
             return;
         }
@@ -82,7 +83,7 @@ async fn delete_all_expired<C: Cleanup>(store: &Arc<C>) {
     }
 }
 
-/// Returns a number from 0 to 1. Nothing depends on its quality.
+/// Returns a random number from 0 to 1. Nothing depends on its quality.
 fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }

@@ -18,15 +18,16 @@ pub(in crate::store) struct Connections<D: Database> {
     pool: Pool<D>,
     test_after: Duration,
     test_timeout: Duration,
-    /// When the store returned a connection, at most as often as the pool has connections.
+    /// The latest times at which the store returned a connection, at most one for each connection that
+    /// the pool may have.
     ///
-    /// The pool hands out the connection that it got back first. If as many as it holds came back
-    /// lately, then so did that one. The pool tells no more about it.
+    /// The pool hands out the connection that was returned first. With `n` idle connections, that one
+    /// was returned no earlier than the `n`-th last time. The pool does not report idle times itself.
     returns: Mutex<VecDeque<Instant>>,
 }
 
 impl<D: Database> Connections<D> {
-    /// Tests connections that were idle for `test_after`.
+    /// Wraps a pool. A connection that was idle for `test_after` is tested before its next use.
     pub(in crate::store) fn new(pool: Pool<D>, test_after: Duration, timeout: Duration) -> Self {
         let test_timeout = (timeout / 4).min(MAX_TEST);
         Self { pool, test_after, test_timeout, returns: Mutex::default() }
@@ -36,7 +37,7 @@ impl<D: Database> Connections<D> {
         &self.pool
     }
 
-    /// Takes an idle connection. Takes a new one, or the next that comes back, if none is idle.
+    /// Takes an idle connection. If none is idle, takes a new one, or the next one that is returned.
     pub(in crate::store) async fn take(&self) -> Result<PoolConnection<D>, sqlx::Error> {
         loop {
             let idle = self.idle();
@@ -71,25 +72,25 @@ impl<D: Database> Connections<D> {
     /// Closes a broken connection. Others may be broken for the same reason, so each is tested
     /// before its next use.
     pub(in crate::store) fn discard(&self, connection: PoolConnection<D>) {
-        // Returning it to the pool would wait for it.
+        // The pool would wait for an answer of a connection that is returned to it.
         drop(connection.detach());
         self.returns().clear();
     }
 
-    /// Closes the idle connections. One was silent, and to test the others for silence takes time.
+    /// Closes the idle connections, because one did not answer and testing each of the others takes time.
     fn close_idle(&self) {
         for _ in 0..self.idle() {
             self.pool.try_acquire().map(PoolConnection::detach);
         }
     }
 
-    /// Returns the number of idle connections. The pool counts a connection shortly after it moves, so
-    /// its own number can pass below zero, which reads as the greatest one.
+    /// Returns the number of idle connections. The pool updates its own count shortly after a connection
+    /// moves, so that count can wrap from zero to the maximum of its type.
     fn idle(&self) -> usize {
         self.pool.num_idle().min(self.pool.size() as usize)
     }
 
-    /// Returns whether the one of `idle` connections that was idle for longest needs no test.
+    /// Returns whether the longest idle of `idle` connections needs no test.
     fn is_fresh(&self, idle: usize) -> bool {
         let returns = self.returns();
         let returned = returns.len().checked_sub(idle).and_then(|at| returns.get(at));

@@ -1,12 +1,12 @@
-//! [`Dispatch`]: the flag that decides a race: a statement is sent, or its caller cancels it.
+//! [`Dispatch`]: the flag that decides whether a statement is sent or its caller cancels it first.
 //!
 //! Shared by the caller of an executor and the task that runs its statement. Knows no statements.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Whether a statement is sent or cancelled. The first of both decides.
+/// Whether a statement was sent or cancelled. The first of the two decides.
 ///
-/// A statement that turned out not to be carried out is taken back, and may be cancelled again.
+/// A statement that was sent but not carried out is taken back, and can be cancelled again.
 #[derive(Default)]
 pub(in crate::store) struct Dispatch(AtomicU8);
 
@@ -15,17 +15,17 @@ impl Dispatch {
     const SENT: u8 = 1;
     const CANCELLED: u8 = 2;
 
-    /// Returns whether the statement may be sent.
+    /// Marks the statement as sent. Returns whether it may be sent.
     pub(in crate::store) fn send(&self) -> bool {
         self.settle(Self::PENDING, Self::SENT)
     }
 
-    /// Returns whether the statement may be sent again.
+    /// Takes the statement back. Returns whether it may be sent again.
     pub(in crate::store) fn take_back(&self) -> bool {
         self.settle(Self::SENT, Self::PENDING) || self.0.load(Ordering::Acquire) == Self::PENDING
     }
 
-    /// Returns whether the statement was not sent, or taken back.
+    /// Cancels the statement. Returns whether it was not sent, or was taken back.
     fn cancel(&self) -> bool {
         self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING
     }
@@ -35,11 +35,11 @@ impl Dispatch {
     }
 }
 
-/// Cancels a statement when its caller is dropped. One that was sent is not repeated.
+/// Cancels a statement when its caller is dropped. A statement that was already sent is not repeated.
 pub(in crate::store) struct CancelOnDrop<'a>(pub(in crate::store) &'a Dispatch);
 
 impl CancelOnDrop<'_> {
-    /// Returns whether the statement will never be sent.
+    /// Cancels the statement. Returns whether it will never be sent.
     pub(in crate::store) fn cancel(self) -> bool {
         self.0.cancel()
     }

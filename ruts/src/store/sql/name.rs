@@ -1,15 +1,15 @@
-//! Names that a statement may hold: [`InvalidName`].
+//! The check of names that become part of a statement, and its error: [`InvalidName`].
 //!
 //! Used by the stores on SQL servers for the tables that an application names.
 
-/// A schema or table name that is too long, or has other characters than those that are allowed.
+/// A schema or table name that is empty or too long, or has a character that is not allowed.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "invalid schema or table name {0:?}: use at most 50 of the characters A-Z, a-z, 0-9, _ and -"
 )]
 pub struct InvalidName(String);
 
-/// Checks a name. A statement quotes it.
+/// Checks a name, which statements then quote.
 pub(in crate::store) fn check_name(name: &str) -> Result<(), InvalidName> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if name.is_empty() || name.len() > 50 || !name.bytes().all(is_plain) {

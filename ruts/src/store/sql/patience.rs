@@ -9,20 +9,20 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// Number of timeouts for which a statement may run, with or without a caller. It keeps its
-/// connection, or a permit to give the connection up.
+/// Maximum time of a statement, with or without a caller, as a multiple of the timeout. Until then the
+/// statement holds its connection, or a permit to give the connection up.
 const MAX_TIMEOUTS: u32 = 3;
 
 pub(in crate::store) struct Patience {
     timeout: Duration,
     /// Permits to give up the connection of a statement without an answer: half as many as the pool
-    /// has connections. A silent connection leaves room for a new one, and a stuck server hardly
-    /// ever has more statements than connections and permits.
+    /// has connections. A connection that is given up makes room for a new one. The permits limit the
+    /// statements on a stuck server to about the number of connections and permits.
     given_up: Arc<Semaphore>,
 }
 
 impl Patience {
-    /// With a pool of `connections`.
+    /// Creates the patience for a pool of `connections`.
     pub(in crate::store) fn new(connections: u32, timeout: Duration) -> Self {
         let permits = (connections as usize / 2).max(1);
         Self { timeout, given_up: Arc::new(Semaphore::new(permits)) }

@@ -27,18 +27,18 @@ const OLDEST: i32 = 3_051_003;
 /// Statements that a connection keeps prepared: more than the store has.
 const PREPARED: usize = 48;
 
-/// The log is cut to this size after a reader made it grow: that of a log between two checkpoints.
+/// Size to which the log is truncated after a reader made it grow: its usual size between checkpoints.
 const LOG_BYTES: i64 = 4 * 1024 * 1024;
 
-/// How a commit is written.
+/// Whether a commit is on the disk before its operations are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
     /// Every commit is on the disk before its operations are answered. Nothing that was answered is
     /// lost in a power cut.
     Full,
-    /// Commits are on the disk after the next checkpoint. A power cut may undo the last ones: a
-    /// session that was deleted is live again. Nothing is lost when the process is killed.
+    /// Commits are on the disk after the next checkpoint. A power cut may undo the last ones, so that a
+    /// deleted session is live again. Nothing is lost when the process is killed.
     Normal,
 }
 
@@ -89,14 +89,14 @@ impl Database {
         connection.busy_handler(Some(wait_for_lock as fn(i32) -> bool))?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-        // Removed values are overwritten where that costs no write of its own.
+        // Removed values are overwritten where that needs no additional write.
         connection.pragma_update(None, "secure_delete", "fast")
     }
 
-    /// The first process on a file switches it to a write-ahead log, which it keeps.
+    /// Switches the file to a write-ahead log, unless an earlier process did so. The file keeps that mode.
     ///
     /// The switch is a commit with a rollback journal. With less than `extra`, the removal of that
-    /// journal is not synced. After a power cut it could be there again, and undo the switch.
+    /// journal is not synced. After a power cut the journal could exist again, and undo the switch.
     fn use_write_ahead_log(&self) -> Result<(), StoreError> {
         let connection = &self.connection;
         let extra = connection.pragma_update(None, "synchronous", "extra");
@@ -107,8 +107,8 @@ impl Database {
                 row.get::<_, String>(0)
             });
             match mode {
-                // Two processes that switch at once might wait for each other, so SQLite asks no
-                // handler.
+                // SQLite does not call the busy handler here, because two processes that switch at
+                // once might wait for each other.
                 Err(error) if is_busy(&error) && wait_for_lock(attempts) => attempts += 1,
                 mode => break mode.map_err(|error| statement_error(&error))?,
             }
@@ -127,7 +127,7 @@ impl Database {
         self.connection.pragma_update(None, "synchronous", synchronous)
     }
 
-    /// The time, which operations pass to the rules of a session.
+    /// Returns the time, which operations pass to the rules of a session.
     pub(super) fn now(&self) -> Duration {
         self.clock.now()
     }
@@ -216,7 +216,7 @@ fn open_file(path: &Path) -> Result<(Connection, DatabaseFile), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| statement_error(&error))?;
-    // SQLite opens a file without write permission all the same.
+    // SQLite opens even a file without write permission.
     if connection.is_readonly("main").map_err(|error| statement_error(&error))? {
         return Err(unsupported("the file of the database is read-only"));
     }
@@ -246,7 +246,7 @@ pub(super) fn set_lock_timeout(timeout: Duration) {
 /// Waits for a lock of another connection, and returns whether to try again.
 ///
 /// SQLite's own handler sleeps for up to 100 ms and is unfair: with four processes, writes waited up
-/// to 1.9 s. With these short sleeps they waited 99 ms.
+/// to 1.9 s. With these short sleeps they waited up to 99 ms.
 fn wait_for_lock(attempts: i32) -> bool {
     let (timeout, since) = LOCK_WAIT.get();
     let now = Instant::now();

@@ -31,7 +31,7 @@ pub(super) fn statement_error(error: &Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(*failure)
 }
 
-/// The failure of a commit. After an I/O error, the operating system may have written it or not.
+/// Returns the error of a failed commit. After an I/O error, the commit may or may not be on the disk.
 pub(super) fn commit_error(error: &Error) -> StoreError {
     match error.sqlite_error() {
         Some(failure) if failure.code == ErrorCode::SystemIoFailure => {
@@ -53,7 +53,7 @@ pub(super) fn unavailable(reason: &'static str) -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(Reason(reason))
 }
 
-/// The answer of an operation whose thread ended before it answered.
+/// Returns the error of an operation whose thread ended before it answered.
 pub(super) fn lost() -> StoreError {
     let reason = Reason("the thread of the store ended");
     StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(reason)

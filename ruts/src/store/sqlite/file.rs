@@ -1,4 +1,4 @@
-//! The files of a database: whether the path still leads to it, and space for a full disk.
+//! The files of a database: a check that its path still leads to it, and a reserve for a full disk.
 //!
 //! Used by `connection`, `threads` and the writer. Knows nothing of SQL.
 
@@ -14,7 +14,7 @@ use crate::store::StoreError;
 /// Bytes of the reserve: enough for a checkpoint of a small log, and for many short transactions.
 const RESERVE: u64 = 1024 * 1024;
 
-/// The file of a database that is open.
+/// The file of an open database.
 #[derive(Clone)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
@@ -41,8 +41,7 @@ impl DatabaseFile {
         Ok(Self { path: path.to_owned(), identity })
     }
 
-    /// Fails if the path leads to another file, or to none: what is written to a removed file is
-    /// lost.
+    /// Fails if the path leads to another file, or to none, because writes to a removed file are lost.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match fs::metadata(&self.path) {
             Ok(metadata) if identity(&metadata) == self.identity => Ok(()),
@@ -54,7 +53,7 @@ impl DatabaseFile {
 #[cfg(unix)]
 type Identity = (u64, u64);
 
-/// Device and number of a file, which a replacement does not share while this one is open.
+/// Returns device and inode of a file, which no other file shares while this one is open.
 #[cfg(unix)]
 fn identity(metadata: &fs::Metadata) -> Identity {
     use std::os::unix::fs::MetadataExt;
@@ -96,7 +95,7 @@ impl Reserve {
         }
     }
 
-    /// Frees the space. Another process may have done so.
+    /// Removes the file. Another process may already have removed it.
     pub(super) fn release(&self) {
         let _ = fs::remove_file(&self.path);
     }

@@ -1,14 +1,14 @@
 //! Sessions in a file, through SQLite in the process: [`SqliteStore`].
 //!
-//! The feature is `sqlite-store`. SQLite is compiled from source, which needs a C compiler. A program
-//! without a server keeps its sessions over a restart.
+//! The feature is `sqlite-store`. SQLite is compiled from source, which needs a C compiler. With this
+//! store, a program keeps its sessions over a restart without a database server.
 //!
 //! # Files
 //!
 //! | file | content |
 //! | --- | --- |
 //! | `sessions.db` | The database, under the path of the builder. Only its owner may read it. |
-//! | `sessions.db-wal`, `-shm` | The write-ahead log and its index. Back them up together, or use SQLite's `.backup`. |
+//! | `sessions.db-wal`, `-shm` | The write-ahead log and its index. Back up the log together with the database, or use SQLite's `.backup`. |
 //! | `sessions.db-reserve` | A megabyte of zeros, to be freed on a full disk. |
 //!
 //! | table | rows |
@@ -17,13 +17,13 @@
 //! | `ruts_fields` | One for each field. |
 //! | `ruts_state` | One: the version of the tables, and which sessions `revoke_everyone` has ended. |
 //!
-//! The tables can share a file with others. A network file system is not supported.
+//! The tables can share a file with other tables. A network file system is not supported.
 //!
 //! # Threads
 //!
 //! One thread writes. Operations that wait together share a transaction, and each is answered after
-//! its commit. Other threads read, and a write does not hold them up. No operation blocks a thread of
-//! the runtime.
+//! its commit. Other threads read, and writes do not block them. No operation blocks a thread of the
+//! runtime.
 //!
 //! # Several processes
 //!
@@ -34,8 +34,8 @@
 //! # Durability
 //!
 //! With [`Durability::Full`], an operation is answered when it is on the disk: a deletion survives a
-//! power cut. With [`Durability::Normal`], a power cut may undo what was answered since the last
-//! checkpoint. Neither loses anything if the process is killed.
+//! power cut. With [`Durability::Normal`], a power cut may undo operations that were answered since
+//! the last checkpoint. Neither loses anything if the process is killed.
 //!
 //! # Failures
 //!
@@ -49,9 +49,9 @@
 //! | A page of the file is damaged. Other sessions still work. | [`Corrupt`](crate::store::StoreErrorKind::Corrupt) |
 //! | The disk reported an error during the commit. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! On a full disk, the first deletion, revocation or rotation frees the reserve, and there is room for
+//! On a full disk, the first deletion, revocation or rotation frees the reserve, which makes room for
 //! it and for many more. A cleanup fills the reserve again. The file does not shrink: the space of
-//! deleted sessions is used again.
+//! deleted sessions is reused.
 //!
 //! # Cleanup
 //!

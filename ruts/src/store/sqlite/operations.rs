@@ -27,19 +27,19 @@ use crate::{
 /// No field.
 const NONE: Projection<'_> = Projection::Named(&[]);
 
-/// Maximum number of sessions of a principal that a transaction ends, so that it is short.
+/// Approximate maximum number of sessions of a principal that one transaction ends, so that it is short.
 const STEP: usize = 100;
 
 /// The progress of an operation after a transaction.
 pub(super) enum Step<T> {
-    /// All of the operation.
+    /// The operation is complete.
     Done(T),
-    /// It has ended some sessions. The operation continues in another transaction.
+    /// The transaction has ended some sessions. The operation continues in another transaction.
     Again,
 }
 
-/// Reads a session. `None` if the read has to be written down: a touch is due, or the current secret
-/// is used for the first time.
+/// Reads a session. `None` if the read has to write: a touch is due, or the current secret is used for
+/// the first time.
 pub(super) fn load(
     database: &Database,
     credentials: &OwnedCredentials,
@@ -100,7 +100,7 @@ pub(super) fn update(
         return Ok(Step::Done(Err(Refused::NotFound)));
     };
     let (mut record, now) = (stored.record(), database.now());
-    // No session ends to make room for a sign-in that is refused.
+    // A sign-in that is refused must not end other sessions.
     if let Some(who) = who
         && record.would_apply(proof, update, now) == Ok(true)
         && let Step::Again = make_room(database, id, who)?
@@ -162,8 +162,8 @@ pub(super) fn list_by_principal(
     Ok(page)
 }
 
-/// Ends some sessions behind `after`. Returns them, and the last one that it looked at if there may be
-/// more.
+/// Ends some sessions after the id `after`. Returns them, and the last session that was examined if
+/// there may be more.
 pub(super) fn revoke(
     database: &Database,
     principal: &PrincipalKey,
@@ -194,8 +194,8 @@ pub(super) fn revoke_everyone(database: &Database) -> Result<(), StoreError> {
     database.execute(REVOKE_EVERYONE, []).map(drop)
 }
 
-/// Frees at most `limit` sessions, and returns their number. Those that are not retained are deleted. Those
-/// that have ended with all others lose their fields.
+/// Frees at most `limit` sessions, and returns their number. Sessions that are not retained are deleted.
+/// Sessions that were revoked with all others lose their fields.
 pub(super) fn delete_expired(database: &Database, limit: usize) -> Result<usize, StoreError> {
     let number = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
     let now = database.now();
@@ -232,9 +232,10 @@ fn change<T>(
     Ok(answer)
 }
 
-/// Makes room for a sign-in at the limit, beside the session `own`.
+/// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// The oldest of any choice of sessions are never among the latest, which may stay.
+/// It may know only a part of the sessions. The oldest of this part are never among the latest of all,
+/// which may stay.
 fn make_room(
     database: &Database,
     own: &SessionId,
@@ -278,7 +279,7 @@ fn end(database: &Database, session: &SessionRow, now: Duration) -> Result<(), S
     stored.save(database, &record, now)
 }
 
-/// The sessions of a principal that were not deleted, ordered by id.
+/// Returns the sessions of a principal that were not deleted or revoked, ordered by id.
 fn sessions_of(
     database: &Database,
     principal: &PrincipalKey,

@@ -67,7 +67,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Lets a thread that waits return without items.
+    /// Makes a waiting thread return without items.
     pub(super) fn wake(&self) {
         self.lock().is_woken = true;
         self.changed.notify_one();
@@ -83,7 +83,7 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// Refuses items from now on, and drops those that nothing has taken.
+    /// Refuses new items, and drops the items that no thread has taken.
     fn abandon(&self) {
         self.close();
         // Dropped after the lock is released: a drop may wake a caller.
@@ -96,7 +96,7 @@ impl<T> Queue<T> {
     }
 }
 
-/// Abandons a queue when the thread that serves it ends, even by a panic: no caller waits for it.
+/// Abandons a queue when its thread ends, even by a panic, so that no caller waits for ever.
 pub(super) struct AbandonOnDrop<'a, T>(pub(super) &'a Queue<T>);
 
 impl<T> Drop for AbandonOnDrop<'_, T> {

@@ -8,13 +8,13 @@ use super::{
     task::Task,
 };
 
-/// Number of reads in one transaction: so few that it holds up no checkpoint.
+/// Maximum number of reads in one transaction, so that it does not delay a checkpoint.
 const BATCH: usize = 16;
 
 /// Carries out reads until the queue is closed.
 ///
-/// Reads that wait together share a transaction. It begins after they were queued, so each of them
-/// sees every write that was answered before.
+/// Reads that wait together share a transaction. The transaction begins after they were queued, so
+/// each read sees every write that was answered before the read began.
 pub(super) fn run(database: &Database, queue: &Queue<Box<dyn Task>>) {
     let _abandon = AbandonOnDrop(queue);
     let mut batch = Vec::with_capacity(BATCH);

@@ -1,6 +1,6 @@
-//! Rows of the tables as parts of a session record, and back.
+//! Converts rows of the tables to parts of a session record, and back.
 //!
-//! Used by operations. The only place that knows which column holds which part.
+//! Used by operations. Only this file knows which column holds which part.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -37,7 +37,7 @@ pub(super) struct SessionRow {
     pub(super) row: i64,
     pub(super) id: SessionId,
     pub(super) head: RecordHead,
-    /// Ended with all sessions of its time.
+    /// The session was revoked with all others.
     pub(super) is_revoked: bool,
 }
 
@@ -245,7 +245,7 @@ fn decode_field(row: &Row<'_>) -> rusqlite::Result<(FieldName, FieldRecord)> {
     Ok((FieldName::from(row.get_ref(0)?.as_str()?), field))
 }
 
-/// A moment or a time in microseconds. Times beyond the range of an integer end with it.
+/// A moment or a duration in microseconds. One beyond the range of `i64` becomes its maximum.
 pub(super) struct Micros(pub(super) Duration);
 
 impl ToSql for Micros {

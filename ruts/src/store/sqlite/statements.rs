@@ -3,14 +3,15 @@
 //! Used by `tables`, `rows`, `writer` and operations. Moments are microseconds since 1970, and
 //! durations are microseconds.
 
-/// Version of the tables. Another one is refused.
+/// Version of the tables. Tables of another version are refused.
 pub(super) const VERSION: i64 = 1;
 
-/// Fields are rows of a table with a row id, because that holds large values in half the space of a
-/// clustered table. The id of a session is not its key: random keys make creations expensive.
+/// `ruts_fields` has a row id, because such a table stores large values in half the space of a
+/// clustered table. The id of a session is not its primary key, because random keys make creations
+/// expensive.
 ///
-/// Sessions up to row `revoked_up_to` have ended, and the cleanup has freed those up to row
-/// `freed_up_to`. `changes` counts transactions in which a session ended or changed its principal.
+/// All sessions up to row `revoked_up_to` have ended, and the cleanup has freed those up to row
+/// `freed_up_to`. `changes` counts the transactions in which a session ended or changed its principal.
 pub(super) const TABLES: &str = "
 create table if not exists ruts_sessions (
   row integer primary key,
@@ -71,14 +72,14 @@ macro_rules! select_session {
 
 pub(super) const SESSION: &str = select_session!("where id = ?1");
 
-/// Sessions of a principal that were not deleted, after an id.
+/// Sessions of a principal that were not deleted or revoked, after an id.
 pub(super) const SESSIONS_OF: &str = select_session!(
     "where principal = ?1 and ended_at is null and id > ?2
        and row > (select revoked_up_to from ruts_state)
      order by id limit ?3"
 );
 
-/// A number above that of all sessions, the revoked ones included.
+/// A row number above those of all sessions, including the revoked ones.
 pub(super) const NEXT_ROW: &str = "
 select max(revoked_up_to, coalesce((select max(row) from ruts_sessions), 0)) + 1 from ruts_state";
 
@@ -99,7 +100,7 @@ pub(super) const DELETE_SESSION: &str = "delete from ruts_sessions where row = ?
 /// At most `?2` sessions that are not retained.
 pub(super) const EXPIRED: &str = "select row from ruts_sessions where delete_at <= ?1 limit ?2";
 
-/// At most `?1` sessions that have ended with all others, and were not freed.
+/// At most `?1` sessions that were revoked with all others and are not freed yet.
 pub(super) const REVOKED: &str = select_session!(
     "where row > (select freed_up_to from ruts_state)
        and row <= (select revoked_up_to from ruts_state)

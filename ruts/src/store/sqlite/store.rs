@@ -36,8 +36,8 @@ const MAX_PAGE: usize = 10_000;
 ///
 /// # Cancel safety
 ///
-/// An operation whose future is dropped while it waits is not carried out. Later it is carried out
-/// as a whole.
+/// A transaction whose future is dropped while it waits is not carried out. If it is dropped later, it
+/// is carried out as a whole. An operation that ends many sessions takes several transactions.
 #[derive(Clone)]
 pub struct SqliteStore {
     threads: Arc<Threads>,
@@ -50,7 +50,7 @@ impl SqliteStore {
         SqliteStoreBuilder::new(Some(path.into()))
     }
 
-    /// Creates the builder of a store in memory, for tests. Two stores share no session.
+    /// Creates the builder of a store in memory, for tests. Each store has sessions of its own.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -70,17 +70,17 @@ impl SqliteStore {
     /// operations, including those of clones, fail with
     /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable).
     ///
-    /// A program that ends without it loses nothing that was answered. With [`Durability::Normal`],
-    /// closing also puts the last commits on the disk.
+    /// A program that ends without this call loses no operation that was answered. With
+    /// [`Durability::Normal`], closing also puts the last commits on the disk.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the store closes all the same.
+    /// If the future is dropped, the store still closes.
     pub async fn close(&self) {
         self.threads.close().await;
     }
 
-    /// Writes in as many transactions as the operation takes. Others take place in between.
+    /// Writes in as many transactions as the operation needs. Other operations take place in between.
     async fn write_in_steps<T, F>(
         &self,
         ends: bool,
@@ -185,7 +185,7 @@ impl Store for SqliteStore {
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let (mut changes, id) = (self.threads.watch(), *id);
         async move {
-            // A receiver that lags behind returns too: something may have happened.
+            // A receiver that lags behind returns too: it may have missed this session.
             while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
         }
     }
@@ -208,7 +208,7 @@ impl Store for SqliteStore {
         list.await
     }
 
-    /// In several transactions, between which other operations take place.
+    /// Takes several transactions, between which other operations take place.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -233,7 +233,7 @@ impl Store for SqliteStore {
         self.threads.write(true, operations::revoke_everyone).await.map(Written::new)
     }
 
-    /// In several transactions, as [`revoke`](Store::revoke).
+    /// Takes several transactions, like [`revoke`](Store::revoke).
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut deleted = 0;
         loop {
@@ -310,8 +310,8 @@ impl SqliteStoreBuilder {
     /// Sets how often expired sessions are deleted, at least a second. Defaults to five minutes.
     /// `None` leaves it to [`Store::delete_expired`].
     ///
-    /// Each interval differs by up to a fifth, so that processes that start together do not work
-    /// together.
+    /// Each interval varies randomly by up to a fifth, so that processes that start together do not
+    /// delete at the same time.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         let interval = interval.into();

@@ -1,4 +1,4 @@
-//! Operations on their way to a thread and back: [`Task`].
+//! An operation that is sent to a thread, and its answer: [`Task`].
 //!
 //! Made by `threads`, run by the writer and the readers. Knows nothing of SQL.
 
@@ -15,7 +15,7 @@ pub(super) trait Task: Send {
     ///
     /// # Errors
     ///
-    /// The transaction has to be rolled back. Refusals that change nothing are answers instead.
+    /// The transaction has to be rolled back. A refusal, which changes nothing, is an answer instead.
     fn run(&mut self, database: &Database) -> Result<(), StoreError>;
 
     /// Sends the answer, or the failure of its transaction, to the caller.
@@ -52,7 +52,8 @@ where
     F: FnMut(&Database) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, database: &Database) -> Result<(), StoreError> {
-        // The transaction is rolled back, and the function is run from its beginning or never again.
+        // Unwind safe: after a panic the transaction is rolled back, and the function is run again from
+        // its beginning or not at all.
         let answer = catch_unwind(AssertUnwindSafe(|| (self.function)(database)))
             .unwrap_or_else(|_| Err(unavailable("the operation panicked")));
         match answer {
@@ -84,7 +85,7 @@ where
     }
 }
 
-/// Returns whether an operation answers so before it changes anything.
+/// Returns whether an operation fails with this error only before it changes anything.
 fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Exists | StoreErrorKind::SessionLimit)
 }

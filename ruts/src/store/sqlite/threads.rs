@@ -56,7 +56,7 @@ impl Threads {
             set_lock_timeout(settings.lock_timeout);
             match Self::open(settings) {
                 Ok((threads, writer, running)) => {
-                    // If the caller was dropped, so are the threads: their queues close.
+                    // If the caller was dropped, this drops `threads`, which closes the queues.
                     drop(opened.send(Ok(threads)));
                     writer.run();
                     // The file is closed before the end is reported.
@@ -71,7 +71,7 @@ impl Threads {
 
     /// Opens the connections and starts the readers, on the thread of the writer.
     fn open(settings: Settings) -> Result<(Self, Writer, Running), StoreError> {
-        // The process may change its folder later.
+        // The process may change its working directory later.
         let path = settings.path.map(absolute).transpose();
         let path = path.map_err(|_| unavailable("the path of the database is empty"))?;
         let connection =
@@ -81,7 +81,7 @@ impl Threads {
         let (running, ended) = watch::channel(());
         let running = Arc::new(running);
         let writes = Arc::new(Queue::new());
-        // A database in memory has one connection, on which reads take their turn.
+        // A database in memory has only one connection, so reads use the queue of the writer.
         let has_readers = connection.path.is_some();
         let reads = if has_readers { Arc::new(Queue::new()) } else { Arc::clone(&writes) };
         let changes = broadcast::Sender::new(CHANGES);
@@ -114,8 +114,8 @@ impl Threads {
         run(&self.reads, false, operation).await
     }
 
-    /// Runs an operation on the thread that writes. `ends` if it ends a session or a right, which a
-    /// full disk should not prevent.
+    /// Runs an operation on the thread that writes. `ends` if it ends a session or revokes a right, which
+    /// a full disk must not prevent.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         ends: bool,
@@ -124,7 +124,8 @@ impl Threads {
         run(&self.writes, ends, operation).await
     }
 
-    /// Returns the sessions that end or change their principal from now on, `None` for all.
+    /// Returns a receiver of the sessions that end or change their principal from now on. `None` stands
+    /// for all sessions.
     pub(super) fn watch(&self) -> broadcast::Receiver<Option<SessionId>> {
         let changes = self.changes.subscribe();
         // From now on the writer looks for changes of other processes.
@@ -132,8 +133,7 @@ impl Threads {
         changes
     }
 
-    /// Refuses operations from now on, and waits until the others are answered and the file is
-    /// closed.
+    /// Refuses new operations, and waits until the earlier ones are answered and the file is closed.
     pub(super) async fn close(&self) {
         self.close_queues();
         let mut ended = self.ended.clone();
@@ -167,7 +167,7 @@ async fn run<T: Send + 'static>(
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
-    spawned.map(drop).map_err(|_| unavailable("the operating system started no thread"))
+    spawned.map(drop).map_err(|_| unavailable("the operating system could not start a thread"))
 }
 
 #[cfg(test)]

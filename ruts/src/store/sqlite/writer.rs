@@ -28,7 +28,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Maximum number of operations in a transaction. It bounds how long others wait for the lock.
+/// Maximum number of operations in a transaction. It limits how long other processes wait for the lock.
 const BATCH: usize = 256;
 
 /// Number of sessions that one transaction of the cleanup deletes.
@@ -37,16 +37,16 @@ pub(super) const CLEANUP_BATCH: usize = 100;
 /// How long a cleanup waits for a moment without operations.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time between two looks for changes of other processes, while sessions are watched.
+/// Time between two checks for changes of other processes, while sessions are watched.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Time of writing without a pause after which the lock is left to other processes for a moment: if
-/// one was seen to write lately, and otherwise.
+/// Time of writing without a pause after which the writer leaves the lock to other processes:
+/// `SHARED_TURN` if another process wrote within the last `LATELY`, and otherwise `TURN`.
 const SHARED_TURN: Duration = Duration::from_millis(5);
 const TURN: Duration = Duration::from_millis(100);
 const LATELY: Duration = Duration::from_secs(1);
 
-/// The moment for which the lock is left to others: longer than they sleep between two attempts.
+/// How long the lock is left to other processes: longer than they sleep between two attempts.
 const PAUSE: Duration = Duration::from_micros(1500);
 
 /// The connection that writes, and its queue.
@@ -60,13 +60,13 @@ pub(super) struct Writer {
     pub(super) cleanup_interval: Option<Duration>,
 }
 
-/// The work of the thread between transactions, and its times.
+/// State of the work that the thread does between transactions.
 struct Chores {
     next_cleanup: Option<Instant>,
     next_look: Instant,
-    /// The version of the data at the last look.
+    /// The version of the data at the last check.
     data_version: i64,
-    /// The counter of changes, as far as they were notified.
+    /// The value of the counter of changes up to which watchers were notified.
     counted: i64,
     turn: Turn,
 }
@@ -85,7 +85,7 @@ impl Writer {
         let _abandon = AbandonOnDrop(&self.queue);
         let now = Instant::now();
         let mut chores = Chores {
-            // Processes that start together do not clean up together.
+            // Processes that start together should not clean up at the same time.
             next_cleanup: self.cleanup_interval.map(|interval| now + interval.mul_f64(random())),
             next_look: now,
             data_version: 0,
@@ -120,14 +120,14 @@ impl Writer {
         let outcome = match self.database.begin_write() {
             Ok(()) => self.carry_out(batch, chores),
             Err(error) => {
-                // A lock or a missing file concerns them all.
+                // A locked or missing file affects all tasks.
                 batch.drain(..).for_each(|task| task.finish(Err(error.clone())));
                 return;
             }
         };
         let is_final = match &outcome {
             Ok(()) => true,
-            // A second try could apply a task twice.
+            // Another attempt could apply a task twice.
             Err(error) => error.kind() == StoreErrorKind::OutcomeUnknown,
         };
         for mut task in batch.drain(..) {
@@ -149,7 +149,7 @@ impl Writer {
         match attempt() {
             Err(full) if full.kind() == StoreErrorKind::Full && task.may_use_reserve() => {
                 let Some(reserve) = &self.reserve else { return Err(full) };
-                warn!("the disk is full; a session is ended in the space that was kept back");
+                warn!("the disk is full; a session is ended in the reserved space");
                 reserve.release();
                 self.database.begin_write()?;
                 self.carry_out(slice::from_mut(task), chores)
@@ -192,11 +192,11 @@ impl Writer {
         answer
     }
 
-    /// Pauses at the end of a turn. SQLite's lock has no queue: without pauses, a busy process has it
-    /// nearly all the time.
+    /// Pauses at the end of a turn. SQLite's lock has no queue, so without pauses a busy process would
+    /// hold the lock nearly all the time.
     fn leave_lock_to_others(&self, turn: &mut Turn) {
         if self.reserve.is_none() {
-            // In memory, there are no others.
+            // No other process uses a database in memory.
             return;
         }
         let version = self.database.row(DATA_VERSION, [], |row| row.get::<_, i64>(0));
@@ -213,7 +213,7 @@ impl Writer {
         }
     }
 
-    /// Lets watchers check their sessions if another process has ended one.
+    /// Makes watchers check their sessions if another process has ended a session.
     fn notice_foreign_changes(&self, chores: &mut Chores) {
         let now = Instant::now();
         if self.changes.receiver_count() == 0 || now < chores.next_look {
@@ -234,7 +234,7 @@ impl Writer {
             Ok(())
         });
         if let Err(error) = looked {
-            debug!(%error, "changes of other processes were not looked for");
+            debug!(%error, "could not check for changes of other processes");
         }
     }
 
@@ -252,7 +252,7 @@ impl Writer {
         });
         let now = Instant::now();
         chores.next_cleanup = Some(match deleted {
-            // Works for at most half of the time.
+            // The cleanup takes at most half of the time.
             Ok(CLEANUP_BATCH) => now + begun.elapsed(),
             Ok(_) => now + interval.mul_f64(0.8 + 0.4 * random()),
             Err(error) => {
@@ -270,7 +270,7 @@ impl Writer {
     }
 }
 
-/// Returns a number from 0 to 1. Nothing depends on its quality.
+/// Returns a random number from 0 to 1. Nothing depends on its quality.
 fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / u64::MAX as f64
 }

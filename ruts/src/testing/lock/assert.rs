@@ -37,8 +37,8 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// live sessions. Resolve such a finding in the code, where it is reviewed.
 ///
 /// A type of which no value can be guessed, and one with `untagged`, `flatten` or `Value` inside, is
-/// compared by its structure alone, unless a [`LockTest`] has values of it. A change of the meaning, such
-/// as euros to cents, is not detected.
+/// compared only by its structure, unless a [`LockTest`] has values of it. A change of meaning, such as
+/// from euros to cents, is not detected.
 ///
 /// ```
 /// use ruts::{session, testing::assert_lock};
@@ -62,12 +62,11 @@ pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
     LockTest::<S>::new(path).assert();
 }
 
-/// A comparison with a lock, as [`assert_lock`] makes it, with values of the application.
+/// A comparison with a lock, as [`assert_lock`] makes it, with sample values of the application.
 ///
-/// ruts makes values of most types by itself. It makes none of a type that checks its values, and of a
-/// type with `untagged`, `flatten` or `Value` inside it does not know which ones there are. For these the
-/// application gives values: each field has to read back its own, and later releases have to read them,
-/// too.
+/// ruts makes sample values of most types by itself. It cannot do so for a type that checks its values,
+/// and not completely for a type with `untagged`, `flatten` or `Value` inside. For these the application
+/// adds samples. Each field has to read back its samples, and so has the field of a later release.
 ///
 /// ```
 /// use ruts::{session, testing::LockTest};
@@ -111,7 +110,7 @@ impl<S: LockedSession> LockTest<S> {
         Self { path: path.as_ref().to_owned(), samples: Vec::new(), session: PhantomData }
     }
 
-    /// Adds a value of a field. The lock keeps it as it is stored.
+    /// Adds a sample value of a field. The lock keeps the value in its stored form.
     pub fn sample<T: FieldValue, M: Mode>(mut self, field: Field<T, M>, value: &T) -> Self {
         self.samples.push(Sample::new(field, value));
         self
@@ -121,10 +120,10 @@ impl<S: LockedSession> LockTest<S> {
     ///
     /// # Panics
     ///
-    /// As [`assert_lock`]. The session has no such field.
+    /// As [`assert_lock`], or the session does not have the field of a sample.
     #[track_caller]
     pub fn assert(self) {
-        // Several sessions may have one file, and their tests run in parallel.
+        // Several sessions may share a file, and their tests run in parallel.
         static FILE: Mutex<()> = Mutex::new(());
         let _one_at_a_time = FILE.lock().unwrap_or_else(PoisonError::into_inner);
 
@@ -146,7 +145,7 @@ impl<S: LockedSession> LockTest<S> {
         }
         let advice = match report.breaks() {
             true => "A finding that breaks sessions cannot be accepted.",
-            false => "To take this over: RUTS_LOCK=accept cargo test",
+            false => "To accept the changes: RUTS_LOCK=accept cargo test",
         };
         assert!(
             report.is_empty(),

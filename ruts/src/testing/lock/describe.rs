@@ -23,9 +23,9 @@ pub(super) struct Described {
     pub(super) fingerprint: u32,
     /// Values that ruts made from the type, as this build stores them.
     pub(super) samples: BTreeSet<Bytes>,
-    /// Values of the application, as they are stored.
+    /// Values that the application gave, as they are stored.
     pub(super) own_samples: BTreeSet<Bytes>,
-    /// Values of a principal of the application, as JSON.
+    /// Values of a principal that the application gave, as JSON.
     pub(super) own_json: BTreeSet<String>,
     /// Values of a principal as JSON, by which its sessions are found.
     pub(super) json: BTreeSet<String>,
@@ -51,7 +51,7 @@ impl Sample {
         Self { name: field.spec().name(), stored: field.encode_checked(value), json }
     }
 
-    /// Adds it to the field to which it belongs.
+    /// Adds the sample to its field.
     #[track_caller]
     pub(super) fn add_to(&self, fields: &mut [Described]) {
         let mut fields = fields.iter_mut();
@@ -101,8 +101,8 @@ impl FieldVisitor for Describe {
     }
 }
 
-/// Returns whether the codec has values of this shape that it does not read back, whatever the samples
-/// are.
+/// Returns whether the codec cannot read back some values of this shape, even if it reads back all
+/// samples.
 fn is_unreadable(codec: Codec, shape: &Shape) -> bool {
     match codec {
         Codec::Bincode => shape.has(&|part| *part == Shape::Leaf("any")),
@@ -130,6 +130,6 @@ fn resolve<T: FieldValue>(shape: &mut Shape, values: &[T]) {
     probe::resolve(shape, &payloads, &reread);
 }
 
-/// bincode depends only on the fingerprint, so there is nothing to find out.
+/// Does nothing: bincode depends only on the fingerprint.
 #[cfg(not(feature = "messagepack"))]
 fn resolve<T: FieldValue>(_shape: &mut Shape, _values: &[T]) {}

@@ -16,10 +16,11 @@ const HEAD: &str = "\
 # To take over changes: RUTS_LOCK=accept cargo test
 ";
 
-/// The types of the values that live sessions may hold: of the fields of some `#[session]` structs.
+/// The types of the values that live sessions may hold in the fields of some `#[session]` structs.
 ///
-/// It is text, with one line for each type of a field, and below it values of this type as they are
-/// stored. These are made by ruts, and hold no data of users. See [`assert_lock`](super::assert_lock).
+/// It is text, with one line for each type of a field, and below it sample values of this type as they
+/// are stored. The samples come from ruts or from a [`LockTest`](super::LockTest), and hold no data of
+/// users. See [`assert_lock`](super::assert_lock).
 ///
 /// ```
 /// use ruts::{session, testing::Lock};
@@ -62,8 +63,8 @@ impl Lock {
         LockReport::new(locked, S::SCHEMA, fields)
     }
 
-    /// Takes over the fields of a struct, as this build declares them. Former types of a field stay,
-    /// because live sessions may hold their values. Those of a retired name go.
+    /// Accepts the fields of a struct, as this build declares them. Former types of a field stay,
+    /// because live sessions may hold their values. The types of a retired name are removed.
     pub fn accept<S: LockedSession>(&mut self) {
         self.accept_with::<S>(&describe::<S>());
     }
@@ -88,7 +89,7 @@ impl fmt::Display for Lock {
     }
 }
 
-/// A text is not a [`Lock`].
+/// The error of text that is not a [`Lock`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of the lock cannot be read")]
 pub struct ParseLockError {

@@ -16,14 +16,14 @@ const RETIRED: &str = " retired";
 /// The types of the fields of one session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LockedSchema {
-    /// By name and version. The current type is the last one of its version.
+    /// Sorted by name and version. The current type is the last one of its version.
     pub(super) types: Vec<LockedType>,
     /// Names that no field may have again.
     pub(super) retired: BTreeSet<String>,
 }
 
 impl LockedSchema {
-    /// Takes over the fields of this build.
+    /// Accepts the fields of this build.
     pub(super) fn take_over(&mut self, schema: &SessionSchema, fields: &[Described]) {
         for field in fields {
             let mut field = LockedType::of(field);
@@ -38,7 +38,7 @@ impl LockedSchema {
             .sort_by(|one, other| (&one.name, one.version).cmp(&(&other.name, other.version)));
     }
 
-    /// Reads a line of the section. `None` if it is none.
+    /// Reads a line of the section. `None` if it is malformed.
     pub(super) fn parse_line(&mut self, line: &str) -> Option<()> {
         if let Some(value) = line.strip_prefix("  ") {
             return self.types.last_mut()?.parse_value(value);

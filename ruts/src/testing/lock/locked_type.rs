@@ -43,7 +43,7 @@ impl LockedType {
         }
     }
 
-    /// Keeps the values of an earlier run: some are samples of the application.
+    /// Keeps the values of an earlier run: some may be samples of the application.
     pub(super) fn keep_values(&mut self, former: Self) {
         self.samples.extend(former.samples);
         self.samples.sort();

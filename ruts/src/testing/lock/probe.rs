@@ -1,4 +1,4 @@
-//! [`resolve`]: aliases, defaults and refused names of a type, found out with its values.
+//! [`resolve`]: finds the aliases, defaults and refused names of a type by changing its values.
 //!
 //! Called by `describe`. A tracer learns the structure of a type, but not which fields are
 //! optional. So a value is encoded, changed and decoded again: without a field, with a renamed
@@ -14,14 +14,15 @@ const NO_NAME: &str = "no such name";
 /// Reads a payload as a value of the type, and writes that value again. `None` if it is not read.
 pub(super) type Reread<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
 
-/// Completes a shape with all that the payloads of some values tell.
+/// Completes a shape with the details that the payloads of some values show.
 pub(super) fn resolve(shape: &mut Shape, payloads: &[Vec<u8>], reread: Reread<'_>) {
     let nodes: Vec<Node<'_>> = payloads.iter().filter_map(|payload| Node::parse(payload)).collect();
     let places = nodes.iter().map(|root| Place { root, path: Vec::new() }).collect();
     Probe { reread }.shape(shape, places);
 }
 
-/// A part of a value: the whole, and the path to the part. A list has its elements, and a map its values.
+/// A part of a value: the whole value, and the path to the part. The parts of a list are its elements,
+/// those of a map are its values.
 #[derive(Clone)]
 struct Place<'a, 'b> {
     root: &'a Node<'b>,
@@ -88,7 +89,7 @@ impl<'a, 'b> Place<'a, 'b> {
         self.entries().iter().position(|(key, _)| *key == text(name))
     }
 
-    /// Returns the variant that it is, and the place of the variant's value.
+    /// Returns the name of the variant at this place, and the place of the variant's value.
     fn variant(&self) -> Option<(&'b [u8], Option<Self>)> {
         match self.node()? {
             Node::Leaf(name) => Some((name, None)),
@@ -239,8 +240,8 @@ impl Probe<'_> {
     }
 }
 
-/// Gives fields or variants their names, if there are aliases among the names: the values show which names
-/// are written. Both are in the order of the declaration.
+/// Gives fields or variants their names, if there are aliases among the names: the values show which
+/// names are written. Parts and names are in the order of the declaration.
 fn name_parts(parts: &mut [Part], loose: &[String], written: &[&[u8]]) {
     let names = loose.iter().filter(|name| written.contains(&&text(name)[..]));
     if !loose.is_empty() && names.clone().count() == parts.len() {

@@ -1,6 +1,6 @@
 //! [`LockReport`]: the differences between a build and its lock, and their effect on live sessions.
 //!
-//! Made by `file`, by the `rules`. Read by tests of applications.
+//! Made by `file` with the `rules`. Read by tests of applications.
 
 use std::{cmp::Reverse, fmt};
 
@@ -16,10 +16,10 @@ use crate::{codec::Codec, field::SessionSchema};
 pub enum LockLevel {
     /// The lock is out of date, and the change harms no session.
     Stale,
-    /// To be known before the deploy.
+    /// The change has an effect to be aware of before the deploy.
     Warning,
-    /// Live sessions would lose a value, or requests would fail. It cannot be accepted: the answer
-    /// belongs into the code.
+    /// Live sessions would lose a value, or requests would fail. The change cannot be accepted: change
+    /// the code instead.
     Breaks,
 }
 
@@ -95,8 +95,8 @@ impl LockReport {
                 report.say(
                     LockLevel::Breaks,
                     field.spec.name(),
-                    "was retired: sessions may still hold a value of its former meaning. Name it \
-                     otherwise.",
+                    "was retired: sessions may still hold a value with its former meaning. Choose \
+                     another name.",
                 );
             } else if of_field.is_empty() {
                 report.new_field(field, locked, fields);
@@ -123,8 +123,8 @@ impl LockReport {
             self.say(LockLevel::Breaks, name, match codec {
                 Codec::Bincode => {
                     "is written by bincode, which does not read back every value of this type: \
-                     `skip_serializing_if`, `untagged`, `tag`, `flatten` and `Value` need a codec \
-                     that describes itself. Write `codec = \"messagepack\"`, or change the type."
+                     `skip_serializing_if`, `untagged`, `tag`, `flatten` and `Value` need a \
+                     self-describing codec. Write `codec = \"messagepack\"`, or change the type."
                 }
                 Codec::MessagePack => {
                     "is written by MessagePack, which does not read back every value of this type: \
@@ -150,21 +150,29 @@ impl LockReport {
         match of_version.last() {
             Some(current) => self.same_version(field, current, &of_version),
             None if field.spec.written_version() == version => {
-                self.say(LockLevel::Warning, name, format!(
-                    "has a new version {version}. While instances of the release before are running, \
-                     they answer 503 where they read `{name}`. With `writes = {}` for one release \
-                     they never meet it.",
-                    last.version
-                ));
+                self.say(
+                    LockLevel::Warning,
+                    name,
+                    format!(
+                        "has a new version {version}. While instances of the previous release are \
+                     running, they answer 503 where they read `{name}`. With `writes = {}` for one \
+                     release, they never read the new version.",
+                        last.version
+                    ),
+                );
             }
-            None => self.say(LockLevel::Warning, name, format!(
-                "has a new version {version}. Version {} is written until `writes` is taken out.",
-                field.spec.written_version()
-            )),
+            None => self.say(
+                LockLevel::Warning,
+                name,
+                format!(
+                    "has a new version {version}. Version {} is written until `writes` is removed.",
+                    field.spec.written_version()
+                ),
+            ),
         }
     }
 
-    /// A type of a former version: each of its values has to become one of this version.
+    /// Checks a type of a former version: the field has to migrate each of its values.
     fn migration(&mut self, field: &Described, locked: &LockedType) {
         let (name, former) = (field.spec.name(), locked.version);
         let mut discards = false;
@@ -179,8 +187,8 @@ impl LockReport {
                         name,
                         format!(
                             "cannot migrate value {number} of version {former}: {error}.\n    \
-                         Was {}\n    The former type has to be what it was, and its conversion has \
-                         to accept this value.",
+                         Was {}\n    The former type must not change, and its conversion has to \
+                         accept this value.",
                             text(&locked.shape)
                         ),
                     );
@@ -208,23 +216,27 @@ impl LockReport {
             let before = current.json.first().map_or("nothing", String::as_str);
             let now = field.json.first().map_or("nothing", String::as_str);
             self.say(LockLevel::Breaks, name, format!(
-                "is written otherwise as JSON ({before} before, {now} now): sessions that signed in \
-                 before would not be found by their user, nor ended by `revoke_all`. Keep the JSON, \
-                 or make it version {next} with `migrate`."
+                "has different JSON ({before} before, {now} now): sessions that signed in before \
+                 would not be found by their user, nor ended by `revoke_all`. Keep the JSON, or \
+                 make it version {next} with `migrate`."
             ));
         }
         let is_encrypted = spec.encrypts(spec.version());
         if is_encrypted && !current.is_encrypted {
-            self.say(LockLevel::Breaks, name, format!(
-                "is encrypted now, and refuses the values that live sessions hold in the clear. Write \
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "is encrypted now, and refuses the unencrypted values of live sessions. Write \
                  `version = {next}, encrypt(since = {next}), migrate({former} => ..)`."
-            ));
+                ),
+            );
         }
         if !is_encrypted && current.is_encrypted {
             self.say(
                 LockLevel::Warning,
                 name,
-                "is no longer encrypted: new values are written in the clear.",
+                "is no longer encrypted: new values are written in plain text.",
             );
         }
         if let Some(reasons) = locked.iter().rev().find_map(|of| unread(field, of)) {
@@ -249,7 +261,7 @@ impl LockReport {
                 );
             }
             if !has_samples {
-                self.say(LockLevel::Stale, name, "has another sample.");
+                self.say(LockLevel::Stale, name, "has a sample that the lock lacks.");
             }
             return;
         }
@@ -259,13 +271,13 @@ impl LockReport {
             Codec::Bincode => vec![POSITIONAL.to_owned()],
         };
         match reasons.is_empty() {
-            true => self.say(LockLevel::Stale, name, "has changed, and both releases read both."),
+            true => self.say(LockLevel::Stale, name, "has changed: both releases read both types."),
             false => self.say(LockLevel::Breaks, name, format!(
-                "reads what live sessions hold, but instances of the release before cannot read what \
-                 it writes, during the deploy and after a way back:{}\n    Write `version = {next}, \
-                 migrate({former} => FormerType)`: they then answer 503 for this field, instead of \
-                 failing or overwriting it. To have neither, add `writes = {former}` for one \
-                 release.{}",
+                "reads what live sessions hold, but instances of the previous release cannot read \
+                 what it writes, during the deploy and after a rollback:{}\n    Write \
+                 `version = {next}, migrate({former} => FormerType)`: they then answer 503 for \
+                 this field, instead of failing or overwriting it. To avoid that too, add \
+                 `writes = {former}` for one release.{}",
                 list(&reasons),
                 advice(spec.codec())
             )),
@@ -280,8 +292,8 @@ impl LockReport {
                 LockLevel::Breaks,
                 name,
                 format!(
-                    "is new and just like `{0}`, which is gone. If it is the same: write \
-                 `#[field(rename = \"{0}\")]` on `{name}`, and sessions keep it. If not: \
+                    "is new and has the shape of `{0}`, which is gone. If it is the same field: \
+                 write `#[field(rename = \"{0}\")]` on `{name}`, and sessions keep it. If not: \
                  `#[session(retired(\"{0}\"))]`.",
                     twin.name
                 ),
@@ -296,22 +308,27 @@ impl LockReport {
         for name in names {
             let is_new = |field: &&Described| locked.iter().all(|of| of.name != field.spec.name());
             let mut shapes = locked.iter().filter(|of| of.name == name).map(|of| &of.shape);
-            // `new_field` has said so.
+            // `new_field` reports it.
             let is_renamed =
                 shapes.any(|shape| fields.iter().filter(is_new).any(|field| field.shape == *shape));
             if fields.iter().all(|field| field.spec.name() != name) && !is_renamed {
-                self.say(LockLevel::Breaks, name, format!(
-                    "is gone, and live sessions hold it. Taken out for good: \
-                     `#[session(retired(\"{name}\"))]`. Named otherwise: `#[field(rename = \"{name}\")]` on the new field."
-                ));
+                self.say(
+                    LockLevel::Breaks,
+                    name,
+                    format!(
+                        "is gone, and live sessions hold it. If it was removed: \
+                     `#[session(retired(\"{name}\"))]`. If it was renamed: \
+                     `#[field(rename = \"{name}\")]` on the new field."
+                    ),
+                );
             }
         }
     }
 }
 
-const POSITIONAL: &str = "the value: its layout is another one, and bincode goes by it";
+const POSITIONAL: &str = "the value: its layout has changed, and bincode reads by position";
 
-/// Returns the reasons for which a field does not read the values of a locked type of its version.
+/// Returns the reasons why a field does not read the values of a locked type of its version.
 fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
     let mut reasons = match locked.codec {
         Codec::MessagePack => unreadable(&locked.shape, &field.shape),
@@ -323,7 +340,7 @@ fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
     // Types of other crates may refuse a value for reasons of their own.
     let is_read = |sample: &bytes::Bytes| matches!((field.read)(sample), Ok(true));
     if reasons.is_empty() && !locked.samples.iter().all(is_read) {
-        reasons.push("the value: one that the former type has accepted is refused".to_owned());
+        reasons.push("the value: a value that the former type accepts is refused".to_owned());
     }
     (!reasons.is_empty()).then_some(reasons)
 }

@@ -6,8 +6,8 @@
 use super::text::text;
 use crate::codec::{Part, Shape};
 
-/// Returns the reasons for which `reader` does not read every value of `writer`, each with the place
-/// in the type. Empty if it does.
+/// Returns the reasons why `reader` does not read every value of `writer`, each with the place in the
+/// type. Empty if it reads all of them.
 pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     let mut check = Check { reasons: Vec::new(), path: Vec::new() };
     check.shape(writer, reader);
@@ -44,7 +44,7 @@ impl Check {
             }
             (writer, reader) if writer == reader => {}
             (_, Shape::Leaf("any")) | (Shape::Leaf("any"), _) => {
-                self.refuse("it depends on the value whether it is read");
+                self.refuse("whether it is read depends on the value");
             }
             (Shape::Option(writer), Shape::Option(reader)) => self.shape(writer, reader),
             (Shape::Leaf("unit"), Shape::Option(_)) => {}
@@ -59,7 +59,7 @@ impl Check {
             }
             (Shape::Seq(_), Shape::Tuple(reader)) => {
                 let len = reader.len();
-                self.refuse(format!("another number of elements than {len} is an error"));
+                self.refuse(format!("a number of elements other than {len} is an error"));
             }
             (Shape::Tuple(writer), Shape::Tuple(reader)) if writer.len() == reader.len() => {
                 for (at, (writer, reader)) in writer.iter().zip(reader).enumerate() {
@@ -90,13 +90,13 @@ impl Check {
             (Shape::Enum { variants, .. }, Shape::Leaf("str")) => {
                 let is_unit = |variant: &Part| variant.shape == Shape::Leaf("unit");
                 if !variants.iter().all(is_unit) {
-                    self.refuse("a variant with a value is no text");
+                    self.refuse("a variant with a value is not a string");
                 }
             }
             (Shape::Leaf("str"), Shape::Enum { variants, .. })
                 if variants.iter().any(|variant| variant.shape == Shape::Leaf("unit")) =>
             {
-                self.refuse("a text that names no variant is an error");
+                self.refuse("a string that is not the name of a variant is an error");
             }
             (Shape::Leaf("bytes"), Shape::Seq(element))
             | (Shape::Seq(element), Shape::Leaf("bytes"))
@@ -116,7 +116,7 @@ impl Check {
                 Some(written) => self.at(&field.name, &written.shape, &field.shape),
                 None if field.is_optional => {}
                 None => {
-                    self.refuse_at(&field.name, "is missing in what is stored, and has no default")
+                    self.refuse_at(&field.name, "is missing in stored values, and has no default")
                 }
             }
         }
@@ -131,7 +131,7 @@ impl Check {
         for written in writer {
             match reader.iter().find(|variant| variant.is_read_as(&written.name)) {
                 Some(variant) => self.at(&written.name, &written.shape, &variant.shape),
-                // It takes a variant without a value.
+                // `other` accepts only variants without a value.
                 None if has_other && written.shape == Shape::Leaf("unit") => {}
                 None => self.refuse_at(&written.name, "this variant is not read"),
             }
@@ -142,11 +142,11 @@ impl Check {
         let (writes, reads) = (Number::of(writer), Number::of(reader));
         match (writer, reader, writes, reads) {
             ("char", "str", ..) | ("f32", "f64", ..) => {}
-            ("str", "char", ..) => self.refuse("a text of another length than 1 is an error"),
+            ("str", "char", ..) => self.refuse("a string that is not one character is an error"),
             ("f64", "f32", ..) => self.refuse("a number that an `f32` cannot hold is an error"),
             (_, _, Some(writes), Some(reads)) if writes.bits < 128 || reads.bits == 128 => {
                 if !writes.fits(reads) {
-                    self.refuse(format!("a {writer} that is no {reader} is an error"));
+                    self.refuse(format!("a {writer} that {reader} cannot hold is an error"));
                 }
             }
             (_, "f64" | "f32", Some(writes), _) if writes.bits < 128 => {
@@ -160,7 +160,7 @@ impl Check {
     }
 }
 
-/// A type of whole numbers.
+/// An integer type.
 #[derive(Clone, Copy)]
 struct Number {
     is_signed: bool,

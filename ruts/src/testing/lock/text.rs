@@ -64,7 +64,7 @@ pub(super) fn write(shape: &Shape, out: &mut impl Write) -> fmt::Result {
 /// Returns a shape as text.
 pub(super) fn text(shape: &Shape) -> String {
     let mut text = String::new();
-    // A text takes all that is written.
+    // Writing to a `String` never fails.
     let _ = write(shape, &mut text);
     text
 }
@@ -86,7 +86,7 @@ fn is_plain(name: &str) -> bool {
 pub(super) fn write_name(name: &str, out: &mut impl Write) -> fmt::Result {
     match is_plain(name) {
         true => out.write_str(name),
-        // JSON writes every text.
+        // Every string can be written as JSON.
         false => out.write_str(&serde_json::to_string(name).unwrap_or_default()),
     }
 }

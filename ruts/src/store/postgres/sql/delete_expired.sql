@@ -1,5 +1,5 @@
--- Deletes expired sessions, and skips the rows that another transaction holds. A join with them
--- could become a scan of all sessions.
+-- Deletes expired sessions, and skips the rows that another transaction has locked. With a join of
+-- `expired`, the server might scan all sessions.
 --
 -- $1 limit
 

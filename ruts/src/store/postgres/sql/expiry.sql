@@ -1,4 +1,4 @@
--- Reads which deadline of a session has passed, while its row is still there.
+-- Reads which deadline of a session has passed, while its row still exists.
 --
 -- $1 session id
 

@@ -1,4 +1,4 @@
--- Reads a session that a secret opens, and its fields.
+-- Reads the session of some credentials, and its fields.
 --
 -- $1 session id, $2 secret hash or null, $3 field names unless all fields are read
 

@@ -1,5 +1,5 @@
--- Tables and functions of version 1. A name in braces is the table, index or function of that name,
--- or a fragment of the folder `fragments`.
+-- Tables and functions of version 1. A name in braces stands for the table, index or function of that
+-- name, or for a fragment of the folder `fragments`.
 
 create table {sessions} (
   id bigint generated always as identity primary key,
@@ -25,8 +25,8 @@ create table {sessions} (
   assurance smallint,
   signed_at timestamptz,
   epoch bigint not null,
-  -- The hour at whose end the row may be deleted. An index on a deadline would get an entry at
-  -- every touch. This hour hardly ever changes.
+  -- The hour from whose beginning the row may be deleted, counted since 1970. An index on a deadline
+  -- would get an entry at every touch. This hour hardly ever changes.
   cleanup_hour int generated always as
     (ceil(date_part('epoch', least(idle_at, absolute_at) at time zone 'UTC') / 3600)) stored
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
@@ -53,8 +53,8 @@ create table {epoch} (
 insert into {epoch} (epoch) values (0);
 
 -- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the
--- number of pages. In a table of few pages it would prefer a scan, and stay with it as the table
--- grows until statistics are gathered.
+-- number of pages. For a table of few pages it would choose a scan, and keep that plan while the
+-- table grows, until statistics are gathered.
 insert into {sessions} (session_id, secret, created_at, rotated_at, used_at, epoch)
 select sha256(i::text::bytea), convert_to(repeat(' ', 1900), 'UTF8'), now(), now(), now(), 0
 from generate_series(1, 384) i;
@@ -64,9 +64,10 @@ select s.id, s.id::text, s.secret, 0 from {sessions} s;
 
 delete from {sessions};
 
--- Functions find operators and functions in pg_catalog alone: a schema on the caller's path may
+-- Functions find operators and functions only in pg_catalog: a schema on the caller's path may
 -- hold others that match as well. `use_variable` is for tables that have the name of a variable. A
--- function waits for each lock for a second, so that one lock does not keep connections for long.
+-- function waits for each lock for at most a second, so that one lock does not keep connections for
+-- long.
 
 create function {create}(
   p_session_id bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
@@ -113,7 +114,7 @@ begin
   outcome := 'ok';
 end $$;
 
--- Counts a read as activity if that is due, and as the first use of a new secret.
+-- Touches a session if that is due, and notes the first use of a renewed secret.
 create function {touch}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   out outcome text, out ago_ms bigint, out now_at timestamptz, out idle_at timestamptz,
@@ -147,7 +148,7 @@ create function {update}(
   p_sign_in_absolute bigint default null,
   p_principal bytea default null, p_assurance smallint default null, p_limit int default null,
   p_end_oldest boolean default null, p_keep_fields boolean default null,
-  -- 'set', 'remove' or 'expire' for each field. Null sets all of them, which must differ.
+  -- 'set', 'remove' or 'expire' for each field. Null sets all fields, whose names must differ.
   p_operations text[] default null,
   p_names text[] default null, p_values bytea[] default null,
   p_cache_policies bigint[] default null, p_ttls bigint[] default null,
@@ -283,14 +284,14 @@ set lock_timeout = '1s' as $$
 declare
   ids bigint[];
   ordinals bigint[];
-  -- Whether the session takes the fast path: check the precondition, write the fields, and no more.
+  -- Whether the session is on the fast path: check the precondition, write the fields, nothing else.
   fast boolean[];
   current_values bytea[];
 begin
   {require_read_committed}
   -- A statement that waits for a lock while it holds others can deadlock, so locked sessions are
-  -- skipped. The lateral subquery is an index probe for each session. A join planned while the
-  -- table was small would go on to scan all of it.
+  -- skipped. The lateral subquery is an index probe for each session. The plan of a join that was
+  -- made while the table was small would still scan all of a large table.
   select array_agg(x.id), array_agg(q.ordinal), array_agg(
     num_nonnulls(variadic p_ttls) = 0
     and x.secret = q.secret
@@ -309,7 +310,8 @@ begin
     select * from {sessions} y where y.session_id = q.session_id for update skip locked
   ) x;
 
-  -- A statement of its own has a snapshot from after the locks. The one above may be outdated.
+  -- A separate statement, because its snapshot is taken after the locks. That of the one above may
+  -- be outdated.
   if p_precondition_name is not null then
     select array_agg((
       select f.value from {fields} f
@@ -384,7 +386,8 @@ begin
   end if;
   select f.value, f.expires_at into value, expires from {fields} f
   where f.session = s.id and f.name = p_name;
-  -- A case tests the length before the bytes are read. The parentheses keep its `then` apart.
+  -- `case` tests the length before the bytes are read. The parentheses separate its `then` from that
+  -- of `if`.
   if (
     case
       when p_max_version is null or octet_length(value) < 4 then true
@@ -429,8 +432,8 @@ begin
   outcome := 'ok';
 end $$;
 
--- Revokes sessions of a principal in a range of ids, except one, and returns their ids. It looks at a
--- step of sessions. The next one begins at `next_from`, which is null if none is left.
+-- Revokes sessions of a principal in a range of ids, except one, and returns their ids. It handles
+-- one step of sessions. The next step begins at `next_from`, which is null if none is left.
 create function {revoke}(
   p_principal bytea, p_from bytea, p_to bytea, p_except bytea,
   out session_ids bytea[], out next_from bytea
@@ -443,8 +446,8 @@ declare
 begin
   {require_read_committed}
   {lock_principal}
-  -- In the order of an index, which the limit needs to end the scan. No session joins the principal
-  -- meanwhile.
+  -- In the order of an index, so that the limit ends the scan. The lock keeps sessions from joining
+  -- the principal meanwhile.
   with theirs as (
     select x.* from {sessions} x
     where x.principal = p_principal and x.session_id between p_from and p_to

@@ -36,7 +36,7 @@ pub(in crate::store::redis) struct LookupBatch<C> {
     size: AdaptiveBatchSize,
 }
 
-/// The number of arguments in a list is one byte. One comes before the fields.
+/// The number of arguments in a list is one byte, and one argument precedes the fields.
 const MAX_FIELDS: usize = 254;
 
 impl<C> LookupBatch<C> {

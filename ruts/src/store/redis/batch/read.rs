@@ -1,7 +1,7 @@
 //! Batched reads: [`ReadBatch`].
 //!
-//! The script only fetches header, extension and fields. The process decides whether the secret
-//! opens the session. A session that is not on the fast path is read again, alone.
+//! The script only fetches header, extension and fields. The store then decides whether the secret
+//! is accepted. A session that is not on the fast path is read again, in a script of its own.
 
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ impl ReadRequest {
         }
     }
 
-    /// Returns the room for it in a batch.
+    /// Returns the room for this request in `batch`.
     pub(super) fn share(&self, batch: &[Self], size: &AdaptiveBatchSize) -> Share {
         Share::of(batch.iter().map(|request| &request.id), &self.id, size.limit())
     }

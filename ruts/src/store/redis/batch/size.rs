@@ -6,36 +6,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::token::SessionId;
 
-/// Maximum number of sessions in a batch.
+/// Maximum number of requests in a batch.
 pub(super) const MAX_SESSIONS: usize = 64;
 
-/// Maximum number of requests of one session in a batch. Those of others wait for a whole batch at
-/// most, so a larger number would make them wait for longer. Smaller batches cost the session itself
+/// Maximum number of requests of one session in a batch. A larger number makes batches longer, for
+/// which the requests of other sessions have to wait. Smaller batches cost the session itself
 /// little.
 const MAX_OF_SESSION: usize = 4;
 
-/// Number of bytes that a batch may read. A server does nothing else meanwhile.
+/// Number of bytes after which a batch reads no further session. The server does nothing else
+/// meanwhile.
 pub(super) const MAX_READ: usize = 256 * 1024;
 
-/// Length of the share of a session that was not read.
+/// Length of the answer for a session that was not read.
 const UNREAD: usize = 1;
 
 /// The room for another request in a batch.
 ///
-/// The requests of one session fill a part of it. The rest is for others, however many requests of
-/// one session wait.
+/// The requests of one session may fill only a part of the batch. The rest is kept for other
+/// sessions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
     /// There is room.
     Room,
-    /// There is room for other sessions.
+    /// There is room, but only for other sessions.
     RoomForOthers,
-    /// There is none.
+    /// There is no room.
     Full,
 }
 
 impl Share {
-    /// Returns the room for a request of `next` in a batch of these sessions with this limit.
+    /// Returns the room for a request of session `next` in a batch with requests of these sessions and
+    /// room for `limit` requests.
     pub(super) fn of<'a>(
         batch: impl ExactSizeIterator<Item = &'a SessionId>,
         next: &SessionId,
@@ -50,7 +52,7 @@ impl Share {
     }
 }
 
-/// Maximum number of sessions that are read in a batch, by the size of those before.
+/// Maximum number of reads in a batch, by the size of the latest answer.
 pub(super) struct AdaptiveBatchSize(AtomicUsize);
 
 impl AdaptiveBatchSize {
@@ -58,13 +60,13 @@ impl AdaptiveBatchSize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes the length of the share of each session in an answer.
+    /// Notes the length of each part of an answer.
     pub(super) fn note(&self, lengths: impl Iterator<Item = usize>) {
         let lengths = lengths.filter(|length| *length > UNREAD);
         let (count, bytes) =
             lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
         if count > 0 {
-            // At least two, because single reads are not noted.
+            // At least two: single reads are not noted, so a limit of one would never rise again.
             let limit = (MAX_READ * count).div_ceil(bytes).clamp(2, MAX_SESSIONS);
             self.0.store(limit, Ordering::Relaxed);
         }

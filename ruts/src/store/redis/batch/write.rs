@@ -40,9 +40,9 @@ pub(in crate::store::redis) struct WriteRequest {
     touch: [u64; 2],
     /// A letter for each part of the update, as in `lua/update_general.lua`.
     letters: String,
-    /// It sets a field: a server without room refuses it.
+    /// It sets a field: a server that is out of memory refuses it.
     grows: bool,
-    /// Names of the fields, if the update does nothing but set fields without a lifetime.
+    /// Names of the fields, if the update only sets fields without a TTL.
     names: Vec<FieldName>,
     /// The values of these fields, or all other arguments.
     others: Vec<Bytes>,
@@ -50,7 +50,7 @@ pub(in crate::store::redis) struct WriteRequest {
     bytes: usize,
 }
 
-/// Maximum length of a batch, unless it is one update.
+/// Maximum length of a batch, in bytes. A single update may be longer.
 const MAX_WRITE: usize = 64 * 1024;
 /// The number of arguments is one byte.
 const MAX_ARGUMENTS: usize = 250;
@@ -92,7 +92,7 @@ impl WriteRequest {
         })
     }
 
-    /// Returns the room for it in a batch.
+    /// Returns the room for this request in `batch`.
     fn share(&self, batch: &[Self]) -> Share {
         Share::of(batch.iter().map(|request| &request.id), &self.id, MAX_SESSIONS)
     }

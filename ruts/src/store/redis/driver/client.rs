@@ -22,7 +22,7 @@ impl<C: Connect> RedisClient for C {}
 pub trait Connect: Send + Sync + 'static {
     type Connector: Connector;
 
-    /// Returns a connector for each connection that the client asks for. Waits for nothing.
+    /// Returns a connector for each connection that the settings ask for. Does no I/O.
     fn connectors(&self) -> Vec<Self::Connector>;
 }
 
@@ -30,7 +30,8 @@ pub trait Connect: Send + Sync + 'static {
 pub trait Connector: Send + Sync + 'static {
     type Connection: Connection;
 
-    /// Opens a connection, independent of all others. Dropping the future leaves nothing behind.
+    /// Opens a connection, independent of all others. Dropping the future leaves no connection or
+    /// task behind.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Source>> + Send;
 }
 
@@ -71,10 +72,10 @@ pub enum Call<'a> {
         /// Its arguments.
         arguments: &'a [Bytes],
     },
-    /// Commands, one after the other and without waiting, for the server that keeps `key`. They are
-    /// not atomic. The reply is a list of their replies. An error of one is the error of the call.
+    /// Pipelined commands for the server that keeps `key`. They are not atomic. The reply is a list
+    /// of their replies. An error of one command is the error of the call.
     Commands {
-        /// A key of the hash tag of all commands.
+        /// A key with the hash tag of all commands.
         key: &'a Bytes,
         /// The commands.
         commands: &'a [Command; 3],

@@ -1,7 +1,7 @@
 //! The connections of a store: [`Connections`].
 //!
-//! Decides when to replace a connection: by its errors, and by missing answers. The drivers only
-//! open connections and send commands. Created by the store and the channel, called through
+//! Replaces a connection because of its errors or of missing answers. The drivers only open
+//! connections and send commands. Created by the store and the channel, called through
 //! [`ScriptClient`](super::client::ScriptClient). It must not know scripts or sessions.
 
 use std::{
@@ -35,27 +35,27 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Minimum time between two attempts to connect.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Number of commands in a row without an answer after which a connection is replaced.
+/// Number of commands in a row without an answer (strikes) after which a connection is replaced.
 const MAX_STRIKES: usize = 3;
 
-/// Time without an answer after which a command counts although its caller gave up.
+/// Time without an answer after which a command whose caller gave up is a strike.
 const MIN_SILENCE: Duration = Duration::from_millis(100);
 
-/// Minimum age of a connection that is replaced because of silence. It bounds the number of
-/// connections to a slow server.
+/// Minimum age of a connection that is replaced because of strikes. It limits how often a slow
+/// server gets a new connection.
 const MIN_AGE_SILENT: Duration = Duration::from_secs(1);
 
 /// Minimum age of a connection that is replaced because of its answer.
 const MIN_AGE_REFUSED: Duration = Duration::from_millis(100);
 
-/// Connections that are used in turn. Each is opened at its first use, and replaced when it has
-/// closed, when it leads to a server that cannot serve, or when it stays silent.
+/// Connections that are used in turn. Each is opened at its first use. It is replaced when it has
+/// closed, when its server cannot serve, or after too many commands without an answer.
 pub(in crate::store::redis) struct Connections<K: Connector> {
     slots: Vec<Arc<Slot<K>>>,
     next: AtomicUsize,
 }
 
-/// The place of one connection.
+/// One connection, and the attempts to open the next one.
 struct Slot<K: Connector> {
     connector: K,
     state: Mutex<State<K::Connection>>,
@@ -71,15 +71,15 @@ struct State<T> {
 /// can cancel it.
 type Attempt<T> = watch::Receiver<Option<Result<Arc<Judged<T>>, ConnectError>>>;
 
-/// A connection, and the evidence against it.
+/// A connection, and its recent failures.
 struct Judged<T> {
     connection: T,
     since: Instant,
-    /// It leads to a server that cannot serve.
+    /// Its server cannot serve.
     is_refused: AtomicBool,
-    /// Number of all strikes, which is zero on a connection that works.
+    /// Total number of strikes, which is zero on a connection that works.
     strikes: AtomicUsize,
-    /// Strikes by place. On a cluster, one silent node must not hide behind the others.
+    /// Strikes by place. On a cluster, answers of other nodes must not reset those of a silent one.
     by_place: Mutex<HashMap<Place, usize>>,
 }
 
@@ -99,8 +99,8 @@ impl<K: Connector> Connections<K> {
         Self { slots: connectors.into_iter().map(slot).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// Returns the next connection that works. Opens those that do not on the way, and waits if
-    /// there is no other one.
+    /// Returns the next usable connection. Begins to replace each unusable one that comes before it.
+    /// If none is usable, waits for the first replacement.
     async fn connection(&self, deadline: Instant) -> Result<InUse<'_, K>, CommandError> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut opening = None;
@@ -138,7 +138,7 @@ impl<K: Connector> ScriptClient for Connections<K> {
     }
 }
 
-/// A connection in use, and its place.
+/// A connection in use, and its slot.
 struct InUse<'a, K: Connector> {
     slot: &'a Arc<Slot<K>>,
     judged: Arc<Judged<K::Connection>>,
@@ -153,8 +153,8 @@ impl<K: Connector> InUse<'_, K> {
 
 /// A command that was sent.
 ///
-/// A caller with a shorter timeout, such as a layered store, drops the future of the command. Its
-/// silence counts all the same.
+/// A caller with a shorter timeout, such as a layered store, drops the future of the command. The
+/// missing answer is a strike nevertheless.
 struct Sending<'a, K: Connector> {
     in_use: InUse<'a, K>,
     place: Place,
@@ -164,7 +164,7 @@ struct Sending<'a, K: Connector> {
 
 impl<K: Connector> Drop for Sending<'_, K> {
     fn drop(&mut self) {
-        // Outside of a runtime there is no other connection to be had.
+        // Without a runtime, no other connection can be opened.
         if !self.is_answered
             && self.sent.elapsed() >= MIN_SILENCE
             && Handle::try_current().is_ok()
@@ -233,7 +233,7 @@ impl<T: Connection> Judged<T> {
         !self.is_refused.load(Ordering::Relaxed) && !self.connection.is_closed()
     }
 
-    /// Notes an answer, and returns whether the connection has to be replaced.
+    /// Notes an answer, and returns whether to replace the connection.
     fn has_to_go(&self, answer: &Result<Reply, CommandError>, place: Place) -> bool {
         match answer {
             Err(CommandError::OutcomeUnknown(_)) => self.note_strike(place),
@@ -254,8 +254,8 @@ impl<T: Connection> Judged<T> {
         }
     }
 
-    /// Notes a command without an answer. The connection stays in use until there is another one,
-    /// because a cluster may have only one silent node.
+    /// Notes a command without an answer, and returns whether to replace the connection. It stays
+    /// in use until another one is open, because a cluster may have only one silent node.
     fn note_strike(&self, place: Place) -> bool {
         let mut by_place = self.lock();
         *by_place.entry(place).or_default() += 1;

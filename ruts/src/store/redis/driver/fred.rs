@@ -43,8 +43,8 @@ impl Connect for Pool {
 
 /// Opens connections with the settings of a client.
 ///
-/// The client itself stays unused. A client with a reconnect policy decides alone when to give up a
-/// connection, and the task of one without a policy ends with its first connection.
+/// The client itself stays unused. With a reconnect policy, it would decide by itself when to give
+/// up a connection. Without one, its task would end with its first connection.
 pub struct FredConnector(Client);
 
 impl Connector for FredConnector {
@@ -56,14 +56,14 @@ impl Connector for FredConnector {
         let client = Client::new(config, Some(self.0.perf_config()), Some(connection), None);
         let observer = client.clone();
         let mut connected = pin!(observer.wait_for_connect());
-        // It notices the outcome from its first poll on.
+        // An outcome before its first poll would be missed, so it is polled before `connect`.
         tokio::select! {
             biased;
             _ = &mut connected => {}
             () = ready(()) => {}
         }
         let mut task = client.connect();
-        // From here on, dropping this future ends the task.
+        // From here on, dropping this future aborts the task.
         let (alive, ended) = watch::channel(());
         let connection = FredConnection { client, task: task.abort_handle(), ended };
         tokio::select! {
@@ -82,7 +82,8 @@ impl Connector for FredConnector {
     }
 }
 
-/// By default a second command would wait until the server has acknowledged the first one.
+/// Sets `TCP_NODELAY`, unless the settings do. Without it, a second command would wait until the
+/// server has acknowledged the first one.
 fn without_delay(mut connection: ConnectionConfig) -> ConnectionConfig {
     connection.tcp.nodelay.get_or_insert(true);
     connection
@@ -92,7 +93,7 @@ fn without_delay(mut connection: ConnectionConfig) -> ConnectionConfig {
 pub struct FredConnection {
     client: Client,
     task: AbortHandle,
-    /// Its sender is gone once the task has ended.
+    /// The sender is dropped when the task ends.
     ended: watch::Receiver<()>,
 }
 
@@ -117,7 +118,7 @@ impl Connection for FredConnection {
                 let slot = redis_keyslot(key);
                 let send =
                     |command| self.send(arguments_of(command), ClusterHash::Custom(slot), timeout);
-                // All three are in fred's queue before it looks, so they leave together.
+                // All three are in fred's queue before fred reads it, so they are sent together.
                 let replies = tokio::try_join!(biased; send(first), send(second), send(third));
                 replies.map(|(first, second, third)| Reply::Array(vec![first, second, third]))
             }
@@ -150,7 +151,7 @@ impl FredConnection {
             answer = client.custom(command, arguments) => {
                 answer.map_err(command_error).and_then(reply)
             }
-            // A command that comes after the end of the task has no answer.
+            // A command that is sent after the end of the task never gets an answer.
             _ = ended.changed() => Err(CommandError::OutcomeUnknown(Closed.into())),
         }
     }
@@ -158,8 +159,8 @@ impl FredConnection {
 
 /// Returns the command that runs a script, and its arguments.
 ///
-/// fred's own `eval` ignores the options. All arguments are bytes: fred checks that text is UTF-8,
-/// and takes a logarithm to write a number.
+/// fred's own `eval` ignores the options. All arguments are bytes, for speed: fred checks that text
+/// is UTF-8, and computes a logarithm to write a number.
 fn script(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> (&'static str, Vec<Value>) {
     let (name, text) = script.command();
     let count = match keys.len() {
@@ -204,8 +205,8 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
 
 const TOO_MANY_REDIRECTIONS: &str = "Too many redirections.";
 
-/// Sorts an error. fred tells an error of the server from one of its own by the text alone: the
-/// text of a server begins with a code in capitals.
+/// Converts an error of fred. Only the text distinguishes an error of the server from one of fred
+/// itself: that of a server begins with a code in capitals.
 fn command_error(error: Error) -> CommandError {
     use ErrorKind::{Backpressure, Canceled, IO, Parse, Protocol, Routing, Timeout};
     let code: String =

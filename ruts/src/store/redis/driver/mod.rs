@@ -1,8 +1,8 @@
 //! Drivers: the client libraries behind the traits of [`client`], and the [`connections`] that
 //! they open.
 //!
-//! A driver sends one call (a script, or a few commands) at most once, and sorts its errors into
-//! those of [`CommandError`](super::error::CommandError). The store and the channel create the
+//! A driver sends one call (a script, or a few commands) at most once, and converts its errors to
+//! [`CommandError`](super::error::CommandError). The store and the channel create the
 //! connections; `eval` and the executor send calls. Drivers must not know sessions.
 
 pub(super) mod client;

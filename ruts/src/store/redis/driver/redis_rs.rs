@@ -33,14 +33,14 @@ use super::{
 
 /// The nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
 ///
-/// A cluster client of redis-rs sends a command again when a connection breaks, by a setting that a
-/// client does not show. This one never does.
+/// A `ClusterClient` of redis-rs may send a command again when a connection breaks, and its settings
+/// cannot be read. This type turns retries off.
 #[derive(Clone)]
 pub struct RedisCluster(ClusterClient);
 
 impl RedisCluster {
-    /// Creates a client for the cluster that `builder` names, without retries, and with `timeout`
-    /// for each connection and answer. Sends nothing.
+    /// Creates a client for the cluster of `builder`, without retries, and with `timeout` for each
+    /// attempt to connect and for each answer. Sends nothing.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl fmt::Debug for RedisCluster {
 
 /// The leader that Sentinel names, for a [`RedisStore`](crate::store::redis::RedisStore).
 ///
-/// Sentinel is asked for each new connection. So after a failover the store follows it.
+/// The store asks Sentinel before each new connection. So it follows a failover.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -194,7 +194,7 @@ impl Connector for RedisCluster {
 }
 
 impl Connection for ClusterConnection {
-    /// It opens closed connections to single nodes by itself.
+    /// Always returns `false`: redis-rs reopens closed connections to single nodes.
     fn is_closed(&self) -> bool {
         false
     }
@@ -212,7 +212,7 @@ impl Connection for ClusterConnection {
         };
         answer(match connection.req_packed_command(&command).await {
             Err(error) => match asked_node(&error) {
-                // Without retries, redis-rs leaves this to its caller.
+                // Without retries, redis-rs leaves `ASK` redirections to its caller.
                 Some(node) => {
                     let asking = ::redis::pipe().cmd("ASKING").add_command(command).to_owned();
                     let answers = connection.route_pipeline(asking, 1, 1, node).await;

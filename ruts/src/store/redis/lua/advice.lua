@@ -1,6 +1,7 @@
 -- Finds settings of a server that do not suit a store of sessions. Answers a list of texts.
 --
--- In lower case, because a user without the right to ask may still use the store.
+-- `info` is in lower case, so that the probe does not require it: a user who may not run it may
+-- still use the store.
 local info = redis.pcall('info', 'memory')
 local policy = type(info) == 'string' and string.match(info, 'maxmemory_policy:([%l-]+)')
 if policy and policy ~= 'noeviction' then

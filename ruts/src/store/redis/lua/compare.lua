@@ -2,9 +2,9 @@
 --
 -- defines: compare
 --
--- `sign` is `=` if the field must hold `value`, `-` if it must be absent. Answers true if it does;
--- a list of the current value if it does not; nil if the value has a lifetime or an unknown format,
--- which only the general path can judge.
+-- `sign` is `=` if the field must hold `value`, `-` if it must be absent. Answers true if that
+-- holds; a list of the current value if not; nil if the value has a TTL or an unknown format, which
+-- need the general path.
 local function compare(key, sign, name, value)
   local held = redis.call('HGET', key, name)
   local flags = held and (string.byte(held) or 0) - 48

@@ -1,4 +1,4 @@
--- Tells which sessions there are. Some may have ended.
+-- Answers which sessions have a record. Some of them may have ended.
 --
 -- needs: KEYS
 --

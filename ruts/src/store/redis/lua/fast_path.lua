@@ -1,12 +1,13 @@
--- Decides whether a session is on the fast path: it is live, its current secret was presented, no
--- former secret waits for its grace period, and no touch is due. Most requests are on it.
+-- Decides whether a session is on the fast path: it is live and has a deadline, its current secret
+-- was presented, no former secret waits for its grace period, and no touch is due. Most requests
+-- are on it.
 --
 -- needs: ARGV, key, header
 -- defines: presented, idle, after, now, is_fast, has_extension
 --
 -- ARGV[1] packs the hash of the presented secret or, for a read by principal, the principal key;
--- the idle time to grant, 0 for none; and the part of it that must have passed. It defines no
--- function, because each definition costs more than a thousand instructions.
+-- the idle time to grant, 0 for none; and the part of it that must have passed. This file defines
+-- no function, because each definition costs more than a thousand instructions.
 local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])
 local now, is_fast, has_extension
 if header and #header == 64 then

@@ -2,11 +2,11 @@
 --
 -- needs: KEYS, ARGV
 --
--- KEYS are sessions. ARGV[1] is all bytes: the number of lists of fields, the number of fields in
--- each, and the list of each session, the first being 1. ARGV[2] is the number of bytes to read.
--- The lists follow.
--- Answers, packed: the moment, the epochs, and for each session its header, extension and values. A
--- session gets false after an error, or once enough bytes were read.
+-- KEYS are sessions. ARGV[1] has one byte for each number: the number of lists of fields, the number
+-- of fields in each, and the list of each session, counted from 1. ARGV[2] is the number of bytes
+-- after which no session is read. The lists follow.
+-- Answers in MessagePack: the moment, the epochs, and for each session a list of its header,
+-- extension and values, or false if the read failed or enough bytes had been read before it.
 local byte, sub, get = string.byte, string.sub, redis.pcall
 local head, room, to, lists = ARGV[1], tonumber(ARGV[2]), 2, {}
 local count = byte(head)
@@ -16,7 +16,7 @@ for i = 1, count do
   to = to + length
 end
 local time = redis.call('TIME')
--- All keys begin alike, and their hash tags have one length.
+-- All keys have the same prefix, and hash tags of the same length.
 local tag = string.find(KEYS[1], '}', 1, true)
 local answer, epochs = { time[1] * 1000 + math.floor(time[2] / 1000) }, {}
 for i, key in ipairs(KEYS) do

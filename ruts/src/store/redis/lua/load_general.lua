@@ -1,9 +1,9 @@
--- Answers every other read.
+-- Answers a read that is not on the fast path.
 --
 -- needs: key, values, header, presented, idle, after, mode, authenticate, find_live, find_owned,
 --   start_grace, extend_idle, save
 --
--- ARGV and answer are those of `load`. Credentials that do not open the session get a refusal.
+-- ARGV and answer are those of `load`. Credentials that are not accepted get a refusal.
 local session, refusal
 if mode == '@' or mode == '&' then
   session = find_owned(key, header, presented)
@@ -17,7 +17,7 @@ if not session then return refusal or 'none' end
 if idle > 0 then
   local started = start_grace(session)
   if extend_idle(session, idle, after) or started then
-    -- A server that takes no writes now answers reads all the same.
+    -- A server that temporarily refuses writes still answers reads.
     local is_saved, saved = pcall(save, session)
     if is_saved then header = saved end
   end

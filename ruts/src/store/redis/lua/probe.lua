@@ -3,14 +3,14 @@
 -- needs: KEYS, commands
 --
 -- `commands` lists them; it is put before this text. Answers 1, or the name of the first command
--- that cannot be run, or the error of a replica, which refuses the last call. That call removes a
--- field that is never there. A leader may refuse it too, for now.
+-- that cannot be run, or the error of the last call. That call removes a field that never exists.
+-- A replica refuses it. A leader that only temporarily refuses writes passes the probe.
 --
--- Each argument is the key, in case that the command takes it for one.
+-- Each argument is the key, in case the command takes that argument as a key.
 local arguments = { KEYS[1], KEYS[1], KEYS[1], KEYS[1], KEYS[1] }
 for command in string.gmatch(commands, '%S+') do
   local is_known, is_allowed
-  -- Some servers answer only for a number of arguments that the command takes.
+  -- Some servers check a command only with a valid number of arguments.
   for count = #arguments, 0, -1 do
     is_known, is_allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
     if is_known then break end

@@ -1,10 +1,10 @@
--- Ends sessions of a principal. A record without fields stays until the deadline of the session, so
--- that its secrets are recognised.
+-- Ends sessions of a principal. The record stays until the deadline of the session, but for no
+-- longer than the retention, so that its secrets are recognised. The fields are removed.
 --
 -- needs: KEYS, ARGV, find_owned, deadline_of, save
 --
--- KEYS are the sessions. ARGV[1] packs the principal key and the longest time for which the record
--- stays. Answers, for each session, 1 if it has ended, or 0.
+-- KEYS are the sessions. ARGV[1] packs the principal key and the retention. Answers, for each
+-- session, 1 if the script ended it, else 0.
 local principal, retention = struct.unpack('>c32I6', ARGV[1])
 local answer = {}
 for i, key in ipairs(KEYS) do

@@ -1,5 +1,5 @@
--- Applies an update on the fast path, if all that it does is to set fields without a lifetime,
--- perhaps with a precondition.
+-- Applies an update on the fast path, if it only sets fields without a TTL, perhaps under a
+-- precondition.
 --
 -- needs: ARGV, key, is_fast, compare
 --

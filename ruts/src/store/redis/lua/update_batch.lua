@@ -3,21 +3,21 @@
 -- needs: KEYS, ARGV, compare
 -- defines: answers, left
 --
--- KEYS are sessions. ARGV[1] is all bytes: the number of lists, the number of arguments in each;
--- then, for each session, its list, the first being 1, and the number of its own arguments. The
--- lists follow, and then the secret and the own arguments of each session. Each list holds the
--- first argument of `update_general` without the secret, and names of fields. Own arguments are
--- values of these fields if there are any, else all later arguments of `update_general`.
--- Answers, packed, for each session the answer of `update_general`, or `failed` and the error.
--- `left` lists the updates that need the general path: each the place of its session and its
--- arguments.
+-- KEYS are sessions. ARGV[1] has one byte for each number: the number of lists, the number of
+-- arguments in each; then, for each session, its list, counted from 1, and the number of its own
+-- arguments. The lists follow, and then, for each session, its secret and its own arguments. A list
+-- holds the first argument of `update_general` without the secret, and names of fields. If it has
+-- names, the own arguments are the values of these fields. Otherwise, they are all later arguments
+-- of `update_general`.
+-- Answers in MessagePack: for each session the answer of `update_general`, or `failed` and the error.
+-- `left` lists the updates that need the general path, each as index of its session and arguments.
 local find, byte, call, read = string.find, string.byte, redis.pcall, struct.unpack
 local head, to = ARGV[1], 1
 local first, froms, puts, idles, afters, count = {}, {}, {}, {}, {}, byte(ARGV[1])
 for i = 1, count do
   local length, put = byte(head, i + 1), {}
   first[i] = ARGV[to + 1]
-  -- The first change, if the update does no more than set fields, perhaps with a precondition.
+  -- Index of the first change, if the update only sets fields, perhaps under a precondition.
   froms[i] = #first[i] == 12 and 1 or string.sub(first[i], 13) == 'e' and 4
   idles[i], afters[i] = read('>I6I6', first[i])
   for name = 2, length do put[2 * name - 3] = ARGV[to + name] end
@@ -25,12 +25,12 @@ for i = 1, count do
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- All keys begin alike, and their hash tags have one length.
+-- All keys have the same prefix, and hash tags of the same length.
 local tag, epochs = string.find(KEYS[1], '}', 1, true), {}
 for i, key in ipairs(KEYS) do epochs[i] = string.sub(key, 1, tag) end
 epochs = redis.call('MGET', unpack(epochs))
 
--- Whether the session is on the fast path, as `fast_path` defines it.
+-- Answers whether the session is on the fast path, see `fast_path`. It needs no deadline here.
 local function is_on_fast_path(i, list, header, presented)
   if type(header) ~= 'string' or #header ~= 64 or #presented ~= 32 then return false end
   if find(header, presented, 33, true) ~= 33 then return false end

@@ -2,7 +2,7 @@
 --
 -- needs: KEYS, answers, left, write_session
 --
--- Answers as `update_batch` does. An error in one session leaves the others alone.
+-- Answers as `update_batch` does. An error in one session does not affect the others.
 for _, update in ipairs(left) do
   local i, arguments = update[1], update[2]
   local is_done, answer = pcall(write_session, KEYS[i], arguments)

@@ -1,4 +1,4 @@
--- Applies every other update.
+-- Applies an update of any kind.
 --
 -- needs: authenticate, replaced, start_grace, extend_idle, rotate, read_field, value_format,
 --   remove_fields, apply_changes, save

@@ -32,16 +32,16 @@ use crate::{
 /// Minimum of [`PrincipalList::longest_sign_in`].
 const LONGEST_SIGN_IN: Duration = Duration::from_secs(10);
 
-/// Maximum number of entries that a script reads or changes. A server does nothing else meanwhile.
+/// Maximum number of entries that a script reads or changes. The server does nothing else meanwhile.
 pub(super) const STEP: usize = 256;
 
 /// Maximum number of sessions that a script ends.
 const MAX_ENDED: usize = 64;
 
-/// Number of entries from which on a script asks first which of the sessions exist.
+/// Minimum number of entries for which a script first returns which of the sessions exist.
 const MANY: usize = 16;
 
-/// Number of entries that a sign-in to a long list looks at.
+/// Number of entries that are checked when a sign-in trims a long list.
 const TRIMMED: usize = 64;
 
 /// An entry that stays in the list, and its session. `None` while the sign-in is in progress.
@@ -49,7 +49,7 @@ type Kept = (ListEntry, Option<Loaded>);
 
 /// The server has evicted keys, so a principal list may be incomplete.
 #[derive(Debug, thiserror::Error)]
-#[error("the server has evicted keys, so sessions may be live that no list names")]
+#[error("the server has evicted keys, so the list of a principal may lack live sessions")]
 struct Evicted;
 
 /// The list of a principal's sessions.
@@ -98,11 +98,12 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         }
     }
 
-    /// Ends sessions, and returns their ids. Three round trips for each step of some sessions.
+    /// Ends sessions, and returns their ids. Two round trips for each step, and one for each
+    /// [`MAX_ENDED`] sessions.
     ///
-    /// A step first notes in the list that sign-ins in progress may not complete, then ends the
-    /// sessions, and then removes their entries. If the process dies in between, the entries of
-    /// live sessions are still there.
+    /// A step first notes in the list that sign-ins in progress must not complete, then ends the
+    /// sessions, and then removes their entries. If the process dies in between, live sessions keep
+    /// their entries.
     pub(in crate::store::redis) async fn revoke(
         &self,
         target: RevokeTarget<'_>,
@@ -133,7 +134,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         }
     }
 
-    /// Ends these sessions, as far as they are the principal's, and returns their ids.
+    /// Ends those of these sessions that the principal is signed in to, and returns their ids.
     pub(super) async fn revoke_each(
         &self,
         ids: &[SessionId],
@@ -146,7 +147,8 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         Ok(ended)
     }
 
-    /// Ends the sessions of a step. Returns the first item of its answer, and the ended sessions.
+    /// Ends the sessions of a step. Returns the first item of the script's answer, and the ended
+    /// sessions.
     async fn revoke_step(
         &self,
         arguments: Arguments,
@@ -208,7 +210,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         }
     }
 
-    /// Returns entries behind a session, ordered by id.
+    /// Returns at most `limit` entries after a session, ordered by id.
     pub(super) async fn entries(
         &self,
         after: Option<&SessionId>,
@@ -222,7 +224,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         ReplyItems::new(reply).and_then(ReplyItems::entries).ok_or_else(corrupt)
     }
 
-    /// Looks at some entries behind a session, and removes those of ended sessions.
+    /// Checks some entries after a session, and removes those of ended sessions.
     pub(super) async fn trim(&self, after: &SessionId) -> Result<(), StoreError> {
         let entries = self.entries(Some(after), TRIMMED).await?;
         self.settle(entries, Projection::Named(&[])).await.map(drop)
@@ -289,7 +291,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         LONGEST_SIGN_IN.max(self.executor.timeout * 4)
     }
 
-    /// Reads each session. `None` for one that is not the principal's, or has ended.
+    /// Reads each session. `None` if the principal is not signed in to it, or it has ended.
     async fn load_each(
         &self,
         entries: &[ListEntry],
@@ -313,8 +315,8 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         self.for_each(entries, load).await
     }
 
-    /// Removes entries, unless the session has joined again since, or may still be joining. Returns
-    /// for each whether it was removed.
+    /// Removes entries, except those whose session has joined again or may still be joining. Returns,
+    /// for each entry, whether it was removed.
     async fn remove(&self, entries: &[ListEntry]) -> Result<Vec<bool>, StoreError> {
         if entries.is_empty() {
             return Ok(Vec::new());
@@ -326,7 +328,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         flags(reply, entries.len()).ok_or_else(corrupt)
     }
 
-    /// Does the same with each session, many at a time, and returns the answers in their order.
+    /// Does the same with each session, up to 256 at a time, and returns the answers in order.
     async fn for_each<T, F>(
         &self,
         entries: &[ListEntry],

@@ -34,11 +34,11 @@ use crate::{
 /// Number of attempts to make room for a session before the sign-in is refused.
 const ATTEMPTS: usize = 8;
 
-/// Number of listed sessions from which on sign-ins trim the list, and the number of sign-ins to
-/// one that does.
+/// Minimum number of listed sessions for a sign-in to trim the list. One of `TRIM_EVERY` sign-ins
+/// does so.
 ///
-/// It looks at 64 entries, so four for each sign-in. Each sign-in adds one entry, so at most about a
-/// quarter of a long list are sessions that have ended.
+/// It checks 64 entries, which are four for each sign-in. Each sign-in adds one entry, so at most
+/// about a quarter of the sessions in a long list have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
 
@@ -46,11 +46,10 @@ const TRIM_EVERY: u8 = 16;
 ///
 /// It has three steps: it joins the principal list, writes the session, and verifies that its mark
 /// is still in the list. A revocation first removes the marks from the list, and then ends each
-/// session. So a sign-in whose session was not there yet finds that its mark is gone, and ends the
-/// session itself.
+/// session. So a sign-in that wrote its session after the revocation finds its mark gone, and ends
+/// the session itself.
 ///
-/// Where one server keeps the list and the session, one script does all three steps, and nothing
-/// comes in between.
+/// If one server keeps the list and the session, one script does all three steps atomically.
 pub(in crate::store::redis) struct SignIn<'a> {
     pub(in crate::store::redis) id: &'a SessionId,
     pub(in crate::store::redis) who: NewSignIn<'a>,
@@ -64,9 +63,9 @@ pub(in crate::store::redis) struct SignIn<'a> {
 
 /// The outcome of the first step.
 enum Joined {
-    /// The session is listed. With the rest of the answer, and the number of listed sessions.
+    /// The session is listed. Holds the next item of the answer, and the number of listed sessions.
     Listed(Reply, i64),
-    /// The credentials do not open the session.
+    /// The credentials were not accepted.
     Refused(Refused),
     /// The list and the session are on different nodes. Nothing was done.
     CrossSlot,
@@ -119,8 +118,8 @@ impl SignIn<'_> {
         outcome
     }
 
-    /// Joins the list, and makes room for that once the session is known to be open. `script` may
-    /// continue at the session, with its arguments.
+    /// Joins the list. If it is full, makes room after a check of the credentials. `script` may go on
+    /// to write the session, with `arguments`.
     async fn join<C: ScriptClient>(
         &self,
         executor: &Executor<C>,
@@ -190,15 +189,15 @@ impl SignIn<'_> {
         list.revoke_each(&oldest).await.map(drop)
     }
 
-    /// Trims a long list now and then, in a task of its own. The session ids decide when, because
-    /// they are random.
+    /// Trims a long list after one of 16 sign-ins, in a task of its own. The session id, which is
+    /// random, decides which.
     fn trim_sometimes<C: ScriptClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
         if count < LONG_LIST || !self.id.as_bytes()[0].is_multiple_of(TRIM_EVERY) {
             return;
         }
         let (executor, principal, id) = (Arc::clone(executor), *self.who.principal, *self.id);
         let trim = async move {
-            // After an error a later sign-in looks at these entries.
+            // After an error, a later sign-in checks these entries.
             let _ = PrincipalList::new(&executor, &principal).trim(&id).await;
         };
         tokio::spawn(trim.in_current_span());
@@ -228,15 +227,14 @@ impl SignIn<'_> {
         }
     }
 
-    /// Takes back the mark of a sign-in that was refused. If that fails, the entry is removed
-    /// later.
+    /// Removes the mark of a sign-in that was refused. If that fails, the entry is removed later.
     async fn withdraw<C: ScriptClient>(&self, list: &PrincipalList<'_, C>, mark: Bytes) {
         let arguments = Arguments::new(2).id(self.id).bytes(mark);
         let _ = list.run(&WITHDRAW, arguments).await;
     }
 
-    /// Returns the time for which the session stays listed. It must not be shorter than that of the
-    /// session, which begins later and perhaps by another clock.
+    /// Returns the time for which the session stays listed. It is longer than that until the deadline
+    /// of the session, which is set later and perhaps by another clock.
     fn listed_for<C: ScriptClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))

@@ -31,7 +31,8 @@ const SHORT: usize = 24;
 const FIRST: usize = 48;
 
 impl Arguments {
-    /// Arguments of a session's script: a secret or a principal, two times, and letters.
+    /// Returns the arguments of a session's script, so far a single one: the hash of a secret or a
+    /// principal key, two times, and letters.
     pub(in crate::store::redis) fn for_session(
         subject: &[u8; 32],
         millis: [u64; 2],
@@ -46,7 +47,7 @@ impl Arguments {
         Self { buffer, list: Vec::with_capacity(capacity) }
     }
 
-    /// Arguments of which the first is `head`.
+    /// Returns arguments of which the first is `head`.
     pub(in crate::store::redis) fn with_head(head: BytesMut) -> Self {
         Self { buffer: head, list: Vec::new() }.put(|_| ())
     }
@@ -65,7 +66,7 @@ impl Arguments {
         self.bytes(argument)
     }
 
-    /// One argument: times in milliseconds, between two texts.
+    /// Adds one argument: times in milliseconds, between bytes and letters.
     pub(in crate::store::redis) fn packed(
         self,
         before: &[u8],
@@ -125,7 +126,7 @@ impl Arguments {
         self.millis(ttl.map_or(0, |ttl| ttl.as_millis().into()))
     }
 
-    /// The principal that signs in and its assurance, or an empty text and zero.
+    /// Adds the principal that signs in and its assurance, or an empty string and zero.
     pub(in crate::store::redis) fn sign_in(self, sign_in: Option<&NewSignIn<'_>>) -> Self {
         match sign_in {
             Some(who) => self.principal(who.principal).text(&who.assurance.level().to_string()),
@@ -137,7 +138,7 @@ impl Arguments {
         self.put(|buffer| buffer.put_slice(principal.as_bytes()))
     }
 
-    /// The parts of an update besides its changes, and a letter for each.
+    /// Adds the parts of an update besides its changes, and returns a letter for each.
     pub(in crate::store::redis) fn update_parts(mut self, update: &Update<'_>) -> (String, Self) {
         let Update { precondition, renew, rotate, auth_change, absolute, changes, .. } = update;
         let mut letters = String::new();
@@ -178,7 +179,7 @@ impl Arguments {
         (letters, self)
     }
 
-    /// The name and the value of each change.
+    /// Adds the name and the value of each change.
     pub(in crate::store::redis) fn changes<'a>(
         mut self,
         changes: impl Iterator<Item = Change<'a>> + Clone,
@@ -187,7 +188,7 @@ impl Arguments {
         changes.fold(self, |arguments, change| arguments.text(change.name()).value(change))
     }
 
-    /// The value of each change.
+    /// Adds the value of each change.
     pub(in crate::store::redis) fn values<'a>(
         mut self,
         changes: impl Iterator<Item = Change<'a>> + Clone,
@@ -213,7 +214,7 @@ impl Arguments {
         }
     }
 
-    /// Random bytes that no other command has.
+    /// Adds a random string that no other command has.
     pub(in crate::store::redis) fn nonce(self) -> Result<Self, StoreError> {
         let nonce = getrandom::u64().map_err(|error| {
             StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
@@ -222,8 +223,8 @@ impl Arguments {
     }
 }
 
-/// Returns seven bytes for each change: its kind and a lifetime. Empty if each change sets a field
-/// without a lifetime.
+/// Returns seven bytes for each change: its kind and a TTL. Empty if each change sets a field
+/// without a TTL.
 pub(in crate::store::redis) fn change_kinds<'a>(
     changes: impl Iterator<Item = Change<'a>> + Clone,
 ) -> Bytes {
@@ -252,7 +253,7 @@ pub(in crate::store::redis) fn touch_millis(touch: Option<Touch>) -> [u64; 2] {
 }
 
 /// Returns the hash of the presented secret, as scripts expect it. Zeros, which are the hash of no
-/// secret, stand for the process itself.
+/// secret, stand for internal credentials.
 pub(in crate::store::redis) fn presented(credentials: Credentials<'_>) -> [u8; 32] {
     credentials.secret().map_or([0; 32], |secret| *secret.as_bytes())
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{field::FieldName, store::Loaded, token::SecretHash};
 
-/// Returns the different items, and the place of each among them, the first being 1.
+/// Returns the distinct items, and for each item its position among them, counted from 1.
 pub(in crate::store::redis) fn distinct<T: PartialEq>(
     items: impl Iterator<Item = T>,
 ) -> (Vec<T>, Vec<u8>) {
@@ -72,7 +72,7 @@ pub(in crate::store::redis) fn update_error(part: &Reply) -> Option<CommandError
     Some(CommandError::Server(code, text.into()))
 }
 
-/// The share of one session in the answer of `lua/load_batch.lua`.
+/// The part of one session in the answer of `lua/load_batch.lua`.
 pub(in crate::store::redis) struct ReadPart {
     now: u64,
     epoch: Option<u64>,
@@ -109,8 +109,8 @@ impl ReadPart {
         self.packed.len()
     }
 
-    /// Decodes what was read. The inner `None` stands for a session that is not on the fast path,
-    /// or was not read.
+    /// Decodes the session. The inner `None` stands for a session that is not on the fast path, or
+    /// was not read.
     pub(in crate::store::redis) fn loaded(
         &self,
         secret: &SecretHash,

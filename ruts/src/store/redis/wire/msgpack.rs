@@ -61,13 +61,13 @@ pub(in crate::store::redis) fn skip<'a>(packed: &mut &'a [u8]) -> Option<&'a [u8
     all.get(..all.len() - packed.len())
 }
 
-/// Decodes the one value of an answer.
+/// Decodes an answer that is a single value.
 pub(in crate::store::redis) fn decode(packed: &Bytes) -> Option<Reply> {
     let mut rest = &packed[..];
     value(packed, &mut rest, 3).filter(|_| rest.is_empty())
 }
 
-/// `depth` is the number of lists that may be inside each other.
+/// `depth` is the maximum nesting of lists.
 fn value(packed: &Bytes, rest: &mut &[u8], depth: u8) -> Option<Reply> {
     Some(match next(rest)? {
         Token::Nil => Reply::Nil,

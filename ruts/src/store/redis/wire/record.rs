@@ -45,9 +45,9 @@ impl RecordReply {
         Some(Self { by_former_secret, ..Self::new(now, header, Some(extension))? })
     }
 
-    /// Decodes the header and the extension of a session that is on the fast path, as
-    /// `lua/fast_path.lua` defines it. `touch` is the idle time to grant and the part of it that
-    /// must have passed. `None` for a session that needs the general path.
+    /// Decodes the header and the extension of a session that is on the fast path, see
+    /// `lua/fast_path.lua`. Here a session on it needs no deadline. `touch` is the idle time to grant
+    /// and the part of it that must have passed. `None` for a session that needs the general path.
     pub(in crate::store::redis) fn on_fast_path(
         now: u64,
         header: &[u8],
@@ -88,7 +88,8 @@ impl RecordReply {
         Some(Self { now, created, issued, used, idle, absolute, signed_in, by_former_secret })
     }
 
-    /// Appends the header and the extension that a script would answer at a moment.
+    /// Appends the header without the secret, and the extension, as a script would answer them at a
+    /// moment.
     #[cfg(feature = "layered-store")]
     pub(in crate::store::redis) fn encode(out: &mut bytes::BytesMut, at: u64, meta: &SessionMeta) {
         use bytes::BufMut;

@@ -15,7 +15,7 @@ use crate::{
     token::SessionId,
 };
 
-/// The answer of a script.
+/// The answer of a script or a command.
 pub enum Reply {
     /// No value.
     Nil,
@@ -31,11 +31,11 @@ pub enum Reply {
 pub(in crate::store::redis) enum ScriptOutcome {
     /// The operation took place, with this answer.
     Done(Reply),
-    /// There is a session of that id.
+    /// A session with this id exists.
     Exists,
     /// The secret is not old enough to be renewed.
     NotDue,
-    /// The credentials do not open the session.
+    /// The credentials were not accepted.
     Refused(Refused),
 }
 
@@ -133,7 +133,7 @@ pub(in crate::store::redis) fn single_value(reply: Reply) -> Option<Option<Bytes
 /// An entry of a principal list.
 pub(in crate::store::redis) struct ListEntry {
     pub(in crate::store::redis) id: SessionId,
-    /// The id, and a text that begins with the moment at which the session last joined.
+    /// The id, and a string that begins with the moment at which the session last joined.
     pub(in crate::store::redis) member: Bytes,
 }
 

@@ -1,8 +1,8 @@
 //! Stored values: a digit, perhaps two moments, and the bytes of the value.
 //!
-//! The digit is the cache policy, and 4 more if the value has a lifetime. First comes the end of
-//! that lifetime, then the maximum age of a [`CachePolicy::MaxAge`]. Used for fields of sessions
-//! and of cache entries.
+//! The digit is the cache policy, plus 4 if the value has a TTL. After it come the end of the TTL
+//! and the maximum age of a [`CachePolicy::MaxAge`], if any. Used for fields of sessions and of cache
+//! entries.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::moment::MOMENT;
 use crate::{cache_policy::CachePolicy, ttl::Ttl};
 
-/// Appends a stored value. A script may give it another end.
+/// Appends a stored value. A script may set another end of its TTL.
 pub(in crate::store::redis) fn encode(
     out: &mut BytesMut,
     cache_policy: CachePolicy,
@@ -35,7 +35,7 @@ pub(in crate::store::redis) fn encode(
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store::redis) struct Decoded {
     pub(in crate::store::redis) cache_policy: CachePolicy,
-    /// Moment at which its lifetime ends.
+    /// Moment at which its TTL ends.
     pub(in crate::store::redis) end: Option<u64>,
     pub(in crate::store::redis) value: Bytes,
 }

@@ -1,5 +1,5 @@
 -- Locks the session that signs in together with those that the limit may end, in the order of their
--- ids. Two sign-ins that swap places would wait for each other otherwise.
+-- ids. Otherwise two sign-ins, each to a session that the other one may end, could deadlock.
 --
 -- needs: p_limit, p_session_id, p_principal, {sessions}, {is_live_predicate}, {step}
 

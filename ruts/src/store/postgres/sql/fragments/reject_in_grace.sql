@@ -1,4 +1,4 @@
--- Returns from the function: a secret in its grace period may not do what was asked.
+-- Returns from the function: the operation needs the current secret, and a former one was presented.
 --
 -- needs: outcome, ago_ms
 -- defines: outcome, ago_ms

@@ -1,5 +1,5 @@
--- Fails in another isolation than read committed. A statement that follows a wait for a lock would
--- not see what was committed meanwhile.
+-- Fails in an isolation level other than read committed. There, a statement that follows a wait for a
+-- lock would not see the changes that were committed meanwhile.
 
 if current_setting('transaction_isolation') <> 'read committed' then
   raise exception using errcode = 'RUT01',

@@ -1,4 +1,4 @@
--- The columns of session s that every read begins with. A read has a row if there is no session, so
+-- The columns of session s that every read begins with. A read has a row even without a session, so
 -- that the answer of a standby is recognised. All columns but the first two are null then.
 --
 -- needs: s

@@ -1,4 +1,4 @@
--- Whether session s has passed no deadline.
+-- Whether no deadline of session s has passed.
 --
 -- needs: s
 

@@ -4,7 +4,8 @@
 --
 -- ARGV: the idle time to grant, 0 for none, the part of it that must have passed, and `*` if the
 -- whole entry becomes invalid, packed; the nonce; the life of the intent; the life of the entry;
--- the names of what becomes invalid. Answers the mark of the intent and the moment.
+-- the names of the fields that become invalid, and `~` if the record does. Answers the mark of the
+-- intent and the moment.
 local idle, after = struct.unpack('>I6I6', ARGV[1])
 local here = history(key)
 local held = redis.call('HMGET', key, '~r', '~', '~f')

@@ -2,5 +2,5 @@
 --
 -- needs: KEYS
 --
--- KEYS[1] is the part of their history that `history` makes anew if it is absent.
+-- KEYS[1] holds a part of the name of their history. `history` writes a new one if it is absent.
 redis.call('DEL', KEYS[1])

@@ -7,8 +7,8 @@
 --   ~r  the history in which the entry was written, see `history`
 --   ~   the session record
 --   ~o  the mark of the lease
---   ~f  the write intents: each a mark, the moment at which it lapses, `+` if there was
---       another one, and `;`
+--   ~f  the write intents: each a mark, the moment at which it lapses, `+` if another one was in
+--       progress with it, and `;`
 --   ~c  the moment until which the entry counts as complete
 -- Any other is a field of the session. The record and the fields begin with the moment until which
 -- they may be served, in 6 bytes. All moments are milliseconds of the server's clock.

@@ -10,12 +10,12 @@ if held[1] ~= ARGV[2] then return end
 local first, record, new = 4, held[2], ARGV[5]
 if record and #record >= 70 and string.sub(record, 7, 38) == string.sub(new, 7, 38) then
   local read = struct.unpack
-  -- The session was used since the read: its cached record stays.
+  -- The session was touched after the read, so the cached record is newer and stays.
   local is_later = read('>I6', string.sub(record, 56)) > read('>I6', string.sub(new, 56))
   if is_later and read('>I6', record) > read('>I6', ARGV[3]) then first = 6 end
 end
 if #ARGV[3] > 6 then
-  -- Any other field in the entry has expired, or is among those that follow.
+  -- All fields follow, so a field of the entry that is not among them has expired.
   for _, name in ipairs(redis.call('HKEYS', key)) do
     if string.byte(name) ~= 126 then redis.call('HDEL', key, name) end
   end

@@ -23,8 +23,9 @@ if is_only then
   end
 end
 if not is_standing then
-  -- The intent lapsed, or was evicted. Since then readers may have filled in what this write
-  -- replaced. A write in progress may have come before this one.
+  -- The intent lapsed, or was evicted. Since then, readers may have filled in values that this write
+  -- replaced. A write in progress may have reached the origin before this one, so `+` keeps it from
+  -- installing its values.
   local written_in = redis.call('HGET', key, '~r')
   redis.call('DEL', key)
   if others == '' then return end

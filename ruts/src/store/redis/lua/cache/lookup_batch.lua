@@ -2,12 +2,12 @@
 --
 -- needs: KEYS, ARGV, server, history, look_up
 --
--- KEYS are entries. ARGV[1] is all bytes: the number of lists, the number of arguments in each, and
--- the list of each entry, the first being 1. ARGV[2] is the nonce, ARGV[3] the number of bytes to
--- read. The lists follow, each with the request of `look_up` without the secret, and the names of
--- fields; then the secret of each entry.
--- Answers, packed, for each entry the answer of `look_up`, or false after an error, or once enough
--- bytes were read.
+-- KEYS are entries. ARGV[1] has one byte for each number: the number of lists, the number of
+-- arguments in each, and the list of each entry, counted from 1. ARGV[2] is the nonce, ARGV[3] the
+-- number of bytes after which no entry is read. The lists follow, each with the request of `look_up`
+-- without the secret, and the names of fields; then the secret of each entry.
+-- Answers in MessagePack: for each entry the answer of `look_up`, or false if the lookup failed or
+-- enough bytes had been read before it.
 local head, room, to = ARGV[1], tonumber(ARGV[3]), 3
 local count, requests, names = string.byte(head), {}, {}
 for i = 1, count do
@@ -15,7 +15,7 @@ for i = 1, count do
   requests[i], names[i] = ARGV[to + 1], { unpack(ARGV, to + 2, to + length) }
   to = to + length
 end
--- All keys begin alike, and their hash tags have one length.
+-- All keys have the same prefix, and hash tags of the same length.
 local tag, since, answers = string.find(KEYS[1], '}', 1, true), {}, {}
 for i, key in ipairs(KEYS) do since[i] = string.sub(key, 1, tag) .. ':hot' end
 since = redis.call('MGET', unpack(since))

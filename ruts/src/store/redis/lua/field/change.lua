@@ -3,7 +3,7 @@
 -- needs: is_live, value_format
 -- defines: remove_fields, apply_changes
 
--- Writes fields that expire. `pairs` is the name and the value of each.
+-- Writes fields that expire. `pairs` holds the name and the value of each.
 local function put_until(key, moment, pairs)
   local names = {}
   for i = 1, #pairs, 2 do
@@ -24,8 +24,8 @@ local function remove_fields(key)
 end
 
 -- Applies changes in their order. `kinds` has seven bytes for each: `=` sets, `-` removes, `+`
--- expires; and a lifetime from now, 0 for none. Without any bytes, each change sets a field without
--- a lifetime. From `arguments[from]` on come the name and the value of each.
+-- expires; and a TTL, 0 for none. If it is empty, each change sets a field without a TTL. From
+-- `arguments[from]` on come the name and the value of each.
 -- Answers the number of removals and expiries that found their field.
 local function apply_changes(key, now, kinds, arguments, from)
   -- `unpack` takes a few thousand values at most.

@@ -1,4 +1,4 @@
--- Tells whether a field is present and has not expired.
+-- Answers whether a field is present and has not expired.
 --
 -- defines: is_live
 

@@ -1,12 +1,12 @@
--- Begins a revocation, or a step of it: from now on no sign-in in progress of these sessions
--- completes.
+-- Begins a revocation, or a step of it: sign-ins to these sessions that are in progress can no
+-- longer complete.
 --
 -- needs: ARGV, members_from, joined_at, format_entry, replace_entry, find_entry
 --
 -- ARGV: `=` and the sessions to end. Or `*` and the session that stays, then the session before the
 -- step, and the maximum number of sessions in it.
--- Answers the last session of the step, '' if the list ends there, `evicted` if that list may be
--- incomplete; and the member of each session to end.
+-- Answers the last session of the step, or '' if the list ends there, or `evicted` if it ends there
+-- but may be incomplete; and the member of each session to end.
 local function begin(id, entry)
   local begun = format_entry(joined_at(entry), '!', {})
   replace_entry(id, entry, begun)
@@ -28,7 +28,7 @@ for _, member in ipairs(members) do
   if id ~= ARGV[2] then answer[#answer + 1] = begin(id, string.sub(member, 17)) end
 end
 if answer[1] == '' then
-  -- In lower case, because a user without the right to ask may still revoke.
+  -- In lower case, so that the probe does not require it: a user who may not run it may still revoke.
   local stats = redis.pcall('info', 'stats')
   local evicted = type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)')
   if (evicted or '0') ~= '0' then answer[1] = 'evicted' end

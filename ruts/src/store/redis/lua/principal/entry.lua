@@ -6,16 +6,16 @@
 -- KEYS[1] is the list of the sessions of a principal: a sorted set in which all scores are 0, so
 -- that it is ordered by the bytes of its members. A member is the id of a session, 16 bytes, and
 -- its entry: the moment at which the session last joined; `+` after a completed sign-in, or `!`
--- after a revocation; and a mark for each sign-in in progress. The record of the session decides.
--- The list may name sessions that have ended, and never omits a live one. The key lives as long as
--- the session that may live longest.
+-- after a revocation; and a mark for each sign-in in progress. The list may name sessions that have
+-- ended, and never omits a live one; the record of a session decides. The key expires no sooner than
+-- the last of its sessions.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Answers at most `count` members behind a session, from the first on if it is ''.
+-- Answers at most `count` members after the session `after`, from the first on if it is ''.
 local function members_from(after, count)
-  -- Entries are text: no byte of them is as high as 255.
+  -- Entries are ASCII, so all their bytes are below 255.
   local from = after == '' and '-' or '(' .. after .. '\255'
   return redis.call('ZRANGEBYLEX', key, from, '+', 'LIMIT', 0, count)
 end
@@ -42,7 +42,7 @@ local function format_entry(moment, state, marks)
   return table.concat(words, ' ')
 end
 
--- Puts `entry` in the place of `former`. Either may be nil.
+-- Replaces `former` with `entry`. Either may be nil.
 local function replace_entry(id, former, entry)
   if entry then redis.call('ZADD', key, 0, id .. entry) end
   if former and former ~= entry then redis.call('ZREM', key, id .. former) end

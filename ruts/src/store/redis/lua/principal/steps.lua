@@ -5,7 +5,7 @@
 --
 -- `listed` is the time for which the session stays listed, 0 for ever.
 
--- Lets the list live for at least so long. `left` is the former time, as PTTL answers it.
+-- Keeps the list for at least `listed`. `left` is its former lifetime, as PTTL answers it.
 local function prolong(listed, left)
   if listed == '0' then
     redis.call('PERSIST', key)
@@ -32,9 +32,9 @@ local function join(id, nonce, listed, limit)
   if limit ~= '0' and count >= tonumber(limit) then return { 'full' } end
   local state, marks = parse_entry(held)
   if state == '!' then state, marks = '', {} end
-  -- Sign-ins that broke off leave their marks behind.
+  -- Aborted sign-ins leave their marks behind.
   while #marks >= 32 do table.remove(marks, 1) end
-  -- Short, so that a member has at most 64 bytes. A set of longer ones takes more memory.
+  -- Short: with one mark, a member has at most 64 bytes. Longer members make a set take more memory.
   local mark = nonce .. time[2]
   marks[#marks + 1] = mark
   local left = redis.call('PTTL', key)
@@ -43,8 +43,8 @@ local function join(id, nonce, listed, limit)
   return { 'joined', mark, count + 1 }
 end
 
--- Completes a sign-in, unless a revocation came in between. Answers 1 or 0. From now on the entry
--- is stale once the session has ended.
+-- Completes a sign-in, unless a revocation came in between. Answers 1 or 0. Without its mark, the
+-- entry can be removed once the session has ended.
 local function verify(id, mark, listed)
   local held = find_entry(id)
   local _, marks = parse_entry(held)
@@ -54,7 +54,7 @@ local function verify(id, mark, listed)
   return 1
 end
 
--- Takes back a sign-in that was refused.
+-- Withdraws a sign-in that was refused.
 local function withdraw(id, mark)
   local held = find_entry(id)
   local state, marks = parse_entry(held)

@@ -1,4 +1,4 @@
--- Takes back the first step of a sign-in.
+-- Withdraws the first step of a sign-in.
 --
 -- needs: ARGV, withdraw
 --

@@ -1,18 +1,18 @@
--- Opens a session with a secret.
+-- Authenticates a request by the secret of a session.
 --
 -- needs: NO_HASH, read_session
 -- defines: replaced, authenticate
 
--- The refusal of a former secret: the time since it last opened the session.
+-- Answers the refusal of a former secret, with the time since the end of its grace period.
 local function replaced(session)
   local since = session.grace_until > 0 and session.grace_until or session.now
   return string.format('replaced %.0f', math.max(session.now - since, 0))
 end
 
--- Answers the live session that the secret opens; or nil and a refusal. `is_former` tells that a
--- former secret opened it, `in_grace` that the current one was used since. NO_HASH, which is the
--- hash of no secret, stands for the process itself: `is_internal`. It has the rights of a secret in its
--- grace period, and may count as a use.
+-- Answers the live session of a secret; or nil and a refusal. `is_former`: the former secret was
+-- presented. `in_grace`: the current one has been used since the renewal. NO_HASH, which is the hash
+-- of no secret, stands for internal credentials: `is_internal`. They have the rights of a secret in
+-- its grace period, and may touch the session.
 local function authenticate(key, header, presented)
   local session = read_session(key, header)
   if not session then return nil, 'none' end

@@ -8,7 +8,7 @@ local function find_live(key, header)
   return session and session.ended == 0 and session or nil
 end
 
--- Answers the session if the principal is signed in to it.
+-- Answers the live session if the principal is signed in to it, else nil.
 local function find_owned(key, header, principal)
   local session = find_live(key, header)
   return session and session.signed_in > 0 and session.principal == principal and session or nil

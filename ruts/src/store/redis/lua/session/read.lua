@@ -4,9 +4,10 @@
 --
 -- All moments are milliseconds, 0 for none.
 --
--- The header, the field `~`, has 64 bytes, the most that a server keeps in its compact form: flags
--- (1: there is an extension, 2: ended, 4: a renewed secret was not used yet, 8: revoked); created;
--- secret issued, last used, both since then; idle deadline; absolute deadline; epoch; hash of the secret.
+-- The header, the field `~`, has 64 bytes, the longest value that a server stores in its compact
+-- encoding: flags (1: there is an extension, 2: ended, 4: a renewed secret was not used yet, 8:
+-- revoked); created; secret issued, last used, both relative to `created`; idle deadline; absolute
+-- deadline; epoch; hash of the secret.
 -- The extension, the field `~x`, holds rarely used attributes: ended; the latest absolute deadline
 -- that a sign-in allows; grace period of the former secret, and its end, 0 until the new secret is
 -- used; signed in; assurance; principal key. The field `~r` holds the hash of the former secret.
@@ -31,8 +32,8 @@ local function deadline_of(session)
   return session.absolute
 end
 
--- Answers the session of a header, if its deadline has not passed. `is_revoked` tells that it was
--- revoked, `is_obsolete` that it was, with all others, by a new epoch.
+-- Answers the session of a header, if its deadline has not passed. `is_revoked`: it was revoked.
+-- `is_obsolete`: it was revoked with all others, by a new epoch.
 local function read_session(key, header)
   if not header then return nil end
   local has_extension, extension, former = (string.byte(header) or 0) % 2 == 1, nil, nil

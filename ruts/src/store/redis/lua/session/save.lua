@@ -3,8 +3,8 @@
 -- needs: HEADER, EXTENSION, NO_HASH, deadline_of
 -- defines: save
 
--- Answers the header. It has to be the last write, because a deadline that has passed removes the
--- key.
+-- Answers the header. `save` has to be the last write, because the server removes a key whose
+-- deadline has passed.
 local function save(session)
   local key, created = session.key, session.created
   local has_extension = session.extension or session.ended > 0 or session.signed_in > 0
