@@ -10,12 +10,12 @@ use crate::old::{BoxError, OldSession, OldSessions};
 
 /// Sessions of axum_session 0.22, in any of its databases.
 ///
-/// The cookie is called `session` unless the application has named it. If it is signed,
+/// The cookie is called `session` by default. If it is signed,
 /// [`OldCookie::read_with`](crate::OldCookie::read_with) has to check it. Sessions that are encrypted
-/// with a `database_key` are not read.
+/// with a `database_key` are not supported.
 ///
-/// A program with axum_session keeps copies of sessions in its memory. So a sign-out in ruts reaches
-/// such a program once its copy has reached `SessionConfig::with_memory_lifetime`.
+/// A program with axum_session keeps copies of sessions in its memory. It notices a sign-out in ruts only
+/// after `SessionConfig::with_memory_lifetime`.
 #[derive(Clone)]
 pub struct AxumSessions<T> {
     pool: T,
@@ -23,14 +23,14 @@ pub struct AxumSessions<T> {
 }
 
 impl<T: DatabasePool + Send + Sync + 'static> AxumSessions<T> {
-    /// Reads the sessions of this database, in this table: `sessions` unless the application has
-    /// named it with `SessionConfig::with_table_name`.
+    /// Reads the sessions in a table of this database. The default of axum_session is `sessions`, and
+    /// `SessionConfig::with_table_name` changes it.
     pub fn new(pool: T, table: impl Into<String>) -> Self {
         Self { pool, table: table.into() }
     }
 }
 
-/// A session as the database has it. Each value is JSON in text.
+/// A session in the form of the database. Each value is a string of JSON.
 #[derive(Deserialize)]
 struct Stored {
     data: HashMap<String, String>,
@@ -41,7 +41,7 @@ impl<T: DatabasePool + Send + Sync + 'static> OldSessions for AxumSessions<T> {
         let text = match self.pool.load(id, &self.table).await {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(None),
-            // The Redis pools answer an absent session with an error.
+            // The Redis pools return an error for a session that does not exist.
             Err(error) => match self.pool.exists(id, &self.table).await {
                 Ok(false) => return Ok(None),
                 _ => return Err(error.into()),

@@ -1,9 +1,9 @@
 //! [`Claims`]: makes sure that each old session is lifted by one request at a time, over all
-//! processes, and tells the others which session it became.
+//! processes, and gives other requests the session that it became.
 //!
-//! A claim is a record of its own in the store of ruts. Its id and its secret are derived from the
-//! id of the old session, so every request with the old cookie finds it, and nothing else does. It
-//! has two fields. `busy` holds the lease of the request that is lifting the session. `done` holds
+//! A claim is a separate record in the store of ruts. Its id and its secret are derived from the
+//! id of the old session, so only requests with the old cookie find it. A claim has two fields.
+//! `busy` holds the lease of the request that is lifting the session. `done` holds
 //! the cookie of the lifted session, encrypted with a key that is also derived from the old id.
 
 use std::{sync::Arc, time::Duration};
@@ -26,12 +26,12 @@ use crate::error::Error;
 const BUSY: &str = "busy";
 const DONE: &str = "done";
 
-/// Time after which another request may take over from one that stopped on its way.
+/// Time after which another request may lift the session, if the first one did not finish.
 const LEASE: Ttl = Ttl::from_secs(10);
-/// Life of a claim without a request with its old cookie: beyond that of any old session, after
-/// which the old cookie is refused.
+/// Lifetime of a claim without a request with its old cookie. It is longer than the lifetime of any old
+/// session, after which the old cookie is refused.
 const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
-/// A claim is extended at most once in this time.
+/// Minimum time between two extensions of a claim.
 const TOUCH_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const SALT: usize = 16;
 
@@ -50,19 +50,20 @@ pub(crate) struct Lease {
 
 /// State of a claim.
 pub(crate) enum Claimed {
-    /// Another request lifts the session now.
+    /// Another request is lifting the session.
     Busy,
-    /// This request may lift it. If it was lifted before, with the cookie of the session.
+    /// This request may lift the session. [`Done`] if it was lifted before.
     Mine(Lease, Option<Done>),
 }
 
 /// The session that an old one became.
 pub(crate) struct Done {
-    /// Its `Set-Cookie` header. `None` if the client had a session, whose cookie did not change.
+    /// The `Set-Cookie` header of the session. `None` if the client already had the session and its cookie
+    /// did not change.
     pub(crate) set_cookie: Option<HeaderValue>,
 }
 
-/// Names of the claim on one old session.
+/// Id, secret hash and encryption key of the claim on one old session.
 struct Claim {
     id: SessionId,
     secret: SecretHash,
@@ -89,7 +90,8 @@ impl Claim {
         Credentials::new(&self.id, &self.secret)
     }
 
-    /// Each text has a key of its own, so the nonce can be zero.
+    /// Returns a cipher with a key for this salt. Each text has its own salt and key, so the nonce can be
+    /// zero.
     fn cipher(&self, salt: &[u8]) -> ChaCha20Poly1305 {
         let key: [u8; 32] = Sha256::new_with_prefix(self.key).chain_update(salt).finalize().into();
         ChaCha20Poly1305::new(&key.into())
@@ -98,13 +100,13 @@ impl Claim {
     fn encrypt(&self, text: &[u8]) -> Result<Bytes, Error> {
         let mut value = vec![0; SALT];
         getrandom::fill(&mut value).map_err(|_| Error::Random)?;
-        // It fails for texts of 256 GiB.
+        // Encryption fails only for texts of 256 GiB and more.
         let sealed = self.cipher(&value).encrypt(&[0; 12].into(), text);
         value.extend(sealed.map_err(|_| Error::Random)?);
         Ok(value.into())
     }
 
-    /// Returns `None` for a value that is no longer what was written.
+    /// Decrypts the field `done`. `None` for a value that was altered.
     fn decrypt(&self, value: &[u8]) -> Option<Done> {
         let (salt, sealed) = value.split_at_checked(SALT)?;
         let text = self.cipher(salt).decrypt(&[0; 12].into(), sealed).ok()?;
@@ -160,8 +162,8 @@ impl<S: Store> Claims<S> {
         }
     }
 
-    /// Ends a lease, and notes what the old session became. Returns whether the lease was still
-    /// this request's.
+    /// Ends a lease, and stores the cookie of the session that the old one became. Returns whether this
+    /// request still held the lease.
     pub(crate) async fn finish(
         &self,
         lease: Lease,
@@ -173,7 +175,7 @@ impl<S: Store> Claims<S> {
         self.end(&lease, &[done, Change::Remove(BUSY)]).await
     }
 
-    /// Ends a lease. The claim stays as it was before.
+    /// Ends a lease without changing `done`.
     pub(crate) async fn release(&self, lease: Lease) -> Result<(), Error> {
         self.end(&lease, &[Change::Remove(BUSY)]).await.map(drop)
     }

@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// The cookie of the old library: its name, and how it carries the id of a session.
 ///
-/// Path and domain have to be those that the old library sets: otherwise a browser keeps the
-/// cookie when it is to be cleared.
+/// Path and domain have to be those that the old library sets. Otherwise the browser ignores the removal
+/// of the cookie.
 #[derive(Clone)]
 pub struct OldCookie {
     name: String,
@@ -28,27 +28,27 @@ enum Form {
 }
 
 impl OldCookie {
-    /// A cookie whose value is the id of the session, of the path `/`.
+    /// Creates a cookie with the path `/`, whose value is the id of the session.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), path: "/".to_owned(), domain: None, form: Form::Plain }
     }
 
-    /// With another path.
+    /// Sets the path. Defaults to `/`.
     #[must_use]
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// With a domain.
+    /// Sets the domain. None by default.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<String>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Signed with this key by the crate `cookie`, as tower-sessions and ruts 0.13 sign it. A cookie
-    /// with another signature is ignored.
+    /// Expects a cookie that the crate `cookie` has signed with this key, as in tower-sessions and ruts 0.13.
+    /// A cookie with another signature is ignored.
     #[cfg(feature = "signed")]
     #[must_use]
     pub fn signed(mut self, key: cookie::Key) -> Self {
@@ -56,7 +56,7 @@ impl OldCookie {
         self
     }
 
-    /// Encrypted with this key by the crate `cookie`, as tower-sessions does.
+    /// Expects a cookie that the crate `cookie` has encrypted with this key, as in tower-sessions.
     #[cfg(feature = "private")]
     #[must_use]
     pub fn private(mut self, key: cookie::Key) -> Self {
@@ -64,8 +64,8 @@ impl OldCookie {
         self
     }
 
-    /// In another form: `read` gets the value of the cookie and all headers, and returns the id of
-    /// the session. It has to check any signature.
+    /// Reads the cookie with a function. `read` gets the value of the cookie and all headers, and returns the
+    /// id of the session. It has to check any signature.
     #[must_use]
     pub fn read_with(mut self, read: fn(&str, &HeaderMap) -> Option<String>) -> Self {
         self.form = Form::Custom(read);
@@ -93,13 +93,13 @@ impl OldCookie {
         Some(id).filter(|id| !id.is_empty())
     }
 
-    /// Adds a removal of the cookie to a response.
+    /// Adds a `Set-Cookie` header that removes the cookie to the headers of a response.
     pub(crate) fn clear(&self, headers: &mut HeaderMap) {
         let mut cookie = Cookie::build((&*self.name, "")).path(&*self.path);
         if let Some(domain) = &self.domain {
             cookie = cookie.domain(&**domain);
         }
-        // `Secure` is right for the prefixes, which old cookies may have.
+        // The prefixes `__Host-` and `__Secure-`, which old cookies may have, require `Secure`.
         let mut cookie = cookie.secure(self.name.starts_with("__")).http_only(true).build();
         cookie.make_removal();
         if let Ok(text) = HeaderValue::try_from(cookie.to_string()) {
@@ -131,14 +131,14 @@ pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs(headers).find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
-/// Replaces a cookie of the request by that of a `Set-Cookie` header.
+/// Sets a cookie of the request to the value in a `Set-Cookie` header.
 pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderValue) {
     let set_cookie = set_cookie.to_str().unwrap_or_default();
     let own = set_cookie.split(';').next().unwrap_or_default().trim();
     let others = pairs(headers).filter(|(other, _)| *other != name);
     let mut all: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
     all.push(own.to_owned());
-    // The parts come from headers, so they are one again.
+    // The parts come from valid headers, so they form a valid one.
     if let Ok(all) = HeaderValue::try_from(all.join("; ")) {
         headers.insert(header::COOKIE, all);
     }
@@ -152,7 +152,7 @@ pub(crate) enum SetCookie<'a> {
     Value(&'a HeaderValue),
 }
 
-/// Returns the last `Set-Cookie` header of this name.
+/// Returns the last `Set-Cookie` header for a cookie of this name.
 pub(crate) fn set_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<SetCookie<'a>> {
     let of_name = |header: &'a HeaderValue| {
         let value = header.to_str().ok()?.strip_prefix(name)?.strip_prefix('=')?;

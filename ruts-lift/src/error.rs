@@ -4,9 +4,9 @@ use ruts::store::StoreError;
 
 use crate::old::BoxError;
 
-/// A failure of a lift. The request is answered with status 503, and no session is lost.
+/// A failure of a lift. The response has status 503, and no session is lost.
 ///
-/// No text holds a cookie or a value.
+/// Messages contain no cookie and no value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,7 +14,7 @@ pub enum Error {
     #[error("the store of the old sessions failed")]
     Old(#[source] BoxError),
     /// A value of an old session does not have the requested type.
-    #[error("the old value `{name}` has another type")]
+    #[error("the old value `{name}` does not have the requested type")]
     Value {
         /// Name of the value.
         name: String,
@@ -24,17 +24,17 @@ pub enum Error {
     /// A session of ruts failed.
     #[error(transparent)]
     Session(#[from] ruts::Error),
-    /// The store of ruts failed, which also keeps the claims.
+    /// The store of ruts, which keeps the claims, failed.
     #[error("a claim on an old session failed")]
     Claim(#[source] StoreError),
     /// Another request has been lifting the same session for too long.
-    #[error("another request lifts the same session")]
+    #[error("another request is still lifting the same session")]
     Busy,
     /// The random number generator of the operating system failed.
-    #[error("no random numbers")]
+    #[error("the random number generator of the operating system failed")]
     Random,
-    /// The application refuses, for a reason of its own.
-    #[error("the application refuses the old session")]
+    /// The lift function failed.
+    #[error("the lift function of the application failed")]
     App(#[source] BoxError),
 }
 

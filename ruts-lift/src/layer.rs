@@ -22,7 +22,7 @@ use crate::{
     requests::BoxFuture,
 };
 
-/// Lifts sessions of another library into ruts. It wraps the session layer:
+/// Layer that lifts sessions of another library into ruts. It wraps the session layer:
 ///
 /// ```
 /// use std::{collections::HashMap, sync::Arc};
@@ -38,7 +38,7 @@ use crate::{
 ///     cart: Vec<String>,
 /// }
 ///
-/// /// Runs inside of the session layer, with the values that the old library has written.
+/// /// Runs inside the session layer, with the values that the old library has written.
 /// async fn lift(old: OldSession, session: Session) -> Result<(), Error> {
 ///     let shop = Shop::from(session);
 ///     if let Some(cart) = old.changed::<Vec<String>>("cart")? {
@@ -60,23 +60,25 @@ use crate::{
 ///
 /// # Round trips
 ///
-/// None without an old cookie and, while both run, without a session. While both run, one to each
-/// store for a request with a session. A lift takes about twelve.
+/// - During the rollout: one to each store for a request with a session, and none without an old cookie or a
+///   session.
+/// - After the rollout: none without an old cookie.
+/// - A lift takes about twelve.
 ///
 /// # Errors
 ///
-/// A request whose session cannot be lifted gets the status 503, and an event at level `ERROR` has
-/// the cause. The next request tries again.
+/// If a session cannot be lifted, the response has the status 503, and an event at level `ERROR` has
+/// the cause. The next request retries.
 ///
 /// # Cancel safety
 ///
-/// A lift whose request is dropped on its way is taken over by the next request, after ten seconds.
+/// If a request is dropped during a lift, the next request repeats the lift after ten seconds.
 ///
 /// # Security
 ///
-/// An old session that was not lifted yet is on no list of ruts, and no revocation reaches it. After a
-/// change of the password, the lift function has to compare what the old session knows of it, such
-/// as the `auth_hash` of axum-login, before it signs in.
+/// An old session that was not lifted yet is on no list of ruts, and no revocation reaches it. So before the
+/// lift function signs in, it has to compare a stamp of the old session, such as the `auth_hash` of
+/// axum-login, with that of the user. Otherwise it lifts sessions from before a change of the password.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,
@@ -85,12 +87,12 @@ pub struct LiftLayer {
 impl LiftLayer {
     /// Lifts sessions while programs with the old library still serve requests of the same clients.
     ///
-    /// The client keeps its old cookie, so that a request to such a program works as before. Its
-    /// writes reach ruts with the next request. A sign-out on either side ends both sessions.
+    /// The client keeps its old cookie, so that a request to an old program works as before. Writes of an old
+    /// program reach ruts with the next request to a new one. A sign-out on either side ends both sessions.
     ///
-    /// `store` is that of the session layer. `lift` writes what the application needs. It is called again
-    /// with the values that have changed. For an old session that is to be
-    /// forgotten, it writes nothing.
+    /// `store` has to be that of the session layer. `lift` writes the values that the application needs. It
+    /// is called again when values have changed. If an old session is not to be lifted, `lift` writes
+    /// nothing.
     ///
     /// # Panics
     ///
@@ -111,8 +113,8 @@ impl LiftLayer {
         Self::new(sessions, store, cookie, old, lift, Rollout::Running)
     }
 
-    /// Lifts sessions after the last program with the old library has ended: the old session and
-    /// its cookie are removed, once ruts has all of it.
+    /// Lifts sessions after the last program with the old library has stopped. The old session and
+    /// its cookie are removed once all values are lifted.
     ///
     /// # Panics
     ///
@@ -167,7 +169,7 @@ impl fmt::Debug for LiftLayer {
     }
 }
 
-/// A service whose requests have their old sessions lifted: made by [`LiftLayer`].
+/// Service that lifts the old session of each request. Created by [`LiftLayer`].
 #[derive(Clone)]
 pub struct LiftService<S> {
     inner: S,
@@ -190,7 +192,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The one that is ready is called.
+        // Only the service that `poll_ready` was called on is ready, so it is called and the clone stays.
         let next = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, next);
         let lift = Arc::clone(&self.lift);

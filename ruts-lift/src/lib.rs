@@ -29,7 +29,7 @@ pub use self::{
     old::{BoxError, OldSession, OldSessions},
 };
 
-/// The blocks of a page of the guide, as tests.
+/// The code blocks of a page of the guide, as tests.
 #[cfg(all(doctest, feature = "tower-sessions"))]
 #[doc = include_str!("../docs/guide/moving.md")]
 mod guide {}

@@ -2,11 +2,11 @@
 //!
 //! | the request has | and | then |
 //! | --- | --- | --- |
-//! | an old session | no claim on it | it is lifted |
-//! | an old session and the one it became | the old one was written since | the changes are lifted |
-//! | an old session and the one it became | nothing was written since | nothing, or the old one ends |
-//! | an old session | it was lifted for another request | the request gets that session |
-//! | an old session | its session has ended | the old one ends, too |
+//! | an old session | no request has lifted it | it is lifted |
+//! | an old session and the session it became | the old one was written since the last lift | the changes are lifted |
+//! | an old session and the session it became | the old one was not written since | nothing; after the rollout the old one ends |
+//! | an old session | it was lifted for another request | the request gets the session it became |
+//! | an old session | the session it became has ended | the old one ends too |
 //! | a session | its old one was signed out | the session ends |
 
 use std::{
@@ -30,7 +30,7 @@ use crate::{
     requests::{BoxFuture, in_session},
 };
 
-/// Time between two looks at a claim that another request has.
+/// Time between two checks of a claim that another request holds.
 const POLL: Duration = Duration::from_millis(20);
 /// Longest wait for another request, three times its lease.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ pub(crate) struct Lift<O, F, S, L> {
     pub(crate) rollout: Rollout,
 }
 
-/// The tasks that a request leaves for its response.
+/// The work that is left for the response of a request.
 #[derive(Default)]
 pub(crate) struct Departure {
     /// The live old session of this request: it ends with the session.
@@ -85,7 +85,7 @@ impl Seen {
         self.status == TokenStatus::Live
     }
 
-    /// Returns whether the session has everything of the old one.
+    /// Returns whether the session was lifted from this state of the old one.
     fn is_lifted(&self, old: &OldSession, old_id: &str) -> bool {
         self.link.as_ref().is_some_and(|link| *link == old.link(old_id))
     }
@@ -123,7 +123,7 @@ where
     async fn prepare(&self, parts: &mut Parts) -> Result<Departure, Error> {
         let mut departure = Departure::default();
         let Some(old_id) = self.cookie.read(&parts.headers) else {
-            // The old cookie goes when its user signs out, so it is looked for by the link.
+            // An old program removes its cookie at a sign-out, so the link is used to find the old session.
             let has_session = cookies::value(&parts.headers, &self.name).is_some();
             if has_session && self.rollout == Rollout::Running {
                 let link = self.look(parts).await?.link;
@@ -133,8 +133,8 @@ where
         };
         let start = Instant::now();
         loop {
-            // Before the look at the session: the other order could take a lift that ends now for a
-            // sign-out.
+            // The old session is read before the new one. In the other order, a lift that ends in between
+            // would look like a sign-out.
             let Some(old) = self.load(&old_id).await? else {
                 self.without_old(parts, &old_id, &mut departure).await?;
                 return Ok(departure);
@@ -156,7 +156,8 @@ where
                     continue;
                 }
             };
-            // Again, because another request may have lifted it before this one had the lease.
+            // Both are read again, because another request may have lifted the old session before this one
+            // got the lease.
             let (old, seen) = (self.load(&old_id).await?, self.look(parts).await?);
             let old = match old {
                 Some(old) if !seen.is_lifted(&old, &old_id) => old,
@@ -190,7 +191,7 @@ where
         self.old.delete(old_id).await.map_err(Error::Old)
     }
 
-    /// Looks at the session of the request. No round trip without its cookie.
+    /// Reads the session of the request. No round trip without a session cookie.
     async fn look(&self, parts: &Parts) -> Result<Seen, Error> {
         let look = |session: Session| -> BoxFuture<'_, Result<Seen, ruts::Error>> {
             Box::pin(async move {
@@ -201,8 +202,8 @@ where
         Ok(in_session(&self.sessions, parts, look).await?.0?)
     }
 
-    /// Lifts an old session into the session of the request, and returns whether it has to be
-    /// looked at again.
+    /// Lifts an old session into the session of the request. Returns whether the request has to be
+    /// examined again.
     async fn lift_now(
         &self,
         parts: &mut Parts,
@@ -215,7 +216,7 @@ where
         let link = old.link(old_id);
         let job = |session: Session| -> BoxFuture<'_, Result<bool, Error>> {
             Box::pin(async move {
-                // Often the old library has only extended it.
+                // Often the old library has only extended the session.
                 if old.has_changes() {
                     (self.lift)(old, session.clone()).await?;
                 }
@@ -253,7 +254,7 @@ where
             let client_cookies: Vec<HeaderValue> = client_cookies.collect();
             cookies::replace(&mut parts.headers, &self.name, &cookie);
             if !is_mine && client_had_none {
-                // It took longer than a lease, and another request has lifted the session since.
+                // This lift took longer than a lease, and another request has lifted the session meanwhile.
                 self.end_session(parts).await?;
                 parts.headers.remove(header::COOKIE);
                 for cookie in client_cookies {
@@ -267,8 +268,8 @@ where
         Ok(true)
     }
 
-    /// Gives the request the session that another request has lifted, and returns whether it has
-    /// to be looked at again.
+    /// Gives the request the session that another request has lifted. Returns whether the request has to be
+    /// examined again.
     async fn adopt(
         &self,
         parts: &mut Parts,
@@ -278,7 +279,7 @@ where
         departure: &mut Departure,
     ) -> Result<bool, Error> {
         if seen.is_live() {
-            // The client has another session by now: another user signed in, or the lift has ended.
+            // The client already has another session: for example, another user has signed in.
             self.end_old(old_id).await?;
             departure.clear = true;
             return Ok(false);
@@ -290,9 +291,9 @@ where
                 departure.set_cookie = Some(cookie);
                 Ok(true)
             }
-            // Another request has the newer secret. Only the client of that request gets it.
+            // The secret was replaced since. Only the request that replaced it sends the new one.
             (Seen { status: TokenStatus::Replaced { .. }, .. }, _) => Ok(false),
-            // It was signed out, revoked or has expired: the old one must not bring it back.
+            // The session was signed out, revoked or has expired, and the old one must not revive it.
             _ => {
                 self.end_old(old_id).await?;
                 departure.clear = true;
@@ -307,7 +308,7 @@ where
         Ok((self.look(&parts).await?, parts))
     }
 
-    /// Handles a request whose session has all that the old one has.
+    /// Handles a request whose session has every value of the old one.
     async fn keep(
         &self,
         parts: &Parts,
@@ -317,7 +318,7 @@ where
         match self.rollout {
             Rollout::Running => departure.old = Some(old_id),
             Rollout::Over => {
-                // In this order: a missing old session with a link means that it was signed out.
+                // In this order: for another request, a link to a missing old session means a sign-out.
                 self.unlink(parts).await?;
                 self.end_old(&old_id).await?;
                 departure.clear = true;
@@ -326,7 +327,8 @@ where
         Ok(())
     }
 
-    /// Handles an old session of which nothing is wanted. While both run, that may change.
+    /// Handles an old session without anything to lift. During the rollout it stays, because an old program
+    /// may still write values to lift.
     async fn forget(&self, old_id: &str, departure: &mut Departure) -> Result<(), Error> {
         if self.rollout == Rollout::Over {
             self.end_old(old_id).await?;
@@ -335,7 +337,7 @@ where
         Ok(())
     }
 
-    /// Handles a request with an old cookie that opens no old session.
+    /// Handles a request whose old cookie names no live old session.
     async fn without_old(
         &self,
         parts: &mut Parts,
@@ -344,7 +346,7 @@ where
     ) -> Result<(), Error> {
         departure.clear = self.rollout == Rollout::Over;
         let mut seen = self.look(parts).await?;
-        // Another request has lifted it, and ended the old one.
+        // Another request may have lifted the old session and ended it.
         if !seen.is_live()
             && let Some(cookie) = self.claims.find(old_id).await?.and_then(|done| done.set_cookie)
         {
@@ -360,7 +362,7 @@ where
 
     /// Ends the session of a request if its old one was signed out.
     ///
-    /// That of a guest stays: the old program may be about to sign it in, under another id.
+    /// The session of a guest stays: the old program may be signing the guest in, under another id.
     async fn follow(
         &self,
         parts: &Parts,
@@ -377,7 +379,8 @@ where
         }
         let end = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
             Box::pin(async move {
-                // A look after the load: a lift that ends now removes the link first.
+                // The link is read again after the old session: another request that ends the old session
+                // removes the link first.
                 let now = session.entry(LINK).await?;
                 let is_meant = now.is_some_and(|now| now.id == link.id)
                     && session.signed_in().await?.is_some();
@@ -417,7 +420,7 @@ where
             (Some(SetCookie::Removal), Some(old_id), _) => {
                 clear = true;
                 if let Err(error) = self.end_old(&old_id).await {
-                    // The next request with its cookie ends it.
+                    // The next request with the old cookie ends the old session.
                     tracing::error!(%error, "a sign-out did not reach the old session");
                 }
             }

@@ -21,22 +21,21 @@ pub(crate) type Digest = [u64; 2];
 pub(crate) struct Link {
     /// Id of the old session.
     pub(crate) id: String,
-    /// Seconds since 1970 at which the old session expires, if its library says so.
+    /// Seconds since 1970 at which the old session expires, if its library reports this.
     pub(crate) ends: Option<u64>,
     /// Digests of its values.
     pub(crate) digests: BTreeMap<String, Digest>,
 }
 
 impl Link {
-    /// Returns whether the old session has reached its end by age. Otherwise its absence means
-    /// that its user has signed out.
+    /// Returns whether the old session has expired. If it has not and is absent, its user has signed out.
     pub(crate) fn has_expired(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.ends.is_some_and(|ends| ends <= now.as_secs())
     }
 }
 
-/// Returns the digest of a value. The order of the keys of an object does not count.
+/// Returns the digest of a value. The order of the keys of an object does not matter.
 pub(crate) fn digest(value: &Value) -> Digest {
     let mut hash = Sha256::new();
     add(value, &mut hash);
@@ -44,7 +43,7 @@ pub(crate) fn digest(value: &Value) -> Digest {
     [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p])]
 }
 
-/// Each part has a tag and a length, so that no two values add the same bytes.
+/// Adds a value to a hash. Each part has a tag and a length, so that no two values add the same bytes.
 fn add(value: &Value, hash: &mut Sha256) {
     let mut part = |tag: u8, bytes: &[u8]| {
         hash.update([tag]);

@@ -18,10 +18,10 @@ use crate::{
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The place where another library keeps its sessions.
+/// The store of another library's sessions.
 ///
-/// Implemented for tower-sessions, axum_session and ruts 0.13 by this crate. For another library,
-/// an implementation has these two methods:
+/// This crate has implementations for tower-sessions, axum_session and ruts 0.13. For another library,
+/// implement these two methods:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -42,18 +42,18 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// }
 /// ```
 pub trait OldSessions: Send + Sync + 'static {
-    /// Reads a live session. `None` if there is none, or if `id` is malformed: it comes from the
-    /// client.
+    /// Reads a live session. `None` if it does not exist, or if `id`, which comes from the client, is
+    /// malformed.
     fn load(&self, id: &str) -> impl Future<Output = Result<Option<OldSession>, BoxError>> + Send;
 
     /// Ends a session. A session that does not exist is not an error.
     fn delete(&self, id: &str) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
-/// A session of another library, as its store has it now.
+/// A session of another library, in the state that was read from its store.
 ///
 /// A session may be lifted several times while both libraries run. [`changed`](Self::changed)
-/// returns a value only if the old library has written it since the last time.
+/// returns a value only if the old library has written it since the last lift.
 pub struct OldSession {
     values: BTreeMap<String, Value>,
     ends: Option<SystemTime>,
@@ -62,20 +62,20 @@ pub struct OldSession {
 }
 
 impl OldSession {
-    /// A session with these values.
+    /// Creates a session with these values.
     pub fn new(values: impl IntoIterator<Item = (String, Value)>) -> Self {
         Self { values: values.into_iter().collect(), ends: None, lifted: BTreeMap::new() }
     }
 
-    /// With the time at which the old library lets it expire. Without one, a session that has
-    /// disappeared counts as signed out.
+    /// Sets the time at which the session expires. Without one, a session that no longer exists
+    /// counts as signed out.
     #[must_use]
     pub fn ends(mut self, at: SystemTime) -> Self {
         self.ends = Some(at);
         self
     }
 
-    /// Returns a value.
+    /// Returns a value, or `None` if the session does not have it.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl OldSession {
             || self.lifted.keys().any(|name| self.is_removed(name))
     }
 
-    /// Returns whether it holds nothing that is worth a lift.
+    /// Returns whether the session has no values.
     pub(crate) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -124,7 +124,7 @@ impl OldSession {
         self.values.get(name).map(digest).as_ref() != self.lifted.get(name)
     }
 
-    /// Compares it with the state at its last lift.
+    /// Sets the state at the last lift, to which [`changed`](Self::changed) compares.
     pub(crate) fn since(&mut self, link: Option<&Link>) {
         self.lifted = link.map(|link| link.digests.clone()).unwrap_or_default();
     }

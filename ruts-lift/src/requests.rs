@@ -1,7 +1,7 @@
-//! Requests of this crate's own through the session layer: [`in_session`].
+//! [`in_session`]: sends internal requests through the session layer.
 //!
-//! The layer knows how its cookie is signed, encrypted and named. So a job that needs the session
-//! of a request runs inside the layer, and its cookie comes from there.
+//! Only the layer knows how its cookie is named, signed and encrypted. So code that needs the session
+//! of a request runs inside the layer, and the layer makes the cookie.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use tower_service::Service;
 /// A boxed future.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Runs a job with the session of a request, and returns the headers of the layer's response.
+/// Runs `job` with the session of a request. Returns its result and the headers of the layer's response.
 ///
 /// The layer sees the headers and extensions of the request, so that checks of the client work.
 pub(crate) async fn in_session<'a, L, T, F>(

@@ -13,8 +13,8 @@ use crate::old::{BoxError, OldSession, OldSessions};
 
 /// Sessions of the crate `ruts` 0.13 of the registry, in any of its stores.
 ///
-/// It stores no types, so each field is declared here with its type. Other fields are ignored. The
-/// cookie is called `id` unless the application has named it.
+/// `ruts` 0.13 stores no types, so declare each field with its type. Other fields are ignored. The
+/// cookie is called `id` by default.
 #[derive(Clone)]
 pub struct Ruts013<S> {
     store: S,
@@ -29,7 +29,7 @@ impl<S: SessionStore> Ruts013<S> {
         Self { store, fields: Vec::new() }
     }
 
-    /// Declares a field. It becomes a value of that name.
+    /// Declares a field. It becomes a value of this name in [`OldSession`].
     #[must_use]
     pub fn field<T: DeserializeOwned + Serialize>(mut self, name: &'static str) -> Self {
         self.fields.push((name, |stored, name| {

@@ -8,7 +8,7 @@ use crate::old::{BoxError, OldSession, OldSessions};
 
 /// Sessions of tower-sessions 0.14, in any of its stores.
 ///
-/// The cookie is called `id` unless the application has named it.
+/// The cookie is called `id` by default.
 #[derive(Debug, Clone)]
 pub struct TowerSessions<S>(S);
 
@@ -23,7 +23,7 @@ impl<S: SessionStore> OldSessions for TowerSessions<S> {
     async fn load(&self, id: &str) -> Result<Option<OldSession>, BoxError> {
         let Ok(id) = id.parse::<Id>() else { return Ok(None) };
         let record = self.0.load(&id).await?;
-        // Not every store checks it.
+        // Not every store of tower-sessions checks the expiry.
         let live = record.filter(|record| SystemTime::from(record.expiry_date) > SystemTime::now());
         Ok(live.map(|record| OldSession::new(record.data).ends(record.expiry_date.into())))
     }

@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::Error;
 
-/// The errors found so far. Call [`finish`](Self::finish) to turn them into `compile_error!`s.
+/// The errors that were found so far. [`finish`](Self::finish) turns them into `compile_error!`s.
 pub(crate) struct Diagnostics {
     errors: Vec<Error>,
     finished: bool,
@@ -22,7 +22,7 @@ impl Diagnostics {
         self.errors.push(Error::new_spanned(tokens, message));
     }
 
-    /// Reports a mistake that knows its place.
+    /// Reports a mistake that has a span.
     pub(crate) fn push(&mut self, error: Error) {
         self.errors.push(error);
     }

@@ -1,6 +1,6 @@
-//! A checked session, ready to be generated.
+//! The model of a checked session, from which code is generated.
 //!
-//! Built by the checks, read by `expand`. Nothing in it needs interpretation.
+//! Built by the checks, read by `expand`. It contains every decision, so `expand` makes none.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, Type, Visibility};
@@ -56,7 +56,7 @@ pub(crate) struct Field {
     /// Constant of the codec. `None` is the default codec.
     pub(crate) codec: Option<Ident>,
     pub(crate) version: u16,
-    /// Former versions with a type or without, in ascending order.
+    /// Former versions, with or without a type, in ascending order.
     pub(crate) formers: Vec<Former>,
     /// Former version that new values are written as. Its type is among `formers`.
     pub(crate) writes: Option<u16>,

@@ -1,6 +1,6 @@
-//! Syntax to raw model to model to code.
+//! The steps of an expansion: syntax to raw model, to model, to code.
 //!
-//! Called by the macro itself. The only file that knows all steps.
+//! Called by the macro function. Only this file knows all steps.
 
 use proc_macro2::TokenStream;
 
@@ -12,7 +12,7 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     let model = parse::session(args, item, &mut diagnostics)
         .map(|raw| check::session(raw, &mut diagnostics));
     let mut output = diagnostics.finish();
-    // Generated even after a mistake, or every use of the type would be reported too.
+    // Code is generated even after a mistake. Otherwise every use of the type would be an error too.
     if let Some(model) = model {
         output.extend(expand::session(&model));
     }

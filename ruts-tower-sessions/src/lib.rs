@@ -22,10 +22,10 @@ use tower_sessions_core::{
 
 /// The field of a session that holds the values of a record, as JSON.
 const DATA: &str = "data";
-/// Number of expired sessions that one call removes.
+/// Maximum number of expired sessions that one call of the store removes.
 const BATCH: usize = 1000;
 
-/// Sessions of tower-sessions in a store of ruts.
+/// A session store of tower-sessions that keeps its records in a store of ruts.
 ///
 /// ```
 /// use ruts::store::memory::MemoryStore;
@@ -36,13 +36,14 @@ const BATCH: usize = 1000;
 /// # drop(layer);
 /// ```
 ///
-/// Unlike with other stores, the store holds only hashes of the ids: its content opens no session. A
-/// [`save`](SessionStore::save) after the end of a session does not bring it back. A record is still one value, so of
-/// two requests that save it at the same time, the last one wins.
+/// Unlike other stores of tower-sessions, it stores only hashes of the ids, so its content does not give
+/// access to a session. A [`save`](SessionStore::save) after the end of a session does not bring it back. A
+/// record is still one value, so of two requests that save it at the same time, the last one wins.
 ///
 /// # Round trips
 ///
-/// One for each method.
+/// One for each method. `create` takes another one if the id exists, and
+/// [`delete_expired`](ExpiredDeletion::delete_expired) one for each 1,000 sessions.
 pub struct RutsStore<S> {
     store: Arc<S>,
 }
@@ -54,7 +55,8 @@ impl<S: Store> RutsStore<S> {
     }
 }
 
-/// Id and secret of a session of ruts. Both are hashes, because the id of tower-sessions is a secret.
+/// Id and secret hash of the session of ruts for a record. Both are hashes of the record's id, which is
+/// secret.
 struct Names {
     id: SessionId,
     secret: SecretHash,
@@ -80,7 +82,7 @@ impl Names {
 impl<S: Store> SessionStore for RutsStore<S> {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let data = encode(record)?;
-        // A session that has expired already ends at once.
+        // A record that has already expired gets the shortest lifetime.
         let life = life(record).unwrap_or(Ttl::from_millis(1));
         loop {
             let names = Names::of(&record.id);
@@ -101,7 +103,7 @@ impl<S: Store> SessionStore for RutsStore<S> {
         let update = Update::new(&change).absolute(AbsoluteDeadline::new(life, None));
         match self.store.update(names.credentials(), update).await.map_err(|e| backend(&e))? {
             Ok(written) => confirm(written),
-            // It has ended meanwhile, and no save brings it back.
+            // The session has ended meanwhile, and a save must not bring it back.
             Err(_refused) => Ok(()),
         }
     }
@@ -135,7 +137,7 @@ impl<S: Store> ExpiredDeletion for RutsStore<S> {
     }
 }
 
-/// Returns the time that a record has left. `None` if it has expired.
+/// Returns the remaining lifetime of a record. `None` if it has expired.
 fn life(record: &Record) -> Option<Ttl> {
     let left = Duration::try_from(record.expiry_date - OffsetDateTime::now_utc()).ok()?;
     Ttl::new(left.min(Ttl::MAX.as_duration())).ok()
@@ -154,7 +156,7 @@ fn backend(error: &StoreError) -> Error {
     Error::Backend(error.to_string())
 }
 
-/// A write counts only once no cache hides it.
+/// Returns an error if a cache may still show the state before the write.
 fn confirm<T>(written: Written<T>) -> Result<()> {
     match written.stale_for {
         None => Ok(()),
@@ -174,7 +176,7 @@ impl<S: Store> fmt::Debug for RutsStore<S> {
     }
 }
 
-/// The blocks of a page of the guide, as tests.
+/// The code blocks of a page of the guide, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/on-tower-sessions.md")]
 mod guide {}

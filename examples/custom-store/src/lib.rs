@@ -1,4 +1,4 @@
-//! A store outside of ruts: one file for each session, so that sessions survive a restart.
+//! A store outside ruts: one file for each session, so that sessions survive a restart.
 //!
 //! [`FileStore`] implements [`RecordStore`] and thereby the whole contract of
 //! [`Store`](ruts::store::Store), as `tests/conformance.rs` shows. The rules of a session come from
@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 const NAME: &str = "file";
 
-/// Sessions as files of a folder.
+/// A store that keeps each session as a file in a folder.
 ///
 /// Operations run one at a time. A file is replaced by renaming a complete new one over it, so that a
 /// crash leaves the old or the new session.
@@ -53,7 +53,7 @@ impl FileStore {
         Ok(Self { folder: Arc::new(Mutex::new(folder)), principals: Arc::default() })
     }
 
-    /// Returns the sessions whose record is chosen.
+    /// Returns up to `limit` sessions, those whose record `choose` accepts.
     async fn search(
         &self,
         limit: usize,
@@ -118,7 +118,7 @@ impl RecordStore for FileStore {
         self.search(limit, |record| !record.is_retained(now())).await
     }
 
-    /// Moves the folder away as a whole. Deleting its files takes its time, which no caller waits for.
+    /// Renames the folder of all sessions. Deleting its files takes longer, so no caller waits for it.
     async fn end_all(&self) -> Result<(), StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let old = folder.path.join(format!("removed-{}", now().as_nanos()));
@@ -139,8 +139,8 @@ impl Folder {
     }
 }
 
-/// Runs `work` on a thread that may block. The folder stays locked until it is done, also if the caller is
-/// cancelled: a late rename would undo a later write.
+/// Runs `work` on a thread that may block. The folder stays locked until `work` is done, even if the caller
+/// is cancelled. Otherwise a late rename could undo a later write.
 async fn in_background<T: Send + 'static>(
     folder: OwnedMutexGuard<Folder>,
     work: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
@@ -178,7 +178,8 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// A new file counts only once it is renamed, so a failure changed nothing.
+/// The error of a failed read or write. A write takes effect only with its rename, so after a failure nothing
+/// has changed.
 fn unavailable(error: io::Error) -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
 }

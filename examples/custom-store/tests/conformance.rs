@@ -1,4 +1,4 @@
-//! The file store keeps the contract of ruts, also across a restart and a crash.
+//! The file store keeps the contract of ruts, even across a restart and a crash.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
@@ -30,7 +30,7 @@ impl Subject for InFiles {
         Arc::clone(&self.store)
     }
 
-    /// Long enough for a disk under load to write in.
+    /// Long enough for a write to a disk under load.
     fn unit(&self) -> Duration {
         Duration::from_millis(600)
     }

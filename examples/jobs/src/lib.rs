@@ -88,7 +88,7 @@ pub async fn work(sessions: DeskSessions, mut orders: Receiver<SessionId>) {
     while let Some(id) = orders.recv().await {
         match export(&sessions, &id).await {
             Ok(()) => {}
-            // The user has signed out, or was away for too long. Nobody waits for the export.
+            // The user has signed out, or was away for too long, so the export is no longer needed.
             Err(Error::Ended) => tracing::info!(%id, "the session of an order has ended"),
             Err(error) => tracing::error!(%id, %error, "an order has failed"),
         }
@@ -111,7 +111,7 @@ pub async fn export(sessions: &DeskSessions, id: &SessionId) -> Result<(), Error
     done.commit().await
 }
 
-/// Leaves a message in every live session of a user, and returns their number. It starts none.
+/// Adds a message to every live session of a user, and returns their number. Starts no session.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ pub async fn notify(sessions: &DeskSessions, user: &str, message: &str) -> Resul
         for session in &page.sessions {
             match sessions.get(&session.id).messages().push(message.to_owned()).await {
                 Ok(()) => reached += 1,
-                // It ended after the list was read.
+                // The session ended after the list was read.
                 Err(Error::Ended) => {}
                 Err(error) => return Err(error),
             }

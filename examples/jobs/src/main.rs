@@ -39,6 +39,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;
-    // The app was dropped, and its end of the queue with it: the worker finishes the orders.
+    // The app and its end of the queue are dropped, so the worker finishes the queued orders and stops.
     Ok(worker.await?)
 }

@@ -19,7 +19,7 @@ pub struct Desk {
     /// Served from the cache only if the origin confirms the value.
     #[field(ttl = "12h", hot = "checked", default)]
     may_open_the_safe: bool,
-    /// Stays in the cache as long as the store allows.
+    /// Stays in the cache as long as the layered store allows.
     #[field(default)]
     guests: u32,
 }

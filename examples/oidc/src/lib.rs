@@ -1,7 +1,7 @@
-//! Sign-in with OpenID Connect, by the crate `openidconnect`.
+//! Sign-in with OpenID Connect, with the crate `openidconnect`.
 //!
-//! - State, nonce and PKCE verifier are one field that is read once. So an answer of the provider is good
-//!   for one sign-in, in the browser that began it.
+//! - State, nonce and PKCE verifier are in one field that is taken once. So a response of the provider is
+//!   accepted for only one sign-in, in the browser that began it.
 //! - The subject is the principal. The sign-in gives the session a new secret.
 //! - The provider ends the sessions of a user by back-channel logout.
 
@@ -37,7 +37,7 @@ pub struct Account {
     attempt: Attempt,
 }
 
-/// The secrets of a sign-in on its way.
+/// The secrets of a sign-in in progress.
 #[derive(Serialize, Deserialize)]
 pub struct Attempt {
     state: String,
@@ -45,11 +45,11 @@ pub struct Attempt {
     verifier: String,
 }
 
-/// The answer of the provider, on its way.
+/// The future of a response of the provider.
 pub type Answer = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send>>;
 
-/// The way to the provider: a function that sends a request, such as one with a `reqwest::Client` that
-/// follows no redirects.
+/// A function that sends a request to the provider. It may use a `reqwest::Client` that follows no
+/// redirects.
 #[derive(Clone)]
 pub struct Http(Arc<dyn Fn(HttpRequest) -> Answer + Send + Sync>);
 
@@ -78,9 +78,9 @@ pub struct HttpError;
 pub struct Registration {
     /// URL of the provider.
     pub issuer: String,
-    /// Name of the app.
+    /// Client id of the app.
     pub client_id: String,
-    /// Its secret.
+    /// Client secret of the app.
     pub client_secret: String,
     /// URL of the app's `/callback`.
     pub callback: String,
@@ -106,7 +106,7 @@ struct Provider {
 ///
 /// # Errors
 ///
-/// The registration holds no URLs, or the provider does not answer.
+/// `issuer` or `callback` is not a URL, or the provider does not answer.
 pub async fn app(
     store: impl IntoStore,
     registration: Registration,
@@ -136,7 +136,7 @@ enum PageError {
     Session(Error),
     /// The request does not belong to a sign-in of this browser, or its token is not genuine.
     Refused,
-    /// The provider failed, or refuses the code.
+    /// The provider failed, or refused the code.
     Provider,
 }
 
@@ -185,7 +185,7 @@ async fn callback(
     State(provider): State<Provider>,
     Query(Callback { code, state }): Query<Callback>,
 ) -> Result<Redirect, PageError> {
-    // The attempt is over, also if a check below fails.
+    // The attempt is used up, even if a check below fails.
     let attempt = account.attempt().take().await?.ok_or(PageError::Refused)?;
     if attempt.state != state {
         return Err(PageError::Refused);
@@ -196,8 +196,8 @@ async fn callback(
 }
 
 impl Provider {
-    /// Exchanges a code for the ID token of its user, and returns the subject. Boxed, so that the
-    /// compiler looks at it apart from the handler, whose future has to be `Send`.
+    /// Exchanges a code for the ID token of the user, and returns the subject. The future is boxed, so that
+    /// the compiler checks whether it is `Send` separately from that of the handler.
     fn exchange(
         self,
         code: String,
@@ -229,7 +229,7 @@ struct Logout {
     logout_token: String,
 }
 
-/// The claims of a logout token beside those of every token.
+/// The claims that only a logout token has.
 #[derive(Debug, Serialize, Deserialize)]
 struct LogoutClaims {
     events: HashMap<String, serde_json::Value>,
@@ -252,8 +252,8 @@ async fn backchannel_logout(
     Form(Logout { logout_token }): Form<Logout>,
 ) -> Result<[(HeaderName, &'static str); 1], PageError> {
     let token: LogoutToken = logout_token.parse().map_err(|_| PageError::Refused)?;
-    // Signature, issuer, audience and times are those of an ID token. A nonce must not be there, so
-    // that no ID token is taken for a logout token.
+    // Signature, issuer, audience and times are checked as in an ID token. A nonce is forbidden, so that an
+    // ID token is not accepted as a logout token.
     let without_nonce = |nonce: Option<&Nonce>| match nonce {
         None => Ok(()),
         Some(_) => Err("a logout token has no nonce".to_owned()),

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! Sign-ins at a provider of this test, and its logout tokens.
+//! Sign-ins at an identity provider that runs in this test, and its logout tokens.
 
 use std::{
     collections::HashMap,
@@ -37,7 +37,7 @@ const ISSUER: &str = "https://id.example";
 const APP: &str = "shop";
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// A provider that knows which user sits at the browser.
+/// An identity provider. The test sets which user is signed in there.
 #[derive(Clone)]
 struct Provider(Arc<Inner>);
 
@@ -77,7 +77,7 @@ impl Provider {
             .with_state(self.clone())
     }
 
-    /// The way of the app to the provider.
+    /// Returns the function with which the app sends requests to this provider.
     fn http(&self) -> Http {
         let router = self.router();
         Http::new(move |request| {
@@ -210,7 +210,7 @@ async fn setup() -> (Provider, Client) {
     (provider, new_client(app))
 }
 
-/// Begins a sign-in, and returns the page of the app to which the provider leads.
+/// Begins a sign-in, and returns the URL of the app to which the provider redirects.
 async fn begin(provider: &Provider, client: &Client) -> String {
     let reply = client.get("/sign-in").await;
     assert_eq!(reply.status, StatusCode::SEE_OTHER);
@@ -259,7 +259,7 @@ async fn a_stolen_code_and_a_token_of_another_sign_in_are_refused() {
     let (provider, client) = setup().await;
     let stolen = begin(&provider, &client.stranger()).await;
     let own = begin(&provider, &client).await;
-    // The code of the stranger with the state of this browser: PKCE refuses it.
+    // The code of the stranger with the state of this browser is refused, because of PKCE.
     let code = &query(stolen.split_once('?').unwrap().1)["code"];
     let state = &query(own.split_once('?').unwrap().1)["state"];
     let mixed = format!("/callback?code={code}&state={state}");

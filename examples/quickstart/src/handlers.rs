@@ -1,4 +1,4 @@
-//! The handlers. They use `Shop` alone, without a store and without names of fields as strings.
+//! The handlers. They use only `Shop`, and neither a store nor field names as strings.
 
 use axum::{
     Form,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) async fn home(shop: Shop) -> Result<Html<String>, Error> {
-    // Atomic: every one of several parallel visits counts.
+    // Atomic, so that each of several parallel visits counts.
     let visits = shop.visits().update(|visits| {
         *visits += 1;
         *visits

@@ -4,7 +4,8 @@
 //! cargo run -p quickstart
 //! ```
 //!
-//! Stop it and start it again: the cart is still there. `session.rs` declares the session, `handlers.rs` uses it, `page.rs` renders the HTML.
+//! The cart survives a restart of the program. `session.rs` declares the session, `handlers.rs` uses it,
+//! `page.rs` renders the HTML.
 
 mod handlers;
 mod page;
@@ -31,7 +32,7 @@ usage: quickstart [--store STORE] [--listen ADDRESS]
   --listen ADDRESS   a loopback address and port (default: 127.0.0.1:3000)
 ";
 
-/// Returns the layer for the routes. Another store is another line here.
+/// Returns the layer for the routes. To use another store, add a line here.
 async fn sessions(store: &str) -> Result<SessionLayer, Box<dyn Error>> {
     let layer = match store.split_once(':') {
         Some(("sqlite", file)) => SessionLayer::new(SqliteStore::builder(file).build().await?),

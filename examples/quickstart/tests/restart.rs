@@ -1,4 +1,4 @@
-//! A cart is still there after the program was killed and started again.
+//! A cart survives when the program is killed and started again.
 
 use std::{
     error::Error,

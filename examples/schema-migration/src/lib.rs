@@ -1,8 +1,8 @@
 //! Three releases of a shop, whose cart changes its type while sessions live.
 //!
-//! In an application they are three states of one module. Here they stand side by side, so that
-//! `tests/rolling.rs` can run instances of all releases on one store. `docs/changing-types.md` says which
-//! change needs which deploy.
+//! In an application they are three states of one module. Here they are separate modules, so that
+//! `tests/rolling.rs` can run instances of all releases on one store. `docs/changing-types.md` lists which
+//! deploys each change needs.
 
 use axum::{
     Router,
@@ -12,7 +12,7 @@ use axum::{
 use ruts::{Error, SessionLayer, session, store::IntoStore};
 use serde::{Deserialize, Serialize};
 
-/// The cart of the first release: one text for each piece.
+/// The cart of the first release: one string for each piece.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CartV1(Vec<String>);
 
@@ -36,7 +36,7 @@ impl From<CartV1> for Cart {
     }
 }
 
-/// The way back, for the bridge release.
+/// The conversion back, for the bridge release.
 impl From<Cart> for CartV1 {
     fn from(Cart { lines }: Cart) -> Self {
         let pieces = |Line { product, pieces }| std::iter::repeat_n(product, pieces);
@@ -102,7 +102,8 @@ pub mod before {
     pages!();
 }
 
-/// Reads both types, and writes the former one. It runs beside the first release and beside the last.
+/// The bridge release: reads both types, and writes the former one. It can run beside the first and beside
+/// the last release.
 pub mod bridge {
     use super::*;
 
@@ -116,7 +117,7 @@ pub mod bridge {
     pages!();
 }
 
-/// Reads both types, and writes the new one.
+/// The last release: reads both types, and writes the new one.
 pub mod after {
     use super::*;
 

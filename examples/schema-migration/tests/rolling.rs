@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! Instances of several releases serve the same carts, forward, back and forward again.
+//! Instances of several releases serve the same carts, through a deploy, a rollback and another deploy.
 
 use std::sync::{
     Arc,
@@ -33,7 +33,7 @@ struct Shop {
     pieces: [usize; USERS],
 }
 
-/// Puts a piece into the cart. Returns whether it is there, `false` for status 503.
+/// Puts a piece into the cart. Returns `false` for status 503.
 async fn add_to_cart(user: &Client) -> bool {
     let reply = user.post("/cart/tea", "").await;
     match reply.status {
@@ -52,14 +52,14 @@ impl Shop {
         let first = Client::new(BEFORE(store.clone()));
         let users: Vec<_> = (0..USERS).map(|_| first.stranger()).collect();
         for user in &users {
-            // The session begins, so that the parallel requests below share it.
+            // Starts the session, so that the parallel requests below share it.
             assert!(add_to_cart(user).await);
         }
         Self { store, users, pieces: [1; USERS] }
     }
 
-    /// Serves all users at the same time by instances of these releases. Each request goes to the next
-    /// instance, and a user sends two at a time. Returns the number of responses with status 503.
+    /// Serves all users at the same time with instances of these releases. Each request goes to the next
+    /// instance, and each user sends two at a time. Returns the number of responses with status 503.
     async fn serve(&mut self, releases: &[Release]) -> usize {
         let instances: Vec<_> =
             releases.iter().map(|release| Client::new(release(self.store.clone()))).collect();
@@ -89,7 +89,7 @@ impl Shop {
         unavailable
     }
 
-    /// Requires that an instance of a release shows each cart as its user has filled it.
+    /// Asserts that an instance of a release shows for each user the pieces that were put into the cart.
     async fn check(&self, release: Release) {
         let instance = Client::new(release(self.store.clone()));
         for (user, pieces) in self.users.iter().zip(&self.pieces) {
@@ -118,7 +118,7 @@ async fn with_a_bridge_release_nothing_fails_and_nothing_is_lost() {
     }
 }
 
-/// Instances of the first release answer 503 where they meet a newer cart, and lose nothing.
+/// Instances of the first release respond with 503 if they read a newer cart, and lose no piece.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_bridge_release_nothing_is_lost() {
     let mut shop = Shop::new().await;

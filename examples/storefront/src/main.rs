@@ -110,7 +110,7 @@ fn routes(app: &App, is_production: bool) -> Router {
         .with_state(app.clone())
 }
 
-/// Forbids caches to keep pages, and pages to load or send anything to other sites.
+/// Forbids caches to store pages, and pages to load from, or submit forms to, other sites.
 async fn security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -143,7 +143,7 @@ struct Arguments {
     is_production: bool,
 }
 
-/// Parses the command line. `None` asks for help.
+/// Parses the command line. `None` if the user asks for help.
 fn arguments() -> Result<Option<Arguments>, String> {
     let mut arguments = Arguments {
         store: None,

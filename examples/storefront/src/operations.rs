@@ -53,7 +53,7 @@ pub(crate) async fn note_trips(
     request: Request,
     next: Next,
 ) -> Response {
-    // Requests of scripts on a page do not count.
+    // Requests that scripts on a page send are not recorded.
     let path = request.uri().path();
     let is_page = !path.starts_with("/debug") && !path.starts_with("/session");
     let response = next.run(request).await;

@@ -118,7 +118,7 @@ fn fingerprint(headers: &HeaderMap, _: &Extensions) -> ClientFingerprint {
     ClientFingerprint::new().with("browser", agent)
 }
 
-/// Returns the keys of encrypted fields. `file` is that of the sessions.
+/// Returns the keys of encrypted fields. `file` is the SQLite file of the sessions, if there is one.
 fn keys(is_production: bool, file: Option<&str>) -> Result<KeyRing, BoxError> {
     match env::var("STOREFRONT_KEY") {
         Ok(secrets) => {
@@ -133,7 +133,8 @@ fn keys(is_production: bool, file: Option<&str>) -> Result<KeyRing, BoxError> {
     }
 }
 
-/// Returns the secret in a file that only its owner may read. Generates both if they are missing.
+/// Returns the secret in a file that only its owner may read. Creates the file with a new secret if it is
+/// missing.
 fn kept_secret(path: &str) -> Result<Vec<u8>, BoxError> {
     let unusable = |error| format!("the secret in {path}: {error}");
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -185,7 +186,7 @@ fn unusable(kind: &str, place: &str, error: &dyn Error) -> String {
     format!("no {kind} {place}: {error}: {cause}")
 }
 
-/// Returns a URL for messages.
+/// Returns a URL without user and password, for messages.
 fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),

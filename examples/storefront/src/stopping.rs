@@ -1,13 +1,13 @@
-//! The end of the server, which open event streams wait for.
+//! The stop signal of the server, which ends open event streams.
 
 use tokio::{signal::unix, sync::watch};
 
-/// Signals event streams to end when the server stops.
+/// A signal for event streams that the server stops.
 #[derive(Clone)]
 pub(crate) struct Stopping(watch::Receiver<()>);
 
 impl Stopping {
-    /// Returns a signal that is sent when the sender is dropped.
+    /// Returns a sender and the signal, which is sent when the sender is dropped.
     pub(crate) fn new() -> (watch::Sender<()>, Self) {
         let (stop, stopping) = watch::channel(());
         (stop, Self(stopping))

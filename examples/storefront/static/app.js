@@ -7,7 +7,7 @@ if (document.body.hasAttribute("data-signed-in")) {
     location.reload();
   });
 
-  // A page that the user leaves, perhaps by signing out, needs no events.
+  // The page stops listening when the user leaves it, for example by signing out.
   addEventListener("submit", () => events.close());
   addEventListener("pagehide", () => events.close());
   // A page from the browser history may show a session that has ended.

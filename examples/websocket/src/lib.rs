@@ -1,8 +1,8 @@
 //! An echo over a WebSocket that ends with its session: on a sign-out in another tab, a revocation from
 //! another device, or a deadline. It also ends if that happens at another instance.
 //!
-//! Browsers send the cookie with the request that opens a WebSocket. `SameSite=Lax`, the default, keeps
-//! pages of other sites from it.
+//! Browsers send the cookie with the request that opens a WebSocket. With `SameSite=Lax`, the default, they
+//! do not if a page of another site opens it.
 
 use std::{future::Future, pin::pin};
 
@@ -15,7 +15,7 @@ use axum::{
 use ruts::{Error, SessionLayer, session, session::SessionChange, store::IntoStore};
 use serde::Deserialize;
 
-/// The session of a user who talks.
+/// The session of a connected user.
 #[session]
 pub struct Talk {
     /// The signed-in user.
@@ -47,7 +47,7 @@ async fn sign_out(talk: Talk) -> Result<(), Error> {
 
 async fn talk(talk: Talk, upgrade: WebSocketUpgrade) -> Result<Response, Error> {
     let user = talk.user().await?.ok_or(Error::SignInRequired)?;
-    // Opened before the response. From then on a change of the session is noticed.
+    // The watch begins before the response, so that no change after the response is missed.
     let change = talk.session().watch().await?;
     Ok(upgrade.on_upgrade(move |socket| echo(socket, user, change)))
 }
@@ -57,12 +57,12 @@ async fn echo(mut socket: WebSocket, user: String, change: impl Future<Output = 
     let mut change = pin!(change);
     loop {
         let message = tokio::select! {
-            // First, so that no message is answered after the end.
+            // The change is polled first, so that no message is answered after the end.
             biased;
             _ = &mut change => {
                 let reason = "the session has ended".into();
                 let frame = CloseFrame { code: close_code::POLICY, reason };
-                // A client that has left needs no notice.
+                // An error is fine: the client has already left.
                 let _ = socket.send(Message::Close(Some(frame))).await;
                 return;
             }

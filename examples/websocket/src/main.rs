@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pool = Pool::new(Config::from_url(&url)?, None, None, None, 4)?;
     let store = RedisStore::builder(Arc::new(pool.clone())).prefix(NAME).build();
     store.check().await?;
-    // Without it, another instance would notice a sign-out within five seconds.
+    // Without notifications, another instance would notice a sign-out only after up to five seconds.
     let store = NotifyingStore::new(store, RedisChannel::new(pool, NAME));
 
     let port = env::args().nth(1).map_or(Ok(3000), |port| port.parse())?;

@@ -9,7 +9,7 @@ use syn::{LitStr, ext::IdentExt};
 
 use crate::{diagnostics::Diagnostics, model::Field};
 
-/// Names of the handle's own items, each with its purpose.
+/// Names of the handle's own items, each with the purpose for the message.
 const RESERVED: [(&str, &str); 8] = [
     ("session", "it returns the untyped session"),
     ("load", "it reads all fields"),
@@ -49,7 +49,7 @@ impl Names {
         Self { reserved, items: HashMap::new(), stored: HashMap::new(), retired: retired.to_vec() }
     }
 
-    /// Claims the names of a field and reports conflicts. Returns whether none was found.
+    /// Claims the names of a field and reports conflicts. Returns whether there was no conflict.
     pub(super) fn claim(
         &mut self,
         rename: Option<&LitStr>,

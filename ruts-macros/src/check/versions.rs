@@ -70,15 +70,15 @@ fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<F
             continue;
         }
         if former.ty.is_none() && args.principal.is_set() {
-            let message = "a principal cannot be discarded: its session would stay signed in without \
-                           saying who; name the former type, or end the sessions with \
+            let message = "a principal cannot be discarded: its session would stay signed in as an \
+                           unknown user; name the former type, or end the sessions with \
                            `revoke_everyone` before the release";
             diagnostics.at(&former.target, message);
             continue;
         }
         formers.push(Former { version: number, ty: former.ty.clone() });
     }
-    // After another mistake, a version may seem to be missing only because of it.
+    // After another mistake in `migrate`, a version may only seem to be missing.
     let is_complete = args.migrate.get().is_none_or(|migrate| migrate.len() == formers.len());
     let is_invalid = args.migrate.get().is_none() && args.migrate.is_given();
     if let Some(literal) = args.version.get().filter(|_| is_complete && !is_invalid) {

@@ -1,4 +1,4 @@
-//! The struct itself, which becomes a typed session handle.
+//! The struct itself, as a typed session handle.
 //!
 //! ```text
 //! pub struct Shop { session: Session }
@@ -29,7 +29,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                 &self.session
             }
 
-            /// Reads all fields but `once` fields, lazy ones included. One round trip.
+            /// Reads all fields except `once` fields, including lazy ones. One round trip.
             #vis fn load(&self) -> #private::LoadFuture<'_, #values> {
                 #private::load(&self.session, Self::SCHEMA)
             }

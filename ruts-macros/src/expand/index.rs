@@ -1,4 +1,5 @@
-//! The struct that lists and ends sessions by principal, and gets one by its id. Only a schema with a principal has it.
+//! The struct that lists and ends sessions by principal, and gets one by its id. Generated only for a session
+//! with a principal.
 //!
 //! ```text
 //! pub struct ShopSessions(SessionIndex);
@@ -49,7 +50,7 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
                 self.0.by(#name::#key, __value)
             }
 
-            /// Counts the reads and writes of jobs as activity. Give it the idle timeout of the layer.
+            /// Counts the reads and writes of jobs as activity. Pass the idle timeout of the layer.
             #[must_use]
             #[track_caller]
             #vis fn idle_timeout(self, __timeout: ::core::time::Duration) -> Self {
@@ -72,8 +73,8 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
 
         #[allow(dead_code, deprecated)]
         impl #name {
-            /// Selects the sessions of a store, to list and end them by principal, or to work on
-            /// one of them. No round trip.
+            /// Selects the sessions of a store, to list and end them by principal, or to get
+            /// one of them by its id. No round trip.
             #vis fn sessions(__store: impl #private::IntoStore) -> #sessions {
                 #sessions(#private::SessionIndex::of::<Self>(__store))
             }

@@ -1,5 +1,5 @@
-//! The test that compares the types of a session with its lock, and the lock for programs. Only
-//! `#[session(lock)]` has them.
+//! The test that compares the types of a session with its lock, and the text of the lock in its field specs.
+//! Generated only for `#[session(lock)]`.
 //!
 //! ```text
 //! FieldSpec::new("user").with_lock(include_str!("sessions.lock"))
@@ -37,8 +37,8 @@ fn lock(session: &Session, path: &str) -> TokenStream {
     }
 }
 
-/// Returns the call that gives a field the text of the lock, if the file exists. The first run of the
-/// test writes it, so the test has to compile without it.
+/// Returns the call that adds the text of the lock to a field spec. `None` without the file: the first run of
+/// the test writes it, so the test has to compile before it exists.
 pub(super) fn text(session: &Session) -> Option<TokenStream> {
     let path = session.lock.as_ref()?;
     let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;

@@ -44,7 +44,7 @@ pub(super) fn calls(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the types of a field from a version on: those of former versions, and its own.
+/// Returns the types of a field in order: those of its former versions since `version`, and its own.
 fn types_from(field: &Field, version: u16) -> Vec<&Type> {
     let later = field.formers.iter().filter(|former| former.version >= version);
     later.filter_map(|former| former.ty.as_ref()).chain([&field.ty]).collect()
@@ -62,7 +62,7 @@ fn upgraded(types: &[&Type], private: &TokenStream) -> TokenStream {
     value
 }
 
-/// Returns the call that has new values written as a former version.
+/// Returns the call that makes new values be written as a former version.
 fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     let types = types_from(field, version);
     let mut value = quote!(::core::option::Option::Some(__value));
@@ -80,8 +80,8 @@ fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the call that names the principal of a stored value, by its value in the first version that
-/// can hold it.
+/// Returns the call that derives the principal key of a stored value, from its form in the first version
+/// that can hold it.
 pub(super) fn principal(field: &Field, private: &TokenStream) -> TokenStream {
     if field.formers.is_empty() {
         let ty = &field.ty;
@@ -106,8 +106,8 @@ pub(super) fn principal(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns statements that name a principal by `__value`, which has the last of these types, and then by
-/// its value in each type before, as far as there is one.
+/// Returns statements that set the name of a principal to `__value`, which has the last of these types, and
+/// then to its value in each earlier type, as long as a conversion succeeds.
 fn named(types: &[&Type], private: &TokenStream) -> TokenStream {
     let downgraded = match types {
         [before @ .., to, from] => {

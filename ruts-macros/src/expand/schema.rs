@@ -34,7 +34,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         #[allow(dead_code, deprecated)]
         impl #name {
             /// The fields of this session.
-            // A constant of their own: a constant with branches inside cannot be borrowed.
+            // The specs are in a constant of their own, because a constant with branches cannot be borrowed.
             #vis const SCHEMA: &'static #private::SessionSchema =
                 &#private::SessionSchema::new(#text, const { &[#(#specs),*] }) #retired;
 

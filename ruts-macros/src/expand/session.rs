@@ -1,6 +1,6 @@
 //! All items of a session.
 //!
-//! Called by `pipeline`. Knows the other files of this folder, not their output.
+//! Called by `pipeline`. Calls the other files of this folder, and joins their output.
 
 use proc_macro2::TokenStream;
 

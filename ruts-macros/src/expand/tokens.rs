@@ -9,10 +9,10 @@ use syn::ext::IdentExt;
 
 use crate::model::Field;
 
-/// Returns a call that is reported at `place`. Its arguments keep their spans.
+/// Returns a call whose errors are reported at `place`. Its arguments keep their spans.
 ///
-/// The compiler reports a panic in a constant at the whole call, which would otherwise begin at the
-/// attribute.
+/// The compiler reports a panic in a constant at the whole call. Without this span, the call would begin at
+/// the attribute.
 pub(super) fn located_at(place: impl ToTokens, call: TokenStream) -> TokenStream {
     let place: Vec<_> = place.into_token_stream().into_iter().map(|token| token.span()).collect();
     let mut call: Vec<_> = call.into_iter().collect();
@@ -23,7 +23,7 @@ pub(super) fn located_at(place: impl ToTokens, call: TokenStream) -> TokenStream
     call.into_iter().collect()
 }
 
-/// Returns a name as generated code. Lints skip it, so that they report a field once, at its
+/// Returns a name with the span of generated code. Lints skip such names, so they report a field once, at its
 /// accessor.
 pub(super) fn generated(name: &Ident) -> Ident {
     let mut name = name.clone();

@@ -23,7 +23,7 @@ pub(crate) struct SessionArgs {
     pub(crate) layer: KeyState<Type>,
     /// Names of former fields.
     pub(crate) retired: KeyState<Vec<LitStr>>,
-    /// The path of the lock. `None` inside is the usual one.
+    /// The path of the lock. An inner `None` is the default path.
     pub(crate) lock: KeyState<Option<LitStr>>,
 }
 
@@ -32,13 +32,13 @@ pub(crate) struct SessionArgs {
 pub(crate) struct FieldArgs {
     pub(crate) ttl: KeyState<Lifetime>,
     pub(crate) hot: KeyState<CachePolicy>,
-    /// The expression. `None` inside is the default of the type.
+    /// The expression. An inner `None` is the default of the type.
     pub(crate) default: KeyState<Option<TokenStream>>,
     pub(crate) once: KeyState<()>,
     pub(crate) lazy: KeyState<()>,
     pub(crate) rotate: KeyState<()>,
     pub(crate) principal: KeyState<()>,
-    /// The first version whose values are encrypted. `None` inside is each version.
+    /// The first version whose values are encrypted. With an inner `None`, those of all versions are.
     pub(crate) encrypt: KeyState<Option<LitInt>>,
     pub(crate) rename: KeyState<LitStr>,
     pub(crate) version: KeyState<LitInt>,

@@ -8,8 +8,8 @@ use crate::diagnostics::Diagnostics;
 
 /// A key that may be given once.
 ///
-/// A key with an invalid value counts as given. So it is not also reported as missing or as
-/// contradicting another key.
+/// A key with an invalid value counts as given, so it is not also reported as missing. Checks against other
+/// keys skip it.
 #[derive(Default)]
 pub(crate) enum KeyState<T> {
     #[default]
@@ -54,7 +54,7 @@ impl<T> KeyState<T> {
         }
     }
 
-    /// Returns whether the key was given, with a valid value or not.
+    /// Returns whether the key was given, even with an invalid value.
     pub(crate) fn is_given(&self) -> bool {
         !matches!(self, Self::Unset)
     }

@@ -5,7 +5,7 @@
 /// The keys of a session.
 pub(super) const SESSION: [&str; 6] = ["codec", "crate", "layer", "lock", "prefix", "retired"];
 
-/// The keys of a field, without the reserved `index`: no message suggests it.
+/// The keys of a field, without the reserved `index`, which no message should suggest.
 pub(super) const FIELD: [&str; 13] = [
     "codec",
     "default",
@@ -22,7 +22,7 @@ pub(super) const FIELD: [&str; 13] = [
     "writes",
 ];
 
-/// Returns the word among `known` that is most similar to `word`, if it is similar enough.
+/// Returns the word in `known` that is most similar to `word`, if it is similar enough.
 pub(crate) fn suggest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let likeness = |known: &&str| strsim::jaro_winkler(&word.to_lowercase(), known);
     let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;

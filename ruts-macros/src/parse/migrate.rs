@@ -54,7 +54,7 @@ pub(super) fn retired(
     in_parentheses(key, input, diagnostics, message)
 }
 
-/// Reads `encrypt`, with or without the version that encrypts first.
+/// Reads `encrypt`, with or without the first encrypted version.
 pub(super) fn since(
     key: &Ident,
     input: ParseStream<'_>,
@@ -85,7 +85,7 @@ impl Parse for Since {
     }
 }
 
-/// Reads a list in parentheses, which is not empty. Reports a mistake with `message`, at the
+/// Reads a list in parentheses that must not be empty. Reports a mistake with `message`, at the
 /// parentheses or at the key.
 fn in_parentheses<T: Parse>(
     key: &Ident,

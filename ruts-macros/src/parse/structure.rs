@@ -38,7 +38,7 @@ pub(crate) struct RawField {
     pub(crate) ty: Type,
 }
 
-/// Attributes that belong on the handle, whatever is derived.
+/// Attributes that stay on the handle, with or without a derive.
 const BUILT_IN: [&str; 8] =
     ["allow", "deny", "deprecated", "doc", "expect", "forbid", "must_use", "warn"];
 
@@ -154,8 +154,8 @@ fn last_segment(attr: &Attribute) -> String {
     attr.path().segments.last().map(|last| last.ident.to_string()).unwrap_or_default()
 }
 
-/// Turns `expect` into `allow`. All items of a field get its lint levels, and an expectation would
-/// be unfulfilled on most of them.
+/// Turns `expect` into `allow`. All items of a field get its lint attributes, and `expect` would
+/// be unfulfilled on most items.
 fn expect_as_allow(mut attr: Attribute) -> Attribute {
     if let Meta::List(list) = &mut attr.meta
         && list.path.is_ident("expect")

@@ -1,6 +1,6 @@
 //! Reads the parts of an attribute: keys, flags, values and expressions.
 //!
-//! Called by `args` and `lifetime`. Knows no key but for the examples in its messages.
+//! Called by `args` and `lifetime`. Knows keys only for the examples in its messages.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -143,12 +143,12 @@ pub(super) fn optional_expression(
     Some(Some(expr))
 }
 
-/// Reads an expression of any form. Without its `full` feature, syn does not parse all of them. The
-/// others are taken as they are, up to the comma.
+/// Reads an expression of any form. Without its `full` feature, syn does not parse all forms. The
+/// tokens of the others are read up to the comma.
 pub(super) fn expression(input: ParseStream<'_>) -> TokenStream {
     let ahead = input.fork();
     let expr = ahead.parse::<Expr>();
-    // After a complete expression, a word is the next key, and the comma before it is missing.
+    // After a complete expression, a word or literal starts the next key, and the comma before it is missing.
     let comma_is_missing = ahead.peek(Ident::peek_any) || ahead.peek(Lit);
     let is_complete = ahead.is_empty() || ahead.peek(Token![,]) || comma_is_missing;
     match expr {

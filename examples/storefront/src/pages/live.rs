@@ -22,8 +22,8 @@ pub(crate) async fn left(session: Session) -> Result<Json<Value>, Error> {
     Ok(Json(json!({ "seconds": left.map(|left| left.as_secs()) })))
 }
 
-/// Sends one event when the session ends or changes its principal, also through another tab, device
-/// or instance.
+/// Sends one event when the session ends or changes its principal, even if another tab, device or
+/// instance is the cause.
 pub(crate) async fn events(
     State(mut stopping): State<Stopping>,
     session: Session,

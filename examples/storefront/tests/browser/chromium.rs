@@ -39,8 +39,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The processes of a browser, in a process group and a folder of their own.
 ///
-/// Dropping it ends the processes and removes the folder. If the tests end in another way, the
-/// watchdog does so: a shell that waits for the end of a pipe.
+/// Dropping it ends the processes and removes the folder. If the test process ends without a drop, the
+/// watchdog does so: a shell that waits until a pipe is closed.
 struct Processes {
     chromium: Child,
     watchdog: Child,
@@ -102,7 +102,7 @@ impl Processes {
         Ok((processes, address))
     }
 
-    /// Waits for the file in which Chromium names its address.
+    /// Waits for the file to which Chromium writes its address.
     fn address(&self, file: &Path) -> Result<String> {
         let start = Instant::now();
         while start.elapsed() < TIMEOUT {
@@ -118,7 +118,7 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        // The end of the pipe makes the watchdog end Chromium.
+        // Closing the pipe makes the watchdog end Chromium.
         drop(self.pipe.take());
         let _ = self.watchdog.wait();
         let _ = self.chromium.wait();
@@ -182,7 +182,7 @@ impl Visitor<'_> {
         Ok(self.browser.execute(jar).await?.result.cookies)
     }
 
-    /// Returns the only cookie.
+    /// Returns the cookie. There must be only one.
     pub(crate) async fn cookie(&self) -> Result<Cookie> {
         let mut cookies = self.cookies().await?;
         match cookies.pop() {
@@ -198,7 +198,7 @@ pub(crate) struct Tab {
     shop: String,
 }
 
-/// A command without parameters. Its answer is untyped, because its type differs between versions.
+/// A command without parameters. The type of its answer differs between versions, so it is untyped here.
 #[derive(Debug)]
 struct Untyped(&'static str);
 
@@ -264,8 +264,8 @@ impl Tab {
 
     /// Runs a step that leads to another page, and waits for that page.
     async fn navigate(&self, step: impl Future<Output = Result<()>>) -> Result<()> {
-        // The mark is unique: a page from the browser history still has a former one. It is a string,
-        // because a number may be rounded on its way through JSON.
+        // The mark is unique, because a page from the browser history still has its former mark. It is a
+        // string, because JSON may round a number.
         self.script("void (document.mark = String(performance.now()))").await?;
         let mark = self.script("document.mark").await?;
         step.await?;

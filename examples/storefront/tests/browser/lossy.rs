@@ -1,7 +1,7 @@
 //! A network that loses every second answer: [`LossyNetwork`], a proxy in front of a shop.
 //!
-//! It knows from what passes through which user each cookie stands for, and checks every page that the
-//! shop answers. It does not know whether the browser receives that page.
+//! From requests and responses, it derives which user each cookie belongs to, and checks every page that the
+//! shop returns, even if the browser does not receive the page.
 
 use std::{
     collections::HashMap,
@@ -30,11 +30,11 @@ struct State {
     loses: bool,
     lost: usize,
     pages: usize,
-    /// The user of each token that opens a session.
+    /// The user of each token that is valid.
     users: HashMap<String, Option<String>>,
     /// The number of items that each session is known to hold.
     items: HashMap<String, usize>,
-    /// For each token: the sign-ins and sign-outs with it that began or were answered.
+    /// For each token: how many sign-ins and sign-outs with it began, plus how many were answered.
     auth_steps: HashMap<String, usize>,
     faults: Vec<String>,
 }
@@ -46,7 +46,7 @@ struct Request {
     body: String,
 }
 
-/// The expectation of a page, if no sign-in or sign-out with the same token overlaps.
+/// The expected content of a page, if no sign-in or sign-out with the same token overlaps.
 struct Expected {
     auth_steps: usize,
     user: Option<String>,
@@ -80,7 +80,7 @@ impl LossyNetwork {
         Ok(Self { url, state })
     }
 
-    /// Loses no further answer.
+    /// Stops losing answers.
     pub(crate) fn stop_losing(&self) {
         lock(&self.state).loses = false;
     }
@@ -188,7 +188,7 @@ impl State {
         self.items.get(id(token)).copied().filter(|_| is_live).unwrap_or_default()
     }
 
-    /// Checks an answer and learns from it. Returns whether it gets lost.
+    /// Checks an answer and updates the expected state. Returns whether the answer is to be lost.
     fn finish(&mut self, request: &Request, expected: &Expected, answer: &str) -> bool {
         let Request { line, token, body } = request;
         let status = answer.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -251,7 +251,7 @@ impl State {
         let Expected { auth_steps, user, items } = expected;
         let token = request.token.as_deref().unwrap_or_default();
         let steps = self.auth_steps.get(token).copied().unwrap_or_default();
-        // An odd number: a sign-in or sign-out is under way.
+        // With an odd number, a sign-in or sign-out is in progress.
         if steps != *auth_steps || !steps.is_multiple_of(2) {
             return;
         }

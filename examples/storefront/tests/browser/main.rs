@@ -290,14 +290,14 @@ mod two_instances {
     }
 }
 
-/// How long a lossy browser goes on at least, and the pages and lost answers that it has to see,
-/// however long that takes on a busy machine.
+/// Minimum time of a test with a lossy browser.
 const SHORTEST: Duration = Duration::from_secs(12);
+/// Minimum number of pages, and of lost answers. On a busy machine, the test takes longer to reach it.
 const ENOUGH: usize = 10;
 /// Maximum wait for a page.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A page, or none: the answer may be lost.
+/// Opens a page. The answer may be lost, so a timeout is not an error.
 async fn try_page(tab: &Tab, path: &str) {
     let _ = timeout(PATIENCE, tab.open(path)).await;
 }
@@ -359,7 +359,7 @@ async fn a_lossy_browser(store: Store, seed: u64) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(random.below(120) as u64)).await;
     }
-    // Until then, a request whose secret was replaced counts as late. The user goes on without losses.
+    // After this time, a request whose secret was replaced does not count as late. Then no answer is lost.
     tokio::time::sleep(Duration::from_secs(6)).await;
     network.stop_losing();
     let tab = visitor.tab("/").await?;
@@ -443,7 +443,7 @@ fn a_browser_without_cookies_is_served() {
     });
 }
 
-/// Every control has a name, and pages fit a phone. `UPDATE=1` renews the screenshot in the README.
+/// Every control has a name, and pages fit a phone. `UPDATE=1` updates the screenshot in the README.
 #[test]
 fn pages_are_accessible_and_fit_a_phone() {
     run(async {
