@@ -1,5 +1,5 @@
-//! Two operations on one session at the same moment: ten thousand races of each kind on every store,
-//! fewer where a race takes longer.
+//! Two operations on one session at the same moment: ten thousand races of each kind in memory, on Redis
+//! and on PostgreSQL, fewer on variants of these stores and where a race takes longer.
 
 use ruts_tests_stores::backends;
 use ruts_tests_support::scenarios::races;
@@ -35,10 +35,10 @@ macro_rules! races {
 races!(
     memory: 10_000,
     redis_through_fred: 10_000,
-    valkey_through_fred: 10_000,
-    batched_redis: 2_000,
-    batched_postgres: 2_000,
-    cluster_through_redis_rs: 10_000,
+    valkey_through_fred: 2_000,
+    batched_redis: 1_000,
+    batched_postgres: 1_000,
+    cluster_through_redis_rs: 2_000,
     postgres: 10_000,
     mysql: 1_500,
     redis_over_postgres: 2_500,
