@@ -1,18 +1,16 @@
-//! Faults of servers and of the network: [`RedisFault`], [`PostgresFault`]. Used by the systems.
+//! Faults of servers and of the network. Used by the systems.
 
 use std::fmt;
+
+use crate::network::NetworkFault;
 
 /// A fault of Redis or Valkey, or of the network before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisFault {
     /// The leader hands over to its replica, and stays as its replica. The name moves.
     Failover,
-    /// Present connections fall silent for ever. New ones work.
-    Silence,
-    /// All traffic stands still for a while.
-    Stall,
-    /// The network cuts every connection for a while.
-    Cut,
+    /// Of the network before it.
+    Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
     /// The server closes idle connections after a second.
@@ -45,9 +43,9 @@ impl RedisFault {
     /// The faults that a store of record survives without loss.
     pub const OF_STORE: &[Self] = &[
         Self::Failover,
-        Self::Silence,
-        Self::Stall,
-        Self::Cut,
+        Self::Network(NetworkFault::Silence),
+        Self::Network(NetworkFault::Stall),
+        Self::Network(NetworkFault::Cut),
         Self::CloseConnections,
         Self::IdleTimeout,
         Self::Restart,
@@ -70,12 +68,8 @@ impl RedisFault {
 pub enum PostgresFault {
     /// The server becomes a standby, and is promoted after a while.
     Standby,
-    /// Present connections fall silent for ever. New ones work.
-    Silence,
-    /// All traffic stands still for a while.
-    Stall,
-    /// The network cuts every connection for a while.
-    Cut,
+    /// Of the network before it.
+    Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
     /// The server closes idle connections.
@@ -102,9 +96,9 @@ impl PostgresFault {
     /// All faults.
     pub const ALL: &[Self] = &[
         Self::Standby,
-        Self::Silence,
-        Self::Stall,
-        Self::Cut,
+        Self::Network(NetworkFault::Silence),
+        Self::Network(NetworkFault::Stall),
+        Self::Network(NetworkFault::Cut),
         Self::CloseConnections,
         Self::IdleTimeout,
         Self::Restart,
@@ -118,6 +112,65 @@ impl PostgresFault {
     ];
 }
 
+/// A fault of MariaDB or MySQL, or of the network before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MySqlFault {
+    /// Of the network before it.
+    Network(NetworkFault),
+    /// The server closes all connections.
+    CloseConnections,
+    /// The server closes idle connections after a second.
+    IdleTimeout,
+    /// The server shuts down and starts again.
+    Restart,
+    /// The server is killed and starts again.
+    Kill,
+    /// The server process stands still.
+    Pause,
+    /// New connections have another isolation level by default.
+    Isolation,
+    /// The server refuses writes, as a replica does.
+    ReadOnly,
+    /// Someone else holds the rows of some sessions.
+    RowLocks,
+    /// Someone else holds the table.
+    TableLock,
+}
+
+impl MySqlFault {
+    /// All faults.
+    pub const ALL: &[Self] = &[
+        Self::Network(NetworkFault::Silence),
+        Self::Network(NetworkFault::Stall),
+        Self::Network(NetworkFault::Cut),
+        Self::CloseConnections,
+        Self::IdleTimeout,
+        Self::Restart,
+        Self::Kill,
+        Self::Pause,
+        Self::Isolation,
+        Self::ReadOnly,
+        Self::RowLocks,
+        Self::TableLock,
+    ];
+}
+
+/// A fault of a file of SQLite: of other connections to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqliteFault {
+    /// Another process holds the only lock for writes.
+    WriteLock,
+    /// Another process reads for a while, so that the log of the file cannot start again.
+    LongRead,
+    /// Another process moves the log into the file, and empties the log.
+    Checkpoint,
+}
+
+impl SqliteFault {
+    /// All faults.
+    pub const ALL: &[Self] = &[Self::WriteLock, Self::LongRead, Self::Checkpoint];
+}
+
 /// A fault of a system.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -125,6 +178,10 @@ pub enum Fault {
     Redis(RedisFault),
     /// Of PostgreSQL.
     Postgres(PostgresFault),
+    /// Of MariaDB or MySQL.
+    MySql(MySqlFault),
+    /// Of a file of SQLite.
+    Sqlite(SqliteFault),
 }
 
 impl fmt::Display for Fault {
@@ -132,6 +189,8 @@ impl fmt::Display for Fault {
         match self {
             Self::Redis(fault) => write!(f, "redis {fault:?}"),
             Self::Postgres(fault) => write!(f, "postgres {fault:?}"),
+            Self::MySql(fault) => write!(f, "mysql {fault:?}"),
+            Self::Sqlite(fault) => write!(f, "sqlite {fault:?}"),
         }
     }
 }

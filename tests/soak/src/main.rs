@@ -14,10 +14,13 @@
 mod fault;
 mod history;
 mod load;
+mod mysql_server;
+mod network;
 mod postgres_server;
 mod redis_servers;
 mod report;
 mod run;
+mod sqlite_file;
 mod system;
 
 use std::{process::ExitCode, time::Duration};
@@ -27,7 +30,10 @@ use tokio::task::JoinSet;
 
 use crate::{
     run::run,
-    system::{layered, postgres, redis_through_fred, redis_through_redis_rs, valkey_through_fred},
+    system::{
+        layered, mysql, postgres, redis_through_fred, redis_through_redis_rs, sqlite,
+        valkey_through_fred,
+    },
 };
 
 const USAGE: &str = "soak [--seconds NUMBER] [--seed NUMBER] [--only SYSTEM]";
@@ -73,7 +79,15 @@ async fn main() -> ExitCode {
             })+
         };
     }
-    start!(redis_through_fred, redis_through_redis_rs, valkey_through_fred, postgres, layered);
+    start!(
+        redis_through_fred,
+        redis_through_redis_rs,
+        valkey_through_fred,
+        postgres,
+        layered,
+        mysql,
+        sqlite
+    );
     if runs.is_empty() {
         eprintln!("{USAGE}");
         return ExitCode::from(2);

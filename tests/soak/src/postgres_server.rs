@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ruts_tests_stores::{Proxy, Traffic, servers::Postgres};
+use ruts_tests_stores::{Proxy, servers::Postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::{task::block_in_place, time::sleep};
 
@@ -48,9 +48,7 @@ impl PostgresServer {
                 sleep(duration).await;
                 self.run(&["select pg_promote()"]).await;
             }
-            PostgresFault::Silence => self.name.silence_present(),
-            PostgresFault::Stall => self.treat(Traffic::Hold, duration).await,
-            PostgresFault::Cut => self.treat(Traffic::Disconnect, duration).await,
+            PostgresFault::Network(fault) => fault.strike(&self.name, duration).await,
             PostgresFault::CloseConnections => self.run(&[CLOSE_CONNECTIONS]).await,
             PostgresFault::IdleTimeout => self.set("idle_session_timeout", "200", duration).await,
             PostgresFault::Restart => {
@@ -89,12 +87,6 @@ impl PostgresServer {
                 self.lock("lock table sessions in access exclusive mode", duration).await;
             }
         }
-    }
-
-    async fn treat(&self, traffic: Traffic, duration: Duration) {
-        self.name.set(traffic);
-        sleep(duration).await;
-        self.name.set(Traffic::Forward);
     }
 
     async fn connection(&self) -> PgConnection {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ruts_tests_stores::{
-    Proxy, Traffic,
+    Proxy,
     servers::{Flavour, Redis},
 };
 use ruts_tests_support::LONG_TIMEOUT;
@@ -64,9 +64,7 @@ impl RedisServers {
         let (leader, _) = self.roles();
         match fault {
             RedisFault::Failover => self.fail_over().await,
-            RedisFault::Silence => self.name.silence_present(),
-            RedisFault::Stall => self.treat(Traffic::Hold, duration).await,
-            RedisFault::Cut => self.treat(Traffic::Disconnect, duration).await,
+            RedisFault::Network(fault) => fault.strike(&self.name, duration).await,
             RedisFault::CloseConnections => {
                 command(leader, &["CLIENT", "KILL", "TYPE", "normal"]);
             }
@@ -106,12 +104,6 @@ impl RedisServers {
             RedisFault::Flush => command(leader, &["FLUSHALL"]),
             RedisFault::Evict => self.evict(leader),
         }
-    }
-
-    async fn treat(&self, traffic: Traffic, duration: Duration) {
-        self.name.set(traffic);
-        sleep(duration).await;
-        self.name.set(Traffic::Forward);
     }
 
     async fn set(&self, [setting, value]: [&str; 2], duration: Duration, default: &str) {

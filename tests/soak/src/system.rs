@@ -6,8 +6,10 @@ use fred::clients::{Client, Pool};
 use ruts::store::{
     Store,
     layered::LayeredStore,
+    mysql::MySqlStore,
     postgres::PostgresStore,
     redis::{RedisClient, RedisStore},
+    sqlite::SqliteStore,
 };
 use ruts_tests_stores::{
     backends::{RedisRsClient, fred_client, fred_pool, redis_rs_client},
@@ -15,9 +17,11 @@ use ruts_tests_stores::{
 };
 
 use crate::{
-    fault::{Fault, PostgresFault, RedisFault},
+    fault::{Fault, MySqlFault, PostgresFault, RedisFault, SqliteFault},
+    mysql_server::{MySqlServer, TABLES},
     postgres_server::PostgresServer,
     redis_servers::RedisServers,
+    sqlite_file::SqliteFile,
 };
 
 /// A store and its servers.
@@ -122,6 +126,69 @@ impl System for PostgresSystem {
     }
 }
 
+/// MariaDB, or MySQL.
+pub struct MySqlSystem {
+    server: MySqlServer,
+    store: Arc<MySqlStore>,
+}
+
+/// MariaDB, or MySQL.
+pub async fn mysql() -> MySqlSystem {
+    let server = MySqlServer::start().await;
+    let builder = MySqlStore::builder(server.options()).max_connections(6).table_name(TABLES);
+    let store = builder.create_tables(true).build().await.expect("a server that was just started");
+    MySqlSystem { server, store: Arc::new(store) }
+}
+
+impl System for MySqlSystem {
+    type Store = MySqlStore;
+
+    fn store(&self) -> Arc<MySqlStore> {
+        Arc::clone(&self.store)
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        MySqlFault::ALL.iter().copied().map(Fault::MySql).collect()
+    }
+
+    async fn strike(&self, fault: Fault, duration: Duration) {
+        if let Fault::MySql(fault) = fault {
+            self.server.strike(fault, duration).await;
+        }
+    }
+}
+
+/// SQLite.
+pub struct SqliteSystem {
+    file: SqliteFile,
+    store: Arc<SqliteStore>,
+}
+
+/// SQLite.
+pub async fn sqlite() -> SqliteSystem {
+    let file = SqliteFile::new();
+    let store = SqliteStore::builder(file.path()).build().await.expect("a new file");
+    SqliteSystem { file, store: Arc::new(store) }
+}
+
+impl System for SqliteSystem {
+    type Store = SqliteStore;
+
+    fn store(&self) -> Arc<SqliteStore> {
+        Arc::clone(&self.store)
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        SqliteFault::ALL.iter().copied().map(Fault::Sqlite).collect()
+    }
+
+    async fn strike(&self, fault: Fault, duration: Duration) {
+        if let Fault::Sqlite(fault) = fault {
+            self.file.strike(fault, duration).await;
+        }
+    }
+}
+
 /// Redis as a cache over PostgreSQL.
 pub struct LayeredSystem {
     cache: RedisServers,
@@ -156,6 +223,7 @@ impl System for LayeredSystem {
         match fault {
             Fault::Redis(fault) => self.cache.strike(fault, duration).await,
             Fault::Postgres(fault) => self.origin.strike(fault, duration).await,
+            Fault::MySql(_) | Fault::Sqlite(_) => {}
         }
     }
 }

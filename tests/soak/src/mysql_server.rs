@@ -1,0 +1,127 @@
+//! A server of MariaDB or MySQL behind a proxy, and its faults: [`MySqlServer`]. Used by the systems.
+
+use std::time::Duration;
+
+use ruts_tests_stores::{
+    Proxy,
+    servers::{MySql, mysql_options},
+};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, mysql::MySqlConnectOptions};
+use tokio::{task::block_in_place, time::sleep};
+
+use crate::fault::MySqlFault;
+
+/// The settings of a server that loses no acknowledged write when its process is killed.
+const DURABLE: [&str; 1] = ["innodb_flush_log_at_trx_commit=1"];
+
+/// The tables of the store.
+pub const TABLES: &str = "sessions";
+
+const OTHERS: &str = "select group_concat(id) from information_schema.processlist \
+     where id <> connection_id() and user = 'root'";
+
+/// A server, and a name that leads to it: a proxy.
+pub struct MySqlServer {
+    server: MySql,
+    name: Proxy,
+}
+
+impl MySqlServer {
+    /// Starts the server.
+    pub async fn start() -> Self {
+        let server = block_in_place(|| MySql::start(&DURABLE));
+        let name = Proxy::before(&server.address()).await;
+        Self { server, name }
+    }
+
+    /// The options of the connections of a store.
+    pub fn options(&self) -> MySqlConnectOptions {
+        mysql_options(self.name.address())
+    }
+
+    /// Causes a fault, waits for `duration`, and ends it. Returns once the server can be used.
+    pub async fn strike(&self, fault: MySqlFault, duration: Duration) {
+        match fault {
+            MySqlFault::Network(fault) => fault.strike(&self.name, duration).await,
+            MySqlFault::CloseConnections => self.close_connections().await,
+            MySqlFault::IdleTimeout => {
+                let duration = duration + Duration::from_secs(2);
+                self.set("global wait_timeout", ["1", "28800"], duration).await;
+            }
+            MySqlFault::Restart => {
+                block_in_place(|| self.server.stop());
+                sleep(duration / 2).await;
+                block_in_place(|| self.server.restart());
+            }
+            MySqlFault::Kill => {
+                block_in_place(|| self.server.kill());
+                sleep(duration / 2).await;
+                block_in_place(|| self.server.restart());
+            }
+            MySqlFault::Pause => {
+                block_in_place(|| self.server.pause());
+                sleep(duration).await;
+                block_in_place(|| self.server.resume());
+            }
+            MySqlFault::Isolation => {
+                let levels = ["serializable", "repeatable read"];
+                for level in levels {
+                    let set = format!("set global transaction isolation level {level}");
+                    self.run(&[&set]).await;
+                    self.close_connections().await;
+                    sleep(duration / 2).await;
+                }
+            }
+            MySqlFault::ReadOnly => self.set("global read_only", ["1", "0"], duration).await,
+            MySqlFault::RowLocks => {
+                let lock = format!("select id from {TABLES} order by rand() limit 5 for update");
+                self.hold(&["begin", &lock], "rollback", duration).await;
+            }
+            MySqlFault::TableLock => {
+                let lock = format!("lock tables {TABLES} write");
+                self.hold(&[&lock], "unlock tables", duration).await;
+            }
+        }
+    }
+
+    async fn connection(&self) -> MySqlConnection {
+        let options = self.server.options();
+        MySqlConnection::connect_with(&options).await.expect("a connection")
+    }
+
+    async fn run(&self, statements: &[&str]) {
+        let mut connection = self.connection().await;
+        for statement in statements {
+            let statement = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned()));
+            connection.execute(statement).await.expect("a statement");
+        }
+    }
+
+    async fn set(&self, setting: &str, [value, default]: [&str; 2], duration: Duration) {
+        self.run(&[&format!("set {setting} = {value}")]).await;
+        sleep(duration).await;
+        self.run(&[&format!("set {setting} = {default}")]).await;
+    }
+
+    async fn close_connections(&self) {
+        let mut connection = self.connection().await;
+        let others: Option<String> =
+            sqlx::query_scalar(OTHERS).fetch_one(&mut connection).await.expect("a list");
+        for id in others.iter().flat_map(|others| others.split(',')) {
+            // It may have ended by itself.
+            let kill = sqlx::raw_sql(AssertSqlSafe(format!("kill {id}")));
+            let _ = connection.execute(kill).await;
+        }
+    }
+
+    async fn hold(&self, locks: &[&str], release: &str, duration: Duration) {
+        let mut connection = self.connection().await;
+        for statement in locks {
+            let lock = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned()));
+            connection.execute(lock).await.expect("a lock");
+        }
+        sleep(duration).await;
+        let release = sqlx::raw_sql(AssertSqlSafe(release.to_owned()));
+        connection.execute(release).await.expect("the end of the lock");
+    }
+}
