@@ -15,7 +15,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 
-use super::process::{Process, free_port, new_folder, program};
+use super::process::{Process, free_port, new_folder_in, program};
 
 /// A MariaDB server, or MySQL if `RUTS_MYSQL=mysql` is set. `scripts/servers mysql` gets the latter.
 pub struct MySql {
@@ -27,9 +27,15 @@ pub struct MySql {
 impl MySql {
     /// Starts a server with settings, such as `max_connections=20`.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_in(&env::temp_dir(), settings)
+    }
+
+    /// Starts a server whose files are in a folder below `parent`.
+    pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
         let is_mysql = env::var("RUTS_MYSQL").is_ok_and(|server| server == "mysql");
         let binary = if is_mysql { "mysql" } else { "mariadb" };
-        let (binary, folder, port) = (Path::new(program(binary)), new_folder(binary), free_port());
+        let folder = new_folder_in(parent, binary);
+        let (binary, port) = (Path::new(program(binary)), free_port());
         let unpacked = binary.parent().expect("a folder");
         let copied = Command::new("cp").arg("-r").arg(unpacked.join("data")).arg(&folder).status();
         assert!(copied.is_ok_and(|status| status.success()), "the database cannot be copied");

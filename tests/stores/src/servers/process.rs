@@ -102,11 +102,16 @@ impl Drop for Process {
 
 /// Creates a folder under the system's temporary one.
 pub(super) fn new_folder(name: &str) -> PathBuf {
+    new_folder_in(&std::env::temp_dir(), name)
+}
+
+/// Creates a folder under another one.
+pub(super) fn new_folder_in(parent: &Path, name: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let unique =
         format!("ruts-{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let folder = std::env::temp_dir().join(unique);
-    std::fs::create_dir(&folder).expect("a writable temporary folder");
+    let folder = parent.join(unique);
+    std::fs::create_dir(&folder).expect("a writable folder");
     folder
 }
 
