@@ -1,4 +1,6 @@
-//! Medians and Markdown tables, for all benchmarks.
+//! Medians and Markdown tables, for all benchmarks, and [`visits`].
+
+pub mod visits;
 
 use std::fmt;
 

@@ -1,0 +1,110 @@
+//! Compares SQLite and MariaDB under ruts with the same under tower-sessions.
+//!
+//! Each round runs one process of each library, one after the other, on files in the same folder or
+//! on the same server. The peer is `benches/sql-peer`, which cannot be linked into this program. With
+//! arguments, this program is the process of ruts.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that fails panics")]
+
+mod ours;
+mod programs;
+mod report;
+
+use std::error::Error;
+
+use benches::visits::{Database, Job, Request, SESSIONS};
+use ruts_tests_stores::servers::MySql;
+
+use self::{
+    programs::{Folder, Program},
+    report::{Case, Goals, Report},
+};
+
+/// Number of rounds of each measurement.
+const ROUNDS: usize = 5;
+
+/// A database of each library.
+struct Place {
+    name: String,
+    ours: Database,
+    peer: Database,
+    goals: Goals,
+}
+
+impl Place {
+    fn sqlite(folder: &Folder, full: bool) -> Self {
+        let level = if full { "FULL" } else { "NORMAL" };
+        let file = |library| folder.path().join(format!("{library}-{level}.db"));
+        Self {
+            name: format!("SQLite, {}, `{level}`", folder.name()),
+            ours: Database::Sqlite { file: file("ruts"), full },
+            peer: Database::Sqlite { file: file("peer"), full },
+            goals: Goals::sqlite(folder.is_in_memory()),
+        }
+    }
+
+    fn mysql(folder: &Folder, server: &MySql) -> Self {
+        let url = format!("mysql://root@{}/test?ssl-mode=DISABLED", server.address());
+        let database = Database::MySql { url };
+        Self {
+            name: format!("MariaDB, {}", folder.name()),
+            ours: database.clone(),
+            peer: database,
+            goals: Goals::MYSQL,
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if let Some(job) = Job::from_args()? {
+        ours::run(&job);
+        return Ok(());
+    }
+    let programs = Programs { ours: Program::ours(), peer: Program::peer() };
+    let mut report = Report::new();
+    for folder in [Folder::in_memory(), Folder::on_disk()] {
+        for full in [true, false] {
+            programs.compare(&Place::sqlite(&folder, full), &mut report);
+        }
+        let settings = ["debug-no-sync=OFF", "innodb_flush_log_at_trx_commit=1"];
+        let server = MySql::start_in(folder.path(), &settings);
+        programs.compare(&Place::mysql(&folder, &server), &mut report);
+    }
+    println!("{report}");
+    Ok(())
+}
+
+struct Programs {
+    ours: Program,
+    peer: Program,
+}
+
+impl Programs {
+    /// Measures all requests at a place. The programs take turns.
+    fn compare(&self, place: &Place, report: &mut Report) {
+        for in_flight in [1, SESSIONS] {
+            for request in [Request::Read, Request::Write] {
+                let mut case = Case::new(&place.name, request, in_flight, place.goals);
+                for _ in 0..ROUNDS {
+                    let ours = Job { database: place.ours.clone(), request, in_flight };
+                    let peer = Job { database: place.peer.clone(), request, in_flight };
+                    case.ours.push(self.ours.measure(&ours));
+                    case.peer.push(self.peer.measure(&peer));
+                    if request == Request::Write {
+                        let request = Request::WriteUnread;
+                        case.peer_unread.push(self.peer.measure(&Job { request, ..peer }));
+                    }
+                }
+                report.push(&case);
+            }
+        }
+        let increments = |program: &Program, database: &Database| {
+            let request = Request::Increment;
+            let job = Job { database: database.clone(), request, in_flight: SESSIONS };
+            let mut kept: Vec<u32> = (0..ROUNDS).map(|_| program.count(&job)).collect();
+            kept.sort_unstable();
+            (kept[0], kept[ROUNDS - 1])
+        };
+        let ours = increments(&self.ours, &place.ours);
+        report.push_increments(&place.name, ours, increments(&self.peer, &place.peer));
+    }
+}
