@@ -28,10 +28,10 @@ pub const SESSIONS: usize = 64;
 pub const CONNECTIONS: u32 = 10;
 
 /// Duration of the visits before the first one that counts.
-const WARM_UP: Duration = Duration::from_millis(300);
+const WARM_UP: Duration = Duration::from_millis(200);
 
 /// Duration of the visits that count.
-const MEASURED: Duration = Duration::from_millis(1500);
+const MEASURED: Duration = Duration::from_millis(800);
 
 /// Values of 16 bytes, one for each of [`FIELDS`].
 pub type Values = [String; FIELDS.len()];

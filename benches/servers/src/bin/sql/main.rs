@@ -7,6 +7,7 @@
 
 mod ours;
 mod programs;
+mod quiet;
 mod report;
 
 use std::error::Error;
@@ -16,6 +17,7 @@ use ruts_tests_stores::servers::MySql;
 
 use self::{
     programs::{Folder, Program},
+    quiet::Watch,
     report::{Case, Goals, Report},
 };
 
@@ -60,16 +62,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let programs = Programs { ours: Program::ours(), peer: Program::peer() };
-    let mut report = Report::new();
+    let (mut report, mut watch) = (Report::new(), Watch::default());
     for folder in [Folder::in_memory(), Folder::on_disk()] {
         for full in [true, false] {
-            programs.compare(&Place::sqlite(&folder, full), &mut report);
+            programs.compare(&Place::sqlite(&folder, full), &mut report, &mut watch);
         }
         let settings = ["debug-no-sync=OFF", "innodb_flush_log_at_trx_commit=1"];
         let server = MySql::start_in(folder.path(), &settings);
-        programs.compare(&Place::mysql(&folder, &server), &mut report);
+        programs.compare(&Place::mysql(&folder, &server), &mut report, &mut watch);
     }
-    println!("{report}");
+    println!("{report}\n{} of {} rounds were disturbed.", watch.disturbed, watch.rounds);
     Ok(())
 }
 
@@ -80,18 +82,25 @@ struct Programs {
 
 impl Programs {
     /// Measures all requests at a place. The programs take turns.
-    fn compare(&self, place: &Place, report: &mut Report) {
+    fn compare(&self, place: &Place, report: &mut Report, watch: &mut Watch) {
         for in_flight in [1, SESSIONS] {
             for request in [Request::Read, Request::Write] {
                 let mut case = Case::new(&place.name, request, in_flight, place.goals);
+                let job = |database: &Database, request| Job {
+                    database: database.clone(),
+                    request,
+                    in_flight,
+                };
                 for _ in 0..ROUNDS {
-                    let ours = Job { database: place.ours.clone(), request, in_flight };
-                    let peer = Job { database: place.peer.clone(), request, in_flight };
-                    case.ours.push(self.ours.measure(&ours));
-                    case.peer.push(self.peer.measure(&peer));
+                    let (ours, peer) = watch.round(|| {
+                        let ours = self.ours.measure(&job(&place.ours, request));
+                        (ours, self.peer.measure(&job(&place.peer, request)))
+                    });
+                    case.ours.push(ours);
+                    case.peer.push(peer);
                     if request == Request::Write {
-                        let request = Request::WriteUnread;
-                        case.peer_unread.push(self.peer.measure(&Job { request, ..peer }));
+                        let unread = job(&place.peer, Request::WriteUnread);
+                        case.peer_unread.push(watch.round(|| self.peer.measure(&unread)));
                     }
                 }
                 report.push(&case);
