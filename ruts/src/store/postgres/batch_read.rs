@@ -96,7 +96,7 @@ impl BatchOp for ReadBatch {
             |first: &ReadRequest| (&first.names, first.touch) == (&next.names, next.touch);
         batch.len() < MAX_READS
             && batch.first().is_some_and(is_alike)
-            && batch.iter().filter(|other| other.id == next.id).count() < MAX_READS_OF_ONE_SESSION
+            && !self.has_its_share(batch, next)
     }
 
     fn key(request: &ReadRequest) -> SessionId {
@@ -104,7 +104,7 @@ impl BatchOp for ReadBatch {
     }
 
     fn has_its_share(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
-        batch.iter().any(|other| other.id == next.id)
+        batch.iter().filter(|other| other.id == next.id).count() >= MAX_READS_OF_ONE_SESSION
     }
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
