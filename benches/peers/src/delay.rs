@@ -3,8 +3,9 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::prctl;
@@ -15,8 +16,8 @@ pub(crate) struct DelayingProxy {
 }
 
 impl DelayingProxy {
-    /// Starts a proxy before the server at `address`. It has two threads for each connection: a
-    /// timer of the runtime counts in milliseconds.
+    /// Starts a proxy before the server at `address`. It has threads of its own, because a timer of the
+    /// runtime counts in milliseconds.
     pub(crate) fn before(address: &str, one_way: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let own = listener.local_addr().expect("the listener is bound").to_string();
@@ -24,15 +25,12 @@ impl DelayingProxy {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(&upstream) else { continue };
-                let pair = |stream: &TcpStream| {
-                    stream
-                        .set_nodelay(true)
-                        .and_then(|()| stream.try_clone())
-                        .expect("an open stream")
+                let second = |stream: &TcpStream| {
+                    stream.set_nodelay(true).and_then(|()| stream.try_clone()).expect("it is open")
                 };
-                let (to_server, to_client) = (pair(&server), pair(&client));
-                thread::spawn(move || forward(client, to_server, one_way));
-                thread::spawn(move || forward(server, to_client, one_way));
+                let (to_server, to_client) = (second(&server), second(&client));
+                forward(client, to_server, one_way);
+                forward(server, to_client, one_way);
             }
         });
         Self { address: own }
@@ -43,15 +41,27 @@ impl DelayingProxy {
     }
 }
 
-/// Forwards one direction. With one request in flight, nothing arrives during the delay.
+/// Forwards one direction. Each packet has a delay of its own, as on a network: one that follows
+/// another closely arrives closely after it.
 fn forward(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
-    prctl::set_timerslack(1).expect("the system has timers");
-    let mut buffer = [0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        thread::sleep(one_way);
-        if to.write_all(&buffer[..length]).is_err() {
-            break;
+    let (sender, packets) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        let mut buffer = [0; 64 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            let packet = (Instant::now() + one_way, buffer[..length].to_vec());
+            if sender.send(packet).is_err() {
+                return;
+            }
         }
-    }
-    let _ = to.shutdown(Shutdown::Write);
+    });
+    thread::spawn(move || {
+        prctl::set_timerslack(1).expect("the system has timers");
+        for (due, packet) in packets {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&packet).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    });
 }
