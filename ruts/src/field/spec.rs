@@ -273,9 +273,9 @@ impl FieldSpec {
         self.rotate()
     }
 
-    /// Encrypts the values at rest, in every tier, with XChaCha20-Poly1305 and the
-    /// [`encryption_keys`](crate::SessionLayer::encryption_keys) of the layer. Reading a value that
-    /// was altered, or that belongs to another session or field, is an error.
+    /// Encrypts the values at rest, in every tier, with XChaCha20-Poly1305 and the `encryption_keys` of
+    /// the layer. Reading a value that was altered, or that belongs to another session or field, is an
+    /// error.
     ///
     /// # Panics
     ///

@@ -116,7 +116,7 @@ impl PrincipalSessions {
     ///
     /// A field marked `encrypt` needs the keys of the layer. The result of
     /// [`Session::sessions`](crate::Session::sessions) has them. For `Shop::sessions(&store)`, set
-    /// them with [`encryption_keys`](super::SessionIndex::encryption_keys).
+    /// them with `SessionIndex::encryption_keys`.
     ///
     /// # Round trips
     ///

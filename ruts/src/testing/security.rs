@@ -325,7 +325,9 @@ async fn sign_out(
     report.note(
         "ASVS-14.3.1",
         "a sign-out clears the browser's data of the site",
-        Outcome::kept_if(clears, || "no `Clear-Site-Data`".to_owned()),
+        Outcome::kept_if(clears, || {
+            "no `Clear-Site-Data`; see `SessionLayer::clear_site_data`".to_owned()
+        }),
     );
 }
 
