@@ -197,7 +197,7 @@ impl FieldSpec {
         self
     }
 
-    /// Sets the lock, the text of a [`Lock`](crate::testing::Lock) as in a `sessions.lock`.
+    /// Sets the lock, the text of a `ruts::testing::Lock` as in a `sessions.lock`.
     /// `#[session(lock)]` calls it.
     ///
     /// A bincode value has no field names. So if another type of the same version wrote it, reading
