@@ -37,7 +37,7 @@ races!(
     redis_through_fred: 10_000,
     valkey_through_fred: 2_000,
     batched_redis: 1_000,
-    batched_postgres: 1_000,
+    batched_postgres: 500,
     cluster_through_redis_rs: 2_000,
     postgres: 10_000,
     mysql: 1_500,
