@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ruts_tests_stores::{
     Proxy,
-    servers::{MySql, mysql_options},
+    servers::{MySql, kill_others, mysql_options},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, mysql::MySqlConnectOptions};
 use tokio::{task::block_in_place, time::sleep};
@@ -16,9 +16,6 @@ const DURABLE: [&str; 1] = ["innodb_flush_log_at_trx_commit=1"];
 
 /// The tables of the store.
 pub const TABLES: &str = "sessions";
-
-const OTHERS: &str = "select group_concat(id) from information_schema.processlist \
-     where id <> connection_id() and user = 'root'";
 
 /// A server, and a name that leads to it: a proxy.
 pub struct MySqlServer {
@@ -66,8 +63,7 @@ impl MySqlServer {
             MySqlFault::Isolation => {
                 let levels = ["serializable", "repeatable read"];
                 for level in levels {
-                    let set = format!("set global transaction isolation level {level}");
-                    self.run(&[&set]).await;
+                    self.run(&format!("set global transaction isolation level {level}")).await;
                     self.close_connections().await;
                     sleep(duration / 2).await;
                 }
@@ -89,39 +85,31 @@ impl MySqlServer {
         MySqlConnection::connect_with(&options).await.expect("a connection")
     }
 
-    async fn run(&self, statements: &[&str]) {
-        let mut connection = self.connection().await;
-        for statement in statements {
-            let statement = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned()));
-            connection.execute(statement).await.expect("a statement");
-        }
+    async fn run(&self, statement: &str) {
+        execute(&mut self.connection().await, statement).await;
     }
 
     async fn set(&self, setting: &str, [value, default]: [&str; 2], duration: Duration) {
-        self.run(&[&format!("set {setting} = {value}")]).await;
+        self.run(&format!("set {setting} = {value}")).await;
         sleep(duration).await;
-        self.run(&[&format!("set {setting} = {default}")]).await;
+        self.run(&format!("set {setting} = {default}")).await;
     }
 
     async fn close_connections(&self) {
-        let mut connection = self.connection().await;
-        let others: Option<String> =
-            sqlx::query_scalar(OTHERS).fetch_one(&mut connection).await.expect("a list");
-        for id in others.iter().flat_map(|others| others.split(',')) {
-            // It may have ended by itself.
-            let kill = sqlx::raw_sql(AssertSqlSafe(format!("kill {id}")));
-            let _ = connection.execute(kill).await;
-        }
+        kill_others(&mut self.connection().await).await;
     }
 
     async fn hold(&self, locks: &[&str], release: &str, duration: Duration) {
         let mut connection = self.connection().await;
-        for statement in locks {
-            let lock = sqlx::raw_sql(AssertSqlSafe((*statement).to_owned()));
-            connection.execute(lock).await.expect("a lock");
+        for lock in locks {
+            execute(&mut connection, lock).await;
         }
         sleep(duration).await;
-        let release = sqlx::raw_sql(AssertSqlSafe(release.to_owned()));
-        connection.execute(release).await.expect("the end of the lock");
+        execute(&mut connection, release).await;
     }
+}
+
+async fn execute(connection: &mut MySqlConnection, statement: &str) {
+    let statement = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
+    connection.execute(statement).await.expect("the server obeys root");
 }

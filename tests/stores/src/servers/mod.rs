@@ -17,7 +17,7 @@ mod sentinel;
 
 pub use self::{
     cluster::Cluster,
-    mysql::{MySql, mysql_options, unique_tables},
+    mysql::{MySql, kill_others, mysql_options, unique_tables},
     pgbouncer::PgBouncer,
     postgres::{Postgres, Schema},
     process::free_port,

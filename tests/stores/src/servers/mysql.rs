@@ -11,7 +11,7 @@ use std::{
 };
 
 use sqlx::{
-    MySqlPool,
+    MySqlConnection, MySqlPool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 
@@ -88,6 +88,11 @@ impl MySql {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Returns the URL of a connection as root.
+    pub fn url(&self) -> String {
+        url_of(&self.address())
+    }
+
     /// Returns the options of a connection as root.
     pub fn options(&self) -> MySqlConnectOptions {
         mysql_options(&self.address())
@@ -129,10 +134,27 @@ impl MySql {
     }
 }
 
-/// The options of a connection as root to a server or a proxy before it. Without TLS, so that the
-/// proxy sees what is sent.
+/// The options of a connection as root to a server or a proxy before it.
 pub fn mysql_options(address: &str) -> MySqlConnectOptions {
-    format!("mysql://root@{address}/test?ssl-mode=DISABLED").parse().expect("a valid URL")
+    url_of(address).parse().expect("a valid URL")
+}
+
+/// Without TLS, so that a proxy sees what is sent.
+fn url_of(address: &str) -> String {
+    format!("mysql://root@{address}/test?ssl-mode=DISABLED")
+}
+
+/// Closes all connections of root but the given one.
+pub async fn kill_others(connection: &mut MySqlConnection) {
+    let others = "select group_concat(id) from information_schema.processlist \
+                  where id <> connection_id() and user = 'root'";
+    let ids: Option<String> =
+        sqlx::query_scalar(others).fetch_one(&mut *connection).await.expect("a list");
+    for id in ids.iter().flat_map(|ids| ids.split(',')) {
+        // It may have ended by itself.
+        let kill = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("kill connection {id}")));
+        let _ = kill.execute(&mut *connection).await;
+    }
 }
 
 /// Names tables that no other test uses.

@@ -14,7 +14,7 @@ use ruts_tests_stores::{
     Proxy, Traffic,
     backends::mysql_builder,
     error_kind,
-    servers::{MySql, mysql_options, unique_tables},
+    servers::{MySql, kill_others, mysql_options, unique_tables},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
 use sqlx::MySqlPool;
@@ -43,18 +43,6 @@ async fn transactions(pool: &MySqlPool, condition: &str) -> i64 {
 async fn wait_for_lock_queue(pool: &MySqlPool) {
     let waits = "trx_state = 'LOCK WAIT'";
     wait_until("a statement waits for a lock", async || transactions(pool, waits).await > 0).await;
-}
-
-/// Closes all connections but that of the caller.
-async fn kill_others(pool: &MySqlPool, how: &str) {
-    let others = "select group_concat(id) from information_schema.processlist \
-                  where id <> connection_id() and user = 'root'";
-    let row = sqlx::raw_sql(others).fetch_one(pool).await.unwrap();
-    let ids: Option<String> = sqlx::Row::get(&row, 0);
-    for id in ids.iter().flat_map(|ids| ids.split(',')) {
-        // It may have ended by itself.
-        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("kill {how} {id}"))).execute(pool).await;
-    }
 }
 
 /// A sign-in that ends another session and a stranger lock two sessions in opposite order. The
@@ -213,16 +201,16 @@ async fn closed_idle_connections_cost_no_operation() {
     let session = TestSession::begin(&store).await;
     let pool = server.pool();
     for round in 0..5 {
-        kill_others(&pool, "connection").await;
+        kill_others(&mut pool.acquire().await.unwrap()).await;
         // A read is repeated, and so is the first trip of a transaction.
         assert!(session.load().await.unwrap().is_ok(), "{round}");
-        kill_others(&pool, "connection").await;
+        kill_others(&mut pool.acquire().await.unwrap()).await;
         assert_eq!(session.take("a").await.unwrap(), taken(None), "{round}");
     }
     let tested = mysql_builder(&server, "sessions").test_idle_after(Duration::ZERO);
     let session = TestSession::begin(&Arc::new(tested.build().await.unwrap())).await;
     for round in 0..5 {
-        kill_others(&pool, "connection").await;
+        kill_others(&mut pool.acquire().await.unwrap()).await;
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "{round}");
     }
 }

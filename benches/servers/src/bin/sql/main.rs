@@ -45,8 +45,7 @@ impl Place {
     }
 
     fn mysql(folder: &Folder, server: &MySql) -> Self {
-        let url = format!("mysql://root@{}/test?ssl-mode=DISABLED", server.address());
-        let database = Database::MySql { url };
+        let database = Database::MySql { url: server.url() };
         Self {
             name: format!("MariaDB, {}", folder.name()),
             ours: database.clone(),
