@@ -292,16 +292,27 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// Moves on to the next part. Returns its number.
+    #[inline(never)]
+    fn advance(&mut self) -> Option<usize> {
+        let at = self.next;
+        if at == self.len {
+            return None;
+        }
+        self.next += 1;
+        Some(at)
+    }
+
+    #[inline(never)]
     fn tracer(&mut self, at: usize) -> Tracer<'_> {
         let node = self.tree.child(self.node, at);
         Tracer { tree: self.tree, node }
     }
 
-    /// Moves on to the next part. Returns whether there is one.
-    fn advance(&mut self) -> bool {
-        let has_next = self.next < self.len;
-        self.next += usize::from(has_next);
-        has_next
+    /// Moves on to the next part. Returns its deserializer.
+    #[inline(never)]
+    fn next_part(&mut self) -> Option<Tracer<'_>> {
+        self.advance().map(|at| self.tracer(at))
     }
 }
 
@@ -312,8 +323,10 @@ impl<'de> SeqAccess<'de> for Parts<'_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Rejected> {
-        let at = self.next;
-        if self.advance() { seed.deserialize(self.tracer(at)).map(Some) } else { Ok(None) }
+        match self.next_part() {
+            Some(part) => seed.deserialize(part).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -328,7 +341,10 @@ impl<'de> MapAccess<'de> for Parts<'_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Rejected> {
-        if self.advance() { seed.deserialize(self.tracer(0)).map(Some) } else { Ok(None) }
+        match self.advance() {
+            Some(_) => seed.deserialize(self.tracer(0)).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Rejected> {

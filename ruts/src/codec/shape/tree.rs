@@ -158,14 +158,17 @@ impl Tree {
         usize::from(self.nodes[node].choice) + usize::from(self.variation == Variation::Other)
     }
 
+    #[inline(never)]
     pub(super) fn number(&mut self, node: NodeId, name: &'static str) -> u8 {
         NUMBERS[self.leaf(node, Leaf::Number(name)) % NUMBERS.len()]
     }
 
+    #[inline(never)]
     pub(super) fn text(&mut self, node: NodeId) -> &'static str {
         TEXTS[self.leaf(node, Leaf::Text) % TEXTS.len()]
     }
 
+    #[inline(never)]
     pub(super) fn bytes(&mut self, node: NodeId) -> &'static [u8] {
         &[0; 32][..LENGTHS[self.leaf(node, Leaf::Bytes) % LENGTHS.len()]]
     }
