@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use ruts::{
     conformance::Subject,
-    store::{layered::LayeredStore, memory::MemoryCache, sqlite::SqliteStore},
+    store::{Projection, layered::LayeredStore, memory::MemoryCache, sqlite::SqliteStore},
 };
 use ruts_tests_sqlite::{self as backends, Stores};
 use ruts_tests_support::{
-    Time,
+    TestSession, Time,
     scenarios::{
         encryption,
         lossy_browser::a_browser_on_a_lossy_network_loses_nothing,
@@ -114,4 +114,20 @@ on_each_store! {
     sqlite: SqliteStore, 10_000,
     in_memory: SqliteStore, 2_000,
     memory_over_sqlite: LayeredStore<MemoryCache, SqliteStore>, 2_000,
+}
+
+/// A read on the thread of its task never waits for anything.
+#[tokio::test]
+async fn a_task_that_only_reads_lets_others_run() {
+    let Stores { stores: [store, _], .. } = &backends::sqlite().await;
+    let session = TestSession::new(store);
+    session.create(None).await.unwrap();
+    let other = tokio::spawn(async {});
+    for _ in 0..10_000 {
+        if other.is_finished() {
+            return;
+        }
+        session.load_fields(Projection::All, None).await.unwrap().unwrap();
+    }
+    panic!("the other task has not run");
 }

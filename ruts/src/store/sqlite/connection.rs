@@ -194,6 +194,21 @@ impl Database {
         row.map_err(|error| statement_error(&error))
     }
 
+    /// Runs a statement that finds at most one row, once for each of several parameters.
+    pub(super) fn row_of_each<P: Params, T, C: FromIterator<T>>(
+        &self,
+        sql: &str,
+        params: impl IntoIterator<Item = P>,
+        decode: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<C, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached(sql).map_err(|error| statement_error(&error))?;
+        let rows = params
+            .into_iter()
+            .filter_map(|params| statement.query_row(params, &decode).optional().transpose());
+        rows.collect::<Result<_, _>>().map_err(|error| statement_error(&error))
+    }
+
     pub(super) fn rows<T, C: FromIterator<T>>(
         &self,
         sql: &str,

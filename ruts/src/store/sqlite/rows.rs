@@ -230,9 +230,10 @@ fn save_fields(
 fn fields(database: &Database, row: i64, projection: Projection<'_>) -> Result<Fields, StoreError> {
     match projection {
         Projection::All => database.rows(FIELDS, [row], decode_field),
-        Projection::Named(names) => (names.iter())
-            .filter_map(|name| database.row(FIELD, params![row, name], decode_field).transpose())
-            .collect(),
+        Projection::Named(names) => {
+            let params = names.iter().map(|name| (row, &**name));
+            database.row_of_each(FIELD, params, decode_field)
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl Store for SqliteStore {
         let credentials = OwnedCredentials::from(credentials);
         let fields = Arc::new(OwnedProjection::from(fields));
         let to_read = Arc::clone(&fields);
-        let read = self.threads.read(move |database| {
+        let read = self.threads.read_one(move |database| {
             to_read.lend(|fields| operations::load(database, &credentials, fields, touch))
         });
         if let Some(answer) = read.await? {
@@ -174,12 +174,12 @@ impl Store for SqliteStore {
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
         let id = *id;
-        self.threads.read(move |database| operations::inspect(database, &id)).await
+        self.threads.read_one(move |database| operations::inspect(database, &id)).await
     }
 
     async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
         let id = *id;
-        self.threads.read(move |database| operations::expiry(database, &id)).await
+        self.threads.read_one(move |database| operations::expiry(database, &id)).await
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {

@@ -9,12 +9,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::{
+    sync::{broadcast, oneshot, watch},
+    task::coop::consume_budget,
+};
 
 use super::{
     connection::{ConnectionSettings, Database, Durability, set_lock_timeout},
     error::{lost, unavailable},
     file::Reserve,
+    inline::InlineReads,
     queue::Queue,
     readers, tables,
     task::{Task, task},
@@ -24,6 +28,9 @@ use crate::{store::StoreError, token::SessionId};
 
 /// Number of changes that a watcher may lag behind before it checks its session without a hint.
 const CHANGES: usize = 64;
+
+/// Maximum number of reads that run on the threads of their callers at once.
+const MAX_INLINE: usize = 8;
 
 /// The settings of a store.
 #[derive(Debug)]
@@ -38,6 +45,7 @@ pub(super) struct Settings {
 
 /// The handle to the threads of a store. They end after it is dropped.
 pub(super) struct Threads {
+    inline: InlineReads,
     reads: Arc<Queue<Box<dyn Task>>>,
     writes: Arc<Queue<Box<dyn Task>>>,
     changes: broadcast::Sender<Option<SessionId>>,
@@ -92,7 +100,11 @@ impl Threads {
             reserve: connection.path.as_deref().map(Reserve::beside),
             cleanup_interval: settings.cleanup_interval,
         };
-        let threads = Self { reads, writes, changes, ended };
+        let inline = (0..if has_readers { inline_connections() } else { 0 })
+            .map(|_| Database::open(&connection))
+            .collect::<Result<_, _>>()?;
+        let inline = InlineReads::new(inline);
+        let threads = Self { inline, reads, writes, changes, ended };
         for _ in 0..if has_readers { settings.readers } else { 0 } {
             let database = Database::open(&connection)?;
             let (reads, running) = (Arc::clone(&threads.reads), Arc::clone(&running));
@@ -104,6 +116,21 @@ impl Threads {
             })?;
         }
         Ok((threads, writer, running))
+    }
+
+    /// Runs an operation that reads one session, if possible on the thread of the caller.
+    pub(super) async fn read_one<T: Send + 'static>(
+        &self,
+        mut operation: impl FnMut(&Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.inline.run(&mut operation) {
+            Some(answer) => {
+                // A task that only reads would otherwise never let others run.
+                consume_budget().await;
+                Ok(answer)
+            }
+            None => self.read(operation).await,
+        }
     }
 
     /// Runs an operation on a thread that reads.
@@ -135,13 +162,16 @@ impl Threads {
 
     /// Refuses new operations, and waits until the earlier ones are answered and the file is closed.
     pub(super) async fn close(&self) {
-        self.close_queues();
+        self.refuse();
         let mut ended = self.ended.clone();
         // Nothing is ever sent. This returns when the last thread drops the sender.
         while ended.changed().await.is_ok() {}
     }
 
-    fn close_queues(&self) {
+    /// Refuses new operations. The writer has the last connection, so it does the work of closing the
+    /// file.
+    fn refuse(&self) {
+        self.inline.close();
         self.reads.close();
         self.writes.close();
     }
@@ -149,7 +179,7 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.close_queues();
+        self.refuse();
     }
 }
 
@@ -163,6 +193,10 @@ async fn run<T: Send + 'static>(
         return Err(unavailable("the store is closed"));
     }
     answer.await.unwrap_or_else(|_| Err(lost()))
+}
+
+fn inline_connections() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(MAX_INLINE)
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
