@@ -1,8 +1,8 @@
 //! A generic batcher: [`Batcher`] sends concurrent operations of one kind to a server as one
 //! command.
 //!
-//! Used by the Redis and PostgreSQL stores, which implement [`BatchOp`] for reads, writes and cache
-//! lookups. Knows tokio, and nothing of sessions or drivers.
+//! Used by the stores on servers, which implement [`BatchOp`] for reads, writes and cache lookups.
+//! Knows tokio, and nothing of sessions or drivers.
 
 use std::{
     future::{Future, poll_fn},
@@ -95,8 +95,8 @@ pub(super) struct BatchTuning {
     /// as busy until a smaller batch is sent. On a busy server, an arriving operation waits until
     /// nothing is in flight, because larger batches cost less per operation.
     pub(super) high_water: usize,
-    /// On a busy server, the end of a command sends the next batch if fewer than this many commands are
-    /// still in flight.
+    /// On a busy server, when a command ends, the next batch is sent if fewer than this many commands
+    /// are still in flight.
     pub(super) low_water: usize,
     /// With this many operations pending, not counting those of busy sessions, only `max_in_flight`
     /// limits the commands, even on a busy server.

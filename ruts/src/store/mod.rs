@@ -17,14 +17,24 @@
 //! another store, implement [`RecordStore`], or [`Store`] itself. The repository's
 //! `examples/custom-store` keeps sessions in files.
 
-#[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
+#[cfg(any(
+    feature = "mysql-store",
+    feature = "postgres-store",
+    feature = "redis-store",
+    feature = "redis-rs-store"
+))]
 mod batch;
 #[cfg(feature = "layered-store")]
 mod cache;
 mod contract;
 mod dyn_store;
 mod error;
-#[cfg(any(feature = "postgres-store", feature = "redis-store", feature = "redis-rs-store"))]
+#[cfg(any(
+    feature = "mysql-store",
+    feature = "postgres-store",
+    feature = "redis-store",
+    feature = "redis-rs-store"
+))]
 mod fair_queue;
 #[cfg(feature = "layered-store")]
 pub mod layered;

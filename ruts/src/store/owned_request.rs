@@ -39,6 +39,7 @@ impl From<Credentials<'_>> for OwnedCredentials {
 }
 
 /// Names of fields, or `None` for all.
+#[derive(PartialEq, Eq)]
 pub(in crate::store) struct OwnedProjection(Option<Vec<FieldName>>);
 
 impl From<Projection<'_>> for OwnedProjection {

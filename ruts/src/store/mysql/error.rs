@@ -19,7 +19,7 @@ pub(super) struct StatementError {
     pub(super) connection_is_dead: bool,
     /// A row of that key exists.
     pub(super) is_duplicate: bool,
-    /// The server aborted the statement in favour of another one.
+    /// The statement failed because of a concurrent one, and may succeed if it is repeated.
     was_broken_off: bool,
     /// It is certain that nothing was changed.
     changed_nothing: bool,

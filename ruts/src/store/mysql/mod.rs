@@ -45,6 +45,10 @@
 //! pool without a test. The pool tests a connection when it is returned, and no caller waits for
 //! that. A connection that was idle for longer is tested in a round trip of its own.
 //!
+//! Reads are in flight on up to half of the connections. Later reads queue. When an earlier statement
+//! is answered, up to 64 queued reads of the same fields are sent as one statement. If it fails, each
+//! is sent by itself.
+//!
 //! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
 //! one principal. Waiting operations hold no connection, and wait for at most half of the timeout. A
 //! statement waits for a lock in steps of a second, and gives its connection back in between.
@@ -78,6 +82,7 @@
 //! [intervals](MySqlStoreBuilder::cleanup_interval), in small batches that skip the rows that another
 //! instance is deleting.
 
+mod batch_read;
 mod check;
 mod cleanup;
 mod error;

@@ -12,11 +12,7 @@ use super::{
     script::{Hex, Script, Separated},
     tables::Tables,
 };
-use crate::{
-    auth::PrincipalKey,
-    store::{Projection, SessionRecord},
-    token::SessionId,
-};
+use crate::{auth::PrincipalKey, store::Projection, token::SessionId};
 
 /// Whether the server accepts no writes. The variable is a number, or a word in later releases of MariaDB.
 pub(super) const IS_READ_ONLY: &str = "cast(@@global.read_only as char) not in ('0', 'OFF')";
@@ -27,21 +23,19 @@ pub(super) struct Snapshot {
     pub(super) sessions: Vec<(SessionRow, Fields)>,
 }
 
-impl Snapshot {
-    /// Takes the only session, if there is one.
-    pub(super) fn into_session(self) -> Option<(SessionRow, SessionRecord)> {
-        let (row, fields) = self.sessions.into_iter().next()?;
-        Some((row, row.head.with_fields(fields)))
-    }
-}
-
 /// A read in one statement, which returns a [`Snapshot`].
 pub(super) struct Read(Script);
 
 impl Read {
-    /// Reads a session.
-    pub(super) fn session(tables: &Tables, id: &SessionId, fields: Projection<'_>) -> Self {
-        let sessions = format!("{} s on s.id = {}", tables.sessions, Hex(id.as_bytes()));
+    /// Reads several sessions.
+    pub(super) fn sessions(tables: &Tables, ids: &[SessionId], fields: Projection<'_>) -> Self {
+        let ids: Vec<_> = ids.iter().map(|id| Hex(id.as_bytes())).collect();
+        // Without the hint, the server scans the whole table as long as its statistics say it is small.
+        let sessions = format!(
+            "{} s force index (by_id) on s.id in ({})",
+            tables.sessions,
+            Separated(&ids, ", ")
+        );
         Self::new(tables, &sessions, fields)
     }
 

@@ -13,6 +13,7 @@ use sqlx::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
+    batch_read::{Found, ReadBatch, ReadRequest},
     error::{NAME, StatementError, unsupported},
     executor::Executor,
     migrate,
@@ -31,6 +32,7 @@ use crate::{
         Create, Credentials, Expiry, ListedSession, Loaded, NewSignIn, PageRequest, Projection,
         Refused, RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField,
         Touch, Update, Updated, Written,
+        batch::{BatchTuning, Batcher},
         owned_request::{OwnedCreate, OwnedCredentials, OwnedTake, OwnedTarget, OwnedUpdate},
         sql::{Cleanup, InvalidName, clean_up},
     },
@@ -64,6 +66,7 @@ const SETTINGS: &str = "set session transaction isolation level read committed; 
 #[derive(Clone)]
 pub struct MySqlStore {
     executor: Arc<Executor>,
+    reads: Arc<Batcher<ReadBatch>>,
     /// Ends the cleanup when it is dropped.
     _cleanup: Arc<watch::Sender<()>>,
 }
@@ -89,11 +92,16 @@ impl MySqlStore {
     ///
     /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or a setting of the
     ///   server, a read-only server, a proxy, the version or the engine of the tables, or a missing
-    ///   right. The source of the error gives the reason.
+    ///   privilege. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
         migrate::prepare(&self.executor, false).await
+    }
+
+    /// Reads a session, live or not, without a lock.
+    async fn read(&self, id: &SessionId, fields: Projection<'_>) -> Result<Found, StoreError> {
+        self.reads.run(ReadRequest::new(id, fields)).await
     }
 
     /// Waits for the turn of an operation that locks a session or a principal, for at most half of the
@@ -136,19 +144,14 @@ impl Store for MySqlStore {
         touch: Option<Touch>,
     ) -> StoreResult<Loaded> {
         let begun = Instant::now();
-        let tables = &self.executor.tables;
-        let read = Read::session(tables, credentials.id, fields);
-        let snapshot = self.executor.run(read, begun + self.executor.timeout).await?;
-        let now = snapshot.now;
-        let Some((row, mut record)) = snapshot.into_session() else {
-            return Ok(Err(Refused::NotFound));
-        };
+        let Found { now, session } = self.read(credentials.id, fields).await?;
+        let Some((row, mut record)) = session else { return Ok(Err(Refused::NotFound)) };
         let answer = record.load(credentials.proof, fields, touch, now);
         if !record.is_modified() {
             return Ok(answer);
         }
         let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
-        let save = save_if_unchanged(tables, &row, &record);
+        let save = save_if_unchanged(&self.executor.tables, &row, &record);
         if self.executor.run(save, begun + self.executor.timeout).await? > 0 {
             return Ok(answer);
         }
@@ -226,17 +229,13 @@ impl Store for MySqlStore {
     }
 
     async fn inspect(&self, id: &SessionId) -> Result<Option<SessionMeta>, StoreError> {
-        let read = Read::session(&self.executor.tables, id, Projection::Named(&[]));
-        let snapshot = self.executor.run(read, self.executor.deadline()).await?;
-        let now = snapshot.now;
-        Ok(snapshot.into_session().and_then(|(_, record)| record.inspect(now)))
+        let Found { now, session } = self.read(id, Projection::Named(&[])).await?;
+        Ok(session.and_then(|(_, record)| record.inspect(now)))
     }
 
     async fn expiry(&self, id: &SessionId) -> Result<Option<Expiry>, StoreError> {
-        let read = Read::session(&self.executor.tables, id, Projection::Named(&[]));
-        let snapshot = self.executor.run(read, self.executor.deadline()).await?;
-        let now = snapshot.now;
-        Ok(snapshot.into_session().and_then(|(_, record)| record.expiry(now)))
+        let Found { now, session } = self.read(id, Projection::Named(&[])).await?;
+        Ok(session.and_then(|(_, record)| record.expiry(now)))
     }
 
     async fn list_by_principal(
@@ -433,7 +432,10 @@ impl MySqlStoreBuilder {
         if let Some(interval) = self.cleanup_interval {
             tokio::spawn(clean_up(Arc::downgrade(&executor), store_dropped, interval));
         }
-        Ok(MySqlStore { executor, _cleanup: Arc::new(cleanup) })
+        // Reads may use half of the connections.
+        let tuning = BatchTuning::new((self.max_connections as usize / 2).max(1));
+        let reads = Batcher::new(ReadBatch(Arc::clone(&executor)), tuning, self.timeout);
+        Ok(MySqlStore { executor, reads: Arc::new(reads), _cleanup: Arc::new(cleanup) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! MariaDB and MySQL alone: the tables and who creates them, settings that are refused, faults of the
-//! server and the network, and the number of rows that a statement reads.
+//! server and the network, batches, and the number of rows that a statement reads.
 
+mod batches;
 mod checks;
 mod faults;
 mod growth;

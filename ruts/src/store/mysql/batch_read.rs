@@ -1,0 +1,129 @@
+//! Reads of sessions, alone or in batches: [`ReadBatch`].
+//!
+//! Used by the store through a `Batcher`, which decides what is sent together. The store judges the
+//! session, because a read locks nothing.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    error::{shut_down, timed_out},
+    executor::Executor,
+    reading::Read,
+    rows::{Fields, SessionRow},
+};
+use crate::{
+    store::{
+        Projection, SessionRecord, StoreError, StoreErrorKind, batch::BatchOp,
+        owned_request::OwnedProjection,
+    },
+    token::SessionId,
+};
+
+/// Maximum number of sessions in a batch.
+const MAX_READS: usize = 64;
+
+/// Maximum number of reads of one session in a batch, so that however many of them wait, the batch
+/// has room for other sessions.
+const MAX_READS_OF_ONE_SESSION: usize = 8;
+
+pub(super) struct ReadBatch(pub(super) Arc<Executor>);
+
+pub(super) struct ReadRequest {
+    id: SessionId,
+    fields: OwnedProjection,
+}
+
+/// A session, live or not, and the time of the server.
+pub(super) struct Found {
+    pub(super) now: Duration,
+    pub(super) session: Option<(SessionRow, SessionRecord)>,
+}
+
+impl ReadRequest {
+    pub(super) fn new(id: &SessionId, fields: Projection<'_>) -> Self {
+        Self { id: *id, fields: fields.into() }
+    }
+}
+
+impl ReadBatch {
+    async fn read(
+        &self,
+        ids: &[SessionId],
+        fields: &OwnedProjection,
+        deadline: Instant,
+    ) -> Result<(Duration, HashMap<SessionId, (SessionRow, Fields)>), StoreError> {
+        let Self(executor) = self;
+        let read = fields.lend(|fields| Read::sessions(&executor.tables, ids, fields));
+        let snapshot = executor.run(read, deadline).await?;
+        let sessions = snapshot.sessions.into_iter().map(|found| (found.0.id, found));
+        Ok((snapshot.now, sessions.collect()))
+    }
+}
+
+impl BatchOp for ReadBatch {
+    type Request = ReadRequest;
+    type Key = SessionId;
+    type Part = Found;
+    type Answer = Found;
+    type Error = StoreError;
+
+    fn can_batch(&self, _: &ReadRequest) -> bool {
+        true
+    }
+
+    fn can_join(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        batch.len() < MAX_READS
+            && batch.first().is_some_and(|first| first.fields == next.fields)
+            && !self.has_its_share(batch, next)
+    }
+
+    fn key(request: &ReadRequest) -> SessionId {
+        request.id
+    }
+
+    fn has_its_share(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
+        batch.iter().filter(|other| other.id == next.id).count() >= MAX_READS_OF_ONE_SESSION
+    }
+
+    async fn one(&self, request: &ReadRequest, deadline: Instant) -> Result<Found, StoreError> {
+        let (now, mut sessions) = self.read(&[request.id], &request.fields, deadline).await?;
+        let session = sessions.remove(&request.id);
+        let session = session.map(|(row, fields)| (row, row.head.with_fields(fields)));
+        Ok(Found { now, session })
+    }
+
+    async fn many(
+        &self,
+        requests: &[ReadRequest],
+        deadline: Instant,
+    ) -> Result<Vec<Option<Found>>, StoreError> {
+        let [first, ..] = requests else { return Ok(Vec::new()) };
+        let mut ids: Vec<_> = requests.iter().map(|request| request.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        // One session may have caused an error. Each is read again by itself.
+        let Ok((now, sessions)) = self.read(&ids, &first.fields, deadline).await else {
+            return Ok(requests.iter().map(|_| None).collect());
+        };
+        let found = |request: &ReadRequest| {
+            let session = sessions.get(&request.id);
+            let session = session.map(|(row, fields)| (*row, row.head.with_fields(fields.clone())));
+            Some(Found { now, session })
+        };
+        Ok(requests.iter().map(found).collect())
+    }
+
+    fn decode(&self, _: &ReadRequest, found: Found) -> Option<Result<Found, StoreError>> {
+        Some(Ok(found))
+    }
+
+    fn timed_out() -> StoreError {
+        timed_out(StoreErrorKind::Unavailable)
+    }
+
+    fn shut_down() -> StoreError {
+        shut_down()
+    }
+}
