@@ -12,7 +12,7 @@ use axum::{
 use ruts::{Error, SessionLayer, session, store::IntoStore};
 use serde::{Deserialize, Serialize};
 
-/// The cart of the first release: one string for each piece.
+/// The cart of the first release: one string for each item.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CartV1(Vec<String>);
 

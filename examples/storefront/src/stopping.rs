@@ -2,7 +2,7 @@
 
 use tokio::{signal::unix, sync::watch};
 
-/// A signal for event streams that the server stops.
+/// The signal to event streams that the server is stopping.
 #[derive(Clone)]
 pub(crate) struct Stopping(watch::Receiver<()>);
 

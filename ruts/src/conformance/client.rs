@@ -60,7 +60,7 @@ pub(super) fn touch(idle: Duration, after: Duration) -> Option<Touch> {
     Some(Touch::new(Ttl::from_duration(idle), after))
 }
 
-/// Returns a request for an absolute deadline at this time from now.
+/// Returns a request for an absolute deadline `duration` from now.
 pub(super) fn absolute_in(duration: Duration) -> Option<AbsoluteDeadline> {
     Some(AbsoluteDeadline::new(Ttl::from_duration(duration), None))
 }

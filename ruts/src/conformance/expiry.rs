@@ -189,8 +189,8 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
 }
 
-/// A store that still knows which deadline has ended a session names the right one. It names none for
-/// a session that is live, has ended otherwise, or never existed.
+/// A store names the deadline that ended an expired session, or none if it no longer knows. It names
+/// none for a session that is live, was deleted or revoked, or never existed.
 pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let (unit, store) = (subject.unit(), subject.store());
     let short =

@@ -180,8 +180,8 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 }
 
 impl SessionConfig {
-    /// Returns the change of principal for the store. `cookie` is the lifetime of the cookie
-    /// afterwards.
+    /// Returns the change of principal to send to the store. `cookie` is the lifetime of the cookie
+    /// that follows the change.
     pub(super) fn auth_change<'a>(
         &self,
         signing: Option<&'a Signing>,

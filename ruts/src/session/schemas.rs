@@ -12,14 +12,14 @@ use crate::{
 /// Function that returns the fingerprint of a field's type.
 pub type Shape = fn() -> u32;
 
-/// The schemas that have used the sessions of a layer.
+/// The schemas that this process has used in a layer.
 #[derive(Default)]
 pub(crate) struct Schemas(RwLock<Vec<Declared>>);
 
 #[derive(Clone, Copy)]
 struct Declared {
     schema: &'static SessionSchema,
-    /// The types of its fields, in their order.
+    /// The fingerprint functions of its fields' types, in the order of the fields.
     shapes: &'static [Shape],
 }
 

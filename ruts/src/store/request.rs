@@ -531,7 +531,7 @@ impl<'a> TakeField<'a> {
     }
 }
 
-/// A page of a list of sessions.
+/// A request for one page of a principal's sessions.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct PageRequest<'a> {

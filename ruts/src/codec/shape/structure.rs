@@ -41,7 +41,7 @@ pub(crate) struct Part {
 }
 
 impl Shape {
-    /// Words of values without parts.
+    /// The words that name values without parts in a lock.
     pub(crate) const LEAVES: [&'static str; 19] = [
         "unit", "bool", "char", "str", "bytes", "u8", "u16", "u32", "u64", "u128", "i8", "i16",
         "i32", "i64", "i128", "f32", "f64", "any", "unknown",

@@ -31,8 +31,8 @@ pub(crate) fn trace<T: DeserializeOwned>() -> u32 {
     tree.hash().max(1)
 }
 
-/// Returns the structure of a type, and values of it: one for each variant, and one for each
-/// variation. There are no values of a type that accepts only a value which cannot be guessed.
+/// Returns the structure of a type, and sample values of it: one for each enum variant, and one for
+/// each [`Variation`]. A type whose valid values cannot be guessed gets no samples.
 #[cfg(feature = "testing")]
 pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
     let mut tree = Tree::new();

@@ -138,7 +138,7 @@ impl Exchange<'_> {
     }
 
     /// Repeats the change of principal of a pending rotation. Returns whether the store accepted
-    /// it.
+    /// it. Returns `true` if there is none.
     async fn repeat_signing(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
         let rotation = self.state.pending.rotation();
         let signing = rotation.and_then(|rotation| rotation.signing.as_ref());

@@ -15,7 +15,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// A statement and the parameters that are bound so far.
+/// A statement and the parameters bound to it so far.
 pub(super) struct Statement {
     sql: SqlStr,
     parameters: Result<PgArguments, StatementError>,

@@ -187,7 +187,7 @@ mod tests {
         files.map(|(name, text)| (name, Lua::read(name, text))).collect()
     }
 
-    /// The names of a file, from its head and from its code.
+    /// The names that a file declares in its head (`needs`, `defines`), and the names in its code.
     struct Lua<'a> {
         needs: Names<'a>,
         defines: Names<'a>,

@@ -248,7 +248,7 @@ fn cannot_open() -> StoreError {
 }
 
 thread_local! {
-    /// How long this thread waits for a lock, and since when it does.
+    /// The lock timeout of this thread, and the start of its current wait for a lock.
     static LOCK_WAIT: Cell<(Duration, Option<Instant>)> =
         const { Cell::new((Duration::ZERO, None)) };
 }

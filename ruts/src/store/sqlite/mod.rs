@@ -24,9 +24,10 @@
 //! One thread writes. Operations that wait together share a transaction, and each is answered after
 //! its commit. Writes do not block reads, and no caller's thread waits for a lock or a commit.
 //!
-//! A read of one session runs on its caller's thread, which takes about 10 µs while the pages are in
-//! memory. If it takes more than 1 ms, because the disk is slow or the session is large, the store's
-//! own threads do all reads for 100 times as long. They always do those of many sessions.
+//! A read of one session runs on its caller's thread. It takes about 10 µs while the pages are in
+//! memory. After a read that takes more than 1 ms, because the disk is slow or the session is large,
+//! the store's own threads run all reads, for 100 times the duration of that read. Reads of many
+//! sessions always run on these threads.
 //!
 //! # Several processes
 //!

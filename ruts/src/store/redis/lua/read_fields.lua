@@ -3,8 +3,8 @@
 -- needs: KEYS, ARGV
 -- defines: key, values, header, extension
 --
--- KEYS[1] is the session, ARGV[2] and later are names of fields. `header` is the field `~`,
--- `extension` the field `~x`. `values` holds the header and the values of the fields.
+-- KEYS[1] is the key of the session. ARGV[2] and later are names of fields. `header` is the field
+-- `~`, `extension` the field `~x`. `values` holds the header and the values of the fields.
 local key = KEYS[1]
 -- `unpack` takes a few thousand values at most.
 local values = redis.call('HMGET', key, '~', '~x', unpack(ARGV, 2, math.min(#ARGV, 1001)))

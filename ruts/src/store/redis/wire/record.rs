@@ -14,7 +14,8 @@ use crate::{
     token::SecretHash,
 };
 
-/// The record of a session and the moment of the answer, in milliseconds of the server's clock.
+/// A session record, and the server's time when it answered. All times are in milliseconds of the
+/// server's clock.
 pub(in crate::store::redis) struct RecordReply {
     pub(in crate::store::redis) now: u64,
     created: u64,

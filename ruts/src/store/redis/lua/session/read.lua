@@ -5,7 +5,7 @@
 -- All moments are milliseconds, 0 for none.
 --
 -- The header, the field `~`, has 64 bytes, the longest value that a server stores in its compact
--- encoding: flags (1: there is an extension, 2: ended, 4: a renewed secret was not used yet, 8:
+-- encoding: flags (1: there is an extension, 2: ended, 4: a renewed secret has not been used, 8:
 -- revoked); created; secret issued, last used, both relative to `created`; idle deadline; absolute
 -- deadline; epoch; hash of the secret.
 -- The extension, the field `~x`, holds rarely used attributes: ended; the latest absolute deadline
