@@ -157,6 +157,64 @@ mod tests {
         assert_ne!(fingerprint::<Magic>(), fingerprint::<before::Price>());
     }
 
+    /// A cycle of types need not contain a struct with named fields, nor any type that serde knows the
+    /// name of.
+    #[test]
+    fn a_type_that_contains_itself_has_a_fingerprint() {
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct List(Vec<List>);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Folder(BTreeMap<String, Folder>);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Chain(Option<Box<Chain>>);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Named(String, Vec<Named>);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Pair(u8, Option<Box<Pair>>, Option<Box<Pair>>);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        #[serde(transparent)]
+        struct Transparent {
+            children: Vec<Transparent>,
+        }
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Left(Vec<Right>);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Right(Option<Box<Left>>, bool);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Lists(Vec<Vec<u8>>, Option<Option<u8>>);
+        /// Requests a tuple whose parts are of its own type.
+        struct ByHand;
+        impl<'de> Deserialize<'de> for ByHand {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                <(Vec<Self>, Vec<Self>)>::deserialize(from).map(|_| Self)
+            }
+        }
+        let fingerprints = [
+            fingerprint::<List>(),
+            fingerprint::<Folder>(),
+            fingerprint::<Chain>(),
+            fingerprint::<Named>(),
+            fingerprint::<Pair>(),
+            fingerprint::<Left>(),
+            fingerprint::<Right>(),
+            fingerprint::<Lists>(),
+            fingerprint::<ByHand>(),
+        ];
+        for (at, one) in fingerprints.iter().enumerate() {
+            assert!(!fingerprints[at + 1..].contains(one), "{at}");
+        }
+        assert_eq!(fingerprint::<Transparent>(), fingerprint::<List>());
+    }
+
     /// Stored headers hold fingerprints, so they must never change.
     #[test]
     fn fingerprints_are_the_same_in_every_release() {

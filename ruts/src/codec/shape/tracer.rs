@@ -107,6 +107,11 @@ struct Tracer<'a> {
 }
 
 impl<'a> Tracer<'a> {
+    /// Notes a `T` that may be empty, and returns whether it gets a part.
+    fn fill<T>(&mut self, kind: Kind) -> bool {
+        self.tree.fill(self.node, kind, type_name::<T>())
+    }
+
     /// Returns the deserializer of the only part.
     fn part(self) -> Tracer<'a> {
         let node = self.tree.child(self.node, 0);
@@ -185,8 +190,8 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         self.deserialize_bytes(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        match self.tree.fill(self.node, Kind::Option) {
+    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejected> {
+        match self.fill::<V::Value>(Kind::Option) {
             true => visitor.visit_some(self.part()),
             false => visitor.visit_none(),
         }
@@ -210,12 +215,12 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        self.tree.fill(self.node, Kind::Newtype);
+        self.tree.wrap(self.node, Kind::Newtype);
         visitor.visit_newtype_struct(self.part())
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        let len = usize::from(self.tree.fill(self.node, Kind::Seq));
+    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejected> {
+        let len = usize::from(self.fill::<V::Value>(Kind::Seq));
         visitor.visit_seq(self.parts(len))
     }
 
@@ -224,7 +229,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        self.tree.fill(self.node, Kind::Tuple);
+        self.tree.wrap(self.node, Kind::Tuple);
         visitor.visit_seq(self.parts(len))
     }
 
@@ -237,8 +242,8 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         self.deserialize_tuple(len, visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        let len = usize::from(self.tree.fill(self.node, Kind::Map));
+    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejected> {
+        let len = usize::from(self.fill::<V::Value>(Kind::Map));
         visitor.visit_map(self.parts(len))
     }
 
@@ -379,7 +384,7 @@ impl<'de> VariantAccess<'de> for Tracer<'_> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Rejected> {
-        self.tree.fill(self.node, Kind::Newtype);
+        self.tree.wrap(self.node, Kind::Newtype);
         seed.deserialize(self.part())
     }
 

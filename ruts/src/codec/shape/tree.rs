@@ -73,7 +73,7 @@ struct Node {
     kind: Kind,
     parent: NodeId,
     children: Vec<NodeId>,
-    /// Name of the Rust type of a struct or an enum, which identifies recursion.
+    /// Name of the Rust type, which identifies recursion. Empty for a value without parts.
     type_name: &'static str,
     /// Names of fields or variants.
     names: &'static [&'static str],
@@ -181,13 +181,23 @@ impl Tree {
         self.nodes[node].choice
     }
 
-    /// Notes a value that may be empty, and returns whether it gets a part.
+    /// Notes a value that always has its parts.
     #[inline(never)]
-    pub(super) fn fill(&mut self, node: NodeId, kind: Kind) -> bool {
+    pub(super) fn wrap(&mut self, node: NodeId, kind: Kind) {
         if self.nodes[node].kind == Kind::Unknown {
             self.nodes[node].kind = kind;
         }
+    }
+
+    /// Notes a value that may be empty, and returns whether it gets a part. A value inside one of the
+    /// same type gets none. Otherwise a type such as `struct Tree(Vec<Tree>)` would have no end.
+    #[inline(never)]
+    pub(super) fn fill(&mut self, node: NodeId, kind: Kind, type_name: &'static str) -> bool {
+        if self.nodes[node].kind == Kind::Unknown {
+            (self.nodes[node].kind, self.nodes[node].type_name) = (kind, type_name);
+        }
         let is_filled = self.recursion == 0
+            && !self.is_inside(node, kind, type_name)
             && self.path.len() < FULL_DEPTH
             && self.nodes[node].choice == 0
             && !(kind == Kind::Option && self.variation == Variation::Absent);
@@ -195,6 +205,18 @@ impl Tree {
             self.last = node;
         }
         is_filled
+    }
+
+    /// Returns whether a node is a part of a value of this type.
+    fn is_inside(&self, mut node: NodeId, kind: Kind, type_name: &str) -> bool {
+        while node != Self::ROOT {
+            node = self.nodes[node].parent;
+            let outer = &self.nodes[node];
+            if outer.kind == kind && outer.type_name == type_name {
+                return true;
+            }
+        }
+        false
     }
 
     /// Begins a struct or an enum, and returns its node: the outer one, if the type contains itself.
