@@ -6,7 +6,7 @@ use std::fmt;
 
 /// The median of some measurements, and the quartiles.
 ///
-/// Minimum and maximum would show other processes of a shared machine.
+/// Minimum and maximum would depend on other processes of a shared machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     /// The lower quartile.
@@ -18,7 +18,7 @@ pub struct Spread {
 }
 
 impl FromIterator<f64> for Spread {
-    /// Without measurements, all three are not-a-number.
+    /// Without measurements, all three are NaN.
     fn from_iter<I: IntoIterator<Item = f64>>(measurements: I) -> Self {
         let mut sorted: Vec<f64> = measurements.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -45,7 +45,7 @@ pub struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// A table without rows.
+    /// Creates a table without rows.
     pub fn new(header: [&str; N]) -> Self {
         Self { header: header.map(str::to_owned), rows: Vec::new() }
     }

@@ -27,10 +27,10 @@ pub const SESSIONS: usize = 64;
 /// Number of connections to a database.
 pub const CONNECTIONS: u32 = 10;
 
-/// Duration of the visits before the first one that counts.
+/// Duration of the visits before the measurement.
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// Duration of the visits that count.
+/// Duration of the measured visits.
 const MEASURED: Duration = Duration::from_millis(800);
 
 /// Values of 16 bytes, one for each of [`FIELDS`].
@@ -43,7 +43,7 @@ pub fn fresh_values() -> Values {
     [0, 1, 2, 3, 4].map(|index| format!("{:016x}", first + index))
 }
 
-/// A database that the programs share, or have one each of.
+/// A database. The programs share it, or each program has its own.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Database {
     /// A file with a write-ahead log.
@@ -89,7 +89,7 @@ pub struct Job {
     pub database: Database,
     /// The request to repeat.
     pub request: Request,
-    /// Number of requests at once.
+    /// Number of requests in flight.
     pub in_flight: usize,
 }
 
@@ -98,7 +98,7 @@ impl Job {
     ///
     /// # Errors
     ///
-    /// The arguments are no job.
+    /// Fails if the arguments are not a job.
     pub fn from_args() -> Result<Option<Self>, Box<dyn Error>> {
         let words: Vec<String> = env::args().skip(1).collect();
         if words.is_empty() { Ok(None) } else { Self::parse(&words).map(Some) }
@@ -160,12 +160,12 @@ impl Job {
     }
 }
 
-/// A visitor with a session. Clones have the same session.
+/// A visitor with a session. Clones share the session.
 pub trait Visitor: Clone + Send + 'static {
     /// Reads five fields.
     fn read(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Writes five fields, as a request of this library does that reads nothing.
+    /// Writes five fields, as a request of this library does if it reads nothing.
     fn write(&mut self, values: Values) -> impl Future<Output = ()> + Send;
 
     /// Writes five fields of a session that was read by an earlier request.
@@ -180,7 +180,7 @@ pub trait Visitor: Clone + Send + 'static {
     fn number(&mut self) -> impl Future<Output = u64> + Send;
 }
 
-/// Shares the visitors among so many tasks. Each has one request in flight.
+/// Divides the visitors among `in_flight` tasks. Each task has one request in flight.
 async fn visit<V: Visitor>(visitors: Vec<V>, request: Request, in_flight: usize) -> Figures {
     let mut shares: Vec<Vec<V>> = (0..in_flight).map(|_| Vec::new()).collect();
     for (index, visitor) in visitors.into_iter().enumerate() {
@@ -222,7 +222,7 @@ pub struct Figures {
     pub rate: f64,
     /// Median delay of a request, in milliseconds.
     pub median: f64,
-    /// The delay that a hundredth of the requests exceeds, in milliseconds.
+    /// 99th percentile of the delays, in milliseconds.
     pub p99: f64,
 }
 

@@ -23,7 +23,7 @@ use ruts::{
 };
 use ruts_tests_support::delegate_store;
 
-/// Time between two steps that should be one, so that races hit it.
+/// Delay between two steps that should be atomic, so that races occur.
 const MOMENT: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +42,9 @@ enum Fault {
     ChecksThenWrites,
     /// A value is read and then removed.
     ReadsThenRemoves,
-    /// Changes are applied one by one.
+    /// Changes are applied one at a time.
     AppliesOneByOne,
-    /// Lifetimes of fields are ignored.
+    /// TTLs of fields are ignored.
     IgnoresFieldLifetimes,
     /// Reads move the absolute deadline.
     MovesAbsoluteDeadline,
@@ -52,13 +52,13 @@ enum Fault {
     ReadsAllFields,
     /// Any secret opens a session.
     IgnoresSecret,
-    /// A revocation leaves nothing behind.
+    /// The secrets of revoked sessions are not recognised.
     ForgetsRevoked,
-    /// A read of the process itself keeps the session alive.
+    /// A read with internal credentials touches the session without being asked to.
     CountsJobs,
-    /// The process itself never counts as activity.
+    /// A read with internal credentials never touches the session.
     IgnoresJobs,
-    /// An expired session has passed the other deadline.
+    /// An expired session reports the wrong deadline.
     SwapsDeadlines,
 }
 
@@ -119,7 +119,8 @@ impl<const FAULT: usize> Subject for Setup<FAULT> {
 }
 
 impl FaultyStore {
-    /// Returns the secret of the owner of a session if that has to be presented to the inner store.
+    /// Returns the owner's secret if the inner store must get it in place of the presented
+    /// credentials.
     fn secret(&self, credentials: Credentials<'_>) -> Option<SecretHash> {
         let is_job = credentials.secret().is_none();
         let is_replaced =
@@ -158,7 +159,7 @@ impl FaultyStore {
         tokio::time::sleep(MOMENT).await;
         let now = self.inner.load(credentials, Projection::All, None).await?;
         let (Ok(before), Ok(now)) = (before, now) else { return Ok(Err(Refused::NotFound)) };
-        // The blob that is written back lacks the fields that others wrote in between.
+        // The blob that is written back lacks the fields that other writes added in between.
         let is_lost =
             |field: &&StoredField| !before.fields.iter().any(|known| known.name == field.name);
         let lost = now.fields.iter().filter(is_lost).map(|field| Change::Remove(&field.name));
@@ -206,7 +207,7 @@ impl FaultyStore {
     }
 }
 
-/// The same update with other changes to fields.
+/// Returns the same update with other changes to fields.
 fn with_changes<'a>(update: &Update<'a>, changes: &'a [Change<'a>]) -> Update<'a> {
     Update::new(changes)
         .precondition(update.precondition)

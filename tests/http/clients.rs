@@ -33,11 +33,11 @@ const ELSEWHERE: &[(&str, &str)] = &[("user-agent", "curl/9"), ("x-network", "20
 struct Fixture {
     store: InstrumentedStore<MemoryStore>,
     client: Client,
-    /// Number of calls of the check.
+    /// Number of times that the check was called.
     checks: Arc<AtomicUsize>,
 }
 
-/// Another network demands a step-up. Another browser ends the session.
+/// A change of network demands a step-up. A change of browser ends the session.
 fn fixture() -> Fixture {
     let checks = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&checks);
@@ -89,7 +89,8 @@ async fn another_network_demands_a_step_up() {
 
     assert_eq!(client.get_with("/who", ON_THE_ROAD).await.text(), "Some(7) 0");
     assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::UNAUTHORIZED);
-    // At home nothing has changed. After the sign-in on the road, home is the change.
+    // At home, nothing has changed. After the sign-in on the road, home is the network that
+    // differs.
     assert_eq!(status(&client, "/pay", AT_HOME).await, StatusCode::OK);
     client.get_with("/in", ON_THE_ROAD).await;
     assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::OK);

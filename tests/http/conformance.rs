@@ -1,4 +1,4 @@
-//! The conformance suite on the stores that live in memory.
+//! The conformance suite on the stores in memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -63,7 +63,7 @@ mod cached {
             touch: Option<Touch>,
         ) -> StoreResult<Loaded> {
             let _ = self.0.load(credentials, fields, touch).await?;
-            // A task of its own fills the cache.
+            // A separate task fills the cache.
             tokio::task::yield_now().await;
             self.0.load(credentials, fields, touch).await
         }

@@ -35,7 +35,7 @@ async fn visit(shop: Shop) -> Result<String, Error> {
 }
 
 /// A layer between the jar and the session. Headers of the request change the session's cookie in
-/// the jar; the response tells what the jar holds at the end.
+/// the jar. The response reports the cookie that the jar holds at the end.
 async fn between(cookies: Cookies, request: Request<Body>, next: Next) -> Response {
     if request.headers().contains_key("x-remove") {
         cookies.remove(Cookie::new(NAME, ""));
@@ -89,7 +89,7 @@ async fn the_jar_holds_the_cookie_and_sends_it_once() {
 
 #[tokio::test]
 async fn a_layer_outside_replaces_and_removes_the_cookie() {
-    // Not every cookie here is that of the session layer, so its attributes are not checked.
+    // Some cookies here are not set by the session layer, so the attributes are not checked.
     let client = Client::new(app(SessionLayer::new(MemoryStore::new())));
     client.text("/").await;
     let token = client.token().unwrap();
@@ -108,7 +108,7 @@ async fn the_headers_still_tell_of_several_cookies() {
     let other = client.stranger();
     other.text("/").await;
     other.text("/out").await;
-    // A jar keeps the last cookie of a name, and here that one opens nothing.
+    // A jar keeps the last cookie of a name. Here, that one is not valid.
     let planted = format!("{}{}", if token.starts_with('A') { "B" } else { "A" }, &token[1..]);
     let cookies = format!("{NAME}={token}; {NAME}={planted}");
     let reply = client.stranger().get_with("/read", &[("cookie", &cookies)]).await;

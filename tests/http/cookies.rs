@@ -58,7 +58,7 @@ fn routes() -> Router {
         )
 }
 
-/// The `Set-Cookie` headers as they were sent.
+/// Returns the `Set-Cookie` headers as they were sent.
 fn set_cookie_headers(reply: &Reply) -> Vec<&str> {
     let headers = reply.headers.get_all(header::SET_COOKIE).iter();
     headers.map(|header| header.to_str().unwrap()).collect()
@@ -136,7 +136,7 @@ async fn other_middleware_works_inside_the_layer_and_fails_outside() {
     client.text("/").await;
     assert_eq!(client.get("/").await.headers["x-visits"], "Some(1)");
 
-    // Outside of the layer there is no session yet. That is an error, not a lost cookie.
+    // Outside the layer, there is no session yet. That is an error, not a lost cookie.
     let client = new_client(routes().layer(layer()).layer(from_fn(seen)));
     assert_eq!(client.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }

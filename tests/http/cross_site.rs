@@ -88,7 +88,7 @@ async fn a_token_is_valid_only_in_its_own_session() {
     ada.text("/regenerate").await;
     assert!(is_valid(&ada, &first).await, "a form that was rendered before the rotation");
     ada.text("/sign-in/ada").await;
-    assert!(!is_valid(&ada, &first).await, "a token from before the sign-in");
+    assert!(!is_valid(&ada, &first).await, "a token issued before the sign-in");
     let signed_in = ada.text("/token").await;
     assert!(is_valid(&ada, &signed_in).await);
     ada.text("/sign-in/eve").await;

@@ -64,7 +64,7 @@ async fn a_plain_value_in_an_encrypted_field_is_refused() {
     assert_eq!(client.text("/map").await, "NotEncrypted");
     // A value of another version counts as absent.
     assert_eq!(client.text("/next/read").await, "None");
-    // A write replaces it. Without `encrypt` in the declaration, the field stays readable.
+    // A write replaces the plain value. A declaration without `encrypt` can still read the field.
     client.text("/write").await;
     assert_eq!(client.text("/read").await, plaintext());
     assert_eq!(client.text("/plain/read").await, plaintext());
@@ -78,7 +78,7 @@ async fn a_planted_cookie_does_not_change_the_session_that_a_value_is_bound_to()
     other.text("/in/eve").await;
     client.text("/visit").await;
     let good = client.token().unwrap();
-    // An unknown token comes first, as from a sibling domain.
+    // An unknown token comes first, as if a sibling domain had planted it.
     let header = format!("__Host-id=AAAAAAAAAAAAAAAAAAAAAA.{}; __Host-id={good}", "A".repeat(43));
     let reply = client.stranger().get_with("/write", &[("cookie", &header)]).await;
     assert_eq!((&*reply.text(), reply.set_cookies().len()), ("()", 0));

@@ -1,4 +1,4 @@
-//! Metrics and log lines: which event counts, and that no secret or value appears.
+//! Metrics and log lines: which events are counted, and that no secret or value appears.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -112,7 +112,7 @@ async fn store_calls_are_timed_and_cache_hits_are_counted() {
     session.set("a", "1").await.unwrap().unwrap();
     for _ in 0..3 {
         assert_eq!(session.get("b").await.unwrap(), None);
-        // A task of its own fills the cache.
+        // A separate task fills the cache.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let app = Router::new()

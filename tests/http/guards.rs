@@ -1,4 +1,4 @@
-//! Guards of routers, the way back after a sign-in, and the application's user.
+//! Guards of routers, the return to a page after a sign-in, and the application's user.
 
 use std::{
     io,
@@ -35,7 +35,7 @@ struct Shop {
 
 const HTML: (&str, &str) = ("accept", "text/html");
 
-/// The accounts of the application: the hash of the one user's password.
+/// The accounts of the application: the password hash of its only user.
 #[derive(Clone, Default)]
 struct Accounts {
     hash: Arc<Mutex<Option<String>>>,
@@ -190,7 +190,7 @@ async fn a_new_password_ends_all_sessions_from_before() {
     let reply = other.get("/account").await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     assert_eq!(other.text("/who").await, "None None");
-    assert!(other.token().is_none(), "the cookie goes with the session");
+    assert!(other.token().is_none(), "the cookie is removed with the session");
 }
 
 #[tokio::test]
@@ -211,7 +211,8 @@ async fn a_sign_in_without_the_stamp_does_not_last() {
     assert_eq!(client.text("/who").await, "None None");
 }
 
-/// A request that was on its way while the user signed in again reads as a guest, and is no error.
+/// A request in flight while the user signs in again counts as that of a guest. It is not an error
+/// of the server.
 #[tokio::test]
 async fn a_slow_page_does_not_fail_for_a_new_password() {
     let Fixture { accounts, store, client } = fixture();
@@ -229,8 +230,8 @@ async fn a_slow_page_does_not_fail_for_a_new_password() {
     assert_eq!(client.text("/account").await, "hash 2");
 }
 
-/// A user changes the password. Meanwhile a page of the same tab has read the session, and loads the
-/// user with the new hash.
+/// A user changes the password. Meanwhile, a page of the same tab, which has already read the
+/// session, loads the user with the new hash.
 #[tokio::test]
 async fn a_new_password_keeps_the_session_that_changed_it() {
     let Fixture { accounts, store, client } = fixture();
@@ -254,14 +255,14 @@ async fn a_new_password_keeps_the_session_that_changed_it() {
     client.text("/sign-in/7").await;
     assert_eq!(client.text("/account").await, "hash 2");
     assert_eq!(client.text("/who").await, "Some(7) Some(\"ada\")");
-    assert_eq!(before.text("/who").await, "None None", "the cookie from before is refused");
+    assert_eq!(before.text("/who").await, "None None", "the earlier cookie is refused");
     assert_eq!(thief.get("/account").await.status, StatusCode::UNAUTHORIZED);
     accounts.set(Some("hash 1"));
     let reply = client.get("/account").await;
-    assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "the former stamp is not accepted any more");
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "the former stamp is no longer accepted");
 }
 
-/// Without the announcement, or with that of another hash, the session ends.
+/// The session ends if the handler named no new stamp, or a different one.
 #[tokio::test]
 async fn a_session_accepts_only_the_stamp_that_its_handler_named() {
     let Fixture { accounts, client, .. } = fixture();

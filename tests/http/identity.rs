@@ -99,7 +99,7 @@ fn fixture() -> Fixture {
     Fixture { clock, store, client: new_client(app) }
 }
 
-/// Status of a write to a session that has ended: not a fault of the server.
+/// Status of a write to a session that has ended, which is not an error of the server.
 const ERROR: StatusCode = StatusCode::CONFLICT;
 const DOWN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
@@ -138,7 +138,7 @@ async fn an_id_with_another_secret_opens_nothing_and_ends_nothing() {
     let Fixture { client, clock, .. } = fixture();
     client.text("/sign-in").await;
     let token = client.token().unwrap();
-    // Until then it might be a late request whose secret was replaced twice.
+    // For five seconds, the request below could be a late one whose secret was replaced twice.
     clock.advance(Duration::from_secs(6));
     let thief = client.stranger();
     thief.plant("__Host-id", &format!("{}.{}", &token[..22], "B".repeat(42) + "A"));
@@ -177,7 +177,7 @@ async fn a_sign_in_rotates_the_secret_and_keeps_the_session() {
     assert_ne!(client.token(), guest.token());
     assert_eq!(client.text("/id").await, id, "the id stays");
     assert_eq!(client.text("/cart").await, "tea");
-    assert_eq!(guest.text("/user").await, "None", "the cookie from before is refused");
+    assert_eq!(guest.text("/user").await, "None", "the earlier cookie is refused");
     assert_eq!(guest.text("/cart").await, "");
 }
 
@@ -188,7 +188,7 @@ async fn a_request_with_a_replaced_secret_neither_writes_nor_sets_a_cookie() {
     client.text("/add").await;
     let late = client.steal();
     client.text("/sign-in").await;
-    // A sign-in carries its own proof: `ordinary_life`.
+    // A sign-in succeeds with a replaced secret: see `ordinary_life`.
     for path in ["/add", "/sign-out", "/regenerate", "/out-and-in"] {
         let reply = late.get(path).await;
         assert_eq!(reply.status, ERROR, "{path}");
@@ -290,7 +290,7 @@ async fn a_request_from_before_a_deletion_does_not_change_the_next_session() {
     let late = client.steal();
     client.text("/sign-out").await;
     client.text("/sign-in").await;
-    // A sign-in carries its own proof: `ordinary_life`.
+    // A sign-in succeeds with a replaced secret: see `ordinary_life`.
     for path in ["/add", "/regenerate"] {
         let reply = late.get(path).await;
         assert_eq!(reply.status, ERROR, "{path}");
@@ -335,7 +335,8 @@ async fn a_write_to_a_session_that_another_request_deleted_fails() {
     assert!(store.inner().is_empty(), "the write created a session");
 }
 
-/// A valid sign-in always works, and never by a secret from before another one.
+/// A valid sign-in always succeeds, but a secret from before another sign-in gives no access to its
+/// session.
 // proves: ASVS-7.2.4
 #[tokio::test]
 async fn parallel_sign_ins_all_work_and_keep_the_cart() {
@@ -462,7 +463,7 @@ async fn a_deletion_whose_answer_is_lost_removes_the_cookie() {
     }
 }
 
-/// The origin has carried out the write, so the cookie has to follow.
+/// The origin has carried out the write, so the response has to change the cookie.
 #[tokio::test]
 async fn a_write_behind_a_stale_cache_is_an_error_and_changes_the_cookie() {
     let Fixture { client, store, .. } = fixture();

@@ -94,7 +94,7 @@ async fn a_job_reads_and_writes_the_session_of_a_user() {
     assert_eq!(listed.as_deref(), Some("12 Long Lane"));
 }
 
-/// One call reads any set of fields, and one writes.
+/// One call reads any set of fields, and one call writes any set.
 #[tokio::test]
 async fn a_job_makes_few_calls() {
     let (fixture, id) = Fixture::new().await;
@@ -107,7 +107,7 @@ async fn a_job_makes_few_calls() {
     assert_eq!(shop.session().store_calls(), 2);
 }
 
-/// A job keeps a session alive only when asked.
+/// A job touches the session only if it is asked to.
 #[tokio::test]
 async fn a_job_counts_as_a_use_when_asked() {
     let clock = ManualClock::new();
@@ -133,7 +133,8 @@ async fn a_job_counts_as_a_use_when_asked() {
     assert!(matches!(active.get(&id).user().await, Err(Error::Ended)));
 }
 
-/// A session that has ended, or never existed, is an error for every call. None creates it.
+/// Every call on a session that has ended or never existed is an error. No call creates the
+/// session.
 #[tokio::test]
 async fn a_job_revives_no_session() {
     let (fixture, id) = Fixture::new().await;
@@ -156,7 +157,7 @@ async fn a_job_revives_no_session() {
     assert!(fixture.store.inner().is_empty());
 }
 
-/// A job has no client to give a token to, and cannot sign out for its user.
+/// A job has no client to give a token to, and cannot sign its user out.
 #[tokio::test]
 async fn a_job_signs_nobody_in_or_out_and_replaces_no_secret() {
     let (fixture, id) = Fixture::new().await;
@@ -178,7 +179,7 @@ async fn a_job_signs_nobody_in_or_out_and_replaces_no_secret() {
     assert_eq!(fixture.client.text("/notices").await, "[]");
 }
 
-/// A job that runs every day keeps no session alive.
+/// A job that runs every day does not keep a session alive.
 #[tokio::test]
 async fn a_job_is_no_activity() {
     let (fixture, id) = Fixture::new().await;

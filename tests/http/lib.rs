@@ -1,8 +1,8 @@
-//! ruts through its public API, where neither a server nor a driver is needed.
+//! Tests of the public API of ruts that need neither a server nor a driver.
 //!
-//! Most tests send requests to an application through `ruts::testing::Client`. The suite for stores
-//! runs on the stores that live in memory. All of it is one binary, so that a change in `ruts` is
-//! tested in seconds: `cargo test -p ruts-tests-http`, or a part with `-- cookies::`.
+//! Most tests send requests to an application through `ruts::testing::Client`. The conformance
+//! suite runs on the stores in memory. All tests are one binary, so that a change in `ruts` is
+//! tested in seconds: `cargo test -p ruts-tests-http`, or a part of them with `-- cookies::`.
 #![cfg(test)]
 
 mod broken_stores;

@@ -79,13 +79,13 @@ async fn a_session_reports_its_deadlines() {
     assert_eq!(
         client.text("/deadlines").await,
         "1200 2400 85200",
-        "a read of the deadlines is not a use"
+        "a read of the deadlines is not a touch"
     );
     client.text("/read").await;
     assert_eq!(client.text("/deadlines").await, "1200 3600 85200");
 }
 
-/// The deadline passes at its very second.
+/// A session is live until exactly its deadline.
 // proves: ASVS-7.3.1 ASVS-7.3.2 NIST-5.2-a NIST-5.1.5
 #[tokio::test]
 async fn a_session_ends_at_both_deadlines() {
@@ -135,7 +135,7 @@ fn each_preset_meets_its_assurance_level() {
     }
     let stricter = layer().aal2().idle_timeout(15 * MINUTE).absolute_timeout(12 * 60 * MINUTE);
     assert!(stricter.describe().contains("AAL3"));
-    // Without use a session ends with its cookie.
+    // Unless it is used, a session ends with its cookie.
     let options = ruts::CookieOptions::build().max_age(1800);
     let brief = layer().aal2().with_cookie_options(options).describe();
     assert!(brief.contains("A session ends after 30 minutes without use"), "{brief}");

@@ -1,4 +1,4 @@
-//! Mistakes of an application that compile: where they are reported, and in which words.
+//! Mistakes of an application that compile: where and with which text they are reported.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,5 +1,5 @@
-//! Double clicks, lost answers, the next user of a browser, and other ordinary life: the right
-//! answer, and no fault of the server.
+//! Double clicks, lost answers, the next user of a browser, and other ordinary events: each gets
+//! the right answer, and none causes an error of the server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use ruts::{
 };
 use ruts_tests_support::{ClientExt, InstrumentedStore, Log, new_client};
 
-/// Longer than a request can be on its way.
+/// Longer than the five seconds in which a request counts as late.
 const LONG_AGO: Duration = Duration::from_secs(6);
 
 #[session]
@@ -94,7 +94,7 @@ fn fixture() -> Fixture {
     Fixture { clock, store, client: new_client(routes().layer(layer)) }
 }
 
-/// A client with a cart whose `path` was answered, and the answer lost.
+/// Returns a client that has a cart, and that lost the answer to its request of `path`.
 async fn unheard(fixture: &Fixture, path: &str) -> Client {
     let client = fixture.client.stranger();
     client.text("/add").await;
@@ -140,7 +140,8 @@ async fn a_guest_keeps_the_cart_of_a_rotation_whose_answer_was_lost() {
     }
 }
 
-/// An unheard rotation leaves no trace of a use. After one, the former secret is that of a thief.
+/// If a client never gets the new secret of a rotation, that secret is never used. Once it is used,
+/// the former secret counts as stolen.
 #[tokio::test]
 async fn a_former_secret_gets_no_cart_of_a_guest_who_goes_on() {
     let clock = ManualClock::new();
@@ -199,7 +200,7 @@ enum Presented {
     ReplacedTwice,
     Deleted,
     Revoked,
-    /// Replaced, and the session was revoked then.
+    /// Replaced. Then the session was revoked.
     ReplacedAndRevoked,
     Unknown,
     Nothing,
@@ -312,7 +313,7 @@ async fn a_late_write_is_no_error_of_the_server() {
     assert!(!log.text().contains("ERROR"), "{}", log.text());
 }
 
-/// A removal that waits in a slow response would hit the cookie of the sign-in that came meanwhile.
+/// A removal in a slow response would hit the cookie of a sign-in that happened meanwhile.
 #[tokio::test]
 async fn a_slow_answer_takes_no_cookie_away() {
     let Fixture { clock, store, client } = fixture();
@@ -327,7 +328,7 @@ async fn a_slow_answer_takes_no_cookie_away() {
     assert!(slow.await.unwrap().set_cookies().is_empty());
 }
 
-/// A renewed secret that waits in a slow response would overwrite the cookie of a sign-in.
+/// A renewed secret in a slow response would overwrite the cookie of a sign-in.
 #[tokio::test]
 async fn a_renewal_gives_way_to_a_sign_in() {
     let Fixture { clock, store, client } = fixture();
@@ -420,7 +421,7 @@ async fn a_principal_that_is_set_by_name_is_not_signed_in() {
     assert_eq!(client.get("/fresh").await.status, StatusCode::UNAUTHORIZED);
 }
 
-/// The lifetime of a principal field bounds the sign-in, not the value alone.
+/// The TTL of a principal field limits the sign-in, not only the value.
 #[tokio::test]
 async fn the_value_of_a_principal_and_the_sign_in_end_together() {
     #[session]
@@ -484,7 +485,7 @@ async fn layers_of_different_names_stay_apart() {
     assert_eq!(client.text("/page").await, "Some(7)");
 }
 
-/// A future that was polled once and is then held blocks no other use for ever.
+/// A future that is polled once and then held does not block other uses for ever.
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_held_is_reported() {
     let app = Router::new()
@@ -505,7 +506,7 @@ async fn a_future_that_is_held_is_reported() {
     assert_eq!(new_client(app).get("/").await.status, StatusCode::OK);
 }
 
-/// A store that lets every creation wait.
+/// Returns a store whose next creation takes 60 seconds.
 fn slow() -> InstrumentedStore<MemoryStore> {
     let store = InstrumentedStore::new(MemoryStore::new());
     let mut pause = store.pause_before("create");
@@ -539,7 +540,7 @@ async fn a_write_after_the_response_is_logged() {
     assert!(log.text().contains("a session was written after its response"), "{}", log.text());
 }
 
-/// Cookies that another site of the domain has planted hide neither the second nor the third.
+/// Cookies that a sibling domain has planted do not hide a valid second or third cookie.
 #[tokio::test]
 async fn a_good_cookie_behind_several_planted_ones_opens_the_session() {
     let Fixture { client, store, .. } = fixture();

@@ -56,7 +56,7 @@ fn client() -> Client {
     Client::new(app)
 }
 
-/// The text without spaces and trailing commas, which depend on the width of a page.
+/// Returns the text without spaces and trailing commas, which depend on the line width.
 fn squeezed(text: &str) -> String {
     text.replace(",\n", "\n").split_whitespace().collect()
 }
@@ -72,8 +72,8 @@ fn this_file_holds_the_code_of_the_readme() {
     }
 }
 
-/// The two rules that it breaks need a decision of the application: it counts the visits of guests,
-/// and it has no data of its own in the browser.
+/// The application breaks two rules, which need a decision by its author. It starts sessions to
+/// count the visits of guests, and it does not clear other data of the site from the browser.
 #[tokio::test]
 async fn the_application_of_the_readme_breaks_only_rules_that_it_could_keep() {
     let scenario = SessionSecurity::new(

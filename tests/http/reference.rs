@@ -1,5 +1,5 @@
 //! The examples in the documentation of ruts 0.9 that need no driver. They must compile unchanged,
-//! and run where they can. `tests/stores` has those for servers.
+//! and run where they can. `tests/stores` has the examples for servers.
 
 #![allow(clippy::let_and_return, unused_variables, reason = "the examples stay as they are")]
 

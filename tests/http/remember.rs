@@ -112,8 +112,8 @@ fn fixture(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
     Fixture { clock, store, client: new_client(app) }
 }
 
-/// The age of the cookie that a reply sets: `None` if it sets none, `Some(None)` if the cookie ends
-/// with the browser.
+/// Returns the `Max-Age` of the cookie that a reply sets: `None` if it sets none, `Some(None)` if
+/// the cookie ends with the browser.
 fn age(reply: &Reply) -> Option<Option<Duration>> {
     let cookies = reply.set_cookies();
     let age = cookies.first()?.max_age();
@@ -165,7 +165,7 @@ async fn use_keeps_the_authentication_for_as_long_as_the_layer_allows() {
     assert_eq!(client.text("/who").await, "Some(7) Some(0)", "24 hours after the authentication");
 }
 
-/// A write alone is a use, and does not revive an authentication that has lapsed.
+/// A write touches the session, but does not restore an authentication that has lapsed.
 #[tokio::test]
 async fn a_write_extends_the_session_and_not_the_authentication() {
     let Fixture { clock, client, .. } = fixture(SessionLayer::aal2);
@@ -197,7 +197,7 @@ async fn visits_extend_cookie_and_session_until_the_absolute_timeout() {
     assert_eq!(client.text("/who").await, "None None");
 }
 
-/// A cookie that all visitors keep, by the options of the layer.
+/// The options of the layer give a persistent cookie to every visitor.
 #[tokio::test]
 async fn a_daily_visit_keeps_a_cookie_of_the_layer_alive() {
     let Fixture { clock, client, .. } = fixture(|layer| {
@@ -241,7 +241,7 @@ async fn a_forgotten_cookie_ends_with_the_browser() {
     assert_eq!(age(&client.get("/cart").await), Some(Some(14 * DAY)));
     assert_eq!(age(&client.get("/forget/7").await), Some(None));
     clock.advance(HOUR);
-    assert_eq!(age(&client.get("/who").await), Some(None), "also after a renewal");
+    assert_eq!(age(&client.get("/who").await), Some(None), "even after a renewal");
     assert_eq!(age(&client.get("/remember/7/3").await), Some(Some(3 * DAY)));
     assert_eq!(age(&client.get("/forget/7").await), Some(None));
 }
@@ -276,7 +276,7 @@ async fn a_session_that_begins_with_the_request_is_remembered() {
     assert_eq!(client.text("/who").await, "Some(7) Some(1)");
 }
 
-/// A read costs one round trip, and one more in each eighth of the idle timeout.
+/// A read costs one round trip. Once in each eighth of the idle timeout, it costs another one.
 #[tokio::test]
 async fn a_remembered_session_costs_few_round_trips() {
     let Fixture { clock, store, client } = fixture(SessionLayer::aal2);

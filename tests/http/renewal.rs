@@ -1,5 +1,5 @@
 //! Secrets that are renewed by age: no client loses its session, and a late use of a former secret
-//! is logged. With forced interleavings.
+//! is logged. The tests force interleavings.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ struct Fixture {
     client: Client,
 }
 
-/// A client whose secret is due for renewal.
+/// Returns a client whose secret is due for renewal.
 async fn due() -> Fixture {
     let clock = ManualClock::new();
     let store = InstrumentedStore::new(MemoryStore::builder().clock(clock.clone()).build());
@@ -142,7 +142,7 @@ async fn a_use_of_a_former_secret_after_the_grace_period_is_logged() {
     assert_eq!(client.text("/read").await, "1");
 }
 
-/// A thief with the former secret must not be signed in along.
+/// A sign-in must not sign in a thief who has the former secret.
 // proves: ASVS-7.2.4 NIST-5.1.1
 #[tokio::test]
 async fn a_sign_in_ends_the_grace_period_of_a_renewal() {

@@ -15,8 +15,8 @@ use ruts_tests_support::{APPLIED, InstrumentedStore, TestSession, random};
 
 const ALL: RevokeTarget<'_> = RevokeTarget::All { except: None };
 
-/// The origin ends the sessions after the caller has given up. Meanwhile no read fills the cache,
-/// so that a second revocation, which finds nothing to end, can report that all have ended.
+/// The origin ends the sessions after the caller has given up. Until then, no read fills the cache,
+/// so a second revocation that finds nothing to end can report that all have ended.
 #[tokio::test]
 async fn a_late_revocation_is_not_undone_by_the_cache() {
     let origin = InstrumentedStore::new(MemoryStore::new());

@@ -93,7 +93,7 @@ impl Fixture {
         Self { client: new_client(app), store }
     }
 
-    /// Runs code in an instance of its own, on the store of all.
+    /// Runs code in an instance of its own, on the shared store.
     async fn run<S, F>(&self, act: impl FnOnce(S) -> F + Send + 'static) -> F::Output
     where
         S: TypedSession<Layer = DefaultLayer>,
@@ -144,7 +144,7 @@ async fn a_guest_never_becomes_an_administrator() {
         })
         .await;
     let old = fixture.run(|old: Old| async move { old.role().await.unwrap() }).await;
-    assert_eq!(old, Some(before::Role::Guest), "the way back finds the value");
+    assert_eq!(old, Some(before::Role::Guest), "a rollback finds the value");
 }
 
 #[tokio::test]
@@ -167,10 +167,10 @@ async fn a_field_with_a_default_can_be_added_under_one_version() {
         })
         .await;
     let cart = fixture.run(|old: Old| async move { old.cart().await.unwrap() }).await;
-    assert_eq!(cart.items, ["tea"], "the release before reads what the new one has written");
+    assert_eq!(cart.items, ["tea"], "the previous release reads what the new one wrote");
 }
 
-/// During a deploy, and after a way back.
+/// During a deployment, and after a rollback.
 #[tokio::test]
 async fn a_newer_value_is_neither_guessed_nor_overwritten() {
     let fixture = Fixture::new();
@@ -193,7 +193,7 @@ async fn a_newer_value_is_neither_guessed_nor_overwritten() {
     assert_eq!(draft, "new");
 }
 
-/// The release that knows the value can still take it.
+/// The release that knows the version can still take the value.
 #[tokio::test]
 async fn a_newer_value_stays_when_it_is_taken() {
     let fixture = Fixture::new();
@@ -228,7 +228,7 @@ struct Formats {
     nested: Vec<Option<Option<u8>>>,
 }
 
-/// A build with debug assertions finds it at the first write.
+/// A build with debug assertions refuses such a value at its first write.
 #[cfg(debug_assertions)]
 #[tokio::test]
 async fn a_value_that_its_codec_cannot_read_back_is_refused() {
@@ -285,7 +285,7 @@ mod cart {
         }
     }
 
-    /// The way back, for the bridge release.
+    /// The reverse conversion, for the bridge release.
     impl TryFrom<Cart> for V2 {
         type Error = ();
 
@@ -338,7 +338,7 @@ mod cart {
         cart: Cart,
     }
 
-    /// Between the first and the third.
+    /// The release between the first and the third.
     #[session]
     pub(super) struct Bridge {
         #[field(principal)]
@@ -372,13 +372,13 @@ async fn a_former_version_is_migrated_and_nothing_is_written() {
         })
         .await;
     let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
-    assert_eq!(cart, Some(items(2)), "the release before still reads what it has written");
+    assert_eq!(cart, Some(items(2)), "the earlier release still reads what it wrote");
     let cart = fixture.run(|second: Second| async move { second.cart().await.unwrap() }).await;
     fixture
         .run(|second: Second| async move { second.set_cart(&cart.unwrap()).await.unwrap() })
         .await;
     let cart = fixture.run(|third: Third| async move { third.cart().await.unwrap() }).await;
-    assert_eq!(cart, migrated(2), "version 2 is read, too");
+    assert_eq!(cart, migrated(2), "version 2 is read as well");
 }
 
 #[tokio::test]
@@ -442,7 +442,7 @@ async fn a_discarded_version_reads_as_absent() {
         .await;
 }
 
-/// A key made by hand without a migration knows nothing of former versions.
+/// A key that is built by hand without a migration cannot read former versions.
 #[tokio::test]
 async fn a_former_version_without_a_migration_is_neither_absent_nor_overwritten() {
     const SPEC: FieldSpec = FieldSpec::new("cart").with_version(2);
@@ -502,10 +502,10 @@ async fn a_bridge_release_writes_what_the_release_before_reads() {
         })
         .await;
     let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
-    assert_eq!(cart, Some(items(1)), "a refused write has written nothing");
+    assert_eq!(cart, Some(items(1)), "a refused write wrote nothing");
     fixture.run(|third: Third| async move { third.cart().update(|_| ()).await.unwrap() }).await;
     let cart = fixture.run(|bridge: Bridge| async move { bridge.cart().await.unwrap() }).await;
-    assert_eq!(cart, migrated(1), "the bridge reads what the release after has written");
+    assert_eq!(cart, migrated(1), "the bridge reads what the later release wrote");
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -525,7 +525,7 @@ impl From<Name> for String {
     }
 }
 
-/// The releases in which a field of live sessions becomes encrypted.
+/// The first of the releases in which a field of live sessions becomes encrypted.
 #[session]
 struct Clear {
     name: String,
@@ -543,7 +543,7 @@ struct EncryptingBridge {
     name: Name,
 }
 
-/// All values are encrypted by now.
+/// The last of these releases: all values are encrypted.
 #[session]
 struct Encrypted {
     #[field(version = 2, migrate(1 => String), encrypt)]
@@ -574,7 +574,7 @@ async fn encryption_is_turned_on_for_live_sessions() {
     };
     fixture.run_with(with_keys, bridge).await;
     let name = fixture.run(|clear: Clear| async move { clear.name().await.unwrap() }).await;
-    assert_eq!(name.as_deref(), Some("Ada!"), "the bridge writes what has no key");
+    assert_eq!(name.as_deref(), Some("Ada!"), "the bridge writes plain values");
     let update = |new: Encrypting| async move { new.name().update(|_| ()).await.unwrap() };
     fixture.run_with(with_keys, update).await;
     fixture
@@ -590,7 +590,7 @@ async fn encryption_is_turned_on_for_live_sessions() {
         .await;
     let read = |new: Encrypted| async move { new.name().await.unwrap().unwrap().text };
     assert_eq!(fixture.run_with(with_keys, read).await, "Ada!");
-    // A clear value that claims a version that is encrypted.
+    // A plain value in a version whose values must be encrypted.
     fixture.run(|clear: ClearOfVersion2| async move { clear.set_name(&ada).await.unwrap() }).await;
     let refused = |new: Encrypting| async move { source(new.name().await) };
     assert_eq!(fixture.run_with(with_keys, refused).await, CodecError::NotEncrypted);
@@ -684,10 +684,10 @@ async fn a_principal_keeps_its_sessions_when_its_type_changes() {
         .await;
     assert_eq!(count().await, 1);
     let sessions = Second::sessions(&fixture.store).by_user(&other);
-    assert_eq!(sessions.revoke_all().await.unwrap(), 0, "a user of another tenant");
+    assert_eq!(sessions.revoke_all().await.unwrap(), 0, "this user is of another tenant");
     assert_eq!(Second::sessions(&fixture.store).by_user(&ada).revoke_all().await.unwrap(), 1);
 
-    // A release before finds, and ends, the sessions of the release after.
+    // The earlier release finds and ends sessions of the later one.
     fixture.run(|second: Second| async move { second.set_user(&ada).await.unwrap() }).await;
     assert_eq!(count().await, 1);
     assert_eq!(First::sessions(&fixture.store).by_user(&7).revoke_all().await.unwrap(), 1);
@@ -718,7 +718,7 @@ async fn a_session_limit_counts_the_sessions_of_both_releases() {
     assert!(again.is_ok(), "the same session: {again:?}");
 }
 
-/// A field with a lifetime, in two releases.
+/// A field with a TTL, in two releases.
 #[session]
 struct Short {
     #[field(ttl = "1h")]
@@ -821,7 +821,7 @@ mod shared {
         cart: Cart,
     }
 
-    /// The same fields with another default and lifetime, and one more.
+    /// The same fields with another default and TTL, and one more field.
     #[session]
     pub(super) struct Checkout {
         #[field(principal)]
@@ -873,7 +873,7 @@ async fn schemas_that_contradict_each_other_are_refused_in_one_layer() {
     }
 }
 
-/// The counters tell when a former type, and a former key, are not needed any more.
+/// The counters show when a former type or a former key is no longer needed.
 #[tokio::test]
 async fn versions_and_keys_are_counted() {
     let keys = |secrets: &'static [[u8; 32]]| {

@@ -300,7 +300,7 @@ async fn a_principal_belongs_to_one_layer() {
     assert_eq!(list(Shop::sessions(&store).by_user("ada")).await.len(), 1);
 }
 
-/// A password reset: all sessions end, this one too, and the user signs in.
+/// A password reset: all sessions end, including this one, and the user signs in.
 // proves: ASVS-7.4.3
 #[tokio::test]
 async fn a_request_can_revoke_all_sessions_and_sign_in() {
@@ -342,7 +342,8 @@ async fn a_sign_in_of_a_disconnected_client_leaves_no_session() {
     assert!(sessions.list((), None, 9).await.unwrap().sessions.is_empty());
 }
 
-/// A revocation may have come in between, so the cookie of the new session stays with the server.
+/// A revocation may have happened meanwhile, so the server does not send the cookie of the new
+/// session.
 #[tokio::test]
 async fn the_cookie_of_a_new_session_is_withheld_while_its_sign_in_is_unknown() {
     for fault in [Fault::AnswerLost, Fault::Unreachable] {
@@ -398,7 +399,7 @@ async fn guests_and_users_can_have_cookies_of_different_names() {
     assert!(client.token().is_none());
     let signed_in = client.cookie("__Host-id-staff").expect("the other cookie");
     assert_eq!(client.text("/who").await, r#"Some("ada")"#);
-    // Neither opens a session under the name of the other.
+    // Neither cookie is accepted under the other's name.
     guest.plant("__Host-id-staff", &guest.token().unwrap());
     assert_eq!(guest.text("/who").await, "None");
     let swapped = client.stranger();
@@ -438,7 +439,7 @@ struct Office {
     admin: u64,
 }
 
-/// Two schemas with a principal each, in one session.
+/// Two schemas in one session, each with a principal.
 #[tokio::test]
 async fn a_schema_signs_out_its_own_principal_alone() {
     let app = Router::new()

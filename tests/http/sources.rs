@@ -1,5 +1,5 @@
-//! The source and destination of a token: planted cookies, replaced keys, headers in place of
-//! cookies, and the response after a session has ended.
+//! Where tokens come from and go to: planted cookies, replaced keys, headers instead of cookies,
+//! and the response after a session has ended.
 
 use std::time::Duration;
 
@@ -66,12 +66,12 @@ async fn visited(app: &Router) -> Client {
     client
 }
 
-/// Two cookies of the session's name, as a sibling domain can cause.
+/// Returns two cookies with the session's name, as a sibling domain can cause.
 fn both(first: &str, second: &str) -> String {
     format!("__Host-id={first}; other=1; __Host-id={second}")
 }
 
-/// A well-formed token that opens nothing.
+/// Returns a well-formed token that is not valid.
 fn forged() -> String {
     format!("{}.{}", "A".repeat(22), "A".repeat(43))
 }
@@ -139,7 +139,7 @@ async fn several_session_cookies_are_logged() {
     assert!(log.text().contains("several session cookies in one request"), "{}", log.text());
 }
 
-/// A cookie of a removed key costs no call.
+/// A cookie that a removed key protects costs no store call.
 // proves: ASVS-13.3.1 ASVS-7.2.1
 #[tokio::test]
 async fn cookie_keys_can_be_replaced_while_sessions_live() {
@@ -255,7 +255,7 @@ async fn a_deletion_sends_clear_site_data() {
     assert!(!client.get("/out").await.headers.contains_key("clear-site-data"));
 }
 
-/// A removal could hit the cookie of a newer sign-in, and a dead cookie is harmless.
+/// A removal could hit the cookie of a newer sign-in. A cookie that is not valid does no harm.
 // proves: CS-12
 #[tokio::test]
 async fn a_cookie_that_opens_nothing_stays_until_a_write_replaces_it() {

@@ -150,7 +150,7 @@ async fn account((State(careless), Query(query), headers): Asked) -> impl IntoRe
     }
 }
 
-/// Removes the cookie and leaves the session.
+/// Removes the cookie, but does not end the session.
 async fn sign_out() -> impl IntoResponse {
     [(header::SET_COOKIE, "PHPSESSID=; Max-Age=0")]
 }
@@ -186,7 +186,7 @@ async fn a_careless_application_breaks_the_rules() {
     assert!(broken(&report).len() > 20, "\n{report}");
 }
 
-/// The sign-out works, and a link of another site can trigger it. `SameSite=Lax` allows links.
+/// The sign-out works, but a link on another site can trigger it: `SameSite=Lax` allows links.
 #[tokio::test]
 async fn a_sign_out_by_a_link_is_found() {
     let clock = ManualClock::new();

@@ -73,7 +73,7 @@ async fn a_request_knows_the_state_of_its_session() {
     assert_eq!(tab.text("/").await, "Expired { by: None }");
 }
 
-/// A secret that was replaced more than once differs from one of a session that is over.
+/// A secret that was replaced more than once is distinguished from that of an ended session.
 #[tokio::test]
 async fn a_made_up_secret_of_a_live_session_is_unknown() {
     let (_, client) = fixture();
@@ -129,7 +129,7 @@ async fn a_session_that_was_too_old_differs_from_one_that_was_not_used() {
     assert_eq!(client.text("/").await, "Expired { by: None }");
 }
 
-/// A user whose session was revoked signs in again at once.
+/// A user whose session was revoked can sign in again at once.
 #[tokio::test]
 async fn a_revocation_keeps_nobody_from_signing_in() {
     let (_, client) = fixture();
@@ -143,7 +143,7 @@ async fn a_revocation_keeps_nobody_from_signing_in() {
     assert_eq!(client.text("/").await, "Live");
 }
 
-/// The answer is about the presented token, not about what the request did since.
+/// The status is that of the presented token, whatever the request has done since.
 #[tokio::test]
 async fn a_sign_in_does_not_change_the_status_of_the_presented_token() {
     let (_, client) = fixture();

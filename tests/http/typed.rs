@@ -106,7 +106,7 @@ async fn one_round_trip_reads_all_fields_and_one_writes_them() {
         calls(&["load"]);
         assert_eq!(shop.user().get().await?, Some(7));
         calls(&[]);
-        // A field that a cache does not answer alone is read when it is named.
+        // A field that a cache cannot answer without the origin is read only when it is named.
         assert_eq!(shop.theme().await?.as_deref(), Some("dark"));
         assert_eq!(shop.cart().await?, Cart::default());
         calls(&["load", "load"]);
@@ -594,7 +594,7 @@ async fn a_write_behind_a_stale_cache_is_done_and_reported() {
         assert_stale(shop.set_visits(&1).await);
         assert_eq!(shop.visits().await?, 1);
         shop.set_visits(&2).await?;
-        // The second write needs a value to expect.
+        // The update below needs a known value for its precondition.
         shop.session().refresh().await;
         shop.visits().await?;
         stale();

@@ -34,7 +34,7 @@ impl Clock for VirtualClock {
     }
 }
 
-/// A store that notices no change by itself.
+/// A store that never reports a change: it has the default `wait_for_change`.
 #[derive(Clone)]
 struct Unnoticing<S>(S);
 
@@ -52,7 +52,7 @@ fn app<S: Store>(store: &Arc<S>) -> Router {
     routes().layer(SessionLayer::new(Arc::clone(store)))
 }
 
-/// Checks that a connection ends, and that the watcher's own checks are not the cause.
+/// Checks that a connection ends before the watcher's own checks could end it.
 async fn assert_ends_promptly(connection: tokio::task::JoinHandle<String>, reason: SessionChange) {
     let start = Instant::now();
     assert_ends(connection, reason).await;
@@ -142,7 +142,7 @@ struct LocalChannel(broadcast::Sender<String>);
 
 impl Channel for LocalChannel {
     async fn publish(&self, message: String) -> Result<(), ChannelError> {
-        // A channel without listeners is fine.
+        // The send fails if there are no listeners, which is not an error.
         let _ = self.0.send(message);
         Ok(())
     }

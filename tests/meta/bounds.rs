@@ -1,5 +1,5 @@
-//! The bounds of every script, statement and structure: the tests that `docs/bounds.md` names
-//! exist.
+//! Checks that every test exists that `docs/bounds.md` names for a bound of a script, a statement
+//! or a structure.
 
 use std::{fs, path::Path};
 

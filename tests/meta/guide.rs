@@ -14,7 +14,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// All files below a folder of one of these kinds.
+/// Returns all files with the extension `kind` below a folder.
 fn files(folder: &Path, kind: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
@@ -26,12 +26,12 @@ fn files(folder: &Path, kind: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The labels and targets of link definitions: lines such as `[label]: target`.
+/// Returns the labels and targets of link definitions: lines such as `[label]: target`.
 fn definitions(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "))
 }
 
-/// The targets of links within a text: `[text](target)`.
+/// Returns the targets of links within a text: `[text](target)`.
 fn inline_links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next())
 }
@@ -79,14 +79,14 @@ fn every_link_of_the_guide_leads_to_an_item_in_rustdoc() {
     assert!(unused.is_empty(), "no page uses {unused:?}");
 }
 
-/// The constant texts of log lines: the last literal of each call of a macro of tracing.
+/// Returns the constant texts of log lines: the last literal of each call of a tracing macro.
 fn log_lines(code: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for name in ["error!(", "warn!(", "info!(", "debug!("] {
         for (at, _) in code.match_indices(name).filter(|(at, _)| !code[..*at].ends_with('_')) {
             let call = code[at + name.len()..].split(");").next().unwrap();
             let literals = call.split('"').skip(1).step_by(2).filter(|text| text.contains(' '));
-            // A long text goes on in the next line.
+            // A long text continues on the next line.
             let text = literals.last().map(|text| text.split('\\').next().unwrap().trim());
             lines.extend(text.map(|text| text.replace('`', "")));
         }
@@ -105,7 +105,7 @@ fn the_guide_explains_every_log_line() {
         }
         let text = fs::read_to_string(&file).unwrap();
         for line in log_lines(text.split("#[cfg(test)]\nmod").next().unwrap()) {
-            // The page ends long lines with two dots.
+            // The page may shorten the end of a long line, so only its beginning is compared.
             let begin: String = line.split(": `").next().unwrap().chars().take(48).collect();
             assert!(
                 page.contains(begin.trim_end()),

@@ -1,4 +1,4 @@
-//! Which module may import which: reads the `use` lines of `ruts`, and enforces the table of
+//! Which module may import which. Reads the `use` lines of `ruts` and enforces the table of
 //! `ARCHITECTURE.md`.
 
 use std::{
@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A module may import modules of a lower rank, and its own files. The longest name counts.
+/// A module may import modules of a lower rank, and its own files. The longest name that matches
+/// counts.
 const RANKS: [(&str, u8); 32] = [
     ("token", 0),
     ("ttl", 0),
@@ -43,7 +44,7 @@ const RANKS: [(&str, u8); 32] = [
     ("lib", 9),
 ];
 
-/// Modules that a module must not know, although their rank is lower.
+/// Modules that a module must not import, even if their rank is lower.
 const HIDDEN: [(&str, &[&str]); 11] = [
     ("store", &["codec", "crypto", "field", "cookie"]),
     ("cookie", &["codec", "field", "store"]),
@@ -130,7 +131,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Imports against the ranks, each for a reason.
+/// Exceptions to the ranks, each with its reason.
 const ALLOWED: [(&str, &str, &str); 1] =
     [("store", "session::map", "ruts 0.9 has `SessionMap` under `store`: one re-export")];
 
@@ -145,17 +146,17 @@ impl Source {
         self.path.file_name().is_some_and(|name| name == "mod.rs")
     }
 
-    /// The text without its unit tests.
+    /// Returns the text without its unit tests.
     fn code(&self) -> &str {
         let ends = ["#[cfg(test)]\nmod", "#[cfg(test)]\npub(super) mod", "#[cfg(all(test"];
         ends.into_iter().fold(&self.text, |text, end| text.split(end).next().unwrap())
     }
 
-    /// The absolute path of every leaf of a `use` line, and of every path in code that starts with `crate`
-    /// or `super`. Without `crate`.
+    /// Returns the absolute path of every leaf of a `use` line, and of every path in code that
+    /// starts with `crate` or `super`. The prefix `crate` is left out.
     fn imports(&self) -> Vec<String> {
         let (mut leaves, mut code) = (Vec::new(), without_comments(self.code()));
-        // A visibility is no import.
+        // A visibility is not an import.
         code = code.replace("pub(in crate::", "pub(in ");
         let uses: Vec<_> = starts(&code, "use ").collect();
         for at in uses.into_iter().rev() {
@@ -185,14 +186,14 @@ impl Source {
                 }
                 parts.splice(0..0, base);
             }
-            // Of another crate.
+            // The path is one of another crate.
             _ => parts.insert(0, ""),
         }
         parts.join("::")
     }
 }
 
-/// Where `word` stands in `code`, at the beginning of a word.
+/// Returns the positions in `code` at which `word` begins a word.
 fn starts<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let is_word = |char: char| char.is_alphanumeric() || matches!(char, '_' | ':');
     let places = code.match_indices(word).map(|(at, _)| at);
@@ -204,7 +205,7 @@ fn without_comments(code: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `a::{b, c::{d, e}}` to `a::b`, `a::c::d`, `a::c::e`.
+/// Expands `a::{b, c::{d, e}}` to `a::b`, `a::c::d`, `a::c::e`.
 fn expand(prefix: &str, tree: &str, leaves: &mut Vec<String>) {
     match tree.find('{') {
         None => leaves.push(format!("{prefix}{}", tree.trim())),
@@ -257,23 +258,24 @@ fn sources() -> Vec<Source> {
     sources.collect()
 }
 
-/// Whether `module` is `parent`, or inside of it.
+/// Returns whether `module` is `parent` or inside it.
 fn is_in(module: &str, parent: &str) -> bool {
     module.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// The longest of `modules` that `path` is in.
+/// Returns the longest of `modules` that contains `path`.
 fn longest<'a>(modules: impl Iterator<Item = &'a str>, path: &str) -> Option<&'a str> {
     modules.filter(|module| is_in(path, module)).max_by_key(|module| module.len())
 }
 
-/// A rank, and the module that it is given to.
+/// Returns the rank of a module, and the name in [`RANKS`] that it comes from.
 fn rank(module: &str) -> Option<(u8, &'static str)> {
     let name = longest(RANKS.iter().map(|(name, _)| *name), module)?;
     RANKS.iter().find(|(ranked, _)| *ranked == name).map(|(name, rank)| (*rank, *name))
 }
 
-/// Which file imports which. A name that a `mod.rs` re-exports counts as that of the file it comes from.
+/// Returns pairs of an importing and an imported module. A name that a `mod.rs` re-exports counts
+/// as that of the file that it comes from.
 fn edges(sources: &[Source]) -> BTreeSet<(&str, &str)> {
     let modules = || sources.iter().map(|source| source.module.as_str());
     let imports: Vec<_> = sources.iter().map(|source| (source, source.imports())).collect();
@@ -300,12 +302,12 @@ fn edges(sources: &[Source]) -> BTreeSet<(&str, &str)> {
             edges.extend(imported.map(|imported| (module.as_str(), imported)));
         }
     }
-    assert!(edges.len() > 300, "the `use` lines are not understood any more: {edges:?}");
+    assert!(edges.len() > 300, "the `use` lines are no longer understood: {edges:?}");
     edges.retain(|edge| !ALLOWED.iter().any(|(from, to, _)| (*from, *to) == *edge));
     edges
 }
 
-/// The imports in circles, and those between circles.
+/// Returns the imports that are in circles or between circles.
 fn circles<'a>(edges: &BTreeSet<(&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
     let mut left = edges.clone();
     loop {
@@ -377,7 +379,7 @@ fn crates_are_named_where_they_belong() {
     assert!(wrong.is_empty(), "crates out of place:\n{}", wrong.join("\n"));
 }
 
-/// So that a reader finds all that a type can do in one file.
+/// A reader should find all methods of a type in one file.
 #[test]
 fn the_methods_of_a_type_are_in_its_file() {
     let mut wrong = Vec::new();

@@ -15,11 +15,11 @@ use Class::{Assisted, Documented, Proven};
 /// How far a library can meet a requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// It meets it by default.
+    /// The library meets the requirement by default.
     Proven,
-    /// It has the means for an application to meet it.
+    /// The library lets an application meet the requirement.
     Assisted,
-    /// It documents how to meet it.
+    /// The documentation explains how to meet the requirement.
     Documented,
 }
 
@@ -49,7 +49,7 @@ const REQUIREMENTS: [Requirement; 85] = [
     Requirement("ASVS-7.2.4", Proven, "An authentication issues a new token and ends the old one"),
     Requirement("ASVS-7.3.1", Proven, "A session ends after a time without use"),
     Requirement("ASVS-7.3.2", Proven, "A session ends after a maximum time, used or not"),
-    Requirement("ASVS-7.4.1", Proven, "An ended session cannot be used any more"),
+    Requirement("ASVS-7.4.1", Proven, "An ended session can no longer be used"),
     Requirement("ASVS-7.4.2", Proven, "All sessions of an account can be ended: `revoke_all`"),
     Requirement(
         "ASVS-7.4.3",
@@ -204,7 +204,7 @@ const REQUIREMENTS: [Requirement; 85] = [
     Requirement(
         "CS-11",
         Proven,
-        "Tokens are renewed, with a time in which both are valid: `renew_every`",
+        "Tokens are renewed, with a grace period for the former one: `renew_every`",
     ),
     Requirement(
         "CS-12",

@@ -1,4 +1,4 @@
-//! [`Change`]: a type of values in two releases, and what each release reads of the other.
+//! [`Change`]: a value type in two releases, and what each release reads of the other's values.
 
 use std::{fmt::Debug, marker::PhantomData, pin::Pin, sync::Arc};
 
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 #[session]
 struct Shop {}
 
-/// Returns a session that has started, after its response.
+/// Returns a session that a request created, after the response to that request.
 pub(crate) async fn new_session() -> Session {
     let layer = SessionLayer::new(Arc::new(MemoryStore::new()));
     let client = new_client(Router::new().layer(layer.clone()));
@@ -33,7 +33,7 @@ pub(crate) async fn new_session() -> Session {
 const BINCODE: FieldSpec = FieldSpec::new("value").with_codec(Codec::Bincode);
 const MESSAGE_PACK: FieldSpec = FieldSpec::new("value").with_codec(Codec::MessagePack);
 
-/// A type of values, as a release declares it.
+/// A value type, as a release declares it.
 pub(crate) trait Value:
     FieldValue + Clone + PartialEq + Debug + Sync + for<'a> Arbitrary<'a>
 {
@@ -48,19 +48,19 @@ pub(crate) enum Direction {
     OldReadsNew,
 }
 
-/// How often values were read.
+/// Number of values that were read, by result.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// As they were meant.
+    /// With the meaning that they were written with.
     pub(crate) right: usize,
     /// As another value, without an error.
     pub(crate) wrong: usize,
-    /// With an error, when they were written or when they were read.
+    /// Refused with an error, when written or when read.
     pub(crate) refused: usize,
 }
 
 impl Tally {
-    /// Whether every value was read as it was meant.
+    /// Returns whether every value was read with its meaning.
     pub(crate) fn is_right(&self) -> bool {
         self.right > 0 && self.wrong == 0 && self.refused == 0
     }
@@ -72,8 +72,8 @@ impl Tally {
     }
 }
 
-/// The seed of every test that counts changes. Which changes read right depends on the values: with
-/// some seeds, none of them is one that a release cannot read.
+/// The seed of every test that counts changes. The counts depend on the values: some seeds yield no
+/// value that a release cannot read.
 pub(crate) const COUNTED_SEED: u64 = 1;
 
 /// Parameters of a run that reads random values.
@@ -82,18 +82,18 @@ pub(crate) struct Run<'a> {
     pub(crate) codec: Codec,
     pub(crate) seed: u64,
     pub(crate) values: usize,
-    /// The reading release has the lock of the writing one.
+    /// Whether the reading release has the lock of the writing one.
     pub(crate) has_lock: bool,
 }
 
-/// How often a value of the new release was found after an update of the old one.
+/// Number of values of the new release after an update by the old one, by state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Updated {
-    /// As it was before.
+    /// Unchanged.
     pub(crate) whole: usize,
-    /// As the old release writes it when it sets the field.
+    /// As the old release writes a value when it sets the field.
     pub(crate) cut: usize,
-    /// Otherwise.
+    /// In any other state.
     pub(crate) harmed: usize,
 }
 
@@ -102,7 +102,7 @@ type Reads = Box<dyn for<'a> Fn(&'a Run<'a>, Direction) -> Done<'a, Tally> + Sen
 type Locks = fn(Codec) -> LockReport;
 type Updates = Box<dyn for<'a> Fn(&'a Run<'a>) -> Done<'a, Updated> + Send + Sync>;
 
-/// A type of values in two releases under one version.
+/// A value type in two releases, under one field version.
 pub(crate) struct Change {
     pub(crate) name: &'static str,
     reads: Reads,
@@ -111,8 +111,8 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// Declares a change. `up` and `down` return the value of the other release that means the same,
-    /// `None` if it has none.
+    /// Declares a change. `up` and `down` return the value with the same meaning in the other
+    /// release, or `None` if there is none.
     pub(crate) fn new<Old: Value, New: Value>(
         name: &'static str,
         up: fn(Old) -> Option<New>,
@@ -135,12 +135,13 @@ impl Change {
         (self.lock)(codec)
     }
 
-    /// Lets the old release update random values of the new one, without changing anything.
+    /// Lets the old release update random values of the new one without changing them.
     pub(crate) async fn update(&self, run: &Run<'_>) -> Updated {
         (self.updates)(run).await
     }
 
-    /// Lets one release read random values of the other: alone, in a list, and inside of a struct.
+    /// Lets one release read random values of the other: by themselves, in a list, and inside a
+    /// struct.
     pub(crate) async fn read(&self, run: &Run<'_>, direction: Direction) -> Tally {
         (self.reads)(run, direction).await
     }
@@ -153,7 +154,7 @@ fn compare<Old: Value, New: Value>(codec: Codec) -> LockReport {
     }
 }
 
-/// Writes a lock and reads it.
+/// Writes a lock as text and reads it back.
 fn written(lock: Lock) -> Lock {
     let text = lock.to_string();
     let read: Lock = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -204,7 +205,8 @@ impl<T: Value, C: ByCodec + Clone> LockedSession for One<T, C> {
     }
 }
 
-/// A value before other fields, whose bytes bincode would read next.
+/// A value that other fields follow. After a wrong read, bincode would take their bytes for the
+/// value's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Arbitrary)]
 struct Within<T> {
     first: u16,
@@ -235,7 +237,7 @@ impl Run<'_> {
         for _ in 0..self.values {
             let value: W = random_value(&mut random);
             let expected = meaning(value.clone());
-            // Not a number is not equal to itself.
+            // NaN is not equal to itself.
             if expected == expected.clone() {
                 tally.add(self.read_one(&value, expected, reader).await);
             }
@@ -300,13 +302,13 @@ impl Run<'_> {
     }
 }
 
-/// Returns a field with a lock. Programs have it as a constant.
+/// Returns a field with a lock. In programs, it is a constant.
 fn with_lock(spec: &FieldSpec, lock: Lock) -> &'static FieldSpec {
     let lock = Box::leak(lock.to_string().into_boxed_str());
     Box::leak(Box::new(spec.with_lock(lock)))
 }
 
-/// Returns a random value, made of small and large numbers and of short texts.
+/// Returns a random value, made of small and large numbers and of short strings.
 pub(crate) fn random_value<T: for<'a> Arbitrary<'a>>(random: &mut Random) -> T {
     // Zero and empty values are special to some attributes.
     let is_blank = random.percent(25);

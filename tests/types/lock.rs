@@ -1,4 +1,4 @@
-//! The lock tells before a deploy what the matrix finds out by running both releases.
+//! Before a deployment, the lock reports what `matrix` finds by running both releases.
 
 use ruts::{
     Session,
@@ -15,10 +15,10 @@ use crate::{
     changes::changes,
 };
 
-/// One shape, and another meaning.
+/// Changes of the meaning but not of the shape, which a lock cannot detect.
 const MISSED: [&str; 1] = ["Euros(u64) to Cents(u64)"];
 
-/// Changes that MessagePack reads in both directions, although the shapes alone do not show it.
+/// Changes that MessagePack reads in both directions, but that a comparison of the shapes reports.
 const FALSE_ALARMS: [&str; 3] = [
     "BTreeMap<String, T> to a struct",
     "String to an enum of units",
@@ -67,8 +67,8 @@ enum Pay {
     Other,
 }
 
-/// The generated test compares it with `sessions.lock`. There the user once was a `u32`, which bincode
-/// reads as a `u64` because the lock is compiled in.
+/// The generated test compares this session with `sessions.lock`. The lock also has a former type
+/// of the user, `u32`. bincode reads it as a `u64`, because the lock is compiled in.
 #[session(lock)]
 struct Shop {
     #[field(principal, codec = "bincode")]
@@ -78,8 +78,8 @@ struct Shop {
     pay: Pay,
 }
 
-/// Compares a later release of the session with its lock. The release is written by hand: another
-/// `#[session(lock)]` would have a test of its own.
+/// Compares a later release of the session with its lock. The release is written by hand, because
+/// another `#[session(lock)]` would generate a test of its own.
 macro_rules! release {
     ($($spec:expr => $type:ty $(=> $migrate:expr)?),+ $(,)?) => {
         release!(of Lock::of::<Shop>(), retired [] $($spec => $type $(=> $migrate)?),+)
@@ -123,7 +123,7 @@ const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).princi
 const CART: FieldSpec = FieldSpec::new("cart");
 const PAY: FieldSpec = FieldSpec::new("pay");
 
-/// Asserts the only finding.
+/// Asserts that the report has one finding, with this level and these texts.
 #[track_caller]
 fn assert_finding(report: &LockReport, level: LockLevel, texts: &[&str]) {
     let text = report.to_string();
@@ -256,7 +256,7 @@ fn a_version_goes_up_with_a_warning_and_never_down() {
     assert_finding(&report, LockLevel::Breaks, &[text]);
 }
 
-/// The samples of the lock go through the migration.
+/// The migration runs on the samples of the lock.
 #[test]
 fn a_migration_has_to_accept_the_samples() {
     const PAY: FieldSpec = self::PAY.with_version(2);
@@ -282,7 +282,7 @@ fn a_migration_has_to_accept_the_samples() {
     assert!(!report.breaks(), "{text}");
 }
 
-/// bincode reads nothing that another type has written.
+/// bincode does not read a value of another type.
 #[test]
 fn a_migration_has_to_read_the_type_that_was_locked() {
     const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).with_version(2);
@@ -339,7 +339,7 @@ fn a_field_more_is_stale() {
     assert_finding(&report, LockLevel::Stale, &["`theme` is new."]);
 }
 
-/// The application gives values of types of which ruts makes none.
+/// The application provides samples of types for which ruts cannot generate any.
 mod samples {
     use std::panic::catch_unwind;
 
@@ -422,7 +422,8 @@ mod samples {
         let stale = message(|| with_sample().assert());
         assert!(stale.contains("Stale   `filter` has a sample that the lock lacks."), "{stale}");
 
-        // `RUTS_LOCK=accept` writes this. The variable would concern all tests of the process.
+        // `RUTS_LOCK=accept` would write this line. The variable would affect all tests of the
+        // process.
         let sample = "10020001";
         let text = lock.to_string();
         let stored = text.lines().find(|line| line.starts_with("filter 1")).unwrap();

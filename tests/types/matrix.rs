@@ -1,4 +1,5 @@
-//! Each release reads what the other one has written: right, or with an error, and never wrong.
+//! Each release reads values of the other one with the right meaning or reports an error. It never
+//! reads a wrong value.
 
 use ruts::{Session, codec::Codec};
 use ruts_tests_support::seeds;
@@ -8,14 +9,15 @@ use crate::{
     changes::changes,
 };
 
-/// One shape, and another meaning: no codec and no fingerprint can tell. It takes a new `version`.
+/// The meaning changes but the shape does not, so no codec and no fingerprint detects it. Such a
+/// change needs a new `version`.
 const SAME_SHAPE: [&str; 1] = ["Euros(u64) to Cents(u64)"];
 
-/// Number of changes after which every value is read as it was meant: bincode and MessagePack, new
-/// reads old and old reads new.
+/// Number of changes after which every value keeps its meaning: one row for bincode, one for
+/// MessagePack. In each, new reads old, then old reads new.
 const RIGHT: [[usize; 2]; 2] = [[11, 10], [55, 39]];
 
-/// The same for bincode with the lock: new reads old.
+/// The same number for bincode with the lock, when new reads old.
 const RIGHT_BY_LOCK: usize = 47;
 
 const VALUES: usize = 30;
@@ -28,10 +30,11 @@ async fn no_change_of_a_type_is_misread() {
         count_right(&session, seed).await;
     }
     let right = count_right(&session, COUNTED_SEED).await;
-    assert_eq!(right, RIGHT, "changes that are read as they were meant");
+    assert_eq!(right, RIGHT, "changes after which every value keeps its meaning");
 }
 
-/// Returns how many changes read every value as it was meant. Fails if one reads a wrong value.
+/// Returns the number of changes after which every value keeps its meaning. Panics if a value is
+/// misread.
 async fn count_right(session: &Session, seed: u64) -> [[usize; 2]; 2] {
     let changes = changes();
     assert_eq!(changes.len(), 83);
@@ -55,7 +58,7 @@ async fn count_right(session: &Session, seed: u64) -> [[usize; 2]; 2] {
     right
 }
 
-/// With the lock, bincode reads the values of another type by names, as MessagePack does.
+/// With the lock, bincode reads values of another type by field name, as MessagePack does.
 #[tokio::test]
 async fn the_lock_lets_bincode_read_by_names() {
     let session = new_session().await;
@@ -69,7 +72,7 @@ async fn the_lock_lets_bincode_read_by_names() {
         let by_names = change.read(&messagepack, Direction::NewReadsOld).await;
         let name = change.name;
         assert_eq!(by_lock.wrong > 0, SAME_SHAPE.contains(&name), "{name}: {by_lock:?}");
-        // bincode does not read back values of some attributes, whatever the release.
+        // bincode cannot read back values with some attributes, in any release.
         let is_unwritable = by_lock.right < by_names.right && by_lock.refused > by_names.refused;
         assert!(by_lock == by_names || is_unwritable, "{name}: {by_lock:?} {by_names:?}");
         right += usize::from(by_lock.is_right());

@@ -1,4 +1,4 @@
-//! During a deploy, an update by the old release keeps the fields that only the new one knows.
+//! During a deployment, an update by the old release keeps the fields that only the new one knows.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,7 +14,8 @@ use crate::{
     changes::changes,
 };
 
-/// Changes under which the old release reads every value of the new one, and knows less.
+/// Changes under which the old release reads every value of the new one, without some of its
+/// fields.
 const ADDITIVE: [&str; 6] = [
     "add a field at the end",
     "add a field at the end, serde(default)",
@@ -87,7 +88,7 @@ fn old(sku: &str) -> before::Item {
     before::Item { sku: sku.to_owned() }
 }
 
-/// A gift, an item, and a note.
+/// Returns a cart with a gift, another item, and a note.
 fn cart() -> after::Cart {
     after::Cart {
         items: vec![gift("tea"), plain("cup")],
@@ -140,7 +141,8 @@ async fn entries_of_a_map_keep_what_belongs_to_them() {
     assert_eq!(after.by_name, BTreeMap::from(expected));
 }
 
-/// The first update writes a value of two types. It is not taken for one of the old type.
+/// The first update writes a value that mixes both types. The second one must not take it for a
+/// value of the old type.
 #[tokio::test]
 async fn a_second_update_keeps_it_too() {
     let push: fn(&mut before::Cart) = |cart| cart.items.push(old("jam"));
@@ -149,7 +151,8 @@ async fn a_second_update_keeps_it_too() {
     assert_eq!(after.note, cart().note);
 }
 
-/// A set has no order, so nothing tells which of its elements is which. None gets the gift of another.
+/// A set has no order, so its elements cannot be matched after an update. No element gets the gift
+/// of another one.
 #[tokio::test]
 async fn an_element_of_a_set_never_gets_the_field_of_another() {
     let names: Vec<String> = (0..9).map(|at| at.to_string()).collect();

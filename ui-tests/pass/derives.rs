@@ -1,4 +1,4 @@
-//! Derives apply to the struct of all values. The handle needs none.
+//! Derives apply to the struct of all values. The session handle needs no derives.
 #![deny(warnings)]
 
 use ruts::session;

@@ -1,4 +1,4 @@
-//! Lifetimes, defaults and types that reach the attribute as fragments.
+//! TTLs, defaults and types that reach the attribute as fragments of a macro.
 #![deny(warnings)]
 
 use std::time::Duration;

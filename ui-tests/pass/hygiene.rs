@@ -1,4 +1,4 @@
-//! Names of the application that generated code could use for something else.
+//! Names of the application that could collide with names in generated code.
 
 #![allow(non_camel_case_types, non_upper_case_globals)]
 
@@ -79,7 +79,7 @@ mod types {
     }
 }
 
-/// Constants with the names of bindings. A binding of the same name would be a pattern.
+/// Constants with the names of bindings. In a pattern, such a name would refer to the constant.
 mod constants {
     pub const changes: () = ();
     pub const f: () = ();
@@ -104,7 +104,7 @@ mod constants {
     }
 }
 
-/// Lifetimes with likely names.
+/// Lifetimes with names that generated code could use.
 mod lifetimes {
     use std::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! The lint attributes of a field hold for all code that is generated from it.
+//! The lint attributes of a field apply to all code that is generated from it.
 #![deny(warnings)]
 
 use ruts::session;

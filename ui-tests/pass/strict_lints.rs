@@ -1,4 +1,4 @@
-//! A crate that denies everything.
+//! A crate that denies all warnings and more lints.
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 
 use ruts::session;

@@ -18,7 +18,7 @@ pub(crate) fn single_threaded() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("the runtime starts")
 }
 
-/// Returns the minimum of fifty requests. Others may include the heartbeat of a client.
+/// Returns the minimum of fifty requests, because some may include the heartbeat of a driver.
 fn allocations(runtime: &Runtime, workload: &Workload, app: &App) -> u64 {
     let once = |visitor: &mut Visitor| {
         measure(|| drop(runtime.block_on(visitor.get(workload.path)))).count_total
@@ -36,8 +36,8 @@ fn allocations(runtime: &Runtime, workload: &Workload, app: &App) -> u64 {
 pub(crate) fn print(report: &mut Report, servers: &Servers) {
     report.heading("Allocations");
     report.text(
-        "Of a whole request, including its construction and the client of the server. The last \
-         column subtracts the allocations of the same request to the floor.\n",
+        "Allocations of a whole request, including its construction and the driver. The last column \
+         subtracts the allocations of the same request to the floor.\n",
     );
     let servers = Servers { connections: 1, ..servers.clone() };
     for backend in [Backend::Memory, Backend::Redis] {
@@ -92,7 +92,7 @@ pub(crate) fn child(app: usize, workload: usize, requests: u64, servers: &Server
     });
 }
 
-/// Counts the instructions of this program with these arguments. `None` without valgrind.
+/// Counts the instructions of this program with these arguments. Returns `None` without valgrind.
 fn instructions(arguments: &[String]) -> Option<u64> {
     let program = std::env::current_exe().ok()?;
     let output = Command::new("valgrind")
@@ -110,10 +110,10 @@ fn instructions(arguments: &[String]) -> Option<u64> {
 pub(crate) fn print_instructions(report: &mut Report, servers: &Servers) {
     report.heading("Instructions");
     report.text(
-        "Of a request over Redis, including its construction and the client of the server. \
-         callgrind counts them: a thousandth of the difference between a run of 1,200 requests and \
-         one of 200. It does not support SHA-256 instructions. Without them, the hash costs ruts \
-         about 3,600 instructions.\n",
+        "Instructions of a request over Redis, including its construction and the driver. callgrind \
+         counts them: a thousandth of the difference between a run of 1,200 requests and one of 200. \
+         It does not support SHA-256 instructions. Without them, the hash costs ruts about 3,600 \
+         instructions.\n",
     );
     let servers = Servers { connections: 1, ..servers.clone() };
     let apps = single_threaded().block_on(with_floor(Backend::Redis, &servers));

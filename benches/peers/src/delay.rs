@@ -10,14 +10,14 @@ use std::{
 
 use nix::sys::prctl;
 
-/// Forwards connections to a server, and delays what passes. Ends with the process.
+/// Forwards connections to a server, with a delay. Runs until the process ends.
 pub(crate) struct DelayingProxy {
     address: String,
 }
 
 impl DelayingProxy {
-    /// Starts a proxy before the server at `address`. It has threads of its own, because a timer of the
-    /// runtime counts in milliseconds.
+    /// Starts a proxy before the server at `address`. It uses threads, because timers of the
+    /// runtime have a resolution of one millisecond.
     pub(crate) fn before(address: &str, one_way: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let own = listener.local_addr().expect("the listener is bound").to_string();

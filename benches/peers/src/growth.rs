@@ -1,4 +1,4 @@
-//! Costs of an operation by fields of the session and by sessions, and the size of a session.
+//! Costs of an operation by number of fields and by number of sessions, and the size of a session.
 
 use std::time::Instant;
 
@@ -96,7 +96,7 @@ const FILL: [&str; 2] = [
      on conflict do nothing",
 ];
 
-/// Inserts the sessions `from` to `to` into PostgreSQL, without a request for each.
+/// Inserts the sessions `from` to `to` into PostgreSQL directly, without requests.
 async fn fill(pool: &PgPool, from: usize, to: usize) {
     let first = sqlx::query(FILL[0]).bind(from as i64).bind(to as i64);
     first.execute(pool).await.expect("PostgreSQL is up");
@@ -204,7 +204,7 @@ pub(crate) async fn print(
     let pool = PgPool::connect(postgres.url()).await.expect("PostgreSQL is up");
     size(report, redis, servers, &pool).await;
     report.text(
-        "Time of one request of ruts after the other. By fields of the session: multiples of the \
+        "Time of a request to ruts, with one in flight. By fields of the session: multiples of the \
          time with one field. By sessions: multiples of the floor, which does not grow.\n",
     );
     for backend in [Backend::Redis, Backend::Postgres] {

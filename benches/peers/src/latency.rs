@@ -16,7 +16,7 @@ use crate::{
 
 const ROUNDS: usize = 5;
 
-/// Delay of each direction on the way to a server that is not local.
+/// Delay in each direction between the app and a remote server.
 const ONE_WAY: Duration = Duration::from_micros(500);
 
 const WORKLOADS: [&Workload; 3] = [&READ_1, &READ_5, &WRITE_5];
@@ -25,7 +25,7 @@ const WORKLOADS: [&Workload; 3] = [&READ_1, &READ_5, &WRITE_5];
 #[derive(Default)]
 struct Rounds {
     delays: [Vec<f64>; 3],
-    /// The median and the slowest hundredth, as multiples of the floor's in the same round.
+    /// The median and the 99th percentile, as multiples of the floor's in the same round.
     multiples: [Vec<f64>; 2],
     app_time: Vec<f64>,
     server_time: Vec<f64>,
@@ -137,7 +137,7 @@ pub(crate) async fn print(
     bars
 }
 
-/// Prints the delays with servers that are half a millisecond away.
+/// Prints the delays with half a millisecond in each direction to the servers.
 async fn print_remote(
     report: &mut Report,
     redis: &Redis,
@@ -153,8 +153,8 @@ async fn print_remote(
         ..servers.clone()
     };
     report.text(format!(
-        "One request in flight, with {ONE_WAY:?} in each direction between the app and its servers: \
-         what a network leaves of the difference.\n"
+        "One request in flight, with {ONE_WAY:?} in each direction between the app and its servers. It \
+         shows how much of the differences between stacks remains over a network.\n"
     ));
     let mut table = Table::new(["backend", "workload", "stack", "p50", "p50, ×"]);
     for &backend in backends.iter().filter(|backend| **backend != Backend::Memory) {

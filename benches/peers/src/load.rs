@@ -21,7 +21,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// Time of a measurement, without its end.
+/// Time in which a measurement begins requests.
 const MEASURED: Duration = Duration::from_millis(500);
 
 /// Number of sessions that share the arrivals.
@@ -30,9 +30,10 @@ pub(crate) const SESSIONS: usize = 64;
 /// How requests arrive.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Load {
-    /// Each request after the response to the one before.
+    /// Sends each request after the response to the previous one.
     OneInFlight,
-    /// At this share of the floor's throughput, whether or not earlier requests have a response.
+    /// Sends requests at this share of the floor's throughput, without waiting for earlier
+    /// responses.
     Share(f64),
 }
 
@@ -53,7 +54,7 @@ impl Load {
     }
 }
 
-/// The requests of one round.
+/// The results of the requests of one round.
 pub(crate) struct Sample {
     /// In ascending order.
     delays: Vec<Duration>,
@@ -66,7 +67,7 @@ impl Sample {
         Self { delays, time }
     }
 
-    /// Returns the delay, in microseconds, below which so many of a thousand requests stay.
+    /// Returns the delay, in microseconds, that `per_mille` of a thousand requests stay below.
     pub(crate) fn per_mille(&self, per_mille: usize) -> f64 {
         let at = self.delays.len() * per_mille / 1000;
         let delay = self.delays.get(at.min(self.delays.len().saturating_sub(1)));
@@ -80,7 +81,7 @@ impl Sample {
     }
 }
 
-/// Sends each request after the response to the one before.
+/// Sends each request after the response to the previous one.
 pub(crate) async fn one_in_flight(workload: &Workload, app: &App) -> Sample {
     let mut visitor = workload.visitor(app).await;
     let path = workload.path;
@@ -109,8 +110,8 @@ pub(crate) async fn at_rate(workload: &Workload, app: &App, rate: f64) -> Sample
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let runtime = Handle::current();
     let before = processor::time();
-    // A timer of the runtime counts in milliseconds. The time of a thread that has ended is not in
-    // the processor time of the app.
+    // The schedule is a thread, because timers of the runtime have a resolution of one millisecond.
+    // Its time does not count as processor time of the app, because the thread has ended by then.
     let schedule = thread::spawn(move || {
         prctl::set_timerslack(1).expect("the system has timers");
         let start = Instant::now();

@@ -22,7 +22,7 @@ const TRIALS: usize = 1_000;
 /// Time that a request may wait for another one.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends [`AT_ONCE`] requests at once. Returns how many succeed.
+/// Sends [`AT_ONCE`] requests at once. Returns the number of successes.
 async fn at_once(visitor: &Visitor, path: impl Fn(u32) -> String) -> u32 {
     let mut requests = JoinSet::new();
     for number in 0..AT_ONCE {
@@ -92,8 +92,8 @@ async fn revive(app: &App) -> Option<usize> {
     Some(revived)
 }
 
-/// A process reads the origin and pauses before it fills the cache, and the user signs out at
-/// another process. Returns how often the old cookie is signed in afterwards.
+/// A process reads the origin and pauses before it fills the cache. Meanwhile, the user signs out
+/// at another process. Returns how often the old cookie is signed in afterwards.
 async fn refill(first: &App, second: &App, origin: &Proxy, redis: &Redis) -> usize {
     let mut revived = 0;
     for _ in 0..TRIALS {

@@ -11,7 +11,7 @@ use benches::Table;
 pub(crate) struct Report(pub(crate) String);
 
 impl Report {
-    /// Prints and keeps a text.
+    /// Prints a text and adds it to the page.
     pub(crate) fn text(&mut self, text: impl Display) {
         println!("{text}");
         self.0.push_str(&format!("{text}\n"));

@@ -36,8 +36,8 @@ async fn per_second(workload: &Workload, app: &App, in_flight: usize, requests: 
 
 /// Returns the workloads of a backend.
 ///
-/// A sign-in cannot be repeated. An anonymous request asks no server, so it is measured with two
-/// backends only.
+/// A sign-in cannot be repeated. An anonymous request sends nothing to a server, so it is measured
+/// with only two backends.
 fn workloads(backend: Backend) -> impl Iterator<Item = &'static Workload> {
     workloads::ALL.iter().filter(move |workload| {
         let is_anonymous = workload.path == workloads::ANONYMOUS.path;

@@ -17,10 +17,10 @@ use crate::{
 /// Number of counted requests.
 const REQUESTS: usize = 10;
 
-/// Size of a `Sync` message alone. A pool tests idle connections with it.
+/// Size of a message that is only a `Sync`. A pool tests idle connections with it.
 const SYNC_SIZE: usize = 5;
 
-/// Returns the number of commands so far: with the commands of scripts, without those of this
+/// Returns the number of commands so far, including those of scripts, but not those of this
 /// measurement.
 fn commands(server: &Redis) -> u64 {
     let stats: String = server.command(&["INFO", "commandstats"]);
@@ -59,7 +59,7 @@ pub(crate) async fn print(report: &mut Report, redis: &Redis, postgres: &Postgre
     report.heading("On the wire");
     report.text(
         "Proxies count round trips and bytes between the stack and its servers. Redis counts \
-         commands, with those of scripts. Figures are exact averages of ten requests, one \
+         commands, including those of scripts. Figures are exact averages of ten requests, one \
          after the other. Every write changes the value. ruts asks for the secret's hash, the \
          deadlines, the epoch and the expiry of each field each time. tower-sessions and \
          axum_session read and write the whole session.\n",

@@ -10,7 +10,7 @@ use crate::{
 /// A request, and the requests before it.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
-    /// Earlier requests of the visitor. A read is among them, so that a cache holds its values.
+    /// Earlier requests of the visitor. They include a read, so that a cache holds the values.
     before: &'static [&'static str],
     pub(crate) path: &'static str,
     /// Whether the floor has this path.
@@ -58,7 +58,7 @@ impl Workload {
         visitor
     }
 
-    /// Whether the backend is measured with this workload.
+    /// Returns whether the backend is measured with this workload.
     pub(crate) fn applies_to(&self, backend: Backend) -> bool {
         backend != Backend::Memory || !self.name.contains("KiB")
     }

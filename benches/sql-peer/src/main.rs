@@ -19,14 +19,14 @@ use tower_sessions_sqlx_store::{
     },
 };
 
-/// Time to wait for a connection or for a lock: no request fails, however slow.
+/// Time to wait for a connection or a lock, long enough that no request fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const COUNTER: &str = "number";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let job = Job::from_args()?.ok_or("started by the benchmark `sql` of benches/servers")?;
+    let job = Job::from_args()?.ok_or("only the benchmark `sql` starts this program")?;
     match &job.database {
         Database::Sqlite { file, full } => {
             let synchronous =
@@ -52,8 +52,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// All connections are there from the start. None is tested before it is used, which would be a
-/// round trip for each request.
+/// Returns options that open all connections at the start, and test none before its use. A test
+/// would be a round trip for each request.
 fn pool_options<D: tower_sessions_sqlx_store::sqlx::Database>() -> PoolOptions<D> {
     PoolOptions::new()
         .min_connections(CONNECTIONS)
@@ -70,7 +70,7 @@ async fn visit<S: SessionStore>(job: &Job, store: S) {
 struct PeerVisitor<S> {
     store: Arc<S>,
     id: Id,
-    /// The session as an earlier request has read it.
+    /// The session as an earlier request read it.
     record: Record,
 }
 
@@ -94,7 +94,7 @@ impl<S: SessionStore> PeerVisitor<S> {
 }
 
 async fn load(store: &impl SessionStore, id: &Id) -> Record {
-    store.load(id).await.expect("the database answers").expect("the session is there")
+    store.load(id).await.expect("the database answers").expect("the session exists")
 }
 
 async fn save(store: &impl SessionStore, record: &mut Record, values: Values) {
@@ -110,7 +110,7 @@ impl<S: SessionStore> Visitor for PeerVisitor<S> {
         assert!(FIELDS.iter().all(|name| record.data.contains_key(*name)));
     }
 
-    /// As `Session::insert` and the middleware after it: the first change loads the record.
+    /// Writes as `Session::insert` and the middleware do: the first change loads the record.
     async fn write(&mut self, values: Values) {
         let mut record = load(&*self.store, &self.id).await;
         save(&*self.store, &mut record, values).await;
@@ -122,7 +122,7 @@ impl<S: SessionStore> Visitor for PeerVisitor<S> {
 
     async fn increment(&mut self) {
         let session = Session::new(Some(self.id), Arc::clone(&self.store), None);
-        let number: Option<u64> = session.get(COUNTER).await.expect("the session is there");
+        let number: Option<u64> = session.get(COUNTER).await.expect("the session exists");
         let next = number.unwrap_or(0) + 1;
         session.insert(COUNTER, next).await.expect("a number is a value");
         session.save().await.expect("the session is saved");

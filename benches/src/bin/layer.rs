@@ -1,7 +1,7 @@
 //! Measures the cost of [`SessionLayer`] per request, over a layer that does nothing.
 //!
 //! Allocations are exact. Times are ratios of interleaved rounds. The benchmark fails if an
-//! anonymous request adds more than [`MAX_ALLOCATIONS`] without a use of its session.
+//! anonymous request that does not use its session adds more than [`MAX_ALLOCATIONS`].
 
 use std::{
     error::Error,
@@ -154,8 +154,8 @@ impl Bench {
                 let index = (round + turn) % 3;
                 let requests = workload.requests(&self.cookie, BATCH);
                 let start = Instant::now();
-                // One task serves all requests here. It would use up its cooperation budget, unlike
-                // the tasks of a server.
+                // Here, one task serves all requests, and would use up its cooperation budget. The
+                // tasks of a server do not.
                 let batch = unconstrained(answer_all(&mut self.apps[index], requests));
                 self.runtime.block_on(batch)?;
                 times[index] = start.elapsed();

@@ -17,7 +17,8 @@ use crate::{
     scenarios::{Item, Programs, User, page},
 };
 
-/// The old program. Without copies in its memory, as several processes need.
+/// Returns the old program. It keeps no sessions in memory, so that several processes can share
+/// them.
 async fn program<T>(pool: T, table: &str) -> Router
 where
     T: DatabasePool + Clone + fmt::Debug + Send + Sync + 'static,

@@ -1,7 +1,7 @@
 #![allow(missing_docs, reason = "tests")]
 
-//! Users go to and fro between an old program on a published library and a new one on ruts, over
-//! the servers of both.
+//! Users alternate between an old program on a published library and a new one on ruts, over the
+//! servers of both.
 
 mod axum_session;
 #[path = "../../../ruts-lift/tests/lift/old_program.rs"]
@@ -19,14 +19,16 @@ use ruts_tests_stores::{
     servers::{Flavour, Postgres, Redis},
 };
 
-/// A server of its own, because an old program uses the whole of it, and the new program's store.
+/// Returns a server of its own, because an old program uses all of it, and the store of the new
+/// program.
 async fn redis() -> (Redis, Arc<RedisStore<fred::clients::Pool>>) {
     let server = Redis::start(Flavour::Redis, &[]);
     let store = redis_store(fred_pool(server.url()).await, &server.prefix());
     (server, Arc::new(store))
 }
 
-/// The same with PostgreSQL, and a schema for the old program.
+/// Returns the shared PostgreSQL server, the store of the new program, and a schema for the old
+/// one.
 async fn postgres() -> (&'static Postgres, Arc<PostgresStore>, ruts_tests_stores::servers::Schema) {
     let server = Postgres::shared();
     let (store, _pool, schema) = postgres_on(server).await;

@@ -2,7 +2,7 @@
 //!
 //! Used by the state. It knows neither the origin nor the processes.
 
-/// A written value: 0 is there from the start, the others are the numbers of their writers.
+/// A written value: 0 is the initial one, any other is the number of its writer.
 pub(crate) type Value = u8;
 
 pub(crate) const INITIAL: Value = 0;
@@ -28,7 +28,7 @@ pub(crate) fn only(mask: Mask, value: Value) -> Values {
     std::array::from_fn(|field| (mask & (1 << field) != 0).then_some(value))
 }
 
-/// Number of the first lease, so that leases differ from write intents.
+/// Number of the first lease. Write intents have lower numbers.
 pub(crate) const FIRST_LEASE: u8 = 100;
 
 /// A protocol between the tiers.
@@ -38,25 +38,25 @@ pub enum Protocol {
     /// in the cache, and only then answers. A fill needs a lease. A cache that went back in time
     /// does not read its older data.
     Complete,
-    /// The same, but the cache reads the data of an earlier run of its server.
+    /// `Complete`, but the cache reads the data of an earlier run of its server.
     WithoutRunId,
-    /// The same, but the write answers before it finishes.
+    /// `Complete`, but the write answers before it finishes.
     AnswerBeforeFinish,
-    /// The same, but a write intent keeps the issued lease.
+    /// `Complete`, but a write intent keeps the issued lease.
     IntentKeepsLease,
-    /// The same, but a write intent keeps the values.
+    /// `Complete`, but a write intent keeps the values.
     IntentKeepsValues,
-    /// The same, but readers get leases in spite of write intents.
+    /// `Complete`, but readers get leases in spite of write intents.
     LeaseDespiteIntent,
-    /// The same, but a finish stores its values although its intent overlapped with another.
+    /// `Complete`, but a finish stores its values although its intent overlapped with another.
     FinishIgnoresOverlap,
-    /// The same, but a finish whose intent is gone does nothing.
+    /// `Complete`, but a finish whose intent is gone does nothing.
     LateFinishDoesNothing,
-    /// The same, but a finish whose intent is gone keeps the issued lease.
+    /// `Complete`, but a finish whose intent is gone keeps the issued lease.
     LateFinishKeepsLease,
-    /// The same, but a finish whose intent is gone does not overlap with the other intents.
+    /// `Complete`, but a finish whose intent is gone does not mark the other intents as overlapped.
     LateFinishOverlapsNone,
-    /// The same, but fills need no lease.
+    /// `Complete`, but fills need no lease.
     FillWithoutLease,
     /// A write goes to both tiers at the same time.
     Parallel,
@@ -66,7 +66,7 @@ pub enum Protocol {
     DropAfterCommit,
     /// A write drops the entry, commits, and drops the entry again.
     DropAroundCommit,
-    /// A write commits, then sets the cache if that holds an older version. Fills do the same.
+    /// A write commits, then sets the cache if the cache holds an older version. Fills do the same.
     Versioned,
     /// A write commits, then leaves a tombstone in the cache that blocks fills for a while.
     Tombstone,
@@ -84,13 +84,13 @@ impl Protocol {
     }
 }
 
-/// A command to the cache, which is one script there.
+/// A command to the cache, which runs as one script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Command {
     /// Registers a write intent and drops these fields. The answer is the number of the intent.
     BeginWrite { mask: Mask },
-    /// Removes the intent. Stores the values if it overlapped with no other. Empties the entry if
-    /// it is gone.
+    /// Removes the intent. Stores the values if the intent overlapped with no other. If the intent
+    /// is gone, removes all values and the lease, and marks the other intents as overlapped.
     FinishWrite { values: Values, intent: u8 },
     /// Stores the values of a read if the lease is still valid.
     Fill { values: Values, lease: Option<u8> },
@@ -109,7 +109,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct WriteIntent {
     pub(crate) number: u8,
-    /// Whether there was another intent at the same time.
+    /// Whether another intent existed at the same time.
     overlapped: bool,
 }
 
@@ -124,7 +124,7 @@ pub(crate) struct Entry {
     pub(crate) version: u8,
     /// Whether values may not be stored until the tombstone expires, for `Tombstone`.
     pub(crate) tombstone: bool,
-    /// The highest number of an intent that is still known. No number is given twice.
+    /// Highest number of an intent that is still known. The next intent gets a higher one.
     pub(crate) last_number: u8,
 }
 
@@ -137,7 +137,7 @@ impl Entry {
         self.intents.iter().any(Option::is_some)
     }
 
-    /// Returns the lease of a reader that missed.
+    /// Returns the lease that a reader gets after a miss, if any.
     pub(crate) fn lease(&mut self, protocol: Protocol, new: u8) -> Option<u8> {
         if self.has_intent() && protocol != Protocol::LeaseDespiteIntent {
             return None;

@@ -1,12 +1,12 @@
 //! A model of the protocol by which `ruts::store::layered::LayeredStore` keeps two tiers in step.
 //!
 //! It models one session with two fields, an origin that keeps every commit, and a cache that may
-//! lose anything. The [`search`] visits every interleaving of writers, readers and a deletion.
-//! Commands may fail, arrive late or run twice. Processes may die. The cache may lose its data or
-//! go back in time.
+//! lose anything. [`search`] visits every interleaving of writers, readers and a deletion. Commands
+//! may fail, arrive late or run twice. Processes may die. The cache may lose its data, or restart
+//! with older data.
 //!
-//! The tests show that the protocol holds. They also show that the common alternatives break, and
-//! that the protocol breaks without any one of its parts. Otherwise the search would prove nothing.
+//! The tests show that the protocol holds. They also show that the search finds violations: in each
+//! of the common alternatives, and in the protocol if any one of its parts is missing.
 
 mod cache;
 mod search;

@@ -1,6 +1,6 @@
 //! A breadth-first search through all reachable states: [`search`].
 //!
-//! Used by the tests. It knows how to go from state to state, and not what a state is.
+//! Used by the tests. It goes from state to state, and does not know what a state contains.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -28,7 +28,7 @@ impl fmt::Display for Outcome {
 /// Searches until it finds one of the violations, or has visited every state.
 pub fn search(scenario: &Scenario, violations: &[Violation]) -> Outcome {
     let first = State::new(&scenario.setting);
-    // Of each state, the number of the state before it, and the event in between.
+    // For each state, the number of its predecessor and the event between them.
     let mut steps: Vec<(usize, Option<Event>)> = vec![(0, None)];
     let mut visited = HashSet::from([first]);
     let mut queue = VecDeque::from([(0, first)]);

@@ -30,7 +30,7 @@ pub(crate) struct Reader {
     version: u8,
 }
 
-/// At most two things, in no order.
+/// At most two items, whose order has no meaning.
 type Few<T> = [Option<T>; 2];
 
 fn add<T: Ord>(few: &mut Few<T>, thing: T) -> bool {
@@ -45,8 +45,8 @@ fn add<T: Ord>(few: &mut Few<T>, thing: T) -> bool {
 pub struct Setting {
     /// The fields that each writer writes.
     pub writers: [Option<Mask>; 2],
-    /// Whether the second writer deletes the session. It goes on without an intent, and stores
-    /// nothing in the cache.
+    /// Whether the second writer deletes the session. A deletion commits even if it gets no intent,
+    /// and stores nothing in the cache.
     pub deletes: bool,
     /// The fields that each reader requests.
     pub readers: [Option<Mask>; 2],
@@ -56,7 +56,7 @@ pub struct Setting {
     pub cached: bool,
     /// Whether every write ends before its intent expires.
     pub punctual: bool,
-    /// Whether the reads of each value are remembered, to find `Backwards`.
+    /// Whether a state records which commits were read, to find `Backwards`.
     pub tracks_reads: bool,
 }
 
@@ -93,17 +93,17 @@ pub(crate) struct State {
     /// The commits of the origin in their order, and their number. Each wrote the fields of its
     /// writer.
     commits: ([Value; 3], u8),
-    /// For each field, the earliest commit that may be read, because a write was answered.
+    /// For each field, the last commit whose write was answered. A read may not return an earlier one.
     answered: [u8; FIELDS],
-    /// The same, because a reader has seen it.
+    /// For each field, the last commit that a reader has seen.
     seen: [u8; FIELDS],
     writers: [Writer; 2],
     readers: [Reader; 2],
-    /// Commands that will reach the cache, although their sender has given up.
+    /// Commands that may still reach the cache, although their sender does not wait for them.
     late: Few<Command>,
-    /// Commits of the same kind.
+    /// Commits that may still reach the origin, although their writer has given up.
     late_commits: Few<Value>,
-    /// The data to which the cache may go back.
+    /// The older data with which the cache may restart.
     saved: Option<Entry>,
     faults: u8,
 }
@@ -202,7 +202,7 @@ impl State {
         })
     }
 
-    /// Returns the violations that a read would see now.
+    /// Returns the violations that a read of the cache would show now.
     pub(crate) fn violations(&self, setting: &Setting) -> Vec<Violation> {
         let mut violations = Vec::new();
         for field in 0..FIELDS {
@@ -230,7 +230,7 @@ impl State {
         violations
     }
 
-    /// Remembers that a reader has seen these values.
+    /// Records that a reader has seen these values.
     fn see(&mut self, setting: &Setting, values: Values) {
         if setting.tracks_reads {
             for (field, value) in values.into_iter().enumerate() {
@@ -240,9 +240,8 @@ impl State {
         }
     }
 
-    /// Returns an equivalent state that is the same for all equivalent states. It forgets
-    /// everything that no process will look at, and numbers intents in the order in which they are
-    /// met.
+    /// Returns a state that represents all states equivalent to this one. It omits the parts that no
+    /// process reads again, and renumbers the intents in a fixed order.
     pub(crate) fn canonical(mut self) -> Self {
         for writer in self.writers.iter_mut().filter(|writer| writer.step == Step::Done) {
             writer.intent = 0;
@@ -284,7 +283,8 @@ impl State {
         Some(Self { faults: self.faults.checked_sub(1)?, ..*self })
     }
 
-    /// Sends a command to the cache. `then` gets the answer, or none if the sender learns nothing.
+    /// Adds the possible outcomes of a command to the cache. `then` gets the answer, or `None` if
+    /// the sender gets no answer.
     fn send(
         &self,
         next: &mut Next,
@@ -330,7 +330,8 @@ impl State {
             if let Step::At(step) = self.readers[index].step {
                 self.read(&mut next, scenario, index, step);
             }
-            // A late command may also never arrive. That needs no event: all others can happen.
+            // A late command may never arrive. That needs no event, because any other event can
+            // happen without it.
             if let Some(command) = self.late[index] {
                 let mut state = *self;
                 state.late[index] = None;
@@ -381,14 +382,14 @@ impl State {
                 let has_run_id = protocol.has_intents() && *protocol != Protocol::WithoutRunId;
                 let entry = if has_run_id { empty } else { saved };
                 let entry = Entry { last_number: self.entry.last_number, ..entry };
-                // Late commands were sent to the server before.
+                // Late commands went to the earlier run of the server, and are lost.
                 let late = Few::default();
                 push("goes back in time", Self { entry, late, saved: None, ..state });
             }
         }
     }
 
-    /// Commits to the origin.
+    /// Adds the possible outcomes of a commit to the origin.
     fn send_commit(&self, next: &mut Next, index: usize, then: impl Fn(&mut Self)) {
         let value = index as Value + 1;
         let mut state = *self;

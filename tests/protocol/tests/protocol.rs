@@ -1,5 +1,5 @@
-//! The protocol holds in every searched setting. The alternatives, and the protocol without any one
-//! of its parts, do not.
+//! The protocol holds in every searched setting. The alternatives break, and so does the protocol
+//! if any one of its parts is missing.
 
 use ruts_protocol::{BOTH, Mask, ONE, Protocol, Scenario, Setting, Violation, search};
 
@@ -38,7 +38,7 @@ fn it_holds_with_two_faults() {
     }
 }
 
-/// A write drops its own fields only. The others stay readable.
+/// A write drops only its own fields from the cache. The others stay readable.
 #[test]
 fn it_holds_for_writers_of_different_fields() {
     for writers in [[ONE, OTHER], [ONE, BOTH], [BOTH, BOTH]] {
@@ -51,7 +51,8 @@ fn it_holds_for_writers_of_different_fields() {
     }
 }
 
-/// Without faults no read returns an older value than a read before, answered or not.
+/// Without faults, no read returns an older value than an earlier read, even while the write is not
+/// yet answered.
 #[test]
 fn reads_never_go_backwards_without_faults() {
     let violations = [Violation::Stale, Violation::Dirty, Violation::Backwards];
@@ -61,7 +62,7 @@ fn reads_never_go_backwards_without_faults() {
     }
 }
 
-/// Without faults a read returns fields that were current at the same time.
+/// Without faults, a read returns fields that were current at the same time.
 #[test]
 fn reads_are_never_torn_without_faults() {
     let violations = [Violation::Stale, Violation::Dirty, Violation::Backwards, Violation::Torn];

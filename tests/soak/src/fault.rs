@@ -4,12 +4,13 @@ use std::fmt;
 
 use crate::network::NetworkFault;
 
-/// A fault of Redis or Valkey, or of the network before it.
+/// A fault of Redis or Valkey, or of the network in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisFault {
-    /// The leader hands over to its replica, and stays as its replica. The name moves.
+    /// The replica becomes the leader, and the leader its replica. The proxy then leads to the new
+    /// leader.
     Failover,
-    /// Of the network before it.
+    /// Of the network in front of the server.
     Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
@@ -19,11 +20,11 @@ pub enum RedisFault {
     Restart,
     /// The server is killed and starts again.
     Kill,
-    /// The server process stands still.
+    /// The server process is suspended.
     Pause,
     /// The server is blocked by a slow command.
     SlowCommand,
-    /// A script of someone else does not end, and is killed: `BUSY`.
+    /// A script of another client runs until it is killed: `BUSY`.
     BusyScript,
     /// Out of memory: `OOM`.
     FullMemory,
@@ -35,7 +36,7 @@ pub enum RedisFault {
     ScriptFlush,
     /// The server loses all data. A cache may do so.
     Flush,
-    /// The server evicts single keys. A cache may do so.
+    /// The server evicts some keys. A cache may do so.
     Evict,
 }
 
@@ -63,12 +64,12 @@ impl RedisFault {
     pub const OF_CACHE: &[Self] = &[Self::Flush, Self::Evict];
 }
 
-/// A fault of PostgreSQL, or of the network before it.
+/// A fault of PostgreSQL, or of the network in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostgresFault {
     /// The server becomes a standby, and is promoted after a while.
     Standby,
-    /// Of the network before it.
+    /// Of the network in front of the server.
     Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
@@ -80,15 +81,15 @@ pub enum PostgresFault {
     Kill,
     /// Other code of the application runs `DISCARD ALL` on the pool.
     DiscardAll,
-    /// The role gets another isolation level, which new connections have.
+    /// The role gets another default isolation level, which applies to new connections.
     Isolation,
     /// Transactions are read-only by default.
     ReadOnly,
     /// The server cancels statements after a millisecond.
     StatementTimeout,
-    /// Someone else holds the rows of some sessions.
+    /// Another client locks the rows of some sessions.
     RowLocks,
-    /// Someone else holds the table.
+    /// Another client locks the table.
     TableLock,
 }
 
@@ -112,10 +113,10 @@ impl PostgresFault {
     ];
 }
 
-/// A fault of MariaDB or MySQL, or of the network before it.
+/// A fault of MariaDB or MySQL, or of the network in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MySqlFault {
-    /// Of the network before it.
+    /// Of the network in front of the server.
     Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
@@ -125,15 +126,15 @@ pub enum MySqlFault {
     Restart,
     /// The server is killed and starts again.
     Kill,
-    /// The server process stands still.
+    /// The server process is suspended.
     Pause,
     /// New connections have another isolation level by default.
     Isolation,
     /// The server refuses writes, as a replica does.
     ReadOnly,
-    /// Someone else holds the rows of some sessions.
+    /// Another client locks the rows of some sessions.
     RowLocks,
-    /// Someone else holds the table.
+    /// Another client locks the table.
     TableLock,
 }
 
@@ -155,14 +156,14 @@ impl MySqlFault {
     ];
 }
 
-/// A fault of a file of SQLite: of other connections to it.
+/// A fault of a SQLite file, caused by another connection to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqliteFault {
-    /// Another process holds the only lock for writes.
+    /// Another connection holds the only lock for writes.
     WriteLock,
-    /// Another process reads for a while, so that the log of the file cannot start again.
+    /// Another connection reads for a while, so that the write-ahead log cannot restart.
     LongRead,
-    /// Another process moves the log into the file, and empties the log.
+    /// Another connection moves the write-ahead log into the file, and truncates the log.
     Checkpoint,
 }
 

@@ -1,8 +1,8 @@
 //! The history of every session, and the check of each answer against it: [`History`].
 //!
-//! It knows the promises of a store, and neither servers nor faults. An operation is recorded
-//! before it begins and after its answer. So a read is checked only against writes that were
-//! certain when the read began.
+//! It knows the promises of a store, but neither servers nor faults. An operation is recorded before
+//! it begins and again after its answer. So a read is checked only against writes that were certain
+//! when the read began.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -26,25 +26,25 @@ pub const PRINCIPALS: usize = 4;
 /// Two fields that every write sets to the same number.
 pub const PAIR: [&str; 2] = ["a", "b"];
 
-/// A counter, which only grows by compare-and-set.
+/// A counter that is incremented by compare-and-set only.
 pub const COUNTER: &str = "c";
 
-/// Maximum number of sessions that are watched. Those that have ended go first.
+/// Number of sessions above which a new one replaces the oldest that is not certainly live.
 const MAX_SESSIONS: usize = 400;
 
-/// The outcome of an operation, as its answer tells it.
+/// The outcome of an operation, as far as its answer shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It was carried out. A cache may show the former state for this time.
     Done(Option<Duration>),
-    /// It was not, and never will be.
+    /// It was not carried out, and never will be.
     NotDone,
-    /// It was carried out, is not, or will be later.
+    /// It may have been carried out, or may still be later.
     Unknown,
 }
 
 impl Outcome {
-    /// The outcome of an operation that failed.
+    /// Returns the outcome of an operation that failed.
     pub fn of(error: &StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::OutcomeUnknown => Self::Unknown,
@@ -62,7 +62,7 @@ enum Life {
     Live,
     /// An operation of unknown outcome has created or ended it.
     Uncertain,
-    /// Since an answer that arrived then.
+    /// It has ended, as an answer showed that arrived at this time.
     Ended {
         by: &'static str,
         at: Instant,
@@ -99,14 +99,14 @@ pub struct Subject {
 
 struct State {
     life: Life,
-    /// Its creation was confirmed.
+    /// Whether its creation was confirmed.
     is_created: bool,
     endings_begun: usize,
     endings_in_progress: usize,
     secret: SecretHash,
     former: Option<SecretHash>,
     rotations_begun: usize,
-    /// A rotation is in progress, or its outcome is unknown.
+    /// Whether a rotation is in progress, or the outcome of one is unknown.
     is_rotating: bool,
     /// The principal whose sign-in has begun.
     principal: Option<usize>,
@@ -114,7 +114,7 @@ struct State {
     is_signed_in: bool,
     pair: Pair,
     counter: Counter,
-    /// Until then, a cache may show the state before an operation that was carried out.
+    /// Until this time, a cache may show the state before an operation that was carried out.
     stale_until: Option<Instant>,
 }
 
@@ -202,7 +202,7 @@ impl History {
         subject
     }
 
-    /// Returns the session at `place`, counted round.
+    /// Returns the session at `place` modulo the number of sessions.
     pub fn session(&self, place: usize) -> Option<Arc<Subject>> {
         let registry = self.registry();
         let place = place.checked_rem(registry.sessions.len())?;
@@ -219,7 +219,7 @@ impl History {
         registry.note_overlap(subject, Some(principal));
     }
 
-    /// Notes that a revocation begins: of a principal, or of everyone. `except` stays.
+    /// Notes that a revocation of a principal or of everyone begins. The session `except` stays.
     pub fn begin_revocation(
         &self,
         principal: Option<usize>,
@@ -237,7 +237,7 @@ impl History {
             }
             state.endings_begun += 1;
             state.endings_in_progress += 1;
-            // A sign-in in progress may count as later.
+            // A sign-in in progress may take place after the revocation.
             let is_certain = state.life == Life::Live
                 && !state.is_rotating
                 && (principal.is_none() || state.is_signed_in);
@@ -273,7 +273,7 @@ impl History {
         }
     }
 
-    /// Returns what a list of a principal has to hold.
+    /// Returns the sessions of a principal, and what is certain about each, to check a list with.
     pub fn before_list(&self, principal: usize) -> Vec<(Arc<Subject>, Before)> {
         let registry = self.registry();
         let of_principal = registry.sessions.iter().filter(|subject| {
@@ -291,13 +291,13 @@ pub fn check_list(before: &[(Arc<Subject>, Before)], page: &SessionPage) -> Opti
         let state = subject.state();
         match listed {
             Some(_) if let Some(ended) = before.ended() => {
-                Some(format!("session {} {ended}, and is listed", subject.number))
+                Some(format!("session {} {ended}, but is listed", subject.number))
             }
             None if before.is_signed_in
                 && state.is_certainly_live(before)
                 && page.next.is_none() =>
             {
-                Some(format!("session {} is live, and not listed", subject.number))
+                Some(format!("session {} is live, but not listed", subject.number))
             }
             _ => None,
         }
@@ -305,7 +305,7 @@ pub fn check_list(before: &[(Arc<Subject>, Before)], page: &SessionPage) -> Opti
 }
 
 impl Registry {
-    /// A sign-in that overlaps with a revocation may end at any time until that is over.
+    /// Makes a session uncertain if its sign-in overlaps with a revocation, which may end it.
     fn note_overlap(&self, subject: &Subject, principal: Option<usize>) {
         if principal.is_some_and(|principal| self.revoking[principal] > 0)
             || self.revoking.iter().all(|count| *count > 0)
@@ -318,7 +318,7 @@ impl Registry {
 }
 
 impl Before {
-    /// How and when the session ended, if no cache can still show it.
+    /// Returns how and when the session ended, unless a cache may still show it as live.
     fn ended(&self) -> Option<String> {
         match self.life {
             Life::Ended { by, at } if !self.is_stale => {
@@ -330,7 +330,8 @@ impl Before {
 }
 
 impl State {
-    /// Whether the session was live when an operation began, and nothing has begun to end it.
+    /// Returns whether the session was live when an operation began, and no operation has begun to
+    /// end it since.
     fn is_certainly_live(&self, before: &Before) -> bool {
         before.life == Life::Live
             && before.endings_in_progress == 0
@@ -352,19 +353,19 @@ impl Subject {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is live for certain.
+    /// Returns whether the session is certainly live.
     pub fn is_live(&self) -> bool {
         let state = self.state();
         state.life == Life::Live && state.endings_in_progress == 0
     }
 
-    /// Whether it is a guest's session whose secret is known.
+    /// Returns whether this is a guest's session whose secret is known.
     pub fn is_guest(&self) -> bool {
         let state = self.state();
         state.principal.is_none() && !state.is_rotating
     }
 
-    /// Notes that an operation begins.
+    /// Returns what is certain before an operation begins.
     pub fn before(&self) -> Before {
         let state = self.state();
         Before {
@@ -484,12 +485,12 @@ impl Subject {
         }
     }
 
-    /// A value that names its session.
+    /// Returns a value that contains the number of its session and this number.
     pub fn value(&self, number: u64) -> Bytes {
         format!("{}:{number}", self.number).into()
     }
 
-    /// Returns the number of a value. An error if it is of another session.
+    /// Returns the number of a value, or an error if the value belongs to another session.
     pub fn number(&self, value: &[u8]) -> Result<u64, Violation> {
         let text = std::str::from_utf8(value).unwrap_or_default();
         let number = text.split_once(':').filter(|(owner, _)| owner.parse() == Ok(self.number));
@@ -498,15 +499,15 @@ impl Subject {
             .ok_or_else(|| format!("session {} holds the value {text:?}", self.number))
     }
 
-    /// Checks the metadata that were read without the secret.
+    /// Checks the metadata that `inspect` returned.
     pub fn check_meta(&self, before: &Before, meta: Option<&SessionMeta>) -> Option<Violation> {
         let state = self.state();
         match meta {
             Some(_) if let Some(ended) = before.ended() => {
-                Some(format!("session {} {ended}, and is inspected", self.number))
+                Some(format!("session {} {ended}, but `inspect` finds it", self.number))
             }
             None if state.is_certainly_live(before) => {
-                Some(format!("session {} is live, and not inspected", self.number))
+                Some(format!("session {} is live, but `inspect` does not find it", self.number))
             }
             _ => None,
         }
@@ -530,7 +531,7 @@ impl Subject {
 
     /// Checks that the current secret may open the session.
     pub fn check_opened(&self, before: &Before) -> Option<Violation> {
-        before.ended().map(|ended| format!("session {} {ended}, and opens", self.number))
+        before.ended().map(|ended| format!("session {} {ended}, but opens", self.number))
     }
 
     /// Checks that the current secret may be refused.
@@ -540,9 +541,9 @@ impl Subject {
             return None;
         }
         if state.is_certainly_live(before) && !before.is_stale {
-            return Some(format!("session {} is live, and answers {refused:?}", self.number));
+            return Some(format!("session {} is live, but answers {refused:?}", self.number));
         }
-        // Only a creation brings a session into existence. This one may have come before it.
+        // Only a refusal of a read that began after the creation shows that the session has ended.
         if before.is_created && !matches!(refused, Refused::Replaced { .. }) {
             state.life = Life::ended(match refused {
                 Refused::NotFound => "an answer that it is not found",
@@ -626,7 +627,7 @@ mod tests {
         std::array::from_fn(|index| PrincipalKey::from_bytes([index as u8; 32]))
     }
 
-    /// The answer of a read that found these numbers.
+    /// Returns the answer of a read that found these numbers.
     fn found(subject: &Subject, [first, second, counter]: [u64; 3]) -> Loaded {
         let fields = [(PAIR[0], first), (PAIR[1], second), (COUNTER, counter)];
         let fields = fields.into_iter().filter(|(_, number)| *number > 0);
@@ -653,7 +654,7 @@ mod tests {
         let before = subject.before();
         assert!(!is_right(&subject, &before, [0, 0, 0]));
         assert!(!is_right(&subject, &before, [1, 1, 0]));
-        assert!(!is_right(&subject, &before, [3, 3, 0]), "nothing has written it");
+        assert!(!is_right(&subject, &before, [3, 3, 0]), "no write set this number");
         assert!(!is_right(&subject, &before, [2, 1, 0]), "half of a write");
         assert!(is_right(&subject, &before, [2, 2, 0]));
         let (number, _) = subject.begin_pair();
@@ -702,7 +703,7 @@ mod tests {
         subject.begin_ending();
         assert!(subject.check_refused(&before, &Refused::NotFound).is_none());
         subject.end_ending("a deletion", DONE);
-        assert!(subject.check_opened(&before).is_none(), "the read began before");
+        assert!(subject.check_opened(&before).is_none(), "the read began before the deletion");
         assert!(subject.check_opened(&subject.before()).is_some());
         assert!(subject.check_meta(&subject.before(), Some(&SessionMeta::default())).is_some());
     }

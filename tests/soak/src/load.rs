@@ -1,5 +1,5 @@
-//! The load: readers, writers, sign-ins, sign-outs and revocations, each checked against the
-//! history. It knows the store alone, and nothing of servers and faults.
+//! The load: reads, writes, sign-ins, sign-outs and revocations, each checked against the history.
+//! It knows only the store, and nothing of servers or faults.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use crate::{
     report::Report,
 };
 
-/// Longer than a run.
+/// Idle timeout, longer than a usual run.
 const IDLE: Ttl = Ttl::from_secs(24 * 3600);
 
 /// Maximum pause between two operations of an actor, in milliseconds.
@@ -40,7 +40,7 @@ pub struct World<S> {
     pub store: Arc<S>,
     /// The history of all sessions.
     pub history: History,
-    /// The counts.
+    /// The counts of requests, failures and violations.
     pub report: Report,
     principals: [PrincipalKey; PRINCIPALS],
     stop: AtomicBool,
@@ -58,12 +58,12 @@ impl<S: Store> World<S> {
         }
     }
 
-    /// Lets every actor end after its operation.
+    /// Makes every actor stop after its current operation.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Counts a request, and its failure.
+    /// Waits for the answer to a request. Counts the request, and its failure.
     async fn request<T>(
         &self,
         operation: &'static str,
@@ -171,7 +171,7 @@ impl<S: Store> World<S> {
         subject.end_count(self.update("count", subject, update).await);
     }
 
-    /// Replaces the secret, and signs in perhaps. Whether its outcome is known.
+    /// Replaces the secret, and signs in if a principal is given. Returns whether the outcome is known.
     async fn rotate(&self, subject: &Arc<Subject>, principal: Option<usize>) -> bool {
         let secret = SecretHash::from_bytes(random());
         if let Some(principal) = principal {
@@ -184,7 +184,7 @@ impl<S: Store> World<S> {
         });
         let name = if principal.is_some() { "sign-in" } else { "rotation" };
         let update = Update::new(&[]).rotate(&secret).auth_change(sign);
-        // The secret of the credentials is taken before the rotation is noted.
+        // `before` must not include this rotation, so it comes before `begin_rotation`.
         let before = subject.before();
         subject.begin_rotation();
         let credentials = Credentials::new(&subject.id, &before.secret);
@@ -213,7 +213,7 @@ impl<S: Store> World<S> {
                 self.report.note_violation(subject.check_opened(&before));
                 Outcome::Done(written.stale_for)
             }
-            // It had ended before.
+            // The session had already ended.
             Ok(Err(Refused::NotFound | Refused::Ended { .. } | Refused::Revoked)) => {
                 Outcome::Unknown
             }

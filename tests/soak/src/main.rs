@@ -1,13 +1,13 @@
-//! A year in an hour: each store under load while its servers fail over, fall silent, fill up,
-//! restart and change. Every answer is checked against a history.
+//! A year of faults in an hour: each store under load while its servers fail over, fall silent, fill
+//! up, restart and get other settings. Every answer is checked against a history.
 //!
 //! ```text
 //! cargo run -p soak -- [--seconds 3600] [--seed 7] [--only postgres]
 //! ```
 //!
 //! The systems run at the same time, each on servers of its own. A seed repeats the faults, their
-//! order and the choices of the load. It does not repeat how they interleave. Clocks are not moved:
-//! a server of the tests has that of the machine.
+//! order and the choices of the load, but not how they interleave. No fault changes a clock, because
+//! the servers use the clock of the machine.
 //!
 //! The exit status is 1 if a promise was broken, or if a store did not recover from a fault.
 

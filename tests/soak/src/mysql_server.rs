@@ -17,7 +17,7 @@ const DURABLE: [&str; 1] = ["innodb_flush_log_at_trx_commit=1"];
 /// The tables of the store.
 pub const TABLES: &str = "sessions";
 
-/// A server, and a name that leads to it: a proxy.
+/// A server, and a proxy in front of it, whose address stays the same.
 pub struct MySqlServer {
     server: MySql,
     name: Proxy,
@@ -31,7 +31,7 @@ impl MySqlServer {
         Self { server, name }
     }
 
-    /// The options of the connections of a store.
+    /// Returns the options of the connections of a store.
     pub fn options(&self) -> MySqlConnectOptions {
         mysql_options(self.name.address())
     }

@@ -1,4 +1,4 @@
-//! Faults of the network before a server: [`NetworkFault`]. Used by the servers.
+//! Faults of the network in front of a server: [`NetworkFault`]. Used by the servers.
 
 use std::time::Duration;
 
@@ -8,16 +8,17 @@ use tokio::time::sleep;
 /// A fault of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkFault {
-    /// Present connections fall silent for ever. New ones work.
+    /// Open connections stay open but transfer nothing from now on. New ones work.
     Silence,
-    /// All traffic stands still for a while.
+    /// No connection transfers anything for a while.
     Stall,
     /// The network cuts every connection for a while.
     Cut,
 }
 
 impl NetworkFault {
-    /// Causes the fault before the server behind `name`, waits for `duration`, and ends it.
+    /// Causes the fault at the proxy `name`, waits for `duration`, and ends it. `Silence` does not
+    /// wait.
     pub async fn strike(self, name: &Proxy, duration: Duration) {
         let traffic = match self {
             Self::Silence => return name.silence_present(),

@@ -14,11 +14,11 @@ const DURABLE: [&str; 3] = ["fsync=on", "synchronous_commit=on", "full_page_writ
 const CLOSE_CONNECTIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
      where pid <> pg_backend_pid() and backend_type = 'client backend'";
 
-/// A server, and a name that leads to it: a proxy.
+/// A server, and a proxy in front of it, whose address stays the same.
 pub struct PostgresServer {
     server: Postgres,
     name: Proxy,
-    /// The connections of the store, which the application shares.
+    /// The pool of the store. Other code of the application uses it too.
     pool: PgPool,
 }
 
@@ -32,7 +32,7 @@ impl PostgresServer {
         Self { server, name, pool }
     }
 
-    /// The connections for a store.
+    /// Returns the pool for a store.
     pub fn pool(&self) -> PgPool {
         self.pool.clone()
     }
@@ -112,7 +112,7 @@ impl PostgresServer {
             connection.execute("select pg_reload_conf()").await.expect("a reload");
             sleep(pause).await;
         }
-        // A reload takes effect a moment later, in new connections too.
+        // A reload takes effect a moment later, even in new connections.
         let show = "select setting from pg_settings where name = $1";
         loop {
             let mut connection =

@@ -17,7 +17,7 @@ use crate::fault::RedisFault;
 /// Settings of a server that loses no acknowledged write.
 const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
-/// Two servers, and a name that leads to the leader: a proxy.
+/// Two servers, and a proxy that leads to the leader.
 pub struct RedisServers {
     servers: [Redis; 2],
     leader: AtomicUsize,
@@ -37,7 +37,7 @@ impl RedisServers {
         servers
     }
 
-    /// The URL that leads to the leader.
+    /// Returns the URL of the proxy.
     pub fn url(&self) -> String {
         format!("redis://{}", self.name.address())
     }
@@ -113,7 +113,8 @@ impl RedisServers {
         command(leader, &["CONFIG", "SET", setting, default]);
     }
 
-    /// The leader waits until its replica has all data, so that nothing is lost.
+    /// Makes the replica the leader. `FAILOVER` waits until the replica has all data, so that no
+    /// write is lost.
     async fn fail_over(&self) {
         self.wait_for_replica().await;
         let (leader, replica) = self.roles();
@@ -163,11 +164,11 @@ fn follow(server: &Redis, leader: &Redis) {
     server.command::<()>(&["REPLICAOF", host, port]);
 }
 
-/// Waits until `ready`, which may ask a server.
+/// Waits until `ready` returns true. It may block, such as to ask a server.
 async fn until(description: &str, mut ready: impl FnMut() -> bool + Send) {
     let start = Instant::now();
     while !block_in_place(&mut ready) {
-        assert!(start.elapsed() < LONG_TIMEOUT, "waited in vain until {description}");
+        assert!(start.elapsed() < LONG_TIMEOUT, "timed out while waiting until {description}");
         sleep(Duration::from_millis(10)).await;
     }
 }

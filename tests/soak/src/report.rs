@@ -21,7 +21,7 @@ pub struct Report {
     /// The name of the store.
     name: &'static str,
     requests: AtomicU64,
-    /// When each request began that has no answer yet.
+    /// The start of each request that has no answer yet.
     in_progress: Mutex<BTreeSet<(Instant, u64)>>,
     failures: Mutex<Failures>,
     violations: Mutex<Vec<Violation>>,
@@ -32,7 +32,7 @@ struct Failures {
     all: Counts,
     /// Since the last [`Report::take_failures`].
     recent: Counts,
-    /// When the last request began that failed.
+    /// The start of the failed request that began last.
     last: Option<Instant>,
     /// The last error, with its causes.
     last_error: String,
@@ -47,7 +47,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Report {
-    /// Counts for the store of that name.
+    /// Creates the counts of the store `name`.
     pub fn new(name: &'static str) -> Self {
         Self { name, ..Self::default() }
     }
@@ -61,12 +61,12 @@ impl Report {
         answer
     }
 
-    /// Returns when the oldest request began that has no answer yet.
+    /// Returns the start of the oldest request that has no answer yet.
     pub fn oldest_in_progress(&self) -> Option<Instant> {
         lock(&self.in_progress).first().map(|(begun, _)| *begun)
     }
 
-    /// Counts a failure of a request that began then.
+    /// Counts a failure of a request that began at `begun`. Corrupt data also counts as a violation.
     pub fn note_failure(&self, operation: &'static str, begun: Instant, error: &StoreError) {
         if error.kind() == StoreErrorKind::Corrupt {
             self.note_violation(Some(format!("{operation}: {error:?}")));
@@ -87,7 +87,7 @@ impl Report {
         }
     }
 
-    /// Returns when the last request began that failed, and its error.
+    /// Returns the start of the failed request that began last, and the error that was noted last.
     pub fn last_failure(&self) -> (Option<Instant>, String) {
         let failures = lock(&self.failures);
         (failures.last, failures.last_error.clone())

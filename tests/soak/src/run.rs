@@ -1,4 +1,4 @@
-//! One run: a load on a system, one fault after the other, and the time until all is well again.
+//! One run: a load on a system, one fault after another, and the time that each recovery takes.
 
 use std::{
     collections::VecDeque,
@@ -18,14 +18,14 @@ use crate::{
 /// Number of actors.
 const ACTORS: usize = 8;
 
-/// Time without a failed request after which a system is well again: longer than the timeout of a
-/// store, so that an operation at a connection that has fallen silent is seen to fail.
+/// Time without a failed request after which a system counts as recovered. It is longer than the
+/// timeout of a store, so that an operation on a silent connection fails within it.
 const QUIET: Duration = Duration::from_millis(2500);
 
-/// Time in which a system is expected to be well again.
+/// Time in which a system is expected to recover.
 const EXPECTED: Duration = Duration::from_secs(2);
 
-/// Time after which a system is given up.
+/// Time after which a system counts as not recovered.
 const MAX_RECOVERY: Duration = Duration::from_secs(60);
 
 /// The result of a run.
@@ -35,7 +35,7 @@ pub struct Summary {
     pub violations: usize,
 }
 
-/// The faults in the order of a seed: each once, then each again.
+/// The faults in a random order by the seed: each once, then each again in another order.
 struct Plan {
     random: Random,
     faults: Vec<Fault>,
@@ -55,7 +55,7 @@ impl Plan {
     }
 }
 
-/// Runs a system for a time. A fault that has begun is seen through.
+/// Runs a system for `time`, and until the recovery from the last fault.
 pub async fn run<S: System>(name: &'static str, system: S, seed: u64, time: Duration) -> Summary {
     let begun = Instant::now();
     let world = Arc::new(World::new(name, system.store()));
@@ -80,11 +80,11 @@ pub async fn run<S: System>(name: &'static str, system: S, seed: u64, time: Dura
             Some(recovery) => {
                 late += usize::from(recovery > EXPECTED);
                 longest = longest.max(recovery);
-                format!("well after {:.1} s", recovery.as_secs_f32())
+                format!("recovered after {:.1} s", recovery.as_secs_f32())
             }
             None => {
                 unrecovered += 1;
-                format!("NOT WELL: {}", world.report.last_failure().1)
+                format!("NOT RECOVERED: {}", world.report.last_failure().1)
             }
         };
         let (at, lasted) = (struck.as_secs_f32(), duration.as_secs_f32());
@@ -95,7 +95,7 @@ pub async fn run<S: System>(name: &'static str, system: S, seed: u64, time: Dura
     let (report, longest) = (&world.report, longest.as_secs_f32());
     let violations = report.violations() + unrecovered;
     println!(
-        "{name}: {events} events, {} requests, {violations} violations; well again after at most \
+        "{name}: {events} faults, {} requests, {violations} violations; recovered after at most \
          {longest:.1} s, {late} times later than {} s; failed: {}",
         report.requests(),
         EXPECTED.as_secs(),
@@ -104,8 +104,8 @@ pub async fn run<S: System>(name: &'static str, system: S, seed: u64, time: Dura
     Summary { violations }
 }
 
-/// Returns the time from now to the start of the last request that failed. `None` if requests go on
-/// failing.
+/// Waits until the system has recovered. Returns the time from now to the start of the last failed
+/// request, or `None` if requests still fail or wait after [`MAX_RECOVERY`].
 async fn recovery<S: ruts::store::Store>(world: &World<S>) -> Option<Duration> {
     let usable = Instant::now();
     loop {

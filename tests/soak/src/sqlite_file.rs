@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use crate::fault::SqliteFault;
 
-/// Time that another connection waits for its own lock.
+/// Maximum time that the other connection waits for a lock.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A file in a folder of its own.
@@ -22,7 +22,7 @@ impl SqliteFile {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// The path of the file.
+    /// Returns the path of the file.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("sessions.db")
     }

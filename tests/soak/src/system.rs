@@ -35,11 +35,11 @@ pub trait System: Send + Sync + 'static {
     /// Returns the faults that it has to survive.
     fn faults(&self) -> Vec<Fault>;
 
-    /// Causes a fault, and returns once a server can be used again.
+    /// Causes a fault, ends it, and returns once the servers can be used again.
     fn strike(&self, fault: Fault, duration: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// Redis or Valkey alone.
+/// Redis or Valkey as the only tier.
 pub struct RedisSystem<C: RedisClient> {
     servers: RedisServers,
     store: Arc<RedisStore<C>>,
@@ -51,21 +51,21 @@ impl<C: RedisClient> RedisSystem<C> {
     }
 }
 
-/// Redis through a pool of fred.
+/// Starts Redis, and a store on it through a pool of fred.
 pub async fn redis_through_fred() -> RedisSystem<Pool> {
     let servers = RedisServers::start(Flavour::Redis).await;
     let client = fred_pool(&servers.url()).await;
     RedisSystem::new(servers, client)
 }
 
-/// Redis through redis-rs.
+/// Starts Redis, and a store on it through redis-rs.
 pub async fn redis_through_redis_rs() -> RedisSystem<RedisRsClient> {
     let servers = RedisServers::start(Flavour::Redis).await;
     let client = redis_rs_client(&servers.url()).await;
     RedisSystem::new(servers, client)
 }
 
-/// Valkey through a client of fred.
+/// Starts Valkey, and a store on it through a client of fred.
 pub async fn valkey_through_fred() -> RedisSystem<Client> {
     let servers = RedisServers::start(Flavour::Valkey).await;
     let client = fred_client(&servers.url()).await;
@@ -90,7 +90,7 @@ impl<C: RedisClient> System for RedisSystem<C> {
     }
 }
 
-/// PostgreSQL alone.
+/// PostgreSQL as the only tier.
 pub struct PostgresSystem {
     server: PostgresServer,
     store: Arc<PostgresStore>,
@@ -101,7 +101,7 @@ async fn postgres_store(server: &PostgresServer) -> PostgresStore {
     builder.build().await.expect("a server that was just started")
 }
 
-/// PostgreSQL.
+/// Starts PostgreSQL, and a store on it.
 pub async fn postgres() -> PostgresSystem {
     let server = PostgresServer::start().await;
     let store = Arc::new(postgres_store(&server).await);
@@ -132,7 +132,7 @@ pub struct MySqlSystem {
     store: Arc<MySqlStore>,
 }
 
-/// MariaDB, or MySQL.
+/// Starts MariaDB or MySQL, and a store on it.
 pub async fn mysql() -> MySqlSystem {
     let server = MySqlServer::start().await;
     let builder = MySqlStore::builder(server.options()).max_connections(6).table_name(TABLES);
@@ -164,7 +164,7 @@ pub struct SqliteSystem {
     store: Arc<SqliteStore>,
 }
 
-/// SQLite.
+/// Creates a SQLite file, and a store on it.
 pub async fn sqlite() -> SqliteSystem {
     let file = SqliteFile::new();
     let store = SqliteStore::builder(file.path()).build().await.expect("a new file");
@@ -196,7 +196,7 @@ pub struct LayeredSystem {
     store: Arc<LayeredStore<RedisStore<Client>, PostgresStore>>,
 }
 
-/// Redis as a cache over PostgreSQL.
+/// Starts Redis and PostgreSQL, and a layered store on them.
 pub async fn layered() -> LayeredSystem {
     let cache = RedisServers::start(Flavour::Redis).await;
     let origin = PostgresServer::start().await;

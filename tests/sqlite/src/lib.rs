@@ -1,4 +1,5 @@
-//! Fixtures of the tests on SQLite: stores on one file, and sessions that two processes know.
+//! Fixtures of the tests on SQLite: stores on one file, and sessions whose credentials two processes
+//! know.
 
 use std::{error::Error, fmt::Debug, sync::Arc};
 
@@ -21,12 +22,12 @@ pub struct Stores<S> {
     _folder: Option<TempDir>,
 }
 
-/// The builder of a store in a file of a folder, without cleanup.
+/// Returns the builder of a store whose file is in a folder, without cleanup.
 pub fn builder(folder: &TempDir) -> SqliteStoreBuilder {
     SqliteStore::builder(folder.path().join("sessions.db")).cleanup_interval(None)
 }
 
-/// Two stores on one file, each with connections and threads of its own, as in two processes.
+/// Returns two stores on one file, each with connections and threads of its own, as in two processes.
 pub async fn sqlite() -> Stores<SqliteStore> {
     let folder = TempDir::new().unwrap();
     let store = async || Arc::new(builder(&folder).build().await.unwrap());
@@ -39,7 +40,7 @@ pub async fn in_memory() -> Stores<SqliteStore> {
     Stores { stores: [Arc::clone(&store), store], _folder: None }
 }
 
-/// A cache in this process over a file.
+/// Returns a store with a cache in this process over a file.
 pub async fn memory_over_sqlite() -> Stores<LayeredStore<MemoryCache, SqliteStore>> {
     let Stores { stores: [origin, _], _folder } = sqlite().await;
     let builder = LayeredStore::builder(MemoryCache::new(1000), (*origin).clone());
@@ -48,15 +49,15 @@ pub async fn memory_over_sqlite() -> Stores<LayeredStore<MemoryCache, SqliteStor
     Stores { stores: [Arc::clone(&store), store], _folder }
 }
 
-/// Number of sessions that a process writes to at once.
+/// Number of sessions that a process writes to concurrently.
 pub const WRITERS: u64 = 8;
 
-/// The session of a writer.
+/// Returns the session of a writer.
 pub fn counter<S>(store: &Arc<S>, writer: u64) -> TestSession<S> {
     session(store, 1, writer)
 }
 
-/// One of the sessions that a process creates and deletes.
+/// Returns one of the sessions that a process creates and deletes.
 pub fn ended<S>(store: &Arc<S>, number: u64) -> TestSession<S> {
     session(store, 2, number)
 }

@@ -15,7 +15,7 @@ use ruts::store::{Refused, Store, sqlite::SqliteStore};
 use ruts_tests_sqlite::{WRITERS, counter, ended};
 use tempfile::TempDir;
 
-/// The lines of a killed process.
+/// The writes and deletions that a process acknowledged before it was killed.
 #[derive(Debug, Default)]
 struct Acknowledged {
     /// The last number of each writer.
@@ -29,7 +29,7 @@ fn kill_while_writing(mut command: Command, wait: Duration) -> Acknowledged {
     let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut acknowledged = Acknowledged::default();
     let mut is_waited_for = false;
-    // The loop goes on to the end of what the process has written before it was killed.
+    // The loop reads all output of the process, up to the moment at which it was killed.
     thread::scope(|scope| {
         let (output, mut process) = (process.stdout.take().unwrap(), Some(&mut process));
         for line in BufReader::new(output).lines() {
@@ -57,7 +57,7 @@ fn kill_while_writing(mut command: Command, wait: Duration) -> Acknowledged {
     acknowledged
 }
 
-/// Returns how much of what was acknowledged is missing.
+/// Returns the number of acknowledged writes and deletions that are missing.
 async fn missing(path: &Path, acknowledged: &Acknowledged) -> u64 {
     let store = Arc::new(SqliteStore::builder(path).build().await.unwrap());
     let mut missing = 0;
@@ -101,7 +101,7 @@ async fn a_killed_process_loses_nothing() {
 /// Number of simulated power cuts.
 const POWER_CUTS: u64 = 50;
 
-/// Builds the library that keeps what was synced.
+/// Builds the library that keeps copies of synced files.
 fn synced_library(folder: &Path) -> std::path::PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keep_synced.c");
     let library = folder.join("keep_synced.so");
@@ -113,7 +113,7 @@ fn synced_library(folder: &Path) -> std::path::PathBuf {
     library
 }
 
-/// Cuts the power at some moment: only what was synced before is left.
+/// Simulates a power cut, which leaves only synced data. Returns the folder of that data.
 fn cut_power(library: &Path, operation: &str, wait: Duration) -> (TempDir, Acknowledged) {
     let (folder, synced) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut command = counting(operation, &folder.path().join("sessions.db"));
@@ -140,7 +140,7 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// The simulation shows a loss where one is documented.
+/// `Durability::Normal` may lose commits by its documentation, and the simulation shows such a loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_loses_commits_that_were_not_synced() {
     let folder = TempDir::new().unwrap();
@@ -151,5 +151,5 @@ async fn a_power_cut_loses_commits_that_were_not_synced() {
         let (synced, acknowledged) = cut_power(&library, "count-normal", wait);
         lost += missing(&synced.path().join("sessions.db"), &acknowledged).await;
     }
-    assert!(lost > 0, "the simulation keeps what was not synced");
+    assert!(lost > 0, "the simulation keeps data that was not synced");
 }

@@ -36,7 +36,7 @@ impl File {
         Arc::new(quick.build().await.unwrap())
     }
 
-    /// A connection that knows nothing of the store.
+    /// Opens a connection that does not belong to the store.
     fn stranger(&self) -> Connection {
         let connection = Connection::open(self.path()).unwrap();
         connection.busy_timeout(LONG_TIMEOUT).unwrap();
@@ -77,7 +77,7 @@ async fn a_locked_file_refuses_writes_after_the_timeout() {
     let stranger = file.stranger();
     stranger.execute_batch("begin immediate").unwrap();
     assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unavailable);
-    assert_eq!(session.get("a").await.unwrap(), None, "reads go on");
+    assert_eq!(session.get("a").await.unwrap(), None, "reads still work");
     stranger.execute_batch("rollback").unwrap();
     assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
 }
@@ -104,7 +104,7 @@ async fn tables_of_another_version_are_refused() {
     assert!(error_chain(&error).contains("another release"), "{}", error_chain(&error));
 }
 
-/// Overwrites pages in the middle of the file.
+/// The test overwrites one page in the middle of the file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_page_concerns_its_own_sessions() {
     let file = File::new();
@@ -164,7 +164,7 @@ async fn expired_sessions_are_deleted_in_the_background() {
     assert!(kept.load().await.unwrap().is_ok());
 }
 
-/// Sessions without a deadline, which no deadline would ever free. Their secrets are recognised.
+/// The sessions have no deadline that would free them. Their secrets are still recognised.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_ended_with_all_others_are_freed() {
     let file = File::new();
@@ -196,7 +196,8 @@ async fn sessions_that_ended_with_all_others_are_freed() {
     assert_eq!(kept.load().await.unwrap(), Err(Refused::Revoked));
 }
 
-/// Runs an operation of the other process with a disk of its own. The user needs no rights.
+/// Runs an operation of the program `process` in a mount namespace with a disk of its own. This needs
+/// no privileges.
 fn in_a_namespace(set_up: &str, operation: &str, path: &Path) {
     let run = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])

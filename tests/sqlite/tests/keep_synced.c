@@ -1,6 +1,7 @@
-// Simulates a power cut: after each sync of a file, the folder KEEP_SYNCED_IN has a copy of it, and after
-// each sync of a folder no file that was removed from there. When the process is killed, that folder has
-// what was synced, and nothing else.
+// Simulates a power cut. After each sync of a file, the folder KEEP_SYNCED_IN holds a copy of the file.
+// After each sync of a folder, files that were removed from it are removed from KEEP_SYNCED_IN too.
+// When the process is killed, KEEP_SYNCED_IN holds only synced data, and perhaps unfinished copies
+// (*.part).
 
 #define _GNU_SOURCE
 #include <dirent.h>

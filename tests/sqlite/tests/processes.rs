@@ -13,18 +13,20 @@ use ruts_tests_support::{
 };
 use tempfile::TempDir;
 
-/// Longest write while two processes compete.
+/// Maximum duration of a write while two processes compete.
 const LONGEST: Duration = Duration::from_millis(250);
 
-/// Number of attempts: on a busy machine, a process may stand still for as long.
+/// Maximum number of attempts. On a busy machine, the system may suspend a process for longer than
+/// [`LONGEST`].
 const ATTEMPTS: usize = 5;
 
-/// A folder in memory, where no disk stands still.
+/// Returns a folder in memory if there is one, so that no disk delays the writes.
 fn folder_in_memory() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-/// Two processes with 32 writers each. Returns the number of writes of each, and the longest.
+/// Runs two processes with 32 writers each. Returns the number of writes of each process, and the
+/// duration of the longest write.
 fn compete() -> ([u64; 2], Duration) {
     let folder = folder_in_memory();
     let processes = [(); 2].map(|()| {
@@ -72,7 +74,7 @@ async fn many_processes_can_create_the_file_at_once() {
     }
 }
 
-/// The stores share a file, and nothing else.
+/// The stores share only a file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_process_ends_a_watched_session() {
     let pair = sqlite().await;

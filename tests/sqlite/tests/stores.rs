@@ -1,4 +1,4 @@
-//! The conformance suite, and what runs on every store.
+//! The conformance suite, and the scenarios that run on every store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -116,7 +116,7 @@ on_each_store! {
     memory_over_sqlite: LayeredStore<MemoryCache, SqliteStore>, 2_000,
 }
 
-/// A read on the thread of its task never waits for anything.
+/// A read runs on the thread of its task and never waits. It has to yield to other tasks by itself.
 #[tokio::test]
 async fn a_task_that_only_reads_lets_others_run() {
     let Stores { stores: [store, _], .. } = &backends::sqlite().await;

@@ -1,7 +1,7 @@
 //! A store of every kind, on the servers that the tests of a process share.
 //!
-//! Each function returns two stores with the same sessions. Their timeouts are long: no test that
-//! uses them is about time.
+//! Most functions return two stores with the same sessions. Their timeouts are long, because no test
+//! that uses them is about timeouts.
 
 use std::{
     any::Any,
@@ -47,54 +47,54 @@ impl<S> Pair<S> {
         Self { stores: stores.map(Arc::new), next: AtomicUsize::new(0), namespace }
     }
 
-    /// Returns one store and the other, in turn.
+    /// Returns the two stores in turn.
     pub fn next(&self) -> Arc<S> {
         Arc::clone(&self.stores[self.next.fetch_add(1, Ordering::Relaxed) % 2])
     }
 }
 
-/// A client of fred with its default settings.
+/// Returns a client of fred with its default settings.
 pub async fn fred_client(url: &str) -> Client {
     Client::new(Config::from_url(url).unwrap(), None, None, None)
 }
 
-/// A pool of fred with its default settings.
+/// Returns a pool of fred with its default settings.
 pub async fn fred_pool(url: &str) -> Pool {
     Pool::new(Config::from_url(url).unwrap(), None, None, None, 3).unwrap()
 }
 
-/// A client of redis-rs.
+/// Returns a client of redis-rs.
 pub async fn redis_rs_client(url: &str) -> RedisRsClient {
     RedisRsClient::open(url).unwrap()
 }
 
-/// A cluster client of redis-rs.
+/// Returns a cluster client of redis-rs.
 pub async fn redis_cluster(cluster: &Cluster) -> RedisCluster {
     let builder = ClusterClientBuilder::new(cluster.urls());
     RedisCluster::new(builder, LONG_TIMEOUT).unwrap()
 }
 
-/// A cluster client of fred.
+/// Returns a cluster client of fred.
 pub async fn fred_cluster(cluster: &Cluster) -> Client {
     fred_client(&cluster.urls()[0].replace("redis://", "redis-cluster://")).await
 }
 
-/// The builder of a store with a prefix and a long timeout.
+/// Returns the builder of a store with a prefix and a long timeout.
 pub fn redis_builder<C: RedisClient>(client: C, prefix: &Prefix) -> RedisStoreBuilder<C> {
     RedisStore::builder(Arc::new(client)).prefix(prefix.name()).timeout(LONG_TIMEOUT)
 }
 
-/// A store with a prefix and a long timeout.
+/// Returns a store with a prefix and a long timeout.
 pub fn redis_store<C: RedisClient>(client: C, prefix: &Prefix) -> RedisStore<C> {
     redis_builder(client, prefix).build()
 }
 
-/// Two stores that send as many commands at once as by default.
+/// Creates two stores with the default in-flight limit.
 fn redis_pair<C: RedisClient>(prefix: Prefix, clients: [C; 2]) -> Pair<RedisStore<C>> {
     Pair::new(clients.map(|client| redis_store(client, &prefix)), prefix)
 }
 
-/// Two stores that send one command at once, so that later operations form a batch.
+/// Creates two stores that send one command at a time, so that later operations form a batch.
 fn one_in_flight<C: RedisClient>(prefix: Prefix, clients: [C; 2]) -> Pair<RedisStore<C>> {
     let store = |client| redis_builder(client, &prefix).max_in_flight(1).build();
     Pair::new(clients.map(store), prefix)
@@ -108,7 +108,7 @@ async fn redis_rs_clients(server: &Redis) -> [RedisRsClient; 2] {
     [redis_rs_client(server.url()).await, redis_rs_client(server.url()).await]
 }
 
-/// In memory.
+/// A store in memory.
 pub async fn memory() -> Pair<MemoryStore> {
     let store = MemoryStore::new();
     Pair::new([store.clone(), store], ())
@@ -133,13 +133,13 @@ pub async fn valkey_through_fred() -> Pair<RedisStore<Client>> {
     redis_pair(server.prefix(), clients)
 }
 
-/// Redis through a pool of fred, one command at once.
+/// Redis through a pool of fred, one command at a time.
 pub async fn redis_one_in_flight() -> Pair<RedisStore<Pool>> {
     let server = Redis::shared(Flavour::Redis);
     one_in_flight(server.prefix(), fred_pools(server).await)
 }
 
-/// Valkey through redis-rs, one command at once.
+/// Valkey through redis-rs, one command at a time.
 pub async fn valkey_one_in_flight() -> Pair<RedisStore<RedisRsClient>> {
     let server = Redis::shared(Flavour::Valkey);
     one_in_flight(server.prefix(), redis_rs_clients(server).await)
@@ -155,7 +155,7 @@ pub async fn batched_valkey() -> Pair<Batched<RedisStore<RedisRsClient>>> {
     batched(valkey_one_in_flight().await).await
 }
 
-/// PostgreSQL, every operation in a batch: with so few connections one read and one write is in
+/// PostgreSQL, every operation in a batch. With three connections, one read and one write can be in
 /// flight.
 pub async fn batched_postgres() -> Pair<Batched<PostgresStore>> {
     batched(postgres_pair(|| Postgres::shared().pool(3)).await).await
@@ -189,7 +189,7 @@ async fn postgres_pair(pool: impl Fn() -> PgPool) -> Pair<PostgresStore> {
     Pair::new(stores, schema)
 }
 
-/// A store in a schema of its own, with its pool and schema.
+/// Returns a store in a schema of its own, its pool and its schema.
 pub async fn postgres_on(server: &Postgres) -> (PostgresStore, PgPool, Schema) {
     let (pool, schema) = (server.pool(4), server.schema());
     (postgres_store(pool.clone(), &schema).await, pool, schema)
@@ -208,7 +208,7 @@ pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
     postgres_pair(|| options().connect_lazy(pooler.url()).unwrap()).await
 }
 
-/// The builder of a store with a long timeout, in tables of its own.
+/// Returns the builder of a store with a long timeout, in the given tables.
 pub fn mysql_builder(server: &MySql, tables: &str) -> MySqlStoreBuilder {
     let builder = MySqlStore::builder(server.options()).max_connections(5).table_name(tables);
     builder.create_tables(true).cleanup_interval(None).timeout(LONG_TIMEOUT)
@@ -271,11 +271,11 @@ pub async fn memory_over_postgres() -> Pair<LayeredStore<MemoryCache, PostgresSt
     Pair::new([store.clone(), store], origin.namespace)
 }
 
-/// Waits until the connections in use are back in the pool, which tests them on the way. It closes
-/// those that the server has closed.
+/// Waits until a connection is idle, or the pool has none. The pool tests each connection that comes
+/// back, and drops it if the server has closed it.
 pub async fn wait_until_idle(pool: &PgPool) {
-    // The pool counts a connection shortly after it moves, so the number of idle ones can pass below
-    // zero, which reads as the greatest one.
+    // The pool updates its count of idle connections with a delay. The count may fall below zero, and
+    // then reads as a number above the size.
     let is_idle =
         async || pool.size() == 0 || (1..=pool.size() as usize).contains(&pool.num_idle());
     wait_until("a connection is idle", is_idle).await;

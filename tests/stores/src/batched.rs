@@ -1,5 +1,4 @@
-//! A store that batches every read and write with others, for suites that must hold in batches,
-//! too.
+//! A store that batches every read and write with others, for suites that must also pass in batches.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -21,7 +20,7 @@ pub struct Batched<S> {
 }
 
 impl<S: Store> Batched<S> {
-    /// Wraps a store with one operation in flight, so that the next ones wait and form a batch.
+    /// Wraps a store that sends one command at a time, so that later operations form a batch.
     pub async fn new(store: S) -> Self {
         let store = Arc::new(store);
         let guest = TestSession::begin(&store).await;
@@ -29,7 +28,7 @@ impl<S: Store> Batched<S> {
         Self { store, guest, thief }
     }
 
-    /// Reads with the same projection, because only equal ones form a batch.
+    /// Reads with the same projection, because a batch has reads of one projection only.
     async fn read_others(&self, fields: Projection<'_>, touch: Option<Touch>) {
         assert_live_or_ended(self.guest.load_fields(fields, touch).await);
         assert_ended(self.thief.load_fields(fields, touch).await);
@@ -43,7 +42,7 @@ impl<S: Store> Batched<S> {
     }
 }
 
-/// The guest's session ends when a check ends all sessions.
+/// Accepts an ended session too, because a check may end all sessions.
 fn assert_live_or_ended<T: Debug>(answer: StoreResult<T>) {
     match answer {
         Ok(Ok(_)) => {}
@@ -51,7 +50,7 @@ fn assert_live_or_ended<T: Debug>(answer: StoreResult<T>) {
     }
 }
 
-/// Every operation fails while the server does.
+/// Accepts an error too, because every operation fails while its server does.
 fn assert_ended<T: Debug>(answer: StoreResult<T>) {
     let is_ended = matches!(answer, Ok(Err(Refused::NotFound | Refused::Revoked)) | Err(_));
     assert!(is_ended, "{answer:?}");

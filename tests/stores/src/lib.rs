@@ -1,8 +1,8 @@
-//! Fixtures of the tests on servers: the servers themselves, a proxy before them, stores of every
-//! kind on them, and two tiers.
+//! Fixtures of the tests on servers: the servers themselves, a proxy in front of them, stores of
+//! every kind on them, and two tiers.
 //!
 //! Also used by the tests of the examples and by the benchmarks. Fixtures that need neither a
-//! server nor a driver stand in `ruts-tests-support`.
+//! server nor a driver are in `ruts-tests-support`.
 
 pub mod backends;
 mod batched;

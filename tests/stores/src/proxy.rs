@@ -18,13 +18,13 @@ pub enum Traffic {
     Forward,
     /// Holds requests and answers until it forwards again.
     Hold,
-    /// Forwards until so many answers have passed, and then holds everything.
+    /// Forwards until this number of answers has passed on a connection, and then holds everything.
     HoldAfter(usize),
     /// Forwards requests, and holds answers until it forwards again.
     HoldAnswers,
-    /// Forwards requests. Closes the connection after the first bytes of the next answer.
+    /// Forwards requests. Closes the connection after this number of bytes of the next answer.
     CutAnswersAfter(usize),
-    /// Closes every connection at once.
+    /// Closes every connection immediately.
     Disconnect,
 }
 
@@ -40,7 +40,7 @@ struct Counters {
 pub struct Proxy {
     address: String,
     route: Arc<Mutex<Route>>,
-    /// The traffic of connections that stay silent.
+    /// The traffic of silenced connections.
     silent: Mutex<Vec<watch::Sender<Traffic>>>,
     counters: Arc<Counters>,
     accepting: tokio::task::JoinHandle<()>,
@@ -53,7 +53,7 @@ struct Route {
 }
 
 impl Proxy {
-    /// Starts a proxy before the server at `address`.
+    /// Starts a proxy in front of the server at `address`.
     pub async fn before(address: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().to_string();
@@ -78,22 +78,22 @@ impl Proxy {
         Self { address: own, route, silent: Mutex::default(), counters, accepting }
     }
 
-    /// Returns the address that it listens on.
+    /// Returns the address that the proxy listens on.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Changes how it treats traffic.
+    /// Changes how the proxy treats traffic.
     pub fn set(&self, traffic: Traffic) {
         self.route.lock().unwrap().traffic.send_replace(traffic);
     }
 
-    /// Leads new connections to another server. Present ones stay where they are.
+    /// Leads new connections to another server. Open ones keep theirs.
     pub fn lead_to(&self, address: &str) {
         self.route.lock().unwrap().upstream = address.to_owned();
     }
 
-    /// Holds all traffic of the present connections for ever. New ones are forwarded.
+    /// Holds all traffic of the open connections for ever. New ones are forwarded.
     pub fn silence_present(&self) {
         let mut route = self.route.lock().unwrap();
         let silent = std::mem::replace(&mut route.traffic, watch::Sender::new(Traffic::Forward));
@@ -101,8 +101,8 @@ impl Proxy {
         self.silent.lock().unwrap().push(silent);
     }
 
-    /// Returns the sizes of the requests since the last call. All bytes that a client sends until
-    /// an answer comes are one request, and one round trip.
+    /// Returns the sizes of the requests since the last call. All bytes that a client sends before
+    /// the next answer count as one request, and so as one round trip.
     pub fn take_requests(&self) -> Vec<usize> {
         std::mem::take(&mut *self.counters.requests.lock().unwrap())
     }
@@ -112,7 +112,7 @@ impl Proxy {
         self.counters.answered_bytes.swap(0, Ordering::Relaxed)
     }
 
-    /// Waits until it [holds](Traffic::HoldAnswers) an answer.
+    /// Waits until the proxy [holds](Traffic::HoldAnswers) an answer.
     pub async fn answer_held(&self) {
         self.counters.answer_held.notified().await;
     }

@@ -58,9 +58,9 @@ pub struct Urls {
 
 /// Proxies between the store of one process and both tiers.
 pub struct Proxies {
-    /// Before the cache.
+    /// The proxy in front of the cache.
     pub cache: Proxy,
-    /// Before the origin.
+    /// The proxy in front of the origin.
     pub origin: Proxy,
     /// The connections to the origin.
     pub pool: PgPool,
@@ -80,64 +80,64 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
         Self { redis, postgres, prefix: Prefix::unique(), schema }
     }
 
-    /// The key of the cache entry of a session.
+    /// Returns the key of the cache entry of a session.
     pub fn entry_key(&self, id: &SessionId) -> String {
         let id = id.to_string();
         format!("{}:{{{}}}{}:hot", self.prefix.name(), &id[..2], &id[2..])
     }
 
-    /// The prefix of the keys of the cache.
+    /// Returns the prefix of the keys of the cache.
     pub fn prefix(&self) -> &Prefix {
         &self.prefix
     }
 
-    /// The schema of the tables of the origin.
+    /// Returns the schema of the tables of the origin.
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
 
-    /// The addresses of the servers.
+    /// Returns the addresses of the servers.
     pub fn urls(&self) -> Urls {
         Urls { cache: self.redis.url().to_owned(), origin: self.postgres.url().to_owned() }
     }
 
-    /// A cache with a client of its own, which is connected.
+    /// Returns a cache with a connected client of its own.
     pub async fn cache(&self, urls: &Urls) -> RedisCache {
         let cache = redis_store(fred_client(&urls.cache).await, &self.prefix);
         Cache::check(&cache).await.unwrap();
         cache
     }
 
-    /// The builder of an origin with this pool.
+    /// Returns the builder of an origin with this pool.
     pub fn origin_builder(&self, pool: PgPool) -> PostgresStoreBuilder {
         let builder = PostgresStore::builder(pool).create_tables(true);
         builder.schema_name(self.schema.name()).timeout(LONG_TIMEOUT).cleanup_interval(None)
     }
 
-    /// An origin with a pool of its own.
+    /// Returns an origin with a pool of its own, and that pool.
     pub async fn origin(&self, urls: &Urls) -> (PostgresStore, PgPool) {
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&urls.origin).unwrap();
         (self.origin_builder(pool.clone()).build().await.unwrap(), pool)
     }
 
-    /// The origin without a cache, to compare with.
+    /// Returns the origin without a cache, to compare with.
     pub async fn origin_alone(&self) -> Arc<PostgresStore> {
         Arc::new(self.origin(&self.urls()).await.0)
     }
 
-    /// The builder of another process's store.
+    /// Returns the builder of a store with connections of its own, as another process would have.
     pub async fn builder(&self) -> LayeredBuilder {
         let urls = self.urls();
         let (origin, _) = self.origin(&urls).await;
         with_long_timeouts(LayeredStore::builder(self.cache(&urls).await, origin))
     }
 
-    /// The store of another process.
+    /// Returns a store with connections of its own, as another process would have.
     pub async fn store(&self) -> Arc<Layered> {
         Arc::new(self.builder().await.build())
     }
 
-    /// Proxies before both tiers, and their addresses.
+    /// Starts proxies in front of both tiers. Returns them and their addresses.
     async fn proxies(&self) -> (Proxy, Proxy, Urls) {
         let cache = Proxy::before(&self.redis.address()).await;
         let origin = Proxy::before(&self.postgres.address()).await;
@@ -148,14 +148,15 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
         (cache, origin, urls)
     }
 
-    /// Proxies before both tiers for a process that a test starts, and their addresses.
+    /// Starts proxies in front of both tiers, for a process that a test starts. Returns them and their
+    /// addresses.
     pub async fn proxies_for_process(&self) -> (Proxies, Urls) {
         let (cache, origin, urls) = self.proxies().await;
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&urls.origin).unwrap();
         (Proxies { cache, origin, pool }, urls)
     }
 
-    /// The builder of a store behind proxies, whose cache is wrapped.
+    /// Returns the builder of a store behind proxies, with its cache wrapped by `wrap`.
     pub async fn proxied_builder<C: SharedCache>(
         &self,
         wrap: impl FnOnce(RedisCache) -> C,
@@ -166,7 +167,7 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
         (with_long_timeouts(builder), Proxies { cache, origin, pool })
     }
 
-    /// A store behind proxies, whose cache is wrapped.
+    /// Returns a store behind proxies, with its cache wrapped by `wrap`.
     pub async fn proxied_store<C: SharedCache>(
         &self,
         wrap: impl FnOnce(RedisCache) -> C,
@@ -200,9 +201,10 @@ impl FaultyCache {
 pub enum CacheFault {
     /// No fault.
     None,
-    /// A reader fills it after this time, whatever was written since its lookup. Most caches do so.
+    /// A reader fills the cache after this time, even if the session was written to since the lookup.
+    /// Most caches work like this.
     IgnoresLeases(Duration),
-    /// No write intent is ever removed.
+    /// `finish_write` always fails, and removes no write intent.
     NeverFinishesWrites,
 }
 

@@ -1,5 +1,5 @@
-//! Operations on several sessions that a store sends in one batch: the number of commands, and that
-//! each operation has its own answer, whatever happens to the others.
+//! Operations on several sessions that a store sends in one batch. The tests count the commands, and
+//! check that each operation has its own answer, even if others of the batch fail.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -32,13 +32,13 @@ use tokio::task::{JoinHandle, JoinSet};
 const FULL: usize = 64;
 
 /// Number of attempts to fill a batch. On a busy machine a command counts as slow after 200 ms, and
-/// what is pending goes without it.
+/// pending operations are sent before its answer.
 const ROUNDS: usize = 8;
 
-/// Timeout of operations that must not be sent any more. They may wait for half of it.
+/// Timeout of operations that must not be sent once they have been pending for half of it.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// A server whose answers can be held, and stores with one operation in flight.
+/// A server whose answers can be held, and stores that send one command at a time.
 struct Fixture<C: RedisClient> {
     server: Redis,
     proxy: Proxy,
@@ -82,13 +82,13 @@ impl<C: RedisClient> Fixture<C> {
         first
     }
 
-    /// Returns the number of scripts and of reads without a script.
+    /// Returns the number of scripts and native reads so far.
     fn calls(&self) -> u64 {
         self.server.calls("evalsha") + self.server.calls("getex")
     }
 }
 
-/// Starts operations one after the other, and lets each of them queue.
+/// Starts operations one after another, and gives each of them time to queue.
 async fn start<T: Send + 'static>(
     operations: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<JoinHandle<T>> {
@@ -113,7 +113,7 @@ async fn set_a<S: Store>(
     session.set("a", value).await
 }
 
-/// Runs tests on each server through each client library.
+/// Runs tests on Redis through each client library, and on Valkey through fred.
 macro_rules! through_each_client {
     ($($test:ident),+ $(,)?) => {
         mod redis_through_fred { through_each_client!(@ Redis fred_client: $($test),+); }
@@ -173,7 +173,7 @@ async fn room_for_others<C: RedisClient, F: Future<Output = ()> + Send + 'static
         let busy = start((0..BUSY).map(|_| operation(busy.clone()))).await;
         let mut other = tokio::spawn(operation(other.clone()));
         start([async {}]).await;
-        // The held answer, and that to the next batch.
+        // Forwards the held answer and the answer to the next batch.
         fixture.proxy.set(Traffic::HoldAfter(2));
         let has_answer = tokio::time::timeout(Duration::from_secs(1), &mut other).await.is_ok();
         let answered = busy.iter().filter(|operation| operation.is_finished()).count();
@@ -223,7 +223,8 @@ async fn waiting_operations_form_a_batch<C: RedisClient>(fixture: Fixture<C>) {
     assert_few_commands(&writes);
 }
 
-/// Checks that some round took at most three commands: one for the batch, and those of stragglers.
+/// Checks that some round took at most three commands: one for the batch, and two for operations that
+/// queued too late for it.
 fn assert_few_commands(commands: &[u64]) {
     assert!(commands.iter().any(|commands| *commands <= 3), "{commands:?}");
 }
@@ -369,7 +370,8 @@ async fn an_operation_that_waits_too_long_is_not_sent<C: RedisClient>(fixture: F
             kinds.push(error_kind(other.await.unwrap()));
         }
         fixture.proxy.set(Traffic::Forward);
-        // On a busy machine they may have queued too late to wait for long.
+        // On a busy machine, they may queue so late that they are not yet overdue when the first
+        // operation ends, and are sent.
         if kinds == [StoreErrorKind::Unavailable; 2] {
             for session in [second, third] {
                 assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
@@ -377,7 +379,7 @@ async fn an_operation_that_waits_too_long_is_not_sent<C: RedisClient>(fixture: F
             return;
         }
     }
-    panic!("each time an operation was sent");
+    panic!("an operation was sent in each round");
 }
 
 async fn a_dropped_operation_that_waits_is_not_sent<C: RedisClient>(fixture: Fixture<C>) {
@@ -386,17 +388,17 @@ async fn a_dropped_operation_that_waits_is_not_sent<C: RedisClient>(fixture: Fix
         let first = fixture.occupy(set_a(first, "2")).await;
         let mut others = start([&second, &third].map(|session| set_a(session.clone(), "2"))).await;
         others[0].abort();
-        assert!(others.remove(0).await.is_err(), "it was answered although it waits");
+        assert!(others.remove(0).await.is_err(), "a pending operation was answered");
         fixture.proxy.set(Traffic::Forward);
         assert_eq!(first.await.unwrap().unwrap(), APPLIED);
         assert_eq!(others.remove(0).await.unwrap().unwrap(), APPLIED);
         assert_eq!(third.get("a").await.unwrap().unwrap(), "2");
-        // On a busy machine it may have been sent before it was dropped.
+        // On a busy machine the operation may have been sent before it was dropped.
         if second.get("a").await.unwrap().unwrap() == "1" {
             return;
         }
     }
-    panic!("each time the operation was sent");
+    panic!("the operation was sent in each round");
 }
 
 async fn a_dropped_operation_in_flight_holds_up_no_other<C: RedisClient>(fixture: Fixture<C>) {
@@ -421,7 +423,7 @@ async fn not_polled_operations_hold_up_no_other<S: Store>(sessions: &[TestSessio
     let mut set = Box::pin(sessions[1].set("a", "2"));
     tokio::select! {
         biased;
-        _ = async { tokio::join!(&mut get, &mut set) } => panic!("both answers came at once"),
+        _ = async { tokio::join!(&mut get, &mut set) } => panic!("both were answered immediately"),
         () = std::future::ready(()) => {}
     }
     for _ in 0..3 {
@@ -466,8 +468,8 @@ async fn large_values_are_read_in_several_batches<C: RedisClient>(fixture: Fixtu
         }
         commands.push(fixture.calls() - calls);
     }
-    // The first batch has all five sessions, and most are then read again singly. Later batches
-    // have two, because the batch size adapts.
+    // The first batch has all five sessions, and most of them are then read again one by one. Later
+    // batches have two sessions, because the batch size adapts.
     assert!(commands[1..].contains(&3), "{commands:?}");
 }
 
@@ -531,7 +533,7 @@ async fn waiting_lookups_of_a_cache_form_a_batch<C: RedisClient>(fixture: Fixtur
     assert_eq!(error_kind(foreign.await.unwrap()), StoreErrorKind::Corrupt);
 }
 
-/// Reads and writes many sessions at once, several times.
+/// Writes and reads many sessions concurrently, several times.
 async fn many_sessions_at_once<C: RedisClient>(store: RedisStore<C>) {
     let store = Arc::new(store);
     let mut sessions = Vec::new();
@@ -587,7 +589,7 @@ async fn large_operations_are_not_batched() {
     tasks.join_all().await;
 }
 
-/// A store on PostgreSQL with one read and one write in flight, and locks to hold it up.
+/// A store on PostgreSQL with at most one read and one write in flight, and locks that block it.
 struct PostgresFixture {
     proxy: Proxy,
     schema: Schema,
@@ -682,10 +684,11 @@ impl PostgresFixture {
     }
 }
 
-/// Size of a lone `Sync`, with which the pool tests a connection that comes back to it.
+/// Size of a single `Sync` message, with which the pool tests each connection that comes back.
 const SYNC: usize = 5;
 
-/// Checks that some round took one statement. Each connection has to prepare both statements once.
+/// Checks that some round took one statement. Others may take more, because each connection has to
+/// prepare each statement once.
 fn assert_one_statement(statements: &[usize]) {
     assert!(statements.contains(&1), "{statements:?}");
 }
@@ -764,7 +767,7 @@ async fn waiting_writes_form_a_batch_on_postgres() {
     assert_one_statement(&statements);
 }
 
-/// Each write of a batch gets the answer that it would get alone.
+/// Each write of a batch gets the answer that it would get as a single operation.
 #[tokio::test]
 async fn each_write_of_a_batch_has_its_own_answer_on_postgres() {
     let fixture = PostgresFixture::new().await;
@@ -840,7 +843,7 @@ async fn each_write_of_a_batch_has_its_own_answer_on_postgres() {
     for (session, value) in values {
         assert_eq!(session.get("a").await.unwrap().unwrap(), value);
     }
-    // A write also starts a grace period and counts as activity.
+    // A write in a batch also starts a grace period, and touches the session.
     assert!(fixture.is(&renewed, "grace_until is not null").await);
     let is_moved = "idle_at > clock_timestamp() + interval '55 minutes'";
     assert!(fixture.is(&due, is_moved).await);
@@ -858,9 +861,9 @@ async fn each_write_of_a_batch_has_its_own_answer_on_postgres() {
     }
     let loaded = live.load().await.unwrap().unwrap();
     let b = loaded.fields.iter().find(|field| &*field.name == "b").unwrap();
-    assert!(b.ttl.is_some(), "a lifetime");
+    assert!(b.ttl.is_some(), "the field has a TTL");
 
-    // Without a touch, a deadline that has passed is noticed, too.
+    // A write without a touch also notices a deadline that has passed.
     let lock = fixture.lock_row(&first).await;
     let set = |session: TestSession<PostgresStore>| async move { session.set("c", "1").await };
     let occupied = tokio::spawn(set(first.clone()));
@@ -954,7 +957,7 @@ fn a_runtime_that_is_not_driven_holds_up_no_other() {
                 runtime.spawn(async move { session.get("a").await })
             })
             .collect();
-        // Nothing drives this runtime after the block, until the next round.
+        // Nothing drives the runtime `other` after this call until the next round.
         assert_eq!(other.block_on(session.set("a", "1")).unwrap(), APPLIED);
         let all = async {
             for task in tasks {

@@ -20,14 +20,14 @@ use ruts_tests_stores::{
 };
 use ruts_tests_support::{delegate_cache, random};
 
-/// Longer than any test.
+/// A lifetime that is longer than any test.
 const LONG: Duration = Duration::from_secs(300);
-/// Longer than an operation, short enough to wait for.
+/// A lifetime that is longer than an operation, but short enough to wait for.
 const SHORT: Duration = Duration::from_secs(1);
-/// Difference of two times that count as equal.
+/// Maximum difference of two durations that count as equal.
 const TOLERANCE: Duration = Duration::from_secs(20);
 
-/// An entry of a cache, with short names for what the checks do with it.
+/// A cache entry, with short methods for the operations of the checks.
 struct Entry<C> {
     cache: Arc<C>,
     id: SessionId,
@@ -83,7 +83,7 @@ impl<C: Cache> Entry<C> {
         matches!(self.lookup(names).await, CacheLookup::Hit(_))
     }
 
-    /// Returns the fields that a hit has, ordered by name. `None` for a miss.
+    /// Returns the fields of a hit, ordered by name, or `None` for a miss.
     async fn get(&self, names: &[&str]) -> Option<Vec<(String, Bytes)>> {
         let CacheLookup::Hit(loaded) = self.lookup(names).await else { return None };
         let fields = loaded.fields.into_iter();
@@ -128,7 +128,7 @@ impl<C: Cache> Entry<C> {
 async fn a_fill_is_found<C: Cache>(entry: Entry<C>) {
     assert_eq!(entry.get(&[]).await, None);
     let lease = entry.lease().await.unwrap();
-    assert_eq!(entry.lease().await.unwrap().mark, lease.mark, "all readers that miss share one");
+    assert_eq!(entry.lease().await.unwrap().mark, lease.mark, "readers that miss share a lease");
     let value = Bytes::from_static(b"12 34 :\0\r\n5");
     let expiring = field("b", Some(&value))
         .ttl(Duration::from_secs(200))
@@ -161,7 +161,8 @@ async fn a_complete_entry_answers_a_read_of_all_fields<C: Cache>(entry: Entry<C>
     let CacheLookup::Hit(loaded) = all().await else { panic!("the entry is complete") };
     assert_eq!(loaded.fields.len(), 1);
 
-    // An outdated field may have a new value. A complete fill says that it is absent.
+    // When the cached absence of `c` is outdated, `c` may exist. A complete fill without it shows that
+    // it does not.
     entry.fill(&lease, &[CachedField::new("c", None, SHORT)]).await;
     tokio::time::sleep(SHORT).await;
     let CacheLookup::Miss(Some(lease)) = all().await else { panic!("a field is outdated") };
@@ -183,7 +184,7 @@ async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
         };
         assert!(loaded.meta.idle_remaining.unwrap() > sooner, "{name}");
     }
-    // An outdated record does not stay.
+    // An outdated record is replaced in any case.
     entry.cache.evict(&entry.id).await.unwrap();
     let lease = entry.lease().await.unwrap();
     entry.fill_with(&lease, CachedRecord::new(meta(later), SHORT), &[]).await;
@@ -192,7 +193,7 @@ async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
     entry.fill_with(&lease, CachedRecord::new(meta(sooner), LONG), &[]).await;
     let CacheLookup::Hit(loaded) = entry.lookup(&[]).await else { panic!("a miss") };
     assert!(loaded.meta.idle_remaining.unwrap() <= sooner);
-    // Nor does the record of another secret.
+    // So is the record of another secret.
     let other = SecretHash::from_bytes(random());
     let credentials = Credentials::new(&entry.id, &other);
     let record = CachedRecord::new(meta(SHORT), LONG);
@@ -207,7 +208,7 @@ async fn a_write_intent_invalidates_its_scope<C: Cache>(entry: Entry<C>) {
     let intent = entry.begin_write(fields(&["a"])).await;
     assert_eq!(entry.lease().await, None, "a write is in progress");
     assert_eq!(entry.get(&["a"]).await, None);
-    assert!(entry.is_hit(&["b"]).await, "outside of the scope");
+    assert!(entry.is_hit(&["b"]).await, "outside the scope");
     let late = Bytes::from_static(b"late");
     entry.fill(&lease, &[field("a", Some(&late))]).await;
     assert_eq!(entry.get(&["a"]).await, None, "the lease is invalid");
@@ -261,7 +262,7 @@ async fn a_finish_without_its_intent_empties_the_entry<C: Cache>(entry: Entry<C>
     entry.fill(&lease, &[field("a", Some(&value)), field("b", Some(&value))]).await;
     assert_eq!((entry.get(&["a"]).await, entry.get(&["b"]).await), (None, None));
 
-    // Another intent stays, and stores nothing either.
+    // Another intent stays, but its finish stores nothing either.
     let gone = entry.begin_write(fields(&["a"])).await;
     entry.cache.evict(&entry.id).await.unwrap();
     let other = entry.begin_write(fields(&["a"])).await;
@@ -336,7 +337,7 @@ async fn a_touch_that_is_due_is_a_miss<C: Cache>(entry: Entry<C>) {
 }
 
 async fn a_wrong_secret_is_a_miss<C: Cache>(entry: Entry<C>) {
-    // A hash can hold any bytes.
+    // A secret hash can contain any bytes, so several are tried.
     for _ in 0..64 {
         let entry = Entry::new(Arc::clone(&entry.cache));
         entry.fill_ones(&["a"]).await;
@@ -411,7 +412,7 @@ macro_rules! caches {
     };
 }
 
-/// The servers of a cache, which live as long as it does.
+/// The backend of a cache. It has to outlive the cache.
 trait Backend {
     type Cache: Cache;
 
@@ -481,7 +482,7 @@ caches! {
     batched_valkey = super::Batched(backends::valkey_one_in_flight().await);
 }
 
-/// A server may evict the key that says since when entries are valid.
+/// A server may evict the key that identifies the history of the cache, by which entries are valid.
 #[tokio::test]
 async fn no_entry_returns_after_the_server_evicts_the_history() {
     let server = Redis::start(Flavour::Redis, &[]);

@@ -1,5 +1,5 @@
-//! Connections to Redis and Valkey: closed while idle, silent, or to a server that has stopped
-//! being the leader. All clients have to go on with new connections.
+//! Connections to Redis and Valkey that are closed while idle, fall silent, or lead to a server that
+//! is no longer the leader. All clients have to continue with new connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ const SHORT: Duration = Duration::from_millis(500);
 /// unknown outcome.
 const NOTICED: Duration = Duration::from_millis(500);
 
-/// A client of fred that reconnects by itself, and not soon.
+/// Returns a client of fred with a policy of its own, which reconnects only after a minute.
 async fn reconnecting_fred(url: &str) -> Client {
     let policy = ReconnectPolicy::new_constant(0, 60_000);
     Client::new(Config::from_url(url).unwrap(), None, None, Some(policy))
@@ -84,7 +84,7 @@ async fn a_restart_costs_no_operation<C: RedisClient>(connect: impl AsyncFn(Stri
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
-/// The connections are cut off without a word, and new ones would work.
+/// The open connections fall silent, but new ones would work.
 async fn a_silent_connection_is_given_up<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
     let server = Redis::start(Flavour::Redis, &[]);
     let proxy = Proxy::before(&server.address()).await;
@@ -103,7 +103,7 @@ async fn a_silent_connection_is_given_up<C: RedisClient>(connect: impl AsyncFn(S
     assert!(unanswered >= 3);
 }
 
-/// A layered store waits for its cache for a shorter time than the cache itself does.
+/// A layered store may wait for its cache for a shorter time than the timeout of the cache.
 async fn a_connection_is_given_up_whose_callers_give_up_first<C: RedisClient>(
     connect: impl AsyncFn(String) -> C,
 ) {
@@ -126,8 +126,8 @@ async fn a_connection_is_given_up_whose_callers_give_up_first<C: RedisClient>(
 /// Waits until `replica` has all data of its leader.
 async fn wait_for_replica(replica: &Redis) {
     let connected = Some(redis::Value::BulkString("connected".into()));
-    // A leader that is about to become a replica has another role. When it becomes one, it closes
-    // connections.
+    // A server that is about to become a replica still has the role of a leader. When it becomes a
+    // replica, it closes connections.
     let is_connected = async || {
         let role = replica.try_command::<Vec<redis::Value>>(&["ROLE"]);
         role.is_ok_and(|role| role.get(3) == connected.as_ref())
@@ -225,7 +225,7 @@ async fn sentinel_through_redis_rs(sentinel: &Sentinel) -> RedisSentinel {
     RedisSentinel::new(client.unwrap().build().unwrap())
 }
 
-/// An operation follows the leader within its own time once Sentinel names the new one.
+/// Once Sentinel names the new leader, an operation reaches it within the timeout of the operation.
 async fn failovers_of_sentinel_are_followed<C: RedisClient>(connect: impl AsyncFn(&Sentinel) -> C) {
     let sentinel = Sentinel::start(Duration::from_millis(500));
     let [first, second] = &sentinel.servers;
@@ -235,8 +235,8 @@ async fn failovers_of_sentinel_are_followed<C: RedisClient>(connect: impl AsyncF
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     first.command::<u64>(&["WAIT", "1", "0"]);
 
-    // The old leader stays, as a replica. Until it hears of that, it accepts writes and loses
-    // them.
+    // The old leader keeps running as a replica. Until it learns of its new role, it accepts writes
+    // that are then lost.
     tokio::task::block_in_place(|| {
         sentinel.fail_over();
         sentinel.wait_until_leading(second);
@@ -246,7 +246,7 @@ async fn failovers_of_sentinel_are_followed<C: RedisClient>(connect: impl AsyncF
     assert_eq!(session.get("a").await.unwrap().unwrap(), "2");
     second.command::<u64>(&["WAIT", "1", "0"]);
 
-    // The old leader is gone.
+    // The old leader is killed.
     tokio::task::block_in_place(|| {
         second.kill();
         sentinel.wait_until_leading(first);

@@ -1,4 +1,4 @@
-//! Many updates of one field at once.
+//! Many concurrent updates of one field.
 
 use axum::{Router, routing::get};
 use ruts::{Error, SessionLayer, session};
@@ -17,7 +17,7 @@ struct Shop {
 
 const UPDATES: u64 = 256;
 
-/// Through one process, each takes a read and a write.
+/// In one process, each update takes one read and one write, even if many run concurrently.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parallel_updates_all_succeed_in_two_commands_each() {
     let (server, prefix) = (Redis::start(Flavour::Redis, &[]), Prefix::unique());

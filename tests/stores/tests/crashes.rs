@@ -1,4 +1,4 @@
-//! Servers that are killed under load and started again: every acknowledged write is there.
+//! Servers that are killed under load and started again. No acknowledged write may be lost.
 
 use std::{
     sync::{
@@ -62,7 +62,7 @@ async fn number<S: Store>(session: &TestSession<S>) -> u64 {
     }
 }
 
-/// Waits until each writer has had a write acknowledged.
+/// Waits until each writer has written once.
 async fn wait_for_progress<S: Store>(sessions: &[TestSession<S>]) {
     for session in sessions {
         while number(session).await == 0 {
@@ -71,7 +71,8 @@ async fn wait_for_progress<S: Store>(sessions: &[TestSession<S>]) {
     }
 }
 
-/// Kills and restarts the server while `impatient` writes. `patient` prepares and checks.
+/// Kills and restarts the server while writers use the store `impatient`. The store `patient` has a
+/// long timeout. It creates and checks the sessions.
 async fn acknowledged_writes_survive<S: Store>(
     patient: Arc<S>,
     impatient: Arc<S>,
@@ -118,8 +119,8 @@ async fn acknowledged_writes_survive<S: Store>(
     }
 }
 
-/// Shorter than the time for which a server is down. With more, operations wait for it, and none
-/// fails.
+/// A timeout that is shorter than the downtime of a server. With a longer one, operations would wait
+/// for the restart, and none would fail.
 const SHORT: Duration = Duration::from_millis(500);
 
 async fn redis_survives<C: RedisClient>(flavour: Flavour, connect: impl AsyncFn(&str) -> C) {
@@ -146,7 +147,7 @@ async fn postgres() {
     let server = Postgres::start(&["fsync=on", "synchronous_commit=on", "full_page_writes=on"]);
     let store = async |timeout, create_tables| {
         let pool = server.pool(4);
-        // Connects without the timeout.
+        // Connects before the store exists, and so without its timeout.
         drop(pool.acquire().await.unwrap());
         let builder = PostgresStore::builder(pool).create_tables(create_tables);
         Arc::new(builder.cleanup_interval(None).timeout(timeout).build().await.unwrap())

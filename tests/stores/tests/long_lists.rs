@@ -1,5 +1,5 @@
-//! The list of a principal's sessions on Redis grows with what a user does. No script may take
-//! longer because of that: each looks at a bounded number of entries.
+//! A user can make a principal list on Redis grow. No script may take longer because of that, so each
+//! script looks at a bounded number of entries.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,7 +23,7 @@ use ruts_tests_support::{DELETED, TestSession, random};
 
 const HOUR: Option<Ttl> = Some(Ttl::from_secs(3600));
 
-/// Maximum number of entries that a script looks at, and one more that tells whether others follow.
+/// Maximum number of entries that a script looks at, and one more that shows whether others follow.
 const STEP: u64 = 256 + 1;
 
 /// Maximum number of sessions that a script ends.
@@ -98,12 +98,12 @@ impl Fixture {
         keys.iter().map(|key| self.server.command::<u64>(&["ZCARD", key])).sum()
     }
 
-    /// Lists sessions that have ended, as sign-ins and sign-outs leave them behind.
+    /// Adds ended sessions to the list, as sign-ins and sign-outs leave them behind.
     fn list_ended(&self, count: usize) {
         self.list(count, |_, _| ());
     }
 
-    /// Lists live sessions, which are copies of one.
+    /// Adds live sessions to the list, which are copies of `copied`.
     fn list_live(&self, count: usize, copied: &SessionId) {
         let record: Vec<u8> =
             redis::cmd("DUMP").arg(self.session_key(copied)).query(&mut self.connection()).unwrap();
@@ -140,14 +140,14 @@ impl Fixture {
         }
     }
 
-    /// Checks that the scripts since `before` were so many at most, and none looked at more entries
-    /// than it may. A script that had looked at all would have done so in fewer scripts.
+    /// Checks that at most `scripts` scripts ran since `before`, and that each looked at a bounded
+    /// number of entries on average. A script that looked at a whole list would exceed that number.
     fn assert_steps(&self, before: Calls, scripts: u64, case: &str) {
         let now = self.calls();
         let ran = now.scripts - before.scripts;
         assert!(ran <= scripts, "{case}: {ran} scripts, {before:?}, {now:?}");
         let entries = now.entries - before.entries;
-        // An entry is replaced by two commands.
+        // Two commands replace an entry.
         assert!(entries <= ran * 2 * STEP, "{case}: {entries} entries in {ran} scripts");
         let ended = now.ended - before.ended;
         assert!(ended <= ran * MAX_ENDED, "{case}: {ended} sessions in {ran} scripts");
@@ -218,7 +218,7 @@ async fn a_long_list_of_live_sessions_is_read_and_revoked_in_steps() {
     assert!(fixture.live_page(10).await.is_empty());
 }
 
-/// On one server, and on a cluster.
+/// The test runs on one server, and on a cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sign_outs_do_not_make_the_list_grow() {
     for server in [Redis::start(Flavour::Redis, &[]), Redis::start_with_slots(Flavour::Valkey)] {

@@ -1,7 +1,7 @@
-//! Random sequences of operations: every store gives every answer that a model gives.
+//! Random sequences of operations: every store gives the same answers as a model.
 //!
-//! The model keeps a [`SessionRecord`] for each session, which has the rules of a session. It has
-//! one lock, no lists and a clock that moves 10 ms per operation.
+//! The model keeps a [`SessionRecord`] for each session, which implements the rules of a session. The
+//! model has one lock, no lists and a clock that moves 10 ms per operation.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -102,7 +102,7 @@ enum Sign {
     Out,
 }
 
-/// Whole hours, so that the duration of a run makes no difference.
+/// Returns TTLs of whole hours, so that the duration of a run makes no difference.
 fn ttl() -> impl Strategy<Value = Ttl> {
     (1..4_u64).prop_map(|hours| Ttl::from_secs(hours * 60 * MINUTE))
 }
@@ -373,7 +373,7 @@ impl Store for Model {
 struct Run<F> {
     /// Returns the store of the next operation.
     next_store: F,
-    /// Lets a secret grow old enough to be renewed.
+    /// Time in which a secret becomes old enough to be renewed.
     wait: Duration,
     ids: [SessionId; IDS],
     secrets: [SecretHash; SECRETS],

@@ -1,5 +1,5 @@
-//! PostgreSQL alone: its tables and who creates them, faults of the server and the network, and the
-//! cleanup of expired sessions.
+//! Tests of PostgreSQL only: creation and checks of its tables, faults of the server and the network,
+//! and the cleanup of expired sessions.
 
 use std::{
     sync::{
@@ -32,7 +32,7 @@ use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// The builder of a store without a cleanup, with a long timeout.
+/// Returns the builder of a store without a cleanup, with a long timeout.
 fn builder(pool: &PgPool, schema: &Schema) -> PostgresStoreBuilder {
     PostgresStore::builder(pool.clone())
         .create_tables(true)
@@ -41,13 +41,14 @@ fn builder(pool: &PgPool, schema: &Schema) -> PostgresStoreBuilder {
         .cleanup_interval(None)
 }
 
-/// A store in a schema of its own, its pool and its schema.
+/// Returns a store in a schema of its own, its pool and its schema.
 async fn store(server: &Postgres) -> (Arc<PostgresStore>, PgPool, Schema) {
     let (store, pool, schema) = postgres_on(server).await;
     (Arc::new(store), pool, schema)
 }
 
-/// Patient and impatient stores behind a proxy, with the pool of the impatient one.
+/// Returns a store with a long timeout that bypasses the proxy, a store with a short timeout behind the
+/// proxy, and the pool of the latter.
 async fn behind(
     proxy: &Proxy,
     server: &Postgres,
@@ -56,7 +57,7 @@ async fn behind(
     let url = server.url().replace(&server.address(), proxy.address());
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&url).unwrap();
     let patient = builder(&server.pool(1), schema).build().await.unwrap();
-    // Connects without the short timeout.
+    // Connects before the store exists, and so without its short timeout.
     drop(pool.acquire().await.unwrap());
     let impatient = builder(&pool, schema).timeout(SHORT).build().await.unwrap();
     ([Arc::new(patient), Arc::new(impatient)], pool)
@@ -245,7 +246,7 @@ mod tables {
         }
     }
 
-    /// Also the names of variables of the functions.
+    /// Even the names of variables in the functions of the store are valid.
     #[tokio::test]
     async fn any_valid_name_works() {
         let server = Postgres::shared();
@@ -280,7 +281,7 @@ mod tables {
         }
     }
 
-    /// A role that may create operators in a schema of the search path cannot have them called.
+    /// A role that may create operators in a schema of the search path cannot make the store call them.
     #[tokio::test]
     async fn operators_of_other_schemas_are_not_called() {
         let server = Postgres::shared();
@@ -400,8 +401,8 @@ mod tables {
         assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unsupported);
     }
 
-    /// A read is a probe of one index for the session and of one for its fields, however many
-    /// sessions there are. The server logs the plans of the store's own statements.
+    /// A read probes one index for the session and one for its fields, regardless of the number of
+    /// sessions. The server logs the plans of the store's own statements.
     #[tokio::test]
     async fn every_statement_finds_its_rows_by_an_index() {
         let server = Postgres::start(&[
@@ -448,7 +449,7 @@ mod tables {
             assert!(session.load_and_touch().await.unwrap().is_ok());
             assert!(session.take("a").await.unwrap().is_ok());
             let all = log_since(begin);
-            // The table of the epoch has one row.
+            // The table of the epoch has one row, so the server may scan it.
             assert!(!without_epoch(&all).contains("Seq Scan"), "{all}");
 
             let begin = server.log().len();
@@ -486,8 +487,8 @@ mod tables {
         }
     }
 
-    /// The server makes a plan once, by the size of the tables at that time. It must stay good when
-    /// the tables grow and no statistics are gathered.
+    /// The server makes a generic plan once, by the size of the tables at that time. The plan must
+    /// stay fast when the tables grow and no statistics are gathered.
     #[tokio::test]
     async fn plans_for_small_tables_stay_probes_of_an_index() {
         for analyzed_at in [0, 1, 60] {
@@ -541,7 +542,7 @@ mod tables {
         }
     }
 
-    /// Runs each statement of a store, alone and in a batch. Calls `done` after each.
+    /// Runs each operation of a store, and batches of reads and writes. Calls `done` after each.
     async fn each_operation(store: &Arc<PostgresStore>, mut done: impl AsyncFnMut(&str)) {
         let hour = Ttl::from_secs(3600);
         let principal = PrincipalKey::from_bytes(random());
@@ -593,7 +594,7 @@ mod tables {
         done("delete expired").await;
     }
 
-    /// A user can grow the number of live sessions, so each statement ends some of them at most.
+    /// A user can have many live sessions, so each statement ends only a bounded number of them.
     #[tokio::test]
     async fn a_principal_with_many_sessions_is_worked_off_in_steps() {
         const LIVE: i64 = 3000;
@@ -622,7 +623,7 @@ mod tables {
                 run(&pool, sql.to_owned()).await;
             }
         };
-        // Calls of the functions, and rows that they read.
+        // Returns the number of calls of the functions, and of rows that they read.
         let work = async || {
             run(&pool, "select pg_stat_force_next_flush()").await;
             let calls = format!(
@@ -682,7 +683,8 @@ mod tables {
         assert_eq!(store.revoke(&principal, target).await.unwrap().answer, []);
     }
 
-    /// A touch and a write change no index, so that their row stays on its page.
+    /// A touch and a write change no indexed column, so that the new version of the row stays on its
+    /// page.
     #[tokio::test]
     async fn updates_stay_on_their_page() {
         let (store, pool, schema) = store(Postgres::shared()).await;
@@ -751,7 +753,7 @@ mod faults {
             proxy.set(traffic);
             let kind = error_kind(impatient.set("a", "2").await);
             assert_eq!(kind, StoreErrorKind::OutcomeUnknown, "{traffic:?}");
-            // The network may deliver it at any time.
+            // The network may deliver the write at any time.
             proxy.set(Traffic::Forward);
             wait_for_value(&session, "2").await;
         }
@@ -772,7 +774,7 @@ mod faults {
         }
     }
 
-    /// The server reports that it closed an idle connection when the next statement comes.
+    /// The store learns that the server closed an idle connection only when it sends a statement.
     #[tokio::test]
     async fn connections_that_the_server_closed_fail_no_read() {
         let server = Postgres::start(&["idle_session_timeout=300ms"]);
@@ -793,7 +795,7 @@ mod faults {
         let (store, pool, _schema) = store(&server).await;
         run(&pool, "alter system set idle_session_timeout = '100ms'").await;
         run(&pool, "select pg_reload_conf()").await;
-        // The setting counts from the next time that a connection is idle.
+        // The setting applies to an open connection only from its next idle period on.
         close_all(&pool).await;
         let principal = PrincipalKey::from_bytes(random());
         let who = NewSignIn::new(&principal, Assurance::Aal1);
@@ -810,7 +812,7 @@ mod faults {
         }
     }
 
-    /// Waits until the server has closed every idle connection of a pool, which keeps them.
+    /// Waits until the server has closed every idle connection of a pool. The pool does not notice.
     async fn wait_until_closed_by_the_server(server: &Postgres, pool: &PgPool) {
         wait_until_idle(pool).await;
         let admin = server.pool(1);
@@ -819,7 +821,7 @@ mod faults {
         wait_until("the server closes connections", async || number(&admin, sql).await == 0).await;
     }
 
-    /// A connection that was idle for long is tested, whether the network closes it or drops it.
+    /// The store tests an idle connection before a write, so it may have fallen silent or been closed.
     #[tokio::test]
     async fn an_idle_connection_that_was_cut_fails_no_write() {
         let server = Postgres::shared();
@@ -844,7 +846,7 @@ mod faults {
         }
     }
 
-    /// All connections are cut off without a word while they are in use, and new ones would work.
+    /// All connections in use fall silent, but new ones would work.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn silent_connections_in_use_leave_room_for_new_ones() {
         let server = Postgres::shared();
@@ -852,7 +854,7 @@ mod faults {
         let url = server.url().replace(&server.address(), proxy.address());
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap();
         let schema = server.schema();
-        // The connections are not tested.
+        // Idle connections are not tested before use.
         let builder = builder(&pool, &schema).test_idle_after(LONG_TIMEOUT);
         let store = Arc::new(builder.timeout(Duration::from_secs(2)).build().await.unwrap());
         let session = TestSession::begin(&store).await;
@@ -875,7 +877,7 @@ mod faults {
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     }
 
-    /// A statement that is broken off before the server reports that it is done is sent again.
+    /// A statement is sent again if its connection ends before the server reports it as done.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_write_whose_connection_is_terminated_is_carried_out_once() {
         let server = Postgres::start(&[]);
@@ -900,7 +902,7 @@ mod faults {
         assert_eq!(taking.await.unwrap().unwrap(), taken(Some("4".into())));
     }
 
-    /// Code beside the store may use its connections.
+    /// Other code may use the connections of the store.
     #[tokio::test]
     async fn lost_prepared_statements_fail_no_operation() {
         let (store, pool, _schema) = store(Postgres::shared()).await;
@@ -923,7 +925,7 @@ mod faults {
         }
     }
 
-    /// After a failover the address leads to the new primary, but connections stay where they are.
+    /// After a failover the address leads to the new primary, but open connections lead to the old one.
     #[tokio::test]
     async fn connections_to_a_standby_are_replaced() {
         let (old, new) = (Postgres::start(&[]), Postgres::start(&[]));
@@ -955,7 +957,7 @@ mod faults {
         }
     }
 
-    /// A setting of the role is that of each new connection.
+    /// A setting of the role applies to each new connection.
     #[tokio::test]
     async fn another_isolation_at_run_time_fails_every_write_while_it_lasts() {
         let server = Postgres::start(&[]);
@@ -983,7 +985,7 @@ mod faults {
             assert_eq!(kind, StoreErrorKind::Unsupported);
         }
         assert!(session.load().await.unwrap().is_ok());
-        // Present connections keep the setting that they began with.
+        // Open connections keep the setting that they began with.
         let mut connections = Vec::new();
         for _ in 0..pool.options().get_max_connections() {
             connections.push(pool.acquire().await.unwrap());
@@ -994,7 +996,7 @@ mod faults {
         assert_eq!(store.revoke(&principal, target).await.unwrap().answer, [session.id]);
     }
 
-    /// Requests of one session wait for each other without a connection.
+    /// Requests of one session wait for each other without holding a connection.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_locked_session_leaves_connections_to_others() {
         let server = Postgres::start(&[]);
@@ -1158,7 +1160,7 @@ mod faults {
         };
         let (created, ()) = tokio::join!(store.create(second.creation().sign_in(who)), commit);
         created.unwrap();
-        assert_eq!(first.get("a").await.unwrap().unwrap(), "1", "it has no principal any more");
+        assert_eq!(first.get("a").await.unwrap().unwrap(), "1", "it no longer has a principal");
     }
 
     /// Most touches write nothing, and lock nothing.
@@ -1295,7 +1297,7 @@ mod faults {
         assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
     }
 
-    /// A deferred constraint can fail a write until its commit.
+    /// A deferred constraint can fail a write as late as its commit.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_write_is_committed_when_it_returns() {
         let (store, pool, schema) = store(Postgres::shared()).await;
@@ -1427,7 +1429,7 @@ mod cleanup {
         assert_eq!(store.delete_expired(10).await.unwrap(), 1);
     }
 
-    /// It works in batches and continues after an error.
+    /// The cleanup works in batches and continues after an error.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_cleanup_runs_until_the_last_clone_is_dropped() {
         let server = Postgres::shared();

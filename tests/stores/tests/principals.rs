@@ -1,6 +1,6 @@
-//! A sign-in on a cluster of Redis takes three steps: another node may hold the list of the
-//! principal's sessions. The tests hold it up between any two, while another process revokes, lists
-//! or dies. On one server a sign-in is one step.
+//! On a Redis Cluster, a sign-in takes three steps, because another node may hold the principal list.
+//! The tests hold a sign-in between any two steps, while another process revokes, lists or signs in.
+//! On one server, a sign-in is one step.
 
 use std::{
     collections::BTreeSet,
@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 
 const HOUR: Option<Ttl> = Some(Ttl::from_secs(3600));
 
-/// Two processes. One is behind a proxy.
+/// The stores of two processes. One store is behind a proxy.
 struct Fixture {
     server: Redis,
     proxy: Proxy,
@@ -45,7 +45,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// On a cluster, where a sign-in takes three steps.
+    /// Starts a fixture on a cluster, where a sign-in takes three steps.
     async fn on_cluster(flavour: Flavour) -> Self {
         Self::on(Redis::start_with_slots(flavour)).await
     }
@@ -93,7 +93,7 @@ impl Fixture {
         Update::new(&[]).auth_change(AuthChange::In { who, idle: HOUR, absolute: HOUR })
     }
 
-    /// Signs in with a session that was there, and rotates its secret.
+    /// Signs in to an existing session, and rotates its secret.
     async fn sign_in<S: Store>(
         &self,
         guest: &TestSession<S>,
@@ -105,7 +105,7 @@ impl Fixture {
         Ok(guest.with_secret(secret))
     }
 
-    /// Signs in through the proxy, with a new session or with `guest`.
+    /// Starts a sign-in through the proxy, to a new session or to `guest`.
     fn start_sign_in(
         self: &Arc<Self>,
         guest: Option<&TestSession<RedisStore<Client>>>,
@@ -138,7 +138,7 @@ impl Fixture {
         listed.sessions.iter().map(|listed| listed.id).collect()
     }
 
-    /// Returns the number of entries of all principal lists, of whatever kind.
+    /// Returns the number of entries of any kind in all principal lists.
     fn entries(&self) -> u64 {
         let keys: Vec<String> = self.server.command(&["KEYS", "*:principal"]);
         keys.iter().map(|key| self.server.command::<u64>(&["ZCARD", key])).sum()
@@ -148,8 +148,7 @@ impl Fixture {
         self.server.calls("evalsha")
     }
 
-    /// Waits until the server has run so many scripts since `before`, and checks that no more
-    /// follow.
+    /// Waits until the server has run `steps` scripts since `before`, and checks that no more follow.
     async fn wait_for_steps(&self, before: u64, steps: u64) {
         wait_for_calls(&self.server, before + steps).await;
     }
@@ -161,7 +160,7 @@ async fn wait_for_calls(server: &Redis, calls: u64) {
         assert!(start.elapsed() < LONG_TIMEOUT, "a step never reached the server");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    // A step that the proxy does not hold would follow at once.
+    // A step that the proxy does not hold would follow within this time.
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(server.calls("evalsha"), calls);
 }
@@ -181,7 +180,8 @@ async fn a_revocation_between_the_steps_of_a_sign_in_ends_it() {
                 let revoked = fixture.revoke_all().await;
                 fixture.proxy.set(Traffic::Forward);
                 let case = format!("{flavour:?}, new: {is_new}, after {steps} steps");
-                // The revocation ends a written session. The sign-in itself ends one written later.
+                // The revocation ends a session that was written before it. The sign-in itself ends a
+                // session that it writes later.
                 assert_eq!(revoked.len(), usize::from(steps == 2), "{case}");
                 match sign_in.await.unwrap() {
                     Ok(session) => {
@@ -202,7 +202,7 @@ async fn a_revocation_between_the_steps_of_a_sign_in_ends_it() {
     }
 }
 
-/// On one server and on a cluster.
+/// The test runs on one server and on a cluster.
 #[tokio::test]
 async fn a_refused_sign_in_leaves_no_entry_in_the_list() {
     for server in [Redis::start(Flavour::Redis, &[]), Redis::start_with_slots(Flavour::Valkey)] {
@@ -226,7 +226,7 @@ async fn a_refused_sign_in_leaves_no_entry_in_the_list() {
 
         let pattern = format!("*{}", &guest.id.to_string()[2..]);
         let keys: Vec<String> = fixture.server.command(&["KEYS", &pattern]);
-        assert_eq!(keys.len(), 1, "the guest's session alone");
+        assert_eq!(keys.len(), 1, "only the guest's session");
         fixture.server.command::<()>(&["HSET", &keys[0], "~", "not a record"]);
         let error = guest.update(fixture.update(None)).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error:?}");
@@ -265,9 +265,9 @@ struct Shop {
     visits: u64,
 }
 
-/// A revocation happens before the sign-in writes the session, and the command that would detect it
-/// is lost. The request that continues adds the session to the list again, so that it can be
-/// revoked.
+/// A revocation happens before the sign-in writes the session, and the command that would detect the
+/// revocation is lost. When the request continues, it adds the session to the list again, so that the
+/// session can be revoked.
 // proves: ASVS-7.4.2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_does_not_use_a_session_that_no_list_has() {
@@ -355,7 +355,7 @@ async fn a_sign_in_in_progress_counts_against_the_limit() {
     let second = fixture.sign_in_new(&fixture.direct, limit).await.unwrap();
     assert_eq!(fixture.listed().await, BTreeSet::from([second.id]));
 
-    // Where the oldest session ends, a sign-in in progress counts as the oldest.
+    // If the limit ends the oldest session, a sign-in in progress counts as the oldest.
     let limit = Some(SessionLimit::new(1, OnLimit::EndOldest));
     assert_eq!(second.delete().await.unwrap(), DELETED);
     let before = fixture.calls();

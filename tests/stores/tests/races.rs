@@ -1,5 +1,5 @@
-//! Two operations on one session at the same moment: ten thousand races of each kind in memory, on Redis
-//! and on PostgreSQL, fewer on variants of these stores and where a race takes longer.
+//! Races between two operations on one session: 10,000 of each kind in memory, on Redis and on
+//! PostgreSQL, and fewer on other stores.
 
 use ruts_tests_stores::backends;
 use ruts_tests_support::scenarios::races;

@@ -1,5 +1,5 @@
-//! Redis and Valkey alone: faults of the server and the network, pitfalls of the server, and
-//! foreign data under the store's keys.
+//! Tests of Redis and Valkey only: faults of the server and the network, expiry, rights, evictions,
+//! and foreign data under the store's keys.
 
 use std::{
     fmt::Debug,
@@ -44,7 +44,7 @@ fn store<C: RedisClient>(client: C) -> Arc<RedisStore<C>> {
     Arc::new(redis_store(client, &Prefix::unique()))
 }
 
-/// A patient store and an impatient one with the same sessions.
+/// Returns two stores with the same sessions: one with a long and one with a short timeout.
 async fn patient_and_impatient<C: RedisClient>(
     connect: impl AsyncFn(String) -> C,
     url: String,
@@ -55,7 +55,7 @@ async fn patient_and_impatient<C: RedisClient>(
     [Arc::new(patient), Arc::new(impatient)]
 }
 
-/// A client of fred that is configured to retry everything.
+/// Returns a client of fred that is configured to retry every command.
 async fn retrying_fred(url: &str) -> Client {
     let performance = PerformanceConfig {
         default_command_timeout: Duration::from_secs(60),
@@ -175,7 +175,7 @@ async fn a_write_that_was_not_sent_is_not_carried_out<C: RedisClient>(
     wait_for_value(&session, "1").await;
 }
 
-/// The operation failed. redis-rs does not always know whether it was sent.
+/// Checks that an operation failed. redis-rs does not always know whether the command was sent.
 fn assert_out_of_reach<T: Debug>(answer: Result<T, StoreError>) {
     let kind = error_kind(answer);
     assert!(
@@ -192,7 +192,7 @@ async fn fred_reports_at_once_that_nothing_was_sent() {
         let store = redis_builder(client, &Prefix::unique()).timeout(timeout).build();
         let session = TestSession::begin(&Arc::new(store)).await;
         server.kill();
-        // Before the client notices, it takes a command as sent.
+        // Until the client notices that the server is gone, it reports a command as sent.
         while error_kind(session.set("a", "2").await) == StoreErrorKind::OutcomeUnknown {}
         for _ in 0..10 {
             let start = Instant::now();
@@ -331,7 +331,7 @@ async fn foreign_data_is_an_error<C: RedisClient>(connect: impl AsyncFn(String) 
     assert_eq!(error_kind(session.load().await), StoreErrorKind::Corrupt);
     assert_eq!(error_kind(session.create(None).await), StoreErrorKind::Corrupt);
 
-    // A field whose name is not text spoils reads of all fields, and no write.
+    // A field whose name is not UTF-8 makes reads of all fields fail, but no write.
     let session = TestSession::begin(&store).await;
     let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
     let command = redis::cmd("HSET").arg(key(&session)).arg(b"\xff\xfe").arg(b"0x").to_owned();
@@ -352,7 +352,7 @@ async fn a_value_of_5_megabytes_is_kept<C: RedisClient>(connect: impl AsyncFn(St
     assert!(session.take("a").await.unwrap() == taken(Some(value)));
 }
 
-/// Servers that never remove expired data, so that operations meet it.
+/// Returns servers that do not remove expired data by themselves, so that operations find it.
 fn servers_without_active_expiry() -> impl Iterator<Item = Redis> {
     [Flavour::Redis, Flavour::Valkey].into_iter().map(|flavour| {
         let server = Redis::start(flavour, &[]);
@@ -363,7 +363,7 @@ fn servers_without_active_expiry() -> impl Iterator<Item = Redis> {
 
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A session on such a server whose field `a` has expired and was not removed.
+/// Returns a session on such a server. Its field `a` has expired, but was not removed.
 async fn with_an_expired_field(server: &Redis) -> TestSession<RedisStore<Client>> {
     let session = TestSession::begin(&store(fred_client(server.url()).await)).await;
     assert_eq!(session.set("b", "1").await.unwrap(), APPLIED);
@@ -411,7 +411,7 @@ async fn a_write_over_an_expired_field_is_kept() {
             let loaded = session.load().await.unwrap().unwrap();
             let field = loaded.fields.iter().find(|field| field.name == "a").unwrap();
             assert_eq!(field.value, "2");
-            assert_eq!(field.ttl.is_some(), ttl.is_some(), "the lifetime of the write");
+            assert_eq!(field.ttl.is_some(), ttl.is_some(), "the TTL of the write");
         }
     }
 }
@@ -499,7 +499,7 @@ async fn redis_rs_follows_a_session_to_another_node() {
     }
 }
 
-/// fred repeats the command at the old node.
+/// While a session moves, fred repeats each command at the old node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fred_fails_while_a_session_moves_and_finds_it_afterwards() {
     let (cluster, prefix) = (Cluster::start(), Prefix::unique());
@@ -510,7 +510,7 @@ async fn fred_fails_while_a_session_moves_and_finds_it_afterwards() {
     let tag = sessions[0].id.to_string()[..2].to_owned();
     let from = cluster.begin_move(&tag, 1);
     for _ in 0..3 {
-        // The timeout may cut off the last attempt, which is then unknown.
+        // The timeout may cut off the last attempt, whose outcome is then unknown.
         assert_out_of_reach(sessions[0].through(&impatient).set("a", "2").await);
         for session in &sessions[1..] {
             assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
@@ -570,7 +570,7 @@ async fn a_user_without_a_right_is_refused_before_anything_is_done() {
     }
 }
 
-/// The server does not know the scripts yet.
+/// The server has none of the scripts when the operations begin.
 #[tokio::test]
 async fn a_user_with_rights_to_the_keys_of_the_store_alone_is_enough() {
     for flavour in [Flavour::Redis, Flavour::Valkey] {
@@ -598,7 +598,7 @@ async fn a_user_with_rights_to_the_keys_of_the_store_alone_is_enough() {
     }
 }
 
-/// Reads are scripts then, as on a server that does not know the command.
+/// Reads then run as scripts, as on a server that does not know `GETEX`.
 #[tokio::test]
 async fn a_user_without_the_right_to_read_natively_reads_with_scripts() {
     for flavour in [Flavour::Redis, Flavour::Valkey] {
@@ -618,7 +618,7 @@ async fn a_user_without_the_right_to_read_natively_reads_with_scripts() {
     }
 }
 
-/// The server answers `HGETALL` with a map.
+/// With RESP3, the server answers `HGETALL` with a map.
 #[tokio::test]
 async fn fred_reads_all_fields_with_resp3() {
     let server = Redis::start(Flavour::Redis, &[]);
@@ -658,19 +658,19 @@ async fn a_leader_answers_reads(server: &Redis, refuse: impl Fn(), accept: impl 
     };
     let session = sign_in(Duration::from_secs(3600)).await;
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
-    // The list still has it, and no write is needed to see that it has ended.
+    // The list still contains this session. No write is needed to see that it has expired.
     let expired = sign_in(Duration::from_millis(1)).await;
     while expired.load().await.unwrap().is_ok() {}
     server.command::<()>(&["SCRIPT", "FLUSH"]);
     refuse();
-    // A use of the session is due, and is not noted.
+    // A touch is due, but the server does not let the store write it.
     assert!(session.load_and_touch().await.unwrap().is_ok());
     assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
     assert_eq!(session.load().await.unwrap().unwrap().fields.len(), 1);
     let (page, fields) = (PageRequest::new(None, 10), Projection::Named(&[]));
     let listed = store.list_by_principal(&principal, page, fields).await.unwrap();
     assert_eq!(listed.sessions.len(), 1);
-    // No sign-out claims to have taken place.
+    // No write succeeds, in particular no sign-out.
     let target = RevokeTarget::All { except: None };
     let sign_out = Update::new(&[]).auth_change(AuthChange::Out);
     for kind in [
@@ -698,7 +698,7 @@ async fn a_server_that_may_evict_keys_is_reported() {
     assert!(log.text().contains("allkeys-lru"), "{}", log.text());
 }
 
-/// A list that was evicted names no session, although one is live.
+/// An evicted principal list contains no session, although one is live.
 #[tokio::test]
 async fn a_revocation_does_not_succeed_after_evictions() {
     let server = Redis::start(Flavour::Redis, &["--maxmemory-policy", "allkeys-lru"]);

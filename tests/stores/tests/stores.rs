@@ -41,7 +41,7 @@ macro_rules! conformance {
                     Duration::from_secs(1)
                 }
 
-                /// The races that matter are forced elsewhere.
+                /// A few rounds suffice, because other tests force the races that matter.
                 fn rounds(&self) -> usize {
                     8
                 }

@@ -127,12 +127,12 @@ async fn each_principal_operation<S: Store>(
     done("a sign-out", 1).await;
 }
 
-/// Returns the number of scripts and of reads without a script.
+/// Returns the number of scripts and native reads so far.
 fn commands(server: &Redis) -> u64 {
     server.calls("evalsha") + server.calls("getex")
 }
 
-/// Checks that each operation is one script, or a read without one, in one request.
+/// Checks that each operation is one script or one native read, in one request.
 async fn each_operation_is_one_command<S: Store>(server: &Redis, proxy: &Proxy, store: S) {
     let store = Arc::new(store);
     // Loads the scripts.
@@ -142,7 +142,7 @@ async fn each_operation_is_one_command<S: Store>(server: &Redis, proxy: &Proxy, 
     each_operation(&store, async |operation| {
         let getex = server.calls("getex");
         let now = commands(server);
-        // Commands find that the session is not live, and a script knows why.
+        // A native read finds that the session is not live, and a script then finds the reason.
         let expected = if operation == "a read of a deleted session" { 2 } else { 1 };
         assert_eq!(now - calls, expected, "{operation}");
         assert_eq!(proxy.take_requests().len() as u64, expected, "{operation}");
@@ -201,7 +201,7 @@ async fn valkey_through_redis_rs() {
     each_operation_is_one_command(&server, &proxy, redis_store(client, &Prefix::unique())).await;
 }
 
-/// On a cluster another node may hold the list of a principal.
+/// On a cluster, another node may hold the principal list.
 #[tokio::test]
 async fn a_sign_in_on_a_cluster_takes_three_commands() {
     for flavour in [Flavour::Redis, Flavour::Valkey] {
@@ -213,7 +213,7 @@ async fn a_sign_in_on_a_cluster_takes_three_commands() {
     }
 }
 
-/// Size of a lone `Sync`, with which the pool tests a connection that comes back to it.
+/// Size of a single `Sync` message, with which the pool tests each connection that comes back.
 const SYNC: usize = 5;
 
 #[tokio::test]
@@ -248,10 +248,10 @@ async fn postgres() {
     .await;
 }
 
-/// Size of a `COM_PING`, with which the pool tests a connection that comes back to it.
+/// Size of a `COM_PING`, with which the pool tests each connection that comes back.
 const PING: usize = 5;
 
-/// Returns the round trips on the only connection until it came back to the pool.
+/// Waits until the only connection is back in the pool. Returns the number of its round trips.
 async fn trips_until_idle(proxy: &Proxy) -> usize {
     let mut requests = Vec::new();
     let is_idle = async || {
@@ -262,7 +262,7 @@ async fn trips_until_idle(proxy: &Proxy) -> usize {
     requests.iter().filter(|size| **size > PING).count()
 }
 
-/// The round trips of an operation on MariaDB and MySQL.
+/// Returns the number of round trips of an operation on MariaDB and MySQL.
 fn mysql_trips(operation: &str) -> usize {
     match operation {
         "a creation"
@@ -305,7 +305,7 @@ async fn mysql() {
     assert_eq!(trips_until_idle(&proxy).await, 1);
 }
 
-/// Returns the requests to the cache and the statements to the origin since the last call.
+/// Returns the numbers of requests to the cache and of statements to the origin since the last call.
 async fn take_trips(proxies: &Proxies, expected: (usize, usize)) -> (usize, usize) {
     wait_until_idle(&proxies.pool).await;
     let mut trips = (0, 0);
@@ -315,7 +315,7 @@ async fn take_trips(proxies: &Proxies, expected: (usize, usize)) -> (usize, usiz
         trips >= expected
     };
     wait_until("all round trips were made", count).await;
-    // More of them would follow at once.
+    // Further round trips would follow within this time.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let more = proxies.origin.take_requests().iter().filter(|size| **size > SYNC).count();
     wait_until_idle(&proxies.pool).await;

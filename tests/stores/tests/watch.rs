@@ -1,4 +1,4 @@
-//! Connections that outlive their request end with their session, when another process ends it.
+//! Connections that outlive their request end when another process ends their session.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ async fn postgres_announces_changes() {
     a_channel_announces_changes(stores, channels).await;
 }
 
-/// After its connection broke, a listener listens again, and checks what it may have missed.
+/// After its connection breaks, a listener subscribes again, and checks for changes that it missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_channel_recovers() {
     let server = Redis::shared(Flavour::Redis);

@@ -13,8 +13,8 @@ use crate::log;
 
 /// Creates a client without cookies, on the host `shop.example`.
 ///
-/// Every reply must set session cookies as RFC 6265bis and the defaults of ruts demand. No secret
-/// that it carries may appear in a log line of this process, at any level.
+/// The client panics if a reply sets a session cookie that violates RFC 6265bis or the defaults of
+/// ruts, or if a log line of this process, at any level, holds the secret of such a cookie.
 pub fn new_client(app: Router) -> Client {
     new_client_on("shop.example", app)
 }
@@ -31,7 +31,7 @@ pub trait ClientExt {
     /// Returns the value of the session cookie under its default name.
     fn token(&self) -> Option<String>;
 
-    /// Requests a page, which must succeed, and returns its text.
+    /// Requests a page, checks that the status is 200, and returns the body.
     fn text(&self, path: &str) -> impl Future<Output = String> + Send;
 
     /// Requests a page with headers.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use ruts::store::memory::Clock;
 use tokio::time::Instant;
 
-/// The clock of tokio. In a test with paused time, a sleep moves the session store and the requests
-/// alike, and takes no time.
+/// The clock of tokio. In a test with paused time, a sleep advances the time of the store and of
+/// the requests, and takes no real time.
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock(Instant);
 

@@ -1,8 +1,7 @@
-//! Macros for wrappers: a store or cache around another one writes only the methods that it
-//! changes.
+//! Macros for wrappers of stores and caches: a wrapper implements only the methods that it changes.
 //!
-//! `#[deny(clippy::missing_trait_methods)]` on the implementation makes the compiler check that no
-//! method is left to a default.
+//! `#[deny(clippy::missing_trait_methods)]` on the implementation makes the compiler reject a
+//! missing method, even one with a default.
 
 /// Forwards methods of `Store` to a field of the wrapper.
 ///

@@ -45,7 +45,7 @@ pub enum Fault {
     Unreachable,
     /// The server carries out the call, and the answer is lost.
     AnswerLost,
-    /// The server carries out the write, and a cache may answer with the state before.
+    /// The server carries out the write, but a cache may still answer with the earlier state.
     StaleCache,
 }
 
@@ -55,7 +55,7 @@ enum Side {
     After,
 }
 
-/// A call that stops on its way.
+/// A call that stops before or after the server carries it out.
 pub struct Pause {
     reached: oneshot::Receiver<()>,
     resume: oneshot::Sender<()>,
@@ -65,7 +65,7 @@ impl Pause {
     /// Waits until the call has stopped.
     pub async fn reached(&mut self) {
         let reached = tokio::time::timeout(LONG_TIMEOUT, &mut self.reached).await;
-        reached.expect("the call comes").unwrap();
+        reached.expect("the call is made").unwrap();
     }
 
     /// Lets the call continue.
@@ -80,7 +80,7 @@ impl<S: Store> InstrumentedStore<S> {
         Self { inner, state: Arc::default() }
     }
 
-    /// For how long the cache is stale after [`Fault::StaleCache`].
+    /// Time for which the cache is stale after [`Fault::StaleCache`].
     pub const STALE_FOR: Duration = Duration::from_secs(300);
 
     /// Returns the store itself.
@@ -88,12 +88,12 @@ impl<S: Store> InstrumentedStore<S> {
         &self.inner
     }
 
-    /// Returns the calls since the last time.
+    /// Returns the names of the calls since the last `take_calls`.
     pub fn take_calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
-    /// Returns the cache policies that were hinted since the last time.
+    /// Returns the cache policies that were hinted since the last `take_hints`.
     pub fn take_hints(&self) -> Vec<(String, CachePolicy)> {
         std::mem::take(&mut self.state.lock().unwrap().hints)
     }
@@ -103,8 +103,8 @@ impl<S: Store> InstrumentedStore<S> {
         self.state.lock().unwrap().fault = Some(fault);
     }
 
-    /// Writes to the field of the precondition before each of the next `updates` that have one. The
-    /// field gets the numbers from `updates` down to 1, encoded with bincode.
+    /// Writes to the field of the precondition before each of the next `updates` updates that have
+    /// a precondition. The field gets the numbers from `updates` down to 1, encoded with bincode.
     pub fn compete_with(&self, updates: u8) {
         self.state.lock().unwrap().competing_writes = updates;
     }
@@ -133,7 +133,7 @@ impl<S: Store> InstrumentedStore<S> {
         self.call_with(name, inner, |answer, _| answer).await
     }
 
-    /// A [`call`](Self::call) of a write.
+    /// Runs a write like [`call`](Self::call). The answer reports [`Fault::StaleCache`].
     async fn write<T>(
         &self,
         name: &'static str,
@@ -180,7 +180,7 @@ impl<S: Store> InstrumentedStore<S> {
         }
     }
 
-    /// Carries out the next write that competes with this update, if there is one.
+    /// Carries out the next competing write, if one is due, before this update.
     async fn compete(&self, credentials: Credentials<'_>, update: &Update<'_>) {
         let Some(precondition) = update.precondition else { return };
         let number = {

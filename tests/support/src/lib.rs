@@ -1,8 +1,8 @@
 //! Fixtures of all test crates that need no server and no driver.
 //!
-//! A test client that checks every cookie, sessions and stores to test with, the log of a test,
-//! macros for wrappers, and scenarios that run on any store. It must not know Redis or PostgreSQL:
-//! a change in `ruts` rebuilds it in seconds.
+//! They are a test client that checks every cookie, sessions and stores for tests, the log of a
+//! test, macros for wrappers, and scenarios that run on any store. This crate must not depend on
+//! Redis or PostgreSQL, so that a change in `ruts` rebuilds it in seconds.
 
 mod client;
 mod clock;

@@ -10,12 +10,12 @@ use std::{
 use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
-/// The log lines of this thread, at every level, from its start until its guard is dropped.
+/// Log lines of this thread, at every level, from [`Log::start`] until its guard is dropped.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Starts to record.
+    /// Starts recording, until the guard is dropped.
     pub fn start() -> (Self, DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
@@ -53,13 +53,13 @@ impl Write for Log {
     }
 }
 
-/// Number of secrets to search for: the latest ones.
+/// Number of secrets to search for: those added last.
 const SEARCHED: usize = 100;
 
 static SECRETS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 static LEAKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Searches every log line of this process, at every level, for the secrets that were added.
+/// Starts to search every log line of this process, at every level, for the added secrets.
 pub(crate) fn search_for_leaks() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -72,10 +72,10 @@ pub(crate) fn search_for_leaks() {
     });
 }
 
-/// Adds the secret of a token, or a whole cookie value, to those that must not be logged.
+/// Adds the secret of a token, or a whole cookie value, to the values that must not be logged.
 pub(crate) fn add_secret(value: &str) {
     let secret = value.rsplit('.').next().unwrap_or(value);
-    // The header that removes a token is empty.
+    // A header or cookie that removes a token has an empty value.
     if secret.is_empty() {
         return;
     }

@@ -1,4 +1,4 @@
-//! A store whose calls take turns at random, and stop for requests that are to be slow:
+//! A store whose calls yield to other requests at random, and which stops slow requests:
 //! [`PacedStore`]. Used by random scripts.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::{Random, bytes::Bytes, delegate_store};
 
-/// Maximum number of turns that a call leaves to other requests, before it and after it.
+/// Maximum number of times that a call yields before it reaches the store, and again after it.
 const TURNS: usize = 3;
 
 tokio::task_local! {
@@ -29,12 +29,12 @@ pub struct Pace(Mutex<State>);
 
 struct State {
     random: Random,
-    /// Number of sides of calls to pass before the stop.
+    /// Number of sides of calls to pass before the request stops.
     left: usize,
     stop: Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
 }
 
-/// A request that has stopped at a store call, or will.
+/// A request that stops at a store call.
 pub struct Stop {
     reached: oneshot::Receiver<()>,
     resume: oneshot::Sender<()>,
@@ -46,8 +46,8 @@ impl Pace {
         Self(Mutex::new(State { random, left: 0, stop: None }))
     }
 
-    /// Creates the pace of a request that stops after so many sides of store calls. Each call has
-    /// two: the way to the store, and the way back.
+    /// Creates the pace of a request that stops after `sides` sides of store calls. Each call has
+    /// two sides: before it reaches the store, and after it.
     pub fn with_stop(random: Random, sides: usize) -> (Self, Stop) {
         let ((reach, reached), (resume, resumed)) = (oneshot::channel(), oneshot::channel());
         let state = State { random, left: sides, stop: Some((reach, resumed)) };
@@ -68,12 +68,12 @@ impl Stop {
 
     /// Lets the request continue.
     pub fn resume(self) {
-        // A request that has ended does not wait.
+        // The send fails if the request has already ended.
         let _ = self.resume.send(());
     }
 }
 
-/// A wrapper that can stop calls to a store. Calls outside of [`Pace::run`] are forwarded at once.
+/// A wrapper that can stop calls to a store. It forwards calls outside [`Pace::run`] at once.
 pub struct PacedStore<S>(Arc<S>);
 
 impl<S> PacedStore<S> {
@@ -83,7 +83,7 @@ impl<S> PacedStore<S> {
     }
 }
 
-/// Takes the turns of one side of a call. Only a side that `may_stop` is a stop.
+/// Yields at one side of a call. The request stops here if its stop is due and `may_stop` is set.
 async fn pace(may_stop: bool) {
     let Ok(pace) = PACE.try_with(Arc::clone) else { return };
     let (turns, stop) = {
@@ -97,7 +97,7 @@ async fn pace(may_stop: bool) {
         tokio::task::yield_now().await;
     }
     if let Some((reach, resumed)) = stop {
-        // A script that has ended neither waits nor resumes.
+        // Both calls fail if the script has ended, and the request then continues.
         let _ = reach.send(());
         let _ = resumed.await;
     }
@@ -133,7 +133,8 @@ impl<S: Store> Store for PacedStore<S> {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
-        // A renewal is the last step of a request: its token does not wait.
+        // A renewal is the last step of a request. It does not stop, so that its token is sent at
+        // once.
         paced(update.renew.is_none(), self.0.update(credentials, update)).await
     }
 

@@ -1,5 +1,5 @@
-//! Random scripts of tests: [`seeds`] to start from, the numbers that follow from one, and the
-//! moments of their steps.
+//! Random scripts of tests: their [`seeds`], the [`Random`] numbers of a seed, and the [`Span`]s of
+//! steps.
 
 use std::{env, time::Duration};
 
@@ -23,7 +23,7 @@ pub fn seeds(count: usize) -> Vec<u64> {
     }
 }
 
-/// Numbers that depend on a seed alone: SplitMix64.
+/// Random numbers that depend only on a seed (SplitMix64).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -37,7 +37,7 @@ impl Random {
     ///
     /// # Panics
     ///
-    /// `bound` is zero.
+    /// Panics if `bound` is zero.
     pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut number = self.0;
@@ -46,12 +46,12 @@ impl Random {
         ((number ^ (number >> 31)) % bound as u64) as usize
     }
 
-    /// Returns true in `percent` of a hundred cases.
+    /// Returns `true` with a probability of `percent` percent.
     pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// Returns one of the values, `None` of none.
+    /// Returns one of the values, or `None` if there is none.
     pub fn choose<'a, T>(&mut self, values: &'a [T]) -> Option<&'a T> {
         if values.is_empty() { None } else { values.get(self.below(values.len())) }
     }
@@ -62,11 +62,11 @@ impl Random {
 pub enum Time {
     /// The clock of tokio is paused, and the store follows it: [`TokioClock`](crate::TokioClock).
     Paused,
-    /// A sleep takes its time.
+    /// Sleeps take real time.
     Real,
 }
 
-/// The time between the start of a request and its answer. Its effect falls into it.
+/// The time between the start of a request and its answer. The request takes effect within it.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     from: Instant,
@@ -74,13 +74,14 @@ pub struct Span {
 }
 
 impl Span {
-    /// The time that a request may be on its way: see `docs/late-requests.md`.
+    /// The time for which a request may be in transit, and so counts as late: see
+    /// `docs/late-requests.md`.
     const IN_TRANSIT: Duration = Duration::from_secs(5);
 
-    /// The difference between the clocks of a server and of a test, at most.
+    /// Maximum difference between the clocks of a server and of a test.
     const SLACK: Duration = Duration::from_millis(300);
 
-    /// Creates the span of a request that began then and was answered now.
+    /// Creates the span of a request that began at `from` and was answered now.
     pub fn since(from: Instant) -> Self {
         Self { from, to: Instant::now() }
     }
@@ -90,14 +91,14 @@ impl Span {
         self.from.elapsed()
     }
 
-    /// Returns the span of an effect that follows after `time`.
+    /// Returns the span of an effect that follows this one after `time`.
     #[must_use]
     pub fn after(&self, time: Duration) -> Self {
         Self { from: self.from + time, to: self.to + time }
     }
 
-    /// Whether a secret that was issued in this span had that age at a request. `None` if it was a
-    /// matter of milliseconds.
+    /// Returns whether a secret that was issued in this span was older than `age` at a request.
+    /// `None` if that is within the measuring error.
     pub fn is_older(&self, age: Duration, request: &Self) -> Option<bool> {
         if request.from.saturating_duration_since(self.to) > age + Self::SLACK {
             return Some(true);
@@ -111,7 +112,7 @@ impl Span {
         if request.to.duration_since(self.from) + Self::SLACK < Self::IN_TRANSIT {
             return Some(true);
         }
-        // The time that the store took for its answer counts as time on the way.
+        // The time that the store took for its answer counts as time in transit.
         let on_the_way = Self::IN_TRANSIT + Self::SLACK + request.to.duration_since(request.from);
         let is_over = request.from.saturating_duration_since(self.to) > on_the_way;
         is_over.then_some(false)

@@ -23,12 +23,12 @@ pub const APPLIED: Result<Written<Updated>, Refused> =
 /// The answer of a deletion.
 pub const DELETED: Result<Written<()>, Refused> = Ok(Written::new(()));
 
-/// The answer of a take.
+/// Returns the answer of a take.
 pub fn taken(value: Option<Bytes>) -> Result<Written<Option<Bytes>>, Refused> {
     Ok(Written::new(value))
 }
 
-/// Random bytes for session ids and secrets.
+/// Returns random bytes for session ids and secrets.
 pub fn random<const N: usize>() -> [u8; N] {
     std::array::from_fn(|index| RandomState::new().hash_one(index) as u8)
 }
@@ -50,37 +50,37 @@ impl<S> Clone for TestSession<S> {
 }
 
 impl<S> TestSession<S> {
-    /// The same session with another secret.
+    /// Returns the same session with another secret.
     #[must_use]
     pub fn with_secret(&self, secret: SecretHash) -> Self {
         Self { secret, ..self.clone() }
     }
 
-    /// The same session with a secret that was never its own.
+    /// Returns the same session with a secret that was never its own.
     #[must_use]
     pub fn with_wrong_secret(&self) -> Self {
         self.with_secret(SecretHash::from_bytes(random()))
     }
 
-    /// The same session through another store.
+    /// Returns the same session through another store.
     #[must_use]
     pub fn through<T>(&self, store: &Arc<T>) -> TestSession<T> {
         TestSession { store: Arc::clone(store), id: self.id, secret: self.secret }
     }
 
-    /// The right to use the session.
+    /// Returns the credentials of the session.
     pub fn credentials(&self) -> Credentials<'_> {
         Credentials::new(&self.id, &self.secret)
     }
 
-    /// A creation without fields, deadlines and principal.
+    /// Returns a creation without fields, deadlines or principal.
     pub fn creation(&self) -> Create<'_> {
         Create::new(&self.id, &self.secret)
     }
 }
 
 impl<S: Store> TestSession<S> {
-    /// A session that was not created yet.
+    /// Returns a session that has not been created yet.
     pub fn new(store: &Arc<S>) -> Self {
         Self {
             store: Arc::clone(store),
@@ -89,7 +89,7 @@ impl<S: Store> TestSession<S> {
         }
     }
 
-    /// Creates a session without fields, with an idle time of one hour.
+    /// Creates a session without fields, with an idle timeout of one hour.
     pub async fn begin(store: &Arc<S>) -> Self {
         let session = Self::new(store);
         session.create(Some(Ttl::from_secs(3600))).await.unwrap();
@@ -106,7 +106,7 @@ impl<S: Store> TestSession<S> {
         self.set_with_ttl(name, value, None).await
     }
 
-    /// Writes a field with a lifetime.
+    /// Writes a field with a TTL.
     pub async fn set_with_ttl(
         &self,
         name: &str,
@@ -158,7 +158,7 @@ impl<S: Store> TestSession<S> {
         self.store.load(self.credentials(), fields, touch).await
     }
 
-    /// Reads all fields, as a use that always grants another hour.
+    /// Reads all fields, and moves the idle deadline to one hour from now.
     pub async fn load_and_touch(&self) -> StoreResult<Loaded> {
         let touch = Touch::new(Ttl::from_secs(3600), Duration::ZERO);
         self.load_fields(Projection::All, Some(touch)).await

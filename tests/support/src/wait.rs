@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Limit of every wait that is not the subject of a test. It is never reached, not even on a
+/// Limit of every wait that is not the subject of a test. A test never reaches it, even on a
 /// machine whose cores are shared by many processes.
 pub const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -10,7 +10,7 @@ pub const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 ///
-/// It does not hold within [`LONG_TIMEOUT`].
+/// Panics if it does not hold within [`LONG_TIMEOUT`].
 pub async fn wait_until(description: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {

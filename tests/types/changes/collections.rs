@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use super::change;
 use crate::change::Change;
 
-/// A map with the names of a struct.
+/// A map whose keys are the field names of a struct.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Prices(BTreeMap<String, u32>);
 

@@ -123,7 +123,7 @@ pub(super) fn changes() -> Vec<Change> {
     ]
 }
 
-/// Returns one of the variants, as a text.
+/// Returns one of the variants, as a string.
 fn word(bytes: &mut arbitrary::Unstructured<'_>) -> arbitrary::Result<String> {
     Ok(bytes.choose(&["Guest", "Admin"]).copied().unwrap_or("Guest").to_owned())
 }

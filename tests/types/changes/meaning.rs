@@ -1,4 +1,4 @@
-//! Changes of the meaning.
+//! Changes of the meaning of a type.
 
 use super::change;
 use crate::change::Change;

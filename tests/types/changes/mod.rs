@@ -1,4 +1,4 @@
-//! [`changes`]: every kind of change that a type of values goes through.
+//! [`changes`]: every kind of change that a value type goes through.
 
 mod attributes;
 mod collections;
@@ -10,8 +10,8 @@ mod wrappers;
 
 use crate::change::Change;
 
-/// Declares one change: its name, the types `Old` and `New`, and the value of each release that means
-/// what a value of the other one means.
+/// Declares one change: its name, the types `Old` and `New`, and how to convert a value of each
+/// into the value of the other with the same meaning.
 macro_rules! change {
     ($name:literal: $old:ty => $new:ty, |$up:pat_param| $to_new:expr, |$down:pat_param| $to_old:expr $(,)?) => {
         $crate::change::Change::new::<$old, $new>($name, |$up| $to_new, |$down| $to_old)

@@ -1,4 +1,4 @@
-//! Changes of numbers, texts and other values without parts.
+//! Changes of numbers, strings and other values without parts.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A crate that knows ruts by another name only.
+//! A crate that knows ruts only by another name.
 
 use renamed::session;
 
@@ -16,7 +16,7 @@ pub struct Shop {
 ///
 /// # Errors
 ///
-/// The store fails.
+/// Fails if the store fails.
 pub async fn handler(shop: Shop) -> Result<Vec<u8>, renamed::Error> {
     shop.edit().cart(&[1, 2][..]).flash("saved").commit().await?;
     shop.cart().await

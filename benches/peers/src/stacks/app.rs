@@ -24,7 +24,7 @@ pub(super) fn small_value() -> String {
 
 pub(super) static LARGE_VALUE: LazyLock<String> = LazyLock::new(|| "x".repeat(1024));
 
-/// Holds the slow request until a test resumes it.
+/// Holds the slow request until a measurement resumes it.
 #[derive(Clone, Default)]
 pub(crate) struct Gate {
     pub(crate) reached: Arc<Notify>,
@@ -32,7 +32,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Waits for the test.
+    /// Waits until the measurement resumes the request.
     pub(super) async fn pass(&self) {
         self.reached.notify_one();
         self.resume.notified().await;
@@ -52,7 +52,7 @@ pub(crate) struct App {
 pub(crate) enum Backend {
     Memory,
     Redis,
-    /// Redis through redis-rs, which only ruts and the floor use in the same way.
+    /// Redis through redis-rs. Of the peers, only axum_session uses it, over a pool of its own.
     RedisRs,
     Postgres,
     /// Redis as the cache of PostgreSQL.
@@ -114,7 +114,7 @@ impl Servers {
             .expect("PostgreSQL is up")
     }
 
-    /// Connects with the sqlx of the stacks that do not use 0.9 yet.
+    /// Connects with the former sqlx, for the stacks that do not use 0.9.
     pub(super) async fn former_sqlx(&self) -> tower_sessions_sqlx_store::sqlx::PgPool {
         tower_sessions_sqlx_store::sqlx::postgres::PgPoolOptions::new()
             .max_connections(self.connections)

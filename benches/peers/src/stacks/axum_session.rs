@@ -32,7 +32,7 @@ where
     }
 }
 
-/// Everything stays in memory until the response.
+/// The stack writes nothing before the response.
 impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> StackSession
     for PeerSession<T>
 {
@@ -84,8 +84,9 @@ impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> StackSes
     }
 }
 
-/// Builds the app. `None` over two tiers, because processes do not share its cache. With a server,
-/// it asks the server for each request, as several processes need.
+/// Builds the app. Returns `None` over two tiers, because processes do not share the cache of this
+/// stack. Over a server, each request reads the session from it, so that several processes can
+/// share sessions.
 pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
     let config = || SessionConfig::default().with_table_name("axum_session");

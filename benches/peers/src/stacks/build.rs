@@ -7,8 +7,8 @@ use super::{
     axum_session, floor as floor_stack, ours as ours_stack, tower_sessions, upstream,
 };
 
-/// Builds a router without sessions that sends the same commands through the bare driver, and none
-/// over memory.
+/// Builds a router without sessions that sends the same commands through the bare driver. Over
+/// memory, it sends none.
 pub(crate) async fn floor(backend: Backend, servers: &Servers) -> App {
     floor_stack::app(backend, servers).await
 }

@@ -98,7 +98,7 @@ async fn postgres(servers: &Servers) -> PostgresStore {
     store
 }
 
-/// Builds the app. `None` through redis-rs, because it has no such store.
+/// Builds the app. Returns `None` through redis-rs, because this stack has no such store.
 pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
     let router = match backend {

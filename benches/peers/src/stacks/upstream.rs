@@ -38,7 +38,7 @@ fn hour() -> Ttl {
 }
 
 impl<S: SessionStore> StackSession for UpstreamSession<S> {
-    /// It cannot read several fields together.
+    /// Reads one field after the other: this stack cannot read several fields together.
     async fn read(&self, names: &'static [&'static str]) -> Answer<usize> {
         let mut found = 0;
         for name in names {
@@ -48,7 +48,7 @@ impl<S: SessionStore> StackSession for UpstreamSession<S> {
         Ok(found)
     }
 
-    /// It cannot write several fields together.
+    /// Writes one field after the other: this stack cannot write several fields together.
     async fn write(&self, names: &'static [&'static str]) -> Answer<()> {
         for name in names {
             self.0.set(name, &small_value(), hour(), None).await.map_err(failed)?;
@@ -104,7 +104,8 @@ async fn postgres(servers: &Servers, table: &str) -> PostgresStore {
     builder.build().await.expect("PostgreSQL is up")
 }
 
-/// Builds the app. `None` over memory and through redis-rs, because it has no such stores.
+/// Builds the app. Returns `None` over memory and through redis-rs, because this stack has no such
+/// stores.
 pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
     let router = match backend {

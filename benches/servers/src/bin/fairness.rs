@@ -1,9 +1,9 @@
-//! Measures what one session, or one principal, costs everyone else.
+//! Measures what one session, or one principal, costs others.
 //!
-//! - The median delay of another session's writes beside 1,500 requests at one session, and without
-//!   them, in the same run.
-//! - The time of the server for each step on the list of a principal with 200,000 entries, from the
-//!   slow log of Redis.
+//! - The median delay of another session's writes, with and without 1,500 requests to one session,
+//!   in the same run.
+//! - The time of the server for each step on a principal list with 200,000 entries, from the slow
+//!   log of Redis.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that fails panics")]
 
 use std::{
@@ -26,7 +26,7 @@ use ruts_tests_stores::{
 use ruts_tests_support::{TestSession, random};
 use tokio::task::JoinSet;
 
-/// Number of requests at one session at once.
+/// Number of simultaneous requests to one session.
 const REQUESTS: usize = 1500;
 
 /// Number of rounds of each measurement.
@@ -141,7 +141,7 @@ async fn report<F: Future<Output = ()>>(server: &Redis, operation: &str, run: im
         .collect();
     let longest = Duration::from_micros(times.iter().copied().max().unwrap_or_default());
     println!(
-        "{ENTRIES} entries, {operation}: {} scripts, the longest takes {longest:.2?} of the server",
+        "{ENTRIES} entries, {operation}: {} scripts, the longest takes {longest:.2?} of server time",
         times.len()
     );
 }

@@ -124,7 +124,7 @@ pub(crate) fn print() -> Result<(), Failure> {
         clean.push([name.to_owned(), builds[0].0.to_string(), format!("{seconds:.1}")]);
     }
     println!("{table}");
-    println!("One handler that writes and reads each field. Dependencies are compiled before.");
+    println!("One handler that writes and reads each field. Dependencies are compiled beforehand.");
     println!("\n{clean}");
     println!("`cargo build` with an empty target directory.");
     Ok(())

@@ -69,8 +69,8 @@ async fn count(path: &str, durability: Durability) {
     }
 }
 
-/// Writes with 32 writers for two seconds. Prints the number of writes and the longest in
-/// microseconds.
+/// Writes with 32 writers for two seconds. Prints the number of writes, and the duration of the
+/// longest in microseconds.
 async fn compete(path: &str) {
     let store = Arc::new(SqliteStore::builder(path).build().await.unwrap());
     let writers = (0..32).map(|_| {
@@ -94,7 +94,7 @@ async fn compete(path: &str) {
     println!("{writes} {}", longest.as_micros());
 }
 
-/// Fills the disk of a folder, on which sessions then end all the same.
+/// Fills the disk of a folder, and checks that sessions can still end.
 async fn full_disk(folder: &Path) {
     let store = SqliteStore::builder(folder.join("sessions.db")).build().await.unwrap();
     let store = Arc::new(store);
@@ -115,7 +115,7 @@ async fn full_disk(folder: &Path) {
         }
     };
     let filler = fill(folder);
-    // Only the checkpoints have left some room in the log.
+    // Checkpoints may have freed room in the write-ahead log. These writes use it up.
     let refusal = loop {
         if let Err(error) = refused.set("a", &value).await {
             break error;
@@ -148,7 +148,7 @@ async fn full_disk(folder: &Path) {
     assert_eq!(refused.get("a").await.unwrap(), Some(Bytes::from(value)));
 }
 
-/// Fills the rest of a disk with a file.
+/// Fills the rest of the disk with a file. Returns its path.
 fn fill(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("filler");
     let mut file = File::create(&path).unwrap();

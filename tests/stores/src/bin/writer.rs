@@ -1,7 +1,7 @@
 //! A process that writes to a session in two tiers on command, so that tests can kill it.
 //!
-//! Arguments: URL and prefix of the cache, URL and schema of the origin, session id and secret as
-//! numbers, `set` or `delete`.
+//! Arguments: URL and prefix of the cache, URL and schema of the origin, session id as a number,
+//! secret as numbers with commas between them, `set` or `delete`.
 
 use std::{env, io, sync::Arc};
 
@@ -34,7 +34,7 @@ async fn main() {
             secret.split(',').nth(index).unwrap().parse().unwrap()
         })),
     };
-    // Connects to both tiers, so that the write alone remains.
+    // Connects to both tiers, so that later only the write is sent.
     session.get("a").await.unwrap();
     println!("ready");
     wait_for_command();

@@ -1,11 +1,12 @@
 //! Servers that tests start: Redis, Valkey, Redis Cluster, Sentinel, PostgreSQL,
 //! PgBouncer, MariaDB and MySQL.
 //!
-//! Each listens on a free loopback port and has a folder of its own. Both are gone when the test
-//! process ends, in whatever way it ends. `scripts/servers` finds or downloads the programs.
+//! Each listens on a free loopback port and has a folder of its own. The server and its folder are
+//! gone when the test process ends, even if it is killed. `scripts/servers` finds or downloads the
+//! programs.
 //!
-//! `REDIS_URL`, `VALKEY_URL` and `DATABASE_URL` name servers that tests share in place of their
-//! own. A test that stops, pauses or fills a server always starts one.
+//! `REDIS_URL`, `VALKEY_URL` and `DATABASE_URL` name servers for the tests that would otherwise start
+//! a shared one. A test that stops, pauses or fills a server always starts one of its own.
 
 mod cluster;
 mod mysql;

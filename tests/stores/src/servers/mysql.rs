@@ -17,7 +17,7 @@ use sqlx::{
 
 use super::process::{Process, free_port, new_folder_in, program};
 
-/// A MariaDB server, or MySQL if `RUTS_MYSQL=mysql` is set. `scripts/servers mysql` gets the latter.
+/// A MariaDB server, or MySQL if `RUTS_MYSQL=mysql` is set. `scripts/servers mysql` gets MySQL.
 pub struct MySql {
     process: Process,
     port: u16,
@@ -49,7 +49,7 @@ impl MySql {
             format!("--user={}", String::from_utf8_lossy(&user).trim()),
             format!("--datadir={}", path(&folder.join("data"))),
             format!("--socket={}", path(&folder.join("socket"))),
-            // A server removes the temporary files of others.
+            // In a shared folder, a server removes the temporary files of other servers.
             format!("--tmpdir={}", path(&folder)),
             format!("--pid-file={}", path(&folder.join("pid"))),
             format!("--lc-messages-dir={}", path(&share)),
@@ -60,7 +60,7 @@ impl MySql {
             "--innodb-buffer-pool-size=64M".to_owned(),
             "--performance-schema=OFF".to_owned(),
         ];
-        // No test cuts the power.
+        // No test simulates a power cut, so nothing has to be synced.
         let unsynced = ["mysqlx=OFF", "secure-file-priv=NULL", "innodb-flush-method=nosync"];
         let unsynced = if is_mysql { &unsynced[..] } else { &["debug-no-sync"] };
         let defaults = ["innodb_flush_log_at_trx_commit=0", "max_connections=500"];
@@ -78,12 +78,12 @@ impl MySql {
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    /// Whether it is MySQL.
+    /// Returns whether the server is MySQL.
     pub fn is_mysql(&self) -> bool {
         self.is_mysql
     }
 
-    /// Returns its host and port.
+    /// Returns the host and port of the server.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -98,17 +98,17 @@ impl MySql {
         mysql_options(&self.address())
     }
 
-    /// Creates a pool that is not the store's, for looks behind it.
+    /// Creates a pool for queries that bypass the store.
     pub fn pool(&self) -> MySqlPool {
         MySqlPoolOptions::new().max_connections(4).connect_lazy_with(self.options())
     }
 
-    /// Kills it.
+    /// Kills the server.
     pub fn kill(&self) {
         self.process.send("kill");
     }
 
-    /// Stops it from working. Open connections stay.
+    /// Suspends the process of the server. Open connections stay open.
     pub fn pause(&self) {
         self.process.send("pause");
     }
@@ -118,12 +118,12 @@ impl MySql {
         self.process.send("resume");
     }
 
-    /// Shuts it down.
+    /// Shuts the server down.
     pub fn stop(&self) {
         self.process.send("stop");
     }
 
-    /// Starts it again with its data.
+    /// Starts the server again with its data.
     pub fn restart(&self) {
         self.process.send("start");
         self.wait();
@@ -134,12 +134,12 @@ impl MySql {
     }
 }
 
-/// The options of a connection as root to a server or a proxy before it.
+/// Returns the options of a connection as root to a server, or to a proxy in front of it.
 pub fn mysql_options(address: &str) -> MySqlConnectOptions {
     url_of(address).parse().expect("a valid URL")
 }
 
-/// Without TLS, so that a proxy sees what is sent.
+/// Returns a URL without TLS, so that a proxy sees plain text.
 fn url_of(address: &str) -> String {
     format!("mysql://root@{address}/test?ssl-mode=DISABLED")
 }
@@ -151,18 +151,18 @@ pub async fn kill_others(connection: &mut MySqlConnection) {
     let ids: Option<String> =
         sqlx::query_scalar(others).fetch_one(&mut *connection).await.expect("a list");
     for id in ids.iter().flat_map(|ids| ids.split(',')) {
-        // It may have ended by itself.
+        // The connection may have ended by itself.
         let kill = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("kill connection {id}")));
         let _ = kill.execute(&mut *connection).await;
     }
 }
 
-/// Names tables that no other test uses.
+/// Returns the name of tables that no other test uses.
 pub fn unique_tables() -> String {
     format!("test_{:016x}", RandomState::new().hash_one(0))
 }
 
-/// Whether the server greets a client. While it starts, it answers with an error.
+/// Returns whether the server greets a client. A server that is still starting answers with an error.
 fn greets(address: &str) -> io::Result<bool> {
     const PROTOCOL: u8 = 10;
     let mut greeting = [0; 5];

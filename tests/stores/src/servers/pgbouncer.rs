@@ -1,4 +1,4 @@
-//! A pooler before PostgreSQL.
+//! A pooler in front of PostgreSQL.
 
 use std::{fs, net::TcpStream, os::unix::fs::PermissionsExt};
 
@@ -7,15 +7,15 @@ use super::{
     process::{Process, free_port, new_folder, program},
 };
 
-/// A pooler in transaction mode: each statement may run on another connection.
+/// A pooler in transaction mode: each transaction may run on another connection to the server.
 pub struct PgBouncer {
     _process: Process,
     url: String,
 }
 
 impl PgBouncer {
-    /// Starts a pooler with so many connections to `server`, and so many prepared statements on
-    /// each of them.
+    /// Starts a pooler with at most `connections` connections to `server`, each with at most
+    /// `prepared_statements` prepared statements.
     pub fn start(server: &Postgres, connections: u32, prepared_statements: u32) -> Self {
         let folder = new_folder("pgbouncer");
         let port = free_port();
@@ -40,7 +40,7 @@ impl PgBouncer {
         let config = config.to_string_lossy().into_owned();
         let mut command = vec![program("pgbouncer")];
         if is_root() {
-            // It does not run as root.
+            // PgBouncer refuses to run as root.
             command.extend(["-u", "postgres"]);
         }
         command.push(&config);
@@ -49,7 +49,7 @@ impl PgBouncer {
         Self { _process: process, url: format!("postgres://postgres@127.0.0.1:{port}/postgres") }
     }
 
-    /// Returns its URL.
+    /// Returns the URL of the pooler.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -53,7 +53,7 @@ impl Postgres {
         {
             command.extend(["-c", setting]);
         }
-        // A fast shutdown does not wait for clients.
+        // `INT` asks for a fast shutdown, which does not wait for clients.
         let process = Process::start(folder, "INT", &command);
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let server = Self { process: Some(process), url };
@@ -70,7 +70,7 @@ impl Postgres {
         })
     }
 
-    /// Returns its URL, with the role.
+    /// Returns the URL of the server, with the role.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -86,14 +86,14 @@ impl Postgres {
         PgPoolOptions::new().max_connections(connections).connect_lazy(&self.url).unwrap()
     }
 
-    /// Names a schema for one test.
+    /// Returns a schema for one test, by a name that no other test uses.
     pub fn schema(&self) -> Schema {
         let borrowed_from = self.process.is_none().then(|| self.url.clone());
         let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         Schema { name: format!("test_{number:016x}"), borrowed_from }
     }
 
-    /// Returns its log so far.
+    /// Returns the log of the server so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.process().folder().join("log")).expect("a log file")
     }
@@ -102,15 +102,16 @@ impl Postgres {
         self.process.as_ref().expect("a server that the test started")
     }
 
-    /// Kills it.
+    /// Kills the server.
     pub fn kill(&self) {
         self.process().send("kill");
-        // Its children end by themselves. Until then they hold the shared memory.
+        // Its children end by themselves, a moment later. Until then they hold the shared memory, and
+        // with this file present the next start would refuse to run beside them.
         let pid = self.process().folder().join("data/postmaster.pid");
         let _ = fs::remove_file(pid);
     }
 
-    /// Stops it from accepting connections. Open connections go on.
+    /// Stops the server from accepting connections. Open connections still work.
     pub fn pause(&self) {
         self.process().send("pause");
     }
@@ -120,18 +121,18 @@ impl Postgres {
         self.process().send("resume");
     }
 
-    /// Shuts it down without waiting for its clients.
+    /// Shuts the server down without waiting for its clients.
     pub fn stop(&self) {
         self.process().send("stop");
     }
 
-    /// Starts it again with its data.
+    /// Starts the server again with its data.
     pub fn restart(&self) {
         self.process().send("start");
         self.wait();
     }
 
-    /// Starts it again as a standby, which accepts reads and follows no other server.
+    /// Starts the server again as a standby, which accepts reads and follows no other server.
     pub fn restart_as_standby(&self) {
         fs::write(self.process().folder().join("data/standby.signal"), "").unwrap();
         self.restart();
@@ -142,7 +143,7 @@ impl Postgres {
     }
 }
 
-/// Whether the server accepts a login. While it starts, it answers with an error.
+/// Returns whether the server accepts a login. A server that is still starting answers with an error.
 fn accepts(address: &str) -> io::Result<bool> {
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let mut message = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
@@ -160,8 +161,8 @@ pub(super) fn is_root() -> bool {
     id.stdout.trim_ascii() == b"0"
 }
 
-/// Returns the words before a command that let it run as another user than root, which PostgreSQL
-/// refuses.
+/// Returns the words to put before a command so that it does not run as root, as PostgreSQL demands.
+/// Gives the folder to that user. Returns nothing if the tests do not run as root.
 fn owner(folder: &std::path::Path) -> Vec<&'static str> {
     if !is_root() {
         return Vec::new();
@@ -171,7 +172,7 @@ fn owner(folder: &std::path::Path) -> Vec<&'static str> {
     vec!["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 }
 
-/// A schema that no other test uses. It is dropped at the end if the server stays.
+/// A schema that no other test uses. It is dropped at the end if the test did not start the server.
 pub struct Schema {
     name: String,
     /// URL of a server that the test did not start.
@@ -179,7 +180,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Returns its name.
+    /// Returns the name of the schema.
     pub fn name(&self) -> &str {
         &self.name
     }

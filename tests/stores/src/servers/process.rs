@@ -18,8 +18,8 @@ use std::{
 
 use ruts_tests_support::LONG_TIMEOUT;
 
-/// Runs a server in a folder, and obeys one command per line. At the end of its input it kills the
-/// server and removes the folder, also when the test process was killed.
+/// Script that runs a server in a folder, and carries out one command per line of input. At the end of
+/// its input it kills the server and removes the folder, even if the test process was killed.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1 stop=$2 pid=
@@ -79,13 +79,13 @@ impl Process {
         &self.folder
     }
 
-    /// Waits until `ready`. Panics with the log of the server if that takes too long.
+    /// Waits until `ready` returns true. Panics with the log of the server if that takes too long.
     pub(super) fn wait_until(&self, ready: impl Fn() -> bool) {
         let start = Instant::now();
         while !ready() {
             if start.elapsed() > LONG_TIMEOUT {
                 let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-                panic!("the server does not start. Its log:\n{log}");
+                panic!("the server is not ready. Its log:\n{log}");
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -100,12 +100,12 @@ impl Drop for Process {
     }
 }
 
-/// Creates a folder under the system's temporary one.
+/// Creates a folder in the system's temporary folder.
 pub(super) fn new_folder(name: &str) -> PathBuf {
     new_folder_in(&std::env::temp_dir(), name)
 }
 
-/// Creates a folder under another one.
+/// Creates a folder in `parent`.
 pub(super) fn new_folder_in(parent: &Path, name: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let unique =
@@ -115,10 +115,10 @@ pub(super) fn new_folder_in(parent: &Path, name: &str) -> PathBuf {
     folder
 }
 
-/// Returns a free port, another one each time.
+/// Returns a free port, a different one each time.
 ///
-/// It lies below the ports that systems give to outgoing connections. One of these could take the
-/// port before the server does.
+/// The port is below the range that systems use for outgoing connections. Such a connection could
+/// otherwise take the port before the server does.
 pub fn free_port() -> u16 {
     const PORTS: Range<u16> = 10_240..32_768;
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
@@ -132,7 +132,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Returns the path of a program, or its folder.
+/// Returns the path of a program. For `postgres`, returns the folder of its programs.
 pub(super) fn program(name: &str) -> &'static str {
     static PROGRAMS: OnceLock<HashMap<String, String>> = OnceLock::new();
     PROGRAMS

@@ -22,7 +22,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts a server with settings of its configuration file, as arguments.
+    /// Starts a server with settings, as command-line arguments.
     pub fn start(flavour: Flavour, settings: &[&str]) -> Self {
         let port = free_port();
         let (process, url) = start(flavour, port, settings);
@@ -31,7 +31,7 @@ impl Redis {
         server
     }
 
-    /// Starts a cluster of one node. It has all slots, and refuses commands for keys of two slots.
+    /// Starts a cluster of one node, which has all slots. It refuses commands with keys in two slots.
     pub fn start_with_slots(flavour: Flavour) -> Self {
         let bus = free_port().to_string();
         let server = Self::start(flavour, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
@@ -55,7 +55,7 @@ impl Redis {
         })
     }
 
-    /// Returns its URL.
+    /// Returns the URL of the server.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -78,10 +78,11 @@ impl Redis {
         command.query(&mut connection)
     }
 
-    /// Makes its dumps fail, as a full disk does. It then refuses writes with `MISCONF`.
+    /// Makes the dumps of the server fail, as a full disk does. The server then refuses writes with
+    /// `MISCONF`.
     pub fn fill_disk(&self) {
         let dump = self.dump();
-        // A folder in the place of the dump.
+        // A dump fails if a folder has its name.
         let _ = fs::remove_file(&dump);
         fs::create_dir(&dump).expect("a folder");
         self.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
@@ -95,7 +96,7 @@ impl Redis {
     /// Ends a [`fill_disk`](Self::fill_disk).
     pub fn free_disk(&self) {
         fs::remove_dir(self.dump()).expect("an empty folder");
-        // Without dumps, none can fail.
+        // Without dumps, the server does not refuse writes because one failed.
         self.command::<()>(&["CONFIG", "SET", "save", ""]);
     }
 
@@ -103,7 +104,7 @@ impl Redis {
         self.process().folder().join("dump.rdb")
     }
 
-    /// Returns the number of calls of a command so far, those of scripts included.
+    /// Returns the number of calls of a command so far, including calls from scripts.
     pub fn calls(&self, command: &str) -> u64 {
         let stats: String = self.command(&["INFO", "commandstats"]);
         stats
@@ -113,7 +114,7 @@ impl Redis {
             .map_or(0, |calls| calls.parse().unwrap())
     }
 
-    /// Names a prefix of keys for one test.
+    /// Returns a key prefix for one test.
     pub fn prefix(&self) -> Prefix {
         let mut prefix = Prefix::unique();
         prefix.borrowed_from = self.process.is_none().then(|| self.url.clone());
@@ -124,23 +125,23 @@ impl Redis {
         self.process.as_ref().expect("a server that the test started")
     }
 
-    /// Kills it.
+    /// Kills the server.
     pub fn kill(&self) {
         self.process().send("kill");
     }
 
-    /// Shuts it down.
+    /// Shuts the server down.
     pub fn stop(&self) {
         self.process().send("stop");
     }
 
-    /// Starts it again with its address and its saved data.
+    /// Starts the server again at the same address, with its saved data.
     pub fn restart(&self) {
         self.process().send("start");
         self.wait();
     }
 
-    /// Stops it from answering. Connections stay.
+    /// Suspends the process of the server. Open connections stay open.
     pub fn pause(&self) {
         self.process().send("pause");
     }
@@ -176,7 +177,8 @@ pub(super) fn is_ready(url: &str) -> bool {
         .is_ok()
 }
 
-/// A prefix of keys that no other test uses. The keys are removed at the end if the server stays.
+/// A key prefix that no other test uses. Its keys are removed at the end if the test did not start the
+/// server.
 pub struct Prefix {
     name: String,
     /// URL of a server that the test did not start.
@@ -184,13 +186,13 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Names a prefix for a server that the test started.
+    /// Returns a prefix for a server that the test started.
     pub fn unique() -> Self {
         let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
         Self { name: format!("test-{number:016x}"), borrowed_from: None }
     }
 
-    /// The prefix.
+    /// Returns the prefix.
     pub fn name(&self) -> &str {
         &self.name
     }

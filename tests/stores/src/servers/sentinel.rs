@@ -1,4 +1,4 @@
-//! Redis Sentinel before a leader and a replica.
+//! Redis Sentinel with a leader and a replica.
 
 use std::{fs, time::Duration};
 
@@ -14,14 +14,14 @@ const NAME: &str = "sessions";
 
 /// A leader, a replica, and one Sentinel, which decides alone.
 pub struct Sentinel {
-    /// Both servers. The first one leads at the start.
+    /// Both servers. The first one is the leader at the start.
     pub servers: [Redis; 2],
     process: Process,
     port: u16,
 }
 
 impl Sentinel {
-    /// Starts all three. Sentinel promotes the replica when the leader is silent for
+    /// Starts all three. Sentinel promotes the replica when the leader has not answered for
     /// `down_after`.
     pub fn start(down_after: Duration) -> Self {
         let settings = ["--repl-diskless-sync-delay", "0", "--appendonly", "yes"];
@@ -60,22 +60,22 @@ impl Sentinel {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Returns its URL for fred.
+    /// Returns the URL of Sentinel for fred.
     pub fn fred_url(&self) -> String {
         format!("redis-sentinel://127.0.0.1:{}?sentinelServiceName={NAME}", self.port)
     }
 
-    /// Returns its address and the name of the leader for redis-rs.
+    /// Returns the address of Sentinel and the name of the leader, for redis-rs.
     pub fn address(&self) -> (redis::ConnectionAddr, &'static str) {
         (redis::ConnectionAddr::Tcp("127.0.0.1".to_owned(), self.port), NAME)
     }
 
-    /// Asks it to promote the replica of a healthy leader.
+    /// Asks Sentinel to promote the replica of a healthy leader.
     pub fn fail_over(&self) {
         self.ask(&["SENTINEL", "FAILOVER", NAME]);
     }
 
-    /// Waits until it names this server as the leader.
+    /// Waits until Sentinel names this server as the leader.
     pub fn wait_until_leading(&self, server: &Redis) {
         let address = server.address();
         let port = address.split(':').nth(1).expect("a port");

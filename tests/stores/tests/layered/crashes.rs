@@ -20,13 +20,13 @@ use crate::{load, read, value};
 /// The step at which the writer is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// Its write intent is on the way.
+    /// The write intent is in flight.
     Intent,
-    /// Its intent is registered, and its statement is in flight.
+    /// The intent is registered, and the statement is in flight.
     Statement,
-    /// Its statement is carried out, its finish is on the way.
+    /// The statement is carried out, and the finish is in flight.
     Finish,
-    /// It has its answer.
+    /// The writer has its answer.
     Done,
 }
 
@@ -66,7 +66,7 @@ impl Writer {
         assert_eq!(line.trim(), word);
     }
 
-    /// Lets it write.
+    /// Lets the process write.
     fn resume(&mut self) {
         writeln!(self.process.stdin.as_mut().unwrap(), "go").unwrap();
     }

@@ -1,5 +1,5 @@
-//! The operations on a register and their answers, and whether one copy of the data could have
-//! given them.
+//! The operations on a register and their answers, and whether a single copy of the data could have
+//! given these answers.
 
 use std::{collections::HashMap, time::Instant};
 
@@ -35,8 +35,8 @@ struct Zone {
 }
 
 impl Register {
-    /// Notes that a write begins. If two writes do the same, such as two deletions, it begins with
-    /// the first.
+    /// Notes that a write begins. Two writes of the same value, such as two deletions, count as one
+    /// that begins with the first.
     pub fn begin(&mut self, value: u64) {
         self.writes.entry(value).or_insert(Write { begun: Instant::now(), confirmed: None });
     }
@@ -56,13 +56,13 @@ impl Register {
 
     /// Returns the answers that one copy could not have given.
     ///
-    /// An unconfirmed write may take place at any time, in parts of the system. So unconfirmed
-    /// writes and the reads of their values are left out. The rest must be in order by itself.
+    /// An unconfirmed write may take place at any time, even in only one of the tiers. So unconfirmed
+    /// writes and the reads of their values are left out. The rest must be consistent on its own.
     ///
     /// Each value is written once, so the zones of Gibbons and Korach decide. A forward zone is the
-    /// time in which a value must have been there, because one of its operations ended before
-    /// another began. No two forward zones may overlap, and no value may come and go within a
-    /// forward zone of another.
+    /// time in which a value must have been the current one, because one of its operations ended
+    /// before another began. No two forward zones may overlap, and no value may come and go within a
+    /// forward zone of another value.
     pub fn violations(&self) -> Vec<String> {
         let mut violations = Vec::new();
         let mut zones: HashMap<u64, Zone> = HashMap::new();
@@ -83,7 +83,7 @@ impl Register {
                 _ => {}
             }
             if let Some(zone) = zones.get_mut(value) {
-                // The first value was there from the start, so its first end has no moment.
+                // The value 0 was never written, so its `first_end` stays `None`, before all times.
                 if *value != 0 {
                     zone.first_end = zone.first_end.map(|end| end.min(span.ended));
                 }

@@ -1,4 +1,4 @@
-//! A reader or writer is held between any two of its steps, while another process does something.
+//! A reader or writer is held between two of its steps while another process changes the session.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use crate::{load, read, value, wait_until_quiet};
 
-/// Something that happens while a reader is held.
+/// A change of the session while a reader or writer is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meanwhile {
     Overwritten,
@@ -30,7 +30,7 @@ enum Meanwhile {
     Rotated,
     Deleted,
     Expired,
-    /// A write to the origin alone. The cache is stale for at most its `cache_ttl`.
+    /// A write to the origin only. The cache is stale for at most its `cache_ttl`.
     Bypassed,
 }
 
@@ -44,7 +44,7 @@ const ALL: [Meanwhile; 7] = [
     Meanwhile::Bypassed,
 ];
 
-/// Lifetime of a field that expires, or of an entry of the cache. The steps before take less.
+/// Lifetime of a field that expires, or of a cache entry. The earlier steps of a test take less.
 const LIFETIME: Duration = Duration::from_secs(3);
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -72,8 +72,8 @@ impl Meanwhile {
         }
     }
 
-    /// Whether later reads see it, those that hit the cache included. A read of another field comes
-    /// first, so that an outdated record of the session hides nothing.
+    /// Returns whether later reads see the change, including those that hit the cache. A read of
+    /// another field comes first, so that no outdated record turns the later reads into misses.
     async fn is_seen<S: Store>(self, session: &TestSession<S>) -> bool {
         let _ = load(session, "b").await;
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -115,8 +115,8 @@ async fn warm_up<S: Store>(store: &Arc<S>) {
     }
 }
 
-/// A reader misses and reads the origin. Something happens before it fills the cache. Then its fill
-/// arrives. Returns whether later reads are right.
+/// A reader misses and reads the origin. The session changes before the reader fills the cache. Then
+/// the fill arrives. Returns whether later reads are right.
 async fn late_fill<C: SharedCache>(
     flavour: Flavour,
     meanwhile: Meanwhile,
@@ -159,7 +159,7 @@ async fn a_late_fill_changes_nothing() {
     }
 }
 
-/// The test above can fail.
+/// Checks that the test above can fail.
 #[tokio::test]
 async fn a_late_fill_of_a_cache_without_leases_is_found() {
     for meanwhile in ALL {
@@ -169,8 +169,8 @@ async fn a_late_fill_of_a_cache_without_leases_is_found() {
     }
 }
 
-/// A read that moves the idle deadline waits for the cache, which holds the former deadline. When
-/// it returns, the next read of another process sees the new one.
+/// A read that moves the idle deadline waits for the cache, which holds the former deadline. After
+/// that read returns, the next read of another process sees the new deadline.
 #[tokio::test]
 async fn a_moved_deadline_is_known_to_the_next_read() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -226,7 +226,7 @@ async fn a_deadline_moved_past_the_cache_is_known_to_the_next_read() {
 }
 
 /// A writer is held before its commit, and the cache loses its intent. A reader reads the old value
-/// and is held in turn. The write finishes. Then the fill arrives.
+/// and is held before its fill. The write finishes. Then the fill arrives.
 #[tokio::test]
 async fn a_fill_after_a_lost_intent_changes_nothing() {
     for meanwhile in [Meanwhile::Overwritten, Meanwhile::Rotated, Meanwhile::Deleted] {
@@ -275,7 +275,7 @@ async fn the_last_commit_counts_if_another_write_finishes_last() {
     slow.get("a").await.unwrap();
     wait_until_quiet(&tiers).await;
 
-    // The answer to its intent passes, its finish does not.
+    // The answer to the intent of the slow write passes, the finish does not.
     proxies.cache.set(Traffic::HoldAfter(1));
     let writing = tokio::spawn({
         let slow = slow.clone();
@@ -293,8 +293,8 @@ async fn the_last_commit_counts_if_another_write_finishes_last() {
     assert_eq!(read(&slow, "a").await, value("second"));
 }
 
-/// The cache loses the intent of the first writer. A second writer registers one, and commits
-/// before the first. The first one finishes before the second.
+/// The cache loses the intent of the first writer. A second writer registers its own intent, and
+/// commits before the first writer. The first writer finishes before the second.
 #[tokio::test]
 async fn a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -330,7 +330,8 @@ async fn a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache() {
     second_proxies.cache.set(Traffic::Forward);
     assert_eq!(overtaking.await.unwrap(), APPLIED);
     assert_eq!(origin.get("a").await.unwrap(), value("last"));
-    // A value of the second write would show once the session's record is cached again.
+    // If the cache held the value of the second write, it would show once a read has cached the
+    // session's record again.
     assert_eq!(read(&observer, "b").await, None);
     assert_eq!(read(&observer, "a").await, value("last"));
 }
@@ -378,7 +379,7 @@ async fn a_cached_value_expires() {
     assert_eq!(read(&session, "a").await, None);
 }
 
-/// Each kind of operation that shortens the life of a session reaches the cache.
+/// Each kind of operation that shortens the lifetime of a session reaches the cache.
 // proves: ASVS-7.3.1 NIST-5.1.5
 #[tokio::test]
 async fn a_cached_session_ends_at_its_deadlines() {

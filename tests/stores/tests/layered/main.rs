@@ -1,5 +1,5 @@
 //! Two tiers on servers: forced interleavings, outages of either tier, and caches that lose data,
-//! go back in time or hold foreign data.
+//! return with older data or hold foreign data.
 
 mod crashes;
 mod history;
@@ -19,7 +19,7 @@ fn value(text: &str) -> Option<Bytes> {
     Some(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// Reads a field several times, so that the last read could hit the cache. All reads must agree.
+/// Reads a field several times, so that later reads can hit the cache. All reads must agree.
 async fn read<S: Store>(session: &TestSession<S>, name: &str) -> Option<Bytes> {
     let first = session.get(name).await.unwrap();
     for _ in 0..3 {

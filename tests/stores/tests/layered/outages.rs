@@ -29,7 +29,7 @@ const CACHE_TTL: Duration = Duration::from_secs(120);
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// The same store, with a short timeout of the cache.
+/// Returns the builder with a short timeout for the cache, and a known TTL of entries.
 fn impatient(builder: LayeredBuilder) -> LayeredBuilder {
     builder.cache_timeout(SHORT).cache_ttl(CACHE_TTL)
 }
@@ -47,7 +47,7 @@ fn stale<T>(answer: T) -> Result<Written<T>, Refused> {
     Ok(Written::new(answer).stale_for(CACHE_TTL))
 }
 
-/// Checks how a process goes on without a cache, and with it again.
+/// Checks that a process continues without its cache, and uses the cache again once it is back.
 async fn goes_on_without_a_cache(
     tiers: &Tiers<&'static Postgres>,
     stop: impl Fn(),
@@ -67,7 +67,7 @@ async fn goes_on_without_a_cache(
     for _ in 0..40 {
         assert_eq!(session.get("a").await.unwrap(), value("old"));
     }
-    assert!(begin.elapsed() < SHORT * 20, "each read waits for a cache that is down");
+    assert!(begin.elapsed() < SHORT * 20, "too many reads waited for a cache that is down");
     for _ in 0..3 {
         let error = session.set("a", "new").await.unwrap_err();
         assert_eq!((error.kind(), error.store()), (StoreErrorKind::Unavailable, "layered"));
@@ -128,7 +128,7 @@ async fn a_cache_that_hangs() {
     goes_on_without_a_cache(&tiers, || tiers.redis.pause(), || tiers.redis.resume()).await;
 }
 
-/// The others see its deletion as soon as it reaches the cache again.
+/// The other processes see a deletion of this process as soon as this process reaches the cache again.
 #[tokio::test]
 async fn a_cache_that_one_process_cannot_reach() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -142,7 +142,7 @@ async fn a_cache_that_one_process_cannot_reach() {
     assert_eq!(cut_off.delete().await.unwrap(), stale(()));
     let answer = load(&session, "a").await;
     assert!(matches!(answer, Err(Refused::Ended { .. }) | Ok(_)), "{answer:?}");
-    // After this time it tries to reach the cache only once in a while.
+    // After this time, the store tries to reach the cache only from time to time.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let elsewhere = TestSession::begin(&store).await;
     proxies.cache.set(Traffic::Forward);
@@ -154,7 +154,6 @@ async fn a_cache_that_one_process_cannot_reach() {
     wait_until("the others see the deletion", async || has_ended(&session).await).await;
 }
 
-/// A user signs out while the cache hangs, and closes the tab before there is an answer.
 /// A sign-in at the limit ends an older session, which the cache may still show.
 #[tokio::test]
 async fn a_sign_in_that_ends_a_session_without_the_cache() {
@@ -172,6 +171,7 @@ async fn a_sign_in_that_ends_a_session_without_the_cache() {
     assert_eq!(created, Written::new(()).stale_for(CACHE_TTL));
 }
 
+/// A user signs out while the cache hangs, and closes the tab before there is an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -185,7 +185,7 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     });
     wait_until("the origin has deleted it", async || has_ended(&origin).await).await;
     deletion.abort();
-    assert!(deletion.await.is_err(), "it was answered before");
+    assert!(deletion.await.is_err(), "the deletion was answered");
     // The server loses the commands that it received meanwhile.
     tokio::task::block_in_place(|| {
         tiers.redis.kill();
@@ -195,7 +195,7 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     wait_until("this process uses the cache again", async || has_ended(&hasty).await).await;
 }
 
-/// A touch that the cache misses changes no field, so the read is answered.
+/// A touch that does not reach the cache changes no field, so the read is answered anyway.
 #[tokio::test]
 async fn a_touch_without_a_cache_is_answered() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -209,7 +209,7 @@ async fn a_touch_without_a_cache_is_answered() {
     assert_eq!(answer.unwrap().fields[0].value, value("old").unwrap());
 }
 
-/// The write is carried out, and the answer to its finish is lost.
+/// The write is carried out, but its finish does not reach the cache in time.
 #[tokio::test]
 async fn a_write_whose_finish_is_not_confirmed_is_stale() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -225,7 +225,7 @@ async fn a_write_whose_finish_is_not_confirmed_is_stale() {
     assert_eq!(read(&session, "a").await, value("new"));
 }
 
-/// If a write cannot finish, it evicts the entry. That is enough.
+/// A write that cannot finish evicts the entry instead, so the cache is not stale.
 #[tokio::test]
 async fn a_write_that_cannot_finish_evicts_the_entry() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -291,7 +291,7 @@ async fn an_origin_that_hangs() {
     let (builder, proxies) = tiers.proxied_builder(|cache| cache).await;
     let session = cached(&Arc::new(builder.clone().build())).await;
     let hasty = session.through(&Arc::new(builder.origin_timeout(SHORT).build()));
-    // A free connection is there, on which the write can be sent.
+    // The write can be sent only if a connection is idle.
     wait_until_idle(&proxies.pool).await;
     proxies.origin.set(Traffic::Hold);
     let error = hasty.set("a", "new").await.unwrap_err();
@@ -306,7 +306,7 @@ async fn an_origin_that_hangs() {
     assert_eq!(read(&session, "a").await, value("new"));
 }
 
-/// A server without room caches nothing new. Everything else goes on.
+/// A full server caches nothing new. Everything else still works.
 #[tokio::test]
 async fn a_full_cache() {
     let settings = ["--maxmemory", "6mb", "--maxmemory-policy", "noeviction"];
@@ -315,7 +315,7 @@ async fn a_full_cache() {
     let (session, ended) = (cached(&store).await, cached(&store).await);
     let mut number = 0;
     for size in [100_000, 1000, 10] {
-        // The buffers of a connection are freed with it.
+        // Closing a connection frees its buffers, so each size has a connection of its own.
         let mut connection =
             redis::Client::open(tiers.redis.url()).unwrap().get_connection().unwrap();
         let filler = "x".repeat(size);

@@ -1,4 +1,4 @@
-//! Processes that read and write the same sessions while both tiers fail, lose data and come back.
+//! Simulated processes read and write the same sessions while both tiers fail, lose data and come back.
 //! The history of each session shows whether any read was stale.
 
 use std::{
@@ -32,7 +32,8 @@ const SESSIONS: usize = 4;
 const NAMES: [&str; 2] = ["a", "b"];
 const CACHE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Registers beside the fields: whether the session has ended, and whether its secret was replaced.
+/// Registers in addition to the fields: whether the session has ended, and whether its secret was
+/// replaced.
 const ENDED: &str = "ended";
 const ROTATED: &str = "rotated";
 
@@ -59,7 +60,7 @@ struct World {
     subjects: Vec<Mutex<Arc<Subject>>>,
     former: Mutex<Vec<Arc<Subject>>>,
     last_number: AtomicU64,
-    /// The origin is up.
+    /// Whether the origin is up.
     origin_is_up: AtomicBool,
     stop: AtomicBool,
 }
@@ -142,7 +143,7 @@ async fn write<S: Store>(world: &World, store: &Arc<S>) {
         subject.note(name, |register| register.confirm(value));
     }
     if name == ENDED || name == ROTATED {
-        // Some processes go on with it for a while. Then another session takes its place.
+        // Other processes use this session for a while longer. Then another one takes its place.
         sleep(Duration::from_millis(20)).await;
         let next = TestSession::new(store);
         if next.create(None).await.is_ok() {
@@ -155,7 +156,7 @@ async fn write<S: Store>(world: &World, store: &Arc<S>) {
     }
 }
 
-/// Whether a write was carried out and no cache is stale.
+/// Returns whether a write was carried out and no cache is stale.
 fn is_confirmed<T>(answer: Result<Written<T>, Refused>, is_done: impl FnOnce(T) -> bool) -> bool {
     answer.is_ok_and(|written| written.stale_for.is_none() && is_done(written.answer))
 }
@@ -180,7 +181,7 @@ struct Report {
     violations: Vec<String>,
 }
 
-/// Runs all processes for a time, and calls `fault` again and again meanwhile.
+/// Runs all processes for `time`, and calls `fault` repeatedly meanwhile.
 async fn run(
     tiers: &Tiers<Arc<Postgres>>,
     time: Duration,
@@ -265,7 +266,7 @@ fn tiers() -> Tiers<Arc<Postgres>> {
     Tiers::on(Redis::start(Flavour::Redis, &[]), Arc::new(Postgres::start(&durable)))
 }
 
-/// The duration of the soak. `SOAK_SECONDS` changes it.
+/// Returns the duration of the soak: `SOAK_SECONDS`, or 60 s.
 fn duration() -> Duration {
     let seconds = env::var("SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
     Duration::from_secs(seconds)
@@ -291,7 +292,7 @@ async fn no_read_is_stale_while_everything_fails() {
                 tokio::task::block_in_place(|| redis.restart());
             }
             3 => tokio::task::block_in_place(|| redis.command::<()>(&["SAVE"])),
-            // It restarts with the data that it saved a second ago.
+            // The server restarts with the data that it saved at the previous fault.
             4 => tokio::task::block_in_place(|| {
                 redis.kill();
                 redis.restart();
@@ -315,7 +316,7 @@ async fn no_read_is_stale_while_everything_fails() {
     assert!(report.reads > 1000 && report.writes > 100 && report.hits > 100, "{report:?}");
 }
 
-/// The test above can fail: without any other fault it finds stale reads of this cache.
+/// Checks that the test above can fail: even without another fault, it finds stale reads of this cache.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cache_without_leases_is_found() {
     let tiers = tiers();

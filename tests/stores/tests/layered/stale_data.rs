@@ -20,7 +20,7 @@ use crate::{has_ended, load, read, value, wait_until_quiet};
 
 const REMOVED: Result<Written<Updated>, Refused> = Ok(Written::new(Updated::Applied { found: 1 }));
 
-/// Returns the cache entry of a session as a server has it.
+/// Returns the cache entry of a session as a server stores it.
 fn entry(
     server: &Redis,
     tiers: &Tiers<&'static Postgres>,
@@ -111,7 +111,7 @@ async fn a_cache_that_fails_over_and_back() {
     replica.command::<()>(&["REPLICAOF", "NO", "ONE"]);
     three.change().await;
 
-    // Through the new leader, which did not receive these writes.
+    // Reads go through the new leader, which did not receive these writes.
     let (origin, _) = tiers.origin(&tiers.urls()).await;
     let cache = redis_store(fred_client(replica.url()).await, tiers.prefix());
     let through_replica = Arc::new(LayeredStore::builder(cache, origin).build());
@@ -121,7 +121,7 @@ async fn a_cache_that_fails_over_and_back() {
     let answer = load(&rotated.through(&through_replica), "a").await;
     assert!(matches!(answer, Err(Refused::Replaced { .. })), "{answer:?}");
 
-    // And back, with the data of the replica.
+    // The former leader leads again, with the data of the replica.
     follow(&tiers.redis, &replica).await;
     tiers.redis.command::<()>(&["REPLICAOF", "NO", "ONE"]);
     let stale = entry(&tiers.redis, &tiers, &deleted.id);
@@ -161,7 +161,7 @@ async fn the_origin_confirms_a_revalidated_field() {
     assert_eq!(session.get("theme").await.unwrap(), value("admin"), "the cache was not read");
     assert_eq!(session.get("role").await.unwrap(), value("guest"));
 
-    // A process that does not know the policy of the field.
+    // This process does not know the policy of the field.
     let elsewhere = session.through(&tiers.store().await);
     assert_eq!(elsewhere.get("role").await.unwrap(), value("guest"));
     let loaded = elsewhere.load().await.unwrap().unwrap();
@@ -179,7 +179,7 @@ async fn the_origin_confirms_a_revalidated_field() {
     assert!(session.get("theme").await.unwrap().is_some(), "the cache was not read");
 }
 
-/// Also for a process that knows of the policy only by a hint.
+/// The process knows the policy only by a hint. Without the hint, it would read from the cache.
 // proves: ASVS-8.3.2
 #[tokio::test]
 async fn the_origin_confirms_the_absence_of_a_revalidated_field() {

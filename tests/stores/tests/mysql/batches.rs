@@ -1,4 +1,4 @@
-//! Reads that wait together share a statement, and each has its own answer.
+//! Pending reads share a statement, and each has its own answer.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use super::{number, run_on};
 const FULL: usize = 64;
 
 /// Number of attempts to fill a batch. On a busy machine a command counts as slow after 200 ms, and
-/// what is pending goes without it.
+/// pending operations are sent before its answer.
 const ROUNDS: usize = 8;
 
-/// Number of statements that read, so far.
+/// Returns the number of `select` statements that the server has run so far.
 async fn selects(pool: &MySqlPool) -> u64 {
     let row = sqlx::raw_sql("show global status like 'Com_select'").fetch_one(pool).await.unwrap();
     row.get::<String, _>(1).parse().unwrap()
@@ -63,7 +63,7 @@ async fn waiting_reads_form_a_batch() {
         let first = tokio::spawn(read(sessions[0].clone()));
         wait_for_blocked(&pool).await;
         let mut others = Vec::new();
-        // One session twice.
+        // One session is read twice.
         for session in sessions[1..FULL - 2].iter().chain([&sessions[1], &thief, &absent]) {
             others.push(tokio::spawn(read(session.clone())));
             for _ in 0..10 {

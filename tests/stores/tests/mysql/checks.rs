@@ -42,7 +42,7 @@ async fn a_read_only_server_is_refused_and_left() {
     assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
 }
 
-/// The settings of the server are those of no connection of the store.
+/// The connections of the store do not depend on the default settings of the server.
 #[tokio::test]
 async fn unusual_defaults_change_nothing() {
     let server = MySql::start(&[
@@ -72,7 +72,7 @@ async fn an_unknown_user_and_database_are_refused() {
     }
 }
 
-/// The text of a statement holds values, and is written to no log.
+/// The text of a statement contains values, so no statement is logged.
 #[tokio::test(flavor = "current_thread")]
 async fn no_value_is_logged() {
     let (log, _guard) = ruts_tests_support::Log::start();

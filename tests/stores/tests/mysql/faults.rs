@@ -25,15 +25,15 @@ use super::{number, run, run_on, store};
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// The condition for the row of a session.
+/// Returns the SQL condition for the row of a session.
 fn row_of<S>(session: &TestSession<S>) -> String {
     let id = session.id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("id = x'{id}'")
 }
 
-/// Returns the number of transactions with a condition.
+/// Returns the number of open transactions that meet a condition.
 async fn transactions(pool: &MySqlPool, condition: &str) -> i64 {
-    // The server answers from a cache, which it renews 100 ms after the last question.
+    // The server answers from a cache, which it renews only if no query has read it for 100 ms.
     sleep(Duration::from_millis(150)).await;
     let sql = format!("select count(*) from information_schema.innodb_trx where {condition}");
     number(pool, sql).await
@@ -45,8 +45,8 @@ async fn wait_for_lock_queue(pool: &MySqlPool) {
     wait_until("a statement waits for a lock", async || transactions(pool, waits).await > 0).await;
 }
 
-/// A sign-in that ends another session and a stranger lock two sessions in opposite order. The
-/// server breaks the sign-in off, because the stranger has changed more.
+/// A sign-in that ends another session locks two sessions. The connection `stranger` locks them in the
+/// opposite order. The server aborts the sign-in, because `stranger` has changed more rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadlock_reaches_no_caller() {
     let server = MySql::start(&[]);
@@ -80,7 +80,7 @@ async fn a_deadlock_reaches_no_caller() {
         signing_in.update(Update::new(&[]).auth_change(sign)).await
     });
     wait_for_lock_queue(&pool).await;
-    // The stranger gets the row, so the sign-in was broken off.
+    // `stranger` gets the row, so the server has aborted the sign-in.
     let locked = format!("select * from {tables} where {} for update", row_of(&guest));
     run_on(&mut stranger, locked).await;
     assert!(!sign_in.is_finished());
@@ -90,7 +90,7 @@ async fn a_deadlock_reaches_no_caller() {
     assert!(guest.load().await.unwrap().unwrap().meta.signed_in.is_some());
 }
 
-/// All operations at once on few principals: deadlocks and lock waits reach no caller.
+/// Many operations run concurrently on two principals. No caller sees a deadlock or a lock timeout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_operation_fails_under_contention() {
     const TASKS: usize = 32;
@@ -109,7 +109,7 @@ async fn no_operation_fails_under_contention() {
                 let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
                 let session = TestSession::new(&store);
                 store.create(session.creation().sign_in(who)).await.unwrap();
-                // It may have ended in between.
+                // The session may have ended meanwhile.
                 let _ = session.set("a", "1").await.unwrap();
                 let _ = session.load_and_touch().await.unwrap();
                 let _ = session.take("a").await.unwrap();
@@ -151,7 +151,7 @@ async fn a_locked_session_costs_its_own_operations_alone() {
         .collect();
     wait_for_lock_queue(&pool).await;
     assert_eq!(free.through(&quick).set("a", "1").await.unwrap(), APPLIED);
-    assert!(locked.through(&quick).load().await.unwrap().is_ok(), "reads go on");
+    assert!(locked.through(&quick).load().await.unwrap().is_ok(), "reads still work");
     for waiting in waiting {
         let kind = error_kind(waiting.await.unwrap());
         assert!([StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown].contains(&kind));
@@ -189,7 +189,7 @@ async fn a_killed_query_changes_nothing() {
         assert_eq!(error_kind(write.await.unwrap()), StoreErrorKind::Unavailable);
         run_on(&mut stranger, "rollback").await;
         assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
-        // Its connection holds no lock.
+        // The connection of the killed query holds no lock.
         assert_eq!(session.set("b", "1").await.unwrap(), APPLIED);
     }
 }
@@ -202,7 +202,7 @@ async fn closed_idle_connections_cost_no_operation() {
     let pool = server.pool();
     for round in 0..5 {
         kill_others(&mut pool.acquire().await.unwrap()).await;
-        // A read is repeated, and so is the first trip of a transaction.
+        // A read is repeated, and so is the first round trip of a transaction.
         assert!(session.load().await.unwrap().is_ok(), "{round}");
         kill_others(&mut pool.acquire().await.unwrap()).await;
         assert_eq!(session.take("a").await.unwrap(), taken(None), "{round}");
@@ -241,7 +241,7 @@ async fn a_stopped_server_is_unavailable() {
     assert_eq!(error_kind(absent.build().await), StoreErrorKind::Unavailable);
 }
 
-/// A store behind a proxy, and its session through a store that has none.
+/// Returns a session through two stores: one without the proxy, and one behind it.
 async fn behind(proxy: &Proxy, server: &MySql) -> [TestSession<MySqlStore>; 2] {
     let tables = unique_tables();
     let direct = Arc::new(mysql_builder(server, &tables).build().await.unwrap());
@@ -252,14 +252,14 @@ async fn behind(proxy: &Proxy, server: &MySql) -> [TestSession<MySqlStore>; 2] {
     [session.clone(), session.through(&proxied)]
 }
 
-/// Waits until a new connection is used.
+/// Lets the proxy forward again, and waits until the store uses a new connection.
 async fn recover(proxy: &Proxy, session: &TestSession<MySqlStore>) {
     proxy.set(Traffic::Forward);
     wait_until("a new connection is used", async || session.load().await.is_ok()).await;
 }
 
 /// The connection may not have come back to the pool when the proxy begins to hold its answers. Then
-/// the write is not sent.
+/// the write is not sent, and the test tries again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_without_an_answer_is_of_unknown_outcome() {
     let server = MySql::start(&[]);
@@ -300,8 +300,8 @@ async fn begin_to_take(
     }
 }
 
-/// The caller gives up between the two round trips of an operation. Nothing was changed, and the
-/// session is free.
+/// The caller gives up between the two round trips of an operation. Nothing is changed, and the
+/// session is unlocked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
     let server = MySql::start(&[]);
@@ -320,8 +320,8 @@ async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
     wait_until("no transaction is open", none).await;
 }
 
-/// The connection falls silent after the session was locked, as that of a process that stands still.
-/// MariaDB ends the transaction. MySQL does so when the connection ends.
+/// The connection falls silent after the session was locked, like that of a suspended process. MariaDB
+/// ends the transaction by itself. MySQL ends it only when the connection ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_connection_gives_its_session_back() {
     let server = MySql::start(&[]);
@@ -346,19 +346,19 @@ async fn a_paused_server_costs_no_more_than_the_timeout() {
     let session = TestSession::begin(&Arc::new(quick.build().await.unwrap())).await;
     server.pause();
     let begun = tokio::time::Instant::now();
-    // Its threads stop one after the other.
+    // The threads of the server stop one after another, so the first reads may succeed.
     let is_unavailable = async || match session.load().await {
         Ok(_) => false,
         Err(error) => error.kind() == StoreErrorKind::Unavailable,
     };
-    wait_until("it has stopped", is_unavailable).await;
+    wait_until("the server has stopped", is_unavailable).await;
     assert!(begun.elapsed() < LONG_TIMEOUT / 2);
     server.resume();
     let set = async || session.set("a", "1").await.is_ok();
     wait_until("the server is used again", set).await;
 }
 
-/// A value that the server does not accept is refused, and the connection goes on.
+/// A value that the server does not accept is refused, and later operations succeed.
 #[tokio::test]
 async fn a_value_beyond_the_packet_size_is_refused() {
     let server = MySql::start(&["max-allowed-packet=1M"]);

@@ -1,5 +1,5 @@
-//! The number of rows that an operation reads does not grow with the number of sessions, nor with
-//! what a user leaves behind. And cleanup.
+//! The number of rows that an operation reads grows neither with the number of sessions, nor with the
+//! number of sessions that a user has ended. Other tests revoke in batches, and clean up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,17 +27,17 @@ async fn rows_read(pool: &MySqlPool) -> u64 {
     status.await.unwrap().iter().map(value).sum()
 }
 
-/// Returns the number of temporary files that the server has created so far, for values and sorting.
+/// Returns the number of temporary tables that the server has created on disk so far.
 async fn temporary_files(pool: &MySqlPool) -> u64 {
     let status = "show global status like 'Created_tmp_disk_tables'";
     let row = sqlx::raw_sql(status).fetch_one(pool).await.unwrap();
     row.get::<String, _>(1).parse().unwrap()
 }
 
-/// Runs each operation, and returns the rows that it read.
+/// Runs each operation, and returns the number of rows that it read.
 async fn each_operation(store: &Arc<MySqlStore>, pool: &MySqlPool) -> Vec<(&'static str, u64)> {
     let mut counts = Vec::new();
-    // The look at the counters reads rows of its own.
+    // Reading the counters reads rows too.
     let before = rows_read(pool).await;
     let own = rows_read(pool).await - before;
     let mut last = rows_read(pool).await;
@@ -116,7 +116,7 @@ async fn every_statement_reads_a_bounded_number_of_rows() {
     }
 }
 
-/// A user signs in and out again and again: the list of sessions does not grow.
+/// If a user signs in and out repeatedly, the list of sessions does not grow.
 #[tokio::test]
 async fn ended_sessions_are_on_no_list() {
     let server = MySql::start(&[]);
@@ -161,7 +161,7 @@ async fn many_sessions_are_revoked_in_batches() {
     assert_eq!(number(&pool, format!("select count(*) from {tables}_fields")).await, 0);
 }
 
-/// Sessions without a deadline, which no deadline would ever free.
+/// The sessions have no deadline that would free them.
 #[tokio::test]
 async fn sessions_that_ended_with_all_others_are_deleted() {
     let server = MySql::shared();

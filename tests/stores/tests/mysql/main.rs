@@ -1,5 +1,5 @@
-//! MariaDB and MySQL alone: the tables and who creates them, settings that are refused, faults of the
-//! server and the network, batches, and the number of rows that a statement reads.
+//! Tests of MariaDB and MySQL only: creation and checks of the tables, settings that are refused,
+//! faults of the server and the network, batches, and the number of rows that a statement reads.
 
 mod batches;
 mod checks;
@@ -17,7 +17,7 @@ use ruts_tests_stores::{
 };
 use sqlx::{AssertSqlSafe, Executor, MySqlConnection, MySqlPool, Row};
 
-/// A store in tables of its own, and their name.
+/// Returns a store in tables of its own, and the name of these tables.
 async fn store(server: &MySql) -> (Arc<MySqlStore>, String) {
     let tables = unique_tables();
     let store = mysql_builder(server, &tables).build().await.unwrap();
@@ -37,7 +37,7 @@ async fn number(pool: &MySqlPool, sql: impl Into<String>) -> i64 {
     row.get(0)
 }
 
-/// Checks that an error says so, and is of the kind `Unsupported`.
+/// Checks that an error is of the kind `Unsupported`, and that its text contains `reason`.
 fn assert_unsupported<T>(answer: Result<T, StoreError>, reason: &str) {
     let error = answer.err().expect("it is refused");
     let text = error_chain(&error);

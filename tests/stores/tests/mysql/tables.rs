@@ -1,4 +1,4 @@
-//! The tables: who creates them, their names, and their version.
+//! The tables: their creation, their names, and their version.
 
 use std::sync::Arc;
 
@@ -99,7 +99,7 @@ async fn any_valid_name_works() {
     }
 }
 
-/// A migration that was broken off is completed.
+/// An interrupted migration is completed.
 #[tokio::test]
 async fn the_sql_can_be_run_again() {
     let (server, tables) = (MySql::shared(), unique_tables());
@@ -138,7 +138,8 @@ async fn dropped_tables_are_an_error() {
     assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unsupported);
 }
 
-/// Values of any bytes and length, and names of any characters, are data.
+/// Names that differ only in case, spaces or Unicode form are different fields. No character of a name
+/// or value is special to the store.
 #[tokio::test]
 async fn values_are_compared_byte_by_byte() {
     let (store, _) = store(MySql::shared()).await;

@@ -48,7 +48,7 @@ pub struct NextVersion {
     address: String,
 }
 
-/// The value as text, or the codec's error.
+/// Returns the value as text, or the codec's error.
 fn text<T: Debug>(read: Result<T, Error>) -> String {
     match read {
         Ok(value) => format!("{value:?}"),
@@ -97,7 +97,7 @@ async fn list(shop: Shop) -> Result<String, Error> {
     Ok(text(fields.read(Shop::ADDRESS)) + &text(fields.read(Shop::OPEN)))
 }
 
-/// The routes of the application.
+/// Returns the routes of the application.
 pub fn routes() -> Router {
     Router::new()
         .route("/in/{user}", get(sign_in))
@@ -116,7 +116,7 @@ pub fn routes() -> Router {
         .route("/list", get(list))
 }
 
-/// The routes of a release without encryption.
+/// Returns the routes of a release without encryption.
 fn plain_routes() -> Router {
     Router::new()
         .route(
@@ -126,23 +126,24 @@ fn plain_routes() -> Router {
         .route("/plain/read", get(|plain: Unencrypted| async move { text(plain.address().await) }))
 }
 
-/// The routes of a release with another version.
+/// Returns the routes of a release with another version.
 fn next_routes() -> Router {
     Router::new()
         .route("/next/read", get(|next: NextVersion| async move { text(next.address().await) }))
 }
 
-/// The application with these secrets, the current one first. Without any, it has no key ring.
+/// Returns the application with these secrets, the current one first. Without secrets, it has no
+/// key ring.
 pub fn app<S: Store>(store: &Arc<S>, secrets: &[&str]) -> Router {
     let layer = || match (SessionLayer::new(Arc::clone(store)), secrets) {
         (layer, []) => layer,
         (layer, secrets) => layer.encryption_keys(KeyRing::new(secrets).unwrap()),
     };
-    // A layer each, because their schemas contradict each other.
+    // Each router has a layer of its own, because their schemas conflict.
     routes().layer(layer()).merge(plain_routes().layer(layer())).merge(next_routes().layer(layer()))
 }
 
-/// All bytes that a store holds for the only session of a principal.
+/// Returns all bytes that a store holds for the only session of a principal.
 async fn stored_bytes<S: Store>(store: &S, principal: &PrincipalKey) -> Vec<u8> {
     let page = PageRequest::new(None, 2);
     let found = store.list_by_principal(principal, page, Projection::All).await.unwrap();
@@ -154,7 +155,8 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Every access reads and writes encrypted fields, and the store holds no plaintext of them.
+/// Checks that every access reads and writes encrypted fields, while the store holds no plaintext
+/// of them.
 pub async fn a_store_holds_no_plaintext<S: Store>(store: &Arc<S>) {
     let (send, mut principals) = mpsc::unbounded_channel();
     let principal = move |session: Session| async move {

@@ -1,4 +1,4 @@
-//! Two operations on one session at the same moment, through connections of their own.
+//! Two operations on one session at the same time, each through a connection of its own.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::{APPLIED, DELETED, TestSession, random, taken};
 /// Number of races at the same time.
 const PARALLEL: usize = 32;
 
-/// Runs a race many times, and checks that each side wins some of them.
+/// Runs a race many times, and checks that each side wins some of the races.
 ///
 /// # Panics
 ///
-/// A race broke a promise, or one side hardly ever won.
+/// Panics if a race broke a promise, or if one side hardly ever won.
 pub async fn run<S: Store, R: Future<Output = bool> + Send + 'static>(
     number: usize,
     stores: [Arc<S>; 2],
@@ -36,11 +36,11 @@ pub async fn run<S: Store, R: Future<Output = bool> + Send + 'static>(
         }
     });
     let won = runs.buffer_unordered(PARALLEL).filter(|won| std::future::ready(*won)).count().await;
-    // With another share, the two operations do not race.
+    // If one side wins almost always, the two operations do not race.
     assert!((number / 100..number * 99 / 100).contains(&won), "{won} of {number}");
 }
 
-/// Runs both operations at once. Starts them in this order or in the other one.
+/// Runs both operations concurrently. If `in_order`, it polls `one` first, otherwise `other`.
 async fn at_once<A, B>(
     one: impl Future<Output = A>,
     other: impl Future<Output = B>,
@@ -96,7 +96,7 @@ pub async fn write_against_rotate<S: Store>(
     }
 }
 
-/// Returns whether the first one took the value. Exactly one of them does.
+/// Returns whether `one` took the value. Checks that exactly one of them did.
 pub async fn take_against_take<S: Store>(
     one: TestSession<S>,
     other: TestSession<S>,

@@ -40,7 +40,7 @@ pub async fn who(shop: Shop) -> Result<String, Error> {
     Ok(format!("{:?} {level:?}", shop.user().await?))
 }
 
-/// The devices of the user, this one first.
+/// Returns the devices of the user, this one first.
 async fn devices(shop: Shop) -> Result<String, Error> {
     let Some(sessions) = shop.session().sessions().await? else { return Ok(String::new()) };
     let page = sessions.list(Shop::DEVICE, None, 10).await?;
@@ -63,7 +63,7 @@ async fn end_others(shop: Shop) -> Result<String, Error> {
     Ok(shop.session().revoke_others().await?.to_string())
 }
 
-/// The routes of the shop.
+/// Returns the routes of the shop.
 pub fn routes() -> Router {
     Router::new()
         .route("/sign-in/{user}/{level}", get(sign_in))
@@ -102,7 +102,7 @@ pub fn routes() -> Router {
         .route("/both", get(|_: Aal<Shop, 2>, Fresh(shop): Fresh<Shop, 5>| who(shop)))
 }
 
-/// A new client, signed in at the first level on a device.
+/// Returns a new client that is signed in at the first level on a device.
 pub async fn signed_in(client: &Client, user: &str, device: &str) -> Client {
     let client = client.stranger();
     client.text(&format!("/sign-in/{user}/1")).await;
@@ -110,7 +110,7 @@ pub async fn signed_in(client: &Client, user: &str, device: &str) -> Client {
     client
 }
 
-/// The id of the client's session, as text.
+/// Returns the id of the client's session, as text.
 pub fn id(client: &Client) -> String {
     client.token().expect("a session")[..22].to_owned()
 }
@@ -126,7 +126,7 @@ pub async fn users_and_administrators_end_sessions<S: Store>(store: Arc<S>) {
     guest.text("/sign-in/ada/2").await;
     assert!(guest.text("/who").await.starts_with("Some(\"ada\") Some((2, "));
     assert_eq!(guest.text("/look").await, "1", "the cart stays");
-    assert_eq!(stolen.text("/who").await, "None None", "the cookie from before opens nothing");
+    assert_eq!(stolen.text("/who").await, "None None", "the earlier cookie is refused");
     guest.text("/device/laptop").await;
     let phone = signed_in(&client, "ada", "phone").await;
     let tablet = signed_in(&client, "ada", "tablet").await;
@@ -174,8 +174,8 @@ pub async fn a_revoked_user_signs_in_at_once<S: Store>(store: Arc<S>) {
     assert!(client.text("/who").await.starts_with("Some(\"eve\") Some((1, "));
 }
 
-/// A guest never gets the secret of a rotation, and signs in with the former one: the cart comes along,
-/// and the field that the rotation was made for does not.
+/// A guest never gets the new secret of a rotation, and signs in with the former one. The sign-in
+/// keeps the cart, but not the field whose write caused the rotation.
 pub async fn a_guest_keeps_the_cart_of_an_unheard_rotation<S: Store>(store: Arc<S>) {
     let client = new_client(routes().layer(SessionLayer::new(Arc::clone(&store))));
     let [guest, other] = [client.stranger(), client.stranger()];
@@ -184,7 +184,7 @@ pub async fn a_guest_keeps_the_cart_of_an_unheard_rotation<S: Store>(store: Arc<
         client.text("/device/laptop").await;
         let lost = client.steal();
         lost.text("/currency/EUR").await;
-        assert_eq!(client.text("/look").await, "0", "the former secret opens nothing");
+        assert_eq!(client.text("/look").await, "0", "the former secret is refused");
         client.text(sign_in).await;
         assert_eq!(client.text("/look").await, "1");
         assert_eq!(client.text("/currency").await, "None");
@@ -193,7 +193,7 @@ pub async fn a_guest_keeps_the_cart_of_an_unheard_rotation<S: Store>(store: Arc<
     }
     assert_eq!(guest.text("/devices").await, "laptop");
 
-    // Another user gets nothing of a session to which a user has signed in since.
+    // A former secret gets no cart once a user has signed in to its session.
     let lost = guest.steal();
     lost.text("/sign-in/gil/1").await;
     guest.text("/sign-in/eve/1").await;
@@ -201,8 +201,8 @@ pub async fn a_guest_keeps_the_cart_of_an_unheard_rotation<S: Store>(store: Arc<
     assert_eq!(lost.text("/look").await, "1");
 }
 
-/// A page tells why its user is signed out. `knows_expiry` says whether the store knows which deadline has
-/// passed.
+/// A page reports why its user is signed out. `knows_expiry` is whether the store knows which
+/// deadline has passed.
 pub async fn a_page_knows_why_its_user_is_signed_out<S: Store>(
     [store, index]: [Arc<S>; 2],
     knows_expiry: bool,
@@ -244,7 +244,7 @@ async fn token_status(client: &Client) -> String {
 }
 
 /// A back-channel logout of an identity provider ends its session on every instance, and no other
-/// one.
+/// session.
 pub async fn a_back_channel_logout_ends_one_session<S: Store>(stores: [Arc<S>; 2]) {
     let [app, other] = stores
         .each_ref()

@@ -1,5 +1,4 @@
-//! Random sign-ins, with two schemas that have a principal each: every answer is the one that a
-//! plain model predicts.
+//! Random sign-ins with two schemas, each of which has a principal. A model predicts every answer.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,10 +26,10 @@ use tokio::time::Instant;
 
 use crate::{ClientExt, Random, Span, Time};
 
-/// Longer than a request can be on its way.
+/// Longer than the five seconds in which a request counts as late.
 const LONG_AGO: Duration = Duration::from_secs(6);
 
-/// Number of operations of a seed.
+/// Number of operations for each seed.
 const STEPS: usize = 250;
 
 #[session]
@@ -174,7 +173,7 @@ impl Operation {
     }
 }
 
-/// The fields of a session. A principal that is stored is signed in only if it owns the session.
+/// The fields of a session. A stored principal is signed in only if it owns the session.
 #[derive(Debug, Clone, Copy, Default)]
 struct Fields {
     user: Option<u64>,
@@ -202,12 +201,12 @@ struct Record {
     fields: Fields,
 }
 
-/// The meaning of a token.
+/// The state of the secret in a token.
 #[derive(Debug, Clone, Copy)]
 enum Opens {
     Live,
     Replaced(Span),
-    /// The current secret was issued then, and the one before is not this one.
+    /// Neither the current secret, issued in this span, nor the former one.
     ReplacedTwice(Span),
     Deleted(Span),
     Unknown,
@@ -225,7 +224,7 @@ enum Cookie {
     Removed,
 }
 
-/// All sessions by id. A revoked one is gone.
+/// All sessions by id, without revoked ones.
 #[derive(Debug, Default)]
 struct Model(BTreeMap<String, Record>);
 
@@ -279,8 +278,8 @@ impl Model {
         self.0.retain(|id, _| !ids.contains(id));
     }
 
-    /// Returns the expected status and cookie of an operation with such a token. `is_late` says
-    /// whether a dead token counts as late.
+    /// Returns the expected status and cookie of an operation with such a token. `is_late` is
+    /// whether a token that is no longer valid counts as late.
     fn predict(operation: Operation, opens: Opens, is_late: bool) -> (StatusCode, Cookie) {
         use Operation::{Delete, Regenerate, Remove, RevokeOthers, SetCart, SetDesk, SignIn, Take};
         let (ok, conflict) = (StatusCode::OK, StatusCode::CONFLICT);
@@ -306,14 +305,14 @@ impl Model {
         }
     }
 
-    /// Returns the fields that a sign-in with the former secret of a session brings along.
+    /// Returns the fields that a sign-in with the former secret of a session keeps.
     fn inherited(who: Principal, former: &Record) -> Fields {
         match former.owner {
             _ if former.deleted.is_some() => Fields::default(),
-            // Clicked twice, or the answer was lost.
+            // The user clicked twice, or the answer was lost.
             Some((owner, _)) if owner == who => former.fields,
             Some(_) => Fields::default(),
-            // A guest has lost the answer of a rotation.
+            // A guest did not get the answer of a rotation.
             None => Fields { user: None, admin: None, ..former.fields },
         }
     }
@@ -385,7 +384,7 @@ struct Run<S> {
     random: Random,
     model: Model,
     clients: [Client; 2],
-    /// Every token that a client had.
+    /// Every token that a client has had.
     tokens: Vec<String>,
 }
 
@@ -440,7 +439,7 @@ impl<S: Store> Run<S> {
             }
             Opens::Live | Opens::Unknown | Opens::Nothing => Some(false),
         };
-        // A machine that stood still may have made a request late, or no longer late.
+        // On a slow machine, the test cannot know whether the request was late.
         let expected = match is_late {
             Some(is_late) => Model::predict(operation, opens, is_late),
             None if got == Model::predict(operation, opens, true) => got,
@@ -457,14 +456,14 @@ impl<S: Store> Run<S> {
         self.tokens.extend(fresh);
     }
 
-    /// Ends sessions by their principal.
+    /// Revokes one session of a principal, or all of them.
     async fn revoke(&mut self) {
         let who = self.principal();
         let (sessions, mut owned) = (self.sessions(who), self.model.owned_by(who));
         if self.random.percent(30) {
             assert_eq!(sessions.revoke_all().await.unwrap(), owned.len());
         } else {
-            // The id may be that of another principal's session, or of one that has ended.
+            // The id may belong to a session of another principal, or to one that has ended.
             let ids: Vec<String> = self.tokens.iter().map(|token| id(token)).collect();
             let Some(one) = self.random.choose(&ids) else { return };
             owned.retain(|id| id == one);
@@ -473,7 +472,7 @@ impl<S: Store> Run<S> {
         self.model.revoke(&owned);
     }
 
-    /// Compares all that can be seen with the model.
+    /// Compares everything that a client can observe with the model.
     async fn check(&mut self) {
         for client in &self.clients {
             let token = client.token();
@@ -550,7 +549,7 @@ pub async fn every_sign_in_is_as_the_model_predicts<S: Store>(
                 run.revoke().await;
             }
             2 if time == Time::Paused => {
-                println!("{step}: no request is late any more");
+                println!("{step}: no request counts as late now");
                 tokio::time::sleep(LONG_AGO).await;
             }
             _ => {

@@ -10,7 +10,7 @@ use ruts::{
     testing::{Client, with_session},
 };
 
-/// The release before.
+/// The earlier release.
 mod before {
     use ruts::session;
 
@@ -45,7 +45,7 @@ impl From<UserId> for u64 {
     }
 }
 
-/// The cart as later releases know it: items with their number.
+/// The cart as later releases know it: items with quantities.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Cart {
     items: Vec<(String, u32)>,
@@ -60,7 +60,7 @@ impl From<Vec<String>> for Cart {
 impl TryFrom<Cart> for Vec<String> {
     type Error = ();
 
-    /// The release before has no numbers.
+    /// The earlier release has no quantities.
     fn try_from(Cart { items }: Cart) -> Result<Self, ()> {
         let item = |(item, number)| if number == 1 { Ok(item) } else { Err(()) };
         items.into_iter().map(item).collect()
@@ -84,7 +84,7 @@ mod bridge {
     }
 }
 
-/// The release after.
+/// The later release.
 mod after {
     use ruts::session;
 
@@ -101,7 +101,7 @@ mod after {
     }
 }
 
-/// Whether a value is of a later version.
+/// Checks that a value is refused because it is of a later version.
 fn is_newer<T: std::fmt::Debug>(answer: Result<T, Error>) {
     assert!(matches!(answer, Err(Error::Newer { stored: 2, known: 1, .. })), "{answer:?}");
 }
@@ -128,8 +128,8 @@ impl<S: Store> Browser<S> {
     }
 }
 
-/// The releases share the sessions: nothing is lost, guessed, or overwritten by an instance that does not
-/// know it.
+/// The releases share the sessions. No value is lost or misread, and no instance overwrites a value
+/// of a version that it does not know.
 pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
     let layer = SessionLayer::new(Arc::clone(&stores[0]));
     let app = Router::new().route("/", get(|| async {})).layer(layer);
@@ -154,7 +154,7 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
     for found in [index.0.by_user(&7), index.1.by_user(&UserId { id: 7 })] {
         assert_eq!(found.list((), None, 10).await.unwrap().sessions.len(), 1);
     }
-    // Nothing was written.
+    // The later release wrote nothing.
     browser
         .run(0, |old: before::Shop| async move {
             assert_eq!(old.cart().await.unwrap(), ["tea"]);
@@ -185,10 +185,10 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
         })
         .await;
 
-    // A way back: the bridge release writes what the release before reads.
+    // A rollback: the bridge release writes what the earlier release reads.
     browser
         .run(1, |bridge: bridge::Shop| async move {
-            assert!(bridge.cart().settle().await.is_err(), "two loaves are no list of names");
+            assert!(bridge.cart().settle().await.is_err(), "two loaves do not fit a list of names");
             bridge.cart().update(|cart| cart.items[1].1 = 1).await.unwrap();
             assert!(!bridge.cart().settle().await.unwrap());
         })
@@ -217,7 +217,7 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
         })
         .await;
     browser.run(0, |old: before::Shop| async move { is_newer(old.user().await) }).await;
-    // "Sign out everywhere" on an instance of the release before.
+    // "Sign out everywhere" on an instance of the earlier release.
     assert_eq!(index.0.by_user(&7).revoke_all().await.unwrap(), 0);
     assert_eq!(index.0.by_user(&8).revoke_all().await.unwrap(), 1);
     browser

@@ -23,7 +23,7 @@ use crate::{ClientExt, LONG_TIMEOUT, new_client};
 /// Less than the 5 seconds after which a watcher checks the session by itself.
 pub const PROMPT: Duration = Duration::from_secs(3);
 
-/// Number of attempts at a prompt end: on a busy machine some are late.
+/// Number of attempts to see a prompt end. On a busy machine, some ends are late.
 const ATTEMPTS: usize = 8;
 
 #[session]
@@ -34,7 +34,8 @@ pub struct Shop {
     visits: u64,
 }
 
-/// The routes of the application. `/connect` answers when the session changes, with the reason.
+/// Returns the routes of the application. `/connect` answers when the session changes, with the
+/// reason.
 pub fn routes() -> Router {
     Router::new()
         .route("/begin", get(|shop: Shop| async move { shop.set_visits(&1).await }))
@@ -82,8 +83,8 @@ pub async fn assert_ends(connection: JoinHandle<String>, reason: SessionChange) 
     start.elapsed()
 }
 
-/// Checks that an attempt takes less than [`PROMPT`], so that no check of the watcher itself ended
-/// it.
+/// Checks that at least one of several attempts takes less than [`PROMPT`], too little for a check
+/// by the watcher itself.
 pub async fn assert_prompt(mut attempt: impl AsyncFnMut() -> Duration) {
     for _ in 0..ATTEMPTS {
         if attempt().await < PROMPT {
@@ -97,8 +98,8 @@ fn app<S: Store>(store: &Arc<S>) -> Client {
     new_client(routes().layer(SessionLayer::new(Arc::clone(store))))
 }
 
-/// A revocation through one store ends a connection through another one. Returns the time that it
-/// took.
+/// Checks that a revocation through one store ends a connection through another one. Returns the
+/// time that it took.
 pub async fn a_revocation_ends_a_connection<S: Store>(one: &Arc<S>, other: &Arc<S>) -> Duration {
     let client = app(one);
     client.text("/sign-in/ada").await;
@@ -108,7 +109,7 @@ pub async fn a_revocation_ends_a_connection<S: Store>(one: &Arc<S>, other: &Arc<
     assert_ends(connection, SessionChange::Ended).await
 }
 
-/// A channel notifies watchers of one store promptly of changes made through another store.
+/// Checks that a channel promptly notifies watchers of one store of changes through another store.
 pub async fn a_channel_announces_changes<S: Store, C: Channel>(stores: [S; 2], channels: [C; 2]) {
     let [one, other] = stores;
     let [here, there] = channels;

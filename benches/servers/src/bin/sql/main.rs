@@ -1,4 +1,4 @@
-//! Compares SQLite and MariaDB under ruts with the same under tower-sessions.
+//! Compares ruts with tower-sessions on SQLite and on MariaDB.
 //!
 //! Each round runs one process of each library, one after the other, on files in the same folder or
 //! on the same server. The peer is `benches/sql-peer`, which cannot be linked into this program. With
@@ -24,7 +24,7 @@ use self::{
 /// Number of rounds of each measurement.
 const ROUNDS: usize = 5;
 
-/// A database of each library.
+/// The databases of both libraries in one place.
 struct Place {
     name: String,
     ours: Database,

@@ -16,7 +16,7 @@ use ruts::{
 };
 use ruts_tests_support::{APPLIED, TestSession};
 
-/// The default idle time of a layer.
+/// The default idle timeout of a layer.
 const IDLE: Ttl = Ttl::from_secs(14 * 24 * 3600);
 
 #[session]
@@ -70,7 +70,7 @@ impl<S: Store> RutsVisitor<S> {
     }
 }
 
-/// A use that counts, as the layer passes it on.
+/// Returns the touch that a layer sends by default.
 fn touch() -> Touch {
     Touch::new(IDLE, IDLE.as_duration() / 8)
 }

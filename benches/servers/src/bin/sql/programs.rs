@@ -14,12 +14,12 @@ use benches::visits::{Figures, Job};
 pub(crate) struct Program(PathBuf);
 
 impl Program {
-    /// This program.
+    /// Returns this program.
     pub(crate) fn ours() -> Self {
         Self(env::current_exe().unwrap())
     }
 
-    /// Builds the program of the peer, below this one's target folder.
+    /// Builds the program of the peer, in a folder below the target folder of this one.
     pub(crate) fn peer() -> Self {
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../sql-peer/Cargo.toml");
         let folder = target().join("sql-peer");
@@ -51,25 +51,25 @@ impl Program {
     }
 }
 
-/// The target folder of this program.
+/// Returns the target folder of this program.
 fn target() -> PathBuf {
     let program = env::current_exe().unwrap();
     program.ancestors().nth(2).expect("a program is below the target folder").to_owned()
 }
 
-/// A folder, removed at the end.
+/// A folder that is removed when dropped.
 pub(crate) struct Folder {
     is_in_memory: bool,
     path: PathBuf,
 }
 
 impl Folder {
-    /// A folder in memory.
+    /// Creates a folder in memory.
     pub(crate) fn in_memory() -> Self {
         Self::new(true, Path::new("/dev/shm"))
     }
 
-    /// A folder on the disk, below the target folder.
+    /// Creates a folder on the disk, below the target folder.
     pub(crate) fn on_disk() -> Self {
         Self::new(false, &target())
     }

@@ -1,4 +1,4 @@
-//! Whether other processes use the processors: [`Watch`].
+//! Detects other processes that use the processors: [`Watch`].
 //!
 //! Called between the rounds. Reads `/proc/stat`.
 
@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time of a look at the processors.
+/// Time of one observation of the processors.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Time for the processes of a round to end.
 const END: Duration = Duration::from_millis(50);
 
-/// Time that a run spends on waits for idle processors, and on repeated rounds.
+/// Maximum time that a run spends on waits for idle processors and on repeated rounds.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Repeats disturbed rounds, and counts those that stayed disturbed.
@@ -25,7 +25,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Measures a round. It counts if the processors are idle before and after it.
+    /// Measures a round, and repeats it within [`PATIENCE`] until the processors are idle before
+    /// and after it.
     pub(crate) fn round<T>(&mut self, measure: impl Fn() -> T) -> T {
         self.rounds += 1;
         loop {
@@ -49,7 +50,7 @@ impl Watch {
     }
 }
 
-/// Whether the processors are idle for nine tenths of the time.
+/// Returns whether the processors are idle for at least nine tenths of the time.
 fn are_idle() -> bool {
     thread::sleep(END);
     let (busy_before, all_before) = ticks();
@@ -58,7 +59,7 @@ fn are_idle() -> bool {
     (busy - busy_before) * 10 <= all - all_before
 }
 
-/// Returns the ticks of all processors so far: busy ones, and all.
+/// Returns the ticks of all processors so far: the busy ones, and all.
 fn ticks() -> (u64, u64) {
     let stat = fs::read_to_string("/proc/stat").unwrap();
     let line = stat.lines().next().unwrap();

@@ -9,7 +9,7 @@ use benches::{
     visits::{Figures, Request, SESSIONS},
 };
 
-/// How many times as fast as the peer ruts should be, and how fast at least.
+/// Goals for the rate of ruts, as a multiple of the peer's, and for the delay of its writes.
 #[derive(Clone, Copy)]
 pub(crate) struct Goals {
     read: f64,
@@ -59,19 +59,20 @@ impl<'a> Case<'a> {
         [self.place.to_owned(), request.to_owned(), self.in_flight.to_string()]
     }
 
-    /// Our rate as a multiple of the peer's in the same round.
+    /// Returns the rate of ruts as a multiple of the peer's in the same round.
     fn times(&self, peer: &[Figures]) -> Spread {
         self.ours.iter().zip(peer).map(|(ours, peer)| ours.rate / peer.rate).collect()
     }
 
-    /// The goal for the rate. A write is compared with that of the peer which reads nothing.
+    /// Returns the goal for the rate, and whether it is met. For a write, the peer's is its save
+    /// alone.
     fn verdict(&self, times: Spread) -> String {
         let goal = self.goals.times(self.request, self.in_flight);
         let verdict = if times.median >= goal { "met" } else { "missed" };
         format!("{goal}: {verdict}")
     }
 
-    /// The goal for the delay.
+    /// Returns the goal for the delay of writes, and whether it is met.
     fn delay_verdict(&self, p99: Spread) -> String {
         let goal = self.goals.p99.filter(|_| self.request == Request::Write);
         goal.map_or_else(String::new, |goal| {
@@ -150,7 +151,7 @@ impl Report {
         ]);
     }
 
-    /// Notes how many increments were kept, at least and at most.
+    /// Records the minimum and the maximum number of increments that were kept.
     pub(crate) fn push_increments(&mut self, place: &str, ours: (u32, u32), peer: (u32, u32)) {
         let range = |(least, most)| {
             if least == most { format!("{least}") } else { format!("{least} to {most}") }

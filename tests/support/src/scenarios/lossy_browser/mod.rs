@@ -1,7 +1,7 @@
 //! A browser with several tabs, on a network that loses every second answer.
 //!
 //! A random script clicks twice, goes back to older forms, has slow requests and slow answers, and
-//! leaves for so long that its session expires. Every answer is one that the `model` allows.
+//! stays away until its session expires. The `model` has to allow every answer.
 
 mod model;
 mod request;
@@ -30,16 +30,16 @@ use crate::{ClientExt, Pace, PacedStore, Random, Span, Stop, Time};
 const RENEWAL: Duration = Duration::from_secs(1);
 const RENEWAL_GRACE: Duration = Duration::from_secs(30);
 
-/// Longer than the sleeps of a whole script, except for the one after which sessions have expired.
+/// Idle timeout, longer than all sleeps of a script except the one that lets the sessions expire.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
-/// Longer than a request can be on its way.
+/// Longer than the five seconds in which a request counts as late.
 const LONG_AGO: Duration = Duration::from_secs(6);
 
 const TABS: usize = 3;
 const USERS: [u64; 2] = [7, 8];
 
-/// The number of steps, and of sleeps that take their time.
+/// Number of steps, and maximum number of sleeps in real time.
 const STEPS: usize = 300;
 const SLEEPS: usize = 2;
 
@@ -47,20 +47,21 @@ const SLEEPS: usize = 2;
 enum Waiting {
     /// It has stopped at a store call.
     OnServer(Sent, Stop, JoinHandle<Reply>),
-    /// The server has done its work.
+    /// The server has answered. The response has not arrived.
     OnNetwork(Cookie),
 }
 
 #[derive(Default)]
 struct Tab {
-    /// The items that the forms of its pages add, of the latest page last.
+    /// Items that the forms of its pages add. The latest page has the last one.
     forms: Vec<u64>,
     waiting: Option<Waiting>,
 }
 
 struct Browser {
     random: Random,
-    /// Its cookies. A request has a copy: the script decides when an answer arrives.
+    /// The cookies of the browser. A request gets a copy, since the script decides when an answer
+    /// arrives.
     jar: Client,
     tabs: [Tab; TABS],
     model: Model,
@@ -84,7 +85,7 @@ impl Browser {
         match self.random.below(100) {
             0..32 => Action::Page,
             32..56 => match self.random.choose(&self.tabs[tab].forms) {
-                // Back to an older page, whose form is sent again.
+                // The user goes back to an older page, and sends its form again.
                 Some(item) if self.random.clone().percent(30) => Action::Add(*item),
                 _ => Action::Add(self.next()),
             },
@@ -98,7 +99,7 @@ impl Browser {
         }
     }
 
-    /// Sends a request with the cookies of now, which arrive nowhere by themselves.
+    /// Sends a request with the current cookies. The caller delivers the answer.
     fn start(
         &mut self,
         action: Action,
@@ -123,7 +124,7 @@ impl Browser {
         (sent, stop, reply)
     }
 
-    /// Sends a request, perhaps twice at once, and handles its answers.
+    /// Sends a request, twice at once if `is_double`, and handles its answers.
     async fn send(&mut self, tab: usize, action: Action, is_double: bool) {
         let mut requests = vec![self.start(action, None)];
         if is_double {
@@ -136,7 +137,7 @@ impl Browser {
         if self.random.percent(50) {
             answers.reverse();
         }
-        // The request that found the secret valid came first.
+        // The request that found the secret valid came first, so the model gets its answer first.
         let mut order: Vec<usize> = (0..answers.len()).collect();
         order.sort_by_key(|index| {
             let (sent, reply) = &answers[*index];
@@ -185,13 +186,13 @@ impl Browser {
         }
     }
 
-    /// Checks that an answer neither signs a user out nor takes an item away, unless the user has
-    /// asked for it.
+    /// Checks that an answer neither signs a user out nor removes an item, unless the user asked
+    /// for it.
     ///
-    /// Two cases are left out:
+    /// Two cases are not checked:
     ///
     /// - An answer arrives after the cookie of another session. It replaces that cookie.
-    /// - An item was added while a second sign-in was under way, which had read the cart before.
+    /// - An item was added while a second sign-in, which had already read the cart, was in flight.
     fn assert_keeps(&self, sent: &Sent, cookie: &Cookie, is_sure: bool) {
         let token = self.token();
         let is_newest =
@@ -199,7 +200,7 @@ impl Browser {
         let Some(before) = self.model.content(token.as_deref()).filter(|_| is_newest) else {
             return;
         };
-        // The model knows the session again once that request is answered.
+        // While such a request is in flight, the model does not know the session for sure.
         if self.model.is_changing_session(token.as_deref()) {
             return;
         }
@@ -224,7 +225,7 @@ impl Browser {
         assert!(is_kept || !is_sure, "{sent:?} loses items: {before:?}, {after:?}");
     }
 
-    /// Continues a request that has waited in a tab.
+    /// Continues the request that waits in a tab.
     async fn finish(&mut self, tab: usize) {
         match self.tabs[tab].waiting.take() {
             None => {}
@@ -247,14 +248,14 @@ impl Browser {
             self.tabs[tab].waiting = Some(Waiting::OnServer(sent, stop, reply));
             return;
         }
-        // It had fewer store calls.
+        // The request made too few store calls to stop.
         let reply = reply.await.expect("an answer");
         let is_sure = self.model.answer(&sent, &reply);
         self.arrive(tab, &sent, &reply, is_sure);
     }
 
-    /// Sends a request again that was refused as late: after a newer cookie has arrived, or when it
-    /// cannot be late any more.
+    /// Repeats a request that was refused as late, once a newer cookie has arrived or the request
+    /// can no longer be late.
     async fn send_again(&mut self, tab: usize, time: Time) {
         let Some((action, token)) = self.refused.take() else { return };
         let has_newer =
@@ -268,7 +269,7 @@ impl Browser {
         let (sent, _, reply) = self.start(action, None);
         let reply = reply.await.expect("an answer");
         let is_sure = self.model.answer(&sent, &reply);
-        // Another tab may replace the secret again.
+        // If the model is not sure, another tab may have replaced the secret again.
         assert!(reply.status != StatusCode::CONFLICT || !is_sure, "{action:?} stays refused");
         self.arrive(tab, &sent, &reply, is_sure);
     }
@@ -296,7 +297,7 @@ pub async fn a_browser_on_a_lossy_network_loses_nothing<S: Store>(
     for step in 0..STEPS {
         let tab = browser.random.below(TABS);
         if browser.tabs[tab].waiting.is_some() {
-            println!("{step}: tab {tab} goes on");
+            println!("{step}: tab {tab} continues");
             browser.finish(tab).await;
             continue;
         }
@@ -332,12 +333,12 @@ pub async fn a_browser_on_a_lossy_network_loses_nothing<S: Store>(
                     }
                 }
             }
-            // Requests that replace a secret, and their answers, take no longer than a request can
-            // be on its way.
+            // Time passes only while no request that replaces a secret is in flight: such a request
+            // and its answer take less than the five seconds of a late request.
             5..11 if time == Time::Paused && !browser.model.is_changing() => {
                 for tab in 0..TABS {
                     if matches!(browser.tabs[tab].waiting, Some(Waiting::OnNetwork(_))) {
-                        println!("{step}: tab {tab} goes on");
+                        println!("{step}: tab {tab} continues");
                         browser.finish(tab).await;
                     }
                 }

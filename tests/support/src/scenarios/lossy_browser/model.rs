@@ -1,9 +1,9 @@
-//! The sessions of a browser as plain data: the answers that a request may have, and what follows
-//! from the answer that it had.
+//! A model of the sessions of a browser: the answers that a request may get, and what follows from
+//! the one that it got.
 //!
-//! The rules are those of `docs/late-requests.md`. The model learns of every answer, also of those
-//! that the browser never sees. Where two requests were under way at once, it allows what each
-//! order of them allows.
+//! The rules are those of `docs/late-requests.md`. The model learns of every answer, even if the
+//! browser never sees it. For requests that were in flight at the same time, it allows the outcome
+//! of every order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::Span;
 
-/// The cookie of an answer.
+/// The effect of an answer on the session cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cookie {
     Kept,
@@ -25,7 +25,7 @@ pub(super) enum Cookie {
     Removed,
 }
 
-/// A request that is under way, and the state of its session when it was sent.
+/// A request in flight, and the state of its session when it was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     number: u64,
@@ -35,19 +35,19 @@ pub(super) struct Sent {
     was_live: bool,
     pub(super) user: Option<u64>,
     flash: Option<u64>,
-    /// Items that were surely in the cart, and those that may have been.
+    /// Items that were certainly in the cart, and items that may have been.
     pub(super) sure: BTreeSet<u64>,
     maybe: BTreeSet<u64>,
 }
 
-/// The time in which a former secret opens its session.
+/// The state of the grace period of a former secret.
 #[derive(Debug, Clone, Copy)]
 enum Grace {
-    /// The renewed secret was not used yet.
+    /// The renewed secret has not been used yet.
     Pending,
-    /// The renewed secret was first used then.
+    /// The renewed secret was first used in this span.
     Since(Span),
-    /// The secret was replaced then, without a grace period.
+    /// The secret was replaced in this span, without a grace period.
     Over(Span),
 }
 
@@ -69,20 +69,22 @@ struct Session {
     flash: Option<u64>,
     sure: BTreeSet<u64>,
     maybe: BTreeSet<u64>,
-    /// Requests that have replaced the secret or ended the session, and when they were answered.
+    /// Actions that replaced the secret or ended the session: number of the answer, action, and
+    /// user.
     changes: Vec<(u64, Action, Option<u64>)>,
-    /// When the cart was last emptied, and when the secret was last renewed or confirmed.
+    /// Values of `Model::number` when the cart was last emptied, and when the secret was last
+    /// renewed or confirmed.
     emptied: u64,
     renewed: u64,
 }
 
-/// The meaning of a token.
+/// The state of the secret in a token.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Opens {
     Live,
     InGrace,
     Replaced(Span),
-    /// The current secret was issued then, and the one before is not this one.
+    /// Neither the current secret, issued in this span, nor the former one.
     ReplacedTwice(Span),
     Deleted(Span),
     Unknown,
@@ -98,11 +100,11 @@ pub(super) struct Content<'a> {
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    /// Number of beginnings and ends of requests.
+    /// Number of events: requests sent, answers received, and sessions ended.
     number: u64,
     sessions: BTreeMap<String, Session>,
     in_flight: Vec<Sent>,
-    /// Sessions and the messages that their pages have shown.
+    /// Messages that were shown, each with the session of its page.
     shown: BTreeSet<(String, u64)>,
 }
 
@@ -124,7 +126,8 @@ impl Opens {
         matches!(self, Self::Live | Self::InGrace)
     }
 
-    /// Whether a write with such a token may start a session, and whether it may be refused.
+    /// Returns whether a write with such a token may start a session, and whether it may be
+    /// refused.
     fn outcomes_of_write(self, request: &Span) -> (bool, bool) {
         match self {
             Self::Live | Self::InGrace => (false, false),
@@ -182,7 +185,8 @@ impl Session {
 }
 
 impl Session {
-    /// Whether a token is the former one of a guest, and was replaced by a rotation.
+    /// Returns whether a token is the former one of a live guest session and was replaced by a
+    /// rotation.
     fn is_unheard(&self, token: Option<&str>) -> bool {
         let former = self.former.as_ref().map(|(former, grace)| (&**former, grace));
         let is_replaced = matches!(former, Some((former, Grace::Over(_))) if Some(former) == token);
@@ -202,12 +206,12 @@ impl Model {
         Some(Content { user: session.user, sure: &session.sure })
     }
 
-    /// Whether a request is under way that may sign in or out, or replace a secret.
+    /// Returns whether a request is in flight that may sign in or out, or replace a secret.
     pub(super) fn is_changing(&self) -> bool {
         self.in_flight.iter().any(|sent| sent.action.changes_identity())
     }
 
-    /// Whether such a request is under way in the session of a token.
+    /// Returns whether such a request is in flight in the session of a token.
     pub(super) fn is_changing_session(&self, token: Option<&str>) -> bool {
         let ours = token.map(id);
         self.in_flight
@@ -215,14 +219,15 @@ impl Model {
             .any(|sent| sent.action.changes_identity() && sent.token.as_deref().map(id) == ours)
     }
 
-    /// Whether the secret of a request can have opened its session at first, and not any more, or
-    /// with another identity.
+    /// Returns whether the secret of a request may have stopped working since the request was sent,
+    /// or the identity of its session may have changed.
     fn is_disturbed(&self, sent: &Sent) -> bool {
         let is_closed = sent.was_live && !self.opens(sent.token.as_deref()).is_live();
         is_closed || self.changes_during(sent).next().is_some()
     }
 
-    /// Returns the actions that can have changed the identity behind a request, and their users.
+    /// Returns the actions that may have changed the identity of a request's session, and their
+    /// users.
     fn changes_during<'a>(
         &'a self,
         sent: &'a Sent,
@@ -240,14 +245,14 @@ impl Model {
         done.chain(under_way.map(|other| (other.action, other.user)))
     }
 
-    /// Whether another request was under way that can have renewed a secret, or used a renewed one.
+    /// Returns whether another request may meanwhile have renewed a secret, or used a renewed one.
     fn is_renewing(&self, sent: &Sent) -> bool {
         let Some(ours) = sent.token.as_deref().map(id) else { return false };
         let renewed = self.sessions.get(ours).is_some_and(|ours| ours.renewed > sent.number);
         renewed || self.in_flight.iter().any(|other| other.token.as_deref().map(id) == Some(ours))
     }
 
-    /// Notes that a request is sent.
+    /// Records that a request is sent.
     pub(super) fn send(&mut self, action: Action, token: Option<String>) -> Sent {
         self.number += 1;
         let is_live = self.opens(token.as_deref()).is_live();
@@ -275,7 +280,7 @@ impl Model {
         sent
     }
 
-    /// Checks the answer of a request, and notes its effects.
+    /// Checks the answer of a request, and records its effects.
     ///
     /// Returns whether the model knows the state of its session for sure.
     pub(super) fn answer(&mut self, sent: &Sent, reply: &Reply) -> bool {
@@ -289,7 +294,7 @@ impl Model {
         if opens.is_live() {
             let is_elsewhere = matches!(&cookie,
                 Cookie::Set(fresh) if !Self::is_of_same_session(sent, fresh));
-            // Only a request that has found its session has used the secret.
+            // Only a request that found its session has used the secret.
             let has_found = match sent.action {
                 Action::Page => !reply.text().starts_with("||"),
                 Action::Add(_) => reply.status == StatusCode::OK && !is_elsewhere,
@@ -323,10 +328,9 @@ impl Model {
         self.sessions.get_mut(id(token)).expect("a session that the model knows")
     }
 
-    /// The first use of a renewed secret begins the grace period of the former one.
+    /// Starts the grace period of the former secret at the first use of the renewed one.
     ///
-    /// Where it is not known whether it was used, every answer to a later request may be that of a
-    /// secret that was renewed meanwhile.
+    /// If that use is uncertain, any later request may find a secret that was renewed meanwhile.
     fn confirm(&mut self, sent: &Sent, span: Span, is_sure: bool) {
         let number = self.number;
         let session = self.session(sent);
@@ -340,7 +344,7 @@ impl Model {
         }
     }
 
-    /// A page shows the right user, the whole cart, and a message once.
+    /// Checks that a page shows the right user, the whole cart, and each message once.
     fn page(&mut self, sent: &Sent, reply: &Reply, cookie: &Cookie, opens: Opens, span: Span) {
         assert_eq!(reply.status, StatusCode::OK, "{sent:?}");
         let page = Page::parse(&reply.text());
@@ -376,7 +380,7 @@ impl Model {
         self.renewal(sent, cookie, opens, span);
     }
 
-    /// Notes a renewal, the only change of a cookie by a request that finds its session.
+    /// Checks that the cookie changes only by a renewal that may be due, and records the renewal.
     fn renewal(&mut self, sent: &Sent, cookie: &Cookie, opens: Opens, span: Span) {
         let is_alone = !self.is_renewing(sent) && !self.is_disturbed(sent);
         let is_due = match opens {
@@ -401,12 +405,12 @@ impl Model {
         }
     }
 
-    /// Notes that a request has replaced the secret that it presented.
+    /// Records that a request replaced the secret that it presented.
     fn rotate(&mut self, sent: &Sent, fresh: &str, opens: Opens, span: Span) {
         let number = self.number;
         let is_open = match opens {
             Opens::Live => true,
-            // A sign-out that came later has found the secret replaced, and ended nothing.
+            // A later sign-out found the secret replaced, and ended nothing.
             Opens::Deleted(_) => self.is_disturbed(sent),
             _ => false,
         };
@@ -424,7 +428,7 @@ impl Model {
         sent.token.as_deref().map(id) == Some(id(token))
     }
 
-    /// A write of an item, or of the field that rotates.
+    /// Checks a write of an item, or of the field whose write rotates the secret.
     fn write(
         &mut self,
         sent: &Sent,
@@ -437,7 +441,7 @@ impl Model {
         let is_disturbed = self.is_disturbed(sent);
         let (may_create, mut may_refuse) = opens.outcomes_of_write(&span);
         if item.is_none() {
-            // A former secret in its grace period replaces no secret.
+            // A former secret in its grace period cannot rotate the secret.
             may_refuse |= matches!(opens, Opens::InGrace) || self.is_renewing(sent);
         }
         if reply.status == StatusCode::CONFLICT {
@@ -480,7 +484,7 @@ impl Model {
         }
     }
 
-    /// A sign-in works at once, whatever cookie it comes with.
+    /// Checks that a sign-in succeeds at once, with any cookie.
     fn sign_in(
         &mut self,
         sent: &Sent,
@@ -508,8 +512,8 @@ impl Model {
         assert!(!matches!(opens, Opens::Live) || is_moved, "{sent:?} starts another session");
         let mut session = Session::new(fresh, span);
         (session.user, session.flash) = (Some(user), Some(flash));
-        // A second click, or a sign-in whose answer was lost, brings the cart along. So does a guest
-        // who has lost the answer of a rotation.
+        // The cart is kept after a double click, and when the answer of a sign-in or of a guest's
+        // rotation was lost.
         let former = sent.token.as_deref().and_then(|token| self.sessions.get(id(token)));
         if let Some(former) = former {
             let is_same = former.user == Some(user) && former.ended.is_none();
@@ -522,7 +526,7 @@ impl Model {
                 };
                 let is_repeated = self.changes_during(sent).all(|(act, of)| is_sign_in(act, of));
                 let is_known = match opens {
-                    // The cart of another user goes.
+                    // The cart of another user is dropped.
                     Opens::Live => former.user.is_none_or(|former| former == user),
                     Opens::Replaced(_) => is_same,
                     _ => false,
@@ -566,7 +570,8 @@ impl Model {
         }
     }
 
-    /// Notes that sessions have ended without a request of their own: those of a user, or all.
+    /// Records that the sessions of a user, or all sessions, have ended without a request of their
+    /// own.
     pub(super) fn end(&mut self, user: Option<u64>, span: Span) {
         self.number += 1;
         for session in self.sessions.values_mut() {
@@ -577,7 +582,7 @@ impl Model {
         }
     }
 
-    /// Notes that the session of a token has expired.
+    /// Records that the session of a token has expired.
     pub(super) fn expire(&mut self, token: &str, span: Span) {
         self.number += 1;
         if let Some(session) = self.sessions.get_mut(id(token)) {
@@ -590,7 +595,7 @@ impl Model {
 #[derive(Debug)]
 struct Page {
     user: Option<u64>,
-    /// Items, and the users who have added them.
+    /// Items, each with the user who added it.
     cart: Vec<(u64, Option<u64>)>,
     flash: Option<u64>,
 }

@@ -32,7 +32,7 @@ pub(super) enum Action {
     Choose(u64),
     /// Signs a user in. `flash` is the message of the next page.
     SignIn { user: u64, flash: u64 },
-    /// The signed-in user gives another factor.
+    /// Authenticates the signed-in user at a higher level.
     StepUp { flash: u64 },
     /// Deletes the session.
     SignOut,
@@ -50,7 +50,7 @@ impl Action {
         }
     }
 
-    /// Whether it may replace a secret at once, or end a session.
+    /// Returns whether it may rotate a secret or end a session.
     pub(super) fn changes_identity(self) -> bool {
         !matches!(self, Self::Page | Self::Add(_))
     }
@@ -88,7 +88,7 @@ async fn step_up(shop: Shop, Path(flash): Path<u64>) -> Result<Response, Error> 
     Ok(Redirect::to("/page").into_response())
 }
 
-/// The routes of the shop.
+/// Returns the routes of the shop.
 pub(super) fn routes() -> Router {
     Router::new()
         .route("/page", get(page))
