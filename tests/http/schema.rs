@@ -700,8 +700,11 @@ async fn a_principal_keeps_its_sessions_when_its_type_changes() {
     assert_eq!(count().await, 1);
     let user = fixture.run(|first: First| async move { first.user().await.unwrap() }).await;
     assert_eq!(user, Some(7));
-    fixture.run(move |second: Second| async move { second.set_user(&other).await.unwrap() }).await;
+    let theirs = other.clone();
+    fixture.run(move |second: Second| async move { second.set_user(&theirs).await.unwrap() }).await;
     assert_eq!(First::sessions(&fixture.store).by_user(&7).revoke_all().await.unwrap(), 0);
+    // The bridge release cannot write this user, and finds its sessions.
+    assert_eq!(Bridge::sessions(&fixture.store).by_user(&other).revoke_all().await.unwrap(), 1);
 }
 
 #[tokio::test]

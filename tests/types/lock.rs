@@ -78,13 +78,16 @@ struct Shop {
     pay: Pay,
 }
 
-/// Compares a later release of the session with its lock. The release is written by hand, because
-/// another `#[session(lock)]` would generate a test of its own.
+/// Compares a later release of the session with its lock, and checks that nothing is left to say once
+/// the release is accepted. The release is written by hand, because another `#[session(lock)]` would
+/// generate a test of its own.
 macro_rules! release {
-    ($($spec:expr => $type:ty $(=> $migrate:expr)?),+ $(,)?) => {
-        release!(of Lock::of::<Shop>(), retired [] $($spec => $type $(=> $migrate)?),+)
+    ($($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+ $(,)?) => {
+        release!(of Lock::of::<Shop>(), retired []
+            $($spec => $type $(=> $migrate)? $(; $mode)?),+)
     };
-    (of $lock:expr, retired $retired:tt $($spec:expr => $type:ty $(=> $migrate:expr)?),+ $(,)?) => {{
+    (of $lock:expr, retired $retired:tt
+        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+ $(,)?) => {{
         #[derive(Clone)]
         struct Release(Session);
 
@@ -110,12 +113,18 @@ macro_rules! release {
                 let mut specs = Self::SCHEMA.fields().iter();
                 $(
                     let field = Field::<$type>::new(specs.next().unwrap());
-                    visitor.visit(field $(.migrate($migrate))?);
+                    visitor.visit(field $(.migrate($migrate))? $(.$mode())?);
                 )+
             }
         }
 
-        $lock.compare::<Release>()
+        let mut lock = $lock;
+        let report = lock.compare::<Release>();
+        if !report.breaks() {
+            lock.accept::<Release>();
+            assert!(lock.compare::<Release>().is_empty(), "{}", lock.compare::<Release>());
+        }
+        report
     }};
 }
 
@@ -294,10 +303,97 @@ fn a_migration_has_to_read_the_type_that_was_locked() {
     assert!(text.contains("Breaks  `user` cannot migrate value 1 of version 1"), "{text}");
 }
 
+/// MessagePack reads by names, so it would silently drop what the former type lacks.
+#[test]
+fn a_migration_from_another_type_than_the_locked_one_is_a_warning() {
+    #[derive(Serialize, Deserialize)]
+    struct Part {
+        sku: String,
+    }
+    fn read_part(stored: Stored<'_>) -> Result<Option<Vec<String>>, CodecError> {
+        let parts = stored.read::<Vec<Part>>()?;
+        Ok(Some(parts.into_iter().map(|part| part.sku).collect()))
+    }
+    const CART: FieldSpec = self::CART.with_version(2);
+    let report = release!(USER => u64, CART => Vec<String> => read_part, PAY => Pay);
+    let text = report.to_string();
+    let warning = "Warning `cart` migrates version 1 from a type that is not what version 1 was";
+    assert!(text.contains(warning), "{text}");
+    assert!(!report.breaks(), "{text}");
+    let report = release!(USER => u64, CART => Vec<String> => |stored| {
+        let items = stored.read::<Vec<Item>>()?;
+        Ok(Some(items.into_iter().map(|item| item.sku).collect()))
+    }, PAY => Pay);
+    assert!(!report.to_string().contains("is not what version 1 was"), "{report}");
+}
+
+#[test]
+fn encryption_that_refuses_live_values_breaks() {
+    fn keep(stored: Stored<'_>) -> Result<Option<Pay>, CodecError> {
+        stored.read::<Pay>().map(Some)
+    }
+    const ALL: FieldSpec = PAY.with_version(2).encrypt();
+    let report = release!(USER => u64, CART => Vec<Item>, ALL => Pay => keep);
+    let text = report.to_string();
+    let refuses = "Breaks  `pay` is encrypted now, and refuses the unencrypted values of version 1";
+    assert!(text.contains(refuses), "{text}");
+    assert!(text.contains("Write `encrypt(since = 2)`."), "{text}");
+
+    const NEW: FieldSpec = PAY.with_version(2).encrypt_since(2);
+    let report = release!(USER => u64, CART => Vec<Item>, NEW => Pay => keep);
+    assert!(!report.breaks(), "{report}");
+    let report = release!(USER => u64, CART => Vec<Item>, ALL => Pay => |_| Ok(None));
+    assert!(!report.breaks(), "a discarded value is not decrypted: {report}");
+
+    const SAME: FieldSpec = PAY.encrypt();
+    let report = release!(USER => u64, CART => Vec<Item>, SAME => Pay);
+    assert_finding(&report, LockLevel::Breaks, &["is encrypted now", "encrypt(since = 2)"]);
+
+    let encrypted: Lock = {
+        let text = Lock::of::<Shop>().to_string();
+        text.replace(" / Other / *>\n", " / Other / *> +encrypt\n").parse().unwrap()
+    };
+    let report = release!(of encrypted, retired [] USER => u64, CART => Vec<Item>, PAY => Pay);
+    let text = "is no longer encrypted, and instances of the previous release refuse";
+    assert_finding(&report, LockLevel::Breaks, &[text, "version = 2"]);
+}
+
+#[test]
+fn a_migrated_principal_has_to_keep_its_sessions() {
+    #[derive(Serialize, Deserialize)]
+    struct UserId {
+        id: u64,
+    }
+    fn migrate(stored: Stored<'_>) -> Result<Option<UserId>, CodecError> {
+        stored.read::<u64>().map(|id| Some(UserId { id }))
+    }
+    const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).with_version(2);
+    const KEPT: FieldSpec = USER.principal_with(|stored, name| match stored.version() {
+        1 => name.set(&stored.read::<u64>()?),
+        _ => name.set(&stored.read::<UserId>()?.id),
+    });
+    const LOST: FieldSpec = USER.principal_with(|stored, name| match stored.version() {
+        1 => name.set(&stored.read::<u64>()?),
+        _ => name.set(&stored.read::<UserId>()?),
+    });
+    let report = release!(KEPT => UserId => migrate; principal, CART => Vec<Item>, PAY => Pay);
+    assert!(!report.breaks(), "{report}");
+    let report = release!(LOST => UserId => migrate; principal, CART => Vec<Item>, PAY => Pay);
+    let text = report.to_string();
+    assert!(text.contains("Breaks  `user` names other principals than version 1"), "{text}");
+}
+
+#[test]
+fn a_field_that_is_no_longer_the_principal_is_a_warning() {
+    const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode);
+    let report = release!(USER => u64, CART => Vec<Item>, PAY => Pay);
+    assert_finding(&report, LockLevel::Warning, &["is no longer the principal"]);
+}
+
 #[test]
 fn a_retired_name_is_never_used_again() {
     let lock = Lock::of::<Shop>();
-    let report = release!(of lock, retired ["pay"] USER => u64, CART => Vec<Item>);
+    let report = release!(of lock.clone(), retired ["pay"] USER => u64, CART => Vec<Item>);
     assert_finding(&report, LockLevel::Stale, &["`pay` is retired."]);
 
     let text = format!("{lock}theme retired\n");

@@ -66,8 +66,11 @@ pub enum CodecError {
     Shape,
     /// The format writes the value, but cannot read it back. Found in builds with debug assertions.
     #[error(
-        "{0:?} cannot read back what it writes for this value: \
-         change the type, or use `codec = \"messagepack\"`"
+        "{0:?} cannot read back what it writes for this value: change the type{or}",
+        or = match .0 {
+            Codec::Bincode => ", or use `codec = \"messagepack\"`",
+            Codec::MessagePack => "",
+        }
     )]
     Unreadable(Codec),
     /// The bytes do not begin with a header that this release writes.

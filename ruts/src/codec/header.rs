@@ -66,6 +66,14 @@ pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, u32)> {
     Some((codec, version, fingerprint))
 }
 
+/// Returns whether two plain values differ in nothing but the fingerprints of their writers.
+pub(crate) fn is_same_value(one: &[u8], other: &[u8]) -> bool {
+    let parts = |value| {
+        Header::split(value).ok().map(|(header, payload)| (header.codec, header.version, payload))
+    };
+    parts(one).is_some_and(|one| Some(one) == parts(other))
+}
+
 /// Splits a plain value into the header for its encrypted form and the unchanged payload.
 #[cfg(feature = "encrypt")]
 pub(crate) fn split_encrypted(value: &[u8]) -> Option<([u8; HEADER_LEN], &[u8])> {

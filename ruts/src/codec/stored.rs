@@ -16,13 +16,27 @@ use super::{error::CodecError, format::Codec, header::Header, shape::fingerprint
 pub struct Stored<'a> {
     header: Header,
     payload: &'a [u8],
+    /// Only the type that wrote the value may read it.
+    #[cfg(feature = "testing")]
+    is_exact: bool,
 }
 
 impl<'a> Stored<'a> {
     /// Splits a stored value, which must not be encrypted.
     pub(crate) fn split(stored: &'a [u8]) -> Result<Self, CodecError> {
         let (header, payload) = Header::split(stored)?;
-        Ok(Self { header, payload })
+        Ok(Self {
+            header,
+            payload,
+            #[cfg(feature = "testing")]
+            is_exact: false,
+        })
+    }
+
+    /// Returns the same value, which only the type that wrote it may read.
+    #[cfg(feature = "testing")]
+    pub(crate) fn exactly(self) -> Self {
+        Self { is_exact: true, ..self }
     }
 
     /// Returns the version under which the value was written.
@@ -68,10 +82,14 @@ impl<'a> Stored<'a> {
     #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,
-        fingerprint: impl FnOnce() -> u32,
+        fingerprint: impl Fn() -> u32,
     ) -> Result<T, CodecError> {
-        let Self { header, payload } = self;
+        let Self { header, payload, .. } = self;
         let may_be_other = || header.fingerprint != 0 && header.fingerprint != fingerprint();
+        #[cfg(feature = "testing")]
+        if self.is_exact && may_be_other() {
+            return Err(CodecError::Shape);
+        }
         let read: Result<(T, usize), CodecError> = match header.codec {
             #[cfg(feature = "bincode")]
             Codec::Bincode => {

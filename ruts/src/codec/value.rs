@@ -47,7 +47,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 pub(crate) fn decode<T: DeserializeOwned>(
     stored: &[u8],
     version: u16,
-    fingerprint: impl FnOnce() -> u32,
+    fingerprint: impl Fn() -> u32,
 ) -> Result<T, CodecError> {
     let stored = Stored::split(stored)?;
     stored.check_known(version)?;

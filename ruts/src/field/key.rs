@@ -181,6 +181,31 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
+    /// Returns whether the migration reads a former value only as the type that wrote it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn migrates_exactly(&self, stored: &[u8]) -> bool {
+        match (self.codec.migrate, Stored::split(stored)) {
+            (Some(migrate), Ok(stored)) => migrate(stored.exactly()).is_ok(),
+            _ => true,
+        }
+    }
+
+    /// Returns whether the principal that a former value names is also the one that its migrated
+    /// value names.
+    #[cfg(feature = "testing")]
+    pub(crate) fn keeps_principal(&self, stored: &[u8]) -> bool
+    where
+        T: Serialize,
+        M: Mode,
+    {
+        if !self.spec.has_former_principals() {
+            return true;
+        }
+        let former = self.spec.principal_key("", stored).ok();
+        let value = self.decode(stored).ok().flatten();
+        former.is_some() && former == value.and_then(|value| self.principal_key("", &value).ok()?)
+    }
+
     /// Returns the fingerprint of the type.
     pub(crate) fn fingerprint(&self) -> u32 {
         (self.codec.fingerprint)()
@@ -297,10 +322,13 @@ impl<T, M: Copy> Field<T, M> {
         if !M::SIGNS_IN {
             return Ok(None);
         }
-        if self.spec.has_former_principals() {
-            return self.spec.principal_key(layer, &self.encode_as(value)?).map(Some);
+        let Self { spec, codec, .. } = self;
+        if spec.has_former_principals() {
+            // Not under the version that is written: it may not be able to hold the value.
+            let stored = codec::encode(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
+            return spec.principal_key(layer, &stored).map(Some);
         }
-        let mut name = PrincipalName::new(layer, self.spec.name());
+        let mut name = PrincipalName::new(layer, spec.name());
         name.set(value)?;
         name.finish().map(Some)
     }

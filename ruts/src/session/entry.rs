@@ -128,7 +128,6 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// If several callers take the value at once, exactly one gets it, even if a cache missed the
     /// removal.
-    /// removal.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ use super::{
 use crate::field::SessionSchema;
 use crate::{
     cache_policy::CachePolicy,
-    codec::CodecError,
+    codec::{self, CodecError},
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     event,
@@ -428,7 +428,8 @@ impl Request {
             transfer.learn(name, group).await?;
             let Some(current) = state.fields.get(name).cloned() else { return Ok(false) };
             let encrypts = field.encrypts(field.written_version());
-            if is_present(&current) && self.config().cipher.is_present(encrypts, &current) {
+            let has_present_key = self.config().cipher.is_present(encrypts, &current);
+            if is_present(&current) && has_present_key {
                 return Ok(false);
             }
             let ttl = match state.fields.life(name) {
@@ -445,6 +446,11 @@ impl Request {
             };
             let plaintext = self.decrypt_field(&state, name, field.version(), Some(&current))?;
             let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
+            // A later release wrote the value, and this one keeps all of it.
+            let is_same = |stored: &Plaintext| codec::is_same_value(&stored.bytes, &next);
+            if has_present_key && plaintext.as_ref().is_some_and(is_same) {
+                return Ok(false);
+            }
             let change = Change::Set(field_write(field, &next).ttl(ttl));
             let precondition = Some(Precondition::new(name, Some(&current)));
             let update = Update { changes: &[change], precondition, ..Update::default() };

@@ -34,6 +34,10 @@ pub(super) struct Described {
     /// Reads a stored value, as the session does. Returns whether there is one: a migration may
     /// discard it.
     pub(super) read: ReadStored,
+    /// Returns whether the migration reads a former value only as the type that wrote it.
+    pub(super) migrates_exactly: Judge,
+    /// Returns whether a former value of a principal and its migrated value name the same principal.
+    pub(super) keeps_principal: Judge,
 }
 
 /// A value of a field that the application gives to its lock.
@@ -66,6 +70,7 @@ impl Sample {
 }
 
 type ReadStored = Box<dyn Fn(&[u8]) -> Result<bool, CodecError>>;
+type Judge = Box<dyn Fn(&[u8]) -> bool>;
 
 /// Describes the fields of a schema.
 #[derive(Default)]
@@ -87,6 +92,8 @@ impl FieldVisitor for Describe {
             own_json: BTreeSet::new(),
             json: BTreeSet::new(),
             read: Box::new(move |stored| field.decode(stored).map(|value| value.is_some())),
+            migrates_exactly: Box::new(move |stored| field.migrates_exactly(stored)),
+            keeps_principal: Box::new(move |stored| field.keeps_principal(stored)),
         };
         for value in values.iter().take(MAX_SAMPLES) {
             match field.encode_checked(value) {

@@ -142,8 +142,10 @@ impl LockReport {
                  type."
             ));
         }
+        // Once it is accepted, the lock has a type of the new version.
+        let is_new = last.version < version;
         for of in locked.iter().filter(|of| of.version < version) {
-            self.migration(field, of);
+            self.migration(field, of, is_new);
         }
         let of_version: Vec<_> =
             locked.iter().copied().filter(|of| of.version == version).collect();
@@ -172,8 +174,9 @@ impl LockReport {
         }
     }
 
-    /// Checks a type of a former version: the field has to migrate each of its values.
-    fn migration(&mut self, field: &Described, locked: &LockedType) {
+    /// Checks a type of a former version: the field has to migrate each of its values. Warns only if the
+    /// version of the field is new.
+    fn migration(&mut self, field: &Described, locked: &LockedType, is_new: bool) {
         let (name, former) = (field.spec.name(), locked.version);
         let mut discards = false;
         for (at, sample) in locked.samples.iter().enumerate() {
@@ -196,12 +199,50 @@ impl LockReport {
                 }
             }
         }
-        // Once it is accepted, the lock has a type of the new version.
         if discards {
+            if is_new {
+                self.say(
+                    LockLevel::Warning,
+                    name,
+                    format!("discards version {former}: its values read as absent."),
+                );
+            }
+            return;
+        }
+        let version = field.spec.version();
+        if field.spec.encrypts(former) && !locked.is_encrypted {
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "is encrypted now, and refuses the unencrypted values of version {former} that \
+                     live sessions hold. Write `encrypt(since = {version})`."
+                ),
+            );
+        }
+        let keeps_principals =
+            || locked.samples.iter().all(|sample| (field.keeps_principal)(sample));
+        if locked.is_principal && !keeps_principals() {
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "names other principals than version {former}: sessions that signed in before \
+                     would not be found by their user, nor ended by `revoke_all`. The conversion \
+                     back to version {former} has to return the former value."
+                ),
+            );
+        }
+        let is_exact = || locked.samples.iter().all(|sample| (field.migrates_exactly)(sample));
+        if is_new && !is_exact() {
             self.say(
                 LockLevel::Warning,
                 name,
-                format!("discards version {former}: its values read as absent."),
+                format!(
+                    "migrates version {former} from a type that is not what version {former} was: \
+                     parts of its values may be lost.\n    Was {}",
+                    text(&locked.shape)
+                ),
             );
         }
     }
@@ -234,9 +275,22 @@ impl LockReport {
         }
         if !is_encrypted && current.is_encrypted {
             self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "is no longer encrypted, and instances of the previous release refuse \
+                     unencrypted values, during the deploy and after a rollback. Write \
+                     `version = {next}, migrate({former} => ..)`: they then answer 503 for this \
+                     field."
+                ),
+            );
+        }
+        if !spec.is_principal() && current.is_principal {
+            self.say(
                 LockLevel::Warning,
                 name,
-                "is no longer encrypted: new values are written in plain text.",
+                "is no longer the principal: sessions that signed in before are not found by their \
+                 user any more, nor ended by `revoke_all`.",
             );
         }
         if let Some(reasons) = locked.iter().rev().find_map(|of| unread(field, of)) {
