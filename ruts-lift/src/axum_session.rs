@@ -6,7 +6,10 @@ use axum_session::DatabasePool;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::old::{BoxError, OldSession, OldSessions};
+use crate::{
+    error::Malformed,
+    old::{BoxError, OldSession, OldSessions},
+};
 
 /// Sessions of axum_session 0.22, in any of its databases.
 ///
@@ -14,8 +17,8 @@ use crate::old::{BoxError, OldSession, OldSessions};
 /// [`OldCookie::read_with`](crate::OldCookie::read_with) has to check it. Sessions that are encrypted
 /// with a `database_key` are not supported.
 ///
-/// A program with axum_session keeps copies of sessions in its memory. It notices a sign-out in ruts only
-/// after `SessionConfig::with_memory_lifetime`.
+/// A program with axum_session keeps copies of sessions in its memory. It may notice a sign-out in
+/// ruts only after the time set with `SessionConfig::with_memory_lifetime`.
 #[derive(Clone)]
 pub struct AxumSessions<T> {
     pool: T,
@@ -23,14 +26,14 @@ pub struct AxumSessions<T> {
 }
 
 impl<T: DatabasePool + Send + Sync + 'static> AxumSessions<T> {
-    /// Reads the sessions in a table of this database. The default of axum_session is `sessions`, and
-    /// `SessionConfig::with_table_name` changes it.
+    /// Reads the sessions in a table of this database. The table is called `sessions`, unless
+    /// `SessionConfig::with_table_name` changes its name.
     pub fn new(pool: T, table: impl Into<String>) -> Self {
         Self { pool, table: table.into() }
     }
 }
 
-/// A session in the form of the database. Each value is a string of JSON.
+/// A session as the database holds it. Each value is a string that contains JSON.
 #[derive(Deserialize)]
 struct Stored {
     data: HashMap<String, String>,
@@ -47,16 +50,19 @@ impl<T: DatabasePool + Send + Sync + 'static> OldSessions for AxumSessions<T> {
                 _ => return Err(error.into()),
             },
         };
-        let stored: Stored = serde_json::from_str(&text)?;
-        let value = |(name, text): (String, String)| Ok((name, serde_json::from_str(&text)?));
-        let values: Result<Vec<(String, Value)>, serde_json::Error> =
-            stored.data.into_iter().map(value).collect();
-        Ok(Some(OldSession::new(values?)))
+        let values = decode(&text).map_err(|_| Malformed)?;
+        Ok(Some(OldSession::new(values)))
     }
 
     async fn delete(&self, id: &str) -> Result<(), BoxError> {
         Ok(self.pool.delete_one_by_id(id, &self.table).await?)
     }
+}
+
+fn decode(text: &str) -> Result<Vec<(String, Value)>, serde_json::Error> {
+    let stored: Stored = serde_json::from_str(text)?;
+    let value = |(name, text): (String, String)| Ok((name, serde_json::from_str(&text)?));
+    stored.data.into_iter().map(value).collect()
 }
 
 impl<T> fmt::Debug for AxumSessions<T> {

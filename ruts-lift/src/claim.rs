@@ -28,8 +28,8 @@ const DONE: &str = "done";
 
 /// Time after which another request may lift the session, if the first one did not finish.
 const LEASE: Ttl = Ttl::from_secs(10);
-/// Lifetime of a claim without a request with its old cookie. It is longer than the lifetime of any old
-/// session, after which the old cookie is refused.
+/// Time after which a claim expires if no request carries its old cookie. It has to exceed the lifetime
+/// of old sessions: after that, the old cookie is refused anyway.
 const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
 /// Minimum time between two extensions of a claim.
 const TOUCH_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -90,8 +90,8 @@ impl Claim {
         Credentials::new(&self.id, &self.secret)
     }
 
-    /// Returns a cipher with a key for this salt. Each text has its own salt and key, so the nonce can be
-    /// zero.
+    /// Returns a cipher with a key for this salt. Each plaintext has its own salt and key, so the
+    /// nonce can be zero.
     fn cipher(&self, salt: &[u8]) -> ChaCha20Poly1305 {
         let key: [u8; 32] = Sha256::new_with_prefix(self.key).chain_update(salt).finalize().into();
         ChaCha20Poly1305::new(&key.into())
@@ -130,7 +130,7 @@ impl<S: Store> Claims<S> {
         Ok(loaded.fields.first().and_then(|field| claim.decrypt(&field.value)))
     }
 
-    /// Takes the lease on an old session. Two round trips.
+    /// Tries to take the lease on an old session. At most two round trips.
     pub(crate) async fn begin(&self, old: &str) -> Result<Claimed, Error> {
         let claim = Claim::of(self.layer, old);
         let mut busy = vec![0; 16];

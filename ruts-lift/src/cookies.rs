@@ -64,8 +64,8 @@ impl OldCookie {
         self
     }
 
-    /// Reads the cookie with a function. `read` gets the value of the cookie and all headers, and returns the
-    /// id of the session. It has to check any signature.
+    /// Reads the cookie with a function. `read` gets the value of the cookie and all headers, and
+    /// returns the id of the session. If the cookie is signed, `read` has to check the signature.
     #[must_use]
     pub fn read_with(mut self, read: fn(&str, &HeaderMap) -> Option<String>) -> Self {
         self.form = Form::Custom(read);
@@ -138,7 +138,7 @@ pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderVa
     let others = pairs(headers).filter(|(other, _)| *other != name);
     let mut all: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
     all.push(own.to_owned());
-    // The parts come from valid headers, so they form a valid one.
+    // The parts come from valid headers, so the joined value is valid.
     if let Ok(all) = HeaderValue::try_from(all.join("; ")) {
         headers.insert(header::COOKIE, all);
     }
@@ -146,9 +146,9 @@ pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderVa
 
 /// A cookie that a response sets.
 pub(crate) enum SetCookie<'a> {
-    /// It removes the cookie.
+    /// The response removes the cookie.
     Removal,
-    /// It sets the cookie.
+    /// The response sets the cookie.
     Value(&'a HeaderValue),
 }
 

@@ -6,7 +6,7 @@ use crate::old::BoxError;
 
 /// A failure of a lift. The response has status 503, and no session is lost.
 ///
-/// Messages contain no cookie and no value.
+/// Neither a message nor a source contains a cookie or a value, unless an error of the application does.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,10 +18,8 @@ pub enum Error {
     Value {
         /// Name of the value.
         name: String,
-        /// The reason.
-        source: serde_json::Error,
     },
-    /// A session of ruts failed.
+    /// An operation on a session of ruts failed.
     #[error(transparent)]
     Session(#[from] ruts::Error),
     /// The store of ruts, which keeps the claims, failed.
@@ -44,3 +42,9 @@ impl Error {
         Self::App(source.into())
     }
 }
+
+/// An old session cannot be decoded. It has no source: errors of serde may quote values.
+#[cfg(any(feature = "tower-sessions", feature = "axum-session", feature = "ruts-013"))]
+#[derive(Debug, thiserror::Error)]
+#[error("the old session cannot be decoded")]
+pub(crate) struct Malformed;

@@ -60,15 +60,15 @@ use crate::{
 ///
 /// # Round trips
 ///
-/// - During the rollout: one to each store for a request with a session, and none without an old cookie or a
-///   session.
+/// - During the rollout: one to each store for a request with a session, and none for a request
+///   with neither an old cookie nor a session cookie.
 /// - After the rollout: none without an old cookie.
 /// - A lift takes about twelve.
 ///
 /// # Errors
 ///
-/// If a session cannot be lifted, the response has the status 503, and an event at level `ERROR` has
-/// the cause. The next request retries.
+/// If a session cannot be lifted, the response has the status 503, and an event at level `ERROR`
+/// reports the cause. The next request retries.
 ///
 /// # Cancel safety
 ///
@@ -76,9 +76,10 @@ use crate::{
 ///
 /// # Security
 ///
-/// An old session that was not lifted yet is on no list of ruts, and no revocation reaches it. So before the
-/// lift function signs in, it has to compare a stamp of the old session, such as the `auth_hash` of
-/// axum-login, with that of the user. Otherwise it lifts sessions from before a change of the password.
+/// An old session that has not been lifted is on no session list of ruts, and no revocation reaches
+/// it. So before the lift function signs a user in, it has to compare a stamp of the old session,
+/// such as the `auth_hash` of axum-login, with the stamp of the user. Otherwise it lifts sessions
+/// from before a change of the password.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,
@@ -90,9 +91,9 @@ impl LiftLayer {
     /// The client keeps its old cookie, so that a request to an old program works as before. Writes of an old
     /// program reach ruts with the next request to a new one. A sign-out on either side ends both sessions.
     ///
-    /// `store` has to be that of the session layer. `lift` writes the values that the application needs. It
-    /// is called again when values have changed. If an old session is not to be lifted, `lift` writes
-    /// nothing.
+    /// `store` has to be the store of the session layer. `lift` writes the values that the
+    /// application needs. It is called again when values have changed. To leave an old session
+    /// unlifted, `lift` writes nothing.
     ///
     /// # Panics
     ///
@@ -192,7 +193,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Only the service that `poll_ready` was called on is ready, so it is called and the clone stays.
+        // Only the service that `poll_ready` was called on is ready. So this call uses it, and
+        // leaves the clone in its place.
         let next = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, next);
         let lift = Arc::clone(&self.lift);

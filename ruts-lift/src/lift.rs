@@ -7,7 +7,7 @@
 //! | an old session and the session it became | the old one was not written since | nothing; after the rollout the old one ends |
 //! | an old session | it was lifted for another request | the request gets the session it became |
 //! | an old session | the session it became has ended | the old one ends too |
-//! | a session | its old one was signed out | the session ends |
+//! | the session of a user | its old one was signed out | the session ends |
 
 use std::{
     future::Future,
@@ -32,7 +32,7 @@ use crate::{
 
 /// Time between two checks of a claim that another request holds.
 const POLL: Duration = Duration::from_millis(20);
-/// Longest wait for another request, three times its lease.
+/// Maximum wait for another request, three times the lease of a claim.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether programs with the old library still serve requests.
@@ -57,20 +57,21 @@ pub(crate) struct Lift<O, F, S, L> {
 /// The work that is left for the response of a request.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// The live old session of this request: it ends with the session.
+    /// The id of the live old session of this request. It ends if the response ends the session of
+    /// ruts.
     old: Option<String>,
-    /// The cookie of a session that was lifted for this request.
+    /// The cookie of the lifted session, which the client does not have yet.
     set_cookie: Option<HeaderValue>,
     /// The old cookie is to be cleared.
     clear: bool,
 }
 
-/// A [`Lift`] as an object.
+/// A [`Lift`] as a trait object.
 pub(crate) trait DynLift: Send + Sync {
     /// Prepares a request.
     fn arrive<'a>(&'a self, parts: &'a mut Parts) -> BoxFuture<'a, Result<Departure, Error>>;
 
-    /// Completes its response.
+    /// Completes the response to the request.
     fn depart<'a>(&'a self, departure: Departure, headers: &'a mut HeaderMap) -> BoxFuture<'a, ()>;
 }
 
@@ -156,8 +157,8 @@ where
                     continue;
                 }
             };
-            // Both are read again, because another request may have lifted the old session before this one
-            // got the lease.
+            // The old session and the session of ruts are read again, because another request may
+            // have lifted the old session before this request got the lease.
             let (old, seen) = (self.load(&old_id).await?, self.look(parts).await?);
             let old = match old {
                 Some(old) if !seen.is_lifted(&old, &old_id) => old,
@@ -216,7 +217,7 @@ where
         let link = old.link(old_id);
         let job = |session: Session| -> BoxFuture<'_, Result<bool, Error>> {
             Box::pin(async move {
-                // Often the old library has only extended the session.
+                // Often the old library has only extended the lifetime of the old session.
                 if old.has_changes() {
                     (self.lift)(old, session.clone()).await?;
                 }
@@ -237,7 +238,7 @@ where
             }
             Err(error) => {
                 if let Err(error) = self.claims.release(lease).await {
-                    tracing::warn!(%error, "the next lift of a session has to wait for a lease");
+                    tracing::warn!(%error, "the next lift of this session has to wait until the lease expires");
                 }
                 return Err(error);
             }
@@ -291,7 +292,8 @@ where
                 departure.set_cookie = Some(cookie);
                 Ok(true)
             }
-            // The secret was replaced since. Only the request that replaced it sends the new one.
+            // The secret has been replaced since. Only the response to the request that replaced it
+            // carries the new one.
             (Seen { status: TokenStatus::Replaced { .. }, .. }, _) => Ok(false),
             // The session was signed out, revoked or has expired, and the old one must not revive it.
             _ => {
@@ -318,7 +320,8 @@ where
         match self.rollout {
             Rollout::Running => departure.old = Some(old_id),
             Rollout::Over => {
-                // In this order: for another request, a link to a missing old session means a sign-out.
+                // The link is removed first: to another request, a link to a missing old session
+                // means a sign-out.
                 self.unlink(parts).await?;
                 self.end_old(&old_id).await?;
                 departure.clear = true;
@@ -360,7 +363,7 @@ where
         self.follow(parts, seen.link, departure).await
     }
 
-    /// Ends the session of a request if its old one was signed out.
+    /// Ends the session of a request if the old session that it is linked to was signed out.
     ///
     /// The session of a guest stays: the old program may be signing the guest in, under another id.
     async fn follow(
@@ -379,8 +382,8 @@ where
         }
         let end = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
             Box::pin(async move {
-                // The link is read again after the old session: another request that ends the old session
-                // removes the link first.
+                // The link is read again, after the old session. Another request that ends the old
+                // session removes the link first.
                 let now = session.entry(LINK).await?;
                 let is_meant = now.is_some_and(|now| now.id == link.id)
                     && session.signed_in().await?.is_some();
@@ -391,7 +394,7 @@ where
             })
         };
         if in_session(&self.sessions, parts, end).await?.0? {
-            tracing::info!("a session ends, because its old one was signed out");
+            tracing::info!("a session ends, because its old session was signed out");
         }
         Ok(())
     }
@@ -401,7 +404,7 @@ where
             Box::pin(async move { session.entry(LINK).remove().await })
         };
         match in_session(&self.sessions, parts, unlink).await?.0 {
-            // Nothing is left to unlink.
+            // If the session has ended, nothing is left to unlink.
             Ok(_) | Err(ruts::Error::Ended) => Ok(()),
             Err(error) => Err(error.into()),
         }

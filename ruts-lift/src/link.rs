@@ -23,12 +23,13 @@ pub(crate) struct Link {
     pub(crate) id: String,
     /// Seconds since 1970 at which the old session expires, if its library reports this.
     pub(crate) ends: Option<u64>,
-    /// Digests of its values.
+    /// Digests of the values of the old session.
     pub(crate) digests: BTreeMap<String, Digest>,
 }
 
 impl Link {
-    /// Returns whether the old session has expired. If it has not and is absent, its user has signed out.
+    /// Returns whether the old session has expired. If it is missing and has not expired, its user
+    /// has signed out.
     pub(crate) fn has_expired(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.ends.is_some_and(|ends| ends <= now.as_secs())

@@ -67,8 +67,8 @@ impl OldSession {
         Self { values: values.into_iter().collect(), ends: None, lifted: BTreeMap::new() }
     }
 
-    /// Sets the time at which the session expires. Without one, a session that no longer exists
-    /// counts as signed out.
+    /// Sets the time at which the session expires. If it is not set, a session that no longer
+    /// exists counts as signed out.
     #[must_use]
     pub fn ends(mut self, at: SystemTime) -> Self {
         self.ends = Some(at);
@@ -79,11 +79,14 @@ impl OldSession {
     ///
     /// # Errors
     ///
-    /// [`Error::Value`] if it has another type.
+    /// [`Error::Value`] if the value has another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some(value) = self.values.get(name) else { return Ok(None) };
-        let value = T::deserialize(value);
-        value.map(Some).map_err(|source| Error::Value { name: name.to_owned(), source })
+        match T::deserialize(value) {
+            Ok(value) => Ok(Some(value)),
+            // An error of serde may quote the value.
+            Err(_) => Err(Error::Value { name: name.to_owned() }),
+        }
     }
 
     /// Returns a value if the old library has written it since the last lift. At the first lift
@@ -91,7 +94,7 @@ impl OldSession {
     ///
     /// # Errors
     ///
-    /// [`Error::Value`] if it has another type.
+    /// [`Error::Value`] if the value has another type.
     pub fn changed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         match self.has_changed(name) {
             true => self.get(name),
@@ -124,7 +127,7 @@ impl OldSession {
         self.values.get(name).map(digest).as_ref() != self.lifted.get(name)
     }
 
-    /// Sets the state at the last lift, to which [`changed`](Self::changed) compares.
+    /// Sets the state at the last lift, with which [`changed`](Self::changed) compares the values.
     pub(crate) fn since(&mut self, link: Option<&Link>) {
         self.lifted = link.map(|link| link.digests.clone()).unwrap_or_default();
     }
@@ -151,5 +154,24 @@ impl fmt::Debug for OldSession {
             .field("names", &self.values.keys())
             .field("ends", &self.ends)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Errors are logged with their sources.
+    #[test]
+    fn an_error_quotes_no_value() {
+        let old = OldSession::new([("user".to_owned(), json!("secret-name"))]);
+        let error = old.get::<u64>("user").unwrap_err();
+        let mut next: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = next {
+            assert!(!format!("{error} {error:?}").contains("secret-name"), "{error:?}");
+            next = error.source();
+        }
     }
 }

@@ -9,7 +9,10 @@ use ruts_013::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::old::{BoxError, OldSession, OldSessions};
+use crate::{
+    error::Malformed,
+    old::{BoxError, OldSession, OldSessions},
+};
 
 /// Sessions of the crate `ruts` 0.13 of the registry, in any of its stores.
 ///
@@ -21,7 +24,7 @@ pub struct Ruts013<S> {
     fields: Vec<(&'static str, Read)>,
 }
 
-type Read = fn(&SessionMap, &str) -> Result<Option<Value>, BoxError>;
+type Read = fn(&SessionMap, &str) -> Result<Option<Value>, Malformed>;
 
 impl<S: SessionStore> Ruts013<S> {
     /// Reads the sessions of this store.
@@ -33,8 +36,8 @@ impl<S: SessionStore> Ruts013<S> {
     #[must_use]
     pub fn field<T: DeserializeOwned + Serialize>(mut self, name: &'static str) -> Self {
         self.fields.push((name, |stored, name| {
-            let value = stored.get::<T>(name)?;
-            Ok(value.map(serde_json::to_value).transpose()?)
+            let value = stored.get::<T>(name).map_err(|_| Malformed)?;
+            value.map(serde_json::to_value).transpose().map_err(|_| Malformed)
         }));
         self
     }

@@ -2,9 +2,12 @@
 
 use std::time::SystemTime;
 
-use tower_sessions_core::{SessionStore, session::Id};
+use tower_sessions_core::{SessionStore, session::Id, session_store};
 
-use crate::old::{BoxError, OldSession, OldSessions};
+use crate::{
+    error::Malformed,
+    old::{BoxError, OldSession, OldSessions},
+};
 
 /// Sessions of tower-sessions 0.14, in any of its stores.
 ///
@@ -22,7 +25,10 @@ impl<S: SessionStore> TowerSessions<S> {
 impl<S: SessionStore> OldSessions for TowerSessions<S> {
     async fn load(&self, id: &str) -> Result<Option<OldSession>, BoxError> {
         let Ok(id) = id.parse::<Id>() else { return Ok(None) };
-        let record = self.0.load(&id).await?;
+        let record = match self.0.load(&id).await {
+            Err(session_store::Error::Decode(_)) => return Err(Malformed.into()),
+            loaded => loaded?,
+        };
         // Not every store of tower-sessions checks the expiry.
         let live = record.filter(|record| SystemTime::from(record.expiry_date) > SystemTime::now());
         Ok(live.map(|record| OldSession::new(record.data).ends(record.expiry_date.into())))

@@ -115,7 +115,8 @@ impl<S: Store> SessionStore for RutsStore<S> {
         let Ok(loaded) = loaded.map_err(|error| backend(&error))? else { return Ok(None) };
         let Some(field) = loaded.fields.first() else { return Ok(None) };
         let data = serde_json::from_slice(&field.value);
-        let data = data.map_err(|error| Error::Decode(error.to_string()))?;
+        // An error of serde may quote a value.
+        let data = data.map_err(|_| Error::Decode("the record is not JSON".to_owned()))?;
         let left = loaded.meta.absolute_remaining.unwrap_or(Ttl::MAX.as_duration());
         Ok(Some(Record { id: *id, data, expiry_date: OffsetDateTime::now_utc() + left }))
     }
@@ -145,7 +146,7 @@ fn life(record: &Record) -> Option<Ttl> {
 
 fn encode(record: &Record) -> Result<Bytes> {
     let data = serde_json::to_vec(&record.data);
-    data.map(Bytes::from).map_err(|error| Error::Encode(error.to_string()))
+    data.map(Bytes::from).map_err(|_| Error::Encode("a value is not JSON".to_owned()))
 }
 
 fn field(data: &Bytes) -> FieldWrite<'_> {

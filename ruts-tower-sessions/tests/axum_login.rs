@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! An app on the published axum-login, with its sessions in a store of ruts, and its way to ruts.
+//! An app on the published axum-login, with its sessions in a store of ruts, and its move to ruts.
 
 use std::{
     convert::Infallible,
@@ -160,7 +160,7 @@ async fn a_record_round_trips_until_its_expiry() {
     first.data.insert("key".to_owned(), serde_json::json!({"a": [1, null, "ä"]}));
     store.create(&mut first).await.unwrap();
 
-    // An id that is taken is replaced.
+    // An id that is already in use is replaced.
     let mut second = Record { id: first.id, ..record(1) };
     store.create(&mut second).await.unwrap();
     assert_ne!(second.id, first.id);
@@ -176,7 +176,7 @@ async fn a_record_round_trips_until_its_expiry() {
     assert!(store.load(&first.id).await.unwrap().unwrap().data.is_empty());
     store.delete_expired().await.unwrap();
 
-    // A record of the past ends.
+    // A record that has already expired ends its session.
     store.save(&Record { id: first.id, ..record(-1) }).await.unwrap();
     assert!(store.load(&first.id).await.unwrap().is_none());
     let mut past = record(-1);
@@ -211,7 +211,7 @@ async fn a_write_that_a_cache_hides_is_an_error() {
     assert!(store.load(&record.id).await.is_err());
 }
 
-/// The session of the app once it is on ruts.
+/// The session of the app after its move to ruts.
 #[session]
 struct Account {
     #[field(principal)]
@@ -240,7 +240,7 @@ async fn users_of_axum_login_stay_signed_in_on_ruts() {
                 if let Some(LoginData { user_id: Some(id), auth_hash }) =
                     old.changed("axum-login.data")?
                 {
-                    // After a change of the password, an old sign-in does not count.
+                    // A sign-in from before a change of the password is not lifted.
                     let user = users.get_user(&id).await.map_err(Error::app)?;
                     let hash = user.map(|user| user.session_auth_hash().to_vec());
                     if hash.is_some() && hash == auth_hash {

@@ -38,7 +38,7 @@ async fn users_go_to_and_fro() {
 #[derive(Clone, Default)]
 struct Gate(Arc<Mutex<Option<Stop>>>);
 
-/// Reports that a request has reached the gate, and waits until it may go on.
+/// Reports that a request has reached the gate, and waits until the request may continue.
 type Stop = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 /// A request that is to stop at a gate.
@@ -63,7 +63,7 @@ impl Gate {
     }
 }
 
-/// Old sessions whose next load stops at a gate, after it has its answer.
+/// An old store whose next load stops at a gate, after it has read the session.
 #[derive(Clone)]
 struct Gated {
     inner: TowerSessions<OldStore>,
@@ -162,7 +162,7 @@ async fn first_requests_at_the_same_time_lift_once() {
         let one = add(&client, one_path, "item=b");
         (&mut stopped.reached).await.unwrap();
 
-        // The other one asks for the claim, and is refused.
+        // The other request asks for the claim, and does not get it.
         setup.store.take_calls();
         let second = add(&other, other_path, "item=c");
         wait_until("the other request waits", async || {
@@ -186,7 +186,7 @@ async fn first_requests_at_the_same_time_lift_once() {
 async fn a_request_that_looked_before_another_lift_changes_nothing() {
     let setup = setup();
     let client = Client::new(setup.app.clone());
-    // A session of the new program, and later one of the old one.
+    // The client gets a session of the new program, and later one of the old program.
     post_to(&client, "/both/add", "item=b").await;
     post_to(&client, "/old/add", "item=a").await;
     let other = client.steal();
@@ -212,7 +212,7 @@ async fn an_old_session_that_is_only_extended_is_not_lifted_again() {
     setup.old.save(&record).await.unwrap();
     expect(&client, "/both/show", "ada: a").await;
     assert_eq!(*setup.lifts.lock().unwrap(), 1);
-    // It is still known that its absence is a sign-out.
+    // The link still shows that a missing old session means a sign-out.
     setup.old.delete(&id).await.unwrap();
     expect(&client, "/both/show", "guest: ").await;
 }
@@ -248,7 +248,8 @@ async fn a_request_that_stops_on_its_way_is_overtaken() {
     setup.clock.advance(Duration::from_secs(11));
     post_to(&other, "/both/add", "item=c").await;
     assert_eq!(*setup.lifts.lock().unwrap(), 2);
-    // It finds that it has lost its lease, drops its own session, and takes the other one.
+    // The stopped request finds that it has lost its lease. It ends its own session, and uses the
+    // session of the other request.
     stopped.resume.send(()).unwrap();
     one.await.unwrap();
     assert_eq!(setup.live_sessions().await, 1);
@@ -258,7 +259,7 @@ async fn a_request_that_stops_on_its_way_is_overtaken() {
 
 #[tokio::test]
 async fn the_end_of_a_lift_is_no_sign_out() {
-    // A request of the running rollout has loaded the old session when the last lift ends it.
+    // A request during the rollout has loaded the old session when the last lift ends that session.
     let setup = setup();
     let client = setup.ada().await;
     expect(&client, "/both/show", "ada: a").await;
@@ -270,7 +271,7 @@ async fn the_end_of_a_lift_is_no_sign_out() {
     slow.await.unwrap();
     expect(&client, "/both/show", "ada: a,b").await;
 
-    // Another one has seen the link, and not yet looked for the old session.
+    // Another request has read the link, but not yet the old session.
     let client = setup.ada().await;
     expect(&client, "/both/show", "ada: a").await;
     let with_both_cookies = client.steal();
@@ -364,6 +365,6 @@ async fn a_lift_that_fails_is_tried_again() {
     post_to(&client, "/old/sign-in", "name=ada").await;
     assert_eq!(client.get("/both/show").await.status, StatusCode::SERVICE_UNAVAILABLE);
     *fails.lock().unwrap() = false;
-    // Without a wait for the lease.
+    // The next request does not have to wait for the lease.
     expect(&client, "/both/show", "ada: ").await;
 }

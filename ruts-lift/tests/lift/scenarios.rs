@@ -1,4 +1,4 @@
-//! Scenarios for every old library: users go to and fro between an old and a new program.
+//! Scenarios for every old library: users switch between an old and a new program.
 //!
 //! Used with the memory store of tower-sessions here, and by `tests/lift` of the repository with
 //! each published library over its servers.
@@ -58,7 +58,7 @@ pub(crate) struct Programs<S> {
     pub old_reads_store: bool,
 }
 
-/// Returns the new program without its lift.
+/// Returns the new program without the lift layer.
 pub(crate) fn shop(sessions: SessionLayer) -> Router {
     Router::new()
         .route("/show", get(show))
@@ -251,7 +251,7 @@ impl<S: Store> Programs<S> {
     async fn a_lost_response_costs_nothing(&self) {
         for program in ["both", "last"] {
             let client = self.ada().await;
-            // It keeps the old cookie alone, three times.
+            // Three copies of the client, each with only the old cookie.
             let before = self.lifts();
             let tabs = [client.steal(), client.steal(), client.steal()];
             for (at, tab) in tabs.iter().enumerate() {
