@@ -13,16 +13,18 @@ use proc_macro::TokenStream;
 // there.
 /// # Generated items
 ///
-/// These items are generated for a struct `Shop`. A field without a visibility of its own has that
-/// of the struct.
+/// These items are generated for a struct `Shop`. A field that declares no visibility has the
+/// visibility of the struct.
 ///
-/// - `Shop`: the session handle. It implements `Clone` and `Debug`, and is an axum extractor with the feature
-///   `axum`. It has `session()`, `load()`, `edit()`, and `Shop::SCHEMA`. As an extractor, `Option<Shop>` is
-///   `None` if no layer wraps the handler, and always `Some` inside a layer.
+/// - `Shop`: the session handle. It implements `Clone` and `Debug`, and is an axum extractor with
+///   the feature `axum`. It has `session()`, `load()`, `edit()`, and `Shop::SCHEMA`. As an
+///   extractor, `Option<Shop>` is `None` if the layer of `Shop` does not wrap the handler, and
+///   otherwise always `Some`.
 /// - For each field `x`: `x()` with the documentation of the field, `set_x()`, and the key `Shop::X`.
-/// - `ShopValues`: a plain struct with a field of type `Option<T>`, or `T` for a field with a default. It has
-///   no `once` fields. `load()` returns it. A derive below `#[session]` applies to it, with its attributes:
-///   `#[derive(Debug, Clone, PartialEq, Serialize)]`, `#[serde(rename_all = "camelCase")]`.
+/// - `ShopValues`: a plain struct that `load()` returns. It has the values of all fields except `once`
+///   fields: a `T` for a field with a default, and an `Option<T>` for any other field. Derives below
+///   `#[session]` and their attributes apply to this struct: `#[derive(Debug, Clone, PartialEq, Serialize)]`,
+///   `#[serde(rename_all = "camelCase")]`.
 /// - `ShopEdit`: returned by `edit()`. It has `x()`, `remove_x()` and `commit()`. With a principal
 ///   it also has `assurance`, `keep_fields`, `remember`, `until_browser_closes` and `stamp`.
 /// - `ShopSessions`, if a field is the principal: returned by `Shop::sessions(&store)`.
@@ -50,8 +52,8 @@ use proc_macro::TokenStream;
 /// | `hot = "checked"` | served from the cache only if the origin confirms the value |
 /// | `default`, `default = expr` | an absent field reads as this value, so reading returns `T` |
 /// | `once` | can only be taken, not read: for flash messages, OAuth state, nonces |
-/// | `lazy` | fetched only by its accessor, `read` or `load()`, not with the other fields: for large values |
-/// | `rotate` | writing or removing it replaces the secret, in the same round trip |
+/// | `lazy` | for large values: fetched only by its accessor, `read` or `load()`, not with the other fields |
+/// | `rotate` | writing or removing the field replaces the secret, in the same round trip |
 /// | `principal` | the signed-in principal, see below |
 /// | `encrypt` | encrypted at rest with the keys of the layer (feature `encrypt`) |
 /// | `encrypt(since = 2)` | the same, but values of version 1 may be plaintext |
@@ -61,7 +63,7 @@ use proc_macro::TokenStream;
 /// | `writes = 1` | new values are written as this former version |
 /// | `codec = "messagepack"` | as above, for this field |
 ///
-/// `index` is reserved.
+/// The key `index` is reserved for a later release.
 ///
 /// ## Lifetimes
 ///
@@ -79,22 +81,24 @@ use proc_macro::TokenStream;
 /// cart: Cart,
 /// ```
 ///
-/// A read converts `CartV1` to `CartV2` and that to `Cart`, by `From` or `TryFrom`, and writes nothing. All
-/// of these types need serde. `migrate(1 => Cart)` means that the field's own type reads version 1, and
-/// `migrate(1 => discard)` that values of version 1 read as absent.
+/// A read converts `CartV1` to `CartV2` and that to `Cart`, by `From` or `TryFrom`, and writes
+/// nothing. All of these types need `Serialize` and `Deserialize`. `migrate(1 => Cart)` means that
+/// the field's own type reads version 1, and `migrate(1 => discard)` that values of version 1 read
+/// as absent.
 ///
-/// In an earlier release, reading or updating a newer value fails with `Error::Newer` and writes nothing.
-/// With `writes = 1`, for one release, new values are written as version 1, converted by the `TryFrom` of its
-/// type. Writing a value that version 1 cannot hold fails, and writes nothing.
+/// In an earlier release, reading or updating a newer value fails with `Error::Newer` and writes
+/// nothing. With `writes = 1`, for one release, new values are written as version 1, converted by
+/// the `TryFrom` of `CartV1`. Writing a value that version 1 cannot hold fails, and writes nothing.
 ///
 /// ## Principal
 ///
-/// Writing the field signs in, with a new token. `Shop::sessions(&store)` finds sessions by the value of
-/// the field.
+/// Writing the field signs the principal in, with a new token. `Shop::sessions(&store)` finds
+/// sessions by the value of the field.
 ///
-/// A principal with `migrate` also needs a `TryFrom` from each type to the former one. Its sessions are found
-/// by the value in the first version that can hold it, so that each release finds the sessions of the
-/// others. Two principals must not have the same value in a former version.
+/// A principal with `migrate` also needs a `TryFrom` from the type of each version to the type of
+/// the version before it. Its sessions are found by the value in the first version that can hold
+/// it, so that each release finds the sessions of all other releases. Two principals must not have
+/// the same value in a former version.
 #[proc_macro_attribute]
 pub fn session(args: TokenStream, item: TokenStream) -> TokenStream {
     pipeline::run(args.into(), item.into()).into()

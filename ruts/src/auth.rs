@@ -8,12 +8,12 @@ use sha2::{Digest, Sha256};
 
 /// Key by which stores list the sessions of a principal.
 ///
-/// It is a digest of a `principal` field's value, written as JSON, and of the names of field and
-/// layer. It does not depend on the stored bytes, so sessions are found after a change of codec or
-/// version, too.
+/// The key is a digest of the name of the layer, the name of the `principal` field, and the value
+/// of the field as JSON. It does not depend on the stored bytes, so a new codec does not change the
+/// key, and a new version changes it only if the JSON differs.
 ///
-/// The key grants no access. But guesses of the value can be checked against it, so `Debug` does
-/// not show it.
+/// The key grants no access. But an attacker could check guesses of the value against it, so
+/// `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PrincipalKey([u8; 32]);
 
@@ -21,7 +21,7 @@ impl PrincipalKey {
     /// Computes the key of a value that is given as JSON.
     pub(crate) fn digest(layer: &str, field: &str, value: &[u8]) -> Self {
         let mut digest = Sha256::new();
-        // Each part with its length, so that no two inputs yield the same bytes.
+        // The length precedes each part, so that no two inputs yield the same bytes.
         for part in [layer.as_bytes(), field.as_bytes(), value] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);

@@ -23,7 +23,7 @@ impl<S: 'static, St: Sync> FromRequestParts<St> for Session<S> {
     }
 }
 
-/// `None` if no layer wraps the handler.
+/// `None` if no `SessionLayer` without a name wraps the handler.
 impl<S: 'static, St: Sync> OptionalFromRequestParts<St> for Session<S> {
     type Rejection = Error;
 
@@ -63,7 +63,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// Returns the value of `WWW-Authenticate`, with the parameters of RFC 9470.
+/// Returns the value of `WWW-Authenticate`. For a step-up it has the parameters of RFC 9470.
 fn challenge(error: &Error) -> String {
     let Error::StepUpRequired { assurance, within } = error else { return "Session".to_owned() };
     let mut challenge = "Session error=\"insufficient_user_authentication\"".to_owned();

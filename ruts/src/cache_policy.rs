@@ -7,8 +7,7 @@ use crate::ttl::Ttl;
 /// How the cache of a layered store may serve a field.
 ///
 /// A store without a cache keeps the policy beside the value and otherwise ignores it. With any
-/// store, a `NoStore` or `Revalidate` field is fetched only by name, not along with the rest of its
-/// schema.
+/// store, a `NoStore` or `Revalidate` field is not read along with another field of its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum CachePolicy {

@@ -1,4 +1,4 @@
-//! Fingerprints of clients, and the reaction to a change since the sign-in.
+//! Fingerprints of clients, and the reaction to a client that has changed since the sign-in.
 //!
 //! Called by the layer and the session. Knows the headers of a request, and the name and format of
 //! the reserved field that keeps a fingerprint. Knows nothing of stores.
@@ -21,9 +21,9 @@ const VALUE: usize = 8;
 /// Coarse properties of a client, such as user agent, language and network. A change can be a sign
 /// of a stolen session.
 ///
-/// For each property a session stores a short hash, salted with the session id. So the stored bytes
-/// do not show the properties, and those of two sessions cannot be compared. A property without a
-/// stored hash does not count as changed.
+/// For each property, a session stores a short hash of the name, and a short hash of the value that
+/// is salted with the session id. So the stored bytes do not contain the value, and the values of
+/// two sessions cannot be compared. A property without a stored hash does not count as changed.
 ///
 /// Used with [`SessionLayer::watch_clients`](crate::SessionLayer::watch_clients).
 #[derive(Debug, Clone, Default)]
@@ -36,8 +36,8 @@ pub enum ClientChangeAction {
     /// Does nothing.
     Accept,
     /// Lowers the assurance to [`Remembered`](crate::auth::Assurance::Remembered) for this request.
-    /// [`require`](crate::Session::require) then demands another authentication, which stores the
-    /// fingerprint of the new client.
+    /// [`require`](crate::Session::require) then demands another authentication. The new sign-in
+    /// stores the fingerprint of the new client.
     StepUp,
     /// Ends the session. The request continues without one.
     End,
@@ -59,8 +59,8 @@ impl ClientFingerprint {
         Self::default()
     }
 
-    /// Adds a property. Add the same names for every client, with an empty value if a client lacks
-    /// one.
+    /// Adds a property. Add the same names for every client. A property that a client lacks gets an
+    /// empty value.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         self.0.push((name, value.as_ref().to_vec()));

@@ -15,9 +15,9 @@ use crate::{
 
 /// The error of every session operation.
 ///
-/// No message contains a token, a key, a statement or a value. The error of the driver is the
-/// [`source`](std::error::Error::source). As an axum response an error has no body, and this
-/// status:
+/// No message contains a token, a key, an SQL statement or the value of a field. The chain of
+/// [sources](std::error::Error::source) of a store failure includes the driver's error. As an axum
+/// response an error has no body, and this status:
 ///
 /// | error | status |
 /// | --- | --- |
@@ -54,8 +54,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The store failed. Nothing was changed, unless the kind is
-    /// [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown). A retry may succeed.
+    /// The store failed. Nothing was changed, with two exceptions: the outcome is not known if the
+    /// kind is [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), and a revocation may have ended
+    /// some sessions. A retry may succeed.
     #[error("the session store failed")]
     Store(#[source] StoreError),
 
@@ -64,7 +65,7 @@ pub enum Error {
     #[error("the principal has reached its limit of sessions")]
     TooManySessions,
 
-    /// The value could not be encoded. Nothing was changed.
+    /// The value could not be encoded or encrypted. Nothing was changed.
     #[error("the value for the session field `{field}` could not be encoded")]
     Encode {
         /// Stored name of the field.
@@ -73,8 +74,8 @@ pub enum Error {
         source: CodecError,
     },
 
-    /// The stored value does not fit the type of the field. It is kept until the field is set or
-    /// removed.
+    /// The stored value does not fit the type of the field, or cannot be decrypted. It is kept
+    /// until the field is set or removed.
     #[error("the stored value of the session field `{field}` could not be decoded")]
     Decode {
         /// Stored name of the field.
@@ -96,11 +97,11 @@ pub enum Error {
         within: Option<Duration>,
     },
 
-    /// Another request has ended the session or replaced its secret while this one was running, or
-    /// a revocation has ended the session during this sign-in. The write did not take place, or was
-    /// lost with the session. No session was created. In a
-    /// [job](crate::session::SessionIndex::get): no live session has this id.
-    #[error("another request has ended the session or replaced its secret")]
+    /// While this request was running, or up to five seconds before it arrived, the session ended
+    /// or another request replaced its secret. Or a revocation ended the session during this
+    /// sign-in. The write did not take place, or was lost with the session. No session was created.
+    /// In a [job](crate::session::SessionIndex::get): no live session has this id.
+    #[error("the session has ended, or another request has replaced its secret")]
     Ended,
 
     /// Another operation of the same request has held the session for five seconds. Its store call
@@ -109,7 +110,8 @@ pub enum Error {
     #[error("another operation of this request holds the session")]
     Busy,
 
-    /// An `update` gave up, because other requests kept changing the field. Nothing was changed.
+    /// An `update`, `push` or `settle` gave up, because other requests kept changing the field.
+    /// Nothing was changed.
     #[error("too many concurrent requests changed the session field `{field}`")]
     Conflict {
         /// Stored name of the field.
@@ -125,19 +127,22 @@ pub enum Error {
         stale_for: Duration,
     },
 
-    /// The response was sent, or the client has disconnected, so that no cookie for a new session
-    /// or secret can reach it. Nothing was changed. If the response was sent during a rotation, the
-    /// session was ended, because no client knows its secret.
+    /// The response was sent, or the client has disconnected, so the cookie of a new session or
+    /// secret can no longer reach the client. Nothing was changed. If the response was sent during
+    /// a rotation, the session was ended, because no client knows its secret.
     #[error("the response was sent: a session can no longer be created or rotated")]
     ResponseSent,
 
-    /// In [development mode](crate::SessionLayer::development) a client that does not ask for a
-    /// loopback name has no session. Nothing was changed.
-    #[error("development mode: only clients on a loopback name have sessions")]
+    /// [Development mode](crate::SessionLayer::development) gives this request no session: it came
+    /// through a proxy or from another site, or asks for a host that is not allowed. Nothing was
+    /// changed.
+    #[error(
+        "development mode: only direct requests for a loopback name or an allowed host have sessions"
+    )]
     NotLoopback,
 
     /// A [job](crate::session::SessionIndex::get) has no client, so it cannot sign in or out,
-    /// replace the secret, move a deadline or delete the session. Nothing was changed.
+    /// replace the secret, move the absolute deadline or delete the session. Nothing was changed.
     #[error("a job without a request cannot sign in or out, replace a secret or end a session")]
     NoRequest,
 
@@ -153,7 +158,7 @@ pub enum Error {
         field: String,
         /// Version of the stored value.
         stored: u16,
-        /// Version that this release knows.
+        /// Highest version that this release knows.
         known: u16,
     },
 
@@ -164,34 +169,37 @@ pub enum Error {
         longest: Duration,
     },
 
-    /// The name is empty, longer than 128 bytes, contains a zero byte, or begins with `~` or `ruts.`. Nothing
-    /// was changed.
+    /// The name is empty, is longer than 128 bytes, contains a zero byte, or begins with `~` or
+    /// `ruts.`. Nothing was changed.
     #[error("{0:.130?} is not a valid name for a session field")]
     FieldName(String),
 
-    /// The operating system returned no random bytes for a token. Nothing was changed.
-    #[error("no session token could be created")]
+    /// The operating system returned no random bytes for a token or for encryption. Nothing was
+    /// changed.
+    #[error("no random bytes were available for a session token or for encryption")]
     Random(#[from] RandomError),
 
     /// The application could not load the signed-in user. Nothing was changed.
     #[error("the signed-in user could not be loaded")]
     LoadUser(#[source] Box<dyn std::error::Error + Send + Sync>),
 
-    /// No `SessionLayer` of that name wraps this handler. A layer covers only the routes that were
-    /// added before `.layer(..)`.
+    /// No `SessionLayer` of the required name wraps this handler. A layer covers only the routes
+    /// that were added before `.layer(..)`.
     #[error(
         "no `SessionLayer`{} wraps this handler: \
          a layer covers only the routes that were added before `.layer(..)`",
         name_of(*layer)
     )]
     MissingLayer {
-        /// Name type of the layer. `None` for the layer without a name.
+        /// The [`LayerName`](crate::session::LayerName) type of the layer. `None` for the layer
+        /// without a name.
         layer: Option<&'static str>,
     },
 
-    /// Two schemas of one layer have a field of the same stored name, with another type, version or
-    /// encryption. The schema that was used later is refused. Give one of them a `prefix`, or
-    /// declare the field the same way in both.
+    /// Two schemas of one layer have a field of the same stored name, but with different types,
+    /// versions or encryption, or only one of them is a principal field. The schema that was used
+    /// later is refused. Give one of the schemas a `prefix`, or declare the field the same way in
+    /// both.
     #[error(
         "the schemas `{}` and `{}` declare the session field `{field}` differently: give one of them a \
          `prefix`, or declare the field the same way in both", schemas[0], schemas[1]
@@ -208,9 +216,9 @@ pub enum Error {
         "the handler expects a session in `{expected}`, but its layer keeps sessions in `{found}`"
     )]
     WrongStore {
-        /// Type that the handler expects.
+        /// Store type that the handler expects.
         expected: &'static str,
-        /// Type that the layer has.
+        /// Store type of the layer.
         found: &'static str,
     },
 }
@@ -230,7 +238,8 @@ impl From<StoreError> for Error {
 }
 
 impl Error {
-    /// Returns whether the operation may have taken place in spite of the error.
+    /// Returns whether the outcome is unknown: the operation may have taken place in spite of the
+    /// error.
     pub fn is_outcome_unknown(&self) -> bool {
         matches!(self, Self::Store(error) if error.kind() == StoreErrorKind::OutcomeUnknown)
     }

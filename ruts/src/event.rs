@@ -1,4 +1,4 @@
-//! Events of sessions: logs and, with the feature `metrics`, counters.
+//! Events of sessions: logs and, with the feature `metrics`, counters and histograms.
 //!
 //! Called by the layer, the session and the stores. An event names a session by its id, and never
 //! holds a secret.
@@ -62,8 +62,8 @@ pub(crate) fn cache_read(outcome: &'static str) {
     let _ = outcome;
 }
 
-/// A read of the origin fills the cache (`offered`), or does not (`refused`): it bypassed the
-/// cache, a write or too many fills are in progress, or the fields may not be cached.
+/// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`): it
+/// bypassed the cache, a write or too many fills are in progress, or the fields must not be cached.
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_fill(outcome: &'static str) {
     count!("ruts_cache_fills_total", "outcome" => outcome);
@@ -107,7 +107,8 @@ pub(crate) fn limit_reached() {
     tracing::warn!("session limit of a principal reached");
 }
 
-/// A request presented a secret that was replaced some time ago: a stale copy, or a stolen one.
+/// A request presented the secret of a session that was deleted some time ago, or a secret that was
+/// replaced: a stale copy, or a stolen one.
 pub(crate) fn reuse(id: &SessionId, ago: Duration) {
     count!("ruts_secrets_reused_total");
     tracing::warn!(%id, ?ago, "reuse of a former session secret");
@@ -126,22 +127,22 @@ pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static 
     tracing::warn!(%id, ?changed, action, "the client has changed since the sign-in");
 }
 
-/// The signed-in user no longer exists, or has another stamp than at the sign-in.
+/// The signed-in user no longer exists, or has a stamp that the session does not accept.
 pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
     count!("ruts_users_changed_total");
     tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
 }
 
 /// An encrypted value was decrypted, with the first key of the ring or with a former one. As long
-/// as `former` is counted, the ring needs its former keys.
+/// as `former` values are counted, the ring needs its former keys.
 pub(crate) fn decrypted(field: &str, by_first: bool) {
     let key = if by_first { "first" } else { "former" };
     count!("ruts_decryptions_total", "field" => field.to_owned(), "key" => key);
     let _ = (field, key);
 }
 
-/// A declared field was read. Counted by the version of the value, and by whether the field's `own`
-/// type wrote it.
+/// A declared field was read. Counted by the version of the value, and by the type that wrote it:
+/// the field's `own`, an `other`, or an `unknown` one.
 #[cfg(feature = "metrics")]
 pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
     count!(
@@ -162,7 +163,8 @@ pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {
     }
 }
 
-/// A request presented a token of no live session: the session has ended, or the token was guessed.
+/// A request presented a token that opens no session: the session has expired or was revoked, or
+/// the token was guessed.
 pub(crate) fn unknown_token(id: &SessionId) {
     count!("ruts_unknown_tokens_total");
     tracing::info!(%id, "unknown session token");

@@ -4,7 +4,8 @@
 #![doc = include_str!("../docs/guide/README.md")]
 
 // A page defines its links at its end, for readers of the repository. `guide_links.md` defines the
-// same labels for rustdoc. It comes first, and Markdown takes the first definition of a label.
+// same labels for rustdoc. That file is included first, because Markdown takes the first definition
+// of a label.
 
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/first-app.md")]
@@ -46,7 +47,7 @@ pub mod own_store {}
 #[doc = include_str!("../docs/guide/comparison.md")]
 pub mod comparison {}
 
-// The code blocks of these pages are tested in the crates that the pages describe.
+// The code blocks of the following pages are tested in the crates that the pages describe.
 
 #[cfg(not(doctest))]
 #[doc = include_str!("guide_links.md")]

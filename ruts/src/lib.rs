@@ -1,4 +1,5 @@
-// The README defines its links for readers of the repository, as `guide` explains.
+// The link definitions of the README are for readers of the repository. `guide_links.md` replaces
+// them for rustdoc: see `guide`.
 #![cfg_attr(
     all(
         feature = "conformance",
@@ -16,7 +17,8 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// For `#[session]` in the documentation tests of this crate, even under a renamed import.
+// `#[session]` generates paths that begin with `::ruts`. This declaration makes the paths valid
+// inside this crate, too.
 extern crate self as ruts;
 
 pub mod auth;
@@ -34,7 +36,8 @@ mod event;
 pub mod field;
 #[cfg(feature = "axum")]
 pub mod guard;
-// The pages need all of these features. They exist only for documentation and its tests.
+// The pages of the guide exist only for documentation and its tests, and need all of these
+// features.
 #[cfg(all(
     any(doc, doctest),
     feature = "conformance",

@@ -3,7 +3,7 @@
 //! Used by the layer and by guards, against open redirects. Knows only strings.
 
 /// Returns whether a redirect to `text` stays on the site: a path that begins with exactly one
-/// slash. Browsers treat `\` as `/` and skip control characters, so a path must not contain them.
+/// slash. Browsers treat `\` as `/` and skip control characters, so a local path contains neither.
 pub(crate) fn is_local_path(text: &str) -> bool {
     text.starts_with('/')
         && !text.starts_with("//")

@@ -25,7 +25,7 @@ pub use crate::{
     ttl::Ttl,
 };
 
-/// The codecs that are compiled in. For any other codec, the compile error names its feature.
+/// The codecs that are compiled in. If a codec is not, the compile error names its feature.
 pub mod codec {
     #[cfg(feature = "bincode")]
     pub const BINCODE: crate::codec::Codec = crate::codec::Codec::Bincode;
@@ -34,13 +34,14 @@ pub mod codec {
     pub const MESSAGEPACK: crate::codec::Codec = crate::codec::Codec::MessagePack;
 }
 
-/// Creates the key of a field. A free function, so that for a type without serde rustc shows the
-/// message of [`FieldValue`]. For a bound on a method it does not.
+/// Creates the key of a field. This is a free function, because rustc then shows the message of
+/// [`FieldValue`] for a type without serde. For a bound on a method, rustc does not show it.
 pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
     Field::new(spec)
 }
 
-/// Decodes a stored value of a former version. A free function for the same reason.
+/// Decodes a stored value of a former version. This is a free function for the same reason as
+/// [`field`].
 #[allow(clippy::missing_errors_doc, reason = "not for callers")]
 pub fn former<T: FieldValue>(stored: Stored<'_>) -> Result<T, CodecError> {
     stored.read()

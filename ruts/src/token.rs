@@ -29,14 +29,14 @@ pub(crate) const LONG_TOKEN_LEN: usize = TOKEN_LEN + 1 + LIFE_LEN;
 #[error("the operating system's random generator failed")]
 pub struct RandomError(#[source] getrandom::Error);
 
-/// Returns random bytes of the operating system.
+/// Returns random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(RandomError)?;
     Ok(bytes)
 }
 
-/// Public name of a session: 128 random bits that never change.
+/// Public identifier of a session: 128 random bits that never change.
 ///
 /// It grants no access, so it may appear in logs, lists of devices and storage keys. As text it has
 /// 22 characters of URL-safe base64.
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for SessionId {
 /// SHA-256 of a secret with the layer name and the cookie's lifetime. A store keeps nothing else of
 /// the secret.
 ///
-/// Comparing takes constant time. `Debug` does not show it.
+/// Comparing two hashes takes constant time. `Debug` does not show the hash.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
@@ -180,10 +180,10 @@ impl CookieLife {
 }
 
 /// 256 random bits that only the client keeps, and the lifetime of its cookie. Implements no
-/// `Debug`, `Display` or `Serialize`, so that it cannot leak.
+/// `Debug`, `Display` or `Serialize`, so that the secret is not leaked by accident.
 ///
-/// The hash covers the lifetime. So the client cannot change it, and every request knows it without
-/// asking the store.
+/// The hash covers the lifetime, so the client cannot change the lifetime. A request reads the
+/// lifetime from its token, without asking the store.
 #[derive(Clone)]
 pub(crate) struct Secret {
     bytes: [u8; 32],
@@ -204,9 +204,9 @@ impl Secret {
         Self { bytes: self.bytes, life }
     }
 
-    /// Returns the hash for the store. It covers the name of the layer, so that no other layer with
-    /// the same store accepts the token. The name has no zero byte, so the zero byte after it is
-    /// unambiguous.
+    /// Returns the hash for the store. The hash covers the name of the layer, so that no other
+    /// layer with the same store accepts the token. The name has no zero byte, so the zero byte
+    /// after it is unambiguous.
     pub(crate) fn hash(&self, layer: &str) -> SecretHash {
         let hash = Sha256::new_with_prefix(self.bytes).chain_update(layer);
         let hash = match self.life.to_bytes() {

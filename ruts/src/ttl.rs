@@ -20,8 +20,8 @@ pub struct Ttl(NonZeroU64);
 const MAX_MILLIS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
 impl Ttl {
-    /// Maximum lifetime: one hundred years. Longer than any session, and short enough for the
-    /// arithmetic of every backend.
+    /// Maximum lifetime: one hundred years. It is longer than any session needs, and short enough
+    /// for the arithmetic of every backend.
     pub const MAX: Self = Self::from_millis(MAX_MILLIS);
 
     /// Creates a lifetime of `duration`, rounded up to a whole millisecond.
@@ -60,7 +60,8 @@ impl Ttl {
         Self::from_duration(Duration::from_millis(millis))
     }
 
-    /// Creates a lifetime of `duration`, for constants: [`Ttl::new`] with a panic.
+    /// Creates a lifetime of `duration`, for constants: as [`Ttl::new`], but panics instead of
+    /// returning an error.
     ///
     /// ```compile_fail,E0080
     /// use std::time::Duration;

@@ -1,7 +1,7 @@
 //! [`Turns`]: runs operations with the same key one at a time, in the order of their arrival.
 //!
 //! Used by updates of a session and by stores whose operations lock rows. Knows nothing of sessions
-//! and stores: the key is any value.
+//! or stores: the key is any value.
 
 use std::{
     collections::HashMap,
@@ -26,11 +26,11 @@ pub(crate) struct Turns<K>(Mutex<HashMap<K, Arc<Queue>>>);
 #[derive(Default)]
 struct Queue {
     lock: Arc<tokio::sync::Mutex<()>>,
-    /// Number of turns that began.
+    /// Number of turns that have begun.
     turns: AtomicUsize,
 }
 
-/// The turn of an operation. The next turn begins when this one is dropped.
+/// The turn of an operation. The next turn of the key begins when this one is dropped.
 pub(crate) struct Turn<'a, K: Eq + Hash> {
     /// Dropped before `_place`.
     _turn: OwnedMutexGuard<()>,
@@ -90,9 +90,10 @@ impl<K: Eq + Hash + Clone> Turns<K> {
     where
         W: Future<Output = Option<OwnedMutexGuard<()>>>,
     {
-        // `queue` is dropped before `place`, whose drop counts the references to it.
+        // `queue` is dropped before `place`, because the drop of `place` counts the references to
+        // the queue.
         let (place, queue) = self.join(key);
-        // If the key is free, no timer is needed. A runtime may have none.
+        // A free key needs no timer, which the runtime may not have.
         let turn = match Arc::clone(&queue.lock).try_lock_owned() {
             Ok(turn) => turn,
             Err(_) => wait(Arc::clone(&queue)).await?,
@@ -124,7 +125,7 @@ impl<K: Eq + Hash> Drop for Place<'_, K> {
     fn drop(&mut self) {
         let mut queues = self.turns.lock();
         drop(self.queue.take());
-        // The last place of a queue removes it.
+        // The last place of a queue removes the queue.
         if queues.get(&self.key).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(&self.key);
         }

@@ -258,7 +258,7 @@ async fn development_mode_serves_only_clients_on_loopback_names() {
     let reply = remote.get("/").await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(reply.set_cookies().is_empty());
-    assert!(log.text().contains("only clients on a loopback name have sessions"));
+    assert!(log.text().contains("only direct requests for a loopback name"));
 }
 
 // proves: ASVS-9.1.1

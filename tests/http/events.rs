@@ -185,7 +185,7 @@ fn error_texts_hold_no_value() {
     assert_eq!(
         texts,
         [
-            "another request has ended the session or replaced its secret",
+            "the session has ended, or another request has replaced its secret",
             "no principal is signed in",
             "the principal has reached its limit of sessions",
             "the response was sent: a session can no longer be created or rotated",

@@ -53,7 +53,7 @@ impl FileStore {
         Ok(Self { folder: Arc::new(Mutex::new(folder)), principals: Arc::default() })
     }
 
-    /// Returns up to `limit` sessions, those whose record `choose` accepts.
+    /// Returns up to `limit` sessions whose record `choose` accepts.
     async fn search(
         &self,
         limit: usize,

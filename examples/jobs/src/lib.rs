@@ -1,7 +1,7 @@
 //! Jobs that work on sessions without a request.
 //!
-//! - `POST /export` orders an export. A worker writes its progress, then its result, into the session
-//!   that ordered it, while the user browses on.
+//! - `POST /export` orders an export. A worker writes its progress, then its result, into the
+//!   session that ordered the export, while the user keeps browsing.
 //! - [`notify`] leaves a message in every session of a user. Another process can call it.
 
 use axum::{
@@ -20,7 +20,7 @@ pub struct Desk {
     /// The signed-in user.
     #[field(principal)]
     user: String,
-    /// Parts of the export that are done, of [`PARTS`].
+    /// Number of finished parts of the export, out of [`PARTS`].
     #[field(ttl = "1h")]
     progress: u32,
     /// Link to the finished export.
@@ -34,7 +34,7 @@ pub struct Desk {
 /// Number of steps of an export.
 pub const PARTS: u32 = 3;
 
-/// Returns the app with sessions in this store. Its exports go to the queue.
+/// Returns the app with sessions in this store. Orders of exports go to `queue`.
 pub fn app(store: impl IntoStore, queue: Sender<SessionId>) -> Router {
     Router::new()
         .route("/", get(home))
@@ -99,7 +99,8 @@ pub async fn work(sessions: DeskSessions, mut orders: Receiver<SessionId>) {
 ///
 /// # Errors
 ///
-/// [`Error::Ended`] if the session has ended: the job stops, and starts no session. [`Error::Store`].
+/// [`Error::Ended`] if the session has ended, [`Error::SignInRequired`] if no user is signed in, or
+/// [`Error::Store`]. The job then stops, and starts no session.
 pub async fn export(sessions: &DeskSessions, id: &SessionId) -> Result<(), Error> {
     let desk = sessions.get(id);
     let user = desk.user().await?.ok_or(Error::SignInRequired)?;

@@ -1,5 +1,5 @@
-//! A front desk. The cache serves the name of the clerk. The origin confirms the permission to open
-//! the safe for each request.
+//! A front desk. The cache serves the name of the clerk. For each request, the origin confirms that
+//! the clerk may open the safe.
 
 use axum::{
     Form, Router,

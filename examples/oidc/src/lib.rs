@@ -102,7 +102,7 @@ struct Provider {
     sessions: AccountSessions,
 }
 
-/// Returns the app with sessions in this store. It asks the provider for its endpoints and keys.
+/// Returns the app with sessions in this store. Asks the provider for its endpoints and keys.
 ///
 /// # Errors
 ///
@@ -196,8 +196,8 @@ async fn callback(
 }
 
 impl Provider {
-    /// Exchanges a code for the ID token of the user, and returns the subject. The future is boxed, so that
-    /// the compiler checks whether it is `Send` separately from that of the handler.
+    /// Exchanges a code for the ID token of the user, and returns the subject. The future is boxed,
+    /// so that the compiler checks whether it is `Send` separately from the handler's future.
     fn exchange(
         self,
         code: String,

@@ -37,7 +37,7 @@ const ISSUER: &str = "https://id.example";
 const APP: &str = "shop";
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// An identity provider. The test sets which user is signed in there.
+/// An identity provider. The test sets which user is signed in at the provider.
 #[derive(Clone)]
 struct Provider(Arc<Inner>);
 

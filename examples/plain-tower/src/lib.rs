@@ -22,7 +22,8 @@ pub struct Visitor {
     visits: u64,
 }
 
-/// Returns the service in its session layer. It ignores request bodies, so their type is free.
+/// Returns the service in its session layer. It ignores request bodies, so their type does not
+/// matter.
 pub fn service<B: Send + 'static>()
 -> impl Service<Request<B>, Response = Page, Error = Infallible, Future: Send> + Clone {
     let sessions = SessionLayer::new(MemoryStore::new()).development();

@@ -33,7 +33,7 @@ async fn letter(writer: Writer) -> Result<String, Error> {
     if let Some(receipt) = writer.receipt().take().await? {
         return Ok(receipt);
     }
-    // One round trip reads both.
+    // One round trip reads both fields.
     let (recipient, text) = writer.session().read((Writer::RECIPIENT, Writer::TEXT)).await?;
     Ok(format!("Dear {recipient},\n{text}\n"))
 }
@@ -44,7 +44,7 @@ struct Parts {
     text: Option<String>,
 }
 
-/// Saves the parts of a form in one write. Two tabs that save different parts keep both.
+/// Saves the parts of a form in one write. If two tabs save different parts, both parts are kept.
 async fn save(writer: Writer, Form(parts): Form<Parts>) -> Result<Redirect, Error> {
     let mut edit = writer.edit();
     if let Some(recipient) = &parts.recipient {

@@ -46,7 +46,7 @@ pub(crate) async fn sign_in(shop: Shop, Form(form): Form<SignIn>) -> Result<Redi
 }
 
 pub(crate) async fn sign_out(shop: Shop) -> Result<Redirect, Error> {
-    // Ends the session in the store and in the browser. The message starts an anonymous one.
+    // Ends the session in the store and in the browser. The message starts an anonymous session.
     shop.session().delete().await?;
     shop.set_flash("You are signed out.").await?;
     Ok(Redirect::to("/"))

@@ -19,7 +19,7 @@ pub(crate) struct Shop {
     /// A message for the next page, shown once.
     #[field(ttl = "10m", once)]
     flash: String,
-    /// Pages seen.
+    /// Number of pages seen.
     #[field(default)]
     visits: u64,
 }

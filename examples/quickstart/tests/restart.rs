@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct Shop {
     process: Child,
     port: u16,
-    /// The shop prints more than its address.
+    /// Kept open, because the shop prints more than its address.
     _output: BufReader<ChildStdout>,
 }
 

@@ -1,8 +1,8 @@
-//! Three releases of a shop, whose cart changes its type while sessions live.
+//! Three releases of a shop, whose cart changes its type while sessions are live.
 //!
-//! In an application they are three states of one module. Here they are separate modules, so that
-//! `tests/rolling.rs` can run instances of all releases on one store. `docs/changing-types.md` lists which
-//! deploys each change needs.
+//! In an application, the releases are three states of one module. Here they are separate modules,
+//! so that `tests/rolling.rs` can run instances of all releases on one store.
+//! `docs/changing-types.md` lists which deploys each change needs.
 
 use axum::{
     Router,

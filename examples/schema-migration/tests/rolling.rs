@@ -29,11 +29,11 @@ const AFTER: Release = after::app;
 struct Shop {
     store: MemoryStore,
     users: Vec<Client>,
-    /// Pieces that each user has put into the cart.
+    /// Number of items that each user has put into the cart.
     pieces: [usize; USERS],
 }
 
-/// Puts a piece into the cart. Returns `false` for status 503.
+/// Puts an item into the cart. Returns `false` for status 503.
 async fn add_to_cart(user: &Client) -> bool {
     let reply = user.post("/cart/tea", "").await;
     match reply.status {
@@ -58,8 +58,9 @@ impl Shop {
         Self { store, users, pieces: [1; USERS] }
     }
 
-    /// Serves all users at the same time with instances of these releases. Each request goes to the next
-    /// instance, and each user sends two at a time. Returns the number of responses with status 503.
+    /// Serves all users at the same time with instances of these releases. Each request goes to the
+    /// next instance, and each user sends two requests at a time. Returns the number of responses
+    /// with status 503.
     async fn serve(&mut self, releases: &[Release]) -> usize {
         let instances: Vec<_> =
             releases.iter().map(|release| Client::new(release(self.store.clone()))).collect();
@@ -89,7 +90,7 @@ impl Shop {
         unavailable
     }
 
-    /// Asserts that an instance of a release shows for each user the pieces that were put into the cart.
+    /// Asserts that an instance of a release shows, for each user, the number of items in the cart.
     async fn check(&self, release: Release) {
         let instance = Client::new(release(self.store.clone()));
         for (user, pieces) in self.users.iter().zip(&self.pieces) {
@@ -118,7 +119,7 @@ async fn with_a_bridge_release_nothing_fails_and_nothing_is_lost() {
     }
 }
 
-/// Instances of the first release respond with 503 if they read a newer cart, and lose no piece.
+/// Instances of the first release respond with 503 if they read a newer cart, and lose no item.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_bridge_release_nothing_is_lost() {
     let mut shop = Shop::new().await;

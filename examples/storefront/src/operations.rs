@@ -46,14 +46,15 @@ pub(crate) async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-/// Notes the round trips of a request to the store.
+/// Records how many round trips to the store a request takes.
 pub(crate) async fn note_trips(
     State(operations): State<Operations>,
     session: Session,
     request: Request,
     next: Next,
 ) -> Response {
-    // Requests that scripts on a page send are not recorded.
+    // Only requests for pages are recorded, not those for `/debug` or those that scripts on a page
+    // send.
     let path = request.uri().path();
     let is_page = !path.starts_with("/debug") && !path.starts_with("/session");
     let response = next.run(request).await;

@@ -31,7 +31,7 @@ pub(crate) struct Shop {
 }
 
 /// An unfinished order. MessagePack writes it as a map, so that a new version of the shop can add
-/// fields while sessions live.
+/// fields while sessions are live.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Draft {
     pub(crate) name: String,

@@ -1,6 +1,6 @@
 //! The session layer: lifetimes, limits, checks of the client, and the store.
 //!
-//! No other file knows them.
+//! No other file knows these settings.
 
 use std::{
     env,
@@ -38,7 +38,7 @@ use sqlx::{PgPool, mysql::MySqlConnectOptions, postgres::PgPoolOptions};
 /// The layer for the routes.
 pub(crate) struct SessionSetup {
     pub(crate) layer: SessionLayer,
-    /// Kind of the store.
+    /// Name of the kind of store.
     pub(crate) store: &'static str,
 }
 

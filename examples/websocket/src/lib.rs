@@ -1,8 +1,8 @@
 //! An echo over a WebSocket that ends with its session: on a sign-out in another tab, a revocation from
 //! another device, or a deadline. It also ends if that happens at another instance.
 //!
-//! Browsers send the cookie with the request that opens a WebSocket. With `SameSite=Lax`, the default, they
-//! do not if a page of another site opens it.
+//! Browsers send the cookie with the request that opens a WebSocket, but not if a page of another
+//! site opens it: the cookie is `SameSite=Lax` by default.
 
 use std::{future::Future, pin::pin};
 

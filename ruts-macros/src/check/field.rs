@@ -121,7 +121,7 @@ fn cache_policy(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<Cache
 fn inner_of_option(ty: &Type) -> Option<&Type> {
     let path = match ty {
         Type::Path(path) => path,
-        // A fragment of a `macro_rules` macro.
+        // A type that a `macro_rules` macro received as a fragment.
         Type::Group(group) => return inner_of_option(&group.elem),
         _ => return None,
     };

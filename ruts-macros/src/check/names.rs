@@ -9,7 +9,7 @@ use syn::{LitStr, ext::IdentExt};
 
 use crate::{diagnostics::Diagnostics, model::Field};
 
-/// Names of the handle's own items, each with the purpose for the message.
+/// Names of the handle's own items, each with its purpose, which the message shows.
 const RESERVED: [(&str, &str); 8] = [
     ("session", "it returns the untyped session"),
     ("load", "it reads all fields"),
@@ -30,7 +30,7 @@ const RESERVED_WITH_A_PRINCIPAL: [(&str, &str); 5] = [
     ("stamp", "it keeps the stamp of the user at a sign-in by an edit"),
 ];
 
-/// Names that are in use, each with its field.
+/// Reserved names, names in use with their fields, and retired stored names.
 pub(super) struct Names {
     reserved: Vec<(&'static str, &'static str)>,
     items: HashMap<String, Ident>,
@@ -39,8 +39,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Creates the names of a session with or without a principal, and with the stored names of former
-    /// fields.
+    /// Creates the names of a session. `retired` are the stored names of its former fields.
     pub(super) fn new(has_principal: bool, retired: &[String]) -> Self {
         let mut reserved = RESERVED.to_vec();
         if has_principal {

@@ -77,12 +77,12 @@ fn sign_in(session: &Session) -> TokenStream {
             Self(self.0.assurance(__assurance))
         }
 
-        /// Keeps the fields of another principal at a sign-in.
+        /// Keeps the fields of the session at a sign-in, even if another principal is signed in.
         #vis fn keep_fields(self) -> Self {
             Self(self.0.keep_fields())
         }
 
-        /// Remembers a sign-in for this long without a visit.
+        /// Remembers a sign-in: the session then ends after this long without a visit.
         #vis fn remember(self, __life: ::core::time::Duration) -> Self {
             Self(self.0.remember(__life))
         }

@@ -57,7 +57,7 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
                 Self(self.0.idle_timeout(__timeout))
             }
 
-            /// Returns a session for a job, without a request and without its secret. Never take
+            /// Returns the session with this id, for a job, which has no request and no secret. Never take
             /// the id from a request. No round trip.
             #vis fn get(&self, __id: &#private::SessionId) -> #name {
                 self.0.get(__id)

@@ -62,7 +62,7 @@ fn upgraded(types: &[&Type], private: &TokenStream) -> TokenStream {
     value
 }
 
-/// Returns the call that makes new values be written as a former version.
+/// Returns the call that sets how the key writes new values as a former version.
 fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     let types = types_from(field, version);
     let mut value = quote!(::core::option::Option::Some(__value));
@@ -80,8 +80,8 @@ fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the call that derives the principal key of a stored value, from its form in the first version
-/// that can hold it.
+/// Returns the call that derives the principal key of a stored value, from the value's form in the
+/// first version that can hold it.
 pub(super) fn principal(field: &Field, private: &TokenStream) -> TokenStream {
     if field.formers.is_empty() {
         let ty = &field.ty;
@@ -106,8 +106,9 @@ pub(super) fn principal(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns statements that set the name of a principal to `__value`, which has the last of these types, and
-/// then to its value in each earlier type, as long as a conversion succeeds.
+/// Returns statements that set the name of a principal to `__value`, which has the last of these
+/// types. As long as the conversions succeed, the statements then set it to the value in each
+/// earlier type.
 fn named(types: &[&Type], private: &TokenStream) -> TokenStream {
     let downgraded = match types {
         [before @ .., to, from] => {

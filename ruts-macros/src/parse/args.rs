@@ -38,7 +38,8 @@ pub(crate) struct FieldArgs {
     pub(crate) lazy: KeyState<()>,
     pub(crate) rotate: KeyState<()>,
     pub(crate) principal: KeyState<()>,
-    /// The first version whose values are encrypted. With an inner `None`, those of all versions are.
+    /// The first version whose values are encrypted. An inner `None` encrypts the values of all
+    /// versions.
     pub(crate) encrypt: KeyState<Option<LitInt>>,
     pub(crate) rename: KeyState<LitStr>,
     pub(crate) version: KeyState<LitInt>,

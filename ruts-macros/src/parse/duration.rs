@@ -109,7 +109,7 @@ pub(super) fn parse(text: &str) -> Result<u64, DurationError> {
     if total == 0 { Err(DurationError::Zero) } else { Ok(total) }
 }
 
-/// Splits `text` before the first character that does not belong.
+/// Splits `text` before the first character that `belongs` refuses.
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !belongs(c)).unwrap_or(text.len());
     text.split_at(end)

@@ -83,7 +83,7 @@ pub(crate) fn session(
     })
 }
 
-/// Runs `read` on tokens. It reports mistakes itself.
+/// Runs `read` on tokens. `read` reports its own mistakes.
 fn parse(
     tokens: TokenStream,
     diagnostics: &mut Diagnostics,
@@ -98,7 +98,7 @@ fn parse(
     }
 }
 
-/// Returns the fields, none for an item without named fields.
+/// Returns the named fields of an item. Reports an item without named fields, and returns none.
 fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::Field> {
     let name = &input.ident;
     match &input.data {
@@ -129,7 +129,8 @@ fn is_derive(attr: &Attribute) -> bool {
     last_segment(attr) == "derive"
 }
 
-/// Returns the attributes of the struct without those that have no meaning on a session.
+/// Returns the attributes of the struct, except for those that have no meaning on a session, which
+/// it reports.
 fn attrs_of_struct(
     attrs: Vec<Attribute>,
     derives: bool,

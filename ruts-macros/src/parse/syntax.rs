@@ -143,12 +143,13 @@ pub(super) fn optional_expression(
     Some(Some(expr))
 }
 
-/// Reads an expression of any form. Without its `full` feature, syn does not parse all forms. The
-/// tokens of the others are read up to the comma.
+/// Reads an expression of any form. Without its `full` feature, syn does not parse all forms. For a
+/// form that it does not parse, the tokens up to the next comma are taken.
 pub(super) fn expression(input: ParseStream<'_>) -> TokenStream {
     let ahead = input.fork();
     let expr = ahead.parse::<Expr>();
-    // After a complete expression, a word or literal starts the next key, and the comma before it is missing.
+    // If a word or a literal follows a complete expression, it starts the next key, and the comma
+    // is missing.
     let comma_is_missing = ahead.peek(Ident::peek_any) || ahead.peek(Lit);
     let is_complete = ahead.is_empty() || ahead.peek(Token![,]) || comma_is_missing;
     match expr {

@@ -6,8 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{buffer::Buffer, error::CodecError, format::Codec, header::MAX_VALUE};
 
-/// Limits the memory that a hostile length prefix can reserve. bincode counts the size of a number
-/// in memory: sixteen bytes for a number that may take one byte when written.
+/// Limits the memory that a hostile length prefix can reserve. bincode counts a number by its size
+/// in memory, up to 16 bytes for a number that is written as one byte.
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<{ 16 * MAX_VALUE }>()
 }

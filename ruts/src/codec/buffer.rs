@@ -4,5 +4,5 @@
 
 use smallvec::SmallVec;
 
-/// Holds up to 56 bytes in place. Sharing the value afterwards is then the only allocation.
+/// Holds up to 56 bytes inline. `Bytes::from_owner` then makes the only allocation.
 pub(super) type Buffer = SmallVec<[u8; 56]>;

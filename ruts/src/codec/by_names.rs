@@ -1,5 +1,5 @@
-//! [`transcode`]: converts a bincode payload to MessagePack, with the shape of the type that wrote
-//! it.
+//! [`transcode`]: converts a bincode payload to MessagePack, by the shape of the type that wrote
+//! the payload.
 //!
 //! Called by a field spec that has a lock (`with_lock`). bincode identifies fields by position, so
 //! only the type that wrote a payload can read it. The lock records the shapes of former types.
@@ -36,7 +36,8 @@ pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> 
     (transcoder.rest.is_empty() && transcoder.out.len() <= MAX_VALUE).then(|| transcoder.out.into())
 }
 
-/// Returns the shape in a line of the lock, if the line describes the type that wrote a value.
+/// Returns the shape in a line of the lock, if the line has this field name, and the version and
+/// fingerprint of `header`.
 fn locked_shape(line: &str, name: &str, header: &Header) -> Option<Shape> {
     let (_, rest) = parse_name(line).filter(|(of, _)| of == name)?;
     let mut words = rest.strip_prefix(' ')?.splitn(4, ' ');
@@ -52,7 +53,7 @@ struct Transcoder<'b, 's> {
     /// The rest of the payload.
     rest: &'b [u8],
     out: Vec<u8>,
-    /// Structs and enums around the current value.
+    /// Structs and enums that enclose the current value.
     outer: Vec<&'s Shape>,
 }
 
@@ -86,7 +87,7 @@ impl<'s> Transcoder<'_, 's> {
         Some(if number & 1 == 0 { half } else { !half })
     }
 
-    /// Reads the number of elements. The limit is for elements that take no bytes, such as `()`.
+    /// Reads a length. The limit is for elements that take no bytes, such as `()`.
     fn len(&mut self) -> Option<usize> {
         usize::try_from(self.number()?).ok().filter(|len| *len <= MAX_VALUE)
     }
@@ -99,7 +100,7 @@ impl<'s> Transcoder<'_, 's> {
         Some(())
     }
 
-    /// Reads a value of a shape, and writes it.
+    /// Reads a bincode value of this shape, and writes it as MessagePack.
     fn value(&mut self, shape: &'s Shape, depth: usize) -> Option<()> {
         if depth > MAX_DEPTH || self.out.len() > MAX_VALUE {
             return None;
@@ -160,7 +161,7 @@ impl<'s> Transcoder<'_, 's> {
         Some(())
     }
 
-    /// Reads a value without parts, and writes it.
+    /// Reads a bincode value without parts, and writes it as MessagePack.
     fn leaf(&mut self, word: &str) -> Option<()> {
         match word {
             "unit" => self.out.push(0xc0),
@@ -185,7 +186,7 @@ impl<'s> Transcoder<'_, 's> {
                 let number = self.signed()?;
                 write_number(&mut self.out, number);
             }
-            // Numbers of 128 bits are bytes in MessagePack.
+            // `rmp-serde` writes numbers of 128 bits as bytes.
             "u128" => {
                 let number = self.number()?;
                 write_bytes(&mut self.out, &number.to_be_bytes(), [0, 0xc4]);
@@ -249,8 +250,8 @@ fn write_number(out: &mut Vec<u8>, number: i128) {
     }
 }
 
-/// Writes a string or bytes. A short length is part of the marker `short`, unless `short` is zero. A
-/// longer one follows the marker `long`, `long + 1` or `long + 2`.
+/// Writes a string or bytes. A length below 32 is part of the marker `short`, unless `short` is
+/// zero. Any other length follows the marker `long`, `long + 1` or `long + 2`.
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8], [short, long]: [u8; 2]) {
     match bytes.len() {
         len @ 0..32 if short != 0 => out.push(short | len as u8),

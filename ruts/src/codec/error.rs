@@ -52,19 +52,20 @@ pub enum CodecError {
         /// Version of the field.
         known: u16,
     },
-    /// The value could not be converted from or to this version: the `TryFrom` of the application
-    /// refused it.
+    /// The application could not convert the value from or to this version.
     #[error("the conversion between version {0} of the value and the version of the field failed")]
     Migrate(u16),
-    /// Another type wrote the value, under the same version, in a format that identifies fields by
-    /// position. Give a changed type a new `version`, or use `codec = "messagepack"`, which reads by
-    /// names.
+    /// Another type of the same version wrote the value, and the bytes could be misread: bincode
+    /// identifies fields by position, and in MessagePack a large `u128` has the same bytes as a
+    /// negative `i128`. Give a changed type a new `version`. With bincode, `codec = "messagepack"`
+    /// also helps: it reads by names.
     #[error(
         "the stored value was written by another type of the same version: \
          a changed type needs a new `version` and `migrate`, or `codec = \"messagepack\"`"
     )]
     Shape,
-    /// The format writes the value, but cannot read it back. Found in builds with debug assertions.
+    /// The format writes the value, but cannot read it back. Checked only in builds with debug
+    /// assertions, and by the lock of `testing`.
     #[error(
         "{0:?} cannot read back what it writes for this value: change the type{or}",
         or = match .0 {
@@ -94,10 +95,10 @@ pub enum CodecError {
     /// JSON cannot write the value of a principal. The principal key is a digest of that JSON.
     #[error("the value of a principal cannot be written as JSON")]
     Principal,
-    /// The encoded value is above 16 MiB.
+    /// The encoded value is longer than 16 MiB.
     #[error("the encoded value is {bytes} bytes long, above the limit of 16 MiB")]
     TooLarge {
-        /// Its length, header included.
+        /// Length of the encoded value, header included.
         bytes: usize,
     },
 }

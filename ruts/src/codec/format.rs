@@ -2,21 +2,21 @@
 //!
 //! Chosen by schemas and by the layer. Knows nothing of the codecs behind it.
 
-/// Format of a value's payload. Reading needs no choice: the stored header names the codec.
+/// Format of a value's payload. Only a writer chooses it: a reader takes it from the stored header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
     /// Compact and positional: a changed type needs a new `version`. Feature `bincode`.
     Bincode,
-    /// Structs as maps, readable from other languages. Fields can be reordered, removed, and with
-    /// `#[serde(default)]` added. Feature `messagepack`.
+    /// Writes structs as maps, which other languages can read. Fields of a struct can be reordered
+    /// or removed, and added with `#[serde(default)]`. Feature `messagepack`.
     MessagePack,
 }
 
 impl Codec {
-    /// Codec of declared fields that name none: [`MessagePack`](Self::MessagePack) where it is
-    /// compiled in, because it reads a changed struct by its names. Stored values name their codec, so
-    /// another default does not affect them.
+    /// Codec of declared fields that name no codec: [`MessagePack`](Self::MessagePack) where it is
+    /// compiled in, because it reads a changed struct by its names. Stored values name their codec,
+    /// so a change of this default does not affect them.
     pub const DEFAULT: Self =
         if cfg!(feature = "messagepack") { Self::MessagePack } else { Self::Bincode };
 

@@ -1,7 +1,7 @@
 //! [`Header`]: the first eight bytes of a stored value.
 //!
-//! Written by `value`, read by every file of `codec` that takes a stored value. `crypto` replaces
-//! it when it encrypts or decrypts a payload.
+//! Written by `value`, `by_names` and `preserve`, read by every file of `codec` that takes a stored
+//! value. `crypto` changes its format byte when it encrypts or decrypts a payload.
 
 use super::{error::CodecError, format::Codec};
 
@@ -20,7 +20,7 @@ pub(super) struct Header {
 const PLAIN: u8 = 0x10;
 const ENCRYPTED: u8 = 0x11;
 
-/// The version of the fields of this crate, and their header.
+/// Version and header of the fields that this crate itself adds to sessions.
 const OWN_VERSION: u16 = 1;
 const OWN: [u8; Header::LEN] = [PLAIN, 0, 0, 1, 0, 0, 0, 0];
 
@@ -35,12 +35,12 @@ pub(crate) fn is_encrypted(stored: &[u8]) -> bool {
     stored.first() == Some(&ENCRYPTED)
 }
 
-/// Prepends a header to the bytes of a field of this crate, which have no codec.
+/// Prepends the header of this crate's own fields to bytes that no codec wrote.
 pub(crate) fn wrap_own(bytes: &[u8]) -> bytes::Bytes {
     [&OWN[..], bytes].concat().into()
 }
 
-/// Returns the bytes of a field of this crate.
+/// Returns the bytes of one of this crate's own fields, without their header.
 pub(crate) fn unwrap_own(stored: &[u8]) -> Result<&[u8], CodecError> {
     match stored.strip_prefix(&OWN) {
         Some(bytes) => Ok(bytes),
@@ -81,7 +81,7 @@ pub(crate) fn split_encrypted(value: &[u8]) -> Option<([u8; HEADER_LEN], &[u8])>
     Some((with_format(header, ENCRYPTED), payload))
 }
 
-/// Makes a plain value of the header of an encrypted value and its decrypted payload.
+/// Builds a plain value from the header of an encrypted value and its decrypted payload.
 #[cfg(feature = "encrypt")]
 pub(crate) fn join_decrypted(header: [u8; HEADER_LEN], payload: &[u8]) -> bytes::Bytes {
     [&with_format(header, PLAIN), payload].concat().into()

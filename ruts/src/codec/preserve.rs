@@ -1,4 +1,4 @@
-//! [`keep_unknown`]: an update keeps the fields that its type does not know.
+//! [`keep_unknown`]: an update keeps the stored fields that its type does not know.
 //!
 //! Called by the session for an `update` of a value that another type wrote. MessagePack names
 //! its fields, so the payloads can be merged. bincode does not.
@@ -23,10 +23,11 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> u32) ->
 }
 
 /// Returns `next` with the fields of `stored` that are neither in `known` nor in `next`. `known` is
-/// the value that this release writes after it has read `stored`.
+/// the value as this release writes it after reading `stored`.
 ///
-/// `None` if there is nothing to keep. The fingerprint of the result is 0, because two types wrote its
-/// fields.
+/// `None` if there is nothing to keep, if one of the values is not MessagePack or has another
+/// version, or if the result would be too long. The fingerprint of the result is 0, because two
+/// types wrote its fields.
 pub(crate) fn keep_unknown(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Bytes> {
     let parts = [stored, known, next].map(|value| Header::split(value).ok());
     let [Some((header, stored)), Some((of_known, known)), Some((of_next, next))] = parts else {

@@ -53,13 +53,13 @@ impl<'a> Stored<'a> {
     ///
     /// # Errors
     ///
-    /// [`CodecError::Shape`] if another type wrote the value as bincode, which reads by
-    /// position. [`CodecError::Read`] if the value is not a `T`.
+    /// [`CodecError::Shape`] if another type wrote the value, and its bytes could be misread as a
+    /// `T`. [`CodecError::Read`] or [`CodecError::TrailingBytes`] if the bytes are not a `T`.
     pub fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, CodecError> {
         self.read_as(fingerprint::<T>)
     }
 
-    /// Returns the error of a migration that cannot convert the value.
+    /// Returns the error for a value that a migration cannot convert.
     pub fn refuse(&self) -> CodecError {
         CodecError::Migrate(self.header.version)
     }
@@ -77,8 +77,8 @@ impl<'a> Stored<'a> {
         CodecError::Former { stored: self.version(), known }
     }
 
-    /// Decodes the value. `fingerprint` returns that of `T`. bincode reads by position, so it is used
-    /// only for values of the same shape.
+    /// Decodes the value. `fingerprint` returns the fingerprint of `T`. bincode reads by position,
+    /// so a bincode value is read only if `T` wrote it, or if its writer is not known.
     #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,

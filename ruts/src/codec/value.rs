@@ -17,7 +17,8 @@ use super::{
     stored::Stored,
 };
 
-/// Encodes `value` after its header. `fingerprint` is that of the field's type, 0 if it is not known.
+/// Encodes a header, then `value`. `fingerprint` is that of the field's type, or 0 if the type is
+/// not known.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,
@@ -42,8 +43,8 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     Ok(Bytes::from_owner(stored))
 }
 
-/// Decodes the value in `stored`, which must have the version of the field. `fingerprint` returns that
-/// of `T`.
+/// Decodes the value in `stored`, which must have the version of the field. `fingerprint` returns
+/// the fingerprint of `T`.
 pub(crate) fn decode<T: DeserializeOwned>(
     stored: &[u8],
     version: u16,
@@ -211,7 +212,7 @@ mod tests {
         }
     }
 
-    /// bincode would read another value. MessagePack reads by names.
+    /// bincode would misread the value. MessagePack reads by names.
     #[test]
     fn another_type_of_the_same_version_is_not_misread() {
         #[derive(Serialize)]

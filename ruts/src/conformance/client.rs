@@ -1,6 +1,6 @@
 //! A client of a store, with one method for each call that checks make: [`Client`].
 //!
-//! Used by every check. It panics on a store error, because every check would. Knows no backend.
+//! Used by every check. Most methods panic on a store error, because a check would. Knows no backend.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -152,7 +152,7 @@ impl<S: Store> Client<S> {
         self.update(Update::new(&[]).renew(renew)).await
     }
 
-    /// Returns the signed-in principal. `None` if there is none or the session is not found.
+    /// Returns the signed-in principal. `None` if no principal is signed in, or if the read is refused.
     pub(super) async fn signed_in(&self) -> Option<SignedIn> {
         let loaded = self.load(Projection::Named(&[]), None).await;
         loaded.ok().and_then(|loaded| loaded.meta.signed_in)
@@ -232,7 +232,7 @@ impl<S: Store> Client<S> {
         fresh(self.store.delete(self.credentials()).await.expect("the store answers"))
     }
 
-    /// Returns all fields, sorted by name. `None` if the session is not found.
+    /// Returns all fields, sorted by name. `None` if the read is refused.
     pub(super) async fn fields(&self) -> Option<Vec<(String, String)>> {
         let loaded = self.load(Projection::All, None).await.ok()?;
         let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
@@ -309,7 +309,7 @@ impl Refusal {
     }
 }
 
-/// Returns the answer of a write. Panics if a cache may hide the write, which no check provokes.
+/// Returns the answer of a write. Panics if a cache may hide the write. No check may cause that.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
         assert_eq!(written.stale_for, None, "a cache may hide a write");

@@ -38,8 +38,8 @@ fn refusal<T>(answer: StoreResult<T>) -> Option<Refused> {
     answer.expect("the store answers").err()
 }
 
-/// Internal credentials read and change fields like those of a client. The client sees the changes at
-/// once.
+/// A call with internal credentials reads and changes fields, as a call with the secret does. The client
+/// sees the changes at once.
 pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.through(subject).holds(&[("a", "1"), ("b", "2")]).await;
@@ -72,8 +72,8 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     client.through(subject).holds(&[]).await;
 }
 
-/// A call with internal credentials touches nothing by itself, and is not the first use of a renewed
-/// secret.
+/// A call with internal credentials moves no deadline by itself, and does not count as the first use of a
+/// renewed secret.
 pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
@@ -94,8 +94,8 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job has kept the session alive");
 }
 
-/// A touch with internal credentials moves the idle deadline, in a read, an update and a take. It is
-/// not the first use of a renewed secret.
+/// A touch with internal credentials moves the idle deadline, in a read, an update and a take. The call
+/// does not count as the first use of a renewed secret.
 pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));

@@ -114,8 +114,8 @@ pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// Another principal starts without the former one's fields, unless the sign-in keeps them. A guest's
-/// fields stay.
+/// A sign-in of another principal removes the fields of the former one, unless the sign-in keeps them.
+/// The fields of a guest stay.
 pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let [ada, bob, eve] = [principal(), principal(), principal()];
     let client = session(subject, &[("cart", "1")]).await;
@@ -157,7 +157,7 @@ pub async fn no_update_exceeds_the_deadline_of_the_sign_in(subject: &impl Subjec
     assert!(list(&subject.store(), &principal).await.is_empty());
 }
 
-/// A list holds the sessions of its principal with the requested fields, and no others.
+/// A list has only the sessions of its principal, each with only the requested fields.
 pub async fn sessions_are_listed_by_their_principal(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
     let first = signed_in(subject, &ada).await;
@@ -234,7 +234,7 @@ pub async fn ended_sessions_are_not_listed(subject: &impl Subject) {
     assert_eq!(list(&store, &ada).await, BTreeSet::new());
 }
 
-/// A revocation by id ends a session of its principal, and no other session.
+/// A revocation by id ends the session if it belongs to the principal, and ends no other session.
 // proves: ASVS-7.5.2
 pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
@@ -302,7 +302,8 @@ pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
     revoked.through(subject).is_refused(Refusal::NotFound).await;
 }
 
-/// Signs in with a new session, or with an existing one. Returns `None` if it was revoked.
+/// Signs in with a new session, or with an existing one. Returns `None` if a revocation ended the
+/// session.
 async fn racing_sign_in<S: Store>(
     client: Client<S>,
     principal: PrincipalKey,
@@ -323,7 +324,7 @@ async fn racing_sign_in<S: Store>(
     }
 }
 
-/// A session that signs in during a revocation ends too, or is listed afterwards.
+/// A session that signs in during a revocation ends too, or is listed after the revocation.
 // proves: ASVS-7.4.2
 pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {
@@ -409,7 +410,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in ended a session");
 }
 
-/// A limit, a list and a revocation work for more sessions than a store processes in one step.
+/// A limit, a list and a revocation work for several hundred sessions of one principal.
 // proves: ASVS-7.4.5
 pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     const MANY: usize = 260;
@@ -537,7 +538,7 @@ pub async fn revoke_everyone_ends_all_sessions(subject: &impl Subject) {
     }
 }
 
-/// `inspect` returns the principal without a secret, and nothing once the session has ended.
+/// `inspect` needs no secret to return the principal. It returns nothing once the session has ended.
 pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());

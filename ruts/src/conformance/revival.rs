@@ -13,7 +13,7 @@ use super::{
 };
 use crate::store::{FieldWrite, StoreErrorKind, Updated};
 
-/// No other call creates a session.
+/// No call but `create` creates a session.
 // proves: ASVS-7.4.1 CS-6
 pub async fn only_create_creates_a_session(subject: &impl Subject) {
     let client = new_client(subject);
@@ -97,8 +97,7 @@ pub async fn a_deletion_wins_over_racing_writes(subject: &impl Subject) {
     }
 }
 
-/// A write that races a rotation is kept in the session or refused. It is never lost unnoticed, and
-/// never left under the old secret.
+/// A write that races a rotation is refused, or is applied and then found with the new secret.
 pub async fn a_write_that_races_a_rotation_is_kept_or_refused(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let old = session(subject, &[]).await;

@@ -16,7 +16,7 @@ pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
     client.holds(&[("a", "1")]).await;
 }
 
-/// The next read of any client sees a write or removal.
+/// After a write or removal, the next read of any client sees the change.
 pub async fn a_write_is_seen_at_once(subject: &impl Subject) {
     let writer = session(subject, &[("a", "1")]).await;
     let reader = writer.through(subject);

@@ -27,9 +27,9 @@ pub trait Subject: Send + Sync + Sized + 'static {
 
     /// Returns the unit of the checked lifetimes. Defaults to 250 milliseconds.
     ///
-    /// All operations of a check together have to take less time. If they take longer than half a unit
-    /// and the check fails, it runs again with twice the unit. The clock of the store has to be precise
-    /// enough for lifetimes of one unit and of two.
+    /// All operations of a check together have to take less time than one unit. If they take longer than
+    /// half a unit and the check fails, the check runs again with twice the unit. The clock of the store
+    /// has to be precise enough to distinguish lifetimes of one unit and of two.
     fn unit(&self) -> Duration {
         Duration::from_millis(250)
     }

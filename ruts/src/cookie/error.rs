@@ -9,7 +9,8 @@ pub enum CookieError {
     /// The name is empty, or has a character that RFC 6265bis does not allow.
     #[error("`{0}` cannot be the name of a cookie")]
     Name(String),
-    /// The name begins with a prefix whose conditions the other options do not meet.
+    /// The name begins with a prefix whose conditions the other options do not meet, or with a
+    /// misspelt prefix, such as `__host-`.
     #[error("the name `{name}` needs {needs}")]
     Prefix {
         /// The name.
@@ -38,9 +39,9 @@ pub enum CookieError {
     )]
     MaxAge,
     /// Browsers drop a cookie whose name and value exceed 4096 bytes together.
-    #[error("name and value have {bytes} bytes together, and browsers keep at most 4096")]
+    #[error("name and value can have {bytes} bytes together, and browsers keep at most 4096")]
     TooLong {
-        /// Length of both.
+        /// Maximum length of the name and a value together.
         bytes: usize,
     },
 }

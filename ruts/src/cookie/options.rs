@@ -12,11 +12,11 @@ use crate::{token::CookieLife, ttl::Ttl};
 
 /// Name and attributes of the session cookie.
 ///
-/// The defaults are strict: `HttpOnly`, `Secure`, `SameSite=Lax`, `Path=/`, no `Domain`, and no
-/// lifetime beyond that of the browser (NIST SP 800-63B-4, 5.1).
+/// The defaults are strict: `HttpOnly`, `Secure`, `SameSite=Lax`, `Path=/`, no `Domain` and no
+/// `Max-Age`, so that the cookie ends with the browser (NIST SP 800-63B-4, 5.1).
 ///
-/// The name gets the strongest prefix that the options allow (RFC 6265bis, 4.1.3): `__Host-` by
-/// default, `__Secure-` with a domain or a path.
+/// A name without a prefix gets one (RFC 6265bis, 4.1.3): `__Host-` by default, `__Secure-` with a
+/// domain or a path other than `/`.
 ///
 /// ```
 /// use ruts::{CookieOptions, cookie::SameSite};
@@ -56,7 +56,8 @@ impl CookieOptions {
         }
     }
 
-    /// Sets the name, to which the strongest possible prefix is added. `id` by default.
+    /// Sets the name, to which a prefix is added. The default is `id`, or `id-` and the name of the
+    /// layer.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
@@ -70,8 +71,8 @@ impl CookieOptions {
         self
     }
 
-    /// Sends the cookie to this domain and all its subdomains, which the prefix `__Host-` does not
-    /// allow.
+    /// Sends the cookie to this domain and all its subdomains. The prefix `__Host-` does not allow
+    /// a domain.
     #[must_use]
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
@@ -95,9 +96,9 @@ impl CookieOptions {
     }
 
     /// Keeps the cookie after the browser is closed: for `seconds` after it was set, at most 400
-    /// days. Use extends it: once an eighth of the time has passed, a response sets it again. An
-    /// unused session ends no later than its cookie, even if the idle timeout of the layer is
-    /// longer.
+    /// days. Using the session extends this time: once an eighth of it has passed, a response sets
+    /// the cookie again. An unused session ends no later than its cookie, even if the idle timeout
+    /// of the layer is longer.
     ///
     /// A single sign-in can choose another lifetime: see
     /// [`SignIn::remember`](crate::session::SignIn::remember).
@@ -107,16 +108,15 @@ impl CookieOptions {
         self
     }
 
-    /// Sets `Secure`, which is always on: [`check`](Self::check) refuses `false`. Plain http on
-    /// localhost works with
-    /// [`SessionLayer::development`](crate::SessionLayer::development).
+    /// Sets `Secure`. It is on by default, and [`check`](Self::check) refuses `false`. Plain http
+    /// on localhost works with [`SessionLayer::development`](crate::SessionLayer::development).
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Sets `HttpOnly`, which is always on: [`check`](Self::check) refuses `false`.
+    /// Sets `HttpOnly`. It is on by default, and [`check`](Self::check) refuses `false`.
     #[must_use]
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
@@ -130,8 +130,9 @@ impl CookieOptions {
         self.signing_keys(key)
     }
 
-    /// Signs the cookie with the first of these keys. A cookie that none of them signed causes no
-    /// store call. A token in a [header](crate::layer::TokenSource) is not signed.
+    /// Signs the cookie with the first of these keys. A cookie that was signed with none of these
+    /// keys is ignored without a store call. A token in a [header](crate::layer::TokenSource) is
+    /// not signed.
     #[cfg(feature = "signed")]
     #[must_use]
     pub fn signing_keys(mut self, keys: impl Into<crate::crypto::KeyRing>) -> Self {
@@ -140,8 +141,8 @@ impl CookieOptions {
     }
 
     /// Encrypts the cookie, and authenticates its name, with the first of these keys (AES-256-GCM).
-    /// A cookie that none of them encrypted causes no store call. This option replaces
-    /// [signing](Self::signing_keys).
+    /// A cookie that was encrypted with none of these keys is ignored without a store call. This
+    /// option replaces [signing](Self::signing_keys).
     #[cfg(feature = "private")]
     #[must_use]
     pub fn encryption_keys(mut self, keys: impl Into<crate::crypto::KeyRing>) -> Self {
@@ -154,7 +155,7 @@ impl CookieOptions {
     ///
     /// # Errors
     ///
-    /// The first contradiction found.
+    /// The first problem that is found.
     ///
     /// [`SessionLayer::with_cookie_options`]: crate::SessionLayer::with_cookie_options
     pub fn check(&self) -> Result<(), CookieError> {
@@ -168,7 +169,8 @@ impl CookieOptions {
 
     /// Checks all options, and returns the name of the cookie of a layer.
     ///
-    /// In development mode the name differs, so that the cookie is never mistaken for the real one.
+    /// In development mode the name differs, so that the cookie is never mistaken for the
+    /// production cookie.
     pub(super) fn checked_name(
         &self,
         layer: &str,

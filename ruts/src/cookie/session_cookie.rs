@@ -17,13 +17,13 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct SessionCookie {
     template: Cookie<'static>,
-    /// How long the client keeps it. `None`: until the browser is closed.
+    /// How long the client keeps the cookie. `None`: until the browser is closed.
     life: Option<Duration>,
     codec: CookieCodec,
 }
 
-/// Maximum number of tokens besides the first that are tried. Each costs a store call, and only a
-/// host of the same domain can set one.
+/// Maximum number of tokens that are tried after the first one. Each costs a store call. In a
+/// browser, only a host of the same domain can add one.
 const MAX_OTHERS: usize = 7;
 
 /// The tokens of a request.
@@ -33,7 +33,7 @@ pub(crate) struct Presented {
     pub(crate) is_present: bool,
     /// The first token of the required form, signed or encrypted if keys are set.
     pub(crate) token: Option<Token>,
-    /// Further tokens that differ, at most [`MAX_OTHERS`].
+    /// Further tokens, all different, at most [`MAX_OTHERS`].
     pub(crate) others: Vec<Token>,
     /// Whether there are several session cookies: one may have been set by another host of the
     /// domain, or for another path.
@@ -79,7 +79,7 @@ impl SessionCookie {
     ///
     /// An outer layer may have replaced or removed the cookie in the jar. A jar holds only one
     /// cookie per name, so the headers show whether there are several. A jar ignores a header that
-    /// is not UTF-8.
+    /// is not UTF-8, so this method reads such headers itself.
     #[cfg(feature = "tower-cookies")]
     pub(crate) fn read_with_jar(&self, headers: &HeaderMap, held: Option<&str>) -> Presented {
         let all = || headers.get_all(header::COOKIE).iter();
@@ -94,7 +94,8 @@ impl SessionCookie {
     }
 
     /// Returns the values of the cookie. Names are compared case-sensitively, because the layer
-    /// sets only one spelling. Browsers protect the prefixes in every spelling.
+    /// sets only one spelling. Browsers enforce the rules of a prefix in any case, such as
+    /// `__HOST-`.
     fn values<'a>(
         &'a self,
         headers: impl Iterator<Item = &'a HeaderValue>,
@@ -127,7 +128,7 @@ impl SessionCookie {
     }
 
     /// Returns the header that sets the cookie to `token`, marked as sensitive. `longest` is the
-    /// time until the session ends in any case.
+    /// time until the absolute deadline of the session.
     pub(crate) fn set(&self, token: &Token, longest: Option<Duration>) -> Option<HeaderValue> {
         header(&self.with_token(token, longest)?)
     }
@@ -144,7 +145,7 @@ impl SessionCookie {
             life => life.remembered(),
         };
         if let Some(life) = life {
-            // An age of zero would remove the cookie.
+            // A `Max-Age` of zero would remove the cookie.
             let life = life.min(longest.unwrap_or(life)).max(Duration::from_secs(1));
             cookie.set_max_age(time::Duration::try_from(life).ok());
         }
@@ -157,8 +158,8 @@ impl SessionCookie {
         header(&self.removal())
     }
 
-    /// Returns a cookie that makes browsers remove the session cookie. It repeats all attributes:
-    /// without them browsers keep the cookie.
+    /// Returns a cookie that makes browsers remove the session cookie. It repeats all attributes,
+    /// because a browser keeps a cookie with another path or domain.
     pub(crate) fn removal(&self) -> Cookie<'static> {
         let mut cookie = self.template.clone();
         cookie.make_removal();

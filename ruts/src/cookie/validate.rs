@@ -35,7 +35,8 @@ pub(super) fn check_name(name: &str) -> Result<(), CookieError> {
     Ok(())
 }
 
-/// Adds the strongest prefix whose conditions hold. Checks a prefix that the name already has.
+/// Adds `__Host-` or `__Secure-` to a name without a prefix, and checks a prefix that the name
+/// already has.
 pub(super) fn prefixed(name: String, is_host_only: bool) -> Result<String, CookieError> {
     let lower = name.to_ascii_lowercase();
     let prefixes = ["__Host-Http-", "__Host-", "__Http-", "__Secure-"];

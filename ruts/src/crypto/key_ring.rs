@@ -36,8 +36,8 @@ pub enum KeyError {
 /// Keys that sign or encrypt cookies, or encrypt values. The first key is used for new data, and
 /// every key for existing data.
 ///
-/// To change keys, put the new secret first. Remove the old one once no cookie or value depends on
-/// it. Cookies and values may share a ring: each use has keys of its own.
+/// To change keys, put the new secret first. Remove the old secret once no cookie or value depends
+/// on it. Cookies and values may share a ring: each use has keys of its own.
 ///
 /// Clones share one ring. So [`replace`](Self::replace) changes the keys of a running layer, for
 /// example when a vault has new secrets (OWASP ASVS 5.0, 13.3.1).
@@ -77,7 +77,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// There is no secret, or one has less than 32 bytes.
+    /// There is no secret, or one has fewer than 32 bytes.
     pub fn new<S: AsRef<[u8]>>(secrets: impl IntoIterator<Item = S>) -> Result<Self, KeyError> {
         Ok(Self(Arc::new(RwLock::new(derive(secrets)?))))
     }
@@ -86,7 +86,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new). The ring then stays as it is.
+    /// The same errors as [`new`](Self::new). In that case the ring keeps its keys.
     pub fn replace<S: AsRef<[u8]>>(
         &self,
         secrets: impl IntoIterator<Item = S>,
@@ -130,7 +130,7 @@ impl From<Key> for RingKey {
 #[cfg(feature = "encrypt")]
 impl ValueKey {
     /// Derives the cipher key and the id. A hash with a prefix for each purpose is enough, because
-    /// the master key is uniform and of fixed length.
+    /// the master key is uniformly random and has a fixed length.
     fn of(key: &Key) -> Self {
         let derived = Sha256::new_with_prefix("ruts values").chain_update(key.master()).finalize();
         let digest = Sha256::new_with_prefix("ruts key id").chain_update(derived).finalize();

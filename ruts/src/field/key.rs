@@ -100,7 +100,7 @@ impl<T, M> Field<T, M> {
         self
     }
 
-    /// Sets the function that writes new values as the former version of
+    /// Sets the function that writes new values as a former version, the one given to
     /// [`FieldSpec::with_writes`], for releases that know only that version.
     ///
     /// `write` converts a value to the type of the former version and encodes it. If that type
@@ -126,17 +126,17 @@ impl<T, M> Field<T, M> {
 }
 
 impl<T> Field<T> {
-    /// Turns it into a key that reads an absent field as `default()`.
+    /// Returns a key that reads an absent field as `default()`.
     pub const fn or(self, default: fn() -> T) -> Field<T, OrDefault<T>> {
         self.with_mode(OrDefault::new(default))
     }
 
-    /// Turns it into a key whose field can only be taken, not read.
+    /// Returns a key whose field can only be taken, not read.
     pub const fn once(self) -> Field<T, Once> {
         self.with_mode(Once)
     }
 
-    /// Turns it into the key of the signed-in principal.
+    /// Returns the key of the signed-in principal.
     ///
     /// # Panics
     ///
@@ -170,7 +170,8 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(self.codec.encode, value)
     }
 
-    /// Encodes a value under the version of the field, and reads it back in any build.
+    /// Encodes a value under the version of the field. Every build checks that the value can be
+    /// read back.
     #[cfg(feature = "testing")]
     pub(crate) fn encode_checked(&self, value: &T) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
@@ -181,7 +182,8 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether the migration reads a former value only as the type that wrote it.
+    /// Returns whether the migration reads a former value as the type that wrote it, and not as
+    /// another type.
     #[cfg(feature = "testing")]
     pub(crate) fn migrates_exactly(&self, stored: &[u8]) -> bool {
         match (self.codec.migrate, Stored::split(stored)) {
@@ -190,8 +192,7 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether the principal that a former value names is also the one that its migrated
-    /// value names.
+    /// Returns whether a former value and its migrated value name the same principal.
     #[cfg(feature = "testing")]
     pub(crate) fn keeps_principal(&self, stored: &[u8]) -> bool
     where
@@ -227,8 +228,8 @@ impl<T, M: Copy> Field<T, M> {
     }
 
     /// Encodes a value. Some formats write values that they cannot read back, or that read back as
-    /// another value, such as bincode with `skip_serializing_if`. Builds with debug assertions find
-    /// that at once.
+    /// another value, such as bincode with `skip_serializing_if`. Builds with debug assertions
+    /// check each value for that.
     fn encode_with<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
@@ -252,8 +253,8 @@ impl<T, M: Copy> Field<T, M> {
     }
 
     /// Returns whether `stored` decodes to the value that it was encoded from. `T` need not
-    /// implement `PartialEq`, so both are encoded again, with the other codec, which does not have
-    /// the same defect.
+    /// implement `PartialEq`, so the comparison encodes both values with the other codec, which
+    /// does not have the same defect.
     fn reads_back<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
@@ -285,10 +286,11 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Returns whether a write would store a value with this header. Encryption is not compared.
+    /// Returns whether a write would give a value the codec, version and fingerprint of `stored`.
+    /// Encryption is not compared.
     ///
-    /// With [`FieldSpec::with_writes`], the fingerprint is that of another type, and is not
-    /// compared either.
+    /// With [`FieldSpec::with_writes`], the written fingerprint is that of another type, so
+    /// fingerprints are not compared either.
     pub(crate) fn writes_like(&self, stored: &[u8]) -> bool {
         let Self { spec, codec, .. } = self;
         let written = spec.written_version();
@@ -298,7 +300,8 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Returns the kind of type that wrote a value: the field's own, another, or an unknown one.
+    /// Returns the version of a stored value, and which type wrote it: the field's own, another, or
+    /// an unknown one.
     #[cfg(feature = "metrics")]
     pub(crate) fn origin(&self, stored: &[u8]) -> Option<(u16, &'static str)> {
         let (_, version, fingerprint) = codec::origin(stored)?;
@@ -324,7 +327,8 @@ impl<T, M: Copy> Field<T, M> {
         }
         let Self { spec, codec, .. } = self;
         if spec.has_former_principals() {
-            // Not under the version that is written: it may not be able to hold the value.
+            // Encoded under the version of the field: the version that is written may not be able
+            // to hold the value.
             let stored = codec::encode(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
             return spec.principal_key(layer, &stored).map(Some);
         }

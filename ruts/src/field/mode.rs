@@ -6,7 +6,7 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Optional;
 
-/// Mode of a field that reads as `T`: the default if the field is absent.
+/// Mode of a field that reads as `T`, with a default for an absent field.
 #[derive(Debug)]
 pub struct OrDefault<T>(fn() -> T);
 

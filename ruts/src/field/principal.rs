@@ -23,7 +23,7 @@ impl<'a> PrincipalName<'a> {
         Self { layer, field, key: None }
     }
 
-    /// Names the principal by a value, in place of the previous one.
+    /// Names the principal by `value`, in place of any earlier value.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@
 
 use super::spec::FieldSpec;
 
-/// Description of a `#[session]` struct and its fields: `Shop::SCHEMA`.
+/// Description of a `#[session]` struct and its fields, such as `Shop::SCHEMA`.
 ///
 /// ```
 /// use ruts::session;

@@ -1,8 +1,8 @@
 //! [`FieldSpec`]: the description of a field, without the type of its values.
 //!
 //! Made by `#[session]` or by hand. Read by typed keys, the session and `testing`. Knows how a
-//! stored value is decoded, and how a principal key is derived from it. Knows nothing of requests and
-//! stores.
+//! stored value is decoded, and how a principal key is derived from it. Knows nothing of requests
+//! or stores.
 
 use std::fmt;
 
@@ -18,7 +18,8 @@ use crate::{
 
 /// Description of a field: everything but the type of its values.
 ///
-/// Its methods are constant functions, so that a contradiction is a compile error.
+/// Its methods are constant functions, so that contradictory settings in a constant are a compile
+/// error.
 ///
 /// ```
 /// use ruts::{Ttl, field::FieldSpec};
@@ -43,8 +44,8 @@ pub struct FieldSpec {
     lock: Option<WriterTypes>,
 }
 
-/// The types that wrote values, as a lock lists them. Only a field with a lock refers to the
-/// function, so that other programs do not contain it.
+/// The types that wrote values, as a lock lists them. Only a field with a lock refers to
+/// `transcode`, so programs without a lock do not contain that function.
 #[derive(Clone, Copy)]
 struct WriterTypes {
     lock: &'static str,
@@ -65,7 +66,7 @@ impl fmt::Debug for WriterTypes {
     }
 }
 
-/// Names the principal of a stored value.
+/// How to name the principal of a stored value.
 #[derive(Clone, Copy)]
 struct PrincipalOf {
     name: NamePrincipal,
@@ -75,7 +76,8 @@ struct PrincipalOf {
 
 type NamePrincipal = fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>;
 
-/// Field specs are compared without the types of their values, so two of these are always equal.
+/// Field specs are compared without the types of their values, so two `PrincipalOf` are always
+/// equal.
 impl PartialEq for PrincipalOf {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -131,7 +133,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The maximum age in a cache is longer.
+    /// The maximum age in a cache is longer than `ttl`.
     #[track_caller]
     pub const fn with_ttl(mut self, ttl: Ttl) -> Self {
         self.ttl = Some(ttl);
@@ -172,8 +174,8 @@ impl FieldSpec {
         self
     }
 
-    /// Sets the version of the type, 1 by default. A stored value of a former version is read by
-    /// the [migration](super::Field::migrate) of the key. One of a newer version is
+    /// Sets the version of the type, 1 by default. The [migration](super::Field::migrate) of the
+    /// key reads stored values of former versions. Reading a value of a newer version fails with
     /// [`Error::Newer`](crate::Error::Newer).
     pub const fn with_version(mut self, version: u16) -> Self {
         self.version = version;
@@ -185,8 +187,8 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// `version` is zero, or not below the [version](Self::with_version) of the field, which has to
-    /// be set first.
+    /// `version` is zero, or not below the [version](Self::with_version) of the field. Set the
+    /// version of the field first.
     #[track_caller]
     pub const fn with_writes(mut self, version: u16) -> Self {
         assert!(
@@ -197,12 +199,13 @@ impl FieldSpec {
         self
     }
 
-    /// Sets the lock, the text of a `ruts::testing::Lock` as in a `sessions.lock`.
+    /// Sets the lock: the text of a `ruts::testing::Lock`, such as the file `sessions.lock`.
     /// `#[session(lock)]` calls it.
     ///
-    /// A bincode value has no field names. So if another type of the same version wrote it, reading
-    /// it is [`CodecError::Shape`]. If the lock has that type, and both codecs are compiled in, the
-    /// value gets the names of the lock, and is read like MessagePack.
+    /// A bincode value has no field names. So if another type of the same version wrote the value,
+    /// reading it fails with [`CodecError::Shape`]. If the lock has that type, and both codecs are
+    /// compiled in, the value is instead converted to MessagePack with the names from the lock, and
+    /// read by names.
     pub const fn with_lock(mut self, lock: &'static str) -> Self {
         self.lock = Some(WriterTypes { lock, transcode: by_names });
         self
@@ -226,9 +229,9 @@ impl FieldSpec {
         self
     }
 
-    /// Makes it the field of the signed-in principal, of type `T`, which implies
-    /// [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal) signs
-    /// in.
+    /// Makes this the field of the signed-in principal, of type `T`, which implies
+    /// [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal)
+    /// signs in.
     ///
     /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) bounds both, because it
     /// also bounds the absolute deadline of the session.
@@ -237,12 +240,13 @@ impl FieldSpec {
         self.rotate()
     }
 
-    /// Makes it the field of the signed-in principal, as [`principal`](Self::principal) does, for a
-    /// type with former versions.
+    /// Makes this the field of the signed-in principal, as [`principal`](Self::principal) does, for
+    /// a type with former versions.
     ///
     /// `name` derives the name of the principal from a stored value of any version. All versions
-    /// must give a principal the same name: the value of the first version, if it has one. So every
-    /// release, even an earlier one, finds all sessions of a principal to list or revoke them.
+    /// must give a principal the same name: the value of the first version, if the principal has
+    /// one. Then every release, even an earlier one, finds all sessions of a principal to list or
+    /// revoke them.
     ///
     /// Two principals must never have the same name.
     ///
@@ -286,10 +290,10 @@ impl FieldSpec {
     }
 
     /// Encrypts values of `version` and above. Values of former versions may be unencrypted until a
-    /// write replaces them, so that encryption can be turned on while sessions live.
+    /// write replaces them, so that encryption can be turned on while sessions are live.
     ///
-    /// An attacker who can write to the store can also plant a value of a former version. Once all
-    /// earlier sessions have ended, use [`encrypt`](Self::encrypt).
+    /// An attacker who can write to the store can plant an unencrypted value of a former version.
+    /// Once all earlier sessions have ended, use [`encrypt`](Self::encrypt).
     ///
     /// # Panics
     ///
@@ -316,7 +320,7 @@ impl FieldSpec {
         self.name
     }
 
-    /// Returns the lifetime that a write gives the value. `None` means that of the session.
+    /// Returns the lifetime that a write gives the value. `None` means the lifetime of the session.
     pub const fn ttl(&self) -> Option<Ttl> {
         self.ttl
     }
@@ -384,13 +388,13 @@ impl FieldSpec {
         self.encrypt.is_some_and(|since| version >= since)
     }
 
-    /// Returns whether it is the field of the signed-in principal.
+    /// Returns whether this is the field of the signed-in principal.
     pub const fn is_principal(&self) -> bool {
         self.principal.is_some()
     }
 
-    /// Returns whether two fields of this name store values in the same form, apart from their
-    /// type.
+    /// Returns whether this field and `other`, which has the same name, store values in the same
+    /// form. Their types are not compared.
     pub(crate) fn stores_like(&self, other: &Self) -> bool {
         let form = |field: &Self| (field.version, field.encrypt, field.is_principal());
         form(self) == form(other)

@@ -4,9 +4,9 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Type of a field: any type that serde can write and read back.
+/// Type of a field: any `Send + 'static` type that serde can write and read back.
 ///
-/// Every such type implements it.
+/// Implemented for every such type.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept in a session",
     label = "this field's type needs `Serialize` and `Deserialize`",
@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 )]
 pub trait FieldValue: Serialize + DeserializeOwned + Send + 'static {}
 
-#[diagnostic::do_not_recommend] // a type without serde would get two errors, in serde's words
+#[diagnostic::do_not_recommend] // otherwise two errors, about serde's traits
 impl<T: Serialize + DeserializeOwned + Send + 'static> FieldValue for T {}
 
 /// Type whose values serialise exactly like those of `T`, so that `set_name("Ada")` needs no

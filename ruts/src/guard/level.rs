@@ -10,13 +10,14 @@ use http::request::Parts;
 use super::rejection::GuardRejection;
 use crate::{auth::Assurance, error::Error, session::TypedSession};
 
-/// A session whose user has authenticated within the last `MINUTES`: for a change of password or
-/// address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. The check costs one round
-/// trip, which reads no field.
+/// A session whose user has authenticated within the last `MINUTES` minutes: for a change of
+/// password or address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. The check
+/// costs one round trip, which reads the same fields as the first [`Entry::get`](crate::Entry::get)
+/// of a request. It costs none if the request has read them.
 ///
-/// Other requests get a 401. A browser that asks for a page is redirected to the
-/// [`sign_in_page`](crate::SessionLayer::sign_in_page) of the layer, if it has one. [`require`]
-/// applies the guard to a whole router.
+/// All other requests get a 401. If the layer has a
+/// [`sign_in_page`](crate::SessionLayer::sign_in_page), a browser that asks for a page is
+/// redirected to the sign-in page instead. [`require`] applies the guard to a whole router.
 ///
 /// [`require`]: super::require()
 ///
@@ -36,8 +37,8 @@ use crate::{auth::Assurance, error::Error, session::TypedSession};
 #[derive(Debug, Clone)]
 pub struct Fresh<T, const MINUTES: u64>(pub T);
 
-/// A session whose user has authenticated at this level or above, 1 to 3: for operations that need
-/// a second factor (OWASP ASVS 5.0, 7.5.3). Otherwise as [`Fresh`].
+/// A session whose user has authenticated at this level or above: for operations that need a second
+/// factor (OWASP ASVS 5.0, 7.5.3). `LEVEL` is 1, 2 or 3. Refuses other requests as [`Fresh`] does.
 ///
 /// ```
 /// use ruts::{Error, guard::Aal, session};

@@ -1,6 +1,6 @@
 //! Guards for axum: extractors and a layer that let in only requests with a sufficient sign-in.
 //!
-//! They know sessions and axum. They make no store call of their own.
+//! They know sessions and axum, and call the store only through the session.
 
 mod level;
 mod next;

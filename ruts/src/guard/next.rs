@@ -9,11 +9,11 @@ use http::request::Parts;
 
 use crate::local_path::is_local_path;
 
-/// The page that a guard did not serve: the parameter `next` of the redirect to the
-/// [`sign_in_page`](crate::SessionLayer::sign_in_page).
+/// The page that a client asked for before a guard redirected it: the parameter `next` of the
+/// redirect to the [`sign_in_page`](crate::SessionLayer::sign_in_page).
 ///
-/// A form without `action` is sent to the address of its page, which includes the parameter. Only a
-/// path of this site is accepted, so a link to the sign-in page cannot redirect to another site
+/// A form without `action` is submitted to the address of its own page, which includes `next`. Only
+/// a path of this site is accepted, so a link to the sign-in page cannot redirect to another site
 /// (CWE-601).
 ///
 /// ```

@@ -20,20 +20,21 @@ impl GuardRejection {
         Self { error, page: page.and_then(|(page, target)| location(page, target)) }
     }
 
-    /// Returns the reason.
+    /// Returns the reason for the rejection.
     pub fn error(&self) -> &Error {
         &self.error
     }
 }
 
-/// The client is not redirected: without a session, a sign-in would not help.
+/// The response is not a redirect: the handler has no session, so a sign-in would not help.
 impl From<Error> for GuardRejection {
     fn from(error: Error) -> Self {
         Self { error, page: None }
     }
 }
 
-/// Returns whether a browser would show the response. Only then does a redirect help.
+/// Returns whether a browser seems to ask for a page: a `GET` or `HEAD` that accepts HTML. Only
+/// then does a redirect help.
 fn asks_for_a_page(parts: &Parts) -> bool {
     let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     matches!(parts.method, Method::GET | Method::HEAD)

@@ -22,7 +22,7 @@ use tower_service::Service;
 
 /// Returns a layer that passes on only the requests that a guard accepts.
 ///
-/// It covers the routes that were added before it, and goes inside the
+/// The layer covers only the routes that were added before it. Add it inside the
 /// [`SessionLayer`](crate::SessionLayer).
 ///
 /// ```

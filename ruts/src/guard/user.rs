@@ -15,8 +15,8 @@ use crate::{
     store::SignedIn,
 };
 
-/// The signed-in user, loaded once a request by a [`LoadUser`] in the state of the router. If another
-/// user signs in during the request, that user is loaded.
+/// The signed-in user, loaded once per request by a [`LoadUser`] in the state of the router. If
+/// another user signs in during the request, that user is loaded.
 ///
 /// A guest gets a 401, or a redirect to the
 /// [`sign_in_page`](crate::SessionLayer::sign_in_page), as with [`Fresh`](super::Fresh). For pages
@@ -85,8 +85,7 @@ impl<L: LoadUser + FromRef<S>, S: Send + Sync> FromRequestParts<S> for CurrentUs
     }
 }
 
-/// Returns the user that was loaded earlier in this request, unless another one has signed in
-/// since.
+/// Returns the signed-in user, and loads it unless this request has already loaded the same user.
 async fn current_user<L: LoadUser + FromRef<S>, S>(
     typed: &L::Schema,
     parts: &mut Parts,

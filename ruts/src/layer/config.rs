@@ -33,16 +33,16 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Gives every request a session, and every response the cookie that it needs.
 ///
-/// It wraps any tower service, and reads and writes its own cookie. It does not need a
+/// The layer wraps any tower service, and reads and writes its own cookie. It does not need a
 /// `CookieManagerLayer` of tower-cookies, and works inside or outside one. With the feature
-/// `tower-cookies`, inside a `CookieManagerLayer`, the cookie is read from the jar and written to
-/// it. So other layers see the cookie in `Cookies`, and can replace it.
+/// `tower-cookies`, a layer inside a `CookieManagerLayer` reads its cookie from the jar and writes
+/// it there. So other layers see the cookie in `Cookies`, and can replace it.
 ///
 /// The cookie is set only when the client's copy is out of date, and then with
 /// `Cache-Control: no-store`.
 ///
-/// By default a session ends after 7 days without activity, and after 30 days in any case (within
-/// AAL1 of NIST SP 800-63B-4).
+/// By default a session ends after 7 days without activity, and 30 days after its start or its
+/// latest sign-in (within AAL1 of NIST SP 800-63B-4).
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,14 +62,15 @@ pub struct SessionLayer<L = DefaultLayer> {
     source: TokenSource,
     clear: Vec<ClearSiteData>,
     level: Option<&'static Level>,
-    /// Hosts of development mode besides the loopback names. `None` outside it.
+    /// Hosts of development mode besides the loopback names. `None` outside development mode.
     development: Option<Arc<[String]>>,
-    /// Shared by all clones.
+    /// Shared by all clones of the layer.
     identity: Arc<LayerIdentity>,
     name: PhantomData<fn() -> L>,
 }
 
-/// A kind of data that a browser can be asked to clear after a sign-out (OWASP ASVS 5.0, 14.3.1).
+/// A kind of data that a browser can be asked to clear after its session has ended (OWASP ASVS 5.0,
+/// 14.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClearSiteData {
@@ -113,8 +114,9 @@ impl SessionLayer {
 }
 
 impl<L: LayerName> SessionLayer<L> {
-    /// Names the layer, for another session beside the unnamed one, with a cookie of its own. Both
-    /// layers may share a store: neither accepts the tokens of the other.
+    /// Names the layer. A named layer gives a request another session, with a cookie of its own,
+    /// beside the session of the unnamed layer. Layers may share a store: no layer accepts the
+    /// tokens of another one.
     pub fn named<M: LayerName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
         SessionLayer {
@@ -134,8 +136,8 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// The options contradict each other, or make an unsafe cookie. [`CookieOptions::check`]
-    /// reports it beforehand.
+    /// The options contradict each other, or make an unsafe cookie. [`CookieOptions::check`] finds
+    /// such options without a panic.
     #[must_use]
     #[track_caller]
     pub fn with_cookie_options(mut self, options: CookieOptions) -> Self {
@@ -170,20 +172,20 @@ impl<L: LayerName> SessionLayer<L> {
     fn cookie(&self) -> SessionCookie {
         match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
             Ok(cookie) => cookie,
-            // The options were checked, so the name is the only cause left.
+            // The options were checked, so only the name of the layer can be the cause.
             Err(error) => panic!("unusable `LayerName::NAME`: {error}"),
         }
     }
 
-    /// Sets where requests carry their token. By default in the cookie.
+    /// Sets where requests carry their token. By default they carry it in the cookie.
     #[must_use]
     pub fn token_source(mut self, source: TokenSource) -> Self {
         self.source = source;
         self
     }
 
-    /// Asks the browser to clear data of the site after a session has ended, with the header
-    /// `Clear-Site-Data`. By default it clears no data.
+    /// Asks the browser to clear data of the site when a request has ended its session, with the
+    /// header `Clear-Site-Data`. By default no such header is sent.
     ///
     /// ```
     /// use ruts::{SessionLayer, layer::ClearSiteData, store::memory::MemoryStore};
@@ -199,7 +201,8 @@ impl<L: LayerName> SessionLayer<L> {
     }
 
     /// Ends a session after this time without activity. A use moves the deadline only once an
-    /// eighth of the time has passed since it was last moved, so most requests write nothing.
+    /// eighth of the time has passed since the deadline was last moved, so most reads write
+    /// nothing.
     ///
     /// # Panics
     ///
@@ -211,7 +214,7 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session this long after its start, despite activity.
+    /// Ends a session this long after its start or its latest sign-in, despite activity.
     ///
     /// # Panics
     ///
@@ -223,11 +226,14 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Replaces the secret of a session when it reaches this age. Each time costs one round trip.
+    /// Replaces the secret of a session once the secret has reached this age. Each renewal costs
+    /// one round trip.
     ///
-    /// No request fails because of it. The former secret stays valid until the client has used the
-    /// new one, and for a [grace period](Self::renewal_grace) after that. A later use is a sign of
-    /// a stale or stolen copy, and is logged at `WARN`.
+    /// The former secret stays valid until the client has used the new one, and for a
+    /// [grace period](Self::renewal_grace) after that. In the grace period a request with the
+    /// former secret can read and write fields, but cannot replace the secret, sign in or out, or
+    /// move the absolute deadline. A later use of the former secret is a sign of a stale or stolen
+    /// copy, and is logged at `WARN`.
     ///
     /// # Panics
     ///
@@ -240,8 +246,9 @@ impl<L: LayerName> SessionLayer<L> {
     }
 
     /// Sets how long the former secret stays valid after the first use of the new one: 30 seconds
-    /// by default, at least a second and at most an hour. Secrets are renewed by
-    /// [`renew_every`](Self::renew_every), and to extend a cookie that the client keeps.
+    /// by default. A time below a second counts as a second, and a time above an hour as an hour.
+    /// Secrets are renewed by [`renew_every`](Self::renew_every), and whenever a cookie with a
+    /// lifetime is extended.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
         self.config.renewal_grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
@@ -270,13 +277,15 @@ impl<L: LayerName> SessionLayer<L> {
     }
 
     /// Sets the sign-in page, a path of this site. If a browser asks for a page without a
-    /// sufficient sign-in, the guards of `ruts::guard` redirect it there. The parameter `next`
-    /// holds the requested page, for `ruts::guard::Next`. Other requests get a 401. Without a
-    /// sign-in page, all of them do.
+    /// sufficient sign-in, the guards of `ruts::guard` redirect it to the sign-in page. The
+    /// parameter `next` of the redirect holds the requested page, for `ruts::guard::Next`. Other
+    /// requests without a sufficient sign-in get a 401. If no sign-in page is set, browsers get a
+    /// 401, too.
     ///
     /// # Panics
     ///
-    /// `path` does not begin with exactly one slash, or has a character that a header cannot have.
+    /// `path` does not begin with exactly one slash, or contains a backslash or a character that a
+    /// header cannot contain.
     #[must_use]
     #[track_caller]
     pub fn sign_in_page(mut self, path: &str) -> Self {
@@ -289,8 +298,9 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Compares the client of each request that uses its session with the client that signed in.
-    /// `judge` gets the names of the properties that differ (NIST SP 800-63B-4, 5.3).
+    /// Compares the client of each request that uses its session with the client that signed in
+    /// (NIST SP 800-63B-4, 5.3). `describe` returns the properties of a client. If some properties
+    /// differ, `judge` gets their names, and returns the reaction.
     ///
     /// A difference is only a signal: a thief of a cookie can send the same headers. A request that
     /// writes before it reads costs one more round trip.
@@ -332,7 +342,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// A level sets upper bounds. [`idle_timeout`](Self::idle_timeout) and
     /// [`absolute_timeout`](Self::absolute_timeout) can only shorten the lifetimes of a level,
-    /// called before or after it.
+    /// whether they are called before or after the method of the level.
     #[must_use]
     pub fn aal1(self) -> Self {
         self.within(&AAL1)
@@ -362,7 +372,8 @@ impl<L: LayerName> SessionLayer<L> {
         let mut config = self.config.clone();
         let level = self.level;
         config.cookie_life = self.options.lifetime();
-        // A use extends the cookie. Without one the cookie expires, so the session may expire, too.
+        // A use of the session extends the cookie. Without a use the cookie expires, so the session
+        // may expire, too.
         let bounds = [level.and_then(|level| level.idle), config.idle, config.cookie_life];
         config.idle = bounds.into_iter().flatten().min();
         let bounds = [level.map(|level| level.absolute), config.absolute];
@@ -412,7 +423,7 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets the codec of values that are set by name. Typed fields name their own codec.
+    /// Sets the codec of values that are set by name. Declared fields have a codec of their own.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.config.codec = codec;
@@ -422,9 +433,9 @@ impl<L: LayerName> SessionLayer<L> {
     /// Sets the result of reading a stored value that does not fit the type of its field:
     /// [`Unreadable::Error`] by default.
     ///
-    /// With [`Unreadable::Absent`] a user may lose a cart where the default shows an error. These
-    /// values are an error in any case: of a newer version, impossible to decrypt, or not encrypted
-    /// although the field requires it.
+    /// With [`Unreadable::Absent`] a user may lose a cart where the default shows an error. Three
+    /// kinds of values cause an error in any case: values of a newer version, values that cannot be
+    /// decrypted, and unencrypted values of a field that requires encryption.
     ///
     /// ```
     /// use ruts::{SessionLayer, session::Unreadable, store::memory::MemoryStore};
@@ -440,12 +451,12 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Switches to development mode, in which the cookie works over plain http.
     ///
-    /// The cookie has another name and no `Secure`. Only clients that ask for a loopback name
-    /// (`localhost`, `127.0.0.1`, `[::1]`) have sessions. For another host, behind a proxy, and for
-    /// cross-site requests, cookies are ignored and writes fail with
+    /// The cookie has another name and no `Secure`. Only requests for a loopback name (`localhost`,
+    /// `127.0.0.1`, `[::1]`) have sessions. If a request asks for another host, or comes through a
+    /// proxy or from another site, its cookies are ignored, and its writes fail with
     /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so
     /// the mode cannot reach production unnoticed. But a proxy that asks for a loopback name and
-    /// adds no header is not recognised.
+    /// adds none of the usual headers is not recognised.
     #[must_use]
     pub fn development(self) -> Self {
         self.development_on([] as [&str; 0])

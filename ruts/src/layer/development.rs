@@ -4,7 +4,8 @@
 
 use http::{Request, header};
 
-/// Headers that a proxy adds. A proxy may rewrite `Host`, so its requests do not count as local.
+/// Headers that a proxy adds. A proxy may rewrite `Host`, so a request with one of these headers
+/// does not count as local.
 const PROXY: [&str; 5] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
@@ -13,14 +14,15 @@ const PROXY: [&str; 5] =
 pub(super) enum Refusal {
     /// The request came through a proxy.
     Proxy,
-    /// A page of this other site made the request.
+    /// A page of another site made the request. Holds the `Origin` of that page.
     Origin(String),
-    /// The request asks for this host.
+    /// The request asks for this host, which is not allowed.
     Host(String),
 }
 
-/// Returns why a request gets no session. `None` if it came directly to a loopback name or to one
-/// of `hosts`, or if it names no host, which no browser does.
+/// Returns why a request gets no session. `None` if the request gets one: it came without a proxy
+/// and not from a page of another site, and asks for a loopback name, for one of `hosts`, or for no
+/// host. Browsers always name a host.
 pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refusal> {
     let headers = request.headers();
     if PROXY.iter().any(|name| headers.contains_key(*name)) {
@@ -40,7 +42,8 @@ pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refus
     (!is_allowed(host, hosts)).then(|| Refusal::Host(host.to_owned()))
 }
 
-/// Returns whether a host is a loopback name or one of `hosts`. A port or a path may follow.
+/// Returns whether a host is a loopback name or one of `hosts`. A port or a path may follow the
+/// host.
 fn is_allowed(host: &str, hosts: &[String]) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),

@@ -1,5 +1,5 @@
-//! [`ResponseFuture`]: once the handler is done, renews the secret, closes the response and writes
-//! the cookie.
+//! [`ResponseFuture`]: runs the handler, then renews the secret if that is due, closes the response
+//! and writes the cookie.
 //!
 //! Returned by `service`. Knows cookies and headers, and nothing of stores.
 
@@ -40,8 +40,8 @@ pin_project! {
 
 type Renewal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Closes the response of a session when the future is dropped. If no response was returned, the
-/// token for it is given up.
+/// Closes the response of a session when the future is dropped. If no response was returned, its
+/// token is given up: see `Request::abandon`.
 struct CloseOnDrop(Session);
 
 impl Drop for CloseOnDrop {
@@ -51,7 +51,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl<F: Future> ResponseFuture<F> {
-    /// Creates the future of a request that already has a session, from an outer layer of this
+    /// Creates the future of a request that already has a session, from an outer layer of the same
     /// name.
     pub(super) fn transparent(inner: F, state: Arc<LayerState>, place: TokenPlace) -> Self {
         Self { inner, renewing: None, session: None, state, place }
@@ -83,8 +83,8 @@ where
                 let result = ready!(session.enter(|| this.inner.poll(cx)));
                 match session.renewal().filter(|_| result.is_ok()) {
                     None => result,
-                    // The last step of a request: the token of a slow response could overwrite that
-                    // of a newer sign-in.
+                    // Renewed as the last step of a request, because the token of a slow response
+                    // could overwrite that of a newer sign-in.
                     Some(renewal) => {
                         let mut renewal: Renewal = Box::pin(renewal);
                         if renewal.as_mut().poll(cx).is_pending() {
@@ -110,18 +110,18 @@ where
 /// The parts of a layer that its requests share.
 pub(super) struct LayerState {
     pub(super) context: Arc<SessionContext>,
-    /// Hosts of development mode besides the loopback names. `None` outside it.
+    /// Hosts of development mode besides the loopback names. `None` outside development mode.
     pub(super) development: Option<Arc<[String]>>,
     pub(super) cookie: SessionCookie,
     pub(super) source: TokenSource,
-    /// Value of `Clear-Site-Data` after a session has ended.
+    /// Value of `Clear-Site-Data` for a request that has ended its session.
     pub(super) clear: Option<HeaderValue>,
-    /// The same, for a response that sets the cookie of a new session, which must stay.
+    /// The same without `cookies`, for a response that also sets the cookie of a new session.
     pub(super) clear_and_begin: Option<HeaderValue>,
 }
 
 impl LayerState {
-    /// Closes the response, and writes the cookie.
+    /// Closes the response, and writes the cookie. If the service has failed, gives up the token.
     fn finish<R, E>(
         &self,
         session: &Session,
@@ -141,7 +141,8 @@ impl LayerState {
         }
     }
 
-    /// Writes the cookie. No cache may keep a response with a token (OWASP ASVS 5.0, 14.3.2).
+    /// Writes the cookie, and headers for caches: no cache may keep a response with a token (OWASP
+    /// ASVS 5.0, 14.3.2).
     fn answer(
         &self,
         place: &TokenPlace,

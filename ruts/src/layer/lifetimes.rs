@@ -36,7 +36,7 @@ pub(super) struct Lifetimes {
     pub(super) absolute: Option<Ttl>,
     /// How long the client keeps the cookie. `None`: until the browser is closed.
     pub(super) cookie: Option<Ttl>,
-    /// Age of renewal, and grace period of the former secret.
+    /// Age at which a secret is renewed, and grace period of the former secret.
     pub(super) renewal: Option<(Ttl, Duration)>,
     pub(super) limit: Option<SessionLimit>,
 }

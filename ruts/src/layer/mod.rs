@@ -14,8 +14,8 @@ pub use self::{
     config::ClearSiteData, future::ResponseFuture, service::SessionService,
     token_source::TokenSource,
 };
-/// Refuses unsafe requests from other sites, by `Sec-Fetch-Site` and `Origin` (OWASP ASVS 5.0,
-/// 3.5.1 and 3.5.3). Put it outside the [`SessionLayer`](crate::SessionLayer). A proxy has to
-/// pass `Host` and `Origin` on.
+/// Refuses requests from other sites, unless their method is safe. Recognises them by
+/// `Sec-Fetch-Site` and `Origin` (OWASP ASVS 5.0, 3.5.1 and 3.5.3). Put this layer outside the
+/// [`SessionLayer`](crate::SessionLayer). A proxy has to pass on `Host` and `Origin`.
 #[cfg(feature = "csrf")]
 pub use tower_http::csrf::CsrfLayer;

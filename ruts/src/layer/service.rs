@@ -85,7 +85,8 @@ where
     }
 }
 
-/// Returns the page for the client to return to after a sign-in. `None` without a sign-in page.
+/// Returns the page to which the client returns after a sign-in. `None` if the layer has no sign-in
+/// page.
 fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
     context.config.sign_in_page.as_ref().and_then(|_| uri.path_and_query().cloned())
 }

@@ -20,12 +20,12 @@ pub enum TokenSource {
     /// In the cookie.
     #[default]
     Cookie,
-    /// In the header `Authorization: Bearer`, for clients other than browsers. A new token comes in
-    /// the response header `Session-Token`, which is empty once the session has ended. The token is
-    /// the value of the cookie before it is signed or encrypted.
+    /// In the header `Authorization: Bearer`, for clients other than browsers. The response header
+    /// `Session-Token` carries a new token, and is empty if the request has ended its session.
+    /// Tokens in headers are neither signed nor encrypted.
     Header,
-    /// In the header, if the request has an `Authorization: Bearer`, otherwise in the cookie. The
-    /// response uses the same place.
+    /// In the header if the request has `Authorization: Bearer`, otherwise in the cookie. A new
+    /// token is returned in the same way.
     Both,
 }
 
@@ -86,8 +86,8 @@ impl TokenPlace {
         })
     }
 
-    /// Carries out an action, in the headers of the response or in the jar. Returns whether the
-    /// client gets a token or loses one.
+    /// Carries out a cookie action, in the headers of the response or in the jar. Returns whether
+    /// the client gets a token or loses one.
     pub(super) fn answer(
         &self,
         cookie: &SessionCookie,
@@ -102,7 +102,8 @@ impl TokenPlace {
         header.map(|(name, value)| headers.append(name, value)).is_some()
     }
 
-    /// Returns the response header that carries out an action.
+    /// Returns the response header that carries out a cookie action. `None` if there is nothing to
+    /// do.
     fn header(
         &self,
         cookie: &SessionCookie,
@@ -126,7 +127,7 @@ impl TokenPlace {
     }
 }
 
-/// Carries out an action in a jar.
+/// Carries out a cookie action in a jar. Returns whether the jar was changed.
 #[cfg(feature = "tower-cookies")]
 fn put(jar: &Cookies, cookie: &SessionCookie, action: &CookieAction) -> bool {
     match action {

@@ -30,10 +30,10 @@ pub(crate) struct SessionContext {
     pub(crate) layer: Arc<LayerIdentity>,
 }
 
-/// Shared by all services of a layer and its clones.
+/// The data that all services of a layer and of its clones share.
 pub(crate) struct LayerIdentity {
     pub(crate) schemas: Schemas,
-    /// Logs a conflict of layers once.
+    /// Ensures that a conflict of layers is logged only once.
     pub(crate) conflict: Once,
 }
 
@@ -106,7 +106,7 @@ pub(crate) enum Signing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignInOptions {
     pub(crate) assurance: Assurance,
-    /// Keeps the fields of another principal.
+    /// Keeps the fields of the session, even if another principal was signed in.
     pub(crate) keep_fields: bool,
     /// How long the client keeps the cookie. `None`: as before if the same principal authenticates
     /// again, and otherwise as the layer is configured.
@@ -157,7 +157,7 @@ impl Signing {
         Ok(Self::In { principal, lifetime, options })
     }
 
-    /// Returns the principal that is signed in afterwards.
+    /// Returns the principal that is signed in after the change.
     pub(super) fn principal(&self) -> Option<PrincipalKey> {
         match self {
             Self::In { principal, .. } => Some(*principal),
@@ -181,7 +181,7 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 
 impl SessionConfig {
     /// Returns the change of principal to send to the store. `cookie` is the lifetime of the cookie
-    /// that follows the change.
+    /// after the change.
     pub(super) fn auth_change<'a>(
         &self,
         signing: Option<&'a Signing>,
@@ -199,8 +199,8 @@ impl SessionConfig {
         })
     }
 
-    /// Returns the idle timeout of a session. For a remembered session, it is at least the lifetime
-    /// of the cookie.
+    /// Returns the idle timeout of a session. For a remembered session, the timeout is at least the
+    /// lifetime of the cookie.
     pub(super) fn idle_of(&self, cookie: CookieLife) -> Option<Ttl> {
         self.idle.map(|idle| idle.max(remembered(cookie).unwrap_or(idle)))
     }
@@ -218,8 +218,8 @@ impl SessionConfig {
         self.idle_of(cookie) > self.idle
     }
 
-    /// Returns whether a session is remembered, and its authentication is older than the layer
-    /// allows.
+    /// Returns whether a session is remembered, and a timeout of the layer has passed: the absolute
+    /// timeout since the sign-in, or the idle timeout since the last use.
     pub(super) fn is_lapsed(&self, cookie: CookieLife, meta: &SessionMeta) -> bool {
         let exceeds =
             |age: Duration, limit: Option<Ttl>| limit.is_some_and(|ttl| age >= ttl.as_duration());
@@ -230,12 +230,13 @@ impl SessionConfig {
             || self.outlives_idle(cookie) && exceeds(meta.idle_for, self.idle)
     }
 
-    /// Returns the touch of a read. It is due only after an eighth of the idle timeout, so that
-    /// most reads write nothing.
+    /// Returns the touch of a read or write. The touch is due only after an eighth of the idle
+    /// timeout, so that most reads write nothing.
     ///
-    /// The touch of a session that outlives the idle timeout is never due: it only confirms a
-    /// renewed secret. Until the response is sent, the time since the last use has to show whether
-    /// the authentication has lapsed. Then the use is counted.
+    /// The touch of a session that outlives the idle timeout is never due: such a touch only
+    /// confirms a renewed secret. Until the response is sent, the time since the last use has to
+    /// show whether the authentication has lapsed. So the use is counted only before the response,
+    /// by `renewal`.
     pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
         let idle = self.idle_of(cookie)?;
         Some(match self.outlives_idle(cookie) {

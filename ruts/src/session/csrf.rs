@@ -14,11 +14,11 @@ const SEED: FieldSpec = FieldSpec::reserved("ruts.csrf");
 
 const BYTES: usize = 32;
 
-/// Returns a new token: a random mask, then the bound bytes under this mask.
+/// Returns a new token: a random mask, then the bound bytes XORed with the mask.
 pub(super) async fn token(request: &Request) -> Result<String, Error> {
     if request.get(SEED.name(), None).await?.is_none() {
         let fresh = codec::wrap_own(&token::random::<BYTES>()?);
-        // Another request may have stored a seed meanwhile.
+        // Another request may have stored a seed meanwhile, which then stays.
         let keep = &mut |held: Option<&Plaintext>| {
             Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
         };
@@ -40,7 +40,7 @@ pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error>
     Ok(xor(mask, masked).ct_eq(&bound).into())
 }
 
-/// Returns the bytes that every token of this session and its principal carries under a mask.
+/// Returns the bytes that every token of this session and its principal carries, XORed with a mask.
 /// `None` without a seed.
 async fn bound_bytes(request: &Request) -> Result<Option<[u8; BYTES]>, Error> {
     let Some(seed) = request.get(SEED.name(), None).await? else { return Ok(None) };

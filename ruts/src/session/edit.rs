@@ -23,9 +23,10 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Several changes of one session, written together or not at all.
+/// Several changes to one session, written together or not at all.
 ///
-/// `#[session]` wraps it with a typed method for each field. [`Session::edit`] takes typed keys:
+/// The edit of a `#[session]` struct has a method for each field. The edit that [`Session::edit`]
+/// returns takes typed keys:
 ///
 /// ```
 /// use ruts::{Error, session};
@@ -108,7 +109,7 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Keeps the fields of another principal at a sign-in: see
+    /// Keeps the fields of the session at a sign-in, even if another principal was signed in: see
     /// [`SignIn::keep_fields`](super::SignIn::keep_fields).
     pub fn keep_fields(mut self) -> Self {
         self.options = self.options.keep_fields();
@@ -138,12 +139,15 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Writes all changes. One round trip.
+    /// Writes all changes in one round trip. A sign-in takes as many round trips as
+    /// [`Entry::sign_in`](crate::Entry::sign_in), and a sign-out as many as
+    /// [`Entry::remove`](crate::Entry::remove).
     ///
     /// # Errors
     ///
     /// The first [`Error::Encode`] or error of [`remember`](Self::remember). Then nothing is
-    /// written. Otherwise as [`Entry::set`](crate::Entry::set).
+    /// written. Otherwise as [`Entry::set`](crate::Entry::set), and with a sign-in as
+    /// [`Entry::sign_in`](crate::Entry::sign_in).
     pub fn commit(self) -> WriteFuture<'a> {
         let Self { request, changes, auth, options, failed } = self;
         WriteFuture::new(async move {

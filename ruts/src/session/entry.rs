@@ -35,11 +35,11 @@ use crate::{
     ttl::Ttl,
 };
 
-/// One field of the session of this request. Awaiting it reads it.
+/// One field of the session. Awaiting the entry reads the field.
 ///
 /// Returned by the accessors that `#[session]` generates (`shop.cart()`), and by
 /// [`Session::entry`](crate::Session::entry). A field marked `once` offers only [`set`](Self::set),
-/// [`take`](Self::take) and [`remove`](Self::remove).
+/// [`take`](Self::take) and [`remove`](Self::remove), and [`push`](Self::push) if it is a list.
 ///
 /// ```
 /// # use ruts::{session, Error};
@@ -67,8 +67,8 @@ pub struct Entry<'a, T, M = Optional> {
     state: State<'a, T, M>,
 }
 
-/// A separate type: for `match shop.user()`, rustc would suggest a private field that is an
-/// `Option`.
+/// A separate type, not an `Option`: for `match shop.user()`, rustc would suggest a private field
+/// that is an `Option`.
 enum State<'a, T, M> {
     Idle(EagerGroup),
     Reading(ReadFuture<'a, T, M>),
@@ -91,7 +91,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One, or two with a cookie that the store does not know.
+    /// One, or three with a cookie that the store does not know.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 
     /// Removes the field, and returns whether it was present. Removing a field marked `principal`
-    /// signs that principal out, and no other one.
+    /// signs out that principal, and no other principal.
     ///
     /// # Round trips
     ///
@@ -119,19 +119,20 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), except `Encode`.
+    /// As [`set`](Self::set), except [`Error::Encode`].
     pub fn remove(self) -> WriteFuture<'a, bool> {
         remove(self.request, self.field.spec())
     }
 
-    /// Removes the field and returns its value, `None` if it was absent. One round trip.
+    /// Removes the field and returns its value, `None` if it was absent. One round trip, or two for
+    /// a field marked `principal` that this request has not read.
     ///
-    /// If several callers take the value at once, exactly one gets it, even if a cache missed the
-    /// removal.
+    /// If several callers take the value at once, only one of them gets it, even if a cache missed
+    /// the removal.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]. [`Error::Decode`], although the field is removed. [`Error::Newer`] for a
+    /// [`Error::Store`]. [`Error::Decode`]: the field is removed anyway. [`Error::Newer`] for a
     /// value of a later release, which is kept. [`Error::ResponseSent`] if a rotation is due after
     /// the response.
     pub async fn take(self) -> Result<Option<T>, Error> {
@@ -141,19 +142,19 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 }
 
 impl<'a, T> Entry<'a, T, Principal> {
-    /// Signs a principal in. The old cookie is refused from now on, both deadlines restart, and
-    /// the session is listed among those of the principal.
+    /// Signs a principal in. The old cookie is refused from now on, the idle deadline and the
+    /// absolute deadline restart, and the session is listed among those of the principal.
     ///
     /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of
-    /// the session are removed: no user sees those of another. [`SignIn`] has options to keep these
-    /// fields, and to remember the user after the browser was closed.
+    /// the session are removed, so that no user sees the fields of another. [`SignIn`] has options
+    /// to keep the fields, and to remember the user after the browser is closed.
     ///
-    /// The principal is that of the session, until the session ends or the field is
-    /// [removed](Self::remove). A `ttl` of the field bounds the session, too.
+    /// The principal stays signed in until the session ends, the field is [removed](Self::remove),
+    /// or another principal signs in. A `ttl` of the field also bounds the lifetime of the session.
     /// [`Session::set`](crate::Session::set) by name signs no principal in.
     ///
-    /// Authenticating again is the same call (NIST SP 800-63B-4, 5.2). It is the only way to raise
-    /// the assurance of a session.
+    /// Call it again when the principal authenticates again (NIST SP 800-63B-4, 5.2). Only a
+    /// sign-in raises the assurance of a session.
     ///
     /// ```
     /// use ruts::{Error, auth::Assurance, session};
@@ -191,10 +192,11 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// Makes the session accept another [stamp](crate::session::LoadUser::stamp) of its user
     /// besides that of the sign-in, until the next sign-in.
     ///
-    /// Call it in a handler that changes a password, before the new hash is written. Otherwise
-    /// another request of the session could load the user with the new hash in between, and end the
-    /// session. Afterwards sign in with the new stamp: the former cookie and the former stamp are
-    /// refused from then on. All other sessions of the user end when they next load the user.
+    /// Call this method in a handler that changes a password, before the new hash is written.
+    /// Otherwise another request of the session could load the user with the new hash in between,
+    /// and end the session. After the new hash is written, sign in with the new stamp: the former
+    /// cookie and the former stamp are refused from then on. All other sessions of the user end
+    /// when they next load the user.
     ///
     /// ```
     /// use ruts::{Error, auth::Assurance, session};
@@ -285,7 +287,8 @@ fn read<T, M: Readable<T>>(
     ReadFuture::new(field, stored(request, field.spec(), group), request.config().unreadable)
 }
 
-// Not generic, so that they are compiled once and not for each type of a field.
+// These functions are not generic, so that they are compiled once, and not for each type of a
+// field.
 
 fn stored<'a>(
     request: &'a Request,
@@ -315,8 +318,8 @@ fn expire<'a>(
     })
 }
 
-// The bounds are on the methods, not on the implementation. So for a call that does not meet them
-// rustc shows the message of the bound.
+// The bounds are on the methods, not on the implementation. So if a call does not meet a bound,
+// rustc shows the message of that bound.
 impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Reads the field. Awaiting the entry does the same.
     ///
@@ -342,8 +345,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         }
     }
 
-    /// Sets the lifetime of the field, from now, and returns whether it was present. One round
-    /// trip.
+    /// Sets the lifetime of the field, counted from now, and returns whether the field was present.
+    /// One round trip.
     ///
     /// # Errors
     ///
@@ -357,11 +360,12 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 
     /// Rewrites the stored value if a write would now store it in another form, and returns whether
-    /// it did. The form is the version of the field, its type, its codec and its encryption key.
+    /// it was rewritten. The form consists of the version of the field, its type, its codec and its
+    /// encryption key.
     ///
     /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the fields
-    /// that only another release knows. Reads migrate values anyway. Use it at the end of a change,
-    /// for example before a former key is removed.
+    /// that only another release knows. Reads migrate values in any case. Call `settle` when all
+    /// values have to be in the new form, for example before a former key is removed.
     ///
     /// ```
     /// use ruts::{Error, session};
@@ -381,12 +385,12 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// # Round trips
     ///
     /// One if the stored form is outdated, none otherwise. One more if this request has not read
-    /// the field, and one more for each conflict.
+    /// the field, and at most two more for each conflict.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update). A lifetime that another request sets meanwhile, with
-    /// [`expire`](Self::expire), is lost.
+    /// As [`update`](Self::update). A lifetime that another request sets with
+    /// [`expire`](Self::expire), between this read and this write, is lost.
     pub fn settle(self) -> WriteFuture<'a, bool>
     where
         M: Readable<T> + 'a,
@@ -413,13 +417,13 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 
     /// Reads, changes and writes the field atomically: no parallel update is lost.
     ///
-    /// During a deploy, the value may have fields that only the later release knows. With
-    /// MessagePack the update keeps them, even inside lists and maps.
+    /// During a deploy, the value may have fields that only a later release knows. With MessagePack
+    /// the update keeps these fields, even inside lists and maps.
     ///
     /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
-    /// `None` removes the field. Its result is returned. It runs again after each conflict with
-    /// another request, so it should have no side effects. For the same reason it cannot move a
-    /// captured value. Clone the value inside:
+    /// `None` removes the field. The result of `change` is returned. `change` runs again after each
+    /// conflict with another request, so it should have no side effects. For the same reason it
+    /// cannot move a captured value. Clone the value inside:
     ///
     /// ```
     /// # use ruts::{session, Error};
@@ -436,8 +440,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One if the field was read before and no other request writes it, otherwise two. One more for
-    /// each conflict.
+    /// One, and one more if this request has not read the field. One more for each conflict with
+    /// another request.
     ///
     /// # Errors
     ///

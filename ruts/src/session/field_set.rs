@@ -7,8 +7,9 @@ use crate::{
     field::{Field, FieldSpec, Readable},
 };
 
-/// A typed key, or a tuple of up to eight: the argument of
-/// [`Session::read`](crate::Session::read), and of the `read` of all fields of a session.
+/// A typed key, or a tuple of up to eight sets of keys: the argument of
+/// [`Session::read`](crate::Session::read), [`SessionMap::read`](crate::store::SessionMap::read)
+/// and [`PrincipalSessions::list`](super::PrincipalSessions::list).
 pub trait FieldSet: Send {
     /// The values of the fields.
     type Values;
@@ -22,7 +23,7 @@ pub trait FieldSet: Send {
     fn values<F: FieldSource>(self, fields: &F) -> Result<Self::Values, Error>;
 }
 
-/// Source of stored fields, which decodes one by its typed key.
+/// Source of stored fields, which decodes a field by its typed key.
 #[doc(hidden)]
 pub trait FieldSource {
     #[allow(missing_docs, clippy::missing_errors_doc, reason = "not for callers")]

@@ -38,16 +38,16 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Any store: the default parameter of [`Session`].
+/// Stands for any store: the default type parameter of [`Session`].
 #[derive(Debug)]
 pub enum AnyStore {}
 
 /// The session of a request, without a schema: fields by name, and the session as a whole.
 ///
-/// Clones and repeated extractions share one session. `Session` works with every store.
-/// `Session<S>` is refused by a layer with another store than `S`, with an error that names both.
-/// As an axum extractor, `Option<Session>` is `None` if no layer wraps the handler. Inside a layer
-/// it is always `Some`, even for a client without a session.
+/// Clones and repeated extractions share one session. `Session` works with every store. Extracting
+/// a `Session<S>` fails if the layer has another store than `S`, and the error names both. As an
+/// axum extractor, `Option<Session>` is `None` if no unnamed layer wraps the handler. Inside an
+/// unnamed layer it is `Some`, even for a client without a session.
 ///
 /// A request that never uses its session makes no store call. The operations of a request run one
 /// at a time. So a future that was polled once, and is then neither polled nor dropped, blocks the
@@ -93,7 +93,7 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, or two with a cookie that the store does not know.
+    /// One, or three with a cookie that the store does not know.
     ///
     /// # Errors
     ///
@@ -157,7 +157,8 @@ impl<S> Session<S> {
         Ok(self.request.write(&[change], WritePlan::default()).await? > 0)
     }
 
-    /// Reads all fields, not yet decoded. `None` without a session. One round trip.
+    /// Reads all fields, not yet decoded. `None` without a session. One round trip, none if this
+    /// request knows all fields.
     ///
     /// # Errors
     ///
@@ -166,8 +167,8 @@ impl<S> Session<S> {
         self.request.get_all().await
     }
 
-    /// Reads the values of typed keys. One round trip, for the fields that this request does not
-    /// know yet.
+    /// Reads the values of typed keys. One round trip for all fields that this request does not
+    /// know yet, none if it knows all.
     ///
     /// ```
     /// # use ruts::{session, Error};
@@ -194,7 +195,7 @@ impl<S> Session<S> {
         keys.values(&self.map(&specs).await?)
     }
 
-    /// Returns the entry of a key that was made by hand.
+    /// Returns the entry of a typed key, such as one that was made by hand.
     ///
     /// ```
     /// use ruts::{Error, Session, field::{Field, FieldSpec}};
@@ -248,8 +249,9 @@ impl<S> Session<S> {
 
 /// # Life of the session
 impl<S> Session<S> {
-    /// Returns the id of the session, once a store call of this request has confirmed it, such as
-    /// [`verify`](Self::verify). `None` without a session. No round trip.
+    /// Returns the id of the session, once a store call of this request, such as
+    /// [`verify`](Self::verify), has confirmed it. `None` before that, and without a session. No
+    /// round trip.
     pub fn id(&self) -> Option<SessionId> {
         self.request.id()
     }
@@ -269,8 +271,8 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, none if this request has used the session before. Two more if the store does not know the
-    /// token.
+    /// One, none if this request has used the session before. Up to two more if the store does not
+    /// know the token.
     ///
     /// # Errors
     ///
@@ -281,16 +283,16 @@ impl<S> Session<S> {
 
     /// Ends the session, in the store and on the client. One round trip.
     ///
-    /// When it returns, no request can see the session. A concurrent write to it fails with
-    /// [`Error::Ended`]. A later write of this request starts a new session. Deleting a session
-    /// that has ended is not an error.
+    /// When the call returns, no request can see the session. A concurrent write to the session
+    /// fails with [`Error::Ended`]. A later write of this request starts a new session. Deleting a
+    /// session that was deleted or revoked is not an error.
     ///
     /// # Errors
     ///
     /// [`Error::Store`]: if the outcome [is unknown](Error::is_outcome_unknown), the cookie is
     /// removed anyway. [`Error::StaleCache`]: the session has ended, the cookie is removed, and a
     /// cache may still show the session. [`Error::Ended`] if another request has replaced the
-    /// secret.
+    /// secret, or the session has expired during this request.
     pub async fn delete(&self) -> Result<(), Error> {
         self.request.delete().await
     }
@@ -314,13 +316,14 @@ impl<S> Session<S> {
         self.request.id()
     }
 
-    /// Ends the session `seconds` from now, earlier or later than before. Zero ends it now, as
-    /// [`delete`](Self::delete) does. The session cannot outlive the absolute timeout of the layer.
-    /// One round trip, none without a session.
+    /// Moves the absolute deadline of the session to `seconds` from now, earlier or later than
+    /// before. Zero ends the session now, as [`delete`](Self::delete) does. The session cannot
+    /// outlive the absolute timeout of the layer. One round trip, none without a session.
     ///
     /// # Errors
     ///
-    /// [`Error::Ttl`] above 100 years, [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
+    /// [`Error::LifetimeBound`] above the absolute timeout of the layer, [`Error::Ttl`] above 100
+    /// years, [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
     pub async fn expire(&self, seconds: u64) -> Result<(), Error> {
         match seconds {
             0 => self.delete().await,
@@ -368,14 +371,14 @@ impl<S> Session<S> {
         self.request.meta().await
     }
 
-    /// Waits until the session ends or its principal changes: for event streams and WebSockets,
-    /// which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without a session it returns at
-    /// once.
+    /// Returns a future that waits until the session ends or its principal changes: for event
+    /// streams and WebSockets, which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without
+    /// a session, the future is ready at once.
     ///
-    /// Watching does not count as activity, and a rotation does not disturb it. A change in the
-    /// same `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in
-    /// any process, is noticed at once. A deadline is noticed when it passes, and every other change
-    /// within five seconds. If the store fails, it is asked again.
+    /// Watching does not count as activity, and does not end at a rotation. A change in the same
+    /// `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in any
+    /// process, is noticed at once. A deadline is noticed when it passes, and every other change
+    /// within five seconds. If the store fails, the future asks it again.
     ///
     /// ```
     /// use ruts::{Error, Session};
@@ -416,8 +419,9 @@ impl<S> Session<S> {
 
 /// # The signed-in principal
 impl<S> Session<S> {
-    /// Returns the signed-in principal with its assurance, as the last store call of this request
-    /// saw it. `None` for a guest. One round trip if there was no store call before.
+    /// Returns the signed-in principal with its assurance, as the last read of this request found
+    /// it. `None` for a guest. One round trip if this request has not read the session yet, or has
+    /// changed the principal or a deadline since.
     ///
     /// # Errors
     ///
@@ -466,7 +470,7 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// As [`PrincipalSessions::revoke_all`], and one more if this request has not used the session
+    /// As [`PrincipalSessions::revoke_all`], and one more if this request has not read the session
     /// before.
     ///
     /// # Errors
@@ -505,12 +509,13 @@ impl<S> Session<S> {
 
 /// # Forms
 impl<S> Session<S> {
-    /// Returns a token for the forms of this session's pages.
-    /// [`is_csrf_token`](Self::is_csrf_token) checks it when a form comes back (NIST SP 800-63B-4,
-    /// 5.1). Starts a session if there is none.
+    /// Returns a token for the forms of this session's pages. When a form is submitted,
+    /// [`is_csrf_token`](Self::is_csrf_token) checks its token (NIST SP 800-63B-4, 5.1). Starts a
+    /// session if there is none.
     ///
-    /// Each call returns another token. Otherwise the size of a compressed page could reveal it
-    /// (BREACH). All of these tokens are valid until the session ends or its principal changes.
+    /// Each call returns another token. Otherwise the size of a compressed page could reveal the
+    /// token (BREACH). All of these tokens are valid until the session ends or its principal
+    /// changes.
     ///
     /// `SameSite`, and the `CsrfLayer` of the feature `csrf`, stop cross-site requests even if
     /// forms have no token. A token also stops requests from other subdomains.
@@ -604,7 +609,7 @@ impl<S> Session<S> {
 }
 
 impl<S: 'static> Session<S> {
-    /// Returns the session that the layer put into a request.
+    /// Returns the session that the unnamed layer put into a request.
     ///
     /// # Errors
     ///
@@ -633,7 +638,7 @@ impl Session {
         extensions.insert(Slot::<L> { session: self, layer: PhantomData });
     }
 
-    /// Returns the session that the layer of the name `L` put into a request.
+    /// Returns the session that the layer with the name `L` put into a request.
     ///
     /// # Errors
     ///
@@ -648,7 +653,7 @@ impl Session {
     }
 }
 
-/// The place in a request for the session of the layer of the name `L`.
+/// The request extension that holds the session of the layer with the name `L`.
 struct Slot<L> {
     session: Session,
     layer: PhantomData<fn() -> L>,

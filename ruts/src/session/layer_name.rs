@@ -23,7 +23,8 @@
 /// # drop(layer);
 /// ```
 pub trait LayerName: 'static {
-    /// Part of the cookie's name, unless the cookie options of the layer set another name.
+    /// Name of the layer. It is part of every secret hash of the layer, and of the cookie's name
+    /// unless the cookie options set another one.
     const NAME: &'static str;
 }
 

@@ -1,7 +1,7 @@
 //! [`SessionMap`]: fields of a session by name, decoded on access.
 //!
-//! Made by `get_all`, `load` and lists of sessions. May hold only some of the fields. Knows no
-//! requests.
+//! Made by `get_all`, `read`, `load` and lists of sessions. May hold only some fields of a session.
+//! Knows nothing of requests.
 
 use std::fmt;
 
@@ -19,10 +19,10 @@ use crate::{
     field::{Field, FieldName, Readable},
 };
 
-/// Fields of a session, not yet decoded: all of them as the result of
-/// [`Session::get_all`](crate::Session::get_all).
+/// Fields of a session, not yet decoded. The result of
+/// [`Session::get_all`](crate::Session::get_all) holds all of them.
 ///
-/// Each read decodes one field, without a round trip.
+/// A read decodes only the fields that it asks for, without a round trip.
 #[derive(Clone)]
 pub struct SessionMap {
     /// Ordered by name.
@@ -43,8 +43,8 @@ impl Undecrypted {
         Self { source, version: codec::version(stored).unwrap_or_default() }
     }
 
-    /// Returns the error for a field of version `known`. A newer version is reported before a
-    /// missing key, because it is the likely cause.
+    /// Returns the error for a field of version `known`. A newer version is reported instead of a
+    /// missing key, because the newer version is the likely cause.
     pub(super) fn error(&self, known: u16) -> CodecError {
         match self.version > known {
             true => CodecError::Newer { stored: self.version, known },
@@ -99,7 +99,7 @@ impl SessionMap {
         keys.values(self)
     }
 
-    /// Returns the value of a field whose version is `known`.
+    /// Returns the stored value of a field. `known` is the version that this release knows.
     fn stored(&self, name: &str, known: u16) -> Result<Option<&Plaintext>, Error> {
         let place = self.fields.binary_search_by(|(other, _)| str::cmp(other, name));
         let stored = place.ok().map(|place| self.fields[place].1.as_ref()).transpose();

@@ -1,6 +1,6 @@
 //! [`PrincipalSessions`]: lists and revokes the sessions of one principal.
 //!
-//! Made by `SessionIndex` and `Session::sessions`. Calls the store directly, outside a request.
+//! Made by `SessionIndex` and `Session::sessions`. Calls the store directly, not through `request`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -80,7 +80,8 @@ pub struct SessionSummary {
     pub id: SessionId,
     /// Ages, deadlines and principal of the session.
     pub meta: SessionMeta,
-    /// How long the sign-in [is remembered](super::SignIn::remember) without a visit.
+    /// How long the sign-in [is remembered](super::SignIn::remember) without a visit. `None` if it
+    /// is not remembered.
     pub remembered: Option<Duration>,
     /// The requested fields.
     pub fields: SessionMap,
@@ -95,8 +96,8 @@ impl PrincipalSessions {
         Self::by_field(store, cipher, "", Ok(principal))
     }
 
-    /// Creates the sessions of a principal. If `principal` is an error, because the value of the
-    /// field cannot be a principal, the first use returns it.
+    /// Creates the sessions of a principal. If the value of the field cannot be a principal,
+    /// `principal` is an error, which each use returns.
     pub(super) fn by_field(
         store: Arc<dyn DynStore>,
         cipher: FieldCipher,
@@ -111,17 +112,18 @@ impl PrincipalSessions {
         principal.map_err(|source| value::encode_error(self.field, source.clone()))
     }
 
-    /// Lists live sessions with these fields, `()` for none. `after` is the `next` of the previous
-    /// page. `limit` is the maximum number of sessions that are examined.
+    /// Lists live sessions with these fields, or with none for `()`. `after` is the `next` of the
+    /// previous page. `limit` is the maximum number of sessions to examine: a page can have fewer,
+    /// even before the last one.
     ///
     /// A field marked `encrypt` needs the keys of the layer. The result of
-    /// [`Session::sessions`](crate::Session::sessions) has them. For `Shop::sessions(&store)`, set
-    /// them with `SessionIndex::encryption_keys`.
+    /// [`Session::sessions`](crate::Session::sessions) has these keys. For
+    /// `Shop::sessions(&store)`, set the keys with `SessionIndex::encryption_keys`.
     ///
     /// # Round trips
     ///
-    /// One in memory, in SQLite, in PostgreSQL and in MySQL. In Redis one for the list, and one for
-    /// each session, all at the same time.
+    /// One in memory, in SQLite, in PostgreSQL and in MySQL. In Redis one for the list, then one
+    /// for each session, all of them at the same time.
     ///
     /// # Errors
     ///
@@ -157,11 +159,12 @@ impl PrincipalSessions {
 
     /// Ends all sessions, and returns their number.
     ///
-    /// When the call returns, every session that had signed in before the call has ended. A session
-    /// that signs in during the call may end or stay.
+    /// When the call returns, every session whose sign-in was complete before the call has ended. A
+    /// session whose sign-in overlaps with the call may end or stay.
     ///
     /// The application decides which principals may sign in. If an account is disabled, a request
-    /// that checked it earlier can still sign in. Check again after the sign-in, or revoke again.
+    /// that checked the account earlier can still sign in. Check again after the sign-in, or revoke
+    /// again.
     ///
     /// # Round trips
     ///
@@ -177,8 +180,8 @@ impl PrincipalSessions {
         self.end(RevokeTarget::All { except: None }).await
     }
 
-    /// Ends all sessions except one, and returns their number.
-    /// [`Session::revoke_others`](crate::Session::revoke_others) keeps the session of a request.
+    /// Ends all sessions except one, and returns the number of ended sessions. To keep the session
+    /// of a request, call [`Session::revoke_others`](crate::Session::revoke_others).
     ///
     /// # Errors
     ///
@@ -189,8 +192,8 @@ impl PrincipalSessions {
 
     /// Ends the sessions for which `judge` returns true, and returns their number.
     ///
-    /// For the session that an identity provider names in a logout token (OpenID Connect
-    /// Back-Channel Logout), for example. A session that signs in meanwhile may be missed.
+    /// For example, it can end the session that an identity provider names in a logout token
+    /// (OpenID Connect Back-Channel Logout). A session that signs in during the call may be missed.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -266,7 +269,7 @@ impl SessionSummary {
             let failed = |source| Undecrypted::new(source, &field.value);
             (field.name, plaintext.map_err(failed))
         });
-        // A list belongs to no layer, so the default applies.
+        // A list belongs to no layer, so the default of `Unreadable` applies.
         let fields = SessionMap::new(fields, Unreadable::Error);
         Self { id, meta: loaded.meta, remembered, fields }
     }

@@ -24,7 +24,8 @@ struct Declared {
 }
 
 impl Schemas {
-    /// Adds a schema. Returns an error if it declares a stored name of another schema differently.
+    /// Adds a schema. Returns an error if another schema declares a field of the same stored name
+    /// differently.
     pub(super) fn claim(
         &self,
         schema: &'static SessionSchema,

@@ -38,7 +38,7 @@ pub struct SessionIndex {
 }
 
 impl SessionIndex {
-    /// Returns the sessions of the layer to which `T` belongs.
+    /// Creates the index of the sessions of the layer to which `T` belongs.
     pub fn of<T: TypedSession>(store: impl IntoStore) -> Self {
         Self {
             store: store.into_store(),
@@ -75,18 +75,19 @@ impl SessionIndex {
         self
     }
 
-    /// Returns a session for a job of this process, without a request and without its secret.
+    /// Returns a session for a job of this process, without a request and without the secret of the
+    /// session.
     ///
     /// Its accessors work as in a handler. Reads and writes of fields need a live session:
-    /// otherwise each fails with [`Error::Ended`](crate::Error::Ended), and none creates a session.
+    /// otherwise they fail with [`Error::Ended`](crate::Error::Ended), and do not create a session.
     /// They do not count as activity, so a job keeps no session alive, unless
-    /// [`idle_timeout`](Self::idle_timeout) was called. As in a handler, a field that was read stays
-    /// known. To read it again, get the session again.
+    /// [`idle_timeout`](Self::idle_timeout) was called. As in a handler, a field that was read is
+    /// cached. To read it from the store again, get the session again.
     ///
     /// A job has no client that could receive a token. So it cannot sign in or out, replace the
-    /// secret, write a field marked `rotate`, move a deadline or delete the session:
-    /// [`Error::NoRequest`](crate::Error::NoRequest). A [revocation](PrincipalSessions::revoke) ends
-    /// a session.
+    /// secret, write a field marked `rotate`, move the absolute deadline or delete the session:
+    /// [`Error::NoRequest`](crate::Error::NoRequest). To end a session,
+    /// [revoke](PrincipalSessions::revoke) it.
     ///
     /// # Security
     ///
@@ -95,7 +96,7 @@ impl SessionIndex {
     ///
     /// # Round trips
     ///
-    /// None. The first read of eager fields takes one, and so does each write.
+    /// None for this call. Reads and writes take as many as in a handler.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -140,7 +141,7 @@ impl SessionIndex {
         T::from(Session::internal(Arc::new(context), *id))
     }
 
-    /// Returns the sessions in which the field has this value. No round trip yet.
+    /// Returns the sessions of the principal that this value of the field names. No round trip.
     pub fn by<T, Q>(&self, field: Field<T, Principal>, value: &Q) -> PrincipalSessions
     where
         Q: StoredAs<T> + Serialize + ?Sized,

@@ -1,4 +1,4 @@
-//! [`SignIn`]: a builder of a sign-in, done when it is awaited.
+//! [`SignIn`]: a sign-in with options, done when it is awaited.
 //!
 //! Returned by `Entry::sign_in`. Knows its options, and leaves the write to `request`.
 
@@ -58,15 +58,16 @@ impl<'a> SignIn<'a> {
         Self { request, field, value, options: Ok(SignInOptions::new(assurance)) }
     }
 
-    /// Keeps the user signed in for this long without a visit, even after the browser was closed.
+    /// Remembers the user for this long without a visit, even after the browser was closed.
     ///
-    /// The cookie and the idle timeout of the session get this lifetime. Each visit extends them,
-    /// until the absolute timeout of the layer, or until `life` has passed if that is longer.
+    /// The cookie gets this lifetime, and the idle timeout of the session is at least as long.
+    /// Visits extend both, until the absolute timeout of the layer or `life`, whichever is longer,
+    /// has passed since the sign-in.
     ///
     /// The authentication does not last longer. Once the layer would have ended the session without
     /// this option, the sign-in counts as [`Assurance::Remembered`]: the user is recognised, and a
     /// page that [requires](crate::Session::require) an assurance asks for the password again. The
-    /// new sign-in keeps the lifetime of the cookie, unless it sets another.
+    /// new sign-in keeps the lifetime of the cookie, unless it sets another one.
     ///
     /// # Round trips
     ///

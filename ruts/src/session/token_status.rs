@@ -9,7 +9,7 @@ use crate::store::Expiry;
 /// State of the session that a request came with: live, or the reason why it is not, as far as that
 /// is known. Returned by [`Session::token_status`](crate::Session::token_status).
 ///
-/// For pages that explain why a user is signed out. It does not affect a sign-in.
+/// For pages that explain why a user is signed out. The status does not affect a sign-in.
 ///
 /// ```
 /// use ruts::{Error, Session, session::TokenStatus, store::Expiry};
@@ -30,25 +30,26 @@ use crate::store::Expiry;
 pub enum TokenStatus {
     /// The request carried no token: a first visit, or a browser that dropped its cookies.
     NoToken,
-    /// The request carried a cookie or header without a readable token. It is malformed, or signed
-    /// or encrypted with a key that the layer does not have.
+    /// The request carried a cookie or header without a readable token. The token is malformed, or
+    /// signed or encrypted with a key that the layer does not have.
     Unreadable,
     /// The session was live.
     Live,
-    /// Another request had [deleted](crate::Session::delete) the session, within the last minute.
+    /// Another request had [deleted](crate::Session::delete) the session. A store recognises a
+    /// deleted session for at least a minute.
     Ended {
-        /// Time since then.
+        /// Time since the deletion.
         ago: Duration,
     },
     /// The session was revoked: by its user from another session, by an administrator, or because its
     /// principal had reached a [session limit](crate::store::SessionLimit).
     ///
-    /// A store recognises it until the deadline of the session, but for no longer than
-    /// [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION).
+    /// A store recognises a revoked session until the deadline of the session, but for no longer
+    /// than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION).
     Revoked,
     /// Another request had replaced the secret, for example with a sign-in.
     Replaced {
-        /// Time since then.
+        /// Time since the former secret ceased to be valid.
         ago: Duration,
     },
     /// The session was live, but the token had another secret: one that was replaced more than
@@ -56,8 +57,8 @@ pub enum TokenStatus {
     Unknown,
     /// The session had expired, by idleness or by age.
     ///
-    /// The answer is the same for a session that was deleted more than a minute ago, that the store has
-    /// lost, or that never existed.
+    /// The answer is the same for a session whose deletion the store no longer knows, that the
+    /// store has lost, or that never existed.
     Expired {
         /// The deadline that has passed, if the store still knows it.
         ///

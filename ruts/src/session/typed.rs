@@ -30,7 +30,7 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     /// Schema of the struct.
     const SCHEMA: &'static SessionSchema;
 
-    /// The types of the fields, in their order.
+    /// The fingerprint functions of the fields' types, in the order of the fields.
     #[doc(hidden)]
     const SHAPES: &'static [Shape] = &[];
 
@@ -50,7 +50,8 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     }
 }
 
-/// A session whose types are compared with a lock. Implemented by `#[session(lock)]`, not by hand.
+/// A session whose types are compared with a lock file. Implemented by `#[session(lock)]`, not by
+/// hand.
 ///
 /// Used by `ruts::testing::assert_lock`.
 #[diagnostic::on_unimplemented(

@@ -1,8 +1,8 @@
 //! The queue of a session for updates of its fields: [`turn`].
 //!
-//! Called by `request`. `Entry::update` is a compare-and-set: of several at once, all but one fail
-//! at each attempt. The queue runs the updates of one process one at a time. The write still
-//! compares, because other processes have their own queues.
+//! Called by `request`. `Entry::update` is a compare-and-set: of several concurrent updates, all
+//! but one fail at each attempt. The queue runs the updates of one process one at a time. The write
+//! still compares, because other processes have their own queues.
 
 use std::{sync::LazyLock, time::Duration};
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// Loads the application's user for the signed-in principal.
 ///
-/// [`load_user`] calls it, and in axum handlers the extractor `ruts::guard::CurrentUser`.
+/// Called by [`load_user`] and, for axum handlers, by the extractor `ruts::guard::CurrentUser`.
 ///
 /// ```
 /// use ruts::{
@@ -86,7 +86,7 @@ pub trait LoadUser: Send + Sync + 'static {
     /// Returns the part of a user whose change ends all earlier sessions, such as the hash of
     /// the password. By default `None`: no change ends a session.
     ///
-    /// A sign-in of the user then has to pass the same bytes to
+    /// If this method returns bytes, every sign-in of the user has to pass the same bytes to
     /// [`SignIn::stamp`](super::SignIn::stamp). A session without the stamp ends at the next load.
     /// A handler that changes the stamp calls [`Entry::accept_stamp`](crate::Entry::accept_stamp)
     /// first, so that its own session survives.
@@ -127,8 +127,8 @@ pub async fn load_user<L: LoadUser>(
     };
     event::user_changed(session.id().as_ref(), reason);
     match session.delete().await {
-        // Another request has replaced the secret meanwhile, so this one must not end the session.
-        // It continues as a guest.
+        // Another request has replaced the secret meanwhile, so this request must not end the
+        // session, and continues as a guest.
         Ok(()) | Err(Error::Ended) => Ok(None),
         Err(error) => Err(error),
     }

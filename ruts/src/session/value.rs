@@ -86,7 +86,8 @@ pub(super) fn decode_named<T: DeserializeOwned>(
     }
 }
 
-/// Decides whether a value that cannot be decoded reads as absent. A newer one never does.
+/// Decides whether a value that cannot be decoded reads as absent. A value of a newer version never
+/// does.
 pub(super) fn absent(name: &str, source: CodecError, unreadable: Unreadable) -> Result<(), Error> {
     match (unreadable, source) {
         (Unreadable::Error, source) | (_, source @ CodecError::Newer { .. }) => {

@@ -1,6 +1,6 @@
 //! [`until_change`]: waits until a session ends or its principal changes.
 //!
-//! Called by `Session::watch`. Calls the store directly, because it outlives its request.
+//! Called by `Session::watch`. Calls the store directly, because the wait can outlive the request.
 
 use std::{sync::Arc, time::Duration};
 

@@ -88,12 +88,12 @@ pub(super) trait BatchOp: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
     /// Maximum number of commands in flight. Below it, an operation is sent at once, unless the server is
-    /// busy. At most one of these commands carries queued requests of busy sessions: those with more
-    /// pending requests than their share of a batch.
+    /// busy. At most one of these commands carries queued requests of busy sessions. A session is busy if
+    /// it has more pending requests than its share of a batch.
     pub(super) max_in_flight: usize,
     /// A batch of at least this many operations, not counting those of busy sessions, marks the server
-    /// as busy until a smaller batch is sent. On a busy server, an arriving operation waits until
-    /// nothing is in flight, because larger batches cost less per operation.
+    /// as busy until a smaller batch is sent. On a busy server, an operation is sent on its arrival only
+    /// if nothing is in flight, because larger batches cost less per operation.
     pub(super) high_water: usize,
     /// On a busy server, when a command ends, the next batch is sent if fewer than this many commands
     /// are still in flight.
@@ -121,7 +121,7 @@ impl BatchTuning {
 /// at once. Later operations queue and are sent as one command when a slot frees up.
 ///
 /// An operation that finds nothing in flight is sent by its caller, without a task. A task sends
-/// every other command. A caller that is no longer polled delays others for at most
+/// the operations that queue. A caller that is no longer polled delays others for at most
 /// [`slow_after`](BatchTuning::slow_after).
 pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
@@ -146,7 +146,7 @@ struct Lane<Op: BatchOp> {
 
 /// How an operation begins.
 enum Start<Op: BatchOp> {
-    /// Its caller sends it.
+    /// Its caller sends the operation.
     Alone(Op::Request, CallerPermit<Op>),
     Queued(oneshot::Receiver<Reply<Op>>),
     /// Like `Queued`, while another caller sends its own operation.
@@ -165,10 +165,10 @@ struct Pending<Op: BatchOp> {
 struct Batch<Op: BatchOp> {
     requests: Vec<Op::Request>,
     replies: Vec<oneshot::Sender<Reply<Op>>>,
-    /// The earliest deadline among them.
+    /// The earliest deadline of the requests.
     deadline: Instant,
     span: Span,
-    /// It may have requests of a busy session.
+    /// The batch may have requests of a busy session.
     has_busy: bool,
 }
 
@@ -203,7 +203,8 @@ impl<Op: BatchOp> Batcher<Op> {
 
     /// Carries out an operation within the timeout.
     ///
-    /// The operation waits in the queue for at most half of the timeout, so that half is left to send it.
+    /// An operation that has waited in the queue for more than half of the timeout fails and is not sent.
+    /// So at least half of the timeout is left for every operation that is sent.
     ///
     /// # Cancel safety
     ///
@@ -377,7 +378,8 @@ async fn let_other_tasks_run() {
 impl<Op: BatchOp> Drop for InFlightPermit<Op> {
     fn drop(&mut self) {
         let Self { batcher, runtime, has_busy, is_finished } = self;
-        // The runtime is shutting down. It would drop the next task inside `spawn`, which recurses here.
+        // The runtime is shutting down. It would drop the next task inside `spawn`, which would call this
+        // function recursively.
         if !*is_finished && !panicking() {
             batcher.lock().retain(|lane| lane.runtime.id() != runtime.id());
             return;
@@ -478,13 +480,14 @@ mod tests {
 
     use super::*;
 
-    /// A request of a session that has at most eight in a batch.
+    /// A request of a session that has at most eight requests in a batch.
     const BUSY_SESSION: u32 = 0;
 
     /// Records the requests that are sent, and answers once the test permits it.
     #[derive(Default)]
     struct Echo {
-        /// The requests of each command, and the tasks of the runtime when it was sent.
+        /// The requests of each command, and the number of tasks of the runtime when the command was
+        /// sent.
         sent: Mutex<Vec<(Vec<u32>, usize)>>,
         answers: Option<Semaphore>,
     }

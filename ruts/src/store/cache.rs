@@ -1,6 +1,6 @@
 //! The contract of a cache in front of an origin: the [`Cache`] trait.
 //!
-//! Implemented by the caches of this crate and by others. Called only by
+//! Implemented by the caches of this crate and of other crates. Called only by
 //! [`LayeredStore`](super::layered::LayeredStore). Knows nothing of the origin, types or HTTP.
 
 use std::{fmt, future::Future, time::Duration};
@@ -16,26 +16,26 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 
 /// A cache in front of the store of record, for a [`LayeredStore`](super::layered::LayeredStore).
 ///
-/// It holds an *entry* for a session:
+/// It holds an *entry* for each cached session:
 ///
 /// | part | holds |
 /// | --- | --- |
 /// | record | the hash of the secret and the [`SessionMeta`] |
 /// | fields | some fields of the session: a value, or the knowledge that the field is absent |
 /// | completeness | whether the fields are all that the session has |
-/// | lease | the right to fill the entry, if it was issued |
+/// | lease | the right to fill the entry, if one was issued |
 /// | write intents | one for each write in progress |
 ///
 /// # Contract
 ///
-/// Every method but [`clear`](Self::clear) and [`check`](Self::check) is **one atomic operation on
-/// one entry** and one round trip.
+/// Every method but [`name`](Self::name), [`clear`](Self::clear) and [`check`](Self::check) is **one
+/// atomic operation on one entry** and one round trip.
 ///
 /// - **Loss is safe.** The cache may lose an entry, or any part of it, at any time.
-/// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. Each of
-///   these must do no more than empty the entry.
-/// - **Leases and intents are unique.** The cache makes their `mark`, not the caller, and never
-///   makes the same one twice, even after a restart.
+/// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. None of these
+///   cases may do more than empty the entry.
+/// - **Leases and intents are unique.** The cache, not the caller, makes the `mark` of each, and never
+///   makes the same mark twice, even after a restart.
 /// - **Data does not return.** If the cache's data goes back in time (a restored snapshot, a
 ///   replica that took over), the cache serves none of that data.
 /// - **Time is relative.** A lifetime counts from `at` of the lease or intent, by the cache's own
@@ -57,8 +57,8 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 ///
 /// # Minimal implementation
 ///
-/// The smallest correct cache holds nothing. A real cache adds entries, and a lease for each miss.
-/// [`MemoryCache`](super::memory::MemoryCache) is the reference, in one file.
+/// The smallest correct cache holds nothing. A real cache adds entries and leases.
+/// [`MemoryCache`](super::memory::MemoryCache) is the reference implementation, in one file.
 ///
 /// ```
 /// use std::{sync::atomic::{AtomicU64, Ordering}, time::Duration};
@@ -138,14 +138,14 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Reads the named fields, or all fields.
     ///
-    /// It is a [`CacheLookup::Hit`] only if all of this holds:
+    /// The answer is a [`CacheLookup::Hit`] only if all of these conditions hold:
     ///
     /// - the entry has a record, and `credentials` open it;
     /// - every requested field is known, with a value or as absent;
     /// - `touch` would not move the idle deadline.
     ///
-    /// Otherwise it is a [`CacheLookup::Miss`]. The miss has no lease if there is a write intent, or
-    /// no room for a lease. All readers that miss share one lease.
+    /// Otherwise the answer is a [`CacheLookup::Miss`]. The miss has no lease if there is a write intent,
+    /// or no room for a lease. All readers that miss the same entry share one lease.
     fn lookup(
         &self,
         credentials: Credentials<'_>,
@@ -155,8 +155,8 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Registers a write intent, which expires after `ttl`.
     ///
-    /// Drops the parts of the entry in `scope`, its completeness and its lease. If there are other
-    /// intents, each of them and the new one remember that they overlapped with another.
+    /// Drops the parts of the entry that `scope` names, the completeness and the lease. If there are
+    /// other intents, marks all of them and the new one as overlapping.
     fn begin_write(
         &self,
         id: &SessionId,
@@ -164,11 +164,10 @@ pub trait Cache: Send + Sync + 'static {
         ttl: Duration,
     ) -> impl Future<Output = Result<WriteIntent, StoreError>> + Send;
 
-    /// Removes a write intent, and stores `fields` unless it overlapped with another.
+    /// Removes a write intent, and stores `fields` unless the intent is marked as overlapping.
     ///
     /// If the intent is gone, another write or a reader may have stored anything since. Then the call
-    /// empties the entry and drops the lease. The other intents stay, and remember that they
-    /// overlapped.
+    /// empties the entry and drops the lease. The other intents stay, and are marked as overlapping.
     fn finish_write(
         &self,
         id: &SessionId,
@@ -179,7 +178,7 @@ pub trait Cache: Send + Sync + 'static {
     /// Stores a record and fields that a reader got from the origin, if its lease is still valid.
     ///
     /// A record that the entry already has stays if it may still be served and has the same secret and
-    /// a later idle deadline: the session was used since.
+    /// a later idle deadline, because the session was used after that reader's read.
     fn fill(
         &self,
         credentials: Credentials<'_>,
@@ -200,7 +199,7 @@ pub trait Cache: Send + Sync + 'static {
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A [`Cache`] that all processes share, so that each sees the leases and intents of the others.
+/// A [`Cache`] that all processes share, so that each process sees the leases and intents of the others.
 pub trait SharedCache: Cache {}
 
 /// The answer to a [`Cache::lookup`].
@@ -255,13 +254,13 @@ impl WriteIntent {
 pub enum InvalidationScope<'a> {
     /// The whole entry.
     All,
-    /// Some parts of it.
+    /// Some parts of the entry.
     Some {
-        /// These fields.
+        /// Names of the fields.
         names: &'a [&'a str],
-        /// The record.
+        /// Whether the record is one of these parts.
         record: bool,
-        /// The record too, if this touch would move its idle deadline.
+        /// The record is also one of these parts if this touch would move its idle deadline.
         touch: Option<Touch>,
     },
 }
@@ -272,7 +271,7 @@ pub enum InvalidationScope<'a> {
 pub struct CachedField<'a> {
     /// Name of the field.
     pub name: &'a str,
-    /// Its value. `None` if it is known to be absent.
+    /// Its value. `None` if the field is known to be absent.
     pub value: Option<&'a Bytes>,
     /// Time left of its own TTL. `None` without one.
     pub ttl: Option<Duration>,
@@ -312,7 +311,7 @@ pub struct CachedRecord {
     /// Time for which the entry may serve it.
     pub life: Duration,
     /// Time for which the accompanying fields are known to be all fields of the session. `None` if
-    /// the session may have others.
+    /// the session may have other fields.
     pub complete: Option<Duration>,
 }
 

@@ -1,8 +1,7 @@
 //! The contract of a session store: the [`Store`] trait.
 //!
-//! Implemented by the stores of this crate and by others. Called by the session through
-//! `dyn_store`, and by stores that wrap another store. Knows nothing of types, codecs, cookies or
-//! HTTP.
+//! Implemented by the stores of this crate and of other crates. Called by the session through
+//! `dyn_store`, and by stores that wrap another store. Knows nothing of types, codecs, cookies or HTTP.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -20,17 +19,18 @@ use crate::{auth::PrincipalKey, cache_policy::CachePolicy, token::SessionId};
 /// Minimum time for which a store recognises the last secret of a deleted session.
 ///
 /// During this time, a request that was in flight at the deletion is distinguished from one with an
-/// unknown secret. So it does not start another session.
+/// unknown secret. So the late request does not start another session.
 pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 
-/// Maximum time for which a store recognises the last two secrets of a revoked session. It ends
-/// earlier at the deadline that the session had.
+/// Maximum time for which a store recognises the last two secrets of a revoked session. The time ends at
+/// the deadline that the session had, if that is earlier.
 ///
-/// A user who returns within this time learns that the session was revoked. Nothing else depends on it.
+/// A user who returns within this time learns that the session was revoked. Nothing else depends on this
+/// time.
 pub const REVOKED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The answer of an operation with [`Credentials`]. The outer error is a failure of the store. The
-/// inner one says that the credentials open no session.
+/// inner error is the reason why the credentials were not accepted.
 pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 
 /// A session store.
@@ -40,19 +40,19 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// # Contract
 ///
-/// Every method up to [`delete`](Self::delete) is **one atomic operation on one session**. It takes
-/// one round trip where the backend can do it in one. These promises hold for every store:
+/// Every method from [`load`](Self::load) to [`delete`](Self::delete) is **one atomic operation on one
+/// session**. It takes one round trip where the backend allows that. These promises hold for every store:
 ///
 /// | | promise |
 /// | --- | --- |
-/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the state before it. When a revocation returns, every session whose sign-in was complete when the revocation began has ended. A session whose sign-in overlaps with the revocation has ended too, or its sign-in counts as later. |
+/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the state before it. When a revocation returns, every session whose sign-in was complete when the revocation began has ended. A session whose sign-in overlaps with the revocation has ended too, or its sign-in counts as later than the revocation. |
 /// | **N**, no resurrection | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
-/// | **M**, merging | Parallel writes to different fields all survive. Of parallel updates with the same [`Precondition`](super::Precondition), one is applied. [`take`](Self::take) returns a value once. |
-/// | **E**, expiry | Nothing is served at or after the expiry of a field, the idle deadline or the absolute deadline, by the clock of the server that keeps it. |
+/// | **M**, merging | Parallel writes to different fields all survive. Of parallel updates that change a field under the same [`Precondition`](super::Precondition) on that field, one is applied. [`take`](Self::take) returns a value once. |
+/// | **E**, expiry | No field is served at or after its expiry, and no session at or after its idle or absolute deadline, by the clock of the server that keeps the session. |
 /// | **A**, atomicity | An [`Update`] is applied as a whole or not at all. |
 /// | **T**, trips | Any set of fields is read in one round trip and written in one. |
 ///
-/// The conformance suite (`ruts::conformance`) checks them for any store.
+/// The conformance suite (`ruts::conformance`) checks all these promises but T, for any store.
 ///
 /// A field name satisfies [`is_field_name`](crate::field::is_field_name). A store may use other
 /// names for data of its own.
@@ -64,11 +64,12 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 /// [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server. An id
 /// grants no access by itself. A [`PrincipalKey`] allows a caller to list and end the sessions of its
 /// principal. [Internal](super::Proof::Internal) credentials, which no client can present, open
-/// any live session with the rights of a secret in its grace period, and can also touch it.
+/// any live session with the rights of a secret in its grace period, and can also touch the session.
 ///
 /// # Cancel safety
 ///
-/// A dropped future leaves its operation done or not done, never half done.
+/// If its future is dropped, an operation on one session is done or not done, never half done. An
+/// operation that ends several sessions may have ended only some of them.
 ///
 /// # No trait objects
 ///
@@ -98,10 +99,10 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// # Wrappers
 ///
-/// A store around another store forwards **every** method, including those with a default: a default of
-/// [`wait_for_change`](Self::wait_for_change) or [`hint_cache_policy`](Self::hint_cache_policy)
-/// hides that of the inner store. `#[deny(clippy::missing_trait_methods)]` on the implementation
-/// makes the compiler check it.
+/// A store around another store forwards **every** method, including those with a default. The default of
+/// [`expiry`](Self::expiry), [`wait_for_change`](Self::wait_for_change) or
+/// [`hint_cache_policy`](Self::hint_cache_policy) would hide the method of the inner store.
+/// `#[deny(clippy::missing_trait_methods)]` on the implementation makes Clippy check this.
 pub trait Store: Send + Sync + 'static {
     /// Returns a short name for errors and traces, such as `"memory"`.
     fn name(&self) -> &'static str;
@@ -118,8 +119,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Exists`](super::StoreErrorKind::Exists) if there is a session of that id, which stays
-    /// unchanged. A creation with a sign-in can also fail like [`update`](Self::update).
+    /// [`Exists`](super::StoreErrorKind::Exists) if a session with that id exists. That session stays
+    /// unchanged. A creation with a sign-in can also fail with the errors of [`update`](Self::update).
     fn create(
         &self,
         create: Create<'_>,
@@ -154,8 +155,8 @@ pub trait Store: Send + Sync + 'static {
         credentials: Credentials<'_>,
     ) -> impl Future<Output = StoreResult<Written<()>>> + Send;
 
-    /// Returns the metadata of a live session, `None` if there is none. Needs no secret, because that
-    /// of a watcher may have been replaced.
+    /// Returns the metadata of a live session, `None` if there is none. Needs no secret, because the
+    /// secret that a watcher knows may have been replaced.
     fn inspect(
         &self,
         id: &SessionId,
@@ -196,8 +197,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// From then on the last two secrets of such a session are [`Refused::Revoked`], until the
     /// deadline that the session had, but for no longer than [`REVOKED_RETENTION`]. Its fields are
-    /// freed, and it is on no list. A store that lacks space may forget it earlier. A session that a
-    /// [limit](super::SessionLimit) ends is revoked, too.
+    /// freed, and it is on no list. A store that lacks space may forget the session earlier. A session
+    /// that a [limit](super::SessionLimit) ends is revoked, too.
     ///
     /// # Errors
     ///
@@ -214,14 +215,14 @@ pub trait Store: Send + Sync + 'static {
     fn revoke_everyone(&self) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 
     /// Tells the store the cache policy of a field before it is first read. A store without a cache
-    /// ignores it. Called for [`NoStore`](CachePolicy::NoStore) and
+    /// ignores the policy. Called for [`NoStore`](CachePolicy::NoStore) and
     /// [`Revalidate`](CachePolicy::Revalidate).
     fn hint_cache_policy(&self, name: &str, policy: CachePolicy) {
         let _ = (name, policy);
     }
 
-    /// Frees the memory of at most `limit` expired sessions and returns their number. Zero in a
-    /// store whose backend frees them itself.
+    /// Frees the memory of at most `limit` expired sessions and returns their number. Returns zero if the
+    /// backend itself frees expired sessions.
     fn delete_expired(
         &self,
         limit: usize,
@@ -241,7 +242,7 @@ pub trait IntoStore {
     /// Type of the store.
     type Store: Store;
 
-    /// Returns the store, shared.
+    /// Returns the store in an [`Arc`].
     fn into_store(self) -> Arc<Self::Store>;
 }
 

@@ -1,7 +1,8 @@
-//! [`DynStore`]: a [`Store`] as an object.
+//! [`DynStore`]: a [`Store`] as a trait object.
 //!
-//! Created by the layer, called by the session, so that `Session` has no store type parameter. It
-//! adds a tracing span and a timing metric to each call, and changes no answer.
+//! Created by the layer, called by the session, so that `Session` has no store type parameter. `DynStore`
+//! adds a tracing span and a timing metric to each call but `wait_for_change` and `hint_cache_policy`,
+//! and changes no answer.
 
 use std::{
     any::TypeId,
@@ -44,7 +45,7 @@ impl StoreType {
     }
 }
 
-/// A [`Store`] as an object. Its methods are those of the contract.
+/// A [`Store`] as a trait object. Its methods are those of the contract that a session needs.
 pub(crate) trait DynStore: Send + Sync {
     fn store_type(&self) -> StoreType;
     fn hint_cache_policy(&self, name: &str, cache_policy: CachePolicy);
@@ -189,8 +190,8 @@ impl<S: Store> DynStore for S {
 }
 
 pin_project! {
-    /// A timed call. An async function would store the call twice: as its argument, and while
-    /// awaiting it.
+    /// A timed call. The future of an async function would hold `call` twice: as the argument, and as the
+    /// future that it awaits.
     struct Measured<F> {
         store: &'static str,
         operation: &'static str,

@@ -6,8 +6,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 /// The failure of a store.
 ///
-/// Its text names the store and the kind of failure, never a key, a statement or a value. The error
-/// of the driver is its [`source`](Error::source).
+/// Its text names the store and the kind of failure, never a key, a statement or a value. The cause, such
+/// as an error of the driver, is its [`source`](Error::source).
 #[derive(Debug, Clone)]
 pub struct StoreError {
     store: &'static str,
@@ -19,19 +19,19 @@ pub struct StoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store could not be reached. Nothing was changed.
+    /// The store could not be reached, or did not carry the operation out. Nothing was changed.
     Unavailable,
     /// The operation was sent, and its outcome is not known.
     OutcomeUnknown,
     /// The store has no room left.
     Full,
-    /// A session of that id exists.
+    /// A session with that id exists.
     Exists,
     /// The store holds data that this release cannot read.
     Corrupt,
     /// The principal has as many sessions as its limit allows. Nothing was changed.
     SessionLimit,
-    /// A revocation overtook the sign-in. The session has ended.
+    /// A revocation overtook the sign-in. The session has ended, or was never created.
     Revoked,
     /// The version or configuration of the backend does not allow the store to keep its contract.
     Unsupported,

@@ -1,4 +1,4 @@
-//! A queue in which no session can block the others: [`FairQueue`].
+//! A queue in which no key can block the others: [`FairQueue`].
 //!
 //! Used by the batcher. Knows nothing of requests, batches or tokio.
 
@@ -19,8 +19,8 @@ pub(super) enum Offered<T> {
     Taken,
     /// The entry does not fit into this batch.
     Waits(T),
-    /// The key of the entry has its share of this batch. The entries of the key move to a queue of
-    /// their own, where they do not delay others.
+    /// The key of the entry already has its share of this batch. The entries of the key move to a queue
+    /// of their own, where they do not delay others.
     Busy(T),
 }
 
@@ -49,7 +49,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.arrived.is_empty() && self.busy.is_empty()
     }
 
-    /// Returns the number of entries whose key is not known to be busy.
+    /// Returns the number of entries that are not in the queue of a busy key.
     pub(super) fn arrived(&self) -> usize {
         self.arrived.len()
     }
@@ -63,9 +63,9 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.busy.contains_key(&key)
     }
 
-    /// Offers entries for a batch, those of one key in order of arrival. `with_busy` includes the entries
-    /// of busy keys. Then it offers at least one entry, unless the queue is empty. The work is proportional
-    /// to the number of entries that are taken or become busy, plus a constant.
+    /// Offers entries for a batch, those of one key in order of arrival. If `with_busy`, entries of busy
+    /// keys are offered too, and at least one entry is offered unless the queue is empty. The work is
+    /// proportional to the number of entries that are taken or become busy, plus a constant.
     pub(super) fn offer(
         &mut self,
         with_busy: bool,

@@ -1,20 +1,20 @@
 //! The stores of sessions, and the contract that each of them keeps.
 //!
-//! A [`Store`] deals in ids, hashes and bytes. It knows nothing of types, codecs, cookies or HTTP. A store
-//! that passes the conformance suite (`ruts::conformance`) can be behind a
-//! [`SessionLayer`](crate::SessionLayer):
+//! A [`Store`] works with ids, hashes and bytes. It knows nothing of types, codecs, cookies or HTTP. A
+//! [`SessionLayer`](crate::SessionLayer) can use any store that passes the conformance suite
+//! (`ruts::conformance`):
 //!
 //! | store | feature | survives a restart | shared by processes |
 //! | --- | --- | --- | --- |
 //! | [`memory::MemoryStore`] | none needed | no | no |
 //! | `sqlite::SqliteStore` | `sqlite-store` | yes | yes, on one host |
-//! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | as the server does | yes |
+//! | `redis::RedisStore` | `redis-store`, `redis-rs-store` | if the server persists its data | yes |
 //! | `postgres::PostgresStore` | `postgres-store` | yes | yes |
 //! | `mysql::MySqlStore` | `mysql-store` | yes | yes |
-//! | `layered::LayeredStore` | `layered-store` | as its origin does | as its origin and cache are |
+//! | `layered::LayeredStore` | `layered-store` | if its origin does | if its origin and cache are |
 //!
-//! [`notify::NotifyingStore`] wraps any of them and notifies other processes of changes at once. To write
-//! another store, implement [`RecordStore`], or [`Store`] itself. The repository's
+//! [`notify::NotifyingStore`] wraps any of these stores, and notifies other processes of changes
+//! immediately. To write another store, implement [`RecordStore`], or [`Store`] itself. The repository's
 //! `examples/custom-store` keeps sessions in files.
 
 #[cfg(any(

@@ -1,7 +1,7 @@
 //! The rules of a session, independent of any backend: [`SessionRecord`].
 //!
 //! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the
-//! model that the conformance tests compare stores with. It reads no clock and does no I/O. The
+//! model that the conformance tests compare stores with. A record reads no clock and does no I/O. The
 //! caller passes the time and stores the result.
 
 mod encoding;
@@ -29,7 +29,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// The version of the format of [`SessionRecord::encode`]: its first byte.
+/// The version of the format that [`SessionRecord::encode`] writes. It is the first byte.
 const VERSION: u8 = 1;
 
 /// Bytes that this release cannot decode as a [`SessionRecord`].
@@ -70,7 +70,7 @@ pub struct SessionRecord {
     idle: Option<Duration>,
     absolute: Option<Duration>,
     ended: Option<Duration>,
-    /// The session was revoked. `absolute` is now the time at which this record can be freed.
+    /// The session was revoked. `absolute` is then the time at which this record can be freed.
     revoked: bool,
     signed_in: Option<Authentication>,
     /// The absolute deadline that a sign-in set. No later update moves `absolute` beyond it.
@@ -114,8 +114,8 @@ enum OpenedBy {
 }
 
 impl OpenedBy {
-    /// Returns whether it may carry out an update that
-    /// [needs the current secret](super::Update::needs_current_secret).
+    /// Returns whether the presented proof permits an update that [needs the current
+    /// secret](super::Update::needs_current_secret).
     const fn has_all_rights(self) -> bool {
         matches!(self, Self::Current | Self::Former)
     }
@@ -155,7 +155,8 @@ impl SessionRecord {
         record
     }
 
-    /// Returns the moment from which the record can be freed, unless a use moves it.
+    /// Returns the moment from which the record can be freed, unless a use of the session moves that
+    /// moment.
     pub fn deadline(&self) -> Option<Duration> {
         match self.ended {
             Some(ended) if !self.revoked => Some(ended.saturating_add(ENDED_RETENTION)),
@@ -201,7 +202,7 @@ impl SessionRecord {
     }
 
     /// Returns whether an operation has changed the record since it was created, decoded or
-    /// [saved](Self::set_saved). A store writes it back only then.
+    /// [saved](Self::set_saved). A store has to write back only a modified record.
     pub const fn is_modified(&self) -> bool {
         self.modified
     }
@@ -215,7 +216,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The secret does not open the session.
+    /// The proof does not open the session.
     pub fn load<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -273,8 +274,8 @@ impl SessionRecord {
         self.check(update, opened, now).map(|refusal| refusal.is_none())
     }
 
-    /// Applies an update: [`Store::update`](super::Store::update). The store has to enforce a limit
-    /// on the sessions of a principal beforehand.
+    /// Applies an update: [`Store::update`](super::Store::update). Before a sign-in, the store has to
+    /// enforce the limit on the principal's sessions.
     ///
     /// # Errors
     ///
@@ -359,7 +360,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The secret does not open the session.
+    /// The proof does not open the session.
     pub fn delete<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -515,7 +516,8 @@ impl SessionRecord {
             Proof::Secret(secret) if self.secret == *secret => OpenedBy::Current,
             Proof::Secret(secret) if self.replaced.is_some_and(|former| former == *secret) => {
                 match self.grace {
-                    // A newer cookie of this session is invalid too, so the client may lose it.
+                    // A newer cookie of this session is invalid too, so the response may remove the
+                    // client's cookie.
                     _ if self.revoked => return Err(Refused::Revoked),
                     Grace::Pending(_) => OpenedBy::Former,
                     Grace::Until(until) if now < until => OpenedBy::FormerInGrace,
@@ -531,8 +533,8 @@ impl SessionRecord {
         }
     }
 
-    /// Returns the refusal of a former secret. It also answers a secret in its grace period, or
-    /// internal credentials, if the request needs the current secret.
+    /// Returns the refusal of a former secret that is no longer valid. A secret in its grace period, or
+    /// internal credentials, get the same refusal if the request needs the current secret.
     fn replaced(&self, now: Duration) -> Refused {
         let since = match self.grace {
             Grace::Until(until) => until.min(now),
@@ -608,7 +610,7 @@ impl SessionRecord {
         let Some(AbsoluteDeadline { from_now, from_creation }) = deadline else { return };
         let from_creation = from_creation.map(|ttl| self.created.saturating_add(ttl.as_duration()));
         let from_now = Some(now.saturating_add(from_now.as_duration()));
-        // The deadline that a sign-in set takes the place of `from_creation`.
+        // If a sign-in has set a deadline, that deadline replaces `from_creation`.
         let latest = self.latest.or(from_creation);
         self.absolute = latest.into_iter().chain(from_now).min();
     }
@@ -709,7 +711,7 @@ pub(in crate::store) struct RecordHead {
 
 #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 impl RecordHead {
-    /// Marks the session as revoked by an operation on all sessions, which records no moment for each.
+    /// Marks the session as revoked by `revoke_everyone`, which records no moment for each session.
     pub(in crate::store) fn revoke_with_all(&mut self) {
         if self.ended.is_none() {
             // The moment of the end is not known. Nothing needs it: `ended` only has to be present.
@@ -735,8 +737,8 @@ impl RecordHead {
         }
     }
 
-    /// Returns a record with these fields, which have to include every field that the coming
-    /// operation reads, removes or expires.
+    /// Returns a record with these fields, which have to include every field that the next operation
+    /// reads, removes or expires.
     pub(in crate::store) fn with_fields(
         self,
         fields: HashMap<FieldName, FieldRecord>,

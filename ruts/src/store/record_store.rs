@@ -25,14 +25,14 @@ use crate::{auth::PrincipalKey, token::SessionId};
 ///
 /// Each implementation is a [`Store`] and keeps its whole contract. An operation takes one locked step
 /// on its session, or a few if it changes the principal or ends a signed-in session. It takes another
-/// one for each other session that it lists, counts or ends.
+/// step for each other session that it lists, counts or ends.
 ///
 /// # Contract
 ///
 /// - [`with_record`](Self::with_record) is exclusive for each session: no other call of any process
-///   sees or changes the record between its start and its end.
-/// - [`lock_principal`](Self::lock_principal) is exclusive for each principal, or for all of them.
-///   Its lock may be held across any number of calls of `with_record`.
+///   sees or changes the record during the call.
+/// - [`lock_principal`](Self::lock_principal) grants one lock at a time for each principal, or one for
+///   all principals together. The lock may be held across any number of calls of `with_record`.
 /// - [`sessions_of`](Self::sessions_of) may list sessions that have ended, and never omits a live
 ///   one.
 ///
@@ -46,12 +46,12 @@ pub trait RecordStore: Send + Sync + 'static {
 
     /// Runs `operation` on the record of a session under its lock, and stores the result.
     ///
-    /// `operation` gets `None` if there is no record. Afterwards a record that [was
-    /// modified](SessionRecord::is_modified) has to be stored. If `operation` leaves `None`, the record
-    /// has to be removed. The [`Duration`] is the current time since an origin of the store's choice,
-    /// read under the lock.
+    /// `operation` gets `None` if there is no record. If `operation` leaves a record that [was
+    /// modified](SessionRecord::is_modified), the record has to be stored. If it leaves `None`, the
+    /// record has to be removed. The [`Duration`] is the current time since an origin of the store's
+    /// choice, read under the lock.
     ///
-    /// A dropped future must leave the old record or the new one, never a part of it.
+    /// A dropped future must leave the old record or the new one, never a mixture of both.
     fn with_record<T: Send>(
         &self,
         id: &SessionId,
@@ -83,7 +83,8 @@ pub trait RecordStore: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Removes a session from the principal's list, after it ended or changed its principal.
+    /// Removes a session from the principal's list, after the session ended or changed its principal, or
+    /// after its creation or sign-in failed.
     fn remove_from_list(
         &self,
         principal: &PrincipalKey,
@@ -102,7 +103,7 @@ pub trait RecordStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
     /// Ends all sessions: removes their records, or [revokes](SessionRecord::revoke) each, so that its
-    /// secret is recognised. A caller waits for it, so it has to be fast even with many sessions.
+    /// secret is recognised. Callers wait for this method, so it has to be fast even with many sessions.
     fn end_all(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits until a session may have ended or changed its principal:
@@ -341,7 +342,8 @@ async fn end_oldest<S: RecordStore>(
     Ok(())
 }
 
-/// Revokes a session of the principal, and returns whether there was one.
+/// Revokes a session if it is live and the principal is signed in to it, and returns whether that was so.
+/// Removes it from the principal's list in any case.
 async fn revoke_one<S: RecordStore>(
     store: &S,
     principal: &PrincipalKey,

@@ -2,8 +2,8 @@
 //!
 //! Built by the session, by wrapping stores and by tests. Read by stores. Knows nothing of answers,
 //! types or HTTP.
-//! Every struct has a constructor, and a method for each optional part, so that a new part of a
-//! request breaks no store.
+//! Every struct is `#[non_exhaustive]` and has a constructor, so that a new part breaks no code that
+//! builds a request.
 
 use std::{fmt, time::Duration};
 
@@ -160,8 +160,8 @@ pub struct NewSignIn<'a> {
     pub assurance: Assurance,
     /// Limit on the principal's live sessions.
     pub limit: Option<SessionLimit>,
-    /// Keeps the fields of a session in which another principal is signed in. By default these fields
-    /// are removed, so that the new user does not see them. Without a former principal, the fields
+    /// Whether to keep the fields of a session in which another principal is signed in. By default these
+    /// fields are removed, so that the new user does not see them. Without a former principal, the fields
     /// always stay.
     pub keep_fields: bool,
 }
@@ -193,7 +193,7 @@ impl<'a> NewSignIn<'a> {
 pub struct SessionLimit {
     /// Maximum number of sessions, at least one.
     pub sessions: u32,
-    /// The reaction to a sign-in beyond it.
+    /// The reaction to a sign-in beyond the limit.
     pub on_limit: OnLimit,
 }
 
@@ -203,7 +203,8 @@ impl SessionLimit {
         Self { sessions, on_limit }
     }
 
-    /// Returns the sessions that have to end before another sign-in. `None` refuses the sign-in.
+    /// Returns the sessions that have to end before another sign-in. Returns `None` if the sign-in is
+    /// refused.
     ///
     /// `live` holds the other live sessions of the principal, each with the time of its sign-in.
     pub(in crate::store) fn beyond(
@@ -292,7 +293,7 @@ impl<'a> Change<'a> {
 pub struct Update<'a> {
     /// Changes to fields.
     pub changes: &'a [Change<'a>],
-    /// Condition on a field. Without it the update always applies.
+    /// Condition on a field. The update applies only if the condition holds.
     pub precondition: Option<Precondition<'a>>,
     /// Replaces the secret. From then on the former one is
     /// [`Refused::Replaced`](super::Refused::Replaced). Replacing a secret with itself, as a repeated
@@ -364,7 +365,7 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Returns the sorted names of the fields that the update reads, removes or expires. All others
+    /// Returns the sorted names of the fields that the update reads, removes or expires. All other fields
     /// are written without being read.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) fn needed_names(&self) -> Vec<&'a str> {
@@ -378,7 +379,7 @@ impl<'a> Update<'a> {
 
     /// Returns whether the update does more than change fields and touch the session.
     ///
-    /// A secret in its grace period is refused for such an update.
+    /// Such an update is refused for a secret in its grace period and for internal credentials.
     pub const fn needs_current_secret(&self) -> bool {
         self.rotate.is_some()
             || self.renew.is_some()
@@ -391,15 +392,15 @@ impl<'a> Update<'a> {
 ///
 /// The response with the new secret may get lost. So the former secret stays fully valid until the new
 /// one is used for the first time, by a write or by a read with a [`Touch`]. From then on the former
-/// secret is valid for `grace`. In this grace period it reads, writes fields and deletes the session.
-/// It does not touch the session, and is refused for an update that
-/// [needs the current secret](Update::needs_current_secret).
+/// secret is valid for `grace`. In this grace period it can read and write fields, and delete the
+/// session. It does not touch the session, and is refused for an update that [needs the current
+/// secret](Update::needs_current_secret).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Renew<'a> {
     /// Hash of the new secret.
     pub secret: &'a SecretHash,
-    /// Age that the current secret must have. Below it the answer is
+    /// Minimum age of the current secret. If the secret is younger, the answer is
     /// [`Updated::NotDue`](super::Updated::NotDue).
     pub every: Ttl,
     /// Grace period of the former secret.
@@ -438,7 +439,8 @@ pub enum AuthChange<'a> {
 pub struct AbsoluteDeadline {
     /// Time from now.
     pub from_now: Ttl,
-    /// Time from the creation of the session.
+    /// Time from the creation of the session. If a sign-in has set an absolute deadline, that deadline
+    /// applies instead.
     pub from_creation: Option<Ttl>,
 }
 
@@ -455,7 +457,7 @@ impl AbsoluteDeadline {
 pub struct Precondition<'a> {
     /// Name of the field.
     pub name: &'a str,
-    /// Its exact value. `None` if it must be absent.
+    /// Value that the field must have. `None` if the field must be absent.
     pub value: Option<&'a Bytes>,
 }
 
@@ -478,8 +480,8 @@ pub struct TakeField<'a> {
     pub touch: Option<Touch>,
     /// Signs the principal out.
     pub sign_out: bool,
-    /// Does not remove a value of a higher version, which the caller cannot read. The value is still
-    /// returned, and the rest of the request is carried out.
+    /// Highest version that is removed. A value of a higher version, which the caller cannot read, is
+    /// returned but stays. The rest of the request is still carried out.
     pub max_version: Option<u16>,
 }
 
@@ -518,7 +520,7 @@ impl<'a> TakeField<'a> {
     }
 
     /// Returns whether `max_version` keeps this value from being removed. The version of a value is in its
-    /// third and fourth byte, big-endian. A shorter value has none.
+    /// third and fourth byte, big-endian. A shorter value has no version.
     pub fn keeps(&self, value: &[u8]) -> bool {
         let version = value.get(2..4).and_then(|bytes| bytes.try_into().ok());
         version.map(u16::from_be_bytes) > self.max_version && self.max_version.is_some()
@@ -537,7 +539,7 @@ impl<'a> TakeField<'a> {
 pub struct PageRequest<'a> {
     /// The session after which the page begins. `None` asks for the first page.
     pub after: Option<&'a SessionId>,
-    /// Maximum number of sessions to examine, at least one. The page can have fewer.
+    /// Maximum number of sessions to examine, at least one. The page can have fewer sessions.
     pub limit: usize,
 }
 
@@ -548,7 +550,7 @@ impl<'a> PageRequest<'a> {
     }
 }
 
-/// The sessions of a principal to end.
+/// The sessions of a principal that a revocation ends.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum RevokeTarget<'a> {
@@ -562,7 +564,7 @@ pub enum RevokeTarget<'a> {
 }
 
 impl RevokeTarget<'_> {
-    /// Returns whether the session is one to end.
+    /// Returns whether the session has to end.
     pub fn includes(&self, id: &SessionId) -> bool {
         match self {
             Self::One(one) => id == *one,

@@ -1,8 +1,8 @@
 //! Answers of a [`Store`](super::Store).
 //!
 //! Built by stores. Read by the session, the guards and wrapping stores. Knows nothing of types or
-//! HTTP. Every struct that a store builds has a constructor, so a new part of an answer breaks no
-//! store.
+//! HTTP. Every struct that a store builds has a constructor or a `Default`, so a new part of an answer
+//! breaks no store.
 
 use std::{fmt, time::Duration};
 
@@ -19,22 +19,23 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// No session has this id, it has expired, or the secret is neither its current nor its former one.
+    /// No session has this id, the session has expired, or the secret is neither its current nor its
+    /// former one.
     NotFound,
-    /// The session was [deleted](super::Store::delete), and this was its secret. A store recognises
-    /// it for at least [`ENDED_RETENTION`](super::ENDED_RETENTION).
+    /// The session was [deleted](super::Store::delete), and the presented secret was valid until then. A
+    /// store recognises the secret for at least [`ENDED_RETENTION`](super::ENDED_RETENTION).
     Ended {
         /// Time since the deletion, by the clock of the server.
         ago: Duration,
     },
-    /// The session was [revoked](super::Store::revoke), and this was its current or former secret. A
-    /// store recognises both until the deadline that the session had, but for no longer than
-    /// [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
+    /// The session was [revoked](super::Store::revoke), and the presented secret was its current or
+    /// former one. A store recognises both until the deadline that the session had, but for no longer
+    /// than [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
     Revoked,
     /// The secret was replaced by the latest rotation or renewal, and its grace period is over or does
     /// not permit the operation. The session was not revoked.
     Replaced {
-        /// Time since the end of its validity, by the clock of the server. Zero in the grace period.
+        /// Time since the secret became invalid, by the clock of the server. Zero in the grace period.
         ago: Duration,
     },
 }
@@ -55,7 +56,8 @@ pub struct Written<T> {
     /// The answer itself.
     pub answer: T,
     /// Time for which a cache may still answer with the former state, because it missed the write.
-    /// Promise R does not hold in that time. `None` in a store without a cache.
+    /// Promise R of [`Store`](super::Store) does not hold in that time. `None` in a store without a
+    /// cache.
     pub stale_for: Option<Duration>,
 }
 
@@ -118,7 +120,7 @@ pub struct SessionMeta {
 }
 
 impl SessionMeta {
-    /// Returns the metadata as it is this much `later`, if no operation takes place in between.
+    /// Returns the metadata as it will be this much `later`, if no operation takes place in between.
     pub(crate) fn after(self, later: Duration) -> Self {
         let left = |left: Duration| left.saturating_sub(later);
         Self {
@@ -201,7 +203,7 @@ pub enum Updated {
     },
     /// The secret is not old enough to be [renewed](super::Renew). Nothing was changed.
     NotDue,
-    /// The [`Precondition`](super::Precondition) failed. Nothing was changed, the secret included.
+    /// The [`Precondition`](super::Precondition) failed. Nothing was changed, not even the secret.
     Conflict {
         /// Current value of the field.
         current: Option<Bytes>,

@@ -1,4 +1,4 @@
-//! [`with_session`]: the session of a client, without a page of the application.
+//! [`with_session`]: runs code with the session of a client, without a page of the application.
 //!
 //! Called by tests of applications. Knows the client, the layer and the typed session.
 
@@ -19,8 +19,9 @@ use tower_service::Service;
 use super::client::Client;
 use crate::{layer::config::SessionLayer, session::TypedSession};
 
-/// Runs code with the session of a client, as a request of the client would: to sign it in without
-/// the application's form, to prepare its cart, or to check the fields that a page wrote.
+/// Runs code with the session of a client, as a request of the client would. The code can sign the
+/// client in without the application's form, prepare its cart, or check the fields that a page
+/// wrote.
 ///
 /// `layer` is the layer of the application, or a clone. The client keeps the cookies that result from
 /// the code.

@@ -26,8 +26,8 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 /// Calls an application without a network, and keeps its cookies like a browser over HTTPS.
 ///
 /// Clones share the cookies, like tabs of one browser. Redirects are not followed. A cookie is
-/// refused if its attributes do not match its prefix (RFC 6265bis, 5.7). Otherwise `Path` and
-/// `Domain` are ignored, because there is only one host.
+/// refused if its attributes do not match its prefix (RFC 6265bis, 5.7). Apart from that, `Path`
+/// and `Domain` are ignored: the client has one host, and sends its cookies to every path.
 ///
 /// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
 /// carries no `SameSite=Strict` cookie. It carries a `SameSite=Lax` cookie only if its method is
@@ -64,11 +64,11 @@ struct Kept {
 /// A response, read to its end.
 #[derive(Debug, Clone)]
 pub struct Reply {
-    /// Its status.
+    /// Status of the response.
     pub status: StatusCode,
-    /// All its headers.
+    /// All headers of the response.
     pub headers: HeaderMap,
-    /// Its whole body.
+    /// The whole body of the response.
     pub body: Bytes,
 }
 
@@ -78,7 +78,7 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Returns the cookies that it sets or removes.
+    /// Returns the cookies that the response sets or removes.
     ///
     /// # Panics
     ///
@@ -113,7 +113,8 @@ impl Client {
         }
     }
 
-    /// Sends a header with every request, such as `Host` or `Origin`. It replaces an earlier value.
+    /// Sends a header with every request that does not set it itself, such as `Host` or `Origin`. A
+    /// second value for the header replaces the first.
     ///
     /// # Panics
     ///
@@ -133,7 +134,8 @@ impl Client {
         self
     }
 
-    /// Returns a client with a copy of the cookies, such as a thief, or a tab whose responses are late.
+    /// Returns a client with its own copy of the cookies, such as a thief, or a tab whose responses
+    /// are late.
     #[must_use]
     pub fn steal(&self) -> Self {
         let jar = Arc::new(Mutex::new(self.jar().clone()));
@@ -146,8 +148,8 @@ impl Client {
         Self { jar: Arc::default(), ..self.clone() }
     }
 
-    /// Returns a client with these cookies and the application of `other`, such as the same application
-    /// after a restart.
+    /// Returns a client with the cookies of this one and the application of `other`, such as the
+    /// same application after a restart.
     #[must_use]
     pub fn after_a_restart(self, other: &Self) -> Self {
         Self { app: Arc::clone(&other.app), ..self }
@@ -187,7 +189,7 @@ impl Client {
         self.send(request(Method::GET, path, "")).await
     }
 
-    /// Sends a form. Its encoding is `name=value&..`.
+    /// Sends a form, encoded as `name=value&..`.
     ///
     /// # Panics
     ///
@@ -200,7 +202,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// The application fails, or its body cannot be read to the end.
+    /// The application fails, or the body of its response cannot be read to the end.
     pub async fn send(&self, request: Request<String>) -> Reply {
         let mut request = request.map(|body| Full::from(Bytes::from(body)));
         for (name, value) in &self.headers {

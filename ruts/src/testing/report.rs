@@ -52,7 +52,7 @@ impl Report {
         self.findings.iter().filter(|finding| matches!(finding.outcome, Outcome::Broken(_)))
     }
 
-    /// Returns the finding about a requirement, if there is one.
+    /// Returns the first finding about a requirement, if there is one.
     pub fn about(&self, id: &str) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.ids.split(' ').any(|other| other == id))
     }

@@ -12,7 +12,8 @@ type Action = Arc<dyn Fn(Client) -> Pin<Box<dyn Future<Output = Reply> + Send>> 
 /// How [`assert_session_security`](crate::testing::assert_session_security) uses an application: its
 /// private page, its sign-in and sign-out, and more.
 ///
-/// A rule that needs a missing part is not checked, and the report shows it.
+/// Some parts are optional. If a rule needs a part that is missing, the report shows the rule as
+/// not checked.
 #[derive(Clone)]
 pub struct SessionSecurity {
     pub(super) client: Client,
@@ -110,7 +111,8 @@ impl SessionSecurity {
         self
     }
 
-    /// Sets the action that gives a signed-in user more rights, such as a second factor.
+    /// Sets the action that gives a signed-in user more privileges, such as a check of a second
+    /// factor.
     #[must_use]
     pub fn elevate<F>(mut self, elevate: impl Fn(Client) -> F + Send + Sync + 'static) -> Self
     where
@@ -127,8 +129,8 @@ impl SessionSecurity {
         self
     }
 
-    /// Sets a page that needs an authentication of at most this age. It needs
-    /// [`lifetimes`](Self::lifetimes) too.
+    /// Sets a page that needs an authentication of at most this age. The check also needs
+    /// [`lifetimes`](Self::lifetimes).
     #[must_use]
     pub fn fresh(mut self, path: &str, within: Duration) -> Self {
         self.fresh = Some((path.to_owned(), within));

@@ -28,7 +28,7 @@ const FRAMEWORKS: [&str; 9] = [
     "rails",
 ];
 
-/// Requirements of the checks that need a clock, and their rules.
+/// Requirements and rules of the checks that need a clock.
 const IDLE: (&str, &str) =
     ("ASVS-7.3.1 NIST-5.1.5 NIST-5.2-a", "an unused session ends at its idle deadline");
 const ABSOLUTE: (&str, &str) =
@@ -184,7 +184,7 @@ async fn randomness(scenario: &SessionSecurity, name: &str) -> Outcome {
     for _ in 0..8 {
         tokens.extend(scenario.member().await.cookie(name));
     }
-    // 128 bits in base64.
+    // 128 bits take 22 characters in base64.
     if let Some(short) = tokens.iter().find(|token| token.len() < 22) {
         return Outcome::Broken(format!("a token has {} characters", short.len()));
     }
@@ -240,7 +240,7 @@ async fn hostile(scenario: &SessionSecurity, client: &Client, name: &str) -> Out
 }
 
 async fn planted(scenario: &SessionSecurity, name: &str) -> Outcome {
-    // A token of the right form, of an ended session.
+    // The planted token has the right form: it belonged to a session that has ended.
     let victim = scenario.member().await;
     let ended = victim.steal();
     scenario.sign_out(&victim).await;
@@ -331,8 +331,8 @@ async fn sign_out(
     );
 }
 
-/// Returns whether a reply removes the cookie or replaces the token: a sign-out may start a guest's
-/// session, for a message.
+/// Returns whether a reply removes the cookie or replaces the token. A sign-out may start the
+/// session of a guest, for example for a message.
 fn removes(reply: &Reply, name: &str, token: &str, set: Option<&Cookie<'_>>) -> bool {
     let is_same = |removal: &Cookie<'_>, set: &Cookie<'_>| {
         removal.path() == set.path()
@@ -357,8 +357,8 @@ async fn cross_site(scenario: &SessionSecurity) -> Outcome {
         .clone()
         .with_header(SEC_FETCH_SITE, "cross-site")
         .with_header(header::ORIGIN, "https://evil.example");
-    // With a copy of the cookies, so that the response cannot remove the cookie of `client`. The check
-    // is whether the session ended in the store.
+    // The request carries a copy of the cookies, so that the response cannot remove the cookie of
+    // `client`. The check is whether the session ended in the store.
     scenario.sign_out(&other_site.steal()).await;
     let is_in = scenario.is_in(&client).await;
     Outcome::kept_if(is_in, || "a form of `https://evil.example` signed the user out".to_owned())

@@ -41,7 +41,8 @@ pub(crate) async fn sign_in(shop: Shop, headers: HeaderMap, Form(form): Form<Sig
         shop.set_flash("Wrong name or password.").await?;
         return Ok(Redirect::to("/sign-in").into_response());
     }
-    // Without a deletion, the new user would inherit the fields of the former one.
+    // The session of another user ends. Otherwise the sign-in would continue it, with its fields
+    // removed.
     if shop.user().await?.is_some_and(|user| user != name) {
         shop.session().delete().await?;
     }
@@ -56,7 +57,7 @@ pub(crate) async fn sign_in(shop: Shop, headers: HeaderMap, Form(form): Form<Sig
 }
 
 pub(crate) async fn sign_out(shop: Shop) -> Page {
-    // Ends the session in the store and in the browser. The message starts an anonymous one.
+    // Ends the session in the store and in the browser. The message starts an anonymous session.
     shop.session().delete().await?;
     shop.set_flash("You are signed out.").await?;
     Ok(Redirect::to("/").into_response())

@@ -68,7 +68,7 @@ pub(crate) async fn end(Fresh(shop): Fresh<Shop, 30>, Path(id): Path<SessionId>)
     Ok(Redirect::to("/devices").into_response())
 }
 
-/// Signs out all other devices. Requires the same authentication.
+/// Signs out all other devices. Requires an authentication in the last half hour, too.
 pub(crate) async fn end_others(Fresh(shop): Fresh<Shop, 30>) -> Page {
     let message = match shop.session().revoke_others().await? {
         0 => "No other device was signed in.".to_owned(),

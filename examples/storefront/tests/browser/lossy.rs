@@ -1,4 +1,5 @@
-//! A network that loses every second answer: [`LossyNetwork`], a proxy in front of a shop.
+//! A network that loses answers, each with a probability of one half: [`LossyNetwork`], a proxy in
+//! front of a shop.
 //!
 //! From requests and responses, it derives which user each cookie belongs to, and checks every page that the
 //! shop returns, even if the browser does not receive the page.
@@ -46,7 +47,8 @@ struct Request {
     body: String,
 }
 
-/// The expected content of a page, if no sign-in or sign-out with the same token overlaps.
+/// The expected content of a page, unless a sign-in or sign-out with the same token overlaps its
+/// request.
 struct Expected {
     auth_steps: usize,
     user: Option<String>,
@@ -146,7 +148,7 @@ fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Returns the text between two others.
+/// Returns the text between two other texts.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }

@@ -103,7 +103,7 @@ async fn parallel_tabs_lose_nothing(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Of two tabs that ask for the message, one shows it.
+/// Two tabs ask for the message, and exactly one shows it.
 async fn a_message_is_shown_once(url: &str) -> Result<()> {
     let visitor = chromium().await?.visitor(url).await?;
     let (first, second) = (visitor.tab("/").await?, visitor.tab("/").await?);
@@ -120,7 +120,7 @@ async fn a_message_is_shown_once(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// Signing out in one tab ends the other, and the back button shows nothing private.
+/// Signing out in one tab also signs out the other, and the back button shows nothing private.
 async fn signing_out_ends_all_tabs(url: &str) -> Result<()> {
     let visitor = chromium().await?.visitor(url).await?;
     let tab = visitor.tab("/").await?;
@@ -178,7 +178,7 @@ async fn the_debug_page_shows_no_secret(url: &str) -> Result<()> {
     assert!(text.contains(&id) && text.contains("shop.user"), "{text}");
     assert!(!text.contains(&secret), "{text}");
     let debug: serde_json::Value = serde_json::from_str(&text)?;
-    // One takes the message, one reads the other fields.
+    // One round trip takes the message, another reads the other fields.
     assert_eq!(debug["round_trips_of_the_last_request"], json!(2), "{text}");
     tab.open("/metrics").await?;
     let metrics = tab.text().await?;
@@ -292,7 +292,8 @@ mod two_instances {
 
 /// Minimum time of a test with a lossy browser.
 const SHORTEST: Duration = Duration::from_secs(12);
-/// Minimum number of pages, and of lost answers. On a busy machine, the test takes longer to reach it.
+/// Minimum number of pages, and of lost answers. On a busy machine, the test takes longer to reach
+/// these numbers.
 const ENOUGH: usize = 10;
 /// Maximum wait for a page.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -308,8 +309,8 @@ async fn click_twice(tab: &Tab, button: &str) {
     let _ = tab.script(&format!("{click}(document.querySelector({}))", json!(button))).await;
 }
 
-/// A browser on a network that loses every second answer: clicks twice, goes back and forward, and
-/// uses old tabs. The network checks every page.
+/// A browser on a network that loses half of the answers at random: clicks twice, goes back and
+/// forward, and uses old tabs. The network checks every page.
 async fn a_lossy_browser(store: Store, seed: u64) -> Result<()> {
     println!("RUTS_SEED={seed}");
     let mut random = Random::new(seed);
@@ -359,7 +360,8 @@ async fn a_lossy_browser(store: Store, seed: u64) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(random.below(120) as u64)).await;
     }
-    // After this time, a request whose secret was replaced does not count as late. Then no answer is lost.
+    // After six seconds, a request with a replaced secret no longer counts as late. From then on,
+    // no answer is lost.
     tokio::time::sleep(Duration::from_secs(6)).await;
     network.stop_losing();
     let tab = visitor.tab("/").await?;
@@ -416,7 +418,7 @@ fn the_cookie_has_its_attributes() {
             assert_eq!(tab.script("document.cookie").await?, json!(""), "no script can read it");
             let debug = tab.script("fetch('/debug/session').then(page => page.status)").await?;
             assert_eq!(debug, json!(if is_secure { 404 } else { 200 }));
-            // The message has started another session.
+            // The message after the sign-out has started another session.
             sign_out(&tab).await?;
             assert_ne!(visitor.cookie().await?.value, cookie.value);
         }

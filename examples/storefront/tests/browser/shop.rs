@@ -101,7 +101,7 @@ impl Drop for Shop {
     }
 }
 
-/// Returns one address for several shops. Each request goes to the next one that answers.
+/// Returns one address for several shops. Each request goes to the next shop that answers.
 pub(crate) async fn round_robin(shops: &[Shop]) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let port = listener.local_addr()?.port();

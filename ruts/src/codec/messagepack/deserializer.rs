@@ -158,8 +158,7 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
         self.parts(left, |parts| visitor.visit_seq(parts))
     }
 
-    /// Reads a struct, too. A list is not accepted for a struct: reading fields by position could
-    /// confuse them.
+    /// Also reads structs. A list is refused: reading fields by position could swap them.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let left = self.0.map()?;
         self.parts(left, |parts| visitor.visit_map(parts))
@@ -203,7 +202,8 @@ impl Parts<'_, '_> {
         Some(())
     }
 
-    /// Returns the number of parts to expect. A part takes at least one byte.
+    /// Returns the number of parts left, but no more than the bytes left, because each part takes
+    /// at least one.
     fn expected(&self) -> Option<usize> {
         Some(self.left.min(self.reader.rest()))
     }

@@ -1,9 +1,10 @@
 //! The MessagePack codec. Called by `value` and `stored`, which handle the header, and by
 //! `preserve` and `by_names`, which edit payloads. Knows nothing of versions.
 //!
-//! `rmp-serde` writes. The reader is our own. It decodes only the kind of value that the type requests,
-//! which takes a third of the code for each type. And it refuses values that another type may have
-//! written: `rmp-serde` reads a number as the position of a variant, and rounds an `f64` to an `f32`.
+//! Values are written by `rmp-serde`, and read by a reader of this crate. It decodes only the kind
+//! of value that the type requests, which takes a third of the code that `rmp-serde` needs for each
+//! type. It also refuses values that another type may have written: `rmp-serde` would read a number
+//! as the position of a variant, and round an `f64` to an `f32`.
 
 mod deserializer;
 mod node;

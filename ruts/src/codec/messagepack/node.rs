@@ -1,6 +1,6 @@
 //! [`Node`]: a payload as a tree, for code that edits payloads without their types.
 //!
-//! Used by `preserve` and by the lock of `testing`. Knows nothing of headers and field names.
+//! Used by `preserve` and by the lock of `testing`. Knows nothing of headers or field names.
 
 use super::reader::{ReadError, Reader, Token};
 
@@ -16,7 +16,8 @@ pub(crate) enum Node<'b> {
 }
 
 impl<'b> Node<'b> {
-    /// Parses a whole payload. `None` if it is malformed or bytes are left.
+    /// Parses a whole payload. `None` if the payload is malformed or too deep, or if bytes follow
+    /// the value.
     pub(crate) fn parse(payload: &'b [u8]) -> Option<Self> {
         let mut reader = Reader::new(payload);
         let node = Self::read(payload, &mut reader, 0).ok()?;
@@ -77,7 +78,7 @@ pub(in crate::codec) fn write_head(out: &mut Vec<u8>, len: usize, short: u8, lon
             out.push(long);
             out.extend_from_slice(&len.to_be_bytes());
         }
-        // A value has at most 16 MiB.
+        // A value takes at most 16 MiB, so its length fits into a `u32`.
         _ => {
             out.push(long + 1);
             out.extend_from_slice(&(len as u32).to_be_bytes());

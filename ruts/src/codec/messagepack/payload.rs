@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{deserializer::Value, reader::Reader};
 use crate::codec::{buffer::Buffer, error::CodecError, format::Codec};
 
-/// Appends `value` to `out`, structs as maps.
+/// Appends `value` to `out`. Structs are written as maps.
 pub(in crate::codec) fn write<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Buffer,
@@ -19,8 +19,8 @@ pub(in crate::codec) fn write<T: Serialize + ?Sized>(
 
 /// Reads one value, and returns it with its length in bytes.
 ///
-/// `may_be_other` returns whether another type may have written the value. It is called only for the
-/// few values whose bytes could stand for another value.
+/// `may_be_other` returns whether another type may have written the value. It is called only if the
+/// bytes could also stand for another value, such as those of a large `u128`.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
     may_be_other: impl FnOnce() -> bool,

@@ -1,19 +1,19 @@
 //! [`merge`]: three-way merge of payloads, so that an `update` keeps unknown fields of a struct.
 //!
 //! Called by `codec::preserve`. During a deploy, an instance of the previous release may update a
-//! value of the new release, of which it knows only some fields. The merge keeps the others. Not
-//! generic, so it is compiled once.
+//! value that the new release wrote, and know only some of its fields. The merge keeps the other
+//! fields. Not generic, so it is compiled once.
 
 use super::node::{Node, write_head};
 
-/// Maximum length of a list whose elements are searched at other positions. A search compares an
-/// element with all others.
+/// Maximum length of a list in which an element is also looked up at other positions. Each lookup
+/// compares the element with all elements of the list.
 const MAX_SEARCHED: usize = 1000;
 
 /// Returns `next` with the fields of `stored` that neither `known` nor `next` has. `known` is the
-/// payload that this release writes after it has read `stored`.
+/// payload that this release writes for the value that it read from `stored`.
 ///
-/// `None` if there is nothing to keep.
+/// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Vec<u8>> {
     let (stored, known, next_node) =
         (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
@@ -44,7 +44,8 @@ fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut V
             write_head(out, next.len(), 0x90, 0xdc);
             let mut is_used = vec![false; known.len()];
             for (at, value) in next.iter().enumerate() {
-                // An equal element at any position, or else the element at the same position.
+                // First choice: an equal element, at any position. Otherwise the element at the
+                // same position, if both lists have the same length.
                 let is_same =
                     |at: usize| is_used.get(at) == Some(&false) && known.get(at) == Some(value);
                 let is_moved = !is_same(at) && known.len() <= MAX_SEARCHED;
@@ -80,8 +81,8 @@ fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a N
     entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
 }
 
-/// Returns whether each element of `known` can have been read from the element of `stored` at the same
-/// index. `false` for most `HashSet`s, whose order changes.
+/// Returns whether each element of `known` can have been read from the element of `stored` at the
+/// same index. `false` for most `HashSet`s, which are written in another order each time.
 fn is_part(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     stored.len() == known.len()
         && stored.iter().zip(known).all(|(stored, known)| shows(stored, known))
@@ -102,20 +103,20 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes of stored values come from outside.
+        /// Stored values are untrusted input.
         #[test]
         fn hostile_payloads_never_panic(parts in vec(vec(any::<u8>(), 0..60), 3)) {
             let _ = merge(&parts[0], &parts[1], &parts[2]);
         }
 
-        /// A type that knows the whole value decides everything.
+        /// If the type knows every field of the stored value, there is nothing to keep.
         #[test]
         fn a_known_value_adds_nothing(stored: Lists, next: Lists) {
             let (stored, next) = (payload(&stored), payload(&next));
             prop_assert_eq!(merge(&stored, &stored, &next), None);
         }
 
-        /// A type that knows no entry, and changes none, keeps them all.
+        /// If the type knows no entry and writes none, every stored entry is kept.
         #[test]
         fn an_unknown_value_stays_whole(stored: Lists) {
             prop_assume!(!stored.is_empty());

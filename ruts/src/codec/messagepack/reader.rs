@@ -33,7 +33,7 @@ pub(super) enum Token<'b> {
 pub(super) struct Reader<'b> {
     rest: &'b [u8],
     depth: usize,
-    /// Number of bytes that are read as a list of numbers.
+    /// Number of bytes left of a byte string that is read as a list of numbers.
     numbers: usize,
     is_ambiguous: bool,
 }
@@ -43,7 +43,7 @@ impl<'b> Reader<'b> {
         Self { rest: payload, depth: 0, numbers: 0, is_ambiguous: false }
     }
 
-    /// Returns the number of bytes that were not read.
+    /// Returns the number of bytes that have not been read.
     pub(super) const fn rest(&self) -> usize {
         self.rest.len()
     }
@@ -53,8 +53,8 @@ impl<'b> Reader<'b> {
         self.is_ambiguous
     }
 
-    /// Returns the marker of the next token. `None` within bytes that are read as numbers, and at the
-    /// end.
+    /// Returns the marker of the next token. `None` at the end of the payload, and inside a byte
+    /// string that is read as a list of numbers.
     pub(super) fn peek(&self) -> Option<u8> {
         self.rest.first().copied().filter(|_| self.numbers == 0)
     }
@@ -97,7 +97,8 @@ impl<'b> Reader<'b> {
             0xde => Token::Map(self.len::<2>()?),
             0xdf => Token::Map(self.len::<4>()?),
             0xe0.. => signed((marker as i8).into()),
-            // Extensions, which no type writes, and the marker that is never used.
+            // Extensions, which this reader does not support, and 0xc1, which MessagePack never
+            // uses.
             0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => return Err(ReadError::SHAPE),
         })
     }
@@ -121,7 +122,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a whole number, and returns it with its sign: `Err` holds one below zero.
+    /// Reads an integer. `Err` holds a negative one.
     #[inline(never)]
     pub(super) fn integer(&mut self) -> Result<Result<u64, i64>, ReadError> {
         match self.token()? {
@@ -131,7 +132,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a number of 128 bits: 16 bytes, or a number that needs fewer.
+    /// Reads a `u128`: 16 bytes, or an integer of at most 64 bits.
     #[inline(never)]
     pub(super) fn wide_unsigned(&mut self) -> Result<u128, ReadError> {
         match self.token()? {
@@ -141,7 +142,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a number of 128 bits with its sign.
+    /// Reads an `i128`: 16 bytes, or an integer of at most 64 bits.
     #[inline(never)]
     pub(super) fn wide_signed(&mut self) -> Result<i128, ReadError> {
         match self.token()? {
@@ -152,8 +153,8 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Returns the bytes of a number of 128 bits. If the highest bit is set, they are ambiguous: a large
-    /// `u128` has the same bytes as a negative `i128`.
+    /// Returns the bytes of a number of 128 bits. If the highest bit is set, the bytes are
+    /// ambiguous: a large `u128` has the same bytes as a negative `i128`.
     fn wide(&mut self, bytes: &[u8]) -> Result<[u8; 16], ReadError> {
         let bytes: [u8; 16] = bytes.try_into().map_err(|_| ReadError::SHAPE)?;
         self.is_ambiguous |= bytes[0] > 0x7f;
@@ -190,7 +191,8 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads the beginning of a list, and returns its length. Bytes are a list of numbers.
+    /// Reads the beginning of a list, and returns its length. A byte string is read as a list of
+    /// numbers.
     #[inline(never)]
     pub(super) fn list(&mut self) -> Result<usize, ReadError> {
         let width = match self.peek() {
@@ -219,8 +221,8 @@ impl<'b> Reader<'b> {
         Ok(len)
     }
 
-    /// Reads the beginning of a variant, and returns whether it has a value: it is a name, or a map
-    /// from its name to its value. A number names no variant.
+    /// Reads the beginning of a variant, and returns whether the variant has a value. A variant is
+    /// a name, or a map from its name to its value. A number is refused.
     #[inline(never)]
     pub(super) fn variant(&mut self) -> Result<bool, ReadError> {
         if matches!(self.peek(), Some(0xa0..=0xbf | 0xd9..=0xdb)) {
@@ -231,13 +233,13 @@ impl<'b> Reader<'b> {
         Ok(true)
     }
 
-    /// Begins a value with parts.
+    /// Enters a value with parts. Fails if it is nested too deeply.
     pub(super) fn deepen(&mut self) -> Result<(), ReadError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(ReadError::DEPTH) } else { Ok(()) }
     }
 
-    /// Ends a list or map. Fails if the type left elements unread.
+    /// Leaves a value with parts. Fails if the type left parts unread.
     pub(super) fn end(&mut self, left: usize) -> Result<(), ReadError> {
         self.depth -= 1;
         if left == 0 { Ok(()) } else { Err(ReadError::SHAPE) }
@@ -281,7 +283,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Returns the token of a number that was written as a signed one.
+/// Returns the token of an integer that was written in a signed format.
 fn signed(number: i64) -> Token<'static> {
     u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
 }
@@ -319,7 +321,7 @@ impl de::Error for ReadError {
         Self::SHAPE
     }
 
-    // Without these methods, each type would compile the code of a message.
+    // The default methods format a message, which would cost code in each type.
 
     fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
         Self::SHAPE

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::tracer::trace;
 
-/// Returns the fingerprint of a type, which is never 0. It is computed once in a process.
+/// Returns the fingerprint of a type, which is never 0. The first call for a type computes it, and
+/// the process keeps it.
 pub(crate) fn fingerprint<T: DeserializeOwned + 'static>() -> u32 {
     static KNOWN: RwLock<Option<HashMap<TypeId, u32>>> = RwLock::new(None);
     let id = TypeId::of::<T>();
@@ -41,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    /// Declares types in a module of their own, all of them with `Deserialize`.
+    /// Declares modules of types, each with a derived `Deserialize`.
     macro_rules! types {
         ($($module:ident { $($item:item)+ })+) => {
             $(#[allow(dead_code)] mod $module {
@@ -139,7 +140,8 @@ mod tests {
         }
     }
 
-    /// After a value that the tracer cannot guess, the rest of its type is missing in the fingerprint.
+    /// If the tracer cannot guess a valid value, the parts of the type after it are missing from
+    /// the fingerprint.
     #[test]
     fn a_type_that_accepts_no_value_has_a_fingerprint() {
         fn only_xyzzy<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -157,8 +159,8 @@ mod tests {
         assert_ne!(fingerprint::<Magic>(), fingerprint::<before::Price>());
     }
 
-    /// A cycle of types need not contain a struct with named fields, nor any type that serde knows the
-    /// name of.
+    /// A type can contain itself without a struct with named fields in between, and without a type
+    /// whose name serde passes on.
     #[test]
     fn a_type_that_contains_itself_has_a_fingerprint() {
         #[derive(Deserialize)]
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(fingerprint::<Transparent>(), fingerprint::<List>());
     }
 
-    /// Stored headers hold fingerprints, so they must never change.
+    /// Fingerprints are part of stored headers, so they must be the same in every release.
     #[test]
     fn fingerprints_are_the_same_in_every_release() {
         let fingerprints = [

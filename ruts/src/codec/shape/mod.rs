@@ -1,10 +1,10 @@
-//! Fingerprints of types: [`fingerprint`].
+//! Shapes of types, and their fingerprints: [`fingerprint`].
 //!
 //! Used for the header of a stored value, for the lock of `testing`, and by `by_names`. Knows only
 //! serde.
 //!
-//! A tracing `Deserializer` (`tracer`) records the requests of the `Deserialize` of a type in a `tree`.
-//! No derive is needed, so it works for the types of other crates.
+//! A tracing `Deserializer` (`tracer`) records in a `tree` what the `Deserialize` of a type
+//! requests. No derive is needed, so this works for types of other crates.
 //!
 //! The fingerprint covers kinds and widths, the names of fields and variants in their order, and
 //! nesting. Names of types, newtypes and attributes such as `default` are not part of it.

@@ -6,7 +6,7 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// A value without parts: `u32`, `str`, `bytes`, `unit`. `any` for a value that needs a
-    /// self-describing format, and `unknown` for one that no pass has reached.
+    /// self-describing format, and `unknown` for a value that no pass of the tracer has reached.
     Leaf(&'static str),
     Option(Box<Shape>),
     Seq(Box<Shape>),
@@ -33,7 +33,7 @@ pub(crate) enum Shape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) name: String,
-    /// Other names under which it is read.
+    /// Other names under which the part is read.
     pub(crate) aliases: Vec<String>,
     /// The field may be missing.
     pub(crate) is_optional: bool,
@@ -50,7 +50,7 @@ impl Shape {
 
 #[cfg(feature = "testing")]
 impl Shape {
-    /// Removes the names of which no value has shown whether they are aliases.
+    /// Clears the names that may be aliases, because no value has shown which of them are.
     pub(crate) fn forget_loose(&mut self) {
         match self {
             Self::Leaf(_) | Self::Recursion(_) => {}

@@ -107,7 +107,7 @@ struct Tracer<'a> {
 }
 
 impl<'a> Tracer<'a> {
-    /// Notes a `T` that may be empty, and returns whether it gets a part.
+    /// Records a `T` that may be empty, and returns whether to give it a part.
     fn fill<T>(&mut self, kind: Kind) -> bool {
         self.tree.fill(self.node, kind, type_name::<T>())
     }
@@ -288,7 +288,8 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 }
 
-/// The parts of a sequence, a tuple, a struct or a map. All entries of a map share two nodes.
+/// The parts of a sequence, a tuple, a struct or a map. All entries of a map share two nodes, one
+/// for the keys and one for the values.
 struct Parts<'a> {
     tree: &'a mut Tree,
     node: NodeId,

@@ -1,4 +1,4 @@
-//! [`Tree`]: the requests that a type made to its deserializer so far.
+//! [`Tree`]: the requests that a type has made to its deserializer so far.
 //!
 //! Filled by `tracer`, one pass at a time. Not generic, so it is compiled once.
 
@@ -8,7 +8,7 @@ use super::structure::{Part, Shape};
 /// Place of a node in the tree.
 pub(super) type NodeId = usize;
 
-/// Texts, numbers and lengths to try in turn, for types that accept only some values.
+/// Strings, numbers and lengths to try in turn, for types that accept only some values.
 const TEXTS: [&str; 20] = [
     "",
     "a",
@@ -34,7 +34,8 @@ const TEXTS: [&str; 20] = [
 const NUMBERS: [u8; 4] = [1, 0, 2, 100];
 const LENGTHS: [usize; 6] = [0, 16, 1, 32, 12, 4];
 
-/// Depth from which optional parts stay empty, and depth that no type may exceed.
+/// Nesting depth from which options, lists and maps stay empty, and nesting depth that no type may
+/// exceed.
 const FULL_DEPTH: usize = 48;
 const MAX_DEPTH: usize = 128;
 
@@ -63,7 +64,7 @@ pub(super) enum Kind {
     Tuple,
     Struct,
     Enum,
-    /// A type that contains itself: the node of the outer one.
+    /// A type inside itself, with the node of the enclosing one.
     Recursion(NodeId),
     /// A value that needs a self-describing format.
     SelfDescribing,
@@ -73,19 +74,20 @@ struct Node {
     kind: Kind,
     parent: NodeId,
     children: Vec<NodeId>,
-    /// Name of the Rust type, which identifies recursion. Empty for a value without parts.
+    /// Name of the Rust type, which identifies recursion. Empty for values without parts, newtypes,
+    /// tuples and struct variants.
     type_name: &'static str,
     /// Names of fields or variants.
     names: &'static [&'static str],
-    /// Number of the value to try.
+    /// Index of the value to try.
     choice: u8,
-    /// No value was accepted.
+    /// The node, or one inside it, accepted none of the values to try.
     is_rejected: bool,
     /// A value was accepted.
     is_accepted: bool,
 }
 
-/// How a value differs from those that show the parts of a type.
+/// How a sample differs from the values that the passes created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "testing"), allow(dead_code))]
 pub(super) enum Variation {
@@ -103,9 +105,10 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     /// Structs and enums around the current node.
     path: Vec<NodeId>,
-    /// The node that chose a value last. If the pass fails, it gets another value.
+    /// The node whose value was chosen last. If the pass fails, this node gets another value.
     last: NodeId,
-    /// Structs and enums entered since a type recurred. Above zero, the smallest value is enough.
+    /// Number of structs and enums entered since a type contained itself. If it is above zero,
+    /// values are as small as possible.
     recursion: usize,
     variation: Variation,
 }
@@ -140,7 +143,7 @@ impl Tree {
         self.nodes.len() - 1
     }
 
-    /// Returns a part of a node.
+    /// Returns the node of a part, and adds it if necessary.
     #[inline(never)]
     pub(super) fn child(&mut self, node: NodeId, at: usize) -> NodeId {
         while self.nodes[node].children.len() <= at {
@@ -150,7 +153,7 @@ impl Tree {
         self.nodes[node].children[at]
     }
 
-    /// Notes a value without parts, and returns the number of the value to try.
+    /// Records a value without parts, and returns the index of the value to try.
     #[inline(never)]
     pub(super) fn leaf(&mut self, node: NodeId, leaf: Leaf) -> usize {
         self.last = node;
@@ -173,7 +176,8 @@ impl Tree {
         &[0; 32][..LENGTHS[self.leaf(node, Leaf::Bytes) % LENGTHS.len()]]
     }
 
-    /// Notes a value that needs a self-describing format, and returns the number of the value to try.
+    /// Records a value that needs a self-describing format, and returns the index of the value to
+    /// try.
     #[inline(never)]
     pub(super) fn self_describing(&mut self, node: NodeId) -> u8 {
         self.last = node;
@@ -181,7 +185,7 @@ impl Tree {
         self.nodes[node].choice
     }
 
-    /// Notes a value that always has its parts.
+    /// Records the kind of a value that always has its parts.
     #[inline(never)]
     pub(super) fn wrap(&mut self, node: NodeId, kind: Kind) {
         if self.nodes[node].kind == Kind::Unknown {
@@ -189,8 +193,9 @@ impl Tree {
         }
     }
 
-    /// Notes a value that may be empty, and returns whether it gets a part. A value inside one of the
-    /// same type gets none. Otherwise a type such as `struct Tree(Vec<Tree>)` would have no end.
+    /// Records the kind of a value that may be empty, and returns whether to give it a part. A
+    /// value inside one of the same type gets none. Otherwise the passes over a type such as
+    /// `struct Tree(Vec<Tree>)` would not end.
     #[inline(never)]
     pub(super) fn fill(&mut self, node: NodeId, kind: Kind, type_name: &'static str) -> bool {
         if self.nodes[node].kind == Kind::Unknown {
@@ -219,8 +224,8 @@ impl Tree {
         false
     }
 
-    /// Begins a struct or an enum, and returns its node: the outer one, if the type contains itself.
-    /// `None` if the type is nested too deeply.
+    /// Enters a struct or an enum, and returns its node. If the type contains itself, this is the
+    /// node of the enclosing one. `None` if the type is nested too deeply.
     #[inline(never)]
     pub(super) fn enter(
         &mut self,
@@ -253,7 +258,7 @@ impl Tree {
         Some(entered)
     }
 
-    /// Ends a struct or an enum.
+    /// Leaves a struct or an enum.
     #[inline(never)]
     pub(super) fn leave(&mut self, node: NodeId, is_accepted: bool) {
         self.nodes[node].is_accepted |= is_accepted;
@@ -261,8 +266,8 @@ impl Tree {
         self.recursion = self.recursion.saturating_sub(1);
     }
 
-    /// Chooses a variant of an enum, and returns its number and its node: one that is not known yet,
-    /// or inside a recursion the smallest.
+    /// Chooses a variant of an enum, and returns its number and its node. Prefers a variant with
+    /// parts that were not requested yet. Inside a recursion, prefers a variant without parts.
     #[inline(never)]
     pub(super) fn variant(&mut self, node: NodeId, count: usize) -> (u32, NodeId) {
         for at in 0..count {
@@ -330,7 +335,7 @@ impl Tree {
             return false;
         }
         node.choice = 0;
-        // No value is accepted. The parts after it in the same variant cannot be reached.
+        // The node accepts no value, so the parts after it in the same variant cannot be reached.
         let mut node = self.last;
         loop {
             self.nodes[node].is_rejected = true;
@@ -343,7 +348,7 @@ impl Tree {
         self.nodes[Self::ROOT].is_rejected || self.is_complete(Self::ROOT, 0)
     }
 
-    /// Makes the next pass create a different value.
+    /// Makes the next pass create a value with this variation.
     #[cfg(feature = "testing")]
     pub(super) fn vary(&mut self, variation: Variation) {
         self.path.clear();
@@ -351,7 +356,7 @@ impl Tree {
         self.variation = variation;
     }
 
-    /// Returns the tree as data.
+    /// Returns the shape of the type.
     #[cfg(feature = "testing")]
     pub(super) fn shape(&self) -> Shape {
         self.shape_of(Self::ROOT, &mut Vec::new())
@@ -366,7 +371,8 @@ impl Tree {
         }
         let mut parts: Vec<Shape> = Vec::with_capacity(children.len());
         for &child in children {
-            // Aliases are among the names of an enum, and not among its variants.
+            // The names of an enum include aliases, so they outnumber the variants. The last
+            // children have no variant.
             let is_alias = *kind == Kind::Enum
                 && self.nodes[child].is_rejected
                 && self.nodes[child].kind == Kind::Unknown;

@@ -25,7 +25,8 @@ pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     state.client = ClientTrust::Trusted;
     let is_signed_in = state.meta.is_some_and(|(meta, _)| meta.signed_in.is_some());
     let record = state.fields.get(RECORD).filter(|_| is_signed_in);
-    // A value that a later release wrote may be unreadable. Then the client counts as unchanged.
+    // A value that a later release wrote may be unreadable. In that case the client counts as
+    // unchanged.
     let record = record.and_then(|record| codec::unwrap_own(record).ok());
     let changed = record.map_or_else(Vec::new, |record| client.differences(&id, record));
     if changed.is_empty() {
@@ -37,7 +38,8 @@ pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
         ClientChangeAction::Accept => {}
         ClientChangeAction::StepUp => state.client = ClientTrust::Downgraded,
         ClientChangeAction::End => {
-            // If the deletion fails, the next use reads and checks again.
+            // If the deletion fails, the next operation reads the session and checks the client
+            // again.
             state.client = ClientTrust::Unchecked;
             (state.fields, state.meta) = (FieldCache::default(), None);
             let deleted = exchange.shared.call_store().delete(Credentials::new(&id, &secret));

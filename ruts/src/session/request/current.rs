@@ -1,7 +1,7 @@
 //! The requests whose handlers run on this thread right now: [`enter`] and [`note_ended`].
 //!
 //! A handler may end its own session through `PrincipalSessions`, which does not know the request.
-//! [`note_ended`] informs the request, which continues as a guest.
+//! [`note_ended`] informs the request, so that it continues as a guest.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -13,7 +13,7 @@ thread_local! {
     static CURRENT: RefCell<Vec<Arc<Request>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Leaves the request when it is dropped, even during a panic.
+/// Removes the request from `CURRENT` when the guard is dropped, even during a panic.
 struct Entered;
 
 impl Drop for Entered {

@@ -1,5 +1,5 @@
-//! [`Exchange`]: makes a store call with the right credentials, and updates the identity of the
-//! request from its answer.
+//! [`Exchange`]: makes a store call with the credentials of a request, and updates the identity of
+//! the request from the answer.
 //!
 //! Used by `transfer`, `renewal`, `client_check` and `operations`. Knows secrets and rotations, and
 //! no values.
@@ -27,9 +27,9 @@ use crate::{
 
 /// Maximum time that a request is expected to be in transit.
 ///
-/// A request is late if its secret was replaced, or its session ended, after it arrived or less
-/// than this time before. A client that sends such a secret later has not received the response
-/// that replaced it.
+/// A request is late if its secret was replaced, or its session ended, after the request arrived or
+/// less than this time before its arrival. A client that still sends the old secret after this time
+/// has not received the response that replaced it.
 pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
 
 /// Exclusive access to the state of a request, for store calls with its credentials.
@@ -44,7 +44,7 @@ impl Exchange<'_> {
     }
 
     /// Calls the store with the presented credentials, and updates the identity of the request from
-    /// the answer. `None` if the store refuses the credentials.
+    /// the answer. `None` if there are no credentials, or the store refuses them.
     pub(super) async fn attempt<O: Operation>(
         &mut self,
         fallback_secret: Option<&Secret>,
@@ -86,7 +86,8 @@ impl Exchange<'_> {
                 if second.is_ok() {
                     event::rotated(&id, "write");
                     let token = Token { id, secret: fallback.clone() };
-                    // Boxed, because it is rare, and would enlarge the future of every operation.
+                    // Boxed, because this case is rare, and would enlarge the future of every
+                    // operation.
                     Box::pin(self.adopt(token, hash, None)).await?;
                     answer = second;
                 }
@@ -138,7 +139,7 @@ impl Exchange<'_> {
     }
 
     /// Repeats the change of principal of a pending rotation. Returns whether the store accepted
-    /// it. Returns `true` if there is none.
+    /// the change, or `true` if the rotation has none.
     async fn repeat_signing(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
         let rotation = self.state.pending.rotation();
         let signing = rotation.and_then(|rotation| rotation.signing.as_ref());
@@ -154,8 +155,8 @@ impl Exchange<'_> {
     ///
     /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
     /// which attempt took place. A secret that the client has not seen yet is not replaced again:
-    /// the store recognises one former secret, and that has to be the client's. A sign-in that
-    /// chooses another cookie lifetime needs another secret in any case.
+    /// the store recognises only one former secret, which has to be the one that the client has.
+    /// But a sign-in that chooses another cookie lifetime always needs a new secret.
     pub(super) fn begin_rotation(
         &mut self,
         rotate: bool,
@@ -221,7 +222,7 @@ impl Exchange<'_> {
     }
 
     /// Puts a token into the response. If the response was sent, no client will ever know the
-    /// secret, so the session is deleted. If that fails, the session ends at its deadline.
+    /// secret, so the session is deleted. If the deletion fails, the session ends at its deadline.
     pub(super) async fn issue_cookie(
         &self,
         token: Token,
@@ -289,7 +290,7 @@ impl Exchange<'_> {
         };
         let mut response = self.shared.response();
         response.id = None;
-        // The cookie of a session that is gone would overwrite a newer one.
+        // A response about an ended session could overwrite a newer cookie.
         response.cookie = CookieAction::Keep;
     }
 
@@ -313,7 +314,8 @@ impl Exchange<'_> {
         Ok(true)
     }
 
-    /// Returns whether secrets are renewed by age, so that a request in transit has a grace period.
+    /// Returns whether secrets are renewed, by age or with the cookie, so that a request in transit
+    /// has a grace period.
     fn renews(&self) -> bool {
         let config = self.shared.config();
         let kept =

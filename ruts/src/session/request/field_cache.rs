@@ -96,7 +96,8 @@ impl FieldCache {
         self.set(name, Known::Unsure);
     }
 
-    /// Returns the present fields. They are all fields if the cache [knows all](Self::knows_all).
+    /// Returns the present fields. These are all fields of the session if the cache
+    /// [knows all](Self::knows_all).
     pub(super) fn present(&self) -> impl Iterator<Item = (&FieldName, &Bytes)> {
         self.fields.iter().filter_map(|(name, known)| match known {
             Known::Present(value, _) => Some((name, value)),
@@ -104,8 +105,8 @@ impl FieldCache {
         })
     }
 
-    /// Adds the fields of these names, which were unknown. Those that are not in `stored` are
-    /// absent.
+    /// Adds the fields of these names, which were unknown. A name that is not in `stored` is noted
+    /// as absent.
     pub(super) fn learn(
         &mut self,
         names: &[&str],

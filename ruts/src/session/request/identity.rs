@@ -20,8 +20,8 @@ pub(super) enum Identity {
     Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
     Open { id: SessionId, secret: SecretHash, cookie: CookieLife },
-    /// The session that the client had when it sent the request, and that is no longer valid: this
-    /// request has used it, or is [late](super::exchange::IN_TRANSIT). Reads find nothing. Writes
+    /// A session that was valid when the client sent the request, and no longer is: this request
+    /// has used the session, or is [late](super::exchange::IN_TRANSIT). Reads find nothing. Writes
     /// are refused, because the cookie of a new session could overwrite a newer one. A sign-in is
     /// not refused: it proves who the principal is, and starts a session.
     Closed(Closed),
@@ -34,13 +34,13 @@ pub(super) enum Identity {
 /// Why the session of a request is closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closed {
-    /// Another request deleted it.
+    /// Another request deleted the session.
     Deleted,
-    /// Another request replaced its secret.
+    /// Another request replaced the secret.
     Replaced,
-    /// It was revoked.
+    /// The session was revoked.
     Revoked,
-    /// It has expired, or its secret is unknown.
+    /// The session has expired, or the store does not know the secret.
     Gone,
 }
 

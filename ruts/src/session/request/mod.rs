@@ -10,8 +10,8 @@
 //! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `transfer` (reads and writes
 //!    of fields), `renewal` as the last step, `current` (the requests that run on this thread).
 //!
-//! [`Request`](operations::Request) is the interface to the rest of `session`. It passes stored
-//! bytes.
+//! [`Request`](operations::Request) is the interface to the rest of `session`. It passes values as
+//! stored bytes.
 
 mod client_check;
 pub(super) mod current;

@@ -10,7 +10,8 @@ use crate::store::{
     Updated, Written,
 };
 
-/// A store call that needs credentials, so that it can be tried with more than one secret.
+/// A store call that gets its credentials as an argument, so that it can be tried with more than
+/// one secret.
 pub(super) trait Operation: Sync {
     type Answer: Send;
     /// Type that the store returns.
@@ -22,7 +23,8 @@ pub(super) trait Operation: Sync {
         credentials: Credentials<'a>,
     ) -> StoreFuture<'a, Result<Self::Output, Refused>>;
 
-    /// Returns whether a job may run it. A job has no client that could receive a token.
+    /// Returns whether a job may run this operation. A job has no client that could receive a
+    /// token.
     fn is_for_jobs(&self) -> bool;
 
     /// Returns the answer, and for how long a cache may be stale.

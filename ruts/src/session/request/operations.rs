@@ -1,4 +1,4 @@
-//! [`Request`]: the interface of this folder: one method for each operation of a session.
+//! [`Request`]: the interface of this folder, with one method for each operation of a session.
 //!
 //! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Passes stored bytes, and knows no
 //! value types.
@@ -157,7 +157,7 @@ impl Request {
         }
     }
 
-    /// Returns the value of a field. Reads all of `group` if it is not known yet.
+    /// Returns the value of a field. If the field is not known yet, reads it together with `group`.
     pub(in crate::session) async fn get(
         &self,
         name: &str,
@@ -190,14 +190,14 @@ impl Request {
         Ok(value.filter(|_| is_owner))
     }
 
-    /// Reads the stamp of the sign-in, and all of `group` if it is not known yet.
+    /// Reads the stamp of the sign-in together with `group`, unless the stamp is known.
     pub(in crate::session) async fn read_stamp(&self, group: EagerGroup) -> Result<(), Error> {
         let mut state = self.0.lock().await?;
         Transfer::new(&self.0, &mut state).learn(STAMP, group).await
     }
 
-    /// Returns whether the session accepts a stamp. If the cached stamp does not match, it asks the
-    /// store again.
+    /// Returns whether the session accepts a stamp. If the cached stamp does not match, reads the
+    /// stamp from the store again.
     pub(in crate::session) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
         let mut state = self.0.lock().await?;
         let digest = stamp_digest(stamp);
@@ -287,7 +287,7 @@ impl Request {
         Ok(state.owner == Some(named))
     }
 
-    /// Returns the values of fields, in their order.
+    /// Returns the values of fields, in the order of `fields`.
     pub(in crate::session) async fn get_many(
         &self,
         fields: &[&FieldSpec],
@@ -374,8 +374,8 @@ impl Request {
         transfer.exchange.check_fresh()
     }
 
-    /// Reads, changes and writes one field atomically: compare-and-set until it succeeds. The
-    /// updates of a session in one process run one at a time.
+    /// Reads, changes and writes one field atomically: repeats a compare-and-set until it succeeds,
+    /// at most [`TRIES`] times. The updates of a session in one process run one at a time.
     pub(in crate::session) async fn modify(
         &self,
         field: &FieldSpec,
@@ -411,8 +411,8 @@ impl Request {
     }
 
     /// Rewrites a field with its remaining lifetime, if its value is not stored in the current
-    /// form. Returns whether it was written. `is_present` returns whether a header has the current
-    /// form.
+    /// form. Returns whether the field was rewritten. `is_present` returns whether a stored value
+    /// has the current form.
     pub(in crate::session) async fn settle(
         &self,
         field: &FieldSpec,
@@ -446,7 +446,7 @@ impl Request {
             };
             let plaintext = self.decrypt_field(&state, name, field.version(), Some(&current))?;
             let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
-            // A later release wrote the value, and this one keeps all of it.
+            // A later release wrote the value, and this release would store the same value.
             let is_same = |stored: &Plaintext| codec::is_same_value(&stored.bytes, &next);
             if has_present_key && plaintext.as_ref().is_some_and(is_same) {
                 return Ok(false);
@@ -540,8 +540,8 @@ impl Request {
         }
         exchange.is_without_session().await?;
         match exchange.state.identity {
-            // The session was ended by another request, and a third one may have signed in since,
-            // so the cookie is not cleared.
+            // The session was ended by another request, and a third request may have signed in
+            // since, so the cookie is not cleared.
             Identity::Closed(Closed::Deleted | Closed::Revoked) => return Ok(()),
             Identity::Closed(Closed::Replaced | Closed::Gone) => return Err(Error::Ended),
             _ => {}
@@ -553,14 +553,15 @@ impl Request {
 
     /// Forgets the fields that were read, so that the next read asks the store.
     pub(in crate::session) async fn refresh(&self) {
-        // If another operation holds the session for ever, the next read returns the error.
+        // If another operation does not release the session, the next read returns `Error::Busy`.
         if let Ok(mut state) = self.0.lock().await {
             state.fields = Default::default();
             state.meta = None;
         }
     }
 
-    /// Notes that the handler of this request has ended its session without this handle.
+    /// Notes that the handler of this request has ended its session in another way, such as through
+    /// `PrincipalSessions`.
     pub(super) fn end_itself(&self) {
         match self.0.try_lock() {
             Some(mut state) => Exchange { shared: &self.0, state: &mut state }.end(),
@@ -575,7 +576,7 @@ impl Request {
     }
 
     /// Returns a future that renews the secret or the deadlines before the response is sent. `None`
-    /// if that is not due.
+    /// if no renewal is due.
     pub(in crate::session) fn renewal(
         this: &Arc<Self>,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
@@ -602,7 +603,7 @@ impl Request {
     }
 
     /// Gives up the token of a response that no client receives. After a renewal the former secret
-    /// stays valid. In all other cases the session is deleted.
+    /// stays valid, so nothing is done. The session of any other token is deleted.
     pub(in crate::session) fn abandon(this: &Arc<Self>, cookie: CookieAction) {
         if let CookieAction::Set { token, origin: TokenOrigin::Fresh, .. } = cookie {
             Self::give_up(this, token);

@@ -16,10 +16,12 @@ use crate::{
     token::{CookieLife, SessionId},
 };
 
-/// How long a sign-in is remembered, for lists of sessions. A request has it in its token.
+/// Name of the field that holds how long a sign-in is remembered. Only lists of sessions read this
+/// field: a request reads the time from its token.
 pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 
-/// The stamp of the user at the sign-in, and another one that the session [accepts](accept_stamp).
+/// Name of the field that holds the digest of the user's stamp at the sign-in, and that of another
+/// stamp that the session [accepts](accept_stamp).
 pub(super) const STAMP: &str = "ruts.stamp";
 
 /// Length of the digest of a stamp.
@@ -30,7 +32,7 @@ const STAMP_LEN: usize = 16;
 pub(super) struct OwnFields {
     client: Option<Bytes>,
     remembered: Option<Bytes>,
-    /// Whether the former sign-in was remembered, and this one is not.
+    /// Whether the former sign-in was remembered, and the change ends that.
     forgets: bool,
     stamp: Option<Bytes>,
 }
@@ -72,8 +74,8 @@ impl OwnFields {
     }
 }
 
-/// Returns the digest of a stamp as a session keeps it. It covers the session id, so that the digests
-/// of two sessions cannot be compared.
+/// Returns the digest of a stamp as a session keeps it. The digest covers the session id, so that
+/// the digests of two sessions cannot be compared.
 fn bind_stamp(digest: &[u8; 32], id: &SessionId) -> [u8; STAMP_LEN] {
     let bound = Sha256::new_with_prefix(digest).chain_update(id.as_bytes()).finalize();
     std::array::from_fn(|at| bound[at])

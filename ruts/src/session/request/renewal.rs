@@ -24,7 +24,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Notes that the secret or the deadlines have to be renewed, after a read.
+/// After a read, notes whether the secret or the deadlines have to be renewed.
 pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) {
     let (config, cookie) = (exchange.shared.config(), exchange.state.identity.cookie());
     let is_due = secret_due(config, cookie, meta).is_some() || is_use_due(config, cookie, meta);
@@ -50,7 +50,7 @@ fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) ->
         CookieLife::Browser | CookieLife::Remembered(_) => cookie.remembered(),
     };
     let by_cookie = life.filter(|life| {
-        // The cookie never outlives the session.
+        // A cookie that already lasts until the absolute deadline cannot be extended.
         let can_extend = |left: Duration| left > life.saturating_sub(age);
         age >= *life / 8 && meta.absolute_remaining.is_none_or(can_extend)
     });
@@ -64,12 +64,12 @@ fn is_use_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) ->
     config.outlives_idle(cookie) && (is_due || config.is_lapsed(cookie, meta))
 }
 
-/// Renews the secret and the deadlines as the last step of a request: the token of a slow response
-/// could overwrite that of a newer sign-in.
+/// Renews the secret and the deadlines if that is due. This is the last step of a request, because
+/// the token of a slow response could overwrite that of a newer sign-in.
 ///
-/// A failure does not affect the request: the former secret stays valid until the client has used
-/// the new one, and for the grace period after that. The next request counts a use that was not
-/// counted.
+/// A failure does not affect the request. If the store has replaced the secret anyway, the former
+/// one stays valid, because no client uses the new one. If the store has not counted the use, the
+/// next request counts it.
 pub(super) async fn renew(exchange: &mut Exchange<'_>) {
     if let Err(error) = try_renew(exchange).await {
         let cause: &dyn std::error::Error = &error;

@@ -19,7 +19,7 @@ pub(crate) enum CookieAction {
     /// Removes the cookie. Only for a request that ended its session: otherwise a slow response
     /// could remove the cookie of a newer sign-in. The cookie of an ended session is harmless.
     Clear,
-    /// Sets the cookie. The session ends after `longest` in any case.
+    /// Sets the cookie. `longest` is the time until the absolute deadline of the session, if known.
     Set { token: Token, origin: TokenOrigin, longest: Option<Duration> },
 }
 
@@ -43,7 +43,7 @@ pub(super) struct ResponseState {
     pub(super) id: Option<SessionId>,
     /// Whether this request has ended a session.
     pub(super) has_ended: bool,
-    /// Whether its handler has ended the session while an operation was in progress.
+    /// Whether the handler has ended the session while an operation was in progress.
     pub(super) ended_itself: bool,
     /// Whether the next write has to replace the secret.
     pub(super) owes_rotation: bool,
@@ -64,7 +64,7 @@ pub(crate) enum ResponseClosed {
 }
 
 impl ResponseState {
-    /// Returns whether the response leaves the cookie as it is so far.
+    /// Returns whether no cookie action was chosen yet.
     pub(super) fn is_undecided(&self) -> bool {
         matches!(self.cookie, CookieAction::Keep)
     }

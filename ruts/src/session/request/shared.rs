@@ -1,6 +1,6 @@
 //! [`Shared`]: the data of one request, and the lock by which its operations run one at a time.
 //!
-//! Used by every file of this folder. Makes no store call.
+//! Used by `exchange`, `transfer`, `operations` and `own_fields`. Makes no store call.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ const LONGEST_HOLD: Duration = Duration::from_secs(5);
 /// The data of one request, shared by all extractions of its session.
 pub(super) struct Shared {
     context: Arc<SessionContext>,
-    /// Whether the client sent a cookie or header of this layer, valid or not.
+    /// Whether the client sent the cookie of this layer or a bearer token, valid or not.
     has_cookie: bool,
     #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards ask for it"))]
     target: Option<PathAndQuery>,
@@ -55,7 +55,7 @@ pub(super) struct Shared {
 
 /// The parts of a request that concern its session, as the layer found them.
 pub(crate) struct Incoming {
-    /// Whether the client sent a cookie or header of this layer, valid or not.
+    /// Whether the client sent the cookie of this layer or a bearer token, valid or not.
     pub(crate) has_cookie: bool,
     pub(crate) token: Option<Token>,
     /// Other tokens, to try if the first is refused.
@@ -100,7 +100,8 @@ impl Shared {
     }
 
     /// Waits for exclusive use of the session. Fails if another operation of this request holds it
-    /// for too long: its future may have been polled once, and is then neither polled nor dropped.
+    /// for too long: the future of that operation may have been polled once, and then neither
+    /// polled nor dropped.
     pub(super) async fn lock(&self) -> Result<tokio::sync::MutexGuard<'_, State>, Error> {
         self.was_used.store(true, Ordering::Relaxed);
         if let Ok(state) = self.state.try_lock() {
@@ -131,7 +132,7 @@ impl Shared {
         &self.context.store
     }
 
-    /// Returns the store for a call that is counted.
+    /// Returns the store for one call, and counts the call.
     pub(super) fn call_store(&self) -> &dyn DynStore {
         self.calls.fetch_add(1, Ordering::Relaxed);
         &**self.store()
@@ -154,8 +155,8 @@ impl Shared {
         &self.context.layer.schemas
     }
 
-    /// Notes the answer to the presented token, and the session that it names. Later answers concern
-    /// other secrets.
+    /// Notes the answer to the presented token, and the session that the token names. Only the
+    /// first answer is kept, because later ones concern other secrets.
     pub(super) fn note_token_status(&self, status: TokenStatus, id: SessionId) {
         self.token_status.get_or_init(|| (status, id));
     }
@@ -202,7 +203,7 @@ impl Shared {
     }
 
     /// Puts the token of a renewal into the response, unless the response was sent or sets another
-    /// cookie. Returns whether it did.
+    /// cookie. Returns whether the response now sets this cookie.
     pub(super) fn offer(&self, cookie: CookieAction) -> bool {
         let mut response = self.response();
         let may_set = response.check_open().is_ok() && response.is_undecided();

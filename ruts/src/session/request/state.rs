@@ -1,6 +1,7 @@
 //! [`State`]: everything that a request has learned about its session.
 //!
-//! Guarded by the lock of `shared`, changed by `exchange` and `transfer`. Plain data.
+//! Guarded by the lock of `shared`, changed by `exchange`, `transfer`, `client_check` and
+//! `operations`. Plain data.
 
 use std::time::Duration;
 
@@ -19,9 +20,10 @@ use crate::{
 
 /// The knowledge of a request about its session.
 ///
-/// One operation at a time holds it, during its call to the store. If the future is dropped in this
-/// time, the state stays right, whether or not the store made the change: what the change affects
-/// is forgotten before the call, and a change of unknown outcome is [`pending`](Self::pending).
+/// One operation at a time holds the state, during its call to the store. If the future of the
+/// operation is dropped during the call, the state stays correct, whether or not the store made the
+/// change: fields that the change affects are forgotten before the call, and a rotation or deletion
+/// of unknown outcome is [`pending`](Self::pending).
 pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) fields: FieldCache,
@@ -32,7 +34,7 @@ pub(super) struct State {
     /// How long a cache may be stale after the last write.
     pub(super) stale_for: Option<Duration>,
     pub(super) client: ClientTrust,
-    /// The signed-in principal, by the last answer of the store.
+    /// The signed-in principal, according to the last answer of the store.
     pub(super) owner: Option<PrincipalKey>,
     /// The answer to the presented token, if it was refused.
     pub(super) refused: Option<RefusedToken>,
@@ -41,10 +43,10 @@ pub(super) struct State {
 /// A token that the store refused.
 #[derive(Clone, Copy)]
 pub(super) struct RefusedToken {
-    /// The session that it names.
+    /// The session that the token names.
     pub(super) id: SessionId,
     pub(super) reason: Closed,
-    /// Time since it was last valid, if the store knows it.
+    /// Time since the token was last valid, if the store knows this time.
     pub(super) ago: Option<Duration>,
     /// When the store was asked.
     pub(super) asked: Instant,
@@ -64,8 +66,9 @@ pub(super) enum Pending {
 #[derive(Clone)]
 pub(super) struct PendingRotation {
     pub(super) secret: Secret,
-    /// The change of principal that belongs to it. It may not have taken place, or a revocation may
-    /// have followed, so it is repeated before any other call.
+    /// The change of principal that belongs to the rotation. The change may not have taken place,
+    /// or a revocation may have followed, so the change is repeated before another call with this
+    /// secret.
     pub(super) signing: Option<Signing>,
 }
 

@@ -56,7 +56,7 @@ impl<'a> Transfer<'a> {
         self.exchange.shared
     }
 
-    /// Reads a field that is not known yet, and its group along with it.
+    /// Reads a field together with its group, unless the field is known.
     pub(super) async fn learn(&mut self, name: &str, group: EagerGroup) -> Result<(), Error> {
         if self.state().fields.knows(name) || !self.state().identity.may_be_open() {
             return Ok(());
@@ -121,13 +121,13 @@ impl<'a> Transfer<'a> {
         let state = self.state();
         let is_due = state.client == ClientTrust::Unchecked && state.identity.may_be_open();
         if is_due && self.shared().client.is_some() {
-            // Boxed, because it is rare, and would enlarge the future of every write.
+            // Boxed, because this read is rare, and would enlarge the future of every write.
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
         Ok(())
     }
 
-    /// Changes the session, or starts one if there is none and this request may.
+    /// Changes the session. If there is none, starts one if this request may.
     pub(super) async fn update(
         &mut self,
         update: Update<'_>,
@@ -190,7 +190,7 @@ impl<'a> Transfer<'a> {
         self.create(update, plan).await
     }
 
-    /// Notes the outcome of an update of a session that was found.
+    /// Updates the state after the store has found the session and answered an update.
     async fn updated(
         &mut self,
         update: &Update<'_>,
@@ -262,11 +262,11 @@ impl<'a> Transfer<'a> {
     /// Returns the fields that a sign-in takes over from the session whose former secret the client
     /// presented:
     ///
-    /// - all fields, if the same principal is signed in there. The user clicked twice, or never got
-    ///   the response.
-    /// - fields that a schema declares without `rotate`, if no principal is signed in there, and
-    ///   the client never got the secret of a rotation. The other fields may be the reason for the
-    ///   rotation.
+    /// - all fields, except that of a remembered sign-in, if the same principal is signed in to
+    ///   that session. The user clicked twice, or never got the response.
+    /// - fields that a schema declares without `rotate`, if no principal is signed in to that
+    ///   session, and the client never got the secret of a rotation. A field with `rotate` may be
+    ///   the reason for the rotation.
     ///
     /// That session stays as it is, because the client may yet receive its cookie.
     async fn inherit(
@@ -309,7 +309,8 @@ impl<'a> Transfer<'a> {
         Ok(fields)
     }
 
-    /// Creates a session with the fields that the update would have left in it.
+    /// Creates a session with the inherited fields, and those that the update would have left in
+    /// it.
     async fn create(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
         if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
@@ -374,8 +375,8 @@ fn lifetime(left: Duration) -> Option<Ttl> {
 }
 
 /// Returns whether the secret was replaced by a rotation, and the new secret was not used since.
-/// The former secret was last valid at most `longest_since` ago. After a renewal it stays valid
-/// until the new secret is used, so the new secret is older than that.
+/// The former secret was last valid at most `longest_since` ago. After a renewal, the former secret
+/// stays valid until the new secret is used, so the new secret is older than `longest_since`.
 fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
     let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
     is_rotation && meta.idle_for >= meta.secret_age

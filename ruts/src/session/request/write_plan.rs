@@ -41,13 +41,14 @@ impl WritePlan {
         matches!(self.signing, Some(Signing::In { .. }))
     }
 
-    /// Returns whether the lifetime of the cookie after the sign-in depends on the principal before
-    /// it.
+    /// Returns whether the lifetime of the cookie after the sign-in depends on the former
+    /// principal.
     pub(super) fn keeps_cookie(&self) -> bool {
         matches!(&self.signing, Some(Signing::In { options, .. }) if options.cookie.is_none())
     }
 
-    /// Returns the lifetime of the cookie afterwards. `owner` was signed in before, with `cookie`.
+    /// Returns the lifetime of the cookie after the write. Before the write, `owner` is signed in,
+    /// and the lifetime is `cookie`.
     pub(super) fn cookie(&self, owner: Option<PrincipalKey>, cookie: CookieLife) -> CookieLife {
         match &self.signing {
             Some(Signing::In { principal, options, .. }) => options.cookie.unwrap_or({
@@ -62,7 +63,7 @@ impl WritePlan {
         matches!(&self.signing, Some(Signing::In { principal, .. }) if principal == who)
     }
 
-    /// Returns the write of a value that is to be encrypted.
+    /// Returns the write of a change whose value has to be encrypted. `None` for other changes.
     pub(super) fn to_encrypt<'a>(&self, change: &Change<'a>) -> Option<FieldWrite<'a>> {
         match *change {
             Change::Set(write) if self.encrypted.contains(&write.name) => Some(write),
@@ -91,7 +92,7 @@ impl WritePlan {
     }
 }
 
-/// Returns the write of a value, by the spec of its field. A principal lives as long as its
+/// Returns the write of a value, by the spec of its field. A principal field lives as long as its
 /// session.
 pub(crate) fn field_write<'a>(field: &FieldSpec, value: &'a Bytes) -> FieldWrite<'a> {
     let ttl = field.ttl().filter(|_| !field.is_principal());

@@ -1,7 +1,7 @@
 //! A circuit breaker around a cache: [`CircuitBreaker`].
 //!
-//! Used by [`Tiers`](super::tiers::Tiers) for every command to the cache. It knows neither sessions
-//! nor the origin.
+//! Used for every command to the cache, mostly through [`Tiers`](super::tiers::Tiers). It knows
+//! neither sessions nor the origin.
 
 use std::{
     future::Future,
@@ -16,13 +16,13 @@ use crate::{
     store::{Cache, StoreError, StoreErrorKind},
 };
 
-/// Time between two reads that probe a failed cache.
+/// Minimum time between a failure and a read that probes the cache, and between two such reads.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A cache, and whether it is up.
 pub(super) struct CircuitBreaker<C> {
     cache: C,
-    /// When the next read may probe the cache. `None` while it is up.
+    /// When the next read may probe the cache. `None` while the cache is up.
     next_probe: Mutex<Option<Instant>>,
 }
 
@@ -51,7 +51,8 @@ impl<C: Cache> CircuitBreaker<C> {
         is_allowed
     }
 
-    /// Waits for a command for at most `limit`. The cache may still carry out an abandoned command.
+    /// Waits for a command for at most `limit`, and notes whether the cache is up. After a timeout, the
+    /// cache may still carry out the command.
     pub(super) async fn call<T>(
         &self,
         limit: Duration,
@@ -65,7 +66,7 @@ impl<C: Cache> CircuitBreaker<C> {
         event::tier_called("cache", self.cache.name(), begun.elapsed(), answer.is_ok());
         match &answer {
             Ok(_) => self.close(),
-            // These concern one entry, not the cache.
+            // With these errors the cache still answers: it is full, or one entry is corrupt.
             Err(error)
                 if matches!(error.kind(), StoreErrorKind::Full | StoreErrorKind::Corrupt) => {}
             Err(error) => self.open(error),

@@ -1,6 +1,7 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
-//! Used by reads, before they know any value. It knows nothing of caches or sessions.
+//! Reads ask it before they know any value. Reads and writes add to it. It knows nothing of caches or
+//! sessions.
 
 use std::{
     collections::HashMap,
@@ -9,23 +10,24 @@ use std::{
 
 use crate::{cache_policy::CachePolicy, store::Projection};
 
-/// Maximum number of remembered names. Schemas have few fields. Names that are made at run time must
-/// not take unlimited memory.
+/// Maximum number of remembered names. Schemas have few fields, but field names that an application
+/// makes at run time must not take unlimited memory.
 const CAPACITY: usize = 1024;
 
-/// The fields that a cache must not answer by itself: those of the policies `NoStore` and `Revalidate`.
+/// The names and policies of the fields that a cache must not answer alone: those with the policy
+/// `NoStore` or `Revalidate`.
 ///
-/// A field that is present carries its policy, so reads of it are right without this map, which only
-/// saves round trips. For an absent field, this map is the only source of the policy.
+/// If the cache or the origin has a field, it also has the field's policy. For such a field, this map
+/// only saves round trips. For an absent field, it is the only source of the policy.
 #[derive(Default)]
 pub(super) struct KnownPolicies(RwLock<HashMap<Box<str>, CachePolicy>>);
 
 /// Restrictions on a read, from the policies of its fields.
 #[derive(Default)]
 pub(super) struct Restrictions {
-    /// A requested field is never in the cache, so the read bypasses the cache.
+    /// A requested field has the policy `NoStore`, so the read bypasses the cache.
     pub(super) bypass: bool,
-    /// Fields that the origin has to confirm, even if absent.
+    /// Fields that the origin has to confirm, even if the cache holds them as absent.
     pub(super) revalidate: Vec<String>,
 }
 
@@ -62,7 +64,8 @@ impl KnownPolicies {
                 .iter()
                 .filter_map(|name| policies.get_key_value(*name))
                 .for_each(|(name, policy)| add(name, *policy)),
-            // An entry never counts as complete if the session has a `NoStore` field.
+            // `NoStore` fields need no bypass: the entry of a session that has one is never complete, so
+            // this read misses.
             Projection::All => policies
                 .iter()
                 .filter(|(_, policy)| **policy == CachePolicy::Revalidate)

@@ -1,6 +1,7 @@
-//! Sessions in a store of record, read through a cache that never serves an ended session.
+//! Sessions in a store of record, read through a cache that writes invalidate.
 //!
-//! A [`LayeredStore`] is a [`Store`](super::Store) with two tiers, and keeps its whole contract.
+//! A [`LayeredStore`] is a [`Store`](super::Store) with two tiers. It keeps the contract of a store,
+//! except while a cache that missed a write may be stale: see [`stale_for`](super::Written::stale_for).
 //!
 //! - The **origin** is the store of record, any [`Store`](super::Store). It decides every write.
 //! - The **cache** is a [`Cache`](super::Cache). It may lose anything at any time.
@@ -10,44 +11,45 @@
 //!
 //! # Protocol
 //!
-//! A **write** takes three steps, and returns after the last one:
+//! A **write** to an existing session takes three steps, and returns after the last one:
 //!
-//! 1. It registers a write intent in the cache, which drops the parts of the entry that will
+//! 1. It registers a write intent in the cache. The cache drops the parts of the entry that will
 //!    change.
 //! 2. The origin carries the write out.
 //! 3. The write removes its intent. It stores the new values in the cache, unless there was another
 //!    intent at the same time.
 //!
-//! A **read** is a hit if the cache knows every requested field. An absent field is known if it was
-//! requested before. On a miss the reader gets a lease, reads the origin, and fills the cache in
-//! the background. The cache accepts the fill only if the lease is still valid: no write intent was
-//! registered since.
+//! A **read** is a hit if the cache accepts the secret and knows every requested field, and no touch
+//! is due. The cache knows that a field is absent if an earlier read requested the field, or a write
+//! removed it. On a miss, the reader gets a lease unless there is a write intent. It reads the origin, and
+//! with a lease it fills the cache in the background. The cache accepts the fill only if the lease is
+//! still valid: no write intent was registered since.
 //!
 //! - A write intent **expires** by itself, after [`intent_ttl`](LayeredStoreBuilder::intent_ttl).
-//!   So a writer that dies leaves no stale data in the cache. A writer whose intent has expired when
-//!   it finishes empties the entry and drops the lease.
+//!   If the writer dies, no reader fills the entry until then, so no stale data enters the cache. A
+//!   writer that finishes after its intent has expired empties the entry and drops the lease.
 //! - **Lifetimes** in the cache count from the lookup or the intent, by the clock of the cache. So
 //!   a late command does not extend a lifetime, and the clocks of the tiers need not agree.
-//! - An entry carries the **replication id** of its server, which changes with every start and
-//!   every failover. An entry with an earlier id is never served, even if a snapshot or a replica
-//!   brings it back.
+//! - An entry in Redis or Valkey carries the **replication id** of the server, which changes with
+//!   every start and every failover. An entry with an earlier id is never served, even if a snapshot
+//!   or a replica brings it back.
 //!
-//! The repository's `tests/protocol` searches all states of this protocol. It also shows that the
-//! protocol fails without any one of its parts.
+//! The repository's `tests/protocol` searches all states of a model of this protocol. It also shows
+//! that the protocol fails if any one of its parts is left out.
 //!
 //! # Cache policies
 //!
 //! | [`CachePolicy`](super::CachePolicy) of the field | effect |
 //! | --- | --- |
-//! | `Default` | the cache serves it for [`cache_ttl`](LayeredStoreBuilder::cache_ttl) |
-//! | `MaxAge` | the cache serves it for this time, and at most for `cache_ttl` |
+//! | `Default` | the cache serves it for at most [`cache_ttl`](LayeredStoreBuilder::cache_ttl) |
+//! | `MaxAge` | the cache serves it for at most the maximum age, and at most `cache_ttl` |
 //! | `NoStore` | a read that names it goes only to the origin |
 //! | `Revalidate` | a read that names it asks the cache, and the origin for this field at the same time |
 //!
-//! If the cache's value of a `Revalidate` field differs from the origin's, the origin answers for all
-//! fields. Use this policy for roles and permissions. A read by the typed key is right even if the
-//! cache is wrong, for example about an absent field. A read of all fields revalidates the fields
-//! whose policy the cache or this process knows.
+//! If the cache's value of a `Revalidate` field differs from the origin's, the store reads all
+//! requested fields from the origin. Use this policy for roles and permissions. A read by the typed
+//! key asks the origin even if the cache holds the field as absent. A read of all fields revalidates
+//! only the fields whose policy the cache or this process knows.
 //!
 //! # Round trips
 //!
@@ -57,37 +59,40 @@
 //! | a read that misses | 1, and 1 in the background | 1 |
 //! | a read of a `NoStore` field | | 1 |
 //! | a read of a `Revalidate` field | 1 | 1, at the same time |
-//! | a write, or a touch that is always due (`after` of zero) | 2 | 1 |
+//! | a write, or a read whose touch is always due (`after` is zero) | 2 | 1 |
 //! | a new session | | 1 |
 //!
-//! The first read of a `NoStore` or `Revalidate` field takes one more, because its policy is not
-//! known yet. A read that moves the idle deadline waits until the cache has stored the new deadline
-//! or evicted the entry. That is one more round trip if the read bypassed the cache.
+//! These numbers require that the process knows the policies of the fields. It knows those of typed
+//! keys. Otherwise a read of a `NoStore` field also asks the cache, and a read of a `Revalidate` field
+//! asks the origin only after the cache.
+//!
+//! A read that moves the idle deadline waits for its fill. Without a lease, it waits for an eviction
+//! instead, which is one more round trip to the cache.
 //!
 //! # Failures
 //!
-//! Every wait is limited: each wait for the cache by
+//! The waits of a request are limited: each wait for the cache by
 //! [`cache_timeout`](LayeredStoreBuilder::cache_timeout), each wait for the origin by
 //! [`origin_timeout`](LayeredStoreBuilder::origin_timeout). A read or write of one session waits for
 //! the cache at most six times, and for the origin at most three times. A revocation, or a sign-in at
-//! its limit, waits more often: for each session that ends and for each page of the list. The end of
-//! all sessions waits for each tier for at most ten times `origin_timeout`.
+//! its limit, waits more often: for each session that ends and for each page of the list. A
+//! revocation of all sessions waits for each tier for at most ten times `origin_timeout`.
 //!
-//! **The cache is down.** Reads continue without it. One read each second probes the cache, and one
-//! warning is logged. New sessions are created. Touches, deletions and revocations are carried out,
-//! as are all writes with [`writes_without_cache`](LayeredStoreBuilder::writes_without_cache). Other
-//! writes are refused before anything is changed. The answer of a write that did not reach the cache
-//! has a [`stale_for`](super::Written::stale_for).
+//! **The cache is down.** Reads continue without it. One read each second probes the cache. A warning
+//! is logged once. New sessions are created. Touches, deletions and revocations are carried out. All
+//! other writes are refused before anything is changed, unless
+//! [`writes_without_cache`](LayeredStoreBuilder::writes_without_cache) is on. The answer of a write
+//! that did not reach the cache has a [`stale_for`](super::Written::stale_for).
 //!
-//! This process then keeps trying to evict the session, and reads it from the origin until that
-//! succeeds. Other processes may see the former state for at most `cache_ttl`.
+//! This process then keeps trying to evict the session's entry, and reads the session from the origin
+//! until the eviction succeeds. Other processes may see the former state for at most `cache_ttl`.
 //!
-//! **The origin is down.** Hits are still served, unless
+//! **The origin is down.** Hits without a `Revalidate` field are still served, unless
 //! [`hits_without_origin`](LayeredStoreBuilder::hits_without_origin) is off. Everything else fails.
-//! If the outcome of a write is unknown, its write intent stays.
+//! If the outcome of a write is unknown, its write intent stays until it expires.
 //!
-//! The promises of the [contract](super::Store), and the tests that show them. The tests are in
-//! `tests/stores/tests/layered`, unless another file is named:
+//! This table shows when the promises of the [contract](super::Store) are kept. The notes name the
+//! tests that show it. They are in `tests/stores/tests/layered`, unless another file is named:
 //!
 //! | event | R: revocation | N: no resurrection | M: merging | E: expiry | A: atomicity |
 //! | --- | --- | --- | --- | --- | --- |
@@ -108,13 +113,12 @@
 //! 1. `redis_over_postgres`, `valkey_over_postgres`, `cluster_over_redis`, `memory_over_postgres`
 //!    in `tests/stores/tests/{stores,model}.rs`, `cached` in `tests/http/conformance.rs`
 //! 2. `redis_over_postgres` in `tests/stores/tests/races.rs`
-//! 3. `a_late_fill_changes_nothing`, which can fail, as
-//!    `a_late_fill_of_a_cache_without_leases_is_found` shows; `a_cached_value_expires`,
-//!    `a_cached_session_ends_at_its_deadlines`
+//! 3. `a_late_fill_changes_nothing` (`a_late_fill_of_a_cache_without_leases_is_found` shows that this
+//!    test can fail), `a_cached_value_expires`, `a_cached_session_ends_at_its_deadlines`
 //! 4. `the_last_commit_counts_if_another_write_finishes_last`,
 //!    `a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache`,
 //!    `a_write_in_progress_keeps_its_fields_out_of_the_cache`
-//! 5. the model: only the origin decides lifetimes and the changes of a write
+//! 5. the model in `tests/protocol`: only the origin decides lifetimes and the changes of a write
 //! 6. `a_fill_after_a_lost_intent_changes_nothing`
 //! 7. `a_killed_cache_that_restarts_empty`
 //! 8. `a_cache_restored_from_a_snapshot`
@@ -130,8 +134,8 @@
 //! 15. `a_dropped_write_leaves_no_stale_entry`
 //! 16. `an_origin_that_is_down`
 //! 17. `an_origin_that_hangs`
-//! 18. `no_read_is_stale_while_everything_fails`, which can fail, as
-//!     `a_cache_without_leases_is_found` shows
+//! 18. `no_read_is_stale_while_everything_fails` (`a_cache_without_leases_is_found` shows that this
+//!     test can fail)
 //!
 //! # Requirements on the tiers
 //!
@@ -139,23 +143,24 @@
 //! cannot detect a pooler that sends some statements to a standby. Do not use such a pooler.
 //!
 //! The cache's server should evict (`maxmemory-policy allkeys-lru`). It needs neither persistence
-//! nor replicas. [`LayeredStore::check`] warns of other settings, which only reduce hits.
+//! nor replicas. [`LayeredStore::check`] warns of an append-only file, of replicas, and of a server
+//! that does not evict. These settings cost time or hits, but do no other harm.
 //!
 //! All processes have to use the same cache. After a failover, no process may keep using the
 //! former leader. No key may be restored into a running server (`RESTORE`, `DEBUG RELOAD`).
 //! Otherwise the cache may serve old data for at most `cache_ttl`.
 //!
-//! The clock of the cache's server must not be set back. Otherwise the cache may serve old data for
-//! as long as the clock was set back.
+//! The clock of the cache's server must not be set back. Otherwise entries expire later, by as much
+//! as the clock was set back, and the cache may serve old data for that much longer.
 //!
-//! A server that takes snapshots and cannot write them refuses writes
-//! (`stop-writes-on-bgsave-error`). Then this store refuses writes, as if the cache were down.
+//! If the cache's server cannot write a snapshot, it refuses writes (`stop-writes-on-bgsave-error`).
+//! This store then behaves as if the cache were down.
 //!
-//! A request with an unknown token costs one lookup, one read, and a lease of about 200 bytes for 15
-//! seconds. A server without room issues no lease.
+//! A request with an unknown token costs one lookup in the cache, one read of the origin, and a lease
+//! of about 200 bytes for 15 seconds. A cache server that is out of memory issues no lease.
 //!
 //! A write whose outcome is unknown was not acknowledged. It may take place after its intent has
-//! expired. Then the cache may serve the state before it for at most `cache_ttl`.
+//! expired. Then the cache may serve the state before the write for at most `cache_ttl`.
 
 mod breaker;
 mod known_policies;

@@ -1,6 +1,6 @@
-//! Sessions whose cache entry may be stale and is not evicted yet: [`PendingEvictions`].
+//! Sessions whose cache entry may be stale and has not been evicted yet: [`PendingEvictions`].
 //!
-//! Writes that could not reach the cache add sessions. Reads of these sessions bypass the cache.
+//! A write that could not reach the cache adds its session. Reads of that session bypass the cache.
 //! [`Tiers`](super::tiers::Tiers) sends the evictions.
 
 use std::{
@@ -15,20 +15,21 @@ use tokio::time::Instant;
 
 use crate::token::SessionId;
 
-/// Maximum number of sessions that are tracked. A stale entry beyond it is not evicted.
+/// Maximum number of sessions with a pending eviction. The stale entry of a further session is not
+/// evicted.
 const CAPACITY: usize = 100_000;
 
 /// The sessions with a pending eviction.
 #[derive(Default)]
 pub(super) struct PendingEvictions {
     sessions: Mutex<HashMap<SessionId, PendingEviction>>,
-    /// Number of `sessions`, for readers that take no lock.
+    /// Length of `sessions`, for reads that take no lock.
     count: AtomicUsize,
-    /// Number of pending evictions of every session.
+    /// Number of pending evictions of the whole cache.
     of_all: Arc<AtomicUsize>,
 }
 
-/// A pending eviction of every session, until it is dropped.
+/// A pending eviction of the whole cache. It ends when this value is dropped.
 pub(super) struct PendingEvictionOfAll(Arc<AtomicUsize>);
 
 impl Drop for PendingEvictionOfAll {
@@ -40,9 +41,9 @@ impl Drop for PendingEvictionOfAll {
 /// The moments that end the pending eviction of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PendingEviction {
-    /// The write may take place until then. An eviction before that moment does not count.
+    /// The write may take place until this moment, so an earlier eviction does not count.
     pub(super) write_ends: Instant,
-    /// By then every stale entry has expired.
+    /// By this moment every stale entry has expired.
     pub(super) entry_expires: Instant,
 }
 
@@ -95,7 +96,7 @@ impl PendingEvictions {
     }
 
     /// Removes a session, unless another write has prolonged its eviction since the caller got `seen`.
-    /// Returns whether it was removed.
+    /// Returns `false` in that case.
     pub(super) fn remove(&self, id: &SessionId, seen: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if sessions.get(id).is_some_and(|held| *held != seen) {

@@ -1,7 +1,7 @@
 //! Reads: [`Read`].
 //!
-//! Used by [`LayeredStore::load`](super::LayeredStore). It knows the leases of the cache, and
-//! nothing of write intents.
+//! Used by [`LayeredStore::load`](super::LayeredStore), unless the touch is always due. It knows the
+//! leases of the cache, and nothing of write intents.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Names of fields, and the answer of the origin for them.
+/// Names of `Revalidate` fields, and the origin's answer to a read of these fields.
 type Probe = (Vec<String>, StoreResult<Loaded>);
 
 /// A read of one session.
@@ -37,7 +37,7 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     /// Answers from the cache where that is allowed, and from the origin otherwise.
     pub(super) async fn run(&self) -> StoreResult<Loaded> {
         let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
-        // A cache opens an entry only with a secret.
+        // A cache opens an entry only with a secret, which internal credentials lack.
         if bypass
             || self.credentials.secret().is_none()
             || !self.tiers.may_read_cache(self.credentials.id)
@@ -68,7 +68,8 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
         self.tiers.call_cache(lookup)
     }
 
-    /// Reads the origin, and fills the cache if there is a lease.
+    /// Reads the origin, and fills the cache if there is a lease. Waits for the cache only if the read
+    /// moved the idle deadline.
     async fn load(&self, lease: Option<Lease>) -> StoreResult<Loaded> {
         let tiers = self.tiers;
         let operation = tiers.origin.load(self.credentials, self.fields, self.touch);
@@ -77,11 +78,11 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
             for stored in &loaded.fields {
                 tiers.policies.learn(&stored.name, stored.cache_policy);
             }
-            // A former secret becomes invalid some time after the first use of the new one. A cache
-            // does not see that use.
+            // A former secret becomes invalid some time after the first use of the current one. The cache
+            // does not learn of that use, so it must not accept the former secret.
             let lease = lease.filter(|_| !loaded.meta.by_former_secret);
             let fill = self.fill(loaded, lease);
-            // This read moved the idle deadline. The next read has to see the new one.
+            // If this read moved the idle deadline, the next read has to see the new deadline.
             if self.touch.is_some() && loaded.meta.idle_for.is_zero() {
                 match fill {
                     Some(fill) => drop(fill.await),
@@ -122,15 +123,15 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
         Some(tokio::spawn(fill.in_current_span()))
     }
 
-    /// Asks the origin for some of the fields.
+    /// Reads the named fields from the origin, without a touch.
     async fn probe(&self, names: &[String]) -> StoreResult<Loaded> {
         let named: Vec<&str> = names.iter().map(|name| &**name).collect();
         let load = self.tiers.origin.load(self.credentials, Projection::Named(&named), None);
         self.tiers.call_origin(StoreErrorKind::Unavailable, load).await
     }
 
-    /// Returns a hit if the origin confirms its `Revalidate` fields. Otherwise reads all fields from the
-    /// origin.
+    /// Returns the hit if the origin has the same values of its `Revalidate` fields. Otherwise reads all
+    /// requested fields from the origin. `probe` holds the fields that were already asked for.
     async fn revalidate(&self, mut hit: Loaded, probe: Option<Probe>) -> StoreResult<Loaded> {
         let (mut names, mut answer) = match probe {
             Some((names, answer)) => (names, Some(answer)),

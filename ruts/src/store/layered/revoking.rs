@@ -16,13 +16,14 @@ use crate::{
     token::SessionId,
 };
 
-/// Number of sessions on a page of a list.
+/// Maximum number of sessions on a page of a list.
 const PAGE: usize = 100;
 
 /// Ends sessions of a principal.
 ///
-/// Sessions that are known beforehand get a write intent, so that a process that dies halfway
-/// leaves no cached copy. Sessions that sign in meanwhile are evicted.
+/// The sessions that are known before the revocation get a write intent, so a process that dies
+/// halfway leaves no cached copy of them. If the revocation ends a session that signed in meanwhile,
+/// that session is only evicted.
 pub(super) async fn revoke<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,
     principal: &PrincipalKey,
@@ -47,7 +48,7 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     let operation = tiers.origin.revoke(principal, target);
     let revoked = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation).await;
     let ended = revoked.iter().flat_map(|revoked| &revoked.answer);
-    // The revocation may take place later. The write intents have to stay until then.
+    // If the outcome is unknown, the revocation may still take place, so the write intents stay.
     let is_outcome_unknown =
         revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown);
     let write_window =
@@ -63,7 +64,8 @@ pub(super) async fn revoke<C: Cache, O: Store>(
         }
     }
     let revoked = revoked?;
-    // A session that an earlier attempt ended is on no list. Its eviction may still be pending.
+    // An earlier attempt may have ended sessions that are no longer listed, and their evictions may
+    // still be pending. So any pending eviction makes this answer stale.
     Ok(match tiers.pending_evictions.is_empty() {
         true => revoked,
         false => revoked.stale_for(tiers.settings.cache_ttl),
@@ -87,7 +89,7 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
     revoked.map(|revoked| revoked.stale_for(tiers.settings.cache_ttl))
 }
 
-/// Ends the sessions of a principal with the oldest sign-ins, until the session `own` fits under the
+/// Ends the sessions of a principal that signed in first, until the session `own` fits under the
 /// limit.
 pub(super) async fn end_oldest<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,

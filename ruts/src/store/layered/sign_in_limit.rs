@@ -1,25 +1,26 @@
 //! A sign-in under a limit on the sessions of a principal: [`SignInLimit`].
 //!
-//! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. It decides whether to try
-//! again, and sends nothing.
+//! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. It decides whether to repeat a
+//! refused sign-in, and sends nothing.
 
 use std::time::Duration;
 
 use crate::store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind, Written};
 
-/// Maximum number of attempts of a sign-in at the limit.
+/// Maximum number of attempts at a sign-in that the limit refuses.
 const ATTEMPTS: usize = 8;
 
 /// A sign-in under a session limit.
 ///
 /// The origin must not end the oldest sessions itself, because the cache would not learn of it. So the
-/// origin is asked to refuse. The layered store then ends these sessions and tries again.
+/// origin is asked to refuse the sign-in. The layered store then ends the oldest sessions and repeats
+/// the sign-in.
 pub(super) struct SignInLimit<'a> {
-    /// The sign-in that the origin gets. It is refused at the limit.
+    /// The sign-in that is sent to the origin. If it has a limit, that is `OnLimit::Reject`.
     pub(super) who: NewSignIn<'a>,
     ends_oldest: bool,
     attempts: usize,
-    /// How long a cache may still serve a session that was ended for this sign-in.
+    /// How long the cache may still serve a session that was ended for this sign-in.
     stale_for: Option<Duration>,
 }
 
@@ -30,7 +31,7 @@ impl<'a> SignInLimit<'a> {
         Self { who: who.limit(limit), ends_oldest, attempts: 0, stale_for: None }
     }
 
-    /// Returns the limit, if the caller is to end the oldest sessions and try the sign-in again.
+    /// Returns the limit if the caller has to end the oldest sessions and repeat the sign-in.
     pub(super) fn retry<T>(&mut self, answer: &Result<T, StoreError>) -> Option<SessionLimit> {
         let is_refused =
             answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit);
@@ -44,7 +45,8 @@ impl<'a> SignInLimit<'a> {
         self.stale_for = self.stale_for.max(ended.stale_for);
     }
 
-    /// Returns the answer of the sign-in. Its `stale_for` covers the sessions that were ended for it.
+    /// Returns the answer of the sign-in. Its `stale_for` includes that of the sessions which were ended
+    /// for the sign-in.
     pub(super) fn answer<T>(&self, written: Written<T>) -> Written<T> {
         let stale_for = self.stale_for.max(written.stale_for);
         written.stale_for(stale_for)

@@ -28,8 +28,9 @@ use crate::{
 
 /// Sessions in an origin (the store of record), read through a cache.
 ///
-/// The [module](super) explains how the two are kept in step, what that costs, and what happens
-/// when one of them fails. Clones share everything. The store needs a tokio runtime with time enabled.
+/// The [module](super) explains how the two tiers are kept in step, how many round trips that takes,
+/// and the effects of a failure of either tier. Clones share everything. The store needs a tokio
+/// runtime with time enabled.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]
@@ -68,39 +69,40 @@ pub struct LayeredStoreBuilder<C, O> {
 }
 
 impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
-    /// Sets the maximum time for which the cache serves anything. The default is five minutes. A
-    /// field's own cache policy can shorten it.
+    /// Sets the maximum time for which the cache serves a copy. The default is five minutes. A field's
+    /// own cache policy can shorten it.
     ///
-    /// It also limits every staleness: see [`Written::stale_for`]. So it should be the same in all
-    /// processes.
+    /// [`Written::stale_for`] reports this time. Another process may have filled the stale entry, so set
+    /// the same time in all processes.
     #[must_use]
     pub fn cache_ttl(mut self, ttl: Duration) -> Self {
         self.settings.cache_ttl = limited(ttl);
         self
     }
 
-    /// Sets how long to wait for the cache. Defaults to half a second. After that, a read goes to
-    /// the origin.
+    /// Sets how long to wait for each answer of the cache. Defaults to half a second. After that, a
+    /// read goes to the origin.
     #[must_use]
     pub fn cache_timeout(mut self, timeout: Duration) -> Self {
         self.settings.cache_timeout = limited(timeout);
         self
     }
 
-    /// Sets how long to wait for the origin, unless the origin has a shorter timeout of its own. The
-    /// default is five seconds.
+    /// Sets how long to wait for each answer of the origin. The default is five seconds. A shorter
+    /// timeout of the origin itself still applies.
     #[must_use]
     pub fn origin_timeout(mut self, timeout: Duration) -> Self {
         self.settings.origin_timeout = limited(timeout);
         self
     }
 
-    /// Sets how long a write of unknown outcome keeps its session out of the cache. The default is
-    /// 30 seconds. It is never less than twice the [`origin_timeout`](Self::origin_timeout).
+    /// Sets how long a write of unknown outcome keeps the fields that it may have changed out of the
+    /// cache. The default is 30 seconds. The minimum is twice the
+    /// [`origin_timeout`](Self::origin_timeout), whatever is set here.
     ///
-    /// It should be longer than the origin may keep running an abandoned statement. For a
-    /// `PostgresStore` that is five times its timeout. A write that takes place even later is not
-    /// lost, and was never acknowledged. But the cache may serve the former value for at most
+    /// It should be longer than the origin may keep running an abandoned statement, which is five
+    /// times its timeout for a `PostgresStore`. A write that takes place even later was never
+    /// acknowledged, and is not lost. But the cache may serve the former value for at most
     /// [`cache_ttl`](Self::cache_ttl).
     #[must_use]
     pub fn intent_ttl(mut self, ttl: Duration) -> Self {
@@ -111,16 +113,16 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Sets whether writes are carried out while the cache is down. By default they are refused
     /// before anything is changed.
     ///
-    /// The answer of such a write has a [`Written::stale_for`]. Deletions and revocations are always
-    /// carried out in this way.
+    /// The answer of a write that missed the cache has a [`Written::stale_for`]. Touches, deletions and
+    /// revocations are carried out whatever this setting.
     #[must_use]
     pub fn writes_without_cache(mut self, is_allowed: bool) -> Self {
         self.settings.writes_without_cache = is_allowed;
         self
     }
 
-    /// Sets whether the cache answers reads even if the origin was down at its last operation. By
-    /// default it does, because its entries include every acknowledged write.
+    /// Sets whether the cache answers reads even if the last operation found the origin down. By default
+    /// it does: its entries include every acknowledged write without a [`Written::stale_for`].
     #[must_use]
     pub fn hits_without_origin(mut self, is_allowed: bool) -> Self {
         self.settings.hits_without_origin = is_allowed;
@@ -130,8 +132,8 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Builds a store for a cache that only this process uses, such as a
     /// [`MemoryCache`](crate::store::memory::MemoryCache).
     ///
-    /// No other process may use the origin. Its writes would go unnoticed until
-    /// [`cache_ttl`](Self::cache_ttl) is over.
+    /// No other process may use the origin. Otherwise the cache may serve data that the other process
+    /// has replaced, for at most [`cache_ttl`](Self::cache_ttl).
     pub fn build_for_one_process(self) -> LayeredStore<C, O> {
         LayeredStore { tiers: Arc::new(Tiers::new(self.cache, self.origin, self.settings)) }
     }
@@ -163,12 +165,13 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         LayeredStoreBuilder { cache, origin, settings: Settings::default() }
     }
 
-    /// Checks at start-up that the cache is usable. Logs a warning for each costly setting of its
-    /// server that a cache does not need.
+    /// Checks that the cache is usable, for use at start-up. Logs a warning for each costly setting of
+    /// its server that a cache does not need. Does not check the origin.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`], and any failure of a command.
+    /// [`StoreErrorKind::Unsupported`] for a server that cannot be a cache. Otherwise, the error of a
+    /// failed command.
     ///
     /// # Round trips
     ///
@@ -194,7 +197,8 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
                 tiers.policies.learn(write.name, write.cache_policy);
             }
         }
-        // The origin may begin its work when it is called, so it is called only after the write intent.
+        // A store may begin its work when the method is called, before its future is polled. So the
+        // method is called inside a future, which is polled only after the write intent is registered.
         let operation = async move { tiers.origin.update(credentials, update).await };
         let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let set = WriteSet::update(&update, tiers.settings.cache_ttl);
@@ -205,7 +209,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// Reads the origin and moves the idle deadline, which is a write.
+    /// Reads the origin and moves the idle deadline. Moving the deadline is a write.
     async fn load_and_touch(
         &self,
         credentials: Credentials<'_>,
@@ -220,7 +224,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let write = Write::new(&self.tiers, credentials.id, WriteSet::touch());
         let written = write.without_cache().run(operation, |_| Effect::Planned).await?;
-        // If the cache could not be updated, its fields are still right.
+        // `stale_for` is dropped: if the cache could not be updated, only its idle deadline is old.
         Ok(written.map(|written| written.answer))
     }
 }
@@ -231,8 +235,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         NAME
     }
 
-    /// A hit takes one round trip to the cache. A miss takes one to each tier, and fills the cache
-    /// in the background. The read waits for the fill if it has moved the idle deadline.
+    /// A hit takes one round trip to the cache. A miss takes one to each tier, and fills the cache in
+    /// the background. The [module](super) names the exceptions.
     async fn load(
         &self,
         credentials: Credentials<'_>,
@@ -245,7 +249,7 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
     }
 
-    /// One round trip to the origin: no cache can know a new session.
+    /// One round trip to the origin: no cache can know a new session. A sign-in at its limit takes more.
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         for write in create.fields {
             self.tiers.policies.learn(write.name, write.cache_policy);
@@ -335,8 +339,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 
-    /// Two operations of the origin, and two round trips to the cache for each session. It succeeds even if
-    /// the cache is down.
+    /// One operation of the origin, and for all sessions one more for each page of their list. Two round
+    /// trips to the cache for each session. It succeeds even if the cache is down.
     async fn revoke(
         &self,
         principal: &PrincipalKey,

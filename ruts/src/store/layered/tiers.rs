@@ -1,7 +1,7 @@
 //! The two tiers of a layered store, and calls to them with bounded waits: [`Tiers`].
 //!
-//! Used by reads, writes and revocations. It knows the state that these share, and none of their
-//! protocol.
+//! Used by reads, writes and revocations. It holds the state that they share, and knows nothing of
+//! their protocol.
 
 use std::{
     future::Future,
@@ -33,15 +33,15 @@ use crate::{
 /// Name of the layered store in errors and traces.
 pub(super) const NAME: &str = "layered";
 
-/// Maximum number of fills in flight. A read beyond it fills nothing.
+/// Maximum number of fills in flight. At this limit, a read that misses does not fill the cache.
 const FILLS: usize = 256;
 
-/// Pauses between attempts to evict: each is twice the previous one.
+/// The first and the longest pause before an attempt to evict. Each pause is twice the previous one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Future of a tier's answer. Boxed, because the nested future types of two drivers would be too deep
-/// for a handler to compile.
+/// Future of a tier's answer. Boxed: otherwise the future types of two drivers nest so deeply that
+/// handlers do not compile.
 pub(super) type TierFuture<'a, T> =
     Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -81,13 +81,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Time until a write intent expires. A write whose outcome is unknown may take place until
-    /// then.
+    /// Returns the TTL of a write intent. A write of unknown outcome is expected to take place within
+    /// this time, if at all.
     pub(super) fn write_window(&self) -> Duration {
         self.intent_ttl.max(self.origin_timeout * 2)
     }
 
-    /// Maximum time for an operation of many round trips.
+    /// Returns the maximum time of an operation on all sessions.
     pub(super) fn bulk_timeout(&self) -> Duration {
         self.origin_timeout * 10
     }
@@ -118,7 +118,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
             && self.breaker.allows_read()
     }
 
-    /// Waits for a command of the cache.
+    /// Waits for a command of the cache, for at most the `cache_timeout`.
     pub(super) fn call_cache<'a, T: Send + 'a>(
         &'a self,
         command: impl Future<Output = Result<T, StoreError>> + Send + 'a,
@@ -126,7 +126,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         Box::pin(self.breaker.call(self.settings.cache_timeout, command))
     }
 
-    /// Waits for an operation of the origin, which fails with `on_timeout` if it takes too long.
+    /// Waits for an operation of the origin. Fails with `on_timeout` after the `origin_timeout`.
     pub(super) fn call_origin<'a, T: Send + 'a>(
         &'a self,
         on_timeout: StoreErrorKind,
@@ -158,10 +158,10 @@ impl<C: Cache, O: Store> Tiers<C, O> {
     }
 
     /// Tries to evict the entry of a session in the background, until that succeeds or the entry has
-    /// expired. Meanwhile reads bypass the cache. The write may take place within `write_window` from
-    /// now, and an eviction before its end does not count.
+    /// expired. Until then, reads of the session bypass the cache. The write may still take place
+    /// within `write_window` from now, so an eviction before the end of that time does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
-        // A future that is dropped outside a runtime cannot spawn a task.
+        // This function may run outside a runtime, when a future is dropped. It cannot spawn there.
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);
         if !self.pending_evictions.add(id, pending) {

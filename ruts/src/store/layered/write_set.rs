@@ -1,4 +1,5 @@
-//! The changes that a write makes in the cache, [`WriteSet`], and those that a read makes, [`fill_of`].
+//! The changes that a write makes in the cache ([`WriteSet`]), and the entry that a read fills in
+//! ([`fill_of`]).
 //!
 //! Used by writes and reads of the layered store. It is pure: it sends nothing and reads no clock.
 
@@ -15,12 +16,12 @@ use crate::{
     },
 };
 
-/// The parts of an entry that a write invalidates, and their values once it is done.
+/// The parts of an entry that a write invalidates, and the known values of its fields after the write.
 #[derive(Default)]
 pub(super) struct WriteSet<'a> {
     /// The whole entry.
     all: bool,
-    /// Fields, and their values afterwards if these are known.
+    /// Fields, and their values after the write. `None` if the value is not known.
     fields: HashMap<&'a str, Option<CachedField<'a>>>,
     /// The metadata of the session.
     record: bool,
@@ -28,10 +29,10 @@ pub(super) struct WriteSet<'a> {
 }
 
 impl<'a> WriteSet<'a> {
-    /// Returns the write set of an update. The cache serves its fields for at most `longest`.
+    /// Returns the write set of an update. The cache may serve the new values for at most `longest`.
     pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
         let mut set = Self {
-            // A sign-in may remove the fields of another principal.
+            // A sign-in may remove all fields, if another principal was signed in.
             all: matches!(update.auth_change, Some(AuthChange::In { .. })),
             record: update.needs_current_secret(),
             touch: update.touch,
@@ -67,7 +68,8 @@ impl<'a> WriteSet<'a> {
         Self { all: true, ..Self::default() }
     }
 
-    /// Returns the set of a touch, which may move the idle deadline in either direction.
+    /// Returns the write set of a touch that is always due. It may move the idle deadline in either
+    /// direction.
     pub(super) fn touch() -> Self {
         Self { record: true, ..Self::default() }
     }
@@ -98,7 +100,7 @@ fn life(policy: CachePolicy, longest: Duration) -> Duration {
     }
 }
 
-/// Returns the field as it is after the write, `None` if a cache may not hold it.
+/// Returns the field as it is after the write. `None` if a cache must not hold it.
 fn present<'a>(write: &FieldWrite<'a>, longest: Duration) -> Option<CachedField<'a>> {
     let policy = write.cache_policy;
     let field = CachedField::new(write.name, Some(write.value), life(policy, longest));
@@ -106,19 +108,19 @@ fn present<'a>(write: &FieldWrite<'a>, longest: Duration) -> Option<CachedField<
     (policy != CachePolicy::NoStore).then(|| limited(field.cache_policy(policy), ttl))
 }
 
-/// Sets the TTL of the field, which also limits how long it is served.
+/// Sets the TTL of the field. The TTL also limits how long the cache serves the field.
 fn limited(field: CachedField<'_>, ttl: Option<Duration>) -> CachedField<'_> {
     CachedField { ttl, life: ttl.map_or(field.life, |ttl| ttl.min(field.life)), ..field }
 }
 
-/// Returns the cache entry for an answer of the origin. `named` are the requested fields, `None` if
-/// all fields were requested.
+/// Returns the cache entry for an answer of the origin. `named` lists the requested fields. `None`
+/// means that all fields were requested.
 pub(super) fn fill_of<'a>(
     loaded: &'a Loaded,
     named: Option<&'a [String]>,
     longest: Duration,
 ) -> (CachedRecord, Vec<CachedField<'a>>) {
-    // The origin may have rounded up to a whole millisecond.
+    // The origin may have rounded a remaining time up to a whole millisecond.
     let exact = |left: Duration| left.saturating_sub(Duration::from_millis(1));
     let mut fields: Vec<CachedField<'a>> = (loaded.fields.iter())
         .filter(|stored| stored.cache_policy != CachePolicy::NoStore)
@@ -163,7 +165,8 @@ mod tests {
         Change::Set(write.cache_policy(cache_policy))
     }
 
-    /// Name, whether there is a value, own lifetime and life, in seconds.
+    /// Returns for each known field its name, whether it has a value, its TTL, and the time for which the
+    /// cache may serve it, in seconds.
     fn known(changes: &[Change<'_>]) -> Vec<(String, bool, Option<u64>, u64)> {
         let set = WriteSet::update(&Update::new(changes), LONGEST);
         let parts = |field: &CachedField<'_>| {

@@ -1,7 +1,7 @@
 //! Writes to one session: [`Write`].
 //!
-//! Used by [`LayeredStore`](super::LayeredStore) for every write with credentials. It knows the
-//! write intents of the cache, and not what the origin does.
+//! Used by [`LayeredStore`](super::LayeredStore) for every write with credentials. It knows the write
+//! intents of the cache, and treats the operation of the origin as a black box.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ pub(super) struct Write<'a, C, O> {
     tiers: &'a Arc<Tiers<C, O>>,
     id: &'a SessionId,
     set: WriteSet<'a>,
-    /// Whether the origin is written to even if the cache takes no write intent.
+    /// Whether to write to the origin even if the cache accepts no write intent.
     without_cache: bool,
 }
 
@@ -48,10 +48,10 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
     }
 
     /// Registers a write intent, runs the operation of the origin, and finishes the write in the
-    /// cache. If that fails, the answer states for how long the cache may be stale.
+    /// cache. If the last step fails, the answer states for how long the cache may be stale.
     ///
-    /// If the future is dropped halfway, the write intent keeps the session out of the cache until the
-    /// intent expires. Without an intent, the entry is evicted.
+    /// If the future is dropped halfway, the write intent keeps the invalidated parts out of the cache
+    /// until the intent expires. If there is no intent, the entry is evicted.
     pub(super) async fn run<T: Send>(
         self,
         operation: TierFuture<'_, Result<Written<T>, Refused>>,
@@ -67,7 +67,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         };
         let mut evict_on_drop = EvictOnDrop { tiers, id, is_armed: intent.is_none() };
         let mut answer = operation.await;
-        // The write may take place later. A write intent has to stay until then.
+        // The write may still take place, so its intent stays. Without an intent, `evict_on_drop` acts.
         if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
             return answer;
         }
@@ -96,7 +96,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         let (tiers, names) = (self.tiers, self.set.names());
         let scope = self.set.scope(&names);
         match begin_write(tiers, self.id, scope).await {
-            // The key holds something that is not an entry.
+            // The key of the entry holds other data.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 tiers.evict(self.id).await?;
                 begin_write(tiers, self.id, scope).await
@@ -129,8 +129,8 @@ pub(super) fn begin_write<'a, C: Cache, O: Store>(
     tiers.call_cache(tiers.cache().begin_write(id, scope, ttl))
 }
 
-/// A write without a write intent. If the write is dropped, or its outcome is unknown, the entry is
-/// evicted, and evicted again once the write can no longer take place.
+/// A guard of a write without a write intent. If the future of the write is dropped, or its outcome is
+/// unknown, the entry is evicted repeatedly until the write can no longer take place.
 struct EvictOnDrop<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     id: &'a SessionId,

@@ -75,7 +75,7 @@ struct Shard {
     entries: HashMap<SessionId, Entry>,
     /// The ids of the entries in any order, to find one at random.
     ids: Vec<SessionId>,
-    /// Number of marks that were made. It never decreases, so each mark is unique.
+    /// Number of marks made so far. It never decreases, so each mark is unique.
     marks: u64,
 }
 
@@ -88,14 +88,14 @@ struct Entry {
     complete_until: Option<Duration>,
     lease: Option<u64>,
     intents: Vec<Intent>,
-    /// Position of its id in the list of the shard.
+    /// Position of the entry's id in `ids` of the shard.
     position: usize,
 }
 
 struct Record {
     until: Duration,
     secret: SecretHash,
-    /// When `meta` was read.
+    /// When the lookup began that led to this fill. `meta` was read later.
     at: Duration,
     meta: SessionMeta,
 }
@@ -170,7 +170,8 @@ fn scattered(number: u64) -> u64 {
 }
 
 impl Record {
-    /// Returns whether this record was still valid when `other` was read, and has a later idle deadline.
+    /// Returns whether this record stays instead of `other`: it has the same secret and a later idle
+    /// deadline, and could still be served at the lookup that led to `other`.
     fn supersedes(&self, other: &Self) -> bool {
         let deadline =
             |record: &Self| record.meta.idle_remaining.map(|idle| record.at.saturating_add(idle));
@@ -192,7 +193,7 @@ impl Entry {
         *self = Self { intents, position, ..Self::default() };
     }
 
-    /// Returns the intents that have not expired.
+    /// Removes the expired intents, and returns the others.
     fn live_intents(&mut self, now: Duration) -> &mut Vec<Intent> {
         self.intents.retain(|intent| now < intent.until);
         &mut self.intents
@@ -257,7 +258,7 @@ fn mark_bytes(mark: u64) -> Bytes {
     Bytes::copy_from_slice(&mark.to_be_bytes())
 }
 
-/// Returns a moment as the `at` of a lease or intent. It is rounded down, which shortens lifetimes.
+/// Returns a moment as the `at` of a lease or intent. Rounding down only shortens lifetimes.
 fn millis(now: Duration) -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
@@ -327,8 +328,9 @@ impl Cache for MemoryCache {
                     entry.put(fields, Duration::from_millis(intent.at), now);
                 }
             }
-            // The intent has expired. Readers may have filled in values that this write replaced. A
-            // write in progress may have reached the origin before this one.
+            // The intent has expired or was evicted. Since then, readers may have filled in values that
+            // this write replaced. Another write in progress may have reached the origin before this
+            // one, so it must not store its values.
             None => {
                 intents.iter_mut().for_each(|other| other.overlapped = true);
                 entry.clear();
@@ -357,7 +359,7 @@ impl Cache for MemoryCache {
             entry.record = Some(new);
         }
         if let Some(life) = complete {
-            // Each field held so far has expired, or is among the new ones.
+            // The fill has all fields of the session, so any other field of the entry has expired.
             entry.fields.clear();
             entry.complete_until = Some(at.saturating_add(life));
         }

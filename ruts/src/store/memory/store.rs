@@ -1,7 +1,7 @@
 //! [`MemoryStore`]: sessions in the memory of this process.
 //!
-//! A [`RecordStore`] over sharded maps. The rules of a session are those of `store::record`; this file
-//! knows capacity, the schedule by which expired records are freed, and the lists of principals.
+//! A [`RecordStore`] over sharded maps. `store::record` has the rules of a session. This file has the
+//! capacity, the schedule by which expired records are freed, and the lists of principals.
 
 use std::{
     cmp::Reverse,
@@ -26,7 +26,8 @@ use crate::{
 const NAME: &str = "memory";
 const SHARDS: usize = 16;
 
-/// Number of expired sessions that a creation frees: more than one, so that the store shrinks.
+/// Maximum number of expired sessions that a creation frees while the store is not full. It is more
+/// than one, so that the store shrinks.
 const FREED_AT_CREATION: usize = 4;
 
 /// Sessions in the memory of this process.
@@ -47,14 +48,14 @@ pub struct MemoryStore {
 
 struct Inner {
     shards: [Mutex<Shard>; SHARDS],
-    /// Locked before a shard, never after one.
+    /// Locked before a shard, never while a shard is locked.
     lists: Arc<tokio::sync::Mutex<PrincipalLists>>,
     /// Freed sessions that may still be on a list. The next holder of `lists` removes them, because a
     /// session is freed under the lock of a shard, where `lists` must not be locked.
     unlisted: Mutex<Vec<(PrincipalKey, SessionId)>>,
-    /// Sessions that ended or changed their principal. `None` stands for all sessions.
+    /// Sessions that were deleted or revoked, or changed their principal. `None` stands for all sessions.
     changes: broadcast::Sender<Option<SessionId>>,
-    /// Number of sessions that were not deleted or revoked.
+    /// Number of stored sessions that were not deleted or revoked.
     sessions: AtomicUsize,
     capacity: usize,
     clock: Box<dyn Clock>,
@@ -66,7 +67,8 @@ pub struct PrincipalLists(HashMap<PrincipalKey, BTreeSet<SessionId>>);
 #[derive(Default)]
 struct Shard {
     sessions: HashMap<SessionId, Slot>,
-    /// When to check the deadline of a session. An entry counts only if it equals `filed` of the slot.
+    /// When to check the deadline of a session. An entry is obsolete unless its moment equals `filed` of
+    /// the session's slot.
     due: BinaryHeap<Reverse<(Duration, SessionId)>>,
 }
 
@@ -373,7 +375,7 @@ impl RecordStore for MemoryStore {
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let (mut changes, id) = (self.inner.changes.subscribe(), *id);
         async move {
-            // A receiver that lags behind returns too: it may have missed this session.
+            // A receiver that lags behind also ends the wait, because it may have missed this session.
             while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
         }
     }

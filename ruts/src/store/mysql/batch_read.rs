@@ -1,7 +1,7 @@
-//! Reads of sessions, alone or in batches: [`ReadBatch`].
+//! Reads of sessions, batched or not: [`ReadBatch`].
 //!
-//! Used by the store through a `Batcher`, which decides what is sent together. The store judges the
-//! session, because a read locks nothing.
+//! Used by the store through a `Batcher`, which decides what is sent together. The store checks the
+//! credentials and the deadlines of the session that was read.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,8 +24,8 @@ use crate::{
 /// Maximum number of sessions in a batch.
 const MAX_READS: usize = 64;
 
-/// Maximum number of reads of one session in a batch, so that however many of them wait, the batch
-/// has room for other sessions.
+/// Maximum number of reads of one session in a batch. The limit leaves room for other sessions, even if
+/// many reads of one session wait.
 const MAX_READS_OF_ONE_SESSION: usize = 8;
 
 pub(super) struct ReadBatch(pub(super) Arc<Executor>);
@@ -103,7 +103,7 @@ impl BatchOp for ReadBatch {
         let mut ids: Vec<_> = requests.iter().map(|request| request.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        // One session may have caused an error. Each is read again by itself.
+        // One session may have caused an error. Each session is read again by itself.
         let Ok((now, sessions)) = self.read(&ids, &first.fields, deadline).await else {
             return Ok(requests.iter().map(|_| None).collect());
         };

@@ -28,8 +28,8 @@ use crate::{
 const SERVER: &str = "select version(), sleep(0.002), sysdate(6) > now(6), \
      @@global.innodb_flush_log_at_trx_commit = 1, cast(@@session.max_allowed_packet as signed)";
 
-/// Selects the settings of the connection. The isolation level has two names: MySQL knows the
-/// first, MariaDB the second or both.
+/// Selects the settings of the connection. The isolation level is `transaction_isolation` in MySQL, and
+/// `tx_isolation` or both in MariaDB.
 const SETTINGS: &str = "show session variables where variable_name in \
      ('transaction_isolation', 'tx_isolation', 'autocommit', 'time_zone', 'sql_mode')";
 
@@ -64,7 +64,7 @@ pub(super) async fn server(connection: &mut MySqlConnection) -> Result<usize, St
     Ok(usize::try_from(max_packet).unwrap_or(usize::MAX))
 }
 
-/// Checks that the settings of a new connection are in force.
+/// Checks that the settings that the store makes on a new connection are in force.
 async fn settings(connection: &mut MySqlConnection) -> Result<(), StoreError> {
     let settings = sqlx::raw_sql(SETTINGS).fetch_all(connection).await.map_err(failure)?;
     for setting in settings {
@@ -101,7 +101,7 @@ pub(super) async fn engines(
 }
 
 /// Creates, reads and deletes a session in a transaction that is rolled back. This fails if the role
-/// lacks a right, or if the server has an unsuitable setting.
+/// lacks a privilege, or if the server has an unsuitable setting.
 pub(super) async fn round_trip(executor: &Arc<Executor>) -> Result<(), StoreError> {
     let id = SessionId::from_bytes(random().map_err(unsupported)?);
     let secret = SecretHash::from_bytes(random().map_err(unsupported)?);

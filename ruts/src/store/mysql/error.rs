@@ -17,7 +17,7 @@ pub(super) struct StatementError {
     pub(super) error: StoreError,
     /// The connection is broken, or its server is read-only.
     pub(super) connection_is_dead: bool,
-    /// A row of that key exists.
+    /// A row with that key exists.
     pub(super) is_duplicate: bool,
     /// The statement failed because of a concurrent one, and may succeed if it is repeated.
     was_broken_off: bool,
@@ -125,7 +125,7 @@ pub(super) fn decode_error(_: Error) -> StoreError {
 }
 
 /// Returns the error of a script that was sent. `can_change` if the script can commit a change, and
-/// `begun` if the server had answered one of its statements.
+/// `begun` if the server has answered one of its statements.
 pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let mut kind = StoreErrorKind::Unavailable;
@@ -172,8 +172,8 @@ fn number(error: &dyn DatabaseError) -> u16 {
     error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
 }
 
-/// Returns whether the cause is the connection, not the statement: the server or an administrator ended it,
-/// it was idle for too long, a proxy has lost its server, or the server is read-only.
+/// Returns whether the cause is the connection, not the statement: the server or an administrator ended
+/// the connection, it was idle for too long, a proxy has lost its server, or the server is read-only.
 fn is_of_connection(number: u16) -> bool {
     is_in_doubt(number) || matches!(number, 1047 | 1184 | 1290 | 1792 | 1836 | 4031)
 }
@@ -194,7 +194,7 @@ fn kind_of(number: u16) -> StoreErrorKind {
     match number {
         // The disk, a table or the memory is full, or a value is larger than a packet may be.
         1021 | 1037 | 1038 | 1041 | 1114 | 1153 => StoreErrorKind::Full,
-        // The password, the database, a right, a table, a column or a setting is wrong.
+        // The password, the database, a privilege, a table, a column or a setting is wrong.
         1044..=1046
         | 1049
         | 1054

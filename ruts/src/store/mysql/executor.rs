@@ -40,7 +40,7 @@ pub(super) struct Executor {
     /// Maximum length of a script, in bytes. The server closes the connection after a longer one.
     max_text: AtomicUsize,
     /// Turns of the operations that lock a session or a principal. Without turns, the server would make
-    /// them wait, and each would hold a connection.
+    /// these operations wait, and each would hold a connection.
     turns: Turns<Box<[u8]>>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Answer {
 pub(super) trait Work: Send + Sync + 'static {
     type Answer: Send + 'static;
 
-    /// Carries the operation out. After a failure that changed nothing it may run again.
+    /// Carries the operation out. After a failure that changed nothing, the operation may run again.
     fn run(
         &self,
         session: &mut Attempt<'_>,
@@ -104,7 +104,7 @@ impl Executor {
     /// # Cancel safety
     ///
     /// A task of its own carries the operation out, because dropping a statement halfway would cost its
-    /// connection, or make the next statement wait.
+    /// connection, or make the next statement on that connection wait.
     pub(super) async fn run<W: Work>(
         self: &Arc<Self>,
         work: W,
@@ -129,7 +129,8 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<W::Answer, StatementError> {
-        // Each dead connection is closed. Once all connections of the pool are, the next one is new.
+        // Each dead connection is closed. Once all connections of the pool are closed, the next one is
+        // new.
         let mut spare = self.connections.pool().size().max(1);
         loop {
             let connection = self.connections.take().await.map_err(connection_error)?;
@@ -223,14 +224,14 @@ impl Attempt<'_> {
         answer.unwrap_or_else(|| Err(StatementError::silence(can_change)))
     }
 
-    /// Returns the connection to the pool, at once or after its transaction was rolled back.
+    /// Returns the connection to the pool, at once or after a rollback. Closes a dead connection.
     fn finish(mut self, connection_is_dead: bool) {
         let Some(mut connection) = self.connection.take() else { return };
         let executor = Arc::clone(self.executor);
         if connection_is_dead {
             executor.connections.discard(connection);
         } else if self.in_transaction {
-            // The caller does not wait for it.
+            // The caller does not wait for the rollback.
             tokio::spawn(async move {
                 let script = Script::of("rollback");
                 let ended = timeout(executor.timeout, run(&script, &mut connection, false));
@@ -247,7 +248,8 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // The task was aborted, or panicked. The pool would hand out a connection with a transaction.
+        // The task was aborted, or panicked. The pool would hand out a connection with an open
+        // transaction.
         if let Some(connection) = self.connection.take() {
             self.executor.connections.discard(connection);
         }

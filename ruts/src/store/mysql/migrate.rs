@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Each migration can be repeated after an interruption, because the server commits after every
+/// Each migration has to be repeatable after an interruption, because the server commits after every
 /// statement that creates a table.
 const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
 
@@ -101,9 +101,10 @@ async fn connect(
     connecting.map_err(timed_out)?.map_err(connection_error)
 }
 
-/// Migrates the tables to the version needed. One of several instances does so, and the others wait.
+/// Migrates the tables to [`VERSION`]. If several instances start at the same time, one migrates and the
+/// others wait.
 async fn migrate(connection: &mut MySqlConnection, tables: &Tables) -> Result<(), StoreError> {
-    // A role without the right to change tables can start if they are up to date.
+    // A role without the privilege to change tables can start if the tables are up to date.
     if version(connection, tables).await? >= VERSION {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Sessions in MariaDB 10.6 or later, or MySQL 8.0 or later: [`MySqlStore`].
 //!
-//! The feature is `mysql-store`. TLS is a feature of sqlx itself. A user whose password MySQL keeps as
+//! The feature is `mysql-store`. TLS is a feature of sqlx itself. A user of MySQL with the plugin
 //! `caching_sha2_password` needs TLS, or the feature `mysql-rsa` of sqlx.
 //!
 //! # Layout
@@ -14,10 +14,11 @@
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
 //! A session changes only under the lock of its row. The row of a deleted session stays for
-//! [`ENDED_RETENTION`](crate::store::ENDED_RETENTION), that of a revoked one until its deadline, but
-//! for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither keeps its
-//! fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte by
-//! byte.
+//! [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays until its
+//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither keeps
+//! its fields. `revoke_everyone` changes no row of a session: the cleanup later deletes the rows and
+//! their fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte
+//! by byte.
 //!
 //! The tables are in the database of the connection. The store uses no stored procedure, trigger,
 //! foreign key or session variable.
@@ -28,14 +29,14 @@
 //! | --- | --- |
 //! | a read, an inspection, a page of a list | 1 |
 //! | a write that sets fields, with or without a precondition that holds | 1 |
-//! | a creation, a sign-in during the creation without a limit | 1 |
+//! | a creation, without a sign-in or with a sign-in that has no limit | 1 |
 //! | the end of all sessions | 1 |
 //! | a read that touches the session | 2 |
-//! | every other operation | 2 |
+//! | a read that touches the session, while another operation changes the session | 4 |
+//! | a write that sets fields, and is refused, conflicts, touches the session or first uses a new secret | 3 |
 //! | a revocation of many sessions | 2 for each 500 |
 //! | a sign-in that ends many sessions | 2 for each 100, and 2 |
-//! | a write that sets fields, and is refused or also changes the session itself | 3 |
-//! | a read that touches the session, while another operation changes it | 4 |
+//! | every other operation | 2 |
 //!
 //! A statement contains values as hexadecimal text, of twice their length. A value of more than half of
 //! `max_allowed_packet` of the server is refused with [`Full`](crate::store::StoreErrorKind::Full).
@@ -45,23 +46,25 @@
 //! pool without a test. The pool tests a connection when it is returned, and no caller waits for
 //! that. A connection that was idle for longer is tested in a round trip of its own.
 //!
-//! Reads are in flight on up to half of the connections. Later reads queue. When an earlier statement
-//! is answered, up to 64 queued reads of the same fields are sent as one statement. If it fails, each
-//! is sent by itself.
+//! Reads of single sessions are in flight on up to half of the connections. Later reads queue. When an
+//! earlier statement is answered, up to 64 queued reads of the same fields are sent as one statement. If
+//! that statement fails, each of its reads is sent by itself.
 //!
 //! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
-//! one principal. Waiting operations hold no connection, and wait for at most half of the timeout. A
-//! statement waits for a lock in steps of a second, and gives its connection back in between.
+//! one principal. Operations that wait for their turn hold no connection, and wait for at most half of
+//! the timeout. A statement waits for a lock in steps of a second, and gives its connection back in
+//! between.
 //!
 //! # Failures
 //!
-//! No operation takes longer than [`MySqlStoreBuilder::timeout`]. An operation that ends many sessions
-//! has this time for each transaction.
+//! No operation takes longer than [`MySqlStoreBuilder::timeout`], but an operation that ends many
+//! sessions has this time for each transaction.
 //!
-//! An operation is repeated within its time if that is safe: a read, or a write whose answer proves
-//! that nothing was changed. So no caller notices that the server aborts a statement to end a
-//! deadlock. A connection is closed if it is broken, or if its server is read-only. Operations then
-//! move to other connections, and finally to a new one.
+//! An operation that failed because of its connection or of a concurrent statement is repeated within its
+//! timeout, if it is a read or if the answer proves that nothing was changed. So a deadlock, which the
+//! server ends by aborting a statement, usually only delays the caller. A connection is closed if it is
+//! broken, or if its server is read-only. Operations then move to other connections, and finally to a new
+//! one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -69,8 +72,8 @@
 //! | The disk or the memory of the server is full, or a value is too large. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! A process that is suspended between two round trips keeps the session locked. MariaDB ends its
-//! transaction after five seconds, MySQL when the connection ends.
+//! A process that is suspended between two round trips keeps the session locked. MariaDB ends the
+//! transaction of this process after five seconds, and MySQL when the connection ends.
 //!
 //! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise the
 //! builder warns. Operations on a read-only server fail. In a cluster in which several servers accept

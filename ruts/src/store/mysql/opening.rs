@@ -24,8 +24,8 @@ pub(super) const READ_COMMITTED: &str = "set transaction isolation level read co
 
 /// The rows that a transaction locks and reads first.
 ///
-/// Every transaction locks in the same order: the principal, the session, other sessions by their
-/// numbers. A session is always locked before its fields.
+/// Transactions that wait for locks take them in the same order: the principal, the session, other
+/// sessions by their numbers. A session is always locked before its fields.
 pub(super) struct Opening<'a> {
     tables: &'a Tables,
     script: Script,
@@ -44,7 +44,7 @@ pub(super) struct Opened {
     pub(super) session: Option<SessionRow>,
     /// The requested fields.
     pub(super) fields: Fields,
-    /// Other sessions, which are not locked.
+    /// Other sessions, which are locked only if the condition that selected them locks them.
     pub(super) others: Vec<SessionRow>,
 }
 
@@ -71,7 +71,8 @@ impl<'a> Opening<'a> {
             .push(format_args!("select {SESSION} from {sessions} s where s.id = {id} for update"));
         self.session = Some(locked);
         if !matches!(fields, Projection::Named([])) {
-            // This statement begins after the lock was granted, and sees everything committed before.
+            // This statement begins after the lock was granted, and sees every change that was committed
+            // before that.
             let read = self.script.push(format_args!(
                 "select {FIELD} from {sessions} s join {} f on f.session = s.number{} \
                  where s.id = {id}",

@@ -1,7 +1,7 @@
 //! The operations of the contract that lock a session or a principal.
 //!
 //! Used by the store and the cleanup. [`SessionRecord`] holds the rules of a session. This file
-//! decides which rows are locked, read and written for them.
+//! decides which rows are locked, read and written.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Maximum number of sessions beyond a limit that one transaction ends, so that it stays short.
+/// Maximum number of sessions beyond a limit that one transaction ends, so that the transaction is short.
 const STEP: usize = 100;
 
 /// The progress of an operation after a transaction.
@@ -70,7 +70,8 @@ impl Operation for LoadAndTouch {
     }
 }
 
-/// Creates a session for which others may have to end, or whose id may be that of an ended session.
+/// Creates a session for which other sessions may have to end, or whose id may be that of an ended
+/// session.
 pub(super) struct CreateSession(pub(super) Arc<OwnedCreate>);
 
 impl Operation for CreateSession {
@@ -220,7 +221,7 @@ pub(super) struct RevokedBatch {
     pub(super) ended: Vec<SessionId>,
     /// The last session that was examined, if there may be more.
     pub(super) next: Option<SessionId>,
-    /// For each session in `ended`, the number of its statement.
+    /// For each session in `ended`, the index of the statement that ends it.
     statements: Vec<usize>,
 }
 
@@ -265,7 +266,8 @@ impl Operation for Revoke {
         Ok(batch)
     }
 
-    /// Removes the sessions that the principal left in the meantime: they were not ended.
+    /// Removes from the answer the sessions that the principal left in the meantime, because they were
+    /// not ended.
     fn complete(&self, mut batch: RevokedBatch, written: &[Answer]) -> RevokedBatch {
         let was_found = |at: usize| written.get(at).is_some_and(|answer| answer.affected > 0);
         let mut statements = batch.statements.iter();
@@ -274,7 +276,7 @@ impl Operation for Revoke {
     }
 }
 
-/// Deletes sessions that are not retained.
+/// Deletes sessions that are not retained, and sessions that were revoked with all others.
 pub(super) struct DeleteExpired(pub(super) usize);
 
 impl Operation for DeleteExpired {
@@ -346,8 +348,8 @@ const fn most(limit: SessionLimit) -> usize {
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// It may know only a part of the sessions. The oldest of this part are never among the latest of all,
-/// which may stay.
+/// Only some of the sessions may have been read. The oldest of these are never among the latest of all
+/// sessions, which may stay.
 fn make_room(
     tables: &Tables,
     opened: &Opened,

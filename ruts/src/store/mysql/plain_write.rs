@@ -1,7 +1,8 @@
 //! Writes that only set fields, in one statement.
 //!
-//! Used by the store. The statement holds a part of the rules of a session: the conditions under
-//! which nothing but the fields changes. If they do not hold, another transaction applies the rules.
+//! Used by the store. The statement contains a part of the rules of a session: the conditions under which
+//! nothing but the fields changes. If these conditions do not hold, another transaction applies the
+//! rules.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -18,10 +19,12 @@ use crate::{
     token::SecretHash,
 };
 
-/// Sets fields of a live session if its current secret was presented, this is not the first use of a
-/// renewed secret, no touch is due, and the precondition holds. Otherwise it changes nothing.
+/// Returns a write that sets fields of a live session if its current secret was presented, this is not
+/// the first use of a renewed secret, no touch is due, and the precondition holds. Otherwise the write
+/// changes nothing.
 ///
-/// Returns `None` for an update that does more.
+/// Returns `None` for internal credentials, and for an update that does more than set fields and touch
+/// the session.
 pub(super) fn plain_write(
     tables: &Tables,
     credentials: Credentials<'_>,
@@ -110,7 +113,7 @@ fn is_not_due(touch: Touch) -> String {
 }
 
 /// Returns the condition that a field is as expected. It locks the field, because a read without a
-/// lock would not see changes during the wait for the session.
+/// lock would not see changes that were committed during the wait for the session.
 fn precondition(tables: &Tables, update: &Update<'_>) -> Option<String> {
     let precondition = update.precondition?;
     let (not, value) = match precondition.value {

@@ -46,8 +46,9 @@ const MAX_PAGE: usize = 10_000;
 /// Maximum number of sessions that one transaction examines, so that its locks do not delay callers.
 const BATCH: usize = 500;
 
-/// The settings of each connection. A wait for a lock ends after a second, and is repeated on any
-/// connection. MariaDB ends a transaction whose process is suspended between round trips.
+/// The settings of each connection. A wait for a lock ends after a second. The operation is then
+/// repeated, on any connection. MariaDB ends a transaction whose process is suspended between round
+/// trips.
 const SETTINGS: &str = "set session transaction isolation level read committed; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
      sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' \
@@ -60,9 +61,9 @@ const SETTINGS: &str = "set session transaction isolation level read committed; 
 ///
 /// # Cancel safety
 ///
-/// A transaction whose future is dropped before its last statement was sent changes nothing. If it is
-/// dropped later, it is carried out as a whole. An operation that ends many sessions takes several
-/// transactions.
+/// A transaction whose future is dropped before its last statement was sent changes nothing. If the
+/// future is dropped later, the transaction is carried out as a whole. An operation that ends many
+/// sessions takes several transactions.
 #[derive(Clone)]
 pub struct MySqlStore {
     executor: Arc<Executor>,
@@ -364,7 +365,7 @@ impl MySqlStoreBuilder {
     }
 
     /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
-    /// minutes. `None` leaves it to [`Store::delete_expired`].
+    /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies randomly by up to a fifth, so that instances that start together do not
     /// delete at the same time.
@@ -406,8 +407,8 @@ impl MySqlStoreBuilder {
         Tables::new(&self.table).map(|tables| migrate::sql(&tables))
     }
 
-    /// Connects, creates or migrates the tables if allowed, and checks the server. Any number of
-    /// instances may do so at once.
+    /// Connects, creates or migrates the tables if [`create_tables`](Self::create_tables) is set, and
+    /// checks the server. Any number of instances may do so at once.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Operations in two round trips: [`Transaction`].
 //!
-//! Used by the store and the cleanup. The first trip locks and reads. The rules of a session
-//! decide. The second trip writes and commits.
+//! Used by the store and the cleanup. The first trip locks and reads. The second trip writes what the
+//! rules of a session decide, and commits.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) trait Operation: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Nothing is changed.
+    /// The operation is refused. Nothing is changed.
     fn decide(
         &self,
         tables: &Tables,

@@ -19,7 +19,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Maximum number of sessions that are being created at the same time.
+/// Assumed maximum number of sessions that are being created at the same time.
 const IN_CREATION: u64 = 256;
 
 /// Adds the statements that store a changed record of a locked session.
@@ -113,8 +113,8 @@ pub(super) fn delete(script: &mut Script, tables: &Tables, numbers: &[u64]) {
     script.push(format_args!("delete from {sessions} where number in ({numbers})"));
 }
 
-/// Adds the statement that revokes an unlocked session, unless the principal has left it. Returns the
-/// number of the statement.
+/// Adds the statement that revokes an unlocked session, unless the principal has left the session.
+/// Returns the index of the statement.
 pub(super) fn revoke(
     script: &mut Script,
     tables: &Tables,

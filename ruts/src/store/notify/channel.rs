@@ -1,6 +1,6 @@
 //! The contract of a publish-subscribe channel: the [`Channel`] trait.
 //!
-//! Implemented for Redis and PostgreSQL beside their stores, and by others. Called by
+//! Implemented beside the stores for Redis and PostgreSQL, and by other crates. Called by
 //! [`NotifyingStore`](super::NotifyingStore). To a channel, messages are short strings.
 
 use std::{error::Error, future::Future};
@@ -16,8 +16,8 @@ pub type ChannelError = Box<dyn Error + Send + Sync>;
 ///
 /// # Contract
 ///
-/// Every listener of every process gets a published message, including the publisher's own. A message
-/// may be lost, because watchers also check their sessions from time to time.
+/// A published message goes to every listener of every process, including the publisher's own. It may
+/// get lost, because watchers also check their sessions from time to time.
 ///
 /// The repository's `RedisChannel` and `PostgresChannel` are complete implementations.
 pub trait Channel: Send + Sync + 'static {
@@ -25,10 +25,10 @@ pub trait Channel: Send + Sync + 'static {
     fn publish(&self, message: String) -> impl Future<Output = Result<(), ChannelError>> + Send;
 
     /// Passes messages to the listener until the connection fails, and returns the failure. The store
-    /// calls it again after a pause.
+    /// calls this method again after a pause.
     ///
-    /// Calls [`on_subscribed`](Listener::on_subscribed) once the subscription is active, and again
-    /// after each interruption from which it recovers itself.
+    /// Calls [`on_subscribed`](Listener::on_subscribed) once the subscription is active. If the channel
+    /// restores an interrupted subscription by itself, calls it again.
     fn listen(&self, listener: &Listener) -> impl Future<Output = ChannelError> + Send;
 }
 
@@ -43,7 +43,7 @@ impl Listener {
 
     /// Passes a message to the watchers of this process.
     pub fn on_message(&self, text: &str) {
-        // A message that is not an id may concern any session, so every watcher checks its own.
+        // A message that is not an id may concern any session, so every watcher checks its session.
         let _ = self.0.send(text.parse().ok());
     }
 

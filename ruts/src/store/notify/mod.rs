@@ -1,10 +1,10 @@
 //! Notifications between processes, so that [`Session::watch`](crate::Session::watch) notices a
 //! change at once.
 //!
-//! A store does not notify other processes of a change. Without notifications, a watcher checks its
-//! session every five seconds. [`NotifyingStore`] adds them to any store, through a [`Channel`]:
-//! `RedisChannel` (Redis, Valkey, a cluster) or `PostgresChannel` (`LISTEN` and `NOTIFY`). The
-//! channel need not be on the server of the store.
+//! A store alone does not notify other processes of a change. Without notifications, a watcher only
+//! checks its session every five seconds. [`NotifyingStore`] adds notifications to any store, through
+//! a [`Channel`]: `RedisChannel` (Redis, Valkey, a cluster) or `PostgresChannel` (`LISTEN` and
+//! `NOTIFY`). The channel need not be on the server of the store.
 //!
 //! A notification is sent in the background after the change. If it is lost, the watcher's next
 //! check finds the change.
@@ -12,10 +12,10 @@
 //! | event | message |
 //! | --- | --- |
 //! | a session was deleted, or its principal signed in or out | the id of the session |
-//! | sessions of a principal were revoked | each id |
+//! | sessions of a principal were revoked | one message for each, with its id |
 //! | all sessions ended, or a revocation failed | empty: every watcher checks |
 //!
-//! The end of a session by a deadline or a session limit is not published.
+//! If a deadline or a session limit ends a session, no message is sent.
 
 mod channel;
 mod store;

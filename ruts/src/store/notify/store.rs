@@ -58,7 +58,7 @@ struct Inner<S, C> {
     store: S,
     channel: Arc<C>,
     listener: Listener,
-    /// The task that listens, once a session is watched.
+    /// The task that listens. It is started when a session is first watched.
     listening: OnceLock<JoinHandle<()>>,
 }
 
@@ -71,8 +71,8 @@ impl<S, C> Drop for Inner<S, C> {
 }
 
 impl<S: Store, C: Channel> NotifyingStore<S, C> {
-    /// Creates a store that publishes the changes of `store` through `channel`. It begins to listen when
-    /// a session is first watched.
+    /// Creates a store that publishes the changes of `store` through `channel`. The process begins to
+    /// listen when a session is first watched.
     pub fn new(store: S, channel: C) -> Self {
         let (channel, listener) = (Arc::new(channel), Listener::new());
         Self { inner: Arc::new(Inner { store, channel, listener, listening: OnceLock::new() }) }
@@ -179,7 +179,8 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         self.listen();
         async move {
             let changed_anywhere = async {
-                // A receiver that lags behind returns too: it may have missed this session.
+                // A receiver that lags behind also ends the wait, because it may have missed this
+                // session.
                 while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {
                 }
             };

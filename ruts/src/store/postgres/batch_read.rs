@@ -1,4 +1,4 @@
-//! Reads of sessions, alone or in batches: [`ReadBatch`].
+//! Reads of sessions, batched or not: [`ReadBatch`].
 //!
 //! Used by the store through a `Batcher`, which decides what is sent together.
 
@@ -25,8 +25,8 @@ use crate::{
 /// Maximum number of reads in a batch.
 const MAX_READS: usize = 64;
 
-/// Maximum number of reads of one session in a batch, so that however many of them wait, the batch
-/// has room for other sessions.
+/// Maximum number of reads of one session in a batch. The limit leaves room for other sessions, even if
+/// many reads of one session wait.
 const MAX_READS_OF_ONE_SESSION: usize = 8;
 
 pub(super) struct ReadBatch(pub(super) Arc<Executor>);
@@ -35,7 +35,8 @@ pub(super) struct ReadRequest {
     id: SessionId,
     /// `None` for internal credentials.
     secret: Option<SecretHash>,
-    /// Each name ends with a zero byte, which no name holds. `None` reads all fields.
+    /// The names of the fields, each followed by a zero byte, which no name contains. `None` reads all
+    /// fields.
     names: Option<Box<str>>,
     touch: Option<Touch>,
 }
@@ -65,7 +66,8 @@ impl ReadRequest {
         }
     }
 
-    /// Returns the statement for the projection, with the parameters that `bind` adds, and the names.
+    /// Returns the statement for the projection, with the parameters that `bind` adds and with the names
+    /// of the fields.
     fn statement(
         &self,
         sql: &ByProjection,
@@ -86,7 +88,8 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// A read whose touch is always due takes a lock. A read with internal credentials is rare.
+    /// Excludes a read whose touch is always due, because it takes a lock, and a read with internal
+    /// credentials, because it is rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
         request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }
@@ -136,7 +139,7 @@ impl BatchOp for ReadBatch {
         });
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
         let rows = rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len()));
-        // One request may have caused the error. Each is sent again by itself.
+        // One request may have caused the error. Each request is sent again by itself.
         Ok(rows.unwrap_or_else(|_| requests.iter().map(|_| None).collect()))
     }
 

@@ -1,4 +1,4 @@
-//! Writes of fields, alone or in batches: [`WriteBatch`].
+//! Writes of fields, batched or not: [`WriteBatch`].
 //!
 //! Used by the store through a `Batcher`, which decides what is sent together.
 
@@ -40,7 +40,7 @@ pub(super) struct WriteRequest {
     id: SessionId,
     /// `None` for internal credentials.
     secret: Option<SecretHash>,
-    /// Value of the precondition.
+    /// Value that the precondition expects.
     expected: Option<Bytes>,
     values: Vec<Bytes>,
     shape: WriteShape,
@@ -56,7 +56,8 @@ struct WriteShape {
 }
 
 impl WriteRequest {
-    /// Returns the request of an update. `None` if the update does anything else.
+    /// Returns the request of an update. `None` if the update does more than set fields and touch the
+    /// session.
     pub(super) fn new(credentials: Credentials<'_>, update: &Update<'_>) -> Option<Self> {
         if update.needs_current_secret() {
             return None;
@@ -157,8 +158,8 @@ impl BatchOp for WriteBatch {
             .fields(&first.columns().with_values(values));
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
         match rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len())) {
-            // Nothing was written, and one request may have caused the error. Each is sent again by
-            // itself.
+            // Nothing was written, and one request may have caused the error. Each request is sent again
+            // by itself.
             Err(error) if !matches!(error.kind(), OutcomeUnknown | Unavailable) => {
                 Ok(requests.iter().map(|_| None).collect())
             }

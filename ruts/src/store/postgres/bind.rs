@@ -28,7 +28,7 @@ impl Statement {
         Self { sql: sql.clone(), parameters: Ok(PgArguments::default()), is_read: false }
     }
 
-    /// Creates a statement that may run twice, and whose rows begin with the columns of
+    /// Creates a statement that may run twice. Except for `expiry`, its rows begin with the columns of
     /// [`SessionColumn`](super::statements::SessionColumn).
     pub(super) fn read(sql: &SqlStr) -> Self {
         Self { is_read: true, ..Self::new(sql) }
@@ -133,7 +133,7 @@ impl Statement {
 /// Changes to fields as one array for each column.
 #[derive(Default)]
 pub(super) struct FieldColumns<'a> {
-    /// The operation on each field. `None` if all of them are set and no name occurs twice.
+    /// The operation on each field. `None` if all fields are set and no name occurs twice.
     operations: Option<Vec<&'static str>>,
     names: Vec<&'a str>,
     values: Vec<Option<&'a [u8]>>,
@@ -216,7 +216,7 @@ const fn policy_to_number(policy: CachePolicy) -> i64 {
     }
 }
 
-/// Returns a TTL in milliseconds, which fit: a TTL is at most 100 years.
+/// Returns a TTL in milliseconds. The cast loses nothing, because a TTL is at most 100 years.
 const fn millis(ttl: Ttl) -> i64 {
     ttl.as_millis() as i64
 }

@@ -14,8 +14,8 @@ use crate::store::notify::{Channel, ChannelError, Listener};
 /// A process that listens keeps one connection of the pool. Notifications do not pass a pooler in
 /// transaction mode.
 ///
-/// PostgreSQL commits transactions that notify one after the other, in the whole database. If
-/// sessions end or sign in many hundred times a second, use Redis.
+/// PostgreSQL commits only one transaction with a notification at a time, on the whole server. If many
+/// hundreds of sessions end or sign in per second, use Redis.
 #[derive(Debug, Clone)]
 pub struct PostgresChannel {
     pool: PgPool,

@@ -68,7 +68,7 @@ const RIGHTS: &str = "select r || ' on ' || t \
      and not has_function_privilege(p.oid, 'execute') \
      limit 1";
 
-/// Checks version, role and settings of the server.
+/// Checks the version and the settings of the server, and that it is not a standby.
 pub(super) async fn server(connection: &mut PgConnection) -> Result<(), StoreError> {
     let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(failure)?;
     let holds = |column: ServerColumn| row.try_get::<bool, _>(column as usize).map_err(failure);
@@ -155,7 +155,8 @@ pub(super) async fn prepared_statements(
         let [(holder, held), (other, number)] = &mut clients;
         let mut transaction = holder.begin().await.map_err(failure)?;
         is_prepared(&mut transaction, *held).await?;
-        // A pooler may have only one connection. Then it has mixed up no statements so far.
+        // A pooler may have only one server connection. The checks so far found no mix-up on that
+        // connection.
         let Ok(answer) = timeout(SECOND_CONNECTION, is_prepared(other, *number)).await else {
             return Ok(());
         };

@@ -1,7 +1,7 @@
 //! Failures of PostgreSQL and of sqlx as a [`StoreError`].
 //!
-//! Used by every file that sends a statement or reads a row. Keeps details of the server out of
-//! error texts, because they may quote a row.
+//! Used by every file that sends a statement or reads a row. Keeps the `DETAIL` of a server's error out
+//! of error texts, because it may quote a row.
 
 use std::{fmt, io::ErrorKind};
 
@@ -15,7 +15,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 pub(super) const NAME: &str = "postgres";
 
-/// SQLSTATE of a function that is called in an isolation level other than `read committed`.
+/// SQLSTATE of the error that a function raises at an isolation level other than `read committed`.
 const ISOLATION: &str = "RUT01";
 
 /// The failure of a statement.
@@ -25,7 +25,7 @@ pub(super) struct StatementError {
     /// The connection is broken, has lost its state, or leads to a server that cannot run
     /// statements.
     pub(super) connection_is_dead: bool,
-    /// The server aborted the statement in favour of another one.
+    /// The statement failed because of a concurrent one, and may succeed if it is repeated.
     was_broken_off: bool,
     /// It is certain that nothing was changed.
     changed_nothing: bool,
@@ -37,7 +37,7 @@ impl StatementError {
         Self { error, connection_is_dead, was_broken_off, changed_nothing }
     }
 
-    /// Creates the failure of a statement that had no answer for a long time.
+    /// Creates the failure of a statement that got no answer in time.
     pub(super) fn silence() -> Self {
         Self { connection_is_dead: true, ..Self::new(timed_out(StoreErrorKind::OutcomeUnknown)) }
     }
@@ -99,7 +99,7 @@ pub(super) const fn corrupt() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Corrupt)
 }
 
-/// The error of an operation whose runtime shut down.
+/// Returns the error of an operation whose runtime shut down.
 pub(super) const fn shut_down() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::OutcomeUnknown)
 }
@@ -109,8 +109,8 @@ pub(super) fn on_standby() -> StatementError {
     StatementError { connection_is_dead: true, ..StatementError::new(unsupported(STANDBY)) }
 }
 
-/// Returns the failure of a statement that was sent. `is_complete`: the server had carried it out and
-/// was about to commit.
+/// Returns the failure of a statement that was sent. `is_complete` if the server has reported completion,
+/// after which it commits.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let kind = match &error {
@@ -157,7 +157,8 @@ pub(super) fn connection_error(error: Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(source(error))
 }
 
-/// Returns whether the server has closed the connection. It may have done so long ago, or after a commit.
+/// Returns whether the server has closed the connection. The server may have done so long ago, or after a
+/// commit.
 fn is_fatal(error: &dyn DatabaseError) -> bool {
     error
         .try_downcast_ref::<PgDatabaseError>()

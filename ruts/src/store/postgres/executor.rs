@@ -30,8 +30,8 @@ pub(super) struct Executor {
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
     patience: Patience,
-    /// Turns of the operations that lock a session or a principal. Without them, each operation would
-    /// wait in the server, with a connection of the pool.
+    /// Turns of the operations that lock a session or a principal. Without turns, the server would make
+    /// these operations wait, and each would hold a connection.
     turns: Turns<Box<[u8]>>,
 }
 
@@ -73,8 +73,8 @@ impl Executor {
     ///
     /// # Cancel safety
     ///
-    /// A task carries the statement out, so the future can be dropped. Without a task, that would
-    /// cost the connection, or make the next statement on it wait.
+    /// A task carries the statement out, so the future can be dropped. Without a task, dropping it would
+    /// cost the connection, or make the next statement on that connection wait.
     pub(super) async fn fetch_all(
         self: &Arc<Self>,
         statement: Statement,
@@ -108,7 +108,8 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
-        // Each dead connection is closed. Once all connections of the pool are, the next one is new.
+        // Each dead connection is closed. Once all connections of the pool are closed, the next one is
+        // new.
         let mut spare = self.connections.pool().size().max(1);
         loop {
             let mut connection = self.connections.take().await.map_err(connection_error)?;

@@ -8,8 +8,8 @@ use crate::store::{
     sql::{InvalidName, check_name},
 };
 
-/// Maximum number of sessions of a principal that a statement ends or checks, besides those that a
-/// limit lets stay. A step takes the server about 3 ms.
+/// Maximum number of sessions of a principal that a statement ends or checks, besides the sessions that
+/// may stay under a limit. A step takes the server about 3 ms.
 const STEP: usize = 100;
 
 /// Tables besides the table of sessions. The longest name of a table or function has at most 63

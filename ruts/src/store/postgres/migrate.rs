@@ -103,7 +103,7 @@ pub(super) async fn prepare(
     prepared.map_err(timed_out)?
 }
 
-/// Checks the server, the version of the tables, and the rights of the role.
+/// Checks the server, the version of the tables, and the privileges of the role.
 async fn check_all(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
@@ -118,12 +118,13 @@ async fn check_all(
     check::round_trip(connection, identifiers).await
 }
 
-/// Migrates the tables to [`VERSION`]. If several instances start, one migrates and the others wait.
+/// Migrates the tables to [`VERSION`]. If several instances start at the same time, one migrates and the
+/// others wait.
 async fn migrate(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
 ) -> Result<(), StoreError> {
-    // A role without the privilege to change tables can start if they are up to date.
+    // A role without the privilege to change tables can start if the tables are up to date.
     if version(connection, identifiers).await? >= VERSION {
         return Ok(());
     }

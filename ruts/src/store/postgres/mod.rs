@@ -15,58 +15,62 @@
 //! Every change of a session locks its row. The fields are deleted with the row. The row of a
 //! deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). That of a revoked
 //! session stays until its deadline, but for no longer than
-//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither has fields.
+//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither has fields. `revoke_everyone` changes
+//! no row of a session: the rows stay, with their fields, until their deadlines.
 //!
-//! A sign-in and a revocation hold an advisory lock on the principal. Sign-ins and revocations of
-//! one principal wait for each other.
+//! A sign-in and a revocation hold an advisory lock on the principal, so sign-ins and revocations of one
+//! principal wait for each other.
 //!
 //! # Round trips
 //!
-//! Every operation is one statement and its own transaction. A read is a `select`. A write calls a
-//! function of the database, because only the statements of a function see the changes that were
-//! committed while the function waited for the lock.
+//! An operation is one statement, which is its own transaction. An operation that ends many sessions
+//! takes one statement for each 100 of them. A read is a `select`. A write to a session calls a function
+//! of the database, because only the statements of a function see the changes that were committed while
+//! the function waited for the lock.
 //!
 //! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from
-//! the pool without a test. The `before_acquire` of the pool never runs. The pool tests the
-//! connection when it comes back, and no caller waits for that. A connection that was idle for
-//! longer is tested in a round trip of its own.
+//! the pool without a test. The `before_acquire` of the pool does not run then. The pool tests the
+//! connection when it is returned, and no caller waits for that. A connection that was idle for longer is
+//! tested in a round trip of its own.
 //!
-//! Concurrent operations are batched. Reads are in flight on up to half of the pool's connections,
-//! and so are writes. Later operations queue. When an earlier statement is answered, a batch of them
-//! is sent as one statement. A batch has up to 64 operations:
+//! Concurrent reads are batched, and so are concurrent writes that only set fields. Batched reads are in
+//! flight on up to half of the pool's connections, and so are batched writes. Later operations queue.
+//! When an earlier statement is answered, up to 64 queued operations are sent as one statement:
 //!
 //! - reads of the same fields,
-//! - writes that set the same fields of different sessions and do nothing else. They may have a
-//!   precondition on the same field.
+//! - writes that set the same fields of different sessions. They may also have preconditions on the same
+//!   field, and the same touch.
 //!
-//! Some operations cannot be carried out in a batch. Each is then sent in a round trip of its own:
+//! An operation that its batch did not carry out is sent again, in a round trip of its own:
 //!
 //! - a read whose touch is due,
-//! - a write whose session is locked,
+//! - a write whose session is locked or does not exist,
 //! - each read of a batch that failed,
 //! - each write of a batch that failed with an error other than `Unavailable` and `OutcomeUnknown`.
 //!
 //! Writes to one session take turns in the process, as do sign-ins and revocations of one
-//! principal. Waiting operations hold no connection, and wait for at most half of the timeout. A
-//! statement waits for a lock in steps of a second, and gives its connection back in between.
+//! principal. Operations that wait for their turn hold no connection. Writes, sign-ins and revocations
+//! wait for at most half of the timeout. A statement waits for a lock in steps of a second, and gives its
+//! connection back in between.
 //!
 //! # Behind a pooler
 //!
 //! Statements are prepared. A pooler in transaction mode has to support prepared statements:
 //! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The builder refuses
-//! any other one. The startup message of sqlx needs
+//! a pooler that mixes up prepared statements. The startup message of sqlx needs
 //! `ignore_startup_parameters = extra_float_digits`.
 //!
 //! # Failures
 //!
-//! No operation takes longer than [`PostgresStoreBuilder::timeout`]. An operation that queues for
-//! half of that time is not sent.
+//! No operation takes longer than [`PostgresStoreBuilder::timeout`], but an operation that ends many
+//! sessions has this time for each statement. An operation that queues for half of the timeout is not
+//! sent.
 //!
-//! An operation is sent again within its timeout if that does no harm: a read, or a write whose
-//! error proves that nothing was changed. A connection is closed if it is broken, if it has lost
-//! its prepared statements, if its server is read-only or a standby, or if it began with another
-//! isolation level than `read committed`. Operations then move to other connections, and at last to
-//! a new one.
+//! An operation that failed because of its connection or of a concurrent statement is sent again within
+//! its timeout, if it is a read or if the error proves that nothing was changed. A connection is closed
+//! if it is broken, if it has lost its prepared statements, if its server is read-only or a standby, or
+//! if it began with an isolation level other than `read committed`. Operations then move to other
+//! connections, and finally to a new one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -74,11 +78,11 @@
 //! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! A statement whose caller timed out or was dropped may run for up to three times the timeout. If it
-//! has no answer at its deadline, its connection is closed and replaced, because the connection may
-//! be dead. At most half of the connections are replaced at a time. The others are kept until their
-//! statement is over. So a stuck server hardly ever gets more statements at a time than one and a
-//! half times the connections of the pool.
+//! A statement whose caller timed out or was dropped may run for up to three times the timeout. If the
+//! statement has no answer at its deadline, its connection is closed and replaced, because the connection
+//! may be dead. At most half of the connections are replaced at a time. Other connections are kept until
+//! their statements end. So a stuck server hardly ever gets more statements at a time than one and a half
+//! times the connections of the pool.
 //!
 //! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
 //! the builder warns. A standby answers no operation.
@@ -87,7 +91,7 @@
 //!
 //! An expired session is invisible at once. Every instance deletes expired sessions at
 //! [intervals](PostgresStoreBuilder::cleanup_interval), from the next full hour after they expired.
-//! A batch is small and skips the rows that another instance deletes.
+//! A batch is small and skips the rows that another instance is deleting.
 
 mod batch_read;
 mod batch_write;

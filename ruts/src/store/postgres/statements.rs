@@ -34,8 +34,8 @@ pub(super) struct Statements {
 
 /// A read of all fields, and one of named fields.
 ///
-/// Two statements, because with one for both cases PostgreSQL would not use the index to read a few
-/// fields of a large session.
+/// These are two statements, because PostgreSQL would not use the index to read a few fields of a large
+/// session if one statement served both cases.
 pub(super) struct ByProjection {
     all: SqlStr,
     named: SqlStr,
@@ -103,7 +103,7 @@ macro_rules! columns {
 }
 
 columns! {
-    /// First columns of every read.
+    /// First columns of every read but `expiry`.
     SessionColumn from 0 {
         IsStandby, NowAt, CreatedAt, RotatedAt, UsedAt, IdleAt, AbsoluteAt, SignedAt, Principal,
         Assurance,
@@ -165,7 +165,7 @@ mod tests {
         columns.iter().map(name).collect()
     }
 
-    /// `ByFormerSecret` to `by_former_secret`.
+    /// Converts `ByFormerSecret` to `by_former_secret`.
     fn snake(name: &str) -> String {
         let mut text = String::new();
         for sign in name.chars() {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     /// If a pooler mixes up prepared statements, the server refuses a wrong number of parameters. So a
-    /// write with as many parameters as a read names itself in one of them.
+    /// write with as many parameters as a read has its own name as one of its parameters.
     #[test]
     fn no_read_is_answered_by_a_write() {
         let all = Statements::new(&identifiers());

@@ -1,7 +1,7 @@
 //! [`PostgresStore`] and its builder.
 //!
 //! Used by applications. Each operation binds a statement, runs it and decodes its rows. The
-//! batches decide what is sent together.
+//! batchers decide what is sent together.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -90,7 +90,8 @@ impl PostgresStore {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
-    /// Waits for the turn of a sign-in, which an operation takes before that of the session.
+    /// Waits for the turn of a sign-in on its principal. An operation takes this turn before that of its
+    /// session.
     async fn principal_turn(
         &self,
         who: Option<&NewSignIn<'_>>,
@@ -334,7 +335,7 @@ impl PostgresStoreBuilder {
     }
 
     /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
-    /// minutes. `None` leaves it to [`Store::delete_expired`].
+    /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies by up to a fifth, so that instances that start at the same time do not
     /// all delete at the same time.
@@ -364,7 +365,7 @@ impl PostgresStoreBuilder {
     }
 
     /// Returns the SQL that creates or migrates the tables and functions, for a role that may
-    /// create them. It changes nothing if they are up to date.
+    /// create them. The SQL changes nothing if the tables and functions are up to date.
     ///
     /// The role of the application then needs `usage` on the schema, `select`, `insert`, `update`
     /// and `delete` on the tables, and `execute` on the functions.
@@ -376,8 +377,8 @@ impl PostgresStoreBuilder {
         Identifiers::new(&self.schema, &self.table).map(|identifiers| migrate::sql(&identifiers))
     }
 
-    /// Connects, creates or migrates the tables if allowed, and checks the server. Any number of
-    /// instances may do so at once.
+    /// Connects, creates or migrates the tables if [`create_tables`](Self::create_tables) is set, and
+    /// checks the server. Any number of instances may do so at once.
     ///
     /// # Errors
     ///

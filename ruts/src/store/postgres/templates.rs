@@ -4,7 +4,8 @@
 //!
 //! A placeholder is a name in braces: an identifier of the store, a fragment of `sql/fragments`, or
 //! `field_filter`. A file begins with its head, which is comment lines and a blank line. The head of
-//! a fragment lists the names that it `needs` where it is used, and those that it `defines` there.
+//! a fragment lists the names that the fragment `needs` in the text around it, and the names that it
+//! `defines` for that text.
 
 use super::identifiers::Identifiers;
 
@@ -105,7 +106,7 @@ pub(super) mod tests {
         names.filter(|name| !name.is_empty()).collect()
     }
 
-    /// Returns the words of a SQL text: names, parameters of functions, and `$n`.
+    /// Returns the words of an SQL text: names, parameters of functions, and `$n`.
     fn words(text: &str) -> BTreeSet<&str> {
         text.split(|sign: char| !(sign.is_ascii_alphanumeric() || "_$".contains(sign))).collect()
     }
@@ -143,8 +144,8 @@ pub(super) mod tests {
         FRAGMENTS.into_iter().filter(|(name, _)| names.contains(name)).collect()
     }
 
-    /// Asserts that a template has each name that its fragments need, or another one of them defines
-    /// it.
+    /// Asserts that each name that a fragment of a template needs is in the template, or is defined by
+    /// another fragment of the template.
     fn assert_provides(user: &str, text: &str) {
         for (name, fragment) in used(text) {
             for need in needs(fragment).into_iter().filter(|need| !need.starts_with('{')) {

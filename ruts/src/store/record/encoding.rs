@@ -1,7 +1,7 @@
 //! How numbers, moments and byte strings of a stored record are written and read.
 //!
-//! Used by [`record`](super). Numbers are big-endian, moments are milliseconds, rounded down. A moment that
-//! may be missing is stored one higher, so that zero means none. A `get` function returns `None` if the
+//! Used by [`record`](super). Numbers are big-endian. Moments are in milliseconds, rounded down. One is
+//! added to a moment that may be missing, so that zero means none. A `get` function returns `None` if the
 //! bytes end too early.
 
 use std::time::Duration;

@@ -172,7 +172,7 @@ impl<C: ScriptClient> Clone for CacheEntries<C> {
     }
 }
 
-/// Adds names and cached values of fields, except those that may be cached for no time.
+/// Adds names and cached values of fields, except fields that may be cached for a time of zero.
 fn put_fields(arguments: Arguments, at: u64, items: &[CachedField<'_>]) -> Arguments {
     let items = items.iter().filter(|item| !item.life.is_zero());
     items.fold(arguments, |arguments, item| arguments.text(item.name).bytes(encode_field(at, item)))
@@ -182,8 +182,8 @@ fn longest_life(items: &[CachedField<'_>]) -> Duration {
     items.iter().map(|item| item.life).max().unwrap_or_default()
 }
 
-/// Encodes a cached field: the moment until which it may be served, and its stored value, if there
-/// is one.
+/// Encodes a cached field: the moment until which it may be served, and its stored value if the field
+/// is present.
 fn encode_field(at: u64, item: &CachedField<'_>) -> Bytes {
     let mut out = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
     out.put_uint(later(at, item.life), MOMENT);
@@ -194,7 +194,7 @@ fn encode_field(at: u64, item: &CachedField<'_>) -> Bytes {
     out.freeze()
 }
 
-/// Encodes a cached record: the moment until which it may be served, the hash of the secret, the
+/// Encodes a cached record: the moment until which it may be served, the hash of the secret, and the
 /// record.
 fn encode_record(at: u64, secret: &SecretHash, meta: &SessionMeta, life: Duration) -> Bytes {
     let mut out = BytesMut::with_capacity(160);
@@ -213,7 +213,7 @@ fn hit(record: &[u8], items: ReplyItems, fields: Projection<'_>) -> Option<Loade
     })
 }
 
-/// Decodes a mark and its moment, if any are left.
+/// Decodes a mark and its moment. The inner `None` means that no item is left.
 fn mark(items: &mut ReplyItems) -> Option<Option<(Bytes, u64)>> {
     if items.is_over() {
         return Some(None);

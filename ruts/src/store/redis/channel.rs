@@ -19,9 +19,9 @@ use crate::store::{StoreError, notify::ChannelError};
 /// A channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through Redis or Valkey,
 /// with a `Client` or `Pool` of fred, or a `Client` of redis-rs.
 ///
-/// Each process has one connection to publish and another one to listen. Both are opened with the
-/// settings of the client. In a cluster, the channel may use any node, which forwards messages to
-/// the others.
+/// Each process publishes on one connection, or on as many as the `Pool` has, and listens on another
+/// one. All are opened with the settings of the client. In a cluster, the channel may use any node,
+/// which forwards messages to the other nodes.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
@@ -51,14 +51,14 @@ const PUBLISH: &str = "redis.call('PUBLISH', ARGV[1], ARGV[2])";
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<C: RedisClient> RedisChannel<C> {
-    /// Returns the channel with this name. Sends nothing.
+    /// Creates a handle for the channel with this name. Sends nothing.
     pub fn new(client: C, name: &str) -> Self {
         let client = Arc::new(client);
         let publisher = Arc::new(Connections::new(client.connectors()));
         Self { publisher, client, name: name.into() }
     }
 
-    /// Publishes a message. It may arrive twice: listeners tolerate that.
+    /// Publishes a message. The message may arrive twice, which listeners tolerate.
     async fn send(&self, message: String) -> Result<(), ChannelError> {
         let arguments = [Bytes::copy_from_slice(self.name.as_bytes()), message.into()];
         let (script, deadline) = (ScriptName::Text(PUBLISH), Deadline::after(TIMEOUT));
@@ -94,7 +94,7 @@ mod through_fred {
     use super::RedisChannel;
     use crate::store::notify::{Channel, ChannelError, Listener};
 
-    /// Listens on a connection of its own until it breaks.
+    /// Listens on a connection of its own until that connection breaks.
     async fn listen(client: &Client, name: &str, listener: &Listener) -> Result<(), Error> {
         let connection = Some(client.connection_config().clone());
         let client = Client::new(client.client_config(), None, connection, None);
@@ -108,7 +108,7 @@ mod through_fred {
                     Ok(message) => {
                         listener.on_message(&message.value.into_string().unwrap_or_default());
                     }
-                    // Too many messages came at once and some were lost, so the listener starts anew.
+                    // Too many messages came at once and some were lost, so every watcher has to check.
                     Err(_) => listener.on_subscribed(),
                 },
                 error = errors.recv() => break error.map_or(Ok(()), |(error, _)| Err(error)),

@@ -1,6 +1,6 @@
 //! Failures: [`CommandError`] of one command, and the [`StoreError`] that it becomes.
 //!
-//! Used by every other part of the store. Knows no script, no driver and no session.
+//! Used throughout the store. Knows no script, no driver and no session.
 
 use std::error::Error;
 
@@ -9,7 +9,8 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Name of the store in errors and traces.
 pub(super) const NAME: &str = "redis";
 
-/// Error code for a server that cannot keep sessions. No server sends it.
+/// Error code for a server that cannot keep sessions or cache entries. Only this store makes it: for a
+/// failed probe, and in a script of the cache.
 pub(super) const UNFIT: &str = "UNFIT";
 
 /// The error of a driver.
@@ -18,11 +19,11 @@ pub(super) type Source = Box<dyn Error + Send + Sync>;
 /// Why a command failed.
 #[derive(Debug)]
 pub enum CommandError {
-    /// The server answered with an error of this code.
+    /// The server answered with an error that has this code.
     Server(String, Source),
     /// The command was never sent.
     NotSent(Source),
-    /// The command was sent, or may have been, and no answer came.
+    /// The command was sent, or may have been, and no usable answer came.
     OutcomeUnknown(Source),
 }
 
@@ -39,7 +40,8 @@ impl CommandError {
         matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH")
     }
 
-    /// Returns whether the server does not know a command, or refuses it to this user.
+    /// Returns whether the error has the code for an unknown command, or for one that this user may not
+    /// run.
     pub(super) fn is_of_unknown_command(&self) -> bool {
         matches!(self, Self::Server(code, _) if matches!(&**code, "ERR" | "NOPERM"))
     }
@@ -93,7 +95,7 @@ struct RuntimeShutdown;
 #[error("the answer has a form that no script produces")]
 pub(super) struct MalformedReply;
 
-/// The error of stored data that no release writes.
+/// The error for data in a format that no release writes.
 pub(super) fn corrupt() -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Corrupt)
 }

@@ -1,7 +1,7 @@
 //! Runs a [`Script`] on a server: by its SHA-1, or by its text after a probe.
 //!
-//! Used by the executor and the channel. The catalogue (`scripts`) uses its types. Knows neither the
-//! scripts of the catalogue nor keys nor sessions.
+//! Used by the executor and the channel. The catalogue (`scripts`) uses the types of this file, which
+//! knows nothing of the catalogue, keys or sessions.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use super::{
     wire::reply::Reply,
 };
 
-/// A script: files of `lua/`, one after the other.
+/// A script: the concatenated text of files of `lua/`.
 pub(super) struct Script {
     text: Text,
-    /// The same code for a server that refuses writes. Only reads have it.
+    /// The same code for a server that refuses writes. `None` for a script that is not a read.
     read_only: Option<Text>,
     /// The script that asks a server whether it can run this one.
     probe: &'static str,
@@ -70,11 +70,11 @@ impl Script {
         Self { text: text(flags), read_only, probe, repeat }
     }
 
-    /// Runs the script. If the server does not know it, the server is probed and then gets its text.
-    /// `keys` must not be empty.
+    /// Runs the script. If the server does not know the script, probes the server, and then sends the
+    /// text of the script. `keys` must not be empty.
     ///
-    /// If a leader temporarily refuses writes, a read is sent again as its read-only text. A
-    /// replica would run that text on old data. So the read-write text, which a replica refuses, is
+    /// If a leader temporarily refuses writes, a read is sent again as its read-only text. A replica
+    /// would run the read-only text on old data. So the read-write text, which a replica refuses, is
     /// sent first.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
@@ -196,7 +196,7 @@ pub(super) async fn send<C: ScriptClient>(
 /// Why a server cannot keep sessions.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
-    #[error("the server cannot expire fields: Redis 7.4, Valkey 9 or later is needed")]
+    #[error("the server cannot expire fields: Redis 7.4 or later, or Valkey 9 or later, is needed")]
     NoFieldExpiry,
     #[error("the server does not let this user run {0} in a script")]
     NotAllowed(String),

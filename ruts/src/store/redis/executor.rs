@@ -1,7 +1,7 @@
 //! Runs the scripts of the catalogue on a client: [`Executor`].
 //!
-//! Used by the store, the batches, the principal list and the cache. It knows keys, timeouts and
-//! whether the keys of several sessions are on different nodes. It decides nothing about sessions.
+//! Used by the store, the batches, the principal list and the cache. It handles keys and timeouts, and
+//! remembers whether a server refuses scripts of several sessions. It decides nothing about sessions.
 
 use std::{
     sync::{
@@ -56,7 +56,7 @@ pub(super) enum Reader<'a> {
     Credentials(Credentials<'a>),
     /// The principal that is signed in.
     Principal(&'a PrincipalKey),
-    /// Anyone, but only the metadata.
+    /// Anyone may read, but only the metadata.
     Anyone,
 }
 
@@ -71,7 +71,7 @@ impl<C: ScriptClient> Executor<C> {
         Deadline::after(self.timeout)
     }
 
-    /// Returns whether the keys of several sessions are on different nodes.
+    /// Returns whether a server has refused a script because its keys have different slots.
     pub(super) fn is_cross_slot(&self) -> bool {
         self.is_cross_slot.load(Ordering::Relaxed)
     }
@@ -92,7 +92,7 @@ impl<C: ScriptClient> Executor<C> {
         answer
     }
 
-    /// Runs the script of one session.
+    /// Runs a script of one session.
     pub(super) async fn call_one(
         &self,
         script: &'static Script,
@@ -105,7 +105,7 @@ impl<C: ScriptClient> Executor<C> {
         ScriptOutcome::new(reply)
     }
 
-    /// Runs a script of several sessions. `None` if their keys are on different nodes.
+    /// Runs a script of several sessions. Returns `None` if their keys have different slots.
     pub(super) async fn call_batch(
         &self,
         script: &'static Script,
@@ -131,7 +131,7 @@ impl<C: ScriptClient> Executor<C> {
         Ok(self.call(script, &[key], &arguments, self.deadline()).await?)
     }
 
-    /// Runs a script without arguments at each key, many at the same time.
+    /// Runs a script without arguments on each key, up to [`MAX_PARALLEL`] at the same time.
     pub(super) async fn run_at_each(
         self: &Arc<Self>,
         script: &'static Script,
@@ -154,10 +154,11 @@ impl<C: ScriptClient> Executor<C> {
         Ok(())
     }
 
-    /// Reads a session with commands instead of a script, in one round trip. `None` if a script has
-    /// to decide.
+    /// Reads a session with commands instead of a script, in one round trip. Returns `None` if a script
+    /// has to decide.
     ///
-    /// After an error it returns `None` too: the script is sent next, with the retries of `eval`.
+    /// Returns `None` after an error too, if there is time left. The caller then sends the script, with
+    /// the retries of `eval`.
     pub(super) async fn read_natively(
         &self,
         read: &NativeRead<'_>,
@@ -181,7 +182,7 @@ impl<C: ScriptClient> Executor<C> {
         }
     }
 
-    /// Reads a session in a command of its own.
+    /// Reads a session without a batch.
     pub(super) async fn load(
         &self,
         reader: Reader<'_>,
@@ -246,7 +247,7 @@ impl<C: ScriptClient> Executor<C> {
     }
 }
 
-/// The error of a task that the runtime dropped while shutting down.
+/// The error of a task that panicked, or that the runtime dropped while shutting down.
 pub(super) fn task_failed(error: JoinError) -> StoreError {
     StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(error)
 }

@@ -7,22 +7,22 @@
 //!
 //! # Connections
 //!
-//! The store opens connections of its own, at their first use: one for a `Client`, as many as a
-//! `Pool` of fred has. It replaces a connection in these cases:
+//! The store opens connections of its own, at their first use: as many as a `Pool` of fred has, or one
+//! for any other client. It replaces a connection in these cases:
 //!
 //! | observation | reaction |
 //! | --- | --- |
 //! | the connection has closed, even while idle | the next operation connects first |
-//! | the server is a replica now, cannot serve, or wants a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
-//! | three commands in a row have no answer, or their callers gave up after at least 100 ms | the store connects again |
+//! | the server is a replica now, cannot serve, or requires a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
+//! | three commands got no answer before their timeout, or before their callers gave up after at least 100 ms; an answer clears only the failures of its hash tag | the store connects again |
 //!
 //! For each new connection, the store resolves the name of the server, or asks Sentinel. So after a
-//! failover it connects to the server that the name then stands for. A reconnect policy of fred has
+//! failover it connects to the new leader, if the name resolves to it. A reconnect policy of fred has
 //! no effect here.
 //!
 //! # Which client
 //!
-//! The store keeps its contract with both. They differ on a cluster:
+//! The store keeps its contract with both clients. The clients differ on a cluster:
 //!
 //! | | fred | redis-rs |
 //! | --- | --- | --- |
@@ -35,14 +35,15 @@
 //!
 //! # Layout
 //!
-//! A session is one hash, `ruts:{<id>}` with the braces around the first two characters of the id.
-//! Numbers are big-endian. Moments are milliseconds since 1970 by the server's clock, 0 for none.
+//! A session is one hash, `ruts:{<two characters>}<rest>`: its key has braces around the first two
+//! characters of the id. Numbers are big-endian. Moments are milliseconds since 1970 by the server's
+//! clock, 0 for none. In this table, the number of bytes of each part is in parentheses:
 //!
 //! | field | holds |
 //! | --- | --- |
-//! | `~` | 64 bytes: flags (1), created (6), secret issued (5) and last used (5), both in milliseconds since `created`, idle deadline (6), absolute deadline (6), epoch (3), SHA-256 of the secret (32) |
+//! | `~` | 64 bytes: flags (1), created (6), secret issued (5) and last used (5), both in milliseconds since `created`, idle deadline (6), absolute deadline (6), epoch (3), hash of the secret (32) |
 //! | `~x` | 63 bytes, after a sign-in, a replacement of the secret or the end of the session: ended (6), latest absolute deadline (6), grace period of the former secret (6), its end (6), signed in (6), assurance (1), principal key (32) |
-//! | `~r` | SHA-256 of the former secret |
+//! | `~r` | hash of the former secret (32) |
 //! | any other | a digit and the encoded value. The digit is the cache policy: 0 for `Default`, 1 for [`NoStore`](super::CachePolicy::NoStore), 2 for `Revalidate`, 3 for `MaxAge`. It is 4 more if the field has a TTL. Between digit and value come the moment at which the TTL ends, if any, and the milliseconds of `MaxAge`, six bytes each. |
 //!
 //! `ruts:{<principal>}:principal` is a sorted set that lists the sessions of a principal. `ruts:{<two
@@ -50,54 +51,61 @@
 //! all sessions. These keys must not be evicted or removed while sessions exist.
 //!
 //! When a slot of a cluster moves, `MIGRATE` its epochs before its sessions. Until an epoch has
-//! arrived, live sessions seem ended, and sessions that were ended by a new epoch seem live.
+//! arrived, it counts as 0. So live sessions may seem ended, and sessions that a new epoch has ended
+//! may seem live.
 //!
 //! The braces are a hash tag, so the prefix never chooses the shard. The key expires with the
 //! session, and fields expire by themselves, so [`delete_expired`](super::Store::delete_expired)
-//! has nothing to do. A deleted session leaves its fields `~`, `~x` and `~r` for
-//! [`ENDED_RETENTION`](super::ENDED_RETENTION). A revoked session leaves them until its deadline, but for no
-//! longer than [`REVOKED_RETENTION`](super::REVOKED_RETENTION). Values over 64 bytes make the server use a
-//! larger representation. On Redis, `hash-max-listpack-value 512` avoids that.
+//! has nothing to do. A deleted session keeps its fields `~`, `~x` and `~r` for
+//! [`ENDED_RETENTION`](super::ENDED_RETENTION). A revoked session keeps them until its deadline, but for no
+//! longer than [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
+//!
+//! If a value is longer than 64 bytes, the server stores its hash in a larger representation. On Redis,
+//! `hash-max-listpack-value 512` avoids that for values of up to 512 bytes.
 //!
 //! # Round trips
 //!
-//! A read with the credentials of a session is *native*: three commands in one round trip, without
-//! a script. They are `HMGET` or `HGETALL`, `GETEX` of the epoch, and `TIME`. `GETEX` changes
-//! nothing, but a replica refuses it. If the server or the rights of the user lack one of the three
-//! commands, every read is a script.
+//! A single read with the credentials of a session is *native*: three commands in one round trip,
+//! without a script. They are `HMGET` or `HGETALL`, `GETEX` of the epoch, and `TIME`. `GETEX` changes
+//! nothing, but a replica refuses it. If the server does not know one of the three commands, or does
+//! not let the user run it, every read is a script.
 //!
 //! Every other operation on one session is one script, called by its hash: one command, one round
-//! trip. On a cluster, a sign-in takes three, each with the whole timeout: the principal list, which
-//! may be on another node, is asked before and after. A sign-in that has to end other sessions
-//! because of [a limit](crate::SessionLayer::max_sessions) takes more. If the server does not know
-//! the script yet, a probe first checks that the server can expire fields and lets this user run the
-//! commands of the script. Then the store sends the text of the script.
+//! trip. On a cluster, the principal list may be on another node than the session. So a sign-in takes
+//! three round trips, each with the whole timeout: to the list, to the session, and to the list again.
+//! A sign-in that has to end other sessions because of
+//! [a limit](crate::SessionLayer::max_sessions) takes more. If the server does not know the script
+//! yet, a probe first checks that the server can expire fields and lets this user run the commands of
+//! the script. Then the store sends the text of the script.
 //!
-//! Reads and updates that arrive while [several](RedisStoreBuilder::max_in_flight) are in flight
-//! wait for one of these to be answered. Then up to 64 operations share one script and one round
-//! trip, each with its own answer. At most four of them are of one session, so a busy session
-//! delays no other. Lookups in a cache are batched likewise. A read takes another round trip, for a
-//! script of its own:
+//! Reads of named fields, and updates that set a field, are batched. While
+//! [several](RedisStoreBuilder::max_in_flight) of their kind are in flight, new ones wait for an
+//! answer. Then up to 64 operations share one script and one round trip, each with its own answer. At
+//! most four of them are of one session, so that a busy session does not hold up the others. Lookups
+//! in a cache are batched likewise. A read takes another round trip, for a script of its own, in
+//! these cases:
 //!
 //! - if a touch is due,
 //! - if its secret is a former one, or is used for the first time after a renewal,
 //! - if there is no such session, or it has ended,
 //! - if its batch has already read 256 KiB.
 //!
-//! On a cluster, operations are sent one by one. A proxy that spreads keys over its own servers has
-//! to refuse a script of several sessions with `CROSSSLOT`, as a cluster does.
+//! On a cluster, each operation is sent in a command of its own. A proxy that spreads keys over its
+//! own servers has to refuse a script of several sessions with `CROSSSLOT`, as a cluster does.
 //!
 //! # Failures
 //!
-//! No operation takes longer than its [timeout](RedisStoreBuilder::timeout), whatever the settings
-//! of the client. Within this time, a command is sent again in three cases:
+//! An operation on one session takes at most its [timeout](RedisStoreBuilder::timeout), whatever the
+//! settings of the client. A sign-in that takes several round trips, a listing or a revocation may take
+//! longer: each of their round trips has this timeout. Within this time, a command is sent again in
+//! three cases:
 //!
 //! - It was certainly not carried out, because there was no connection, or the server could not
 //!   serve. It is sent up to four times more, within 300 ms.
 //! - The node of a cluster refused it because the key had moved.
 //! - It is a read of unknown outcome. It is sent up to twice more.
 //!
-//! An operation that has waited for half of its timeout is no longer sent.
+//! An operation that has waited in the queue for half of its timeout is no longer sent.
 //!
 //! | failure | error |
 //! | --- | --- |
@@ -108,9 +116,9 @@
 //! A server that is out of memory still reads, takes, removes and deletes.
 //!
 //! A server that loses acknowledged writes loses sessions and revives ended ones. Set up
-//! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). A replica
-//! answers no reads. A leader that temporarily refuses writes (`MISCONF`, `NOREPLICAS`) still answers
-//! reads, without a touch and after three round trips.
+//! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). The store reads nothing
+//! from replicas. A leader that temporarily refuses writes (`MISCONF`, `NOREPLICAS`) still answers
+//! reads. Such a read takes three round trips and does not touch the session.
 
 mod batch;
 #[cfg(feature = "layered-store")]

@@ -1,8 +1,8 @@
 //! Reads of one session with commands instead of a script: [`NativeRead`].
 //!
-//! Used by the executor and the batched read. A script costs the server several times as much as
-//! the commands, which answer most reads: a live session, its current secret, and no touch due.
-//! `lua/load.lua` and `lua/load_general.lua` decide every other case. Knows no connection.
+//! Used by the executor and the batched read. A script costs the server several times as much as the
+//! commands. The commands answer most reads: those of a live session with its current secret, and with
+//! no touch due. `lua/load.lua` and `lua/load_general.lua` handle every other case. Knows no connection.
 
 use bytes::Bytes;
 
@@ -25,15 +25,15 @@ use crate::{
 pub(super) struct NativeRead<'a> {
     pub(super) id: &'a SessionId,
     pub(super) secret: &'a SecretHash,
-    /// The idle time to grant and the part of it that must have passed.
+    /// The idle time to grant and the part of it that must have passed, in milliseconds.
     pub(super) touch: [u64; 2],
     /// The requested fields. `None` for all.
     pub(super) names: Option<&'a [FieldName]>,
 }
 
 impl NativeRead<'_> {
-    /// Returns whether commands may be enough. They cannot touch a session, and cannot serve internal
-    /// credentials, whose secret hash is zeros.
+    /// Returns whether commands may be enough. Commands cannot touch a session. They cannot serve
+    /// internal credentials either, whose secret hash is all zeros.
     pub(super) fn is_possible(&self) -> bool {
         let [idle, after] = self.touch;
         let is_always_due = idle > 0 && after == 0;

@@ -1,5 +1,5 @@
-//! The catalogue of scripts: the files of `lua/` that each consists of, and the commands that it
-//! needs.
+//! The catalogue of scripts: the files of `lua/` of which each script consists, and the commands that
+//! the script needs.
 //!
 //! Used by the executor and everything above it. The head of each file names the locals that it
 //! needs from earlier files, and those that it defines for later ones. The tests below check these
@@ -15,7 +15,7 @@ macro_rules! files {
     };
 }
 
-/// Defines a script that asks whether a server lets this user run these commands.
+/// Defines a script that asks whether a server can expire fields and lets this user run these commands.
 macro_rules! probe {
     ($name:ident = $commands:literal) => {
         pub(super) const $name: &str =
@@ -150,7 +150,7 @@ scripts! {
     CACHE_BEGIN_WRITE = Runs, Never, CACHE_PROBE,
         [files!["cache/entry", "cache/history", "cache/begin_write"]];
     CACHE_FINISH_WRITE = Refused, Never, CACHE_PROBE, [files!["cache/entry", "cache/finish_write"]];
-    /// The end of a write that installs nothing.
+    /// Finishes a write without storing a value.
     CACHE_FINISH_WRITE_ON_FULL_SERVER = Runs, Never, CACHE_PROBE,
         [files!["cache/entry", "cache/finish_write"]];
     CACHE_FILL = Refused, Never, CACHE_PROBE, [files!["cache/fill"]];
@@ -200,6 +200,8 @@ mod tests {
     }
 
     impl<'a> Lua<'a> {
+        /// Reads the head and the code of a file.
+        ///
         /// # Panics
         ///
         /// The file does not consist of whole statements.

@@ -102,8 +102,8 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
         self
     }
 
-    /// Sets the maximum time of an operation, from one millisecond to one day. Defaults to two
-    /// seconds.
+    /// Sets the maximum time of an operation on one session, from one millisecond to one day. Defaults
+    /// to two seconds. The [module](super) names operations that may take longer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
@@ -112,13 +112,13 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
     /// Sets the maximum number of commands in flight, separately for reads, for updates, and for
     /// lookups in a cache. Defaults to 4.
     ///
-    /// Later operations wait for an answer, and then up to 64 of them share a command. Once a batch
-    /// has 8 operations, the server counts as busy: operations wait while any command is in flight,
-    /// or until 32 of them wait.
+    /// Operations beyond this limit wait for an answer, and then up to 64 of them share a command. After
+    /// a batch of 8 or more operations, the server counts as busy until a smaller batch is sent. On a
+    /// busy server, operations wait while any command is in flight, or until 32 of them wait.
     ///
-    /// A higher limit lets single operations start sooner when the server is far away. A lower one
-    /// costs a busy server less. On a cluster the limit has no effect: every operation is sent at
-    /// once.
+    /// A higher limit lets single operations start sooner when the server is far away. With a lower
+    /// limit, a busy server has less to do. On a cluster the limit has no effect: every operation is
+    /// sent at once.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.max_in_flight = commands.max(1);
         self
@@ -176,8 +176,8 @@ impl<C: RedisClient> RedisStore<C> {
 
     // As in ruts 0.9.
 
-    /// Creates a store that connects like `client`, with the defaults of the [builder](Self::builder). Sends
-    /// nothing.
+    /// Creates a store that connects with the settings of `client`, and has the defaults of the
+    /// [builder](Self::builder). Sends nothing.
     pub fn new(client: Arc<C>) -> Self {
         Self::builder(client).build()
     }
@@ -203,7 +203,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One. With a sign-in on a cluster, those of the [module](super).
+    /// One. For a sign-in on a cluster see the [module documentation](super).
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         let Create { id, fields, absolute, .. } = create;
         let changes = fields.iter().copied().map(Change::Set);

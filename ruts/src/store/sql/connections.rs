@@ -1,4 +1,4 @@
-//! Connections of the pool, and which of them need a test: [`Connections`].
+//! The connections of a pool, with a test of each that was idle for long: [`Connections`].
 //!
 //! Used by the executors of PostgreSQL and of MySQL. Knows nothing of statements.
 
@@ -21,8 +21,9 @@ pub(in crate::store) struct Connections<D: Database> {
     /// The latest times at which the store returned a connection, at most one for each connection that
     /// the pool may have.
     ///
-    /// The pool hands out the connection that was returned first. With `n` idle connections, that one
-    /// was returned no earlier than the `n`-th last time. The pool does not report idle times itself.
+    /// The pool hands out the connection that was returned first. If `n` connections are idle, that one
+    /// was returned no earlier than the `n`-th latest of these times. The pool does not report idle times
+    /// itself.
     returns: Mutex<VecDeque<Instant>>,
 }
 
@@ -69,8 +70,8 @@ impl<D: Database> Connections<D> {
         drop(connection);
     }
 
-    /// Closes a broken connection. Others may be broken for the same reason, so each is tested
-    /// before its next use.
+    /// Closes a broken connection. The idle connections may be broken for the same reason, so each of
+    /// them is tested before its next use.
     pub(in crate::store) fn discard(&self, connection: PoolConnection<D>) {
         // The pool would wait for an answer of a connection that is returned to it.
         drop(connection.detach());
@@ -90,7 +91,8 @@ impl<D: Database> Connections<D> {
         self.pool.num_idle().min(self.pool.size() as usize)
     }
 
-    /// Returns whether the longest idle of `idle` connections needs no test.
+    /// Returns whether no test is needed for the connection that has been idle longest, given the number
+    /// of idle connections.
     fn is_fresh(&self, idle: usize) -> bool {
         let returns = self.returns();
         let returned = returns.len().checked_sub(idle).and_then(|at| returns.get(at));

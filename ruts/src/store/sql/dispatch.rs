@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Whether a statement was sent or cancelled. The first of the two decides.
+/// Whether a statement was sent or cancelled. The event that happens first prevents the other one.
 ///
 /// A statement that was sent but not carried out is taken back, and can be cancelled again.
 #[derive(Default)]

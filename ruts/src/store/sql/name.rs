@@ -9,7 +9,7 @@
 )]
 pub struct InvalidName(String);
 
-/// Checks a name, which statements then quote.
+/// Checks a name that statements contain in quotes.
 pub(in crate::store) fn check_name(name: &str) -> Result<(), InvalidName> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if name.is_empty() || name.len() > 50 || !name.bytes().all(is_plain) {

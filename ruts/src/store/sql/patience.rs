@@ -42,7 +42,7 @@ impl Patience {
             return Some(answer);
         }
         if let Ok(permit) = Arc::clone(&self.given_up).try_acquire_owned() {
-            // The server may work on the statement until then.
+            // The server may work on the statement until `end`.
             tokio::spawn(async move {
                 sleep_until(end).await;
                 drop(permit);

@@ -24,7 +24,7 @@ use crate::{store::StoreError, token::SessionId};
 /// database.
 const OLDEST: i32 = 3_051_003;
 
-/// Statements that a connection keeps prepared: more than the store has.
+/// Maximum number of statements that a connection keeps prepared: more than the store has.
 const PREPARED: usize = 48;
 
 /// Size to which the log is truncated after a reader made it grow: its usual size between checkpoints.
@@ -231,7 +231,7 @@ fn open_file(path: &Path) -> Result<(Connection, DatabaseFile), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| statement_error(&error))?;
-    // SQLite opens even a file without write permission.
+    // SQLite opens a file even without write permission.
     if connection.is_readonly("main").map_err(|error| statement_error(&error))? {
         return Err(unsupported("the file of the database is read-only"));
     }

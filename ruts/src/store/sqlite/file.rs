@@ -1,4 +1,5 @@
-//! The files of a database: a check that its path still leads to it, and a reserve for a full disk.
+//! The files of a database: a check that the path still leads to the file that was opened, and a reserve
+//! for a full disk.
 //!
 //! Used by `connection`, `threads` and the writer. Knows nothing of SQL.
 
@@ -68,7 +69,8 @@ fn identity(metadata: &fs::Metadata) -> Identity {
     metadata.created().ok()
 }
 
-/// A file of zeros beside the database. On a full disk it makes room for deletions and revocations.
+/// A file of zeros beside the database. On a full disk, its removal makes room for deletions, revocations
+/// and rotations.
 pub(super) struct Reserve {
     path: PathBuf,
 }
@@ -81,7 +83,7 @@ impl Reserve {
         Self { path: path.into() }
     }
 
-    /// Writes the file unless it exists. If the disk is too full for it, removes it again.
+    /// Writes the file unless it exists. If the disk is too full for the file, removes the file again.
     pub(super) fn fill(&self) {
         if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() >= RESERVE) {
             return;

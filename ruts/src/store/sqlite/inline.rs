@@ -13,17 +13,17 @@ use std::{
 use super::connection::Database;
 use crate::store::StoreError;
 
-/// A read that takes longer delays other tasks of the thread noticeably.
+/// A read that takes longer than this noticeably delays the other tasks of its thread.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// Multiple of the duration of a slow read during which no other one runs on the thread of its caller. So
-/// slow reads take at most a hundredth of a thread's time.
+/// After a slow read, all reads run on the threads of the store, for the duration of the slow read times
+/// this factor. So slow reads take at most about a hundredth of the time of a caller's thread.
 const PAUSE: u32 = 100;
 
 /// Connections for reads of a single session.
 ///
-/// Such a read takes about 10 µs while its pages are in memory, which is less than the way to another
-/// thread and back.
+/// Such a read takes about 10 µs while its pages are in memory, which is less than handing it to another
+/// thread takes.
 pub(super) struct InlineReads {
     /// `None` once closed.
     connections: Vec<Mutex<Option<Database>>>,
@@ -39,7 +39,7 @@ impl InlineReads {
     }
 
     /// Runs an operation that reads. `None` if a thread of the store has to run it: no connection is
-    /// free, the disk is slow, or the operation failed.
+    /// free, a recent read was slow, or the operation failed.
     pub(super) fn run<T>(
         &self,
         operation: impl FnOnce(&Database) -> Result<T, StoreError>,

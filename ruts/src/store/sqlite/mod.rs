@@ -21,25 +21,25 @@
 //!
 //! # Threads
 //!
-//! One thread writes. Operations that wait together share a transaction, and each is answered after
-//! its commit. Writes do not block reads, and no caller's thread waits for a lock or a commit.
+//! One thread writes. Operations that wait together share a transaction, and are answered after its
+//! commit. Writes do not block reads, and no caller's thread waits for a lock or a commit.
 //!
-//! A read of one session runs on its caller's thread. It takes about 10 µs while the pages are in
-//! memory. After a read that takes more than 1 ms, because the disk is slow or the session is large,
-//! the store's own threads run all reads, for 100 times the duration of that read. Reads of many
-//! sessions always run on these threads.
+//! A read of one session usually runs on its caller's thread. It takes about 10 µs while the pages are in
+//! memory. After a read that takes more than 1 ms, because the disk is slow or the session is large, the
+//! store's own threads run all reads, for 100 times the duration of that read. Reads of many sessions
+//! always run on these threads.
 //!
 //! # Several processes
 //!
 //! Any number of processes on one host can use a file. They write in turn. A process notices within
-//! about 0.1 s that another one has ended a watched session. Times are those of the host's clock,
-//! which never goes back within a process.
+//! about 0.1 s that another process has ended a watched session. Times are those of the host's clock. If
+//! that clock goes back, the time of a process stands still until the clock has caught up.
 //!
 //! # Durability
 //!
-//! With [`Durability::Full`], an operation is answered when it is on the disk: a deletion survives a
-//! power cut. With [`Durability::Normal`], a power cut may undo operations that were answered since
-//! the last checkpoint. Neither loses anything if the process is killed.
+//! With [`Durability::Full`], an operation is answered when its commit is on the disk, so a deletion
+//! survives a power cut. With [`Durability::Normal`], a power cut may undo operations that were answered
+//! since the last checkpoint. With either setting, nothing is lost if the process is killed.
 //!
 //! # Failures
 //!
@@ -54,13 +54,14 @@
 //! | The disk reported an error during the commit. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
 //! On a full disk, the first deletion, revocation or rotation frees the reserve, which makes room for
-//! it and for many more. A cleanup fills the reserve again. The file does not shrink: the space of
-//! deleted sessions is reused.
+//! this operation and for many others. A cleanup fills the reserve again. The file does not shrink: the
+//! space of deleted sessions is reused.
 //!
 //! # Cleanup
 //!
 //! An expired session is invisible at once. Each process deletes expired sessions at
-//! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions, when no operation waits.
+//! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions, when no operation waits or
+//! after a wait of ten seconds.
 
 mod clock;
 mod connection;

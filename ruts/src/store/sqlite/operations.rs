@@ -1,8 +1,8 @@
 //! The operations of the contract, each within a transaction of its caller.
 //!
-//! Used by the store and the writer. The rules of a session are those of [`SessionRecord`]; this file
-//! decides what is read for them and what is written afterwards. An operation that refuses with an
-//! error does so before its first change.
+//! Used by the store and the writer. The rules of a session are those of [`SessionRecord`]. This file
+//! decides what is read before the rules apply, and what is written after. An operation that refuses with
+//! an error has changed nothing, except that it may have freed an ended session.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ use crate::{
 /// No field.
 const NONE: Projection<'_> = Projection::Named(&[]);
 
-/// Approximate maximum number of sessions of a principal that one transaction ends, so that it is short.
+/// Approximate maximum number of sessions of a principal that one transaction ends, so that the
+/// transaction is short.
 const STEP: usize = 100;
 
 /// The progress of an operation after a transaction.
@@ -162,8 +163,8 @@ pub(super) fn list_by_principal(
     Ok(page)
 }
 
-/// Ends some sessions after the id `after`. Returns them, and the last session that was examined if
-/// there may be more.
+/// Ends the next sessions of a principal after the id `after`. Returns their ids, and the last session
+/// that was examined if there may be more.
 pub(super) fn revoke(
     database: &Database,
     principal: &PrincipalKey,
@@ -234,8 +235,8 @@ fn change<T>(
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// It may know only a part of the sessions. The oldest of this part are never among the latest of all,
-/// which may stay.
+/// Only some of the sessions may have been read. The oldest of these are never among the latest of all
+/// sessions, which may stay.
 fn make_room(
     database: &Database,
     own: &SessionId,

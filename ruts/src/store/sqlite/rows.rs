@@ -246,7 +246,7 @@ fn decode_field(row: &Row<'_>) -> rusqlite::Result<(FieldName, FieldRecord)> {
     Ok((FieldName::from(row.get_ref(0)?.as_str()?), field))
 }
 
-/// A moment or a duration in microseconds. One beyond the range of `i64` becomes its maximum.
+/// A moment or a duration in microseconds. A value beyond the range of `i64` becomes its maximum.
 pub(super) struct Micros(pub(super) Duration);
 
 impl ToSql for Micros {

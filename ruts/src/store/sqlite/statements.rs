@@ -107,7 +107,7 @@ pub(super) const REVOKED: &str = select_session!(
      order by row limit ?1"
 );
 
-/// Notes that the revoked sessions up to a number were freed, or all of them.
+/// Notes that the revoked sessions up to row `?1` were freed, or all of them if `?1` is null.
 pub(super) const NOTE_FREED: &str = "
 update ruts_state set freed_up_to = coalesce(?1, revoked_up_to)
 where freed_up_to < coalesce(?1, revoked_up_to)";
@@ -135,5 +135,5 @@ pub(super) const DELETE_EXPIRED_FIELDS: &str =
 pub(super) const COUNT_CHANGE: &str = "update ruts_state set changes = changes + 1";
 pub(super) const CHANGES: &str = "select changes from ruts_state";
 
-/// Changes when another connection commits.
+/// Reads a number that changes when another connection commits.
 pub(super) const DATA_VERSION: &str = "pragma data_version";

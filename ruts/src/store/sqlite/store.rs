@@ -32,12 +32,13 @@ const MAX_PAGE: usize = 10_000;
 /// Sessions in a file, through SQLite.
 ///
 /// The [module](super) describes the file, its durability and failures. Clones share the threads,
-/// which end after the last clone was dropped.
+/// which end after the last clone is dropped.
 ///
 /// # Cancel safety
 ///
-/// A transaction whose future is dropped while it waits is not carried out. If it is dropped later, it
-/// is carried out as a whole. An operation that ends many sessions takes several transactions.
+/// A transaction whose future is dropped while the transaction waits in the queue is not carried out. If
+/// the future is dropped later, the transaction is carried out as a whole. An operation that ends many
+/// sessions takes several transactions.
 #[derive(Clone)]
 pub struct SqliteStore {
     threads: Arc<Threads>,
@@ -185,7 +186,8 @@ impl Store for SqliteStore {
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let (mut changes, id) = (self.threads.watch(), *id);
         async move {
-            // A receiver that lags behind returns too: it may have missed this session.
+            // A receiver that lags behind returns too, because it may have missed a change of this
+            // session.
             while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
         }
     }
@@ -208,7 +210,7 @@ impl Store for SqliteStore {
         list.await
     }
 
-    /// Takes several transactions, between which other operations take place.
+    /// Takes one transaction for each 100 sessions. Other operations may take place in between.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -233,7 +235,7 @@ impl Store for SqliteStore {
         self.threads.write(true, operations::revoke_everyone).await.map(Written::new)
     }
 
-    /// Takes several transactions, like [`revoke`](Store::revoke).
+    /// Takes one transaction for each 100 sessions, as [`revoke`](Store::revoke) does.
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut deleted = 0;
         loop {
@@ -308,7 +310,7 @@ impl SqliteStoreBuilder {
     }
 
     /// Sets how often expired sessions are deleted, at least a second. Defaults to five minutes.
-    /// `None` leaves it to [`Store::delete_expired`].
+    /// With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies randomly by up to a fifth, so that processes that start together do not
     /// delete at the same time.

@@ -11,7 +11,7 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// An operation that a thread carries out for a caller.
 pub(super) trait Task: Send {
-    /// Carries the operation out and keeps its answer. After a rollback it may run again.
+    /// Carries the operation out and keeps its answer. After a rollback, the operation may run again.
     ///
     /// # Errors
     ///
@@ -24,8 +24,8 @@ pub(super) trait Task: Send {
     /// Returns whether the caller was dropped.
     fn is_abandoned(&self) -> bool;
 
-    /// Returns whether the operation may use the reserve, because it ends a session or revokes a
-    /// right. A full disk must not prevent that.
+    /// Returns whether the operation may use the reserve, because it ends a session, replaces a secret or
+    /// signs out. A full disk must not prevent that.
     fn may_use_reserve(&self) -> bool;
 }
 
@@ -85,7 +85,8 @@ where
     }
 }
 
-/// Returns whether an operation fails with this error only before it changes anything.
+/// Returns whether an operation fails with this error only before it changes any session that has not
+/// ended.
 fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Exists | StoreErrorKind::SessionLimit)
 }

@@ -43,7 +43,7 @@ pub(super) struct Settings {
     pub(super) cleanup_interval: Option<Duration>,
 }
 
-/// The handle to the threads of a store. They end after it is dropped.
+/// The handle to the threads of a store, which end after the handle is dropped.
 pub(super) struct Threads {
     inline: InlineReads,
     reads: Arc<Queue<Box<dyn Task>>>,
@@ -141,8 +141,8 @@ impl Threads {
         run(&self.reads, false, operation).await
     }
 
-    /// Runs an operation on the thread that writes. `ends` if it ends a session or revokes a right, which
-    /// a full disk must not prevent.
+    /// Runs an operation on the thread that writes. `ends` if it ends a session, replaces a secret or
+    /// signs out, which a full disk must not prevent.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         ends: bool,
@@ -168,8 +168,8 @@ impl Threads {
         while ended.changed().await.is_ok() {}
     }
 
-    /// Refuses new operations. The writer has the last connection, so it does the work of closing the
-    /// file.
+    /// Refuses new operations. The connections for inline reads are closed first, so a thread of the
+    /// store closes the last connection, which takes time.
     fn refuse(&self) {
         self.inline.close();
         self.reads.close();

@@ -115,7 +115,8 @@ impl Writer {
         look.into_iter().chain(chores.next_cleanup).min()
     }
 
-    /// Carries out tasks in one transaction. If one fails, each gets a transaction of its own.
+    /// Carries out tasks in one transaction. If the transaction fails, each task gets a transaction of
+    /// its own, unless the outcome is unknown.
     fn carry_out_all(&self, batch: &mut Vec<Box<dyn Task>>, chores: &mut Chores) {
         let outcome = match self.database.begin_write() {
             Ok(()) => self.carry_out(batch, chores),
@@ -213,7 +214,8 @@ impl Writer {
         }
     }
 
-    /// Makes watchers check their sessions if another process has ended a session.
+    /// Makes watchers check their sessions if another process has ended a session or changed its
+    /// principal.
     fn notice_foreign_changes(&self, chores: &mut Chores) {
         let now = Instant::now();
         if self.changes.receiver_count() == 0 || now < chores.next_look {
@@ -238,7 +240,8 @@ impl Writer {
         }
     }
 
-    /// Deletes a few expired sessions, if that is due and no operation waits.
+    /// Deletes a few expired sessions, if that is due and no operation waits, or if it has been due for
+    /// [`CLEANUP_PATIENCE`].
     fn clean_up(&self, chores: &mut Chores) {
         let (Some(interval), Some(due)) = (self.cleanup_interval, chores.next_cleanup) else {
             return;

@@ -21,24 +21,26 @@ use crate::{
 /// The environment variable that lets a test write its lock.
 const VARIABLE: &str = "RUTS_LOCK";
 
-/// Compares the fields of a session with the lock in a file: a change of a type that live sessions
-/// would not survive fails the test, before the deploy.
+/// Compares the fields of a session with the lock in a file. If live sessions would not survive a
+/// change of a type, the test fails before the deploy.
 ///
-/// `#[session(lock)]` generates a test that calls it with `sessions.lock` beside `Cargo.toml`. It
-/// checks that
+/// `#[session(lock)]` generates a test that calls this function with `sessions.lock` beside
+/// `Cargo.toml`. The function checks that
 ///
 /// - each field reads what its codec writes,
-/// - each field reads what live sessions hold, and instances of the previous release read what it writes,
+/// - each field reads what live sessions hold, and instances of the previous release read what the
+///   field writes,
 /// - each migration accepts the values of the former type,
 /// - no stored name is lost, and no version goes down,
 /// - the JSON of a principal, by which its sessions are found, stays the same.
 ///
-/// With `RUTS_LOCK=accept` it writes the file, unless a finding [breaks](super::LockLevel::Breaks)
-/// live sessions. Resolve such a finding in the code, where it is reviewed.
+/// With `RUTS_LOCK=accept`, the function writes the file, unless a finding
+/// [breaks](super::LockLevel::Breaks) live sessions. Resolve such a finding in the code, where the
+/// change is reviewed.
 ///
-/// A type of which no value can be guessed, and one with `untagged`, `flatten` or `Value` inside, is
-/// compared only by its structure, unless a [`LockTest`] has values of it. A change of meaning, such as
-/// from euros to cents, is not detected.
+/// If no value of a type can be guessed, or if the type contains `untagged`, `flatten` or `Value`,
+/// only its structure is compared, unless a [`LockTest`] has values of the type. A change of
+/// meaning, such as from euros to cents, is not detected.
 ///
 /// ```
 /// use ruts::{session, testing::assert_lock};
@@ -62,11 +64,12 @@ pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
     LockTest::<S>::new(path).assert();
 }
 
-/// A comparison with a lock, as [`assert_lock`] makes it, with sample values of the application.
+/// The comparison that [`assert_lock`] makes, with additional sample values from the application.
 ///
-/// ruts makes sample values of most types by itself. It cannot do so for a type that checks its values,
-/// and not completely for a type with `untagged`, `flatten` or `Value` inside. For these the application
-/// adds samples. Each field has to read back its samples, and so has the field of a later release.
+/// ruts makes sample values of most types by itself. It cannot do so for a type that checks its
+/// values, and not completely for a type with `untagged`, `flatten` or `Value` inside. For these
+/// types the application adds samples. A field has to read back its samples, in this release and in
+/// later ones.
 ///
 /// ```
 /// use ruts::{session, testing::LockTest};
@@ -116,11 +119,11 @@ impl<S: LockedSession> LockTest<S> {
         self
     }
 
-    /// Compares, as [`assert_lock`] does.
+    /// Makes the comparison of [`assert_lock`].
     ///
     /// # Panics
     ///
-    /// As [`assert_lock`], or the session does not have the field of a sample.
+    /// The same panics as [`assert_lock`], or the session does not have the field of a sample.
     #[track_caller]
     pub fn assert(self) {
         // Several sessions may share a file, and their tests run in parallel.

@@ -23,11 +23,11 @@ pub(super) struct Described {
     pub(super) fingerprint: u32,
     /// Values that ruts made from the type, as this build stores them.
     pub(super) samples: BTreeSet<Bytes>,
-    /// Values that the application gave, as they are stored.
+    /// Values from the application, in their stored form.
     pub(super) own_samples: BTreeSet<Bytes>,
-    /// Values of a principal that the application gave, as JSON.
+    /// Values of a principal from the application, as JSON.
     pub(super) own_json: BTreeSet<String>,
-    /// Values of a principal as JSON, by which its sessions are found.
+    /// Values of a principal as JSON, by which the sessions of the principal are found.
     pub(super) json: BTreeSet<String>,
     /// The codec does not read back a value that it writes.
     pub(super) is_unreadable: bool,
@@ -44,7 +44,7 @@ pub(super) struct Described {
 #[derive(Debug)]
 pub(super) struct Sample {
     name: &'static str,
-    /// As it is stored. An error if its codec does not read it back.
+    /// The stored form. An error if the codec of the field does not read it back.
     stored: Result<Bytes, CodecError>,
     json: Option<String>,
 }
@@ -137,6 +137,6 @@ fn resolve<T: FieldValue>(shape: &mut Shape, values: &[T]) {
     probe::resolve(shape, &payloads, &reread);
 }
 
-/// Does nothing: bincode depends only on the fingerprint.
+/// Does nothing: for bincode, only the fingerprint decides whether a value can be read.
 #[cfg(not(feature = "messagepack"))]
 fn resolve<T: FieldValue>(_shape: &mut Shape, _values: &[T]) {}

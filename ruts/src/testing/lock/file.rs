@@ -1,4 +1,4 @@
-//! [`Lock`]: a whole lock: its text format, comparison and update.
+//! [`Lock`]: the text format, comparison and update of a whole lock.
 //!
 //! Used by `assert` and by applications. Knows the other files here, and no codec.
 
@@ -18,9 +18,10 @@ const HEAD: &str = "\
 
 /// The types of the values that live sessions may hold in the fields of some `#[session]` structs.
 ///
-/// It is text, with one line for each type of a field, and below it sample values of this type as they
-/// are stored. The samples come from ruts or from a [`LockTest`](super::LockTest), and hold no data of
-/// users. See [`assert_lock`](super::assert_lock).
+/// A lock is text. It has one line for each type of a field, and below that line sample values of
+/// the type in their stored form. The samples come from ruts or from a
+/// [`LockTest`](super::LockTest), and hold no data of users. See
+/// [`assert_lock`](super::assert_lock).
 ///
 /// ```
 /// use ruts::{session, testing::Lock};
@@ -63,8 +64,9 @@ impl Lock {
         LockReport::new(locked, S::SCHEMA, fields)
     }
 
-    /// Accepts the fields of a struct, as this build declares them. Former types of a field stay,
-    /// because live sessions may hold their values. The types of a retired name are removed.
+    /// Accepts the fields of a struct, as this build declares them. Former types of a field stay in
+    /// the lock, because live sessions may hold their values. The types of a retired name are
+    /// removed.
     pub fn accept<S: LockedSession>(&mut self) {
         self.accept_with::<S>(&describe::<S>());
     }

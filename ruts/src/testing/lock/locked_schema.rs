@@ -1,4 +1,4 @@
-//! [`LockedSchema`]: one section of a lock: the field types of one `#[session]` struct.
+//! [`LockedSchema`]: one section of a lock, with the field types of one `#[session]` struct.
 //!
 //! Used by `file` and `report`. Knows the lines of `locked_type`.
 
@@ -13,7 +13,7 @@ use crate::{codec::parse_name, field::SessionSchema};
 
 const RETIRED: &str = " retired";
 
-/// The types of the fields of one session.
+/// The types of the fields of one `#[session]` struct.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LockedSchema {
     /// Sorted by name and version. The current type is the last one of its version.

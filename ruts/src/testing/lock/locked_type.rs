@@ -43,7 +43,7 @@ impl LockedType {
         }
     }
 
-    /// Keeps the values of an earlier run: some may be samples of the application.
+    /// Adds the values that the lock has of this type: some may be samples from the application.
     pub(super) fn keep_values(&mut self, former: Self) {
         self.samples.extend(former.samples);
         self.samples.sort();
@@ -53,7 +53,8 @@ impl LockedType {
         self.json.dedup();
     }
 
-    /// Returns whether it is the same type of the same version.
+    /// Returns whether both are the same type of a field: name, version, codec and fingerprint are
+    /// equal.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let key = |it: &Self| (it.name.clone(), it.version, it.codec, it.fingerprint);
         key(self) == key(other)
@@ -83,7 +84,7 @@ const fn word(codec: Codec) -> &'static str {
 }
 
 impl LockedType {
-    /// Reads a line below the type.
+    /// Reads a line that holds a value of the type.
     pub(super) fn parse_value(&mut self, text: &str) -> Option<()> {
         match text.strip_prefix("json ") {
             Some(json) => self.json.push(json.to_owned()),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::{Node, Part, Shape};
 
-/// A name that no type has.
+/// A name that no field and no variant has.
 const NO_NAME: &str = "no such name";
 
 /// Reads a payload as a value of the type, and writes that value again. `None` if it is not read.
@@ -44,7 +44,7 @@ impl<'a, 'b> Place<'a, 'b> {
         Self { root: self.root, path }
     }
 
-    /// Returns the payload with a changed part.
+    /// Returns the payload of the whole value, with `change` applied to this part.
     fn with<'c>(&self, change: impl FnOnce(&mut Node<'c>)) -> Vec<u8>
     where
         'b: 'c,
@@ -84,7 +84,7 @@ impl<'a, 'b> Place<'a, 'b> {
         }
     }
 
-    /// Returns the place of an entry, by its name.
+    /// Returns the index of the entry with this name.
     fn position(&self, name: &str) -> Option<usize> {
         self.entries().iter().position(|(key, _)| *key == text(name))
     }
@@ -109,7 +109,7 @@ fn text(text: &str) -> Vec<u8> {
         (Ok(len @ 0..32), _) => vec![0xa0 | len],
         (Ok(len), _) => vec![0xd9, len],
         (_, Ok(len)) => [&[0xda][..], &len.to_be_bytes()].concat(),
-        // No name is longer than a value may be.
+        // The length of a name fits into a `u32`: a value takes at most 16 MiB.
         _ => [&[0xdb][..], &(len as u32).to_be_bytes()].concat(),
     };
     bytes.extend_from_slice(text.as_bytes());
@@ -228,7 +228,7 @@ impl Probe<'_> {
         }
     }
 
-    /// Returns whether a value is the same under another name of its variant.
+    /// Returns whether the type reads the same value if the variant has this other name.
     fn is_variant(&self, place: &Place<'_, '_>, name: &str) -> bool {
         let key = text(name);
         let renamed = place.with(|node| match node {
@@ -240,7 +240,7 @@ impl Probe<'_> {
     }
 }
 
-/// Gives fields or variants their names, if there are aliases among the names: the values show which
+/// Corrects the names of fields or variants if there are aliases among them: the values show which
 /// names are written. Parts and names are in the order of the declaration.
 fn name_parts(parts: &mut [Part], loose: &[String], written: &[&[u8]]) {
     let names = loose.iter().filter(|name| written.contains(&&text(name)[..]));

@@ -49,8 +49,8 @@ impl fmt::Display for LockFinding {
     }
 }
 
-/// The findings of a comparison with a [`Lock`](super::Lock), the worst first. Its `Display` says what
-/// to do about each.
+/// The findings of a comparison with a [`Lock`](super::Lock), the worst first. For each finding,
+/// the `Display` output says what to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockReport {
     findings: Vec<LockFinding>,
@@ -142,7 +142,8 @@ impl LockReport {
                  type."
             ));
         }
-        // Once it is accepted, the lock has a type of the new version.
+        // Once the change is accepted, the lock has a type of the new version, so the warnings
+        // stop.
         let is_new = last.version < version;
         for of in locked.iter().filter(|of| of.version < version) {
             self.migration(field, of, is_new);
@@ -174,8 +175,8 @@ impl LockReport {
         }
     }
 
-    /// Checks a type of a former version: the field has to migrate each of its values. Warns only if the
-    /// version of the field is new.
+    /// Checks a type of a former version: the field has to migrate each sample of the type.
+    /// Warnings are only for a new version of the field.
     fn migration(&mut self, field: &Described, locked: &LockedType, is_new: bool) {
         let (name, former) = (field.spec.name(), locked.version);
         let mut discards = false;
@@ -387,11 +388,11 @@ fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
     let mut reasons = match locked.codec {
         Codec::MessagePack => unreadable(&locked.shape, &field.shape),
         Codec::Bincode if field.fingerprint == locked.fingerprint => Vec::new(),
-        // The program reads it by the names in the lock.
+        // The application reads the value by the names in the lock.
         Codec::Bincode if field.spec.has_lock() => unreadable(&locked.shape, &field.shape),
         Codec::Bincode => vec![POSITIONAL.to_owned()],
     };
-    // Types of other crates may refuse a value for reasons of their own.
+    // A type may also refuse a value for a reason that its shape does not show.
     let is_read = |sample: &bytes::Bytes| matches!((field.read)(sample), Ok(true));
     if reasons.is_empty() && !locked.samples.iter().all(is_read) {
         reasons.push("the value: a value that the former type accepts is refused".to_owned());

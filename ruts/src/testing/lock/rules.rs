@@ -1,7 +1,7 @@
 //! [`unreadable`]: the reasons why one type cannot read MessagePack values of another.
 //!
 //! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
-//! compares both.
+//! compares the two.
 
 use super::text::text;
 use crate::codec::{Part, Shape};

@@ -19,14 +19,14 @@ create table {sessions} (
   -- The latest absolute deadline that a sign-in allows.
   latest_at timestamptz,
   ended_at timestamptz,
-  -- Whether it ended by a revocation.
+  -- Whether the session was revoked.
   revoked boolean not null default false,
   principal bytea,
   assurance smallint,
   signed_at timestamptz,
   epoch bigint not null,
-  -- The hour from whose beginning the row may be deleted, counted since 1970. An index on a deadline
-  -- would get an entry at every touch. This hour hardly ever changes.
+  -- The hour, counted since 1970, from which the row may be deleted. An index on a deadline would get a
+  -- new entry at every touch. Touches change this hour at most about once an hour.
   cleanup_hour int generated always as
     (ceil(date_part('epoch', least(idle_at, absolute_at) at time zone 'UTC') / 3600)) stored
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
@@ -64,10 +64,10 @@ select s.id, s.id::text, s.secret, 0 from {sessions} s;
 
 delete from {sessions};
 
--- Functions find operators and functions only in pg_catalog: a schema on the caller's path may
--- hold others that match as well. `use_variable` is for tables that have the name of a variable. A
--- function waits for each lock for at most a second, so that one lock does not keep connections for
--- long.
+-- The functions below look up operators and functions only in pg_catalog, because a schema on the
+-- caller's search path may hold others of the same name. `use_variable` is for tables that have the name
+-- of a variable. A function waits for each lock for at most a second, so that a lock does not hold up
+-- connections for long.
 
 create function {create}(
   p_session_id bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
@@ -114,7 +114,7 @@ begin
   outcome := 'ok';
 end $$;
 
--- Touches a session if that is due, and notes the first use of a renewed secret.
+-- Touches a session if the touch is due, and notes the first use of a renewed secret.
 create function {touch}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   out outcome text, out ago_ms bigint, out now_at timestamptz, out idle_at timestamptz,
@@ -271,8 +271,8 @@ begin
 end $$;
 
 -- Sets the same fields of several sessions. Returns a row for each session that it did not skip, in
--- any order: what {update} answers, and the session's ordinal, from 1. `p_values` holds the values
--- of the first session, then those of the second, and so on.
+-- any order: the answer of {update}, and the session's ordinal, from 1. `p_values` holds the values of
+-- the first session, then those of the second, and so on.
 create function {update_batch}(
   p_session_ids bytea[], p_secrets bytea[], p_touch_idle bigint, p_touch_after bigint,
   p_precondition_name text, p_precondition_values bytea[],
@@ -290,8 +290,8 @@ declare
 begin
   {require_read_committed}
   -- A statement that waits for a lock while it holds others can deadlock, so locked sessions are
-  -- skipped. The lateral subquery is an index probe for each session. The plan of a join that was
-  -- made while the table was small would still scan all of a large table.
+  -- skipped. The lateral subquery is an index probe for each session. A join, planned while the table was
+  -- small, would scan the whole table even after it has grown.
   select array_agg(x.id), array_agg(q.ordinal), array_agg(
     num_nonnulls(variadic p_ttls) = 0
     and x.secret = q.secret
@@ -310,8 +310,8 @@ begin
     select * from {sessions} y where y.session_id = q.session_id for update skip locked
   ) x;
 
-  -- A separate statement, because its snapshot is taken after the locks. That of the one above may
-  -- be outdated.
+  -- A separate statement, because its snapshot is taken after the locks. The snapshot of the statement
+  -- above may be outdated.
   if p_precondition_name is not null then
     select array_agg((
       select f.value from {fields} f
@@ -369,7 +369,7 @@ end $$;
 create function {take}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   p_rotate_secret bytea, p_name text, p_sign_out boolean,
-  -- A value of a greater version stays. The version is in its third and fourth byte.
+  -- A value of a higher version stays. The version is in its third and fourth byte.
   p_max_version int,
   out outcome text, out ago_ms bigint, out value bytea
 ) language plpgsql set search_path = pg_catalog, pg_temp
@@ -432,7 +432,7 @@ begin
   outcome := 'ok';
 end $$;
 
--- Revokes sessions of a principal in a range of ids, except one, and returns their ids. It handles
+-- Revokes sessions of a principal in a range of ids, except one, and returns their ids. One call handles
 -- one step of sessions. The next step begins at `next_from`, which is null if none is left.
 create function {revoke}(
   p_principal bytea, p_from bytea, p_to bytea, p_except bytea,
@@ -446,8 +446,8 @@ declare
 begin
   {require_read_committed}
   {lock_principal}
-  -- In the order of an index, so that the limit ends the scan. The lock keeps sessions from joining
-  -- the principal meanwhile.
+  -- In the order of an index, so that the limit ends the scan. The lock on the principal prevents its
+  -- sign-ins in the meantime.
   with theirs as (
     select x.* from {sessions} x
     where x.principal = p_principal and x.session_id between p_from and p_to

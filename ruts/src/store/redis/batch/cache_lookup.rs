@@ -1,6 +1,6 @@
 //! [`LookupBatch`]: cache lookups of several sessions in one script.
 //!
-//! Run by the `Batcher` of `cache`. Knows the executor and the batch format, and no queue.
+//! Run by the `Batcher` of `cache`. Knows the executor and the batch format, and nothing of queues.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub(in crate::store::redis) struct LookupBatch<C> {
     size: AdaptiveBatchSize,
 }
 
-/// The number of arguments in a list is one byte, and one argument precedes the fields.
+/// Maximum number of fields. The length of a list is sent as one byte, and counts the argument before
+/// the fields too.
 const MAX_FIELDS: usize = 254;
 
 impl<C> LookupBatch<C> {
@@ -93,7 +94,7 @@ impl<C: ScriptClient> BatchOp for LookupBatch<C> {
     }
 
     fn decode(&self, _: &ReadRequest, part: Bytes) -> Option<Result<Reply, StoreError>> {
-        // A copy, so that a value does not keep the memory of the other answers.
+        // A copy, so that a value does not keep the whole batch in memory.
         let reply = msgpack::decode(&Bytes::copy_from_slice(&part))?;
         if matches!(reply, Reply::Nil) { None } else { Some(Ok(reply)) }
     }

@@ -43,7 +43,7 @@ pub(in crate::store::redis) struct ReadRequest {
     pub(super) names: Vec<FieldName>,
 }
 
-/// The number of fields is one byte.
+/// Maximum number of fields: their number is sent as one byte.
 const MAX_FIELDS: usize = 255;
 
 impl ReadRequest {
@@ -108,7 +108,7 @@ impl<C: ScriptClient> BatchOp for ReadBatch<C> {
         }
     }
 
-    /// Runs the script that decides every case.
+    /// Reads the session with the script that handles every case.
     async fn again(
         &self,
         request: &ReadRequest,

@@ -9,13 +9,12 @@ use crate::token::SessionId;
 /// Maximum number of requests in a batch.
 pub(super) const MAX_SESSIONS: usize = 64;
 
-/// Maximum number of requests of one session in a batch. A larger number makes batches longer, for
-/// which the requests of other sessions have to wait. Smaller batches cost the session itself
-/// little.
+/// Maximum number of requests of one session in a batch. With a higher limit, batches would be longer,
+/// and requests of other sessions would wait longer. This limit costs the session itself little.
 const MAX_OF_SESSION: usize = 4;
 
-/// Number of bytes after which a batch reads no further session. The server does nothing else
-/// meanwhile.
+/// Number of bytes after which a batch reads no further session. While a batch runs, the server does
+/// nothing else.
 pub(super) const MAX_READ: usize = 256 * 1024;
 
 /// Length of the answer for a session that was not read.
@@ -36,8 +35,8 @@ pub(super) enum Share {
 }
 
 impl Share {
-    /// Returns the room for a request of session `next` in a batch with requests of these sessions and
-    /// room for `limit` requests.
+    /// Returns the room for a request of session `next`. `batch` yields the session of each request in
+    /// the batch. `limit` is the maximum number of requests.
     pub(super) fn of<'a>(
         batch: impl ExactSizeIterator<Item = &'a SessionId>,
         next: &SessionId,
@@ -52,7 +51,7 @@ impl Share {
     }
 }
 
-/// Maximum number of reads in a batch, by the size of the latest answer.
+/// Maximum number of reads in a batch, computed from the size of the parts in the latest answer.
 pub(super) struct AdaptiveBatchSize(AtomicUsize);
 
 impl AdaptiveBatchSize {
@@ -60,7 +59,7 @@ impl AdaptiveBatchSize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Notes the length of each part of an answer.
+    /// Adapts the limit to the length of each part of an answer, in bytes.
     pub(super) fn note(&self, lengths: impl Iterator<Item = usize>) {
         let lengths = lengths.filter(|length| *length > UNREAD);
         let (count, bytes) =

@@ -1,6 +1,6 @@
 //! [`WriteBatch`]: updates of several sessions in one script.
 //!
-//! Run by the `Batcher` of the store. Knows the executor and the batch format, and no queue.
+//! Run by the `Batcher` of the store. Knows the executor and the batch format, and nothing of queues.
 
 use std::sync::Arc;
 
@@ -40,19 +40,19 @@ pub(in crate::store::redis) struct WriteRequest {
     touch: [u64; 2],
     /// A letter for each part of the update, as in `lua/update_general.lua`.
     letters: String,
-    /// It sets a field: a server that is out of memory refuses it.
+    /// Whether the update sets a field. A server that is out of memory refuses such an update.
     grows: bool,
-    /// Names of the fields, if the update only sets fields without a TTL.
+    /// Names of the fields, if the update only sets fields without a TTL. Otherwise empty.
     names: Vec<FieldName>,
-    /// The values of these fields, or all other arguments.
+    /// The values of these fields. Without names, all arguments after the first one.
     others: Vec<Bytes>,
-    /// Length of names and arguments.
+    /// Total length of `names` and `others`, in bytes.
     bytes: usize,
 }
 
 /// Maximum length of a batch, in bytes. A single update may be longer.
 const MAX_WRITE: usize = 64 * 1024;
-/// The number of arguments is one byte.
+/// Maximum length of `WriteRequest::others` in a batch. The length is sent as one byte.
 const MAX_ARGUMENTS: usize = 250;
 
 impl WriteRequest {

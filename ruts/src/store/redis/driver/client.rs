@@ -40,7 +40,7 @@ pub trait Connection: Send + Sync + 'static {
     /// Returns whether the connection is known to be closed.
     fn is_closed(&self) -> bool;
 
-    /// Makes a call, at most once. The caller stops waiting after `timeout`.
+    /// Sends a call at most once. The caller stops waiting after `timeout`.
     fn call(
         &self,
         call: Call<'_>,
@@ -52,7 +52,7 @@ pub trait Connection: Send + Sync + 'static {
 pub(in crate::store::redis) trait ScriptClient:
     Send + Sync + 'static
 {
-    /// Makes a call, at most once, within `timeout`.
+    /// Sends a call at most once, and waits for its reply for at most `timeout`.
     fn call(
         &self,
         call: Call<'_>,
@@ -72,8 +72,8 @@ pub enum Call<'a> {
         /// Its arguments.
         arguments: &'a [Bytes],
     },
-    /// Pipelined commands for the server that keeps `key`. They are not atomic. The reply is a list
-    /// of their replies. An error of one command is the error of the call.
+    /// Pipelined commands for the server that keeps `key`. Together they are not atomic. The reply is a
+    /// list of their replies. If one command fails, the call fails with its error.
     Commands {
         /// A key with the hash tag of all commands.
         key: &'a Bytes,
@@ -100,7 +100,7 @@ pub struct Command {
     pub arguments: Vec<Bytes>,
 }
 
-/// The script of a command.
+/// The way in which a command names its script.
 #[derive(Debug, Clone, Copy)]
 pub enum ScriptName {
     /// The SHA-1 of its text, in hexadecimal.

@@ -1,7 +1,7 @@
 //! The connections of a store: [`Connections`].
 //!
-//! Replaces a connection because of its errors or of missing answers. The drivers only open
-//! connections and send commands. Created by the store and the channel, called through
+//! Replaces a connection that has closed, fails or does not answer. The drivers only open connections
+//! and send commands. Created by the store and the channel, and called through
 //! [`ScriptClient`](super::client::ScriptClient). It must not know scripts or sessions.
 
 use std::{
@@ -35,17 +35,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Minimum time between two attempts to connect.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Number of commands in a row without an answer (strikes) after which a connection is replaced.
+/// Number of strikes (commands without an answer) after which a connection is replaced. An answer
+/// clears only the strikes of its place.
 const MAX_STRIKES: usize = 3;
 
-/// Time without an answer after which a command whose caller gave up is a strike.
+/// Minimum time without an answer for a command whose caller gave up to count as a strike.
 const MIN_SILENCE: Duration = Duration::from_millis(100);
 
 /// Minimum age of a connection that is replaced because of strikes. It limits how often a slow
 /// server gets a new connection.
 const MIN_AGE_SILENT: Duration = Duration::from_secs(1);
 
-/// Minimum age of a connection that is replaced because of its answer.
+/// Minimum age of a connection that is replaced because its server answered that it cannot serve.
 const MIN_AGE_REFUSED: Duration = Duration::from_millis(100);
 
 /// Connections that are used in turn. Each is opened at its first use. It is replaced when it has
@@ -75,15 +76,16 @@ type Attempt<T> = watch::Receiver<Option<Result<Arc<Judged<T>>, ConnectError>>>;
 struct Judged<T> {
     connection: T,
     since: Instant,
-    /// Its server cannot serve.
+    /// The server answered that it cannot serve, so the connection is not used again.
     is_refused: AtomicBool,
-    /// Total number of strikes, which is zero on a connection that works.
+    /// Total number of strikes. Zero while every command is answered.
     strikes: AtomicUsize,
-    /// Strikes by place. On a cluster, answers of other nodes must not reset those of a silent one.
+    /// Strikes by place. On a cluster, answers of other nodes must not clear the strikes of a silent
+    /// node.
     by_place: Mutex<HashMap<Place, usize>>,
 }
 
-/// The first two bytes of the hash tag. All keys of a place are on one node.
+/// The first two bytes of the hash tag. All session keys with the same place are on one node.
 type Place = [u8; 2];
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -100,7 +102,7 @@ impl<K: Connector> Connections<K> {
     }
 
     /// Returns the next usable connection. Begins to replace each unusable one that comes before it.
-    /// If none is usable, waits for the first replacement.
+    /// If none is usable, waits for the replacement of the first one.
     async fn connection(&self, deadline: Instant) -> Result<InUse<'_, K>, CommandError> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut opening = None;
@@ -153,8 +155,8 @@ impl<K: Connector> InUse<'_, K> {
 
 /// A command that was sent.
 ///
-/// A caller with a shorter timeout, such as a layered store, drops the future of the command. The
-/// missing answer is a strike nevertheless.
+/// A caller with a shorter timeout, such as a layered store, drops the future of the command. Even
+/// then, the missing answer may be a strike.
 struct Sending<'a, K: Connector> {
     in_use: InUse<'a, K>,
     place: Place,
@@ -180,7 +182,7 @@ impl<K: Connector> Slot<K> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the connection, or the attempt to open another one.
+    /// Returns the connection if it is usable. Otherwise returns the attempt to open another one.
     fn usable(self: &Arc<Self>) -> Result<Arc<Judged<K::Connection>>, Attempt<K::Connection>> {
         let mut state = self.lock();
         match &state.current {
@@ -254,15 +256,15 @@ impl<T: Connection> Judged<T> {
         }
     }
 
-    /// Notes a command without an answer, and returns whether to replace the connection. It stays
-    /// in use until another one is open, because a cluster may have only one silent node.
+    /// Notes a command without an answer, and returns whether to replace the connection. The connection
+    /// stays in use until another one is open, because perhaps only one node of a cluster is silent.
     fn note_strike(&self, place: Place) -> bool {
         let mut by_place = self.lock();
         *by_place.entry(place).or_default() += 1;
         let strikes = self.strikes.fetch_add(1, Ordering::Relaxed) + 1;
         let has_to_go = strikes >= MAX_STRIKES && self.since.elapsed() >= MIN_AGE_SILENT;
         if has_to_go {
-            // If no other connection opens, the next few commands try again.
+            // If no other connection opens, further strikes cause another attempt.
             by_place.clear();
             self.strikes.store(0, Ordering::Relaxed);
         }

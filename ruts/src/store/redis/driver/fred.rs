@@ -1,6 +1,6 @@
 //! The driver of fred: connects with the settings of a `Client` or a `Pool`.
 //!
-//! Called by `connections`. The only file that knows fred. Knows no scripts and no sessions.
+//! Called by `connections`. The only file besides `channel` that knows fred. Knows no sessions.
 
 use std::{future::ready, pin::pin, time::Duration};
 
@@ -43,8 +43,8 @@ impl Connect for Pool {
 
 /// Opens connections with the settings of a client.
 ///
-/// The client itself stays unused. With a reconnect policy, it would decide by itself when to give
-/// up a connection. Without one, its task would end with its first connection.
+/// The store does not use the client itself. With a reconnect policy, the client would decide by itself
+/// when to give up a connection. Without one, its task would end with its first connection.
 pub struct FredConnector(Client);
 
 impl Connector for FredConnector {
@@ -56,7 +56,7 @@ impl Connector for FredConnector {
         let client = Client::new(config, Some(self.0.perf_config()), Some(connection), None);
         let observer = client.clone();
         let mut connected = pin!(observer.wait_for_connect());
-        // An outcome before its first poll would be missed, so it is polled before `connect`.
+        // `connected` would miss an outcome before its first poll, so it is polled before `connect`.
         tokio::select! {
             biased;
             _ = &mut connected => {}
@@ -82,8 +82,8 @@ impl Connector for FredConnector {
     }
 }
 
-/// Sets `TCP_NODELAY`, unless the settings do. Without it, a second command would wait until the
-/// server has acknowledged the first one.
+/// Sets `TCP_NODELAY`, unless the settings turn it on or off. Without `TCP_NODELAY`, a second command
+/// would wait until the server has acknowledged the first one.
 fn without_delay(mut connection: ConnectionConfig) -> ConnectionConfig {
     connection.tcp.nodelay.get_or_insert(true);
     connection
@@ -133,8 +133,8 @@ impl FredConnection {
         hash: ClusterHash,
         timeout: Duration,
     ) -> Result<Reply, CommandError> {
-        // By default fred waits for a reconnection and sends again, without a time limit. The
-        // attempts are for redirections only: with fewer of them, a redirection ends the client's
+        // By default, fred waits for a reconnection and sends the command again, without a time limit.
+        // The attempts are for redirections only: with fewer attempts, a redirection ends the client's
         // task.
         let client = self.client.with_options(&Options {
             max_attempts: Some(3),
@@ -159,8 +159,8 @@ impl FredConnection {
 
 /// Returns the command that runs a script, and its arguments.
 ///
-/// fred's own `eval` ignores the options. All arguments are bytes, for speed: fred checks that text
-/// is UTF-8, and computes a logarithm to write a number.
+/// fred's own `eval` ignores the options of `with_options`. All arguments are bytes, for speed: fred
+/// checks that text is UTF-8, and computes a logarithm to write a number.
 fn script(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> (&'static str, Vec<Value>) {
     let (name, text) = script.command();
     let count = match keys.len() {
@@ -205,8 +205,8 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
 
 const TOO_MANY_REDIRECTIONS: &str = "Too many redirections.";
 
-/// Converts an error of fred. Only the text distinguishes an error of the server from one of fred
-/// itself: that of a server begins with a code in capitals.
+/// Converts an error of fred. Only the text distinguishes an error from the server, which begins with a
+/// code in capitals, from an error of fred itself.
 fn command_error(error: Error) -> CommandError {
     use ErrorKind::{Backpressure, Canceled, IO, Parse, Protocol, Routing, Timeout};
     let code: String =

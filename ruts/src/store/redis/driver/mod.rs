@@ -1,7 +1,7 @@
 //! Drivers: the client libraries behind the traits of [`client`], and the [`connections`] that
 //! they open.
 //!
-//! A driver sends one call (a script, or a few commands) at most once, and converts its errors to
+//! A driver sends each call (a script, or three commands) at most once, and converts errors to
 //! [`CommandError`](super::error::CommandError). The store and the channel create the
 //! connections; `eval` and the executor send calls. Drivers must not know sessions.
 

@@ -1,6 +1,6 @@
 //! The driver of redis-rs: connects with a `Client`, a [`RedisCluster`] or a [`RedisSentinel`].
 //!
-//! Called by `connections`. The only file that knows redis-rs. Knows no scripts and no sessions.
+//! Called by `connections`. The only file besides `channel` that knows redis-rs. Knows no sessions.
 
 use std::{
     fmt,
@@ -33,8 +33,8 @@ use super::{
 
 /// The nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
 ///
-/// A `ClusterClient` of redis-rs may send a command again when a connection breaks, and its settings
-/// cannot be read. This type turns retries off.
+/// A `ClusterClient` of redis-rs may send a command again when a connection breaks, and a store cannot
+/// read whether it does. This type turns these retries off.
 #[derive(Clone)]
 pub struct RedisCluster(ClusterClient);
 
@@ -46,7 +46,7 @@ impl RedisCluster {
     ///
     /// The settings contradict each other.
     pub fn new(builder: ClusterClientBuilder, timeout: Duration) -> Result<Self, RedisError> {
-        // With RESP3 redis-rs notices that a connection has closed, and opens another one.
+        // Only with RESP3, redis-rs notices that a connection has closed, and opens another one.
         let builder = builder.retries(0).use_protocol(ProtocolVersion::RESP3);
         builder.connection_timeout(timeout).response_timeout(timeout).build().map(Self)
     }
@@ -79,7 +79,7 @@ impl fmt::Debug for RedisCluster {
 pub struct RedisSentinel(Arc<Mutex<SentinelClient>>);
 
 impl RedisSentinel {
-    /// Wraps a client that asks for the leader, `SentinelServerType::Master`. Sends nothing.
+    /// Wraps a client, which has to ask for the leader (`SentinelServerType::Master`). Sends nothing.
     pub fn new(client: SentinelClient) -> Self {
         Self(Arc::new(Mutex::new(client)))
     }
@@ -134,8 +134,8 @@ impl Connector for Client {
     }
 }
 
-/// Notes that a connection has closed. redis-rs drops it together with the task of the connection,
-/// which may also end because its runtime shuts down.
+/// Notes that a connection has closed. redis-rs drops this value together with the task of the
+/// connection. The task may also end because its runtime shuts down.
 struct CloseFlag(Arc<AtomicBool>);
 
 impl AsyncPushSender for CloseFlag {
@@ -194,7 +194,7 @@ impl Connector for RedisCluster {
 }
 
 impl Connection for ClusterConnection {
-    /// Always returns `false`: redis-rs reopens closed connections to single nodes.
+    /// Returns `false`, because redis-rs itself reopens closed connections to single nodes.
     fn is_closed(&self) -> bool {
         false
     }

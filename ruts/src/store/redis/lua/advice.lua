@@ -1,13 +1,13 @@
 -- Finds settings of a server that do not suit a store of sessions. Answers a list of texts.
 --
--- `info` is in lower case, so that the probe does not require it: a user who may not run it may
--- still use the store.
+-- `info` is in lower case, so that the probe does not require the command: a user who may not run it
+-- may still use the store.
 local info = redis.pcall('info', 'memory')
 local policy = type(info) == 'string' and string.match(info, 'maxmemory_policy:([%l-]+)')
 if policy and policy ~= 'noeviction' then
   return {
-    'the server may evict keys (maxmemory-policy ' .. policy .. '): sessions end early, and a '
-      .. 'revocation may miss some. Set maxmemory-policy to noeviction',
+    'the server may evict keys (maxmemory-policy ' .. policy .. '): sessions may end early, and a '
+      .. 'revocation may miss sessions. Set maxmemory-policy to noeviction',
   }
 end
 return {}

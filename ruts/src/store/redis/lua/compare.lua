@@ -2,9 +2,9 @@
 --
 -- defines: compare
 --
--- `sign` is `=` if the field must hold `value`, `-` if it must be absent. Answers true if that
--- holds; a list of the current value if not; nil if the value has a TTL or an unknown format, which
--- need the general path.
+-- `sign` is `=` if the field must hold `value`, `-` if the field must be absent. Answers true if the
+-- precondition holds; a list of the current value if not; nil if the current value has a TTL or an
+-- unknown format, which need the general path.
 local function compare(key, sign, name, value)
   local held = redis.call('HGET', key, name)
   local flags = held and (string.byte(held) or 0) - 48

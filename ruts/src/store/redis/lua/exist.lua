@@ -1,4 +1,4 @@
--- Answers which sessions have a record. Some of them may have ended.
+-- Answers which sessions have a record. A session with a record may have ended.
 --
 -- needs: KEYS
 --

@@ -1,6 +1,6 @@
 -- Decides whether a session is on the fast path: it is live and has a deadline, its current secret
--- was presented, no former secret waits for its grace period, and no touch is due. Most requests
--- are on it.
+-- was presented, this secret is not a renewed one at its first use, and no touch is due. Most
+-- requests are on the fast path.
 --
 -- needs: ARGV, key, header
 -- defines: presented, idle, after, now, is_fast, has_extension

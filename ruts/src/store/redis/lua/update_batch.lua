@@ -10,7 +10,8 @@
 -- names, the own arguments are the values of these fields. Otherwise, they are all later arguments
 -- of `update_general`.
 -- Answers in MessagePack: for each session the answer of `update_general`, or `failed` and the error.
--- `left` lists the updates that need the general path, each as index of its session and arguments.
+-- `left` lists the updates that need the general path: for each, the index of its session and its
+-- arguments.
 local find, byte, call, read = string.find, string.byte, redis.pcall, struct.unpack
 local head, to = ARGV[1], 1
 local first, froms, puts, idles, afters, count = {}, {}, {}, {}, {}, byte(ARGV[1])
@@ -30,7 +31,7 @@ local tag, epochs = string.find(KEYS[1], '}', 1, true), {}
 for i, key in ipairs(KEYS) do epochs[i] = string.sub(key, 1, tag) end
 epochs = redis.call('MGET', unpack(epochs))
 
--- Answers whether the session is on the fast path, see `fast_path`. It needs no deadline here.
+-- Answers whether the session is on the fast path, see `fast_path`. Here it need not have a deadline.
 local function is_on_fast_path(i, list, header, presented)
   if type(header) ~= 'string' or #header ~= 64 or #presented ~= 32 then return false end
   if find(header, presented, 33, true) ~= 33 then return false end

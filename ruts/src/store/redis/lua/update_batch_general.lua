@@ -1,4 +1,4 @@
--- Applies the other updates of a batch.
+-- Applies the updates of a batch that are not on the fast path.
 --
 -- needs: KEYS, answers, left, write_session
 --

@@ -14,8 +14,8 @@
 --   o  sign-out
 --   d  absolute deadline: time from now, time from creation
 --   c  kinds of the changes, as in `apply_changes`
--- Then come the changes. Answers the number of removals and expiries that found their field;
--- `not_due`; a list of the current value after a failed precondition; or a refusal.
+-- Then come the changes. Answers the number that `apply_changes` answers; `not_due` if the secret is
+-- too young for a renewal; a list of the current value after a failed precondition; or a refusal.
 local function write_session(key, arguments)
   local presented, idle, after = struct.unpack('>c32I6I6', arguments[1])
   local session, refusal = authenticate(key, redis.call('HGET', key, '~'), presented)

@@ -32,16 +32,16 @@ use crate::{
 /// Minimum of [`PrincipalList::longest_sign_in`].
 const LONGEST_SIGN_IN: Duration = Duration::from_secs(10);
 
-/// Maximum number of entries that a script reads or changes. The server does nothing else meanwhile.
+/// Maximum number of entries that a script changes. While a script runs, the server does nothing else.
 pub(super) const STEP: usize = 256;
 
 /// Maximum number of sessions that a script ends.
 const MAX_ENDED: usize = 64;
 
-/// Minimum number of entries for which a script first returns which of the sessions exist.
+/// Minimum number of entries whose sessions a script first checks for existence, before each is read.
 const MANY: usize = 16;
 
-/// Number of entries that are checked when a sign-in trims a long list.
+/// Maximum number of entries that are checked when a sign-in trims a long list.
 const TRIMMED: usize = 64;
 
 /// An entry that stays in the list, and its session. `None` while the sign-in is in progress.
@@ -66,8 +66,9 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         Self { executor, principal }
     }
 
-    /// Returns a page of the live sessions. One round trip for the list, and one for each session
-    /// of it, all at the same time. More if sessions of the page have ended.
+    /// Returns a page of the live sessions. One round trip for the list, another one if it has
+    /// [`MANY`] entries or more, and one for each session, up to [`MAX_PARALLEL`] at the same time. More
+    /// if listed sessions have ended.
     pub(in crate::store::redis) async fn page(
         &self,
         page: PageRequest<'_>,
@@ -98,12 +99,12 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         }
     }
 
-    /// Ends sessions, and returns their ids. Two round trips for each step, and one for each
-    /// [`MAX_ENDED`] sessions.
+    /// Ends sessions, and returns their ids. Two round trips for each step of [`STEP`] entries, and one
+    /// for each [`MAX_ENDED`] sessions. On a cluster, one for each session instead.
     ///
-    /// A step first notes in the list that sign-ins in progress must not complete, then ends the
-    /// sessions, and then removes their entries. If the process dies in between, live sessions keep
-    /// their entries.
+    /// A step first notes in the list that sign-ins in progress must not complete. Then it ends the
+    /// sessions, and then removes their entries. If the process dies halfway, live sessions keep their
+    /// entries.
     pub(in crate::store::redis) async fn revoke(
         &self,
         target: RevokeTarget<'_>,
@@ -134,7 +135,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         }
     }
 
-    /// Ends those of these sessions that the principal is signed in to, and returns their ids.
+    /// Ends the given sessions to which the principal is signed in, and returns their ids.
     pub(super) async fn revoke_each(
         &self,
         ids: &[SessionId],
@@ -193,7 +194,8 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         Arguments::for_session(self.principal.as_bytes(), [retention, 0], "", 0)
     }
 
-    /// Runs a script that answers 1 or 0 for each session. `None` if they are on different nodes.
+    /// Runs a script that answers 1 or 0 for each session. Returns `None` if their keys have different
+    /// slots.
     async fn call_sessions(
         &self,
         script: &'static Script,
@@ -224,14 +226,14 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         ReplyItems::new(reply).and_then(ReplyItems::entries).ok_or_else(corrupt)
     }
 
-    /// Checks some entries after a session, and removes those of ended sessions.
+    /// Checks the next [`TRIMMED`] entries after a session, and removes the entries of ended sessions.
     pub(super) async fn trim(&self, after: &SessionId) -> Result<(), StoreError> {
         let entries = self.entries(Some(after), TRIMMED).await?;
         self.settle(entries, Projection::Named(&[])).await.map(drop)
     }
 
-    /// Reads the sessions of entries, and removes the entries of those that have ended. Returns the
-    /// others.
+    /// Reads the sessions of entries, and removes the entries of ended sessions. Returns the entries
+    /// that stay.
     pub(super) async fn settle(
         &self,
         entries: Vec<ListEntry>,
@@ -245,7 +247,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         Ok(live.chain(in_progress).collect())
     }
 
-    /// Reads the sessions of entries. Returns those that are live, and the entries of the others.
+    /// Reads the sessions of entries. Returns the live sessions, and the entries of the other sessions.
     async fn sort(
         &self,
         entries: Vec<ListEntry>,
@@ -291,7 +293,8 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         LONGEST_SIGN_IN.max(self.executor.timeout * 4)
     }
 
-    /// Reads each session. `None` if the principal is not signed in to it, or it has ended.
+    /// Reads each session. Returns `None` for a session that has ended, or to which the principal is not
+    /// signed in.
     async fn load_each(
         &self,
         entries: &[ListEntry],
@@ -328,7 +331,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         flags(reply, entries.len()).ok_or_else(corrupt)
     }
 
-    /// Does the same with each session, up to 256 at a time, and returns the answers in order.
+    /// Runs `work` for each session, up to [`MAX_PARALLEL`] at a time, and returns the answers in order.
     async fn for_each<T, F>(
         &self,
         entries: &[ListEntry],

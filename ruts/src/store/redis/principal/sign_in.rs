@@ -31,14 +31,14 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Number of attempts to make room for a session before the sign-in is refused.
+/// Maximum number of attempts to make room for a session before the sign-in is refused.
 const ATTEMPTS: usize = 8;
 
-/// Minimum number of listed sessions for a sign-in to trim the list. One of `TRIM_EVERY` sign-ins
+/// Minimum number of listed sessions for a sign-in to trim the list. About one of `TRIM_EVERY` sign-ins
 /// does so.
 ///
-/// It checks 64 entries, which are four for each sign-in. Each sign-in adds one entry, so at most
-/// about a quarter of the sessions in a long list have ended.
+/// A trim checks 64 entries, which makes four for each sign-in on average. Each sign-in adds one entry,
+/// so at most about a quarter of the sessions in a long list have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
 
@@ -63,11 +63,12 @@ pub(in crate::store::redis) struct SignIn<'a> {
 
 /// The outcome of the first step.
 enum Joined {
-    /// The session is listed. Holds the next item of the answer, and the number of listed sessions.
+    /// The session is listed. Holds the mark of the sign-in, or the answer of the session's script if
+    /// one script did all steps. Also holds the number of listed sessions.
     Listed(Reply, i64),
     /// The credentials were not accepted.
     Refused(Refused),
-    /// The list and the session are on different nodes. Nothing was done.
+    /// The list and the session have different slots. Nothing was done.
     CrossSlot,
 }
 
@@ -118,8 +119,8 @@ impl SignIn<'_> {
         outcome
     }
 
-    /// Joins the list. If it is full, makes room after a check of the credentials. `script` may go on
-    /// to write the session, with `arguments`.
+    /// Joins the list. If the list is full, checks the credentials and then makes room. `script` may also
+    /// write the session, with `arguments`.
     async fn join<C: ScriptClient>(
         &self,
         executor: &Executor<C>,
@@ -189,8 +190,8 @@ impl SignIn<'_> {
         list.revoke_each(&oldest).await.map(drop)
     }
 
-    /// Trims a long list after one of 16 sign-ins, in a task of its own. The session id, which is
-    /// random, decides which.
+    /// Trims a long list after about one of [`TRIM_EVERY`] sign-ins, in a task of its own. The session
+    /// id, which is random, decides whether.
     fn trim_sometimes<C: ScriptClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
         if count < LONG_LIST || !self.id.as_bytes()[0].is_multiple_of(TRIM_EVERY) {
             return;
@@ -203,7 +204,7 @@ impl SignIn<'_> {
         tokio::spawn(trim.in_current_span());
     }
 
-    /// Verifies that no revocation came in between. Otherwise ends the session.
+    /// Verifies that no revocation came since the session joined the list. Otherwise ends the session.
     async fn verify<C: ScriptClient>(
         &self,
         list: &PrincipalList<'_, C>,
@@ -227,14 +228,14 @@ impl SignIn<'_> {
         }
     }
 
-    /// Removes the mark of a sign-in that was refused. If that fails, the entry is removed later.
+    /// Removes the mark of a sign-in that failed. If that is not possible, the entry is removed later.
     async fn withdraw<C: ScriptClient>(&self, list: &PrincipalList<'_, C>, mark: Bytes) {
         let arguments = Arguments::new(2).id(self.id).bytes(mark);
         let _ = list.run(&WITHDRAW, arguments).await;
     }
 
-    /// Returns the time for which the session stays listed. It is longer than that until the deadline
-    /// of the session, which is set later and perhaps by another clock.
+    /// Returns the time for which the session stays listed. It is longer than the time until the
+    /// session's deadline, because the deadline is set later, and perhaps by another clock.
     fn listed_for<C: ScriptClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))

@@ -31,8 +31,8 @@ const SHORT: usize = 24;
 const FIRST: usize = 48;
 
 impl Arguments {
-    /// Returns the arguments of a session's script, so far a single one: the hash of a secret or a
-    /// principal key, two times, and letters.
+    /// Begins the arguments of a session's script with the first one: the hash of a secret or a principal
+    /// key, two durations in milliseconds, and letters.
     pub(in crate::store::redis) fn for_session(
         subject: &[u8; 32],
         millis: [u64; 2],
@@ -52,7 +52,7 @@ impl Arguments {
         Self { buffer: head, list: Vec::new() }.put(|_| ())
     }
 
-    /// Splits bytes off the buffer that are not an argument, such as a key.
+    /// Writes bytes and splits them off the buffer without adding an argument, for example for a key.
     pub(in crate::store::redis) fn split_off(
         &mut self,
         write: impl FnOnce(&mut BytesMut),
@@ -66,7 +66,7 @@ impl Arguments {
         self.bytes(argument)
     }
 
-    /// Adds one argument: times in milliseconds, between bytes and letters.
+    /// Adds one argument: the bytes `before`, the durations or moments `millis`, and the letters `after`.
     pub(in crate::store::redis) fn packed(
         self,
         before: &[u8],
@@ -214,7 +214,7 @@ impl Arguments {
         }
     }
 
-    /// Adds a random string that no other command has.
+    /// Adds a random string that, in practice, no other command has.
     pub(in crate::store::redis) fn nonce(self) -> Result<Self, StoreError> {
         let nonce = getrandom::u64().map_err(|error| {
             StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)

@@ -104,7 +104,7 @@ pub(in crate::store::redis) fn read_parts(reply: &Reply, count: usize) -> Option
 }
 
 impl ReadPart {
-    /// Returns its length.
+    /// Returns the length in bytes.
     pub(in crate::store::redis) fn len(&self) -> usize {
         self.packed.len()
     }
@@ -117,7 +117,7 @@ impl ReadPart {
         touch: [u64; 2],
         names: &[FieldName],
     ) -> Option<Option<Loaded>> {
-        // A copy, so that a value does not keep the memory of the other answers.
+        // A copy, so that a value does not keep the whole batch in memory.
         let packed = Bytes::copy_from_slice(&self.packed);
         let mut rest = &packed[..];
         match msgpack::next(&mut rest)? {

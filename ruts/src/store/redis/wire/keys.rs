@@ -23,7 +23,7 @@ pub(in crate::store::redis) fn session_key(prefix: &str, id: &SessionId) -> Byte
 /// Appends the key of a session.
 pub(in crate::store::redis) fn put_session_key(key: &mut BytesMut, prefix: &str, id: &SessionId) {
     let mut text = [0; 22];
-    // 16 bytes always have this length.
+    // The encoding of 16 bytes always has this length.
     let _ = URL_SAFE_NO_PAD.encode_slice(id.as_bytes(), &mut text);
     let (tag, rest) = text.split_at(TAG);
     for part in [prefix.as_bytes(), b":{", tag, b"}", rest] {
@@ -57,8 +57,8 @@ pub(in crate::store::redis) fn principal_key(prefix: &str, principal: &Principal
     format!("{prefix}:{{{name}}}:principal").into()
 }
 
-/// Returns the key of a cache entry. It differs from the session's, so that one server can be
-/// origin and cache.
+/// Returns the key of a cache entry. It differs from the key of the session, so that one server can be
+/// both origin and cache.
 #[cfg(feature = "layered-store")]
 pub(in crate::store::redis) fn entry_key(prefix: &str, id: &SessionId) -> Bytes {
     [&session_key(prefix, id), &b":hot"[..]].concat().into()

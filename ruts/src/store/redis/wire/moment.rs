@@ -8,7 +8,7 @@ pub(in crate::store::redis) const MOMENT: usize = 6;
 /// The last moment.
 pub(in crate::store::redis) const MAX_MOMENT: u64 = (1 << (8 * MOMENT)) - 1;
 
-/// Returns the moment that comes `after` another one.
+/// Returns the moment `at` plus `after`, but no later than [`MAX_MOMENT`].
 #[cfg(feature = "layered-store")]
 pub(in crate::store::redis) fn later(at: u64, after: std::time::Duration) -> u64 {
     at.saturating_add(after.as_millis().try_into().unwrap_or(u64::MAX)).min(MAX_MOMENT)

@@ -1,8 +1,8 @@
-//! Replies of scripts: [`Reply`] as a driver passes it on, [`ScriptOutcome`], and the answers
-//! within.
+//! Replies of scripts: [`Reply`] as a driver passes it on, [`ScriptOutcome`], and the decoders of
+//! answers.
 //!
-//! Drivers build a [`Reply`]. Every file that runs a script decodes it. Every decoder returns
-//! `None` for a malformed reply.
+//! Drivers build a [`Reply`]. The files that run scripts decode it. A decoder returns `None` for a
+//! malformed reply.
 
 use std::{time::Duration, vec::IntoIter};
 
@@ -112,7 +112,7 @@ pub(in crate::store::redis) fn stored_field(
     )
 }
 
-/// Decodes the answer of an update that was carried out.
+/// Decodes the answer of an update that was applied, or whose precondition failed.
 pub(in crate::store::redis) fn updated(reply: Reply) -> Option<Updated> {
     match reply {
         Reply::Int(found) => Some(Updated::Applied { found: found.try_into().ok()? }),
@@ -120,7 +120,7 @@ pub(in crate::store::redis) fn updated(reply: Reply) -> Option<Updated> {
     }
 }
 
-/// Decodes a list with one value, or none.
+/// Decodes a list with at most one value.
 pub(in crate::store::redis) fn single_value(reply: Reply) -> Option<Option<Bytes>> {
     let mut items = ReplyItems::new(reply)?;
     let stored = if items.is_over() { None } else { items.bytes()? };

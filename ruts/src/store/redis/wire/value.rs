@@ -11,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use super::moment::MOMENT;
 use crate::{cache_policy::CachePolicy, ttl::Ttl};
 
-/// Appends a stored value. A script may set another end of its TTL.
+/// Appends a stored value. A script may later change the end of the TTL.
 pub(in crate::store::redis) fn encode(
     out: &mut BytesMut,
     cache_policy: CachePolicy,

@@ -1,5 +1,5 @@
--- Locks the session and checks the secret. The function returns here if they are not accepted. A
--- null secret stands for internal credentials, which have the rights of a secret in its grace period.
+-- Locks the session and checks the secret. The function returns here if the credentials are not accepted.
+-- A null secret stands for internal credentials, which have the rights of a secret in its grace period.
 --
 -- needs: p_session_id, p_secret, outcome, ago_ms, s, moment, is_revoked, by_former_secret,
 --   in_grace, {sessions}, {epoch}
@@ -7,7 +7,7 @@
 
 outcome := 'not_found';
 select * into s from {sessions} x where x.session_id = p_session_id for update;
--- Waiting for the lock takes time, so the clock is read after it.
+-- Waiting for the lock takes time, so the clock is read after the wait.
 moment := clock_timestamp();
 is_revoked := s.revoked or s.epoch <> (select e.epoch from {epoch} e);
 if s.id is null or s.idle_at <= moment or s.absolute_at <= moment then

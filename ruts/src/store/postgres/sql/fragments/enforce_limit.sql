@@ -1,13 +1,14 @@
 -- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the
--- function. If a step of sessions or more is above the limit, it ends some and returns `again`. They
--- need not be the oldest ones of all, but are never among those that may stay.
+-- function. If at least one step of sessions is above the limit, it ends some of them and sets the
+-- outcome `again`. The ended sessions need not be the oldest ones of all, but none of them is among the
+-- latest ones, which may stay.
 --
 -- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, revoked_ids, {sessions},
 --   {is_live_predicate}, {end_revoked}, {step}
 -- defines: outcome, others, revoked_ids
 
 if p_limit is not null then
-  -- Locked, so that each is still the principal's when it is ended.
+  -- Locked, so that each session is still the principal's when it is ended.
   with live as (
     select x.id, x.signed_at from {sessions} x
     where {is_live_predicate}

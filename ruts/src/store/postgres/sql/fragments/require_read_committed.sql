@@ -1,5 +1,5 @@
--- Fails in an isolation level other than read committed. There, a statement that follows a wait for a
--- lock would not see the changes that were committed meanwhile.
+-- Fails at an isolation level other than read committed. At such a level, a statement that follows a wait
+-- for a lock would not see the changes that were committed during the wait.
 
 if current_setting('transaction_isolation') <> 'read committed' then
   raise exception using errcode = 'RUT01',

@@ -1,5 +1,6 @@
--- The columns of session s that every read begins with. A read has a row even without a session, so
--- that the answer of a standby is recognised. All columns but the first two are null then.
+-- The columns of session s that every read but `expiry` begins with. A read returns a row even if it
+-- finds no session, so that the answer of a standby is recognised. Without a session, all columns but the
+-- first two are null.
 --
 -- needs: s
 -- defines: is_standby, now_at

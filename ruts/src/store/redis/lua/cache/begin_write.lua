@@ -1,11 +1,11 @@
--- Begins a write intent.
+-- Registers a write intent.
 --
 -- needs: ARGV, key, now, mark, history
 --
 -- ARGV: the idle time to grant, 0 for none, the part of it that must have passed, and `*` if the
 -- whole entry becomes invalid, packed; the nonce; the life of the intent; the life of the entry;
--- the names of the fields that become invalid, and `~` if the record does. Answers the mark of the
--- intent and the moment.
+-- the names of the fields that become invalid, and `~` if the record becomes invalid too. Answers the
+-- mark of the intent and the server's time.
 local idle, after = struct.unpack('>I6I6', ARGV[1])
 local here = history(key)
 local held = redis.call('HMGET', key, '~r', '~', '~f')

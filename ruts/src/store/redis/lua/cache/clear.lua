@@ -2,5 +2,5 @@
 --
 -- needs: KEYS
 --
--- KEYS[1] holds a part of the name of their history. `history` writes a new one if it is absent.
+-- KEYS[1] holds a part of the name of their history. If KEYS[1] is absent, `history` makes a new name.
 redis.call('DEL', KEYS[1])

@@ -7,11 +7,12 @@
 --   ~r  the history in which the entry was written, see `history`
 --   ~   the session record
 --   ~o  the mark of the lease
---   ~f  the write intents: each a mark, the moment at which it lapses, `+` if another one was in
---       progress with it, and `;`
+--   ~f  the write intents: each a mark, the moment at which it expires, `+` if it overlapped with
+--       another intent, and `;`
 --   ~c  the moment until which the entry counts as complete
--- Any other is a field of the session. The record and the fields begin with the moment until which
--- they may be served, in 6 bytes. All moments are milliseconds of the server's clock.
+-- Every other field is one of the session. The record and each field of the session begin with the
+-- moment until which they may be served, in 6 bytes. All moments are milliseconds of the server's
+-- clock.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -10,7 +10,8 @@ if held[1] ~= ARGV[2] then return end
 local first, record, new = 4, held[2], ARGV[5]
 if record and #record >= 70 and string.sub(record, 7, 38) == string.sub(new, 7, 38) then
   local read = struct.unpack
-  -- The session was touched after the read, so the cached record is newer and stays.
+  -- If the cached record has a later idle deadline, the session was touched after this read. Then the
+  -- cached record stays.
   local is_later = read('>I6', string.sub(record, 56)) > read('>I6', string.sub(new, 56))
   if is_later and read('>I6', record) > read('>I6', ARGV[3]) then first = 6 end
 end

@@ -1,9 +1,9 @@
--- Finishes a write intent.
+-- Finishes a write: removes its intent, and stores its values unless the intent overlapped.
 --
 -- needs: ARGV, key, now
 --
 -- ARGV: the life of the entry, the mark of the intent, then the name and the value of each field to
--- install.
+-- store.
 local life, others, is_standing, is_only = tonumber(ARGV[1]), '', false, false
 local intents = redis.call('HGET', key, '~f') or ''
 for mark, lapses, beside in string.gmatch(intents, '(%S+) (%d+) (%+?);') do
@@ -23,9 +23,9 @@ if is_only then
   end
 end
 if not is_standing then
-  -- The intent lapsed, or was evicted. Since then, readers may have filled in values that this write
-  -- replaced. A write in progress may have reached the origin before this one, so `+` keeps it from
-  -- installing its values.
+  -- The intent has expired or was evicted. Since then, readers may have filled in values that this
+  -- write replaced. Another write in progress may have reached the origin before this one, so `+`
+  -- keeps that write from storing its values.
   local written_in = redis.call('HGET', key, '~r')
   redis.call('DEL', key)
   if others == '' then return end

@@ -4,12 +4,12 @@
 -- defines: look_up
 local read, moment = struct.unpack, struct.pack('>I6', now)
 
--- `here` is the history of the entry. `request` packs the hash of the presented secret, the idle
--- time to grant, 0 for none, the part of it that must have passed, and `*` for all fields.
--- Answers a hit: the moment and the record, then the values of the named fields, or the names and
--- values of all fields.
--- Answers a miss: '', then the mark of a lease and the moment, unless a write intent is in progress
--- or the server is out of memory.
+-- `here` is the current history of the key. `request` packs the hash of the presented secret, the
+-- idle time to grant, 0 for none, the part of it that must have passed, and `*` for all fields.
+-- For a hit, answers the server's time and the record in one item, then the values of the named
+-- fields, or the names and values of all fields.
+-- For a miss, answers '', then the mark of a lease and the server's time, unless there is a write
+-- intent or the server is out of memory.
 local function look_up(key, here, request, names)
   local presented, idle, after = read('>c32I6I6', request)
   local held = redis.call('HMGET', key, '~r', '~', unpack(names, 1, math.min(#names, 1000)))
@@ -55,9 +55,10 @@ local function look_up(key, here, request, names)
   if not lease then
     lease = mark
     local written = redis.pcall('HSET', key, '~r', here, '~o', lease)
-    -- A server that is out of memory grants no lease.
+    -- The write failed, perhaps because the server is out of memory. Then there is no lease.
     if type(written) == 'table' then return { '' } end
-    -- An entry that holds only a lease is kept for 15 seconds. A slower read does not fill it.
+    -- An entry is kept for at least 15 seconds after the lease was granted. A slower read may find the
+    -- lease gone, and then does not fill the entry.
     if redis.call('PTTL', key) < 15000 then redis.call('PEXPIRE', key, 15000) end
   end
   return { '', lease, now }

@@ -2,9 +2,9 @@
 --
 -- defines: value_format
 
--- A stored value is a digit, and the value itself. The digit is the cache policy (3: its maximum
--- age comes before the value, in 6 bytes), plus 4 if the field has a TTL (its end comes first, in 6
--- bytes).
+-- A stored value is a digit, perhaps two moments or durations of 6 bytes, and the value itself. The
+-- digit is the cache policy, plus 4 if the field has a TTL. The end of the TTL follows, if there is
+-- one. Then comes the maximum age, if the policy is 3.
 -- Answers the policy, and whether there is a TTL.
 local function value_format(held)
   local flags = string.byte(held) - 48

@@ -1,4 +1,4 @@
--- Reads a field, false if it is absent.
+-- Reads a field. Answers false if it is absent.
 --
 -- needs: is_live
 -- defines: read_field

@@ -1,12 +1,12 @@
--- Begins a revocation, or a step of it: sign-ins to these sessions that are in progress can no
--- longer complete.
+-- Begins a revocation, or a step of it. After this script, sign-ins in progress to the sessions to end
+-- can no longer complete.
 --
 -- needs: ARGV, members_from, joined_at, format_entry, replace_entry, find_entry
 --
--- ARGV: `=` and the sessions to end. Or `*` and the session that stays, then the session before the
--- step, and the maximum number of sessions in it.
--- Answers the last session of the step, or '' if the list ends there, or `evicted` if it ends there
--- but may be incomplete; and the member of each session to end.
+-- ARGV: `=` and the sessions to end. Or `*` and the session that stays or '', then the last session of
+-- the previous step or '', and the maximum number of sessions in this step.
+-- Answers the last session of the step, or '' if the list has no further sessions, or `evicted` if it
+-- has none but may be incomplete; and the member of each session to end.
 local function begin(id, entry)
   local begun = format_entry(joined_at(entry), '!', {})
   replace_entry(id, entry, begun)

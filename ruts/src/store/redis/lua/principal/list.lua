@@ -2,5 +2,6 @@
 --
 -- needs: ARGV, members_from
 --
--- ARGV: the session before the part, maximum number of sessions. Answers their members.
+-- ARGV: the session after which the part begins or '', the maximum number of sessions. Answers their
+-- members.
 return members_from(ARGV[1], ARGV[2])

@@ -2,9 +2,9 @@
 --
 -- needs: ARGV, key, now, joined_at, parse_entry, find_entry
 --
--- ARGV: the longest time of a sign-in, then members. A session that has joined again since then has
--- another member, and stays. So does one whose sign-in may be in progress. Answers 0 for each session
--- that stays, and 1 for others.
+-- ARGV: the longest time of a sign-in, then members. A session that has joined again since the caller
+-- read its member has another member, and stays. A session whose sign-in may be in progress stays too.
+-- Answers 0 for each session that stays, and 1 for each other one.
 local answer = {}
 for i = 2, #ARGV do
   local id, entry = string.sub(ARGV[i], 1, 16), string.sub(ARGV[i], 17)

@@ -34,7 +34,8 @@ local function join(id, nonce, listed, limit)
   if state == '!' then state, marks = '', {} end
   -- Aborted sign-ins leave their marks behind.
   while #marks >= 32 do table.remove(marks, 1) end
-  -- Short: with one mark, a member has at most 64 bytes. Longer members make a set take more memory.
+  -- The mark is short, so that a member with one mark has at most 64 bytes. Longer members make a set
+  -- take more memory.
   local mark = nonce .. time[2]
   marks[#marks + 1] = mark
   local left = redis.call('PTTL', key)
@@ -43,8 +44,8 @@ local function join(id, nonce, listed, limit)
   return { 'joined', mark, count + 1 }
 end
 
--- Completes a sign-in, unless a revocation came in between. Answers 1 or 0. Without its mark, the
--- entry can be removed once the session has ended.
+-- Completes a sign-in, unless a revocation came after `join`. Answers 1 if the sign-in is complete,
+-- else 0. Without the mark, the entry can be removed once the session has ended.
 local function verify(id, mark, listed)
   local held = find_entry(id)
   local _, marks = parse_entry(held)

@@ -2,7 +2,7 @@
 --
 -- defines: rotate
 
--- Answers whether `secret` is a new one.
+-- Answers false if `secret` is the current secret already, else true.
 local function rotate(session, secret)
   if secret == session.secret then return false end
   session.former, session.secret, session.issued = session.presented, secret, session.now

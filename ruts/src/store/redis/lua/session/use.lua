@@ -2,8 +2,8 @@
 --
 -- defines: start_grace, extend_idle
 
--- The first use of a renewed secret starts the grace period of the former one. Answers whether it
--- did.
+-- The first use of a renewed secret starts the grace period of the former one. Answers whether this
+-- use started it.
 local function start_grace(session)
   if session.is_former or session.in_grace or session.grace == 0 or session.grace_until > 0 then return false end
   session.grace_until = session.now + session.grace
