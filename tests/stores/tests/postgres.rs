@@ -947,6 +947,8 @@ mod faults {
             drop(connections);
             wait_until("all are idle", async || pool.num_idle() == 4).await;
             assert_eq!(error_kind(session.load().await), StoreErrorKind::Unsupported);
+            assert_eq!(error_kind(store.inspect(&session.id).await), StoreErrorKind::Unsupported);
+            assert_eq!(error_kind(store.expiry(&session.id).await), StoreErrorKind::Unsupported);
             assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
             pool.set_connect_options(new.url().parse().unwrap());
             if round == 0 {

@@ -270,7 +270,8 @@ pub(super) fn inspected(row: &PgRow) -> Result<Option<SessionMeta>, StoreError> 
 }
 
 pub(super) fn expiry(row: &PgRow) -> Result<Option<Expiry>, StoreError> {
-    match column::<Option<&str>>(row, 0_usize)? {
+    // The first column is that of every read: whether the server is a standby.
+    match column::<Option<&str>>(row, 1_usize)? {
         None => Ok(None),
         Some("idle") => Ok(Some(Expiry::Idle)),
         Some("absolute") => Ok(Some(Expiry::Absolute)),

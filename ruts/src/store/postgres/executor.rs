@@ -158,6 +158,8 @@ async fn run(
     let is_standby = |row: &PgRow| row.try_get(usize::from(SessionColumn::IsStandby));
     match rows.first().filter(|_| statement.is_read()).map(is_standby) {
         Some(Ok(true)) => Err(on_standby()),
-        _ => Ok(rows),
+        // A read that does not show it could be that of a standby.
+        Some(Err(_)) => Err(corrupt().into()),
+        Some(Ok(false)) | None => Ok(rows),
     }
 }

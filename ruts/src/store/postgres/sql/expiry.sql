@@ -2,7 +2,7 @@
 --
 -- $1 session id
 
-select (
+select pg_is_in_recovery() as is_standby, (
   select
     case when s.absolute_at is null or s.idle_at < s.absolute_at then 'idle' else 'absolute' end
   from {sessions} s
