@@ -60,6 +60,8 @@ enum Fault {
     IgnoresJobs,
     /// An expired session reports the wrong deadline.
     SwapsDeadlines,
+    /// A take removes a value of a later version than the caller knows.
+    TakesNewer,
 }
 
 #[derive(Clone)]
@@ -75,7 +77,7 @@ struct Setup<const FAULT: usize> {
     store: Arc<FaultyStore>,
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 17] = [
     Fault::None,
     Fault::UpdateCreates,
     Fault::CachesReads,
@@ -92,6 +94,7 @@ const FAULTS: [Fault; 16] = [
     Fault::CountsJobs,
     Fault::IgnoresJobs,
     Fault::SwapsDeadlines,
+    Fault::TakesNewer,
 ];
 
 impl<const FAULT: usize> Subject for Setup<FAULT> {
@@ -308,8 +311,12 @@ impl Store for FaultyStore {
     ) -> StoreResult<Written<Option<Bytes>>> {
         let secret = self.secret(credentials);
         let credentials = presented(credentials, &secret);
-        if self.fault != Fault::ReadsThenRemoves {
-            return self.inner.take(credentials, take).await;
+        match self.fault {
+            Fault::ReadsThenRemoves => {}
+            Fault::TakesNewer => {
+                return self.inner.take(credentials, TakeField::new(take.name)).await;
+            }
+            _ => return self.inner.take(credentials, take).await,
         }
         let answer = self.inner.load(credentials, Projection::Named(&[take.name]), None).await?;
         tokio::time::sleep(MOMENT).await;
@@ -399,4 +406,6 @@ faults! {
         internal::a_touch_with_internal_credentials_counts;
     a_wrong_deadline_is_found: SwapsDeadlines at 15 by
         expiry::an_expired_session_names_its_deadline;
+    a_newer_value_that_is_taken_is_found: TakesNewer at 16 by
+        merging::a_newer_value_is_not_taken;
 }

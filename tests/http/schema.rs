@@ -166,8 +166,17 @@ async fn a_field_with_a_default_can_be_added_under_one_version() {
             new.cart().update(|cart| cart.gift = true).await.unwrap();
         })
         .await;
-    let cart = fixture.run(|old: Old| async move { old.cart().await.unwrap() }).await;
-    assert_eq!(cart.items, ["tea"], "the previous release reads what the new one wrote");
+    let cart = fixture
+        .run(|old: Old| async move {
+            assert!(!old.cart().settle().await.unwrap(), "the value would stay the same");
+            old.cart().update(|cart| cart.items.push("milk".to_owned())).await.unwrap();
+            assert!(!old.cart().settle().await.unwrap());
+            old.cart().await.unwrap()
+        })
+        .await;
+    assert_eq!(cart.items, ["tea", "milk"], "the previous release reads what the new one wrote");
+    let gift = fixture.run(|new: New| async move { new.cart().await.unwrap().gift }).await;
+    assert!(gift, "the previous release has kept what it does not know");
 }
 
 /// During a deployment, and after a rollback.

@@ -26,7 +26,10 @@ pub enum CodecError {
         reason: &'static str,
     },
     /// The payload is longer than the value.
-    #[error("{left} bytes follow the stored value")]
+    #[error(
+        "the stored value is {left} bytes longer than one of the field's type: a changed type needs a \
+         new `version` and `migrate`"
+    )]
     TrailingBytes {
         /// Number of bytes after the value.
         left: usize,
@@ -53,7 +56,10 @@ pub enum CodecError {
         known: u16,
     },
     /// The application could not convert the value from or to this version.
-    #[error("the conversion between version {0} of the value and the version of the field failed")]
+    #[error(
+        "the conversion between version {0} of the value and the version of the field failed: the \
+         `TryFrom` of the application has to accept every value of that version"
+    )]
     Migrate(u16),
     /// Another type of the same version wrote the value, and the bytes could be misread: bincode
     /// identifies fields by position, and in MessagePack a large `u128` has the same bytes as a
@@ -75,10 +81,16 @@ pub enum CodecError {
     )]
     Unreadable(Codec),
     /// The bytes do not begin with a header that this release writes.
-    #[error("the stored bytes do not begin with a header of ruts")]
+    #[error(
+        "the stored bytes do not begin with a header of ruts: another program wrote them under the \
+         name of the field"
+    )]
     Header,
     /// The layer has no keys, or lacks the key that encrypted the value.
-    #[error("there is no key for the encrypted value")]
+    #[error(
+        "there is no key for the encrypted value: add the key that encrypted it to the \
+         `encryption_keys` of the layer"
+    )]
     NoKey,
     /// The encrypted value was altered, or belongs to another session or field.
     #[error("the encrypted value was altered, or belongs to another session or field")]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cache_policy::CachePolicy,
-    store::{Change, FieldWrite, Refused, StoreErrorKind, TakeField, Update, Updated},
+    store::{Change, FieldWrite, Projection, Refused, StoreErrorKind, TakeField, Update, Updated},
     ttl::Ttl,
 };
 
@@ -117,6 +117,9 @@ pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
             let take = TakeField::new("a").max_version(newest);
             let case = format!("version {version} where {newest} is known, {policy:?}, {ttl:?}");
             assert_eq!(client.take_with(take).await, Ok(Some(value(version))), "{case}");
+            let read = client.load_live(Projection::Named(&["a"]), None).await.fields;
+            let read = read.into_iter().next().map(|field| field.value);
+            assert_eq!(read, stays.then(|| value(version)), "{case}");
             let left = client.through(subject).take("a").await;
             assert_eq!(left, Ok(stays.then(|| value(version))), "{case}");
         }
