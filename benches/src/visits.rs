@@ -94,14 +94,14 @@ pub struct Job {
 }
 
 impl Job {
-    /// Returns the job in the arguments of this program, `None` if there are none.
+    /// Returns the job in the arguments of this program, `None` if there are fewer than two.
     ///
     /// # Errors
     ///
     /// Fails if the arguments are not a job.
     pub fn from_args() -> Result<Option<Self>, Box<dyn Error>> {
         let words: Vec<String> = env::args().skip(1).collect();
-        if words.is_empty() { Ok(None) } else { Self::parse(&words).map(Some) }
+        if words.len() < 2 { Ok(None) } else { Self::parse(&words).map(Some) }
     }
 
     fn parse(words: &[String]) -> Result<Self, Box<dyn Error>> {

@@ -16,9 +16,9 @@
 //! A session changes only under the lock of its row. The row of a deleted session stays for
 //! [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays until its
 //! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither keeps
-//! its fields. `revoke_everyone` changes no row of a session: the cleanup later deletes the rows and
-//! their fields. Times are microseconds since 1970, by the clock of the server. Names are compared byte
-//! by byte.
+//! its fields. `revoke_everyone` changes no row of a session: the cleanup later revokes each session and
+//! deletes its fields. Times are microseconds since 1970, by the clock of the server. Names are compared
+//! byte by byte.
 //!
 //! The tables are in the database of the connection. The store uses no stored procedure, trigger,
 //! foreign key or session variable.

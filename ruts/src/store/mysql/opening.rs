@@ -110,14 +110,15 @@ impl<'a> Opening<'a> {
         self.read_others(&format!("{condition} and {} order by s.id limit {limit}", is_live()));
     }
 
-    /// Locks and reads sessions that were revoked with all others. Skips those that another
-    /// transaction holds.
-    pub(super) fn read_revoked(&mut self, limit: usize) {
-        let epoch = &self.tables.epoch;
-        self.read_others(&format!(
-            "s.number <= (select revoked_up_to from {epoch}) \
-             and s.epoch < (select epoch from {epoch}) limit {limit} for update skip locked"
+    /// Locks and reads sessions of earlier epochs, which were revoked with all others. Skips those that
+    /// another transaction holds.
+    pub(super) fn read_earlier(&mut self, limit: usize) {
+        let Tables { sessions, epoch, .. } = self.tables;
+        let read = self.script.push(format_args!(
+            "select {SESSION} from {sessions} s force index (by_epoch) \
+             where s.epoch < (select epoch from {epoch}) limit {limit} for update skip locked"
         ));
+        self.others.push(read);
     }
 
     /// Sends the script.

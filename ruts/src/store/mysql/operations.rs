@@ -11,11 +11,11 @@ use super::{
     error::NAME,
     executor::Answer,
     opening::{Opened, Opening},
-    rows::{Origin, STATEMENT_CLOCK},
+    rows::{Origin, STATEMENT_CLOCK, SessionRow},
     script::{Hex, Script},
     tables::Tables,
     transaction::Operation,
-    writing::{delete, delete_fields_of_revoked, insert, revoke, save},
+    writing::{delete, delete_fields_of_revoked, end_earlier, insert, revoke, save},
 };
 use crate::{
     auth::PrincipalKey,
@@ -276,7 +276,8 @@ impl Operation for Revoke {
     }
 }
 
-/// Deletes sessions that are not retained, and sessions that were revoked with all others.
+/// Deletes sessions that are not retained. Ends the others of earlier epochs, whose secrets have to be
+/// recognised until their deadlines.
 pub(super) struct DeleteExpired(pub(super) usize);
 
 impl Operation for DeleteExpired {
@@ -289,7 +290,7 @@ impl Operation for DeleteExpired {
             "s.cleanup_hour <= {STATEMENT_CLOCK} div 3600000000 and s.delete_at <= {STATEMENT_CLOCK} \
              order by s.cleanup_hour limit {limit} for update skip locked"
         ));
-        opening.read_revoked(*limit);
+        opening.read_earlier(*limit);
     }
 
     fn decide(
@@ -298,15 +299,21 @@ impl Operation for DeleteExpired {
         opened: &Opened,
         writes: &mut Script,
     ) -> Result<usize, StoreError> {
-        let mut numbers: Vec<_> = opened.others.iter().map(|row| row.number).collect();
-        numbers.sort_unstable();
-        // A session may be both expired and revoked.
-        numbers.dedup();
-        numbers.truncate(self.0);
-        if !numbers.is_empty() {
-            delete(writes, tables, &numbers);
+        let mut sessions = opened.others.clone();
+        sessions.sort_unstable_by_key(|session| session.number);
+        // A session may be both expired and of an earlier epoch.
+        sessions.dedup_by_key(|session| session.number);
+        sessions.truncate(self.0);
+        let is_retained = |session: &&SessionRow| session.record().is_retained(opened.now);
+        for session in sessions.iter().filter(is_retained) {
+            end_earlier(writes, tables, session, opened.epoch, opened.now);
         }
-        Ok(numbers.len())
+        let expired = sessions.iter().filter(|session| !is_retained(session));
+        let expired: Vec<_> = expired.map(|session| session.number).collect();
+        if !expired.is_empty() {
+            delete(writes, tables, &expired);
+        }
+        Ok(sessions.len())
     }
 }
 

@@ -19,9 +19,6 @@ use crate::{
     token::SessionId,
 };
 
-/// Assumed maximum number of sessions that are being created at the same time.
-const IN_CREATION: u64 = 256;
-
 /// Adds the statements that store a changed record of a locked session.
 pub(super) fn save(
     script: &mut Script,
@@ -94,16 +91,32 @@ pub(super) fn create(tables: &Tables, create: &Create<'_>) -> Write {
     Write(script)
 }
 
-/// Ends all sessions, by a new epoch. A session that is being created may have a number above the
-/// current maximum, so `revoked_up_to` is greater by [`IN_CREATION`].
+/// Ends all sessions, by a new epoch.
 pub(super) fn revoke_everyone(tables: &Tables) -> Write {
-    let Tables { epoch, sessions, .. } = tables;
     let mut script = Script::of(READ_COMMITTED);
-    script.push(format_args!(
-        "update {epoch} set epoch = epoch + 1, \
-         revoked_up_to = {IN_CREATION} + (select coalesce(max(number), 0) from {sessions})"
-    ));
+    script.push(format_args!("update {} set epoch = epoch + 1", tables.epoch));
     Write(script)
+}
+
+/// Adds the statements that end a locked session of an earlier epoch, and delete its fields. The row
+/// moves to the current epoch, so that the cleanup finds it only once.
+pub(super) fn end_earlier(
+    script: &mut Script,
+    tables: &Tables,
+    session: &SessionRow,
+    epoch: i64,
+    now: Duration,
+) {
+    let (Tables { sessions, fields, .. }, number) = (tables, session.number);
+    let mut record = session.record();
+    if !record.is_ended() {
+        record.revoke(now);
+    }
+    let mut assignments = changed(session, &record);
+    assignments.push(format!("epoch = {epoch}"));
+    let assignments = Separated(&assignments, ", ");
+    script.push(format_args!("update {sessions} set {assignments} where number = {number}"));
+    script.push(format_args!("delete from {fields} where session = {number}"));
 }
 
 /// Adds the statements that delete sessions.

@@ -7,7 +7,7 @@ use ruts::{
     Ttl,
     auth::{Assurance, PrincipalKey},
     store::{
-        AuthChange, NewSignIn, PageRequest, Projection, RevokeTarget, Store, Update,
+        AuthChange, NewSignIn, PageRequest, Projection, Refused, RevokeTarget, Store, Update,
         mysql::MySqlStore,
     },
 };
@@ -163,14 +163,20 @@ async fn many_sessions_are_revoked_in_batches() {
 
 /// The sessions have no deadline that would free them.
 #[tokio::test]
-async fn sessions_that_ended_with_all_others_are_deleted() {
+async fn the_cleanup_frees_sessions_that_ended_with_all_others() {
     let server = MySql::shared();
     let (store, tables) = store(server).await;
-    for _ in 0..30 {
+    let mut sessions = Vec::new();
+    for number in 0..30 {
         let session = TestSession::new(&store);
-        session.create(None).await.unwrap();
+        // Half of them have no deadline.
+        let idle = (number % 2 == 0).then_some(Ttl::from_secs(3600));
+        session.create(idle).await.unwrap();
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        sessions.push(session);
     }
+    let deleted = sessions.pop().unwrap();
+    assert_eq!(deleted.delete().await.unwrap(), DELETED);
     store.revoke_everyone().await.unwrap();
     let kept = TestSession::begin(&store).await;
     assert_eq!(kept.set("a", "1").await.unwrap(), APPLIED);
@@ -179,7 +185,14 @@ async fn sessions_that_ended_with_all_others_are_deleted() {
     let count = async |table: &str| {
         number(&server.pool(), format!("select count(*) from {tables}{table}")).await
     };
-    assert_eq!((count("").await, count("_fields").await), (1, 1));
+    assert_eq!((count("").await, count("_fields").await), (31, 1));
+    assert_eq!(store.delete_expired(usize::MAX).await.unwrap(), 0, "each is freed once");
+    for session in &sessions {
+        assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
+    }
+    assert!(matches!(deleted.load().await.unwrap(), Err(Refused::Ended { .. })));
+    let undated = format!("select count(*) from {tables} where delete_at is null");
+    assert_eq!(number(&server.pool(), undated).await, 0, "no row stays for ever");
     assert!(kept.load().await.unwrap().is_ok());
 }
 

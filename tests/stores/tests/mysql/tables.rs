@@ -49,7 +49,8 @@ async fn a_role_that_may_not_create_tables_can_use_them() {
         let grant = "grant select, insert, update, delete on";
         run(&owner, format!("{grant} test.{tables}{table} to app@'%'")).await;
     }
-    for create_tables in [true, false] {
+    // The second cleanup also moves the first session to the next epoch.
+    for (create_tables, cleaned_up) in [(true, 1), (false, 2)] {
         let session =
             TestSession::begin(&Arc::new(builder(create_tables).build().await.unwrap())).await;
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
@@ -57,7 +58,7 @@ async fn a_role_that_may_not_create_tables_can_use_them() {
         assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
         assert_eq!(session.delete().await.unwrap(), DELETED);
         session.store.revoke_everyone().await.unwrap();
-        assert_eq!(session.store.delete_expired(10).await.unwrap(), 1);
+        assert_eq!(session.store.delete_expired(10).await.unwrap(), cleaned_up);
         session.store.check().await.unwrap();
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each round runs one process of each library, one after the other, on files in the same folder or
 //! on the same server. The peer is `benches/sql-peer`, which cannot be linked into this program. With
-//! arguments, this program is the process of ruts.
+//! the arguments of a job, this program is the process of ruts. The argument `sqlite` or `mariadb`
+//! limits the comparison to that database.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that fails panics")]
 
 mod ours;
@@ -10,7 +11,7 @@ mod programs;
 mod quiet;
 mod report;
 
-use std::error::Error;
+use std::{env, error::Error};
 
 use benches::visits::{Database, Job, Request, SESSIONS};
 use ruts_tests_stores::servers::MySql;
@@ -60,15 +61,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         ours::run(&job);
         return Ok(());
     }
+    let only = env::args().nth(1);
+    let is_wanted = |database: &str| only.as_deref().is_none_or(|only| only == database);
     let programs = Programs { ours: Program::ours(), peer: Program::peer() };
     let (mut report, mut watch) = (Report::new(), Watch::default());
     for folder in [Folder::in_memory(), Folder::on_disk()] {
-        for full in [true, false] {
-            programs.compare(&Place::sqlite(&folder, full), &mut report, &mut watch);
+        if is_wanted("sqlite") {
+            for full in [true, false] {
+                programs.compare(&Place::sqlite(&folder, full), &mut report, &mut watch);
+            }
         }
-        let settings = ["debug-no-sync=OFF", "innodb_flush_log_at_trx_commit=1"];
-        let server = MySql::start_in(folder.path(), &settings);
-        programs.compare(&Place::mysql(&folder, &server), &mut report, &mut watch);
+        if is_wanted("mariadb") {
+            let settings = ["debug-no-sync=OFF", "innodb_flush_log_at_trx_commit=1"];
+            let server = MySql::start_in(folder.path(), &settings);
+            programs.compare(&Place::mysql(&folder, &server), &mut report, &mut watch);
+        }
     }
     println!("{report}\n{} of {} rounds were disturbed.", watch.disturbed, watch.rounds);
     Ok(())

@@ -21,7 +21,8 @@ create table if not exists {sessions} (
   cleanup_hour int generated always as (delete_at div 3600000000) stored,
   unique key by_id (id),
   key by_principal (principal, id),
-  key by_cleanup_hour (cleanup_hour)
+  key by_cleanup_hour (cleanup_hour),
+  key by_epoch (epoch)
 ) engine=InnoDB character set binary;
 
 create table if not exists {fields} (
@@ -35,11 +36,10 @@ create table if not exists {fields} (
 
 create table if not exists {epoch} (
   one tinyint not null primary key,
-  epoch bigint not null,
-  revoked_up_to bigint unsigned not null
+  epoch bigint not null
 ) engine=InnoDB;
 
-insert ignore into {epoch} (one, epoch, revoked_up_to) values (1, 0, 0);
+insert ignore into {epoch} (one, epoch) values (1, 0);
 
 create table if not exists {locks} (
   n smallint not null primary key
