@@ -46,7 +46,11 @@ impl<S: SessionStore> Ruts013<S> {
 impl<S: SessionStore> OldSessions for Ruts013<S> {
     async fn load(&self, id: &str) -> Result<Option<OldSession>, BoxError> {
         let Ok(id) = id.parse::<Id>() else { return Ok(None) };
-        let Some(stored) = self.store.get_all(&id).await? else { return Ok(None) };
+        let stored = match self.store.get_all(&id).await {
+            Err(Error::Decode(_)) => return Err(Malformed.into()),
+            loaded => loaded?,
+        };
+        let Some(stored) = stored else { return Ok(None) };
         let mut values = Vec::with_capacity(self.fields.len());
         for (name, read) in &self.fields {
             values.extend(read(&stored, name)?.map(|value| ((*name).to_owned(), value)));

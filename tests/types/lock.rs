@@ -87,7 +87,22 @@ macro_rules! release {
             $($spec => $type $(=> $migrate)? $(; $mode)?),+)
     };
     (of $lock:expr, retired $retired:tt
-        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+ $(,)?) => {{
+        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+ $(,)?) => {
+        release!(@with {
+            let mut lock = $lock;
+            let report = lock.compare::<Release>();
+            if !report.breaks() {
+                lock.accept::<Release>();
+                assert!(lock.compare::<Release>().is_empty(), "{}", lock.compare::<Release>());
+            }
+            report
+        }, retired $retired $($spec => $type $(=> $migrate)? $(; $mode)?),+)
+    };
+    (accept $lock:ident, $($spec:expr => $type:ty $(=> $migrate:expr)?),+ $(,)?) => {
+        release!(@with $lock.accept::<Release>(), retired [] $($spec => $type $(=> $migrate)?),+)
+    };
+    (@with $action:expr, retired $retired:tt
+        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+) => {{
         #[derive(Clone)]
         struct Release(Session);
 
@@ -118,13 +133,7 @@ macro_rules! release {
             }
         }
 
-        let mut lock = $lock;
-        let report = lock.compare::<Release>();
-        if !report.breaks() {
-            lock.accept::<Release>();
-            assert!(lock.compare::<Release>().is_empty(), "{}", lock.compare::<Release>());
-        }
-        report
+        $action
     }};
 }
 
@@ -192,6 +201,31 @@ fn an_optional_field_more_is_stale() {
         LockLevel::Stale,
         &["`cart` has changed: both releases read both types."],
     );
+}
+
+/// Values of the former name would be dropped, and both releases read both types.
+#[test]
+fn a_renamed_field_with_a_default_is_a_warning() {
+    #[derive(Serialize, Deserialize)]
+    struct Later {
+        sku: String,
+        qty: u32,
+        #[serde(default)]
+        remark: Option<String>,
+    }
+    let report = release!(USER => u64, CART => Vec<Later>, PAY => Pay);
+    let texts = ["[].remark: was probably `note`", "#[serde(alias = \"..\")]"];
+    assert_finding(&report, LockLevel::Warning, &texts);
+
+    #[derive(Serialize, Deserialize)]
+    struct Aliased {
+        sku: String,
+        qty: u32,
+        #[serde(default, alias = "note")]
+        remark: Option<String>,
+    }
+    let report = release!(USER => u64, CART => Vec<Aliased>, PAY => Pay);
+    assert!(!report.to_string().contains("was probably"), "{report}");
 }
 
 #[test]
@@ -325,6 +359,22 @@ fn a_migration_from_another_type_than_the_locked_one_is_a_warning() {
         Ok(Some(items.into_iter().map(|item| item.sku).collect()))
     }, PAY => Pay);
     assert!(!report.to_string().contains("is not what version 1 was"), "{report}");
+
+    // The type of the field itself may have grown.
+    #[derive(Serialize, Deserialize)]
+    enum Later {
+        Cash,
+        Card {
+            number: u64,
+        },
+        Voucher(String),
+        #[serde(other)]
+        Other,
+    }
+    let report = release!(USER => u64, CART => Vec<Item>, PAY.with_version(2) => Later => |stored| {
+        stored.read().map(Some)
+    });
+    assert!(!report.to_string().contains("is not what version 1 was"), "{report}");
 }
 
 #[test]
@@ -345,6 +395,12 @@ fn encryption_that_refuses_live_values_breaks() {
     let report = release!(USER => u64, CART => Vec<Item>, ALL => Pay => |_| Ok(None));
     assert!(!report.breaks(), "a discarded value is not decrypted: {report}");
 
+    // Later, when the sessions of version 1 have ended.
+    let mut lock = Lock::of::<Shop>();
+    release!(accept lock, USER => u64, CART => Vec<Item>, NEW => Pay => keep);
+    let report = release!(of lock, retired [] USER => u64, CART => Vec<Item>, ALL => Pay => keep);
+    assert_finding(&report, LockLevel::Warning, &["refuses unencrypted values of version 1 now"]);
+
     const SAME: FieldSpec = PAY.encrypt();
     let report = release!(USER => u64, CART => Vec<Item>, SAME => Pay);
     assert_finding(&report, LockLevel::Breaks, &["is encrypted now", "encrypt(since = 2)"]);
@@ -353,6 +409,12 @@ fn encryption_that_refuses_live_values_breaks() {
         let text = Lock::of::<Shop>().to_string();
         text.replace(" / Other / *>\n", " / Other / *> +encrypt\n").parse().unwrap()
     };
+    const BRIDGE: FieldSpec = NEW.with_writes(1);
+    let report = release!(of encrypted.clone(), retired []
+        USER => u64, CART => Vec<Item>, BRIDGE => Pay => keep);
+    let text = report.to_string();
+    assert!(text.contains("Breaks  `pay` writes version 1 without encryption"), "{text}");
+
     let report = release!(of encrypted, retired [] USER => u64, CART => Vec<Item>, PAY => Pay);
     let text = "is no longer encrypted, and instances of the previous release refuse";
     assert_finding(&report, LockLevel::Breaks, &[text, "version = 2"]);

@@ -66,12 +66,18 @@ pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, u32)> {
     Some((codec, version, fingerprint))
 }
 
-/// Returns whether two plain values differ in nothing but the fingerprints of their writers.
-pub(crate) fn is_same_value(one: &[u8], other: &[u8]) -> bool {
-    let parts = |value| {
-        Header::split(value).ok().map(|(header, payload)| (header.codec, header.version, payload))
-    };
-    parts(one).is_some_and(|one| Some(one) == parts(other))
+/// Returns whether an update merged `next` from values of two types, and it is `stored` again.
+pub(crate) fn is_merged_to_the_same(stored: &[u8], next: &[u8]) -> bool {
+    match (Header::split(stored), Header::split(next)) {
+        (Ok((of_stored, stored)), Ok((of_next, next))) => {
+            // bincode values are not merged, and without a fingerprint one could be misread.
+            of_next.codec == Codec::MessagePack
+                && of_next.fingerprint == 0
+                && (of_stored.codec, of_stored.version) == (of_next.codec, of_next.version)
+                && stored == next
+        }
+        _ => false,
+    }
 }
 
 /// Splits a plain value into the header for its encrypted form and the unchanged payload.

@@ -34,7 +34,7 @@ pub(crate) use self::messagepack::Node;
 pub(crate) use self::shape::{Part, Shape, parse, parse_name, trace_values};
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
-    header::{is_encrypted, is_same_value, origin, unwrap_own, version, wrap_own},
+    header::{is_encrypted, is_merged_to_the_same, origin, unwrap_own, version, wrap_own},
     preserve::{keep_unknown, may_know_more},
     shape::{fingerprint, trace},
     value::{decode, encode},

@@ -16,9 +16,10 @@ use super::{error::CodecError, format::Codec, header::Header, shape::fingerprint
 pub struct Stored<'a> {
     header: Header,
     payload: &'a [u8],
-    /// Only the type that wrote the value may read it.
+    /// If present, the value may only be read as the type that wrote it, or as the type with this
+    /// fingerprint.
     #[cfg(feature = "testing")]
-    is_exact: bool,
+    only: Option<u32>,
 }
 
 impl<'a> Stored<'a> {
@@ -29,14 +30,15 @@ impl<'a> Stored<'a> {
             header,
             payload,
             #[cfg(feature = "testing")]
-            is_exact: false,
+            only: None,
         })
     }
 
-    /// Returns the same value, which only the type that wrote it may read.
+    /// Returns the same value, which may only be read as the type that wrote it, or as the type with the
+    /// fingerprint `or`.
     #[cfg(feature = "testing")]
-    pub(crate) fn exactly(self) -> Self {
-        Self { is_exact: true, ..self }
+    pub(crate) fn exactly(self, or: u32) -> Self {
+        Self { only: Some(or), ..self }
     }
 
     /// Returns the version under which the value was written.
@@ -87,7 +89,7 @@ impl<'a> Stored<'a> {
         let Self { header, payload, .. } = self;
         let may_be_other = || header.fingerprint != 0 && header.fingerprint != fingerprint();
         #[cfg(feature = "testing")]
-        if self.is_exact && may_be_other() {
+        if self.only.is_some_and(|or| may_be_other() && fingerprint() != or) {
             return Err(CodecError::Shape);
         }
         let read: Result<(T, usize), CodecError> = match header.codec {

@@ -182,12 +182,12 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether the migration reads a former value as the type that wrote it, and not as
-    /// another type.
+    /// Returns whether the migration reads a former value as the type that wrote it, or as the type of the
+    /// field, and not as another type.
     #[cfg(feature = "testing")]
     pub(crate) fn migrates_exactly(&self, stored: &[u8]) -> bool {
         match (self.codec.migrate, Stored::split(stored)) {
-            (Some(migrate), Ok(stored)) => migrate(stored.exactly()).is_ok(),
+            (Some(migrate), Ok(stored)) => migrate(stored.exactly(self.fingerprint())).is_ok(),
             _ => true,
         }
     }

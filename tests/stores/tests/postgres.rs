@@ -1418,6 +1418,30 @@ mod cleanup {
         assert_eq!(rows(&pool, schema.name()).await, (5, 5));
     }
 
+    /// Only a new epoch ends sessions without a deadline.
+    #[tokio::test]
+    async fn the_cleanup_frees_sessions_without_a_deadline_that_were_revoked() {
+        let (store, pool, schema) = store(Postgres::shared()).await;
+        create_sessions(&store, 7, None).await;
+        let session = TestSession::begin(&store).await;
+        session.set("a", "1").await.unwrap().unwrap();
+        let endless = TestSession::new(&store);
+        endless.create(None).await.unwrap();
+        store.revoke_everyone().await.unwrap();
+        create_sessions(&store, 2, None).await;
+        assert_eq!(store.delete_expired(5).await.unwrap(), 5);
+        assert_eq!(store.delete_expired(5).await.unwrap(), 3);
+        assert_eq!(store.delete_expired(5).await.unwrap(), 0);
+        let live = format!(
+            "select count(*) from {}.sessions where ended_at is null and absolute_at is null",
+            schema.name()
+        );
+        assert_eq!(number(&pool, live).await, 2);
+        for session in [&endless, &session] {
+            assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
+        }
+    }
+
     #[tokio::test]
     async fn delete_expired_skips_locked_rows() {
         let (store, pool, schema) = store(Postgres::shared()).await;

@@ -447,7 +447,7 @@ impl Request {
             let plaintext = self.decrypt_field(&state, name, field.version(), Some(&current))?;
             let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
             // A later release wrote the value, and this release would store the same value.
-            let is_same = |stored: &Plaintext| codec::is_same_value(&stored.bytes, &next);
+            let is_same = |stored: &Plaintext| codec::is_merged_to_the_same(&stored.bytes, &next);
             if has_present_key && plaintext.as_ref().is_some_and(is_same) {
                 return Ok(false);
             }

@@ -103,9 +103,11 @@ impl BatchOp for ReadBatch {
         let mut ids: Vec<_> = requests.iter().map(|request| request.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        // One session may have caused an error. Each session is read again by itself.
-        let Ok((now, sessions)) = self.read(&ids, &first.fields, deadline).await else {
-            return Ok(requests.iter().map(|_| None).collect());
+        let (now, sessions) = match self.read(&ids, &first.fields, deadline).await {
+            Ok(read) => read,
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            // One session may have caused the error. Each session is read again by itself.
+            Err(_) => return Ok(requests.iter().map(|_| None).collect()),
         };
         let found = |request: &ReadRequest| {
             let session = sessions.get(&request.id);

@@ -134,6 +134,10 @@ impl Executor {
         let mut spare = self.connections.pool().size().max(1);
         loop {
             let connection = self.connections.take().await.map_err(connection_error)?;
+            if dispatch.is_cancelled() {
+                self.connections.give_back(connection);
+                return Err(timed_out(StoreErrorKind::Unavailable).into());
+            }
             let mut attempt = Attempt {
                 executor: &self,
                 connection: Some(connection),

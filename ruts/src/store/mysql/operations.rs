@@ -11,7 +11,7 @@ use super::{
     error::NAME,
     executor::Answer,
     opening::{Opened, Opening},
-    rows::{Origin, STATEMENT_CLOCK, SessionRow},
+    rows::{Origin, STATEMENT_CLOCK},
     script::{Hex, Script},
     tables::Tables,
     transaction::Operation,
@@ -304,16 +304,19 @@ impl Operation for DeleteExpired {
         // A session may be both expired and of an earlier epoch.
         sessions.dedup_by_key(|session| session.number);
         sessions.truncate(self.0);
-        let is_retained = |session: &&SessionRow| session.record().is_retained(opened.now);
-        for session in sessions.iter().filter(is_retained) {
-            end_earlier(writes, tables, session, opened.epoch, opened.now);
+        let (mut expired, mut ended) = (Vec::new(), 0);
+        for session in &sessions {
+            if !session.record().is_retained(opened.now) {
+                expired.push(session.number);
+            } else if session.epoch != opened.epoch {
+                end_earlier(writes, tables, session, opened.epoch, opened.now);
+                ended += 1;
+            }
         }
-        let expired = sessions.iter().filter(|session| !is_retained(session));
-        let expired: Vec<_> = expired.map(|session| session.number).collect();
         if !expired.is_empty() {
             delete(writes, tables, &expired);
         }
-        Ok(sessions.len())
+        Ok(expired.len() + ended)
     }
 }
 

@@ -20,7 +20,7 @@ const FUNCTIONS: [&str; 7] =
     ["create", "touch", "update", "update_batch", "take", "delete", "revoke"];
 
 /// Indexes, which are created in the schema of their table.
-const INDEXES: [&str; 2] = ["cleanup_hour", "principal"];
+const INDEXES: [&str; 3] = ["cleanup_hour", "no_deadline", "principal"];
 
 /// A valid schema and table name.
 #[derive(Debug, Clone)]

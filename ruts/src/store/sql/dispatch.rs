@@ -25,6 +25,12 @@ impl Dispatch {
         self.settle(Self::SENT, Self::PENDING) || self.0.load(Ordering::Acquire) == Self::PENDING
     }
 
+    /// Returns whether the statement was cancelled, so it must not be sent any more.
+    #[cfg(feature = "mysql-store")]
+    pub(in crate::store) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::CANCELLED
+    }
+
     /// Cancels the statement. Returns whether it was not sent, or was taken back.
     fn cancel(&self) -> bool {
         self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING

@@ -20,6 +20,9 @@ const SLOW: Duration = Duration::from_millis(1);
 /// this factor. So slow reads take at most about a hundredth of the time of a caller's thread.
 const PAUSE: u32 = 100;
 
+/// Limit of that time, for a read during which the process was suspended.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
 /// Connections for reads of a single session.
 ///
 /// Such a read takes about 10 µs while its pages are in memory, which is less than handing it to another
@@ -48,22 +51,24 @@ impl InlineReads {
         if micros(start) < self.paused_until.load(Ordering::Relaxed) {
             return None;
         }
-        // After a panic in an operation its connection stays unused.
         let mut free = self.connections.iter().filter_map(|it| it.try_lock().ok());
-        let connection = free.next()?;
-        let database = connection.as_ref()?;
+        let mut connection = free.next()?;
+        // Taken, so that a panic in the operation closes the connection, and with it the transaction.
+        let database = connection.take()?;
         let answer = database.begin_read().and_then(|()| {
-            let answer = operation(database)?;
+            let answer = operation(&database)?;
             database.commit().map(|()| answer)
         });
         if answer.is_err() {
             database.roll_back();
         }
+        *connection = Some(database);
         drop(connection);
         let end = self.begun.elapsed();
         let took = end - start;
         if took > SLOW {
-            self.paused_until.store(micros(end + took * PAUSE), Ordering::Relaxed);
+            let pause = took.saturating_mul(PAUSE).min(MAX_PAUSE);
+            self.paused_until.store(micros(end + pause), Ordering::Relaxed);
         }
         answer.ok()
     }

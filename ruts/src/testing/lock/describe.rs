@@ -34,7 +34,8 @@ pub(super) struct Described {
     /// Reads a stored value, as the session does. Returns whether there is one: a migration may
     /// discard it.
     pub(super) read: ReadStored,
-    /// Returns whether the migration reads a former value only as the type that wrote it.
+    /// Returns whether the migration reads a former value only as the type that wrote it, or as the type
+    /// of the field.
     pub(super) migrates_exactly: Judge,
     /// Returns whether a former value of a principal and its migrated value name the same principal.
     pub(super) keeps_principal: Judge,

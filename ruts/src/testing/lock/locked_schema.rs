@@ -26,6 +26,11 @@ impl LockedSchema {
     /// Accepts the fields of this build.
     pub(super) fn take_over(&mut self, schema: &SessionSchema, fields: &[Described]) {
         for field in fields {
+            let formers = self.types.iter_mut().filter(|of| of.name == field.spec.name());
+            for former in formers.filter(|of| of.version < field.spec.version()) {
+                // Unencrypted values of that version are refused from now on.
+                former.is_encrypted |= field.spec.encrypts(former.version);
+            }
             let mut field = LockedType::of(field);
             if let Some(at) = self.types.iter().position(|other| other.is_same(&field)) {
                 field.keep_values(self.types.remove(at));

@@ -5,7 +5,10 @@
 use std::{cmp::Reverse, fmt};
 
 use super::{
-    describe::Described, locked_schema::LockedSchema, locked_type::LockedType, rules::unreadable,
+    describe::Described,
+    locked_schema::LockedSchema,
+    locked_type::LockedType,
+    rules::{renamed, unreadable},
     text::text,
 };
 use crate::{codec::Codec, field::SessionSchema};
@@ -145,8 +148,32 @@ impl LockReport {
         // Once the change is accepted, the lock has a type of the new version, so the warnings
         // stop.
         let is_new = last.version < version;
-        for of in locked.iter().filter(|of| of.version < version) {
-            self.migration(field, of, is_new);
+        for (at, of) in locked.iter().enumerate().filter(|(_, of)| of.version < version) {
+            let is_last = locked[at + 1..].iter().all(|later| later.version != of.version);
+            self.migration(field, of, is_new, is_last);
+        }
+        let written = field.spec.written_version();
+        let is_written = |of: &&&LockedType| of.version == written && of.is_encrypted;
+        if written != version
+            && locked.iter().any(|of| is_written(&of))
+            && !field.spec.encrypts(written)
+        {
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "writes version {written} without encryption, and instances of the previous \
+                     release refuse that. Write `encrypt` until `writes` is removed."
+                ),
+            );
+        }
+        if last.is_principal && !field.spec.is_principal() {
+            self.say(
+                LockLevel::Warning,
+                name,
+                "is no longer the principal: sessions that signed in before are not found by their \
+                 user any more, nor ended by `revoke_all`.",
+            );
         }
         let of_version: Vec<_> =
             locked.iter().copied().filter(|of| of.version == version).collect();
@@ -175,15 +202,15 @@ impl LockReport {
         }
     }
 
-    /// Checks a type of a former version: the field has to migrate each sample of the type.
-    /// Warnings are only for a new version of the field.
-    fn migration(&mut self, field: &Described, locked: &LockedType, is_new: bool) {
+    /// Checks a type of a former version: the field has to migrate each sample of the type. Warnings are
+    /// only for a new version of the field. `is_last` tells whether the type is the last of its version.
+    fn migration(&mut self, field: &Described, locked: &LockedType, is_new: bool, is_last: bool) {
         let (name, former) = (field.spec.name(), locked.version);
-        let mut discards = false;
+        let mut discarded = 0;
         for (at, sample) in locked.samples.iter().enumerate() {
             match (field.read)(sample) {
                 Ok(true) => {}
-                Ok(false) => discards = true,
+                Ok(false) => discarded += 1,
                 Err(error) => {
                     let number = at + 1;
                     self.say(
@@ -200,29 +227,40 @@ impl LockReport {
                 }
             }
         }
-        if discards {
-            if is_new {
-                self.say(
-                    LockLevel::Warning,
-                    name,
-                    format!("discards version {former}: its values read as absent."),
-                );
-            }
-            return;
-        }
-        let version = field.spec.version();
-        if field.spec.encrypts(former) && !locked.is_encrypted {
+        if discarded > 0 && is_new {
             self.say(
-                LockLevel::Breaks,
+                LockLevel::Warning,
                 name,
-                format!(
-                    "is encrypted now, and refuses the unencrypted values of version {former} that \
-                     live sessions hold. Write `encrypt(since = {version})`."
-                ),
+                format!("discards version {former}: its values read as absent."),
             );
         }
-        let keeps_principals =
-            || locked.samples.iter().all(|sample| (field.keeps_principal)(sample));
+        if discarded == locked.samples.len() {
+            return;
+        }
+        if field.spec.encrypts(former) && !locked.is_encrypted {
+            let version = field.spec.version();
+            match is_new {
+                true => self.say(
+                    LockLevel::Breaks,
+                    name,
+                    format!(
+                        "is encrypted now, and refuses the unencrypted values of version {former} \
+                         that live sessions hold. Write `encrypt(since = {version})`."
+                    ),
+                ),
+                false => self.say(
+                    LockLevel::Warning,
+                    name,
+                    format!(
+                        "refuses unencrypted values of version {former} now. Accept that once all \
+                         sessions that hold one have ended."
+                    ),
+                ),
+            }
+        }
+        let is_kept = |sample: &&bytes::Bytes| !matches!((field.read)(sample), Ok(false));
+        let samples = || locked.samples.iter().filter(is_kept);
+        let keeps_principals = || samples().all(|sample| (field.keeps_principal)(sample));
         if locked.is_principal && !keeps_principals() {
             self.say(
                 LockLevel::Breaks,
@@ -234,8 +272,8 @@ impl LockReport {
                 ),
             );
         }
-        let is_exact = || locked.samples.iter().all(|sample| (field.migrates_exactly)(sample));
-        if is_new && !is_exact() {
+        let is_exact = || samples().all(|sample| (field.migrates_exactly)(sample));
+        if is_new && is_last && !is_exact() {
             self.say(
                 LockLevel::Warning,
                 name,
@@ -286,14 +324,6 @@ impl LockReport {
                 ),
             );
         }
-        if !spec.is_principal() && current.is_principal {
-            self.say(
-                LockLevel::Warning,
-                name,
-                "is no longer the principal: sessions that signed in before are not found by their \
-                 user any more, nor ended by `revoke_all`.",
-            );
-        }
         if let Some(reasons) = locked.iter().rev().find_map(|of| unread(field, of)) {
             return self.say(
                 LockLevel::Breaks,
@@ -325,7 +355,18 @@ impl LockReport {
             Codec::Bincode if field.fingerprint == current.fingerprint => Vec::new(),
             Codec::Bincode => vec![POSITIONAL.to_owned()],
         };
+        let renamed = renamed(&current.shape, &field.shape);
         match reasons.is_empty() {
+            true if !renamed.is_empty() => self.say(
+                LockLevel::Warning,
+                name,
+                format!(
+                    "reads what live sessions hold, but drops the values of fields that were probably \
+                     renamed:{}\n    To keep them, write `#[serde(alias = \"..\")]` with the former \
+                     name.",
+                    list(&renamed)
+                ),
+            ),
             true => self.say(LockLevel::Stale, name, "has changed: both releases read both types."),
             false => self.say(LockLevel::Breaks, name, format!(
                 "reads what live sessions hold, but instances of the previous release cannot read \

@@ -1,4 +1,5 @@
-//! [`unreadable`]: the reasons why one type cannot read MessagePack values of another.
+//! [`unreadable`]: the reasons why one type cannot read MessagePack values of another. [`renamed`]: the
+//! fields whose values it drops, and whose new names are likely.
 //!
 //! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
 //! compares the two.
@@ -9,17 +10,28 @@ use crate::codec::{Part, Shape};
 /// Returns the reasons why `reader` does not read every value of `writer`, each with the place in the
 /// type. Empty if it reads all of them.
 pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
-    let mut check = Check { reasons: Vec::new(), path: Vec::new() };
-    check.shape(writer, reader);
-    check.reasons
+    Check::of(writer, reader).reasons
+}
+
+/// Returns the fields of `reader` that were probably renamed, each with its place in the type: absent in
+/// `writer`, and with the shape of a field that `reader` lacks.
+pub(super) fn renamed(writer: &Shape, reader: &Shape) -> Vec<String> {
+    Check::of(writer, reader).renamed
 }
 
 struct Check {
     reasons: Vec<String>,
+    renamed: Vec<String>,
     path: Vec<String>,
 }
 
 impl Check {
+    fn of(writer: &Shape, reader: &Shape) -> Self {
+        let mut check = Self { reasons: Vec::new(), renamed: Vec::new(), path: Vec::new() };
+        check.shape(writer, reader);
+        check
+    }
+
     fn refuse(&mut self, reason: impl AsRef<str>) {
         let place = if self.path.is_empty() { "the value" } else { &self.path.join(".") };
         self.reasons.push(format!("{place}: {}", reason.as_ref()));
@@ -114,7 +126,16 @@ impl Check {
         for field in reader {
             match writer.iter().find(|written| field.is_read_as(&written.name)) {
                 Some(written) => self.at(&field.name, &written.shape, &field.shape),
-                None if field.is_optional => {}
+                None if field.is_optional => {
+                    let is_lost = |written: &&Part| {
+                        written.shape == field.shape
+                            && !reader.iter().any(|field| field.is_read_as(&written.name))
+                    };
+                    if let Some(written) = writer.iter().find(is_lost) {
+                        let place = [&self.path[..], &[field.name.clone()]].concat().join(".");
+                        self.renamed.push(format!("{place}: was probably `{}`", written.name));
+                    }
+                }
                 None => {
                     self.refuse_at(&field.name, "is missing in stored values, and has no default")
                 }

@@ -1,9 +1,9 @@
 //! Pending reads share a statement, and each has its own answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruts::{
-    store::{Projection, Refused, mysql::MySqlStore},
+    store::{Projection, Refused, StoreErrorKind, mysql::MySqlStore},
     token::SecretHash,
 };
 use ruts_tests_stores::{
@@ -89,4 +89,31 @@ async fn waiting_reads_form_a_batch() {
         statements.push(selects(&pool).await - before);
     }
     assert!(statements.contains(&1), "statements in each round: {statements:?}");
+}
+
+/// Otherwise a server that stalls for longer than the timeout would get a statement for each of them.
+#[tokio::test]
+async fn reads_that_time_out_in_a_batch_are_not_sent_again() {
+    let (server, tables) = (MySql::start(&[]), unique_tables());
+    let builder = mysql_builder(&server, &tables).max_connections(4);
+    let store = Arc::new(builder.timeout(Duration::from_secs(2)).build().await.unwrap());
+    let pool = server.pool();
+    let session = TestSession::begin(&store).await;
+    let mut lock = pool.acquire().await.unwrap();
+    run_on(&mut lock, format!("lock tables {tables} write")).await;
+    let before = selects(&pool).await;
+    let mut reads = Vec::new();
+    for _ in 0..30 {
+        let session = session.with_wrong_secret();
+        reads.push(tokio::spawn(async move { session.load().await }));
+        yield_now().await;
+    }
+    for read in reads {
+        assert_eq!(read.await.unwrap().unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    run_on(&mut lock, "unlock tables").await;
+    wait_until("the store answers", async || session.load().await.is_ok()).await;
+    // Up to eight reads of one session are in a batch.
+    let sent = selects(&pool).await - before;
+    assert!(sent < 12, "{sent} statements for 30 reads");
 }

@@ -1,5 +1,6 @@
 -- Deletes expired sessions, and skips the rows that another transaction has locked. With a join of
--- `expired`, the server might scan all sessions.
+-- `expired`, the server might scan all sessions. Also revokes sessions without a deadline that a new
+-- epoch has ended: the row gets a deadline, and loses its fields.
 --
 -- $1 limit
 
@@ -13,6 +14,23 @@ with expired as (
 ),
 deleted as (
   delete from {sessions} s where s.id = any (array(select id from expired)) returning 1
+),
+endless as (
+  select id from {sessions}
+  where cleanup_hour is null and epoch < (select e.epoch from {epoch} e)
+  limit $1
+  for update skip locked
+),
+freed as (
+  delete from {fields} f where f.session = any (array(select id from endless))
+),
+revoked as (
+  update {sessions} s
+  set ended_at = statement_timestamp(), revoked = true,
+    absolute_at = statement_timestamp()
+      + {revoked_retention_ms}::float8 * interval '1 millisecond',
+    principal = null, assurance = null, signed_at = null
+  where s.id = any (array(select id from endless))
+  returning 1
 )
-select count(*) as count
-from deleted
+select greatest((select count(*) from deleted), (select count(*) from revoked)) as count

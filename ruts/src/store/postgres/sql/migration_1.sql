@@ -33,6 +33,9 @@ create table {sessions} (
 
 create index {cleanup_hour} on {sessions} (cleanup_hour) where cleanup_hour is not null;
 
+-- For sessions without a deadline, which only a new epoch ends.
+create index {no_deadline} on {sessions} (epoch) where cleanup_hour is null;
+
 create index {principal} on {sessions} (principal, session_id) where principal is not null;
 
 create table {fields} (
