@@ -1433,7 +1433,7 @@ mod cleanup {
         assert_eq!(store.delete_expired(5).await.unwrap(), 3);
         assert_eq!(store.delete_expired(5).await.unwrap(), 0);
         let live = format!(
-            "select count(*) from {}.sessions where ended_at is null and absolute_at is null",
+            "select count(*) from {}.sessions where ended_at is null and cleanup_hour is null",
             schema.name()
         );
         assert_eq!(number(&pool, live).await, 2);

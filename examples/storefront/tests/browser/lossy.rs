@@ -35,7 +35,7 @@ struct State {
     users: HashMap<String, Option<String>>,
     /// The number of items that each session is known to hold.
     items: HashMap<String, usize>,
-    /// For each token: how many sign-ins and sign-outs with it began, plus how many were answered.
+    /// For each session: how many sign-ins and sign-outs began, plus how many were answered.
     auth_steps: HashMap<String, usize>,
     faults: Vec<String>,
 }
@@ -47,7 +47,7 @@ struct Request {
     body: String,
 }
 
-/// The expected content of a page, unless a sign-in or sign-out with the same token overlaps its
+/// The expected content of a page, unless a sign-in or sign-out of the same session overlaps its
 /// request.
 struct Expected {
     auth_steps: usize,
@@ -116,10 +116,12 @@ async fn serve(mut client: TcpStream, shop: &str, state: &Mutex<State>) -> Resul
         }
     }
     let mut shop = TcpStream::connect(shop).await?;
-    shop.write_all(text.replace("Connection: keep-alive", "Connection: close").as_bytes()).await?;
-    shop.write_all(&bytes[head..]).await?;
     let line = text.lines().next().unwrap_or_default().to_owned();
+    let sent =
+        [text.replace("Connection: keep-alive", "Connection: close").as_bytes(), &bytes[head..]]
+            .concat();
     if line.starts_with("GET /session/") || line.starts_with("GET /static/") {
+        shop.write_all(&sent).await?;
         copy(&mut shop, &mut client).await?;
         return Ok(());
     }
@@ -130,7 +132,9 @@ async fn serve(mut client: TcpStream, shop: &str, state: &Mutex<State>) -> Resul
         token: token.map(str::to_owned),
         body: String::from_utf8_lossy(&bytes[head..]).into_owned(),
     };
+    // Before the shop can answer: it need not know what it is sent later.
     let expected = lock(state).begin(&request);
+    shop.write_all(&sent).await?;
     let mut answer = Vec::new();
     shop.read_to_end(&mut answer).await?;
     let is_lost = lock(state).finish(&request, &expected, &String::from_utf8_lossy(&answer));
@@ -173,7 +177,7 @@ impl State {
         let Some(token) = &request.token else {
             return Expected { auth_steps: 0, user: None, items: 0 };
         };
-        let auth_steps = self.auth_steps.entry(token.clone()).or_default();
+        let auth_steps = self.auth_steps.entry(id(token).to_owned()).or_default();
         if request.changes_user() {
             *auth_steps += 1;
         }
@@ -200,8 +204,9 @@ impl State {
         if let Some(token) = token
             && request.changes_user()
         {
-            *self.auth_steps.entry(token.clone()).or_default() += 1;
+            *self.auth_steps.entry(id(token).to_owned()).or_default() += 1;
         }
+        let is_overlapped = self.is_overlapped(request, expected);
         let set = header(answer, "set-cookie").and_then(|cookie| cookie.strip_prefix(COOKIE));
         let set = set.map(|cookie| cookie.split(';').next().unwrap_or_default());
         match set {
@@ -218,16 +223,27 @@ impl State {
         {
             self.users.remove(token);
         }
-        if request.is("POST /cart") && status == "303" && body.contains("item=") {
+        // A sign-in of another user may have removed the item at once.
+        let is_added = request.is("POST /cart") && status == "303" && body.contains("item=");
+        if is_added && !is_overlapped {
             let session = set.filter(|new| !new.is_empty()).or(token.as_deref());
             *self.items.entry(id(session.unwrap_or_default()).to_owned()).or_default() += 1;
         }
-        if status == "200" && line.starts_with("GET ") && answer.contains("<nav ") {
+        let is_page = status == "200" && line.starts_with("GET ") && answer.contains("<nav ");
+        if is_page && !is_overlapped {
             self.check_page(request, expected, answer);
         }
         let is_lost = self.loses && self.random.percent(50);
         self.lost += usize::from(is_lost);
         is_lost
+    }
+
+    /// Returns whether a sign-in or sign-out of the same session overlaps a request.
+    fn is_overlapped(&self, request: &Request, expected: &Expected) -> bool {
+        let session = id(request.token.as_deref().unwrap_or_default());
+        let steps = self.auth_steps.get(session).copied().unwrap_or_default();
+        // With an odd number, one is in progress.
+        steps != expected.auth_steps || !steps.is_multiple_of(2)
     }
 
     fn learn_token(&mut self, request: &Request, new: &str) {
@@ -250,13 +266,7 @@ impl State {
 
     /// Checks that a page shows the user of the cookie, and all that was put into the cart.
     fn check_page(&mut self, request: &Request, expected: &Expected, page: &str) {
-        let Expected { auth_steps, user, items } = expected;
-        let token = request.token.as_deref().unwrap_or_default();
-        let steps = self.auth_steps.get(token).copied().unwrap_or_default();
-        // With an odd number, a sign-in or sign-out is in progress.
-        if steps != *auth_steps || !steps.is_multiple_of(2) {
-            return;
-        }
+        let Expected { user, items, .. } = expected;
         self.pages += 1;
         let shown = between(page, "<button class=\"link\">Sign out ", "</button>");
         if shown != user.as_deref() {
