@@ -50,7 +50,7 @@ pub enum Database {
     Sqlite {
         /// The file. It may be missing.
         file: PathBuf,
-        /// `synchronous`: `FULL` if it is set, else `NORMAL`.
+        /// Whether `synchronous` is `FULL` instead of `NORMAL`.
         full: bool,
     },
     /// A MariaDB server.

@@ -1,4 +1,4 @@
-//! Serves the door of this crate, with sessions in Redis 7.4 or Valkey 9, or later.
+//! Serves the app of this crate, a door, with sessions in Redis 7.4, Valkey 9, or a later version.
 //!
 //! ```sh
 //! REDIS_URL=redis://localhost:6379 cargo run -p redis-example

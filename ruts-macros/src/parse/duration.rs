@@ -61,7 +61,7 @@ impl std::fmt::Display for DurationError {
     }
 }
 
-/// Returns the unit for a word. For months and years, returns a number of days.
+/// Returns the unit that the user probably meant. For months and years, returns a number of days.
 fn suggestion(unit: &str) -> Option<&'static str> {
     Some(match unit.to_ascii_lowercase().as_str() {
         "msec" | "msecs" | "millis" | "milliseconds" => "ms",

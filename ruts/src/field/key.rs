@@ -170,8 +170,8 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(self.codec.encode, value)
     }
 
-    /// Encodes a value under the version of the field. Every build checks that the value can be
-    /// read back.
+    /// Encodes a value in the field's current version, even during a bridge release. Checks in every
+    /// build that the value can be read back.
     #[cfg(feature = "testing")]
     pub(crate) fn encode_checked(&self, value: &T) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;

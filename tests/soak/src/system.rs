@@ -65,7 +65,7 @@ pub async fn redis_through_redis_rs() -> RedisSystem<RedisRsClient> {
     RedisSystem::new(servers, client)
 }
 
-/// Starts Valkey, and a store on it through a client of fred.
+/// Starts Valkey, and a store that uses it through fred.
 pub async fn valkey_through_fred() -> RedisSystem<Client> {
     let servers = RedisServers::start(Flavour::Valkey).await;
     let client = fred_client(&servers.url()).await;

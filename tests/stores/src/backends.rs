@@ -274,8 +274,8 @@ pub async fn memory_over_postgres() -> Pair<LayeredStore<MemoryCache, PostgresSt
 /// Waits until a connection is idle, or the pool has none. The pool tests each connection that comes
 /// back, and drops it if the server has closed it.
 pub async fn wait_until_idle(pool: &PgPool) {
-    // The pool updates its count of idle connections with a delay. The count may fall below zero, and
-    // then reads as a number above the size.
+    // The pool updates its count of idle connections with a delay. The count is unsigned, so
+    // it may wrap around below zero to a number above the size.
     let is_idle =
         async || pool.size() == 0 || (1..=pool.size() as usize).contains(&pool.num_idle());
     wait_until("a connection is idle", is_idle).await;

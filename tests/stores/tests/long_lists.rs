@@ -103,7 +103,7 @@ impl Fixture {
         self.list(count, |_, _| ());
     }
 
-    /// Adds live sessions to the list, which are copies of `copied`.
+    /// Adds live sessions to the list, each a copy of `copied`.
     fn list_live(&self, count: usize, copied: &SessionId) {
         let record: Vec<u8> =
             redis::cmd("DUMP").arg(self.session_key(copied)).query(&mut self.connection()).unwrap();

@@ -1,4 +1,4 @@
-//! Fixtures of all test crates that need no server and no driver.
+//! Fixtures for all test crates. The fixtures need no server and no driver.
 //!
 //! They are a test client that checks every cookie, sessions and stores for tests, the log of a
 //! test, macros for wrappers, and scenarios that run on any store. This crate must not depend on

@@ -258,7 +258,7 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the store refused the credentials. `asked` is the time of the call.
+    /// Notes that the store refused the credentials. `asked` is the time at which the store was called.
     fn close(&mut self, id: SessionId, refused: Refused, asked: Instant) {
         if std::mem::take(&mut self.shared.response().ended_itself) {
             return self.end();

@@ -45,8 +45,9 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Maximum number of attempts of an `update`, and the maximum pause between two.
+/// Maximum number of attempts to update or rewrite a field.
 const TRIES: u32 = 48;
+/// Maximum pause between two attempts of an `update`.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The change of an `update`. It may run several times.

@@ -30,7 +30,7 @@ pub(crate) struct WritePlan {
 }
 
 impl WritePlan {
-    /// Returns the plan for a write of a field, by its spec.
+    /// Returns the plan for writing a field with this spec.
     pub(crate) fn of(field: &FieldSpec) -> Self {
         let is_encrypted = field.encrypts(field.written_version());
         let encrypted = if is_encrypted { vec![field.name()] } else { Vec::new() };

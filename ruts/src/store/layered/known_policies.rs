@@ -64,8 +64,8 @@ impl KnownPolicies {
                 .iter()
                 .filter_map(|name| policies.get_key_value(*name))
                 .for_each(|(name, policy)| add(name, *policy)),
-            // `NoStore` fields need no bypass: the entry of a session that has one is never complete, so
-            // this read misses.
+            // `NoStore` fields need no bypass here. If a session has such a field, its cache entry is never
+            // complete, so a read of all fields misses.
             Projection::All => policies
                 .iter()
                 .filter(|(_, policy)| **policy == CachePolicy::Revalidate)

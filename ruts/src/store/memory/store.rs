@@ -67,8 +67,8 @@ pub struct PrincipalLists(HashMap<PrincipalKey, BTreeSet<SessionId>>);
 #[derive(Default)]
 struct Shard {
     sessions: HashMap<SessionId, Slot>,
-    /// When to check the deadline of a session. An entry is obsolete unless its moment equals `filed` of
-    /// the session's slot.
+    /// The sessions, ordered by the time at which their deadline has to be checked. An item is obsolete if
+    /// its time differs from `filed` in the slot of the session.
     due: BinaryHeap<Reverse<(Duration, SessionId)>>,
 }
 

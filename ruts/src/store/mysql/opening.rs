@@ -56,7 +56,8 @@ impl<'a> Opening<'a> {
         Self { tables, script, session, fields, clock, others }
     }
 
-    /// Locks a principal: other transactions that lock it wait.
+    /// Locks the row of a principal, so that other transactions wait for this lock. Principals with the
+    /// same first byte share a row.
     pub(super) fn lock_principal(&mut self, principal: &PrincipalKey) {
         let [lock, ..] = principal.as_bytes();
         let locks = &self.tables.locks;

@@ -112,7 +112,7 @@ fn is_not_due(touch: Touch) -> String {
     format!("(s.idle_at is null or s.idle_at > {CLOCK} + {left})")
 }
 
-/// Returns the condition that a field is as expected. It locks the field, because a read without a
+/// Returns the precondition of an update as an SQL condition. It locks the field, because a read without a
 /// lock would not see changes that were committed during the wait for the session.
 fn precondition(tables: &Tables, update: &Update<'_>) -> Option<String> {
     let precondition = update.precondition?;

@@ -16,8 +16,8 @@ pub type ChannelError = Box<dyn Error + Send + Sync>;
 ///
 /// # Contract
 ///
-/// A published message goes to every listener of every process, including the publisher's own. It may
-/// get lost, because watchers also check their sessions from time to time.
+/// A published message goes to every listener of every process, including the publisher's own. A
+/// channel may lose messages: watchers also check their sessions from time to time.
 ///
 /// The repository's `RedisChannel` and `PostgresChannel` are complete implementations.
 pub trait Channel: Send + Sync + 'static {

@@ -267,7 +267,8 @@ mod tests {
         }
     }
 
-    /// Returns the names after a label of the head, including those in continuation lines.
+    /// Returns the names that follow a label in the head comment of a script, including those on
+    /// continuation lines.
     fn head<'a>(text: &'a str, word: &str) -> Names<'a> {
         let mut lines = text.lines().skip_while(|line| !line.starts_with(word));
         let first = lines.next().map(|line| &line[word.len()..]);

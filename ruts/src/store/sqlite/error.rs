@@ -1,7 +1,7 @@
 //! Failures of SQLite and of its file as a [`StoreError`].
 //!
-//! Used by every file that runs a statement. The source of an error is SQLite's code with its fixed
-//! text: no statement, no value.
+//! Used by every file that runs a statement. The source of an error, if there is one, is SQLite's error
+//! code with its fixed text, or a `Reason`. It contains no statement and no value.
 
 use rusqlite::{Error, ErrorCode};
 

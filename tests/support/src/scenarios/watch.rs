@@ -23,7 +23,8 @@ use crate::{ClientExt, LONG_TIMEOUT, new_client};
 /// Less than the 5 seconds after which a watcher checks the session by itself.
 pub const PROMPT: Duration = Duration::from_secs(3);
 
-/// Number of attempts to see a prompt end. On a busy machine, some ends are late.
+/// Maximum number of attempts to see a connection end promptly. On a busy machine, some connections end
+/// late.
 const ATTEMPTS: usize = 8;
 
 #[session]

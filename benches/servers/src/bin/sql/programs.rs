@@ -1,4 +1,4 @@
-//! The two programs, and the folders of their files.
+//! The programs of ruts and of the peer, and the temporary folders for the databases.
 //!
 //! Called by the benchmark. Does not know what the programs do.
 
@@ -10,7 +10,7 @@ use std::{
 
 use benches::visits::{Figures, Job};
 
-/// A program that does jobs.
+/// A benchmark program, which runs one [`Job`] in each process.
 pub(crate) struct Program(PathBuf);
 
 impl Program {

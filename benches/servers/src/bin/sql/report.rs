@@ -35,7 +35,7 @@ impl Goals {
     }
 }
 
-/// The rounds of a request at a place.
+/// The figures of all rounds for one request, at one place, with one number in flight.
 pub(crate) struct Case<'a> {
     place: &'a str,
     request: Request,

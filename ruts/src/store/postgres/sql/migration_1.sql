@@ -1,5 +1,5 @@
--- Tables and functions of version 1. A name in braces stands for the table, index or function of that
--- name, or for a fragment of the folder `fragments`.
+-- Tables and functions of version 1. A name in braces stands for a table, index or function, for a
+-- constant, or for a fragment in the folder `fragments`.
 
 create table {sessions} (
   id bigint generated always as identity primary key,

@@ -1,4 +1,4 @@
--- Locks the session that signs in together with those that the limit may end, in the order of their
+-- Locks the session of the sign-in, and the sessions that the limit may end, all in the order of their
 -- ids. Otherwise two sign-ins, each to a session that the other one may end, could deadlock.
 --
 -- needs: p_limit, p_session_id, p_principal, {sessions}, {is_live_predicate}, {step}
