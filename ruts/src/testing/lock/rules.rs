@@ -132,7 +132,9 @@ impl Check {
                             && !reader.iter().any(|field| field.is_read_as(&written.name))
                     };
                     if let Some(written) = writer.iter().find(is_lost) {
-                        let place = [&self.path[..], &[field.name.clone()]].concat().join(".");
+                        self.path.push(field.name.clone());
+                        let place = self.path.join(".");
+                        self.path.pop();
                         self.renamed.push(format!("{place}: was probably `{}`", written.name));
                     }
                 }
