@@ -92,6 +92,8 @@
 //! An expired session is invisible at once. Every instance deletes expired sessions at
 //! [intervals](PostgresStoreBuilder::cleanup_interval), from the next full hour after they expired.
 //! A batch is small and skips the rows that another instance is deleting.
+//! It also revokes sessions without a deadline that `revoke_everyone` has ended: each row gets a deadline
+//! and loses its fields.
 
 mod batch_read;
 mod batch_write;
