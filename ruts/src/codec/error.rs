@@ -88,7 +88,7 @@ pub enum CodecError {
     Header,
     /// The layer has no keys, or lacks the key that encrypted the value.
     #[error(
-        "there is no key for the encrypted value: add the key that encrypted it to the \
+        "the value is encrypted with a key that the layer does not have: add this key to the \
          `encryption_keys` of the layer"
     )]
     NoKey,
