@@ -69,6 +69,13 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn assert_distinct(fingerprints: &[u32]) {
+        for (at, one) in fingerprints.iter().enumerate() {
+            assert!(!fingerprints[at + 1..].contains(one), "{at}");
+        }
+    }
+
     #[test]
     fn a_changed_type_has_another_fingerprint() {
         assert_ne!(
@@ -96,9 +103,7 @@ mod tests {
             fingerprint::<[u64; 1]>(),
             fingerprint::<String>(),
         ];
-        for (at, number) in numbers.iter().enumerate() {
-            assert!(!numbers[at + 1..].contains(number), "{at}");
-        }
+        assert_distinct(&numbers);
     }
 
     #[test]
@@ -135,9 +140,7 @@ mod tests {
             fingerprint::<Result<u8, String>>(),
             fingerprint::<crate::token::SessionId>(),
         ];
-        for (at, one) in fingerprints.iter().enumerate() {
-            assert!(!fingerprints[at + 1..].contains(one), "{at}");
-        }
+        assert_distinct(&fingerprints);
     }
 
     /// If the tracer cannot guess a valid value, the parts of the type after it are missing from
@@ -211,9 +214,7 @@ mod tests {
             fingerprint::<Lists>(),
             fingerprint::<ByHand>(),
         ];
-        for (at, one) in fingerprints.iter().enumerate() {
-            assert!(!fingerprints[at + 1..].contains(one), "{at}");
-        }
+        assert_distinct(&fingerprints);
         assert_eq!(fingerprint::<Transparent>(), fingerprint::<List>());
     }
 

@@ -107,11 +107,6 @@ struct Tracer<'a> {
 }
 
 impl<'a> Tracer<'a> {
-    /// Records a `T` that may be empty, and returns whether to give it a part.
-    fn fill<T>(&mut self, kind: Kind) -> bool {
-        self.tree.fill(self.node, kind, type_name::<T>())
-    }
-
     /// Returns the deserializer of the only part.
     fn part(self) -> Tracer<'a> {
         let node = self.tree.child(self.node, 0);
@@ -190,8 +185,8 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         self.deserialize_bytes(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejected> {
-        match self.fill::<V::Value>(Kind::Option) {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
+        match self.tree.fill(self.node, Kind::Option, type_name::<V::Value>()) {
             true => visitor.visit_some(self.part()),
             false => visitor.visit_none(),
         }
@@ -219,8 +214,8 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         visitor.visit_newtype_struct(self.part())
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejected> {
-        let len = usize::from(self.fill::<V::Value>(Kind::Seq));
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
+        let len = usize::from(self.tree.fill(self.node, Kind::Seq, type_name::<V::Value>()));
         visitor.visit_seq(self.parts(len))
     }
 
@@ -242,8 +237,8 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         self.deserialize_tuple(len, visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Rejected> {
-        let len = usize::from(self.fill::<V::Value>(Kind::Map));
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
+        let len = usize::from(self.tree.fill(self.node, Kind::Map, type_name::<V::Value>()));
         visitor.visit_map(self.parts(len))
     }
 

@@ -206,11 +206,11 @@ impl LockReport {
     /// only for a new version of the field. `is_last` tells whether the type is the last of its version.
     fn migration(&mut self, field: &Described, locked: &LockedType, is_new: bool, is_last: bool) {
         let (name, former) = (field.spec.name(), locked.version);
-        let mut discarded = 0;
+        let mut kept = Vec::new();
         for (at, sample) in locked.samples.iter().enumerate() {
             match (field.read)(sample) {
-                Ok(true) => {}
-                Ok(false) => discarded += 1,
+                Ok(true) => kept.push(sample),
+                Ok(false) => {}
                 Err(error) => {
                     let number = at + 1;
                     self.say(
@@ -227,14 +227,14 @@ impl LockReport {
                 }
             }
         }
-        if discarded > 0 && is_new {
+        if is_new && kept.len() < locked.samples.len() {
             self.say(
                 LockLevel::Warning,
                 name,
                 format!("discards version {former}: its values read as absent."),
             );
         }
-        if discarded == locked.samples.len() {
+        if kept.is_empty() {
             return;
         }
         if field.spec.encrypts(former) && !locked.is_encrypted {
@@ -258,9 +258,7 @@ impl LockReport {
                 ),
             }
         }
-        let is_kept = |sample: &&bytes::Bytes| !matches!((field.read)(sample), Ok(false));
-        let samples = || locked.samples.iter().filter(is_kept);
-        let keeps_principals = || samples().all(|sample| (field.keeps_principal)(sample));
+        let keeps_principals = || kept.iter().all(|sample| (field.keeps_principal)(sample));
         if locked.is_principal && !keeps_principals() {
             self.say(
                 LockLevel::Breaks,
@@ -272,7 +270,7 @@ impl LockReport {
                 ),
             );
         }
-        let is_exact = || samples().all(|sample| (field.migrates_exactly)(sample));
+        let is_exact = || kept.iter().all(|sample| (field.migrates_exactly)(sample));
         if is_new && is_last && !is_exact() {
             self.say(
                 LockLevel::Warning,
