@@ -15,18 +15,13 @@ use super::{
 };
 use crate::{
     store::{
-        Projection, SessionRecord, StoreError, StoreErrorKind, batch::BatchOp,
+        Projection, SessionRecord, StoreError, StoreErrorKind,
+        batch::BatchOp,
         owned_request::OwnedProjection,
+        sql::{MAX_READS, has_its_share},
     },
     token::SessionId,
 };
-
-/// Maximum number of sessions in a batch.
-const MAX_READS: usize = 64;
-
-/// Maximum number of reads of one session in a batch. The limit leaves room for other sessions, even if
-/// many reads of one session wait.
-const MAX_READS_OF_ONE_SESSION: usize = 8;
 
 pub(super) struct ReadBatch(pub(super) Arc<Executor>);
 
@@ -84,7 +79,7 @@ impl BatchOp for ReadBatch {
     }
 
     fn has_its_share(&self, batch: &[ReadRequest], next: &ReadRequest) -> bool {
-        batch.iter().filter(|other| other.id == next.id).count() >= MAX_READS_OF_ONE_SESSION
+        has_its_share(batch.iter().map(|other| &other.id), &next.id)
     }
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> Result<Found, StoreError> {

@@ -11,11 +11,11 @@ use super::{
     error::NAME,
     executor::Answer,
     opening::{Opened, Opening},
-    rows::{Origin, STATEMENT_CLOCK},
+    rows::{Fields, Origin, STATEMENT_CLOCK},
     script::{Hex, Script},
     tables::Tables,
     transaction::Operation,
-    writing::{delete, delete_fields_of_revoked, end_earlier, insert, revoke, save},
+    writing::{delete, delete_fields_of_revoked, insert, move_to_epoch, revoke, save},
 };
 use crate::{
     auth::PrincipalKey,
@@ -304,19 +304,27 @@ impl Operation for DeleteExpired {
         // A session may be both expired and of an earlier epoch.
         sessions.dedup_by_key(|session| session.number);
         sessions.truncate(self.0);
-        let (mut expired, mut ended) = (Vec::new(), 0);
+        let (mut expired, mut earlier) = (Vec::new(), Vec::new());
         for session in &sessions {
             if !session.record().is_retained(opened.now) {
                 expired.push(session.number);
             } else if session.epoch != opened.epoch {
-                end_earlier(writes, tables, session, opened.epoch, opened.now);
-                ended += 1;
+                let mut record = session.record();
+                if !record.is_ended() {
+                    record.revoke(opened.now);
+                }
+                save(writes, tables, session, &Fields::new(), &record, opened.now);
+                earlier.push(session.number);
             }
         }
         if !expired.is_empty() {
             delete(writes, tables, &expired);
         }
-        Ok(expired.len() + ended)
+        if !earlier.is_empty() {
+            // The next cleanup does not find them again.
+            move_to_epoch(writes, tables, &earlier, opened.epoch);
+        }
+        Ok(expired.len() + earlier.len())
     }
 }
 

@@ -98,25 +98,10 @@ pub(super) fn revoke_everyone(tables: &Tables) -> Write {
     Write(script)
 }
 
-/// Adds the statements that end a locked session of an earlier epoch, and delete its fields. The row
-/// moves to the current epoch, so that the cleanup finds it only once.
-pub(super) fn end_earlier(
-    script: &mut Script,
-    tables: &Tables,
-    session: &SessionRow,
-    epoch: i64,
-    now: Duration,
-) {
-    let (Tables { sessions, fields, .. }, number) = (tables, session.number);
-    let mut record = session.record();
-    if !record.is_ended() {
-        record.revoke(now);
-    }
-    let mut assignments = changed(session, &record);
-    assignments.push(format!("epoch = {epoch}"));
-    let assignments = Separated(&assignments, ", ");
-    script.push(format_args!("update {sessions} set {assignments} where number = {number}"));
-    script.push(format_args!("delete from {fields} where session = {number}"));
+/// Adds the statement that moves locked sessions to an epoch.
+pub(super) fn move_to_epoch(script: &mut Script, tables: &Tables, numbers: &[u64], epoch: i64) {
+    let (sessions, numbers) = (&tables.sessions, Separated(numbers, ", "));
+    script.push(format_args!("update {sessions} set epoch = {epoch} where number in ({numbers})"));
 }
 
 /// Adds the statements that delete sessions.

@@ -7,6 +7,7 @@ mod connections;
 mod dispatch;
 mod name;
 mod patience;
+mod read_limits;
 
 pub use self::name::InvalidName;
 pub(in crate::store) use self::{
@@ -15,4 +16,5 @@ pub(in crate::store) use self::{
     dispatch::{CancelOnDrop, Dispatch},
     name::check_name,
     patience::Patience,
+    read_limits::{MAX_READS, has_its_share},
 };
