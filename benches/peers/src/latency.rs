@@ -29,6 +29,7 @@ struct Rounds {
     multiples: [Vec<f64>; 2],
     app_time: Vec<f64>,
     server_time: Vec<f64>,
+    failed: Vec<f64>,
 }
 
 impl Rounds {
@@ -42,6 +43,7 @@ impl Rounds {
         let (app, servers) = sample.processor_time();
         self.app_time.push(app);
         self.server_time.push(servers);
+        self.failed.push(sample.failed());
     }
 }
 
@@ -69,8 +71,6 @@ async fn measure(workload: &Workload, apps: &[App], load: Load, floor_rate: f64)
 /// Prints the delays, and returns the bars of the chart: the medians with one in flight.
 pub(crate) async fn print(
     report: &mut Report,
-    redis: &Redis,
-    postgres: &Postgres,
     servers: &Servers,
     backends: &[Backend],
 ) -> Vec<Bar> {
@@ -85,7 +85,10 @@ pub(crate) async fn print(
          measurement.\n"
     ));
     let mut bars = Vec::new();
-    for &backend in backends {
+    // Over memory, the floor calls nothing, so no stack can serve a share of the floor's throughput.
+    let backends: Vec<Backend> =
+        backends.iter().copied().filter(|backend| *backend != Backend::Memory).collect();
+    for &backend in &backends {
         let apps = stacks::with_floor(backend, servers).await;
         let mut table = Table::new([
             backend.name(),
@@ -98,6 +101,7 @@ pub(crate) async fn print(
             "p99.9",
             "app, µs",
             "server, µs",
+            "failed, %",
         ]);
         for workload in WORKLOADS {
             let floor_rate = throughput(workload, &apps[0]).await;
@@ -127,24 +131,25 @@ pub(crate) async fn print(
                         format!("{:.0}", slowest.median),
                         format!("{:.1}", spread(&rounds.app_time).median),
                         format!("{:.1}", spread(&rounds.server_time).median),
+                        format!("{:.0}", spread(&rounds.failed).median),
                     ]);
                 }
             }
         }
         report.table(&table);
     }
-    print_remote(report, redis, postgres, servers, backends).await;
     bars
 }
 
 /// Prints the delays with half a millisecond in each direction to the servers.
-async fn print_remote(
+pub(crate) async fn print_remote(
     report: &mut Report,
     redis: &Redis,
     postgres: &Postgres,
     servers: &Servers,
     backends: &[Backend],
 ) {
+    report.heading("Latency over a network");
     let to_redis = DelayingProxy::before(&redis.address(), ONE_WAY);
     let to_postgres = DelayingProxy::before(&postgres.address(), ONE_WAY);
     let servers = Servers {

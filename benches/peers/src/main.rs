@@ -12,7 +12,8 @@
 //! | `growth` | time by fields and by sessions only, and bytes per session |
 //! | `throughput` | throughput only, as a share of the bare driver's |
 //! | `latency` | delays only, with one in flight and at fixed rates |
-//! | `memory`, `redis`, `redis-rs`, `postgres`, `layered` | throughput and delays over this backend only |
+//! | `remote` | delays only, with one in flight and a delay of the network |
+//! | `memory`, `redis`, `redis-rs`, `postgres`, `layered` | throughput and delays over this backend only; there are no delays over memory |
 //! | `--write` | also writes each page, and a chart, into `benches/peers/report` |
 
 mod allocations;
@@ -37,8 +38,8 @@ use ruts_tests_stores::servers::{Flavour, Postgres, Redis};
 use stacks::{Backend, Servers};
 use tokio::runtime::Runtime;
 
-const PARTS: [&str; 7] =
-    ["wire", "races", "allocations", "instructions", "growth", "throughput", "latency"];
+const PARTS: [&str; 8] =
+    ["wire", "races", "allocations", "instructions", "growth", "throughput", "latency", "remote"];
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -87,9 +88,15 @@ fn main() {
                     report.text(format!("![{title}](throughput.svg)\n"));
                 }
             }
+            "remote" => runtime.block_on(latency::print_remote(
+                &mut report,
+                &redis,
+                &postgres,
+                &servers,
+                backends,
+            )),
             _ => {
-                let measured = latency::print(&mut report, &redis, &postgres, &servers, backends);
-                let bars = runtime.block_on(measured);
+                let bars = runtime.block_on(latency::print(&mut report, &servers, backends));
                 if writes {
                     let title = "Median delay with one in flight, as a multiple of the floor's";
                     write(&folder.join("latency.svg"), &chart::draw(title, &bars));
