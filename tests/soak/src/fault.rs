@@ -64,6 +64,27 @@ impl RedisFault {
     pub const OF_CACHE: &[Self] = &[Self::Flush, Self::Evict];
 }
 
+/// A fault of a cluster of Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusterFault {
+    /// A slot moves to another node and back, while its keys are in use.
+    MovedSlot,
+    /// A node is killed and starts again.
+    Kill,
+    /// A node is suspended.
+    Pause,
+    /// Each node closes all connections.
+    CloseConnections,
+    /// Each node forgets its scripts.
+    ScriptFlush,
+}
+
+impl ClusterFault {
+    /// All faults.
+    pub const ALL: &[Self] =
+        &[Self::MovedSlot, Self::Kill, Self::Pause, Self::CloseConnections, Self::ScriptFlush];
+}
+
 /// A fault of PostgreSQL, or of the network in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostgresFault {
@@ -177,6 +198,8 @@ impl SqliteFault {
 pub enum Fault {
     /// Of Redis or Valkey.
     Redis(RedisFault),
+    /// Of a cluster of Redis.
+    Cluster(ClusterFault),
     /// Of PostgreSQL.
     Postgres(PostgresFault),
     /// Of MariaDB or MySQL.
@@ -189,6 +212,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redis(fault) => write!(f, "redis {fault:?}"),
+            Self::Cluster(fault) => write!(f, "cluster {fault:?}"),
             Self::Postgres(fault) => write!(f, "postgres {fault:?}"),
             Self::MySql(fault) => write!(f, "mysql {fault:?}"),
             Self::Sqlite(fault) => write!(f, "sqlite {fault:?}"),

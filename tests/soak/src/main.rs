@@ -11,6 +11,7 @@
 //!
 //! The exit status is 1 if a promise was broken, or if a store did not recover from a fault.
 
+mod cluster_servers;
 mod fault;
 mod history;
 mod load;
@@ -31,8 +32,8 @@ use tokio::task::JoinSet;
 use crate::{
     run::run,
     system::{
-        layered, mysql, postgres, redis_through_fred, redis_through_redis_rs, sqlite,
-        valkey_through_fred,
+        cluster_through_redis_rs, layered, mysql, postgres, redis_through_fred,
+        redis_through_redis_rs, sqlite, valkey_through_fred,
     },
 };
 
@@ -83,6 +84,7 @@ async fn main() -> ExitCode {
         redis_through_fred,
         redis_through_redis_rs,
         valkey_through_fred,
+        cluster_through_redis_rs,
         postgres,
         layered,
         mysql,

@@ -15,7 +15,7 @@ use tokio::{task::block_in_place, time::sleep};
 use crate::fault::RedisFault;
 
 /// Settings of a server that loses no acknowledged write.
-const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 /// Two servers, and a proxy that leads to the leader.
 pub struct RedisServers {
@@ -165,7 +165,7 @@ fn follow(server: &Redis, leader: &Redis) {
 }
 
 /// Waits until `ready` returns true. It may block, such as to ask a server.
-async fn until(description: &str, mut ready: impl FnMut() -> bool + Send) {
+pub async fn until(description: &str, mut ready: impl FnMut() -> bool + Send) {
     let start = Instant::now();
     while !block_in_place(&mut ready) {
         assert!(start.elapsed() < LONG_TIMEOUT, "timed out while waiting until {description}");

@@ -66,8 +66,12 @@ impl Report {
         lock(&self.in_progress).first().map(|(begun, _)| *begun)
     }
 
-    /// Counts a failure of a request that began at `begun`. Corrupt data also counts as a violation.
+    /// Counts a failure of a request that began at `begun`. Corrupt data also counts as a violation. A
+    /// sign-in that a revocation of the load overtook has not failed.
     pub fn note_failure(&self, operation: &'static str, begun: Instant, error: &StoreError) {
+        if error.kind() == StoreErrorKind::Revoked {
+            return;
+        }
         if error.kind() == StoreErrorKind::Corrupt {
             self.note_violation(Some(format!("{operation}: {error:?}")));
         }

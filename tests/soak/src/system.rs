@@ -8,21 +8,25 @@ use ruts::store::{
     layered::LayeredStore,
     mysql::MySqlStore,
     postgres::PostgresStore,
-    redis::{RedisClient, RedisStore},
+    redis::{RedisClient, RedisCluster, RedisStore},
     sqlite::SqliteStore,
 };
 use ruts_tests_stores::{
-    backends::{RedisRsClient, fred_client, fred_pool, redis_rs_client},
+    backends::{RedisRsClient, fred_client, fred_pool, redis_cluster_with, redis_rs_client},
     servers::Flavour,
 };
 
 use crate::{
-    fault::{Fault, MySqlFault, PostgresFault, RedisFault, SqliteFault},
+    cluster_servers::ClusterServers,
+    fault::{ClusterFault, Fault, MySqlFault, PostgresFault, RedisFault, SqliteFault},
     mysql_server::{MySqlServer, TABLES},
     postgres_server::PostgresServer,
     redis_servers::RedisServers,
     sqlite_file::SqliteFile,
 };
+
+/// Timeout of a command of the cluster client: that of a store.
+const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A store and its servers.
 pub trait System: Send + Sync + 'static {
@@ -85,6 +89,38 @@ impl<C: RedisClient> System for RedisSystem<C> {
 
     async fn strike(&self, fault: Fault, duration: Duration) {
         if let Fault::Redis(fault) = fault {
+            self.servers.strike(fault, duration).await;
+        }
+    }
+}
+
+/// A cluster of Redis as the only tier.
+pub struct ClusterSystem {
+    servers: ClusterServers,
+    store: Arc<RedisStore<RedisCluster>>,
+}
+
+/// Starts a cluster, and a store on it through redis-rs.
+pub async fn cluster_through_redis_rs() -> ClusterSystem {
+    let servers = ClusterServers::start();
+    let client = redis_cluster_with(servers.cluster(), CLUSTER_TIMEOUT);
+    let store = RedisStore::builder(Arc::new(client)).build();
+    ClusterSystem { servers, store: Arc::new(store) }
+}
+
+impl System for ClusterSystem {
+    type Store = RedisStore<RedisCluster>;
+
+    fn store(&self) -> Arc<Self::Store> {
+        Arc::clone(&self.store)
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        ClusterFault::ALL.iter().copied().map(Fault::Cluster).collect()
+    }
+
+    async fn strike(&self, fault: Fault, duration: Duration) {
+        if let Fault::Cluster(fault) = fault {
             self.servers.strike(fault, duration).await;
         }
     }
@@ -223,7 +259,7 @@ impl System for LayeredSystem {
         match fault {
             Fault::Redis(fault) => self.cache.strike(fault, duration).await,
             Fault::Postgres(fault) => self.origin.strike(fault, duration).await,
-            Fault::MySql(_) | Fault::Sqlite(_) => {}
+            Fault::Cluster(_) | Fault::MySql(_) | Fault::Sqlite(_) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use fred::{
@@ -68,10 +69,14 @@ pub async fn redis_rs_client(url: &str) -> RedisRsClient {
     RedisRsClient::open(url).unwrap()
 }
 
-/// Returns a cluster client of redis-rs.
+/// Returns a cluster client of redis-rs, with a long timeout.
 pub async fn redis_cluster(cluster: &Cluster) -> RedisCluster {
-    let builder = ClusterClientBuilder::new(cluster.urls());
-    RedisCluster::new(builder, LONG_TIMEOUT).unwrap()
+    redis_cluster_with(cluster, LONG_TIMEOUT)
+}
+
+/// Returns a cluster client of redis-rs.
+pub fn redis_cluster_with(cluster: &Cluster, timeout: Duration) -> RedisCluster {
+    RedisCluster::new(ClusterClientBuilder::new(cluster.urls()), timeout).unwrap()
 }
 
 /// Returns a cluster client of fred.

@@ -174,7 +174,7 @@ async fn a_client_of_fred_without_a_policy_survives_400_breaks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_idle_connection_to_a_cluster_costs_no_operation() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&[]);
     closed_connections_to_a_cluster(&cluster, redis_cluster(&cluster).await).await;
     closed_connections_to_a_cluster(&cluster, fred_cluster(&cluster).await).await;
 }

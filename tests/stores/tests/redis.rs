@@ -455,7 +455,7 @@ async fn on_each_node<C: RedisClient>(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_with_a_dead_shard_serves_the_others() {
-    let (cluster, prefix) = (Cluster::start(), Prefix::unique());
+    let (cluster, prefix) = (Cluster::start(&[]), Prefix::unique());
     let patient = Arc::new(redis_store(redis_cluster(&cluster).await, &prefix));
     let builder = redis_builder(redis_cluster(&cluster).await, &prefix).timeout(SHORT);
     let impatient = Arc::new(builder.build());
@@ -483,7 +483,7 @@ async fn a_cluster_with_a_dead_shard_serves_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_rs_follows_a_session_to_another_node() {
-    let cluster = Cluster::start();
+    let cluster = Cluster::start(&[]);
     let store = store(redis_cluster(&cluster).await);
     let sessions = on_each_node(&store, &cluster).await;
     let tag = sessions[0].id.to_string()[..2].to_owned();
@@ -502,7 +502,7 @@ async fn redis_rs_follows_a_session_to_another_node() {
 /// While a session moves, fred repeats each command at the old node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fred_fails_while_a_session_moves_and_finds_it_afterwards() {
-    let (cluster, prefix) = (Cluster::start(), Prefix::unique());
+    let (cluster, prefix) = (Cluster::start(&[]), Prefix::unique());
     let patient = Arc::new(redis_store(fred_cluster(&cluster).await, &prefix));
     let builder = redis_builder(fred_cluster(&cluster).await, &prefix).timeout(SHORT);
     let impatient = Arc::new(builder.build());

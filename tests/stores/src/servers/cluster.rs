@@ -17,21 +17,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster.
-    pub fn start() -> Self {
+    /// Starts a cluster whose nodes have additional settings.
+    pub fn start(settings: &[&str]) -> Self {
         let nodes = SLOTS.map(|_| {
             let bus = free_port().to_string();
-            start(
-                Flavour::Redis,
-                free_port(),
-                &[
-                    ["--cluster-enabled", "yes"],
-                    ["--cluster-port", &bus],
-                    ["--cluster-node-timeout", "2000"],
-                    ["--cluster-require-full-coverage", "no"],
-                ]
-                .concat(),
-            )
+            let own = [
+                ["--cluster-enabled", "yes"],
+                ["--cluster-port", &bus],
+                ["--cluster-node-timeout", "2000"],
+                ["--cluster-require-full-coverage", "no"],
+            ];
+            start(Flavour::Redis, free_port(), &[&own.concat()[..], settings].concat())
         });
         let cluster = Self { nodes: nodes.into() };
         for ((process, url), (number, (first, last))) in
@@ -59,7 +55,7 @@ impl Cluster {
     /// Returns the cluster that all tests of this process share.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| Self::start(&[]))
     }
 
     /// Returns the URL of each node.
@@ -67,10 +63,15 @@ impl Cluster {
         self.nodes.iter().map(|(_, url)| &**url).collect()
     }
 
-    /// Returns the index of the node that holds the keys with this hash tag.
-    pub fn node_of(&self, tag: &str) -> usize {
+    /// Returns the slot of the keys with this hash tag.
+    pub fn slot_of(&self, tag: &str) -> u16 {
         let slot = ask(&self.nodes[0].1, &["CLUSTER", "KEYSLOT", tag]);
-        let slot: u16 = slot.parse().expect("a slot is a number");
+        slot.parse().expect("a slot is a number")
+    }
+
+    /// Returns the index of the node that holds the keys with this hash tag at the start.
+    pub fn node_of(&self, tag: &str) -> usize {
+        let slot = self.slot_of(tag);
         SLOTS.iter().position(|(_, last)| slot <= *last).expect("a node for every slot")
     }
 
@@ -78,27 +79,41 @@ impl Cluster {
     /// old node answers `ASK`. Returns the index of the old node.
     pub fn begin_move(&self, tag: &str, to: usize) -> usize {
         let from = self.node_of(tag);
+        self.begin_move_from(tag, from, to);
+        from
+    }
+
+    /// Moves the keys as [`begin_move`](Self::begin_move) does, from the node that owns the slot.
+    pub fn begin_move_from(&self, tag: &str, from: usize, to: usize) {
         let (old, new) = (&*self.nodes[from].1, &*self.nodes[to].1);
         let slot = ask(old, &["CLUSTER", "KEYSLOT", tag]);
         let (old_id, new_id) = (ask(old, &["CLUSTER", "MYID"]), ask(new, &["CLUSTER", "MYID"]));
         ask(new, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &old_id]);
         ask(old, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &new_id]);
+        while self.move_keys(&slot, old, new) {}
+    }
+
+    /// Moves up to 100 keys of a slot. Returns whether there were any.
+    fn move_keys(&self, slot: &str, old: &str, new: &str) -> bool {
         let mut connection = Client::open(old).unwrap().get_connection().unwrap();
         let keys: Vec<String> = redis::cmd("CLUSTER")
-            .arg(&["GETKEYSINSLOT", &slot, "100"])
+            .arg(&["GETKEYSINSLOT", slot, "100"])
             .query(&mut connection)
             .unwrap();
         let port = new.rsplit(':').next().expect("a port");
         let mut migrate = vec!["MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"];
         migrate.extend(keys.iter().map(|key| &**key));
-        ask(old, &migrate);
-        from
+        if !keys.is_empty() {
+            ask(old, &migrate);
+        }
+        !keys.is_empty()
     }
 
     /// Ends a [`begin_move`](Self::begin_move): `from` answers `MOVED` from now on.
     pub fn end_move(&self, tag: &str, from: usize, to: usize) {
         let (old, new) = (&*self.nodes[from].1, &*self.nodes[to].1);
         let slot = ask(old, &["CLUSTER", "KEYSLOT", tag]);
+        while self.move_keys(&slot, old, new) {}
         let id = ask(new, &["CLUSTER", "MYID"]);
         for node in [new, old] {
             ask(node, &["CLUSTER", "SETSLOT", &slot, "NODE", &id]);
@@ -117,6 +132,31 @@ impl Cluster {
         process.wait_until(|| {
             is_ready(url) && ask(url, &["CLUSTER", "INFO"]).contains("cluster_state:ok")
         });
+    }
+
+    /// Suspends a node.
+    pub fn pause(&self, node: usize) {
+        self.nodes[node].0.send("pause");
+    }
+
+    /// Continues a suspended node.
+    pub fn resume(&self, node: usize) {
+        self.nodes[node].0.send("resume");
+    }
+
+    /// Returns whether every node knows that the cluster is complete.
+    pub fn is_complete(&self) -> bool {
+        let is_ok = |url: &String| ask(url, &["CLUSTER", "INFO"]).contains("cluster_state:ok");
+        let knows = |url: &String| !ask(url, &["CLUSTER", "NODES"]).contains("fail");
+        self.nodes.iter().all(|(_, url)| is_ok(url) && knows(url))
+    }
+
+    /// Runs a command on each node.
+    pub fn on_each_node(&self, words: &[&str]) {
+        for (_, url) in &self.nodes {
+            let mut connection = Client::open(&**url).unwrap().get_connection().unwrap();
+            redis::cmd(words[0]).arg(&words[1..]).exec(&mut connection).unwrap();
+        }
     }
 
     fn ports(&self, node: usize) -> (String, String) {
