@@ -55,6 +55,7 @@ use proc_macro::TokenStream;
 /// | `lazy` | for large values: fetched only by its accessor, `read` or `load()`, not with the other fields |
 /// | `rotate` | writing or removing the field replaces the secret, in the same round trip |
 /// | `principal` | the signed-in principal, see below |
+/// | `index` | `Shop::sessions(&store)` also finds sessions by this field, see `IndexedSessions` |
 /// | `encrypt` | encrypted at rest with the keys of the layer (feature `encrypt`) |
 /// | `encrypt(since = 2)` | the same, but values of version 1 may be plaintext |
 /// | `rename = "name"` | the stored name, if it differs from the name of the field |
@@ -62,8 +63,6 @@ use proc_macro::TokenStream;
 /// | `migrate(1 => CartV1)` | the types of former versions, see below |
 /// | `writes = 1` | new values are written as this former version |
 /// | `codec = "messagepack"` | as above, for this field |
-///
-/// The key `index` is reserved for a later release.
 ///
 /// ## Lifetimes
 ///
@@ -86,9 +85,10 @@ use proc_macro::TokenStream;
 /// the field's own type reads version 1, and `migrate(1 => discard)` that values of version 1 read
 /// as absent.
 ///
-/// In an earlier release, reading or updating a newer value fails with `Error::Newer` and writes
-/// nothing. With `writes = 1`, for one release, new values are written as version 1, converted by
-/// the `TryFrom` of `CartV1`. Writing a value that version 1 cannot hold fails, and writes nothing.
+/// If an earlier release reads or updates a newer value, the call fails with `Error::Newer` and
+/// writes nothing. To prevent this error during a deploy, one release has `writes = 1`. It writes
+/// new values as version 1, converted by the `TryFrom` of each former type. If version 1 cannot hold
+/// a value, the write fails and changes nothing.
 ///
 /// ## Principal
 ///
@@ -96,9 +96,9 @@ use proc_macro::TokenStream;
 /// sessions by the value of the field.
 ///
 /// A principal with `migrate` also needs a `TryFrom` from the type of each version to the type of
-/// the version before it. Its sessions are found by the value in the first version that can hold
-/// it, so that each release finds the sessions of all other releases. Two principals must not have
-/// the same value in a former version.
+/// the version before it. The value is converted to the first version that can hold it, and the
+/// sessions are found by the converted value. So each release finds the sessions of all other
+/// releases. Two principals must not have the same value in a former version.
 #[proc_macro_attribute]
 pub fn session(args: TokenStream, item: TokenStream) -> TokenStream {
     pipeline::run(args.into(), item.into()).into()

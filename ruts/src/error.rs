@@ -74,8 +74,8 @@ pub enum Error {
         source: CodecError,
     },
 
-    /// The stored value does not fit the type of the field, or cannot be decrypted. It is kept
-    /// until the field is set or removed.
+    /// The stored value does not fit the type of the field, or cannot be decrypted. The value is
+    /// kept until the field is set, removed or taken.
     #[error("the stored value of the session field `{field}` could not be decoded")]
     Decode {
         /// Stored name of the field.
@@ -97,10 +97,15 @@ pub enum Error {
         within: Option<Duration>,
     },
 
-    /// While this request was running, or up to five seconds before it arrived, the session ended
-    /// or another request replaced its secret. Or a revocation ended the session during this
-    /// sign-in. The write did not take place, or was lost with the session. No session was created.
-    /// In a [job](crate::session::SessionIndex::get): no live session has this id.
+    /// The session is no longer valid, for one of these reasons:
+    ///
+    /// - It ended after this request had used it.
+    /// - It was deleted, or its secret was replaced, after this request arrived or less than five
+    ///   seconds before.
+    /// - A revocation ended it during this sign-in.
+    /// - No live session has the id of this [job](crate::session::SessionIndex::get).
+    ///
+    /// The write did not take place, or was lost with the session. No session was created.
     #[error("the session has ended, or another request has replaced its secret")]
     Ended,
 
@@ -128,8 +133,9 @@ pub enum Error {
     },
 
     /// The response was sent, or the client has disconnected, so the cookie of a new session or
-    /// secret can no longer reach the client. Nothing was changed. If the response was sent during
-    /// a rotation, the session was ended, because no client knows its secret.
+    /// secret can no longer reach the client. Nothing was changed, with one exception: if the
+    /// response was sent during a rotation, the session was ended, because no client knows its
+    /// secret.
     #[error("the response was sent: a session can no longer be created or rotated")]
     ResponseSent,
 

@@ -62,8 +62,9 @@ pub(crate) fn cache_read(outcome: &'static str) {
     let _ = outcome;
 }
 
-/// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`): it
-/// bypassed the cache, a write or too many fills are in progress, or the fields must not be cached.
+/// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`). It does
+/// not if it bypassed the cache, if a write or too many fills are in progress, or if the fields must
+/// not be cached.
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_fill(outcome: &'static str) {
     count!("ruts_cache_fills_total", "outcome" => outcome);

@@ -205,8 +205,8 @@ impl Secret {
     }
 
     /// Returns the hash for the store. The hash covers the name of the layer, so that no other
-    /// layer with the same store accepts the token. The name has no zero byte, so the zero byte
-    /// after it is unambiguous.
+    /// layer with the same store accepts the token. A zero byte separates the name from the
+    /// lifetime, and is unambiguous as long as no layer name contains one.
     pub(crate) fn hash(&self, layer: &str) -> SecretHash {
         let hash = Sha256::new_with_prefix(self.bytes).chain_update(layer);
         let hash = match self.life.to_bytes() {
@@ -224,8 +224,8 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Reads a token from untrusted bytes. `None` unless they are in canonical form. Text of
-    /// another length is not decoded.
+    /// Reads a token from untrusted bytes. `None` unless they are in canonical form. Bytes of a
+    /// length that no token has are not decoded.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (text, life) = match text.len() {
             TOKEN_LEN => (text, CookieLife::Default),

@@ -61,7 +61,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, until_end).await
     }
 
-    /// Waits for a turn as long as other turns begin. `None` if no turn has begun for `patience`.
+    /// Waits for a turn for as long as other turns keep beginning. `None` if none begins for `patience`.
     ///
     /// # Cancel safety
     ///

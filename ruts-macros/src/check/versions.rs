@@ -18,7 +18,7 @@ pub(super) struct Versions {
     pub(super) encrypt: Option<u16>,
 }
 
-/// Checks the versions of a field. After an error it returns placeholders, so that the rest
+/// Checks the versions of a field. Returns placeholders for invalid versions, so that the rest
 /// compiles.
 pub(super) fn versions(raw: &RawField, diagnostics: &mut Diagnostics) -> Versions {
     let args = &raw.args;

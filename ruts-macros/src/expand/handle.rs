@@ -24,12 +24,12 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 
         #[allow(dead_code, deprecated)]
         impl #name {
-            /// Returns the untyped session: its id, rotation and deletion.
+            /// Returns the untyped session, which has methods for its id, rotation and deletion.
             #vis fn session(&self) -> &#private::Session {
                 &self.session
             }
 
-            /// Reads all fields except `once` fields, including lazy ones. One round trip.
+            /// Reads all fields, including lazy ones, but not `once` fields. One round trip.
             #vis fn load(&self) -> #private::LoadFuture<'_, #values> {
                 #private::load(&self.session, Self::SCHEMA)
             }

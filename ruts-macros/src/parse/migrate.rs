@@ -85,8 +85,8 @@ impl Parse for Since {
     }
 }
 
-/// Reads a list in parentheses that must not be empty. Reports a mistake with `message`, at the
-/// parentheses or at the key.
+/// Reads a non-empty list in parentheses. Reports a mistake with `message`, at the parentheses or
+/// at the key.
 fn in_parentheses<T: Parse>(
     key: &Ident,
     input: ParseStream<'_>,

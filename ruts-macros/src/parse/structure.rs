@@ -83,7 +83,7 @@ pub(crate) fn session(
     })
 }
 
-/// Runs `read` on tokens. `read` reports its own mistakes.
+/// Runs `read` on tokens. `read` itself reports the mistakes that it finds.
 fn parse(
     tokens: TokenStream,
     diagnostics: &mut Diagnostics,
@@ -129,8 +129,8 @@ fn is_derive(attr: &Attribute) -> bool {
     last_segment(attr) == "derive"
 }
 
-/// Returns the attributes of the struct, except for those that have no meaning on a session, which
-/// it reports.
+/// Returns the attributes of the struct. Reports and leaves out attributes that have no meaning on
+/// a session.
 fn attrs_of_struct(
     attrs: Vec<Attribute>,
     derives: bool,

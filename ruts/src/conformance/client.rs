@@ -1,6 +1,7 @@
 //! A client of a store, with one method for each call that checks make: [`Client`].
 //!
-//! Used by every check. Most methods panic on a store error, because a check would. Knows no backend.
+//! Used by every check. Most methods panic on a store error, because every check fails on it. Knows no
+//! backend.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -285,7 +286,7 @@ impl<S: Store> Client<S> {
     }
 }
 
-/// The expected answer of a call without effect.
+/// The expected reason for the refusal of a call.
 #[derive(Clone, Copy)]
 pub(super) enum Refusal {
     NotFound,
@@ -309,7 +310,7 @@ impl Refusal {
     }
 }
 
-/// Returns the answer of a write. Panics if a cache may hide the write. No check may cause that.
+/// Returns the answer of a write. Panics if a cache may hide the write, because no check stops a cache.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
         assert_eq!(written.stale_for, None, "a cache may hide a write");

@@ -32,7 +32,7 @@ pub async fn a_field_expires_after_its_lifetime(subject: &impl Subject) {
     assert_eq!(client.get("goes").await, None);
 }
 
-/// A write sets the lifetime of the field, or removes it.
+/// A write with a TTL restarts the lifetime of the field. A write without a TTL removes the earlier TTL.
 pub async fn a_write_resets_the_lifetime(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
@@ -47,7 +47,7 @@ pub async fn a_write_resets_the_lifetime(subject: &impl Subject) {
     client.holds(&[("freed", "2")]).await;
 }
 
-/// The lifetime of a present field can be changed without its value.
+/// A call can change the lifetime of a present field and keep its value.
 pub async fn a_lifetime_can_be_changed(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("shortened", "1")]).await;
@@ -189,8 +189,8 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
 }
 
-/// A store names the deadline that ended an expired session, or none if it no longer knows. It names
-/// none for a session that is live, was deleted or revoked, or never existed.
+/// A store names the deadline that ended an expired session, or none if it no longer has the record. It also
+/// names none for a session that is live, was deleted or revoked, or never existed.
 pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let (unit, store) = (subject.unit(), subject.store());
     let short =

@@ -72,8 +72,8 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     client.through(subject).holds(&[]).await;
 }
 
-/// A call with internal credentials moves no deadline by itself, and does not count as the first use of a
-/// renewed secret.
+/// Without a touch, a call with internal credentials moves no deadline. The call does not count as the first
+/// use of a renewed secret.
 pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
@@ -150,7 +150,7 @@ pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
     assert!(client.with(other).load(Projection::All, None).await.is_err());
 }
 
-/// Internal credentials are refused for a session that has ended or never existed, and create none.
+/// Internal credentials are refused for a session that has ended or never existed. They create no session.
 pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) {
     let (ada, store) = (principal(), subject.store());
     let absent = new_client(subject);

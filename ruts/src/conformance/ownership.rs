@@ -275,8 +275,8 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     theirs.through(subject).holds(&[]).await;
 }
 
-/// The last two secrets of a revoked session are recognised until the deadline that it had, but not
-/// accepted. Any other secret is unknown.
+/// The last two secrets of a revoked session are refused as revoked, until the deadline that the session had.
+/// Any other secret is unknown.
 pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());

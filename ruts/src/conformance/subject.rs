@@ -15,8 +15,8 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// store. Called once for each run of a check.
     fn set_up() -> impl Future<Output = Self> + Send;
 
-    /// Returns the store. Two calls return two views of the same sessions, each with connections of
-    /// its own where the store has connections.
+    /// Returns the store. Each call returns a view of the same sessions. If the store has connections, each
+    /// view has separate ones.
     fn store(&self) -> Arc<Self::Store>;
 
     /// Lets time pass for the store. Sleeps by default. A store with a clock of its own can advance
@@ -34,7 +34,7 @@ pub trait Subject: Send + Sync + Sized + 'static {
         Duration::from_millis(250)
     }
 
-    /// Returns how often each race runs. Defaults to 25.
+    /// Returns the maximum number of runs of each race. Defaults to 25. Long races run less often.
     fn rounds(&self) -> usize {
         25
     }

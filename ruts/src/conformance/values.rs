@@ -24,7 +24,7 @@ pub async fn a_created_session_is_found(subject: &impl Subject) {
     session(subject, &[]).await.holds(&[]).await;
 }
 
-/// A value may be any bytes: none, many, and those of no text encoding.
+/// A value may be any bytes: empty, long, or in no text encoding.
 pub async fn any_bytes_survive(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let all: Vec<u8> = (0..=255).collect();

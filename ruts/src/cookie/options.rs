@@ -56,8 +56,8 @@ impl CookieOptions {
         }
     }
 
-    /// Sets the name, to which a prefix is added. The default is `id`, or `id-` and the name of the
-    /// layer.
+    /// Sets the name. A name without a prefix gets one. The default is `id`, or `id-` and the name of
+    /// the layer.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
@@ -141,8 +141,10 @@ impl CookieOptions {
     }
 
     /// Encrypts the cookie, and authenticates its name, with the first of these keys (AES-256-GCM).
-    /// A cookie that was encrypted with none of these keys is ignored without a store call. This
-    /// option replaces [signing](Self::signing_keys).
+    /// A cookie that was encrypted with none of these keys is ignored without a store call.
+    ///
+    /// A cookie is either encrypted or [signed](Self::signing_keys): the option that is set last
+    /// applies.
     #[cfg(feature = "private")]
     #[must_use]
     pub fn encryption_keys(mut self, keys: impl Into<crate::crypto::KeyRing>) -> Self {
@@ -150,8 +152,8 @@ impl CookieOptions {
         self
     }
 
-    /// Checks whether the options make a safe cookie: for options from a configuration file.
-    /// [`SessionLayer::with_cookie_options`] panics on unsafe ones.
+    /// Checks whether the options make a safe cookie, for example if they come from a configuration
+    /// file. [`SessionLayer::with_cookie_options`] panics on unsafe options.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ const MAX_OTHERS: usize = 7;
 pub(crate) struct Presented {
     /// Whether the request has a session cookie, valid or not.
     pub(crate) is_present: bool,
-    /// The first token of the required form, signed or encrypted if keys are set.
+    /// The first token in the form of the layer: plain, signed or encrypted.
     pub(crate) token: Option<Token>,
     /// Further tokens, all different, at most [`MAX_OTHERS`].
     pub(crate) others: Vec<Token>,
@@ -94,8 +94,8 @@ impl SessionCookie {
     }
 
     /// Returns the values of the cookie. Names are compared case-sensitively, because the layer
-    /// sets only one spelling. Browsers enforce the rules of a prefix in any case, such as
-    /// `__HOST-`.
+    /// sets only one spelling. Browsers enforce the rules of a prefix even if the case of its letters
+    /// differs, as in `__HOST-`.
     fn values<'a>(
         &'a self,
         headers: impl Iterator<Item = &'a HeaderValue>,

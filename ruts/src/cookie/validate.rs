@@ -4,7 +4,7 @@
 
 use super::error::CookieError;
 
-/// Maximum length of name and value together that browsers keep (RFC 6265bis, 5.7).
+/// Maximum length of name and value together in a cookie that browsers keep (RFC 6265bis, 5.7).
 pub(super) const MAX_BYTES: usize = 4096;
 
 pub(super) fn check_path(path: &str) -> Result<(), CookieError> {

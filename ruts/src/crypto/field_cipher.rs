@@ -9,8 +9,8 @@
 //! bytes      8                    4        24      length of the payload, and 16
 //! ```
 //!
-//! The algorithm is XChaCha20-Poly1305. Its nonces are long enough to be random for any number of
-//! values. The tag also covers the header, the session id and the field name. So a value can only
+//! The algorithm is XChaCha20-Poly1305. Its nonces have 192 bits, so random nonces do not repeat in
+//! practice. The tag also covers the header, the session id and the field name. So a value can only
 //! be decrypted in its own session and field.
 
 use bytes::Bytes;
@@ -42,7 +42,7 @@ pub(crate) struct Plaintext {
     pub(crate) was_encrypted: bool,
 }
 
-/// Encrypts and decrypts values. Without keys, an encrypted field can be neither written nor read.
+/// Encrypts and decrypts values. Without keys, an encrypted value can be neither written nor read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FieldCipher {
     #[cfg(feature = "encrypt")]
@@ -60,7 +60,7 @@ pub(crate) enum CipherError {
 const NONCE_LEN: usize = 24;
 
 impl FieldCipher {
-    /// Encrypts a value for the store.
+    /// Returns an error: without the feature `encrypt` there are no keys.
     #[cfg(not(feature = "encrypt"))]
     pub(crate) fn encrypt(&self, _: FieldAad<'_>, _: &Bytes) -> Result<Bytes, CipherError> {
         Err(CipherError::NoKey)
@@ -217,7 +217,7 @@ mod tests {
             let plaintext = cipher.decrypt(aad, &encrypted.into());
             let refused = match plaintext {
                 Err(_) => true,
-                // Without the flag the value counts as plain, which a field with `encrypt` refuses.
+                // Without the flag the value counts as plain. A field with `encrypt` refuses plain values.
                 Ok(plaintext) => !plaintext.was_encrypted,
             };
             prop_assert!(refused);

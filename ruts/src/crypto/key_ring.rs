@@ -37,7 +37,7 @@ pub enum KeyError {
 /// every key for existing data.
 ///
 /// To change keys, put the new secret first. Remove the old secret once no cookie or value depends
-/// on it. Cookies and values may share a ring: each use has keys of its own.
+/// on it. Cookies and values may share a ring, because each use has different keys.
 ///
 /// Clones share one ring. So [`replace`](Self::replace) changes the keys of a running layer, for
 /// example when a vault has new secrets (OWASP ASVS 5.0, 13.3.1).
@@ -86,7 +86,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// The same errors as [`new`](Self::new). In that case the ring keeps its keys.
+    /// The same errors as [`new`](Self::new). After an error, the ring has its former keys.
     pub fn replace<S: AsRef<[u8]>>(
         &self,
         secrets: impl IntoIterator<Item = S>,

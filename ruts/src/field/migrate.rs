@@ -3,7 +3,7 @@
 //! Used by code that `#[session]` generates. Implemented by every type with a matching `TryFrom`.
 //! The error of a conversion is dropped, because it may quote the value.
 
-/// Type of a later version, converted from a value of a former one by `From` or `TryFrom`.
+/// Type of a field version whose values `From` or `TryFrom` makes from those of an earlier version.
 #[diagnostic::on_unimplemented(
     message = "live sessions may hold a `{Former}`, which cannot become a `{Self}`",
     label = "expected `impl From<{Former}> for {Self}`, or `TryFrom`",
@@ -22,8 +22,8 @@ impl<Former, T: TryFrom<Former>> MigratesFrom<Former> for T {
     }
 }
 
-/// Type of a version whose values can be written as the former one, by the `From` or `TryFrom` of
-/// that type.
+/// Type of a field version whose values `From` or `TryFrom` converts to the type of an earlier
+/// version.
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` cannot be written as the former `{Former}`",
     label = "expected `impl TryFrom<{Self}> for {Former}`, or `From`",

@@ -1,6 +1,6 @@
 //! [`FieldName`]: a stored name as an owned string.
 //!
-//! Used by the answers of stores, the field cache and session maps. It does not check names:
+//! Used by the answers of stores, the field cache and session maps. Does not check the string:
 //! `is_field_name` does.
 
 use std::{borrow::Borrow, fmt, ops::Deref};

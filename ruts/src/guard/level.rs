@@ -13,9 +13,9 @@ use crate::{auth::Assurance, error::Error, session::TypedSession};
 /// A session whose user has authenticated within the last `MINUTES` minutes: for a change of
 /// password or address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. The check
 /// costs one round trip, which reads the same fields as the first [`Entry::get`](crate::Entry::get)
-/// of a request. It costs none if the request has read them.
+/// of a request. If the request has read these fields, the check costs none.
 ///
-/// All other requests get a 401. If the layer has a
+/// A request without such an authentication gets a 401. If the layer has a
 /// [`sign_in_page`](crate::SessionLayer::sign_in_page), a browser that asks for a page is
 /// redirected to the sign-in page instead. [`require`] applies the guard to a whole router.
 ///

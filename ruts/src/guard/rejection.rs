@@ -26,7 +26,7 @@ impl GuardRejection {
     }
 }
 
-/// The response is not a redirect: the handler has no session, so a sign-in would not help.
+/// The response is no redirect, because a sign-in would not help: the guard could not get the session.
 impl From<Error> for GuardRejection {
     fn from(error: Error) -> Self {
         Self { error, page: None }

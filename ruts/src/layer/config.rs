@@ -114,9 +114,9 @@ impl SessionLayer {
 }
 
 impl<L: LayerName> SessionLayer<L> {
-    /// Names the layer. A named layer gives a request another session, with a cookie of its own,
-    /// beside the session of the unnamed layer. Layers may share a store: no layer accepts the
-    /// tokens of another one.
+    /// Names the layer. A named layer gives a request a second session with a separate cookie,
+    /// beside the session of the unnamed layer. Layers may share a store, because no layer accepts
+    /// the tokens of another layer.
     pub fn named<M: LayerName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
         SessionLayer {
@@ -184,8 +184,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Asks the browser to clear data of the site when a request has ended its session, with the
-    /// header `Clear-Site-Data`. By default no such header is sent.
+    /// Sends the header `Clear-Site-Data` when a request has ended its session, so that the browser
+    /// clears data of the site. By default, the header is not sent.
     ///
     /// ```
     /// use ruts::{SessionLayer, layer::ClearSiteData, store::memory::MemoryStore};
@@ -231,9 +231,9 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// The former secret stays valid until the client has used the new one, and for a
     /// [grace period](Self::renewal_grace) after that. In the grace period a request with the
-    /// former secret can read and write fields, but cannot replace the secret, sign in or out, or
-    /// move the absolute deadline. A later use of the former secret is a sign of a stale or stolen
-    /// copy, and is logged at `WARN`.
+    /// former secret can read and write fields and end the session. It cannot replace the secret,
+    /// change the principal or move a deadline. A later use of the former secret is a sign of a
+    /// stale or stolen copy, and is logged at `WARN`.
     ///
     /// # Panics
     ///
@@ -298,9 +298,9 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Compares the client of each request that uses its session with the client that signed in
-    /// (NIST SP 800-63B-4, 5.3). `describe` returns the properties of a client. If some properties
-    /// differ, `judge` gets their names, and returns the reaction.
+    /// Compares the client of a request with the client of the sign-in, if the request uses its
+    /// session (NIST SP 800-63B-4, 5.3). `describe` returns the properties of a client. If some
+    /// properties differ, `judge` gets their names, and returns the reaction.
     ///
     /// A difference is only a signal: a thief of a cookie can send the same headers. A request that
     /// writes before it reads costs one more round trip.
@@ -423,7 +423,7 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets the codec of values that are set by name. Declared fields have a codec of their own.
+    /// Sets the codec of values that are set by name. A declared field uses the codec of its spec.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.config.codec = codec;

@@ -20,9 +20,13 @@ pub(super) enum Refusal {
     Host(String),
 }
 
-/// Returns why a request gets no session. `None` if the request gets one: it came without a proxy
-/// and not from a page of another site, and asks for a loopback name, for one of `hosts`, or for no
-/// host. Browsers always name a host.
+/// Returns why a request gets no session. `None` if the request gets one.
+///
+/// A request gets a session if it meets all of these conditions:
+///
+/// - It has no header of a proxy.
+/// - No page of another site made it.
+/// - It asks for a loopback name, for one of `hosts`, or for no host. Browsers always name a host.
 pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refusal> {
     let headers = request.headers();
     if PROXY.iter().any(|name| headers.contains_key(*name)) {

@@ -40,8 +40,8 @@ pin_project! {
 
 type Renewal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Closes the response of a session when the future is dropped. If no response was returned, its
-/// token is given up: see `Request::abandon`.
+/// Closes the response of a session when the future is dropped. If the future has returned no
+/// response, the token of the response is given up: see `Request::abandon`.
 struct CloseOnDrop(Session);
 
 impl Drop for CloseOnDrop {
@@ -83,8 +83,8 @@ where
                 let result = ready!(session.enter(|| this.inner.poll(cx)));
                 match session.renewal().filter(|_| result.is_ok()) {
                     None => result,
-                    // Renewed as the last step of a request, because the token of a slow response
-                    // could overwrite that of a newer sign-in.
+                    // The renewal is the last step of a request. If it came earlier, the token of a
+                    // slow response could overwrite the cookie of a newer sign-in.
                     Some(renewal) => {
                         let mut renewal: Renewal = Box::pin(renewal);
                         if renewal.as_mut().poll(cx).is_pending() {

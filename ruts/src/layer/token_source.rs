@@ -24,8 +24,8 @@ pub enum TokenSource {
     /// `Session-Token` carries a new token, and is empty if the request has ended its session.
     /// Tokens in headers are neither signed nor encrypted.
     Header,
-    /// In the header if the request has `Authorization: Bearer`, otherwise in the cookie. A new
-    /// token is returned in the same way.
+    /// In the header if the request has `Authorization: Bearer`, otherwise in the cookie. The
+    /// response carries a new token in the same way: in `Session-Token` or in the cookie.
     Both,
 }
 

@@ -141,7 +141,7 @@ impl SignInOptions {
 }
 
 impl Signing {
-    /// Signs a principal in.
+    /// Creates the sign-in of a principal.
     ///
     /// # Errors
     ///
@@ -233,10 +233,9 @@ impl SessionConfig {
     /// Returns the touch of a read or write. The touch is due only after an eighth of the idle
     /// timeout, so that most reads write nothing.
     ///
-    /// The touch of a session that outlives the idle timeout is never due: such a touch only
-    /// confirms a renewed secret. Until the response is sent, the time since the last use has to
-    /// show whether the authentication has lapsed. So the use is counted only before the response,
-    /// by `renewal`.
+    /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed
+    /// secret. During the request, the time since the last use has to show whether the
+    /// authentication has lapsed. So only `renewal` counts the use, just before the response.
     pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
         let idle = self.idle_of(cookie)?;
         Some(match self.outlives_idle(cookie) {

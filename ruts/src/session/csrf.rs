@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use super::{request::operations::Request, value};
 use crate::{codec, crypto::field_cipher::Plaintext, error::Error, field::FieldSpec, token};
 
-/// The field with the random seed of a session's tokens.
+/// The field with the random seed of a session's CSRF tokens.
 const SEED: FieldSpec = FieldSpec::reserved("ruts.csrf");
 
 const BYTES: usize = 32;

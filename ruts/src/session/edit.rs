@@ -139,15 +139,15 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Writes all changes in one round trip. A sign-in takes as many round trips as
-    /// [`Entry::sign_in`](crate::Entry::sign_in), and a sign-out as many as
-    /// [`Entry::remove`](crate::Entry::remove).
+    /// Writes all changes in as many round trips as [`Entry::set`](crate::Entry::set). A sign-in
+    /// takes as many as [`Entry::sign_in`](crate::Entry::sign_in), and the removal of a principal
+    /// field as many as [`Entry::remove`](crate::Entry::remove).
     ///
     /// # Errors
     ///
-    /// The first [`Error::Encode`] or error of [`remember`](Self::remember). Then nothing is
-    /// written. Otherwise as [`Entry::set`](crate::Entry::set), and with a sign-in as
-    /// [`Entry::sign_in`](crate::Entry::sign_in).
+    /// If a value cannot be encoded or [`remember`](Self::remember) fails, the first such error.
+    /// Nothing is written in this case. Otherwise the errors of [`Entry::set`](crate::Entry::set),
+    /// or with a sign-in those of [`Entry::sign_in`](crate::Entry::sign_in).
     pub fn commit(self) -> WriteFuture<'a> {
         let Self { request, changes, auth, options, failed } = self;
         WriteFuture::new(async move {

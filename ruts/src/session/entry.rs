@@ -133,8 +133,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// # Errors
     ///
     /// [`Error::Store`]. [`Error::Decode`]: the field is removed anyway. [`Error::Newer`] for a
-    /// value of a later release, which is kept. [`Error::ResponseSent`] if a rotation is due after
-    /// the response.
+    /// value of a later release, which is kept unless the field is marked `principal`.
+    /// [`Error::ResponseSent`] if a rotation is due after the response.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let stored = self.request.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref(), self.request.config().unreadable)
@@ -142,8 +142,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 }
 
 impl<'a, T> Entry<'a, T, Principal> {
-    /// Signs a principal in. The old cookie is refused from now on, the idle deadline and the
-    /// absolute deadline restart, and the session is listed among those of the principal.
+    /// Signs a principal in, and lists the session among those of the principal. The old cookie is
+    /// refused from now on. The idle deadline and the absolute deadline restart.
     ///
     /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of
     /// the session are removed, so that no user sees the fields of another. [`SignIn`] has options
@@ -153,8 +153,8 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// or another principal signs in. A `ttl` of the field also bounds the lifetime of the session.
     /// [`Session::set`](crate::Session::set) by name signs no principal in.
     ///
-    /// Call it again when the principal authenticates again (NIST SP 800-63B-4, 5.2). Only a
-    /// sign-in raises the assurance of a session.
+    /// Call this method again when the principal authenticates again (NIST SP 800-63B-4, 5.2). Only
+    /// a sign-in raises the assurance of a session.
     ///
     /// ```
     /// use ruts::{Error, auth::Assurance, session};
@@ -193,10 +193,10 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// besides that of the sign-in, until the next sign-in.
     ///
     /// Call this method in a handler that changes a password, before the new hash is written.
-    /// Otherwise another request of the session could load the user with the new hash in between,
-    /// and end the session. After the new hash is written, sign in with the new stamp: the former
-    /// cookie and the former stamp are refused from then on. All other sessions of the user end
-    /// when they next load the user.
+    /// Otherwise another request of the session could load the user with the new hash and end the
+    /// session. After the new hash is written, sign in with the new stamp. From then on the former
+    /// cookie and the former stamp are refused. All other sessions of the user end when they next
+    /// load the user.
     ///
     /// ```
     /// use ruts::{Error, auth::Assurance, session};
@@ -287,8 +287,8 @@ fn read<T, M: Readable<T>>(
     ReadFuture::new(field, stored(request, field.spec(), group), request.config().unreadable)
 }
 
-// These functions are not generic, so that they are compiled once, and not for each type of a
-// field.
+// These functions are not generic, so that they are compiled only once, not once for each field
+// type.
 
 fn stored<'a>(
     request: &'a Request,
@@ -323,8 +323,8 @@ fn expire<'a>(
 impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Reads the field. Awaiting the entry does the same.
     ///
-    /// The value is the one that this request last read or wrote: see
-    /// [`Session::refresh`](crate::Session::refresh) for long-lived requests.
+    /// Returns the value that this request last read or wrote, if there is one. A long-lived request
+    /// calls [`Session::refresh`](crate::Session::refresh) to read the field again.
     ///
     /// # Round trips
     ///
@@ -364,8 +364,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// encryption key.
     ///
     /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the fields
-    /// that only another release knows. Reads migrate values in any case. Call `settle` when all
-    /// values have to be in the new form, for example before a former key is removed.
+    /// that only another release knows. Reads migrate values even without this call. Call `settle`
+    /// when all values have to be in the new form, for example before a former key is removed.
     ///
     /// ```
     /// use ruts::{Error, session};
@@ -389,8 +389,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update). A lifetime that another request sets with
-    /// [`expire`](Self::expire), between this read and this write, is lost.
+    /// As [`update`](Self::update). If another request calls [`expire`](Self::expire) between the
+    /// read and the write of this call, the lifetime that it sets is lost without an error.
     pub fn settle(self) -> WriteFuture<'a, bool>
     where
         M: Readable<T> + 'a,
@@ -417,8 +417,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 
     /// Reads, changes and writes the field atomically: no parallel update is lost.
     ///
-    /// During a deploy, the value may have fields that only a later release knows. With MessagePack
-    /// the update keeps these fields, even inside lists and maps.
+    /// During a deploy, the value may contain struct fields that only a later release knows. With
+    /// MessagePack the update keeps these struct fields, even inside lists and maps.
     ///
     /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
     /// `None` removes the field. The result of `change` is returned. `change` runs again after each
@@ -445,7 +445,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), [`Error::Decode`], and [`Error::Conflict`] after 48 tries.
+    /// As [`set`](Self::set), [`Error::Decode`], [`Error::Newer`], and [`Error::Conflict`] after 48 tries.
     ///
     /// # Panics
     ///

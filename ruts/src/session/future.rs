@@ -23,7 +23,7 @@ pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + S
 ///
 /// # Cancel safety
 ///
-/// If it is dropped before it is ready, the write takes place as a whole or not at all.
+/// If the future is dropped before it is ready, the write takes place as a whole or not at all.
 #[must_use = "nothing is written until this is awaited"]
 pub struct WriteFuture<'a, T = ()>(Boxed<'a, T>);
 
@@ -45,8 +45,8 @@ impl<T> Future for WriteFuture<'_, T> {
 ///
 /// # Cancel safety
 ///
-/// Dropping it is harmless. If it was polled once, and is then neither polled nor dropped, it
-/// blocks the other operations of its request.
+/// Dropping the future is harmless. A future that was polled once, and is then neither polled nor
+/// dropped, blocks the other operations of its request.
 #[must_use = "nothing is read until this is awaited"]
 pub struct ReadFuture<'a, T, M> {
     stored: Boxed<'a, Option<Plaintext>>,

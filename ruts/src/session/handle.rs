@@ -87,9 +87,9 @@ impl<S> Session<S> {
 
     /// Writes a field. Starts a session if there is none.
     ///
-    /// `ttl` is the lifetime of the value in seconds. Without one it lives as long as the session.
-    /// Zero removes the field instead. `hot_ttl` is the maximum time, in seconds, that a cache may
-    /// serve the value. With zero the value is never kept in a cache.
+    /// `ttl` is the lifetime of the value in seconds. Without `ttl`, the value lives as long as the
+    /// session. A `ttl` of zero removes the field instead. `hot_ttl` is the maximum time, in seconds,
+    /// that a cache may serve the value. With a `hot_ttl` of zero, the value is never in a cache.
     ///
     /// # Round trips
     ///
@@ -132,7 +132,7 @@ impl<S> Session<S> {
         Ok(self.request.write(&[Change::Remove(field)], WritePlan::default()).await? > 0)
     }
 
-    /// Sets the lifetime of a field to `seconds` from now, and returns whether it was present. Zero
+    /// Makes a field expire `seconds` from now, and returns whether the field was present. Zero
     /// removes the field. The session, its cookie and other fields do not change. One round trip.
     ///
     /// ```
@@ -157,8 +157,8 @@ impl<S> Session<S> {
         Ok(self.request.write(&[change], WritePlan::default()).await? > 0)
     }
 
-    /// Reads all fields, not yet decoded. `None` without a session. One round trip, none if this
-    /// request knows all fields.
+    /// Reads all fields without decoding their values. `None` without a session. One round trip,
+    /// none if this request knows all fields.
     ///
     /// # Errors
     ///
@@ -284,8 +284,10 @@ impl<S> Session<S> {
     /// Ends the session, in the store and on the client. One round trip.
     ///
     /// When the call returns, no request can see the session. A concurrent write to the session
-    /// fails with [`Error::Ended`]. A later write of this request starts a new session. Deleting a
-    /// session that was deleted or revoked is not an error.
+    /// fails with [`Error::Ended`]. A later write of this request starts a new session.
+    ///
+    /// If the session was deleted or revoked before, the call succeeds, too. But if another request
+    /// ended the session, a later write of this request may fail with [`Error::Ended`].
     ///
     /// # Errors
     ///
@@ -317,8 +319,8 @@ impl<S> Session<S> {
     }
 
     /// Moves the absolute deadline of the session to `seconds` from now, earlier or later than
-    /// before. Zero ends the session now, as [`delete`](Self::delete) does. The session cannot
-    /// outlive the absolute timeout of the layer. One round trip, none without a session.
+    /// before. Zero ends the session now, as [`delete`](Self::delete) does. This method cannot move
+    /// the deadline beyond the absolute timeout of the layer. One round trip, none without a session.
     ///
     /// # Errors
     ///
@@ -331,10 +333,10 @@ impl<S> Session<S> {
         }
     }
 
-    /// Returns the number of seconds for which the client keeps the cookie after it was set: by a
-    /// [remembered](crate::session::SignIn::remember) sign-in, or by
-    /// [`CookieOptions::max_age`](crate::CookieOptions::max_age). `None` if the cookie ends with
-    /// the browser. No round trip.
+    /// Returns the maximum number of seconds for which the client keeps a cookie. A
+    /// [remembered](crate::session::SignIn::remember) sign-in or
+    /// [`CookieOptions::max_age`](crate::CookieOptions::max_age) sets this number. `None` if the
+    /// cookie ends with the browser. No round trip.
     ///
     /// # Errors
     ///
@@ -451,7 +453,7 @@ impl<S> Session<S> {
         Ok(signed_in)
     }
 
-    /// Returns the sessions of the signed-in principal, this one among them. `None` for a guest.
+    /// Returns the sessions of the signed-in principal, including this session. `None` for a guest.
     /// One round trip, none if this request has read the session before.
     ///
     /// # Errors
@@ -563,7 +565,7 @@ impl<S> Session<S> {
         self.request.calls()
     }
 
-    /// Returns an error if a schema contradicts another one of the layer.
+    /// Adds a schema to those of the layer. Returns an error if it contradicts one of them.
     pub(super) fn claim(
         &self,
         schema: &'static SessionSchema,

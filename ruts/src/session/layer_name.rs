@@ -23,8 +23,8 @@
 /// # drop(layer);
 /// ```
 pub trait LayerName: 'static {
-    /// Name of the layer. It is part of every secret hash of the layer, and of the cookie's name
-    /// unless the cookie options set another one.
+    /// Name of the layer. It is part of every secret hash of the layer. It is also part of the
+    /// cookie's name, unless the cookie options set a name.
     const NAME: &'static str;
 }
 

@@ -28,8 +28,8 @@ impl Unknown {
         Some(Self { stored: stored.clone(), known: field.encode(read).ok()? })
     }
 
-    /// Returns `next` with these fields added. If the addition would change the value that this
-    /// release decodes, returns `next` without them.
+    /// Returns `next` with the unknown fields of `this` added. If the addition would change the
+    /// value that this release decodes, returns `next` unchanged.
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
         let Some(merged) = codec::keep_unknown(&stored, &known, &next) else { return next };

@@ -61,8 +61,8 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         self.one(request, deadline)
     }
 
-    /// Sends at least two requests as one command, and returns a part for each, in order. `None`
-    /// means that the request was not carried out and has to be sent in a command of its own.
+    /// Sends at least two requests as one command, and returns a part for each, in order. If a part is
+    /// `None` or missing, its request was not carried out and has to be sent in a command of its own.
     fn many(
         &self,
         requests: &[Self::Request],
@@ -87,9 +87,9 @@ pub(super) trait BatchOp: Send + Sync + 'static {
 /// The thresholds at which a [`Batcher`] sends pending operations.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
-    /// Maximum number of commands in flight. Below it, an operation is sent at once, unless the server is
-    /// busy. At most one of these commands carries queued requests of busy sessions. A session is busy if
-    /// it has more pending requests than its share of a batch.
+    /// Maximum number of commands in flight. Below this number, an operation is sent at once, unless the
+    /// server is busy. At most one of these commands carries queued requests of busy sessions. A session is
+    /// busy if it has more pending requests than its share of a batch.
     pub(super) max_in_flight: usize,
     /// A batch of at least this many operations, not counting those of busy sessions, marks the server
     /// as busy until a smaller batch is sent. On a busy server, an operation is sent on its arrival only
@@ -101,7 +101,8 @@ pub(super) struct BatchTuning {
     /// With this many operations pending, not counting those of busy sessions, only `max_in_flight`
     /// limits the commands, even on a busy server.
     pub(super) flush_at: usize,
-    /// After this time, a command is no longer counted as in flight, so that it does not delay others.
+    /// After this time, a command is no longer counted as in flight, so that a slow command does not delay
+    /// others.
     pub(super) slow_after: Duration,
 }
 
@@ -117,11 +118,11 @@ impl BatchTuning {
     }
 }
 
-/// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands run
-/// at once. Later operations queue and are sent as one command when a slot frees up.
+/// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands are in
+/// flight. Later operations queue. When a slot frees up, queued operations are sent as one command.
 ///
-/// An operation that finds nothing in flight is sent by its caller, without a task. A task sends
-/// the operations that queue. A caller that is no longer polled delays others for at most
+/// If nothing is in flight, a caller sends its own operation, without a task. A task sends the operations
+/// that queue. If the future of such a caller is no longer polled, it delays others for at most
 /// [`slow_after`](BatchTuning::slow_after).
 pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
@@ -136,7 +137,8 @@ pub(super) struct Batcher<Op: BatchOp> {
 struct Lane<Op: BatchOp> {
     runtime: Handle,
     in_flight: usize,
-    /// When a caller began to send its own operation, if one does. That operation counts as in flight.
+    /// The moment at which a caller began to send its own operation. `None` if no caller does. The operation
+    /// counts as in flight.
     caller: Option<Instant>,
     is_busy: bool,
     /// A command in flight may carry requests of a busy session.
@@ -325,7 +327,7 @@ impl<Op: BatchOp> Batcher<Op> {
             let mut sending = std::pin::pin!(this.carry_out(batch));
             let is_quick = timeout(this.tuning.slow_after, sending.as_mut()).await.is_ok();
             if is_quick && is_large {
-                // The callers that were answered may have more to send, which can join the next
+                // The callers that were answered may send further operations. These can join the next
                 // batch.
                 let_other_tasks_run().await;
             }
@@ -378,8 +380,8 @@ async fn let_other_tasks_run() {
 impl<Op: BatchOp> Drop for InFlightPermit<Op> {
     fn drop(&mut self) {
         let Self { batcher, runtime, has_busy, is_finished } = self;
-        // The runtime is shutting down. It would drop the next task inside `spawn`, which would call this
-        // function recursively.
+        // Unfinished without a panic: the runtime is shutting down. It would drop the next task inside
+        // `spawn`, and the drop would call this function recursively.
         if !*is_finished && !panicking() {
             batcher.lock().retain(|lane| lane.runtime.id() != runtime.id());
             return;
@@ -428,7 +430,7 @@ impl<Op: BatchOp> Lane<Op> {
     }
 
     /// Takes the operations of the next batch, if fewer commands are in flight than allowed. On a busy
-    /// server, at most `when_busy` are allowed.
+    /// server, at most `when_busy` are allowed, unless `flush_at` operations are pending.
     fn next_batch(&mut self, batcher: &Batcher<Op>, when_busy: usize) -> Option<Batch<Op>> {
         let BatchTuning { max_in_flight, high_water, flush_at, .. } = batcher.tuning;
         let limit = if self.is_busy && self.pending.arrived() < flush_at {

@@ -32,8 +32,8 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 /// atomic operation on one entry** and one round trip.
 ///
 /// - **Loss is safe.** The cache may lose an entry, or any part of it, at any time.
-/// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. None of these
-///   cases may do more than empty the entry.
+/// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. The worst effect
+///   is an empty entry.
 /// - **Leases and intents are unique.** The cache, not the caller, makes the `mark` of each, and never
 ///   makes the same mark twice, even after a restart.
 /// - **Data does not return.** If the cache's data goes back in time (a restored snapshot, a
@@ -155,7 +155,7 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Registers a write intent, which expires after `ttl`.
     ///
-    /// Drops the parts of the entry that `scope` names, the completeness and the lease. If there are
+    /// Drops the completeness, the lease, and the parts of the entry that `scope` names. If there are
     /// other intents, marks all of them and the new one as overlapping.
     fn begin_write(
         &self,
@@ -166,7 +166,7 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Removes a write intent, and stores `fields` unless the intent is marked as overlapping.
     ///
-    /// If the intent is gone, another write or a reader may have stored anything since. Then the call
+    /// If the intent is gone, another write or a reader may have stored older values since. The call then
     /// empties the entry and drops the lease. The other intents stay, and are marked as overlapping.
     fn finish_write(
         &self,
@@ -177,8 +177,8 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Stores a record and fields that a reader got from the origin, if its lease is still valid.
     ///
-    /// A record that the entry already has stays if it may still be served and has the same secret and
-    /// a later idle deadline, because the session was used after that reader's read.
+    /// Keeps the record of the entry if that record may still be served, has the same secret and has a later
+    /// idle deadline. The later deadline shows that the session was used after this reader's read.
     fn fill(
         &self,
         credentials: Credentials<'_>,
@@ -194,8 +194,8 @@ pub trait Cache: Send + Sync + 'static {
     /// number.
     fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Checks at start-up that the cache is usable. Logs a warning for each costly setting of its
-    /// server that a cache does not need.
+    /// Checks at start-up that the cache is usable. Logs a warning for each setting of its server that does
+    /// not suit a cache.
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -206,9 +206,10 @@ pub trait SharedCache: Cache {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CacheLookup {
-    /// All that was requested.
+    /// The cache entry answers the whole read.
     Hit(Loaded),
-    /// Not all that was requested. With a lease, the caller may fill in the answer of the origin.
+    /// The entry does not answer the whole read. With a lease, the caller may fill the entry with the answer
+    /// of the origin.
     Miss(Option<Lease>),
 }
 
@@ -216,7 +217,7 @@ pub enum CacheLookup {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lease {
-    /// Distinguishes it from every other lease and intent of the cache.
+    /// Distinguishes this lease from every other lease and intent of the cache.
     pub mark: Bytes,
     /// Time of the lookup, in milliseconds of the cache's clock.
     pub at: u64,
@@ -233,9 +234,9 @@ impl Lease {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteIntent {
-    /// Distinguishes it from every other lease and intent of the cache.
+    /// Distinguishes this intent from every other lease and intent of the cache.
     pub mark: Bytes,
-    /// Time of its registration, in milliseconds of the cache's clock.
+    /// Time of the registration, in milliseconds of the cache's clock.
     pub at: u64,
 }
 
@@ -260,7 +261,7 @@ pub enum InvalidationScope<'a> {
         names: &'a [&'a str],
         /// Whether the record is one of these parts.
         record: bool,
-        /// The record is also one of these parts if this touch would move its idle deadline.
+        /// The record is also one of these parts if this touch would move the idle deadline in it.
         touch: Option<Touch>,
     },
 }
@@ -273,11 +274,11 @@ pub struct CachedField<'a> {
     pub name: &'a str,
     /// Its value. `None` if the field is known to be absent.
     pub value: Option<&'a Bytes>,
-    /// Time left of its own TTL. `None` without one.
+    /// Time left of the field's own TTL. `None` if it has none.
     pub ttl: Option<Duration>,
-    /// How a cache may serve it.
+    /// How a cache may serve the field.
     pub cache_policy: CachePolicy,
-    /// Time for which the entry may serve it.
+    /// Time for which the entry may serve the field.
     pub life: Duration,
 }
 
@@ -306,9 +307,9 @@ impl<'a> CachedField<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct CachedRecord {
-    /// Ages and deadlines of the session.
+    /// Ages, deadlines and principal of the session.
     pub meta: SessionMeta,
-    /// Time for which the entry may serve it.
+    /// Time for which the entry may serve the record.
     pub life: Duration,
     /// Time for which the accompanying fields are known to be all fields of the session. `None` if
     /// the session may have other fields.

@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{auth::PrincipalKey, cache_policy::CachePolicy, token::SessionId};
 
-/// Minimum time for which a store recognises the last secret of a deleted session.
+/// Minimum time for which a store recognises the current secret of a deleted session.
 ///
-/// During this time, a request that was in flight at the deletion is distinguished from one with an
-/// unknown secret. So the late request does not start another session.
+/// During this time, a store distinguishes a late request from a request with an unknown secret. So a late
+/// write does not start another session.
 pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 
-/// Maximum time for which a store recognises the last two secrets of a revoked session. The time ends at
-/// the deadline that the session had, if that is earlier.
+/// Maximum time for which a store recognises the current and the former secret of a revoked session. If
+/// the session had an earlier deadline, the time ends at that deadline.
 ///
 /// A user who returns within this time learns that the session was revoked. Nothing else depends on this
 /// time.
@@ -35,41 +35,42 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 
 /// A session store.
 ///
-/// A session is an id, the hash of a secret, two deadlines, a principal, and named fields of bytes,
-/// each of which may have a TTL.
+/// A session has an id, the hash of a secret, up to two deadlines, perhaps a principal, and named fields.
+/// A field holds bytes and may have a TTL.
 ///
 /// # Contract
 ///
 /// Every method from [`load`](Self::load) to [`delete`](Self::delete) is **one atomic operation on one
-/// session**. It takes one round trip where the backend allows that. These promises hold for every store:
+/// session**. Each takes one round trip if the backend allows that. These promises hold for every store:
 ///
 /// | | promise |
 /// | --- | --- |
-/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the state before it. When a revocation returns, every session whose sign-in was complete when the revocation began has ended. A session whose sign-in overlaps with the revocation has ended too, or its sign-in counts as later than the revocation. |
+/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the earlier state. A revocation that has returned `Ok` has ended each targeted session whose sign-in was complete when the revocation began. If a sign-in overlaps with the revocation, its session has ended too, or the sign-in counts as the later of the two. |
 /// | **N**, no resurrection | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
-/// | **M**, merging | Parallel writes to different fields all survive. Of parallel updates that change a field under the same [`Precondition`](super::Precondition) on that field, one is applied. [`take`](Self::take) returns a value once. |
+/// | **M**, merging | Parallel writes to different fields all survive. If parallel updates change a field under the same [`Precondition`](super::Precondition) on that field, only one of them is applied. [`take`](Self::take) returns a value only once. |
 /// | **E**, expiry | No field is served at or after its expiry, and no session at or after its idle or absolute deadline, by the clock of the server that keeps the session. |
 /// | **A**, atomicity | An [`Update`] is applied as a whole or not at all. |
-/// | **T**, trips | Any set of fields is read in one round trip and written in one. |
+/// | **T**, trips | Any set of fields is read in one round trip and written in one. A store may need another one, for example to move the idle deadline. |
 ///
-/// The conformance suite (`ruts::conformance`) checks all these promises but T, for any store.
+/// The conformance suite (`ruts::conformance`) checks every promise except T, for any store.
 ///
 /// A field name satisfies [`is_field_name`](crate::field::is_field_name). A store may use other
 /// names for data of its own.
 ///
 /// # Security
 ///
-/// [`Credentials`] open a session only if their hash is the session's own, or was until a
-/// [renewal](super::Renew) whose grace period is not over. Compare hashes with `==` of
-/// [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server. An id
-/// grants no access by itself. A [`PrincipalKey`] allows a caller to list and end the sessions of its
-/// principal. [Internal](super::Proof::Internal) credentials, which no client can present, open
-/// any live session with the rights of a secret in its grace period, and can also touch the session.
+/// The [`Credentials`] of a client open a session only with the hash of the current secret, or of a valid
+/// former secret. A former secret is valid until the grace period of its [renewal](super::Renew) is over.
+/// Compare hashes with `==` of [`SecretHash`](crate::token::SecretHash), which takes constant time, or
+/// inside the server. An id grants no access by itself. With a [`PrincipalKey`], a caller can list and end
+/// the sessions of that principal. No client can present [internal](super::Proof::Internal) credentials.
+/// They open any live session with the rights of a secret in its grace period, and can also touch the
+/// session.
 ///
 /// # Cancel safety
 ///
-/// If its future is dropped, an operation on one session is done or not done, never half done. An
-/// operation that ends several sessions may have ended only some of them.
+/// If the future of an operation on one session is dropped, the operation is done or not done, never half
+/// done. An operation that ends several sessions may have ended only some of them.
 ///
 /// # No trait objects
 ///
@@ -128,14 +129,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes a session.
     ///
-    /// A store that keeps the list of a principal on another node than the session needs more round
-    /// trips for a sign-in: three, and more if sessions have to end because of the limit.
+    /// If a store keeps the session and the list of its principal on different nodes, a sign-in takes three
+    /// round trips. It takes more if other sessions have to end because of the limit.
     ///
     /// # Errors
     ///
-    /// [`SessionLimit`](super::StoreErrorKind::SessionLimit) for a sign-in beyond its limit, which
-    /// changes nothing. [`Revoked`](super::StoreErrorKind::Revoked) for a sign-in that a revocation
-    /// overtook: the session has ended, or was never created.
+    /// [`SessionLimit`](super::StoreErrorKind::SessionLimit) for a sign-in that its limit refuses. The
+    /// session stays unchanged. [`Revoked`](super::StoreErrorKind::Revoked) for a sign-in that a revocation
+    /// overtook. The session has ended, or was never created.
     fn update(
         &self,
         credentials: Credentials<'_>,
@@ -149,7 +150,8 @@ pub trait Store: Send + Sync + 'static {
         take: TakeField<'_>,
     ) -> impl Future<Output = StoreResult<Written<Option<Bytes>>>> + Send;
 
-    /// Ends a session and frees its fields. From then on its secret is [`Refused::Ended`].
+    /// Ends a session and frees its fields. For at least [`ENDED_RETENTION`], its secret is refused with
+    /// [`Refused::Ended`].
     fn delete(
         &self,
         credentials: Credentials<'_>,
@@ -162,9 +164,9 @@ pub trait Store: Send + Sync + 'static {
         id: &SessionId,
     ) -> impl Future<Output = Result<Option<SessionMeta>, StoreError>> + Send;
 
-    /// Returns the deadline that ended a session for which the answer was [`NotFound`](Refused::NotFound).
-    /// Returns `None` if no deadline ended the session, or if the store has freed it. A store may free
-    /// an expired session at once, and need not keep a record for this method.
+    /// Returns the deadline that ended a session, after another operation answered
+    /// [`NotFound`](Refused::NotFound). Returns `None` if no deadline ended the session, or if the store has
+    /// freed the session. A store may free an expired session at once.
     ///
     /// The default implementation returns `None`.
     fn expiry(
@@ -177,8 +179,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits until a session may have ended or changed its principal since this call.
     ///
-    /// This is only a hint, so a caller also checks from time to time. In a store that cannot notice
-    /// changes, as in the default implementation, the future never completes.
+    /// A store may miss a change, so a caller also checks the session from time to time. In a store that
+    /// cannot notice changes, the future never completes. That is the default.
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let _ = id;
         std::future::pending()
@@ -195,10 +197,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends sessions of a principal and returns their ids. Sessions of other principals stay.
     ///
-    /// From then on the last two secrets of such a session are [`Refused::Revoked`], until the
-    /// deadline that the session had, but for no longer than [`REVOKED_RETENTION`]. Its fields are
-    /// freed, and it is on no list. A store that lacks space may forget the session earlier. A session
-    /// that a [limit](super::SessionLimit) ends is revoked, too.
+    /// The current and the former secret of such a session are then refused with [`Refused::Revoked`]. This
+    /// lasts until the former deadline of the session, but no longer than [`REVOKED_RETENTION`]. The fields
+    /// of the session are freed, and no list contains it. A store that lacks space may forget the session
+    /// earlier. A session that a [limit](super::SessionLimit) ends is revoked, too.
     ///
     /// # Errors
     ///
@@ -209,19 +211,19 @@ pub trait Store: Send + Sync + 'static {
         target: RevokeTarget<'_>,
     ) -> impl Future<Output = Result<Written<Vec<SessionId>>, StoreError>> + Send;
 
-    /// Ends all sessions, in a time that hardly depends on their number. From then on their secrets are
+    /// Ends all sessions, in a time that hardly depends on their number. Their secrets are then refused with
     /// [`Refused::Revoked`], as after [`revoke`](Self::revoke). A store that keeps no record of these
     /// sessions answers [`Refused::NotFound`].
     fn revoke_everyone(&self) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 
-    /// Tells the store the cache policy of a field before it is first read. A store without a cache
-    /// ignores the policy. Called for [`NoStore`](CachePolicy::NoStore) and
+    /// Announces the cache policy of a field before the first read of the field. A store without a cache
+    /// ignores the policy. Called only for [`NoStore`](CachePolicy::NoStore) and
     /// [`Revalidate`](CachePolicy::Revalidate).
     fn hint_cache_policy(&self, name: &str, policy: CachePolicy) {
         let _ = (name, policy);
     }
 
-    /// Frees the memory of at most `limit` expired sessions and returns their number. Returns zero if the
+    /// Frees the space of at most `limit` expired sessions and returns their number. Returns zero if the
     /// backend itself frees expired sessions.
     fn delete_expired(
         &self,

@@ -1,8 +1,8 @@
 //! [`DynStore`]: a [`Store`] as a trait object.
 //!
-//! Created by the layer, called by the session, so that `Session` has no store type parameter. `DynStore`
-//! adds a tracing span and a timing metric to each call but `wait_for_change` and `hint_cache_policy`,
-//! and changes no answer.
+//! Created by the layer and called by the session, so that `Session` has no store type parameter. Each call
+//! except `wait_for_change` and `hint_cache_policy` gets a tracing span and a timing metric. No answer is
+//! changed.
 
 use std::{
     any::TypeId,

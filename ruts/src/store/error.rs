@@ -19,7 +19,8 @@ pub struct StoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store could not be reached, or did not carry the operation out. Nothing was changed.
+    /// The store could not be reached, or did not carry the operation out. Nothing was changed, unless an
+    /// operation on several sessions failed halfway.
     Unavailable,
     /// The operation was sent, and its outcome is not known.
     OutcomeUnknown,
@@ -29,7 +30,7 @@ pub enum StoreErrorKind {
     Exists,
     /// The store holds data that this release cannot read.
     Corrupt,
-    /// The principal has as many sessions as its limit allows. Nothing was changed.
+    /// The principal has as many sessions as its limit allows. The sign-in did not take place.
     SessionLimit,
     /// A revocation overtook the sign-in. The session has ended, or was never created.
     Revoked,

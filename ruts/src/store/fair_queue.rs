@@ -63,9 +63,9 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.busy.contains_key(&key)
     }
 
-    /// Offers entries for a batch, those of one key in order of arrival. If `with_busy`, entries of busy
-    /// keys are offered too, and at least one entry is offered unless the queue is empty. The work is
-    /// proportional to the number of entries that are taken or become busy, plus a constant.
+    /// Offers entries for a batch, those of the same key in order of arrival. `with_busy` offers the entries
+    /// of busy keys too, and at least one entry unless the queue is empty. The work is proportional to the
+    /// number of entries that are taken or become busy, plus a constant.
     pub(super) fn offer(
         &mut self,
         with_busy: bool,

@@ -40,7 +40,7 @@ pub struct CorruptRecord;
 /// A session as a store keeps it, with the operations of the [`Store`](super::Store) contract as
 /// pure functions of the record and the time.
 ///
-/// A moment is a [`Duration`] since an origin that the store chooses once, such as 1970. At the exact
+/// A moment is a [`Duration`] since a point in time that the store chooses once, such as 1970. At the exact
 /// moment of a deadline, the deadline has passed.
 ///
 /// ```
@@ -89,7 +89,7 @@ pub(in crate::store) struct Authentication {
 /// How long the replaced secret opens the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Grace {
-    /// Until the current secret is first used, and for this long after that.
+    /// Until the first use of the current secret, and for this time after that use.
     Pending(Duration),
     Until(Duration),
 }
@@ -105,7 +105,7 @@ pub(in crate::store) struct FieldRecord {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OpenedBy {
     Current,
-    /// The former secret, until the current one is first used. Until then both are equally valid.
+    /// The former secret, before the first use of the current one. Until that use, both are equally valid.
     Former,
     /// The former secret in its grace period.
     FormerInGrace,
@@ -180,8 +180,8 @@ impl SessionRecord {
         self.ended.is_some()
     }
 
-    /// Returns whether the session was [revoked](Self::revoke). A backend that lacks space may remove such
-    /// a record. Its secret is then [`Refused::NotFound`].
+    /// Returns whether the session was [revoked](Self::revoke). A backend that lacks space may remove the
+    /// record of a revoked session. The secret is then refused with [`Refused::NotFound`].
     pub const fn is_revoked(&self) -> bool {
         self.revoked
     }
@@ -516,8 +516,8 @@ impl SessionRecord {
             Proof::Secret(secret) if self.secret == *secret => OpenedBy::Current,
             Proof::Secret(secret) if self.replaced.is_some_and(|former| former == *secret) => {
                 match self.grace {
-                    // A newer cookie of this session is invalid too, so the response may remove the
-                    // client's cookie.
+                    // No cookie of a revoked session is valid, not even a newer one. So the response may
+                    // remove the client's cookie.
                     _ if self.revoked => return Err(Refused::Revoked),
                     Grace::Pending(_) => OpenedBy::Former,
                     Grace::Until(until) if now < until => OpenedBy::FormerInGrace,
@@ -533,8 +533,8 @@ impl SessionRecord {
         }
     }
 
-    /// Returns the refusal of a former secret that is no longer valid. A secret in its grace period, or
-    /// internal credentials, get the same refusal if the request needs the current secret.
+    /// Returns the refusal of a former secret that is no longer valid. If a request needs the current
+    /// secret, a secret in its grace period and internal credentials get the same refusal.
     fn replaced(&self, now: Duration) -> Refused {
         let since = match self.grace {
             Grace::Until(until) => until.min(now),

@@ -51,12 +51,12 @@ impl<'a> Credentials<'a> {
 pub enum Proof<'a> {
     /// Hash of the secret that a client presented.
     Secret(&'a SecretHash),
-    /// No secret: the credentials are internal. Nothing that a client sends leads to this proof.
+    /// No secret: the credentials are internal. No message of a client leads to this proof.
     ///
-    /// It has the rights of a secret in its grace period: it opens any live session, reads it,
-    /// changes its fields and deletes it. Unlike such a secret, it can [touch](Touch) the session.
-    /// Its use does not start the grace period of a former secret. An update that
-    /// [needs the current secret](Update::needs_current_secret) is
+    /// The proof opens any live session, with the rights of a secret in its grace period: to read the
+    /// session, change its fields and delete it. Unlike such a secret, this proof can [touch](Touch) the
+    /// session. Its use does not start the grace period of a former secret. An update that
+    /// [needs the current secret](Update::needs_current_secret) is refused with
     /// [`Refused::Replaced`](super::Refused::Replaced).
     Internal,
 }
@@ -91,7 +91,7 @@ pub struct Touch {
 }
 
 impl Touch {
-    /// Creates a touch that grants `idle` once `after` of it has passed.
+    /// Creates a touch that grants `idle` once `after` of the idle time has passed.
     pub const fn new(idle: Ttl, after: Duration) -> Self {
         Self { idle, after }
     }
@@ -160,9 +160,9 @@ pub struct NewSignIn<'a> {
     pub assurance: Assurance,
     /// Limit on the principal's live sessions.
     pub limit: Option<SessionLimit>,
-    /// Whether to keep the fields of a session in which another principal is signed in. By default these
-    /// fields are removed, so that the new user does not see them. Without a former principal, the fields
-    /// always stay.
+    /// Whether to keep the fields of a session to which another principal is signed in. By default, these
+    /// fields are removed, so that the new user does not see them. If the same principal or none is signed
+    /// in, the fields always stay.
     pub keep_fields: bool,
 }
 
@@ -172,7 +172,8 @@ impl<'a> NewSignIn<'a> {
         Self { principal, assurance, limit: None, keep_fields: false }
     }
 
-    /// Sets whether the fields of the previously signed-in principal are kept. Defaults to `false`.
+    /// Sets whether to keep the fields of a session to which another principal is signed in. Defaults to
+    /// `false`.
     #[must_use]
     pub const fn keep_fields(mut self, keep: bool) -> Self {
         self.keep_fields = keep;
@@ -238,9 +239,9 @@ pub struct FieldWrite<'a> {
     pub name: &'a str,
     /// Its value.
     pub value: &'a Bytes,
-    /// Its own TTL, counted from now. `None` removes an earlier TTL.
+    /// The field's own TTL, counted from now. `None` removes an earlier TTL.
     pub ttl: Option<Ttl>,
-    /// How a cache may serve it.
+    /// How a cache may serve the field.
     pub cache_policy: CachePolicy,
 }
 
@@ -295,9 +296,9 @@ pub struct Update<'a> {
     pub changes: &'a [Change<'a>],
     /// Condition on a field. The update applies only if the condition holds.
     pub precondition: Option<Precondition<'a>>,
-    /// Replaces the secret. From then on the former one is
-    /// [`Refused::Replaced`](super::Refused::Replaced). Replacing a secret with itself, as a repeated
-    /// attempt may do, has no effect.
+    /// Replaces the secret. The former secret is then refused with
+    /// [`Refused::Replaced`](super::Refused::Replaced). A repeated attempt may replace a secret with itself,
+    /// which has no effect.
     pub rotate: Option<&'a SecretHash>,
     /// Replaces the secret by age, with a grace period for the former one.
     pub renew: Option<Renew<'a>>,
@@ -418,9 +419,9 @@ impl<'a> Renew<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum AuthChange<'a> {
-    /// A principal signs in, or authenticates again. Both deadlines restart. If another principal is
-    /// signed in, the fields of the session are removed before the changes of the update are applied,
-    /// unless [`keep_fields`](NewSignIn::keep_fields) is set.
+    /// A principal signs in, or authenticates again. Both deadlines are replaced. If another principal is
+    /// signed in, the session loses its fields, unless [`keep_fields`](NewSignIn::keep_fields) is set. The
+    /// changes of the update are applied after that.
     In {
         /// The principal.
         who: NewSignIn<'a>,
@@ -451,7 +452,7 @@ impl AbsoluteDeadline {
     }
 }
 
-/// A condition on a field. An [`Update`] applies only if it holds.
+/// A condition on a field. An [`Update`] applies only if its condition holds.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Precondition<'a> {
@@ -480,8 +481,8 @@ pub struct TakeField<'a> {
     pub touch: Option<Touch>,
     /// Signs the principal out.
     pub sign_out: bool,
-    /// Highest version that is removed. A value of a higher version, which the caller cannot read, is
-    /// returned but stays. The rest of the request is still carried out.
+    /// Highest field version that may be removed. The caller cannot read a value of a higher version. Such a
+    /// value is returned but stays. The rest of the request is still carried out.
     pub max_version: Option<u16>,
 }
 
@@ -512,7 +513,7 @@ impl<'a> TakeField<'a> {
         self
     }
 
-    /// Does not remove a value of a higher version.
+    /// Sets the highest field version that may be removed.
     #[must_use]
     pub fn max_version(mut self, version: impl Into<Option<u16>>) -> Self {
         self.max_version = version.into();
@@ -539,7 +540,8 @@ impl<'a> TakeField<'a> {
 pub struct PageRequest<'a> {
     /// The session after which the page begins. `None` asks for the first page.
     pub after: Option<&'a SessionId>,
-    /// Maximum number of sessions to examine, at least one. The page can have fewer sessions.
+    /// Maximum number of sessions on the page, at least one. A page can have fewer, even if it is not the
+    /// last one.
     pub limit: usize,
 }
 

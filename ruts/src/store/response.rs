@@ -32,8 +32,9 @@ pub enum Refused {
     /// former one. A store recognises both until the deadline that the session had, but for no longer
     /// than [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
     Revoked,
-    /// The secret was replaced by the latest rotation or renewal, and its grace period is over or does
-    /// not permit the operation. The session was not revoked.
+    /// The latest rotation or renewal replaced the secret, and the grace period is over or does not permit
+    /// the operation. Internal credentials get the same answer if the operation needs the current secret.
+    /// The session was not revoked.
     Replaced {
         /// Time since the secret became invalid, by the clock of the server. Zero in the grace period.
         ago: Duration,
@@ -55,9 +56,8 @@ pub enum Expiry {
 pub struct Written<T> {
     /// The answer itself.
     pub answer: T,
-    /// Time for which a cache may still answer with the former state, because it missed the write.
-    /// Promise R of [`Store`](super::Store) does not hold in that time. `None` in a store without a
-    /// cache.
+    /// Time for which a cache that missed the write may still answer with the former state. Promise R of
+    /// [`Store`](super::Store) does not hold in that time. `None` if no cache missed the write.
     pub stale_for: Option<Duration>,
 }
 
@@ -84,7 +84,7 @@ impl<T> Written<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// Its ages and deadlines.
+    /// The ages, deadlines and principal of the session.
     pub meta: SessionMeta,
     /// The requested fields that are live, in any order.
     pub fields: Vec<StoredField>,
@@ -108,8 +108,8 @@ pub struct SessionMeta {
     /// Time since the last counted use: the creation, a [`Touch`](super::Touch) that was due, or a
     /// sign-in.
     pub idle_for: Duration,
-    /// Time left until the idle deadline, `None` without such a deadline. A [`Touch`](super::Touch) of
-    /// the same read has already moved it.
+    /// Time left until the idle deadline. `None` without such a deadline. If a [`Touch`](super::Touch) of
+    /// the same read moved the deadline, this is the time until the new deadline.
     pub idle_remaining: Option<Duration>,
     /// Time left until the absolute deadline. `None` without one.
     pub absolute_remaining: Option<Duration>,
@@ -151,7 +151,7 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
-    /// Creates a principal that authenticated this long `ago`.
+    /// Creates the sign-in of a principal that authenticated this long `ago`.
     pub const fn new(principal: PrincipalKey, assurance: Assurance, ago: Duration) -> Self {
         Self { principal, assurance, ago }
     }
@@ -165,9 +165,9 @@ pub struct StoredField {
     pub name: FieldName,
     /// Its value.
     pub value: Bytes,
-    /// Time left of its own TTL. `None` without one.
+    /// Time left of the field's own TTL. `None` if it has none.
     pub ttl: Option<Duration>,
-    /// How a cache may serve it.
+    /// How a cache may serve the field.
     pub cache_policy: CachePolicy,
 }
 
@@ -177,7 +177,7 @@ impl StoredField {
         Self { name: name.into(), value, ttl: None, cache_policy: CachePolicy::Default }
     }
 
-    /// Sets the time left of its own TTL.
+    /// Sets the remaining TTL of the field.
     #[must_use]
     pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.ttl = ttl.into();
@@ -201,9 +201,9 @@ pub enum Updated {
         /// Number of `Remove` and `Expire` changes that found their field.
         found: usize,
     },
-    /// The secret is not old enough to be [renewed](super::Renew). Nothing was changed.
+    /// The secret is not old enough to be [renewed](super::Renew). No part of the update was applied.
     NotDue,
-    /// The [`Precondition`](super::Precondition) failed. Nothing was changed, not even the secret.
+    /// The [`Precondition`](super::Precondition) failed. No part of the update was applied.
     Conflict {
         /// Current value of the field.
         current: Option<Bytes>,

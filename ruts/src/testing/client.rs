@@ -113,8 +113,8 @@ impl Client {
         }
     }
 
-    /// Sends a header with every request that does not set it itself, such as `Host` or `Origin`. A
-    /// second value for the header replaces the first.
+    /// Adds a header, such as `Host` or `Origin`, to every request that does not have that header. Another
+    /// call with the same name replaces the value.
     ///
     /// # Panics
     ///

@@ -4,7 +4,7 @@
 //! - [`with_session`] signs a client in, or changes its session, without a page of the application.
 //! - [`ManualClock`] moves the time of a `MemoryStore`.
 //! - [`assert_session_security`] attacks the application, and reports which requirements of the
-//!   standards it meets.
+//!   standards the application meets.
 //! - [`assert_lock`] compares the types of stored values with those of previous releases.
 //!
 //! Called by tests of applications. [`Client`] and [`assert_session_security`] use only the HTTP

@@ -1,4 +1,4 @@
-//! [`check`]: compares the client fingerprint of a request with the one of the sign-in.
+//! [`check`]: compares the client fingerprint of a request with that of the sign-in.
 //!
 //! Called by `transfer` after a read. May end the session. Knows one reserved field.
 
@@ -25,8 +25,8 @@ pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     state.client = ClientTrust::Trusted;
     let is_signed_in = state.meta.is_some_and(|(meta, _)| meta.signed_in.is_some());
     let record = state.fields.get(RECORD).filter(|_| is_signed_in);
-    // A value that a later release wrote may be unreadable. In that case the client counts as
-    // unchanged.
+    // A later release may write the value in another form. If this release cannot read the value,
+    // the client counts as unchanged.
     let record = record.and_then(|record| codec::unwrap_own(record).ok());
     let changed = record.map_or_else(Vec::new, |record| client.differences(&id, record));
     if changed.is_empty() {

@@ -22,7 +22,7 @@ impl Drop for Entered {
     }
 }
 
-/// Polls a handler of the request.
+/// Polls the handler of a request. During the poll, the request is in `CURRENT`.
 pub(in crate::session) fn enter<T>(request: &Arc<Request>, poll: impl FnOnce() -> T) -> T {
     CURRENT.with_borrow_mut(|current| current.push(Arc::clone(request)));
     let _entered = Entered;

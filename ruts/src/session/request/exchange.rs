@@ -27,9 +27,9 @@ use crate::{
 
 /// Maximum time that a request is expected to be in transit.
 ///
-/// A request is late if its secret was replaced, or its session ended, after the request arrived or
-/// less than this time before its arrival. A client that still sends the old secret after this time
-/// has not received the response that replaced it.
+/// A request is late if its secret was replaced, or its session deleted, after the request arrived
+/// or less than this time before. A client that sends the old secret even later has not received
+/// the new secret, or has a copy of the cookie.
 pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
 
 /// Exclusive access to the state of a request, for store calls with its credentials.
@@ -298,7 +298,8 @@ impl Exchange<'_> {
     /// cookie.
     ///
     /// A store recognises only one former secret. If the secret was replaced twice while the
-    /// request was in transit, the store answers `NotFound`, although the session exists.
+    /// request was in transit, the store answers `NotFound`, although the session exists. So this
+    /// method asks for the age of the current secret.
     pub(super) async fn is_without_session(&mut self) -> Result<bool, Error> {
         if !self.state.identity.may_create() {
             return Ok(false);

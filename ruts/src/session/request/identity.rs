@@ -20,10 +20,10 @@ pub(super) enum Identity {
     Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
     Open { id: SessionId, secret: SecretHash, cookie: CookieLife },
-    /// A session that was valid when the client sent the request, and no longer is: this request
-    /// has used the session, or is [late](super::exchange::IN_TRANSIT). Reads find nothing. Writes
-    /// are refused, because the cookie of a new session could overwrite a newer one. A sign-in is
-    /// not refused: it proves who the principal is, and starts a session.
+    /// The credentials were valid when the client sent the request, but no longer are. Either this
+    /// request has used the session before, or it is [late](super::exchange::IN_TRANSIT). Reads find
+    /// nothing. Writes are refused, because the cookie of a new session could overwrite a newer
+    /// cookie. A sign-in is not refused: it proves who the principal is, and starts a session.
     Closed(Closed),
     /// This request deleted its session. A write starts a new one.
     Ended,

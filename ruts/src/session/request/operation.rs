@@ -30,8 +30,8 @@ pub(super) trait Operation: Sync {
     /// Returns the answer, and for how long a cache may be stale.
     fn written(output: Self::Output) -> Written<Self::Answer>;
 
-    /// Returns whether this request made a deletion that the store reports. `is_pending` means that
-    /// a deletion of this request has an unknown outcome.
+    /// Returns whether a deletion that the store reports was made by this request. `is_pending`
+    /// means that a deletion by this request has an unknown outcome.
     fn deleted_by_us(&self, is_pending: bool) -> bool {
         is_pending
     }

@@ -38,7 +38,8 @@ pub(super) struct OwnFields {
 }
 
 impl OwnFields {
-    /// Returns the fields of the session `id`. Its cookie had the lifetime `former`, and gets `cookie`.
+    /// Returns the reserved fields of the session `id` after a write. The lifetime of its cookie was
+    /// `former`, and becomes `cookie`.
     pub(super) fn new(
         shared: &Shared,
         id: &SessionId,

@@ -64,12 +64,12 @@ fn is_use_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) ->
     config.outlives_idle(cookie) && (is_due || config.is_lapsed(cookie, meta))
 }
 
-/// Renews the secret and the deadlines if that is due. This is the last step of a request, because
-/// the token of a slow response could overwrite that of a newer sign-in.
+/// Renews the secret and the deadlines if that is due. This is the last step of a request. If it
+/// came earlier, the token of a slow response could overwrite the cookie of a newer sign-in.
 ///
-/// A failure does not affect the request. If the store has replaced the secret anyway, the former
-/// one stays valid, because no client uses the new one. If the store has not counted the use, the
-/// next request counts it.
+/// A failure does not affect the request. If the store has replaced the secret despite the failure,
+/// the former secret stays valid, because no client uses the new secret. If the store has not
+/// counted the use, the next request counts it.
 pub(super) async fn renew(exchange: &mut Exchange<'_>) {
     if let Err(error) = try_renew(exchange).await {
         let cause: &dyn std::error::Error = &error;
@@ -122,7 +122,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
-    // `NotDue`: another request has renewed the secret. Refused: the session has just ended.
+    // `NotDue`: another request has renewed the secret. Refused: the credentials are no longer valid.
     let Ok(Written { answer: Updated::Applied { .. }, .. }) = answer.await? else { return Ok(()) };
     if let Some((secret, ..)) = fresh {
         let token = Token { id, secret };

@@ -23,7 +23,7 @@ pub(crate) enum CookieAction {
     Set { token: Token, origin: TokenOrigin, longest: Option<Duration> },
 }
 
-/// Where a token to set comes from.
+/// Why a response sets a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenOrigin {
     /// A new session, or a rotation: no other token of the session is valid.

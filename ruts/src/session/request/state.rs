@@ -20,10 +20,10 @@ use crate::{
 
 /// The knowledge of a request about its session.
 ///
-/// One operation at a time holds the state, during its call to the store. If the future of the
-/// operation is dropped during the call, the state stays correct, whether or not the store made the
-/// change: fields that the change affects are forgotten before the call, and a rotation or deletion
-/// of unknown outcome is [`pending`](Self::pending).
+/// One operation at a time holds the state, during its call to the store. The state stays correct
+/// even if the future of the operation is dropped during the call, whether or not the store made the
+/// change. For this purpose, the fields that a change affects are forgotten before the call. A
+/// rotation or deletion of unknown outcome is [`pending`](Self::pending).
 pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) fields: FieldCache,
@@ -66,21 +66,20 @@ pub(super) enum Pending {
 #[derive(Clone)]
 pub(super) struct PendingRotation {
     pub(super) secret: Secret,
-    /// The change of principal that belongs to the rotation. The change may not have taken place,
-    /// or a revocation may have followed, so the change is repeated before another call with this
-    /// secret.
+    /// The change of principal that belongs to the rotation. The change is repeated before another
+    /// call with this secret, because it may not have taken place, or a revocation may have followed.
     pub(super) signing: Option<Signing>,
 }
 
 impl RefusedToken {
-    /// Returns an upper bound of the time since this token was last valid, which includes the time
-    /// of the store call.
+    /// Returns an upper bound of the time since this token was last valid. The bound includes the
+    /// time of the store call.
     pub(super) fn longest_since(&self) -> Duration {
         self.ago.unwrap_or_default().saturating_add(self.asked.elapsed())
     }
 }
 
-/// The result of comparing the client with that of the sign-in.
+/// The result of comparing the client of the request with the client of the sign-in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClientTrust {
     Unchecked,

@@ -1,7 +1,7 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
-//! Reads ask it before they know any value. Reads and writes add to it. It knows nothing of caches or
-//! sessions.
+//! A read consults this map before the read knows any value. Reads and writes add to the map, which knows
+//! nothing of caches or sessions.
 
 use std::{
     collections::HashMap,
@@ -32,8 +32,8 @@ pub(super) struct Restrictions {
 }
 
 impl KnownPolicies {
-    /// Remembers the policy of a field, if it restricts reads. The restriction stays, even if the field
-    /// is later stored under another policy.
+    /// Remembers the policy of a field, if that policy restricts reads. The restriction stays, even if the
+    /// field is later stored under a policy that does not restrict reads.
     pub(super) fn learn(&self, name: &str, policy: CachePolicy) {
         if !matches!(policy, CachePolicy::NoStore | CachePolicy::Revalidate) {
             return;

@@ -21,9 +21,9 @@
 //!
 //! A **read** is a hit if the cache accepts the secret and knows every requested field, and no touch
 //! is due. The cache knows that a field is absent if an earlier read requested the field, or a write
-//! removed it. On a miss, the reader gets a lease unless there is a write intent. It reads the origin, and
-//! with a lease it fills the cache in the background. The cache accepts the fill only if the lease is
-//! still valid: no write intent was registered since.
+//! removed it. On a miss, the reader gets a lease unless there is a write intent. The reader then reads the
+//! origin. With a lease, it fills the cache in the background. The cache accepts the fill only if no write
+//! intent was registered since the lease was granted.
 //!
 //! - A write intent **expires** by itself, after [`intent_ttl`](LayeredStoreBuilder::intent_ttl).
 //!   If the writer dies, no reader fills the entry until then, so no stale data enters the cache. A
@@ -43,8 +43,8 @@
 //! | --- | --- |
 //! | `Default` | the cache serves it for at most [`cache_ttl`](LayeredStoreBuilder::cache_ttl) |
 //! | `MaxAge` | the cache serves it for at most the maximum age, and at most `cache_ttl` |
-//! | `NoStore` | a read that names it goes only to the origin |
-//! | `Revalidate` | a read that names it asks the cache, and the origin for this field at the same time |
+//! | `NoStore` | a read that names the field asks only the origin |
+//! | `Revalidate` | a read that names the field asks the cache, and at the same time the origin for this field |
 //!
 //! If the cache's value of a `Revalidate` field differs from the origin's, the store reads all
 //! requested fields from the origin. Use this policy for roles and permissions. A read by the typed
@@ -71,12 +71,11 @@
 //!
 //! # Failures
 //!
-//! The waits of a request are limited: each wait for the cache by
-//! [`cache_timeout`](LayeredStoreBuilder::cache_timeout), each wait for the origin by
-//! [`origin_timeout`](LayeredStoreBuilder::origin_timeout). A read or write of one session waits for
-//! the cache at most six times, and for the origin at most three times. A revocation, or a sign-in at
-//! its limit, waits more often: for each session that ends and for each page of the list. A
-//! revocation of all sessions waits for each tier for at most ten times `origin_timeout`.
+//! Each wait for the cache is limited by [`cache_timeout`](LayeredStoreBuilder::cache_timeout), each wait
+//! for the origin by [`origin_timeout`](LayeredStoreBuilder::origin_timeout). A read or write of one
+//! session waits for the cache at most six times, and for the origin at most three times. A revocation, or
+//! a sign-in at its limit, waits more often: for each session that ends and for each page of the list.
+//! `revoke_everyone` waits for each tier for at most ten times `origin_timeout`.
 //!
 //! **The cache is down.** Reads continue without it. One read each second probes the cache. A warning
 //! is logged once. New sessions are created. Touches, deletions and revocations are carried out. All
@@ -84,15 +83,15 @@
 //! [`writes_without_cache`](LayeredStoreBuilder::writes_without_cache) is on. The answer of a write
 //! that did not reach the cache has a [`stale_for`](super::Written::stale_for).
 //!
-//! This process then keeps trying to evict the session's entry, and reads the session from the origin
-//! until the eviction succeeds. Other processes may see the former state for at most `cache_ttl`.
+//! After such a write, this process keeps trying to evict the session's entry. Until the eviction succeeds,
+//! it reads the session from the origin. Other processes may see the former state for at most `cache_ttl`.
 //!
 //! **The origin is down.** Hits without a `Revalidate` field are still served, unless
 //! [`hits_without_origin`](LayeredStoreBuilder::hits_without_origin) is off. Everything else fails.
 //! If the outcome of a write is unknown, its write intent stays until it expires.
 //!
-//! This table shows when the promises of the [contract](super::Store) are kept. The notes name the
-//! tests that show it. They are in `tests/stores/tests/layered`, unless another file is named:
+//! This table shows when the promises of the [contract](super::Store) are kept. The notes name the tests
+//! of each cell. A test is in `tests/stores/tests/layered`, unless the note names another file:
 //!
 //! | event | R: revocation | N: no resurrection | M: merging | E: expiry | A: atomicity |
 //! | --- | --- | --- | --- | --- | --- |
@@ -139,16 +138,16 @@
 //!
 //! # Requirements on the tiers
 //!
-//! The origin has to answer reads with the latest write. A `PostgresStore` refuses a standby. It
+//! Each read of the origin has to include every earlier write. A `PostgresStore` refuses a standby. It
 //! cannot detect a pooler that sends some statements to a standby. Do not use such a pooler.
 //!
-//! The cache's server should evict (`maxmemory-policy allkeys-lru`). It needs neither persistence
+//! The cache's server should evict entries (`maxmemory-policy allkeys-lru`). It needs neither persistence
 //! nor replicas. [`LayeredStore::check`] warns of an append-only file, of replicas, and of a server
-//! that does not evict. These settings cost time or hits, but do no other harm.
+//! that has a memory limit and does not evict. These settings cost time or hits, but do no other harm.
 //!
 //! All processes have to use the same cache. After a failover, no process may keep using the
-//! former leader. No key may be restored into a running server (`RESTORE`, `DEBUG RELOAD`).
-//! Otherwise the cache may serve old data for at most `cache_ttl`.
+//! former leader. No key may be restored into a running server (`RESTORE`, `DEBUG RELOAD`). If one of
+//! these rules is broken, the cache may serve old data for at most `cache_ttl`.
 //!
 //! The clock of the cache's server must not be set back. Otherwise entries expire later, by as much
 //! as the clock was set back, and the cache may serve old data for that much longer.

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::token::SessionId;
 
-/// Maximum number of sessions with a pending eviction. The stale entry of a further session is not
-/// evicted.
+/// Maximum number of sessions with a pending eviction. Beyond this number, the stale entry of a session
+/// stays until it expires.
 const CAPACITY: usize = 100_000;
 
 /// The sessions with a pending eviction.
@@ -95,8 +95,8 @@ impl PendingEvictions {
         self.lock().get(id).copied()
     }
 
-    /// Removes a session, unless another write has prolonged its eviction since the caller got `seen`.
-    /// Returns `false` in that case.
+    /// Removes a session, and returns `true`. If another write has prolonged its eviction since the caller
+    /// got `seen`, keeps the session and returns `false`.
     pub(super) fn remove(&self, id: &SessionId, seen: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if sessions.get(id).is_some_and(|held| *held != seen) {

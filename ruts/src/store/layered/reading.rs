@@ -131,7 +131,8 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     }
 
     /// Returns the hit if the origin has the same values of its `Revalidate` fields. Otherwise reads all
-    /// requested fields from the origin. `probe` holds the fields that were already asked for.
+    /// requested fields from the origin. `probe` holds the fields that were already requested from the
+    /// origin, and its answer.
     async fn revalidate(&self, mut hit: Loaded, probe: Option<Probe>) -> StoreResult<Loaded> {
         let (mut names, mut answer) = match probe {
             Some((names, answer)) => (names, Some(answer)),

@@ -41,7 +41,7 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     for id in &known {
         match begin_write(tiers, id, InvalidationScope::All).await {
             Ok(_) => with_intent.insert(*id),
-            // One wait for a cache that is down is enough.
+            // If the cache is down, each further attempt would wait in vain.
             Err(_) => break,
         };
     }
@@ -89,7 +89,7 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
     revoked.map(|revoked| revoked.stale_for(tiers.settings.cache_ttl))
 }
 
-/// Ends the sessions of a principal that signed in first, until the session `own` fits under the
+/// Ends the sessions with the oldest sign-ins of a principal, until the session `own` fits under the
 /// limit.
 pub(super) async fn end_oldest<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,

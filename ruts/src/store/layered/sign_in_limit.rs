@@ -12,11 +12,11 @@ const ATTEMPTS: usize = 8;
 
 /// A sign-in under a session limit.
 ///
-/// The origin must not end the oldest sessions itself, because the cache would not learn of it. So the
+/// The origin must not end the oldest sessions itself, because the cache would keep their entries. So the
 /// origin is asked to refuse the sign-in. The layered store then ends the oldest sessions and repeats
 /// the sign-in.
 pub(super) struct SignInLimit<'a> {
-    /// The sign-in that is sent to the origin. If it has a limit, that is `OnLimit::Reject`.
+    /// The sign-in that is sent to the origin. Its limit, if there is one, has `OnLimit::Reject`.
     pub(super) who: NewSignIn<'a>,
     ends_oldest: bool,
     attempts: usize,
@@ -45,8 +45,8 @@ impl<'a> SignInLimit<'a> {
         self.stale_for = self.stale_for.max(ended.stale_for);
     }
 
-    /// Returns the answer of the sign-in. Its `stale_for` includes that of the sessions which were ended
-    /// for the sign-in.
+    /// Returns the answer of the sign-in. Its `stale_for` also covers the sessions that were ended for the
+    /// sign-in.
     pub(super) fn answer<T>(&self, written: Written<T>) -> Written<T> {
         let stale_for = self.stale_for.max(written.stale_for);
         written.stale_for(stale_for)

@@ -1,7 +1,7 @@
 //! [`LayeredStore`] and its builder.
 //!
-//! Called by the session as any [`Store`]. It passes each operation to `reading`, `writing` or
-//! `revoking`, which implement the protocol.
+//! Called by the session like any [`Store`]. Passes operations to `reading`, `writing` and `revoking`,
+//! which implement the protocol. An operation that needs no protocol goes to the origin.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -28,8 +28,8 @@ use crate::{
 
 /// Sessions in an origin (the store of record), read through a cache.
 ///
-/// The [module](super) explains how the two tiers are kept in step, how many round trips that takes,
-/// and the effects of a failure of either tier. Clones share everything. The store needs a tokio
+/// The [module](super) explains how the two tiers are kept consistent, how many round trips each operation
+/// takes, and the effects of a failure of either tier. Clones share everything. The store needs a tokio
 /// runtime with time enabled.
 ///
 /// ```no_run
@@ -80,8 +80,8 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
         self
     }
 
-    /// Sets how long to wait for each answer of the cache. Defaults to half a second. After that, a
-    /// read goes to the origin.
+    /// Sets how long to wait for each answer of the cache. Defaults to half a second. If a lookup takes
+    /// longer, the read goes to the origin.
     #[must_use]
     pub fn cache_timeout(mut self, timeout: Duration) -> Self {
         self.settings.cache_timeout = limited(timeout);
@@ -96,14 +96,13 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
         self
     }
 
-    /// Sets how long a write of unknown outcome keeps the fields that it may have changed out of the
-    /// cache. The default is 30 seconds. The minimum is twice the
-    /// [`origin_timeout`](Self::origin_timeout), whatever is set here.
+    /// Sets the TTL of a write intent. If the outcome of a write is unknown, the fields that it may have
+    /// changed stay out of the cache for this time. The default is 30 seconds. A value below twice the
+    /// [`origin_timeout`](Self::origin_timeout) counts as twice that timeout.
     ///
-    /// It should be longer than the origin may keep running an abandoned statement, which is five
-    /// times its timeout for a `PostgresStore`. A write that takes place even later was never
-    /// acknowledged, and is not lost. But the cache may serve the former value for at most
-    /// [`cache_ttl`](Self::cache_ttl).
+    /// Set a longer time than the origin may spend on an abandoned statement. For a `PostgresStore`, that is
+    /// three times its timeout. A write that takes place even later was never acknowledged, and is not lost.
+    /// But the cache may serve the former value for at most [`cache_ttl`](Self::cache_ttl).
     #[must_use]
     pub fn intent_ttl(mut self, ttl: Duration) -> Self {
         self.settings.intent_ttl = limited(ttl);
@@ -113,16 +112,16 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Sets whether writes are carried out while the cache is down. By default they are refused
     /// before anything is changed.
     ///
-    /// The answer of a write that missed the cache has a [`Written::stale_for`]. Touches, deletions and
-    /// revocations are carried out whatever this setting.
+    /// The answer of a write that did not reach the cache has a [`Written::stale_for`]. Touches, deletions
+    /// and revocations are carried out with either setting.
     #[must_use]
     pub fn writes_without_cache(mut self, is_allowed: bool) -> Self {
         self.settings.writes_without_cache = is_allowed;
         self
     }
 
-    /// Sets whether the cache answers reads even if the last operation found the origin down. By default
-    /// it does: its entries include every acknowledged write without a [`Written::stale_for`].
+    /// Sets whether the cache answers reads after an operation has found the origin down. By default, it
+    /// answers them. Its entries include every acknowledged write without a [`Written::stale_for`].
     #[must_use]
     pub fn hits_without_origin(mut self, is_allowed: bool) -> Self {
         self.settings.hits_without_origin = is_allowed;
@@ -165,8 +164,8 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         LayeredStoreBuilder { cache, origin, settings: Settings::default() }
     }
 
-    /// Checks that the cache is usable, for use at start-up. Logs a warning for each costly setting of
-    /// its server that a cache does not need. Does not check the origin.
+    /// Checks that the cache is usable, for use at start-up. Logs a warning for each setting of its server
+    /// that does not suit a cache. Does not check the origin.
     ///
     /// # Errors
     ///
@@ -197,8 +196,8 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
                 tiers.policies.learn(write.name, write.cache_policy);
             }
         }
-        // A store may begin its work when the method is called, before its future is polled. So the
-        // method is called inside a future, which is polled only after the write intent is registered.
+        // A store may begin its work when its method is called, before the future is polled. So the call
+        // is inside another future, which is polled only after the write intent is registered.
         let operation = async move { tiers.origin.update(credentials, update).await };
         let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let set = WriteSet::update(&update, tiers.settings.cache_ttl);
@@ -224,7 +223,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let write = Write::new(&self.tiers, credentials.id, WriteSet::touch());
         let written = write.without_cache().run(operation, |_| Effect::Planned).await?;
-        // `stale_for` is dropped: if the cache could not be updated, only its idle deadline is old.
+        // `stale_for` is dropped: a cache that missed this write only has an old idle deadline.
         Ok(written.map(|written| written.answer))
     }
 }
@@ -339,8 +338,9 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 
-    /// One operation of the origin, and for all sessions one more for each page of their list. Two round
-    /// trips to the cache for each session. It succeeds even if the cache is down.
+    /// One operation of the origin, and two round trips to the cache for each session. A revocation of all
+    /// sessions of the principal first lists them, with one operation of the origin for each page. Succeeds
+    /// even if the cache is down.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -349,7 +349,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         revoking::revoke(&self.tiers, principal, target).await
     }
 
-    /// It succeeds even if the cache is down.
+    /// One operation of the origin, and one [`clear`](Cache::clear) of the cache. Succeeds even if the cache
+    /// is down.
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
         revoking::revoke_everyone(&self.tiers).await
     }

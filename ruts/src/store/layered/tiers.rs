@@ -81,8 +81,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the TTL of a write intent. A write of unknown outcome is expected to take place within
-    /// this time, if at all.
+    /// Returns the TTL of a write intent. A write of unknown outcome is expected to take place within this
+    /// time, or never.
     pub(super) fn write_window(&self) -> Duration {
         self.intent_ttl.max(self.origin_timeout * 2)
     }
@@ -161,7 +161,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
     /// expired. Until then, reads of the session bypass the cache. The write may still take place
     /// within `write_window` from now, so an eviction before the end of that time does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
-        // This function may run outside a runtime, when a future is dropped. It cannot spawn there.
+        // If a future is dropped outside a runtime, this function runs there too, and cannot spawn a task.
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);
         if !self.pending_evictions.add(id, pending) {
@@ -184,7 +184,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         });
     }
 
-    /// Does for all sessions what [`evict_later`](Self::evict_later) does for one.
+    /// Tries to evict all entries in the background, as [`evict_later`](Self::evict_later) does for one.
     pub(super) fn clear_later(self: &Arc<Self>, write_window: Duration) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);

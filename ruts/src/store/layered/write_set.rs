@@ -1,7 +1,7 @@
-//! The changes that a write makes in the cache ([`WriteSet`]), and the entry that a read fills in
-//! ([`fill_of`]).
+//! The changes that a write makes in the cache ([`WriteSet`]), and the contents with which a read fills an
+//! entry ([`fill_of`]).
 //!
-//! Used by writes and reads of the layered store. It is pure: it sends nothing and reads no clock.
+//! Used by writes and reads of the layered store. This file sends nothing and reads no clock.
 
 use std::{
     collections::{HashMap, HashSet},

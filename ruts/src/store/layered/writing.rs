@@ -1,7 +1,7 @@
 //! Writes to one session: [`Write`].
 //!
-//! Used by [`LayeredStore`](super::LayeredStore) for every write with credentials. It knows the write
-//! intents of the cache, and treats the operation of the origin as a black box.
+//! Used by [`LayeredStore`](super::LayeredStore) for every write with credentials. Knows the write
+//! intents of the cache, but not the operation that the origin carries out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,7 +67,8 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         };
         let mut evict_on_drop = EvictOnDrop { tiers, id, is_armed: intent.is_none() };
         let mut answer = operation.await;
-        // The write may still take place, so its intent stays. Without an intent, `evict_on_drop` acts.
+        // The write may still take place, so its intent stays. Without an intent, dropping
+        // `evict_on_drop` evicts the entry.
         if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
             return answer;
         }
@@ -129,8 +130,8 @@ pub(super) fn begin_write<'a, C: Cache, O: Store>(
     tiers.call_cache(tiers.cache().begin_write(id, scope, ttl))
 }
 
-/// A guard of a write without a write intent. If the future of the write is dropped, or its outcome is
-/// unknown, the entry is evicted repeatedly until the write can no longer take place.
+/// Evicts the entry after a write without a write intent whose future was dropped or whose outcome is
+/// unknown. The eviction is repeated until the write can no longer take place.
 struct EvictOnDrop<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     id: &'a SessionId,

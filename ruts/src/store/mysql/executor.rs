@@ -187,7 +187,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Sends a script that changes nothing by itself, in one round trip.
+    /// Sends a script that only reads, in one round trip.
     pub(super) async fn read(&mut self, script: &Script) -> Result<Vec<Answer>, StatementError> {
         self.send(script, false).await
     }

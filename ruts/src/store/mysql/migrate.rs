@@ -66,7 +66,7 @@ fn migration(tables: &Tables, version: i32) -> String {
     format!("{migration}\ninsert ignore into {migrations} (version) values ({version});\n")
 }
 
-/// Creates or migrates the tables if `create_tables`, and checks the server and the tables.
+/// Checks the server and the tables. If `create_tables`, first creates or migrates the tables.
 pub(super) async fn prepare(
     executor: &Arc<Executor>,
     create_tables: bool,

@@ -33,18 +33,20 @@
 //! | the end of all sessions | 1 |
 //! | a read that touches the session | 2 |
 //! | a read that touches the session, while another operation changes the session | 4 |
-//! | a write that sets fields, and is refused, conflicts, touches the session or first uses a new secret | 3 |
+//! | a write that sets fields, and is refused or conflicts | 2 |
+//! | a write that sets fields, and touches the session or is the first use of a new secret | 3 |
 //! | a revocation of many sessions | 2 for each 500 |
 //! | a sign-in that ends many sessions | 2 for each 100, and 2 |
 //! | every other operation | 2 |
 //!
-//! A statement contains values as hexadecimal text, of twice their length. A value of more than half of
-//! `max_allowed_packet` of the server is refused with [`Full`](crate::store::StoreErrorKind::Full).
-//! The store has connections of its own, for which the statement log of sqlx is off.
+//! A statement contains values as hexadecimal text, which takes twice their size. If the values of a write
+//! take more than about half of the server's `max_allowed_packet`, the write is refused with
+//! [`Full`](crate::store::StoreErrorKind::Full). The store opens its own connections, and turns the statement
+//! log of sqlx off for them.
 //!
 //! A connection that was idle for less than [`MySqlStoreBuilder::test_idle_after`] is taken from the
-//! pool without a test. The pool tests a connection when it is returned, and no caller waits for
-//! that. A connection that was idle for longer is tested in a round trip of its own.
+//! pool without a test. A connection that was idle for longer is tested in a separate round trip. The pool
+//! also tests each connection that is returned, and no caller waits for that.
 //!
 //! Reads of single sessions are in flight on up to half of the connections. Later reads queue. When an
 //! earlier statement is answered, up to 64 queued reads of the same fields are sent as one statement. If
@@ -61,8 +63,8 @@
 //! sessions has this time for each transaction.
 //!
 //! An operation that failed because of its connection or of a concurrent statement is repeated within its
-//! timeout, if it is a read or if the answer proves that nothing was changed. So a deadlock, which the
-//! server ends by aborting a statement, usually only delays the caller. A connection is closed if it is
+//! timeout, if it is a read or if the answer proves that nothing was changed. The server ends a deadlock by
+//! aborting a transaction, so a deadlock usually only delays the caller. A connection is closed if it is
 //! broken, or if its server is read-only. Operations then move to other connections, and finally to a new
 //! one.
 //!

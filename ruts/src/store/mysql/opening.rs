@@ -40,11 +40,11 @@ pub(super) struct Opened {
     /// The clock of the server, after all waits for locks.
     pub(super) now: Duration,
     pub(super) epoch: i64,
-    /// The locked session, even if it was revoked with all others.
+    /// The locked session, even if `revoke_everyone` has ended it.
     pub(super) session: Option<SessionRow>,
     /// The requested fields.
     pub(super) fields: Fields,
-    /// Other sessions, which are locked only if the condition that selected them locks them.
+    /// Other sessions. They are locked only if their condition contains `for update`.
     pub(super) others: Vec<SessionRow>,
 }
 
@@ -72,8 +72,8 @@ impl<'a> Opening<'a> {
             .push(format_args!("select {SESSION} from {sessions} s where s.id = {id} for update"));
         self.session = Some(locked);
         if !matches!(fields, Projection::Named([])) {
-            // This statement begins after the lock was granted, and sees every change that was committed
-            // before that.
+            // This statement begins after the lock was granted, so it sees every change by an earlier holder
+            // of the lock.
             let read = self.script.push(format_args!(
                 "select {FIELD} from {sessions} s join {} f on f.session = s.number{} \
                  where s.id = {id}",
@@ -84,8 +84,8 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Reads other sessions by a condition on the table `s`, without locking them unless the
-    /// condition does.
+    /// Reads other sessions by a condition on the table `s`. Locks them only if the condition contains
+    /// `for update`.
     pub(super) fn read_others(&mut self, condition: &str) {
         let sessions = &self.tables.sessions;
         let read =
@@ -111,8 +111,8 @@ impl<'a> Opening<'a> {
         self.read_others(&format!("{condition} and {} order by s.id limit {limit}", is_live()));
     }
 
-    /// Locks and reads sessions of earlier epochs, which were revoked with all others. Skips those that
-    /// another transaction holds.
+    /// Locks and reads sessions of earlier epochs, which `revoke_everyone` has ended. Skips rows that
+    /// another transaction has locked.
     pub(super) fn read_earlier(&mut self, limit: usize) {
         let Tables { sessions, epoch, .. } = self.tables;
         let read = self.script.push(format_args!(
@@ -164,7 +164,7 @@ impl Opened {
         Some(session.head.with_fields(self.fields.clone()))
     }
 
-    /// Returns the locked session, if it was not revoked with all others.
+    /// Returns the locked session, unless `revoke_everyone` has ended it.
     pub(super) fn current(&self) -> Option<SessionRow> {
         self.session.filter(|session| session.epoch == self.epoch)
     }

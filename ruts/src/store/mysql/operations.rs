@@ -276,14 +276,14 @@ impl Operation for Revoke {
     }
 }
 
-/// Deletes sessions that are not retained. Ends the others of earlier epochs, whose secrets have to be
-/// recognised until their deadlines.
+/// Deletes sessions that are not retained. Revokes the other sessions of earlier epochs, so that their
+/// secrets are still recognised for some time.
 pub(super) struct DeleteExpired(pub(super) usize);
 
 impl Operation for DeleteExpired {
     type Answer = usize;
 
-    /// Skips rows that another transaction holds.
+    /// Skips rows that another transaction has locked.
     fn open(&self, opening: &mut Opening<'_>) {
         let Self(limit) = self;
         opening.read_others(&format!(
@@ -343,7 +343,7 @@ fn change<T>(
     answer
 }
 
-/// Makes sign-ins that count the sessions of a principal wait for each other.
+/// Locks the principal of a sign-in with a limit, so that such sign-ins wait for each other.
 fn lock_for_limit(opening: &mut Opening<'_>, who: Option<&NewSignIn<'_>>) {
     if let Some(who) = who.filter(|who| who.limit.is_some()) {
         opening.lock_principal(who.principal);
@@ -366,8 +366,8 @@ const fn most(limit: SessionLimit) -> usize {
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// Only some of the sessions may have been read. The oldest of these are never among the latest of all
-/// sessions, which may stay.
+/// Possibly not all sessions of the principal were read. But the oldest of the sessions that were read are
+/// never among the latest sessions of the principal, which may stay.
 fn make_room(
     tables: &Tables,
     opened: &Opened,

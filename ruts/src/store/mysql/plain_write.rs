@@ -19,9 +19,11 @@ use crate::{
     token::SecretHash,
 };
 
-/// Returns a write that sets fields of a live session if its current secret was presented, this is not
-/// the first use of a renewed secret, no touch is due, and the precondition holds. Otherwise the write
-/// changes nothing.
+/// Returns a write that sets fields of a live session. It changes nothing unless all these conditions hold:
+///
+/// - The current secret was presented, and this is not the first use of a renewed secret.
+/// - No touch is due.
+/// - The precondition holds.
 ///
 /// Returns `None` for internal credentials, and for an update that does more than set fields and touch
 /// the session.

@@ -103,7 +103,7 @@ impl SessionRow {
         Ok(Some(Self { number, id, head, epoch: columns.get()? }))
     }
 
-    /// Returns the session as it is in this epoch: revoked, if it belongs to an earlier one.
+    /// Returns the session as it is in this epoch. A session of an earlier epoch counts as revoked.
     pub(super) fn in_epoch(mut self, epoch: i64) -> Self {
         if self.epoch != epoch {
             self.head.revoke_with_all();

@@ -46,9 +46,9 @@ const MAX_PAGE: usize = 10_000;
 /// Maximum number of sessions that one transaction examines, so that its locks do not delay callers.
 const BATCH: usize = 500;
 
-/// The settings of each connection. A wait for a lock ends after a second. The operation is then
-/// repeated, on any connection. MariaDB ends a transaction whose process is suspended between round
-/// trips.
+/// The settings of each connection. A wait for a lock ends after a second, and the operation is repeated on
+/// any connection. If a process is suspended between two round trips, MariaDB ends its transaction after five
+/// seconds.
 const SETTINGS: &str = "set session transaction isolation level read committed; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
      sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' \
@@ -111,7 +111,8 @@ impl MySqlStore {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
-    /// Waits for the turn of a sign-in with a limit, before the turn of its session.
+    /// Waits for the turn of a sign-in with a limit on its principal. An operation takes this turn before
+    /// the turn on its session.
     async fn principal_turn(
         &self,
         who: Option<&NewSignIn<'_>>,
@@ -407,8 +408,8 @@ impl MySqlStoreBuilder {
         Tables::new(&self.table).map(|tables| migrate::sql(&tables))
     }
 
-    /// Connects, creates or migrates the tables if [`create_tables`](Self::create_tables) is set, and
-    /// checks the server. Any number of instances may do so at once.
+    /// Connects to the server and checks it. Also creates or migrates the tables if
+    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this at once.
     ///
     /// # Errors
     ///

@@ -111,8 +111,8 @@ pub(super) fn delete(script: &mut Script, tables: &Tables, numbers: &[u64]) {
     script.push(format_args!("delete from {sessions} where number in ({numbers})"));
 }
 
-/// Adds the statement that revokes an unlocked session, unless the principal has left the session.
-/// Returns the index of the statement.
+/// Adds the statement that revokes a session that is not locked. The statement changes nothing if the
+/// principal has left the session. Returns its index.
 pub(super) fn revoke(
     script: &mut Script,
     tables: &Tables,

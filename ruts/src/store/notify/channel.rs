@@ -28,7 +28,7 @@ pub trait Channel: Send + Sync + 'static {
     /// calls this method again after a pause.
     ///
     /// Calls [`on_subscribed`](Listener::on_subscribed) once the subscription is active. If the channel
-    /// restores an interrupted subscription by itself, calls it again.
+    /// itself restores an interrupted subscription, calls `on_subscribed` again.
     fn listen(&self, listener: &Listener) -> impl Future<Output = ChannelError> + Send;
 }
 

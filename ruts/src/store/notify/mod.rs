@@ -6,8 +6,8 @@
 //! a [`Channel`]: `RedisChannel` (Redis, Valkey, a cluster) or `PostgresChannel` (`LISTEN` and
 //! `NOTIFY`). The channel need not be on the server of the store.
 //!
-//! A notification is sent in the background after the change. If it is lost, the watcher's next
-//! check finds the change.
+//! A notification is sent in the background after the change. If the notification is lost, the next check
+//! of the watcher finds the change.
 //!
 //! | event | message |
 //! | --- | --- |

@@ -1,6 +1,6 @@
-//! [`NotifyingStore`]: a store that publishes its changes.
+//! [`NotifyingStore`]: a store that publishes the ends of sessions and the changes of their principals.
 //!
-//! Called by the session as any [`Store`]. It knows nothing of the kinds of stores or channels.
+//! Called by the session like any [`Store`]. It knows nothing of the kinds of stores or channels.
 
 use std::{
     fmt,
@@ -33,7 +33,8 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failure to listen.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A store that notifies all processes of its changes. The [module](super) explains how.
+/// A store that notifies all processes when a session is deleted or revoked, or its principal changes. The
+/// [module](super) lists the events.
 ///
 /// ```no_run
 /// # #[cfg(feature = "postgres-store")]
@@ -71,7 +72,7 @@ impl<S, C> Drop for Inner<S, C> {
 }
 
 impl<S: Store, C: Channel> NotifyingStore<S, C> {
-    /// Creates a store that publishes the changes of `store` through `channel`. The process begins to
+    /// Creates a store that publishes the events of `store` through `channel`. The process begins to
     /// listen when a session is first watched.
     pub fn new(store: S, channel: C) -> Self {
         let (channel, listener) = (Arc::new(channel), Listener::new());
@@ -179,8 +180,8 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         self.listen();
         async move {
             let changed_anywhere = async {
-                // A receiver that lags behind also ends the wait, because it may have missed this
-                // session.
+                // A receiver that lags behind may have missed this session, so that also ends the
+                // wait.
                 while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {
                 }
             };

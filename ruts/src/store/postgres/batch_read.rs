@@ -82,8 +82,8 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// Excludes a read whose touch is always due, because it takes a lock, and a read with internal
-    /// credentials, because it is rare.
+    /// Excludes two kinds of reads. A read whose touch is always due takes a lock. A read with internal
+    /// credentials is rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
         request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }

@@ -107,8 +107,8 @@ pub(super) async fn rights(
     missing.map_or(Ok(()), |missing| Err(unsupported(MissingRight(missing))))
 }
 
-/// Creates a session and reads it, in a transaction that is rolled back. Policies of row-level
-/// security may prevent either.
+/// Creates a session and reads it, in a transaction that is rolled back. Row-level security may prevent the
+/// creation or the read.
 pub(super) async fn round_trip(
     connection: &mut PgConnection,
     identifiers: &Identifiers,

@@ -110,7 +110,7 @@ fn written<T>(
     outcome(column(row, OutcomeColumn::Outcome)?, ago_ms, || answer().map(Written::new))
 }
 
-/// Returns whether a statement ended sessions beyond a limit, and has to be repeated.
+/// Returns whether a statement has to be repeated, because more sessions may be above the limit.
 pub(super) fn has_sessions_to_end(row: &PgRow) -> Result<bool, StoreError> {
     column::<&str>(row, OutcomeColumn::Outcome).map(|outcome| outcome == "again")
 }

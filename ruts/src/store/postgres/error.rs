@@ -109,8 +109,8 @@ pub(super) fn on_standby() -> StatementError {
     StatementError { connection_is_dead: true, ..StatementError::new(unsupported(STANDBY)) }
 }
 
-/// Returns the failure of a statement that was sent. `is_complete` if the server has reported completion,
-/// after which it commits.
+/// Returns the failure of a statement that was sent. `is_complete` tells whether the server has reported
+/// completion, which it does before it commits.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let kind = match &error {
@@ -157,8 +157,7 @@ pub(super) fn connection_error(error: Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(source(error))
 }
 
-/// Returns whether the server has closed the connection. The server may have done so long ago, or after a
-/// commit.
+/// Returns whether the server has closed the connection, perhaps long ago or after a commit.
 fn is_fatal(error: &dyn DatabaseError) -> bool {
     error
         .try_downcast_ref::<PgDatabaseError>()
@@ -170,9 +169,11 @@ fn is_shutdown(code: &str) -> bool {
     matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
 }
 
-/// Returns whether the cause is the connection, not the statement: the server is gone or read-only,
-/// prepared statements are missing or outdated, or the session began with an isolation level that the
-/// server may have changed since.
+/// Returns whether the cause is the connection, not the statement:
+///
+/// - The server is gone or read-only.
+/// - Prepared statements are missing or outdated.
+/// - The connection began with a wrong isolation level. A new connection may have the right one.
 fn is_of_connection(code: &str) -> bool {
     is_lost(code) || is_shutdown(code) || matches!(code, "25006" | "26000" | "0A000" | ISOLATION)
 }

@@ -52,8 +52,7 @@ impl Executor {
         self.connections.pool()
     }
 
-    /// Waits until no other operation of this store locks the session or principal, but no longer
-    /// than until `end`.
+    /// Waits until no other operation of this store locks the session or principal, at most until `end`.
     pub(super) async fn turn(
         &self,
         key: &[u8],
@@ -158,7 +157,7 @@ async fn run(
     let is_standby = |row: &PgRow| row.try_get(usize::from(SessionColumn::IsStandby));
     match rows.first().filter(|_| statement.is_read()).map(is_standby) {
         Some(Ok(true)) => Err(on_standby()),
-        // A read that does not show it could be that of a standby.
+        // Without this column, the answer could be that of a standby.
         Some(Err(_)) => Err(corrupt().into()),
         Some(Ok(false)) | None => Ok(rows),
     }

@@ -24,7 +24,7 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 /// migrate or use them.
 const PREPARATION: Duration = Duration::from_secs(60);
 
-/// Seed of the hash that is the key of the advisory lock on the tables of a schema.
+/// Seed for the key of the advisory lock on a schema's tables. The key is a hash of the schema's name.
 const LOCK: i64 = 7288;
 
 /// Ignores objects that other roles created in a schema of the default search path.
@@ -75,7 +75,7 @@ fn migration(identifiers: &Identifiers, version: i32) -> String {
     format!("{migration}\n\n{}", fill(&insert, identifiers, ""))
 }
 
-/// Creates or migrates the tables if `create_tables`, and checks the server and the tables.
+/// Checks the server and the tables. If `create_tables`, first creates or migrates the tables.
 pub(super) async fn prepare(
     pool: &PgPool,
     identifiers: &Identifiers,

@@ -13,10 +13,11 @@
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
 //! Every change of a session locks its row. The fields are deleted with the row. The row of a
-//! deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). That of a revoked
+//! deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked
 //! session stays until its deadline, but for no longer than
-//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither has fields. `revoke_everyone` changes
-//! no row of a session: the rows stay, with their fields, until their deadlines.
+//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither session keeps its fields.
+//! `revoke_everyone` changes no row of a session. The rows stay, with their fields, until their deadlines or,
+//! without a deadline, until the [cleanup](#cleanup) revokes them.
 //!
 //! A sign-in and a revocation hold an advisory lock on the principal, so sign-ins and revocations of one
 //! principal wait for each other.
@@ -25,13 +26,13 @@
 //!
 //! An operation is one statement, which is its own transaction. An operation that ends many sessions
 //! takes one statement for each 100 of them. A read is a `select`. A write to a session calls a function
-//! of the database, because only the statements of a function see the changes that were committed while
-//! the function waited for the lock.
+//! of the database. A later statement of the function sees the changes that were committed while the function
+//! waited for a lock. A plain statement that waits does not see them.
 //!
 //! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from
-//! the pool without a test. The `before_acquire` of the pool does not run then. The pool tests the
-//! connection when it is returned, and no caller waits for that. A connection that was idle for longer is
-//! tested in a round trip of its own.
+//! the pool without a test. A connection that was idle for longer is tested in a separate round trip. The
+//! pool's `before_acquire` does not run for an idle connection. The pool also tests each connection that is
+//! returned, and no caller waits for that.
 //!
 //! Concurrent reads are batched, and so are concurrent writes that only set fields. Batched reads are in
 //! flight on up to half of the pool's connections, and so are batched writes. Later operations queue.
@@ -67,10 +68,14 @@
 //! sent.
 //!
 //! An operation that failed because of its connection or of a concurrent statement is sent again within
-//! its timeout, if it is a read or if the error proves that nothing was changed. A connection is closed
-//! if it is broken, if it has lost its prepared statements, if its server is read-only or a standby, or
-//! if it began with an isolation level other than `read committed`. Operations then move to other
-//! connections, and finally to a new one.
+//! its timeout, if it is a read or if the error proves that nothing was changed. A connection is closed in
+//! these cases:
+//!
+//! - The connection is broken, or has lost its prepared statements.
+//! - The server is read-only or a standby.
+//! - The connection began with an isolation level other than `read committed`.
+//!
+//! Operations then move to other connections, and finally to a new one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -78,11 +83,11 @@
 //! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! A statement whose caller timed out or was dropped may run for up to three times the timeout. If the
-//! statement has no answer at its deadline, its connection is closed and replaced, because the connection
-//! may be dead. At most half of the connections are replaced at a time. Other connections are kept until
-//! their statements end. So a stuck server hardly ever gets more statements at a time than one and a half
-//! times the connections of the pool.
+//! A statement goes on if its caller is dropped. If a statement has no answer at its deadline, its connection
+//! is closed and replaced, because the connection may be dead. Within three timeouts, the store replaces at
+//! most half as many connections as the pool has. Any other connection waits for its statement, for at most
+//! three timeouts. So a stuck server hardly ever gets more statements at a time than one and a half times the
+//! connections of the pool.
 //!
 //! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
 //! the builder warns. A standby answers no operation.
@@ -90,10 +95,11 @@
 //! # Cleanup
 //!
 //! An expired session is invisible at once. Every instance deletes expired sessions at
-//! [intervals](PostgresStoreBuilder::cleanup_interval), from the next full hour after they expired.
-//! A batch is small and skips the rows that another instance is deleting.
-//! It also revokes sessions without a deadline that `revoke_everyone` has ended: each row gets a deadline
-//! and loses its fields.
+//! [intervals](PostgresStoreBuilder::cleanup_interval), in small batches that skip the rows that another
+//! instance is deleting. A session can be deleted from the next full hour after its expiry on.
+//!
+//! If `revoke_everyone` has ended a session without a deadline, the cleanup revokes it: the row gets a
+//! deadline and loses its fields.
 
 mod batch_read;
 mod batch_write;

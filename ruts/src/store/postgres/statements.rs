@@ -188,8 +188,8 @@ mod tests {
         };
     }
 
-    /// If a pooler mixes up prepared statements, the server refuses a wrong number of parameters. So a
-    /// write with as many parameters as a read has its own name as one of its parameters.
+    /// If a pooler mixes up prepared statements, the server refuses a wrong number of parameters. If a
+    /// write has as many parameters as some read, the write's own name is one of its parameters.
     #[test]
     fn no_read_is_answered_by_a_write() {
         let all = Statements::new(&identifiers());

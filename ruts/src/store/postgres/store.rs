@@ -90,8 +90,8 @@ impl PostgresStore {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
-    /// Waits for the turn of a sign-in on its principal. An operation takes this turn before that of its
-    /// session.
+    /// Waits for the turn of a sign-in on its principal. An operation takes this turn before the turn on
+    /// its session.
     async fn principal_turn(
         &self,
         who: Option<&NewSignIn<'_>>,
@@ -377,8 +377,8 @@ impl PostgresStoreBuilder {
         Identifiers::new(&self.schema, &self.table).map(|identifiers| migrate::sql(&identifiers))
     }
 
-    /// Connects, creates or migrates the tables if [`create_tables`](Self::create_tables) is set, and
-    /// checks the server. Any number of instances may do so at once.
+    /// Connects to the server and checks it. Also creates or migrates the tables if
+    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this at once.
     ///
     /// # Errors
     ///

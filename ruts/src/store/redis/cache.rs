@@ -172,7 +172,7 @@ impl<C: ScriptClient> Clone for CacheEntries<C> {
     }
 }
 
-/// Adds names and cached values of fields, except fields that may be cached for a time of zero.
+/// Adds names and cached values of fields, except fields with a `life` of zero.
 fn put_fields(arguments: Arguments, at: u64, items: &[CachedField<'_>]) -> Arguments {
     let items = items.iter().filter(|item| !item.life.is_zero());
     items.fold(arguments, |arguments, item| arguments.text(item.name).bytes(encode_field(at, item)))

@@ -20,8 +20,8 @@ use crate::store::{StoreError, notify::ChannelError};
 /// with a `Client` or `Pool` of fred, or a `Client` of redis-rs.
 ///
 /// Each process publishes on one connection, or on as many as the `Pool` has, and listens on another
-/// one. All are opened with the settings of the client. In a cluster, the channel may use any node,
-/// which forwards messages to the other nodes.
+/// one. All these connections have the settings of the client. In a cluster, the channel may use any node,
+/// because each node forwards messages to the others.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
@@ -44,7 +44,7 @@ pub struct RedisChannel<C: RedisClient> {
     publisher: Arc<Connections<C::Connector>>,
 }
 
-/// Publishes a message. Any node of a cluster can do so, so the script has no key.
+/// Publishes a message. Any node of a cluster can publish it, so the script has no key.
 const PUBLISH: &str = "redis.call('PUBLISH', ARGV[1], ARGV[2])";
 
 /// Maximum time to publish a message.

@@ -9,8 +9,8 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Name of the store in errors and traces.
 pub(super) const NAME: &str = "redis";
 
-/// Error code for a server that cannot keep sessions or cache entries. Only this store makes it: for a
-/// failed probe, and in a script of the cache.
+/// Error code for a server that cannot keep sessions or cache entries. No server knows this code. The store
+/// makes it after a failed probe, and in a script of the cache.
 pub(super) const UNFIT: &str = "UNFIT";
 
 /// The error of a driver.
@@ -46,8 +46,8 @@ impl CommandError {
         matches!(self, Self::Server(code, _) if matches!(&**code, "ERR" | "NOPERM"))
     }
 
-    /// Returns whether a leader refused the command because the command writes, and persistence fails
-    /// or too few replicas are connected.
+    /// Returns whether a leader refused a command that writes, because persistence fails or too few
+    /// replicas are connected.
     pub(super) fn refuses_writes(&self) -> bool {
         matches!(self, Self::Server(code, _) if matches!(&**code, "MISCONF" | "NOREPLICAS"))
     }

@@ -37,11 +37,11 @@ pub(super) type File = (&'static str, &'static str);
 /// The behaviour of a script on a server that is out of memory.
 #[derive(Clone, Copy)]
 pub(super) enum WhenFull {
-    /// It runs: it frees memory, or needs little.
+    /// The script runs, because it frees memory or needs little.
     Runs,
-    /// The server refuses it before it begins.
+    /// The server refuses the script before its first command.
     Refused,
-    /// It runs, and each command that needs memory fails.
+    /// The script runs, and each of its commands that needs memory fails.
     #[cfg(feature = "layered-store")]
     RunsInPart,
 }
@@ -73,9 +73,8 @@ impl Script {
     /// Runs the script. If the server does not know the script, probes the server, and then sends the
     /// text of the script. `keys` must not be empty.
     ///
-    /// If a leader temporarily refuses writes, a read is sent again as its read-only text. A replica
-    /// would run the read-only text on old data. So the read-write text, which a replica refuses, is
-    /// sent first.
+    /// If a leader temporarily refuses writes, the read-only text of a read is sent. A replica would run
+    /// this text too, on old data. So the read-write text is sent first, because a replica refuses it.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
         client: &C,

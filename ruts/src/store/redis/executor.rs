@@ -157,7 +157,7 @@ impl<C: ScriptClient> Executor<C> {
     /// Reads a session with commands instead of a script, in one round trip. Returns `None` if a script
     /// has to decide.
     ///
-    /// Returns `None` after an error too, if there is time left. The caller then sends the script, with
+    /// After an error, also returns `None` if there is time left. The caller then sends the script, with
     /// the retries of `eval`.
     pub(super) async fn read_natively(
         &self,
@@ -219,7 +219,7 @@ impl<C: ScriptClient> Executor<C> {
         Ok(probe(&self.client, script, &[key], self.deadline()).await?)
     }
 
-    /// Logs the texts that a script returns as warnings.
+    /// Runs a script that returns texts, and logs each text as a warning.
     pub(super) async fn log_advice(
         &self,
         script: &'static Script,

@@ -48,7 +48,7 @@
 //!
 //! `ruts:{<principal>}:principal` is a sorted set that lists the sessions of a principal. `ruts:{<two
 //! characters>}` is the epoch of the sessions of that hash tag. Incrementing all 4096 epochs ends
-//! all sessions. These keys must not be evicted or removed while sessions exist.
+//! all sessions. The keys of lists and epochs must not be evicted or removed while sessions exist.
 //!
 //! When a slot of a cluster moves, `MIGRATE` its epochs before its sessions. Until an epoch has
 //! arrived, it counts as 0. So live sessions may seem ended, and sessions that a new epoch has ended
@@ -60,30 +60,31 @@
 //! [`ENDED_RETENTION`](super::ENDED_RETENTION). A revoked session keeps them until its deadline, but for no
 //! longer than [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
 //!
-//! If a value is longer than 64 bytes, the server stores its hash in a larger representation. On Redis,
-//! `hash-max-listpack-value 512` avoids that for values of up to 512 bytes.
+//! If a value is longer than 64 bytes, the server stores the whole hash in a form that takes more memory.
+//! On Redis, `hash-max-listpack-value 512` prevents this for values of up to 512 bytes.
 //!
 //! # Round trips
 //!
-//! A single read with the credentials of a session is *native*: three commands in one round trip,
-//! without a script. They are `HMGET` or `HGETALL`, `GETEX` of the epoch, and `TIME`. `GETEX` changes
-//! nothing, but a replica refuses it. If the server does not know one of the three commands, or does
-//! not let the user run it, every read is a script.
+//! A single read with the secret of a session is *native*: three commands in one round trip, without a
+//! script. They are `HMGET` or `HGETALL`, `GETEX` of the epoch, and `TIME`. `GETEX` changes nothing,
+//! but a replica refuses it. If the server does not know one of the three commands, or does not let the
+//! user run it, every read is a script.
 //!
-//! Every other operation on one session is one script, called by its hash: one command, one round
-//! trip. On a cluster, the principal list may be on another node than the session. So a sign-in takes
-//! three round trips, each with the whole timeout: to the list, to the session, and to the list again.
-//! A sign-in that has to end other sessions because of
-//! [a limit](crate::SessionLayer::max_sessions) takes more. If the server does not know the script
-//! yet, a probe first checks that the server can expire fields and lets this user run the commands of
-//! the script. Then the store sends the text of the script.
+//! Every other operation on one session is one script, called by its hash in one round trip. On a
+//! cluster, the principal list may be on another node than the session. So a sign-in takes three round
+//! trips, each with the whole timeout: to the list, to the session, and to the list again. A sign-in
+//! that has to end other sessions because of [a limit](crate::SessionLayer::max_sessions) takes more.
 //!
-//! Reads of named fields, and updates that set a field, are batched. While
-//! [several](RedisStoreBuilder::max_in_flight) of their kind are in flight, new ones wait for an
-//! answer. Then up to 64 operations share one script and one round trip, each with its own answer. At
-//! most four of them are of one session, so that a busy session does not hold up the others. Lookups
-//! in a cache are batched likewise. A read takes another round trip, for a script of its own, in
-//! these cases:
+//! If the server does not know a script yet, the store first sends a probe. The probe checks that the
+//! server can expire fields, and that this user may run the commands of the script. Then the store sends
+//! the text of the script.
+//!
+//! Reads of named fields, and updates that set a field, are batched. If
+//! [`max_in_flight`](RedisStoreBuilder::max_in_flight) commands of their kind are in flight, further
+//! operations wait for an answer. Then up to 64 operations share one script and one round trip, each with
+//! its own answer. At most four of them are of one session, so that a busy session does not delay the
+//! others. Lookups in a cache are batched likewise. A read takes another round trip, for a script of its
+//! own, in these cases:
 //!
 //! - if a touch is due,
 //! - if its secret is a former one, or is used for the first time after a renewal,
@@ -100,10 +101,10 @@
 //! longer: each of their round trips has this timeout. Within this time, a command is sent again in
 //! three cases:
 //!
-//! - It was certainly not carried out, because there was no connection, or the server could not
-//!   serve. It is sent up to four times more, within 300 ms.
-//! - The node of a cluster refused it because the key had moved.
-//! - It is a read of unknown outcome. It is sent up to twice more.
+//! - The command was certainly not carried out, because there was no connection, or the server could not
+//!   serve. Such a command is sent up to four times more, within 300 ms.
+//! - The node of a cluster refused the command because the key had moved.
+//! - The command is a read of unknown outcome. It is sent up to twice more.
 //!
 //! An operation that has waited in the queue for half of its timeout is no longer sent.
 //!

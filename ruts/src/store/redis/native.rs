@@ -1,8 +1,8 @@
 //! Reads of one session with commands instead of a script: [`NativeRead`].
 //!
 //! Used by the executor and the batched read. A script costs the server several times as much as the
-//! commands. The commands answer most reads: those of a live session with its current secret, and with
-//! no touch due. `lua/load.lua` and `lua/load_general.lua` handle every other case. Knows no connection.
+//! commands. The commands answer a read of a live session with its current secret, if no touch is due. Most
+//! reads are of this kind. `lua/load.lua` and `lua/load_general.lua` handle the others. Knows no connection.
 
 use bytes::Bytes;
 
@@ -32,8 +32,8 @@ pub(super) struct NativeRead<'a> {
 }
 
 impl NativeRead<'_> {
-    /// Returns whether commands may be enough. Commands cannot touch a session. They cannot serve
-    /// internal credentials either, whose secret hash is all zeros.
+    /// Returns whether commands may be enough. Commands cannot touch a session. They cannot check internal
+    /// credentials either. A secret hash of zeros stands for internal credentials.
     pub(super) fn is_possible(&self) -> bool {
         let [idle, after] = self.touch;
         let is_always_due = idle > 0 && after == 0;
@@ -42,10 +42,10 @@ impl NativeRead<'_> {
 
     /// Returns the key of the session, and the commands: fields, epoch, clock.
     ///
-    /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows. If
-    ///   it equals that of the session, it did so when the fields were read.
+    /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows. If the
+    ///   epoch equals that of the session, both were already equal when the fields were read.
     /// - `GETEX` without options is a `GET` that counts as a write. So a replica, whose data may be
-    ///   old, refuses it.
+    ///   old, refuses the command.
     /// - Deadlines are compared with `TIME`. The remaining lifetime of the key (`PTTL`) could belong
     ///   to a deadline that was moved after the fields were read.
     pub(super) fn commands(&self, prefix: &str) -> (Bytes, [Command; 3]) {

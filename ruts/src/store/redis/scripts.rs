@@ -119,10 +119,10 @@ scripts! {
     /// Ends sessions by their principal.
     REVOKE = Runs, Never, PROBE,
         [files!["session/read", "session/find", "session/save", "revoke"]];
-    /// A sign-in that creates a session, if one server has both its key and the principal list.
+    /// A sign-in that creates a session, if one server has the session's key and the principal list.
     CREATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
         [CREATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
-    /// A sign-in to an existing session, if one server has both its key and the principal list.
+    /// A sign-in to an existing session, if one server has the session's key and the principal list.
     UPDATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
         [UPDATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
     JOIN = Refused, Never, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];

@@ -51,7 +51,7 @@ type Scripts<C> = Connections<<C as Connect>::Connector>;
 /// Sessions in Redis or Valkey: one hash for each session.
 ///
 /// The [module](super) describes servers, clients, the layout of the data, and failures. The store
-/// opens connections of its own with the settings of the client. Clones share them.
+/// opens its own connections with the settings of the client. Clones of the store share the connections.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
@@ -114,10 +114,11 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
     ///
     /// Operations beyond this limit wait for an answer, and then up to 64 of them share a command. After
     /// a batch of 8 or more operations, the server counts as busy until a smaller batch is sent. On a
-    /// busy server, operations wait while any command is in flight, or until 32 of them wait.
+    /// busy server, operations also wait below the limit. The next batch is sent when a command ends and at
+    /// most one other is in flight, or when 32 operations wait.
     ///
-    /// A higher limit lets single operations start sooner when the server is far away. With a lower
-    /// limit, a busy server has less to do. On a cluster the limit has no effect: every operation is
+    /// If the server is far away, a higher limit lets single operations start sooner. A lower limit
+    /// reduces the load of a busy server. On a cluster the limit has no effect: every operation is
     /// sent at once.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.max_in_flight = commands.max(1);

@@ -1,4 +1,4 @@
-//! The connections of a pool, with a test of each that was idle for long: [`Connections`].
+//! [`Connections`]: the connections of a pool. A connection that was idle for long is tested before use.
 //!
 //! Used by the executors of PostgreSQL and of MySQL. Knows nothing of statements.
 

@@ -4,9 +4,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Whether a statement was sent or cancelled. The event that happens first prevents the other one.
+/// Whether a statement was sent or cancelled. If it is cancelled first, it is not sent.
 ///
-/// A statement that was sent but not carried out is taken back, and can be cancelled again.
+/// A statement that was sent but not carried out is taken back. It can then be sent or cancelled again.
 #[derive(Default)]
 pub(in crate::store) struct Dispatch(AtomicU8);
 

@@ -9,8 +9,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// Maximum time of a statement, with or without a caller, as a multiple of the timeout. Until then the
-/// statement holds its connection, or a permit to give the connection up.
+/// Maximum time of a statement, as a multiple of the timeout. During this time, the statement holds its
+/// connection, or a permit to give the connection up, even if its caller is gone.
 const MAX_TIMEOUTS: u32 = 3;
 
 pub(in crate::store) struct Patience {

@@ -20,7 +20,7 @@ const SLOW: Duration = Duration::from_millis(1);
 /// this factor. So slow reads take at most about a hundredth of the time of a caller's thread.
 const PAUSE: u32 = 100;
 
-/// Limit of that time, for a read during which the process was suspended.
+/// Maximum length of such a pause. A read during which the process was suspended would cause a long one.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Connections for reads of a single session.

@@ -7,7 +7,7 @@
 //!
 //! | file | content |
 //! | --- | --- |
-//! | `sessions.db` | The database, under the path of the builder. Only its owner may read it. |
+//! | `sessions.db` | The database, under the path of the builder. If the store creates the file, only its owner may read it. |
 //! | `sessions.db-wal`, `-shm` | The write-ahead log and its index. Back up the log together with the database, or use SQLite's `.backup`. |
 //! | `sessions.db-reserve` | A megabyte of zeros, to be freed on a full disk. |
 //!
@@ -25,9 +25,9 @@
 //! commit. Writes do not block reads, and no caller's thread waits for a lock or a commit.
 //!
 //! A read of one session usually runs on its caller's thread. It takes about 10 µs while the pages are in
-//! memory. After a read that takes more than 1 ms, because the disk is slow or the session is large, the
-//! store's own threads run all reads, for 100 times the duration of that read. Reads of many sessions
-//! always run on these threads.
+//! memory. A read may take more than 1 ms, because the disk is slow or the session is large. After such a
+//! read, the store's own threads run all reads, for 100 times its duration, at most ten seconds. Reads of
+//! many sessions always run on these threads.
 //!
 //! # Several processes
 //!
@@ -43,8 +43,9 @@
 //!
 //! # Failures
 //!
-//! An operation that fails changes nothing, unless the kind is
-//! [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown).
+//! A transaction that fails changes nothing, unless the kind of its error is
+//! [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown). An operation on many sessions takes
+//! several transactions, so it may fail after it has ended some sessions.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -60,8 +61,8 @@
 //! # Cleanup
 //!
 //! An expired session is invisible at once. Each process deletes expired sessions at
-//! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions, when no operation waits or
-//! after a wait of ten seconds.
+//! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions. A transaction of the cleanup
+//! waits until no operation is queued, for at most ten seconds.
 
 mod clock;
 mod connection;

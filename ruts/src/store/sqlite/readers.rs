@@ -1,6 +1,6 @@
 //! The threads that run read operations.
 //!
-//! Started by `threads`. Know how to batch reads into a transaction, and nothing of the operations.
+//! Started by `threads`. They put several reads into one transaction, and know nothing of the operations.
 
 use super::{
     connection::Database,

@@ -1,6 +1,6 @@
 //! Converts rows of the tables to parts of a session record, and back.
 //!
-//! Used by operations. Only this file knows which column holds which part.
+//! Used by operations. Maps columns to parts of a record.
 
 use std::{collections::HashMap, time::Duration};
 

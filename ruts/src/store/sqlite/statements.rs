@@ -79,7 +79,7 @@ pub(super) const SESSIONS_OF: &str = select_session!(
      order by id limit ?3"
 );
 
-/// A row number above those of all sessions, including the revoked ones.
+/// A row number above those of all sessions, and above `revoked_up_to`.
 pub(super) const NEXT_ROW: &str = "
 select max(revoked_up_to, coalesce((select max(row) from ruts_sessions), 0)) + 1 from ruts_state";
 

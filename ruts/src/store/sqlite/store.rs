@@ -36,9 +36,9 @@ const MAX_PAGE: usize = 10_000;
 ///
 /// # Cancel safety
 ///
-/// A transaction whose future is dropped while the transaction waits in the queue is not carried out. If
-/// the future is dropped later, the transaction is carried out as a whole. An operation that ends many
-/// sessions takes several transactions.
+/// If a future is dropped while its transaction is queued, the transaction is not carried out. If the future
+/// is dropped later, the transaction is carried out as a whole. An operation that ends many sessions takes
+/// several transactions.
 #[derive(Clone)]
 pub struct SqliteStore {
     threads: Arc<Threads>,
@@ -323,7 +323,7 @@ impl SqliteStoreBuilder {
     }
 
     /// Opens the file, creates the tables that are missing, and starts the threads. Any number of
-    /// processes may do so at once.
+    /// processes may call this at once.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ pub(super) trait Task: Send {
     ///
     /// # Errors
     ///
-    /// The transaction has to be rolled back. A refusal, which changes nothing, is an answer instead.
+    /// The transaction has to be rolled back. A refusal is kept as an answer, and is no error here.
     fn run(&mut self, database: &Database) -> Result<(), StoreError>;
 
     /// Sends the answer, or the failure of its transaction, to the caller.
@@ -85,8 +85,8 @@ where
     }
 }
 
-/// Returns whether an operation fails with this error only before it changes any session that has not
-/// ended.
+/// Returns whether this error is a refusal. An operation that fails with a refusal has changed no session,
+/// except that it may have deleted one that had ended.
 fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Exists | StoreErrorKind::SessionLimit)
 }

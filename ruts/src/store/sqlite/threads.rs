@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{store::StoreError, token::SessionId};
 
-/// Number of changes that a watcher may lag behind before it checks its session without a hint.
+/// Number of changes that are kept for a watcher. A watcher that lags further behind checks its session.
 const CHANGES: usize = 64;
 
 /// Maximum number of reads that run on the threads of their callers at once.
@@ -141,8 +141,8 @@ impl Threads {
         run(&self.reads, false, operation).await
     }
 
-    /// Runs an operation on the thread that writes. `ends` if it ends a session, replaces a secret or
-    /// signs out, which a full disk must not prevent.
+    /// Runs an operation on the thread that writes. `ends` tells whether the operation ends a session,
+    /// replaces a secret or signs out. A full disk must not prevent these.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         ends: bool,

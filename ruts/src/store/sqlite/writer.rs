@@ -40,8 +40,8 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two checks for changes of other processes, while sessions are watched.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Time of writing without a pause after which the writer leaves the lock to other processes:
-/// `SHARED_TURN` if another process wrote within the last `LATELY`, and otherwise `TURN`.
+/// Maximum time of writing before the writer leaves the lock to other processes for a moment. `SHARED_TURN`
+/// applies if another process wrote within the last `LATELY`, and `TURN` otherwise.
 const SHARED_TURN: Duration = Duration::from_millis(5);
 const TURN: Duration = Duration::from_millis(100);
 const LATELY: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ struct Chores {
     next_look: Instant,
     /// The version of the data at the last check.
     data_version: i64,
-    /// The value of the counter of changes up to which watchers were notified.
+    /// The counter of changes at the last notification of watchers.
     counted: i64,
     turn: Turn,
 }
@@ -240,8 +240,8 @@ impl Writer {
         }
     }
 
-    /// Deletes a few expired sessions, if that is due and no operation waits, or if it has been due for
-    /// [`CLEANUP_PATIENCE`].
+    /// Deletes a few expired sessions if a cleanup is due and no operation waits. A cleanup that has been
+    /// due for [`CLEANUP_PATIENCE`] does not wait any longer.
     fn clean_up(&self, chores: &mut Chores) {
         let (Some(interval), Some(due)) = (self.cleanup_interval, chores.next_cleanup) else {
             return;

@@ -240,8 +240,8 @@ impl Probe<'_> {
     }
 }
 
-/// Corrects the names of fields or variants if there are aliases among them: the values show which
-/// names are written. Parts and names are in the order of the declaration.
+/// Corrects the names of fields or variants, because some of them may be aliases. The values show which names
+/// are written. Parts and names are in the order of the declaration.
 fn name_parts(parts: &mut [Part], loose: &[String], written: &[&[u8]]) {
     let names = loose.iter().filter(|name| written.contains(&&text(name)[..]));
     if !loose.is_empty() && names.clone().count() == parts.len() {

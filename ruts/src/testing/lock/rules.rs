@@ -1,5 +1,5 @@
-//! [`unreadable`]: the reasons why one type cannot read MessagePack values of another. [`renamed`]: the
-//! fields whose values it drops, and whose new names are likely.
+//! [`unreadable`] returns the reasons why one type cannot read MessagePack values of another. [`renamed`]
+//! returns the fields whose values are lost because the fields were probably renamed.
 //!
 //! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
 //! compares the two.
@@ -13,8 +13,8 @@ pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     Check::of(writer, reader).reasons
 }
 
-/// Returns the fields of `reader` that were probably renamed, each with its place in the type: absent in
-/// `writer`, and with the shape of a field that `reader` lacks.
+/// Returns the fields of `reader` that were probably renamed, each with its place in the type. Such a field
+/// is absent in `writer`, and has the shape of a field that `reader` lacks.
 pub(super) fn renamed(writer: &Shape, reader: &Shape) -> Vec<String> {
     Check::of(writer, reader).renamed
 }

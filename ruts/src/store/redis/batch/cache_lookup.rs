@@ -36,8 +36,8 @@ pub(in crate::store::redis) struct LookupBatch<C> {
     size: AdaptiveBatchSize,
 }
 
-/// Maximum number of fields. The length of a list is sent as one byte, and counts the argument before
-/// the fields too.
+/// Maximum number of fields of a lookup in a batch. The length of a list is sent as one byte. The length
+/// also counts the argument before the fields.
 const MAX_FIELDS: usize = 254;
 
 impl<C> LookupBatch<C> {

@@ -43,7 +43,7 @@ pub(in crate::store::redis) struct ReadRequest {
     pub(super) names: Vec<FieldName>,
 }
 
-/// Maximum number of fields: their number is sent as one byte.
+/// Maximum number of fields of a read in a batch. The number is sent as one byte.
 const MAX_FIELDS: usize = 255;
 
 impl ReadRequest {

@@ -65,7 +65,8 @@ impl AdaptiveBatchSize {
         let (count, bytes) =
             lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
         if count > 0 {
-            // At least two: single reads are not noted, so a limit of one would never rise again.
+            // At least two. With a limit of one, all reads would be single. Single reads do not change the
+            // limit, so it would never rise again.
             let limit = (MAX_READ * count).div_ceil(bytes).clamp(2, MAX_SESSIONS);
             self.0.store(limit, Ordering::Relaxed);
         }

@@ -39,7 +39,7 @@ const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 /// clears only the strikes of its place.
 const MAX_STRIKES: usize = 3;
 
-/// Minimum time without an answer for a command whose caller gave up to count as a strike.
+/// Minimum wait of a caller that gives up. After a shorter wait, its command does not count as a strike.
 const MIN_SILENCE: Duration = Duration::from_millis(100);
 
 /// Minimum age of a connection that is replaced because of strikes. It limits how often a slow
@@ -155,8 +155,8 @@ impl<K: Connector> InUse<'_, K> {
 
 /// A command that was sent.
 ///
-/// A caller with a shorter timeout, such as a layered store, drops the future of the command. Even
-/// then, the missing answer may be a strike.
+/// A caller with a shorter timeout, such as a layered store, drops the future of the command. The missing
+/// answer may still count as a strike.
 struct Sending<'a, K: Connector> {
     in_use: InUse<'a, K>,
     place: Place,

@@ -82,7 +82,7 @@ impl Connector for FredConnector {
     }
 }
 
-/// Sets `TCP_NODELAY`, unless the settings turn it on or off. Without `TCP_NODELAY`, a second command
+/// Turns `TCP_NODELAY` on, unless the settings choose a value. Without `TCP_NODELAY`, a second command
 /// would wait until the server has acknowledged the first one.
 fn without_delay(mut connection: ConnectionConfig) -> ConnectionConfig {
     connection.tcp.nodelay.get_or_insert(true);
@@ -134,8 +134,8 @@ impl FredConnection {
         timeout: Duration,
     ) -> Result<Reply, CommandError> {
         // By default, fred waits for a reconnection and sends the command again, without a time limit.
-        // The attempts are for redirections only: with fewer attempts, a redirection ends the client's
-        // task.
+        // `max_attempts` is for redirections only. With fewer attempts, a redirection ends the task of the
+        // client.
         let client = self.client.with_options(&Options {
             max_attempts: Some(3),
             max_redirections: Some(1),
@@ -205,8 +205,8 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
 
 const TOO_MANY_REDIRECTIONS: &str = "Too many redirections.";
 
-/// Converts an error of fred. Only the text distinguishes an error from the server, which begins with a
-/// code in capitals, from an error of fred itself.
+/// Converts an error of fred. The text of an error from the server begins with a code in capitals. Nothing
+/// else distinguishes such an error from one of fred itself.
 fn command_error(error: Error) -> CommandError {
     use ErrorKind::{Backpressure, Canceled, IO, Parse, Protocol, Routing, Timeout};
     let code: String =

@@ -33,8 +33,8 @@ use super::{
 
 /// The nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
 ///
-/// A `ClusterClient` of redis-rs may send a command again when a connection breaks, and a store cannot
-/// read whether it does. This type turns these retries off.
+/// If a connection breaks, a `ClusterClient` of redis-rs may send a command again. A store cannot read this
+/// setting of the client. This type turns the retries off.
 #[derive(Clone)]
 pub struct RedisCluster(ClusterClient);
 
@@ -46,7 +46,7 @@ impl RedisCluster {
     ///
     /// The settings contradict each other.
     pub fn new(builder: ClusterClientBuilder, timeout: Duration) -> Result<Self, RedisError> {
-        // Only with RESP3, redis-rs notices that a connection has closed, and opens another one.
+        // Only RESP3 lets redis-rs notice that a connection has closed. It then opens another one.
         let builder = builder.retries(0).use_protocol(ProtocolVersion::RESP3);
         builder.connection_timeout(timeout).response_timeout(timeout).build().map(Self)
     }
@@ -135,7 +135,7 @@ impl Connector for Client {
 }
 
 /// Notes that a connection has closed. redis-rs drops this value together with the task of the
-/// connection. The task may also end because its runtime shuts down.
+/// connection. So the end of that task also counts, for example when its runtime shuts down.
 struct CloseFlag(Arc<AtomicBool>);
 
 impl AsyncPushSender for CloseFlag {

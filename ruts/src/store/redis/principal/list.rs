@@ -38,7 +38,8 @@ pub(super) const STEP: usize = 256;
 /// Maximum number of sessions that a script ends.
 const MAX_ENDED: usize = 64;
 
-/// Minimum number of entries whose sessions a script first checks for existence, before each is read.
+/// Minimum number of entries for which a script first checks which sessions exist. Sessions of fewer entries
+/// are read without this check.
 const MANY: usize = 16;
 
 /// Maximum number of entries that are checked when a sign-in trims a long list.
@@ -66,9 +67,10 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         Self { executor, principal }
     }
 
-    /// Returns a page of the live sessions. One round trip for the list, another one if it has
-    /// [`MANY`] entries or more, and one for each session, up to [`MAX_PARALLEL`] at the same time. More
-    /// if listed sessions have ended.
+    /// Returns a page of the live sessions.
+    ///
+    /// Takes one round trip for the list, and one for each session, up to [`MAX_PARALLEL`] at the same time.
+    /// Takes another one for [`MANY`] entries or more, and further ones if listed sessions have ended.
     pub(in crate::store::redis) async fn page(
         &self,
         page: PageRequest<'_>,
@@ -99,11 +101,13 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         }
     }
 
-    /// Ends sessions, and returns their ids. Two round trips for each step of [`STEP`] entries, and one
-    /// for each [`MAX_ENDED`] sessions. On a cluster, one for each session instead.
+    /// Ends sessions, and returns their ids.
+    ///
+    /// Takes two round trips for each step of [`STEP`] entries, and one for each [`MAX_ENDED`] sessions. On
+    /// a cluster, each session takes a round trip of its own.
     ///
     /// A step first notes in the list that sign-ins in progress must not complete. Then it ends the
-    /// sessions, and then removes their entries. If the process dies halfway, live sessions keep their
+    /// sessions, and finally removes their entries. If the process dies halfway, live sessions keep their
     /// entries.
     pub(in crate::store::redis) async fn revoke(
         &self,

@@ -34,20 +34,19 @@ use crate::{
 /// Maximum number of attempts to make room for a session before the sign-in is refused.
 const ATTEMPTS: usize = 8;
 
-/// Minimum number of listed sessions for a sign-in to trim the list. About one of `TRIM_EVERY` sign-ins
-/// does so.
+/// Minimum length of a list that is trimmed. About one of `TRIM_EVERY` sign-ins trims its list.
 ///
-/// A trim checks 64 entries, which makes four for each sign-in on average. Each sign-in adds one entry,
-/// so at most about a quarter of the sessions in a long list have ended.
+/// A trim checks 64 entries. On average, these are four entries for each sign-in. Each sign-in adds one
+/// entry, so at most about a quarter of the sessions in a long list have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
 
 /// A sign-in, and the write to the session that belongs to it.
 ///
-/// It has three steps: it joins the principal list, writes the session, and verifies that its mark
+/// A sign-in has three steps: it joins the principal list, writes the session, and verifies that its mark
 /// is still in the list. A revocation first removes the marks from the list, and then ends each
-/// session. So a sign-in that wrote its session after the revocation finds its mark gone, and ends
-/// the session itself.
+/// session. If a sign-in writes its session after that, it does not find its mark, and ends the session
+/// itself.
 ///
 /// If one server keeps the list and the session, one script does all three steps atomically.
 pub(in crate::store::redis) struct SignIn<'a> {
@@ -162,7 +161,7 @@ impl SignIn<'_> {
         Err(StoreError::new(NAME, StoreErrorKind::SessionLimit))
     }
 
-    /// Removes sessions that have ended from the list. If too many are left, applies the limit.
+    /// Removes the entries of ended sessions. If too many sessions are left, applies the limit.
     async fn make_room<C: ScriptClient>(
         &self,
         list: &PrincipalList<'_, C>,
@@ -190,8 +189,8 @@ impl SignIn<'_> {
         list.revoke_each(&oldest).await.map(drop)
     }
 
-    /// Trims a long list after about one of [`TRIM_EVERY`] sign-ins, in a task of its own. The session
-    /// id, which is random, decides whether.
+    /// Trims a long list after about one of [`TRIM_EVERY`] sign-ins, in a task of its own. A byte of the
+    /// random session id selects these sign-ins.
     fn trim_sometimes<C: ScriptClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
         if count < LONG_LIST || !self.id.as_bytes()[0].is_multiple_of(TRIM_EVERY) {
             return;

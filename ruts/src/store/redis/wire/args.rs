@@ -1,7 +1,7 @@
 //! Arguments of scripts: [`Arguments`], and the parts that several scripts share.
 //!
-//! Used by every file that calls a script. The heads of the files in `lua/` name the arguments of
-//! each.
+//! Used by every file that calls a script. The head of each file in `lua/` describes the arguments of its
+//! script.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -252,8 +252,8 @@ pub(in crate::store::redis) fn touch_millis(touch: Option<Touch>) -> [u64; 2] {
     })
 }
 
-/// Returns the hash of the presented secret, as scripts expect it. Zeros, which are the hash of no
-/// secret, stand for internal credentials.
+/// Returns the hash of the presented secret, as scripts expect it. Zeros stand for internal credentials,
+/// because no secret has this hash.
 pub(in crate::store::redis) fn presented(credentials: Credentials<'_>) -> [u8; 32] {
     credentials.secret().map_or([0; 32], |secret| *secret.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The format of what a server and a script exchange: keys, arguments and replies.
+//! The format of the data that the store and a script exchange: keys, arguments and replies.
 //!
 //! Used by the executor and everything above it. Knows no driver, and sends nothing.
 

@@ -1,6 +1,6 @@
 -- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the
--- function. If at least one step of sessions is above the limit, it ends some of them and sets the
--- outcome `again`. The ended sessions need not be the oldest ones of all, but none of them is among the
+-- function. If at least one step of sessions is above the limit, this fragment ends some of them and sets
+-- the outcome `again`. The ended sessions need not be the oldest ones of all, but none of them is among the
 -- latest ones, which may stay.
 --
 -- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, revoked_ids, {sessions},

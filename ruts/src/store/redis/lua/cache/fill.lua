@@ -2,8 +2,9 @@
 --
 -- needs: KEYS, ARGV
 --
--- KEYS[1] is the entry, as `entry` describes it. ARGV: the life of the entry; the mark of the
--- lease; its moment, and `*` if all fields follow, packed; then names and values, the record first.
+-- KEYS[1] is the entry, as `entry` describes it. ARGV: the life of the entry, the mark of the lease,
+-- the packed moment of the lease with `*` if all fields follow, then names and values. The record is
+-- first.
 local key = KEYS[1]
 local held = redis.call('HMGET', key, '~o', '~')
 if held[1] ~= ARGV[2] then return end

@@ -23,9 +23,9 @@ local function remove_fields(key)
   end
 end
 
--- Applies changes in their order. `kinds` has seven bytes for each change: `=` sets the field, `-`
--- removes it, `+` only sets its TTL; and a TTL, 0 for none. If `kinds` is empty, each change sets a
--- field without a TTL. From `arguments[from]` on come the name and the value of each change.
+-- Applies changes in their order. `kinds` has seven bytes for each change, a sign and a TTL, 0 for none.
+-- The sign `=` sets the field, `-` removes it, and `+` only sets its TTL. If `kinds` is empty, each change
+-- sets a field without a TTL. From `arguments[from]` on come the name and the value of each change.
 -- Answers the number of changes `-` and `+` that found their field.
 local function apply_changes(key, now, kinds, arguments, from)
   -- `unpack` takes a few thousand values at most.

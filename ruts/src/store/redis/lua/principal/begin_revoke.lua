@@ -1,12 +1,12 @@
--- Begins a revocation, or a step of it. After this script, sign-ins in progress to the sessions to end
--- can no longer complete.
+-- Begins a revocation, or a step of it. After this script, no sign-in in progress to a session of the step
+-- can complete.
 --
 -- needs: ARGV, members_from, joined_at, format_entry, replace_entry, find_entry
 --
 -- ARGV: `=` and the sessions to end. Or `*` and the session that stays or '', then the last session of
 -- the previous step or '', and the maximum number of sessions in this step.
--- Answers the last session of the step, or '' if the list has no further sessions, or `evicted` if it
--- has none but may be incomplete; and the member of each session to end.
+-- Answers the last session of the step, and then the member of each session to end. If the list has no
+-- further sessions, the first item is '' instead, or `evicted` if the list may be incomplete.
 local function begin(id, entry)
   local begun = format_entry(joined_at(entry), '!', {})
   replace_entry(id, entry, begun)
@@ -28,7 +28,8 @@ for _, member in ipairs(members) do
   if id ~= ARGV[2] then answer[#answer + 1] = begin(id, string.sub(member, 17)) end
 end
 if answer[1] == '' then
-  -- In lower case, so that the probe does not require it: a user who may not run it may still revoke.
+  -- `info` is in lower case, so that the probe does not require the command. A user who may not run
+  -- `info` may still revoke.
   local stats = redis.pcall('info', 'stats')
   local evicted = type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)')
   if (evicted or '0') ~= '0' then answer[1] = 'evicted' end

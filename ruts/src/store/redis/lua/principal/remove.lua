@@ -1,4 +1,4 @@
--- Removes sessions that have ended from a principal list.
+-- Removes the entries of ended sessions from a principal list.
 --
 -- needs: ARGV, key, now, joined_at, parse_entry, find_entry
 --
