@@ -1,12 +1,13 @@
-//! A revocation in a layered store whose origin answers too late.
+//! Revocations: in a layered store whose origin answers too late, and of many sessions in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use ruts::{
     auth::{Assurance, PrincipalKey},
     store::{
-        AuthChange, NewSignIn, Refused, RevokeTarget, Store, StoreErrorKind, Update, Written,
+        AuthChange, NewSignIn, PageRequest, Projection, Refused, RevokeTarget, Store,
+        StoreErrorKind, Update, Written,
         layered::LayeredStore,
         memory::{MemoryCache, MemoryStore},
     },
@@ -47,4 +48,50 @@ async fn a_late_revocation_is_not_undone_by_the_cache() {
 
     assert_eq!(store.revoke(&ada, ALL).await.unwrap(), Written::new(Vec::new()));
     assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
+}
+
+/// A revocation of many sessions releases the lock of the list between its steps, and a page reads only its
+/// part of the list.
+#[tokio::test]
+async fn a_long_list_in_memory_delays_no_sign_in() {
+    const SESSIONS: usize = 10_000;
+    let store = Arc::new(MemoryStore::new());
+    let [ada, bob] = [(); 2].map(|()| PrincipalKey::from_bytes(random()));
+    let begin = async |principal: &PrincipalKey| {
+        let session = TestSession::new(&store);
+        let sign_in = NewSignIn::new(principal, Assurance::Aal1);
+        store.create(session.creation().sign_in(sign_in)).await.unwrap();
+        session
+    };
+    for _ in 0..SESSIONS {
+        begin(&ada).await;
+    }
+    let (mut after, mut listed) = (None, 0);
+    loop {
+        let page = PageRequest::new(after.as_ref(), 999);
+        let page = store.list_by_principal(&ada, page, Projection::Named(&[])).await.unwrap();
+        listed += page.sessions.len();
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, SESSIONS);
+
+    let is_revoked = Cell::new(false);
+    let revoke = async {
+        let revoked = store.revoke(&ada, ALL).await.unwrap();
+        is_revoked.set(true);
+        revoked.answer.len()
+    };
+    let sign_in = async {
+        begin(&bob).await;
+        let later = begin(&ada).await;
+        assert!(!is_revoked.get(), "the sign-ins did not wait for the whole revocation");
+        later
+    };
+    // Polls the revocation first, until it releases the lock.
+    let (revoked, later) = tokio::join!(biased; revoke, sign_in);
+    assert_eq!(revoked, SESSIONS);
+    assert!(later.load().await.unwrap().is_ok(), "it signed in after the revocation began");
 }

@@ -6,6 +6,7 @@
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use super::{
     contract::{Store, StoreResult},
@@ -21,11 +22,14 @@ use super::{
 };
 use crate::{auth::PrincipalKey, token::SessionId};
 
-/// A backend that keeps one [`SessionRecord`] for each session, and can lock one at a time.
+/// Number of sessions that a revocation ends before it releases the lock of the principal for a moment.
+const STEP: usize = 256;
+
+/// A backend that keeps one [`SessionRecord`] for each session, and can lock a single record.
 ///
-/// Each implementation is a [`Store`] and keeps its whole contract. An operation takes one locked step
-/// on its session, or a few if it changes the principal or ends a signed-in session. It takes another
-/// step for each other session that it lists, counts or ends.
+/// Each implementation is a [`Store`] and keeps the whole contract of a store. Most operations take one
+/// locked step on their session. A change of the principal, or the end of a signed-in session, takes a few
+/// steps. Each other session that an operation lists, counts or ends takes one more.
 ///
 /// # Contract
 ///
@@ -47,9 +51,9 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Runs `operation` on the record of a session under its lock, and stores the result.
     ///
     /// `operation` gets `None` if there is no record. If `operation` leaves a record that [was
-    /// modified](SessionRecord::is_modified), the record has to be stored. If it leaves `None`, the
-    /// record has to be removed. The [`Duration`] is the current time since an origin of the store's
-    /// choice, read under the lock.
+    /// modified](SessionRecord::is_modified), store that record. If `operation` leaves `None`, remove the
+    /// record. The [`Duration`] is the current time, read under the lock and counted from a point in time
+    /// that the store chooses once.
     ///
     /// A dropped future must leave the old record or the new one, never a mixture of both.
     fn with_record<T: Send>(
@@ -70,6 +74,24 @@ pub trait RecordStore: Send + Sync + 'static {
         principal: &PrincipalKey,
         lock: &mut Self::PrincipalLock,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
+
+    /// Returns at most `limit` ids of the principal's sessions after `after`, in ascending order. The default
+    /// implementation sorts the ids of [`sessions_of`](Self::sessions_of).
+    fn page_of(
+        &self,
+        principal: &PrincipalKey,
+        after: Option<&SessionId>,
+        limit: usize,
+        lock: &mut Self::PrincipalLock,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        async move {
+            let mut ids = self.sessions_of(principal, lock).await?;
+            ids.retain(|id| after.is_none_or(|after| id > after));
+            ids.sort_unstable();
+            ids.truncate(limit);
+            Ok(ids)
+        }
+    }
 
     /// Adds a session to the principal's list, before the sign-in. A backend that can search its
     /// records needs no list.
@@ -102,8 +124,8 @@ pub trait RecordStore: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// Ends all sessions: removes their records, or [revokes](SessionRecord::revoke) each, so that its
-    /// secret is recognised. Callers wait for this method, so it has to be fast even with many sessions.
+    /// Ends all sessions: removes their records, or [revokes](SessionRecord::revoke) each session, so that
+    /// its secret stays recognised. Callers wait for this method, so it has to be fast with many sessions.
     fn end_all(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits until a session may have ended or changed its principal:
@@ -214,22 +236,18 @@ impl<S: RecordStore> Store for S {
         fields: Projection<'_>,
     ) -> Result<SessionPage, StoreError> {
         let mut lock = self.lock_principal(principal).await?;
-        let mut ids = self.sessions_of(principal, &mut lock).await?;
-        ids.retain(|id| page.after.is_none_or(|after| id > after));
-        ids.sort_unstable();
-        let mut listed = SessionPage::default();
-        let mut ids = ids.into_iter().peekable();
-        for id in ids.by_ref().take(page.limit.max(1)) {
+        let limit = page.limit.max(1);
+        let ids = self.page_of(principal, page.after, limit.saturating_add(1), &mut lock).await?;
+        drop(lock);
+        let next = ids.get(limit).and(ids.get(limit - 1)).copied();
+        let mut listed = SessionPage::new(Vec::new(), next);
+        for id in ids.into_iter().take(limit) {
             let load = |record: &mut Option<SessionRecord>, now| {
                 record.as_ref()?.load_for(principal, fields, now)
             };
             if let Some(loaded) = self.with_record(&id, load).await? {
                 listed.sessions.push(ListedSession::new(id, loaded));
             }
-            listed.next = Some(id);
-        }
-        if ids.peek().is_none() {
-            listed.next = None;
         }
         Ok(listed)
     }
@@ -240,10 +258,20 @@ impl<S: RecordStore> Store for S {
         target: RevokeTarget<'_>,
     ) -> Result<Written<Vec<SessionId>>, StoreError> {
         let mut lock = self.lock_principal(principal).await?;
+        let mut ids = self.sessions_of(principal, &mut lock).await?;
+        ids.retain(|id| target.includes(id));
         let mut ended = Vec::new();
-        for id in self.sessions_of(principal, &mut lock).await? {
-            if target.includes(&id) && revoke_one(self, principal, &id, &mut lock).await? {
-                ended.push(id);
+        for (step, ids) in ids.chunks(STEP).enumerate() {
+            if step > 0 {
+                // Other operations get the lock between two steps. Sessions that sign in meanwhile stay.
+                drop(lock);
+                yield_now().await;
+                lock = self.lock_principal(principal).await?;
+            }
+            for id in ids {
+                if revoke_one(self, principal, id, &mut lock).await? {
+                    ended.push(*id);
+                }
             }
         }
         Ok(Written::new(ended))
@@ -342,8 +370,8 @@ async fn end_oldest<S: RecordStore>(
     Ok(())
 }
 
-/// Revokes a session if it is live and the principal is signed in to it, and returns whether that was so.
-/// Removes it from the principal's list in any case.
+/// Revokes a session if it is live and the principal is signed in to it. Returns whether it was revoked.
+/// Removes the session from the principal's list in any case.
 async fn revoke_one<S: RecordStore>(
     store: &S,
     principal: &PrincipalKey,

@@ -7,6 +7,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap},
     fmt,
+    ops::Bound,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -319,6 +320,19 @@ impl RecordStore for MemoryStore {
         lists: &mut Self::PrincipalLock,
     ) -> Result<Vec<SessionId>, StoreError> {
         Ok(lists.0.get(principal).into_iter().flatten().copied().collect())
+    }
+
+    async fn page_of(
+        &self,
+        principal: &PrincipalKey,
+        after: Option<&SessionId>,
+        limit: usize,
+        lists: &mut Self::PrincipalLock,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(*after));
+        let listed = lists.0.get(principal).into_iter();
+        let listed = listed.flat_map(|ids| ids.range((begin, Bound::Unbounded)));
+        Ok(listed.take(limit).copied().collect())
     }
 
     async fn add_to_list(
