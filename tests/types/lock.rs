@@ -1,5 +1,7 @@
 //! Before a deployment, the lock reports what `matrix` finds by running both releases.
 
+use std::{env, fs, process::Command};
+
 use ruts::{
     Session,
     codec::{Codec, CodecError, Stored},
@@ -593,6 +595,8 @@ mod samples {
         let path = file(&lock);
         LockTest::<Search>::new(&path).sample(Search::FILTER, &price).assert();
         LockTest::<Search>::new(&path).assert();
+        // The later release is another program, with a copy of the file.
+        let path = file(&lock);
         let broken = message(|| LockTest::<LaterSearch>::new(&path).assert());
         assert!(broken.contains("a value that the former type accepts is refused"), "{broken}");
 
@@ -616,4 +620,83 @@ mod samples {
         let test = || LockTest::<Search>::new("none").sample(OTHER, &1).assert();
         assert_eq!(message(test), "the session has no field `other`");
     }
+}
+
+#[test]
+fn the_lock_shows_which_version_a_bridge_release_writes() {
+    const BRIDGE: FieldSpec = CART.with_version(2).with_writes(1);
+    const AFTER: FieldSpec = CART.with_version(2);
+    let mut lock = Lock::of::<Shop>();
+    release!(accept lock, USER => u64, BRIDGE => Vec<Item> => |stored| stored.read().map(Some), PAY => Pay);
+    let text = lock.to_string();
+    assert!(text.contains("}] +writes-1\n"), "{text}");
+    assert_eq!(text.parse(), Ok(lock.clone()));
+    let report = release!(of lock, retired []
+        USER => u64, AFTER => Vec<Item> => |stored| stored.read().map(Some), PAY => Pay);
+    assert_finding(&report, LockLevel::Stale, &["`cart` writes version 2 from now on"]);
+}
+
+/// The variables that make the test below run one comparison, in a process of its own: the file, and the type
+/// of the cart.
+const CHILD: [&str; 2] = ["RUTS_TEST_LOCK", "RUTS_TEST_CART"];
+
+/// `RUTS_LOCK=accept` is an environment variable, so each comparison runs in a process of its own.
+#[test]
+fn the_variable_accepts_what_is_harmless_and_refuses_what_breaks() {
+    #[derive(Serialize, Deserialize)]
+    struct WithGift {
+        sku: String,
+        qty: u32,
+        note: Option<String>,
+        gift: Option<bool>,
+    }
+    if let [Ok(path), Ok(cart)] = CHILD.map(env::var) {
+        return match cart.as_str() {
+            "gift" => release!(@with LockTest::<Release>::new(&path).assert(), retired []
+                USER => u64, CART => Vec<WithGift>, PAY => Pay),
+            _ => release!(@with LockTest::<Release>::new(&path).assert(), retired []
+                USER => u64, CART => Vec<u64>, PAY => Pay),
+        };
+    }
+    let path = env::temp_dir().join(format!("ruts-accept-{}.lock", std::process::id()));
+    let locked = Lock::of::<Shop>().to_string();
+    fs::write(&path, &locked).unwrap();
+    let compare = |cart: &str, accept: Option<&str>| {
+        let mut child = Command::new(env::current_exe().unwrap());
+        child.args(["the_variable_accepts", "--nocapture"]);
+        child.env(CHILD[0], &path).env(CHILD[1], cart).env_remove("RUTS_LOCK");
+        child.envs(accept.map(|accept| ("RUTS_LOCK", accept)));
+        let output = child.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (cart, accept, advice) in [
+        ("gift", None, "To accept the changes: RUTS_LOCK=accept cargo test"),
+        ("gift", Some("yes"), "To accept the changes: RUTS_LOCK=accept cargo test"),
+        ("numbers", Some("accept"), "A finding that breaks sessions cannot be accepted."),
+    ] {
+        let (is_accepted, output) = compare(cart, accept);
+        assert!(!is_accepted && output.contains(advice), "{output}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), locked, "the file stays as it is");
+    }
+    let (is_accepted, output) = compare("gift", Some("accept"));
+    assert!(is_accepted, "{output}");
+    assert!(fs::read_to_string(&path).unwrap().contains("gift?: option<bool>"));
+    assert!(compare("gift", None).0, "nothing is left to accept");
+    fs::remove_file(&path).unwrap();
+}
+
+/// Two structs of the same name would overwrite each other's section.
+#[test]
+fn sessions_of_the_same_name_need_files_of_their_own() {
+    let path = env::temp_dir().join(format!("ruts-same-name-{}.lock", std::process::id()));
+    fs::write(&path, Lock::of::<Shop>().to_string()).unwrap();
+    LockTest::<Shop>::new(&path).assert();
+    LockTest::<Shop>::new(&path).assert();
+    let other = std::panic::catch_unwind(|| {
+        release!(@with LockTest::<Release>::new(&path).assert(), retired []
+            USER => u64, CART => Vec<Item>, PAY => Pay);
+    });
+    let message = *other.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("share the section [Shop]"), "{message}");
+    fs::remove_file(&path).unwrap();
 }

@@ -3,6 +3,8 @@
 //! Called by tests of applications. The only file here that touches the file system.
 
 use std::{
+    any::type_name,
+    collections::BTreeMap,
     env, fs, io,
     marker::PhantomData,
     path::{Path, PathBuf},
@@ -38,8 +40,8 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// [breaks](super::LockLevel::Breaks) live sessions. Resolve such a finding in the code, where the
 /// change is reviewed.
 ///
-/// If no value of a type can be guessed, or if the type contains `untagged`, `flatten` or `Value`,
-/// only its structure is compared, unless a [`LockTest`] has values of the type. A change of
+/// ruts cannot guess a value of some types, and not every value of a type that contains `untagged`, `flatten`
+/// or `Value`. Without values from a [`LockTest`], only the structure of such a type is compared. A change of
 /// meaning, such as from euros to cents, is not detected.
 ///
 /// ```
@@ -59,16 +61,18 @@ const VARIABLE: &str = "RUTS_LOCK";
 ///
 /// # Panics
 ///
-/// The fields differ from the lock, or the file cannot be read or written.
+/// - The fields differ from the lock.
+/// - The file cannot be read or written.
+/// - Another session struct in this program has the same name and the same file.
 pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
     LockTest::<S>::new(path).assert();
 }
 
 /// The comparison that [`assert_lock`] makes, with additional sample values from the application.
 ///
-/// ruts makes sample values of most types by itself. It cannot do so for a type that checks its
-/// values, and not completely for a type with `untagged`, `flatten` or `Value` inside. For these
-/// types the application adds samples. A field has to read back its samples, in this release and in
+/// ruts makes sample values of most types. It cannot make values of a type that checks its values, and
+/// misses some values of a type that contains `untagged`, `flatten` or `Value`. For these types, the
+/// application adds samples. A field has to read back its samples, in this release and in
 /// later ones.
 ///
 /// ```
@@ -126,11 +130,20 @@ impl<S: LockedSession> LockTest<S> {
     /// The same panics as [`assert_lock`], or the session does not have the field of a sample.
     #[track_caller]
     pub fn assert(self) {
-        // Several sessions may share a file, and their tests run in parallel.
-        static FILE: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = FILE.lock().unwrap_or_else(PoisonError::into_inner);
+        // Several sessions may share a file, and their tests run in parallel. A section has the name of its
+        // struct.
+        static SECTIONS: Mutex<BTreeMap<(PathBuf, &str), &str>> = Mutex::new(BTreeMap::new());
+        let mut sections = SECTIONS.lock().unwrap_or_else(PoisonError::into_inner);
 
         let path = &self.path;
+        let (name, own) = (S::SCHEMA.name(), type_name::<S>());
+        let other = *sections.entry((path.clone(), name)).or_insert(own);
+        assert!(
+            other == own,
+            "`{other}` and `{own}` share the section [{name}] of {}. Rename one of them, or give it \
+             another file: #[session(lock = \"..\")]",
+            path.display()
+        );
         let mut lock: Lock = match fs::read_to_string(path) {
             Ok(text) => text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),

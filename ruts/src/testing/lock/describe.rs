@@ -31,14 +31,21 @@ pub(super) struct Described {
     pub(super) json: BTreeSet<String>,
     /// The codec does not read back a value that it writes.
     pub(super) is_unreadable: bool,
-    /// Reads a stored value, as the session does. Returns whether there is one: a migration may
-    /// discard it.
+    /// Reads a stored value, as the session does. Returns `false` if a migration discards the value.
     pub(super) read: ReadStored,
-    /// Returns whether the migration reads a former value only as the type that wrote it, or as the type
-    /// of the field.
+    /// Returns whether the migration reads a former value as the type that wrote it, or as the type of the
+    /// field, and not as another type.
     pub(super) migrates_exactly: Judge,
     /// Returns whether a former value of a principal and its migrated value name the same principal.
     pub(super) keeps_principal: Judge,
+}
+
+impl Described {
+    /// Returns the former version that is written during a bridge release.
+    pub(super) fn writes(&self) -> Option<u16> {
+        let written = self.spec.written_version();
+        (written != self.spec.version()).then_some(written)
+    }
 }
 
 /// A value of a field that the application gives to its lock.

@@ -2,7 +2,7 @@
 //!
 //! Used by `locked_schema` and `report`. Knows the text format of shapes.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use bytes::Bytes;
 
@@ -11,6 +11,9 @@ use super::{
     text::{write, write_name},
 };
 use crate::codec::{Codec, Shape, parse, parse_name};
+
+/// Beginning of a flag. The number of the former version that is written follows.
+const WRITES: &str = "+writes-";
 
 /// A type of a field, in one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(super) struct LockedType {
     pub(super) shape: Shape,
     pub(super) is_principal: bool,
     pub(super) is_encrypted: bool,
+    /// The former version that is written during a bridge release.
+    pub(super) writes: Option<u16>,
     /// Values as they are stored.
     pub(super) samples: Vec<Bytes>,
     /// Values of a principal as JSON.
@@ -38,12 +43,13 @@ impl LockedType {
             shape: field.shape.clone(),
             is_principal: field.spec.is_principal(),
             is_encrypted: field.spec.encrypts(field.spec.version()),
+            writes: field.writes(),
             samples: field.samples.union(&field.own_samples).cloned().collect(),
             json: field.json.union(&field.own_json).cloned().collect(),
         }
     }
 
-    /// Adds the values that the lock has of this type: some may be samples from the application.
+    /// Adds the values of this type that the lock already has. Some may be samples from the application.
     pub(super) fn keep_values(&mut self, former: Self) {
         self.samples.extend(former.samples);
         self.samples.sort();
@@ -68,7 +74,9 @@ impl fmt::Display for LockedType {
         write!(f, " {} {codec} {:08x} ", self.version, self.fingerprint)?;
         write(&self.shape, f)?;
         f.write_str(if self.is_principal { " +principal" } else { "" })?;
-        f.write_str(if self.is_encrypted { " +encrypt\n" } else { "\n" })?;
+        f.write_str(if self.is_encrypted { " +encrypt" } else { "" })?;
+        self.writes.iter().try_for_each(|version| write!(f, " {WRITES}{version}"))?;
+        f.write_char('\n')?;
         for sample in &self.samples {
             writeln!(f, "  {sample:x}")?;
         }
@@ -103,21 +111,26 @@ pub(super) fn parse_type(line: &str) -> Option<LockedType> {
     let codec = [Codec::Bincode, Codec::MessagePack].into_iter().find(|one| word(*one) == codec)?;
     let fingerprint = u32::from_str_radix(words.next()?, 16).ok()?;
     let (shape, flags) = parse(words.next()?)?;
-    let flags: Vec<&str> = flags.split_whitespace().collect();
-    if !flags.iter().all(|flag| ["+principal", "+encrypt"].contains(flag)) {
-        return None;
-    }
-    Some(LockedType {
+    let mut locked = LockedType {
         name,
         version,
         codec,
         fingerprint,
         shape,
-        is_principal: flags.contains(&"+principal"),
-        is_encrypted: flags.contains(&"+encrypt"),
+        is_principal: false,
+        is_encrypted: false,
+        writes: None,
         samples: Vec::new(),
         json: Vec::new(),
-    })
+    };
+    for flag in flags.split_whitespace() {
+        match flag {
+            "+principal" => locked.is_principal = true,
+            "+encrypt" => locked.is_encrypted = true,
+            _ => locked.writes = Some(flag.strip_prefix(WRITES)?.parse().ok()?),
+        }
+    }
+    Some(locked)
 }
 
 fn parse_hex(text: &str) -> Option<Bytes> {

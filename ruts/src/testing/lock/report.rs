@@ -299,6 +299,16 @@ impl LockReport {
                  make it version {next} with `migrate`."
             ));
         }
+        if field.writes() != current.writes {
+            self.say(
+                LockLevel::Stale,
+                name,
+                format!(
+                    "writes version {} from now on, which instances of the previous release read.",
+                    spec.written_version()
+                ),
+            );
+        }
         let is_encrypted = spec.encrypts(spec.version());
         if is_encrypted && !current.is_encrypted {
             self.say(
