@@ -1,135 +1,233 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! Instances of several releases serve the same carts, through a deploy, a rollback and another deploy.
+//! Instances of several releases serve the same users, while they are replaced one by one: through a deploy, a
+//! rollback and another deploy.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
-use axum::{
-    Router,
-    http::{StatusCode, header},
-};
-use ruts::{store::memory::MemoryStore, testing::Client};
-use schema_migration::{after, before, bridge};
-use tokio::task::JoinSet;
+const USERS: usize = 4;
+/// Number of rounds of each user between two replacements.
+const ROUNDS: usize = 10;
 
-const USERS: usize = 6;
-const REQUESTS: usize = 20;
+const BEFORE: &str = env!("CARGO_BIN_EXE_before");
+const BRIDGE: &str = env!("CARGO_BIN_EXE_bridge");
+const AFTER: &str = env!("CARGO_BIN_EXE_after");
 
-/// Builds an instance of a release.
-type Release = fn(MemoryStore) -> Router;
-
-const BEFORE: Release = before::app;
-const BRIDGE: Release = bridge::app;
-const AFTER: Release = after::app;
-
-/// A shop with users who keep their carts through all deploys.
-struct Shop {
-    store: MemoryStore,
-    users: Vec<Client>,
-    /// Number of items that each user has put into the cart.
-    pieces: [usize; USERS],
+/// A running instance of a release.
+struct Instance {
+    release: &'static str,
+    process: Child,
+    port: u16,
 }
 
-/// Puts an item into the cart. Returns `false` for status 503.
-async fn add_to_cart(user: &Client) -> bool {
-    let reply = user.post("/cart/tea", "").await;
-    match reply.status {
-        StatusCode::OK => true,
-        StatusCode::SERVICE_UNAVAILABLE => {
-            assert_eq!(reply.headers[header::RETRY_AFTER], "1");
-            false
-        }
-        status => panic!("{status}"),
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Instance {
+    /// Starts an instance, with the sessions and the log in a folder.
+    fn start(release: &'static str, folder: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        let mut process = Command::new(release)
+            .arg(folder.join("sessions.db"))
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { release, process, port: port.trim().parse().unwrap() }
     }
+
+    fn send(&self, request: &str, cookie: &str) -> Reply {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let port = self.port;
+        write!(
+            connection,
+            "{request} HTTP/1.1\r\nhost: localhost:{port}\r\ncookie: {cookie}\r\n\
+             content-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut reply = String::new();
+        connection.read_to_string(&mut reply).unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Reply { status, head: head.to_owned(), body: body.to_owned() }
+    }
+}
+
+impl Reply {
+    /// Returns the session cookie that the response sets.
+    fn cookie(&self) -> String {
+        let mut lines = self.head.lines();
+        let cookie = lines.find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// The shop as its users see it: two instances, of which each serves every other request.
+struct Shop {
+    folder: tempfile::TempDir,
+    slots: RwLock<[Arc<Instance>; 2]>,
+    next: AtomicUsize,
+    /// Number of rounds that each user has completed.
+    rounds: [AtomicUsize; USERS],
+    is_closing: AtomicBool,
+    unavailable: AtomicUsize,
 }
 
 impl Shop {
-    async fn new() -> Self {
-        let store = MemoryStore::new();
-        let first = Client::new(BEFORE(store.clone()));
-        let users: Vec<_> = (0..USERS).map(|_| first.stranger()).collect();
-        for user in &users {
-            // Starts the session, so that the parallel requests below share it.
-            assert!(add_to_cart(user).await);
+    fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = [(); 2].map(|()| Arc::new(Instance::start(BEFORE, folder.path())));
+        Self {
+            folder,
+            slots: RwLock::new(slots),
+            next: AtomicUsize::new(0),
+            rounds: Default::default(),
+            is_closing: AtomicBool::new(false),
+            unavailable: AtomicUsize::new(0),
         }
-        Self { store, users, pieces: [1; USERS] }
     }
 
-    /// Serves all users at the same time with instances of these releases. Each request goes to the
-    /// next instance, and each user sends two requests at a time. Returns the number of responses
-    /// with status 503.
-    async fn serve(&mut self, releases: &[Release]) -> usize {
-        let instances: Vec<_> =
-            releases.iter().map(|release| Client::new(release(self.store.clone()))).collect();
-        let next = Arc::new(AtomicUsize::new(0));
-        let mut users = JoinSet::new();
-        for (number, user) in self.users.iter().cloned().enumerate() {
-            let (instances, next) = (instances.clone(), Arc::clone(&next));
-            users.spawn(async move {
-                let add = async || {
-                    let instance =
-                        &instances[next.fetch_add(1, Ordering::Relaxed) % instances.len()];
-                    add_to_cart(&user.clone().after_a_restart(instance)).await
-                };
-                let mut added = 0;
-                for _ in 0..REQUESTS / 2 {
-                    let (one, other) = tokio::join!(add(), add());
-                    added += usize::from(one) + usize::from(other);
-                }
-                (number, added)
-            });
+    /// Sends a request to the next instance. `None` for status 503, which only an instance of the first
+    /// release may return.
+    fn send(&self, request: &str, cookie: &str) -> Option<Reply> {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        // A replaced instance runs until its last request has ended.
+        let instance = Arc::clone(&self.slots.read().unwrap()[next % 2]);
+        let reply = instance.send(request, cookie);
+        if reply.status == 503 {
+            assert_eq!(instance.release, BEFORE, "{request}");
+            assert!(reply.head.contains("\r\nretry-after: 1"), "{}", reply.head);
+            self.unavailable.fetch_add(1, Ordering::Relaxed);
+            return None;
         }
-        let mut unavailable = 0;
-        for (number, added) in users.join_all().await {
-            self.pieces[number] += added;
-            unavailable += REQUESTS - added;
-        }
-        unavailable
+        assert_eq!(reply.status, 200, "{request}: {}", reply.head);
+        Some(reply)
     }
 
-    /// Asserts that an instance of a release shows, for each user, the number of items in the cart.
-    async fn check(&self, release: Release) {
-        let instance = Client::new(release(self.store.clone()));
-        for (user, pieces) in self.users.iter().zip(&self.pieces) {
-            let reply = user.clone().after_a_restart(&instance).get("/cart").await;
-            assert_eq!(reply.text(), pieces.to_string());
+    /// Replaces one instance while users are served, and waits until each user has completed some rounds.
+    /// Returns the number of responses with status 503 since.
+    fn replace(&self, slot: usize, release: &'static str) -> usize {
+        let instance = Arc::new(Instance::start(release, self.folder.path()));
+        self.slots.write().unwrap()[slot] = instance;
+        self.unavailable.store(0, Ordering::Relaxed);
+        let count = |user: &AtomicUsize| user.load(Ordering::Relaxed);
+        let before: Vec<usize> = self.rounds.iter().map(count).collect();
+        while self.rounds.iter().zip(&before).any(|(user, before)| count(user) < before + ROUNDS) {
+            assert!(!self.is_closing.load(Ordering::Relaxed), "a user has failed");
+            thread::sleep(Duration::from_millis(5));
         }
+        self.unavailable.load(Ordering::Relaxed)
+    }
+
+    /// Serves a user until the shop closes. Returns the number of items in the cart, and the cookie.
+    fn serve(&self, user: usize) -> (usize, String) {
+        let _closes = Close(self);
+        let (mut cookie, mut cart) = (String::new(), 0);
+        for percent in 1.. {
+            if self.is_closing.load(Ordering::Relaxed) {
+                break;
+            }
+            // A sign-in works on each release, whatever the session holds.
+            cookie = self.send(&format!("POST /sign-in/{user}"), &cookie).unwrap().cookie();
+            let add = || self.send("POST /cart/tea", &cookie).is_some();
+            cart += both(add).into_iter().filter(|is_added| *is_added).count();
+            if let Some(reply) = self.send("GET /cart", &cookie) {
+                assert_eq!(reply.body, cart.to_string());
+            }
+            // So does a write, whatever it replaces.
+            self.send(&format!("POST /coupon/{percent}"), &cookie).unwrap();
+            let taken = both(|| self.send("POST /coupon", &cookie).map(|reply| reply.body));
+            let is_it = |taken: &&Option<String>| **taken == Some(percent.to_string());
+            let number = taken.iter().filter(is_it).count();
+            assert!(number == 1 || number == 0 && taken.contains(&None), "{taken:?} of {percent}");
+            self.rounds[user].fetch_add(1, Ordering::Relaxed);
+        }
+        (cart, cookie)
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_a_bridge_release_nothing_fails_and_nothing_is_lost() {
-    let mut shop = Shop::new().await;
-    let forward: [&[Release]; 5] = [
-        &[BEFORE, BEFORE],
-        &[BEFORE, BRIDGE],
-        &[BRIDGE, BRIDGE],
-        &[BRIDGE, AFTER],
-        &[AFTER, AFTER],
-    ];
-    let back = forward.iter().rev().skip(1);
-    for releases in forward.iter().chain(back).chain(&forward[1..]) {
-        assert_eq!(shop.serve(releases).await, 0);
-        for release in *releases {
-            shop.check(*release).await;
-        }
+/// Closes the shop when the script or a user ends, also by a failure.
+struct Close<'a>(&'a Shop);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        self.0.is_closing.store(true, Ordering::Relaxed);
     }
 }
 
-/// Instances of the first release respond with 503 if they read a newer cart, and lose no item.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_bridge_release_nothing_is_lost() {
-    let mut shop = Shop::new().await;
-    assert_eq!(shop.serve(&[BEFORE, BEFORE]).await, 0);
-    assert!(shop.serve(&[BEFORE, AFTER]).await > 0);
-    shop.check(AFTER).await;
-    assert_eq!(shop.serve(&[AFTER, AFTER]).await, 0);
-    assert!(shop.serve(&[AFTER, BEFORE]).await > 0);
-    assert_eq!(shop.serve(&[BEFORE]).await, USERS * REQUESTS, "each cart has version 2");
-    shop.check(AFTER).await;
-    assert_eq!(shop.serve(&[AFTER]).await, 0);
-    shop.check(AFTER).await;
+/// Sends two requests at once.
+fn both<T: Send>(send: impl Fn() -> T + Sync) -> [T; 2] {
+    thread::scope(|scope| {
+        let other = scope.spawn(&send);
+        [send(), other.join().unwrap()]
+    })
+}
+
+/// Runs a script while users are served. Then checks each cart on an instance of the last release, and that
+/// no instance logged another problem than a value of a newer version.
+fn run(script: impl FnOnce(&Shop)) {
+    let shop = &Shop::open();
+    let users: Vec<(usize, String)> = thread::scope(|scope| {
+        let users: Vec<_> = (0..USERS).map(|user| scope.spawn(move || shop.serve(user))).collect();
+        let closes = Close(shop);
+        script(shop);
+        drop(closes);
+        users.into_iter().map(|user| user.join().unwrap()).collect()
+    });
+    let last = Instance::start(AFTER, shop.folder.path());
+    for (cart, cookie) in users {
+        let reply = last.send("GET /cart", &cookie);
+        assert_eq!((reply.status, reply.body), (200, cart.to_string()));
+    }
+    let log = fs::read_to_string(shop.folder.path().join("log")).unwrap();
+    let is_newer = |line: &&str| line.contains("has version 2, and this release knows 1");
+    assert_eq!(log.lines().find(|line| !is_newer(line)), None);
+}
+
+#[test]
+fn with_a_bridge_release_nothing_fails_and_nothing_is_lost() {
+    run(|shop| {
+        let forward = [(0, BRIDGE), (1, BRIDGE), (0, AFTER), (1, AFTER)];
+        let back = [(0, BRIDGE), (1, BRIDGE), (0, BEFORE), (1, BEFORE)];
+        for (slot, release) in forward.into_iter().chain(back).chain(forward) {
+            assert_eq!(shop.replace(slot, release), 0, "{release}");
+        }
+    });
+}
+
+/// Instances of the first release answer 503 if a request reads a newer value, and lose nothing.
+#[test]
+fn without_a_bridge_release_nothing_is_lost() {
+    run(|shop| {
+        assert!(shop.replace(0, AFTER) > 0);
+        shop.replace(1, AFTER);
+        assert!(shop.replace(0, BEFORE) > 0);
+        assert!(shop.replace(1, BEFORE) >= USERS * ROUNDS, "each cart has version 2");
+        shop.replace(0, AFTER);
+        shop.replace(1, AFTER);
+    });
 }

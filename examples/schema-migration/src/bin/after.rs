@@ -1,0 +1,24 @@
+//! The last release: reads both types of a field, and writes the new one.
+
+#[path = "../pages.rs"]
+mod pages;
+
+use std::process::ExitCode;
+
+use ruts::session;
+use schema_migration::{Cart, CartV1, Coupon, CouponV1};
+
+/// The session of the shop.
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: u64,
+    #[field(default, version = 2, migrate(1 => CartV1))]
+    cart: Cart,
+    #[field(once, version = 2, migrate(1 => CouponV1))]
+    coupon: Coupon,
+}
+
+fn main() -> ExitCode {
+    schema_migration::run(pages::app)
+}
