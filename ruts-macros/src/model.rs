@@ -62,6 +62,8 @@ pub(crate) struct Field {
     pub(crate) writes: Option<u16>,
     pub(crate) lazy: bool,
     pub(crate) rotate: bool,
+    /// Sessions are found by the value.
+    pub(crate) index: bool,
     /// First version whose values are encrypted.
     pub(crate) encrypt: Option<u16>,
 }

@@ -29,6 +29,15 @@ impl PrincipalKey {
         Self(digest.finalize().into())
     }
 
+    /// Returns the key under which stores list the [index entries] of a value, if this is the key of that
+    /// value.
+    ///
+    /// [index entries]: crate::field::FieldSpec::index
+    pub(crate) fn of_index(&self) -> Self {
+        // No field has an empty name, so no principal has such a key.
+        Self::digest("ruts.index", "", &self.0)
+    }
+
     /// Creates the key with these bytes, for a store that reads it back.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

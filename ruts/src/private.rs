@@ -2,7 +2,7 @@
 //!
 //! Not covered by semantic versioning. Holds re-exports and helpers, and no logic of sessions.
 
-pub use std::time::Duration;
+pub use std::{sync::atomic::AtomicU32, time::Duration};
 
 #[cfg(feature = "axum")]
 pub use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -16,9 +16,9 @@ pub use crate::{
         OrDefault, Principal, SessionSchema, StoredAs,
     },
     session::{
-        DefaultLayer, Edit, LoadFuture, LockedSession, PrincipalSessions, SessionIndex, Shape,
-        TypedSession, Values, WriteFuture, entry::Entry, handle::Session, map::SessionMap,
-        typed::optional,
+        DefaultLayer, Edit, IndexedSessions, LoadFuture, LockedSession, PrincipalSessions,
+        SessionIndex, Shape, TypedSession, Values, WriteFuture, entry::Entry, handle::Session,
+        map::SessionMap, typed::optional,
     },
     store::IntoStore,
     token::SessionId,
@@ -35,7 +35,8 @@ pub mod codec {
 }
 
 /// Creates the key of a field. This is a free function, because rustc then shows the message of
-/// [`FieldValue`] for a type without serde. For a bound on a method, rustc does not show it.
+/// [`FieldValue`] for a type without serde. For [`Field::new`], whose `impl` block has the bound,
+/// rustc does not show this message.
 pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
     Field::new(spec)
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, http::header, routing::get};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use ruts::{
     Error, SessionLayer,
     codec::{Codec, CodecError},
@@ -17,7 +17,7 @@ use ruts::{
     },
     testing::{Client, with_session},
 };
-use ruts_tests_support::new_client;
+use ruts_tests_support::{Log, new_client};
 use serde::{Deserialize, Serialize};
 
 /// Declares the same session in two releases.
@@ -905,12 +905,6 @@ async fn versions_and_keys_are_counted() {
     fixture.run(|first: First| async move { first.cart().await.map(drop).unwrap() }).await;
     fixture.run(|third: Third| async move { third.cart().await.map(drop).unwrap() }).await;
     drop(guard);
-    let counted = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
-        let labels: Vec<_> = key.key().labels().map(metrics::Label::value).collect();
-        let DebugValue::Counter(count) = value else { return None };
-        Some((format!("{} {}", key.key().name(), labels.join(" ")), count))
-    });
-    let counted: BTreeMap<String, u64> = counted.collect();
     let expected = [
         ("ruts_decryptions_total name first", 1),
         ("ruts_decryptions_total name former", 1),
@@ -918,5 +912,47 @@ async fn versions_and_keys_are_counted() {
         ("ruts_field_reads_total cart 1 own", 1),
         ("ruts_field_reads_total name 2 own", 2),
     ];
-    assert_eq!(counted, expected.map(|(name, count)| (name.to_owned(), count)).into());
+    assert_eq!(
+        counted(&snapshotter),
+        expected.map(|(name, count)| (name.to_owned(), count)).into()
+    );
+}
+
+/// Returns the counters, each with the values of its labels.
+fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
+    let counted = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
+        let labels: Vec<_> = key.key().labels().map(metrics::Label::value).collect();
+        let DebugValue::Counter(count) = value else { return None };
+        Some((format!("{} {}", key.key().name(), labels.join(" ")), count))
+    });
+    counted.collect()
+}
+
+#[tokio::test]
+async fn an_unreadable_value_is_counted_each_time_and_logged_once() {
+    // No other test has an unreadable value in a field of this name.
+    const SPEC: FieldSpec = FieldSpec::new("shelf").with_codec(Codec::Bincode);
+    const BEFORE: Field<before::Role> = Field::new(&SPEC);
+    const AFTER: Field<after::Role> = Field::new(&SPEC);
+    let fixture = Fixture::new();
+    fixture
+        .run(|old: Old| async move {
+            old.session().entry(BEFORE).set(&before::Role::Guest).await.unwrap();
+        })
+        .await;
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let (log, _logging) = Log::start();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    for _ in 0..2 {
+        let absent = |layer: SessionLayer| layer.unreadable(Unreadable::Absent);
+        let read = |new: New| async move { new.session().entry(AFTER).await.unwrap() };
+        assert_eq!(fixture.run_with(absent, read).await, None);
+    }
+    drop(guard);
+    assert_eq!(counted(&snapshotter)["ruts_unreadable_fields_total shelf"], 2);
+    let text = log.text();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("read as absent")).collect();
+    let [line] = lines[..] else { panic!("{text}") };
+    assert!(line.contains("WARN") && line.contains("shelf") && !line.contains("Guest"), "{line}");
 }

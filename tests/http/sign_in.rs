@@ -20,12 +20,14 @@ use ruts::{
 };
 use ruts_tests_support::{
     ClientExt, Fault, InstrumentedStore, new_client,
+    scenarios::field_index::{an_index_has_pages, sessions_are_found_by_an_indexed_field},
     scenarios::sign_in::{
         Shop, a_back_channel_logout_ends_one_session,
         a_guest_keeps_the_cart_of_an_unheard_rotation, a_page_knows_why_its_user_is_signed_out,
         a_revoked_user_signs_in_at_once, id, routes, signed_in,
         users_and_administrators_end_sessions, who,
     },
+    scenarios::stored_values::{no_stored_value_is_guessed, settle_keeps_the_remaining_lifetime},
     scenarios::versions::releases_share_their_sessions,
 };
 
@@ -416,6 +418,10 @@ async fn a_store_in_memory_ends_sessions() {
     a_back_channel_logout_ends_one_session([Arc::clone(&store), Arc::clone(&store)]).await;
     a_guest_keeps_the_cart_of_an_unheard_rotation(Arc::clone(&store)).await;
     releases_share_their_sessions([Arc::clone(&store), Arc::clone(&store)]).await;
+    no_stored_value_is_guessed([Arc::clone(&store), Arc::clone(&store)]).await;
+    settle_keeps_the_remaining_lifetime([Arc::clone(&store), Arc::clone(&store)]).await;
+    sessions_are_found_by_an_indexed_field([Arc::clone(&store), Arc::clone(&store)]).await;
+    an_index_has_pages([Arc::clone(&store), Arc::clone(&store)]).await;
     a_page_knows_why_its_user_is_signed_out([Arc::clone(&store), store], true).await;
 }
 
@@ -430,6 +436,10 @@ async fn a_layered_store_ends_sessions() {
     a_back_channel_logout_ends_one_session([Arc::clone(&store), Arc::clone(&store)]).await;
     a_guest_keeps_the_cart_of_an_unheard_rotation(Arc::clone(&store)).await;
     releases_share_their_sessions([Arc::clone(&store), Arc::clone(&store)]).await;
+    no_stored_value_is_guessed([Arc::clone(&store), Arc::clone(&store)]).await;
+    settle_keeps_the_remaining_lifetime([Arc::clone(&store), Arc::clone(&store)]).await;
+    sessions_are_found_by_an_indexed_field([Arc::clone(&store), Arc::clone(&store)]).await;
+    an_index_has_pages([Arc::clone(&store), Arc::clone(&store)]).await;
     a_page_knows_why_its_user_is_signed_out([Arc::clone(&store), store], true).await;
 }
 

@@ -3,7 +3,8 @@
 //! - State, nonce and PKCE verifier are in one field that is taken once. So a response of the provider is
 //!   accepted for only one sign-in, in the browser that began it.
 //! - The subject is the principal. The sign-in gives the session a new secret.
-//! - The provider ends the sessions of a user by back-channel logout.
+//! - The provider ends the sessions of a user, or one of them, by back-channel logout. `openidconnect` verifies
+//!   only tokens with a subject, so this app refuses a logout token without one.
 
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
@@ -16,11 +17,14 @@ use axum::{
 };
 use openidconnect::{
     AdditionalClaims, AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdToken, IssuerUrl,
-    Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, IdToken, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, StandardErrorResponse, StandardTokenResponse,
     core::{
-        CoreAuthenticationFlow, CoreClient, CoreGenderClaim, CoreJweContentEncryptionAlgorithm,
-        CoreJwsSigningAlgorithm, CoreProviderMetadata,
+        CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType,
+        CoreGenderClaim, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm, CoreProviderMetadata, CoreRevocableToken,
+        CoreRevocationErrorResponse, CoreTokenIntrospectionResponse, CoreTokenType,
     },
 };
 use ruts::{Error, SessionLayer, session, store::IntoStore};
@@ -32,6 +36,9 @@ pub struct Account {
     /// The user, as the provider names it.
     #[field(principal)]
     subject: String,
+    /// The session of the user at the provider, by which the provider may end this session.
+    #[field(index)]
+    sid: String,
     /// The sign-in that this browser has begun.
     #[field(ttl = "10m", once)]
     attempt: Attempt,
@@ -86,7 +93,39 @@ pub struct Registration {
     pub callback: String,
 }
 
-type Client = CoreClient<
+/// The claims of the app's ID tokens beyond the standard ones.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SessionClaims {
+    /// OpenID Connect Back-Channel Logout 1.0, 2.1.
+    sid: Option<String>,
+}
+
+impl AdditionalClaims for SessionClaims {}
+
+type Tokens = StandardTokenResponse<
+    IdTokenFields<
+        SessionClaims,
+        EmptyExtraTokenFields,
+        CoreGenderClaim,
+        CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm,
+    >,
+    CoreTokenType,
+>;
+
+/// `CoreClient` with the claims above.
+type Client = openidconnect::Client<
+    SessionClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    Tokens,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
     EndpointSet,
     EndpointNotSet,
     EndpointNotSet,
@@ -116,7 +155,7 @@ pub async fn app(
     let metadata = CoreProviderMetadata::discover_async(issuer, &http).await?;
     let id = ClientId::new(registration.client_id);
     let secret = ClientSecret::new(registration.client_secret);
-    let client = CoreClient::from_provider_metadata(metadata, id, Some(secret))
+    let client = openidconnect::Client::from_provider_metadata(metadata, id, Some(secret))
         .set_redirect_uri(RedirectUrl::new(registration.callback)?);
     let store = store.into_store();
     let provider = Provider { client, http, sessions: Account::sessions(&store) };
@@ -190,19 +229,30 @@ async fn callback(
     if attempt.state != state {
         return Err(PageError::Refused);
     }
-    let subject = provider.exchange(code, attempt).await?;
-    account.set_subject(&subject).await?;
+    let Identity { subject, sid } = provider.exchange(code, attempt).await?;
+    let edit = account.edit().subject(&subject);
+    let edit = match &sid {
+        Some(sid) => edit.sid(sid),
+        None => edit.remove_sid(),
+    };
+    edit.commit().await?;
     Ok(Redirect::to("/"))
 }
 
+/// A user, and the user's session at the provider.
+struct Identity {
+    subject: String,
+    sid: Option<String>,
+}
+
 impl Provider {
-    /// Exchanges a code for the ID token of the user, and returns the subject. The future is boxed,
-    /// so that the compiler checks whether it is `Send` separately from the handler's future.
+    /// Exchanges a code for the ID token of the user. The future is boxed, so that the compiler checks whether
+    /// it is `Send` separately from the handler's future.
     fn exchange(
         self,
         code: String,
         attempt: Attempt,
-    ) -> Pin<Box<dyn Future<Output = Result<String, PageError>> + Send>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Identity, PageError>> + Send>> {
         Box::pin(async move {
             let request = self.client.exchange_code(AuthorizationCode::new(code));
             let request = request.map_err(|_| PageError::Provider)?;
@@ -214,7 +264,9 @@ impl Provider {
             let id_token = tokens.extra_fields().id_token().ok_or(PageError::Provider)?;
             let verifier = self.client.id_token_verifier();
             let claims = id_token.claims(&verifier, &Nonce::new(attempt.nonce));
-            Ok(claims.map_err(|_| PageError::Refused)?.subject().to_string())
+            let claims = claims.map_err(|_| PageError::Refused)?;
+            let sid = claims.additional_claims().sid.clone();
+            Ok(Identity { subject: claims.subject().to_string(), sid })
         })
     }
 }
@@ -229,10 +281,12 @@ struct Logout {
     logout_token: String,
 }
 
-/// The claims that only a logout token has.
+/// The claims of a logout token beyond the standard ones.
 #[derive(Debug, Serialize, Deserialize)]
 struct LogoutClaims {
     events: HashMap<String, serde_json::Value>,
+    /// The session to end. `None` ends all sessions of the subject.
+    sid: Option<String>,
 }
 
 impl AdditionalClaims for LogoutClaims {}
@@ -263,6 +317,9 @@ async fn backchannel_logout(
     if !claims.additional_claims().events.contains_key(LOGOUT) {
         return Err(PageError::Refused);
     }
-    provider.sessions.by_subject(claims.subject().as_str()).revoke_all().await?;
+    match &claims.additional_claims().sid {
+        Some(sid) => provider.sessions.by_sid(sid).revoke_all().await?,
+        None => provider.sessions.by_subject(claims.subject().as_str()).revoke_all().await?,
+    };
     Ok([(header::CACHE_CONTROL, "no-store")])
 }

@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -45,6 +48,7 @@ struct Inner {
     key: CoreEdDsaPrivateSigningKey,
     /// Nonce and PKCE challenge of each code.
     codes: Mutex<HashMap<String, (String, String)>>,
+    issued: AtomicUsize,
     user: Mutex<&'static str>,
     /// Replaces the nonce of the next token.
     wrong_nonce: Mutex<bool>,
@@ -66,7 +70,8 @@ fn key(seed: u8) -> CoreEdDsaPrivateSigningKey {
 impl Provider {
     fn new() -> Self {
         let (user, wrong_nonce) = (Mutex::new("ada"), Mutex::new(false));
-        Self(Arc::new(Inner { key: key(1), codes: Mutex::default(), user, wrong_nonce }))
+        let (codes, issued) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Inner { key: key(1), codes, issued, user, wrong_nonce }))
     }
 
     fn router(&self) -> Router {
@@ -99,7 +104,7 @@ impl Provider {
         let query = query(url.query().unwrap());
         assert_eq!(query["code_challenge_method"], "S256");
         let mut codes = self.0.codes.lock().unwrap();
-        let code = format!("code{}", codes.len());
+        let code = format!("code{}", self.0.issued.fetch_add(1, Ordering::Relaxed));
         let (nonce, challenge) = (query["nonce"].clone(), query["code_challenge"].clone());
         codes.insert(code.clone(), (nonce, challenge));
         format!("/callback?code={code}&state={}", query["state"])
@@ -145,10 +150,23 @@ async fn token(State(provider): State<Provider>, Form(request): Form<TokenReques
         false => nonce,
     };
     let user = *provider.0.user.lock().unwrap();
-    let claims = Claims { user, nonce: Some(nonce), ..Claims::new(EmptyAdditionalClaims {}) };
+    let session = SessionClaim { sid: sid_of(&request.code) };
+    let claims = Claims { user, nonce: Some(nonce), ..Claims::new(session) };
     let token = claims.sign(&provider.0.key);
     Json(json!({"access_token": "a", "token_type": "Bearer", "id_token": token})).into_response()
 }
+
+/// Returns the session of the user at the provider, which a code began.
+fn sid_of(code: &str) -> String {
+    format!("session of {code}")
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SessionClaim {
+    sid: String,
+}
+
+impl AdditionalClaims for SessionClaim {}
 
 /// The claims of a token of this provider.
 struct Claims<C> {
@@ -189,12 +207,14 @@ impl<C: AdditionalClaims + Serialize> Claims<C> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Events {
     events: HashMap<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
 }
 
 impl AdditionalClaims for Events {}
 
 fn event(name: &str) -> Events {
-    Events { events: [(name.to_owned(), json!({}))].into() }
+    Events { events: [(name.to_owned(), json!({}))].into(), sid: None }
 }
 
 /// The app and its provider.
@@ -217,11 +237,13 @@ async fn begin(provider: &Provider, client: &Client) -> String {
     provider.agree(reply.headers[header::LOCATION].to_str().unwrap())
 }
 
-async fn sign_in(provider: &Provider, client: &Client, user: &'static str) {
+/// Returns the session of the user at the provider.
+async fn sign_in(provider: &Provider, client: &Client, user: &'static str) -> String {
     *provider.0.user.lock().unwrap() = user;
     let back = begin(provider, client).await;
     assert_eq!(client.get(&back).await.status, StatusCode::SEE_OTHER);
     assert_eq!(client.get("/").await.text(), user);
+    sid_of(&query(back.split_once('?').unwrap().1)["code"])
 }
 
 async fn status(client: &Client, path: &str) -> StatusCode {
@@ -302,4 +324,19 @@ async fn the_provider_ends_all_sessions_of_a_user() {
     assert_eq!(phone.get("/").await.text(), "guest");
     assert_eq!(desktop.get("/").await.text(), "guest");
     assert_eq!(other.get("/").await.text(), "bob");
+}
+
+#[tokio::test]
+async fn the_provider_ends_one_session_of_a_user() {
+    let (provider, phone) = setup().await;
+    let desktop = phone.stranger();
+    let sid = sign_in(&provider, &phone, "ada").await;
+    sign_in(&provider, &desktop, "ada").await;
+    let token = Events { sid: Some(sid), ..event(EVENT) };
+    let token = Claims::new(token).sign(&provider.0.key);
+    let reply =
+        phone.stranger().post("/backchannel-logout", &format!("logout_token={token}")).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(phone.get("/").await.text(), "guest");
+    assert_eq!(desktop.get("/").await.text(), "ada");
 }

@@ -29,6 +29,7 @@ pub(super) fn field(
     let mode = mode(&raw, diagnostics);
     let ty = owned(inner_of_option(&raw.ty).unwrap_or(&raw.ty), diagnostics);
     let cache_policy = cache_policy(&raw.args, diagnostics);
+    let index = index(&raw.args, diagnostics);
     let Versions { version, formers, writes, encrypt } = versions(&raw, diagnostics);
     Field {
         vis: match raw.vis {
@@ -52,7 +53,9 @@ pub(super) fn field(
         writes,
         lazy: raw.args.lazy.is_set(),
         rotate: raw.args.rotate.is_set(),
-        encrypt,
+        index,
+        // One mistake causes one error.
+        encrypt: encrypt.filter(|_| !raw.args.index.is_set()),
         docs: raw.docs,
         attrs: raw.attrs,
         values_attrs: raw.values_attrs,
@@ -100,6 +103,23 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
         Some(default) => Mode::OrDefault(default.clone()),
         None => Mode::Optional,
     }
+}
+
+/// Returns whether sessions are found by the field. Reports keys that contradict `index`.
+fn index(args: &FieldArgs, diagnostics: &mut Diagnostics) -> bool {
+    let Some(index) = args.index.key() else { return false };
+    let message = if args.principal.is_set() {
+        "sessions are found by their principal anyway; remove `index`"
+    } else if args.once.is_set() {
+        "a `once` field can only be taken, so it cannot be compared; remove `once` or `index`"
+    } else if args.encrypt.is_given() {
+        "the store keeps a digest of an `index` value, by which a guess can be checked; remove \
+         `encrypt` or `index`"
+    } else {
+        return true;
+    };
+    diagnostics.at(index, message);
+    false
 }
 
 fn cache_policy(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<CachePolicy> {

@@ -48,6 +48,11 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         })
         .collect();
     check_principals(&fields, diagnostics);
+    if let Some(index) = fields.iter().find(|field| field.index && !signs_in) {
+        let message = "an `index` finds the sessions of signed-in users, and no field of this session is \
+                       the `principal`; mark one, or remove `index`";
+        diagnostics.at(&index.name, message);
+    }
     Session {
         krate,
         sessions: format_ident!("{}Sessions", raw.name),

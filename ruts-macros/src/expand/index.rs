@@ -5,6 +5,7 @@
 //! pub struct ShopSessions(SessionIndex);
 //! impl ShopSessions {
 //!     pub fn by_user(&self, value) -> PrincipalSessions;
+//!     pub fn by_provider_session(&self, value) -> IndexedSessions; // for each field marked `index`
 //!     pub fn idle_timeout(self, timeout) -> Self;
 //!     pub fn get(&self, id) -> Shop;
 //!     pub fn revoke_everyone(&self) -> WriteFuture<'_>;
@@ -25,7 +26,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 }
 
 fn index(session: &Session, principal: &Field) -> TokenStream {
-    let Session { krate, vis, name, sessions, .. } = session;
+    let Session { krate, vis, name, sessions, fields, .. } = session;
+    let indexes = fields.iter().filter(|field| field.index).map(|field| by_index(session, field));
     let Field { attrs, name: field, key, ty, .. } = principal;
     let private = quote!(#krate::__private);
     let (field, sessions) = (field.unraw(), generated(sessions));
@@ -49,6 +51,8 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
             ) -> #private::PrincipalSessions {
                 self.0.by(#name::#key, __value)
             }
+
+            #(#indexes)*
 
             /// Counts the reads and writes of jobs as activity. Pass the idle timeout of the layer.
             #[must_use]
@@ -78,6 +82,26 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
             #vis fn sessions(__store: impl #private::IntoStore) -> #sessions {
                 #sessions(#private::SessionIndex::of::<Self>(__store))
             }
+        }
+    }
+}
+
+/// Generates the method that finds sessions by the value of a field.
+fn by_index(session: &Session, field: &Field) -> TokenStream {
+    let Session { krate, vis, name: session, .. } = session;
+    let Field { attrs, name, key, ty, .. } = field;
+    let private = quote!(#krate::__private);
+    let name = name.unraw();
+    let by = generated(&format_ident!("by_{name}", span = name.span()));
+    let doc = format!("Selects the sessions with this `{name}`. No round trip.");
+    quote! {
+        #[doc = #doc]
+        #(#attrs)*
+        #vis fn #by(
+            &self,
+            __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
+        ) -> #private::IndexedSessions {
+            self.0.by_index(#session::#key, __value)
         }
     }
 }

@@ -16,7 +16,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Type, spanned::Spanned};
 
-use crate::model::Field;
+use crate::model::{Field, Mode};
 
 /// Returns the calls on the key of a field.
 pub(super) fn calls(field: &Field, private: &TokenStream) -> TokenStream {
@@ -80,15 +80,23 @@ fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the call that derives the principal key of a stored value, from the value's form in the
-/// first version that can hold it.
-pub(super) fn principal(field: &Field, private: &TokenStream) -> TokenStream {
-    if field.formers.is_empty() {
-        let ty = &field.ty;
-        return quote!(.principal::<#ty>());
-    }
+/// Returns the call that derives the key of a principal or of an index from a stored value: from the value's
+/// form in the first version that can hold it. Empty for other fields.
+pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
+    let (with_type, with_function) = match field.mode {
+        Mode::Principal => (quote!(principal), quote!(principal_with)),
+        _ if field.index => (quote!(index), quote!(index_with)),
+        _ => return TokenStream::new(),
+    };
     let types = types_from(field, 0);
-    let versions = field.formers.iter().map(|former| former.version).chain([field.version]);
+    if let [ty] = types[..]
+        && field.formers.is_empty()
+    {
+        return quote!(.#with_type::<#ty>());
+    }
+    // A version that is discarded has no type, and its values have no key.
+    let versions = field.formers.iter().filter(|former| former.ty.is_some());
+    let versions = versions.map(|former| former.version).chain([field.version]);
     let arms = versions.enumerate().map(|(index, version)| {
         let Some(ty) = types.get(index) else { return TokenStream::new() };
         let read = quote_spanned!(ty.span()=> #private::former::<#ty>(__stored)?);
@@ -96,7 +104,7 @@ pub(super) fn principal(field: &Field, private: &TokenStream) -> TokenStream {
         quote!(#version => { let __value = #read; #name })
     });
     quote! {
-        .principal_with(|__stored, __name| {
+        .#with_function(|__stored, __name| {
             match __stored.version() {
                 #(#arms)*
                 _ => return ::core::result::Result::Err(__stored.refuse()),
@@ -107,8 +115,8 @@ pub(super) fn principal(field: &Field, private: &TokenStream) -> TokenStream {
 }
 
 /// Returns statements that set the name of a principal to `__value`, which has the last of these
-/// types. As long as the conversions succeed, the statements then set it to the value in each
-/// earlier type.
+/// types. The statements then convert the value to one earlier type after another, until a
+/// conversion fails. After each conversion, they set the name to the converted value.
 fn named(types: &[&Type], private: &TokenStream) -> TokenStream {
     let downgraded = match types {
         [before @ .., to, from] => {

@@ -4,7 +4,8 @@
 //! impl Shop {
 //!     pub const SCHEMA: &SessionSchema =
 //!         &SessionSchema::new("Shop", &[FieldSpec::new("user").with_ttl(..)]);
-//!     pub const USER: Field<UserId> = field::<UserId>(&Self::SCHEMA.fields()[0]);
+//!     pub const USER: Field<UserId> =
+//!         field::<UserId>(&Self::SCHEMA.fields()[0]).keep_fingerprint(..);
 //! }
 //! ```
 
@@ -34,7 +35,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         #[allow(dead_code, deprecated)]
         impl #name {
             /// The fields of this session.
-            // The specs are in a constant of their own, because a constant with branches cannot be borrowed.
+            // The specs are in a separate constant, because a constant with branches cannot be borrowed.
             #vis const SCHEMA: &'static #private::SessionSchema =
                 &#private::SessionSchema::new(#text, const { &[#(#specs),*] }) #retired;
 
@@ -83,9 +84,8 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         calls.push(quote!(.encrypt_since(#since)));
     }
     let calls = calls.into_iter().map(|call| located_at(&field.name, call));
-    // The types of a principal keep their spans: a missing conversion is reported there.
-    let is_principal = matches!(field.mode, Mode::Principal);
-    calls.chain(is_principal.then(|| migrate::principal(field, private))).collect()
+    // The types of a key keep their spans: a missing conversion is reported there.
+    calls.chain([migrate::key(field, private)]).collect()
 }
 
 fn lifetime(lifetime: &Lifetime, private: &TokenStream) -> TokenStream {
@@ -115,7 +115,15 @@ fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
     quote! {
         #[doc = #doc]
         #(#attrs)*
-        #vis const #key: #key_type = #new(&Self::SCHEMA.fields()[#index]) #versions #mode;
+        #vis const #key: #key_type = #new(&Self::SCHEMA.fields()[#index])
+            .keep_fingerprint({
+                fn __known() -> &'static #private::AtomicU32 {
+                    static KNOWN: #private::AtomicU32 = #private::AtomicU32::new(0);
+                    &KNOWN
+                }
+                __known
+            })
+            #versions #mode;
     }
 }
 

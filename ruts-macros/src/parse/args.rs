@@ -38,6 +38,7 @@ pub(crate) struct FieldArgs {
     pub(crate) lazy: KeyState<()>,
     pub(crate) rotate: KeyState<()>,
     pub(crate) principal: KeyState<()>,
+    pub(crate) index: KeyState<()>,
     /// The first version whose values are encrypted. An inner `None` encrypts the values of all
     /// versions.
     pub(crate) encrypt: KeyState<Option<LitInt>>,
@@ -78,16 +79,13 @@ impl FieldArgs {
                 "lazy" => self.lazy.read(key, input, diagnostics, flag),
                 "rotate" => self.rotate.read(key, input, diagnostics, flag),
                 "principal" => self.principal.read(key, input, diagnostics, flag),
+                "index" => self.index.read(key, input, diagnostics, flag),
                 "encrypt" => self.encrypt.read(key, input, diagnostics, since),
                 "rename" => self.rename.read(key, input, diagnostics, value),
                 "version" => self.version.read(key, input, diagnostics, value),
                 "migrate" => self.migrate.read(key, input, diagnostics, formers),
                 "writes" => self.writes.read(key, input, diagnostics, value),
                 "codec" => self.codec.read(key, input, diagnostics, value),
-                "index" => {
-                    diagnostics.at(&key, "`index` is not available yet; remove it for now");
-                    skip(input);
-                }
                 word => {
                     diagnostics.at(&key, unknown("field attribute", word, &keys::FIELD));
                     skip(input);

@@ -5,12 +5,13 @@
 /// The keys of a session.
 pub(super) const SESSION: [&str; 6] = ["codec", "crate", "layer", "lock", "prefix", "retired"];
 
-/// The keys of a field, without the reserved `index`, which no message should suggest.
-pub(super) const FIELD: [&str; 13] = [
+/// The keys of a field.
+pub(super) const FIELD: [&str; 14] = [
     "codec",
     "default",
     "encrypt",
     "hot",
+    "index",
     "lazy",
     "migrate",
     "once",

@@ -104,9 +104,13 @@ pub enum CodecError {
     /// The codec is not compiled in.
     #[error("the feature of the {0:?} codec is not enabled")]
     Disabled(Codec),
-    /// JSON cannot write the value of a principal. The principal key is a digest of that JSON.
-    #[error("the value of a principal cannot be written as JSON")]
+    /// JSON cannot write the value of a field marked `principal` or `index`. Sessions are found by a digest
+    /// of that JSON.
+    #[error("the value of a field marked `principal` or `index` cannot be written as JSON")]
     Principal,
+    /// Sessions cannot be found by a field that is not marked `index`.
+    #[error("the field is not marked `index`")]
+    NotIndexed,
     /// The encoded value is longer than 16 MiB.
     #[error("the encoded value is {bytes} bytes long, above the limit of 16 MiB")]
     TooLarge {

@@ -2,7 +2,10 @@
 //!
 //! Used by entries, edits and reads. Knows nothing of encryption, requests or stores.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -40,10 +43,32 @@ pub struct Field<T, M = Optional> {
 /// How values are turned into bytes and back.
 struct ValueCodec<T> {
     encode: fn(Codec, u16, u32, &T) -> Result<Bytes, CodecError>,
-    decode: fn(&[u8], u16) -> Result<T, CodecError>,
-    fingerprint: fn() -> u32,
+    decode: fn(&[u8], u16, Fingerprint) -> Result<T, CodecError>,
+    fingerprint: Fingerprint,
     migrate: Option<Migrate<T>>,
     writes: Option<Writes<T>>,
+}
+
+/// The fingerprint of a type.
+#[derive(Clone, Copy)]
+struct Fingerprint {
+    compute: fn() -> u32,
+    /// Returns the static that keeps it, with 0 before the first use.
+    known: Option<fn() -> &'static AtomicU32>,
+}
+
+impl Fingerprint {
+    fn get(self) -> u32 {
+        let Some(known) = self.known else { return (self.compute)() };
+        match known().load(Ordering::Relaxed) {
+            0 => {
+                let fingerprint = (self.compute)();
+                known().store(fingerprint, Ordering::Relaxed);
+                fingerprint
+            }
+            fingerprint => fingerprint,
+        }
+    }
 }
 
 type Migrate<T> = fn(Stored<'_>) -> Result<Option<T>, CodecError>;
@@ -55,7 +80,7 @@ impl<T: FieldValue> Field<T> {
         let codec = ValueCodec {
             encode: codec::encode::<T>,
             decode: decode::<T>,
-            fingerprint: codec::fingerprint::<T>,
+            fingerprint: Fingerprint { compute: codec::fingerprint::<T>, known: None },
             migrate: None,
             writes: None,
         };
@@ -64,10 +89,18 @@ impl<T: FieldValue> Field<T> {
 }
 
 impl<T, M> Field<T, M> {
-    /// Returns the function that computes the fingerprint of the type.
+    /// Keeps the fingerprint of the type in a static, which `known` returns.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn keep_fingerprint(mut self, known: fn() -> &'static AtomicU32) -> Self {
+        self.codec.fingerprint.known = Some(known);
+        self
+    }
+
+    /// Returns the function that returns the fingerprint of the type.
     #[doc(hidden)]
     pub const fn shape(&self) -> fn() -> u32 {
-        self.codec.fingerprint
+        self.codec.fingerprint.compute
     }
 
     /// Sets the function that reads stored values of former versions.
@@ -100,11 +133,11 @@ impl<T, M> Field<T, M> {
         self
     }
 
-    /// Sets the function that writes new values as a former version, the one given to
-    /// [`FieldSpec::with_writes`], for releases that know only that version.
+    /// Sets the function that writes new values as a former version, for releases that know only
+    /// that version. [`FieldSpec::with_writes`] sets the number of the version.
     ///
     /// `write` converts a value to the type of the former version and encodes it. If that type
-    /// cannot hold the value, it returns [`Target::refuse`], and nothing is written.
+    /// cannot hold the value, `write` returns [`Target::refuse`], and nothing is written.
     ///
     /// ```
     /// use ruts::field::{Field, FieldSpec};
@@ -170,20 +203,20 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(self.codec.encode, value)
     }
 
-    /// Encodes a value in the field's current version, even during a bridge release. Checks in every
-    /// build that the value can be read back.
+    /// Encodes a value in the field's current version, even during a bridge release. Checks that the
+    /// value can be read back, even without debug assertions.
     #[cfg(feature = "testing")]
     pub(crate) fn encode_checked(&self, value: &T) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
-        let stored = (codec.encode)(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
+        let stored = (codec.encode)(spec.codec(), spec.version(), codec.fingerprint.get(), value)?;
         match self.reads_back(codec.encode, value, &stored) {
             true => Ok(stored),
             false => Err(CodecError::Unreadable(spec.codec())),
         }
     }
 
-    /// Returns whether the migration reads a former value as the type that wrote it, or as the type of the
-    /// field, and not as another type.
+    /// Returns whether the migration reads a former value only as the type that wrote the value, or as the
+    /// type of the field.
     #[cfg(feature = "testing")]
     pub(crate) fn migrates_exactly(&self, stored: &[u8]) -> bool {
         match (self.codec.migrate, Stored::split(stored)) {
@@ -209,7 +242,7 @@ impl<T, M: Copy> Field<T, M> {
 
     /// Returns the fingerprint of the type.
     pub(crate) fn fingerprint(&self) -> u32 {
-        (self.codec.fingerprint)()
+        self.codec.fingerprint.get()
     }
 
     /// Returns whether two stored values read as the same value.
@@ -227,23 +260,23 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(codec::encode::<Q>, value)
     }
 
-    /// Encodes a value. Some formats write values that they cannot read back, or that read back as
-    /// another value, such as bincode with `skip_serializing_if`. Builds with debug assertions
-    /// check each value for that.
+    /// Encodes a value. Some formats, such as bincode with `skip_serializing_if`, write values that
+    /// they cannot read back, or that read back as other values. Builds with debug assertions check
+    /// each value for this fault.
     fn encode_with<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
         value: &Q,
     ) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
-        let mut stored = encode(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
+        let mut stored = encode(spec.codec(), spec.version(), codec.fingerprint.get(), value)?;
         if cfg!(debug_assertions) && !self.reads_back(encode, value, &stored) {
             return Err(CodecError::Unreadable(spec.codec()));
         }
         let version = spec.written_version();
         if version != spec.version() {
             let write = codec.writes.ok_or(CodecError::Migrate(version))?;
-            let value = (codec.decode)(&stored, spec.version())?;
+            let value = (codec.decode)(&stored, spec.version(), codec.fingerprint)?;
             stored = write(value, Target { codec: spec.codec(), version })?;
             if cfg!(debug_assertions) && self.decode(&stored).is_err() {
                 return Err(CodecError::Unreadable(spec.codec()));
@@ -262,13 +295,15 @@ impl<T, M: Copy> Field<T, M> {
         stored: &[u8],
     ) -> bool {
         let Self { spec, codec, .. } = self;
-        let Ok(read) = (codec.decode)(stored, spec.version()) else { return false };
+        let Ok(read) = (codec.decode)(stored, spec.version(), codec.fingerprint) else {
+            return false;
+        };
         let other = match spec.codec() {
             Codec::Bincode => Codec::MessagePack,
             Codec::MessagePack => Codec::Bincode,
         };
         match (encode(other, 0, 0, value), (codec.encode)(other, 0, 0, &read)) {
-            // Two equal `HashMap`s may differ in their order.
+            // Two equal `HashMap`s may be written in different orders, so the bytes are sorted.
             (Ok(value), Ok(read)) => sorted(&value) == sorted(&read),
             // The other codec is not compiled in, or cannot write the value.
             _ => true,
@@ -282,11 +317,11 @@ impl<T, M: Copy> Field<T, M> {
             Some(migrate) if codec::version(stored).is_some_and(|stored| stored < version) => {
                 migrate(Stored::split(stored)?)
             }
-            _ => (self.codec.decode)(stored, version).map(Some),
+            _ => (self.codec.decode)(stored, version, self.codec.fingerprint).map(Some),
         })
     }
 
-    /// Returns whether a write would give a value the codec, version and fingerprint of `stored`.
+    /// Returns whether a value written now would have the codec, version and fingerprint of `stored`.
     /// Encryption is not compared.
     ///
     /// With [`FieldSpec::with_writes`], the written fingerprint is that of another type, so
@@ -295,7 +330,7 @@ impl<T, M: Copy> Field<T, M> {
         let Self { spec, codec, .. } = self;
         let written = spec.written_version();
         codec::origin(stored).is_some_and(|(format, version, fingerprint)| {
-            let has_type = written != spec.version() || fingerprint == (codec.fingerprint)();
+            let has_type = written != spec.version() || fingerprint == codec.fingerprint.get();
             format == spec.codec() && version == written && has_type
         })
     }
@@ -307,7 +342,7 @@ impl<T, M: Copy> Field<T, M> {
         let (_, version, fingerprint) = codec::origin(stored)?;
         let shape = match fingerprint {
             0 => "unknown",
-            own if own == (self.codec.fingerprint)() => "own",
+            own if own == self.codec.fingerprint.get() => "own",
             _ => "other",
         };
         Some((version, shape))
@@ -325,16 +360,41 @@ impl<T, M: Copy> Field<T, M> {
         if !M::SIGNS_IN {
             return Ok(None);
         }
-        let Self { spec, codec, .. } = self;
+        let spec = self.spec;
         if spec.has_former_principals() {
-            // Encoded under the version of the field: the version that is written may not be able
-            // to hold the value.
-            let stored = codec::encode(spec.codec(), spec.version(), (codec.fingerprint)(), value)?;
-            return spec.principal_key(layer, &stored).map(Some);
+            return spec.principal_key(layer, &self.encode_unchecked(value)?).map(Some);
         }
-        let mut name = PrincipalName::new(layer, spec.name());
+        self.name(layer, value).map(Some)
+    }
+
+    /// Returns the key under which sessions with this value are found in the index.
+    pub(crate) fn index_key<Q: Serialize + ?Sized>(
+        &self,
+        layer: &str,
+        value: &Q,
+    ) -> Result<PrincipalKey, CodecError> {
+        let spec = self.spec;
+        if spec.has_former_indexes() {
+            return spec.index_key(layer, &self.encode_unchecked(value)?);
+        }
+        Ok(self.name(layer, value)?.of_index())
+    }
+
+    fn name<Q: Serialize + ?Sized>(
+        &self,
+        layer: &str,
+        value: &Q,
+    ) -> Result<PrincipalKey, CodecError> {
+        let mut name = PrincipalName::new(layer, self.spec.name());
         name.set(value)?;
-        name.finish().map(Some)
+        name.finish()
+    }
+
+    /// Encodes a value in the version of the field, because a former version that is written may not be
+    /// able to hold the value.
+    fn encode_unchecked<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<Bytes, CodecError> {
+        let Self { spec, codec, .. } = self;
+        codec::encode(spec.codec(), spec.version(), codec.fingerprint.get(), value)
     }
 }
 
@@ -344,9 +404,12 @@ fn sorted(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Decodes the value of a field of type `T`.
-fn decode<T: FieldValue>(stored: &[u8], version: u16) -> Result<T, CodecError> {
-    codec::decode(stored, version, codec::fingerprint::<T>)
+fn decode<T: FieldValue>(
+    stored: &[u8],
+    version: u16,
+    fingerprint: Fingerprint,
+) -> Result<T, CodecError> {
+    codec::decode(stored, version, || fingerprint.get())
 }
 
 impl<T> Clone for ValueCodec<T> {

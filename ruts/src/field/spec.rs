@@ -38,7 +38,8 @@ pub struct FieldSpec {
     lazy: bool,
     once: bool,
     rotate: bool,
-    principal: Option<PrincipalOf>,
+    principal: Option<KeyOf>,
+    index: Option<KeyOf>,
     /// The first version whose values are encrypted.
     encrypt: Option<u16>,
     lock: Option<WriterTypes>,
@@ -66,31 +67,28 @@ impl fmt::Debug for WriterTypes {
     }
 }
 
-/// How to name the principal of a stored value.
+/// How to derive the key of a principal or of an index from a stored value.
 #[derive(Clone, Copy)]
-struct PrincipalOf {
-    name: NamePrincipal,
+struct KeyOf {
+    name: NameValue,
     /// Whether values of former versions have other types.
     has_formers: bool,
 }
 
-type NamePrincipal = fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>;
+type NameValue = fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>;
 
-/// Field specs are compared without the types of their values, so two `PrincipalOf` are always
-/// equal.
-impl PartialEq for PrincipalOf {
+/// Field specs are compared without the types of their values, so two `KeyOf` are always equal.
+impl PartialEq for KeyOf {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for PrincipalOf {}
+impl Eq for KeyOf {}
 
-impl fmt::Debug for PrincipalOf {
+impl fmt::Debug for KeyOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrincipalOf")
-            .field("has_formers", &self.has_formers)
-            .finish_non_exhaustive()
+        f.debug_struct("KeyOf").field("has_formers", &self.has_formers).finish_non_exhaustive()
     }
 }
 
@@ -124,6 +122,7 @@ impl FieldSpec {
             once: false,
             rotate: false,
             principal: None,
+            index: None,
             encrypt: None,
             lock: None,
         }
@@ -200,18 +199,18 @@ impl FieldSpec {
     }
 
     /// Sets the lock: the text of a `ruts::testing::Lock`, such as the file `sessions.lock`.
-    /// `#[session(lock)]` calls it.
+    /// `#[session(lock)]` calls this method.
     ///
-    /// A bincode value has no field names. So if another type of the same version wrote the value,
-    /// reading it fails with [`CodecError::Shape`]. If the lock has that type, and both codecs are
-    /// compiled in, the value is instead converted to MessagePack with the names from the lock, and
-    /// read by names.
+    /// A bincode value contains no names of struct fields. So if another type of the same version
+    /// wrote the value, reading it fails with [`CodecError::Shape`]. A lock that describes the other
+    /// type prevents this error if both codecs are compiled in. The value is then converted to
+    /// MessagePack with the names from the lock, and read by these names.
     pub const fn with_lock(mut self, lock: &'static str) -> Self {
         self.lock = Some(WriterTypes { lock, transcode: by_names });
         self
     }
 
-    /// Reads the field only by name, not with the other fields of its schema.
+    /// Fetches the field only when a read asks for it, not with the other fields of its schema.
     pub const fn lazy(mut self) -> Self {
         self.lazy = true;
         self
@@ -223,7 +222,8 @@ impl FieldSpec {
         self
     }
 
-    /// Replaces the secret of the session with every change of the field, in the same round trip.
+    /// Makes each change of the value through a typed key also replace the secret of the session, in
+    /// the same round trip.
     pub const fn rotate(mut self) -> Self {
         self.rotate = true;
         self
@@ -233,10 +233,10 @@ impl FieldSpec {
     /// [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal)
     /// signs in.
     ///
-    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) bounds both, because it
-    /// also bounds the absolute deadline of the session.
+    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) limits both, because it
+    /// limits the time until the absolute deadline of the session.
     pub const fn principal<T: FieldValue>(mut self) -> Self {
-        self.principal = Some(PrincipalOf { name: name_principal::<T>, has_formers: false });
+        self.principal = Some(KeyOf { name: name_value::<T>, has_formers: false });
         self.rotate()
     }
 
@@ -244,9 +244,8 @@ impl FieldSpec {
     /// a type with former versions.
     ///
     /// `name` derives the name of the principal from a stored value of any version. All versions
-    /// must give a principal the same name: the value of the first version, if the principal has
-    /// one. Then every release, even an earlier one, finds all sessions of a principal to list or
-    /// revoke them.
+    /// must give a principal the same name: its value in the first version that can hold it. Then
+    /// every release, even an earlier one, can list and revoke all sessions of a principal.
     ///
     /// Two principals must never have the same name.
     ///
@@ -273,8 +272,40 @@ impl FieldSpec {
         mut self,
         name: fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>,
     ) -> Self {
-        self.principal = Some(PrincipalOf { name, has_formers: true });
+        self.principal = Some(KeyOf { name, has_formers: true });
         self.rotate()
+    }
+
+    /// Lets sessions be found by the value of this field, which has the type `T`: see
+    /// [`IndexedSessions`](crate::session::IndexedSessions). Each write of the field adds an entry to the
+    /// store, with one more round trip.
+    ///
+    /// Only a field that a schema declares is indexed.
+    ///
+    /// # Panics
+    ///
+    /// The values are [encrypted](Self::encrypt).
+    #[track_caller]
+    pub const fn index<T: FieldValue>(mut self) -> Self {
+        self.index = Some(KeyOf { name: name_value::<T>, has_formers: false });
+        self.checked()
+    }
+
+    /// Lets sessions be found by the value of this field, as [`index`](Self::index) does, for a type with
+    /// former versions.
+    ///
+    /// `name` names the value of any version, as in [`principal_with`](Self::principal_with).
+    ///
+    /// # Panics
+    ///
+    /// The values are [encrypted](Self::encrypt).
+    #[track_caller]
+    pub const fn index_with(
+        mut self,
+        name: fn(Stored<'_>, &mut PrincipalName<'_>) -> Result<(), CodecError>,
+    ) -> Self {
+        self.index = Some(KeyOf { name, has_formers: true });
+        self.checked()
     }
 
     /// Encrypts the values at rest, in every tier, with XChaCha20-Poly1305 and the `encryption_keys` of
@@ -283,7 +314,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The feature `encrypt` is not enabled.
+    /// The feature `encrypt` is not enabled, or the field is an [index](Self::index).
     #[track_caller]
     pub const fn encrypt(self) -> Self {
         self.encrypt_since(1)
@@ -297,14 +328,14 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The feature `encrypt` is not enabled.
+    /// The feature `encrypt` is not enabled, or the field is an [index](Self::index).
     #[track_caller]
     pub const fn encrypt_since(mut self, version: u16) -> Self {
         if !cfg!(feature = "encrypt") {
             panic!("the feature `encrypt` of `ruts` is not enabled");
         }
         self.encrypt = Some(version);
-        self
+        self.checked()
     }
 
     #[track_caller]
@@ -312,6 +343,11 @@ impl FieldSpec {
         if let (Some(ttl), CachePolicy::MaxAge(hot)) = (self.ttl, self.cache_policy) {
             assert!(hot.as_millis() <= ttl.as_millis(), "`hot` is longer than `ttl`");
         }
+        assert!(
+            self.index.is_none() || self.encrypt.is_none(),
+            "an index holds a digest of the value, by which a guess can be checked, so the value cannot be \
+             encrypted"
+        );
         self
     }
 
@@ -348,7 +384,7 @@ impl FieldSpec {
         }
     }
 
-    /// Returns whether the field is read only by name.
+    /// Returns whether the field is fetched only when a read asks for it.
     pub const fn is_lazy(&self) -> bool {
         self.lazy
     }
@@ -393,16 +429,27 @@ impl FieldSpec {
         self.principal.is_some()
     }
 
+    /// Returns whether sessions are found by the value of this field.
+    pub const fn is_index(&self) -> bool {
+        self.index.is_some()
+    }
+
     /// Returns whether this field and `other`, which has the same name, store values in the same
     /// form. Their types are not compared.
     pub(crate) fn stores_like(&self, other: &Self) -> bool {
-        let form = |field: &Self| (field.version, field.encrypt, field.is_principal());
+        let form =
+            |field: &Self| (field.version, field.encrypt, field.is_principal(), field.is_index());
         form(self) == form(other)
     }
 
     /// Returns whether the sessions of a principal are found by the value of a former version.
     pub(crate) fn has_former_principals(&self) -> bool {
         self.principal.is_some_and(|principal| principal.has_formers)
+    }
+
+    /// Returns whether sessions are found in the index by the value of a former version.
+    pub(crate) fn has_former_indexes(&self) -> bool {
+        self.index.is_some_and(|index| index.has_formers)
     }
 
     /// Returns whether the field has a [lock](Self::with_lock).
@@ -435,18 +482,30 @@ impl FieldSpec {
         layer: &str,
         stored: &[u8],
     ) -> Result<PrincipalKey, CodecError> {
-        self.decode_by_lock(stored, |stored| self.name_principal(layer, stored))
+        self.decode_by_lock(stored, |stored| self.name_value(self.principal, layer, stored))
     }
 
-    fn name_principal(&self, layer: &str, stored: &[u8]) -> Result<PrincipalKey, CodecError> {
-        let principal = self.principal.ok_or(CodecError::Principal)?;
+    /// Returns the key under which a session with this stored value is found in the index.
+    pub(crate) fn index_key(&self, layer: &str, stored: &[u8]) -> Result<PrincipalKey, CodecError> {
+        let key =
+            self.decode_by_lock(stored, |stored| self.name_value(self.index, layer, stored))?;
+        Ok(key.of_index())
+    }
+
+    fn name_value(
+        &self,
+        of: Option<KeyOf>,
+        layer: &str,
+        stored: &[u8],
+    ) -> Result<PrincipalKey, CodecError> {
+        let of = of.ok_or(CodecError::Principal)?;
         let stored = Stored::split(stored)?;
         stored.check_known(self.version)?;
-        if stored.version() < self.version && !principal.has_formers {
+        if stored.version() < self.version && !of.has_formers {
             return Err(stored.former(self.version));
         }
         let mut name = PrincipalName::new(layer, self.name);
-        (principal.name)(stored, &mut name)?;
+        (of.name)(stored, &mut name)?;
         name.finish()
     }
 }
@@ -462,7 +521,7 @@ fn by_names(_lock: &str, _name: &str, _stored: &[u8]) -> Option<Bytes> {
     None
 }
 
-fn name_principal<T: FieldValue>(
+fn name_value<T: FieldValue>(
     stored: Stored<'_>,
     name: &mut PrincipalName<'_>,
 ) -> Result<(), CodecError> {
@@ -471,7 +530,7 @@ fn name_principal<T: FieldValue>(
 
 /// Returns whether a string can be the stored name of a field.
 ///
-/// It has 1 to 128 bytes, no zero byte, and no leading `~`, which is reserved for stores.
+/// A stored name has 1 to 128 bytes, no zero byte, and no leading `~`, which is reserved for stores.
 pub const fn is_field_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut at = 0;

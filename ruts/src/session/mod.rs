@@ -11,6 +11,8 @@ pub(crate) mod entry;
 mod field_set;
 mod future;
 pub(crate) mod handle;
+mod index_entry;
+mod indexed_sessions;
 mod layer_name;
 pub(crate) mod map;
 mod preserve;
@@ -35,6 +37,7 @@ pub use self::{
     field_set::FieldSet,
     future::{LoadFuture, ReadFuture, WriteFuture},
     handle::AnyStore,
+    indexed_sessions::IndexedSessions,
     layer_name::{DefaultLayer, LayerName},
     principal_sessions::{PrincipalSessions, SessionSummary, SummaryPage},
     session_index::SessionIndex,

@@ -96,8 +96,8 @@ impl PrincipalSessions {
         Self::by_field(store, cipher, "", Ok(principal))
     }
 
-    /// Creates the sessions of a principal. If the value of the field cannot be a principal,
-    /// `principal` is an error, which each use returns.
+    /// Selects the sessions of a principal. If the value of the field cannot be a principal,
+    /// `principal` is an error, and each call of another method returns this error.
     pub(super) fn by_field(
         store: Arc<dyn DynStore>,
         cipher: FieldCipher,
@@ -112,9 +112,9 @@ impl PrincipalSessions {
         principal.map_err(|source| value::encode_error(self.field, source.clone()))
     }
 
-    /// Lists live sessions with these fields, or with none for `()`. `after` is the `next` of the
-    /// previous page. `limit` is the maximum number of sessions to examine: a page can have fewer,
-    /// even before the last one.
+    /// Lists live sessions, and reads the given fields of each. `()` reads no fields. `after` is the
+    /// `next` of the previous page. `limit` is the maximum number of sessions to examine, so a page
+    /// can have fewer sessions even if it is not the last page.
     ///
     /// A field marked `encrypt` needs the keys of the layer. The result of
     /// [`Session::sessions`](crate::Session::sessions) has these keys. For
@@ -242,13 +242,22 @@ impl PrincipalSessions {
     }
 
     async fn end(&self, target: RevokeTarget<'_>) -> Result<usize, Error> {
-        let revoked = self.store.revoke(self.principal()?, target).await?;
-        for id in &revoked.answer {
-            event::ended(id, "revoked");
-        }
-        note_ended(Some(&revoked.answer));
-        Ok(check_fresh(revoked)?.len())
+        revoke(&*self.store, self.principal()?, target).await
     }
+}
+
+/// Ends sessions of a principal, and returns their number.
+pub(super) async fn revoke(
+    store: &dyn DynStore,
+    principal: &PrincipalKey,
+    target: RevokeTarget<'_>,
+) -> Result<usize, Error> {
+    let revoked = store.revoke(principal, target).await?;
+    for id in &revoked.answer {
+        event::ended(id, "revoked");
+    }
+    note_ended(Some(&revoked.answer));
+    Ok(check_fresh(revoked)?.len())
 }
 
 /// Returns the answer of a write, or an error if a cache missed the write.
@@ -260,7 +269,7 @@ pub(super) fn check_fresh<T>(written: Written<T>) -> Result<T, Error> {
 }
 
 impl SessionSummary {
-    fn new(ListedSession { id, loaded }: ListedSession, cipher: &FieldCipher) -> Self {
+    pub(super) fn new(ListedSession { id, loaded }: ListedSession, cipher: &FieldCipher) -> Self {
         let own = loaded.fields.iter().find(|field| field.name == REMEMBERED);
         let remembered = own.and_then(|field| read_remembered(&field.value));
         let fields = loaded.fields.into_iter().map(|field| {

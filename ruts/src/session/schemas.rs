@@ -2,7 +2,10 @@
 //!
 //! Checked when a typed session is extracted, to find conflicting declarations. Knows no values.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use crate::{
     error::Error,
@@ -14,7 +17,11 @@ pub type Shape = fn() -> u32;
 
 /// The schemas that this process has used in a layer.
 #[derive(Default)]
-pub(crate) struct Schemas(RwLock<Vec<Declared>>);
+pub(crate) struct Schemas {
+    known: RwLock<Vec<Declared>>,
+    /// Whether a field is marked `index`. Most layers have none, and then a write takes no lock for it.
+    has_index: AtomicBool,
+}
 
 #[derive(Clone, Copy)]
 struct Declared {
@@ -33,21 +40,38 @@ impl Schemas {
     ) -> Result<(), Error> {
         let is_known =
             |known: &[Declared]| known.iter().any(|known| std::ptr::eq(known.schema, schema));
-        if is_known(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+        if is_known(&self.known.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
         let added = Declared { schema, shapes };
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.iter().try_for_each(|known| known.check(&added))?;
         if !is_known(&known) {
             known.push(added);
+            if schema.fields().iter().any(FieldSpec::is_index) {
+                self.has_index.store(true, Ordering::Release);
+            }
         }
         Ok(())
     }
 
+    /// Returns the fields marked `index`.
+    pub(in crate::session) fn indexes(&self) -> Vec<&'static FieldSpec> {
+        if !self.has_index.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut indexes: Vec<&FieldSpec> = Vec::new();
+        for (field, _) in known.iter().flat_map(Declared::fields) {
+            let is_new = indexes.iter().all(|other| other.name() != field.name());
+            indexes.extend(Some(field).filter(|field| field.is_index() && is_new));
+        }
+        indexes
+    }
+
     /// Returns whether a schema declares this field, and no declaration marks it `rotate`.
     pub(in crate::session) fn declares_plain(&self, name: &str) -> bool {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let declared = known.iter().flat_map(Declared::fields);
         let mut same = declared.map(|(field, _)| field).filter(|field| field.name() == name);
         let first = same.next();

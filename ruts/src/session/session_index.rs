@@ -10,6 +10,7 @@ use super::{
     config::{LayerIdentity, SessionConfig, SessionContext, Unreadable},
     future::WriteFuture,
     handle::Session,
+    indexed_sessions::IndexedSessions,
     layer_name::LayerName,
     principal_sessions::{PrincipalSessions, check_fresh},
     request::current::note_ended,
@@ -19,7 +20,7 @@ use crate::{
     codec::{Codec, CodecError},
     crypto::field_cipher::FieldCipher,
     event,
-    field::{Field, Principal, StoredAs},
+    field::{Field, Mode, Principal, StoredAs},
     store::{DynStore, IntoStore},
     token::SessionId,
     ttl::Ttl,
@@ -78,15 +79,14 @@ impl SessionIndex {
     /// Returns a session for a job of this process, without a request and without the secret of the
     /// session.
     ///
-    /// Its accessors work as in a handler. Reads and writes of fields need a live session:
-    /// otherwise they fail with [`Error::Ended`](crate::Error::Ended), and do not create a session.
-    /// They do not count as activity, so a job keeps no session alive, unless
-    /// [`idle_timeout`](Self::idle_timeout) was called. As in a handler, a field that was read is
-    /// cached. To read it from the store again, get the session again.
+    /// Its accessors work as in a handler, and cache a field that was read. To read the field from
+    /// the store again, get the session again. Without a live session, reads and writes of fields
+    /// fail with [`Error::Ended`](crate::Error::Ended), and create no session. Reads and writes do
+    /// not count as activity, unless [`idle_timeout`](Self::idle_timeout) was called.
     ///
-    /// A job has no client that could receive a token. So it cannot sign in or out, replace the
-    /// secret, write a field marked `rotate`, move the absolute deadline or delete the session:
-    /// [`Error::NoRequest`](crate::Error::NoRequest). To end a session,
+    /// A job has no client that could receive a token. So these operations fail with
+    /// [`Error::NoRequest`](crate::Error::NoRequest): a sign-in or sign-out, a rotation, a write of a
+    /// field marked `rotate`, a move of the absolute deadline, and a deletion. To end a session,
     /// [revoke](PrincipalSessions::revoke) it.
     ///
     /// # Security
@@ -138,7 +138,10 @@ impl SessionIndex {
         };
         let (store, layer) = (Arc::clone(&self.store), Arc::new(LayerIdentity::new()));
         let context = SessionContext { store, config, layer };
-        T::from(Session::internal(Arc::new(context), *id))
+        let session = Session::internal(Arc::new(context), *id);
+        // Never fails, because the layer of a job has no other schema.
+        let _ = session.claim(T::SCHEMA, T::SHAPES);
+        T::from(session)
     }
 
     /// Returns the sessions of the principal that this value of the field names. No round trip.
@@ -152,12 +155,25 @@ impl SessionIndex {
         PrincipalSessions::by_field(store, cipher, field.spec().name(), principal)
     }
 
+    /// Returns the sessions whose field has this value. The field is marked `index`. No round trip.
+    pub fn by_index<T, M: Mode, Q>(&self, field: Field<T, M>, value: &Q) -> IndexedSessions
+    where
+        Q: StoredAs<T> + Serialize + ?Sized,
+    {
+        let key = match field.spec().is_index() {
+            true => field.index_key(self.layer, value),
+            false => Err(CodecError::NotIndexed),
+        };
+        let (store, cipher) = (Arc::clone(&self.store), self.cipher.clone());
+        IndexedSessions::new(store, cipher, self.layer, field.spec(), key)
+    }
+
     /// Ends all sessions in the store, of all principals, guests and layers (OWASP ASVS 5.0,
     /// 7.4.5).
     ///
     /// # Round trips
     ///
-    /// A constant number, however many sessions there are. It depends on the store.
+    /// The number depends on the store, but not on the number of sessions.
     ///
     /// # Errors
     ///

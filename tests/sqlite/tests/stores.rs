@@ -11,6 +11,7 @@ use ruts_tests_support::{
     TestSession, Time,
     scenarios::{
         encryption,
+        field_index::{an_index_has_pages, sessions_are_found_by_an_indexed_field},
         lossy_browser::a_browser_on_a_lossy_network_loses_nothing,
         races,
         sign_in::{
@@ -18,6 +19,7 @@ use ruts_tests_support::{
             a_revoked_user_signs_in_at_once, users_and_administrators_end_sessions,
         },
         sign_in_model::every_sign_in_is_as_the_model_predicts,
+        stored_values::{no_stored_value_is_guessed, settle_keeps_the_remaining_lifetime},
         versions::releases_share_their_sessions,
     },
     seeds,
@@ -80,6 +82,10 @@ macro_rules! on_each_store {
                 a_guest_keeps_the_cart_of_an_unheard_rotation(Arc::clone(store)).await;
                 let stores = [Arc::clone(store), Arc::clone(other)];
                 releases_share_their_sessions(stores.clone()).await;
+                no_stored_value_is_guessed(stores.clone()).await;
+                settle_keeps_the_remaining_lifetime(stores.clone()).await;
+                sessions_are_found_by_an_indexed_field(stores.clone()).await;
+                an_index_has_pages(stores.clone()).await;
                 a_page_knows_why_its_user_is_signed_out(stores, true).await;
             }
 

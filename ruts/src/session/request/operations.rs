@@ -24,6 +24,7 @@ use super::{
 #[cfg(feature = "axum")]
 use crate::field::SessionSchema;
 use crate::{
+    auth::PrincipalKey,
     cache_policy::CachePolicy,
     codec::{self, CodecError},
     crypto::field_cipher::{FieldAad, Plaintext},
@@ -32,6 +33,7 @@ use crate::{
     field::FieldSpec,
     session::{
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
+        index_entry::IndexEntry,
         map::{SessionMap, Undecrypted},
         schemas::Schemas,
         token_status::TokenStatus,
@@ -151,7 +153,7 @@ impl Request {
         })
     }
 
-    /// Tells the store the cache policy of a field, if a cache must not answer without the origin.
+    /// Passes the cache policy of a field to the store, if a cache must not answer without the origin.
     pub(in crate::session) fn hint_cache_policy(&self, field: &FieldSpec) {
         if matches!(field.cache_policy(), CachePolicy::NoStore | CachePolicy::Revalidate) {
             self.store().hint_cache_policy(field.name(), field.cache_policy());
@@ -264,8 +266,8 @@ impl Request {
         Ok(false)
     }
 
-    /// Returns whether removing a principal field signs out: its value names the signed-in principal, or
-    /// cannot be read. The principal of another schema stays signed in.
+    /// Returns whether removing a principal field signs out. It does if the value of the field names the
+    /// signed-in principal or cannot be read. The principal of another schema stays signed in.
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).learn(field.name(), None).await?;
         let stored = state.fields.get(field.name());
@@ -447,7 +449,7 @@ impl Request {
             };
             let plaintext = self.decrypt_field(&state, name, field.version(), Some(&current))?;
             let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
-            // A later release wrote the value, and this release would store the same value.
+            // With the fields that only another release knows, the new value equals the stored one.
             let is_same = |stored: &Plaintext| codec::is_merged_to_the_same(&stored.bytes, &next);
             if has_present_key && plaintext.as_ref().is_some_and(is_same) {
                 return Ok(false);
@@ -510,12 +512,28 @@ impl Request {
         self.decrypt_field(&state, name, field.version(), value.as_ref())
     }
 
+    /// Returns the keys under which the session is found, as far as its values are known and readable.
+    fn index_keys(&self, indexes: &[&'static FieldSpec], state: &State) -> Vec<PrincipalKey> {
+        let key = |field: &&'static FieldSpec| {
+            let value = state.fields.get(field.name())?;
+            field.index_key(self.config().layer, value).ok()
+        };
+        indexes.iter().filter_map(key).collect()
+    }
+
     /// Ends the session.
     ///
-    /// A deletion of unknown outcome counts as made by this request, when it is tried again and
-    /// when the response is sent. So a sign-out that fails still removes the cookie.
+    /// A deletion of unknown outcome counts as made by this request, both when it is tried again and
+    /// when the response is sent. So a sign-out of unknown outcome removes the cookie, too.
     pub(in crate::session) async fn delete(&self) -> Result<(), Error> {
         let mut state = self.0.lock().await?;
+        let indexes = self.schemas().indexes();
+        if !indexes.is_empty() && state.identity.may_be_open() {
+            let names = indexes.iter().map(|field| field.name()).collect();
+            // The session ends in any case. An entry that stays leads to no session.
+            let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
+        }
+        let entries = self.index_keys(&indexes, &state);
         let mut exchange = Exchange { shared: &self.0, state: &mut state };
         if exchange.state.identity.may_be_open() {
             exchange.state.fields = Default::default();
@@ -526,6 +544,9 @@ impl Request {
                 Ok(Some(())) => {
                     if let Some(id) = self.id() {
                         event::ended(&id, "request");
+                        for key in &entries {
+                            IndexEntry::new(key, &id).free(self.0.call_store()).await;
+                        }
                     }
                 }
                 Ok(None) => exchange.set_pending_deletion(tried_before),
@@ -566,7 +587,7 @@ impl Request {
     pub(super) fn end_itself(&self) {
         match self.0.try_lock() {
             Some(mut state) => Exchange { shared: &self.0, state: &mut state }.end(),
-            // An operation is in progress, and checks this flag if it is refused.
+            // An operation is in progress. It checks this flag if the store refuses it.
             None => self.0.response().ended_itself = true,
         }
     }

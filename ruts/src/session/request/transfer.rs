@@ -25,8 +25,8 @@ use crate::{
     crypto::field_cipher::{CipherError, FieldAad, Plaintext},
     error::Error,
     event,
-    field::SessionSchema,
-    session::{config::Signing, value},
+    field::{FieldSpec, SessionSchema},
+    session::{config::Signing, index_entry::IndexEntry, value},
     store::{
         AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, SessionMeta,
         StoredField, Update, Updated, Written,
@@ -35,7 +35,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// The clocks of server and process drift apart by less than this during a call.
+/// Assumed maximum drift between the clocks of server and process during a call.
 const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
 /// Moves fields between the store and the state of a request.
@@ -148,9 +148,17 @@ impl<'a> Transfer<'a> {
         if is_bound && self.state().identity.is_ambiguous() || is_kept {
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
+        let indexes = shared.schemas().indexes();
+        if is_sign_in && !indexes.is_empty() && self.state().identity.may_be_open() {
+            // A sign-in prolongs the session, and so the entries by which it is found.
+            self.fetch(indexes.iter().map(|field| field.name()).collect()).await?;
+        }
         if let Some(id) = self.state().identity.id() {
             let former = self.state().identity.cookie();
             let cookie = plan.cookie(self.state().owner, former);
+            if !indexes.is_empty() {
+                Box::pin(self.add_entries(&indexes, &id, update.changes, plan, cookie)).await?;
+            }
             let values = encrypt(shared, &id, update.changes, plan)?;
             let own = OwnFields::new(shared, &id, plan, [former, cookie]);
             let changes = plan.with_values(update.changes, &values, own.changes());
@@ -188,6 +196,36 @@ impl<'a> Transfer<'a> {
             return Err(Error::Ended);
         }
         self.create(update, plan).await
+    }
+
+    /// Adds the entries by which the session is found after a write: before the write, so that no value is
+    /// without its entry.
+    async fn add_entries(
+        &self,
+        indexes: &[&'static FieldSpec],
+        id: &SessionId,
+        changes: &[Change<'_>],
+        plan: &WritePlan,
+        cookie: CookieLife,
+    ) -> Result<(), Error> {
+        let Exchange { shared, state } = &self.exchange;
+        for field in indexes {
+            let change = changes.iter().rev().find(|change| change.name() == field.name());
+            let value = match change {
+                Some(Change::Set(write)) => Some(write.value),
+                Some(Change::Remove(_)) => None,
+                _ => state.fields.get(field.name()).filter(|_| plan.is_sign_in()),
+            };
+            let Some(value) = value else { continue };
+            if matches!(state.identity, Identity::Internal(_)) {
+                return Err(Error::NoRequest);
+            }
+            let key = field.index_key(shared.config().layer, value);
+            let key = key.map_err(|source| value::decode_error(field.name(), source))?;
+            let life = shared.config().absolute_of(cookie, None);
+            IndexEntry::new(&key, id).add(shared.call_store(), life).await?;
+        }
+        Ok(())
     }
 
     /// Updates the state after the store has found the session and answered an update.
@@ -262,13 +300,13 @@ impl<'a> Transfer<'a> {
     /// Returns the fields that a sign-in takes over from the session whose former secret the client
     /// presented:
     ///
-    /// - all fields, except that of a remembered sign-in, if the same principal is signed in to
-    ///   that session. The user clicked twice, or never got the response.
-    /// - fields that a schema declares without `rotate`, if no principal is signed in to that
-    ///   session, and the client never got the secret of a rotation. A field with `rotate` may be
-    ///   the reason for the rotation.
+    /// - all fields except [`REMEMBERED`], if the same principal is signed in to that session. The
+    ///   user clicked twice, or never got the response.
+    /// - fields that a schema declares without `rotate`, if that session belongs to a guest,
+    ///   and no use of the secret of a rotation was noted. A field with `rotate` may be the reason
+    ///   for the rotation.
     ///
-    /// That session stays as it is, because the client may yet receive its cookie.
+    /// The former session stays unchanged, because the client may still receive its cookie.
     async fn inherit(
         &mut self,
         id: &SessionId,
@@ -309,8 +347,7 @@ impl<'a> Transfer<'a> {
         Ok(fields)
     }
 
-    /// Creates a session with the inherited fields, and those that the update would have left in
-    /// it.
+    /// Creates a session with the inherited fields, and applies the changes of the update to it.
     async fn create(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
         if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
@@ -333,6 +370,10 @@ impl<'a> Transfer<'a> {
             return Ok(Updated::Applied { found: 0 });
         }
         shared.response().require_open()?;
+        let indexes = shared.schemas().indexes();
+        if !indexes.is_empty() {
+            Box::pin(self.add_entries(&indexes, &id, &changes, plan, cookie)).await?;
+        }
         let secret = Secret::random(cookie)?;
         let config = shared.config();
         let hash = secret.hash(config.layer);
@@ -374,9 +415,9 @@ fn lifetime(left: Duration) -> Option<Ttl> {
     Ttl::new(left).ok()
 }
 
-/// Returns whether the secret was replaced by a rotation, and the new secret was not used since.
-/// The former secret was last valid at most `longest_since` ago. After a renewal, the former secret
-/// stays valid until the new secret is used, so the new secret is older than `longest_since`.
+/// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new
+/// secret since. The former secret was last valid at most `longest_since` ago. After a renewal, the
+/// former secret stays valid until the new one is used, so the new one is older than `longest_since`.
 fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
     let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
     is_rotation && meta.idle_for >= meta.secret_age

@@ -1,0 +1,213 @@
+//! [`IndexedSessions`]: lists and revokes the sessions that hold a value in a field marked `index`.
+//!
+//! Made by `SessionIndex`. Calls the store directly, not through `request`.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    field_set::FieldSet,
+    index_entry::{FoundEntry, TARGET},
+    principal_sessions::{SessionSummary, SummaryPage, revoke},
+    request::own_fields::REMEMBERED,
+    value,
+};
+use crate::{
+    auth::PrincipalKey,
+    codec::CodecError,
+    crypto::field_cipher::FieldCipher,
+    error::Error,
+    field::FieldSpec,
+    store::{Credentials, DynStore, ListedSession, PageRequest, Projection, RevokeTarget},
+    token::SessionId,
+};
+
+/// Number of entries that [`revoke_all`](IndexedSessions::revoke_all) reads at a time.
+const PAGE: usize = 100;
+
+/// Age from which an entry without its session is taken out. A younger one may belong to a write in progress.
+const SETTLED: Duration = Duration::from_secs(10 * 60);
+
+/// The sessions of signed-in principals whose field has a certain value. The field is marked `index`.
+///
+/// For example, an identity provider may end a session by the `sid` that it gave the session (OpenID
+/// Connect Back-Channel Logout 1.0, 2.4), without naming the user:
+///
+/// ```
+/// use std::sync::Arc;
+/// use ruts::{Error, session, store::memory::MemoryStore};
+///
+/// #[session]
+/// struct Shop {
+///     #[field(principal)]
+///     subject: String,
+///     #[field(index)]
+///     provider_session: String,
+/// }
+///
+/// /// The claim `sid` of a verified logout token.
+/// async fn log_out(store: &Arc<MemoryStore>, sid: &str) -> Result<usize, Error> {
+///     Shop::sessions(store).by_provider_session(sid).revoke_all().await
+/// }
+/// ```
+///
+/// Each write of the field first adds an entry to the store, which leads from the value to the session. An
+/// entry lasts as long as a session may, and counts as a session in the statistics of the store.
+///
+/// | operation | additional round trips |
+/// | --- | --- |
+/// | write of the field | one, or two if the session had this value before |
+/// | sign-in | two for the value that the session has, and one if the request has not read the value |
+/// | [`Session::delete`](crate::Session::delete) | one for the value, and one if the request has not read it |
+///
+/// A session is found from the end of the write on, until it ends, or loses the value. Jobs cannot write the
+/// field: [`Error::NoRequest`].
+#[derive(Clone)]
+pub struct IndexedSessions {
+    store: Arc<dyn DynStore>,
+    cipher: FieldCipher,
+    layer: &'static str,
+    field: &'static FieldSpec,
+    key: Result<PrincipalKey, CodecError>,
+}
+
+impl IndexedSessions {
+    pub(super) fn new(
+        store: Arc<dyn DynStore>,
+        cipher: FieldCipher,
+        layer: &'static str,
+        field: &'static FieldSpec,
+        key: Result<PrincipalKey, CodecError>,
+    ) -> Self {
+        Self { store, cipher, layer, field, key }
+    }
+
+    fn key(&self) -> Result<&PrincipalKey, Error> {
+        let key = self.key.as_ref();
+        key.map_err(|source| value::encode_error(self.field.name(), source.clone()))
+    }
+
+    /// Lists sessions with these fields, or with none for `()`. `after` is the `next` of the previous page.
+    /// `limit` is the maximum number of entries to examine: a page can have fewer sessions, even before the
+    /// last one.
+    ///
+    /// # Round trips
+    ///
+    /// Those of [`PrincipalSessions::list`](super::PrincipalSessions::list), and one for each session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`]. [`Error::Encode`] if the value cannot be written as JSON. [`Error::Decode`] or
+    /// [`Error::Newer`] if a session holds a value that this release cannot compare.
+    pub async fn list<K: FieldSet>(
+        &self,
+        fields: K,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<SummaryPage, Error> {
+        let mut specs: Vec<&FieldSpec> = Vec::new();
+        fields.specs(&mut specs);
+        let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
+        names.push(REMEMBERED);
+        let (found, next) = self.page(names, after, limit).await?;
+        let summary = |session| SessionSummary::new(session, &self.cipher);
+        Ok(SummaryPage { sessions: found.into_iter().map(summary).collect(), next })
+    }
+
+    /// Ends all sessions, and returns their number. A session whose write of the value overlaps with the call
+    /// may end or stay.
+    ///
+    /// # Round trips
+    ///
+    /// As [`list`](Self::list) for every hundred entries, and two for each session that ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list), and as
+    /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all).
+    pub async fn revoke_all(&self) -> Result<usize, Error> {
+        let (mut after, mut ended) = (None, 0);
+        loop {
+            let (found, next) = self.page(Vec::new(), after, PAGE).await?;
+            for session in found {
+                ended += usize::from(self.revoke(session).await?);
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Ends a session that was found, unless it has lost the value since.
+    async fn revoke(&self, session: ListedSession) -> Result<bool, Error> {
+        let mut found = Some(session);
+        while let Some(ListedSession { id, loaded, .. }) = found {
+            let Some(signed_in) = loaded.meta.signed_in else { break };
+            if revoke(&*self.store, &signed_in.principal, RevokeTarget::One(&id)).await? > 0 {
+                return Ok(true);
+            }
+            // The session has ended, or another principal has signed in meanwhile.
+            found = self.find(id, Vec::new()).await?;
+        }
+        Ok(false)
+    }
+
+    /// Returns the sessions to which the entries of a page lead, and the entry after which the next page
+    /// begins.
+    async fn page(
+        &self,
+        names: Vec<&str>,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<(Vec<ListedSession>, Option<SessionId>), Error> {
+        let key = self.key()?;
+        let page = PageRequest::new(after.as_ref(), limit);
+        let page = self.store.list_by_principal(key, page, Projection::Named(&[TARGET])).await?;
+        let mut found = Vec::new();
+        for listed in page.sessions {
+            let entry = FoundEntry::new(&listed);
+            let entry = entry.map_err(|source| value::decode_error(TARGET, source))?;
+            let Some(entry) = entry else { continue };
+            let added = listed.loaded.meta.signed_in.map(|signed_in| signed_in.ago);
+            match self.find(entry.session, names.clone()).await? {
+                Some(session) => found.push(session),
+                None if added > Some(SETTLED) => entry.take_out(&*self.store, key).await,
+                None => {}
+            }
+        }
+        Ok((found, page.next))
+    }
+
+    /// Reads a session. Returns `None` if it has ended, is that of a guest, or does not have the value.
+    async fn find(
+        &self,
+        id: SessionId,
+        mut names: Vec<&str>,
+    ) -> Result<Option<ListedSession>, Error> {
+        let name = self.field.name();
+        names.push(name);
+        names.sort_unstable();
+        names.dedup();
+        let fields = Projection::Named(&names);
+        let Ok(loaded) = self.store.load(Credentials::internal(&id), fields, None).await? else {
+            return Ok(None);
+        };
+        let Some(stored) = loaded.fields.iter().find(|field| field.name == name) else {
+            return Ok(None);
+        };
+        let key = self.field.index_key(self.layer, &stored.value);
+        let key = key.map_err(|source| value::decode_error(name, source))?;
+        let is_found = key == *self.key()? && loaded.meta.signed_in.is_some();
+        Ok(is_found.then(|| ListedSession::new(id, loaded)))
+    }
+}
+
+/// Does not show the value.
+impl fmt::Debug for IndexedSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndexedSessions")
+            .field("store", &self.store.store_type().name)
+            .field("field", &self.field.name())
+            .finish_non_exhaustive()
+    }
+}

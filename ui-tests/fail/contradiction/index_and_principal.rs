@@ -1,0 +1,9 @@
+use ruts::session;
+
+#[session]
+struct Shop {
+    #[field(principal, index)]
+    user: u64,
+}
+
+fn main() {}
