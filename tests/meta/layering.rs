@@ -124,6 +124,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "store::memory",
             "store::mysql",
             "store::postgres",
+            "store::record_store",
             "store::redis",
             "store::sql",
             "store::sqlite",
