@@ -2,19 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, http::StatusCode, routing::get};
 use ruts::{
     Error, SessionLayer,
     field::Field,
     session,
-    session::IndexedSessions,
+    session::{DefaultLayer, IndexedSessions, TypedSession},
     store::{
         StoreErrorKind,
         memory::{ManualClock, MemoryStore},
     },
     testing::{Client, with_session},
 };
-use ruts_tests_support::{Fault, InstrumentedStore, new_client};
+use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, new_client};
 
 #[session]
 struct Account {
@@ -50,6 +50,14 @@ impl Fixture {
     where
         F: Future<Output: Send + 'static> + Send,
     {
+        self.run_as(act).await
+    }
+
+    async fn run_as<S, F>(&self, act: impl FnOnce(S) -> F + Send + 'static) -> F::Output
+    where
+        S: TypedSession<Layer = DefaultLayer>,
+        F: Future<Output: Send + 'static> + Send,
+    {
         with_session(&self.client, &SessionLayer::new(self.store.clone()), act).await
     }
 
@@ -66,7 +74,7 @@ impl Fixture {
     }
 }
 
-/// Entries of values that a session no longer has do not accumulate.
+/// Each session has one entry for its value. An entry that stays after the end of its session is taken out.
 #[tokio::test]
 async fn an_outdated_entry_is_taken_out() {
     let fixture = Fixture::new().await;
@@ -75,25 +83,34 @@ async fn an_outdated_entry_is_taken_out() {
     assert_eq!(fixture.number("a").await, 0);
     assert_eq!(
         fixture.store.take_calls(),
+        ["list_by_principal"],
+        "a new value frees the former entry"
+    );
+    let take = |account: Account| async move { account.sid().take().await.unwrap() };
+    assert_eq!(fixture.run(take).await.unwrap(), "b");
+    fixture.store.take_calls();
+    assert_eq!(fixture.number("b").await, 0);
+    assert_eq!(
+        fixture.store.take_calls(),
         ["list_by_principal", "load"],
-        "the write may be in progress"
+        "a young entry may belong to a write in progress"
     );
     fixture.clock.advance(11 * MINUTE);
-    assert_eq!(fixture.number("a").await, 0);
+    assert_eq!(fixture.number("b").await, 0);
     assert_eq!(fixture.store.take_calls(), ["list_by_principal", "load", "update"]);
-    assert_eq!(fixture.number("a").await, 0);
+    assert_eq!(fixture.number("b").await, 0);
     assert_eq!(fixture.store.take_calls(), ["list_by_principal"]);
-    fixture.set("a").await.unwrap();
-    assert_eq!(fixture.number("a").await, 1, "the entry can be added again");
+    fixture.set("b").await.unwrap();
+    assert_eq!(fixture.number("b").await, 1, "the entry can be added again");
 }
 
 /// A reader finds an outdated entry. Before it takes the entry out, the session gets the value again.
 #[tokio::test]
 async fn an_entry_that_is_added_again_stays() {
     let fixture = Fixture::new().await;
-    fixture.set("b").await.unwrap();
+    fixture.run(|account: Account| async move { account.sid().take().await.unwrap() }).await;
     fixture.clock.advance(11 * MINUTE);
-    let mut pause = fixture.store.pause_after("load");
+    let mut pause = fixture.store.pause_before("update");
     let sessions = fixture.by("a");
     let reader =
         tokio::spawn(async move { sessions.list((), None, 10).await.unwrap().sessions.len() });
@@ -105,27 +122,133 @@ async fn an_entry_that_is_added_again_stays() {
     assert_eq!(fixture.by("a").revoke_all().await.unwrap(), 1);
 }
 
-/// The entry is added before the value is written, so a failure leaves no value without its entry.
+/// The entry is added once the session is known to be live, and before the caller gets an answer.
 #[tokio::test]
-async fn without_an_entry_nothing_is_written() {
+async fn a_refused_write_leaves_no_entry() {
     let fixture = Fixture::new().await;
     fixture.store.take_calls();
     fixture.set("b").await.unwrap();
-    assert_eq!(fixture.store.take_calls(), ["create", "update"]);
+    assert_eq!(fixture.store.take_calls(), ["load", "update", "create", "delete"]);
     fixture.set("b").await.unwrap();
     assert_eq!(
         fixture.store.take_calls(),
-        ["create", "update", "update"],
-        "the entry is prolonged"
+        ["load", "update", "create", "update"],
+        "it is prolonged"
     );
+    let thief = fixture.client.steal();
+    fixture.run(|account: Account| async move { account.session().delete().await.unwrap() }).await;
+    fixture.store.take_calls();
+    let layer = SessionLayer::new(fixture.store.clone());
+    let late = |late: Account| async move { late.set_sid("c").await };
+    let late = with_session(&thief, &layer, late);
+    assert!(late.await.is_err());
+    assert!(!fixture.store.take_calls().contains(&"create"));
+    assert_eq!(fixture.store.inner().len(), 0);
+}
+
+/// A call that could not add the entry fails.
+#[tokio::test]
+async fn a_write_without_an_entry_is_an_error() {
+    let fixture = Fixture::new().await;
+    let mut pause = fixture.store.pause_after("update");
+    let (store, client) = (fixture.store.clone(), fixture.client.clone());
+    let write = tokio::spawn(async move {
+        let set = |account: Account| async move { account.set_sid("b").await };
+        with_session(&client, &SessionLayer::new(store), set).await
+    });
+    pause.reached().await;
     fixture.store.fail_next(Fault::Unreachable);
-    let failed = fixture.set("c").await;
+    pause.resume();
+    let failed = write.await.unwrap();
     assert!(
         matches!(&failed, Err(Error::Store(error)) if error.kind() == StoreErrorKind::Unavailable),
         "{failed:?}"
     );
-    assert_eq!(fixture.number("b").await, 1);
-    assert_eq!(fixture.number("c").await, 0);
+    fixture.set("b").await.unwrap();
+    assert_eq!(fixture.number("b").await, 1, "it can be repeated");
+}
+
+/// The cookie of another session comes first, as if a sibling domain had planted it.
+#[tokio::test]
+async fn the_entry_belongs_to_the_session_that_is_written() {
+    let fixture = Fixture::new().await;
+    let forged = format!("{}.{}", "A".repeat(22), "A".repeat(43));
+    let cookie = format!("__Host-id={forged}; __Host-id={}", fixture.client.token().unwrap());
+    let app = Router::new()
+        .route("/", get(|account: Account| async move { account.set_sid("z").await }))
+        .layer(SessionLayer::new(fixture.store.clone()));
+    let reply = new_client(app).get_with("/", &[("cookie", &cookie)]).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(fixture.number("z").await, 1);
+}
+
+/// Typed keys of a session that no handler has extracted are indexed as well.
+#[tokio::test]
+async fn a_typed_key_is_indexed_without_its_struct() {
+    let store = MemoryStore::new();
+    let layer = SessionLayer::new(store.clone());
+    let client = new_client(Router::new().layer(layer.clone()));
+    let sign_in = |other: Other| async move {
+        let edit = other.session().edit().set(Account::USER, &7).set(Account::SID, "a");
+        edit.commit().await.unwrap();
+    };
+    with_session(&client, &layer, sign_in).await;
+    let found = Account::sessions(store.clone()).by_sid("a").list((), None, 10).await.unwrap();
+    assert_eq!(found.sessions.len(), 1);
+    let job = Other::sessions(store).get(&found.sessions[0].id);
+    let refused = job.session().entry(Account::SID).set("b").await;
+    assert!(matches!(refused, Err(Error::NoRequest)), "{refused:?}");
+}
+
+#[session]
+struct Other {
+    #[field(principal)]
+    user: u64,
+}
+
+/// A later release of [`Account`].
+#[session]
+struct Later {
+    #[field(principal)]
+    user: u64,
+    #[field(index, version = 2, migrate(1 => discard))]
+    sid: u64,
+}
+
+/// One session holds a value that this release cannot compare. The others end, and the call reports it.
+#[tokio::test]
+async fn an_unreadable_value_keeps_no_other_session_alive() {
+    let fixture = Fixture::new().await;
+    let layer = SessionLayer::new(fixture.store.clone());
+    let others: Vec<Client> = (0..5).map(|_| fixture.client.stranger()).collect();
+    for other in &others {
+        let sign_in =
+            |account: Account| async move { account.edit().user(&8).sid("a").commit().await };
+        with_session(other, &layer, sign_in).await.unwrap();
+    }
+    let later = SessionLayer::new(fixture.store.clone());
+    let write = |account: Later| async move { account.set_sid(&1).await };
+    with_session(&others[2], &later, write).await.unwrap();
+    let refused = fixture.by("a").revoke_all().await;
+    assert!(matches!(refused, Err(Error::Newer { .. })), "{refused:?}");
+    for (number, other) in others.iter().enumerate() {
+        let user = |account: Account| async move { account.user().await.unwrap() };
+        let is_live = with_session(other, &layer, user).await.is_some();
+        assert_eq!(is_live, number == 2, "{number}");
+    }
+    let user = |account: Account| async move { account.user().await.unwrap() };
+    assert_eq!(fixture.run(user).await, None);
+}
+
+/// A value of a former version that has no key, or of a newer release, hinders no sign-in.
+#[tokio::test]
+async fn a_sign_in_works_whatever_the_field_holds() {
+    let fixture = Fixture::new().await;
+    let sign_in = |account: Later| async move { account.set_user(&7).await };
+    fixture.run_as(sign_in).await.unwrap();
+    fixture.run_as(|account: Later| async move { account.set_sid(&1).await }).await.unwrap();
+    fixture.run(|account: Account| async move { account.set_user(&8).await }).await.unwrap();
+    fixture.run(|account: Account| async move { account.set_user(&7).await }).await.unwrap();
 }
 
 /// A sign-in restarts the absolute timeout, so the entries have to last for longer, too.
@@ -152,7 +275,7 @@ async fn a_deleted_session_frees_its_entries() {
     fixture.store.take_calls();
     let delete = |account: Account| async move { account.session().delete().await };
     fixture.run(delete).await.unwrap();
-    assert_eq!(fixture.store.take_calls(), ["load", "delete", "delete"]);
+    assert_eq!(fixture.store.take_calls(), ["load", "delete", "delete"], "session and entry");
     assert_eq!(fixture.number("a").await, 0);
     assert_eq!(fixture.store.take_calls(), ["list_by_principal"]);
 }

@@ -700,3 +700,34 @@ fn sessions_of_the_same_name_need_files_of_their_own() {
     assert!(message.contains("share the section [Shop]"), "{message}");
     fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn an_index_has_to_keep_the_json_of_its_values() {
+    #[derive(Serialize, Deserialize)]
+    struct Sid {
+        id: String,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Renamed {
+        #[serde(rename = "sid", alias = "id")]
+        id: String,
+    }
+    const INDEX: FieldSpec = FieldSpec::new("sid").index::<Sid>();
+    const RENAMED: FieldSpec = FieldSpec::new("sid").index::<Renamed>();
+    const PLAIN: FieldSpec = FieldSpec::new("sid");
+    let mut lock = Lock::default();
+    release!(accept lock, USER => u64, PLAIN => Sid);
+    let report = release!(of lock.clone(), retired [] USER => u64, INDEX => Sid);
+    assert_finding(&report, LockLevel::Warning, &["`sid` is an index now"]);
+    release!(accept lock, USER => u64, INDEX => Sid);
+    let text = lock.to_string();
+    assert!(text.contains("{id: str} +index\n"), "{text}");
+    assert_eq!(text.parse(), Ok(lock.clone()));
+    let report = release!(of lock.clone(), retired [] USER => u64, RENAMED => Renamed);
+    assert!(
+        report.breaks() && report.to_string().contains("would not be found by this value"),
+        "{report}"
+    );
+    let report = release!(of lock, retired [] USER => u64, PLAIN => Sid);
+    assert_finding(&report, LockLevel::Stale, &["`sid` is no longer an index"]);
+}

@@ -225,19 +225,25 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether a former value and its migrated value name the same principal.
+    /// Returns whether a former value and its migrated value name the same principal, or are found by the same
+    /// value.
     #[cfg(feature = "testing")]
     pub(crate) fn keeps_principal(&self, stored: &[u8]) -> bool
     where
         T: Serialize,
         M: Mode,
     {
+        let value = || self.decode(stored).ok().flatten();
+        if self.spec.has_former_indexes() {
+            let former = self.spec.index_key("", stored).ok();
+            return former == value().and_then(|value| self.index_key("", &value).ok());
+        }
         if !self.spec.has_former_principals() {
             return true;
         }
         let former = self.spec.principal_key("", stored).ok();
-        let value = self.decode(stored).ok().flatten();
-        former.is_some() && former == value.and_then(|value| self.principal_key("", &value).ok()?)
+        former.is_some()
+            && former == value().and_then(|value| self.principal_key("", &value).ok()?)
     }
 
     /// Returns the fingerprint of the type.

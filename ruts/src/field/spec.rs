@@ -277,10 +277,7 @@ impl FieldSpec {
     }
 
     /// Lets sessions be found by the value of this field, which has the type `T`: see
-    /// [`IndexedSessions`](crate::session::IndexedSessions). Each write of the field adds an entry to the
-    /// store, with one more round trip.
-    ///
-    /// Only a field that a schema declares is indexed.
+    /// [`IndexedSessions`](crate::session::IndexedSessions).
     ///
     /// # Panics
     ///

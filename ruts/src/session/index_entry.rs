@@ -25,29 +25,27 @@ pub(super) const TARGET: &str = "ruts.target";
 const ID_LEN: usize = 16;
 const NONCE_LEN: usize = 8;
 
-/// Number of times to add an entry that expires meanwhile.
-const TRIES: usize = 3;
+/// Number of entries that a session may have under a key. A store may refuse to use the id of an ended entry
+/// again.
+const ATTEMPTS: u8 = 3;
 
 /// The entry of a session under a key.
-pub(super) struct IndexEntry<'a> {
-    key: &'a PrincipalKey,
-    session: &'a SessionId,
-    /// Derived from key and session, so that a second write of the value finds the entry of the first.
+pub(super) struct IndexEntry {
+    /// Derived from key, session and the number of the attempt. So a second write of the value finds the
+    /// entry of the first.
     id: SessionId,
     /// Derived likewise. Nobody can compute a secret that has this hash.
     secret: SecretHash,
 }
 
-impl<'a> IndexEntry<'a> {
-    pub(super) fn new(key: &'a PrincipalKey, session: &'a SessionId) -> Self {
+impl IndexEntry {
+    fn new(key: &PrincipalKey, session: &SessionId, attempt: u8) -> Self {
         let digest = |part: &str| -> [u8; 32] {
-            let digest = Sha256::new_with_prefix(part);
+            let digest = Sha256::new_with_prefix(part).chain_update([attempt]);
             digest.chain_update(key.as_bytes()).chain_update(session.as_bytes()).finalize().into()
         };
         let id = digest("id of an index entry");
         Self {
-            key,
-            session,
             id: SessionId::from_bytes(std::array::from_fn(|at| id[at])),
             secret: SecretHash::from_bytes(digest("secret hash of an index entry")),
         }
@@ -57,42 +55,47 @@ impl<'a> IndexEntry<'a> {
         Credentials::new(&self.id, &self.secret)
     }
 
-    /// Adds the entry for at least `life`. One round trip, or two if the store has the entry.
-    pub(super) async fn add(&self, store: &dyn DynStore, life: Option<Ttl>) -> Result<(), Error> {
-        let who = NewSignIn::new(self.key, Assurance::Aal1);
+    /// Adds the entry of a session for at least `life`. One round trip, or two if the store has the entry.
+    pub(super) async fn add(
+        key: &PrincipalKey,
+        session: &SessionId,
+        store: &dyn DynStore,
+        life: Option<Ttl>,
+    ) -> Result<(), Error> {
+        let who = NewSignIn::new(key, Assurance::Aal1);
         let nonce = token::random::<NONCE_LEN>()?;
-        let target = codec::wrap_own(&[&self.session.as_bytes()[..], &nonce].concat());
+        let target = codec::wrap_own(&[&session.as_bytes()[..], &nonce].concat());
         let write = FieldWrite::new(TARGET, &target);
         let (fields, changes) = ([write], [Change::Set(write)]);
-        let create =
-            Create::new(&self.id, &self.secret).absolute(life).sign_in(who).fields(&fields);
-        let prolong = AuthChange::In { who, idle: None, absolute: life };
-        let prolong = Update::new(&changes).auth_change(prolong);
-        for attempt in 1.. {
-            match store.create(create).await {
+        let mut refused = None;
+        for attempt in 0..ATTEMPTS {
+            let entry = Self::new(key, session, attempt);
+            let create = Create::new(&entry.id, &entry.secret).absolute(life).sign_in(who);
+            match store.create(create.fields(&fields)).await {
                 Ok(_) => return Ok(()),
-                Err(error) if error.kind() != StoreErrorKind::Exists || attempt == TRIES => {
-                    return Err(error.into());
-                }
-                Err(_) => {}
+                Err(error) if error.kind() == StoreErrorKind::Exists => refused = Some(error),
+                Err(error) => return Err(error.into()),
             }
-            if store.update(self.credentials(), prolong).await?.is_ok() {
-                break;
+            let prolong = AuthChange::In { who, idle: None, absolute: life };
+            let update = Update::new(&changes).auth_change(prolong);
+            if store.update(entry.credentials(), update).await?.is_ok() {
+                return Ok(());
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Frees the entry of a session that has ended.
-    pub(super) async fn free(&self, store: &dyn DynStore) {
-        if let Err(error) = store.delete(self.credentials()).await {
-            tracing::debug!(%error, "the index entry of an ended session stays until it expires");
+    /// Frees the entry of a session that no longer has the value.
+    pub(super) async fn free(key: &PrincipalKey, session: &SessionId, store: &dyn DynStore) {
+        if let Err(error) = store.delete(Self::new(key, session, 0).credentials()).await {
+            tracing::debug!(%error, "an outdated index entry stays until it expires");
         }
     }
 }
 
 /// An entry as it was found in a list.
 pub(super) struct FoundEntry {
+    id: SessionId,
     pub(super) session: SessionId,
     /// The stored target.
     target: Bytes,
@@ -104,12 +107,13 @@ impl FoundEntry {
         let Some(target) = field.map(|field| field.value.clone()) else { return Ok(None) };
         let session = codec::unwrap_own(&target)?.first_chunk::<ID_LEN>();
         let session = session.map(|id| SessionId::from_bytes(*id)).ok_or(CodecError::Header)?;
-        Ok(Some(Self { session, target }))
+        Ok(Some(Self { id: listed.id, session, target }))
     }
 
     /// Takes the entry out of the list, unless it was added again since it was found.
     pub(super) async fn take_out(&self, store: &dyn DynStore, key: &PrincipalKey) {
-        let entry = IndexEntry::new(key, &self.session);
+        let mut entries = (0..ATTEMPTS).map(|attempt| IndexEntry::new(key, &self.session, attempt));
+        let Some(entry) = entries.find(|entry| entry.id == self.id) else { return };
         let changes = [Change::Remove(TARGET)];
         let update = Update::new(&changes)
             .precondition(Precondition::new(TARGET, Some(&self.target)))

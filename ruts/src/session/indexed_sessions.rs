@@ -21,6 +21,9 @@ use crate::{
     token::SessionId,
 };
 
+/// Number of attempts to end a session to which other principals sign in meanwhile.
+const TRIES: usize = 8;
+
 /// Number of entries that [`revoke_all`](IndexedSessions::revoke_all) reads at a time.
 const PAGE: usize = 100;
 
@@ -50,17 +53,21 @@ const SETTLED: Duration = Duration::from_secs(10 * 60);
 /// }
 /// ```
 ///
-/// Each write of the field first adds an entry to the store, which leads from the value to the session. An
-/// entry lasts as long as a session may, and counts as a session in the statistics of the store.
+/// A write of the field by a signed-in user adds an entry to the store, which leads from the value to the
+/// session. A sign-in does so for the values that the session has. If such a call fails, the session may have
+/// the value without its entry, so repeat the call. An entry lasts as long as a session may, and counts as a
+/// session in the statistics of the store.
 ///
-/// | operation | additional round trips |
+/// | operation | additional calls of the store |
 /// | --- | --- |
-/// | write of the field | one, or two if the session had this value before |
-/// | sign-in | two for the value that the session has, and one if the request has not read the value |
-/// | [`Session::delete`](crate::Session::delete) | one for the value, and one if the request has not read it |
+/// | write of the field, sign-in, sign-out | one if the request has not read the field; one for a new value, two for one that the session had; one for a former value |
+/// | [`Session::delete`](crate::Session::delete) | one if the request has not read the field; one for the value |
 ///
-/// A session is found from the end of the write on, until it ends, or loses the value. Jobs cannot write the
-/// field: [`Error::NoRequest`].
+/// A call takes as many round trips as a [sign-in](crate::Entry::sign_in).
+///
+/// A session is found from the end of the call that wrote the value, until it ends or loses the value. Its
+/// writes and sign-ins have to use a layer in which this process has used a struct with the field. Jobs cannot
+/// write the field: [`Error::NoRequest`].
 #[derive(Clone)]
 pub struct IndexedSessions {
     store: Arc<dyn DynStore>,
@@ -86,9 +93,9 @@ impl IndexedSessions {
         key.map_err(|source| value::encode_error(self.field.name(), source.clone()))
     }
 
-    /// Lists sessions with these fields, or with none for `()`. `after` is the `next` of the previous page.
-    /// `limit` is the maximum number of entries to examine: a page can have fewer sessions, even before the
-    /// last one.
+    /// Lists sessions with these fields, or with none for `()`, in no particular order. `after` is the `next`
+    /// of the previous page. `limit` is the maximum number of entries to examine: a page can have fewer
+    /// sessions, even before the last one.
     ///
     /// # Round trips
     ///
@@ -108,9 +115,12 @@ impl IndexedSessions {
         fields.specs(&mut specs);
         let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
         names.push(REMEMBERED);
-        let (found, next) = self.page(names, after, limit).await?;
-        let summary = |session| SessionSummary::new(session, &self.cipher);
-        Ok(SummaryPage { sessions: found.into_iter().map(summary).collect(), next })
+        let page = self.page(&names, after, limit).await?;
+        let mut sessions = Vec::with_capacity(page.found.len());
+        for session in page.found {
+            sessions.push(SessionSummary::new(session?, &self.cipher));
+        }
+        Ok(SummaryPage { sessions, next: page.next })
     }
 
     /// Ends all sessions, and returns their number. A session whose write of the value overlaps with the call
@@ -118,22 +128,31 @@ impl IndexedSessions {
     ///
     /// # Round trips
     ///
-    /// As [`list`](Self::list) for every hundred entries, and two for each session that ends.
+    /// As [`list`](Self::list) for every hundred entries, and as
+    /// [`PrincipalSessions::revoke`](super::PrincipalSessions::revoke) for each session that ends.
     ///
     /// # Errors
     ///
     /// As [`list`](Self::list), and as
-    /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all).
+    /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all). An error about one session
+    /// does not keep the others from ending. The first such error is returned.
     pub async fn revoke_all(&self) -> Result<usize, Error> {
-        let (mut after, mut ended) = (None, 0);
+        let (mut after, mut ended, mut failed) = (None, 0, None);
         loop {
-            let (found, next) = self.page(Vec::new(), after, PAGE).await?;
-            for session in found {
-                ended += usize::from(self.revoke(session).await?);
+            let page = self.page(&[], after, PAGE).await?;
+            for session in page.found {
+                let revoked = match session {
+                    Ok(session) => self.revoke(session).await,
+                    Err(error) => Err(error),
+                };
+                match revoked {
+                    Ok(is_ended) => ended += usize::from(is_ended),
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
-            after = next;
+            after = page.next;
             if after.is_none() {
-                return Ok(ended);
+                return failed.map_or(Ok(ended), Err);
             }
         }
     }
@@ -141,51 +160,49 @@ impl IndexedSessions {
     /// Ends a session that was found, unless it has lost the value since.
     async fn revoke(&self, session: ListedSession) -> Result<bool, Error> {
         let mut found = Some(session);
-        while let Some(ListedSession { id, loaded, .. }) = found {
-            let Some(signed_in) = loaded.meta.signed_in else { break };
+        for _ in 0..TRIES {
+            let Some(ListedSession { id, loaded, .. }) = found else { return Ok(false) };
+            let Some(signed_in) = loaded.meta.signed_in else { return Ok(false) };
             if revoke(&*self.store, &signed_in.principal, RevokeTarget::One(&id)).await? > 0 {
                 return Ok(true);
             }
             // The session has ended, or another principal has signed in meanwhile.
-            found = self.find(id, Vec::new()).await?;
+            found = self.find(id, &[]).await?;
         }
-        Ok(false)
+        Err(Error::Conflict { field: self.field.name().to_owned() })
     }
 
-    /// Returns the sessions to which the entries of a page lead, and the entry after which the next page
-    /// begins.
+    /// Reads the sessions to which the entries of a page lead. A session that cannot be read is an error in
+    /// the page.
     async fn page(
         &self,
-        names: Vec<&str>,
+        names: &[&str],
         after: Option<SessionId>,
         limit: usize,
-    ) -> Result<(Vec<ListedSession>, Option<SessionId>), Error> {
+    ) -> Result<Page, Error> {
         let key = self.key()?;
-        let page = PageRequest::new(after.as_ref(), limit);
-        let page = self.store.list_by_principal(key, page, Projection::Named(&[TARGET])).await?;
-        let mut found = Vec::new();
-        for listed in page.sessions {
+        let request = PageRequest::new(after.as_ref(), limit);
+        let listed =
+            self.store.list_by_principal(key, request, Projection::Named(&[TARGET])).await?;
+        let mut found = Vec::with_capacity(listed.sessions.len());
+        for listed in listed.sessions {
             let entry = FoundEntry::new(&listed);
             let entry = entry.map_err(|source| value::decode_error(TARGET, source))?;
             let Some(entry) = entry else { continue };
             let added = listed.loaded.meta.signed_in.map(|signed_in| signed_in.ago);
-            match self.find(entry.session, names.clone()).await? {
+            match self.find(entry.session, names).await.transpose() {
                 Some(session) => found.push(session),
                 None if added > Some(SETTLED) => entry.take_out(&*self.store, key).await,
                 None => {}
             }
         }
-        Ok((found, page.next))
+        Ok(Page { found, next: listed.next })
     }
 
     /// Reads a session. Returns `None` if it has ended, is that of a guest, or does not have the value.
-    async fn find(
-        &self,
-        id: SessionId,
-        mut names: Vec<&str>,
-    ) -> Result<Option<ListedSession>, Error> {
+    async fn find(&self, id: SessionId, names: &[&str]) -> Result<Option<ListedSession>, Error> {
         let name = self.field.name();
-        names.push(name);
+        let mut names = [names, &[name]].concat();
         names.sort_unstable();
         names.dedup();
         let fields = Projection::Named(&names);
@@ -200,6 +217,13 @@ impl IndexedSessions {
         let is_found = key == *self.key()? && loaded.meta.signed_in.is_some();
         Ok(is_found.then(|| ListedSession::new(id, loaded)))
     }
+}
+
+/// The sessions of a page of entries.
+struct Page {
+    found: Vec<Result<ListedSession, Error>>,
+    /// The entry after which the next page begins.
+    next: Option<SessionId>,
 }
 
 /// Does not show the value.

@@ -66,9 +66,9 @@ pub struct PrincipalSessions {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SummaryPage {
-    /// The sessions, ordered by id.
+    /// The sessions, ordered by id. In no particular order if they were found by an index.
     pub sessions: Vec<SessionSummary>,
-    /// The session after which the next page begins. `None` on the last page.
+    /// The cursor of the next page. `None` on the last page.
     pub next: Option<SessionId>,
 }
 
@@ -220,23 +220,29 @@ impl PrincipalSessions {
     ///
     /// # Errors
     ///
-    /// As [`revoke_all`](Self::revoke_all), and [`Error::Decode`].
+    /// As [`revoke_all`](Self::revoke_all), and [`Error::Decode`]. An error about one session does not keep
+    /// the others from ending. The first such error is returned.
     pub async fn revoke_if<K: FieldSet + Copy>(
         &self,
         fields: K,
         mut judge: impl FnMut(K::Values) -> bool,
     ) -> Result<usize, Error> {
-        let (mut after, mut ended) = (None, 0);
+        let (mut after, mut ended, mut failed) = (None, 0, None);
         loop {
             let page = self.list(fields, after, PAGE).await?;
             for session in &page.sessions {
-                if judge(fields.values(&session.fields)?) {
-                    ended += usize::from(self.revoke(&session.id).await?);
+                let revoked = match fields.values(&session.fields).map(&mut judge) {
+                    Ok(true) => self.revoke(&session.id).await,
+                    is_meant => is_meant,
+                };
+                match revoked {
+                    Ok(is_ended) => ended += usize::from(is_ended),
+                    Err(error) => failed = failed.or(Some(error)),
                 }
             }
             after = page.next;
             if after.is_none() {
-                return Ok(ended);
+                return failed.map_or(Ok(ended), Err);
             }
         }
     }

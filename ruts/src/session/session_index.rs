@@ -86,7 +86,7 @@ impl SessionIndex {
     ///
     /// A job has no client that could receive a token. So these operations fail with
     /// [`Error::NoRequest`](crate::Error::NoRequest): a sign-in or sign-out, a rotation, a write of a
-    /// field marked `rotate`, a move of the absolute deadline, and a deletion. To end a session,
+    /// field marked `rotate` or `index`, a move of the absolute deadline, and a deletion. To end a session,
     /// [revoke](PrincipalSessions::revoke) it.
     ///
     /// # Security

@@ -12,6 +12,7 @@ use super::{
     exchange::{Exchange, delete_lost},
     field_cache::Life,
     identity::{Closed, Identity},
+    index::IndexChange,
     operation::{Delete, Load},
     own_fields::{STAMP, accept_stamp, accepts_stamp},
     renewal::renew,
@@ -343,7 +344,11 @@ impl Request {
             plan.signing = None;
         }
         let mut transfer = Transfer::new(&self.0, &mut state);
+        let index = IndexChange::begin(&mut transfer, changes, &plan).await?;
         let updated = transfer.update(Update { changes, ..Update::default() }, &plan).await?;
+        if let Some(index) = index {
+            Box::pin(index.finish(&transfer, &plan)).await?;
+        }
         transfer.exchange.check_fresh()?;
         match updated {
             Updated::Applied { found } => Ok(found),
@@ -381,7 +386,7 @@ impl Request {
     /// at most [`TRIES`] times. The updates of a session in one process run one at a time.
     pub(in crate::session) async fn modify(
         &self,
-        field: &FieldSpec,
+        field: &'static FieldSpec,
         group: EagerGroup,
         modify: Modify<'_>,
     ) -> Result<(), Error> {
@@ -403,10 +408,17 @@ impl Request {
                 None => Change::Remove(field.name()),
             };
             let precondition = Some(Precondition::new(field.name(), current.as_ref()));
-            let update = Update { changes: &[change], precondition, ..Update::default() };
+            let (changes, plan) = ([change], WritePlan::of(field));
+            let update = Update { changes: &changes, precondition, ..Update::default() };
             let mut transfer = Transfer::new(&self.0, &mut state);
-            match transfer.update(update, &WritePlan::of(field)).await? {
-                Updated::Applied { .. } => return transfer.exchange.check_fresh(),
+            let index = IndexChange::begin(&mut transfer, &changes, &plan).await?;
+            match transfer.update(update, &plan).await? {
+                Updated::Applied { .. } => {
+                    if let Some(index) = index {
+                        Box::pin(index.finish(&transfer, &plan)).await?;
+                    }
+                    return transfer.exchange.check_fresh();
+                }
                 Updated::Conflict { .. } | Updated::NotDue => pause(attempt).await,
             }
         }
@@ -418,7 +430,7 @@ impl Request {
     /// has the current form.
     pub(in crate::session) async fn settle(
         &self,
-        field: &FieldSpec,
+        field: &'static FieldSpec,
         group: EagerGroup,
         is_present: &(dyn Fn(&[u8]) -> bool + Sync),
         encode: Modify<'_>,
@@ -458,7 +470,7 @@ impl Request {
             let precondition = Some(Precondition::new(name, Some(&current)));
             let update = Update { changes: &[change], precondition, ..Update::default() };
             // The value stays the same, so the secret is not replaced.
-            let plan = WritePlan { rotate: false, ..WritePlan::of(field) };
+            let plan = WritePlan { rotate: false, indexed: Vec::new(), ..WritePlan::of(field) };
             let mut transfer = Transfer::new(&self.0, &mut state);
             if let Updated::Applied { .. } = transfer.update(update, &plan).await? {
                 return transfer.exchange.check_fresh().map(|()| true);
@@ -545,7 +557,7 @@ impl Request {
                     if let Some(id) = self.id() {
                         event::ended(&id, "request");
                         for key in &entries {
-                            IndexEntry::new(key, &id).free(self.0.call_store()).await;
+                            IndexEntry::free(key, &id, self.0.call_store()).await;
                         }
                     }
                 }

@@ -25,8 +25,8 @@ use crate::{
     crypto::field_cipher::{CipherError, FieldAad, Plaintext},
     error::Error,
     event,
-    field::{FieldSpec, SessionSchema},
-    session::{config::Signing, index_entry::IndexEntry, value},
+    field::SessionSchema,
+    session::{config::Signing, value},
     store::{
         AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, SessionMeta,
         StoredField, Update, Updated, Written,
@@ -148,17 +148,9 @@ impl<'a> Transfer<'a> {
         if is_bound && self.state().identity.is_ambiguous() || is_kept {
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
-        let indexes = shared.schemas().indexes();
-        if is_sign_in && !indexes.is_empty() && self.state().identity.may_be_open() {
-            // A sign-in prolongs the session, and so the entries by which it is found.
-            self.fetch(indexes.iter().map(|field| field.name()).collect()).await?;
-        }
         if let Some(id) = self.state().identity.id() {
             let former = self.state().identity.cookie();
             let cookie = plan.cookie(self.state().owner, former);
-            if !indexes.is_empty() {
-                Box::pin(self.add_entries(&indexes, &id, update.changes, plan, cookie)).await?;
-            }
             let values = encrypt(shared, &id, update.changes, plan)?;
             let own = OwnFields::new(shared, &id, plan, [former, cookie]);
             let changes = plan.with_values(update.changes, &values, own.changes());
@@ -196,36 +188,6 @@ impl<'a> Transfer<'a> {
             return Err(Error::Ended);
         }
         self.create(update, plan).await
-    }
-
-    /// Adds the entries by which the session is found after a write: before the write, so that no value is
-    /// without its entry.
-    async fn add_entries(
-        &self,
-        indexes: &[&'static FieldSpec],
-        id: &SessionId,
-        changes: &[Change<'_>],
-        plan: &WritePlan,
-        cookie: CookieLife,
-    ) -> Result<(), Error> {
-        let Exchange { shared, state } = &self.exchange;
-        for field in indexes {
-            let change = changes.iter().rev().find(|change| change.name() == field.name());
-            let value = match change {
-                Some(Change::Set(write)) => Some(write.value),
-                Some(Change::Remove(_)) => None,
-                _ => state.fields.get(field.name()).filter(|_| plan.is_sign_in()),
-            };
-            let Some(value) = value else { continue };
-            if matches!(state.identity, Identity::Internal(_)) {
-                return Err(Error::NoRequest);
-            }
-            let key = field.index_key(shared.config().layer, value);
-            let key = key.map_err(|source| value::decode_error(field.name(), source))?;
-            let life = shared.config().absolute_of(cookie, None);
-            IndexEntry::new(&key, id).add(shared.call_store(), life).await?;
-        }
-        Ok(())
     }
 
     /// Updates the state after the store has found the session and answered an update.
@@ -370,10 +332,6 @@ impl<'a> Transfer<'a> {
             return Ok(Updated::Applied { found: 0 });
         }
         shared.response().require_open()?;
-        let indexes = shared.schemas().indexes();
-        if !indexes.is_empty() {
-            Box::pin(self.add_entries(&indexes, &id, &changes, plan, cookie)).await?;
-        }
         let secret = Secret::random(cookie)?;
         let config = shared.config();
         let hash = secret.hash(config.layer);

@@ -27,14 +27,17 @@ pub(crate) struct WritePlan {
     pub(crate) signing: Option<Signing>,
     /// Names of the fields whose values are encrypted.
     pub(crate) encrypted: Vec<&'static str>,
+    /// Fields whose values are indexed.
+    pub(crate) indexed: Vec<&'static FieldSpec>,
 }
 
 impl WritePlan {
     /// Returns the plan for writing a field with this spec.
-    pub(crate) fn of(field: &FieldSpec) -> Self {
+    pub(crate) fn of(field: &'static FieldSpec) -> Self {
         let is_encrypted = field.encrypts(field.written_version());
         let encrypted = if is_encrypted { vec![field.name()] } else { Vec::new() };
-        Self { rotate: field.is_rotating(), signing: None, encrypted }
+        let indexed = if field.is_index() { vec![field] } else { Vec::new() };
+        Self { rotate: field.is_rotating(), signing: None, encrypted, indexed }
     }
 
     pub(super) fn is_sign_in(&self) -> bool {

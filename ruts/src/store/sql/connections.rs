@@ -43,12 +43,14 @@ impl<D: Database> Connections<D> {
         loop {
             let idle = self.idle();
             let Some(mut connection) = self.pool.try_acquire() else {
-                return self.pool.acquire().await;
+                // Boxed, because this future can open a connection. It takes hundreds of kilobytes, and the
+                // task of each statement would contain it and be moved with it.
+                return Box::pin(self.pool.acquire()).await;
             };
             if self.is_fresh(idle.max(self.idle() + 1)) {
                 return Ok(connection);
             }
-            match timeout(self.test_timeout, connection.ping()).await {
+            match timeout(self.test_timeout, Box::pin(connection.ping())).await {
                 Ok(Ok(())) => return Ok(connection),
                 Ok(Err(_)) => drop(connection.detach()),
                 Err(_) => {

@@ -59,7 +59,7 @@ pub(super) struct Sample {
 
 impl Sample {
     pub(super) fn new<T: FieldValue, M: Mode>(field: Field<T, M>, value: &T) -> Self {
-        let json = field.spec().is_principal().then(|| serde_json::to_string(value).ok()).flatten();
+        let json = is_key(field.spec()).then(|| serde_json::to_string(value).ok()).flatten();
         Self { name: field.spec().name(), stored: field.encode_checked(value), json }
     }
 
@@ -108,12 +108,17 @@ impl FieldVisitor for Describe {
                 Ok(stored) => drop(described.samples.insert(stored)),
                 Err(_) => described.is_unreadable = true,
             }
-            if spec.is_principal() {
+            if is_key(spec) {
                 described.json.extend(serde_json::to_string(value));
             }
         }
         self.0.push(described);
     }
+}
+
+/// Returns whether sessions are found by the JSON of the value.
+fn is_key(spec: &FieldSpec) -> bool {
+    spec.is_principal() || spec.is_index()
 }
 
 /// Returns whether the codec cannot read back some values of this shape, even if it reads back all

@@ -24,6 +24,7 @@ pub(super) struct LockedType {
     pub(super) fingerprint: u32,
     pub(super) shape: Shape,
     pub(super) is_principal: bool,
+    pub(super) is_index: bool,
     pub(super) is_encrypted: bool,
     /// The former version that is written during a bridge release.
     pub(super) writes: Option<u16>,
@@ -42,6 +43,7 @@ impl LockedType {
             fingerprint: field.fingerprint,
             shape: field.shape.clone(),
             is_principal: field.spec.is_principal(),
+            is_index: field.spec.is_index(),
             is_encrypted: field.spec.encrypts(field.spec.version()),
             writes: field.writes(),
             samples: field.samples.union(&field.own_samples).cloned().collect(),
@@ -74,6 +76,7 @@ impl fmt::Display for LockedType {
         write!(f, " {} {codec} {:08x} ", self.version, self.fingerprint)?;
         write(&self.shape, f)?;
         f.write_str(if self.is_principal { " +principal" } else { "" })?;
+        f.write_str(if self.is_index { " +index" } else { "" })?;
         f.write_str(if self.is_encrypted { " +encrypt" } else { "" })?;
         self.writes.iter().try_for_each(|version| write!(f, " {WRITES}{version}"))?;
         f.write_char('\n')?;
@@ -118,6 +121,7 @@ pub(super) fn parse_type(line: &str) -> Option<LockedType> {
         fingerprint,
         shape,
         is_principal: false,
+        is_index: false,
         is_encrypted: false,
         writes: None,
         samples: Vec::new(),
@@ -126,6 +130,7 @@ pub(super) fn parse_type(line: &str) -> Option<LockedType> {
     for flag in flags.split_whitespace() {
         match flag {
             "+principal" => locked.is_principal = true,
+            "+index" => locked.is_index = true,
             "+encrypt" => locked.is_encrypted = true,
             _ => locked.writes = Some(flag.strip_prefix(WRITES)?.parse().ok()?),
         }

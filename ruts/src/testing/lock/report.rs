@@ -167,6 +167,16 @@ impl LockReport {
                 ),
             );
         }
+        if field.spec.is_index() != last.is_index {
+            let (level, text) = match last.is_index {
+                false => (
+                    LockLevel::Warning,
+                    "is an index now: a live session is found once it writes the field or signs in.",
+                ),
+                true => (LockLevel::Stale, "is no longer an index."),
+            };
+            self.say(level, name, text);
+        }
         if last.is_principal && !field.spec.is_principal() {
             self.say(
                 LockLevel::Warning,
@@ -258,8 +268,18 @@ impl LockReport {
                 ),
             }
         }
-        let keeps_principals = || kept.iter().all(|sample| (field.keeps_principal)(sample));
-        if locked.is_principal && !keeps_principals() {
+        let keeps_keys = || kept.iter().all(|sample| (field.keeps_principal)(sample));
+        if locked.is_index && field.spec.is_index() && !keeps_keys() {
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "is indexed by other values than version {former}: live sessions would not be found. The \
+                     conversion back to version {former} has to return the former value."
+                ),
+            );
+        }
+        if locked.is_principal && !keeps_keys() {
             self.say(
                 LockLevel::Breaks,
                 name,
@@ -290,12 +310,14 @@ impl LockReport {
         let has_samples = field.own_samples.iter().all(|sample| current.samples.contains(sample));
         let own_json = field.own_json.iter().filter(|_| has_samples);
         let mut json = field.json.iter().chain(own_json);
-        if spec.is_principal() && !json.all(|json| current.json.contains(json)) {
+        let is_key = spec.is_principal() || (spec.is_index() && current.is_index);
+        if is_key && !json.all(|json| current.json.contains(json)) {
+            let by = if spec.is_principal() { "their user" } else { "this value" };
             let before = current.json.first().map_or("nothing", String::as_str);
             let now = field.json.first().map_or("nothing", String::as_str);
             self.say(LockLevel::Breaks, name, format!(
                 "has different JSON ({before} before, {now} now): sessions that signed in before \
-                 would not be found by their user, nor ended by `revoke_all`. Keep the JSON, or \
+                 would not be found by {by}, nor ended by `revoke_all`. Keep the JSON, or \
                  make it version {next} with `migrate`."
             ));
         }

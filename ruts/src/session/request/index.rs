@@ -1,0 +1,140 @@
+//! [`IndexChange`]: keeps the index entries of a session in step with a write.
+//!
+//! Used by `operations`, before and after the write. Knows keys and entries, and no value types.
+
+use super::{identity::Identity, state::ClientTrust, transfer::Transfer, write_plan::WritePlan};
+use crate::{
+    auth::PrincipalKey,
+    error::Error,
+    field::FieldSpec,
+    session::{config::Signing, index_entry::IndexEntry, schemas::Schemas},
+    store::Change,
+    token::SessionId,
+    ttl::Ttl,
+};
+
+/// The values of indexed fields before and after a write.
+///
+/// The entry of a new value is added after the write, when the session is known to be live. Until then the
+/// caller has no answer. The entry of the former value is freed last.
+pub(super) struct IndexChange {
+    fields: Vec<IndexedField>,
+    /// The session before the write, and its principal.
+    former: Option<SessionId>,
+    owner: Option<PrincipalKey>,
+}
+
+struct IndexedField {
+    spec: &'static FieldSpec,
+    former: Option<PrincipalKey>,
+    /// `None` if the write does not change the field.
+    next: Option<Option<PrincipalKey>>,
+}
+
+impl IndexChange {
+    /// Reads the values that a write replaces or that a sign-in keeps. Returns `None` if no field of the
+    /// write is indexed.
+    pub(super) async fn begin(
+        transfer: &mut Transfer<'_>,
+        changes: &[Change<'_>],
+        plan: &WritePlan,
+    ) -> Result<Option<Self>, Error> {
+        let specs = indexed(transfer.exchange.shared.schemas(), changes, plan);
+        if specs.is_empty() {
+            return Ok(None);
+        }
+        if matches!(transfer.exchange.state.identity, Identity::Internal(_)) {
+            return Err(Error::NoRequest);
+        }
+        let layer = transfer.exchange.shared.config().layer;
+        let next = |spec: &'static FieldSpec| {
+            let change = changes.iter().rev().find(|change| change.name() == spec.name())?;
+            match change {
+                Change::Set(write) => Some(spec.index_key(layer, write.value).map(Some)),
+                Change::Remove(_) => Some(Ok(None)),
+                Change::Expire(..) => None,
+            }
+        };
+        let mut fields = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let next = next(spec).transpose();
+            let next =
+                next.map_err(|source| Error::Encode { field: spec.name().to_owned(), source })?;
+            fields.push(IndexedField { spec, former: None, next });
+        }
+        if transfer.exchange.state.identity.may_be_open() {
+            // A sign-in carries its own proof, so its client is not compared.
+            let client = transfer.exchange.state.client;
+            if plan.is_sign_in() {
+                transfer.exchange.state.client = ClientTrust::Trusted;
+            }
+            let names = fields.iter().map(|field| field.spec.name()).collect();
+            let read = transfer.fetch(names).await;
+            if plan.is_sign_in() {
+                transfer.exchange.state.client = client;
+            }
+            read?;
+        }
+        for field in &mut fields {
+            field.former = known(transfer, field.spec);
+        }
+        let state = &*transfer.exchange.state;
+        Ok(Some(Self { fields, former: state.identity.id(), owner: state.owner }))
+    }
+
+    /// Adds the entries of the values that the session has after the write, and frees those of former
+    /// values.
+    pub(super) async fn finish(
+        self,
+        transfer: &Transfer<'_>,
+        plan: &WritePlan,
+    ) -> Result<(), Error> {
+        let (shared, state) = (transfer.exchange.shared, &*transfer.exchange.state);
+        let Some(id) = state.identity.id() else { return Ok(()) };
+        let is_signed_in = !matches!(plan.signing, Some(Signing::Out(_))) && state.owner.is_some();
+        let config_life = shared.config().absolute_of(state.identity.cookie(), None);
+        // A deploy may have lowered the timeout since the session began.
+        let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
+        let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
+        let keeps_fields = match &plan.signing {
+            Some(Signing::In { principal, options, .. }) => {
+                options.keep_fields || self.owner.is_none_or(|owner| owner == *principal)
+            }
+            Some(Signing::Out(_)) | None => true,
+        };
+        for IndexedField { spec, former, next } in self.fields {
+            // A sign-in prolongs the session, and so the entries of the values that it keeps.
+            let kept = || known(transfer, spec).or(former.filter(|_| keeps_fields));
+            let next = next.unwrap_or_else(kept).filter(|_| is_signed_in);
+            if let Some(key) = &next {
+                IndexEntry::add(key, &id, shared.call_store(), life).await?;
+            }
+            if let (Some(key), Some(session)) =
+                (former.filter(|key| next != Some(*key)), self.former)
+            {
+                IndexEntry::free(&key, &session, shared.call_store()).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the indexed fields that a write concerns: those that it changes, and all of them if it signs in
+/// or out.
+fn indexed(schemas: &Schemas, changes: &[Change<'_>], plan: &WritePlan) -> Vec<&'static FieldSpec> {
+    let mut specs = plan.indexed.clone();
+    for spec in schemas.indexes() {
+        let is_changed = changes.iter().any(|change| change.name() == spec.name());
+        let is_new = specs.iter().all(|other| other.name() != spec.name());
+        if is_new && (is_changed || plan.signing.is_some()) {
+            specs.push(spec);
+        }
+    }
+    specs
+}
+
+/// Returns the key of a value that is known. A value without a key is not found, and hinders no write.
+fn known(transfer: &Transfer<'_>, spec: &FieldSpec) -> Option<PrincipalKey> {
+    let value = transfer.exchange.state.fields.get(spec.name())?;
+    spec.index_key(transfer.exchange.shared.config().layer, value).ok()
+}
