@@ -23,6 +23,8 @@ pub(crate) struct Session {
     /// Type that names the layer.
     pub(crate) layer: TokenStream,
     pub(crate) fields: Vec<Field>,
+    /// Beginning of all stored names, with its dot. Empty without a prefix.
+    pub(crate) prefix: String,
     /// Stored names of former fields.
     pub(crate) retired: Vec<String>,
     /// Path of the lock, from the folder of `Cargo.toml`.

@@ -731,3 +731,115 @@ fn an_index_has_to_keep_the_json_of_its_values() {
     let report = release!(of lock, retired [] USER => u64, PLAIN => Sid);
     assert_finding(&report, LockLevel::Stale, &["`sid` is no longer an index"]);
 }
+
+/// A part whose valid values cannot be guessed does not hide the parts after it.
+#[test]
+fn a_part_that_checks_its_values_hides_no_change() {
+    #[derive(Serialize, Deserialize)]
+    #[serde(try_from = "String", into = "String")]
+    #[derive(Clone)]
+    struct OrderId(String);
+    impl TryFrom<String> for OrderId {
+        type Error = &'static str;
+
+        fn try_from(text: String) -> Result<Self, Self::Error> {
+            if text.starts_with("ord_") { Ok(Self(text)) } else { Err("not an order") }
+        }
+    }
+    impl From<OrderId> for String {
+        fn from(OrderId(text): OrderId) -> Self {
+            text
+        }
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Order {
+        id: OrderId,
+        lines: Vec<(String, u8)>,
+        count: u32,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct LaterOrder {
+        id: OrderId,
+        lines: Vec<(String, u8)>,
+        count: i32,
+    }
+    const ORDER: FieldSpec = FieldSpec::new("order");
+    let mut lock = Lock::default();
+    release!(accept lock, USER => u64, ORDER => Order);
+    let text = lock.to_string();
+    let line = text.lines().find(|line| line.starts_with("order")).unwrap();
+    assert!(line.ends_with("{id: str, lines: [(str, u8)], count: u32}"), "{line}");
+    let report = release!(of lock, retired [] USER => u64, ORDER => LaterOrder);
+    assert!(
+        report.breaks() && report.to_string().contains("count: a u32 that i32 cannot hold"),
+        "{report}"
+    );
+}
+
+/// The advice names a field as the attributes of its struct do.
+#[test]
+fn advice_leaves_out_the_prefix() {
+    #[derive(Clone)]
+    struct Later(Session);
+
+    impl From<Session> for Later {
+        fn from(session: Session) -> Self {
+            Self(session)
+        }
+    }
+
+    impl TypedSession for Later {
+        type Layer = DefaultLayer;
+
+        const SCHEMA: &'static SessionSchema =
+            &SessionSchema::new("Shop", const { &[FieldSpec::new("auth.basket")] })
+                .with_prefix("auth.");
+
+        fn session(&self) -> &Session {
+            &self.0
+        }
+    }
+
+    impl LockedSession for Later {
+        fn visit_fields<V: FieldVisitor>(visitor: &mut V) {
+            visitor.visit(Field::<u64>::new(&Self::SCHEMA.fields()[0]));
+        }
+    }
+
+    const BEFORE: FieldSpec = FieldSpec::new("auth.cart");
+    let mut lock = Lock::default();
+    release!(accept lock, BEFORE => String);
+    let text = lock.compare::<Later>().to_string();
+    assert!(text.contains("rename = \"cart\"") && text.contains("retired(\"cart\")"), "{text}");
+}
+
+/// A bridge release writes what the previous release reads, so its former type has to be the locked one.
+#[test]
+fn a_bridge_release_that_writes_another_type_breaks() {
+    #[derive(Serialize, Deserialize)]
+    struct Locked {
+        items: u32,
+        total: u32,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Former {
+        items: u32,
+    }
+    const BASKET: FieldSpec = FieldSpec::new("basket");
+    const BRIDGE: FieldSpec = BASKET.with_version(2).with_writes(1);
+    let mut lock = Lock::default();
+    release!(accept lock, BASKET => Locked);
+    let report = release!(of lock.clone(), retired []
+        BRIDGE => u32 => |stored| stored.read::<Former>().map(|former| Some(former.items)));
+    assert!(report.breaks(), "{report}");
+    let text = report.to_string();
+    assert!(text.contains("writes version 1 as a type that is not what version 1 was"), "{text}");
+    assert!(text.contains("cannot write any sample value as version 1"), "{text}");
+
+    // No release has written version 2, so its type may still change.
+    release!(accept lock, BRIDGE => u32 => |stored| stored.read::<Locked>().map(|locked| Some(locked.items)));
+    let report = release!(@with lock.compare::<Release>(), retired []
+        BRIDGE => String => |stored| stored.read::<Locked>().map(|locked| Some(locked.items.to_string())));
+    let text = report.to_string();
+    assert!(text.contains("has changed, and no release has written it yet"), "{text}");
+}

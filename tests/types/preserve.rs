@@ -163,3 +163,60 @@ async fn an_element_of_a_set_never_gets_the_field_of_another() {
         assert!(after.set.contains(&plain("plain")), "{after:?}");
     }
 }
+
+/// A session field in two releases: the later one has renamed a field, and has one more variant.
+mod visit {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    pub(super) enum OldPay {
+        #[default]
+        Cash,
+        #[serde(other)]
+        Other,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    pub(super) enum NewPay {
+        #[default]
+        Cash,
+        Voucher,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    pub(super) struct Old {
+        pub(super) visits: u32,
+        #[serde(default)]
+        pub(super) note: Option<String>,
+        pub(super) pay: OldPay,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    pub(super) struct New {
+        pub(super) visits: u32,
+        #[serde(default, alias = "note")]
+        pub(super) remark: Option<String>,
+        pub(super) pay: NewPay,
+    }
+}
+
+/// The old release reads the renamed field as absent and the new variant as another one. Its update changes
+/// neither, and its `settle` keeps both.
+#[tokio::test]
+async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
+    use visit::{New, NewPay, Old, OldPay};
+    const SPEC: FieldSpec = FieldSpec::new("visit").with_codec(Codec::MessagePack);
+    const OLD: Field<Old, OrDefault<Old>> = Field::new(&SPEC).or(Default::default);
+    const NEW: Field<New, OrDefault<New>> = Field::new(&SPEC).or(Default::default);
+    let session = new_session().await;
+    let written = New { visits: 1, remark: Some("ring".to_owned()), pay: NewPay::Voucher };
+    session.entry(NEW).set(&written).await.unwrap();
+    session.entry(OLD).settle().await.unwrap();
+    assert_eq!(session.entry(NEW).get().await.unwrap(), written);
+    assert!(!session.entry(OLD).settle().await.unwrap(), "the order of fields is settled");
+    session.entry(OLD).update(|old| old.visits += 1).await.unwrap();
+    assert_eq!(session.entry(NEW).get().await.unwrap(), New { visits: 2, ..written.clone() });
+    session.entry(OLD).update(|old| old.pay = OldPay::Cash).await.unwrap();
+    let paid = New { visits: 2, pay: NewPay::Cash, ..written };
+    assert_eq!(session.entry(NEW).get().await.unwrap(), paid);
+}

@@ -4,10 +4,11 @@
 
 use proc_macro2::Ident;
 use quote::format_ident;
-use syn::{GenericArgument, PathArguments, Type, Visibility, ext::IdentExt};
+use syn::{Visibility, ext::IdentExt};
 
 use super::{
     codec::codec,
+    option::inner_of_option,
     owned::owned,
     versions::{Versions, versions},
 };
@@ -134,30 +135,4 @@ fn cache_policy(args: &FieldArgs, diagnostics: &mut Diagnostics) -> Option<Cache
         return None;
     }
     Some(policy.clone())
-}
-
-/// Returns the type inside an `Option`, written as `Option`, `std::option::Option` or
-/// `core::option::Option`.
-fn inner_of_option(ty: &Type) -> Option<&Type> {
-    let path = match ty {
-        Type::Path(path) => path,
-        // A type that a `macro_rules` macro received as a fragment.
-        Type::Group(group) => return inner_of_option(&group.elem),
-        _ => return None,
-    };
-    let segments: Vec<_> = path.path.segments.iter().collect();
-    let (last, before) = segments.split_last()?;
-    let before: Vec<_> = before.iter().map(|segment| segment.ident.to_string()).collect();
-    let is_standard = match before.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => true,
-        [krate, module] => (krate == "std" || krate == "core") && module == "option",
-        _ => false,
-    };
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return None;
-    };
-    match arguments.args.first() {
-        Some(GenericArgument::Type(inner)) if is_standard && last.ident == "Option" => Some(inner),
-        _ => None,
-    }
 }

@@ -3,6 +3,7 @@
 mod codec;
 mod field;
 mod names;
+mod option;
 mod owned;
 mod session;
 mod versions;

@@ -64,6 +64,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         name: raw.name,
         layer,
         fields,
+        prefix,
         retired,
         lock,
     }

@@ -4,6 +4,7 @@
 
 use syn::LitInt;
 
+use super::option::inner_of_option;
 use crate::{
     diagnostics::Diagnostics,
     model::Former,
@@ -76,7 +77,9 @@ fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<F
             diagnostics.at(&former.target, message);
             continue;
         }
-        formers.push(Former { version: number, ty: former.ty.clone() });
+        // Like the field's own type, `Option<T>` stands for `T`.
+        let ty = former.ty.as_ref().map(|ty| inner_of_option(ty).unwrap_or(ty).clone());
+        formers.push(Former { version: number, ty });
     }
     // After another mistake in `migrate`, a version may only seem to be missing.
     let is_complete = args.migrate.get().is_none_or(|migrate| migrate.len() == formers.len());

@@ -21,9 +21,10 @@ use crate::{
 
 /// Generates the constants.
 pub(super) fn expand(session: &Session) -> TokenStream {
-    let Session { krate, vis, name, fields, retired, .. } = session;
+    let Session { krate, vis, name, fields, prefix, retired, .. } = session;
     let private = quote!(#krate::__private);
     let retired = (!retired.is_empty()).then(|| quote!(.with_retired(&[#(#retired),*])));
+    let prefix = (!prefix.is_empty()).then(|| quote!(.with_prefix(#prefix)));
     let text = name.unraw().to_string();
     let lock = lock::text(session);
     let specs = fields.iter().map(|field| {
@@ -37,7 +38,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             /// The fields of this session.
             // The specs are in a separate constant, because a constant with branches cannot be borrowed.
             #vis const SCHEMA: &'static #private::SessionSchema =
-                &#private::SessionSchema::new(#text, const { &[#(#specs),*] }) #retired;
+                &#private::SessionSchema::new(#text, const { &[#(#specs),*] }) #prefix #retired;
 
             #(#keys)*
         }

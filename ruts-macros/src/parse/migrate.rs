@@ -27,10 +27,19 @@ impl Parse for Former {
         let version = input.parse()?;
         input.parse::<Token![=>]>()?;
         let ty: Type = input.parse()?;
-        let is_discard = matches!(&ty, Type::Path(path) if path.path.is_ident("discard"));
+        let is_discard =
+            matches!(ungrouped(&ty), Type::Path(path) if path.path.is_ident("discard"));
         let target = quote::quote!(#ty);
         Ok(Self { version, ty: (!is_discard).then_some(ty), target })
     }
+}
+
+/// Returns a type that a `macro_rules` macro may have passed as a fragment.
+fn ungrouped(mut ty: &Type) -> &Type {
+    while let Type::Group(group) = ty {
+        ty = &group.elem;
+    }
+    ty
 }
 
 /// Reads the versions after `migrate`.
@@ -63,13 +72,16 @@ pub(super) fn since(
     if !input.peek(Token![=]) && !input.peek(Paren) {
         return Some(None);
     }
-    let since: Option<Vec<Since>> = in_parentheses(
-        key,
-        input,
-        diagnostics,
-        "write `encrypt`, or `encrypt(since = 2)` if values of version 1 may be in the clear",
-    );
-    since?.pop().map(|since| Some(since.0))
+    let message =
+        "write `encrypt`, or `encrypt(since = 2)` if values of version 1 may be in the clear";
+    let since: Vec<Since> = in_parentheses(key, input, diagnostics, message)?;
+    let mut since = since.into_iter();
+    let first = since.next();
+    if since.next().is_some() {
+        diagnostics.at(key, message);
+        return None;
+    }
+    first.map(|since| Some(since.0))
 }
 
 struct Since(LitInt);

@@ -17,7 +17,13 @@ pub enum CodecError {
     /// The payload does not match the type: it is truncated, has another shape, or is hostile.
     #[error(
         "the stored {codec:?} value is not of the field's type: {reason}; a changed type needs a new \
-         `version` and `migrate`"
+         `version` and `migrate`{or}",
+        or = match codec {
+            Codec::Bincode => {
+                ", and a type with `Value`, `untagged`, `tag` or `flatten` the codec MessagePack"
+            }
+            Codec::MessagePack => "",
+        }
     )]
     Read {
         /// Codec that the header names.

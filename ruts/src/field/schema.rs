@@ -26,13 +26,14 @@ use super::spec::FieldSpec;
 pub struct SessionSchema {
     name: &'static str,
     fields: &'static [FieldSpec],
+    prefix: &'static str,
     retired: &'static [&'static str],
 }
 
 impl SessionSchema {
     /// Creates a schema.
     pub const fn new(name: &'static str, fields: &'static [FieldSpec]) -> Self {
-        Self { name, fields, retired: &[] }
+        Self { name, fields, prefix: "", retired: &[] }
     }
 
     /// Sets the stored names of former fields, which no field may have again.
@@ -40,6 +41,18 @@ impl SessionSchema {
     pub const fn with_retired(mut self, names: &'static [&'static str]) -> Self {
         self.retired = names;
         self
+    }
+
+    /// Sets the beginning of all stored names, with its dot, such as `auth.`.
+    #[must_use]
+    pub const fn with_prefix(mut self, prefix: &'static str) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    /// Returns a stored name as the attributes of the struct give it: without the prefix.
+    pub fn attribute_name<'a>(&self, stored_name: &'a str) -> &'a str {
+        stored_name.strip_prefix(self.prefix).unwrap_or(stored_name)
     }
 
     /// Returns the name of the struct.

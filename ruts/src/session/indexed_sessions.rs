@@ -99,7 +99,7 @@ impl IndexedSessions {
     ///
     /// # Round trips
     ///
-    /// Those of [`PrincipalSessions::list`](super::PrincipalSessions::list), and one for each session.
+    /// As [`PrincipalSessions::list`](super::PrincipalSessions::list), and one for each session.
     ///
     /// # Errors
     ///

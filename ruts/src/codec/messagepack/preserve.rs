@@ -10,8 +10,9 @@ use super::node::{Node, write_head};
 /// compares the element with all elements of the list.
 const MAX_SEARCHED: usize = 1000;
 
-/// Returns `next` with the fields of `stored` that neither `known` nor `next` has. `known` is the
-/// payload that this release writes for the value that it read from `stored`.
+/// Returns `next` with the parts of `stored` that the caller has not changed, and the fields of `stored` that
+/// neither `known` nor `next` has. `known` is the payload that this release writes for the value that it read
+/// from `stored`.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Vec<u8>> {
@@ -27,6 +28,11 @@ fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut V
         (Node::Map(stored), Node::Map(known), Node::Map(next)) => {
             let is_kept = |key| find(known, key).is_none() && find(next, key).is_none();
             let kept: Vec<_> = stored.iter().filter(|(key, _)| is_kept(key)).collect();
+            // The type reads an absent field as a default. Under its name in this release, the other release
+            // might read a renamed field twice.
+            let is_default =
+                |key, value| find(stored, key).is_none() && find(known, key) == Some(value);
+            let next: Vec<_> = next.iter().filter(|(key, value)| !is_default(key, value)).collect();
             write_head(out, next.len() + kept.len(), 0x80, 0xde);
             for (key, value) in next {
                 out.extend_from_slice(key);
@@ -61,6 +67,9 @@ fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut V
                 }
             }
         }
+        // The caller has not changed this part. The other release may have stored it in another form, such as a
+        // variant that this release reads as `#[serde(other)]`.
+        _ if known == next => stored.write(out),
         _ => next.write(out),
     }
 }

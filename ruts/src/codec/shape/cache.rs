@@ -143,23 +143,113 @@ mod tests {
         assert_distinct(&fingerprints);
     }
 
-    /// If the tracer cannot guess a valid value, the parts of the type after it are missing from
-    /// the fingerprint.
+    /// The tracer cannot guess a valid value of some types. The parts beside it are in the fingerprint anyway.
     #[test]
-    fn a_type_that_accepts_no_value_has_a_fingerprint() {
-        fn only_xyzzy<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-            let text = String::deserialize(from)?;
-            if text == "xyzzy" { Ok(text) } else { Err(serde::de::Error::custom("no")) }
+    fn a_part_that_accepts_no_value_hides_no_other_part() {
+        /// Begins with `ord_`.
+        #[derive(Deserialize)]
+        #[serde(try_from = "String")]
+        struct OrderId;
+        impl TryFrom<String> for OrderId {
+            type Error = &'static str;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                if text.starts_with("ord_") { Ok(Self) } else { Err("not an order") }
+            }
+        }
+        /// From 1024 on.
+        #[derive(Deserialize)]
+        #[serde(try_from = "u16")]
+        struct Port;
+        impl TryFrom<u16> for Port {
+            type Error = &'static str;
+
+            fn try_from(number: u16) -> Result<Self, Self::Error> {
+                if number >= 1024 { Ok(Self) } else { Err("reserved") }
+            }
+        }
+        /// Has two elements or more.
+        #[derive(Deserialize)]
+        #[serde(try_from = "Vec<u8>")]
+        struct Pair;
+        impl TryFrom<Vec<u8>> for Pair {
+            type Error = &'static str;
+
+            fn try_from(list: Vec<u8>) -> Result<Self, Self::Error> {
+                if list.len() >= 2 { Ok(Self) } else { Err("too short") }
+            }
+        }
+        /// Declares a struct with a part of each type that accepts no value, and two versions of the others.
+        macro_rules! around {
+            ($name:ident, $role:ty, $count:ty) => {
+                #[derive(Deserialize)]
+                #[allow(dead_code)]
+                struct $name {
+                    id: OrderId,
+                    role: $role,
+                    ports: Vec<Port>,
+                    by_name: BTreeMap<String, OrderId>,
+                    port: Option<Port>,
+                    inner: Inner<$count>,
+                    pair: Pair,
+                    choice: Choice<$count>,
+                    last: $count,
+                }
+            };
         }
         #[derive(Deserialize)]
         #[allow(dead_code)]
-        struct Magic {
-            before: u8,
-            #[serde(deserialize_with = "only_xyzzy")]
-            word: String,
-            after: u8,
+        struct Inner<T> {
+            port: Port,
+            role: before::Role,
+            size: before::Size,
+            value: T,
         }
-        assert_ne!(fingerprint::<Magic>(), fingerprint::<before::Price>());
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        enum Choice<T> {
+            Closed { order: OrderId, value: T },
+            Open(T),
+        }
+        around!(First, before::Role, u32);
+        around!(OtherRole, after::Role, u32);
+        around!(OtherCount, before::Role, i32);
+        let fingerprints =
+            [fingerprint::<First>(), fingerprint::<OtherRole>(), fingerprint::<OtherCount>()];
+        assert_distinct(&fingerprints);
+        let inner = [
+            fingerprint::<Inner<u8>>(),
+            fingerprint::<Inner<i8>>(),
+            fingerprint::<Choice<u8>>(),
+            fingerprint::<Choice<i8>>(),
+            fingerprint::<(OrderId, u8)>(),
+            fingerprint::<(OrderId, u8, u8)>(),
+            fingerprint::<(u8, OrderId)>(),
+        ];
+        assert_distinct(&inner);
+
+        /// A struct whose every other part changes the fingerprint, wherever the part stands.
+        macro_rules! beside {
+            ($($name:ident { $($field:ident: $type:ty),+ })+) => {
+                $(#[derive(Deserialize)]
+                #[allow(dead_code)]
+                struct $name { $($field: $type),+ })+
+                let fingerprints = [$(fingerprint::<$name>()),+];
+                assert_distinct(&fingerprints);
+            };
+        }
+        beside! {
+            Before { count: u32, id: OrderId }
+            BeforeOther { count: i32, id: OrderId }
+            After { id: OrderId, count: u32 }
+            AfterOther { id: OrderId, count: i32 }
+            List { ports: Vec<Port>, total: u32 }
+            ListOther { ports: Vec<Port>, total: i32 }
+            Long { pair: Pair, total: u64 }
+            LongOther { pair: Pair, total: Option<u8> }
+            Two { id: OrderId, port: Port, total: u64 }
+            TwoOther { id: OrderId, port: Port, total: u32 }
+        }
     }
 
     /// A type can contain itself without a struct with named fields in between, and without a type

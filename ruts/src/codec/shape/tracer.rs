@@ -7,7 +7,8 @@ use std::{any::type_name, fmt};
 
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor, value::U32Deserializer,
+    Unexpected, VariantAccess, Visitor,
+    value::{StrDeserializer, U32Deserializer},
 };
 
 use super::tree::{Kind, Leaf, NodeId, Tree};
@@ -224,7 +225,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        self.tree.wrap(self.node, Kind::Tuple);
+        self.tree.tuple(self.node, len);
         visitor.visit_seq(self.parts(len))
     }
 
@@ -251,7 +252,10 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         let Self { tree, node } = self;
         let node =
             tree.enter(node, Kind::Struct, type_name::<V::Value>(), fields).ok_or(Rejected)?;
-        let value = visitor.visit_seq(Tracer { tree, node }.parts(fields.len()));
+        let value = match tree.is_by_name(node) {
+            true => visitor.visit_map(Named { tree, node, next: 0, value: node }),
+            false => visitor.visit_seq(Tracer { tree, node }.parts(fields.len())),
+        };
         tree.leave(node, value.is_ok());
         value
     }
@@ -353,6 +357,34 @@ impl<'de> MapAccess<'de> for Parts<'_> {
     }
 }
 
+/// The parts of a struct, by name.
+struct Named<'a> {
+    tree: &'a mut Tree,
+    node: NodeId,
+    next: usize,
+    /// The part whose name was returned last.
+    value: NodeId,
+}
+
+impl<'de> MapAccess<'de> for Named<'_> {
+    type Error = Rejected;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Rejected> {
+        let Some((at, name, value)) = self.tree.named_part(self.node, self.next) else {
+            return Ok(None);
+        };
+        (self.next, self.value) = (at + 1, value);
+        seed.deserialize(StrDeserializer::new(name)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Rejected> {
+        seed.deserialize(Tracer { tree: self.tree, node: self.value })
+    }
+}
+
 /// A variant of an enum.
 struct Variant<'a> {
     number: u32,
@@ -395,7 +427,10 @@ impl<'de> VariantAccess<'de> for Tracer<'_> {
     ) -> Result<V::Value, Rejected> {
         let Self { tree, node } = self;
         let node = tree.enter(node, Kind::Struct, "", fields).ok_or(Rejected)?;
-        let value = visitor.visit_seq(Tracer { tree, node }.parts(fields.len()));
+        let value = match tree.is_by_name(node) {
+            true => visitor.visit_map(Named { tree, node, next: 0, value: node }),
+            false => visitor.visit_seq(Tracer { tree, node }.parts(fields.len())),
+        };
         tree.leave(node, value.is_ok());
         value
     }

@@ -85,6 +85,11 @@ struct Node {
     is_rejected: bool,
     /// A value was accepted.
     is_accepted: bool,
+    /// A part of the struct is rejected. The other parts are visited by name, because a visit by position
+    /// ends at that part.
+    is_by_name: bool,
+    /// Number of further passes over the struct that may fail because of a rejected part.
+    passes: u8,
 }
 
 /// How a sample differs from the values that the passes created.
@@ -139,6 +144,8 @@ impl Tree {
             choice: 0,
             is_rejected: false,
             is_accepted: false,
+            is_by_name: false,
+            passes: u8::MAX,
         });
         self.nodes.len() - 1
     }
@@ -258,6 +265,41 @@ impl Tree {
         Some(entered)
     }
 
+    /// Returns whether the parts of a struct are visited by name.
+    #[inline(never)]
+    pub(super) fn is_by_name(&self, node: NodeId) -> bool {
+        self.nodes[node].is_by_name
+    }
+
+    /// Returns the next part of a struct that is visited by name, from `at` on. At the end, the rejected part
+    /// counts as the last one that was visited: if the struct fails, its absence is the reason.
+    #[inline(never)]
+    pub(super) fn named_part(
+        &mut self,
+        node: NodeId,
+        at: usize,
+    ) -> Option<(usize, &'static str, NodeId)> {
+        let names = self.nodes[node].names;
+        for (at, name) in names.iter().enumerate().skip(at) {
+            let child = self.child(node, at);
+            if !self.nodes[child].is_rejected {
+                return Some((at, name, child));
+            }
+        }
+        let rejected = |child: &&NodeId| self.nodes[**child].is_rejected;
+        self.last = self.nodes[node].children.iter().find(rejected).copied().unwrap_or(node);
+        None
+    }
+
+    /// Adds the parts of a tuple, so that those after a rejected one stay as unknown parts.
+    #[inline(never)]
+    pub(super) fn tuple(&mut self, node: NodeId, len: usize) {
+        self.wrap(node, Kind::Tuple);
+        if let Some(last) = len.checked_sub(1) {
+            self.child(node, last);
+        }
+    }
+
     /// Leaves a struct or an enum.
     #[inline(never)]
     pub(super) fn leave(&mut self, node: NodeId, is_accepted: bool) {
@@ -304,12 +346,10 @@ impl Tree {
                 Kind::Unknown => false,
                 Kind::Leaf(_) | Kind::Recursion(_) | Kind::SelfDescribing => true,
                 Kind::Enum => children.len() == names.len() && are_complete(),
-                Kind::Newtype
-                | Kind::Option
-                | Kind::Seq
-                | Kind::Map
-                | Kind::Tuple
-                | Kind::Struct => are_complete(),
+                Kind::Struct => self.has_all_parts(node),
+                Kind::Newtype | Kind::Option | Kind::Seq | Kind::Map | Kind::Tuple => {
+                    are_complete()
+                }
             }
     }
 
@@ -334,18 +374,46 @@ impl Tree {
         if usize::from(node.choice) < choices {
             return false;
         }
-        node.choice = 0;
-        // The node accepts no value, so the parts after it in the same variant cannot be reached.
+        node.choice = u8::from(matches!(node.kind, Kind::Option | Kind::Seq | Kind::Map));
+        self.reject();
+        self.nodes[Self::ROOT].is_rejected
+    }
+
+    /// Rejects the node whose value was chosen last, because it accepts no value. The next passes leave it
+    /// out, or reject the value around it if that value needs it.
+    fn reject(&mut self) {
         let mut node = self.last;
         loop {
-            self.nodes[node].is_rejected = true;
-            let parent = self.nodes[node].parent;
-            if node == Self::ROOT || self.nodes[parent].kind == Kind::Enum {
-                break;
+            let was_rejected = std::mem::replace(&mut self.nodes[node].is_rejected, true);
+            if node == Self::ROOT {
+                return;
             }
-            node = parent;
+            let parent = self.nodes[node].parent;
+            match self.nodes[parent].kind {
+                Kind::Enum if !was_rejected => return,
+                Kind::Option | Kind::Seq | Kind::Map if self.nodes[parent].choice == 0 => {
+                    self.nodes[parent].choice = 1;
+                    return;
+                }
+                Kind::Struct if !was_rejected => {
+                    self.nodes[parent].is_by_name = true;
+                    return;
+                }
+                // The other parts need further passes, for example one for each variant.
+                Kind::Struct if self.nodes[parent].passes > 0 && !self.has_all_parts(parent) => {
+                    self.nodes[parent].passes -= 1;
+                    return;
+                }
+                _ => node = parent,
+            }
         }
-        self.nodes[Self::ROOT].is_rejected || self.is_complete(Self::ROOT, 0)
+    }
+
+    /// Returns whether every part of a struct was requested, or is rejected.
+    fn has_all_parts(&self, node: NodeId) -> bool {
+        let Node { children, names, is_by_name, .. } = &self.nodes[node];
+        (!is_by_name || children.len() >= names.len())
+            && children.iter().all(|&child| self.is_complete(child, 0))
     }
 
     /// Makes the next pass create a value with this variation.

@@ -5,7 +5,9 @@
 use std::{
     any::type_name,
     collections::BTreeMap,
-    env, fs, io,
+    env,
+    fs::{self, File},
+    io,
     marker::PhantomData,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -144,6 +146,8 @@ impl<S: LockedSession> LockTest<S> {
              another file: #[session(lock = \"..\")]",
             path.display()
         );
+        // Tests of other processes may write the file at the same time.
+        let _other_processes = File::open(path).and_then(|file| file.lock().map(|()| file));
         let mut lock: Lock = match fs::read_to_string(path) {
             Ok(text) => text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),

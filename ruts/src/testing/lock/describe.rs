@@ -31,6 +31,8 @@ pub(super) struct Described {
     pub(super) json: BTreeSet<String>,
     /// The codec does not read back a value that it writes.
     pub(super) is_unreadable: bool,
+    /// A bridge release cannot write any sample as the former version.
+    pub(super) is_unwritable: bool,
     /// Reads a stored value, as the session does. Returns `false` if a migration discards the value.
     pub(super) read: ReadStored,
     /// Returns whether the migration reads a former value as the type that wrote it, or as the type of the
@@ -93,6 +95,9 @@ impl FieldVisitor for Describe {
         let mut described = Described {
             spec,
             is_unreadable: is_unreadable(spec.codec(), &shape),
+            is_unwritable: spec.written_version() != spec.version()
+                && !values.is_empty()
+                && values.iter().all(|value| field.encode(value).is_err()),
             shape,
             fingerprint: codec::fingerprint::<T>(),
             samples: BTreeSet::new(),

@@ -102,7 +102,7 @@ impl LockReport {
                      another name.",
                 );
             } else if of_field.is_empty() {
-                report.new_field(field, locked, fields);
+                report.new_field(declared, field, locked, fields);
             }
         }
         for name in declared.retired() {
@@ -110,7 +110,7 @@ impl LockReport {
                 report.say(LockLevel::Stale, name, "is retired.");
             }
         }
-        report.gone(locked, fields);
+        report.gone(declared, locked, fields);
         report.findings.sort_by_key(|finding| Reverse(finding.level));
         report
     }
@@ -130,10 +130,21 @@ impl LockReport {
                      self-describing codec. Write `codec = \"messagepack\"`, or change the type."
                 }
                 Codec::MessagePack => {
-                    "is written by MessagePack, which does not read back every value of this type: \
-                     `Some(None)` reads as `None`. Change the type."
+                    "is written by MessagePack, which does not read back every value of this type: a \
+                     `Some` of `None`, of `()` or of a JSON null reads as `None`. Change the type."
                 }
             });
+        }
+        if field.is_unwritable {
+            let written = field.spec.written_version();
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "cannot write any sample value as version {written}: every write would fail. The \
+                     `TryFrom` of that version has to accept more values."
+                ),
+            );
         }
         let Some(last) = locked.last() else { return };
         let version = field.spec.version();
@@ -292,15 +303,25 @@ impl LockReport {
         }
         let is_exact = || kept.iter().all(|sample| (field.migrates_exactly)(sample));
         if is_new && is_last && !is_exact() {
-            self.say(
-                LockLevel::Warning,
-                name,
-                format!(
-                    "migrates version {former} from a type that is not what version {former} was: \
-                     parts of its values may be lost.\n    Was {}",
-                    text(&locked.shape)
+            let was = text(&locked.shape);
+            match field.writes() == Some(former) {
+                true => self.say(
+                    LockLevel::Breaks,
+                    name,
+                    format!(
+                        "writes version {former} as a type that is not what version {former} was: \
+                         instances of the previous release may not read it.\n    Was {was}"
+                    ),
                 ),
-            );
+                false => self.say(
+                    LockLevel::Warning,
+                    name,
+                    format!(
+                        "migrates version {former} from a type that is not what version {former} \
+                         was: parts of its values may be lost.\n    Was {was}"
+                    ),
+                ),
+            }
         }
     }
 
@@ -353,6 +374,11 @@ impl LockReport {
                      field."
                 ),
             );
+        }
+        // A bridge release writes no value of its own version.
+        if locked.iter().all(|of| of.writes.is_some()) && field.shape != current.shape {
+            self.say(LockLevel::Stale, name, "has changed, and no release has written it yet.");
+            return;
         }
         if let Some(reasons) = locked.iter().rev().find_map(|of| unread(field, of)) {
             return self.say(
@@ -410,7 +436,13 @@ impl LockReport {
         }
     }
 
-    fn new_field(&mut self, field: &Described, locked: &[LockedType], fields: &[Described]) {
+    fn new_field(
+        &mut self,
+        schema: &SessionSchema,
+        field: &Described,
+        locked: &[LockedType],
+        fields: &[Described],
+    ) {
         let name = field.spec.name();
         let is_gone = |of: &&LockedType| fields.iter().all(|field| field.spec.name() != of.name);
         match locked.iter().filter(is_gone).find(|of| of.shape == field.shape) {
@@ -418,17 +450,19 @@ impl LockReport {
                 LockLevel::Breaks,
                 name,
                 format!(
-                    "is new and has the shape of `{0}`, which is gone. If it is the same field: \
-                 write `#[field(rename = \"{0}\")]` on `{name}`, and sessions keep it. If not: \
-                 `#[session(retired(\"{0}\"))]`.",
-                    twin.name
+                    "is new and has the shape of `{}`, which is gone. If it is the same field: \
+                 write `#[field(rename = \"{former}\")]` on `{}`, and sessions keep it. If not: \
+                 `#[session(retired(\"{former}\"))]`.",
+                    twin.name,
+                    schema.attribute_name(name),
+                    former = schema.attribute_name(&twin.name),
                 ),
             ),
             None => self.say(LockLevel::Stale, name, "is new."),
         }
     }
 
-    fn gone(&mut self, locked: &[LockedType], fields: &[Described]) {
+    fn gone(&mut self, schema: &SessionSchema, locked: &[LockedType], fields: &[Described]) {
         let mut names: Vec<&str> = locked.iter().map(|of| of.name.as_str()).collect();
         names.dedup();
         for name in names {
@@ -443,8 +477,9 @@ impl LockReport {
                     name,
                     format!(
                         "is gone, and live sessions hold it. If it was removed: \
-                     `#[session(retired(\"{name}\"))]`. If it was renamed: \
-                     `#[field(rename = \"{name}\")]` on the new field."
+                     `#[session(retired(\"{former}\"))]`. If it was renamed: \
+                     `#[field(rename = \"{former}\")]` on the new field.",
+                        former = schema.attribute_name(name),
                     ),
                 );
             }

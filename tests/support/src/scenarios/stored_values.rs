@@ -1,5 +1,5 @@
-//! What each operation does with a stored value: of the type that reads it, of another type, of a former or
-//! of a newer version.
+//! Each operation on a stored value: of the type that reads it, of another type, of a former or of a newer
+//! version.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -48,7 +48,7 @@ const VERSION_2: FieldSpec = BY_NAMES.with_version(2);
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What an operation that reads a value returns.
+/// The result of an operation that reads a value.
 enum Outcome<T> {
     Value(T),
     /// The value counts as absent.
