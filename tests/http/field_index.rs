@@ -128,7 +128,7 @@ async fn a_refused_write_leaves_no_entry() {
     let fixture = Fixture::new().await;
     fixture.store.take_calls();
     fixture.set("b").await.unwrap();
-    assert_eq!(fixture.store.take_calls(), ["load", "update", "create", "delete"]);
+    assert_eq!(fixture.store.take_calls(), ["load", "update", "create", "delete", "load"]);
     fixture.set("b").await.unwrap();
     assert_eq!(
         fixture.store.take_calls(),
@@ -288,4 +288,49 @@ async fn only_a_field_marked_index_finds_sessions() {
     let index = ruts::session::SessionIndex::of::<Account>(&store);
     let refused = index.by_index(SID, "a").revoke_all().await;
     assert!(matches!(refused, Err(Error::Encode { .. })), "{refused:?}");
+}
+
+/// A request that has taken the value does not know the principal yet.
+#[tokio::test]
+async fn a_value_that_replaces_a_taken_one_is_found() {
+    let fixture = Fixture::new().await;
+    let replace = |account: Account| async move {
+        assert_eq!(account.sid().take().await.unwrap().unwrap(), "a");
+        account.set_sid("b").await.unwrap();
+    };
+    fixture.run(replace).await;
+    assert_eq!(fixture.number("b").await, 1);
+}
+
+/// A request frees the entry of a former value. Meanwhile, another one has written that value again.
+#[tokio::test]
+async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
+    let fixture = Fixture::new().await;
+    let mut pause = fixture.store.pause_before("delete");
+    let (store, client) = (fixture.store.clone(), fixture.client.clone());
+    let late = tokio::spawn(async move {
+        let set = |account: Account| async move { account.set_sid("b").await };
+        with_session(&client, &SessionLayer::new(store), set).await
+    });
+    pause.reached().await;
+    fixture.set("a").await.unwrap();
+    pause.resume();
+    late.await.unwrap().unwrap();
+    assert_eq!(fixture.number("a").await, 1);
+}
+
+/// A sign-in that starts another session leaves the entry of the former one.
+#[tokio::test]
+async fn a_sign_in_with_a_replaced_secret_keeps_the_entry_of_the_live_session() {
+    let fixture = Fixture::new().await;
+    let (store, other) = (fixture.store.clone(), fixture.client.clone());
+    let sign_in = move |account: Account| async move {
+        assert_eq!(account.sid().await.unwrap().unwrap(), "a");
+        let rotate =
+            |account: Account| async move { account.session().regenerate().await.unwrap() };
+        with_session(&other, &SessionLayer::new(store), rotate).await;
+        account.edit().user(&9).sid("c").commit().await
+    };
+    let _ = fixture.run(sign_in).await;
+    assert_eq!(fixture.number("a").await, 1);
 }

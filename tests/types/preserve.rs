@@ -220,3 +220,43 @@ async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     let paid = New { visits: 2, pay: NewPay::Cash, ..written };
     assert_eq!(session.entry(NEW).get().await.unwrap(), paid);
 }
+
+/// A default that differs each time is written, and `settle` writes a field that the stored value lacks.
+#[tokio::test]
+async fn a_default_is_written_if_it_matters() {
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Before {
+        a: u32,
+        legacy: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct After {
+        a: u32,
+        #[serde(default = "next")]
+        id: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Longer {
+        a: u32,
+        legacy: u32,
+        #[serde(default)]
+        more: u32,
+    }
+    fn next() -> u32 {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+        NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+    const SPEC: FieldSpec = FieldSpec::new("default").with_codec(Codec::MessagePack);
+    const BEFORE: Field<Before, OrDefault<Before>> = Field::new(&SPEC).or(Default::default);
+    const AFTER: Field<After> = Field::new(&SPEC);
+    const LONGER: Field<Longer, OrDefault<Longer>> = Field::new(&SPEC).or(Default::default);
+    let session = new_session().await;
+    session.entry(BEFORE).set(&Before { a: 1, legacy: 5 }).await.unwrap();
+    assert!(session.entry(LONGER).settle().await.unwrap(), "the new field is written");
+    assert!(!session.entry(LONGER).settle().await.unwrap());
+    session.entry(BEFORE).set(&Before { a: 1, legacy: 5 }).await.unwrap();
+    session.entry(AFTER).update(|after| after.as_mut().unwrap().a = 2).await.unwrap();
+    let id = session.entry(AFTER).get().await.unwrap().unwrap().id;
+    assert_eq!(session.entry(AFTER).get().await.unwrap(), Some(After { a: 2, id }), "it is stored");
+    assert_eq!(session.entry(BEFORE).get().await.unwrap(), Before { a: 2, legacy: 5 });
+}

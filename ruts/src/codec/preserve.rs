@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 #[cfg(feature = "messagepack")]
-use super::messagepack::merge;
+use super::messagepack::{Defaults, merge};
 use super::{
     format::Codec,
     header::{Header, MAX_VALUE},
@@ -26,9 +26,15 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> u32) ->
 /// the value as this release writes it after reading `stored`.
 ///
 /// `None` if there is nothing to keep, if one of the values is not MessagePack or has another
-/// version, or if the result would be too long. The fingerprint of the result is 0, because two
+/// version, if the result would be too long, or if this release would read it as another value. The fingerprint of the result is 0, because two
 /// types wrote its fields.
-pub(crate) fn keep_unknown(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Bytes> {
+#[cfg(feature = "messagepack")]
+pub(crate) fn keep_unknown(
+    stored: &[u8],
+    known: &[u8],
+    next: &[u8],
+    reads_alike: impl Fn(&[u8]) -> bool,
+) -> Option<Bytes> {
     let parts = [stored, known, next].map(|value| Header::split(value).ok());
     let [Some((header, stored)), Some((of_known, known)), Some((of_next, next))] = parts else {
         return None;
@@ -38,14 +44,22 @@ pub(crate) fn keep_unknown(stored: &[u8], known: &[u8], next: &[u8]) -> Option<B
     if ![header, of_known, of_next].iter().all(is_alike) {
         return None;
     }
-    let merged = merge(stored, known, next)?;
     let header = Header { fingerprint: 0, ..of_next }.to_bytes();
-    let merged = [header.as_slice(), &merged].concat();
-    (merged.len() <= MAX_VALUE).then(|| merged.into())
+    // A default may differ each time, such as a random number. Then it has to be written.
+    [Defaults::Omit, Defaults::Write].into_iter().find_map(|defaults| {
+        let merged = merge(stored, known, next, defaults)?;
+        let merged = [header.as_slice(), &merged].concat();
+        (merged.len() <= MAX_VALUE && reads_alike(&merged)).then(|| merged.into())
+    })
 }
 
 /// Without the codec, no MessagePack value is read or updated.
 #[cfg(not(feature = "messagepack"))]
-fn merge(_stored: &[u8], _known: &[u8], _next: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn keep_unknown(
+    _stored: &[u8],
+    _known: &[u8],
+    _next: &[u8],
+    _reads_alike: impl Fn(&[u8]) -> bool,
+) -> Option<Bytes> {
     None
 }

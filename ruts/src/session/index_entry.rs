@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     store::{
         AuthChange, Change, Create, Credentials, DynStore, FieldWrite, ListedSession, NewSignIn,
-        Precondition, StoreErrorKind, Update,
+        Precondition, Refused, StoreErrorKind, Update,
     },
     token::{self, SecretHash, SessionId},
     ttl::Ttl,
@@ -87,8 +87,16 @@ impl IndexEntry {
 
     /// Frees the entry of a session that no longer has the value.
     pub(super) async fn free(key: &PrincipalKey, session: &SessionId, store: &dyn DynStore) {
-        if let Err(error) = store.delete(Self::new(key, session, 0).credentials()).await {
-            tracing::debug!(%error, "an outdated index entry stays until it expires");
+        for attempt in 0..ATTEMPTS {
+            match store.delete(Self::new(key, session, attempt).credentials()).await {
+                // The entry may be the next one.
+                Ok(Err(Refused::Ended { .. } | Refused::Revoked)) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "an outdated index entry stays until it expires");
+                    return;
+                }
+            }
         }
     }
 }

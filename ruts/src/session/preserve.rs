@@ -32,10 +32,7 @@ impl Unknown {
     /// value that this release decodes, returns `next` unchanged.
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
-        let Some(merged) = codec::keep_unknown(&stored, &known, &next) else { return next };
-        match field.reads_alike(&merged, &next) {
-            true => merged,
-            false => next,
-        }
+        let reads_alike = |merged: &[u8]| field.reads_alike(merged, &next);
+        codec::keep_unknown(&stored, &known, &next, reads_alike).unwrap_or_else(|| next.clone())
     }
 }

@@ -10,34 +10,54 @@ use super::node::{Node, write_head};
 /// compares the element with all elements of the list.
 const MAX_SEARCHED: usize = 1000;
 
-/// Returns `next` with the parts of `stored` that the caller has not changed, and the fields of `stored` that
-/// neither `known` nor `next` has. `known` is the payload that this release writes for the value that it read
+/// Returns `next` with the fields of `stored` that neither `known` nor `next` has, and with the variants that
+/// the caller has not changed. `known` is the payload that this release writes for the value that it read
 /// from `stored`.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
-pub(in crate::codec) fn merge(stored: &[u8], known: &[u8], next: &[u8]) -> Option<Vec<u8>> {
+pub(in crate::codec) fn merge(
+    stored: &[u8],
+    known: &[u8],
+    next: &[u8],
+    defaults: Defaults,
+) -> Option<Vec<u8>> {
     let (stored, known, next_node) =
         (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
     let mut merged = Vec::with_capacity(next.len() + 64);
-    merge_nodes(&stored, &known, &next_node, &mut merged);
+    merge_nodes([&stored, &known, &next_node], defaults, &mut merged);
     (merged != next).then_some(merged)
 }
 
-fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut Vec<u8>) {
+/// Whether to write a field that the stored struct lacks, and that the caller has left at its default. It may
+/// be a field that the other release has renamed, with the former name as an alias. That release does not
+/// read a value with both names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::codec) enum Defaults {
+    Write,
+    /// In a struct that has a field which this release does not know.
+    Omit,
+}
+
+fn merge_nodes(nodes: [&Node<'_>; 3], defaults: Defaults, out: &mut Vec<u8>) {
+    let [stored, known, next] = nodes;
     match (stored, known, next) {
         (Node::Map(stored), Node::Map(known), Node::Map(next)) => {
             let is_kept = |key| find(known, key).is_none() && find(next, key).is_none();
             let kept: Vec<_> = stored.iter().filter(|(key, _)| is_kept(key)).collect();
-            // The type reads an absent field as a default. Under its name in this release, the other release
-            // might read a renamed field twice.
-            let is_default =
-                |key, value| find(stored, key).is_none() && find(known, key) == Some(value);
-            let next: Vec<_> = next.iter().filter(|(key, value)| !is_default(key, value)).collect();
+            let is_omitted = |key, value| {
+                defaults == Defaults::Omit
+                    && !kept.is_empty()
+                    && find(stored, key).is_none()
+                    && find(known, key) == Some(value)
+            };
+            let next: Vec<_> = next.iter().filter(|(key, value)| !is_omitted(key, value)).collect();
             write_head(out, next.len() + kept.len(), 0x80, 0xde);
             for (key, value) in next {
                 out.extend_from_slice(key);
                 match (find(stored, key), find(known, key)) {
-                    (Some(stored), Some(known)) => merge_nodes(stored, known, value, out),
+                    (Some(stored), Some(known)) => {
+                        merge_nodes([stored, known, value], defaults, out);
+                    }
                     _ => value.write(out),
                 }
             }
@@ -61,15 +81,18 @@ fn merge_nodes(stored: &Node<'_>, known: &Node<'_>, next: &Node<'_>, out: &mut V
                 match moved.or(at_its_place) {
                     Some(from) => {
                         is_used[from] = true;
-                        merge_nodes(&stored[from], &known[from], value, out);
+                        merge_nodes([&stored[from], &known[from], value], defaults, out);
                     }
                     None => value.write(out),
                 }
             }
         }
-        // The caller has not changed this part. The other release may have stored it in another form, such as a
-        // variant that this release reads as `#[serde(other)]`.
-        _ if known == next => stored.write(out),
+        // The caller has not changed a variant. This release may know it only as `#[serde(other)]`.
+        (Node::Leaf(stored), Node::Leaf(known), Node::Leaf(next))
+            if known == next && is_text(stored) && is_text(known) =>
+        {
+            out.extend_from_slice(stored);
+        }
         _ => next.write(out),
     }
 }
@@ -84,6 +107,11 @@ fn shows(stored: &Node<'_>, known: &Node<'_>) -> bool {
         (Node::List(stored), Node::List(known)) => is_part(stored, known),
         (stored, known) => stored == known,
     }
+}
+
+/// Returns whether a leaf is a string, as a variant without a value is.
+fn is_text(leaf: &[u8]) -> bool {
+    matches!(leaf.first(), Some(0xa0..=0xbf | 0xd9..=0xdb))
 }
 
 fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a Node<'b>> {
@@ -115,14 +143,16 @@ mod tests {
         /// Stored values are untrusted input.
         #[test]
         fn hostile_payloads_never_panic(parts in vec(vec(any::<u8>(), 0..60), 3)) {
-            let _ = merge(&parts[0], &parts[1], &parts[2]);
+            for defaults in [Defaults::Write, Defaults::Omit] {
+                let _ = merge(&parts[0], &parts[1], &parts[2], defaults);
+            }
         }
 
         /// If the type knows every field of the stored value, there is nothing to keep.
         #[test]
         fn a_known_value_adds_nothing(stored: Lists, next: Lists) {
             let (stored, next) = (payload(&stored), payload(&next));
-            prop_assert_eq!(merge(&stored, &stored, &next), None);
+            prop_assert_eq!(merge(&stored, &stored, &next, Defaults::Omit), None);
         }
 
         /// If the type knows no entry and writes none, every stored entry is kept.
@@ -130,7 +160,7 @@ mod tests {
         fn an_unknown_value_stays_whole(stored: Lists) {
             prop_assume!(!stored.is_empty());
             let (stored, nothing) = (payload(&stored), payload(&Lists::new()));
-            prop_assert_eq!(merge(&stored, &nothing, &nothing), Some(stored));
+            prop_assert_eq!(merge(&stored, &nothing, &nothing, Defaults::Omit), Some(stored));
         }
     }
 }

@@ -228,6 +228,47 @@ mod tests {
         ];
         assert_distinct(&inner);
 
+        /// An alias counts as no part.
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Aliased<T> {
+            #[serde(alias = "z")]
+            a: u8,
+            n: T,
+            id: OrderId,
+        }
+        /// Contains itself, after a part that accepts no value and before another part.
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Comment<T> {
+            id: OrderId,
+            replies: Vec<Comment<T>>,
+            answer: Option<Box<Comment<T>>>,
+            tags: Vec<T>,
+            kind: Choice<T>,
+        }
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        enum Closed {
+            One(OrderId),
+            Two { port: Port },
+        }
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct AfterClosed<T> {
+            closed: Closed,
+            last: T,
+        }
+        let others = [
+            fingerprint::<Aliased<u64>>(),
+            fingerprint::<Aliased<i64>>(),
+            fingerprint::<Comment<u8>>(),
+            fingerprint::<Comment<u16>>(),
+            fingerprint::<AfterClosed<u8>>(),
+            fingerprint::<AfterClosed<u16>>(),
+        ];
+        assert_distinct(&others);
+
         /// A struct whose every other part changes the fingerprint, wherever the part stands.
         macro_rules! beside {
             ($($name:ident { $($field:ident: $type:ty),+ })+) => {

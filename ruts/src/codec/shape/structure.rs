@@ -52,18 +52,35 @@ impl Shape {
 impl Shape {
     /// Clears the names that may be aliases, because no value has shown which of them are.
     pub(crate) fn forget_loose(&mut self) {
+        self.for_each_part(&mut |shape| {
+            if let Self::Struct { loose, .. } | Self::Enum { loose, .. } = shape {
+                loose.clear();
+            }
+        });
+    }
+
+    /// Assumes that fields may be missing, because no value has shown which of them may.
+    pub(crate) fn assume_optional(&mut self) {
+        self.for_each_part(&mut |shape| {
+            if let Self::Struct { fields, .. } = shape {
+                fields.iter_mut().for_each(|field| field.is_optional = true);
+            }
+        });
+    }
+
+    /// Calls `change` for this shape and each part of it.
+    fn for_each_part(&mut self, change: &mut dyn FnMut(&mut Self)) {
+        change(self);
         match self {
             Self::Leaf(_) | Self::Recursion(_) => {}
-            Self::Option(inner) | Self::Seq(inner) => inner.forget_loose(),
+            Self::Option(inner) | Self::Seq(inner) => inner.for_each_part(change),
             Self::Map(entry) => {
-                entry.0.forget_loose();
-                entry.1.forget_loose();
+                entry.0.for_each_part(change);
+                entry.1.for_each_part(change);
             }
-            Self::Tuple(parts) => parts.iter_mut().for_each(Self::forget_loose),
-            Self::Struct { fields: parts, loose, .. }
-            | Self::Enum { variants: parts, loose, .. } => {
-                loose.clear();
-                parts.iter_mut().for_each(|part| part.shape.forget_loose());
+            Self::Tuple(parts) => parts.iter_mut().for_each(|part| part.for_each_part(change)),
+            Self::Struct { fields: parts, .. } | Self::Enum { variants: parts, .. } => {
+                parts.iter_mut().for_each(|part| part.shape.for_each_part(change));
             }
         }
     }

@@ -249,14 +249,14 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        let Self { tree, node } = self;
+        let Self { tree, node: outer } = self;
         let node =
-            tree.enter(node, Kind::Struct, type_name::<V::Value>(), fields).ok_or(Rejected)?;
+            tree.enter(outer, Kind::Struct, type_name::<V::Value>(), fields).ok_or(Rejected)?;
         let value = match tree.is_by_name(node) {
             true => visitor.visit_map(Named { tree, node, next: 0, value: node }),
             false => visitor.visit_seq(Tracer { tree, node }.parts(fields.len())),
         };
-        tree.leave(node, value.is_ok());
+        tree.leave(outer, node, value.is_ok());
         value
     }
 
@@ -266,12 +266,12 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        let Self { tree, node } = self;
+        let Self { tree, node: outer } = self;
         let node =
-            tree.enter(node, Kind::Enum, type_name::<V::Value>(), variants).ok_or(Rejected)?;
+            tree.enter(outer, Kind::Enum, type_name::<V::Value>(), variants).ok_or(Rejected)?;
         let (number, variant) = tree.variant(node, variants.len());
         let value = visitor.visit_enum(Variant { number, tracer: Tracer { tree, node: variant } });
-        tree.leave(node, value.is_ok());
+        tree.leave(outer, node, value.is_ok());
         if value.is_ok() {
             tree.accept(variant);
         }
@@ -381,6 +381,7 @@ impl<'de> MapAccess<'de> for Named<'_> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Rejected> {
+        self.tree.accept_name();
         seed.deserialize(Tracer { tree: self.tree, node: self.value })
     }
 }
@@ -425,13 +426,13 @@ impl<'de> VariantAccess<'de> for Tracer<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        let Self { tree, node } = self;
-        let node = tree.enter(node, Kind::Struct, "", fields).ok_or(Rejected)?;
+        let Self { tree, node: outer } = self;
+        let node = tree.enter(outer, Kind::Struct, "", fields).ok_or(Rejected)?;
         let value = match tree.is_by_name(node) {
             true => visitor.visit_map(Named { tree, node, next: 0, value: node }),
             false => visitor.visit_seq(Tracer { tree, node }.parts(fields.len())),
         };
-        tree.leave(node, value.is_ok());
+        tree.leave(outer, node, value.is_ok());
         value
     }
 }

@@ -39,6 +39,9 @@ const LENGTHS: [usize; 6] = [0, 16, 1, 32, 12, 4];
 const FULL_DEPTH: usize = 48;
 const MAX_DEPTH: usize = 128;
 
+/// Maximum number of unreached parts that are recorded.
+const MAX_UNKNOWN: usize = 64;
+
 /// A value without parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaf {
@@ -90,6 +93,10 @@ struct Node {
     is_by_name: bool,
     /// Number of further passes over the struct that may fail because of a rejected part.
     passes: u8,
+    /// The name of this part is an alias of another part.
+    is_alias: bool,
+    /// Number of parts of a tuple.
+    len: usize,
 }
 
 /// How a sample differs from the values that the passes created.
@@ -115,6 +122,8 @@ pub(super) struct Tree {
     /// Number of structs and enums entered since a type contained itself. If it is above zero,
     /// values are as small as possible.
     recursion: usize,
+    /// The part whose name was returned last, until its value is requested.
+    named: Option<NodeId>,
     variation: Variation,
 }
 
@@ -128,6 +137,7 @@ impl Tree {
             path: Vec::new(),
             last: Self::ROOT,
             recursion: 0,
+            named: None,
             variation: Variation::None,
         };
         tree.add(Self::ROOT);
@@ -146,6 +156,8 @@ impl Tree {
             is_accepted: false,
             is_by_name: false,
             passes: u8::MAX,
+            is_alias: false,
+            len: 0,
         });
         self.nodes.len() - 1
     }
@@ -283,26 +295,48 @@ impl Tree {
         for (at, name) in names.iter().enumerate().skip(at) {
             let child = self.child(node, at);
             if !self.nodes[child].is_rejected {
+                self.named = Some(child);
                 return Some((at, name, child));
             }
         }
-        let rejected = |child: &&NodeId| self.nodes[**child].is_rejected;
+        let rejected = |child: &&NodeId| {
+            let Node { is_rejected, is_alias, .. } = self.nodes[**child];
+            is_rejected && !is_alias
+        };
         self.last = self.nodes[node].children.iter().find(rejected).copied().unwrap_or(node);
         None
     }
 
-    /// Adds the parts of a tuple, so that those after a rejected one stay as unknown parts.
+    /// The struct has accepted the name that was returned last, and requests the value.
+    #[inline(never)]
+    pub(super) fn accept_name(&mut self) {
+        self.named = None;
+    }
+
+    /// Records a tuple.
     #[inline(never)]
     pub(super) fn tuple(&mut self, node: NodeId, len: usize) {
         self.wrap(node, Kind::Tuple);
-        if let Some(last) = len.checked_sub(1) {
-            self.child(node, last);
+        self.nodes[node].len = len.min(MAX_UNKNOWN);
+    }
+
+    /// Returns the number of parts of a tuple that cannot be reached, because they come after a rejected one.
+    fn unreached(&self, node: NodeId) -> usize {
+        let Node { kind, children, is_rejected, len, .. } = &self.nodes[node];
+        match *kind == Kind::Tuple && *is_rejected {
+            true => len.saturating_sub(children.len()),
+            false => 0,
         }
     }
 
-    /// Leaves a struct or an enum.
+    /// Leaves a struct or an enum, which was entered at `node`.
     #[inline(never)]
-    pub(super) fn leave(&mut self, node: NodeId, is_accepted: bool) {
+    pub(super) fn leave(&mut self, node: NodeId, entered: NodeId, is_accepted: bool) {
+        if !is_accepted && node != entered && self.nodes[entered].is_by_name {
+            // The type cannot contain itself, because a part accepts no value. The list around it stays empty.
+            self.last = node;
+        }
+        let node = entered;
         self.nodes[node].is_accepted |= is_accepted;
         self.path.pop();
         self.recursion = self.recursion.saturating_sub(1);
@@ -358,6 +392,11 @@ impl Tree {
     pub(super) fn end_pass(&mut self, is_accepted: bool) -> bool {
         self.path.clear();
         self.recursion = 0;
+        if let Some(alias) = self.named.take().filter(|_| !is_accepted) {
+            // The struct refused the name, because it had the field under another name already.
+            (self.nodes[alias].is_alias, self.nodes[alias].is_rejected) = (true, true);
+            return false;
+        }
         if is_accepted {
             return self.is_complete(Self::ROOT, 0);
         }
@@ -396,7 +435,11 @@ impl Tree {
                     return;
                 }
                 Kind::Struct if !was_rejected => {
-                    self.nodes[parent].is_by_name = true;
+                    // By position, aliases have no number of their own.
+                    let struct_ = &mut self.nodes[parent];
+                    if !std::mem::replace(&mut struct_.is_by_name, true) {
+                        struct_.children.clear();
+                    }
                     return;
                 }
                 // The other parts need further passes, for example one for each variant.
@@ -444,10 +487,11 @@ impl Tree {
             let is_alias = *kind == Kind::Enum
                 && self.nodes[child].is_rejected
                 && self.nodes[child].kind == Kind::Unknown;
-            if !is_alias {
+            if !is_alias && !self.nodes[child].is_alias {
                 parts.push(self.shape_of(child, outer));
             }
         }
+        parts.extend((0..self.unreached(node)).map(|_| Shape::Leaf("unknown")));
         if is_named {
             outer.pop();
         }
@@ -511,9 +555,10 @@ impl Tree {
             names.iter().for_each(|name| hash.put(name));
             hash.put(":");
         }
-        for &child in children {
+        for &child in children.iter().filter(|&&child| !self.nodes[child].is_alias) {
             self.write(child, outer, hash);
         }
+        (0..self.unreached(node)).for_each(|_| hash.put("unknown"));
         if is_named {
             outer.pop();
         }

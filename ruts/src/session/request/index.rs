@@ -2,13 +2,13 @@
 //!
 //! Used by `operations`, before and after the write. Knows keys and entries, and no value types.
 
-use super::{identity::Identity, state::ClientTrust, transfer::Transfer, write_plan::WritePlan};
+use super::{identity::Identity, transfer::Transfer, write_plan::WritePlan};
 use crate::{
     auth::PrincipalKey,
     error::Error,
     field::FieldSpec,
     session::{config::Signing, index_entry::IndexEntry, schemas::Schemas},
-    store::Change,
+    store::{Change, Credentials, Projection},
     token::SessionId,
     ttl::Ttl,
 };
@@ -64,16 +64,15 @@ impl IndexChange {
         }
         if transfer.exchange.state.identity.may_be_open() {
             // A sign-in carries its own proof, so its client is not compared.
-            let client = transfer.exchange.state.client;
-            if plan.is_sign_in() {
-                transfer.exchange.state.client = ClientTrust::Trusted;
-            }
+            transfer.checks_client = !plan.is_sign_in();
             let names = fields.iter().map(|field| field.spec.name()).collect();
-            let read = transfer.fetch(names).await;
-            if plan.is_sign_in() {
-                transfer.exchange.state.client = client;
+            transfer.fetch(names).await?;
+            // After a `take`, the field is known, but perhaps not the principal.
+            let state = &*transfer.exchange.state;
+            if state.owner.is_none() && state.meta.is_none() && state.identity.may_be_open() {
+                transfer.load(Projection::Named(&[])).await?;
             }
-            read?;
+            transfer.checks_client = true;
         }
         for field in &mut fields {
             field.former = known(transfer, field.spec);
@@ -96,6 +95,8 @@ impl IndexChange {
         // A deploy may have lowered the timeout since the session began.
         let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
         let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
+        // A write may start another session, which takes over fields that are known then.
+        let is_same = self.former == Some(id);
         let keeps_fields = match &plan.signing {
             Some(Signing::In { principal, options, .. }) => {
                 options.keep_fields || self.owner.is_none_or(|owner| owner == *principal)
@@ -104,15 +105,24 @@ impl IndexChange {
         };
         for IndexedField { spec, former, next } in self.fields {
             // A sign-in prolongs the session, and so the entries of the values that it keeps.
-            let kept = || known(transfer, spec).or(former.filter(|_| keeps_fields));
+            let kept = || known(transfer, spec).or(former.filter(|_| keeps_fields && is_same));
             let next = next.unwrap_or_else(kept).filter(|_| is_signed_in);
             if let Some(key) = &next {
                 IndexEntry::add(key, &id, shared.call_store(), life).await?;
             }
-            if let (Some(key), Some(session)) =
-                (former.filter(|key| next != Some(*key)), self.former)
-            {
-                IndexEntry::free(&key, &session, shared.call_store()).await;
+            let replaced = former.filter(|key| is_same && next != Some(*key));
+            if let Some(key) = replaced {
+                let store = shared.call_store();
+                IndexEntry::free(&key, &id, store).await;
+                // Another request may have written the former value again, and added its entry.
+                let names = [spec.name()];
+                let credentials = Credentials::internal(&id);
+                let loaded = store.load(credentials, Projection::Named(&names), None).await?;
+                let stored = loaded.ok().and_then(|loaded| loaded.fields.into_iter().next());
+                let layer = shared.config().layer;
+                if stored.is_some_and(|field| spec.index_key(layer, &field.value) == Ok(key)) {
+                    IndexEntry::add(&key, &id, store, life).await?;
+                }
             }
         }
         Ok(())

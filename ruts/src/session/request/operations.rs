@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     exchange::{Exchange, delete_lost},
-    field_cache::Life,
+    field_cache::{FieldCache, Life},
     identity::{Closed, Identity},
     index::IndexChange,
     operation::{Delete, Load},
@@ -345,7 +345,13 @@ impl Request {
         }
         let mut transfer = Transfer::new(&self.0, &mut state);
         let index = IndexChange::begin(&mut transfer, changes, &plan).await?;
-        let updated = transfer.update(Update { changes, ..Update::default() }, &plan).await?;
+        let updated = transfer.update(Update { changes, ..Update::default() }, &plan).await;
+        if updated.is_err() && index.is_some() && plan.is_sign_in() {
+            // These were read without a check of the client.
+            let state = &mut *transfer.exchange.state;
+            (state.fields, state.meta) = (FieldCache::default(), None);
+        }
+        let updated = updated?;
         if let Some(index) = index {
             Box::pin(index.finish(&transfer, &plan)).await?;
         }

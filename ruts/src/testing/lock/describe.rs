@@ -91,6 +91,10 @@ impl FieldVisitor for Describe {
         let spec = field.spec();
         let (mut shape, values) = codec::trace_values::<T>();
         resolve::<T>(&mut shape, &values);
+        if values.is_empty() {
+            // Nothing shows which fields may be missing.
+            shape.assume_optional();
+        }
         shape.forget_loose();
         let mut described = Described {
             spec,

@@ -32,6 +32,13 @@ impl LockedSchema {
                 former.is_encrypted |= field.spec.encrypts(former.version);
             }
             let mut field = LockedType::of(field);
+            let is_of_version =
+                |of: &LockedType| of.name == field.name && of.version == field.version;
+            // After a rollback, live sessions still hold values that an earlier release wrote.
+            field.is_unwritten &=
+                !self.types.iter().any(|of| is_of_version(of) && !of.is_unwritten);
+            // Live sessions hold no value of a type that was never written.
+            self.types.retain(|of| !is_of_version(of) || !of.is_unwritten || of.is_same(&field));
             if let Some(at) = self.types.iter().position(|other| other.is_same(&field)) {
                 field.keep_values(self.types.remove(at));
             }

@@ -28,6 +28,8 @@ pub(super) struct LockedType {
     pub(super) is_encrypted: bool,
     /// The former version that is written during a bridge release.
     pub(super) writes: Option<u16>,
+    /// No release has written this version: each was a bridge release.
+    pub(super) is_unwritten: bool,
     /// Values as they are stored.
     pub(super) samples: Vec<Bytes>,
     /// Values of a principal as JSON.
@@ -46,6 +48,7 @@ impl LockedType {
             is_index: field.spec.is_index(),
             is_encrypted: field.spec.encrypts(field.spec.version()),
             writes: field.writes(),
+            is_unwritten: field.writes().is_some(),
             samples: field.samples.union(&field.own_samples).cloned().collect(),
             json: field.json.union(&field.own_json).cloned().collect(),
         }
@@ -79,6 +82,7 @@ impl fmt::Display for LockedType {
         f.write_str(if self.is_index { " +index" } else { "" })?;
         f.write_str(if self.is_encrypted { " +encrypt" } else { "" })?;
         self.writes.iter().try_for_each(|version| write!(f, " {WRITES}{version}"))?;
+        f.write_str(if self.is_unwritten { " +unwritten" } else { "" })?;
         f.write_char('\n')?;
         for sample in &self.samples {
             writeln!(f, "  {sample:x}")?;
@@ -124,6 +128,7 @@ pub(super) fn parse_type(line: &str) -> Option<LockedType> {
         is_index: false,
         is_encrypted: false,
         writes: None,
+        is_unwritten: false,
         samples: Vec::new(),
         json: Vec::new(),
     };
@@ -131,6 +136,7 @@ pub(super) fn parse_type(line: &str) -> Option<LockedType> {
         match flag {
             "+principal" => locked.is_principal = true,
             "+index" => locked.is_index = true,
+            "+unwritten" => locked.is_unwritten = true,
             "+encrypt" => locked.is_encrypted = true,
             _ => locked.writes = Some(flag.strip_prefix(WRITES)?.parse().ok()?),
         }

@@ -138,11 +138,11 @@ impl LockReport {
         if field.is_unwritable {
             let written = field.spec.written_version();
             self.say(
-                LockLevel::Breaks,
+                LockLevel::Warning,
                 name,
                 format!(
-                    "cannot write any sample value as version {written}: every write would fail. The \
-                     `TryFrom` of that version has to accept more values."
+                    "cannot write any of the sample values as version {written}. A write of such a value \
+                     fails: the `TryFrom` of that version has to accept the values of live sessions."
                 ),
             );
         }
@@ -376,7 +376,7 @@ impl LockReport {
             );
         }
         // A bridge release writes no value of its own version.
-        if locked.iter().all(|of| of.writes.is_some()) && field.shape != current.shape {
+        if locked.iter().all(|of| of.is_unwritten) && field.shape != current.shape {
             self.say(LockLevel::Stale, name, "has changed, and no release has written it yet.");
             return;
         }
