@@ -5,11 +5,11 @@
 
 use bytes::Bytes;
 
+use super::{format::Codec, header::Header};
 #[cfg(feature = "messagepack")]
-use super::messagepack::{Defaults, merge};
 use super::{
-    format::Codec,
-    header::{Header, MAX_VALUE},
+    header::MAX_VALUE,
+    messagepack::{Defaults, merge},
 };
 
 /// Returns whether a stored value may have fields that the type with this fingerprint does not know.

@@ -130,7 +130,7 @@ struct Row<W, T> {
     /// A value of the reading type.
     other: T,
     expected: Outcome<T>,
-    /// Whether [`settle`](ruts::session::Entry::settle) rewrites the value.
+    /// Whether [`settle`](ruts::Entry::settle) rewrites the value.
     settles: bool,
 }
 
@@ -315,7 +315,7 @@ pub async fn no_stored_value_is_guessed<S: Store>(stores: [Arc<S>; 2]) {
     .await;
 }
 
-/// A value that [`settle`](ruts::session::Entry::settle) rewrites keeps its remaining lifetime, not the
+/// A value that [`settle`](ruts::Entry::settle) rewrites keeps its remaining lifetime, not the
 /// lifetime that the rewriting release declares.
 pub async fn settle_keeps_the_remaining_lifetime<S: Store>(stores: [Arc<S>; 2]) {
     const HOURLY: FieldSpec = BY_POSITION.with_ttl(Ttl::from_duration(HOUR));
