@@ -216,7 +216,7 @@ fn a_renamed_field_with_a_default_is_a_warning() {
         remark: Option<String>,
     }
     let report = release!(USER => u64, CART => Vec<Later>, PAY => Pay);
-    let texts = ["[].remark: was probably `note`", "#[serde(alias = \"..\")]"];
+    let texts = ["[].remark: was probably `note`", "#[serde(rename = \"..\")]"];
     assert_finding(&report, LockLevel::Warning, &texts);
 
     #[derive(Serialize, Deserialize)]
@@ -227,7 +227,19 @@ fn a_renamed_field_with_a_default_is_a_warning() {
         remark: Option<String>,
     }
     let report = release!(USER => u64, CART => Vec<Aliased>, PAY => Pay);
-    assert!(!report.to_string().contains("was probably"), "{report}");
+    let texts =
+        ["[].note: was probably `remark`", "instances of the previous release read as absent"];
+    assert_finding(&report, LockLevel::Warning, &texts);
+
+    #[derive(Serialize, Deserialize)]
+    struct Renamed {
+        sku: String,
+        #[serde(alias = "count")]
+        qty: u32,
+        #[serde(default, rename = "note", skip_serializing_if = "Option::is_none")]
+        remark: Option<String>,
+    }
+    assert!(release!(USER => u64, CART => Vec<Renamed>, PAY => Pay).is_empty());
 }
 
 #[test]

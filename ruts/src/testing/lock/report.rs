@@ -411,16 +411,28 @@ impl LockReport {
             Codec::Bincode if field.fingerprint == current.fingerprint => Vec::new(),
             Codec::Bincode => vec![POSITIONAL.to_owned()],
         };
-        let renamed = renamed(&current.shape, &field.shape);
+        let dropped = renamed(&current.shape, &field.shape);
+        let hidden = renamed(&field.shape, &current.shape);
         match reasons.is_empty() {
-            true if !renamed.is_empty() => self.say(
+            true if !dropped.is_empty() => self.say(
                 LockLevel::Warning,
                 name,
                 format!(
                     "reads what live sessions hold, but drops the values of fields that were probably \
-                     renamed:{}\n    To keep them, write `#[serde(alias = \"..\")]` with the former \
+                     renamed:{}\n    To keep them, write `#[serde(rename = \"..\")]` with the former \
                      name.",
-                    list(&renamed)
+                    list(&dropped)
+                ),
+            ),
+            true if !hidden.is_empty() => self.say(
+                LockLevel::Warning,
+                name,
+                format!(
+                    "has fields with another name, which instances of the previous release read as \
+                     absent:{}\n    If these instances set them, this release cannot read the value, because \
+                     it has both names. Write `#[serde(rename = \"..\")]` with the former name instead of an \
+                     alias.",
+                    list(&hidden)
                 ),
             ),
             true => self.say(LockLevel::Stale, name, "has changed: both releases read both types."),
