@@ -159,12 +159,12 @@ impl<'a> Edit<'a> {
                 Some(Auth::Out(field)) => Some(Signing::Out(field)),
                 None => None,
             };
-            let fields: Vec<&'static FieldSpec> = changes.iter().map(|(field, _)| *field).collect();
             let rotate = changes.iter().any(|(field, _)| field.is_rotating());
             let encrypted =
                 changes.iter().filter(|(field, _)| field.encrypts(field.written_version()));
             let encrypted = encrypted.map(|(field, _)| field.name()).collect();
-            let indexed = fields.iter().copied().filter(|field| field.is_index()).collect();
+            let indexed =
+                changes.iter().map(|(field, _)| *field).filter(|field| field.is_index()).collect();
             let changes: Vec<Change<'_>> = (changes.iter())
                 .map(|(field, value)| match value {
                     Some(value) => Change::Set(field_write(field, value)),

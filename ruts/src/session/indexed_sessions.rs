@@ -7,8 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     field_set::FieldSet,
     index_entry::{FoundEntry, TARGET},
-    principal_sessions::{SessionSummary, SummaryPage, revoke},
-    request::own_fields::REMEMBERED,
+    principal_sessions::{SessionSummary, SummaryPage, revoke, summary_names},
     value,
 };
 use crate::{
@@ -111,15 +110,9 @@ impl IndexedSessions {
         after: Option<SessionId>,
         limit: usize,
     ) -> Result<SummaryPage, Error> {
-        let mut specs: Vec<&FieldSpec> = Vec::new();
-        fields.specs(&mut specs);
-        let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
-        names.push(REMEMBERED);
-        let page = self.page(&names, after, limit).await?;
-        let mut sessions = Vec::with_capacity(page.found.len());
-        for session in page.found {
-            sessions.push(SessionSummary::new(session?, &self.cipher));
-        }
+        let page = self.page(&summary_names(&fields), after, limit).await?;
+        let summary = |session| Ok(SessionSummary::new(session?, &self.cipher));
+        let sessions = page.found.into_iter().map(summary).collect::<Result<_, Error>>()?;
         Ok(SummaryPage { sessions, next: page.next })
     }
 

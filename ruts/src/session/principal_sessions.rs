@@ -134,12 +134,7 @@ impl PrincipalSessions {
         after: Option<SessionId>,
         limit: usize,
     ) -> Result<SummaryPage, Error> {
-        let mut specs: Vec<&FieldSpec> = Vec::new();
-        fields.specs(&mut specs);
-        let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
-        names.push(REMEMBERED);
-        names.sort_unstable();
-        names.dedup();
+        let names = summary_names(&fields);
         let page = PageRequest::new(after.as_ref(), limit);
         let fields = Projection::Named(&names);
         let listed = self.store.list_by_principal(self.principal()?, page, fields).await?;
@@ -250,6 +245,17 @@ impl PrincipalSessions {
     async fn end(&self, target: RevokeTarget<'_>) -> Result<usize, Error> {
         revoke(&*self.store, self.principal()?, target).await
     }
+}
+
+/// Returns the names of the fields that a summary with these fields needs, in order and each once.
+pub(super) fn summary_names<K: FieldSet>(fields: &K) -> Vec<&'static str> {
+    let mut specs: Vec<&'static FieldSpec> = Vec::new();
+    fields.specs(&mut specs);
+    let mut names: Vec<&str> = specs.iter().map(|field| field.name()).collect();
+    names.push(REMEMBERED);
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Ends sessions of a principal, and returns their number.

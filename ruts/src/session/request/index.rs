@@ -2,7 +2,7 @@
 //!
 //! Used by `operations`, before and after the write. Knows keys and entries, and no value types.
 
-use super::{identity::Identity, transfer::Transfer, write_plan::WritePlan};
+use super::{identity::Identity, state::State, transfer::Transfer, write_plan::WritePlan};
 use crate::{
     auth::PrincipalKey,
     error::Error,
@@ -43,6 +43,16 @@ impl IndexChange {
         if specs.is_empty() {
             return Ok(None);
         }
+        // Boxed, because few writes are indexed, and this read would enlarge the future of each.
+        Box::pin(Self::read(transfer, specs, changes, plan)).await.map(Some)
+    }
+
+    async fn read(
+        transfer: &mut Transfer<'_>,
+        specs: Vec<&'static FieldSpec>,
+        changes: &[Change<'_>],
+        plan: &WritePlan,
+    ) -> Result<Self, Error> {
         if matches!(transfer.exchange.state.identity, Identity::Internal(_)) {
             return Err(Error::NoRequest);
         }
@@ -74,11 +84,11 @@ impl IndexChange {
             }
             transfer.checks_client = true;
         }
-        for field in &mut fields {
-            field.former = known(transfer, field.spec);
-        }
         let state = &*transfer.exchange.state;
-        Ok(Some(Self { fields, former: state.identity.id(), owner: state.owner }))
+        for field in &mut fields {
+            field.former = known(layer, state, field.spec);
+        }
+        Ok(Self { fields, former: state.identity.id(), owner: state.owner })
     }
 
     /// Adds the entries of the values that the session has after the write, and frees those of former
@@ -91,6 +101,7 @@ impl IndexChange {
         let (shared, state) = (transfer.exchange.shared, &*transfer.exchange.state);
         let Some(id) = state.identity.id() else { return Ok(()) };
         let is_signed_in = !matches!(plan.signing, Some(Signing::Out(_))) && state.owner.is_some();
+        let layer = shared.config().layer;
         let config_life = shared.config().absolute_of(state.identity.cookie(), None);
         // A deploy may have lowered the timeout since the session began.
         let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
@@ -105,7 +116,7 @@ impl IndexChange {
         };
         for IndexedField { spec, former, next } in self.fields {
             // A sign-in prolongs the session, and so the entries of the values that it keeps.
-            let kept = || known(transfer, spec).or(former.filter(|_| keeps_fields && is_same));
+            let kept = || known(layer, state, spec).or(former.filter(|_| keeps_fields && is_same));
             let next = next.unwrap_or_else(kept).filter(|_| is_signed_in);
             if let Some(key) = &next {
                 IndexEntry::add(key, &id, shared.call_store(), life).await?;
@@ -119,7 +130,6 @@ impl IndexChange {
                 let credentials = Credentials::internal(&id);
                 let loaded = store.load(credentials, Projection::Named(&names), None).await?;
                 let stored = loaded.ok().and_then(|loaded| loaded.fields.into_iter().next());
-                let layer = shared.config().layer;
                 if stored.is_some_and(|field| spec.index_key(layer, &field.value) == Ok(key)) {
                     IndexEntry::add(&key, &id, store, life).await?;
                 }
@@ -144,7 +154,6 @@ fn indexed(schemas: &Schemas, changes: &[Change<'_>], plan: &WritePlan) -> Vec<&
 }
 
 /// Returns the key of a value that is known. A value without a key is not found, and hinders no write.
-fn known(transfer: &Transfer<'_>, spec: &FieldSpec) -> Option<PrincipalKey> {
-    let value = transfer.exchange.state.fields.get(spec.name())?;
-    spec.index_key(transfer.exchange.shared.config().layer, value).ok()
+pub(super) fn known(layer: &str, state: &State, spec: &FieldSpec) -> Option<PrincipalKey> {
+    spec.index_key(layer, state.fields.get(spec.name())?).ok()
 }

@@ -12,7 +12,7 @@ use super::{
     exchange::{Exchange, delete_lost},
     field_cache::{FieldCache, Life},
     identity::{Closed, Identity},
-    index::IndexChange,
+    index::{IndexChange, known},
     operation::{Delete, Load},
     own_fields::{STAMP, accept_stamp, accepts_stamp},
     renewal::renew,
@@ -530,15 +530,6 @@ impl Request {
         self.decrypt_field(&state, name, field.version(), value.as_ref())
     }
 
-    /// Returns the keys under which the session is found, as far as its values are known and readable.
-    fn index_keys(&self, indexes: &[&'static FieldSpec], state: &State) -> Vec<PrincipalKey> {
-        let key = |field: &&'static FieldSpec| {
-            let value = state.fields.get(field.name())?;
-            field.index_key(self.config().layer, value).ok()
-        };
-        indexes.iter().filter_map(key).collect()
-    }
-
     /// Ends the session.
     ///
     /// A deletion of unknown outcome counts as made by this request, both when it is tried again and
@@ -551,7 +542,9 @@ impl Request {
             // The session ends in any case. An entry that stays leads to no session.
             let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
         }
-        let entries = self.index_keys(&indexes, &state);
+        let layer = self.config().layer;
+        let entries: Vec<PrincipalKey> =
+            indexes.iter().filter_map(|field| known(layer, &state, field)).collect();
         let mut exchange = Exchange { shared: &self.0, state: &mut state };
         if exchange.state.identity.may_be_open() {
             exchange.state.fields = Default::default();
