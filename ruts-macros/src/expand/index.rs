@@ -27,14 +27,19 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 
 fn index(session: &Session, principal: &Field) -> TokenStream {
     let Session { krate, vis, name, sessions, fields, .. } = session;
-    let indexes = fields.iter().filter(|field| field.index).map(|field| by_index(session, field));
-    let Field { attrs, name: field, key, ty, .. } = principal;
     let private = quote!(#krate::__private);
-    let (field, sessions) = (field.unraw(), generated(sessions));
-    let by = generated(&format_ident!("by_{field}", span = field.span()));
+    let sessions = generated(sessions);
     let doc = format!("Lists and ends the sessions of [`{}`] by principal.", name.unraw());
-    let by_doc =
-        format!("Selects the sessions in which this `{field}` is signed in. No round trip.");
+    let finders = fields.iter().filter(|field| field.index).map(|field| {
+        let doc =
+            format!("Selects the sessions with this `{}`. No round trip.", field.name.unraw());
+        finder(session, field, &quote!(IndexedSessions), &quote!(by_index), &doc)
+    });
+    let by_doc = format!(
+        "Selects the sessions in which this `{}` is signed in. No round trip.",
+        principal.name.unraw()
+    );
+    let by_principal = finder(session, principal, &quote!(PrincipalSessions), &quote!(by), &by_doc);
     quote! {
         #[doc = #doc]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
@@ -43,16 +48,9 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
 
         #[allow(dead_code, deprecated)]
         impl #sessions {
-            #[doc = #by_doc]
-            #(#attrs)*
-            #vis fn #by(
-                &self,
-                __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
-            ) -> #private::PrincipalSessions {
-                self.0.by(#name::#key, __value)
-            }
+            #by_principal
 
-            #(#indexes)*
+            #(#finders)*
 
             /// Counts the reads and writes of jobs as activity. Pass the idle timeout of the layer.
             #[must_use]
@@ -86,22 +84,28 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
     }
 }
 
-/// Generates the method that finds sessions by the value of a field.
-fn by_index(session: &Session, field: &Field) -> TokenStream {
+/// Generates the method that finds sessions by the value of a field. It returns a `found`, and calls `method`
+/// of `SessionIndex`.
+fn finder(
+    session: &Session,
+    field: &Field,
+    found: &TokenStream,
+    method: &TokenStream,
+    doc: &str,
+) -> TokenStream {
     let Session { krate, vis, name: session, .. } = session;
     let Field { attrs, name, key, ty, .. } = field;
     let private = quote!(#krate::__private);
     let name = name.unraw();
     let by = generated(&format_ident!("by_{name}", span = name.span()));
-    let doc = format!("Selects the sessions with this `{name}`. No round trip.");
     quote! {
         #[doc = #doc]
         #(#attrs)*
         #vis fn #by(
             &self,
             __value: &(impl #private::StoredAs<#ty> + ?::core::marker::Sized),
-        ) -> #private::IndexedSessions {
-            self.0.by_index(#session::#key, __value)
+        ) -> #private::#found {
+            self.0.#method(#session::#key, __value)
         }
     }
 }
