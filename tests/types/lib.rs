@@ -9,4 +9,5 @@ mod change;
 mod changes;
 mod lock;
 mod matrix;
+mod partly_known;
 mod preserve;

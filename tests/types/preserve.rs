@@ -221,6 +221,27 @@ async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     assert_eq!(session.entry(NEW).get().await.unwrap(), paid);
 }
 
+/// A list may have an element that the old release knows only as `#[serde(other)]`. A change of another element
+/// does not replace it.
+#[tokio::test]
+async fn an_unknown_variant_in_a_list_stays() {
+    use visit::{NewPay, OldPay};
+    const SPEC: FieldSpec = FieldSpec::new("payments").with_codec(Codec::MessagePack);
+    const OLD: Field<Vec<OldPay>, OrDefault<Vec<OldPay>>> = Field::new(&SPEC).or(Default::default);
+    const NEW: Field<Vec<NewPay>> = Field::new(&SPEC);
+    let session = new_session().await;
+    let update = async |change: fn(&mut Vec<OldPay>)| {
+        session.entry(NEW).set(&vec![NewPay::Cash, NewPay::Voucher]).await.unwrap();
+        session.entry(OLD).update(change).await.unwrap();
+        session.entry(NEW).get().await.unwrap().unwrap()
+    };
+    let push = update(|pays| pays.push(OldPay::Cash)).await;
+    assert_eq!(push, [NewPay::Cash, NewPay::Voucher, NewPay::Cash]);
+    assert_eq!(update(|pays| pays.truncate(1)).await, [NewPay::Cash]);
+    assert_eq!(update(|pays| pays.reverse()).await, [NewPay::Voucher, NewPay::Cash]);
+    assert_eq!(update(|pays| pays[1] = OldPay::Cash).await, [NewPay::Cash, NewPay::Cash]);
+}
+
 /// A default that differs each time is written, and `settle` writes a field that the stored value lacks.
 #[tokio::test]
 async fn a_default_is_written_if_it_matters() {

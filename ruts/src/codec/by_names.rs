@@ -25,7 +25,7 @@ const MAX_DEPTH: usize = 128;
 /// shape of that type.
 pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> {
     let (header, payload) = Header::split(stored).ok()?;
-    if header.codec != Codec::Bincode || header.fingerprint == 0 {
+    if header.codec != Codec::Bincode || !header.fingerprint.has_type() {
         return None;
     }
     let shape = lock.lines().find_map(|line| locked_shape(line, name, &header))?;
@@ -44,7 +44,7 @@ fn locked_shape(line: &str, name: &str, header: &Header) -> Option<Shape> {
     let mut next = || words.next();
     let is_same = next()?.parse() == Ok(header.version)
         && next()? == "bincode"
-        && u32::from_str_radix(next()?, 16) == Ok(header.fingerprint);
+        && u32::from_str_radix(next()?, 16) == Ok(header.fingerprint.bits());
     let (shape, _) = parse(next().filter(|_| is_same)?)?;
     Some(shape)
 }
@@ -278,9 +278,9 @@ mod tests {
 # a comment
 
 [Shop]
-cart 1 bincode 00000007 {a: u8, b: option<[<Cash / Card (i64, char)>]>, c: map<str, ^0>}
+cart 1 bincode 00000070 {a: u8, b: option<[<Cash / Card (i64, char)>]>, c: map<str, ^0>}
   10010001
-cart 2 bincode 00000008 str
+cart 2 bincode 00000080 str
 ";
 
     fn stored(version: u8, fingerprint: u8, payload: &[u8]) -> Vec<u8> {
@@ -294,9 +294,9 @@ cart 2 bincode 00000008 str
             "\u{20ac}".as_bytes(),
             &[1, 1, b'x', 255 - 6, 0, 0],
         ];
-        let value = transcode(LOCK, "cart", &stored(1, 7, &payload.concat())).unwrap();
+        let value = transcode(LOCK, "cart", &stored(1, 0x70, &payload.concat())).unwrap();
         let expected = [
-            &[0x10, 2, 0, 1, 0, 0, 0, 7, 0x83, 0xa1, b'a', 7, 0xa1, b'b', 0x92, 0xa4][..],
+            &[0x10, 2, 0, 1, 0, 0, 0, 0x70, 0x83, 0xa1, b'a', 7, 0xa1, b'b', 0x92, 0xa4][..],
             b"Cash",
             &[0x81, 0xa4],
             b"Card",
@@ -310,22 +310,22 @@ cart 2 bincode 00000008 str
 
     #[test]
     fn only_the_writing_type_counts() {
-        let text = stored(2, 8, &[1, b'x']);
+        let text = stored(2, 0x80, &[1, b'x']);
         assert!(transcode(LOCK, "cart", &text).is_some());
         assert_eq!(transcode(LOCK, "other", &text), None);
-        assert_eq!(transcode(LOCK, "cart", &stored(2, 7, &[1, b'x'])), None);
+        assert_eq!(transcode(LOCK, "cart", &stored(2, 0x70, &[1, b'x'])), None);
         assert_eq!(transcode(LOCK, "cart", &stored(2, 0, &[1, b'x'])), None);
         assert_eq!(transcode("", "cart", &text), None);
         for payload in [&[1][..], &[2, b'x'], &[1, b'x', 0], &[1, 0xff], &[253], &[]] {
-            assert_eq!(transcode(LOCK, "cart", &stored(2, 8, payload)), None, "{payload:?}");
+            assert_eq!(transcode(LOCK, "cart", &stored(2, 0x80, payload)), None, "{payload:?}");
         }
     }
 
     proptest! {
         #[test]
         fn hostile_payloads_never_panic(payload in vec(any::<u8>(), 0..200)) {
-            let _ = transcode(LOCK, "cart", &stored(1, 7, &payload));
-            let _ = transcode(LOCK, "cart", &stored(2, 8, &payload));
+            let _ = transcode(LOCK, "cart", &stored(1, 0x70, &payload));
+            let _ = transcode(LOCK, "cart", &stored(2, 0x80, &payload));
         }
     }
 }

@@ -76,6 +76,13 @@ pub enum CodecError {
          a changed type needs a new `version` and `migrate`, or `codec = \"messagepack\"`"
     )]
     Shape,
+    /// ruts does not find all parts of the type, so bincode could misread a value after a change of the
+    /// type. Such a value is written as MessagePack, whose feature is not enabled.
+    #[error(
+        "ruts does not find all parts of the type, so bincode could misread the value after a change: \
+         enable the feature `messagepack`"
+    )]
+    PartlyKnown,
     /// The format writes the value, but cannot read it back. Checked only in builds with debug
     /// assertions, and by the lock of `testing`.
     #[error(

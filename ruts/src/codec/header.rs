@@ -3,7 +3,7 @@
 //! Written by `value`, `by_names` and `preserve`, read by every file of `codec` that takes a stored
 //! value. `crypto` changes its format byte when it encrypts or decrypts a payload.
 
-use super::{error::CodecError, format::Codec};
+use super::{error::CodecError, fingerprint::Fingerprint, format::Codec};
 
 /// Format, codec, version of the field and fingerprint of the writing type, in eight bytes. Numbers
 /// are big endian.
@@ -13,8 +13,7 @@ use super::{error::CodecError, format::Codec};
 pub(super) struct Header {
     pub(super) codec: Codec,
     pub(super) version: u16,
-    /// 0 if the type is not known: the value was set by name, or two types wrote its fields.
-    pub(super) fingerprint: u32,
+    pub(super) fingerprint: Fingerprint,
 }
 
 const PLAIN: u8 = 0x10;
@@ -61,7 +60,7 @@ pub(crate) fn version(stored: &[u8]) -> Option<u16> {
 
 /// Returns codec, version and fingerprint of a stored value, even of an encrypted one. `None` without a
 /// header.
-pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, u32)> {
+pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, Fingerprint)> {
     let (Header { codec, version, fingerprint }, _) = Header::split_any(stored).ok()?;
     Some((codec, version, fingerprint))
 }
@@ -72,7 +71,7 @@ pub(crate) fn is_merged_to_the_same(stored: &[u8], next: &[u8]) -> bool {
         (Ok((of_stored, stored)), Ok((of_next, next))) => {
             // bincode values are not merged, and without a fingerprint one could be misread.
             of_next.codec == Codec::MessagePack
-                && of_next.fingerprint == 0
+                && !of_next.fingerprint.has_type()
                 && (of_stored.codec, of_stored.version) == (of_next.codec, of_next.version)
                 && stored == next
         }
@@ -108,7 +107,7 @@ impl Header {
             Codec::MessagePack => 2,
         };
         let [high, low] = self.version.to_be_bytes();
-        let [a, b, c, d] = self.fingerprint.to_be_bytes();
+        let [a, b, c, d] = self.fingerprint.bits().to_be_bytes();
         [PLAIN, codec, high, low, a, b, c, d]
     }
 
@@ -130,7 +129,8 @@ impl Header {
             _ => return Err(CodecError::Header),
         };
         let version = u16::from_be_bytes([high, low]);
-        Ok((Self { codec, version, fingerprint: u32::from_be_bytes([a, b, c, d]) }, payload))
+        let fingerprint = Fingerprint::from_bits(u32::from_be_bytes([a, b, c, d]));
+        Ok((Self { codec, version, fingerprint }, payload))
     }
 }
 
@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn a_header_round_trips() {
         for codec in [Codec::Bincode, Codec::MessagePack] {
-            let header = Header { codec, version: 0x0203, fingerprint: 0x0405_0607 };
+            let fingerprint = Fingerprint::from_bits(0x0405_0607);
+            let header = Header { codec, version: 0x0203, fingerprint };
             let mut stored = header.to_bytes().to_vec();
             stored.push(9);
             assert_eq!(Header::split(&stored).unwrap(), (header, &[9][..]));

@@ -12,6 +12,7 @@ mod buffer;
 #[cfg(all(feature = "bincode", feature = "messagepack"))]
 mod by_names;
 mod error;
+mod fingerprint;
 mod format;
 mod header;
 #[cfg(feature = "messagepack")]
@@ -34,6 +35,7 @@ pub(crate) use self::messagepack::Node;
 pub(crate) use self::shape::{Part, Shape, parse, parse_name, trace_values};
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
 pub(crate) use self::{
+    fingerprint::Fingerprint,
     header::{is_encrypted, is_merged_to_the_same, origin, unwrap_own, version, wrap_own},
     preserve::{keep_unknown, may_know_more},
     shape::{fingerprint, trace},

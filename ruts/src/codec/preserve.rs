@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{format::Codec, header::Header};
+use super::{fingerprint::Fingerprint, format::Codec, header::Header};
 #[cfg(feature = "messagepack")]
 use super::{
     header::MAX_VALUE,
@@ -13,10 +13,11 @@ use super::{
 };
 
 /// Returns whether a stored value may have fields that the type with this fingerprint does not know.
-pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> u32) -> bool {
+pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerprint) -> bool {
     match Header::split(stored) {
         Ok((header, _)) => {
-            header.codec == Codec::MessagePack && header.fingerprint != fingerprint()
+            let writer = header.fingerprint;
+            header.codec == Codec::MessagePack && (writer.is_partial() || writer != fingerprint())
         }
         Err(_) => false,
     }
@@ -26,8 +27,7 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> u32) ->
 /// the value as this release writes it after reading `stored`.
 ///
 /// `None` if there is nothing to keep, if one of the values is not MessagePack or has another
-/// version, if the result would be too long, or if this release would read it as another value. The fingerprint of the result is 0, because two
-/// types wrote its fields.
+/// version, if the result would be too long, or if this release would read it as another value.
 #[cfg(feature = "messagepack")]
 pub(crate) fn keep_unknown(
     stored: &[u8],
@@ -44,7 +44,8 @@ pub(crate) fn keep_unknown(
     if ![header, of_known, of_next].iter().all(is_alike) {
         return None;
     }
-    let header = Header { fingerprint: 0, ..of_next }.to_bytes();
+    let fingerprint = header.fingerprint.merged(of_next.fingerprint);
+    let header = Header { fingerprint, ..of_next }.to_bytes();
     // A default may differ each time, such as a random number. Then it has to be written.
     [Defaults::Omit, Defaults::Write].into_iter().find_map(|defaults| {
         let merged = merge(stored, known, next, defaults)?;

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use super::bincode;
 #[cfg(feature = "messagepack")]
 use super::messagepack;
-use super::{error::CodecError, format::Codec, header::Header, shape::fingerprint};
+use super::{
+    error::CodecError, fingerprint::Fingerprint, format::Codec, header::Header, shape::fingerprint,
+};
 
 /// A stored value, not yet decoded: the argument of a
 /// [migration](crate::field::Field::migrate).
@@ -19,7 +21,7 @@ pub struct Stored<'a> {
     /// If present, the value may only be read as the type that wrote it, or as the type with this
     /// fingerprint.
     #[cfg(feature = "testing")]
-    only: Option<u32>,
+    only: Option<Fingerprint>,
 }
 
 impl<'a> Stored<'a> {
@@ -37,7 +39,7 @@ impl<'a> Stored<'a> {
     /// Returns the same value, which may only be read as the type that wrote it, or as the type with the
     /// fingerprint `or`.
     #[cfg(feature = "testing")]
-    pub(crate) fn exactly(self, or: u32) -> Self {
+    pub(crate) fn exactly(self, or: Fingerprint) -> Self {
         Self { only: Some(or), ..self }
     }
 
@@ -84,25 +86,27 @@ impl<'a> Stored<'a> {
     #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,
-        fingerprint: impl Fn() -> u32,
+        fingerprint: impl Fn() -> Fingerprint,
     ) -> Result<T, CodecError> {
         let Self { header, payload, .. } = self;
-        let may_be_other = || header.fingerprint != 0 && header.fingerprint != fingerprint();
+        let writer = header.fingerprint;
+        let other =
+            || (writer != Fingerprint::UNKNOWN && writer != fingerprint()).then_some(writer);
         #[cfg(feature = "testing")]
-        if self.only.is_some_and(|or| may_be_other() && fingerprint() != or) {
+        if self.only.is_some_and(|or| other().is_some() && fingerprint() != or) {
             return Err(CodecError::Shape);
         }
         let read: Result<(T, usize), CodecError> = match header.codec {
             #[cfg(feature = "bincode")]
             Codec::Bincode => {
-                if may_be_other() {
+                if other().is_some() {
                     Err(CodecError::Shape)
                 } else {
                     bincode::read(payload)
                 }
             }
             #[cfg(feature = "messagepack")]
-            Codec::MessagePack => messagepack::read(payload, may_be_other),
+            Codec::MessagePack => messagepack::read(payload, other),
             #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
             disabled => Err(CodecError::Disabled(disabled)),
         };

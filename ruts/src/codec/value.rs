@@ -12,20 +12,22 @@ use super::messagepack;
 use super::{
     buffer::Buffer,
     error::CodecError,
+    fingerprint::Fingerprint,
     format::Codec,
     header::{Header, MAX_VALUE},
     stored::Stored,
 };
 
-/// Encodes a header, then `value`. `fingerprint` is that of the field's type, or 0 if the type is
-/// not known.
+/// Encodes a header, then `value`. `fingerprint` is that of the field's type. It also decides whether
+/// MessagePack takes the place of bincode.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,
     version: u16,
-    fingerprint: u32,
+    fingerprint: Fingerprint,
     value: &T,
 ) -> Result<Bytes, CodecError> {
+    let codec = codec.for_type(fingerprint)?;
     let mut stored = Buffer::new();
     stored.extend_from_slice(&Header { codec, version, fingerprint }.to_bytes());
     let written = match codec {
@@ -48,7 +50,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 pub(crate) fn decode<T: DeserializeOwned>(
     stored: &[u8],
     version: u16,
-    fingerprint: impl Fn() -> u32,
+    fingerprint: impl Fn() -> Fingerprint,
 ) -> Result<T, CodecError> {
     let stored = Stored::split(stored)?;
     stored.check_known(version)?;
@@ -108,8 +110,8 @@ mod tests {
         #[test]
         fn values_round_trip(item in item(), version: u16) {
             for codec in CODECS {
-                let stored = encode(codec, version, 0, &item).unwrap();
-                prop_assert_eq!(decode::<Item>(&stored, version, || 0).unwrap(), item.clone());
+                let stored = encode(codec, version, Fingerprint::UNKNOWN, &item).unwrap();
+                prop_assert_eq!(decode::<Item>(&stored, version, || Fingerprint::UNKNOWN).unwrap(), item.clone());
             }
         }
 
@@ -118,12 +120,12 @@ mod tests {
             prop_assume!(one != other);
             let (former, later) = (one.min(other), one.max(other));
             for codec in CODECS {
-                let stored = encode(codec, former, 0, &item).unwrap();
+                let stored = encode(codec, former, Fingerprint::UNKNOWN, &item).unwrap();
                 let outdated = CodecError::Former { stored: former, known: later };
-                prop_assert_eq!(decode::<Item>(&stored, later, || 0).err(), Some(outdated));
-                let stored = encode(codec, later, 0, &item).unwrap();
+                prop_assert_eq!(decode::<Item>(&stored, later, || Fingerprint::UNKNOWN).err(), Some(outdated));
+                let stored = encode(codec, later, Fingerprint::UNKNOWN, &item).unwrap();
                 let newer = CodecError::Newer { stored: later, known: former };
-                prop_assert_eq!(decode::<Item>(&stored, former, || 0).err(), Some(newer));
+                prop_assert_eq!(decode::<Item>(&stored, former, || Fingerprint::UNKNOWN).err(), Some(newer));
             }
         }
 
@@ -134,27 +136,27 @@ mod tests {
             extra in 0_u8..,
         ) {
             for codec in CODECS {
-                let stored = encode(codec, 1, 0, &item).unwrap();
+                let stored = encode(codec, 1, Fingerprint::UNKNOWN, &item).unwrap();
                 let short = &stored[..cut.index(stored.len())];
-                prop_assert!(decode::<Item>(short, 1, || 0).is_err());
+                prop_assert!(decode::<Item>(short, 1, || Fingerprint::UNKNOWN).is_err());
                 let long = [&stored[..], &[extra]].concat();
                 let trailing = CodecError::TrailingBytes { left: 1 };
-                prop_assert_eq!(decode::<Item>(&long, 1, || 0).err(), Some(trailing));
+                prop_assert_eq!(decode::<Item>(&long, 1, || Fingerprint::UNKNOWN).err(), Some(trailing));
             }
         }
 
         #[test]
         fn hostile_payloads_never_panic(codec in 1_u8..3, payload in vec(any::<u8>(), 0..200)) {
             let stored = [&[0x10, codec, 0, 1, 0, 0, 0, 0][..], &payload].concat();
-            let _ = decode::<Item>(&stored, 1, || 0);
-            let _ = decode::<Vec<String>>(&stored, 1, || 0);
-            let _ = decode::<BTreeMap<u8, Vec<u64>>>(&stored, 1, || 0);
-            let _ = decode::<String>(&stored, 1, || 0);
+            let _ = decode::<Item>(&stored, 1, || Fingerprint::UNKNOWN);
+            let _ = decode::<Vec<String>>(&stored, 1, || Fingerprint::UNKNOWN);
+            let _ = decode::<BTreeMap<u8, Vec<u64>>>(&stored, 1, || Fingerprint::UNKNOWN);
+            let _ = decode::<String>(&stored, 1, || Fingerprint::UNKNOWN);
         }
 
         #[test]
         fn hostile_bytes_never_panic(stored in vec(any::<u8>(), 0..64), version: u16) {
-            let _ = decode::<Item>(&stored, version, || 0);
+            let _ = decode::<Item>(&stored, version, || Fingerprint::UNKNOWN);
         }
     }
 
@@ -164,8 +166,14 @@ mod tests {
         let messagepack =
             [&[0x10, 2, 0, 1, 0, 0, 0, 0][..], &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
         for stored in [bincode, messagepack] {
-            assert!(matches!(decode::<Vec<u64>>(&stored, 1, || 0), Err(CodecError::Read { .. })));
-            assert!(matches!(decode::<String>(&stored, 1, || 0), Err(CodecError::Read { .. })));
+            assert!(matches!(
+                decode::<Vec<u64>>(&stored, 1, || Fingerprint::UNKNOWN),
+                Err(CodecError::Read { .. })
+            ));
+            assert!(matches!(
+                decode::<String>(&stored, 1, || Fingerprint::UNKNOWN),
+                Err(CodecError::Read { .. })
+            ));
         }
     }
 
@@ -183,23 +191,26 @@ mod tests {
             added: u8,
         }
         let old = Old { kept: 7, gone: "x".into() };
-        let stored = encode(Codec::MessagePack, 1, 0, &old).unwrap();
-        assert_eq!(decode::<New>(&stored, 1, || 0).unwrap(), New { kept: 7, added: 0 });
+        let stored = encode(Codec::MessagePack, 1, Fingerprint::UNKNOWN, &old).unwrap();
+        assert_eq!(
+            decode::<New>(&stored, 1, || Fingerprint::UNKNOWN).unwrap(),
+            New { kept: 7, added: 0 }
+        );
     }
 
     #[test]
     fn a_value_below_the_limit_is_readable() {
         let small = vec![1_u128; 2_000_000];
-        let stored = encode(Codec::Bincode, 1, 0, &small).unwrap();
+        let stored = encode(Codec::Bincode, 1, Fingerprint::UNKNOWN, &small).unwrap();
         assert!(stored.len() < MAX_VALUE / 8);
-        assert_eq!(decode::<Vec<u128>>(&stored, 1, || 0).unwrap(), small);
+        assert_eq!(decode::<Vec<u128>>(&stored, 1, || Fingerprint::UNKNOWN).unwrap(), small);
     }
 
     #[test]
     fn errors_do_not_quote_the_value() {
         for codec in CODECS {
-            let stored = encode(codec, 1, 0, "hunter2").unwrap();
-            let error = decode::<Size>(&stored, 1, || 0).unwrap_err();
+            let stored = encode(codec, 1, Fingerprint::UNKNOWN, "hunter2").unwrap();
+            let error = decode::<Size>(&stored, 1, || Fingerprint::UNKNOWN).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }
     }
@@ -208,7 +219,10 @@ mod tests {
     fn a_value_above_the_limit_is_refused() {
         let value = "x".repeat(MAX_VALUE);
         for codec in CODECS {
-            assert!(matches!(encode(codec, 1, 0, &value), Err(CodecError::TooLarge { .. })));
+            assert!(matches!(
+                encode(codec, 1, Fingerprint::UNKNOWN, &value),
+                Err(CodecError::TooLarge { .. })
+            ));
         }
     }
 
@@ -227,8 +241,8 @@ mod tests {
         }
         let old = Old { net: 100, gross: 119 };
         let read = |codec| {
-            let stored = encode(codec, 1, 7, &old).unwrap();
-            decode::<New>(&stored, 1, || 8)
+            let stored = encode(codec, 1, Fingerprint::new(8, 0), &old).unwrap();
+            decode::<New>(&stored, 1, || Fingerprint::new(16, 0))
         };
         assert_eq!(read(Codec::Bincode), Err(CodecError::Shape));
         assert_eq!(read(Codec::MessagePack), Ok(New { gross: 119, net: 100 }));

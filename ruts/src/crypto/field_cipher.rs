@@ -155,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::{Codec, decode, encode};
+    use crate::codec::{Codec, Fingerprint, decode, encode};
 
     const SECRETS: [&str; 2] =
         ["the first secret of 32 bytes or more", "and another of such a length"];
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn encrypt(cipher: &FieldCipher, aad: FieldAad<'_>, value: &str) -> Bytes {
-        let plain = encode(Codec::Bincode, 1, 0, value).unwrap();
+        let plain = encode(Codec::Bincode, 1, Fingerprint::UNKNOWN, value).unwrap();
         cipher.encrypt(aad, &plain).ok().unwrap()
     }
 
@@ -183,7 +183,10 @@ mod tests {
         assert!(!encrypted.windows(4).any(|window| window == b"4111"));
         let plaintext = cipher.decrypt(aad(&ours, "card"), &encrypted).unwrap();
         assert!(plaintext.was_encrypted);
-        assert_eq!(decode::<String>(&plaintext.bytes, 1, || 0).unwrap(), "4111 1111");
+        assert_eq!(
+            decode::<String>(&plaintext.bytes, 1, || Fingerprint::UNKNOWN).unwrap(),
+            "4111 1111"
+        );
         for elsewhere in [aad(&other, "card"), aad(&ours, "name")] {
             assert_eq!(cipher.decrypt(elsewhere, &encrypted).err(), Some(CodecError::Tampered));
         }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::PrincipalKey,
-    codec::{self, Codec, CodecError, Stored, Target},
+    codec::{self, Codec, CodecError, Fingerprint, Stored, Target},
 };
 
 /// Typed key of a field: its stored name, the type `T` of its values, and its [mode](super::Mode)
@@ -42,31 +42,31 @@ pub struct Field<T, M = Optional> {
 
 /// How values are turned into bytes and back.
 struct ValueCodec<T> {
-    encode: fn(Codec, u16, u32, &T) -> Result<Bytes, CodecError>,
-    decode: fn(&[u8], u16, Fingerprint) -> Result<T, CodecError>,
-    fingerprint: Fingerprint,
+    encode: fn(Codec, u16, Fingerprint, &T) -> Result<Bytes, CodecError>,
+    decode: fn(&[u8], u16, TypeFingerprint) -> Result<T, CodecError>,
+    fingerprint: TypeFingerprint,
     migrate: Option<Migrate<T>>,
     writes: Option<Writes<T>>,
 }
 
-/// The fingerprint of a type.
+/// The fingerprint of a type, computed at its first use.
 #[derive(Clone, Copy)]
-struct Fingerprint {
-    compute: fn() -> u32,
+struct TypeFingerprint {
+    compute: fn() -> Fingerprint,
     /// Returns the static that keeps it, with 0 before the first use.
     known: Option<fn() -> &'static AtomicU32>,
 }
 
-impl Fingerprint {
-    fn get(self) -> u32 {
+impl TypeFingerprint {
+    fn get(self) -> Fingerprint {
         let Some(known) = self.known else { return (self.compute)() };
         match known().load(Ordering::Relaxed) {
             0 => {
                 let fingerprint = (self.compute)();
-                known().store(fingerprint, Ordering::Relaxed);
+                known().store(fingerprint.bits(), Ordering::Relaxed);
                 fingerprint
             }
-            fingerprint => fingerprint,
+            bits => Fingerprint::from_bits(bits),
         }
     }
 }
@@ -80,7 +80,7 @@ impl<T: FieldValue> Field<T> {
         let codec = ValueCodec {
             encode: codec::encode::<T>,
             decode: decode::<T>,
-            fingerprint: Fingerprint { compute: codec::fingerprint::<T>, known: None },
+            fingerprint: TypeFingerprint { compute: codec::fingerprint::<T>, known: None },
             migrate: None,
             writes: None,
         };
@@ -99,7 +99,7 @@ impl<T, M> Field<T, M> {
 
     /// Returns the function that returns the fingerprint of the type.
     #[doc(hidden)]
-    pub const fn shape(&self) -> fn() -> u32 {
+    pub const fn shape(&self) -> fn() -> Fingerprint {
         self.codec.fingerprint.compute
     }
 
@@ -211,7 +211,7 @@ impl<T, M: Copy> Field<T, M> {
         let stored = (codec.encode)(spec.codec(), spec.version(), codec.fingerprint.get(), value)?;
         match self.reads_back(codec.encode, value, &stored) {
             true => Ok(stored),
-            false => Err(CodecError::Unreadable(spec.codec())),
+            false => Err(CodecError::Unreadable(self.written_codec()?)),
         }
     }
 
@@ -246,8 +246,13 @@ impl<T, M: Copy> Field<T, M> {
             && former == value().and_then(|value| self.principal_key("", &value).ok()?)
     }
 
+    /// Returns the codec of values that are written in the field's current version.
+    pub(crate) fn written_codec(&self) -> Result<Codec, CodecError> {
+        self.spec.codec().for_type(self.fingerprint())
+    }
+
     /// Returns the fingerprint of the type.
-    pub(crate) fn fingerprint(&self) -> u32 {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.codec.fingerprint.get()
     }
 
@@ -271,13 +276,13 @@ impl<T, M: Copy> Field<T, M> {
     /// each value for this fault.
     fn encode_with<Q: ?Sized>(
         &self,
-        encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
+        encode: fn(Codec, u16, Fingerprint, &Q) -> Result<Bytes, CodecError>,
         value: &Q,
     ) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
         let mut stored = encode(spec.codec(), spec.version(), codec.fingerprint.get(), value)?;
         if cfg!(debug_assertions) && !self.reads_back(encode, value, &stored) {
-            return Err(CodecError::Unreadable(spec.codec()));
+            return Err(CodecError::Unreadable(self.written_codec()?));
         }
         let version = spec.written_version();
         if version != spec.version() {
@@ -285,7 +290,7 @@ impl<T, M: Copy> Field<T, M> {
             let value = (codec.decode)(&stored, spec.version(), codec.fingerprint)?;
             stored = write(value, Target { codec: spec.codec(), version })?;
             if cfg!(debug_assertions) && self.decode(&stored).is_err() {
-                return Err(CodecError::Unreadable(spec.codec()));
+                return Err(CodecError::Unreadable(self.written_codec()?));
             }
         }
         Ok(stored)
@@ -296,7 +301,7 @@ impl<T, M: Copy> Field<T, M> {
     /// does not have the same defect.
     fn reads_back<Q: ?Sized>(
         &self,
-        encode: fn(Codec, u16, u32, &Q) -> Result<Bytes, CodecError>,
+        encode: fn(Codec, u16, Fingerprint, &Q) -> Result<Bytes, CodecError>,
         value: &Q,
         stored: &[u8],
     ) -> bool {
@@ -304,11 +309,12 @@ impl<T, M: Copy> Field<T, M> {
         let Ok(read) = (codec.decode)(stored, spec.version(), codec.fingerprint) else {
             return false;
         };
-        let other = match spec.codec() {
-            Codec::Bincode => Codec::MessagePack,
-            Codec::MessagePack => Codec::Bincode,
+        let other = match self.written_codec() {
+            Ok(Codec::MessagePack) => Codec::Bincode,
+            _ => Codec::MessagePack,
         };
-        match (encode(other, 0, 0, value), (codec.encode)(other, 0, 0, &read)) {
+        let unknown = Fingerprint::UNKNOWN;
+        match (encode(other, 0, unknown, value), (codec.encode)(other, 0, unknown, &read)) {
             // Two equal `HashMap`s may be written in different orders, so the bytes are sorted.
             (Ok(value), Ok(read)) => sorted(&value) == sorted(&read),
             // The other codec is not compiled in, or cannot write the value.
@@ -337,7 +343,7 @@ impl<T, M: Copy> Field<T, M> {
         let written = spec.written_version();
         codec::origin(stored).is_some_and(|(format, version, fingerprint)| {
             let has_type = written != spec.version() || fingerprint == codec.fingerprint.get();
-            format == spec.codec() && version == written && has_type
+            spec.codec().for_type(fingerprint) == Ok(format) && version == written && has_type
         })
     }
 
@@ -346,10 +352,10 @@ impl<T, M: Copy> Field<T, M> {
     #[cfg(feature = "metrics")]
     pub(crate) fn origin(&self, stored: &[u8]) -> Option<(u16, &'static str)> {
         let (_, version, fingerprint) = codec::origin(stored)?;
-        let shape = match fingerprint {
-            0 => "unknown",
-            own if own == self.codec.fingerprint.get() => "own",
-            _ => "other",
+        let shape = match fingerprint.has_type() {
+            false => "unknown",
+            true if fingerprint == self.codec.fingerprint.get() => "own",
+            true => "other",
         };
         Some((version, shape))
     }
@@ -413,7 +419,7 @@ fn sorted(bytes: &[u8]) -> Vec<u8> {
 fn decode<T: FieldValue>(
     stored: &[u8],
     version: u16,
-    fingerprint: Fingerprint,
+    fingerprint: TypeFingerprint,
 ) -> Result<T, CodecError> {
     codec::decode(stored, version, || fingerprint.get())
 }

@@ -8,12 +8,13 @@ use std::sync::{
 };
 
 use crate::{
+    codec::Fingerprint,
     error::Error,
     field::{FieldSpec, SessionSchema},
 };
 
 /// Function that returns the fingerprint of a field's type.
-pub type Shape = fn() -> u32;
+pub type Shape = fn() -> Fingerprint;
 
 /// The schemas that this process has used in a layer.
 #[derive(Default)]

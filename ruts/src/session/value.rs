@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::config::Unreadable;
 use crate::{
     auth::PrincipalKey,
-    codec::{self, Codec, CodecError},
+    codec::{self, Codec, CodecError, Fingerprint},
     crypto::field_cipher::Plaintext,
     error::Error,
     event,
@@ -28,7 +28,8 @@ pub(super) fn encode_named<Q: Serialize + ?Sized>(
     codec: Codec,
     value: &Q,
 ) -> Result<Bytes, Error> {
-    codec::encode(codec, 1, 0, value).map_err(|source| encode_error(name, source))
+    codec::encode(codec, 1, Fingerprint::UNKNOWN, value)
+        .map_err(|source| encode_error(name, source))
 }
 
 /// Returns the principal that a value names, if the field is a principal field.

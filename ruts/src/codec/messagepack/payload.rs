@@ -5,7 +5,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{deserializer::Value, reader::Reader};
-use crate::codec::{buffer::Buffer, error::CodecError, format::Codec};
+use crate::codec::{buffer::Buffer, error::CodecError, fingerprint::Fingerprint, format::Codec};
 
 /// Appends `value` to `out`. Structs are written as maps.
 pub(in crate::codec) fn write<T: Serialize + ?Sized>(
@@ -19,16 +19,16 @@ pub(in crate::codec) fn write<T: Serialize + ?Sized>(
 
 /// Reads one value, and returns it with its length in bytes.
 ///
-/// `may_be_other` returns whether another type may have written the value. It is called only if the
-/// bytes could also stand for another value, such as those of a large `u128`.
+/// `other` returns the fingerprint of the type that wrote the value, if this is not `T`. It is called
+/// only if the bytes could also stand for another value, such as those of a large `u128`.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
-    may_be_other: impl FnOnce() -> bool,
+    other: impl FnOnce() -> Option<Fingerprint>,
 ) -> Result<(T, usize), CodecError> {
     let mut reader = Reader::new(payload);
     let value = T::deserialize(Value(&mut reader))
         .map_err(|error| CodecError::Read { codec: Codec::MessagePack, reason: error.reason() })?;
-    if reader.is_ambiguous() && may_be_other() {
+    if reader.is_ambiguous() && other().is_some_and(|other| reader.may_have_changed_sign(other)) {
         return Err(CodecError::Shape);
     }
     Ok((value, payload.len() - reader.rest()))
@@ -43,6 +43,9 @@ mod tests {
 
     use super::*;
 
+    /// A type with numbers of 128 bits of both signs.
+    const BOTH: Fingerprint = Fingerprint::new(8, Fingerprint::U128 | Fingerprint::I128);
+
     fn written<T: Serialize>(value: T) -> Vec<u8> {
         let mut payload = Buffer::new();
         write(&value, &mut payload).unwrap();
@@ -52,7 +55,7 @@ mod tests {
     /// Writes a value and reads it back as another type.
     fn reread<T: DeserializeOwned>(value: impl Serialize) -> Option<T> {
         let payload = written(value);
-        let (value, len) = read(&payload, || true).ok()?;
+        let (value, len) = read(&payload, || Some(BOTH)).ok()?;
         (len == payload.len()).then_some(value)
     }
 
@@ -113,9 +116,13 @@ mod tests {
         assert_eq!(reread::<u128>(-1_i128), None);
         assert_eq!(reread::<u128>(i128::MAX), Some(i128::MAX as u128));
         assert_eq!(reread(u64::MAX), Some(u128::from(u64::MAX)));
+        // No type with this fingerprint can have written the number with another sign.
+        let unsigned = Fingerprint::new(8, Fingerprint::U128);
+        assert_eq!(read(&written(u128::MAX), || Some(unsigned)), Ok((u128::MAX, 18)));
+        assert!(read::<i128>(&written(u128::MAX), || Some(unsigned)).is_err());
         for number in [i128::MIN, -1, 0, i128::MAX] {
-            assert_eq!(read(&written(number), || false), Ok((number, 18)));
-            assert_eq!(read(&written(number as u128), || false), Ok((number as u128, 18)));
+            assert_eq!(read(&written(number), || None), Ok((number, 18)));
+            assert_eq!(read(&written(number as u128), || None), Ok((number as u128, 18)));
         }
     }
 
@@ -154,7 +161,7 @@ mod tests {
         let deep = [[0x91; 2_000].as_slice(), &[0x90]].concat();
         let expected =
             CodecError::Read { codec: Codec::MessagePack, reason: "it is nested too deeply" };
-        assert_eq!(read::<Nest>(&deep, || true), Err(expected));
+        assert_eq!(read::<Nest>(&deep, || None), Err(expected));
     }
 
     proptest! {

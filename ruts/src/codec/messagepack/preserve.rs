@@ -4,6 +4,8 @@
 //! value that the new release wrote, and know only some of its fields. The merge keeps the other
 //! fields. Not generic, so it is compiled once.
 
+use std::collections::HashSet;
+
 use super::node::{Node, write_head};
 
 /// Maximum length of a list in which an element is also looked up at other positions. Each lookup
@@ -97,15 +99,35 @@ fn merge_nodes(nodes: [&Node<'_>; 3], defaults: Defaults, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns whether `known` can have been read from `stored`: they are equal, except for fields that
-/// one of them lacks.
-fn shows(stored: &Node<'_>, known: &Node<'_>) -> bool {
-    match (stored, known) {
-        (Node::Map(stored), Node::Map(known)) => stored
-            .iter()
-            .all(|(key, value)| find(known, key).is_none_or(|known| shows(value, known))),
-        (Node::List(stored), Node::List(known)) => is_part(stored, known),
-        (stored, known) => stored == known,
+/// Strings that differ between `stored` and `known`. They may be variants that this release knows only as
+/// `#[serde(other)]`.
+#[derive(Default)]
+struct Renamed<'b> {
+    stored: HashSet<&'b [u8]>,
+    known: HashSet<&'b [u8]>,
+}
+
+impl<'b> Renamed<'b> {
+    /// Returns whether `known` can have been read from `stored`: they are equal, except for strings, and for
+    /// fields that one of them lacks.
+    fn add(&mut self, stored: &Node<'b>, known: &Node<'b>) -> bool {
+        match (stored, known) {
+            (Node::Map(stored), Node::Map(known)) => stored
+                .iter()
+                .all(|(key, value)| find(known, key).is_none_or(|known| self.add(value, known))),
+            (Node::List(stored), Node::List(known)) => self.add_all(stored, known),
+            (Node::Leaf(stored), Node::Leaf(known)) if stored != known => {
+                self.stored.insert(stored);
+                self.known.insert(known);
+                is_text(stored) && is_text(known)
+            }
+            (stored, known) => stored == known,
+        }
+    }
+
+    fn add_all(&mut self, stored: &[Node<'b>], known: &[Node<'b>]) -> bool {
+        stored.len() == known.len()
+            && stored.iter().zip(known).all(|(stored, known)| self.add(stored, known))
     }
 }
 
@@ -119,10 +141,11 @@ fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a N
 }
 
 /// Returns whether each element of `known` can have been read from the element of `stored` at the
-/// same index. `false` for most `HashSet`s, which are written in another order each time.
-fn is_part(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
-    stored.len() == known.len()
-        && stored.iter().zip(known).all(|(stored, known)| shows(stored, known))
+/// same index. `false` for a `HashSet` whose elements are written in another order: each string of
+/// `known` is then found in `stored` too, at another index.
+fn is_part<'b>(stored: &[Node<'b>], known: &[Node<'b>]) -> bool {
+    let mut renamed = Renamed::default();
+    renamed.add_all(stored, known) && renamed.stored.is_disjoint(&renamed.known)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
+use crate::codec::fingerprint::Fingerprint;
+
 /// Maximum depth of a value, the same as in the writer, `rmp-serde`.
 const MAX_DEPTH: usize = 1024;
 
@@ -35,12 +37,15 @@ pub(super) struct Reader<'b> {
     depth: usize,
     /// Number of bytes left of a byte string that is read as a list of numbers.
     numbers: usize,
-    is_ambiguous: bool,
+    /// A `u128` was read whose highest bit is set. A negative `i128` has the same bytes.
+    has_large: bool,
+    /// An `i128` was read whose highest bit is set. A large `u128` has the same bytes.
+    has_negative: bool,
 }
 
 impl<'b> Reader<'b> {
     pub(super) const fn new(payload: &'b [u8]) -> Self {
-        Self { rest: payload, depth: 0, numbers: 0, is_ambiguous: false }
+        Self { rest: payload, depth: 0, numbers: 0, has_large: false, has_negative: false }
     }
 
     /// Returns the number of bytes that have not been read.
@@ -50,7 +55,13 @@ impl<'b> Reader<'b> {
 
     /// Returns whether bytes were read that could also stand for another value.
     pub(super) const fn is_ambiguous(&self) -> bool {
-        self.is_ambiguous
+        self.has_large || self.has_negative
+    }
+
+    /// Returns whether a type with this fingerprint could have written a number of 128 bits that was read
+    /// with another sign.
+    pub(super) const fn may_have_changed_sign(&self, writer: Fingerprint) -> bool {
+        self.has_large && writer.may_have_i128() || self.has_negative && writer.may_have_u128()
     }
 
     /// Returns the marker of the next token. `None` at the end of the payload, and inside a byte
@@ -137,7 +148,11 @@ impl<'b> Reader<'b> {
     pub(super) fn wide_unsigned(&mut self) -> Result<u128, ReadError> {
         match self.token()? {
             Token::Unsigned(number) => Ok(number.into()),
-            Token::Bytes(bytes) => self.wide(bytes).map(u128::from_be_bytes),
+            Token::Bytes(bytes) => {
+                let number = u128::from_be_bytes(wide(bytes)?);
+                self.has_large |= number >> 127 == 1;
+                Ok(number)
+            }
             _ => Err(ReadError::SHAPE),
         }
     }
@@ -148,17 +163,13 @@ impl<'b> Reader<'b> {
         match self.token()? {
             Token::Unsigned(number) => Ok(number.into()),
             Token::Negative(number) => Ok(number.into()),
-            Token::Bytes(bytes) => self.wide(bytes).map(i128::from_be_bytes),
+            Token::Bytes(bytes) => {
+                let number = i128::from_be_bytes(wide(bytes)?);
+                self.has_negative |= number < 0;
+                Ok(number)
+            }
             _ => Err(ReadError::SHAPE),
         }
-    }
-
-    /// Returns the bytes of a number of 128 bits. If the highest bit is set, the bytes are
-    /// ambiguous: a large `u128` has the same bytes as a negative `i128`.
-    fn wide(&mut self, bytes: &[u8]) -> Result<[u8; 16], ReadError> {
-        let bytes: [u8; 16] = bytes.try_into().map_err(|_| ReadError::SHAPE)?;
-        self.is_ambiguous |= bytes[0] > 0x7f;
-        Ok(bytes)
     }
 
     /// Reads a floating-point number. An integer is accepted if it is small enough to be exact.
@@ -286,6 +297,11 @@ impl<'b> Reader<'b> {
 /// Returns the token of an integer that was written in a signed format.
 fn signed(number: i64) -> Token<'static> {
     u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
+}
+
+/// Returns the bytes of a number of 128 bits.
+fn wide(bytes: &[u8]) -> Result<[u8; 16], ReadError> {
+    bytes.try_into().map_err(|_| ReadError::SHAPE)
 }
 
 /// Returns bytes as a string.

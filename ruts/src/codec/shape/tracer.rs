@@ -14,13 +14,14 @@ use serde::de::{
 use super::tree::{Kind, Leaf, NodeId, Tree};
 #[cfg(feature = "testing")]
 use super::{structure::Shape, tree::Variation};
+use crate::codec::fingerprint::Fingerprint;
 
 /// Maximum number of passes, more than a type needs. Ends the trace of a type whose requests differ in
 /// every pass.
 const MAX_PASSES: usize = 10_000;
 
-/// Returns the fingerprint of a type, which is not 0. Takes up to a microsecond.
-pub(crate) fn trace<T: DeserializeOwned>() -> u32 {
+/// Returns the fingerprint of a type. Takes up to a microsecond.
+pub(crate) fn trace<T: DeserializeOwned>() -> Fingerprint {
     let mut tree = Tree::new();
     for _ in 0..MAX_PASSES {
         let root = Tracer { tree: &mut tree, node: Tree::ROOT };
@@ -29,7 +30,7 @@ pub(crate) fn trace<T: DeserializeOwned>() -> u32 {
             break;
         }
     }
-    tree.hash().max(1)
+    tree.fingerprint()
 }
 
 /// Returns the structure of a type, and sample values of it: one for each enum variant, and one for

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "testing")]
 use super::structure::{Part, Shape};
+use crate::codec::fingerprint::Fingerprint;
 
 /// Place of a node in the tree.
 pub(super) type NodeId = usize;
@@ -482,12 +483,7 @@ impl Tree {
         }
         let mut parts: Vec<Shape> = Vec::with_capacity(children.len());
         for &child in children {
-            // The names of an enum include aliases, so they outnumber the variants. The last
-            // children have no variant.
-            let is_alias = *kind == Kind::Enum
-                && self.nodes[child].is_rejected
-                && self.nodes[child].kind == Kind::Unknown;
-            if !is_alias && !self.nodes[child].is_alias {
+            if !self.is_alias_of(node, child) {
                 parts.push(self.shape_of(child, outer));
             }
         }
@@ -519,12 +515,43 @@ impl Tree {
         }
     }
 
-    /// Returns the hash of the tree: FNV-1a, folded to 32 bits.
+    /// Returns the fingerprint: a hash by FNV-1a, folded to 32 bits, and the flags.
     #[inline(never)]
-    pub(super) fn hash(&self) -> u32 {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut hash = Hash(0xcbf2_9ce4_8422_2325);
         self.write(Self::ROOT, &mut Vec::new(), &mut hash);
-        (hash.0 ^ (hash.0 >> 32)) as u32
+        let has = |number| {
+            let leaf = Kind::Leaf(Leaf::Number(number));
+            self.nodes.iter().any(|node| node.kind == leaf)
+        };
+        let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
+        let flags = flag(!self.is_known(Self::ROOT), Fingerprint::PARTIAL)
+            | flag(has("u128"), Fingerprint::U128)
+            | flag(has("i128"), Fingerprint::I128);
+        Fingerprint::new((hash.0 ^ (hash.0 >> 32)) as u32, flags)
+    }
+
+    /// Returns whether every part of a node was requested, also those of a rejected part.
+    fn is_known(&self, node: NodeId) -> bool {
+        let Node { kind, children, names, is_by_name, len, .. } = &self.nodes[node];
+        let has_parts = match kind {
+            Kind::Unknown => false,
+            // Without an entry, a map contains itself.
+            Kind::Map => children.len() != 1,
+            Kind::Tuple => children.len() >= *len,
+            Kind::Struct => !is_by_name || children.len() >= names.len(),
+            Kind::Enum => children.len() >= names.len(),
+            _ => true,
+        };
+        has_parts
+            && children.iter().all(|&child| self.is_alias_of(node, child) || self.is_known(child))
+    }
+
+    /// Returns whether a child stands for another name of a part. The names of an enum include aliases, so
+    /// they outnumber the variants. The last children have no variant.
+    fn is_alias_of(&self, node: NodeId, child: NodeId) -> bool {
+        let Node { kind, is_rejected, is_alias, .. } = self.nodes[child];
+        is_alias || self.nodes[node].kind == Kind::Enum && is_rejected && kind == Kind::Unknown
     }
 
     fn write(&self, node: NodeId, outer: &mut Vec<NodeId>, hash: &mut Hash) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 #[cfg(feature = "messagepack")]
 use super::probe;
 use crate::{
-    codec::{self, Codec, CodecError, Shape},
+    codec::{self, Codec, CodecError, Fingerprint, Shape},
     field::{Field, FieldSpec, FieldValue, FieldVisitor, Mode},
 };
 
@@ -20,7 +20,9 @@ const MAX_SAMPLES: usize = 64;
 pub(super) struct Described {
     pub(super) spec: &'static FieldSpec,
     pub(super) shape: Shape,
-    pub(super) fingerprint: u32,
+    /// The codec that writes the values.
+    pub(super) codec: Codec,
+    pub(super) fingerprint: Fingerprint,
     /// Values that ruts made from the type, as this build stores them.
     pub(super) samples: BTreeSet<Bytes>,
     /// Values from the application, in their stored form.
@@ -96,14 +98,16 @@ impl FieldVisitor for Describe {
             shape.assume_optional();
         }
         shape.forget_loose();
+        let codec = field.written_codec().unwrap_or(spec.codec());
         let mut described = Described {
             spec,
-            is_unreadable: is_unreadable(spec.codec(), &shape),
+            is_unreadable: is_unreadable(codec, &shape),
             is_unwritable: spec.written_version() != spec.version()
                 && !values.is_empty()
                 && values.iter().all(|value| field.encode(value).is_err()),
             shape,
-            fingerprint: codec::fingerprint::<T>(),
+            codec,
+            fingerprint: field.fingerprint(),
             samples: BTreeSet::new(),
             own_samples: BTreeSet::new(),
             own_json: BTreeSet::new(),

@@ -10,7 +10,7 @@ use super::{
     describe::Described,
     text::{write, write_name},
 };
-use crate::codec::{Codec, Shape, parse, parse_name};
+use crate::codec::{Codec, Fingerprint, Shape, parse, parse_name};
 
 /// Beginning of a flag. The number of the former version that is written follows.
 const WRITES: &str = "+writes-";
@@ -21,7 +21,7 @@ pub(super) struct LockedType {
     pub(super) name: String,
     pub(super) version: u16,
     pub(super) codec: Codec,
-    pub(super) fingerprint: u32,
+    pub(super) fingerprint: Fingerprint,
     pub(super) shape: Shape,
     pub(super) is_principal: bool,
     pub(super) is_index: bool,
@@ -41,7 +41,7 @@ impl LockedType {
         Self {
             name: field.spec.name().to_owned(),
             version: field.spec.version(),
-            codec: field.spec.codec(),
+            codec: field.codec,
             fingerprint: field.fingerprint,
             shape: field.shape.clone(),
             is_principal: field.spec.is_principal(),
@@ -76,7 +76,7 @@ impl fmt::Display for LockedType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_name(&self.name, f)?;
         let codec = word(self.codec);
-        write!(f, " {} {codec} {:08x} ", self.version, self.fingerprint)?;
+        write!(f, " {} {codec} {:08x} ", self.version, self.fingerprint.bits())?;
         write(&self.shape, f)?;
         f.write_str(if self.is_principal { " +principal" } else { "" })?;
         f.write_str(if self.is_index { " +index" } else { "" })?;
@@ -116,7 +116,7 @@ pub(super) fn parse_type(line: &str) -> Option<LockedType> {
     let version = words.next()?.parse().ok()?;
     let codec = words.next()?;
     let codec = [Codec::Bincode, Codec::MessagePack].into_iter().find(|one| word(*one) == codec)?;
-    let fingerprint = u32::from_str_radix(words.next()?, 16).ok()?;
+    let fingerprint = Fingerprint::from_bits(u32::from_str_radix(words.next()?, 16).ok()?);
     let (shape, flags) = parse(words.next()?)?;
     let mut locked = LockedType {
         name,

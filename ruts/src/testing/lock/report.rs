@@ -122,8 +122,7 @@ impl LockReport {
     fn field(&mut self, field: &Described, locked: &[&LockedType]) {
         let name = field.spec.name();
         if field.is_unreadable {
-            let codec = field.spec.codec();
-            self.say(LockLevel::Breaks, name, match codec {
+            self.say(LockLevel::Breaks, name, match field.codec {
                 Codec::Bincode => {
                     "is written by bincode, which does not read back every value of this type: \
                      `skip_serializing_if`, `untagged`, `tag`, `flatten` and `Value` need a \
@@ -393,7 +392,7 @@ impl LockReport {
                 ),
             );
         }
-        if field.shape == current.shape && spec.codec() == current.codec {
+        if field.shape == current.shape && field.codec == current.codec {
             if field.fingerprint != current.fingerprint {
                 self.say(
                     LockLevel::Stale,
@@ -406,7 +405,7 @@ impl LockReport {
             }
             return;
         }
-        let reasons = match spec.codec() {
+        let reasons = match field.codec {
             Codec::MessagePack => unreadable(&field.shape, &current.shape),
             Codec::Bincode if field.fingerprint == current.fingerprint => Vec::new(),
             Codec::Bincode => vec![POSITIONAL.to_owned()],
@@ -443,7 +442,7 @@ impl LockReport {
                  this field, instead of failing or overwriting it. To avoid that too, add \
                  `writes = {former}` for one release.{}",
                 list(&reasons),
-                advice(spec.codec())
+                advice(field.codec)
             )),
         }
     }

@@ -1,0 +1,67 @@
+//! [`Fingerprint`]: what a header records of the type that wrote a value.
+//!
+//! Made by `shape`, stored in a `header`, and compared by the files that read a stored value. Knows no
+//! types.
+
+/// Hash of the shape of a type, and three flags.
+///
+/// A value that was set by name has no hash and no flags. A value that an update merged from the values of two
+/// types has no hash, and the flags of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(u32);
+
+impl Fingerprint {
+    /// No type is known.
+    pub(crate) const UNKNOWN: Self = Self(0);
+
+    /// Some parts of the type are not known.
+    pub(super) const PARTIAL: u32 = 1;
+    /// The type has a `u128`.
+    pub(super) const U128: u32 = 2;
+    /// The type has an `i128`.
+    pub(super) const I128: u32 = 4;
+    const FLAGS: u32 = Self::PARTIAL | Self::U128 | Self::I128;
+
+    /// Joins a hash, of which three bits are dropped, with flags.
+    pub(super) const fn new(hash: u32, flags: u32) -> Self {
+        let hash = hash & !Self::FLAGS;
+        // Without a hash, no type would be known.
+        Self((if hash == 0 { Self::FLAGS + 1 } else { hash }) | flags)
+    }
+
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Returns whether one type wrote the whole value.
+    pub(crate) const fn has_type(self) -> bool {
+        self.0 & !Self::FLAGS != 0
+    }
+
+    /// Returns whether two types with this fingerprint may differ, because some parts of them are not known.
+    pub(crate) const fn is_partial(self) -> bool {
+        self.0 & Self::PARTIAL != 0
+    }
+}
+
+#[cfg(feature = "messagepack")]
+impl Fingerprint {
+    /// Returns the fingerprint of a value whose fields were written by two types.
+    pub(super) const fn merged(self, other: Self) -> Self {
+        Self((self.0 | other.0) & Self::FLAGS)
+    }
+
+    /// Returns whether the type may have a `u128`.
+    pub(super) const fn may_have_u128(self) -> bool {
+        self.0 & (Self::PARTIAL | Self::U128) != 0
+    }
+
+    /// Returns whether the type may have an `i128`.
+    pub(super) const fn may_have_i128(self) -> bool {
+        self.0 & (Self::PARTIAL | Self::I128) != 0
+    }
+}

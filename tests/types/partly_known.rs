@@ -1,0 +1,161 @@
+//! Types with a part that accepts none of the values that ruts tries, so that parts after it stay unknown. No
+//! change of such a part is misread, although the field uses bincode.
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use ruts::{
+    Session,
+    codec::{Codec, CodecError},
+    field::{Field, FieldSpec, FieldValue},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::change::new_session;
+
+/// Begins with `ord_`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct OrderId(String);
+
+impl TryFrom<String> for OrderId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.starts_with("ord_") { Ok(Self(text)) } else { Err("not an order") }
+    }
+}
+
+impl From<OrderId> for String {
+    fn from(OrderId(text): OrderId) -> Self {
+        text
+    }
+}
+
+fn order() -> OrderId {
+    OrderId("ord_7".to_owned())
+}
+
+mod before {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(super) enum Role {
+        Guest,
+        Admin,
+    }
+}
+
+mod after {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(super) enum Role {
+        Admin,
+        Guest,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Pair<T>(OrderId, T);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Choice<T> {
+    Both(OrderId, T),
+    Other,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Inside<T> {
+    orders: Vec<(OrderId, T)>,
+    count: u32,
+}
+
+const SPEC: FieldSpec = FieldSpec::new("value").with_codec(Codec::Bincode);
+
+/// Writes a value, and reads it as another type, and as its own.
+async fn reread<T: FieldValue + Debug + PartialEq, U: FieldValue>(
+    session: &Session,
+    value: T,
+) -> Option<U> {
+    session.entry(Field::<T>::new(&SPEC)).set(&value).await.unwrap();
+    assert_eq!(session.entry(Field::<T>::new(&SPEC)).get().await.unwrap(), Some(value));
+    session.entry(Field::<U>::new(&SPEC)).get().await.ok().flatten()
+}
+
+/// Checks each type that can hold a part after an order.
+macro_rules! assert_never_misread {
+    ($session:ident, $one:ty, $other:ty, $value:expr, $read:expr) => {
+        let session = &$session;
+        let read = reread::<_, (OrderId, $other)>(session, (order(), $value)).await;
+        assert_eq!(read, Some((order(), $read)));
+        let read = reread::<_, Pair<$other>>(session, Pair(order(), $value)).await;
+        assert_eq!(read, Some(Pair(order(), $read)));
+        let read = reread::<_, Choice<$other>>(session, Choice::Both(order(), $value)).await;
+        assert_eq!(read, Some(Choice::Both(order(), $read)));
+        let map = BTreeMap::from([(order(), $value)]);
+        let read = reread::<_, BTreeMap<OrderId, $other>>(session, map).await;
+        assert_eq!(read, Some(BTreeMap::from([(order(), $read)])));
+        let inside = Inside { orders: vec![(order(), $value)], count: 3 };
+        let read = reread::<_, Inside<$other>>(session, inside).await;
+        assert_eq!(read, Some(Inside { orders: vec![(order(), $read)], count: 3 }));
+    };
+}
+
+#[tokio::test]
+async fn a_part_after_one_that_accepts_no_value_is_not_misread() {
+    let session = new_session().await;
+    assert_never_misread!(session, u32, i32, 8_u32, 8_i32);
+    assert_never_misread!(session, i64, u64, 4_i64, 4_u64);
+    assert_never_misread!(
+        session,
+        before::Role,
+        after::Role,
+        before::Role::Guest,
+        after::Role::Guest
+    );
+    assert_never_misread!(session, u8, Option<u8>, 1_u8, Some(1_u8));
+}
+
+/// A stored value is in the form in which it would be written again.
+#[tokio::test]
+async fn settle_rewrites_no_such_value() {
+    let session = new_session().await;
+    let field = Field::<(OrderId, u32)>::new(&SPEC);
+    session.entry(field).set(&(order(), 8)).await.unwrap();
+    assert!(!session.entry(field).settle().await.unwrap());
+}
+
+/// A struct may get a field although it holds a large `u128`, such as a random id.
+#[tokio::test]
+async fn a_large_number_is_read_after_its_struct_has_changed() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Before {
+        id: u128,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct After {
+        id: u128,
+        #[serde(default)]
+        count: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Signed {
+        id: i128,
+    }
+    const NAMED: FieldSpec = FieldSpec::new("value").with_codec(Codec::MessagePack);
+    let session = new_session().await;
+    let (old, new) = (Field::<Before>::new(&NAMED), Field::<After>::new(&NAMED));
+    session.entry(old).set(&Before { id: u128::MAX }).await.unwrap();
+    let read = session.entry(new).get().await.unwrap();
+    assert_eq!(read, Some(After { id: u128::MAX, count: 0 }));
+
+    // The old release changes a value of the new one, which then has fields of both.
+    session.entry(new).set(&After { id: 1, count: 3 }).await.unwrap();
+    session.entry(old.or(|| Before { id: 0 })).update(|value| value.id = u128::MAX).await.unwrap();
+    let read = session.entry(new).get().await.unwrap();
+    assert_eq!(read, Some(After { id: u128::MAX, count: 3 }));
+
+    let error = session.entry(Field::<Signed>::new(&NAMED)).get().await.unwrap_err();
+    let is_shape = matches!(&error, ruts::Error::Decode { source: CodecError::Shape, .. });
+    assert!(is_shape, "{error}");
+}
