@@ -3,6 +3,8 @@
 //! Made by `shape`, stored in a `header`, and compared by the files that read a stored value. Knows no
 //! types.
 
+use super::{error::CodecError, format::Codec};
+
 /// Hash of the shape of a type, and three flags.
 ///
 /// A value that was set by name has no hash and no flags. A value that an update merged from the values of two
@@ -45,6 +47,18 @@ impl Fingerprint {
     /// Returns whether two types with this fingerprint may differ, because some parts of them are not known.
     pub(crate) const fn is_partial(self) -> bool {
         self.0 & Self::PARTIAL != 0
+    }
+
+    /// Returns the codec that writes the values of the type, in a field with the codec `chosen`.
+    ///
+    /// MessagePack takes the place of bincode if a part of the type is not known: bincode could misread a
+    /// value after that part has changed, and MessagePack reads by names.
+    pub(crate) fn codec(self, chosen: Codec) -> Result<Codec, CodecError> {
+        match (chosen, self.is_partial()) {
+            (Codec::Bincode, true) if Codec::MessagePack.is_enabled() => Ok(Codec::MessagePack),
+            (Codec::Bincode, true) => Err(CodecError::PartlyKnown),
+            (codec, _) => Ok(codec),
+        }
     }
 }
 

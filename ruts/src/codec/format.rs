@@ -2,8 +2,6 @@
 //!
 //! Chosen by schemas and by the layer. Knows nothing of the codecs behind it.
 
-use super::{error::CodecError, fingerprint::Fingerprint};
-
 /// Format of a value's payload. Only a writer chooses it: a reader takes it from the stored header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -25,17 +23,6 @@ impl Codec {
     /// Codec of values that are set by name: [`Bincode`](Self::Bincode) where it is compiled in.
     pub const DEFAULT_BY_NAME: Self =
         if cfg!(feature = "bincode") { Self::Bincode } else { Self::DEFAULT };
-
-    /// Returns the codec that writes the values of a type. MessagePack takes the place of bincode if a part
-    /// of the type is not known: bincode could misread a value after that part has changed, and
-    /// MessagePack reads by names.
-    pub(crate) fn for_type(self, fingerprint: Fingerprint) -> Result<Self, CodecError> {
-        match (self, fingerprint.is_partial()) {
-            (Self::Bincode, true) if Self::MessagePack.is_enabled() => Ok(Self::MessagePack),
-            (Self::Bincode, true) => Err(CodecError::PartlyKnown),
-            (codec, _) => Ok(codec),
-        }
-    }
 
     /// Returns whether the feature of the codec is enabled.
     pub const fn is_enabled(self) -> bool {

@@ -27,7 +27,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     fingerprint: Fingerprint,
     value: &T,
 ) -> Result<Bytes, CodecError> {
-    let codec = codec.for_type(fingerprint)?;
+    let codec = fingerprint.codec(codec)?;
     let mut stored = Buffer::new();
     stored.extend_from_slice(&Header { codec, version, fingerprint }.to_bytes());
     let written = match codec {

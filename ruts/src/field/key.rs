@@ -248,7 +248,7 @@ impl<T, M: Copy> Field<T, M> {
 
     /// Returns the codec of values that are written in the field's current version.
     pub(crate) fn written_codec(&self) -> Result<Codec, CodecError> {
-        self.spec.codec().for_type(self.fingerprint())
+        self.fingerprint().codec(self.spec.codec())
     }
 
     /// Returns the fingerprint of the type.
@@ -343,7 +343,7 @@ impl<T, M: Copy> Field<T, M> {
         let written = spec.written_version();
         codec::origin(stored).is_some_and(|(format, version, fingerprint)| {
             let has_type = written != spec.version() || fingerprint == codec.fingerprint.get();
-            spec.codec().for_type(fingerprint) == Ok(format) && version == written && has_type
+            fingerprint.codec(spec.codec()) == Ok(format) && version == written && has_type
         })
     }
 
