@@ -38,6 +38,6 @@ pub(crate) use self::{
     fingerprint::Fingerprint,
     header::{is_encrypted, is_merged_to_the_same, origin, unwrap_own, version, wrap_own},
     preserve::{keep_unknown, may_know_more},
-    shape::{fingerprint, trace},
+    shape::{fingerprint_of, trace},
     value::{decode, encode},
 };

@@ -9,7 +9,8 @@ use super::bincode;
 #[cfg(feature = "messagepack")]
 use super::messagepack;
 use super::{
-    error::CodecError, fingerprint::Fingerprint, format::Codec, header::Header, shape::fingerprint,
+    error::CodecError, fingerprint::Fingerprint, format::Codec, header::Header,
+    shape::fingerprint_of,
 };
 
 /// A stored value, not yet decoded: the argument of a
@@ -60,7 +61,7 @@ impl<'a> Stored<'a> {
     /// [`CodecError::Shape`] if another type wrote the value, and its bytes could be misread as a
     /// `T`. [`CodecError::Read`] or [`CodecError::TrailingBytes`] if the bytes are not a `T`.
     pub fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, CodecError> {
-        self.read_as(fingerprint::<T>)
+        self.read_as(fingerprint_of::<T>)
     }
 
     /// Returns the error for a value that a migration cannot convert.

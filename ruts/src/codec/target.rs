@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{error::CodecError, format::Codec, shape::fingerprint, value::encode};
+use super::{error::CodecError, format::Codec, shape::fingerprint_of, value::encode};
 
 /// The version to write a value as: the argument of a [downgrade](crate::field::Field::writes).
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ impl Target {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        encode(self.codec, self.version, fingerprint::<T>(), value)
+        encode(self.codec, self.version, fingerprint_of::<T>(), value)
     }
 
     /// Returns the error for a value that this version cannot hold.

@@ -80,7 +80,7 @@ impl<T: FieldValue> Field<T> {
         let codec = ValueCodec {
             encode: codec::encode::<T>,
             decode: decode::<T>,
-            fingerprint: TypeFingerprint { compute: codec::fingerprint::<T>, known: None },
+            fingerprint: TypeFingerprint { compute: codec::fingerprint_of::<T>, known: None },
             migrate: None,
             writes: None,
         };

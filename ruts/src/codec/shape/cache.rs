@@ -1,4 +1,4 @@
-//! [`fingerprint`]: the fingerprint of a type, computed once per process and type.
+//! [`fingerprint_of`]: the fingerprint of a type, computed once per process and type.
 //!
 //! Called by typed keys, and by `stored` and `target`. Knows `tracer`, and nothing of headers.
 
@@ -15,7 +15,7 @@ use crate::codec::fingerprint::Fingerprint;
 
 /// Returns the fingerprint of a type. The first call for a type computes it, and
 /// the process keeps it.
-pub(crate) fn fingerprint<T: DeserializeOwned + 'static>() -> Fingerprint {
+pub(crate) fn fingerprint_of<T: DeserializeOwned + 'static>() -> Fingerprint {
     static KNOWN: RwLock<Option<HashMap<TypeId, Fingerprint>>> = RwLock::new(None);
     let id = TypeId::of::<T>();
     let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
@@ -80,29 +80,41 @@ mod tests {
     #[test]
     fn a_changed_type_has_another_fingerprint() {
         assert_ne!(
-            fingerprint::<before::Price>(),
-            fingerprint::<after::Price>(),
+            fingerprint_of::<before::Price>(),
+            fingerprint_of::<after::Price>(),
             "reordered fields"
         );
         assert_ne!(
-            fingerprint::<before::Role>(),
-            fingerprint::<after::Role>(),
+            fingerprint_of::<before::Role>(),
+            fingerprint_of::<after::Role>(),
             "reordered variants"
         );
-        assert_ne!(fingerprint::<before::Size>(), fingerprint::<after::Size>(), "a wider variant");
-        assert_ne!(fingerprint::<before::Tree>(), fingerprint::<after::Tree>(), "a wider number");
-        assert_ne!(fingerprint::<before::Cart>(), fingerprint::<after::Cart>(), "deep inside");
+        assert_ne!(
+            fingerprint_of::<before::Size>(),
+            fingerprint_of::<after::Size>(),
+            "a wider variant"
+        );
+        assert_ne!(
+            fingerprint_of::<before::Tree>(),
+            fingerprint_of::<after::Tree>(),
+            "a wider number"
+        );
+        assert_ne!(
+            fingerprint_of::<before::Cart>(),
+            fingerprint_of::<after::Cart>(),
+            "deep inside"
+        );
         let numbers = [
-            fingerprint::<u8>(),
-            fingerprint::<i8>(),
-            fingerprint::<bool>(),
-            fingerprint::<char>(),
-            fingerprint::<u64>(),
-            fingerprint::<i64>(),
-            fingerprint::<Option<u64>>(),
-            fingerprint::<Vec<u64>>(),
-            fingerprint::<[u64; 1]>(),
-            fingerprint::<String>(),
+            fingerprint_of::<u8>(),
+            fingerprint_of::<i8>(),
+            fingerprint_of::<bool>(),
+            fingerprint_of::<char>(),
+            fingerprint_of::<u64>(),
+            fingerprint_of::<i64>(),
+            fingerprint_of::<Option<u64>>(),
+            fingerprint_of::<Vec<u64>>(),
+            fingerprint_of::<[u64; 1]>(),
+            fingerprint_of::<String>(),
         ];
         assert_distinct(&numbers);
     }
@@ -119,27 +131,27 @@ mod tests {
         #[derive(Deserialize)]
         #[allow(dead_code)]
         struct Wrapper(before::Price);
-        assert_eq!(fingerprint::<before::Price>(), fingerprint::<Renamed>());
-        assert_eq!(fingerprint::<before::Price>(), fingerprint::<Wrapper>());
-        assert_eq!(fingerprint::<before::Price>(), fingerprint::<Box<before::Price>>());
-        assert_eq!(fingerprint::<String>(), fingerprint::<Box<str>>());
-        assert_eq!(fingerprint::<String>(), fingerprint::<Cow<'static, str>>());
-        assert_eq!(fingerprint::<Vec<u8>>(), fingerprint::<BTreeSet<u8>>());
-        assert_eq!(fingerprint::<HashMap<u8, u8>>(), fingerprint::<BTreeMap<u8, u8>>());
+        assert_eq!(fingerprint_of::<before::Price>(), fingerprint_of::<Renamed>());
+        assert_eq!(fingerprint_of::<before::Price>(), fingerprint_of::<Wrapper>());
+        assert_eq!(fingerprint_of::<before::Price>(), fingerprint_of::<Box<before::Price>>());
+        assert_eq!(fingerprint_of::<String>(), fingerprint_of::<Box<str>>());
+        assert_eq!(fingerprint_of::<String>(), fingerprint_of::<Cow<'static, str>>());
+        assert_eq!(fingerprint_of::<Vec<u8>>(), fingerprint_of::<BTreeSet<u8>>());
+        assert_eq!(fingerprint_of::<HashMap<u8, u8>>(), fingerprint_of::<BTreeMap<u8, u8>>());
     }
 
     /// Types whose `Deserialize` checks values, or is not derived.
     #[test]
     fn types_of_other_crates_have_fingerprints() {
         let fingerprints = [
-            fingerprint::<NonZeroU32>(),
-            fingerprint::<IpAddr>(),
-            fingerprint::<Duration>(),
-            fingerprint::<SystemTime>(),
-            fingerprint::<serde_json::Value>(),
-            fingerprint::<std::ops::Range<u8>>(),
-            fingerprint::<Result<u8, String>>(),
-            fingerprint::<crate::token::SessionId>(),
+            fingerprint_of::<NonZeroU32>(),
+            fingerprint_of::<IpAddr>(),
+            fingerprint_of::<Duration>(),
+            fingerprint_of::<SystemTime>(),
+            fingerprint_of::<serde_json::Value>(),
+            fingerprint_of::<std::ops::Range<u8>>(),
+            fingerprint_of::<Result<u8, String>>(),
+            fingerprint_of::<crate::token::SessionId>(),
         ];
         assert_distinct(&fingerprints);
     }
@@ -215,17 +227,20 @@ mod tests {
         around!(First, before::Role, u32);
         around!(OtherRole, after::Role, u32);
         around!(OtherCount, before::Role, i32);
-        let fingerprints =
-            [fingerprint::<First>(), fingerprint::<OtherRole>(), fingerprint::<OtherCount>()];
+        let fingerprints = [
+            fingerprint_of::<First>(),
+            fingerprint_of::<OtherRole>(),
+            fingerprint_of::<OtherCount>(),
+        ];
         assert_distinct(&fingerprints);
         let inner = [
-            fingerprint::<Inner<u8>>(),
-            fingerprint::<Inner<i8>>(),
-            fingerprint::<Choice<u8>>(),
-            fingerprint::<Choice<i8>>(),
-            fingerprint::<(OrderId, u8)>(),
-            fingerprint::<(OrderId, u8, u8)>(),
-            fingerprint::<(u8, OrderId)>(),
+            fingerprint_of::<Inner<u8>>(),
+            fingerprint_of::<Inner<i8>>(),
+            fingerprint_of::<Choice<u8>>(),
+            fingerprint_of::<Choice<i8>>(),
+            fingerprint_of::<(OrderId, u8)>(),
+            fingerprint_of::<(OrderId, u8, u8)>(),
+            fingerprint_of::<(u8, OrderId)>(),
         ];
         assert_distinct(&inner);
 
@@ -261,12 +276,12 @@ mod tests {
             last: T,
         }
         let others = [
-            fingerprint::<Aliased<u64>>(),
-            fingerprint::<Aliased<i64>>(),
-            fingerprint::<Comment<u8>>(),
-            fingerprint::<Comment<u16>>(),
-            fingerprint::<AfterClosed<u8>>(),
-            fingerprint::<AfterClosed<u16>>(),
+            fingerprint_of::<Aliased<u64>>(),
+            fingerprint_of::<Aliased<i64>>(),
+            fingerprint_of::<Comment<u8>>(),
+            fingerprint_of::<Comment<u16>>(),
+            fingerprint_of::<AfterClosed<u8>>(),
+            fingerprint_of::<AfterClosed<u16>>(),
         ];
         assert_distinct(&others);
 
@@ -276,7 +291,7 @@ mod tests {
                 $(#[derive(Deserialize)]
                 #[allow(dead_code)]
                 struct $name { $($field: $type),+ })+
-                let fingerprints = [$(fingerprint::<$name>()),+];
+                let fingerprints = [$(fingerprint_of::<$name>()),+];
                 assert_distinct(&fingerprints);
             };
         }
@@ -336,32 +351,32 @@ mod tests {
             }
         }
         let fingerprints = [
-            fingerprint::<List>(),
-            fingerprint::<Folder>(),
-            fingerprint::<Chain>(),
-            fingerprint::<Named>(),
-            fingerprint::<Pair>(),
-            fingerprint::<Left>(),
-            fingerprint::<Right>(),
-            fingerprint::<Lists>(),
-            fingerprint::<ByHand>(),
+            fingerprint_of::<List>(),
+            fingerprint_of::<Folder>(),
+            fingerprint_of::<Chain>(),
+            fingerprint_of::<Named>(),
+            fingerprint_of::<Pair>(),
+            fingerprint_of::<Left>(),
+            fingerprint_of::<Right>(),
+            fingerprint_of::<Lists>(),
+            fingerprint_of::<ByHand>(),
         ];
         assert_distinct(&fingerprints);
-        assert_eq!(fingerprint::<Transparent>(), fingerprint::<List>());
+        assert_eq!(fingerprint_of::<Transparent>(), fingerprint_of::<List>());
     }
 
     /// Fingerprints are part of stored headers, so they must be the same in every release.
     #[test]
     fn fingerprints_are_the_same_in_every_release() {
         let fingerprints = [
-            fingerprint::<u64>(),
-            fingerprint::<String>(),
-            fingerprint::<Vec<String>>(),
-            fingerprint::<before::Price>(),
-            fingerprint::<before::Role>(),
-            fingerprint::<before::Size>(),
-            fingerprint::<before::Tree>(),
-            fingerprint::<before::Cart>(),
+            fingerprint_of::<u64>(),
+            fingerprint_of::<String>(),
+            fingerprint_of::<Vec<String>>(),
+            fingerprint_of::<before::Price>(),
+            fingerprint_of::<before::Role>(),
+            fingerprint_of::<before::Size>(),
+            fingerprint_of::<before::Tree>(),
+            fingerprint_of::<before::Cart>(),
         ];
         let expected = [
             0xf599_48d0,

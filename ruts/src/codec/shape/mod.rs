@@ -1,4 +1,4 @@
-//! Shapes of types, and their fingerprints: [`fingerprint`].
+//! Shapes of types, and their fingerprints: [`fingerprint_of`].
 //!
 //! Used for the header of a stored value, for the lock of `testing`, and by `by_names`. Knows only
 //! serde.
@@ -19,7 +19,7 @@ mod tree;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::tracer::trace_values;
-pub(crate) use self::{cache::fingerprint, tracer::trace};
+pub(crate) use self::{cache::fingerprint_of, tracer::trace};
 #[cfg(any(feature = "testing", all(feature = "bincode", feature = "messagepack")))]
 pub(crate) use self::{
     structure::{Part, Shape},
