@@ -52,21 +52,24 @@ const SETTLED: Duration = Duration::from_secs(10 * 60);
 /// }
 /// ```
 ///
-/// A write of the field by a signed-in user adds an entry to the store, which leads from the value to the
-/// session. A sign-in does so for the values that the session has. If such a call fails, the session may have
-/// the value without its entry, so repeat the call. An entry lasts as long as a session may, and counts as a
-/// session in the statistics of the store.
+/// A write of the field by a signed-in user adds an entry to the store. The entry leads from the value to the
+/// session. A sign-in adds entries for the values that the session already has. If such a call fails, the
+/// session may have the value without its entry, so repeat the call. An entry lasts as long as a session may,
+/// and counts as a session in the statistics of the store.
 ///
-/// | operation | additional calls of the store |
-/// | --- | --- |
-/// | write of the field, sign-in, sign-out | one if the request has not read the field; one for a new value, two for one that the session had; two for a former value |
-/// | [`Session::delete`](crate::Session::delete) | one if the request has not read the field; one for the value |
+/// A write of the field, a sign-in and a sign-out make these additional calls of the store:
 ///
-/// A call takes as many round trips as a [sign-in](crate::Entry::sign_in).
+/// - one to read the field, unless the request has read it,
+/// - one to add the entry of the value, or two if the store already has the entry,
+/// - two to free the entry of a former value.
 ///
-/// A session is found from the end of the call that wrote the value, until it ends or loses the value. Its
-/// writes and sign-ins have to use a layer in which this process has used a struct with the field. Jobs cannot
-/// write the field: [`Error::NoRequest`].
+/// [`Session::delete`](crate::Session::delete) makes one call to read the field, unless the request has read
+/// it, and one to free the entry. A call that adds an entry takes as many round trips as a
+/// [sign-in](crate::Entry::sign_in).
+///
+/// A session is found from the end of the call that wrote the value, until the session ends or loses the
+/// value. A write or sign-in adds entries only if this process has already used a struct with the field in
+/// the same layer. Jobs cannot write the field: [`Error::NoRequest`].
 #[derive(Clone)]
 pub struct IndexedSessions {
     store: Arc<dyn DynStore>,
@@ -92,9 +95,9 @@ impl IndexedSessions {
         key.map_err(|source| value::encode_error(self.field.name(), source.clone()))
     }
 
-    /// Lists sessions with these fields, or with none for `()`, in no particular order. `after` is the `next`
-    /// of the previous page. `limit` is the maximum number of entries to examine: a page can have fewer
-    /// sessions, even before the last one.
+    /// Lists the sessions in no particular order, and reads the given fields of each. `()` reads no fields.
+    /// `after` is the `next` of the previous page. `limit` is the maximum number of entries to examine: a
+    /// page can have fewer sessions, even before the last one.
     ///
     /// # Round trips
     ///
@@ -127,8 +130,8 @@ impl IndexedSessions {
     /// # Errors
     ///
     /// As [`list`](Self::list), and as
-    /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all). An error about one session
-    /// does not keep the others from ending. The first such error is returned.
+    /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all). After an error about one
+    /// session, the others still end. The first such error is returned.
     pub async fn revoke_all(&self) -> Result<usize, Error> {
         let (mut after, mut ended, mut failed) = (None, 0, None);
         loop {
@@ -202,7 +205,8 @@ impl IndexedSessions {
         Ok(Page { found, next: listed.next })
     }
 
-    /// Reads a session. Returns `None` if it has ended, is that of a guest, or does not have the value.
+    /// Reads a session. Returns `None` if the session has ended, belongs to a guest, or does not have the
+    /// value.
     async fn find(&self, id: SessionId, names: &[&str]) -> Result<Option<ListedSession>, Error> {
         let name = self.field.name();
         let mut names = [names, &[name]].concat();

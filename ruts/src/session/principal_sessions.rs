@@ -122,8 +122,8 @@ impl PrincipalSessions {
     ///
     /// # Round trips
     ///
-    /// One in memory, in SQLite, in PostgreSQL and in MySQL. In Redis one for the list, then one
-    /// for each session, all of them at the same time.
+    /// One in memory, in SQLite, in PostgreSQL and in MySQL. In Redis one to three for each 256
+    /// sessions in the list, and one for each session, up to 256 at the same time.
     ///
     /// # Errors
     ///
@@ -163,8 +163,8 @@ impl PrincipalSessions {
     ///
     /// # Round trips
     ///
-    /// One in memory, in SQLite and in PostgreSQL. In MySQL two for each 500 sessions. In Redis
-    /// two, and one for each session.
+    /// One in memory. In SQLite and in PostgreSQL one for each 100 sessions. In MySQL two for each
+    /// 500. In Redis two for each 256, and one for each 64 or, on a cluster, one for each session.
     ///
     /// # Errors
     ///
@@ -215,8 +215,8 @@ impl PrincipalSessions {
     ///
     /// # Errors
     ///
-    /// As [`revoke_all`](Self::revoke_all), and [`Error::Decode`]. An error about one session does not keep
-    /// the others from ending. The first such error is returned.
+    /// As [`revoke_all`](Self::revoke_all), and [`Error::Decode`]. After an error about one
+    /// session, the others still end. The first such error is returned.
     pub async fn revoke_if<K: FieldSet + Copy>(
         &self,
         fields: K,

@@ -286,8 +286,9 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One for the list, another one if 16 sessions or more are listed, and one for each session, up
-    /// to 256 at the same time. Up to three more for each 256 listed sessions that have ended.
+    /// For each 256 listed sessions, live or ended: one for the list, another one for 16 sessions or more,
+    /// one for each session, up to 256 at the same time, and, if some have ended, one to remove their
+    /// entries.
     async fn list_by_principal(
         &self,
         principal: &PrincipalKey,

@@ -69,8 +69,9 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
 
     /// Returns a page of the live sessions.
     ///
-    /// Takes one round trip for the list, and one for each session, up to [`MAX_PARALLEL`] at the same time.
-    /// Takes another one for [`MANY`] entries or more, and further ones if listed sessions have ended.
+    /// For each step of at most [`STEP`] entries, takes one round trip for the list, another one for [`MANY`]
+    /// entries or more, one for each session, up to [`MAX_PARALLEL`] at the same time, and, if some have
+    /// ended, one to remove their entries.
     pub(in crate::store::redis) async fn page(
         &self,
         page: PageRequest<'_>,
