@@ -38,7 +38,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 /// `tower-cookies`, a layer inside a `CookieManagerLayer` reads its cookie from the jar and writes
 /// it there. So other layers see the cookie in `Cookies`, and can replace it.
 ///
-/// The cookie is set only when the client's copy is out of date, and then with
+/// A response sets the cookie only if the client's copy is out of date. Such a response has
 /// `Cache-Control: no-store`.
 ///
 /// By default a session ends after 7 days without activity, and 30 days after its start or its
@@ -433,9 +433,9 @@ impl<L: LayerName> SessionLayer<L> {
     /// Sets the result of reading a stored value that does not fit the type of its field:
     /// [`Unreadable::Error`] by default.
     ///
-    /// With [`Unreadable::Absent`] a user may lose a cart where the default shows an error. Three
-    /// kinds of values cause an error in any case: values of a newer version, values that cannot be
-    /// decrypted, and unencrypted values of a field that requires encryption.
+    /// With [`Unreadable::Absent`], a user may lose a cart instead of seeing an error. Three kinds of values
+    /// cause an error in any case: values of a newer version, values that cannot be decrypted, and
+    /// unencrypted values of a field that requires encryption.
     ///
     /// ```
     /// use ruts::{SessionLayer, session::Unreadable, store::memory::MemoryStore};
@@ -452,11 +452,11 @@ impl<L: LayerName> SessionLayer<L> {
     /// Switches to development mode, in which the cookie works over plain http.
     ///
     /// The cookie has another name and no `Secure`. Only requests for a loopback name (`localhost`,
-    /// `127.0.0.1`, `[::1]`) have sessions. If a request asks for another host, or comes through a
-    /// proxy or from another site, its cookies are ignored, and its writes fail with
-    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so
-    /// the mode cannot reach production unnoticed. But a proxy that asks for a loopback name and
-    /// adds none of the usual headers is not recognised.
+    /// `127.0.0.1`, `[::1]`) have sessions. If a request asks for another host, or comes through a proxy or
+    /// from another site, its cookies are ignored, and its writes fail with
+    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so the mode
+    /// cannot reach production unnoticed. A proxy is not recognised if it asks for a loopback name and adds
+    /// none of the usual headers.
     #[must_use]
     pub fn development(self) -> Self {
         self.development_on([] as [&str; 0])

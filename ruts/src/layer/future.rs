@@ -116,7 +116,7 @@ pub(super) struct LayerState {
     pub(super) source: TokenSource,
     /// Value of `Clear-Site-Data` for a request that has ended its session.
     pub(super) clear: Option<HeaderValue>,
-    /// The same without `cookies`, for a response that also sets the cookie of a new session.
+    /// `clear` without `cookies`, for a response that also sets the cookie of a new session.
     pub(super) clear_and_begin: Option<HeaderValue>,
 }
 

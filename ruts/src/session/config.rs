@@ -166,7 +166,7 @@ impl Signing {
     }
 }
 
-/// Returns the digest of a stamp, which has a fixed length.
+/// Hashes a stamp of any length to a digest of fixed length.
 pub(super) fn stamp_digest(stamp: &[u8]) -> [u8; 32] {
     Sha256::digest(stamp).into()
 }
@@ -233,9 +233,9 @@ impl SessionConfig {
     /// Returns the touch of a read or write. The touch is due only after an eighth of the idle
     /// timeout, so that most reads write nothing.
     ///
-    /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed
-    /// secret. During the request, the time since the last use has to show whether the
-    /// authentication has lapsed. So only `renewal` counts the use, just before the response.
+    /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed secret. A
+    /// touch that is due would reset the time since the last use, which shows during the request whether the
+    /// authentication has lapsed. So `renewal` counts the use, just before the response.
     pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
         let idle = self.idle_of(cookie)?;
         Some(match self.outlives_idle(cookie) {

@@ -145,9 +145,9 @@ impl<'a> Edit<'a> {
     ///
     /// # Errors
     ///
-    /// If a value cannot be encoded or [`remember`](Self::remember) fails, the first such error.
-    /// Nothing is written in this case. Otherwise the errors of [`Entry::set`](crate::Entry::set),
-    /// or with a sign-in those of [`Entry::sign_in`](crate::Entry::sign_in).
+    /// The first error of an encoding or of [`remember`](Self::remember). In this case nothing is
+    /// written. Otherwise the errors of [`Entry::set`](crate::Entry::set), or those of
+    /// [`Entry::sign_in`](crate::Entry::sign_in) if the edit signs in.
     pub fn commit(self) -> WriteFuture<'a> {
         let Self { request, changes, auth, options, failed } = self;
         WriteFuture::new(async move {

@@ -67,8 +67,8 @@ pub struct Entry<'a, T, M = Optional> {
     state: State<'a, T, M>,
 }
 
-/// A separate type, not an `Option`: for `match shop.user()`, rustc would suggest a private field
-/// that is an `Option`.
+/// A separate type, because rustc would suggest a private field of type `Option` in an error about
+/// `match shop.user()`.
 enum State<'a, T, M> {
     Idle(EagerGroup),
     Reading(ReadFuture<'a, T, M>),
@@ -91,7 +91,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One, or three with a cookie that the store does not know.
+    /// One, or three if the store does not know the token of the request.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 
     /// Removes the field, and returns whether it was present. Removing a field marked `principal`
-    /// signs out that principal, and no other principal.
+    /// signs out the principal that the field names, but no other principal.
     ///
     /// # Round trips
     ///
@@ -329,8 +329,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// # Round trips
     ///
     /// One for the first read of a request, which reads all fields of the schema that are not
-    /// `lazy`, `once`, `hot = "never"` or `hot = "checked"`. None for further reads of these
-    /// fields.
+    /// `lazy`, `once`, `hot = "never"` or `hot = "checked"`. Further reads of these fields take
+    /// none.
     ///
     /// # Errors
     ///
@@ -363,9 +363,10 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// it was rewritten. The form consists of the version of the field, its type, its codec and its
     /// encryption key.
     ///
-    /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the fields
-    /// that only another release knows. Reads migrate values even without this call. Call `settle`
-    /// when all values have to be in the new form, for example before a former key is removed.
+    /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the struct
+    /// fields that only another release knows. Reads migrate values even without this call. Call
+    /// `settle` when all values have to be in the new form, for example before a former key is
+    /// removed.
     ///
     /// ```
     /// use ruts::{Error, session};

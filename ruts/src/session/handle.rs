@@ -93,7 +93,7 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, or three with a cookie that the store does not know.
+    /// One, or three if the store does not know the token of the request.
     ///
     /// # Errors
     ///

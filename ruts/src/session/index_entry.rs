@@ -1,8 +1,8 @@
-//! [`IndexEntry`]: how a session is found by the value of a field marked `index`.
+//! [`IndexEntry`]: leads from the value of a field marked `index` to the session that has the value.
 //!
-//! Added and freed by `request`, read by `indexed_sessions`. An entry is a session of its own in the store,
-//! which is signed in to the key of the value, and holds the id of the session that has the value. So every
-//! store lists and expires entries, and no client has the secret of one.
+//! Added and freed by `request`, read by `indexed_sessions`. An entry is a session of its own in the store.
+//! The key of the value is its principal, and one of its fields holds the id of the session that has the
+//! value. So every store can list and expire entries. No client has the secret of an entry.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -19,14 +19,14 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Name of the field that holds the id of the session, and a nonce for each time that the entry was added.
+/// Name of the field that holds the id of the session, and a nonce that is new at each addition of the entry.
 pub(super) const TARGET: &str = "ruts.target";
 
 const ID_LEN: usize = 16;
 const NONCE_LEN: usize = 8;
 
-/// Number of entries that a session may have under a key. A store may refuse to use the id of an ended entry
-/// again.
+/// Maximum number of entries of a session under a key. It is more than one, because a store may refuse to use
+/// the id of an ended entry again.
 const ATTEMPTS: u8 = 3;
 
 /// The entry of a session under a key.
@@ -34,7 +34,7 @@ pub(super) struct IndexEntry {
     /// Derived from key, session and the number of the attempt. So a second write of the value finds the
     /// entry of the first.
     id: SessionId,
-    /// Derived likewise. Nobody can compute a secret that has this hash.
+    /// Derived in the same way, so no client can know a secret that has this hash.
     secret: SecretHash,
 }
 
@@ -89,7 +89,7 @@ impl IndexEntry {
     pub(super) async fn free(key: &PrincipalKey, session: &SessionId, store: &dyn DynStore) {
         for attempt in 0..ATTEMPTS {
             match store.delete(Self::new(key, session, attempt).credentials()).await {
-                // The entry may be the next one.
+                // The session's entry may be that of the next attempt.
                 Ok(Err(Refused::Ended { .. } | Refused::Revoked)) => {}
                 Ok(_) => return,
                 Err(error) => {

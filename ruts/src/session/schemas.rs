@@ -20,7 +20,7 @@ pub type Shape = fn() -> Fingerprint;
 #[derive(Default)]
 pub(crate) struct Schemas {
     known: RwLock<Vec<Declared>>,
-    /// Whether a field is marked `index`. Most layers have none, and then a write takes no lock for it.
+    /// Whether a field is marked `index`. Without such a field, a write does not lock `known`.
     has_index: AtomicBool,
 }
 

@@ -96,7 +96,7 @@ impl SessionIndex {
     ///
     /// # Round trips
     ///
-    /// None for this call. Reads and writes take as many as in a handler.
+    /// This call takes none. Reads and writes take as many as in a handler.
     ///
     /// ```
     /// use std::sync::Arc;

@@ -114,7 +114,7 @@ pub async fn load_user<L: LoadUser>(
     loader: &L,
 ) -> Result<Option<L::User>, Error> {
     let (schema, session) = (L::Schema::SCHEMA, session.session());
-    // Together with the principal, so that comparing the stamp needs no round trip.
+    // Reads the stamp together with the principal, so that comparing the stamp needs no round trip.
     session.read_stamp(schema).await?;
     let Some(id) = session.entry_of(schema, L::PRINCIPAL).await? else { return Ok(None) };
     let user = loader.load(id).await.map_err(|error| Error::LoadUser(error.into()))?;

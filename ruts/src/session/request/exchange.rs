@@ -28,8 +28,8 @@ use crate::{
 /// Maximum time that a request is expected to be in transit.
 ///
 /// A request is late if its secret was replaced, or its session deleted, after the request arrived
-/// or less than this time before. A client that sends the old secret even later has not received
-/// the new secret, or has a copy of the cookie.
+/// or less than this time before. A client that sends the former secret even later has not received
+/// the new one, or has a copy of the cookie.
 pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
 
 /// Exclusive access to the state of a request, for store calls with its credentials.

@@ -89,7 +89,7 @@ impl Identity {
         matches!(self, Self::Presented(_, others) if !others.is_empty())
     }
 
-    /// Returns whether there may be a session to ask the store for.
+    /// Returns whether the store may have a live session of this identity.
     pub(super) fn may_be_open(&self) -> bool {
         matches!(self, Self::Presented(..) | Self::Open { .. } | Self::Internal(_))
     }

@@ -15,8 +15,8 @@ use crate::{
 
 /// The values of indexed fields before and after a write.
 ///
-/// The entry of a new value is added after the write, when the session is known to be live. Until then the
-/// caller has no answer. The entry of the former value is freed last.
+/// The entry of a new value is added after the write, when the session is known to be live, but before the
+/// caller gets an answer. The entry of the former value is freed last.
 pub(super) struct IndexChange {
     fields: Vec<IndexedField>,
     /// The session before the write, and its principal.
@@ -106,7 +106,7 @@ impl IndexChange {
         // A deploy may have lowered the timeout since the session began.
         let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
         let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
-        // A write may start another session, which takes over fields that are known then.
+        // A write may start another session. The fields that it inherits are known by now.
         let is_same = self.former == Some(id);
         let keeps_fields = match &plan.signing {
             Some(Signing::In { principal, options, .. }) => {
@@ -153,7 +153,8 @@ fn indexed(schemas: &Schemas, changes: &[Change<'_>], plan: &WritePlan) -> Vec<&
     specs
 }
 
-/// Returns the key of a value that is known. A value without a key is not found, and hinders no write.
+/// Returns the key of the field's value, if the value is known. Returns `None` for a value without a key, so
+/// that such a value does not make a write fail.
 pub(super) fn known(layer: &str, state: &State, spec: &FieldSpec) -> Option<PrincipalKey> {
     spec.index_key(layer, state.fields.get(spec.name())?).ok()
 }

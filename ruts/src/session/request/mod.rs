@@ -7,8 +7,9 @@
 //!    these, and the lock).
 //! 2. Store calls: `operation` (one call with credentials), `write_plan` (side effects of a write),
 //!    `exchange` (a call, and the new identity that follows from its answer).
-//! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `index` around a write, `transfer` (reads and writes
-//!    of fields), `renewal` as the last step, `current` (the requests that run on this thread).
+//! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `index` around a write,
+//!    `transfer` (reads and writes of fields), `renewal` as the last step, `current` (the requests
+//!    that run on this thread).
 //!
 //! [`Request`](operations::Request) is the interface to the rest of `session`. It passes values as
 //! stored bytes.

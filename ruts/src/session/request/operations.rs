@@ -267,8 +267,8 @@ impl Request {
         Ok(false)
     }
 
-    /// Returns whether removing a principal field signs out. It does if the value of the field names the
-    /// signed-in principal or cannot be read. The principal of another schema stays signed in.
+    /// Returns whether removing a principal field signs out: its value names the signed-in principal or
+    /// cannot be read. The principal of another schema stays signed in.
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).learn(field.name(), None).await?;
         let stored = state.fields.get(field.name());
@@ -347,7 +347,7 @@ impl Request {
         let index = IndexChange::begin(&mut transfer, changes, &plan).await?;
         let updated = transfer.update(Update { changes, ..Update::default() }, &plan).await;
         if updated.is_err() && index.is_some() && plan.is_sign_in() {
-            // These were read without a check of the client.
+            // `begin` has read the fields without a check of the client.
             let state = &mut *transfer.exchange.state;
             (state.fields, state.meta) = (FieldCache::default(), None);
         }
@@ -467,7 +467,8 @@ impl Request {
             };
             let plaintext = self.decrypt_field(&state, name, field.version(), Some(&current))?;
             let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
-            // With the fields that only another release knows, the new value equals the stored one.
+            // `encode` keeps the fields that only another release knows, so `next` may equal the
+            // stored value.
             let is_same = |stored: &Plaintext| codec::is_merged_to_the_same(&stored.bytes, &next);
             if has_present_key && plaintext.as_ref().is_some_and(is_same) {
                 return Ok(false);

@@ -48,7 +48,7 @@ pub(super) struct RefusedToken {
     pub(super) reason: Closed,
     /// Time since the token was last valid, if the store knows this time.
     pub(super) ago: Option<Duration>,
-    /// When the store was asked.
+    /// Moment at which the call to the store began.
     pub(super) asked: Instant,
 }
 
@@ -88,7 +88,7 @@ pub(super) enum ClientTrust {
     Downgraded,
 }
 
-/// The secrets of an operation that may rotate.
+/// The secrets for an operation that may replace the secret.
 pub(super) struct Rotation {
     /// A pending secret, to try if the current one is refused.
     pub(super) fallback_secret: Option<Secret>,

@@ -268,9 +268,9 @@ impl<'a> Transfer<'a> {
     ///
     /// - all fields except [`REMEMBERED`], if the same principal is signed in to that session. The
     ///   user clicked twice, or never got the response.
-    /// - fields that a schema declares without `rotate`, if that session belongs to a guest,
-    ///   and no use of the secret of a rotation was noted. A field with `rotate` may be the reason
-    ///   for the rotation.
+    /// - the fields that a schema declares without `rotate`, if that session belongs to a guest, a
+    ///   rotation replaced its secret, and the store has noted no use of the new secret. A field
+    ///   with `rotate` may be the reason for the rotation.
     ///
     /// The former session stays unchanged, because the client may still receive its cookie.
     async fn inherit(
