@@ -42,7 +42,7 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     /// Returns the session of a request.
     fn key(request: &Self::Request) -> Self::Key;
 
-    /// Returns whether `next` may not join because its session already has its share of the batch.
+    /// Returns whether the session of `next` already has its share of the batch, so that `next` may not join.
     fn has_its_share(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
     /// Sends one request in a command of its own.
@@ -141,7 +141,7 @@ struct Lane<Op: BatchOp> {
     /// counts as in flight.
     caller: Option<Instant>,
     is_busy: bool,
-    /// A command in flight may carry requests of a busy session.
+    /// Whether a command in flight may carry requests of a busy session.
     has_busy_in_flight: bool,
     pending: FairQueue<Op::Key, Pending<Op>>,
 }
@@ -170,7 +170,7 @@ struct Batch<Op: BatchOp> {
     /// The earliest deadline of the requests.
     deadline: Instant,
     span: Span,
-    /// The batch may have requests of a busy session.
+    /// Whether the batch may have requests of a busy session.
     has_busy: bool,
 }
 
@@ -259,7 +259,7 @@ impl<Op: BatchOp> Batcher<Op> {
                 Err(_) => return Err(Op::shut_down()),
             }
         }
-        // Boxed, as above.
+        // Boxed: the futures of drivers are large.
         Box::pin(self.op.one(&request, deadline)).await
     }
 
@@ -327,8 +327,7 @@ impl<Op: BatchOp> Batcher<Op> {
             let mut sending = std::pin::pin!(this.carry_out(batch));
             let is_quick = timeout(this.tuning.slow_after, sending.as_mut()).await.is_ok();
             if is_quick && is_large {
-                // The callers that were answered may send further operations. These can join the next
-                // batch.
+                // The callers that were answered may send further operations, which can join the next batch.
                 let_other_tasks_run().await;
             }
             permit.is_finished = true;

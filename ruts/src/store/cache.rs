@@ -261,7 +261,7 @@ pub enum InvalidationScope<'a> {
         names: &'a [&'a str],
         /// Whether the record is one of these parts.
         record: bool,
-        /// The record is also one of these parts if this touch would move the idle deadline in it.
+        /// Adds the record to these parts if this touch would move its idle deadline.
         touch: Option<Touch>,
     },
 }

@@ -190,8 +190,8 @@ impl<S: Store> DynStore for S {
 }
 
 pin_project! {
-    /// A timed call. The future of an async function would hold `call` twice: as the argument, and as the
-    /// future that it awaits.
+    /// A timed call. It is not an async function, because the future of one would hold `call` twice: as the
+    /// argument, and as the awaited future.
     struct Measured<F> {
         store: &'static str,
         operation: &'static str,

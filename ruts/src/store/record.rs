@@ -259,7 +259,7 @@ impl SessionRecord {
         Some(if is_idle { Expiry::Idle } else { Expiry::Absolute })
     }
 
-    /// Returns whether [`update`](Self::update) would apply.
+    /// Returns whether [`update`](Self::update) would apply the update.
     ///
     /// # Errors
     ///
@@ -533,8 +533,8 @@ impl SessionRecord {
         }
     }
 
-    /// Returns the refusal of a former secret that is no longer valid. If a request needs the current
-    /// secret, a secret in its grace period and internal credentials get the same refusal.
+    /// Returns the refusal of a former secret that is no longer valid. If a request needs the current secret,
+    /// a former secret in its grace period and internal credentials get the same refusal.
     fn replaced(&self, now: Duration) -> Refused {
         let since = match self.grace {
             Grace::Until(until) => until.min(now),

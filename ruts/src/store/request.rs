@@ -53,11 +53,10 @@ pub enum Proof<'a> {
     Secret(&'a SecretHash),
     /// No secret: the credentials are internal. No message of a client leads to this proof.
     ///
-    /// The proof opens any live session, with the rights of a secret in its grace period: to read the
+    /// The proof opens any live session, with the rights of a former secret in its grace period: to read the
     /// session, change its fields and delete it. Unlike such a secret, this proof can [touch](Touch) the
-    /// session. Its use does not start the grace period of a former secret. An update that
-    /// [needs the current secret](Update::needs_current_secret) is refused with
-    /// [`Refused::Replaced`](super::Refused::Replaced).
+    /// session. Its use does not start the grace period of a former secret. An update that [needs the current
+    /// secret](Update::needs_current_secret) is refused with [`Refused::Replaced`](super::Refused::Replaced).
     Internal,
 }
 
@@ -380,7 +379,7 @@ impl<'a> Update<'a> {
 
     /// Returns whether the update does more than change fields and touch the session.
     ///
-    /// Such an update is refused for a secret in its grace period and for internal credentials.
+    /// Such an update is refused for a former secret in its grace period and for internal credentials.
     pub const fn needs_current_secret(&self) -> bool {
         self.rotate.is_some()
             || self.renew.is_some()

@@ -115,7 +115,7 @@ pub struct SessionMeta {
     pub absolute_remaining: Option<Duration>,
     /// The signed-in principal.
     pub signed_in: Option<SignedIn>,
-    /// The session was opened by the secret that a [renewal](super::Renew) replaced.
+    /// Whether the secret that a [renewal](super::Renew) replaced opened the session.
     pub by_former_secret: bool,
 }
 

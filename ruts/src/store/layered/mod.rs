@@ -28,8 +28,9 @@
 //! - A write intent **expires** by itself, after [`intent_ttl`](LayeredStoreBuilder::intent_ttl).
 //!   If the writer dies, no reader fills the entry until then, so no stale data enters the cache. A
 //!   writer that finishes after its intent has expired empties the entry and drops the lease.
-//! - **Lifetimes** in the cache count from the lookup or the intent, by the clock of the cache. So
-//!   a late command does not extend a lifetime, and the clocks of the tiers need not agree.
+//! - **Lifetimes** in the cache begin at the lookup that granted the lease, or at the registration of the
+//!   write intent, by the clock of the cache. So a late command does not extend a lifetime, and the clocks of
+//!   the tiers need not agree.
 //! - An entry in Redis or Valkey carries the **replication id** of the server, which changes with
 //!   every start and every failover. An entry with an earlier id is never served, even if a snapshot
 //!   or a replica brings it back.
@@ -62,11 +63,11 @@
 //! | a write, or a read whose touch is always due (`after` is zero) | 2 | 1 |
 //! | a new session | | 1 |
 //!
-//! These numbers require that the process knows the policies of the fields. It knows those of typed
-//! keys. Otherwise a read of a `NoStore` field also asks the cache, and a read of a `Revalidate` field
-//! asks the origin only after the cache.
+//! These numbers require that the process knows the policies of the fields. The process knows those of typed
+//! keys. Otherwise a read of a `NoStore` field also asks the cache, and a read of a `Revalidate` field asks
+//! the origin only after the cache.
 //!
-//! A read that moves the idle deadline waits for its fill. Without a lease, it waits for an eviction
+//! A read that moves the idle deadline waits for its fill. Without a lease, the read waits for an eviction
 //! instead, which is one more round trip to the cache.
 //!
 //! # Failures

@@ -304,8 +304,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// One round trip to the cache, one to the origin, and one to the cache. It succeeds even if the cache
-    /// is down.
+    /// One round trip to the cache, one to the origin, and one to the cache. The deletion succeeds even if
+    /// the cache is down.
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let tiers = &*self.tiers;
         let operation = async move { tiers.origin.delete(credentials).await };

@@ -68,7 +68,7 @@ impl<'a> WriteSet<'a> {
         Self { all: true, ..Self::default() }
     }
 
-    /// Returns the write set of a touch that is always due. It may move the idle deadline in either
+    /// Returns the write set of a touch that is always due. Such a touch may move the idle deadline in either
     /// direction.
     pub(super) fn touch() -> Self {
         Self { record: true, ..Self::default() }

@@ -42,7 +42,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         Self { tiers, id, set, without_cache: tiers.settings.writes_without_cache }
     }
 
-    /// Carries the write out even if the cache is down, whatever the settings say.
+    /// Lets the write take place even if the cache is down, whatever the settings say.
     pub(super) fn without_cache(self) -> Self {
         Self { without_cache: true, ..self }
     }

@@ -95,7 +95,7 @@ struct Entry {
 struct Record {
     until: Duration,
     secret: SecretHash,
-    /// When the lookup began that led to this fill. `meta` was read later.
+    /// Time of the lookup that led to this fill. `meta` was read later.
     at: Duration,
     meta: SessionMeta,
 }

@@ -124,8 +124,8 @@ pub(super) fn decode_error(_: Error) -> StoreError {
     corrupt()
 }
 
-/// Returns the error of a script that was sent. `can_change` if the script can commit a change, and
-/// `begun` if the server has answered one of its statements.
+/// Returns the error of a script that was sent. `can_change` tells whether the script can commit a change,
+/// and `begun` whether the server has answered one of its statements.
 pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let mut kind = StoreErrorKind::Unavailable;
@@ -139,7 +139,7 @@ pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> St
             failed.changed_nothing = !(can_change && begun && is_in_doubt(number));
             kind = kind_of(number);
         }
-        // Only sending fails like this, and the server does not run part of a packet.
+        // Only a send fails in this way, and the server does not run an incomplete packet.
         Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
             failed.connection_is_dead = true;
         }

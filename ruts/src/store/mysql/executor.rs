@@ -180,7 +180,7 @@ pub(super) struct Attempt<'a> {
     executor: &'a Arc<Executor>,
     /// Present until the end of the attempt.
     connection: Option<PoolConnection<MySql>>,
-    /// The server may hold a transaction open.
+    /// Whether the server may hold a transaction open.
     in_transaction: bool,
     dispatch: &'a Dispatch,
     deadline: Instant,

@@ -366,8 +366,8 @@ const fn most(limit: SessionLimit) -> usize {
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// Possibly not all sessions of the principal were read. But the oldest of the sessions that were read are
-/// never among the latest sessions of the principal, which may stay.
+/// Perhaps not all sessions of the principal were read. This does no harm: the oldest of those read are never
+/// among the latest sessions of the principal, which may stay.
 fn make_room(
     tables: &Tables,
     opened: &Opened,

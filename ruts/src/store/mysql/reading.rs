@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{auth::PrincipalKey, store::Projection, token::SessionId};
 
-/// Whether the server accepts no writes. The variable is a number, or a word in later releases of MariaDB.
+/// SQL expression for whether the server accepts no writes. `read_only` is a number, or a word in later
+/// releases of MariaDB.
 pub(super) const IS_READ_ONLY: &str = "cast(@@global.read_only as char) not in ('0', 'OFF')";
 
 /// Sessions, live or not, with the requested fields.

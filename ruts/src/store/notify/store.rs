@@ -180,8 +180,7 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         self.listen();
         async move {
             let changed_anywhere = async {
-                // A receiver that lags behind may have missed this session, so that also ends the
-                // wait.
+                // A receiver that lags behind also ends the wait, because it may have missed this session.
                 while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {
                 }
             };

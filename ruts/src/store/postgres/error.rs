@@ -129,8 +129,8 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
         | Error::ColumnNotFound(_)
         | Error::ColumnIndexOutOfBounds { .. } => StoreErrorKind::Corrupt,
         Error::Encode(_) => StoreErrorKind::Unavailable,
-        // Only writing to the socket fails like this. The request ends with a `Sync`, without which
-        // the server commits nothing.
+        // Only a write to the socket fails in this way. The request ends with a `Sync`, without which the
+        // server commits nothing.
         Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
             failed.connection_is_dead = true;
             failed.changed_nothing = true;

@@ -213,7 +213,7 @@ pub(super) mod tests {
                 true => text.split("\ncreate function ").skip(1).for_each(|function| {
                     assert_provides(function.split(['{', '}']).nth(1).unwrap(), function);
                 }),
-                // Its head names the parameters.
+                // The head of a statement names its parameters.
                 false => assert_provides(&name, &text),
             }
         }

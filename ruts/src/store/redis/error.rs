@@ -9,8 +9,8 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Name of the store in errors and traces.
 pub(super) const NAME: &str = "redis";
 
-/// Error code for a server that cannot keep sessions or cache entries. No server knows this code. The store
-/// makes it after a failed probe, and in a script of the cache.
+/// Error code for a server that cannot keep sessions or cache entries. No server makes this code: it comes
+/// from the store after a failed probe, and from a script of the cache.
 pub(super) const UNFIT: &str = "UNFIT";
 
 /// The error of a driver.

@@ -44,9 +44,9 @@ pub(super) struct Executor<C> {
     client: C,
     pub(super) prefix: String,
     pub(super) timeout: Duration,
-    /// A cluster has refused a script because its keys have different slots.
+    /// Whether a cluster has refused a script because its keys have different slots.
     is_cross_slot: AtomicBool,
-    /// The server does not know a command of a [`NativeRead`], or refuses it to this user.
+    /// Whether the server does not know a command of a [`NativeRead`], or refuses the command to this user.
     needs_scripts: AtomicBool,
 }
 

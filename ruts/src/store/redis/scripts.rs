@@ -195,7 +195,7 @@ mod tests {
         free: Names<'a>,
         /// Locals outside every block.
         locals: Names<'a>,
-        /// Its last statement is a return.
+        /// Whether the last statement is a `return`.
         returns: bool,
     }
 

@@ -43,7 +43,7 @@ impl<D: Database> Connections<D> {
         loop {
             let idle = self.idle();
             let Some(mut connection) = self.pool.try_acquire() else {
-                // Boxed, because this future can open a connection. It takes hundreds of kilobytes, and the
+                // Boxed, because a future that can open a connection takes hundreds of kilobytes, and the
                 // task of each statement would contain it and be moved with it.
                 return Box::pin(self.pool.acquire()).await;
             };
@@ -93,8 +93,8 @@ impl<D: Database> Connections<D> {
         self.pool.num_idle().min(self.pool.size() as usize)
     }
 
-    /// Returns whether no test is needed for the connection that has been idle longest, given the number
-    /// of idle connections.
+    /// Returns whether the connection that has been idle longest needs no test. `idle` is the number of idle
+    /// connections.
     fn is_fresh(&self, idle: usize) -> bool {
         let returns = self.returns();
         let returned = returns.len().checked_sub(idle).and_then(|at| returns.get(at));

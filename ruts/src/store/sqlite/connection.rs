@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{store::StoreError, token::SessionId};
 
-/// The oldest version without a certain bug: two connections that write and checkpoint at the same time could
-/// corrupt the database.
+/// The oldest supported version. In earlier ones, two connections that write and checkpoint at the same time
+/// could corrupt the database.
 const OLDEST: i32 = 3_051_003;
 
 /// Maximum number of statements that a connection keeps prepared: more than the store has.

@@ -20,7 +20,8 @@ const SLOW: Duration = Duration::from_millis(1);
 /// this factor. So slow reads take at most about a hundredth of the time of a caller's thread.
 const PAUSE: u32 = 100;
 
-/// Maximum length of such a pause. A read during which the process was suspended would cause a long one.
+/// Maximum length of such a pause. A read during which the process was suspended would otherwise cause a long
+/// pause.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Connections for reads of a single session.

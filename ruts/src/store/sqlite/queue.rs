@@ -17,7 +17,7 @@ pub(super) struct Queue<T> {
 struct State<T> {
     items: VecDeque<T>,
     is_closed: bool,
-    /// The next thread that waits returns without items.
+    /// Whether the next thread that waits returns without items.
     is_woken: bool,
 }
 

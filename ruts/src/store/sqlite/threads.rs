@@ -168,8 +168,8 @@ impl Threads {
         while ended.changed().await.is_ok() {}
     }
 
-    /// Refuses new operations. The connections for inline reads are closed first, so a thread of the
-    /// store closes the last connection, which takes time.
+    /// Refuses new operations. To close the last connection takes time, so the connections for inline reads
+    /// are closed first: a thread of the store then closes the last one.
     fn refuse(&self) {
         self.inline.close();
         self.reads.close();

@@ -34,7 +34,7 @@ const BATCH: usize = 256;
 /// Number of sessions that one transaction of the cleanup deletes.
 pub(super) const CLEANUP_BATCH: usize = 100;
 
-/// How long a cleanup waits for a moment without operations.
+/// Maximum time that a cleanup waits for a moment without operations.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Time between two checks for changes of other processes, while sessions are watched.

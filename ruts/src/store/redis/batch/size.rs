@@ -9,8 +9,8 @@ use crate::token::SessionId;
 /// Maximum number of requests in a batch.
 pub(super) const MAX_SESSIONS: usize = 64;
 
-/// Maximum number of requests of one session in a batch. With a higher limit, batches would be longer,
-/// and requests of other sessions would wait longer. This limit costs the session itself little.
+/// Maximum number of requests of one session in a batch. With a higher limit, batches would be longer, and
+/// requests of other sessions would wait longer. The limit costs a busy session little.
 const MAX_OF_SESSION: usize = 4;
 
 /// Number of bytes after which a batch reads no further session. While a batch runs, the server does

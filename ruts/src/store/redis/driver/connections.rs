@@ -35,8 +35,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Minimum time between two attempts to connect.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Number of strikes (commands without an answer) after which a connection is replaced. An answer
-/// clears only the strikes of its place.
+/// Number of strikes (commands without an answer) after which a connection is replaced. An answer clears only
+/// the strikes of its [`Place`].
 const MAX_STRIKES: usize = 3;
 
 /// Minimum wait of a caller that gives up. After a shorter wait, its command does not count as a strike.
@@ -76,7 +76,7 @@ type Attempt<T> = watch::Receiver<Option<Result<Arc<Judged<T>>, ConnectError>>>;
 struct Judged<T> {
     connection: T,
     since: Instant,
-    /// The server answered that it cannot serve, so the connection is not used again.
+    /// Whether the server answered that it cannot serve. Then the connection is not used again.
     is_refused: AtomicBool,
     /// Total number of strikes. Zero while every command is answered.
     strikes: AtomicUsize,

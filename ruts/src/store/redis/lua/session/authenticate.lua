@@ -11,8 +11,8 @@ end
 
 -- Answers the live session of a secret; or nil and a refusal. `is_former`: the former secret was
 -- presented. `in_grace`: it was presented in its grace period, because the renewed secret has been
--- used. NO_HASH, which is the hash of no secret, stands for internal credentials: `is_internal`. They
--- have the rights of a secret in its grace period, and may touch the session.
+-- used. NO_HASH, which is the hash of no secret, stands for internal credentials: `is_internal`.
+-- They have the rights of a former secret in its grace period, and may touch the session.
 local function authenticate(key, header, presented)
   local session = read_session(key, header)
   if not session then return nil, 'none' end
