@@ -3,8 +3,8 @@
 //! - State, nonce and PKCE verifier are in one field that is taken once. So a response of the provider is
 //!   accepted for only one sign-in, in the browser that began it.
 //! - The subject is the principal. The sign-in gives the session a new secret.
-//! - The provider ends the sessions of a user, or one of them, by back-channel logout. `openidconnect` verifies
-//!   only tokens with a subject, so this app refuses a logout token without one.
+//! - The provider ends the sessions of a user, or one of them, by back-channel logout. `jsonwebtoken` verifies
+//!   the logout tokens, because `openidconnect` verifies only tokens with a subject.
 
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
@@ -15,10 +15,11 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
+use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use openidconnect::{
     AdditionalClaims, AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
     EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
-    HttpResponse, IdToken, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
+    HttpResponse, IdTokenFields, IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier,
     RedirectUrl, StandardErrorResponse, StandardTokenResponse,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreAuthenticationFlow, CoreErrorResponseType,
@@ -138,6 +139,7 @@ type Client = openidconnect::Client<
 struct Provider {
     client: Client,
     http: Http,
+    logout: Arc<LogoutVerifier>,
     sessions: AccountSessions,
 }
 
@@ -155,10 +157,11 @@ pub async fn app(
     let metadata = CoreProviderMetadata::discover_async(issuer, &http).await?;
     let id = ClientId::new(registration.client_id);
     let secret = ClientSecret::new(registration.client_secret);
+    let logout = Arc::new(LogoutVerifier::new(&metadata, &id)?);
     let client = openidconnect::Client::from_provider_metadata(metadata, id, Some(secret))
         .set_redirect_uri(RedirectUrl::new(registration.callback)?);
     let store = store.into_store();
-    let provider = Provider { client, http, sessions: Account::sessions(&store) };
+    let provider = Provider { client, http, logout, sessions: Account::sessions(&store) };
     Ok(Router::new()
         .route("/", get(home))
         .route("/sign-in", get(sign_in))
@@ -281,45 +284,69 @@ struct Logout {
     logout_token: String,
 }
 
-/// The claims of a logout token beyond the standard ones.
-#[derive(Debug, Serialize, Deserialize)]
+/// The claims of a logout token: OpenID Connect Back-Channel Logout 1.0, 2.4. The issuer, the audience and
+/// the time of expiry are checked before.
+#[derive(Deserialize)]
 struct LogoutClaims {
     events: HashMap<String, serde_json::Value>,
     /// The session to end. `None` ends all sessions of the subject.
     sid: Option<String>,
+    sub: Option<String>,
+    /// Forbidden, so that an ID token is not accepted as a logout token.
+    nonce: Option<String>,
 }
-
-impl AdditionalClaims for LogoutClaims {}
-
-type LogoutToken = IdToken<
-    LogoutClaims,
-    CoreGenderClaim,
-    CoreJweContentEncryptionAlgorithm,
-    CoreJwsSigningAlgorithm,
->;
 
 const LOGOUT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// OpenID Connect Back-Channel Logout 1.0: the provider posts a signed token, without a cookie.
+/// Verifies logout tokens.
+struct LogoutVerifier {
+    issuer: String,
+    client_id: String,
+    /// The keys of the provider.
+    keys: JwkSet,
+}
+
+impl LogoutVerifier {
+    fn new(
+        metadata: &CoreProviderMetadata,
+        client_id: &ClientId,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            issuer: metadata.issuer().to_string(),
+            client_id: client_id.to_string(),
+            keys: serde_json::from_value(serde_json::to_value(metadata.jwks())?)?,
+        })
+    }
+
+    /// Returns the claims of a token that the provider has signed for this app. `None` if the token is not
+    /// genuine, has expired, or is no logout token.
+    fn verify(&self, token: &str) -> Option<LogoutClaims> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let key = match &header.kid {
+            Some(id) => self.keys.find(id)?,
+            None => self.keys.keys.first()?,
+        };
+        // The key of the provider must be one for this algorithm, so the token cannot choose a weaker one.
+        let mut validation = Validation::new(header.alg);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.client_id]);
+        validation.set_required_spec_claims(&["iss", "aud", "exp"]);
+        let key = DecodingKey::from_jwk(key).ok()?;
+        let claims: LogoutClaims = jsonwebtoken::decode(token, &key, &validation).ok()?.claims;
+        (claims.nonce.is_none() && claims.events.contains_key(LOGOUT)).then_some(claims)
+    }
+}
+
+/// The provider posts a signed token, without a cookie.
 async fn backchannel_logout(
     State(provider): State<Provider>,
     Form(Logout { logout_token }): Form<Logout>,
 ) -> Result<[(HeaderName, &'static str); 1], PageError> {
-    let token: LogoutToken = logout_token.parse().map_err(|_| PageError::Refused)?;
-    // Signature, issuer, audience and times are checked as in an ID token. A nonce is forbidden, so that an
-    // ID token is not accepted as a logout token.
-    let without_nonce = |nonce: Option<&Nonce>| match nonce {
-        None => Ok(()),
-        Some(_) => Err("a logout token has no nonce".to_owned()),
-    };
-    let claims = token.claims(&provider.client.id_token_verifier(), without_nonce);
-    let claims = claims.map_err(|_| PageError::Refused)?;
-    if !claims.additional_claims().events.contains_key(LOGOUT) {
-        return Err(PageError::Refused);
-    }
-    match &claims.additional_claims().sid {
-        Some(sid) => provider.sessions.by_sid(sid).revoke_all().await?,
-        None => provider.sessions.by_subject(claims.subject().as_str()).revoke_all().await?,
+    let claims = provider.logout.verify(&logout_token).ok_or(PageError::Refused)?;
+    match (&claims.sid, &claims.sub) {
+        (Some(sid), _) => provider.sessions.by_sid(sid).revoke_all().await?,
+        (None, Some(subject)) => provider.sessions.by_subject(subject).revoke_all().await?,
+        (None, None) => return Err(PageError::Refused),
     };
     Ok([(header::CACHE_CONTROL, "no-store")])
 }

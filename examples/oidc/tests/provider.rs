@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
@@ -19,7 +20,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use oidc_example::{Http, HttpError, Registration, app};
 use openidconnect::{
     AdditionalClaims, Audience, EmptyAdditionalClaims, IdToken, IdTokenClaims, IssuerUrl,
@@ -183,10 +187,10 @@ impl<C: AdditionalClaims + Serialize> Claims<C> {
     }
 
     fn sign(self, key: &CoreEdDsaPrivateSigningKey) -> String {
-        let now = std::time::SystemTime::now();
+        let now = SystemTime::now();
         let expires = match self.seconds.is_positive() {
-            true => now + std::time::Duration::from_secs(self.seconds.unsigned_abs()),
-            false => now - std::time::Duration::from_secs(self.seconds.unsigned_abs()),
+            true => now + Duration::from_secs(self.seconds.unsigned_abs()),
+            false => now - Duration::from_secs(self.seconds.unsigned_abs()),
         };
         let claims = IdTokenClaims::<C, CoreGenderClaim>::new(
             IssuerUrl::new(ISSUER.to_owned()).unwrap(),
@@ -339,4 +343,40 @@ async fn the_provider_ends_one_session_of_a_user() {
     assert_eq!(reply.status, StatusCode::OK);
     assert_eq!(phone.get("/").await.text(), "guest");
     assert_eq!(desktop.get("/").await.text(), "ada");
+
+    // A provider may name only the session.
+    let sid = sign_in(&provider, &phone, "ada").await;
+    let logout = async |claims: Value| {
+        let form = format!("logout_token={}", signed(&provider.0.key, &claims));
+        phone.stranger().post("/backchannel-logout", &form).await.status
+    };
+    let expires = SystemTime::now() + Duration::from_secs(120);
+    let expires = expires.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({
+        "iss": ISSUER, "aud": APP, "iat": expires - 120, "exp": expires, "jti": "1",
+        "events": {EVENT: {}},
+    });
+    assert_eq!(logout(claims.clone()).await, StatusCode::BAD_REQUEST, "it names nobody");
+    let mut claims = claims;
+    claims["sid"] = json!(sid);
+    let mut elsewhere = claims.clone();
+    elsewhere["iss"] = json!("https://other.example");
+    assert_eq!(logout(elsewhere).await, StatusCode::BAD_REQUEST);
+    let mut lasting = claims.clone();
+    lasting.as_object_mut().unwrap().remove("exp");
+    assert_eq!(logout(lasting).await, StatusCode::BAD_REQUEST);
+    assert_eq!(phone.get("/").await.text(), "ada");
+    assert_eq!(logout(claims).await, StatusCode::OK);
+    assert_eq!(phone.get("/").await.text(), "guest");
+    assert_eq!(desktop.get("/").await.text(), "ada");
+}
+
+/// Returns a token with these claims, which the provider has signed.
+fn signed(key: &CoreEdDsaPrivateSigningKey, claims: &Value) -> String {
+    let header = json!({"alg": "EdDSA", "kid": "key", "typ": "logout+jwt"});
+    let part = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+    let text =
+        format!("{}.{}", part(header.to_string().as_bytes()), part(claims.to_string().as_bytes()));
+    let signature = key.sign(&CoreJwsSigningAlgorithm::EdDsa, text.as_bytes()).unwrap();
+    format!("{text}.{}", part(&signature))
 }
