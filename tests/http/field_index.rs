@@ -9,7 +9,7 @@ use ruts::{
     session,
     session::{DefaultLayer, IndexedSessions, TypedSession},
     store::{
-        StoreErrorKind,
+        Store, StoreErrorKind,
         memory::{ManualClock, MemoryStore},
     },
     testing::{Client, with_session},
@@ -67,6 +67,13 @@ impl Fixture {
 
     fn by(&self, sid: &str) -> IndexedSessions {
         Account::sessions(self.store.clone()).by_sid(sid)
+    }
+
+    /// Returns the number of sessions in the store, entries included, once freed entries have expired.
+    async fn live(&self) -> usize {
+        self.clock.advance(Duration::from_secs(2));
+        self.store.delete_expired(100).await.unwrap();
+        self.store.inner().len()
     }
 
     async fn number(&self, sid: &str) -> usize {
@@ -128,7 +135,7 @@ async fn a_refused_write_leaves_no_entry() {
     let fixture = Fixture::new().await;
     fixture.store.take_calls();
     fixture.set("b").await.unwrap();
-    assert_eq!(fixture.store.take_calls(), ["load", "update", "create", "delete", "load"]);
+    assert_eq!(fixture.store.take_calls(), ["load", "update", "create", "update", "load"]);
     fixture.set("b").await.unwrap();
     assert_eq!(
         fixture.store.take_calls(),
@@ -143,7 +150,7 @@ async fn a_refused_write_leaves_no_entry() {
     let late = with_session(&thief, &layer, late);
     assert!(late.await.is_err());
     assert!(!fixture.store.take_calls().contains(&"create"));
-    assert_eq!(fixture.store.inner().len(), 0);
+    assert_eq!(fixture.live().await, 0);
 }
 
 /// A call that could not add the entry fails.
@@ -275,9 +282,10 @@ async fn a_deleted_session_frees_its_entries() {
     fixture.store.take_calls();
     let delete = |account: Account| async move { account.session().delete().await };
     fixture.run(delete).await.unwrap();
-    assert_eq!(fixture.store.take_calls(), ["load", "delete", "delete"], "session and entry");
+    assert_eq!(fixture.store.take_calls(), ["load", "delete", "update"], "session and entry");
     assert_eq!(fixture.number("a").await, 0);
     assert_eq!(fixture.store.take_calls(), ["list_by_principal"]);
+    assert_eq!(fixture.live().await, 0);
 }
 
 #[tokio::test]
@@ -302,11 +310,57 @@ async fn a_value_that_replaces_a_taken_one_is_found() {
     assert_eq!(fixture.number("b").await, 1);
 }
 
+/// A session may switch between values as often as its user likes.
+#[tokio::test]
+async fn a_value_is_found_each_time_it_is_written_again() {
+    let fixture = Fixture::new().await;
+    for _ in 0..10 {
+        for (value, other) in [("b", "a"), ("a", "b")] {
+            fixture.set(value).await.unwrap();
+            assert_eq!([fixture.number(value).await, fixture.number(other).await], [1, 0]);
+        }
+    }
+    assert_eq!(fixture.live().await, 2, "the session and one entry");
+}
+
+#[tokio::test]
+async fn a_user_may_sign_out_and_in_again_at_once() {
+    let fixture = Fixture::new().await;
+    for _ in 0..10 {
+        let sign_out = |account: Account| async move { account.user().remove().await };
+        fixture.run(sign_out).await.unwrap();
+        assert_eq!(fixture.number("a").await, 0);
+        assert_eq!(fixture.live().await, 1, "the entry is gone");
+        let sign_in =
+            |account: Account| async move { account.edit().user(&7).sid("a").commit().await };
+        fixture.run(sign_in).await.unwrap();
+        assert_eq!(fixture.number("a").await, 1);
+    }
+}
+
+/// A guest's request has read the field. Another request writes it, and then the first one signs in.
+#[tokio::test]
+async fn a_sign_in_finds_a_value_that_was_written_after_it_was_read() {
+    let fixture = Fixture::new().await;
+    let sign_out = |account: Account| async move { account.user().remove().await };
+    fixture.run(sign_out).await.unwrap();
+    let (store, other) = (fixture.store.clone(), fixture.client.clone());
+    let sign_in = move |account: Account| async move {
+        assert_eq!(account.sid().await.unwrap().unwrap(), "a");
+        let set = |account: Account| async move { account.set_sid("b").await.unwrap() };
+        with_session(&other, &SessionLayer::new(store), set).await;
+        account.set_user(&7).await
+    };
+    fixture.run(sign_in).await.unwrap();
+    assert_eq!([fixture.number("a").await, fixture.number("b").await], [0, 1]);
+    assert_eq!(fixture.by("b").revoke_all().await.unwrap(), 1);
+}
+
 /// A request frees the entry of a former value. Meanwhile, another one has written that value again.
 #[tokio::test]
 async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     let fixture = Fixture::new().await;
-    let mut pause = fixture.store.pause_before("delete");
+    let mut pause = fixture.store.pause_after("create");
     let (store, client) = (fixture.store.clone(), fixture.client.clone());
     let late = tokio::spawn(async move {
         let set = |account: Account| async move { account.set_sid("b").await };

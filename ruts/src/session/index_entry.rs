@@ -12,8 +12,8 @@ use crate::{
     codec::{self, CodecError},
     error::Error,
     store::{
-        AuthChange, Change, Create, Credentials, DynStore, FieldWrite, ListedSession, NewSignIn,
-        Precondition, Refused, StoreErrorKind, Update,
+        AbsoluteDeadline, AuthChange, Change, Create, Credentials, DynStore, FieldWrite,
+        ListedSession, NewSignIn, Precondition, StoreErrorKind, Update,
     },
     token::{self, SecretHash, SessionId},
     ttl::Ttl,
@@ -25,23 +25,26 @@ pub(super) const TARGET: &str = "ruts.target";
 const ID_LEN: usize = 16;
 const NONCE_LEN: usize = 8;
 
-/// Maximum number of entries of a session under a key. It is more than one, because a store may refuse to use
-/// the id of an ended entry again.
-const ATTEMPTS: u8 = 3;
+/// Maximum number of calls that add an entry, two in each try. An entry that is being freed may expire between
+/// the two calls of a try.
+const TRIES: u8 = 3;
+
+/// Lifetime of an entry that was freed. The store does not keep its id for longer, and until then the entry can
+/// be added again.
+const FREED: Ttl = Ttl::from_secs(1);
 
 /// The entry of a session under a key.
 pub(super) struct IndexEntry {
-    /// Derived from key, session and the number of the attempt. So a second write of the value finds the
-    /// entry of the first.
+    /// Derived from key and session. So a second write of the value finds the entry of the first.
     id: SessionId,
     /// Derived in the same way, so no client can know a secret that has this hash.
     secret: SecretHash,
 }
 
 impl IndexEntry {
-    fn new(key: &PrincipalKey, session: &SessionId, attempt: u8) -> Self {
+    pub(super) fn new(key: &PrincipalKey, session: &SessionId) -> Self {
         let digest = |part: &str| -> [u8; 32] {
-            let digest = Sha256::new_with_prefix(part).chain_update([attempt]);
+            let digest = Sha256::new_with_prefix(part);
             digest.chain_update(key.as_bytes()).chain_update(session.as_bytes()).finalize().into()
         };
         let id = digest("id of an index entry");
@@ -51,10 +54,6 @@ impl IndexEntry {
         }
     }
 
-    fn credentials(&self) -> Credentials<'_> {
-        Credentials::new(&self.id, &self.secret)
-    }
-
     /// Adds the entry of a session for at least `life`. One round trip, or two if the store has the entry.
     pub(super) async fn add(
         key: &PrincipalKey,
@@ -62,14 +61,14 @@ impl IndexEntry {
         store: &dyn DynStore,
         life: Option<Ttl>,
     ) -> Result<(), Error> {
+        let entry = Self::new(key, session);
         let who = NewSignIn::new(key, Assurance::Aal1);
         let nonce = token::random::<NONCE_LEN>()?;
         let target = codec::wrap_own(&[&session.as_bytes()[..], &nonce].concat());
         let write = FieldWrite::new(TARGET, &target);
         let (fields, changes) = ([write], [Change::Set(write)]);
         let mut refused = None;
-        for attempt in 0..ATTEMPTS {
-            let entry = Self::new(key, session, attempt);
+        for _ in 0..TRIES {
             let create = Create::new(&entry.id, &entry.secret).absolute(life).sign_in(who);
             match store.create(create.fields(&fields)).await {
                 Ok(_) => return Ok(()),
@@ -78,32 +77,32 @@ impl IndexEntry {
             }
             let prolong = AuthChange::In { who, idle: None, absolute: life };
             let update = Update::new(&changes).auth_change(prolong);
-            if store.update(entry.credentials(), update).await?.is_ok() {
+            let credentials = Credentials::new(&entry.id, &entry.secret);
+            if store.update(credentials, update).await?.is_ok() {
                 return Ok(());
             }
         }
         refused.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Frees the entry of a session that no longer has the value.
-    pub(super) async fn free(key: &PrincipalKey, session: &SessionId, store: &dyn DynStore) {
-        for attempt in 0..ATTEMPTS {
-            match store.delete(Self::new(key, session, attempt).credentials()).await {
-                // The session's entry may be that of the next attempt.
-                Ok(Err(Refused::Ended { .. } | Refused::Revoked)) => {}
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::debug!(%error, "an outdated index entry stays until it expires");
-                    return;
-                }
-            }
+    /// Frees the entry of a session that no longer has the value. With `target`, only if the entry still has
+    /// this target.
+    pub(super) async fn free(self, store: &dyn DynStore, target: Option<&Bytes>) {
+        let changes = [Change::Remove(TARGET)];
+        // An id that was deleted could not be added again for a while. An id that has expired can.
+        let update = Update::new(&changes)
+            .precondition(target.map(|target| Precondition::new(TARGET, Some(target))))
+            .auth_change(AuthChange::Out)
+            .absolute(AbsoluteDeadline::new(FREED, None));
+        let credentials = Credentials::new(&self.id, &self.secret);
+        if let Err(error) = store.update(credentials, update).await {
+            tracing::debug!(%error, "an outdated index entry stays until it expires");
         }
     }
 }
 
 /// An entry as it was found in a list.
 pub(super) struct FoundEntry {
-    id: SessionId,
     pub(super) session: SessionId,
     /// The stored target.
     target: Bytes,
@@ -115,19 +114,11 @@ impl FoundEntry {
         let Some(target) = field.map(|field| field.value.clone()) else { return Ok(None) };
         let session = codec::unwrap_own(&target)?.first_chunk::<ID_LEN>();
         let session = session.map(|id| SessionId::from_bytes(*id)).ok_or(CodecError::Header)?;
-        Ok(Some(Self { id: listed.id, session, target }))
+        Ok(Some(Self { session, target }))
     }
 
-    /// Takes the entry out of the list, unless it was added again since it was found.
-    pub(super) async fn take_out(&self, store: &dyn DynStore, key: &PrincipalKey) {
-        let mut entries = (0..ATTEMPTS).map(|attempt| IndexEntry::new(key, &self.session, attempt));
-        let Some(entry) = entries.find(|entry| entry.id == self.id) else { return };
-        let changes = [Change::Remove(TARGET)];
-        let update = Update::new(&changes)
-            .precondition(Precondition::new(TARGET, Some(&self.target)))
-            .auth_change(AuthChange::Out);
-        if let Err(error) = store.update(entry.credentials(), update).await {
-            tracing::debug!(%error, "an outdated index entry stays until it expires");
-        }
+    /// Frees the entry, unless it was added again since it was found.
+    pub(super) async fn free(&self, store: &dyn DynStore, key: &PrincipalKey) {
+        IndexEntry::new(key, &self.session).free(store, Some(&self.target)).await;
     }
 }

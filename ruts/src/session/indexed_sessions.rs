@@ -60,6 +60,7 @@ const SETTLED: Duration = Duration::from_secs(10 * 60);
 /// A write of the field, a sign-in and a sign-out make these additional calls of the store:
 ///
 /// - one to read the field, unless the request has read it,
+/// - for a sign-in, one to read the fields again,
 /// - one to add the entry of the value, or two if the store already has the entry,
 /// - two to free the entry of a former value.
 ///
@@ -191,14 +192,9 @@ impl IndexedSessions {
                 }
             };
             let added = listed.loaded.meta.signed_in.map(|signed_in| signed_in.ago);
-            let is_known = |other: &Result<ListedSession, Error>| {
-                other.as_ref().is_ok_and(|other| other.id == entry.session)
-            };
             match self.find(entry.session, names).await.transpose() {
-                // A session has two entries if the store refused the id of the first for a while.
-                Some(_) if found.iter().any(is_known) => {}
                 Some(session) => found.push(session),
-                None if added > Some(SETTLED) => entry.take_out(&*self.store, key).await,
+                None if added > Some(SETTLED) => entry.free(&*self.store, key).await,
                 None => {}
             }
         }

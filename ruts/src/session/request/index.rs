@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     field::FieldSpec,
     session::{config::Signing, index_entry::IndexEntry, schemas::Schemas},
-    store::{Change, Credentials, Projection},
+    store::{Change, Credentials, DynStore, Projection},
     token::SessionId,
     ttl::Ttl,
 };
@@ -19,9 +19,8 @@ use crate::{
 /// caller gets an answer. The entry of the former value is freed last.
 pub(super) struct IndexChange {
     fields: Vec<IndexedField>,
-    /// The session before the write, and its principal.
+    /// The session before the write.
     former: Option<SessionId>,
-    owner: Option<PrincipalKey>,
 }
 
 struct IndexedField {
@@ -29,6 +28,13 @@ struct IndexedField {
     former: Option<PrincipalKey>,
     /// `None` if the write does not change the field.
     next: Option<Option<PrincipalKey>>,
+}
+
+impl IndexedField {
+    /// A field that no write changes.
+    const fn kept(spec: &'static FieldSpec) -> Self {
+        Self { spec, former: None, next: None }
+    }
 }
 
 impl IndexChange {
@@ -70,7 +76,7 @@ impl IndexChange {
             let next = next(spec).transpose();
             let next =
                 next.map_err(|source| Error::Encode { field: spec.name().to_owned(), source })?;
-            fields.push(IndexedField { spec, former: None, next });
+            fields.push(IndexedField { next, ..IndexedField::kept(spec) });
         }
         if transfer.exchange.state.identity.may_be_open() {
             // A sign-in carries its own proof, so its client is not compared.
@@ -88,7 +94,7 @@ impl IndexChange {
         for field in &mut fields {
             field.former = known(layer, state, field.spec);
         }
-        Ok(Self { fields, former: state.identity.id(), owner: state.owner })
+        Ok(Self { fields, former: state.identity.id() })
     }
 
     /// Adds the entries of the values that the session has after the write, and frees those of former
@@ -108,35 +114,56 @@ impl IndexChange {
         let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
         // A write may start another session. The fields that it inherits are known by now.
         let is_same = self.former == Some(id);
-        let keeps_fields = match &plan.signing {
-            Some(Signing::In { principal, options, .. }) => {
-                options.keep_fields || self.owner.is_none_or(|owner| owner == *principal)
-            }
-            Some(Signing::Out(_)) | None => true,
+        let store = shared.call_store();
+        let stored = match plan.is_sign_in() {
+            // Another request of a guest may have written a value since the read, without an entry.
+            true => Some(stored_keys(store, layer, &id, &self.fields).await?),
+            false => None,
         };
-        for IndexedField { spec, former, next } in self.fields {
+        for (at, IndexedField { spec, former, next }) in self.fields.into_iter().enumerate() {
             // A sign-in prolongs the session, and so the entries of the values that it keeps.
-            let kept = || known(layer, state, spec).or(former.filter(|_| keeps_fields && is_same));
+            let kept = || match &stored {
+                Some(stored) => stored.as_ref()?.get(at).copied().flatten(),
+                None => known(layer, state, spec).or(former.filter(|_| is_same)),
+            };
             let next = next.unwrap_or_else(kept).filter(|_| is_signed_in);
             if let Some(key) = &next {
-                IndexEntry::add(key, &id, shared.call_store(), life).await?;
+                IndexEntry::add(key, &id, store, life).await?;
             }
             let replaced = former.filter(|key| is_same && next != Some(*key));
             if let Some(key) = replaced {
-                let store = shared.call_store();
-                IndexEntry::free(&key, &id, store).await;
+                IndexEntry::new(&key, &id).free(store, None).await;
                 // Another request may have written the former value again, and added its entry.
-                let names = [spec.name()];
-                let credentials = Credentials::internal(&id);
-                let loaded = store.load(credentials, Projection::Named(&names), None).await?;
-                let stored = loaded.ok().and_then(|loaded| loaded.fields.into_iter().next());
-                if stored.is_some_and(|field| spec.index_key(layer, &field.value) == Ok(key)) {
+                let stored = stored_keys(store, layer, &id, &[IndexedField::kept(spec)]).await?;
+                if stored.is_some_and(|keys| keys.contains(&Some(key))) {
                     IndexEntry::add(&key, &id, store, life).await?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Returns the keys of the values that a session has in the store. `None` if the session has ended or nobody is
+/// signed in.
+async fn stored_keys(
+    store: &dyn DynStore,
+    layer: &str,
+    id: &SessionId,
+    fields: &[IndexedField],
+) -> Result<Option<Vec<Option<PrincipalKey>>>, Error> {
+    let names: Vec<&str> = fields.iter().map(|field| field.spec.name()).collect();
+    let projection = Projection::Named(&names);
+    let loaded = store.load(Credentials::internal(id), projection, None).await?;
+    let Some(loaded) = loaded.ok().filter(|loaded| loaded.meta.signed_in.is_some()) else {
+        return Ok(None);
+    };
+    let key = |field: &IndexedField| {
+        let name = field.spec.name();
+        let stored = loaded.fields.iter().find(|stored| stored.name == name)?;
+        field.spec.index_key(layer, &stored.value).ok()
+    };
+    Ok(Some(fields.iter().map(key).collect()))
 }
 
 /// Returns the indexed fields that a write concerns: those that it changes, and all of them if it signs in

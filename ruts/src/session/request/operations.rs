@@ -557,7 +557,7 @@ impl Request {
                     if let Some(id) = self.id() {
                         event::ended(&id, "request");
                         for key in &entries {
-                            IndexEntry::free(key, &id, self.0.call_store()).await;
+                            IndexEntry::new(key, &id).free(self.0.call_store(), None).await;
                         }
                     }
                 }
