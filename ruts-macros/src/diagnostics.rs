@@ -22,7 +22,7 @@ impl Diagnostics {
         self.errors.push(Error::new_spanned(tokens, message));
     }
 
-    /// Reports a mistake that has a span.
+    /// Reports an error, which has a span of its own.
     pub(crate) fn push(&mut self, error: Error) {
         self.errors.push(error);
     }

@@ -32,7 +32,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Returns the field of the principal.
+    /// Returns the field marked `principal`.
     pub(crate) fn principal(&self) -> Option<&Field> {
         self.fields.iter().find(|field| matches!(field.mode, Mode::Principal))
     }
@@ -64,7 +64,7 @@ pub(crate) struct Field {
     pub(crate) writes: Option<u16>,
     pub(crate) lazy: bool,
     pub(crate) rotate: bool,
-    /// Sessions are found by the value.
+    /// Whether sessions are found by the value.
     pub(crate) index: bool,
     /// First version whose values are encrypted.
     pub(crate) encrypt: Option<u16>,

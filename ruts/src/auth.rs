@@ -29,8 +29,7 @@ impl PrincipalKey {
         Self(digest.finalize().into())
     }
 
-    /// Returns the key under which stores list the [index entries] of a value, if this is the key of that
-    /// value.
+    /// Turns the key of a value into the key under which stores list the [index entries] of that value.
     ///
     /// [index entries]: crate::field::FieldSpec::index
     pub(crate) fn of_index(&self) -> Self {

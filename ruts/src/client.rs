@@ -21,9 +21,9 @@ const VALUE: usize = 8;
 /// Coarse properties of a client, such as user agent, language and network. A change can be a sign
 /// of a stolen session.
 ///
-/// For each property, a session stores a short hash of the name, and a short hash of the value that
-/// is salted with the session id. So the stored bytes do not contain the value, and the values of
-/// two sessions cannot be compared. A property without a stored hash does not count as changed.
+/// For each property, a session stores a short hash of the name, and a short hash of the value and the
+/// session id. So the stored bytes do not contain the value, and the values of two sessions cannot be
+/// compared. A property without a stored hash does not count as changed.
 ///
 /// Used with [`SessionLayer::watch_clients`](crate::SessionLayer::watch_clients).
 #[derive(Debug, Clone, Default)]

@@ -62,9 +62,9 @@ pub(crate) fn cache_read(outcome: &'static str) {
     let _ = outcome;
 }
 
-/// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`). It does
-/// not if it bypassed the cache, if a write or too many fills are in progress, or if the fields must
-/// not be cached.
+/// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`). The answer is
+/// not offered if the read bypassed the cache, if a write or too many fills are in progress, or if the
+/// fields must not be cached.
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_fill(outcome: &'static str) {
     count!("ruts_cache_fills_total", "outcome" => outcome);
@@ -134,16 +134,16 @@ pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
     tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
 }
 
-/// An encrypted value was decrypted, with the first key of the ring or with a former one. As long
-/// as `former` values are counted, the ring needs its former keys.
+/// An encrypted value was decrypted, with the first key of the ring or with a former one. As long as the
+/// counter of `former` grows, the ring needs its former keys.
 pub(crate) fn decrypted(field: &str, by_first: bool) {
     let key = if by_first { "first" } else { "former" };
     count!("ruts_decryptions_total", "field" => field.to_owned(), "key" => key);
     let _ = (field, key);
 }
 
-/// A declared field was read. Counted by the version of the value, and by the type that wrote it:
-/// the field's `own`, an `other`, or an `unknown` one.
+/// A declared field was read. The label `shape` is `own` if the field's own type wrote the value, `other`
+/// if another type did, and `unknown` if no single type is known.
 #[cfg(feature = "metrics")]
 pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
     count!(

@@ -21,7 +21,7 @@ const LIFE_LEN: usize = 6;
 
 /// Length of a token as text: id, a dot, secret.
 pub(crate) const TOKEN_LEN: usize = ID_LEN + 1 + SECRET_LEN;
-/// Length of a token with the lifetime of its cookie: a dot and the lifetime follow.
+/// Length of a token that carries the lifetime of its cookie: id, a dot, secret, a dot, lifetime.
 pub(crate) const LONG_TOKEN_LEN: usize = TOKEN_LEN + 1 + LIFE_LEN;
 
 /// The random generator of the operating system failed.

@@ -30,7 +30,7 @@ struct Queue {
     turns: AtomicUsize,
 }
 
-/// The turn of an operation. The next turn of the key begins when this one is dropped.
+/// The turn of an operation. The next turn of the key begins when this `Turn` is dropped.
 pub(crate) struct Turn<'a, K: Eq + Hash> {
     /// Dropped before `_place`.
     _turn: OwnedMutexGuard<()>,
@@ -61,7 +61,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, until_end).await
     }
 
-    /// Waits for a turn for as long as other turns keep beginning. `None` if none begins for `patience`.
+    /// Waits for a turn as long as other turns of the key begin. `None` if no turn begins for `patience`.
     ///
     /// # Cancel safety
     ///

@@ -18,7 +18,7 @@ use crate::{
     parse::{CachePolicy, FieldArgs, Lifetime, RawField},
 };
 
-/// Checks a field of a session with this visibility, prefix and codec.
+/// Checks a field. `vis`, `prefix` and `session_codec` are those of its session.
 pub(super) fn field(
     raw: RawField,
     vis: &Visibility,
@@ -55,7 +55,7 @@ pub(super) fn field(
         lazy: raw.args.lazy.is_set(),
         rotate: raw.args.rotate.is_set(),
         index,
-        // One mistake causes one error.
+        // `index` has reported `encrypt`, so the generated code must not report it again.
         encrypt: encrypt.filter(|_| !raw.args.index.is_set()),
         docs: raw.docs,
         attrs: raw.attrs,

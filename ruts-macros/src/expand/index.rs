@@ -1,5 +1,5 @@
-//! The struct that lists and ends sessions by principal, and gets one by its id. Generated only for a session
-//! with a principal.
+//! The struct that lists and ends sessions by principal, and returns a session by its id. Generated only
+//! for a session with a principal.
 //!
 //! ```text
 //! pub struct ShopSessions(SessionIndex);
@@ -84,8 +84,8 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
     }
 }
 
-/// Generates the method that finds sessions by the value of a field. It returns a `found`, and calls `method`
-/// of `SessionIndex`.
+/// Generates the method that finds sessions by the value of a field. The generated method has the return
+/// type `found`, and calls `method` of `SessionIndex`.
 fn finder(
     session: &Session,
     field: &Field,

@@ -44,7 +44,7 @@ pub(super) fn calls(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the types of a field in order: those of its former versions since `version`, and its own.
+/// Returns the types of a field in order: those of its former versions from `version` on, and its own.
 fn types_from(field: &Field, version: u16) -> Vec<&Type> {
     let later = field.formers.iter().filter(|former| former.version >= version);
     later.filter_map(|former| former.ty.as_ref()).chain([&field.ty]).collect()
@@ -62,7 +62,7 @@ fn upgraded(types: &[&Type], private: &TokenStream) -> TokenStream {
     value
 }
 
-/// Returns the call that sets how the key writes new values as a former version.
+/// Returns the call that makes the key write new values as a former version.
 fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     let types = types_from(field, version);
     let mut value = quote!(::core::option::Option::Some(__value));
@@ -80,8 +80,8 @@ fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the call that derives the key of a principal or of an index from a stored value: from the value's
-/// form in the first version that can hold it. Empty for other fields.
+/// Returns the call that derives the key of a principal or of an index from a stored value. The key is that
+/// of the value in the first version that can hold it. Empty for other fields.
 pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
     let (with_type, with_function) = match field.mode {
         Mode::Principal => (quote!(principal), quote!(principal_with)),
@@ -114,8 +114,8 @@ pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns statements that set the name of a principal to `__value`, which has the last of these
-/// types. The statements then convert the value to one earlier type after another, until a
+/// Returns statements that set the name of a principal, or the indexed value, to `__value`, which has the
+/// last of these types. The statements then convert the value to one earlier type after another, until a
 /// conversion fails. After each conversion, they set the name to the converted value.
 fn named(types: &[&Type], private: &TokenStream) -> TokenStream {
     let downgraded = match types {

@@ -98,7 +98,8 @@ fn parse(
     }
 }
 
-/// Returns the named fields of an item. Reports an item without named fields, and returns none.
+/// Returns the named fields of an item. For an item without named fields, reports a mistake and returns no
+/// field.
 fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::Field> {
     let name = &input.ident;
     match &input.data {
@@ -155,8 +156,8 @@ fn last_segment(attr: &Attribute) -> String {
     attr.path().segments.last().map(|last| last.ident.to_string()).unwrap_or_default()
 }
 
-/// Turns `expect` into `allow`. All items of a field get its lint attributes, and `expect` would
-/// be unfulfilled on most items.
+/// Turns `expect` into `allow`. All items of a field get its lint attributes, and most items would not
+/// fulfil an `expect`.
 fn expect_as_allow(mut attr: Attribute) -> Attribute {
     if let Meta::List(list) = &mut attr.meta
         && list.path.is_ident("expect")

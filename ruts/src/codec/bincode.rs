@@ -6,8 +6,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{buffer::Buffer, error::CodecError, format::Codec, header::MAX_VALUE};
 
-/// Limits the memory that a hostile length prefix can reserve. bincode counts a number by its size
-/// in memory, up to 16 bytes for a number that is written as one byte.
+/// Limits the memory that a hostile length prefix can reserve. The limit is 16 times that of a value,
+/// because bincode counts the size of a number in memory: a `u128` has 16 bytes, and may be written as one.
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<{ 16 * MAX_VALUE }>()
 }

@@ -87,7 +87,7 @@ impl<'s> Transcoder<'_, 's> {
         Some(if number & 1 == 0 { half } else { !half })
     }
 
-    /// Reads a length. The limit is for elements that take no bytes, such as `()`.
+    /// Reads a length. The limit bounds lists whose elements take no bytes, such as `()`.
     fn len(&mut self) -> Option<usize> {
         usize::try_from(self.number()?).ok().filter(|len| *len <= MAX_VALUE)
     }

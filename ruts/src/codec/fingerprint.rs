@@ -27,7 +27,7 @@ impl Fingerprint {
     /// Joins a hash, of which three bits are dropped, with flags.
     pub(super) const fn new(hash: u32, flags: u32) -> Self {
         let hash = hash & !Self::FLAGS;
-        // Without a hash, no type would be known.
+        // A hash of zero would mean that no single type wrote the value.
         Self((if hash == 0 { Self::FLAGS + 1 } else { hash }) | flags)
     }
 

@@ -65,11 +65,12 @@ pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, Fingerprint)> {
     Some((codec, version, fingerprint))
 }
 
-/// Returns whether an update merged `next` from values of two types, and it is `stored` again.
+/// Returns whether an update merged `next` from values of two types, and `next` has the payload of
+/// `stored`.
 pub(crate) fn is_merged_to_the_same(stored: &[u8], next: &[u8]) -> bool {
     match (Header::split(stored), Header::split(next)) {
         (Ok((of_stored, stored)), Ok((of_next, next))) => {
-            // bincode values are not merged, and without a fingerprint one could be misread.
+            // A bincode value without a hash was set by name, not merged, and could be misread.
             of_next.codec == Codec::MessagePack
                 && !of_next.fingerprint.has_type()
                 && (of_stored.codec, of_stored.version) == (of_next.codec, of_next.version)

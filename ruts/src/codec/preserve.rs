@@ -1,7 +1,7 @@
 //! [`keep_unknown`]: an update keeps the stored fields that its type does not know.
 //!
-//! Called by the session for an `update` of a value that another type wrote. MessagePack names
-//! its fields, so the payloads can be merged. bincode does not.
+//! Called by the session for an `update` of a value that another type wrote. MessagePack payloads contain
+//! field names, so they can be merged. bincode payloads do not.
 
 use bytes::Bytes;
 
@@ -46,7 +46,7 @@ pub(crate) fn keep_unknown(
     }
     let fingerprint = header.fingerprint.merged(of_next.fingerprint);
     let header = Header { fingerprint, ..of_next }.to_bytes();
-    // A default may differ each time, such as a random number. Then it has to be written.
+    // A default that differs each time, such as a random number, has to be written.
     [Defaults::Omit, Defaults::Write].into_iter().find_map(|defaults| {
         let merged = merge(stored, known, next, defaults)?;
         let merged = [header.as_slice(), &merged].concat();

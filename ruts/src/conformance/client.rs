@@ -1,7 +1,7 @@
 //! A client of a store, with one method for each call that checks make: [`Client`].
 //!
-//! Used by every check. Most methods panic on a store error, because every check fails on it. Knows no
-//! backend.
+//! Used by every check. Most methods panic on a store error, because every check fails on such an error.
+//! Knows no backend.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -310,7 +310,7 @@ impl Refusal {
     }
 }
 
-/// Returns the answer of a write. Panics if a cache may hide the write, because no check stops a cache.
+/// Returns the answer to a write. Panics if a cache may hide the write, because no check stops a cache.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
         assert_eq!(written.stale_for, None, "a cache may hide a write");

@@ -189,8 +189,8 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
 }
 
-/// A store names the deadline that ended an expired session, or none if it no longer has the record. It also
-/// names none for a session that is live, was deleted or revoked, or never existed.
+/// A store names the deadline that ended an expired session, or none if the store no longer has the record.
+/// For a session that is live, was deleted or revoked, or never existed, the store names none.
 pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let (unit, store) = (subject.unit(), subject.store());
     let short =

@@ -38,8 +38,8 @@ fn refusal<T>(answer: StoreResult<T>) -> Option<Refused> {
     answer.expect("the store answers").err()
 }
 
-/// A call with internal credentials reads and changes fields, as a call with the secret does. The client
-/// sees the changes at once.
+/// A call with internal credentials reads and changes fields, as a call with the secret does. The client of
+/// the session sees the changes at once.
 pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.through(subject).holds(&[("a", "1"), ("b", "2")]).await;

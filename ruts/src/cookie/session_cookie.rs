@@ -17,13 +17,13 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct SessionCookie {
     template: Cookie<'static>,
-    /// How long the client keeps the cookie. `None`: until the browser is closed.
+    /// How long the client keeps the cookie. `None` if the cookie ends with the browser.
     life: Option<Duration>,
     codec: CookieCodec,
 }
 
-/// Maximum number of tokens that are tried after the first one. Each costs a store call. In a
-/// browser, only a host of the same domain can add one.
+/// Maximum number of tokens that are tried after the first one. Each costs a store call. Only a host of the
+/// same domain can add a cookie of this name to a browser.
 const MAX_OTHERS: usize = 7;
 
 /// The tokens of a request.
@@ -31,7 +31,7 @@ const MAX_OTHERS: usize = 7;
 pub(crate) struct Presented {
     /// Whether the request has a session cookie, valid or not.
     pub(crate) is_present: bool,
-    /// The first token in the form of the layer: plain, signed or encrypted.
+    /// The first token that the codec of the layer could decode.
     pub(crate) token: Option<Token>,
     /// Further tokens, all different, at most [`MAX_OTHERS`].
     pub(crate) others: Vec<Token>,
@@ -41,7 +41,7 @@ pub(crate) struct Presented {
 }
 
 impl SessionCookie {
-    /// Creates the cookie of the layer called `layer`. In development mode it has another name and
+    /// Creates the cookie of the layer called `layer`. In development mode, the cookie has another name and
     /// no `Secure`.
     pub(crate) fn new(
         options: &CookieOptions,

@@ -53,7 +53,7 @@ struct ValueCodec<T> {
 #[derive(Clone, Copy)]
 struct TypeFingerprint {
     compute: fn() -> Fingerprint,
-    /// Returns the static that keeps it, with 0 before the first use.
+    /// Returns the static variable that keeps the fingerprint: 0 before the first use.
     known: Option<fn() -> &'static AtomicU32>,
 }
 
@@ -89,7 +89,7 @@ impl<T: FieldValue> Field<T> {
 }
 
 impl<T, M> Field<T, M> {
-    /// Keeps the fingerprint of the type in a static, which `known` returns.
+    /// Keeps the fingerprint of the type in the static variable that `known` returns.
     #[doc(hidden)]
     #[must_use]
     pub const fn keep_fingerprint(mut self, known: fn() -> &'static AtomicU32) -> Self {
@@ -97,7 +97,7 @@ impl<T, M> Field<T, M> {
         self
     }
 
-    /// Returns the function that returns the fingerprint of the type.
+    /// Returns the function that computes the fingerprint of the type.
     #[doc(hidden)]
     pub const fn shape(&self) -> fn() -> Fingerprint {
         self.codec.fingerprint.compute
@@ -225,8 +225,8 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether a former value and its migrated value name the same principal, or are found by the same
-    /// value.
+    /// Returns whether a former value and its migrated value have the same key as a principal or in an
+    /// index.
     #[cfg(feature = "testing")]
     pub(crate) fn keeps_principal(&self, stored: &[u8]) -> bool
     where
@@ -336,8 +336,8 @@ impl<T, M: Copy> Field<T, M> {
     /// Returns whether a value written now would have the codec, version and fingerprint of `stored`.
     /// Encryption is not compared.
     ///
-    /// With [`FieldSpec::with_writes`], the written fingerprint is that of another type, so
-    /// fingerprints are not compared either.
+    /// In a bridge release, the type of a former version writes the value, so the fingerprint is not
+    /// compared.
     pub(crate) fn writes_like(&self, stored: &[u8]) -> bool {
         let Self { spec, codec, .. } = self;
         let written = spec.written_version();
@@ -402,8 +402,8 @@ impl<T, M: Copy> Field<T, M> {
         name.finish()
     }
 
-    /// Encodes a value in the version of the field, because a former version that is written may not be
-    /// able to hold the value.
+    /// Encodes a value in the version of the field, even in a bridge release, because the former version
+    /// may not be able to hold the value.
     fn encode_unchecked<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
         codec::encode(spec.codec(), spec.version(), codec.fingerprint.get(), value)

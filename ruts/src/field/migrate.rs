@@ -3,7 +3,8 @@
 //! Used by code that `#[session]` generates. Implemented by every type with a matching `TryFrom`.
 //! The error of a conversion is dropped, because it may quote the value.
 
-/// Type of a field version whose values `From` or `TryFrom` makes from those of an earlier version.
+/// Value type into which a `Former`, the type of an earlier version, can be converted by `From` or
+/// `TryFrom`.
 #[diagnostic::on_unimplemented(
     message = "live sessions may hold a `{Former}`, which cannot become a `{Self}`",
     label = "expected `impl From<{Former}> for {Self}`, or `TryFrom`",
@@ -22,8 +23,8 @@ impl<Former, T: TryFrom<Former>> MigratesFrom<Former> for T {
     }
 }
 
-/// Type of a field version whose values `From` or `TryFrom` converts to the type of an earlier
-/// version.
+/// Value type that can be converted into a `Former`, the type of an earlier version, by `From` or
+/// `TryFrom`.
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` cannot be written as the former `{Former}`",
     label = "expected `impl TryFrom<{Self}> for {Former}`, or `From`",

@@ -45,8 +45,8 @@ pub struct FieldSpec {
     lock: Option<WriterTypes>,
 }
 
-/// The types that wrote values, as a lock lists them. Only a field with a lock refers to
-/// `transcode`, so programs without a lock do not contain that function.
+/// A lock, which lists the types that wrote values. Only a field with a lock refers to `transcode`, so
+/// programs without a lock do not contain that function.
 #[derive(Clone, Copy)]
 struct WriterTypes {
     lock: &'static str,
@@ -71,7 +71,7 @@ impl fmt::Debug for WriterTypes {
 #[derive(Clone, Copy)]
 struct KeyOf {
     name: NameValue,
-    /// Whether values of former versions have other types.
+    /// Whether `name` reads values of former versions.
     has_formers: bool,
 }
 

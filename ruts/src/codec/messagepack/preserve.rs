@@ -30,13 +30,13 @@ pub(in crate::codec) fn merge(
     (merged != next).then_some(merged)
 }
 
-/// Whether to write a field that the stored struct lacks, and that the caller has left at its default. It may
-/// be a field that the other release has renamed, with the former name as an alias. That release does not
-/// read a value with both names.
+/// Whether to write a field that the stored struct lacks, and that the caller has left at its default. The
+/// other release may have renamed the field, with the former name as an alias. It cannot read a value with
+/// both names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::codec) enum Defaults {
     Write,
-    /// In a struct that has a field which this release does not know.
+    /// Leaves the field out if the stored struct has a field that this release does not know.
     Omit,
 }
 
@@ -89,7 +89,8 @@ fn merge_nodes(nodes: [&Node<'_>; 3], defaults: Defaults, out: &mut Vec<u8>) {
                 }
             }
         }
-        // The caller has not changed a variant. This release may know it only as `#[serde(other)]`.
+        // The caller has not changed the string. It may be a variant that this release knows only as
+        // `#[serde(other)]`.
         (Node::Leaf(stored), Node::Leaf(known), Node::Leaf(next))
             if known == next && is_text(stored) && is_text(known) =>
         {
@@ -141,8 +142,8 @@ fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a N
 }
 
 /// Returns whether each element of `known` can have been read from the element of `stored` at the
-/// same index. `false` for a `HashSet` whose elements are written in another order: each string of
-/// `known` is then found in `stored` too, at another index.
+/// same index. `false` for a `HashSet` whose elements were written in another order, because a string of
+/// `known` is then in `stored` at another index.
 fn is_part<'b>(stored: &[Node<'b>], known: &[Node<'b>]) -> bool {
     let mut renamed = Renamed::default();
     renamed.add_all(stored, known) && renamed.stored.is_disjoint(&renamed.known)

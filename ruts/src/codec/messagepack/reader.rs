@@ -58,8 +58,8 @@ impl<'b> Reader<'b> {
         self.has_large || self.has_negative
     }
 
-    /// Returns whether a type with this fingerprint could have written a number of 128 bits that was read
-    /// with another sign.
+    /// Returns whether a number of 128 bits may have been read with another sign than a writer with this
+    /// fingerprint gave it.
     pub(super) const fn may_have_changed_sign(&self, writer: Fingerprint) -> bool {
         self.has_large && writer.may_have_i128() || self.has_negative && writer.may_have_u128()
     }

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use super::tracer::trace;
 use crate::codec::fingerprint::Fingerprint;
 
-/// Returns the fingerprint of a type. The first call for a type computes it, and
-/// the process keeps it.
+/// Returns the fingerprint of a type. The first call for a type computes the fingerprint, and the process
+/// keeps it.
 pub(crate) fn fingerprint_of<T: DeserializeOwned + 'static>() -> Fingerprint {
     static KNOWN: RwLock<Option<HashMap<TypeId, Fingerprint>>> = RwLock::new(None);
     let id = TypeId::of::<T>();
@@ -192,7 +192,7 @@ mod tests {
                 if list.len() >= 2 { Ok(Self) } else { Err("too short") }
             }
         }
-        /// Declares a struct with a part of each type that accepts no value, and two versions of the others.
+        /// Declares a struct that has parts which accept no value, among parts whose types are given.
         macro_rules! around {
             ($name:ident, $role:ty, $count:ty) => {
                 #[derive(Deserialize)]
@@ -244,7 +244,7 @@ mod tests {
         ];
         assert_distinct(&inner);
 
-        /// An alias counts as no part.
+        /// The alias is not a part.
         #[derive(Deserialize)]
         #[allow(dead_code)]
         struct Aliased<T> {
@@ -285,7 +285,8 @@ mod tests {
         ];
         assert_distinct(&others);
 
-        /// A struct whose every other part changes the fingerprint, wherever the part stands.
+        /// Checks that a part changes the fingerprint, whether it stands before or after a part that
+        /// accepts no value.
         macro_rules! beside {
             ($($name:ident { $($field:ident: $type:ty),+ })+) => {
                 $(#[derive(Deserialize)]
@@ -309,8 +310,8 @@ mod tests {
         }
     }
 
-    /// A type can contain itself without a struct with named fields in between, and without a type
-    /// whose name serde passes on.
+    /// A type can contain itself without a struct with named fields, and without passing its name to the
+    /// deserializer.
     #[test]
     fn a_type_that_contains_itself_has_a_fingerprint() {
         #[derive(Deserialize)]

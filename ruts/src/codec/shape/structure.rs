@@ -5,8 +5,8 @@
 /// The structure of a type, as serde sees it. Names of types and newtypes are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// A value without parts: `u32`, `str`, `bytes`, `unit`. `any` for a value that needs a
-    /// self-describing format, and `unknown` for a value that no pass of the tracer has reached.
+    /// A value without parts: `u32`, `str`, `bytes`, `unit`. The word is `any` if the value needs a
+    /// self-describing format, and `unknown` if the tracer has not reached it.
     Leaf(&'static str),
     Option(Box<Shape>),
     Seq(Box<Shape>),

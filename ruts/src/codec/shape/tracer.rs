@@ -1,7 +1,8 @@
 //! The tracing deserializer: [`trace`].
 //!
 //! Called by `cache` and by the lock of `testing`. It has no input: `tree` chooses the values that
-//! it returns. It visits structs by position, as bincode does. Knows nothing of codecs.
+//! it returns. It visits a struct by position, as bincode does, or by name once a part of the struct is
+//! rejected. Knows nothing of codecs.
 
 use std::{any::type_name, fmt};
 
@@ -56,7 +57,7 @@ pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
     (shape, values)
 }
 
-/// A value was rejected. Holds no message, because that would cost code in every type.
+/// The error of a rejected value. Holds no message, because that would cost code in every type.
 #[derive(Debug)]
 struct Rejected;
 

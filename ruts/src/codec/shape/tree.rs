@@ -68,7 +68,7 @@ pub(super) enum Kind {
     Tuple,
     Struct,
     Enum,
-    /// A type inside itself, with the node of the enclosing one.
+    /// A type inside itself, with the node of the enclosing value.
     Recursion(NodeId),
     /// A value that needs a self-describing format.
     SelfDescribing,
@@ -120,8 +120,8 @@ pub(super) struct Tree {
     path: Vec<NodeId>,
     /// The node whose value was chosen last. If the pass fails, this node gets another value.
     last: NodeId,
-    /// Number of structs and enums entered since a type contained itself. If it is above zero,
-    /// values are as small as possible.
+    /// Number of structs and enums around the current node, from the first one inside its own type. If the
+    /// number is above zero, values are as small as possible.
     recursion: usize,
     /// The part whose name was returned last, until its value is requested.
     named: Option<NodeId>,
@@ -213,8 +213,8 @@ impl Tree {
         }
     }
 
-    /// Records the kind of a value that may be empty, and returns whether to give it a part. A
-    /// value inside one of the same type gets none. Otherwise the passes over a type such as
+    /// Records the kind of a value that may be empty, and returns whether to give it a part. A value inside
+    /// a value of the same type gets none. Otherwise the passes over a type such as
     /// `struct Tree(Vec<Tree>)` would not end.
     #[inline(never)]
     pub(super) fn fill(&mut self, node: NodeId, kind: Kind, type_name: &'static str) -> bool {
@@ -244,8 +244,8 @@ impl Tree {
         false
     }
 
-    /// Enters a struct or an enum, and returns its node. If the type contains itself, this is the
-    /// node of the enclosing one. `None` if the type is nested too deeply.
+    /// Enters a struct or an enum, and returns its node. Inside a value of the same type, this is the node
+    /// of that value. `None` if the type is nested too deeply.
     #[inline(never)]
     pub(super) fn enter(
         &mut self,
@@ -284,8 +284,9 @@ impl Tree {
         self.nodes[node].is_by_name
     }
 
-    /// Returns the next part of a struct that is visited by name, from `at` on. At the end, the rejected part
-    /// counts as the last one that was visited: if the struct fails, its absence is the reason.
+    /// Returns the first part from `at` on that is not rejected, in a struct that is visited by name. If
+    /// there is none, a rejected part becomes the last choice: if the struct fails, the reason is that this
+    /// part is missing.
     #[inline(never)]
     pub(super) fn named_part(
         &mut self,
@@ -308,7 +309,7 @@ impl Tree {
         None
     }
 
-    /// The struct has accepted the name that was returned last, and requests the value.
+    /// Notes that the struct has accepted the name that was returned last, because it requests the value.
     #[inline(never)]
     pub(super) fn accept_name(&mut self) {
         self.named = None;
@@ -334,7 +335,8 @@ impl Tree {
     #[inline(never)]
     pub(super) fn leave(&mut self, node: NodeId, entered: NodeId, is_accepted: bool) {
         if !is_accepted && node != entered && self.nodes[entered].is_by_name {
-            // The type cannot contain itself, because a part accepts no value. The list around it stays empty.
+            // A struct with a rejected part fails inside itself, too. So a list of such structs in the
+            // struct stays empty.
             self.last = node;
         }
         let node = entered;
@@ -419,8 +421,8 @@ impl Tree {
         self.nodes[Self::ROOT].is_rejected
     }
 
-    /// Rejects the node whose value was chosen last, because it accepts no value. The next passes leave it
-    /// out, or reject the value around it if that value needs it.
+    /// Rejects the node whose value was chosen last, because it accepts no value. The next passes omit the
+    /// node. If the value around it fails without the node, that value is rejected too.
     fn reject(&mut self) {
         let mut node = self.last;
         loop {
@@ -436,7 +438,8 @@ impl Tree {
                     return;
                 }
                 Kind::Struct if !was_rejected => {
-                    // By position, aliases have no number of their own.
+                    // So far, the children exclude aliases, because a visit by position uses no names. A
+                    // visit by name includes aliases.
                     let struct_ = &mut self.nodes[parent];
                     if !std::mem::replace(&mut struct_.is_by_name, true) {
                         struct_.children.clear();
@@ -531,12 +534,12 @@ impl Tree {
         Fingerprint::new((hash.0 ^ (hash.0 >> 32)) as u32, flags)
     }
 
-    /// Returns whether every part of a node was requested, also those of a rejected part.
+    /// Returns whether every part of a node was requested, even inside a rejected part.
     fn is_known(&self, node: NodeId) -> bool {
         let Node { kind, children, names, is_by_name, len, .. } = &self.nodes[node];
         let has_parts = match kind {
             Kind::Unknown => false,
-            // Without an entry, a map contains itself.
+            // A map without children stayed empty, because it is inside its own type.
             Kind::Map => children.len() != 1,
             Kind::Tuple => children.len() >= *len,
             Kind::Struct => !is_by_name || children.len() >= names.len(),
@@ -547,8 +550,8 @@ impl Tree {
             && children.iter().all(|&child| self.is_alias_of(node, child) || self.is_known(child))
     }
 
-    /// Returns whether a child stands for another name of a part. The names of an enum include aliases, so
-    /// they outnumber the variants. The last children have no variant.
+    /// Returns whether a child stands for an alias. The names of an enum include aliases, so there are more
+    /// names than variants, and the last children stand for no variant.
     fn is_alias_of(&self, node: NodeId, child: NodeId) -> bool {
         let Node { kind, is_rejected, is_alias, .. } = self.nodes[child];
         is_alias || self.nodes[node].kind == Kind::Enum && is_rejected && kind == Kind::Unknown

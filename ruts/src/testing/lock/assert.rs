@@ -36,7 +36,7 @@ const VARIABLE: &str = "RUTS_LOCK";
 ///   field writes,
 /// - each migration accepts the values of the former type,
 /// - no stored name is lost, and no version goes down,
-/// - the JSON of a principal, by which its sessions are found, stays the same.
+/// - the JSON of a principal or of an index, by which sessions are found, stays the same.
 ///
 /// With `RUTS_LOCK=accept`, the function writes the file, unless a finding
 /// [breaks](super::LockLevel::Breaks) live sessions. Resolve such a finding in the code, where the

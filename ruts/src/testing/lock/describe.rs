@@ -1,6 +1,6 @@
 //! [`Described`]: a declared field of this build, with its shape and sample values.
 //!
-//! Made for `file` by visiting a session struct. Knows the tracer of `codec` and `probe`.
+//! `file` makes one for each typed key of a session struct. Knows `probe`, and the tracer of `codec`.
 
 use std::collections::BTreeSet;
 
@@ -27,11 +27,11 @@ pub(super) struct Described {
     pub(super) samples: BTreeSet<Bytes>,
     /// Values from the application, in their stored form.
     pub(super) own_samples: BTreeSet<Bytes>,
-    /// Values of a principal from the application, as JSON.
+    /// Values of a principal or of an index from the application, as JSON.
     pub(super) own_json: BTreeSet<String>,
-    /// Values of a principal as JSON, by which the sessions of the principal are found.
+    /// Values of a principal or of an index as JSON, by which sessions are found.
     pub(super) json: BTreeSet<String>,
-    /// The codec does not read back a value that it writes.
+    /// The codec does not read back every value that it writes.
     pub(super) is_unreadable: bool,
     /// A bridge release cannot write any sample as the former version.
     pub(super) is_unwritable: bool,
@@ -40,7 +40,8 @@ pub(super) struct Described {
     /// Returns whether the migration reads a former value as the type that wrote it, or as the type of the
     /// field, and not as another type.
     pub(super) migrates_exactly: Judge,
-    /// Returns whether a former value of a principal and its migrated value name the same principal.
+    /// Returns whether a former value and its migrated value have the same key as a principal or in an
+    /// index.
     pub(super) keeps_principal: Judge,
 }
 
@@ -56,7 +57,7 @@ impl Described {
 #[derive(Debug)]
 pub(super) struct Sample {
     name: &'static str,
-    /// The stored form. An error if the codec of the field does not read it back.
+    /// The stored form. An error if the value cannot be encoded, or is not read back.
     stored: Result<Bytes, CodecError>,
     json: Option<String>,
 }

@@ -40,7 +40,7 @@ const HEAD: &str = "\
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// By the name of the struct.
+    /// The sections, by the name of the struct.
     schemas: BTreeMap<String, LockedSchema>,
 }
 

@@ -28,7 +28,7 @@ impl LockedSchema {
         for field in fields {
             let formers = self.types.iter_mut().filter(|of| of.name == field.spec.name());
             for former in formers.filter(|of| of.version < field.spec.version()) {
-                // Unencrypted values of that version are refused from now on.
+                // From now on, the field refuses unencrypted values of that version.
                 former.is_encrypted |= field.spec.encrypts(former.version);
             }
             let mut field = LockedType::of(field);

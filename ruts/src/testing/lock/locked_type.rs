@@ -12,7 +12,7 @@ use super::{
 };
 use crate::codec::{Codec, Fingerprint, Shape, parse, parse_name};
 
-/// Beginning of a flag. The number of the former version that is written follows.
+/// Beginning of the flag of a bridge release. The number of the former version that it writes follows.
 const WRITES: &str = "+writes-";
 
 /// A type of a field, in one version.
@@ -28,11 +28,11 @@ pub(super) struct LockedType {
     pub(super) is_encrypted: bool,
     /// The former version that is written during a bridge release.
     pub(super) writes: Option<u16>,
-    /// No release has written this version: each was a bridge release.
+    /// Each release that declared this version was a bridge release, so no release has written it.
     pub(super) is_unwritten: bool,
     /// Values as they are stored.
     pub(super) samples: Vec<Bytes>,
-    /// Values of a principal as JSON.
+    /// Values of a principal or of an index, as JSON.
     pub(super) json: Vec<String>,
 }
 

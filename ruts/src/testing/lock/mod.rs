@@ -1,7 +1,7 @@
 //! The lock of stored types: [`assert_lock`], [`LockTest`].
 //!
 //! Used by the tests of an application, never by the application. `file` reads and writes the text
-//! that is checked in. `describe` gets the types of this build from a tracer, and from values that
+//! that is checked in. `describe` learns the types of this build from the tracer, and from values that
 //! `probe` changes. `report` compares the text with the types, by `rules`.
 
 mod assert;

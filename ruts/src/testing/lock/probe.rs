@@ -11,7 +11,8 @@ use crate::codec::{Node, Part, Shape};
 /// A name that no field and no variant has.
 const NO_NAME: &str = "no such name";
 
-/// Reads a payload as a value of the type, and writes that value again. `None` if it is not read.
+/// Reads a payload as a value of the type, and writes that value again. `None` if the type refuses the
+/// payload.
 pub(super) type Reread<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Completes a shape with the details that the payloads of some values show.

@@ -222,8 +222,8 @@ impl LockReport {
         }
     }
 
-    /// Checks a type of a former version: the field has to migrate each sample of the type. Warnings are
-    /// only for a new version of the field. `is_last` tells whether the type is the last of its version.
+    /// Checks whether the field migrates each sample of a type of a former version. Most warnings need a
+    /// new version of the field (`is_new`). `is_last`: the type is the last one of its version.
     fn migration(&mut self, field: &Described, locked: &LockedType, is_new: bool, is_last: bool) {
         let (name, former) = (field.spec.name(), locked.version);
         let mut kept = Vec::new();
@@ -374,7 +374,7 @@ impl LockReport {
                 ),
             );
         }
-        // A bridge release writes no value of its own version.
+        // A bridge release writes no value in the version of the field.
         if locked.iter().all(|of| of.is_unwritten) && field.shape != current.shape {
             self.say(LockLevel::Stale, name, "has changed, and no release has written it yet.");
             return;
@@ -479,7 +479,7 @@ impl LockReport {
         for name in names {
             let is_new = |field: &&Described| locked.iter().all(|of| of.name != field.spec.name());
             let mut shapes = locked.iter().filter(|of| of.name == name).map(|of| &of.shape);
-            // `new_field` reports it.
+            // `new_field` reports a field that was renamed.
             let is_renamed =
                 shapes.any(|shape| fields.iter().filter(is_new).any(|field| field.shape == *shape));
             if fields.iter().all(|field| field.spec.name() != name) && !is_renamed {
@@ -505,7 +505,7 @@ fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
     let mut reasons = match locked.codec {
         Codec::MessagePack => unreadable(&locked.shape, &field.shape),
         Codec::Bincode if field.fingerprint == locked.fingerprint => Vec::new(),
-        // The application reads the value by the names in the lock.
+        // The program reads the value by the names in the lock.
         Codec::Bincode if field.spec.has_lock() => unreadable(&locked.shape, &field.shape),
         Codec::Bincode => vec![POSITIONAL.to_owned()],
     };

@@ -1,8 +1,8 @@
 //! [`unreadable`] returns the reasons why one type cannot read MessagePack values of another. [`renamed`]
 //! returns the fields whose values are lost because the fields were probably renamed.
 //!
-//! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
-//! compares the two.
+//! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types` compares these
+//! rules with the reader.
 
 use super::text::text;
 use crate::codec::{Part, Shape};
