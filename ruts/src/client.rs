@@ -46,7 +46,8 @@ pub enum ClientChangeAction {
 type Describe = dyn Fn(&HeaderMap, &Extensions) -> ClientFingerprint + Send + Sync;
 type Judge = dyn Fn(&[&'static str]) -> ClientChangeAction + Send + Sync;
 
-/// The functions of the application that describe clients and judge their changes.
+/// The functions of the application that return the fingerprint of a client, and the reaction to its
+/// change.
 #[derive(Clone)]
 pub(crate) struct ClientWatch {
     pub(crate) describe: Arc<Describe>,

@@ -106,8 +106,8 @@ impl<T, M> Field<T, M> {
     /// Sets the function that reads stored values of former versions.
     ///
     /// `migrate` gets a stored value whose version is below that of the field. It returns the
-    /// migrated value, or `None` if the field shall read as absent. A read does not write the
-    /// migrated value. An [`update`](crate::Entry::update) does.
+    /// migrated value, or `None` if the field is to read as absent. A read does not write the migrated
+    /// value. An [`update`](crate::Entry::update) does.
     ///
     /// ```
     /// use ruts::{codec::Stored, field::{Field, FieldSpec}};
