@@ -11,7 +11,6 @@ use crate::{
     parse::{FieldArgs, RawField},
 };
 
-/// The versions of a field.
 pub(super) struct Versions {
     pub(super) version: u16,
     pub(super) formers: Vec<Former>,

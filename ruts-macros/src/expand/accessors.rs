@@ -17,7 +17,6 @@ use super::{
 };
 use crate::model::{Field, Session};
 
-/// Generates the methods of all fields.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let private = {
         let krate = &session.krate;

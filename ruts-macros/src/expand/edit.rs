@@ -21,7 +21,6 @@ use syn::ext::IdentExt;
 use super::tokens::generated;
 use crate::model::{Field, Session};
 
-/// Generates the struct and its methods.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let Session { krate, vis, name, edit, fields, .. } = session;
     let private = quote!(#krate::__private);

@@ -11,7 +11,6 @@ use quote::quote;
 
 use crate::model::Session;
 
-/// Generates the handle.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let Session { krate, attrs, vis, name, values, edit, layer, fields, .. } = session;
     let private = quote!(#krate::__private);

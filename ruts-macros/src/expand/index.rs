@@ -20,7 +20,6 @@ use syn::ext::IdentExt;
 use super::tokens::generated;
 use crate::model::{Field, Session};
 
-/// Generates the struct and its methods.
 pub(super) fn expand(session: &Session) -> TokenStream {
     session.principal().map(|principal| index(session, principal)).unwrap_or_default()
 }

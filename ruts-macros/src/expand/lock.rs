@@ -14,7 +14,6 @@ use syn::ext::IdentExt;
 
 use crate::model::Session;
 
-/// Generates the implementation and the test.
 pub(super) fn expand(session: &Session) -> TokenStream {
     session.lock.as_ref().map(|path| lock(session, path)).unwrap_or_default()
 }

@@ -19,7 +19,6 @@ use crate::{
     parse::{CachePolicy, Lifetime},
 };
 
-/// Generates the constants.
 pub(super) fn expand(session: &Session) -> TokenStream {
     let Session { krate, vis, name, fields, prefix, retired, .. } = session;
     let private = quote!(#krate::__private);

@@ -7,7 +7,6 @@ use proc_macro2::TokenStream;
 use super::{accessors, edit, handle, index, lock, schema, values};
 use crate::model::Session;
 
-/// Generates the code of a session.
 pub(crate) fn session(session: &Session) -> TokenStream {
     [
         handle::expand(session),

@@ -38,7 +38,6 @@ impl<T> KeyState<T> {
         }
     }
 
-    /// Returns the value.
     pub(crate) fn get(&self) -> Option<&T> {
         match self {
             Self::Set { value, .. } => Some(value),

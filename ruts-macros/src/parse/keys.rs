@@ -2,10 +2,8 @@
 //!
 //! Called by the readers and the checks. Knows nothing of values.
 
-/// The keys of a session.
 pub(super) const SESSION: [&str; 6] = ["codec", "crate", "layer", "lock", "prefix", "retired"];
 
-/// The keys of a field.
 pub(super) const FIELD: [&str; 14] = [
     "codec",
     "default",

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::diagnostics::Diagnostics;
 
-/// A lifetime.
 #[derive(Clone)]
 pub(crate) enum Lifetime {
     Millis(u64),

@@ -38,7 +38,6 @@ pub(super) fn secret() -> SecretHash {
     Secret::random(CookieLife::Default).expect("the system has randomness").hash("")
 }
 
-/// Returns a new principal.
 pub(super) fn principal() -> PrincipalKey {
     PrincipalKey::from_bytes(*secret().as_bytes())
 }
@@ -77,7 +76,6 @@ pub(super) async fn session<T: Subject>(subject: &T, fields: &[(&str, &str)]) ->
     session_with_deadlines(subject, None, None, fields).await
 }
 
-/// Creates a session.
 pub(super) async fn session_with_deadlines<T: Subject>(
     subject: &T,
     idle: Option<Ttl>,
@@ -118,7 +116,6 @@ impl<S: Store> Client<S> {
         self.store.create(create.fields(fields)).await.map(drop)
     }
 
-    /// Creates a session with a principal.
     pub(super) async fn create_for(
         &self,
         principal: &PrincipalKey,
@@ -167,7 +164,6 @@ impl<S: Store> Client<S> {
         self.store.load(self.credentials(), fields, touch).await.expect("the store answers")
     }
 
-    /// Reads fields of a live session.
     pub(super) async fn load_live(&self, fields: Projection<'_>, touch: Option<Touch>) -> Loaded {
         let loaded = self.load(fields, touch).await;
         loaded.unwrap_or_else(|refused| panic!("the session is gone: {refused:?}"))

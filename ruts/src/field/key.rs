@@ -251,7 +251,6 @@ impl<T, M: Copy> Field<T, M> {
         self.fingerprint().codec(self.spec.codec())
     }
 
-    /// Returns the fingerprint of the type.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.codec.fingerprint.get()
     }

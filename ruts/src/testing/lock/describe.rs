@@ -85,7 +85,6 @@ impl Sample {
 type ReadStored = Box<dyn Fn(&[u8]) -> Result<bool, CodecError>>;
 type Judge = Box<dyn Fn(&[u8]) -> bool>;
 
-/// Describes the fields of a schema.
 #[derive(Default)]
 pub(super) struct Describe(pub(super) Vec<Described>);
 

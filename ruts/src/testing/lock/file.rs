@@ -77,7 +77,6 @@ impl Lock {
     }
 }
 
-/// Describes the fields of a session.
 pub(super) fn describe<S: LockedSession>() -> Vec<Described> {
     let mut fields = Describe::default();
     S::visit_fields(&mut fields);

@@ -6,7 +6,6 @@ use std::fmt::{self, Write};
 
 use crate::codec::{Part, Shape};
 
-/// Writes a shape.
 pub(super) fn write(shape: &Shape, out: &mut impl Write) -> fmt::Result {
     match shape {
         Shape::Leaf(word) => out.write_str(word),
@@ -61,7 +60,6 @@ pub(super) fn write(shape: &Shape, out: &mut impl Write) -> fmt::Result {
     }
 }
 
-/// Returns a shape as text.
 pub(super) fn text(shape: &Shape) -> String {
     let mut text = String::new();
     // Writing to a `String` never fails.
