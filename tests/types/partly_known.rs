@@ -116,6 +116,40 @@ async fn a_part_after_one_that_accepts_no_value_is_not_misread() {
     assert_never_misread!(session, u8, Option<u8>, 1_u8, Some(1_u8));
 }
 
+/// A visit by position does not show which name is an alias of which.
+#[tokio::test]
+async fn an_alias_that_moves_is_not_misread() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Before {
+        #[serde(alias = "b")]
+        a: u8,
+        c: u8,
+        d: u8,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct After {
+        a: u8,
+        #[serde(default)]
+        b: u8,
+        #[serde(alias = "e")]
+        c: u8,
+        #[serde(default)]
+        d: u8,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Shifted {
+        a: u8,
+        b: u8,
+        #[serde(alias = "d")]
+        c: u8,
+    }
+    let session = new_session().await;
+    let read = reread::<_, Shifted>(&session, Before { a: 1, c: 2, d: 3 }).await;
+    assert_eq!(read, None);
+    let read = reread::<_, After>(&session, Before { a: 1, c: 2, d: 3 }).await;
+    assert_eq!(read, Some(After { a: 1, b: 0, c: 2, d: 3 }));
+}
+
 /// A stored value is in the form in which it would be written again.
 #[tokio::test]
 async fn settle_rewrites_no_such_value() {

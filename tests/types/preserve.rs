@@ -151,6 +151,95 @@ async fn a_second_update_keeps_it_too() {
     assert_eq!(after.note, cart().note);
 }
 
+/// The list of what a user has seen last: a new element pushes the oldest one out.
+#[tokio::test]
+async fn an_element_that_moves_keeps_what_belongs_to_it() {
+    let seen = after::Cart { items: vec![gift("a"), plain("b"), gift("c")], ..cart() };
+    let next = update(
+        seen.clone(),
+        &[|cart| {
+            cart.items.insert(0, old("x"));
+            cart.items.truncate(3);
+        }],
+    )
+    .await;
+    assert_eq!(next.items, [plain("x"), gift("a"), plain("b")]);
+    let next = update(
+        seen,
+        &[|cart| {
+            cart.items.remove(0);
+            cart.items.push(old("x"));
+        }],
+    )
+    .await;
+    assert_eq!(next.items, [plain("b"), gift("c"), plain("x")]);
+}
+
+/// A part whose structure the fingerprint does not show: it needs a self-describing format.
+#[tokio::test]
+async fn an_update_keeps_unknown_fields_of_an_enum_with_a_tag() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Old {
+        Card { number: u32 },
+        Cash {},
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum New {
+        Card {
+            number: u32,
+            #[serde(default)]
+            fee: u32,
+        },
+        Cash {
+            #[serde(default)]
+            fee: u32,
+        },
+    }
+    const SPEC: FieldSpec = FieldSpec::new("pay").with_codec(Codec::MessagePack);
+    const OLD: Field<Vec<Old>, OrDefault<Vec<Old>>> = Field::new(&SPEC).or(Default::default);
+    const NEW: Field<Vec<New>> = Field::new(&SPEC);
+    let session = new_session().await;
+    let update = async |change: fn(&mut Vec<Old>)| {
+        session.entry(NEW).set(&vec![New::Card { number: 1, fee: 7 }]).await.unwrap();
+        session.entry(OLD).update(change).await.unwrap();
+        session.entry(NEW).get().await.unwrap().unwrap()
+    };
+    let edited = update(|pays| pays[0] = Old::Card { number: 2 }).await;
+    assert_eq!(edited, [New::Card { number: 2, fee: 7 }]);
+    let pushed = update(|pays| pays.push(Old::Cash {})).await;
+    assert_eq!(pushed, [New::Card { number: 1, fee: 7 }, New::Cash { fee: 0 }]);
+    let replaced = update(|pays| pays[0] = Old::Cash {}).await;
+    assert_eq!(replaced, [New::Cash { fee: 0 }], "the fee was that of the card");
+}
+
+/// Sets and bytes inside an element may be written in another form each time.
+#[tokio::test]
+async fn a_set_inside_an_element_loses_nothing_beside_it() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Old {
+        sku: String,
+        tags: HashSet<String>,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct New {
+        sku: String,
+        tags: HashSet<String>,
+        #[serde(default)]
+        gift: bool,
+    }
+    const SPEC: FieldSpec = FieldSpec::new("tagged").with_codec(Codec::MessagePack);
+    const OLD: Field<Vec<Old>, OrDefault<Vec<Old>>> = Field::new(&SPEC).or(Default::default);
+    const NEW: Field<Vec<New>> = Field::new(&SPEC);
+    let session = new_session().await;
+    let tags: HashSet<String> = (0..9).map(|at| at.to_string()).collect();
+    let new = |sku: &str| New { sku: sku.to_owned(), tags: tags.clone(), gift: true };
+    session.entry(NEW).set(&vec![new("a"), new("b")]).await.unwrap();
+    session.entry(OLD).update(|items| items[1].sku = "c".to_owned()).await.unwrap();
+    assert_eq!(session.entry(NEW).get().await.unwrap(), Some(vec![new("a"), new("c")]));
+}
+
 /// A set has no order, so its elements cannot be matched after an update. No element gets the gift
 /// of another one.
 #[tokio::test]

@@ -109,7 +109,14 @@ impl<'s> Transcoder<'_, 's> {
             Shape::Leaf(word) => self.leaf(word)?,
             Shape::Option(inner) => match self.array()? {
                 [0] => self.out.push(0xc0),
-                [1] => self.value(inner, depth + 1)?,
+                [1] => {
+                    let at = self.out.len();
+                    self.value(inner, depth + 1)?;
+                    // MessagePack would read such a value as `None`.
+                    if self.out.get(at) == Some(&0xc0) {
+                        return None;
+                    }
+                }
                 _ => return None,
             },
             Shape::Seq(element) => {

@@ -5,7 +5,7 @@
 
 use super::{error::CodecError, format::Codec};
 
-/// Hash of the shape of a type, and three flags.
+/// Hash of the shape of a type, and four flags.
 ///
 /// A value that was set by name has no hash and no flags. A value that an update merged from the values of two
 /// types has no hash, and the flags of both.
@@ -22,9 +22,11 @@ impl Fingerprint {
     pub(super) const U128: u32 = 2;
     /// The type has an `i128`.
     pub(super) const I128: u32 = 4;
-    const FLAGS: u32 = Self::PARTIAL | Self::U128 | Self::I128;
+    /// A part of the type needs a self-describing format, so the shape does not show the parts of that part.
+    pub(super) const ANY: u32 = 8;
+    const FLAGS: u32 = Self::PARTIAL | Self::U128 | Self::I128 | Self::ANY;
 
-    /// Joins a hash, of which three bits are dropped, with flags.
+    /// Joins a hash, of which four bits are dropped, with flags.
     pub(super) const fn new(hash: u32, flags: u32) -> Self {
         let hash = hash & !Self::FLAGS;
         // A hash of zero would mean that no single type wrote the value.
@@ -44,8 +46,7 @@ impl Fingerprint {
         self.0 & !Self::FLAGS != 0
     }
 
-    /// Returns whether two types with this fingerprint may differ, because some parts of them are not known.
-    pub(crate) const fn is_partial(self) -> bool {
+    const fn is_partial(self) -> bool {
         self.0 & Self::PARTIAL != 0
     }
 
@@ -69,13 +70,28 @@ impl Fingerprint {
         Self((self.0 | other.0) & Self::FLAGS)
     }
 
+    /// Returns whether a part of the type needs a self-describing format, as enums with a tag do.
+    pub(super) const fn has_any(self) -> bool {
+        self.0 & Self::ANY != 0
+    }
+
+    /// Returns whether two types with this fingerprint may differ.
+    const fn may_differ(self) -> bool {
+        self.is_partial() || self.has_any()
+    }
+
+    /// Returns whether another type than that of `reader` may have written the value.
+    pub(super) fn may_be_other_than(self, reader: Self) -> bool {
+        self != reader || self.may_differ()
+    }
+
     /// Returns whether the type may have a `u128`.
     pub(super) const fn may_have_u128(self) -> bool {
-        self.0 & (Self::PARTIAL | Self::U128) != 0
+        self.may_differ() || self.0 & Self::U128 != 0
     }
 
     /// Returns whether the type may have an `i128`.
     pub(super) const fn may_have_i128(self) -> bool {
-        self.0 & (Self::PARTIAL | Self::I128) != 0
+        self.may_differ() || self.0 & Self::I128 != 0
     }
 }

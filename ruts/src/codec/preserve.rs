@@ -9,7 +9,7 @@ use super::{fingerprint::Fingerprint, format::Codec, header::Header};
 #[cfg(feature = "messagepack")]
 use super::{
     header::MAX_VALUE,
-    messagepack::{Defaults, merge},
+    messagepack::{Defaults, Rules, merge},
 };
 
 /// Returns whether a stored value may have fields that the type with this fingerprint does not know.
@@ -17,7 +17,7 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerp
     match Header::split(stored) {
         Ok((header, _)) => {
             let writer = header.fingerprint;
-            header.codec == Codec::MessagePack && (writer.is_partial() || writer != fingerprint())
+            header.codec == Codec::MessagePack && writer.may_be_other_than(fingerprint())
         }
         Err(_) => false,
     }
@@ -45,10 +45,11 @@ pub(crate) fn keep_unknown(
         return None;
     }
     let fingerprint = header.fingerprint.merged(of_next.fingerprint);
+    let has_tags = fingerprint.has_any();
     let header = Header { fingerprint, ..of_next }.to_bytes();
     // A default that differs each time, such as a random number, has to be written.
     [Defaults::Omit, Defaults::Write].into_iter().find_map(|defaults| {
-        let merged = merge(stored, known, next, defaults)?;
+        let merged = merge(stored, known, next, Rules { defaults, has_tags })?;
         let merged = [header.as_slice(), &merged].concat();
         (merged.len() <= MAX_VALUE && reads_alike(&merged)).then(|| merged.into())
     })

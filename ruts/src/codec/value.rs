@@ -241,8 +241,8 @@ mod tests {
         }
         let old = Old { net: 100, gross: 119 };
         let read = |codec| {
-            let stored = encode(codec, 1, Fingerprint::new(8, 0), &old).unwrap();
-            decode::<New>(&stored, 1, || Fingerprint::new(16, 0))
+            let stored = encode(codec, 1, Fingerprint::new(0x10, 0), &old).unwrap();
+            decode::<New>(&stored, 1, || Fingerprint::new(0x20, 0))
         };
         assert_eq!(read(Codec::Bincode), Err(CodecError::Shape));
         assert_eq!(read(Codec::MessagePack), Ok(New { gross: 119, net: 100 }));

@@ -18,5 +18,5 @@ pub(crate) use self::node::Node;
 pub(super) use self::node::write_head;
 pub(super) use self::{
     payload::{read, write},
-    preserve::{Defaults, merge},
+    preserve::{Defaults, Rules, merge},
 };

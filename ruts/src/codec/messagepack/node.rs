@@ -51,6 +51,12 @@ impl<'b> Node<'b> {
         })
     }
 
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Map(entries) => {

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     /// A type with numbers of 128 bits of both signs.
-    const BOTH: Fingerprint = Fingerprint::new(8, Fingerprint::U128 | Fingerprint::I128);
+    const BOTH: Fingerprint = Fingerprint::new(0x10, Fingerprint::U128 | Fingerprint::I128);
 
     fn written<T: Serialize>(value: T) -> Vec<u8> {
         let mut payload = Buffer::new();
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(reread::<u128>(i128::MAX), Some(i128::MAX as u128));
         assert_eq!(reread(u64::MAX), Some(u128::from(u64::MAX)));
         // No type with this fingerprint can have written the number with another sign.
-        let unsigned = Fingerprint::new(8, Fingerprint::U128);
+        let unsigned = Fingerprint::new(0x10, Fingerprint::U128);
         assert_eq!(read(&written(u128::MAX), || Some(unsigned)), Ok((u128::MAX, 18)));
         assert!(read::<i128>(&written(u128::MAX), || Some(unsigned)).is_err());
         for number in [i128::MIN, -1, 0, i128::MAX] {

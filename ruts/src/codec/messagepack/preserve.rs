@@ -21,12 +21,12 @@ pub(in crate::codec) fn merge(
     stored: &[u8],
     known: &[u8],
     next: &[u8],
-    defaults: Defaults,
+    rules: Rules,
 ) -> Option<Vec<u8>> {
     let (stored, known, next_node) =
         (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
     let mut merged = Vec::with_capacity(next.len() + 64);
-    merge_nodes([&stored, &known, &next_node], defaults, &mut merged);
+    merge_nodes([&stored, &known, &next_node], rules, &mut merged);
     (merged != next).then_some(merged)
 }
 
@@ -40,14 +40,37 @@ pub(in crate::codec) enum Defaults {
     Omit,
 }
 
-fn merge_nodes(nodes: [&Node<'_>; 3], defaults: Defaults, out: &mut Vec<u8>) {
+/// How to merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::codec) struct Rules {
+    pub(in crate::codec) defaults: Defaults,
+    /// A map may be an enum whose variant is a string in it. The unknown fields of a variant do not belong to
+    /// another one.
+    pub(in crate::codec) has_tags: bool,
+}
+
+/// Returns whether two maps can stand for the same variant of an enum: they have the same keys, and the same
+/// string in the first entry, where serde writes a tag.
+fn is_same_variant(known: &[(&[u8], Node<'_>)], next: &[(&[u8], Node<'_>)]) -> bool {
+    let has_same_keys =
+        known.len() == next.len() && next.iter().all(|(key, _)| find(known, key).is_some());
+    let tag = |entries: &[(&[u8], Node<'_>)]| match entries.first() {
+        Some((_, Node::Leaf(leaf))) if is_text(leaf) => Some(leaf.to_vec()),
+        _ => None,
+    };
+    has_same_keys && tag(known) == tag(next)
+}
+
+fn merge_nodes(nodes: [&Node<'_>; 3], rules: Rules, out: &mut Vec<u8>) {
     let [stored, known, next] = nodes;
     match (stored, known, next) {
-        (Node::Map(stored), Node::Map(known), Node::Map(next)) => {
+        (Node::Map(stored), Node::Map(known), Node::Map(next))
+            if !rules.has_tags || is_same_variant(known, next) =>
+        {
             let is_kept = |key| find(known, key).is_none() && find(next, key).is_none();
             let kept: Vec<_> = stored.iter().filter(|(key, _)| is_kept(key)).collect();
             let is_omitted = |key, value| {
-                defaults == Defaults::Omit
+                rules.defaults == Defaults::Omit
                     && !kept.is_empty()
                     && find(stored, key).is_none()
                     && find(known, key) == Some(value)
@@ -58,7 +81,7 @@ fn merge_nodes(nodes: [&Node<'_>; 3], defaults: Defaults, out: &mut Vec<u8>) {
                 out.extend_from_slice(key);
                 match (find(stored, key), find(known, key)) {
                     (Some(stored), Some(known)) => {
-                        merge_nodes([stored, known, value], defaults, out);
+                        merge_nodes([stored, known, value], rules, out);
                     }
                     _ => value.write(out),
                 }
@@ -70,21 +93,9 @@ fn merge_nodes(nodes: [&Node<'_>; 3], defaults: Defaults, out: &mut Vec<u8>) {
         }
         (Node::List(stored), Node::List(known), Node::List(next)) if is_part(stored, known) => {
             write_head(out, next.len(), 0x90, 0xdc);
-            let mut is_used = vec![false; known.len()];
-            for (at, value) in next.iter().enumerate() {
-                // First choice: an equal element, at any position. Otherwise the element at the
-                // same position, if both lists have the same length.
-                let is_same =
-                    |at: usize| is_used.get(at) == Some(&false) && known.get(at) == Some(value);
-                let is_moved = !is_same(at) && known.len() <= MAX_SEARCHED;
-                let moved = is_moved.then(|| (0..known.len()).find(|&at| is_same(at))).flatten();
-                let is_at_its_place = next.len() == known.len() && !is_used[at];
-                let at_its_place = (is_same(at) || is_at_its_place).then_some(at);
-                match moved.or(at_its_place) {
-                    Some(from) => {
-                        is_used[from] = true;
-                        merge_nodes([&stored[from], &known[from], value], defaults, out);
-                    }
+            for (value, from) in next.iter().zip(origins(known, next)) {
+                match from {
+                    Some(from) => merge_nodes([&stored[from], &known[from], value], rules, out),
                     None => value.write(out),
                 }
             }
@@ -98,6 +109,38 @@ fn merge_nodes(nodes: [&Node<'_>; 3], defaults: Defaults, out: &mut Vec<u8>) {
         }
         _ => next.write(out),
     }
+}
+
+/// Returns for each element of `next` the index of the element of `known` that it was before.
+///
+/// Equal elements come first: at the same index if both lists have the same length, else in the order of the
+/// list, else anywhere. An element that equals no other has been changed at its index, if both lists have the
+/// same length.
+fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
+    let has_same_len = known.len() == next.len();
+    let mut origins = vec![None; next.len()];
+    let mut is_used = vec![false; known.len()];
+    if has_same_len {
+        for at in (0..next.len()).filter(|&at| known[at] == next[at]) {
+            (origins[at], is_used[at]) = (Some(at), true);
+        }
+    }
+    let mut after = 0;
+    for (at, value) in next.iter().enumerate().filter(|_| known.len() <= MAX_SEARCHED) {
+        let is_same = |from: &usize| !is_used[*from] && known[*from] == *value;
+        if origins[at].is_none()
+            && let Some(from) =
+                (after..known.len()).find(is_same).or_else(|| (0..after).find(is_same))
+        {
+            (origins[at], is_used[from], after) = (Some(from), true, from + 1);
+        }
+    }
+    if has_same_len {
+        for at in (0..next.len()).filter(|at| !is_used[*at]) {
+            origins[at] = origins[at].or(Some(at));
+        }
+    }
+    origins
 }
 
 /// Strings that differ between `stored` and `known`. They may be variants that this release knows only as
@@ -116,12 +159,16 @@ impl<'b> Renamed<'b> {
             (Node::Map(stored), Node::Map(known)) => stored
                 .iter()
                 .all(|(key, value)| find(known, key).is_none_or(|known| self.add(value, known))),
-            (Node::List(stored), Node::List(known)) => self.add_all(stored, known),
+            (Node::List(stored), Node::List(known)) => {
+                is_reordered(stored, known) || self.add_all(stored, known)
+            }
             (Node::Leaf(stored), Node::Leaf(known)) if stored != known => {
                 self.stored.insert(stored);
                 self.known.insert(known);
                 is_text(stored) && is_text(known)
             }
+            // The releases write bytes in different forms.
+            (Node::Leaf(_), Node::List(_)) | (Node::List(_), Node::Leaf(_)) => true,
             (stored, known) => stored == known,
         }
     }
@@ -130,6 +177,16 @@ impl<'b> Renamed<'b> {
         stored.len() == known.len()
             && stored.iter().zip(known).all(|(stored, known)| self.add(stored, known))
     }
+}
+
+/// Returns whether two lists have the same elements in different orders, as a `HashSet` inside an element does.
+fn is_reordered(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
+    let sorted = |nodes: &[Node<'_>]| {
+        let mut written: Vec<Vec<u8>> = nodes.iter().map(Node::to_vec).collect();
+        written.sort_unstable();
+        written
+    };
+    stored.len() == known.len() && stored != known && sorted(stored) == sorted(known)
 }
 
 /// Returns whether a leaf is a string, as a variant without a value is.
@@ -157,6 +214,8 @@ mod tests {
 
     use super::*;
 
+    const RULES: Rules = Rules { defaults: Defaults::Omit, has_tags: false };
+
     type Lists = BTreeMap<String, Vec<Option<u32>>>;
 
     fn payload(value: &Lists) -> Vec<u8> {
@@ -168,7 +227,10 @@ mod tests {
         #[test]
         fn hostile_payloads_never_panic(parts in vec(vec(any::<u8>(), 0..60), 3)) {
             for defaults in [Defaults::Write, Defaults::Omit] {
-                let _ = merge(&parts[0], &parts[1], &parts[2], defaults);
+                for has_tags in [false, true] {
+                    let rules = Rules { defaults, has_tags };
+                    let _ = merge(&parts[0], &parts[1], &parts[2], rules);
+                }
             }
         }
 
@@ -176,7 +238,7 @@ mod tests {
         #[test]
         fn a_known_value_adds_nothing(stored: Lists, next: Lists) {
             let (stored, next) = (payload(&stored), payload(&next));
-            prop_assert_eq!(merge(&stored, &stored, &next, Defaults::Omit), None);
+            prop_assert_eq!(merge(&stored, &stored, &next, RULES), None);
         }
 
         /// If the type knows no entry and writes none, every stored entry is kept.
@@ -184,7 +246,7 @@ mod tests {
         fn an_unknown_value_stays_whole(stored: Lists) {
             prop_assume!(!stored.is_empty());
             let (stored, nothing) = (payload(&stored), payload(&Lists::new()));
-            prop_assert_eq!(merge(&stored, &nothing, &nothing, Defaults::Omit), Some(stored));
+            prop_assert_eq!(merge(&stored, &nothing, &nothing, RULES), Some(stored));
         }
     }
 }

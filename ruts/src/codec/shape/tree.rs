@@ -523,31 +523,28 @@ impl Tree {
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut hash = Hash(0xcbf2_9ce4_8422_2325);
         self.write(Self::ROOT, &mut Vec::new(), &mut hash);
-        let has = |number| {
-            let leaf = Kind::Leaf(Leaf::Number(number));
-            self.nodes.iter().any(|node| node.kind == leaf)
-        };
+        let has = |kind| self.nodes.iter().any(|node| node.kind == kind);
         let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
         let flags = flag(!self.is_known(Self::ROOT), Fingerprint::PARTIAL)
-            | flag(has("u128"), Fingerprint::U128)
-            | flag(has("i128"), Fingerprint::I128);
+            | flag(has(Kind::Leaf(Leaf::Number("u128"))), Fingerprint::U128)
+            | flag(has(Kind::Leaf(Leaf::Number("i128"))), Fingerprint::I128)
+            | flag(has(Kind::SelfDescribing), Fingerprint::ANY);
         Fingerprint::new((hash.0 ^ (hash.0 >> 32)) as u32, flags)
     }
 
-    /// Returns whether every part of a node was requested, even inside a rejected part.
+    /// Returns whether every part of a node was requested, even inside a rejected part, and no name is an alias.
     fn is_known(&self, node: NodeId) -> bool {
-        let Node { kind, children, names, is_by_name, len, .. } = &self.nodes[node];
+        let Node { kind, children, names, len, .. } = &self.nodes[node];
         let has_parts = match kind {
             Kind::Unknown => false,
             // A map without children stayed empty, because it is inside its own type.
             Kind::Map => children.len() != 1,
             Kind::Tuple => children.len() >= *len,
-            Kind::Struct => !is_by_name || children.len() >= names.len(),
-            Kind::Enum => children.len() >= names.len(),
+            // A visit by position does not show which names are aliases of the same part.
+            Kind::Struct | Kind::Enum => children.len() == names.len(),
             _ => true,
         };
-        has_parts
-            && children.iter().all(|&child| self.is_alias_of(node, child) || self.is_known(child))
+        has_parts && children.iter().all(|&child| self.is_known(child))
     }
 
     /// Returns whether a child stands for an alias. The names of an enum include aliases, so there are more
