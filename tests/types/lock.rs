@@ -883,3 +883,127 @@ fn a_bridge_release_that_writes_another_type_breaks() {
         BRIDGE => u32 => |stored| stored.read::<Locked>().map(|locked| Some(locked.items)));
     assert!(report.breaks(), "{report}");
 }
+
+/// What the lock has accepted for a bridge release is compared again when the next release stops to write the
+/// former version.
+#[test]
+fn the_release_after_a_bridge_is_compared_with_it() {
+    #[derive(Serialize, Deserialize)]
+    struct Former {
+        a: u32,
+        b: u32,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Changed {
+        a: u32,
+        #[serde(default)]
+        c: u32,
+    }
+    const BASKET: FieldSpec = FieldSpec::new("basket");
+    const BRIDGE: FieldSpec = BASKET.with_version(2).with_writes(1);
+    const AFTER: FieldSpec = BASKET.with_version(2);
+    let mut lock = Lock::default();
+    release!(accept lock, BASKET => Former);
+    release!(accept lock, BRIDGE => u32 => |stored| stored.read::<Former>().map(|old| Some(old.a + old.b)));
+
+    let report = release!(@with lock.compare::<Release>(), retired []
+        AFTER => u32 => |_| Ok(None));
+    let text = report.to_string();
+    assert!(text.contains("discards version 1"), "live sessions hold it: {text}");
+    let report = release!(@with lock.compare::<Release>(), retired []
+        BRIDGE => u32 => |stored| stored.read::<Changed>().map(|old| Some(old.a + old.c)));
+    let text = report.to_string();
+    assert!(text.contains("writes version 1 as a type that is not what version 1 was"), "{text}");
+
+    // No release has written version 2, so the field may return to version 1.
+    let report = release!(of lock, retired [] BASKET => Former);
+    assert_finding(&report, LockLevel::Stale, &["version 1 again; no release has written 2"]);
+}
+
+/// Some values leave a field out that the previous release requires.
+#[test]
+fn a_field_that_is_left_out_breaks_the_previous_release() {
+    #[derive(Serialize, Deserialize)]
+    struct Before {
+        count: u32,
+        inner: Vec<Inner>,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Inner {
+        count: u32,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct After {
+        count: u32,
+        inner: Vec<Sparse>,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Sparse {
+        #[serde(default, skip_serializing_if = "is_zero")]
+        count: u32,
+    }
+    fn is_zero(number: &u32) -> bool {
+        *number == 0
+    }
+    const BASKET: FieldSpec = FieldSpec::new("basket");
+    let mut lock = Lock::default();
+    release!(accept lock, BASKET => Before);
+    let report = release!(@with lock.compare::<Release>(), retired [] BASKET => After);
+    let texts = ["instances of the previous release", "inner.[].count: a value may lack it"];
+    assert_finding(&report, LockLevel::Breaks, &texts);
+}
+
+/// Begins with `ord_`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct OrderId(String);
+
+impl TryFrom<String> for OrderId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.starts_with("ord_") { Ok(Self(text)) } else { Err("not an order") }
+    }
+}
+
+impl From<OrderId> for String {
+    fn from(OrderId(text): OrderId) -> Self {
+        text
+    }
+}
+
+/// ruts finds no value of these types. A value from the application shows which fields have a default.
+#[test]
+fn without_a_value_the_lock_claims_nothing() {
+    #[derive(Serialize, Deserialize)]
+    struct Before {
+        id: OrderId,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct After {
+        id: OrderId,
+        count: u32,
+    }
+    const BASKET: FieldSpec = FieldSpec::new("basket");
+    let mut lock = Lock::default();
+    release!(accept lock, BASKET => Before);
+    let report = release!(of lock.clone(), retired [] BASKET => After);
+    assert_finding(&report, LockLevel::Warning, &["no value that shows", "LockTest::sample"]);
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, lock.to_string()).unwrap();
+    let message = release!(@with {
+        let value = After { id: OrderId("ord_1".to_owned()), count: 1 };
+        let test = LockTest::<Release>::new(file.path()).sample(Field::<After>::new(&BASKET), &value);
+        std::panic::catch_unwind(|| test.assert()).unwrap_err()
+    }, retired [] BASKET => After);
+    let message = message.downcast::<String>().unwrap();
+    assert!(
+        message.contains("count: is missing in stored values, and has no default"),
+        "{message}"
+    );
+
+    const PAIRS: FieldSpec = FieldSpec::new("pairs");
+    let report = release!(of Lock::default(), retired [] PAIRS => Vec<(OrderId, u32)>);
+    assert_finding(&report, LockLevel::Warning, &["does not find every part of its type"]);
+}

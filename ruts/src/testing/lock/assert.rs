@@ -155,8 +155,7 @@ impl<S: LockedSession> LockTest<S> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),
             Err(error) => panic!("{}: {error}", path.display()),
         };
-        let mut fields = describe::<S>();
-        self.samples.iter().for_each(|sample| sample.add_to(&mut fields));
+        let fields = describe::<S>(&self.samples);
         let report = lock.compare_with::<S>(&fields);
         let is_accepted = env::var(VARIABLE).is_ok_and(|value| value == "accept");
         if is_accepted && !report.breaks() {

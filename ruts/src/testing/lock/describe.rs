@@ -20,6 +20,8 @@ const MAX_SAMPLES: usize = 64;
 pub(super) struct Described {
     pub(super) spec: &'static FieldSpec,
     pub(super) shape: Shape,
+    /// Values of the type were found, which show which fields may be missing.
+    pub(super) has_values: bool,
     /// The codec that writes the values.
     pub(super) codec: Codec,
     pub(super) fingerprint: Fingerprint,
@@ -85,15 +87,23 @@ impl Sample {
 type ReadStored = Box<dyn Fn(&[u8]) -> Result<bool, CodecError>>;
 type Judge = Box<dyn Fn(&[u8]) -> bool>;
 
-#[derive(Default)]
-pub(super) struct Describe(pub(super) Vec<Described>);
+pub(super) struct Describe<'a> {
+    pub(super) fields: Vec<Described>,
+    /// Samples from the application.
+    pub(super) samples: &'a [Sample],
+}
 
-impl FieldVisitor for Describe {
+impl FieldVisitor for Describe<'_> {
     fn visit<T: FieldValue, M: Mode + 'static>(&mut self, field: Field<T, M>) {
         let spec = field.spec();
         let (mut shape, values) = codec::trace_values::<T>();
-        resolve::<T>(&mut shape, &values);
-        if values.is_empty() {
+        let own = self.samples.iter().filter(|sample| sample.name == spec.name());
+        let own: Vec<T> = own
+            .filter_map(|sample| field.decode(sample.stored.as_ref().ok()?).ok().flatten())
+            .collect();
+        let has_values = !values.is_empty() || !own.is_empty();
+        resolve::<T>(&mut shape, values.iter().chain(&own));
+        if !has_values {
             // Nothing shows which fields may be missing.
             shape.assume_optional();
         }
@@ -106,6 +116,7 @@ impl FieldVisitor for Describe {
                 && !values.is_empty()
                 && values.iter().all(|value| field.encode(value).is_err()),
             shape,
+            has_values,
             codec,
             fingerprint: field.fingerprint(),
             samples: BTreeSet::new(),
@@ -125,7 +136,7 @@ impl FieldVisitor for Describe {
                 described.json.extend(serde_json::to_string(value));
             }
         }
-        self.0.push(described);
+        self.fields.push(described);
     }
 }
 
@@ -148,11 +159,11 @@ fn is_unreadable(codec: Codec, shape: &Shape) -> bool {
 }
 
 #[cfg(feature = "messagepack")]
-fn resolve<T: FieldValue>(shape: &mut Shape, values: &[T]) {
+fn resolve<'a, T: FieldValue>(shape: &mut Shape, values: impl Iterator<Item = &'a T>) {
     const PROBE: FieldSpec = FieldSpec::new("probe").with_codec(Codec::MessagePack);
     let field = Field::<T>::new(&PROBE);
     let encode = |value: &T| field.encode(value).ok();
-    let stored: Vec<Bytes> = values.iter().filter_map(encode).collect();
+    let stored: Vec<Bytes> = values.filter_map(encode).collect();
     let Some(header) = stored.first().map(|first| first.slice(..codec::HEADER_LEN)) else { return };
     let payload = |stored: Bytes| stored[codec::HEADER_LEN..].to_vec();
     let reread = |changed: &[u8]| {
@@ -165,4 +176,4 @@ fn resolve<T: FieldValue>(shape: &mut Shape, values: &[T]) {
 
 /// Does nothing: for bincode, only the fingerprint decides whether a value can be read.
 #[cfg(not(feature = "messagepack"))]
-fn resolve<T: FieldValue>(_shape: &mut Shape, _values: &[T]) {}
+fn resolve<'a, T: FieldValue>(_shape: &mut Shape, _values: impl Iterator<Item = &'a T>) {}

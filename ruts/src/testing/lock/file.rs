@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use super::{
-    describe::{Describe, Described},
+    describe::{Describe, Described, Sample},
     locked_schema::LockedSchema,
     report::LockReport,
 };
@@ -34,7 +34,7 @@ const HEAD: &str = "\
 ///
 /// let lock = Lock::of::<Shop>();
 /// let text = lock.to_string();
-/// assert!(text.contains("cart 1 messagepack 78aa2b09 [str]"));
+/// assert!(text.contains("cart 1 messagepack 78aa2b00 [str]"));
 /// assert_eq!(text.parse(), Ok(lock.clone()));
 /// assert!(lock.compare::<Shop>().is_empty());
 /// ```
@@ -55,7 +55,7 @@ impl Lock {
     /// Compares the fields of a struct with the lock. Checks whether the fields read what live sessions hold,
     /// and whether the previous release reads what the fields write.
     pub fn compare<S: LockedSession>(&self) -> LockReport {
-        self.compare_with::<S>(&describe::<S>())
+        self.compare_with::<S>(&describe::<S>(&[]))
     }
 
     pub(super) fn compare_with<S: LockedSession>(&self, fields: &[Described]) -> LockReport {
@@ -68,7 +68,7 @@ impl Lock {
     /// the lock, because live sessions may hold their values. The types of a retired name are
     /// removed.
     pub fn accept<S: LockedSession>(&mut self) {
-        self.accept_with::<S>(&describe::<S>());
+        self.accept_with::<S>(&describe::<S>(&[]));
     }
 
     pub(super) fn accept_with<S: LockedSession>(&mut self, fields: &[Described]) {
@@ -77,10 +77,13 @@ impl Lock {
     }
 }
 
-pub(super) fn describe<S: LockedSession>() -> Vec<Described> {
-    let mut fields = Describe::default();
-    S::visit_fields(&mut fields);
-    fields.0
+#[track_caller]
+pub(super) fn describe<S: LockedSession>(samples: &[Sample]) -> Vec<Described> {
+    let mut describe = Describe { fields: Vec::new(), samples };
+    S::visit_fields(&mut describe);
+    let mut fields = describe.fields;
+    samples.iter().for_each(|sample| sample.add_to(&mut fields));
+    fields
 }
 
 impl fmt::Display for Lock {

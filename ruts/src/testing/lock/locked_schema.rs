@@ -38,7 +38,13 @@ impl LockedSchema {
             field.is_unwritten &=
                 !self.types.iter().any(|of| is_of_version(of) && !of.is_unwritten);
             // Live sessions hold no value of a type that was never written.
-            self.types.retain(|of| !is_of_version(of) || !of.is_unwritten || of.is_same(&field));
+            let is_current = |of: &LockedType| is_of_version(of) && of.is_same(&field);
+            self.types.retain(|of| {
+                !of.is_unwritten
+                    || of.name != field.name
+                    || of.version < field.version
+                    || is_current(of)
+            });
             if let Some(at) = self.types.iter().position(|other| other.is_same(&field)) {
                 field.keep_values(self.types.remove(at));
             }

@@ -1,9 +1,13 @@
 //! [`LockReport`]: the differences between a build and its lock, and their effect on live sessions.
 //!
-//! Made by `file` with the `rules`. Read by tests of applications.
+//! Made by `file` with the `rules` and `omitted`. Read by tests of applications.
 
+#[cfg(feature = "messagepack")]
+use std::collections::BTreeSet;
 use std::{cmp::Reverse, fmt};
 
+#[cfg(feature = "messagepack")]
+use super::omitted::omitted;
 use super::{
     describe::Described,
     locked_schema::LockedSchema,
@@ -11,7 +15,10 @@ use super::{
     rules::{renamed, unreadable},
     text::text,
 };
-use crate::{codec::Codec, field::SessionSchema};
+use crate::{
+    codec::{self, Codec, Shape},
+    field::SessionSchema,
+};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,8 +152,16 @@ impl LockReport {
                 ),
             );
         }
-        let Some(last) = locked.last() else { return };
         let version = field.spec.version();
+        // A bridge release that was taken back has written no value of its version.
+        let (unwritten, locked): (Vec<&LockedType>, Vec<_>) =
+            locked.iter().partition(|of| of.is_unwritten && of.version > version);
+        if let Some(of) = unwritten.first() {
+            let text =
+                format!("has version {version} again; no release has written {}.", of.version);
+            self.say(LockLevel::Stale, name, text);
+        }
+        let Some(last) = locked.last() else { return };
         if version < last.version {
             let (former, next) = (last.version, last.version.saturating_add(1));
             return self.say(LockLevel::Breaks, name, format!(
@@ -155,9 +170,9 @@ impl LockReport {
                  type."
             ));
         }
-        // Once the change is accepted, the lock has a type of the new version, so the warnings
-        // stop.
-        let is_new = last.version < version;
+        // Once the change is accepted, the lock has a type of the new version, written by the same releases,
+        // so the warnings stop.
+        let is_new = last.version < version || field.writes() != last.writes;
         for (at, of) in locked.iter().enumerate().filter(|(_, of)| of.version < version) {
             let is_last = locked[at + 1..].iter().all(|later| later.version != of.version);
             self.migration(field, of, is_new, is_last);
@@ -301,9 +316,10 @@ impl LockReport {
             );
         }
         let is_exact = || kept.iter().all(|sample| (field.migrates_exactly)(sample));
-        if is_new && is_last && !is_exact() {
+        let is_bridge = field.writes() == Some(former);
+        if (is_new || is_bridge) && is_last && !is_exact() {
             let was = text(&locked.shape);
-            match field.writes() == Some(former) {
+            match is_bridge {
                 true => self.say(
                     LockLevel::Breaks,
                     name,
@@ -406,7 +422,13 @@ impl LockReport {
             return;
         }
         let reasons = match field.codec {
-            Codec::MessagePack => unreadable(&field.shape, &current.shape),
+            Codec::MessagePack => {
+                let mut reasons = unreadable(&field.shape, &current.shape);
+                if reasons.is_empty() {
+                    reasons.extend(left_out(field, &current.shape));
+                }
+                reasons
+            }
             Codec::Bincode if field.fingerprint == current.fingerprint => Vec::new(),
             Codec::Bincode => vec![POSITIONAL.to_owned()],
         };
@@ -433,6 +455,13 @@ impl LockReport {
                      alias.",
                     list(&hidden)
                 ),
+            ),
+            true if !field.has_values => self.say(
+                LockLevel::Warning,
+                name,
+                "has changed, and ruts has no value that shows which fields of the type may be missing. Both \
+                 releases read both types only if each added or removed field has a default. Add a value: \
+                 `LockTest::sample`.",
             ),
             true => self.say(LockLevel::Stale, name, "has changed: both releases read both types."),
             false => self.say(LockLevel::Breaks, name, format!(
@@ -468,6 +497,12 @@ impl LockReport {
                     schema.attribute_name(name),
                     former = schema.attribute_name(&twin.name),
                 ),
+            ),
+            None if field.shape.has(&|part| *part == Shape::Leaf("unknown")) => self.say(
+                LockLevel::Warning,
+                name,
+                "is new, and ruts does not find every part of its type: a part after one that accepts no sample \
+                 value, in a tuple or a map. No later comparison notices a change of this part.",
             ),
             None => self.say(LockLevel::Stale, name, "is new."),
         }
@@ -515,6 +550,24 @@ fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
         reasons.push("the value: a value that the former type accepts is refused".to_owned());
     }
     (!reasons.is_empty()).then_some(reasons)
+}
+
+/// Returns the fields that a type with this shape requires, and that values of the field leave out.
+#[cfg(feature = "messagepack")]
+fn left_out(field: &Described, reader: &Shape) -> Vec<String> {
+    let samples = field.samples.iter().chain(&field.own_samples);
+    let payloads = samples.filter_map(|sample| sample.get(codec::HEADER_LEN..));
+    let fields: BTreeSet<String> = payloads.flat_map(|payload| omitted(reader, payload)).collect();
+    fields
+        .into_iter()
+        .map(|place| format!("{place}: a value may lack it, and it has no default"))
+        .collect()
+}
+
+/// Without the codec, no field writes MessagePack.
+#[cfg(not(feature = "messagepack"))]
+fn left_out(_field: &Described, _reader: &Shape) -> Vec<String> {
+    Vec::new()
 }
 
 fn list(reasons: &[String]) -> String {
