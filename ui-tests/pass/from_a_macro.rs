@@ -21,6 +21,21 @@ macro_rules! shop {
 shop!(Text { cart: u8 = 3, Option<u8>, "30d" });
 shop!(Expression { cart: (u8, String) = (4, String::new()), bool, Duration::from_secs(7) });
 
+/// The fields come from the caller.
+macro_rules! whole {
+    ($($fields:tt)*) => {
+        #[session]
+        struct Whole { $($fields)* }
+    };
+}
+
+whole! {
+    #[field(principal, version = 2, migrate(1 => u32), writes = 1)]
+    user: u32,
+    #[field(version = 3, migrate(1 => u8, 2 => discard))]
+    visits: u64,
+}
+
 async fn handler(shop: Text) -> Result<Option<u8>, ruts::Error> {
     shop.set_cart(&5).await?;
     shop.maybe().await
@@ -28,6 +43,7 @@ async fn handler(shop: Text) -> Result<Option<u8>, ruts::Error> {
 
 fn main() {
     let _ = handler;
+    assert_eq!(Whole::VISITS.spec().version(), 3);
     assert_eq!(Text::CART.spec().ttl(), Some(Ttl::from_secs(30 * 24 * 60 * 60)));
     assert_eq!(Expression::CART.spec().ttl(), Some(Ttl::from_secs(7)));
 }

@@ -16,6 +16,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Type, spanned::Spanned};
 
+use super::tokens::generated_at;
 use crate::model::{Field, Mode};
 
 /// Returns the calls on the key of a field.
@@ -54,9 +55,10 @@ fn types_from(field: &Field, version: u16) -> Vec<&Type> {
 fn upgraded(types: &[&Type], private: &TokenStream) -> TokenStream {
     let mut types = types.iter();
     let Some(mut from) = types.next() else { return TokenStream::new() };
-    let mut value = quote_spanned!(from.span()=> #private::former::<#from>(__stored)?);
+    let mut value =
+        quote_spanned!(generated_at(from.span())=> #private::former::<#from>(__stored)?);
     for to in types {
-        value = quote_spanned!(from.span()=> #private::migrate::<#from, #to>(__stored, #value)?);
+        value = quote_spanned!(generated_at(from.span())=> #private::migrate::<#from, #to>(__stored, #value)?);
         from = to;
     }
     value
@@ -68,7 +70,7 @@ fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     let mut value = quote!(::core::option::Option::Some(__value));
     for pair in types.windows(2).rev() {
         let [to, from] = pair else { continue };
-        value = quote_spanned! {to.span()=>
+        value = quote_spanned! {generated_at(to.span())=>
             ::core::option::Option::and_then(#value, #private::downgrade::<#from, #to>)
         };
     }
@@ -99,7 +101,7 @@ pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
     let versions = versions.map(|former| former.version).chain([field.version]);
     let arms = versions.enumerate().map(|(index, version)| {
         let Some(ty) = types.get(index) else { return TokenStream::new() };
-        let read = quote_spanned!(ty.span()=> #private::former::<#ty>(__stored)?);
+        let read = quote_spanned!(generated_at(ty.span())=> #private::former::<#ty>(__stored)?);
         let name = named(&types[..=index], private);
         quote!(#version => { let __value = #read; #name })
     });
@@ -122,7 +124,7 @@ fn named(types: &[&Type], private: &TokenStream) -> TokenStream {
         [before @ .., to, from] => {
             let before: Vec<_> = before.iter().chain([to]).copied().collect();
             let name = named(&before, private);
-            let call = quote_spanned!(to.span()=> #private::downgrade::<#from, #to>(__value));
+            let call = quote_spanned!(generated_at(to.span())=> #private::downgrade::<#from, #to>(__value));
             quote!(if let ::core::option::Option::Some(__value) = #call { #name })
         }
         _ => TokenStream::new(),

@@ -5,7 +5,7 @@
 //!     pub const SCHEMA: &SessionSchema =
 //!         &SessionSchema::new("Shop", &[FieldSpec::new("user").with_ttl(..)]);
 //!     pub const USER: Field<UserId> =
-//!         field::<UserId>(&Self::SCHEMA.fields()[0]).keep_fingerprint(..);
+//!         field::<UserId>(Self::SCHEMA.field_at(0)).keep_fingerprint(..);
 //! }
 //! ```
 
@@ -115,7 +115,7 @@ fn key(field: &Field, index: usize, private: &TokenStream) -> TokenStream {
     quote! {
         #[doc = #doc]
         #(#attrs)*
-        #vis const #key: #key_type = #new(&Self::SCHEMA.fields()[#index])
+        #vis const #key: #key_type = #new(Self::SCHEMA.field_at(#index))
             .keep_fingerprint({
                 fn __known() -> &'static #private::AtomicU32 {
                     static KNOWN: #private::AtomicU32 = #private::AtomicU32::new(0);

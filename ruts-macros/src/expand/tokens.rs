@@ -40,6 +40,8 @@ pub(super) fn docs(field: &Field) -> TokenStream {
     }
 }
 
-fn generated_at(span: Span) -> Span {
+/// Returns a span at this place. Names with this span are those of the other generated code, even if the tokens
+/// at the place come from the caller of a `macro_rules!` macro.
+pub(super) fn generated_at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

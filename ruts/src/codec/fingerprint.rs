@@ -46,8 +46,23 @@ impl Fingerprint {
         self.0 & !Self::FLAGS != 0
     }
 
+    /// Returns whether a part of the type needs a self-describing format, as enums with a tag do.
+    pub(super) const fn has_any(self) -> bool {
+        self.0 & Self::ANY != 0
+    }
+
     const fn is_partial(self) -> bool {
         self.0 & Self::PARTIAL != 0
+    }
+
+    /// Returns whether two types with this fingerprint may differ.
+    const fn may_differ(self) -> bool {
+        self.is_partial() || self.has_any()
+    }
+
+    /// Returns whether another type than that of `reader` may have written the value.
+    pub(super) fn may_be_other_than(self, reader: Self) -> bool {
+        self != reader || self.may_differ()
     }
 
     /// Returns the codec that writes the values of the type, in a field with the codec `chosen`.
@@ -68,21 +83,6 @@ impl Fingerprint {
     /// Returns the fingerprint of a value whose fields were written by two types.
     pub(super) const fn merged(self, other: Self) -> Self {
         Self((self.0 | other.0) & Self::FLAGS)
-    }
-
-    /// Returns whether a part of the type needs a self-describing format, as enums with a tag do.
-    pub(super) const fn has_any(self) -> bool {
-        self.0 & Self::ANY != 0
-    }
-
-    /// Returns whether two types with this fingerprint may differ.
-    const fn may_differ(self) -> bool {
-        self.is_partial() || self.has_any()
-    }
-
-    /// Returns whether another type than that of `reader` may have written the value.
-    pub(super) fn may_be_other_than(self, reader: Self) -> bool {
-        self != reader || self.may_differ()
     }
 
     /// Returns whether the type may have a `u128`.

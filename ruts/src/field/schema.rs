@@ -65,6 +65,16 @@ impl SessionSchema {
         self.fields
     }
 
+    /// Returns the field at an index.
+    ///
+    /// # Panics
+    ///
+    /// There is no field at the index.
+    #[doc(hidden)]
+    pub const fn field_at(&self, index: usize) -> &'static FieldSpec {
+        &self.fields[index]
+    }
+
     /// Returns the stored names of former fields.
     pub const fn retired(&self) -> &'static [&'static str] {
         self.retired

@@ -486,7 +486,11 @@ impl Tree {
         }
         let mut parts: Vec<Shape> = Vec::with_capacity(children.len());
         for &child in children {
-            if !self.is_alias_of(node, child) {
+            // The names of an enum include aliases, so there are more names than variants, and the last
+            // children stand for no variant.
+            let Node { kind: of_child, is_rejected, is_alias, .. } = self.nodes[child];
+            let has_no_variant = *kind == Kind::Enum && is_rejected && of_child == Kind::Unknown;
+            if !is_alias && !has_no_variant {
                 parts.push(self.shape_of(child, outer));
             }
         }
@@ -545,13 +549,6 @@ impl Tree {
             _ => true,
         };
         has_parts && children.iter().all(|&child| self.is_known(child))
-    }
-
-    /// Returns whether a child stands for an alias. The names of an enum include aliases, so there are more
-    /// names than variants, and the last children stand for no variant.
-    fn is_alias_of(&self, node: NodeId, child: NodeId) -> bool {
-        let Node { kind, is_rejected, is_alias, .. } = self.nodes[child];
-        is_alias || self.nodes[node].kind == Kind::Enum && is_rejected && kind == Kind::Unknown
     }
 
     fn write(&self, node: NodeId, outer: &mut Vec<NodeId>, hash: &mut Hash) {

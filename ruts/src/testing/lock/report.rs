@@ -15,8 +15,10 @@ use super::{
     rules::{renamed, unreadable},
     text::text,
 };
+#[cfg(feature = "messagepack")]
+use crate::codec::HEADER_LEN;
 use crate::{
-    codec::{self, Codec, Shape},
+    codec::{Codec, Shape},
     field::SessionSchema,
 };
 
@@ -556,7 +558,7 @@ fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
 #[cfg(feature = "messagepack")]
 fn left_out(field: &Described, reader: &Shape) -> Vec<String> {
     let samples = field.samples.iter().chain(&field.own_samples);
-    let payloads = samples.filter_map(|sample| sample.get(codec::HEADER_LEN..));
+    let payloads = samples.filter_map(|sample| sample.get(HEADER_LEN..));
     let fields: BTreeSet<String> = payloads.flat_map(|payload| omitted(reader, payload)).collect();
     fields
         .into_iter()
