@@ -884,8 +884,8 @@ fn a_bridge_release_that_writes_another_type_breaks() {
     assert!(report.breaks(), "{report}");
 }
 
-/// What the lock has accepted for a bridge release is compared again when the next release stops to write the
-/// former version.
+/// The release after a bridge no longer writes the former version, so the lock compares what it has accepted for the
+/// bridge again.
 #[test]
 fn the_release_after_a_bridge_is_compared_with_it() {
     #[derive(Serialize, Deserialize)]
