@@ -38,6 +38,10 @@ pub enum RedisFault {
     Flush,
     /// The server evicts some keys. A cache may do so.
     Evict,
+    /// The clock of the server steps forward.
+    ClockAhead,
+    /// The clock of the server steps back.
+    ClockBehind,
 }
 
 impl RedisFault {
@@ -59,6 +63,9 @@ impl RedisFault {
         Self::FewReplicas,
         Self::ScriptFlush,
     ];
+
+    /// The faults of servers with a clock of their own.
+    pub const OF_CLOCK: &[Self] = &[Self::ClockAhead, Self::ClockBehind];
 
     /// The faults that only a cache may have.
     pub const OF_CACHE: &[Self] = &[Self::Flush, Self::Evict];
@@ -112,6 +119,10 @@ pub enum PostgresFault {
     RowLocks,
     /// Another client locks the table.
     TableLock,
+    /// The clock of the server steps forward.
+    ClockAhead,
+    /// The clock of the server steps back.
+    ClockBehind,
 }
 
 impl PostgresFault {
@@ -131,6 +142,8 @@ impl PostgresFault {
         Self::StatementTimeout,
         Self::RowLocks,
         Self::TableLock,
+        Self::ClockAhead,
+        Self::ClockBehind,
     ];
 }
 
@@ -157,6 +170,10 @@ pub enum MySqlFault {
     RowLocks,
     /// Another client locks the table.
     TableLock,
+    /// The clock of the server steps forward.
+    ClockAhead,
+    /// The clock of the server steps back.
+    ClockBehind,
 }
 
 impl MySqlFault {
@@ -174,6 +191,8 @@ impl MySqlFault {
         Self::ReadOnly,
         Self::RowLocks,
         Self::TableLock,
+        Self::ClockAhead,
+        Self::ClockBehind,
     ];
 }
 

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! The systems run at the same time, each on servers of its own. A seed repeats the faults, their
-//! order and the choices of the load, but not how they interleave. No fault changes a clock, because
-//! the servers use the clock of the machine.
+//! order and the choices of the load, but not how they interleave. Valkey, PostgreSQL and MariaDB have clocks of
+//! their own, which step.
 //!
 //! The exit status is 1 if a promise was broken, or if a store did not recover from a fault.
 
+mod clock;
 mod cluster_servers;
 mod fault;
 mod history;

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use ruts_tests_stores::{
     Proxy,
-    servers::{MySql, kill_others, mysql_options},
+    servers::{Clock, MySql, kill_others, mysql_options},
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, mysql::MySqlConnectOptions};
 use tokio::{task::block_in_place, time::sleep};
 
-use crate::fault::MySqlFault;
+use crate::{
+    clock::{STEP, step},
+    fault::MySqlFault,
+};
 
 /// The settings of a server that loses no acknowledged write when its process is killed.
 const DURABLE: [&str; 1] = ["innodb_flush_log_at_trx_commit=1"];
@@ -20,15 +23,17 @@ pub const TABLES: &str = "sessions";
 /// A server, and a proxy in front of it, whose address stays the same.
 pub struct MySqlServer {
     server: MySql,
+    clock: Clock,
     name: Proxy,
 }
 
 impl MySqlServer {
     /// Starts the server.
     pub async fn start() -> Self {
-        let server = block_in_place(|| MySql::start(&DURABLE));
+        let clock = Clock::new();
+        let server = block_in_place(|| MySql::start_by(&clock, &DURABLE));
         let name = Proxy::before(&server.address()).await;
-        Self { server, name }
+        Self { server, clock, name }
     }
 
     /// Returns the options of the connections of a store.
@@ -73,6 +78,8 @@ impl MySqlServer {
                 let lock = format!("select id from {TABLES} order by rand() limit 5 for update");
                 self.hold(&["begin", &lock], "rollback", duration).await;
             }
+            MySqlFault::ClockAhead => step(&self.clock, STEP, duration).await,
+            MySqlFault::ClockBehind => step(&self.clock, -STEP, duration).await,
             MySqlFault::TableLock => {
                 let lock = format!("lock tables {TABLES} write");
                 self.hold(&[&lock], "unlock tables", duration).await;

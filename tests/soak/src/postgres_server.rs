@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use ruts_tests_stores::{Proxy, servers::Postgres};
+use ruts_tests_stores::{
+    Proxy,
+    servers::{Clock, Postgres},
+};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::{task::block_in_place, time::sleep};
 
-use crate::fault::PostgresFault;
+use crate::{
+    clock::{STEP, step},
+    fault::PostgresFault,
+};
 
 /// Settings of a server that loses no acknowledged write.
 const DURABLE: [&str; 3] = ["fsync=on", "synchronous_commit=on", "full_page_writes=on"];
@@ -17,6 +23,7 @@ const CLOSE_CONNECTIONS: &str = "select pg_terminate_backend(pid) from pg_stat_a
 /// A server, and a proxy in front of it, whose address stays the same.
 pub struct PostgresServer {
     server: Postgres,
+    clock: Clock,
     name: Proxy,
     /// The pool of the store. Other code of the application uses it too.
     pool: PgPool,
@@ -25,11 +32,12 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Starts the server.
     pub async fn start() -> Self {
-        let server = block_in_place(|| Postgres::start(&DURABLE));
+        let clock = Clock::new();
+        let server = block_in_place(|| Postgres::start_by(&clock, &DURABLE));
         let name = Proxy::before(&server.address()).await;
         let url = server.url().replace(&server.address(), name.address());
         let pool = PgPoolOptions::new().max_connections(6).connect_lazy(&url).expect("a URL");
-        Self { server, name, pool }
+        Self { server, clock, name, pool }
     }
 
     /// Returns the pool for a store.
@@ -83,6 +91,8 @@ impl PostgresServer {
                 let lock = "select from sessions order by random() limit 5 for update";
                 self.lock(lock, duration).await;
             }
+            PostgresFault::ClockAhead => step(&self.clock, STEP, duration).await,
+            PostgresFault::ClockBehind => step(&self.clock, -STEP, duration).await,
             PostgresFault::TableLock => {
                 self.lock("lock table sessions in access exclusive mode", duration).await;
             }

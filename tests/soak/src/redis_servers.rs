@@ -7,12 +7,15 @@ use std::{
 
 use ruts_tests_stores::{
     Proxy,
-    servers::{Flavour, Redis},
+    servers::{Clock, Flavour, Redis},
 };
 use ruts_tests_support::LONG_TIMEOUT;
 use tokio::{task::block_in_place, time::sleep};
 
-use crate::fault::RedisFault;
+use crate::{
+    clock::{STEP, step},
+    fault::RedisFault,
+};
 
 /// Settings of a server that loses no acknowledged write.
 pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -20,6 +23,8 @@ pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"
 /// Two servers, and a proxy that leads to the leader.
 pub struct RedisServers {
     servers: [Redis; 2],
+    /// The clock of both servers, if they are Valkey.
+    clock: Clock,
     leader: AtomicUsize,
     name: Proxy,
 }
@@ -28,9 +33,14 @@ impl RedisServers {
     /// Starts both servers.
     pub async fn start(flavour: Flavour) -> Self {
         let settings = [&DURABLE[..], &["--repl-diskless-sync-delay", "0"]].concat();
-        let servers = block_in_place(|| [(); 2].map(|()| Redis::start(flavour, &settings)));
+        let clock = Clock::new();
+        let start = || match flavour {
+            Flavour::Redis => Redis::start(flavour, &settings),
+            Flavour::Valkey => Redis::start_by(&clock, &settings),
+        };
+        let servers = block_in_place(|| [(); 2].map(|()| start()));
         let name = Proxy::before(&servers[0].address()).await;
-        let servers = Self { servers, leader: AtomicUsize::new(0), name };
+        let servers = Self { servers, clock, leader: AtomicUsize::new(0), name };
         let (leader, replica) = servers.roles();
         block_in_place(|| follow(replica, leader));
         servers.wait_for_replica().await;
@@ -100,6 +110,8 @@ impl RedisServers {
                 sleep(duration).await;
                 block_in_place(|| leader.free_disk());
             }
+            RedisFault::ClockAhead => step(&self.clock, STEP, duration).await,
+            RedisFault::ClockBehind => step(&self.clock, -STEP, duration).await,
             RedisFault::ScriptFlush => command(leader, &["SCRIPT", "FLUSH"]),
             RedisFault::Flush => command(leader, &["FLUSHALL"]),
             RedisFault::Evict => self.evict(leader),

@@ -27,7 +27,7 @@ impl Cluster {
                 ["--cluster-node-timeout", "2000"],
                 ["--cluster-require-full-coverage", "no"],
             ];
-            start(Flavour::Redis, free_port(), &[&own.concat()[..], settings].concat())
+            start(None, Flavour::Redis, free_port(), &[&own.concat()[..], settings].concat())
         });
         let cluster = Self { nodes: nodes.into() };
         for ((process, url), (number, (first, last))) in

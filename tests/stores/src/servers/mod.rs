@@ -8,6 +8,7 @@
 //! `REDIS_URL`, `VALKEY_URL` and `DATABASE_URL` name servers for the tests that would otherwise start
 //! a shared one. A test that stops, pauses or fills a server always starts one of its own.
 
+mod clock;
 mod cluster;
 mod mysql;
 mod pgbouncer;
@@ -17,6 +18,7 @@ mod redis;
 mod sentinel;
 
 pub use self::{
+    clock::Clock,
     cluster::Cluster,
     mysql::{MySql, kill_others, mysql_options, unique_tables},
     pgbouncer::PgBouncer,

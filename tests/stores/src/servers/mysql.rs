@@ -15,6 +15,7 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 
+use super::clock::Clock;
 use super::process::{Process, free_port, new_folder_in, program};
 
 /// A MariaDB server, or MySQL if `RUTS_MYSQL=mysql` is set. `scripts/servers mysql` gets MySQL.
@@ -30,8 +31,17 @@ impl MySql {
         Self::start_in(&env::temp_dir(), settings)
     }
 
+    /// Starts a server with a clock of its own.
+    pub fn start_by(clock: &Clock, settings: &[&str]) -> Self {
+        Self::start_with(Some(clock), &env::temp_dir(), settings)
+    }
+
     /// Starts a server whose files are in a folder below `parent`.
     pub fn start_in(parent: &Path, settings: &[&str]) -> Self {
+        Self::start_with(None, parent, settings)
+    }
+
+    fn start_with(clock: Option<&Clock>, parent: &Path, settings: &[&str]) -> Self {
         let is_mysql = env::var("RUTS_MYSQL").is_ok_and(|server| server == "mysql");
         let binary = if is_mysql { "mysql" } else { "mariadb" };
         let folder = new_folder_in(parent, binary);
@@ -43,7 +53,8 @@ impl MySql {
             unpacked.join(if is_mysql { "root/usr/share/mysql" } else { "root/usr/share/mariadb" });
         let user = Command::new("id").arg("-un").output().expect("the program id").stdout;
         let path = |path: &Path| path.to_string_lossy().into_owned();
-        let mut command = vec![
+        let mut command = clock.map(Clock::words).unwrap_or_default();
+        command.extend([
             path(binary),
             "--no-defaults".to_owned(),
             format!("--user={}", String::from_utf8_lossy(&user).trim()),
@@ -59,7 +70,7 @@ impl MySql {
             "--skip-log-bin".to_owned(),
             "--innodb-buffer-pool-size=64M".to_owned(),
             "--performance-schema=OFF".to_owned(),
-        ];
+        ]);
         // No test simulates a power cut, so nothing has to be synced.
         let unsynced = ["mysqlx=OFF", "secure-file-priv=NULL", "innodb-flush-method=nosync"];
         let unsynced = if is_mysql { &unsynced[..] } else { &["debug-no-sync"] };

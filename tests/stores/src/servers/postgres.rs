@@ -10,6 +10,7 @@ use std::{
 
 use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
 
+use super::clock::Clock;
 use super::process::{Process, free_port, new_folder, program};
 
 /// A PostgreSQL server.
@@ -21,6 +22,15 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server with settings of `postgresql.conf`, such as `max_connections=20`.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_with(None, settings)
+    }
+
+    /// Starts a server with a clock of its own.
+    pub fn start_by(clock: &Clock, settings: &[&str]) -> Self {
+        Self::start_with(Some(clock), settings)
+    }
+
+    fn start_with(clock: Option<&Clock>, settings: &[&str]) -> Self {
         let folder = new_folder("postgres");
         let data = folder.join("data").to_string_lossy().into_owned();
         let bin = program("postgres");
@@ -40,6 +50,8 @@ impl Postgres {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let socket = folder.to_string_lossy().into_owned();
         let mut command = owner;
+        let clock = clock.map(Clock::words).unwrap_or_default();
+        command.extend(clock.iter().map(String::as_str));
         command.extend([&*postgres, "-D", &data, "-p", &port, "-k", &socket]);
         for setting in [
             "listen_addresses=127.0.0.1",

@@ -4,6 +4,7 @@ use std::{env, fs, path::PathBuf, sync::OnceLock};
 
 use redis::{Client, Commands};
 
+use super::clock::Clock;
 use super::process::{Process, free_port, new_folder, program};
 
 /// The kind of server.
@@ -24,8 +25,16 @@ pub struct Redis {
 impl Redis {
     /// Starts a server with settings, as command-line arguments.
     pub fn start(flavour: Flavour, settings: &[&str]) -> Self {
-        let port = free_port();
-        let (process, url) = start(flavour, port, settings);
+        Self::start_with(None, flavour, settings)
+    }
+
+    /// Starts Valkey with a clock of its own.
+    pub fn start_by(clock: &Clock, settings: &[&str]) -> Self {
+        Self::start_with(Some(clock), Flavour::Valkey, settings)
+    }
+
+    fn start_with(clock: Option<&Clock>, flavour: Flavour, settings: &[&str]) -> Self {
+        let (process, url) = start(clock, flavour, free_port(), settings);
         let server = Self { process: Some(process), url };
         server.wait();
         server
@@ -156,14 +165,21 @@ impl Redis {
     }
 }
 
-pub(super) fn start(flavour: Flavour, port: u16, settings: &[&str]) -> (Process, String) {
+pub(super) fn start(
+    clock: Option<&Clock>,
+    flavour: Flavour,
+    port: u16,
+    settings: &[&str],
+) -> (Process, String) {
     let folder = new_folder("redis");
     let binary = program(match flavour {
         Flavour::Redis => "redis",
         Flavour::Valkey => "valkey",
     });
     let (dir, port) = (folder.to_string_lossy().into_owned(), port.to_string());
-    let mut command = vec![binary, "--port", &port, "--bind", "127.0.0.1", "--dir", &dir];
+    let clock = clock.map(Clock::words).unwrap_or_default();
+    let mut command: Vec<&str> = clock.iter().map(String::as_str).collect();
+    command.extend([binary, "--port", &port, "--bind", "127.0.0.1", "--dir", &dir]);
     command.extend(["--save", "", "--enable-debug-command", "local"]);
     command.extend(settings);
     let process = Process::start(folder, "TERM", &command);

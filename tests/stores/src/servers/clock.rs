@@ -1,0 +1,65 @@
+//! The clock of a server, which a test sets: [`Clock`].
+
+use std::{fs, process::Command, sync::OnceLock};
+
+use super::process::new_folder;
+
+/// The clock of servers that were started with it. The other clocks of the machine stay as they are.
+///
+/// `libfaketime` changes the time of day that the server reads. It does not change how long the server waits. A
+/// program with an allocator of its own, such as the `redis-server` of Debian, does not start with it.
+pub struct Clock {
+    folder: std::path::PathBuf,
+}
+
+impl Clock {
+    /// Creates a clock that is right.
+    pub fn new() -> Self {
+        let clock = Self { folder: new_folder("clock") };
+        clock.set(0);
+        clock
+    }
+
+    /// Sets the clock this many seconds before or after the clock of the machine.
+    pub fn set(&self, seconds: i64) {
+        let next = self.folder.join("next");
+        fs::write(&next, format!("{seconds:+}\n")).expect("a writable folder");
+        fs::rename(next, self.folder.join("offset")).expect("a writable folder");
+    }
+
+    /// Returns the words before the command of a server.
+    pub(super) fn words(&self) -> Vec<String> {
+        let file = self.folder.join("offset");
+        vec![
+            "env".to_owned(),
+            format!("LD_PRELOAD={}", library()),
+            format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+        ]
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Returns the path of the library.
+fn library() -> &'static str {
+    static LIBRARY: OnceLock<String> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/servers");
+        let output = Command::new(script).arg("faketime").output().expect("scripts/servers runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let path = text.lines().find_map(|line| line.strip_prefix("faketime="));
+        path.expect("scripts/servers faketime").to_owned()
+    })
+}
