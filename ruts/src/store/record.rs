@@ -89,6 +89,8 @@ pub(in crate::store) struct Authentication {
 /// How long the replaced secret opens the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Grace {
+    /// Not at all. This is not a moment, because a clock that steps back would make it a moment to come.
+    None,
     /// Until the first use of the current secret, and for this time after that use.
     Pending(Duration),
     Until(Duration),
@@ -132,7 +134,7 @@ impl SessionRecord {
         let mut record = Self {
             secret: *create.secret,
             replaced: None,
-            grace: Grace::Until(now),
+            grace: Grace::None,
             created: now,
             issued: now,
             used: now,
@@ -405,11 +407,12 @@ impl SessionRecord {
         out.put_slice(self.secret.as_bytes());
         out.put_u8(self.replaced.is_some().into());
         out.put_slice(self.replaced.as_ref().map_or(&[], |secret| secret.as_bytes()));
-        let (is_pending, grace) = match self.grace {
-            Grace::Pending(grace) => (1, grace),
+        let (kind, grace) = match self.grace {
             Grace::Until(until) => (0, until),
+            Grace::Pending(grace) => (1, grace),
+            Grace::None => (2, Duration::ZERO),
         };
-        out.put_u8(is_pending);
+        out.put_u8(kind);
         for moment in [grace, self.created, self.issued, self.used] {
             out.put_u64(millis(moment));
         }
@@ -459,9 +462,13 @@ impl SessionRecord {
             1 => Some(SecretHash::from_bytes(get_array(bytes)?)),
             _ => return None,
         };
-        let is_pending = bytes.try_get_u8().ok()? == 1;
-        let grace = get_moment(bytes)?;
-        let grace = if is_pending { Grace::Pending(grace) } else { Grace::Until(grace) };
+        let (kind, grace) = (bytes.try_get_u8().ok()?, get_moment(bytes)?);
+        let grace = match kind {
+            0 => Grace::Until(grace),
+            1 => Grace::Pending(grace),
+            2 => Grace::None,
+            _ => return None,
+        };
         let (created, issued, used) = (get_moment(bytes)?, get_moment(bytes)?, get_moment(bytes)?);
         let (idle, absolute) = (get_optional(bytes)?, get_optional(bytes)?);
         let (ended, latest) = (get_optional(bytes)?, get_optional(bytes)?);
@@ -521,7 +528,7 @@ impl SessionRecord {
                     _ if self.revoked => return Err(Refused::Revoked),
                     Grace::Pending(_) => OpenedBy::Former,
                     Grace::Until(until) if now < until => OpenedBy::FormerInGrace,
-                    Grace::Until(_) => return Err(self.replaced(now)),
+                    Grace::Until(_) | Grace::None => return Err(self.replaced(now)),
                 }
             }
             Proof::Secret(_) => return Err(Refused::NotFound),
@@ -537,8 +544,9 @@ impl SessionRecord {
     /// a former secret in its grace period and internal credentials get the same refusal.
     fn replaced(&self, now: Duration) -> Refused {
         let since = match self.grace {
-            Grace::Until(until) => until.min(now),
+            Grace::Until(until) => until,
             Grace::Pending(_) => now,
+            Grace::None => self.issued,
         };
         Refused::Replaced { ago: now.saturating_sub(since) }
     }
@@ -588,7 +596,7 @@ impl SessionRecord {
             self.replaced = Some(*presented);
             self.secret = *fresh;
             self.issued = now;
-            self.grace = Grace::Until(now);
+            self.grace = Grace::None;
         }
     }
 
@@ -828,6 +836,24 @@ mod tests {
             ended.load(&secret, Projection::All, None, now),
             record.load(&secret, Projection::All, None, now)
         );
+    }
+
+    /// The clock of a server may step back.
+    #[test]
+    fn a_replaced_secret_stays_invalid_before_its_replacement() {
+        let (mut record, _) = record();
+        let [current, fresh] = [[3; 32], [5; 32]].map(SecretHash::from_bytes);
+        let rotate = Update::new(&[]).rotate(&fresh);
+        record.update(&current, &rotate, Duration::from_secs(120)).unwrap();
+        let mut decoded = SessionRecord::decode(record.encode().into()).unwrap();
+        for record in [&mut record, &mut decoded] {
+            for (now, ago) in [(100, 0), (120, 0), (130, 10)] {
+                let now = Duration::from_secs(now);
+                let refused = record.load(&current, Projection::All, None, now).err();
+                let ago = Duration::from_secs(ago);
+                assert_eq!(refused, Some(Refused::Replaced { ago }), "{now:?}");
+            }
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl SessionRow {
         let grace = match (grace, grace_until) {
             (Some(grace), _) => Grace::Pending(grace),
             (None, Some(until)) => Grace::Until(until),
-            (None, None) => return Err(corrupt()),
+            (None, None) => Grace::None,
         };
         let mut moment = || columns.moment()?.ok_or_else(corrupt);
         let (created, issued, used) = (moment()?, moment()?, moment()?);
@@ -214,6 +214,7 @@ pub(super) fn values(record: &SessionRecord) -> [(&'static str, Value); 16] {
     let (grace, grace_until) = match head.grace {
         Grace::Pending(grace) => (Value::Number(micros(grace)), Value::Null),
         Grace::Until(until) => (Value::Null, Value::Moment(micros(until))),
+        Grace::None => (Value::Null, Value::Null),
     };
     let signed_in = head.signed_in.filter(|_| head.ended.is_none());
     let of_sign_in = |value: fn(Authentication) -> Value| signed_in.map_or(Value::Null, value);

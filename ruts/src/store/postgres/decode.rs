@@ -248,9 +248,9 @@ pub(super) fn loaded(row: &PgRow, has_touch: bool) -> StoreResult<Loaded> {
     if column(row, LoadColumn::IsRevoked)? {
         return Ok(Err(Refused::Revoked));
     }
-    let grace_until: Option<Moment> =
-        if by_former_secret { column(row, LoadColumn::GraceUntil)? } else { None };
-    if let Some(until) = grace_until.filter(|until| *until <= session.now) {
+    let valid_until: Option<Moment> =
+        if by_former_secret { column(row, LoadColumn::FormerUntil)? } else { None };
+    if let Some(until) = valid_until.filter(|until| *until <= session.now) {
         return Ok(Err(Refused::Replaced { ago: session.now.since(until) }));
     }
     if let Some(ended) = column::<Option<Moment>>(row, LoadColumn::EndedAt)? {

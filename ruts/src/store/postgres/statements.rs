@@ -113,7 +113,7 @@ columns! {
     FieldColumn from 10 { Names, Contents, CachePolicies, Expiries }
 
     /// Next columns of a read by a secret.
-    LoadColumn from 14 { ByFormerSecret, GraceUntil, EndedAt, IsRevoked }
+    LoadColumn from 14 { ByFormerSecret, FormerUntil, EndedAt, IsRevoked }
 
     /// Last column of `load_and_touch`.
     TouchColumn from 18 { Touched }

@@ -15,11 +15,12 @@ macro_rules! fragments {
     };
 }
 
-const FRAGMENTS: [(&str, &str); 18] = fragments![
+const FRAGMENTS: [(&str, &str); 19] = fragments![
     "authenticate",
     "end_revoked",
     "enforce_limit",
     "extend_idle",
+    "former_until",
     "is_current_predicate",
     "is_live_predicate",
     "join_fields",

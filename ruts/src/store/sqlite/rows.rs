@@ -59,9 +59,10 @@ impl SessionRow {
         let moment = |at| row.get(at).map(|Micros(moment)| moment);
         let optional = |at| row.get::<_, Option<Micros>>(at).map(|it| it.map(|Micros(it)| it));
         let secret = |bytes| SecretHash::from_bytes(bytes);
-        let grace = match row.get::<_, Option<Micros>>(4)? {
-            Some(Micros(grace)) => Grace::Pending(grace),
-            None => Grace::Until(moment(5)?),
+        let grace = match (optional(4)?, optional(5)?) {
+            (Some(grace), _) => Grace::Pending(grace),
+            (None, Some(until)) => Grace::Until(until),
+            (None, None) => Grace::None,
         };
         let signed_in = match row.get::<_, Option<[u8; 32]>>(13)? {
             Some(principal) => Some(Authentication {
@@ -185,6 +186,7 @@ fn insert_or_update(
     let (grace, grace_until) = match head.grace {
         Grace::Pending(grace) => (Some(Micros(grace)), None),
         Grace::Until(until) => (None, Some(Micros(until))),
+        Grace::None => (None, None),
     };
     let signed_in = head.signed_in.as_ref();
     let params = params![

@@ -1,6 +1,6 @@
 //! The clock of a server, which a test sets: [`Clock`].
 
-use std::{fs, process::Command, sync::OnceLock};
+use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
 
 use super::process::new_folder;
 
@@ -9,13 +9,15 @@ use super::process::new_folder;
 /// `libfaketime` changes the time of day that the server reads. It does not change how long the server waits. A
 /// program with an allocator of its own, such as the `redis-server` of Debian, does not start with it.
 pub struct Clock {
-    folder: std::path::PathBuf,
+    folder: PathBuf,
 }
 
 impl Clock {
     /// Creates a clock that is right.
     pub fn new() -> Self {
         let clock = Self { folder: new_folder("clock") };
+        // The user of a server need not have access to the folder of the downloads.
+        fs::copy(library(), clock.library()).expect("a readable library");
         clock.set(0);
         clock
     }
@@ -27,12 +29,16 @@ impl Clock {
         fs::rename(next, self.folder.join("offset")).expect("a writable folder");
     }
 
+    fn library(&self) -> PathBuf {
+        self.folder.join("libfaketime.so")
+    }
+
     /// Returns the words before the command of a server.
     pub(super) fn words(&self) -> Vec<String> {
         let file = self.folder.join("offset");
         vec![
             "env".to_owned(),
-            format!("LD_PRELOAD={}", library()),
+            format!("LD_PRELOAD={}", self.library().display()),
             format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
             "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
             "FAKETIME_NO_CACHE=1".to_owned(),

@@ -5,7 +5,8 @@
 select
   {session_columns},
   f.names, f.contents, f.cache_policies, f.expiries,
-  coalesce(s.secret <> q.secret, false) as by_former_secret, s.grace_until, s.ended_at,
+  coalesce(s.secret <> q.secret, false) as by_former_secret, {former_until} as former_until,
+  s.ended_at,
   s.revoked or not {is_current_predicate} as is_revoked,
   case
     when {touch_due_predicate}

@@ -6,7 +6,8 @@
 select
   {session_columns},
   f.names, f.contents, f.cache_policies, f.expiries,
-  s.secret <> q.secret as by_former_secret, s.grace_until, s.ended_at,
+  s.secret <> q.secret as by_former_secret, {former_until} as former_until,
+  s.ended_at,
   s.revoked or not {is_current_predicate} as is_revoked,
   q.ordinal,
   $3::bigint is not null and {touch_due_predicate} as touch_is_due

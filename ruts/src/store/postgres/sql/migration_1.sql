@@ -6,8 +6,8 @@ create table {sessions} (
   session_id bytea not null unique,
   -- SHA-256 of the secret.
   secret bytea not null,
-  -- The replaced secret, its grace period in milliseconds, and the end of that period. The end is
-  -- null until the current secret is used.
+  -- The replaced secret, its grace period in milliseconds, and the end of that period. Without a period,
+  -- both are null. The end is null until the current secret is used.
   replaced bytea,
   grace bigint,
   grace_until timestamptz,
@@ -95,11 +95,11 @@ begin
     least(x.idle_at, x.absolute_at) <= moment or x.epoch <> (select e.epoch from {epoch} e)
   );
   insert into {sessions} (
-    session_id, secret, grace_until, created_at, rotated_at, used_at, idle_at, absolute_at,
+    session_id, secret, created_at, rotated_at, used_at, idle_at, absolute_at,
     latest_at, principal, assurance, signed_at, epoch
   )
   values (
-    p_session_id, p_secret, moment, moment, moment, moment,
+    p_session_id, p_secret, moment, moment, moment,
     moment + p_idle * interval '1 millisecond', moment + p_absolute * interval '1 millisecond',
     case when p_principal is not null then moment + p_absolute * interval '1 millisecond' end,
     p_principal, p_assurance, case when p_principal is not null then moment end,

@@ -21,9 +21,9 @@ elsif s.secret <> p_secret then
   end if;
   by_former_secret := true;
   in_grace := s.grace_until is not null;
-  if s.grace_until <= moment and not is_revoked then
+  if (s.grace is null or s.grace_until <= moment) and not is_revoked then
     outcome := 'replaced';
-    ago_ms := date_part('epoch', moment - s.grace_until) * 1000;
+    ago_ms := greatest(date_part('epoch', moment - coalesce(s.grace_until, s.rotated_at)) * 1000, 0);
     return;
   end if;
 end if;

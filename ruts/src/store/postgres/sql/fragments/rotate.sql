@@ -8,6 +8,6 @@ if p_rotate_secret <> s.secret then
   s.secret := p_rotate_secret;
   s.rotated_at := moment;
   s.grace := null;
-  s.grace_until := moment;
+  s.grace_until := null;
   changed := true;
 end if;

@@ -3,7 +3,9 @@
 --
 -- needs: s, q.secret, $3 idle time, $4 part of it that must have passed
 
-s.ended_at is null and (q.secret is null or s.secret = q.secret or s.grace_until is null) and (
+s.ended_at is null and (
+  q.secret is null or s.secret = q.secret or s.grace is not null and s.grace_until is null
+) and (
   (s.secret = q.secret and s.grace is not null and s.grace_until is null)
   or s.idle_at <= statement_timestamp()
     + greatest($3::bigint::float8 - $4::bigint::float8, 0::float8) * interval '1 millisecond'

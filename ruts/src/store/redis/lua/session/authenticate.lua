@@ -3,9 +3,10 @@
 -- needs: NO_HASH, read_session
 -- defines: replaced, authenticate
 
--- Answers the refusal of a former secret, with the time since the end of its grace period.
+-- Answers the refusal of a former secret, with the time since it became invalid.
 local function replaced(session)
-  local since = session.grace_until > 0 and session.grace_until or session.now
+  local since = session.grace_until > 0 and session.grace_until
+    or session.grace == 0 and session.issued or session.now
   return string.format('replaced %.0f', math.max(session.now - since, 0))
 end
 
@@ -23,9 +24,9 @@ local function authenticate(key, header, presented)
     if session.former ~= presented then return nil, 'none' end
     session.is_former = true
     session.in_grace = session.grace_until > 0 and not session.is_revoked
-    if session.in_grace and session.now >= session.grace_until then
-      return nil, replaced(session)
-    end
+    -- Without a grace period, no moment is compared: a clock that steps back would make it a moment to come.
+    local is_over = session.grace == 0 or session.in_grace and session.now >= session.grace_until
+    if is_over and not session.is_revoked then return nil, replaced(session) end
   end
   if session.is_revoked then return nil, 'revoked' end
   if session.ended > 0 then

@@ -6,6 +6,6 @@
 local function rotate(session, secret)
   if secret == session.secret then return false end
   session.former, session.secret, session.issued = session.presented, secret, session.now
-  session.grace, session.grace_until = 0, session.now
+  session.grace, session.grace_until = 0, 0
   return true
 end
