@@ -143,9 +143,10 @@ impl fmt::Debug for SecretHash {
 }
 
 /// How long a client keeps the cookie of a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum CookieLife {
     /// As set by the cookie options.
+    #[default]
     Default,
     /// Until the browser is closed.
     Browser,

@@ -322,3 +322,73 @@ async fn a_lifetime_that_cannot_be_granted_is_an_error() {
     client.text("/expire/30").await;
     assert_eq!(client.text("/who").await, "None None");
 }
+
+/// Sends two cookies of the session's name, as a sibling domain can cause.
+async fn with_both(client: &Client, path: &str, [first, second]: [&str; 2]) -> Reply {
+    let cookies = format!("__Host-id={first}; __Host-id={second}");
+    client.stranger().get_with(path, &[("cookie", &cookies)]).await
+}
+
+/// A token that no store knows, with a lifetime of 400 days. Anyone can write it.
+fn forged() -> String {
+    format!("{}.{}.Ag9YAA", "A".repeat(22), "A".repeat(43))
+}
+
+/// Only the token that the store accepts decides on lifetimes, wherever the other token stands.
+#[tokio::test]
+async fn another_token_changes_no_lifetime() {
+    let Fixture { client, .. } = fixture(SessionLayer::aal3);
+    client.get("/sign-in/7").await;
+    let good = client.token().unwrap();
+    let rotated = with_both(&client, "/rotate", [&forged(), &good]).await;
+    assert_eq!(age(&rotated), Some(None), "the cookie ends with the browser, as before");
+
+    let Fixture { clock: other_clock, client: other, .. } = fixture(|layer| layer);
+    other.get("/remember/7/30").await;
+    let remembered = other.token().unwrap();
+    for stale in [forged(), good] {
+        let again = with_both(&other, "/age", [&stale, &remembered]).await;
+        assert_eq!(again.text(), "Some(2592000)");
+    }
+    other_clock.advance(25 * DAY);
+    let plain = format!("{}.{}", "A".repeat(22), "A".repeat(43));
+    for cookies in [[&*plain, &*remembered], [&*remembered, &*plain]] {
+        let lapsed = with_both(&other, "/pay", cookies).await;
+        assert_eq!(lapsed.status, StatusCode::UNAUTHORIZED, "the sign-in has lapsed");
+    }
+}
+
+/// Both tokens belong to the browser: one of an earlier sign-in, and that of the session.
+#[tokio::test]
+async fn a_stale_token_shortens_no_sign_in() {
+    let Fixture { clock, client, .. } = fixture(|layer| layer.idle_timeout(HOUR));
+    client.get("/remember/7/30").await;
+    let stale = client.token().unwrap();
+    client.get("/sign-out").await;
+    client.forget("__Host-id");
+    client.get("/sign-in/7").await;
+    let good = client.token().unwrap();
+    for _ in 0..12 {
+        clock.advance(HOUR / 6);
+        let reply = with_both(&client, "/who", [&stale, &good]).await;
+        assert_eq!(reply.text(), "Some(7) Some(1)", "an active user stays signed in");
+    }
+}
+
+/// The second click presents the former secret, so it gets a session of its own.
+#[tokio::test]
+async fn a_second_click_keeps_the_lifetime_of_the_cookie() {
+    let Fixture { client, .. } = fixture(|layer| layer);
+    client.get("/remember/7/30").await;
+    let second = client.steal();
+    for click in [&client, &second] {
+        assert_eq!(age(&click.get("/sign-in/7").await), Some(Some(30 * DAY)));
+    }
+    let life = CookieOptions::build().max_age(30 * 24 * 60 * 60);
+    let Fixture { client, .. } = fixture(|layer| layer.with_cookie_options(life));
+    client.get("/forget/7").await;
+    let second = client.steal();
+    for click in [&client, &second] {
+        assert_eq!(age(&click.get("/sign-in/7").await), Some(None), "a shared computer");
+    }
+}

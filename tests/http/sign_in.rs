@@ -472,3 +472,78 @@ async fn a_schema_signs_out_its_own_principal_alone() {
         assert!(client.text("/who").await.starts_with("Some(\"ada\") Some"), "{path}");
     }
 }
+
+/// A sign-in replaces the principal of another field, in whatever order the edit names both.
+#[tokio::test]
+async fn an_edit_signs_in_while_it_removes_another_principal() {
+    let app = Router::new()
+        .route("/admin", get(|office: Office| async move { office.set_admin(&1).await }))
+        .route(
+            "/after",
+            get(|shop: Shop| async move {
+                shop.session().edit().set(Shop::USER, "ada").remove(Office::ADMIN).commit().await
+            }),
+        )
+        .route(
+            "/before",
+            get(|shop: Shop| async move {
+                shop.session().edit().remove(Office::ADMIN).set(Shop::USER, "ada").commit().await
+            }),
+        )
+        .route(
+            "/both",
+            get(|shop: Shop, office: Office| async move {
+                Ok::<_, ruts::Error>(format!(
+                    "{:?} {:?}",
+                    shop.user().await?,
+                    office.admin().await?
+                ))
+            }),
+        )
+        .layer(SessionLayer::new(MemoryStore::new()));
+    for path in ["/after", "/before"] {
+        let client = new_client(app.clone());
+        client.text("/admin").await;
+        client.text(path).await;
+        assert_eq!(client.text("/both").await, "Some(\"ada\") None", "{path}");
+    }
+}
+
+/// The second click gets a session of its own, but a value that can be taken once is taken by one request.
+#[tokio::test]
+async fn a_second_click_copies_no_value_that_is_taken_once() {
+    #[session]
+    struct Form {
+        #[field(principal)]
+        user: u64,
+        #[field(once)]
+        ticket: String,
+        #[field(default)]
+        draft: String,
+    }
+    let app = Router::new()
+        .route("/in", get(|form: Form| async move { form.set_user(&7).await }))
+        .route(
+            "/write",
+            get(|form: Form| async move { form.edit().ticket("t").draft("d").commit().await }),
+        )
+        .route(
+            "/read",
+            get(|form: Form| async move {
+                Ok::<_, ruts::Error>(format!(
+                    "{:?} {}",
+                    form.ticket().take().await?,
+                    form.draft().await?
+                ))
+            }),
+        )
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let client = new_client(app);
+    client.text("/in").await;
+    client.text("/write").await;
+    let second = client.steal();
+    client.text("/in").await;
+    second.text("/in").await;
+    assert_eq!(second.text("/read").await, "None d");
+    assert_eq!(client.text("/read").await, "Some(\"t\") d");
+}

@@ -91,7 +91,7 @@ async fn a_planted_cookie_does_not_hide_a_valid_one() {
             let reply = victim.stranger().get_with("/read", &[("cookie", &cookies)]).await;
             assert_eq!(reply.body, "1", "{planted}");
             assert!(reply.set_cookies().is_empty());
-            assert!(store.take_calls().len() <= 2, "each token is tried once");
+            assert!(store.take_calls().len() <= 3, "each token is tried once before the read");
         }
     }
     let reply = victim.stranger().get_with("/visit", &[("cookie", &both(&forged(), &good))]).await;
@@ -100,7 +100,7 @@ async fn a_planted_cookie_does_not_hide_a_valid_one() {
     let many = [&*forged(), "; __Host-id="].concat().repeat(20);
     store.take_calls();
     victim.stranger().get_with("/read", &[("cookie", &format!("__Host-id={many}{good}"))]).await;
-    assert!(store.take_calls().len() <= 2, "the number of tokens is limited");
+    assert!(store.take_calls().len() <= 5, "the number of tokens is limited");
 }
 
 #[tokio::test]

@@ -227,7 +227,8 @@ impl<L: LayerName> SessionLayer<L> {
     }
 
     /// Replaces the secret of a session once the secret has reached this age. Each renewal costs
-    /// one round trip.
+    /// one round trip. A request that only sets or takes fields does not know the age, so the next read
+    /// renews the secret.
     ///
     /// The former secret stays valid until the client has used the new one, and for a
     /// [grace period](Self::renewal_grace) after that. In the grace period a request with the

@@ -96,8 +96,13 @@ impl<'a> Edit<'a> {
 
     /// Removes a field.
     pub fn remove<T, M: Mode>(mut self, field: Field<T, M>) -> Self {
+        // A sign-in by another field replaces the principal of this one, whatever the order of the calls.
+        let signs_in_by_other = matches!(self.auth, Some(Auth::In(..)))
+            && !self.changes.iter().any(|(spec, value)| {
+                spec.is_principal() && value.is_some() && spec.name() == field.spec().name()
+            });
         self.changes.push((field.spec(), None));
-        if field.spec().is_principal() {
+        if field.spec().is_principal() && !signs_in_by_other {
             self.auth = Some(Auth::Out(field.spec()));
         }
         self

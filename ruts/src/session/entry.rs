@@ -217,6 +217,9 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// }
     /// ```
     ///
+    /// If the request has presented a former secret, the call changes nothing: the sign-in starts another
+    /// session, and this one ends.
+    ///
     /// # Round trips
     ///
     /// One, or two if this request has not read the user by [`load_user`](crate::session::load_user).

@@ -78,6 +78,15 @@ impl Schemas {
         let first = same.next();
         first.into_iter().chain(same).all(|field| !field.is_rotating()) && first.is_some()
     }
+
+    /// Returns whether a schema marks this field `once`.
+    pub(in crate::session) fn declares_once(&self, name: &str) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known
+            .iter()
+            .flat_map(Declared::fields)
+            .any(|(field, _)| field.name() == name && field.is_once())
+    }
 }
 
 impl Declared {

@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     event,
     session::{config::Signing, token_status::TokenStatus},
-    store::{Credentials, Refused, SessionMeta, Update, Written},
+    store::{Credentials, Projection, Refused, SessionMeta, Update, Written},
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
 };
@@ -54,23 +54,14 @@ impl Exchange<'_> {
             return self.attempt_internal(&id, operation).await.map(Some);
         }
         let layer = self.shared.config().layer;
-        let Some((mut id, mut secret)) = self.credentials() else { return Ok(None) };
-        let mut cookie = self.state.identity.cookie();
+        self.resolve().await?;
+        let Some((id, secret)) = self.credentials() else { return Ok(None) };
+        let cookie = self.state.identity.cookie();
         let call = async |id: &SessionId, secret: &SecretHash| {
             operation.run(self.shared.call_store(), Credentials::new(id, secret)).await
         };
         let asked = Instant::now();
         let mut answer = call(&id, &secret).await?;
-        // A cookie that an attacker has set must not hide the valid one.
-        for (other_id, other_secret, life) in self.state.identity.other_credentials(layer) {
-            if answer.is_ok() {
-                break;
-            }
-            let other = call(&other_id, &other_secret).await?;
-            if other.is_ok() || matches!(answer, Err(Refused::NotFound)) {
-                (id, secret, cookie, answer) = (other_id, other_secret, life, other);
-            }
-        }
         let status = match &answer {
             Ok(_) => TokenStatus::Live,
             Err(Refused::Ended { ago }) => TokenStatus::Ended { ago: *ago },
@@ -115,6 +106,45 @@ impl Exchange<'_> {
             Err(refused) => self.close(id, refused, asked),
         }
         Ok(None)
+    }
+
+    /// Finds out which of several tokens stands for the session. The lifetimes of an operation, and the id to
+    /// which its values are bound, are those of this token. So this comes before all else.
+    ///
+    /// A cookie that an attacker has set must not hide the valid one.
+    pub(super) async fn resolve(&mut self) -> Result<(), Error> {
+        if !self.state.identity.candidates().is_empty() {
+            // Boxed, because few requests have several tokens.
+            let chosen = Box::pin(self.choose()).await?;
+            self.state.identity.choose(chosen);
+        }
+        Ok(())
+    }
+
+    /// Returns the index of the token that the store accepts. Otherwise, of one whose session the store knows.
+    async fn choose(&self) -> Result<usize, Error> {
+        let tokens = self.state.identity.candidates();
+        let (store, layer) = (self.shared.call_store(), self.shared.config().layer);
+        let mut known = None;
+        for (at, Token { id, secret }) in tokens.iter().enumerate() {
+            let hash = secret.hash(layer);
+            let credentials = Credentials::new(id, &hash);
+            match store.load(credentials, Projection::Named(&[]), None).await? {
+                Ok(_) => return Ok(at),
+                Err(Refused::NotFound) => {}
+                Err(_) => known = known.or(Some(at)),
+            }
+        }
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        // A secret that was replaced more than once, and the token of an expired session.
+        for (at, Token { id, .. }) in tokens.iter().enumerate() {
+            if store.inspect(id).await?.is_some() || store.expiry(id).await?.is_some() {
+                return Ok(at);
+            }
+        }
+        Ok(0)
     }
 
     /// Calls the store for a job.
@@ -283,7 +313,8 @@ impl Exchange<'_> {
             Some(_) => {}
             None => event::unknown_token(&id),
         }
-        self.state.refused = Some(RefusedToken { id, reason, ago, asked });
+        let cookie = self.state.identity.cookie();
+        self.state.refused = Some(RefusedToken { id, reason, cookie, ago, asked });
         self.state.identity = match was_open || is_late {
             true => Identity::Closed(reason),
             false => Identity::Anonymous,

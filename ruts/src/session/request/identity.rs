@@ -65,16 +65,6 @@ impl Identity {
         }
     }
 
-    /// Returns the credentials of the other tokens, and the lifetimes of their cookies.
-    pub(super) fn other_credentials(
-        &self,
-        layer: &str,
-    ) -> Vec<(SessionId, SecretHash, CookieLife)> {
-        let Self::Presented(_, others) = self else { return Vec::new() };
-        let others = others.iter();
-        others.map(|Token { id, secret }| (*id, secret.hash(layer), secret.life())).collect()
-    }
-
     /// Returns the id of the session, or of the one that the first token names.
     pub(super) fn id(&self) -> Option<SessionId> {
         match self {
@@ -84,9 +74,25 @@ impl Identity {
         }
     }
 
-    /// Returns whether there are several tokens, and the store was not asked which one is valid.
-    pub(super) fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Presented(_, others) if !others.is_empty())
+    /// Returns the tokens among which the store has to choose. Empty if there is one at most, or if the store
+    /// was asked already.
+    pub(super) fn candidates(&self) -> Vec<&Token> {
+        match self {
+            Self::Presented(first, others) if !others.is_empty() => {
+                [first].into_iter().chain(others).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Keeps one of the tokens only.
+    pub(super) fn choose(&mut self, at: usize) {
+        if let Self::Presented(first, others) = self {
+            let others = std::mem::take(others);
+            if let Some(chosen) = at.checked_sub(1).and_then(|at| others.into_iter().nth(at)) {
+                *first = chosen;
+            }
+        }
     }
 
     /// Returns whether the store may have a live session of this identity.

@@ -15,7 +15,7 @@ use super::{
     index::{IndexChange, known},
     operation::{Delete, Load},
     own_fields::{STAMP, accept_stamp, accepts_stamp},
-    renewal::renew,
+    renewal::{note_use, renew},
     response::{CookieAction, TokenOrigin},
     shared::{Incoming, Shared},
     state::State,
@@ -148,7 +148,9 @@ impl Request {
     /// Returns how long the client keeps the cookie that it presented or will get. `None` if the
     /// cookie ends with the browser.
     pub(in crate::session) async fn cookie_life(&self) -> Result<Option<Duration>, Error> {
-        Ok(match self.0.lock().await?.identity.cookie() {
+        let mut state = self.0.lock().await?;
+        Exchange { shared: &self.0, state: &mut state }.resolve().await?;
+        Ok(match state.identity.cookie() {
             CookieLife::Default => self.config().cookie_life.map(Ttl::as_duration),
             life => life.remembered(),
         })
@@ -225,6 +227,10 @@ impl Request {
         let (Some(id), Some(_)) = (state.identity.id(), state.owner) else {
             return Err(Error::SignInRequired);
         };
+        // The sign-in that follows starts another session. This one has to end with the stamp.
+        if state.meta.is_some_and(|(meta, _)| meta.by_former_secret) {
+            return Ok(());
+        }
         let value = accept_stamp(state.fields.get(STAMP), &stamp_digest(stamp), &id)
             .map_err(|source| value::decode_error(STAMP, source))?;
         let change = Change::Set(FieldWrite::new(STAMP, &value));
@@ -498,6 +504,7 @@ impl Request {
         }
         let sign_out = field.is_principal() && self.signs_out(&mut state, field).await?;
         let mut transfer = Transfer::new(&self.0, &mut state);
+        transfer.exchange.resolve().await?;
         transfer.check_client().await?;
         let exchange = &mut transfer.exchange;
         exchange.state.fields.forget(name);
@@ -510,6 +517,7 @@ impl Request {
         let taken = exchange.attempt(fallback.as_ref(), &take).await?;
         let Some(value) = taken else { return Ok(None) };
         exchange.finish_rotation(rotation, None).await?;
+        note_use(exchange);
         match &value {
             Some(value) if take.keeps(value) => state.fields.forget(name),
             _ => state.fields.remember(name, None),

@@ -15,7 +15,7 @@ use crate::{
     auth::{Assurance, PrincipalKey},
     session::config::{SessionConfig, Signing},
     store::{SessionMeta, SignedIn},
-    token::{Secret, SecretHash, SessionId},
+    token::{CookieLife, Secret, SecretHash, SessionId},
 };
 
 /// The knowledge of a request about its session.
@@ -46,6 +46,8 @@ pub(super) struct RefusedToken {
     /// The session that the token names.
     pub(super) id: SessionId,
     pub(super) reason: Closed,
+    /// The lifetime of its cookie. The client may have made it up, unless the store knows the token.
+    pub(super) cookie: CookieLife,
     /// Time since the token was last valid, if the store knows this time.
     pub(super) ago: Option<Duration>,
     /// Moment at which the call to the store began.

@@ -20,6 +20,7 @@ use super::{
     write_plan::{EagerGroup, WritePlan, outcome, remember},
 };
 use crate::{
+    auth::PrincipalKey,
     client::RECORD,
     codec::CodecError,
     crypto::field_cipher::{CipherError, FieldAad, Plaintext},
@@ -82,6 +83,7 @@ impl<'a> Transfer<'a> {
 
     /// Reads fields, then checks the client and the age of the secret.
     pub(super) async fn load(&mut self, fields: Projection<'_>) -> Result<(), Error> {
+        self.exchange.resolve().await?;
         let shared = self.shared();
         let mut names = Vec::new();
         let fields = match fields {
@@ -139,17 +141,16 @@ impl<'a> Transfer<'a> {
     ) -> Result<Updated, Error> {
         let shared = self.shared();
         let is_sign_in = plan.is_sign_in();
+        self.exchange.resolve().await?;
         if !is_sign_in {
             self.check_client().await?;
         }
-        // Encrypted values and the client's fingerprint are bound to the session id, which has to
-        // be known. If the same principal authenticates again, a remembered sign-in stays
-        // remembered, so the signed-in principal has to be known.
-        let is_bound = !plan.encrypted.is_empty() || (is_sign_in && shared.client.is_some());
+        // If the same principal authenticates again, a remembered sign-in stays remembered, so the
+        // signed-in principal has to be known.
         let is_kept = plan.keeps_cookie()
             && self.state().identity.cookie() != CookieLife::Default
             && self.state().meta.is_none();
-        if is_bound && self.state().identity.is_ambiguous() || is_kept {
+        if is_kept {
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
         if let Some(id) = self.state().identity.id() {
@@ -266,38 +267,38 @@ impl<'a> Transfer<'a> {
     /// Returns the fields that a sign-in takes over from the session whose former secret the client
     /// presented:
     ///
-    /// - all fields except [`REMEMBERED`], if the same principal is signed in to that session. The
-    ///   user clicked twice, or never got the response.
+    /// - all fields except [`REMEMBERED`] and those that can be taken only once, and the lifetime of the
+    ///   cookie, if the same principal is signed in to that session. The user clicked twice, or never got
+    ///   the response.
     /// - the fields that a schema declares without `rotate`, if that session belongs to a guest, a
     ///   rotation replaced its secret, and the store has noted no use of the new secret. A field
     ///   with `rotate` may be the reason for the rotation.
     ///
     /// The former session stays unchanged, because the client may still receive its cookie.
-    async fn inherit(
-        &mut self,
-        id: &SessionId,
-        plan: &WritePlan,
-    ) -> Result<Vec<StoredField>, Error> {
+    async fn inherit(&mut self, id: &SessionId, plan: &WritePlan) -> Result<Inherited, Error> {
         let (Some(Signing::In { principal, .. }), Some(refused)) =
             (plan.signing, self.state().refused)
         else {
-            return Ok(Vec::new());
+            return Ok(Inherited::default());
         };
         if refused.reason != Closed::Replaced {
-            return Ok(Vec::new());
+            return Ok(Inherited::default());
         }
         let (former, shared) = (refused.id, self.shared());
         let store = shared.call_store();
         let loaded = store.load(Credentials::internal(&former), Projection::All, None).await?;
-        let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(Vec::new()) };
+        let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(Inherited::default()) };
+        let (mut owner, mut cookie) = (None, CookieLife::Default);
         match meta.signed_in {
             Some(signed_in) if signed_in.principal == principal => {
-                fields.retain(|field| field.name != REMEMBERED);
+                let is_once = |name: &str| shared.schemas().declares_once(name);
+                fields.retain(|field| field.name != REMEMBERED && !is_once(&field.name));
+                (owner, cookie) = (Some(principal), refused.cookie);
             }
             None if is_unheard(&meta, refused.longest_since()) => {
                 fields.retain(|field| shared.schemas().declares_plain(&field.name));
             }
-            Some(_) | None => return Ok(Vec::new()),
+            Some(_) | None => return Ok(Inherited::default()),
         }
         let cipher = &shared.config().cipher;
         fields.retain_mut(|field| {
@@ -310,7 +311,7 @@ impl<'a> Transfer<'a> {
             };
             value.map(|value| field.value = value).is_some()
         });
-        Ok(fields)
+        Ok(Inherited { fields, owner, cookie })
     }
 
     /// Creates a session with the inherited fields, and applies the changes of the update to it.
@@ -321,11 +322,11 @@ impl<'a> Transfer<'a> {
         let shared = self.shared();
         let id = SessionId::random()?;
         let values = encrypt(shared, &id, update.changes, plan)?;
-        let cookie = plan.cookie(None, CookieLife::Default);
+        let inherited = self.inherit(&id, plan).await?;
+        let cookie = plan.cookie(inherited.owner, inherited.cookie);
         let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie]);
         let changes = plan.with_values(update.changes, &values, own.changes());
-        let inherited = self.inherit(&id, plan).await?;
-        let inherited = inherited.iter().map(|field| {
+        let inherited = inherited.fields.iter().map(|field| {
             let write =
                 FieldWrite::new(&field.name, &field.value).ttl(field.ttl.and_then(lifetime));
             Change::Set(write.cache_policy(field.cache_policy))
@@ -370,6 +371,16 @@ impl<'a> Transfer<'a> {
         }
         Ok(Updated::Applied { found: 0 })
     }
+}
+
+/// What a sign-in takes over from another session.
+#[derive(Default)]
+struct Inherited {
+    fields: Vec<StoredField>,
+    /// The principal of that session, if the same principal signs in.
+    owner: Option<PrincipalKey>,
+    /// The lifetime of the cookie of that session.
+    cookie: CookieLife,
 }
 
 /// Returns the rest of a lifetime. `None` if it has passed.
