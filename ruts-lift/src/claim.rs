@@ -14,8 +14,8 @@ use http::HeaderValue;
 use ruts::{
     Ttl,
     store::{
-        CachePolicy, Change, Create, Credentials, FieldWrite, Precondition, Projection, Store,
-        StoreErrorKind, Touch, Update, Updated,
+        CachePolicy, Change, Create, Credentials, FieldWrite, Precondition, Projection, Refused,
+        Store, StoreErrorKind, Touch, Update, Updated,
     },
     token::{SecretHash, SessionId},
 };
@@ -54,6 +54,8 @@ pub(crate) enum Claimed {
     Busy,
     /// This request may lift the session. [`Done`] if it was lifted before.
     Mine(Lease, Option<Done>),
+    /// All sessions were revoked since the session was lifted.
+    Revoked,
 }
 
 /// The session that an old one became.
@@ -151,6 +153,7 @@ impl<S: Store> Claims<S> {
                 }
                 _ => Ok(Claimed::Busy),
             },
+            Err(Refused::Revoked) => Ok(Claimed::Revoked),
             Err(_refused) => {
                 let create = Create::new(&claim.id, &claim.secret).idle(CLAIM);
                 match self.store.create(create.fields(&[write])).await {
@@ -205,7 +208,7 @@ mod tests {
     async fn lease(claims: &Claims<MemoryStore>) -> (Lease, Option<Done>) {
         match claims.begin("old").await.unwrap() {
             Claimed::Mine(lease, done) => (lease, done),
-            Claimed::Busy => panic!("the claim is free"),
+            Claimed::Busy | Claimed::Revoked => panic!("the claim is free"),
         }
     }
 

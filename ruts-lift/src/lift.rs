@@ -151,6 +151,11 @@ where
             }
             let (lease, done) = match self.claims.begin(&old_id).await? {
                 Claimed::Mine(lease, done) => (lease, done),
+                Claimed::Revoked => {
+                    self.end_old(&old_id).await?;
+                    departure.clear = true;
+                    return Ok(departure);
+                }
                 Claimed::Busy if start.elapsed() > PATIENCE => return Err(Error::Busy),
                 Claimed::Busy => {
                     tokio::time::sleep(POLL).await;

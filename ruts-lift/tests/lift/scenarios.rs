@@ -152,6 +152,7 @@ impl<S: Store> Programs<S> {
         self.a_sign_out_in_the_new_program_ends_the_old_session().await;
         self.a_sign_out_in_the_old_program_ends_the_new_session().await;
         self.a_revocation_ends_the_old_session().await;
+        self.the_end_of_all_sessions_ends_the_old_session().await;
         self.a_lost_response_costs_nothing().await;
         self.a_stranger_is_left_alone().await;
     }
@@ -245,6 +246,25 @@ impl<S: Store> Programs<S> {
         expect(&client, "/both/show", "guest: ").await;
         if self.old_reads_store {
             expect(&thief, "/old/show", "guest: ").await;
+        }
+    }
+
+    async fn the_end_of_all_sessions_ends_the_old_session(&self) {
+        for is_listed in [false, true] {
+            let client = self.ada().await;
+            expect(&client, "/both/show", "ada: a").await;
+            if is_listed {
+                let sessions = Shop::sessions(&self.store).by_user("ada");
+                assert_eq!(sessions.revoke_all().await.unwrap(), 1);
+            }
+            Shop::sessions(&self.store).revoke_everyone().await.unwrap();
+            let (thief, before) = (client.steal(), self.lifts());
+            expect(&client, "/both/show", "guest: ").await;
+            expect(&client, "/both/show", "guest: ").await;
+            if self.old_reads_store {
+                expect(&thief, "/old/show", "guest: ").await;
+            }
+            assert_eq!(self.lifts(), before, "it is not lifted again");
         }
     }
 

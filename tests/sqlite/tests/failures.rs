@@ -69,6 +69,24 @@ async fn a_removed_or_replaced_file_is_not_written_to() {
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
+/// Without its log, the file lacks the latest writes, and further ones would go to a removed log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_log_is_not_written_to() {
+    let file = File::new();
+    let store = file.open().await;
+    let session = TestSession::begin(&store).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    let (log, moved) =
+        (file.folder.path().join("sessions.db-wal"), file.folder.path().join("moved"));
+    fs::rename(&log, &moved).unwrap();
+    assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
+    assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
+    fs::write(&log, "").unwrap();
+    assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
+    fs::rename(&moved, &log).unwrap();
+    assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_file_refuses_writes_after_the_timeout() {
     let file = File::new();

@@ -373,7 +373,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// What a sign-in takes over from another session.
+/// The parts of another session that a sign-in takes over.
 #[derive(Default)]
 struct Inherited {
     fields: Vec<StoredField>,

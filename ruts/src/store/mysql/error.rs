@@ -47,6 +47,12 @@ impl StatementError {
         }
     }
 
+    /// Creates the error of a script of which the server has carried out only a part, without an error.
+    pub(super) fn broken_off_silently() -> Self {
+        let reason = Reason("the server broke a statement off without an error");
+        Self::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(reason))
+    }
+
     /// Returns whether it is useful and safe to send the statement again.
     pub(super) const fn can_repeat(&self) -> bool {
         (self.connection_is_dead || self.was_broken_off) && self.changed_nothing

@@ -94,6 +94,11 @@ impl Executor {
         turn.ok_or_else(|| timed_out(StoreErrorKind::Unavailable))
     }
 
+    /// Returns whether the server accepts a script of this length.
+    pub(super) fn accepts(&self, script: &Script) -> bool {
+        script.text().len() <= self.max_text.load(Ordering::Relaxed)
+    }
+
     /// Returns the deadline of an operation that begins now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
@@ -170,7 +175,11 @@ impl Work for Write {
     type Answer = u64;
 
     async fn run(&self, session: &mut Attempt<'_>) -> Result<u64, StatementError> {
-        let answers = session.commit(&self.0).await?;
+        let Self(script) = self;
+        let answers = session.commit(script).await?;
+        if !script.has_found(answers.iter().map(|answer| answer.affected)) {
+            return Err(StatementError::broken_off_silently());
+        }
         Ok(answers.last().map_or(0, |answer| answer.affected))
     }
 }
@@ -219,7 +228,7 @@ impl Attempt<'_> {
         script: &Script,
         can_change: bool,
     ) -> Result<Vec<Answer>, StatementError> {
-        if script.text().len() > self.executor.max_text.load(Ordering::Relaxed) {
+        if !self.executor.accepts(script) {
             return Err(too_large().into());
         }
         let Some(connection) = &mut self.connection else { return Err(shut_down().into()) };

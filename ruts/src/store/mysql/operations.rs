@@ -221,6 +221,9 @@ pub(super) struct RevokedBatch {
     pub(super) ended: Vec<SessionId>,
     /// The last session that was examined, if there may be more.
     pub(super) next: Option<SessionId>,
+    /// A session that was to be ended was not found. The principal has left it, or the server has broken the
+    /// statement off without an error.
+    pub(super) is_incomplete: bool,
     /// For each session in `ended`, the index of the statement that ends it.
     statements: Vec<usize>,
 }
@@ -270,6 +273,7 @@ impl Operation for Revoke {
     /// not ended.
     fn complete(&self, mut batch: RevokedBatch, written: &[Answer]) -> RevokedBatch {
         let was_found = |at: usize| written.get(at).is_some_and(|answer| answer.affected > 0);
+        batch.is_incomplete = !batch.statements.iter().all(|at| was_found(*at));
         let mut statements = batch.statements.iter();
         batch.ended.retain(|_| statements.next().is_some_and(|at| was_found(*at)));
         batch

@@ -19,14 +19,17 @@ use crate::{
     token::SecretHash,
 };
 
+/// Maximum length of a value that is set together with others.
+const MAX_IN_UNION: usize = 32 * 1024;
+
 /// Returns a write that sets fields of a live session. It changes nothing unless all these conditions hold:
 ///
 /// - The current secret was presented, and this is not the first use of a renewed secret.
 /// - No touch is due.
 /// - The precondition holds.
 ///
-/// Returns `None` for internal credentials, and for an update that does more than set fields and touch
-/// the session.
+/// Returns `None` for internal credentials, for an update that does more than set fields and touch the session,
+/// and for several fields with a large value.
 pub(super) fn plain_write(
     tables: &Tables,
     credentials: Credentials<'_>,
@@ -34,6 +37,10 @@ pub(super) fn plain_write(
 ) -> Option<Write> {
     let secret = credentials.secret().filter(|_| !update.needs_current_secret())?;
     let mut writes = last_of_each(update.changes)?;
+    // In a `union`, MariaDB cuts the literals of values from 64 KiB on.
+    if writes.len() > 1 && writes.iter().any(|write| write.value.len() > MAX_IN_UNION) {
+        return None;
+    }
     writes.sort_unstable_by_key(|write| write.name);
     let mut conditions = vec![
         format!("s.id = {}", Hex(credentials.id.as_bytes())),

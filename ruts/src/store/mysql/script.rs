@@ -9,7 +9,8 @@ use std::fmt::{self, Display, Formatter, Write};
 #[derive(Default)]
 pub(super) struct Script {
     text: String,
-    statements: usize,
+    /// For each statement, the number of rows that it finds at least.
+    expected: Vec<u64>,
 }
 
 impl Script {
@@ -22,15 +23,26 @@ impl Script {
 
     /// Adds a statement and returns its index, which is also the index of its answer.
     pub(super) fn push(&mut self, statement: impl Display) -> usize {
+        self.push_for(0, statement)
+    }
+
+    /// Adds a statement that finds at least this number of rows, because they are locked. MariaDB may break a
+    /// statement off without an error. Then the statement finds none.
+    pub(super) fn push_for(&mut self, rows: u64, statement: impl Display) -> usize {
         let separator = if self.text.is_empty() { "" } else { "; " };
         // Writing to a string does not fail.
         let _ = write!(self.text, "{separator}{statement}");
-        self.statements += 1;
-        self.statements - 1
+        self.expected.push(rows);
+        self.expected.len() - 1
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.statements == 0
+        self.expected.is_empty()
+    }
+
+    /// Returns whether each statement has found the rows that it has to find.
+    pub(super) fn has_found(&self, rows: impl Iterator<Item = u64>) -> bool {
+        self.expected.iter().zip(rows).all(|(expected, found)| found >= *expected)
     }
 
     pub(super) fn text(&self) -> &str {

@@ -48,9 +48,11 @@ const BATCH: usize = 500;
 
 /// The settings of each connection. A wait for a lock ends after a second, and the operation is repeated on
 /// any connection. If a process is suspended between two round trips, MariaDB ends its transaction after five
-/// seconds.
+/// seconds. The other settings have their usual values, whatever the defaults of the server are.
 const SETTINGS: &str = "set session transaction isolation level read committed; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
+     lock_wait_timeout = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, \
+     sql_select_limit = 18446744073709551615, \
      sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' \
      /*M! , idle_transaction_timeout = 5 */";
 
@@ -194,6 +196,7 @@ impl Store for MySqlStore {
         let _principal = self.principal_turn(signs_in(&update).as_ref(), begun).await?;
         let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
         if let Some(write) = plain_write(&self.executor.tables, credentials, &update)
+            && self.executor.accepts(&write.0)
             && self.executor.run(write, begun + self.executor.timeout).await? > 0
         {
             return Ok(Ok(Written::new(Updated::Applied { found: 0 })));
@@ -279,6 +282,8 @@ impl Store for MySqlStore {
             let batch = self.transact(revoke, begun).await?;
             ended.extend(batch.ended);
             match batch.next {
+                // The same sessions are read again. Those that the principal has left are not found.
+                _ if batch.is_incomplete => {}
                 Some(next) => after = Some(next),
                 None => return Ok(Written::new(ended)),
             }

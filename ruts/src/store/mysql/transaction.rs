@@ -62,6 +62,9 @@ impl<O: Operation> Work for Transaction<O> {
         writes.push("commit");
         let written =
             session.commit(&writes).await.map_err(StatementError::broken_off_by_duplicate)?;
+        if !writes.has_found(written.iter().map(|answer| answer.affected)) {
+            return Err(StatementError::broken_off_silently());
+        }
         Ok(self.operation.complete(answer, &written))
     }
 }

@@ -32,16 +32,16 @@ pub(super) fn save(
     let changed = changed(session, record);
     if !changed.is_empty() {
         let changed = Separated(&changed, ", ");
-        script.push(format_args!("update {sessions} set {changed} where number = {number}"));
+        script.push_for(1, format_args!("update {sessions} set {changed} where number = {number}"));
     }
     if record.is_ended() {
         script.push(format_args!("delete from {fields} where session = {number}"));
         return;
     }
     if !changed.is_empty() {
-        let now = micros(now);
+        let micros = micros(now);
         script.push(format_args!(
-            "delete from {fields} where session = {number} and expires_at <= {now}"
+            "delete from {fields} where session = {number} and expires_at <= {micros}"
         ));
     }
     let mut removed: Vec<&str> = (stored.keys().map(|name| &**name))
@@ -50,10 +50,20 @@ pub(super) fn save(
     if !removed.is_empty() {
         removed.sort_unstable();
         let names: Vec<_> = removed.iter().map(|name| Hex(name.as_bytes())).collect();
-        script.push(format_args!(
-            "delete from {fields} where session = {number} and name in ({})",
-            Separated(&names, ", ")
-        ));
+        // The statement before has perhaps deleted the expired ones.
+        let is_live = |name: &&&str| {
+            stored
+                .get(**name)
+                .is_some_and(|field| field.expires.is_none_or(|expires| expires > now))
+        };
+        let live = removed.iter().filter(is_live).count() as u64;
+        script.push_for(
+            live,
+            format_args!(
+                "delete from {fields} where session = {number} and name in ({})",
+                Separated(&names, ", ")
+            ),
+        );
     }
     set_fields(script, tables, &number.to_string(), stored, record, Origin::Epoch);
 }
@@ -94,7 +104,7 @@ pub(super) fn create(tables: &Tables, create: &Create<'_>) -> Write {
 /// Ends all sessions, by a new epoch.
 pub(super) fn revoke_everyone(tables: &Tables) -> Write {
     let mut script = Script::of(READ_COMMITTED);
-    script.push(format_args!("update {} set epoch = epoch + 1", tables.epoch));
+    script.push_for(1, format_args!("update {} set epoch = epoch + 1", tables.epoch));
     Write(script)
 }
 

@@ -3,7 +3,7 @@
 //! Used by every file that runs a statement. The source of an error, if there is one, is SQLite's error
 //! code with its fixed text, or a `Reason`. It contains no statement and no value.
 
-use rusqlite::{Error, ErrorCode};
+use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -23,6 +23,8 @@ pub(super) fn statement_error(error: &Error) -> StoreError {
     };
     let kind = match failure.code {
         ErrorCode::DiskFull | ErrorCode::OutOfMemory => StoreErrorKind::Full,
+        // The disk has no space for the shared memory of the log.
+        _ if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => StoreErrorKind::Full,
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreErrorKind::Corrupt,
         // A table or column is missing.
         ErrorCode::Unknown => StoreErrorKind::Unsupported,

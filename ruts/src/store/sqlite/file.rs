@@ -1,12 +1,14 @@
-//! The files of a database: a check that the path still leads to the file that was opened, and a reserve
+//! The files of a database: a check that the paths still lead to the files that were opened, and a reserve
 //! for a full disk.
 //!
 //! Used by `connection`, `threads` and the writer. Knows nothing of SQL.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
 
 use super::error::unavailable;
@@ -15,11 +17,13 @@ use crate::store::StoreError;
 /// Bytes of the reserve: enough for a checkpoint of a small log, and for many short transactions.
 const RESERVE: u64 = 1024 * 1024;
 
-/// The file of an open database.
+/// The files of an open database.
 #[derive(Clone)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
     identity: Identity,
+    log: PathBuf,
+    log_identity: Arc<LogIdentity>,
 }
 
 impl DatabaseFile {
@@ -39,16 +43,55 @@ impl DatabaseFile {
     /// Remembers the file that was opened.
     pub(super) fn opened(path: &Path) -> io::Result<Self> {
         let identity = identity(&fs::metadata(path)?);
-        Ok(Self { path: path.to_owned(), identity })
+        let log = beside(path, "-wal");
+        Ok(Self { path: path.to_owned(), identity, log, log_identity: log_of(identity) })
     }
 
-    /// Fails if the path leads to another file, or to none, because writes to a removed file are lost.
+    /// Fails if a path leads to another file, or to none, because writes to a removed file are lost.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match fs::metadata(&self.path) {
-            Ok(metadata) if identity(&metadata) == self.identity => Ok(()),
-            _ => Err(unavailable("the file of the database was removed or replaced")),
+            Ok(metadata) if identity(&metadata) == self.identity => {}
+            _ => return Err(unavailable("the file of the database was removed or replaced")),
+        }
+        let is_same = match fs::metadata(&self.log).map(|metadata| identity(&metadata)) {
+            Ok(found) => *self.log_identity.get_or_init(|| found) == found,
+            Err(_) => self.log_identity.get().is_none(),
+        };
+        match is_same {
+            true => Ok(()),
+            // Another process removes the log if this process has lost its locks: it has closed another
+            // handle of the database, such as that of a copy.
+            false => {
+                Err(unavailable("the write-ahead log of the database was removed or replaced"))
+            }
         }
     }
+}
+
+/// Identity of the write-ahead log, once it has been seen. The log stays as long as this process has the database
+/// open.
+type LogIdentity = OnceLock<Identity>;
+
+/// Returns the identity of a database's log, which all connections of this process share.
+fn log_of(database: Identity) -> Arc<LogIdentity> {
+    static LOGS: Mutex<BTreeMap<Identity, Weak<LogIdentity>>> = Mutex::new(BTreeMap::new());
+    let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
+    logs.retain(|_, log| log.strong_count() > 0);
+    let log = logs.entry(database).or_default();
+    log.upgrade().unwrap_or_else(|| {
+        let new = Arc::default();
+        *log = Arc::downgrade(&new);
+        new
+    })
+}
+
+/// Returns the path of another file of the database. As in SQLite, it is beside the file to which a symbolic link
+/// leads.
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+    let mut path = database.into_os_string();
+    path.push(suffix);
+    path.into()
 }
 
 #[cfg(unix)]
@@ -78,9 +121,7 @@ pub(super) struct Reserve {
 impl Reserve {
     /// Returns the reserve of a database. Does not create the file.
     pub(super) fn beside(database: &Path) -> Self {
-        let mut path = database.as_os_str().to_owned();
-        path.push("-reserve");
-        Self { path: path.into() }
+        Self { path: beside(database, "-reserve") }
     }
 
     /// Writes the file unless it exists. If the disk is too full for the file, removes the file again.

@@ -55,6 +55,18 @@ pub(super) fn load(
     Ok((!record.is_modified()).then_some(answer))
 }
 
+/// Reads a session, and notes nothing of that.
+pub(super) fn load_only(
+    database: &Database,
+    credentials: &OwnedCredentials,
+    fields: Projection<'_>,
+) -> Result<Result<Loaded, Refused>, StoreError> {
+    let Some(stored) = StoredSession::find(database, &credentials.id, fields)? else {
+        return Ok(Err(Refused::NotFound));
+    };
+    Ok(stored.into_record().load(credentials.proof(), fields, None, database.now()))
+}
+
 /// Reads a session and touches it.
 pub(super) fn load_and_touch(
     database: &Database,

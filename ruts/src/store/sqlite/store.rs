@@ -17,8 +17,8 @@ use crate::{
     auth::PrincipalKey,
     store::{
         AuthChange, Create, Credentials, Expiry, Loaded, PageRequest, Projection, RevokeTarget,
-        SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch, Update,
-        Updated, Written,
+        SessionMeta, SessionPage, Store, StoreError, StoreErrorKind, StoreResult, TakeField, Touch,
+        Update, Updated, Written,
         owned_request::{
             OwnedCreate, OwnedCredentials, OwnedProjection, OwnedTake, OwnedTarget, OwnedUpdate,
         },
@@ -119,10 +119,20 @@ impl Store for SqliteStore {
         if let Some(answer) = read.await? {
             return Ok(answer);
         }
+        let to_touch = Arc::clone(&fields);
         let write = self.threads.write(false, move |database| {
-            fields.lend(|fields| operations::load_and_touch(database, &credentials, fields, touch))
+            to_touch
+                .lend(|fields| operations::load_and_touch(database, &credentials, fields, touch))
         });
-        write.await
+        match write.await {
+            // On a full disk, the read still works. The next request touches the session.
+            Err(error) if error.kind() == StoreErrorKind::Full => {}
+            answer => return answer,
+        }
+        let read = self.threads.read_one(move |database| {
+            fields.lend(|fields| operations::load_only(database, &credentials, fields))
+        });
+        read.await
     }
 
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {

@@ -96,7 +96,12 @@ async fn compete(path: &str) {
 
 /// Fills the disk of a folder, and checks that sessions can still end.
 async fn full_disk(folder: &Path) {
-    let store = SqliteStore::builder(folder.join("sessions.db")).build().await.unwrap();
+    // The reserve is on the disk of the database, and not on that of the link.
+    let links = tempfile::tempdir().unwrap();
+    let link = links.path().join("sessions.db");
+    std::os::unix::fs::symlink(folder.join("sessions.db"), &link).unwrap();
+    std::fs::write(folder.join("sessions.db"), "").unwrap();
+    let store = SqliteStore::builder(link).build().await.unwrap();
     let store = Arc::new(store);
     let principal = PrincipalKey::from_bytes([7; 32]);
     let mut sessions = Vec::new();
@@ -107,25 +112,35 @@ async fn full_disk(folder: &Path) {
         sessions.push(session);
     }
     let value = "x".repeat(16 * 1024);
-    let refused = loop {
-        let session = TestSession::begin(&store).await;
-        if let Err(error) = session.set("a", &value).await {
-            assert_eq!(error.kind(), StoreErrorKind::Full);
-            break session;
-        }
-    };
-    let filler = fill(folder);
-    // Checkpoints may have freed room in the write-ahead log. These writes use it up.
-    let refusal = loop {
+    let mut refused = TestSession::begin(&store).await;
+    let error = loop {
         if let Err(error) = refused.set("a", &value).await {
             break error;
         }
-        assert_eq!(
-            refused.set("b", &value).await.is_ok(),
-            refused.get("b").await.unwrap().is_some()
-        );
+        let next = TestSession::new(&store);
+        match store.create(next.creation()).await {
+            Ok(_) => refused = next,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Full);
+    let filler = fill(folder);
+    // Checkpoints may have freed room in the write-ahead log. These writes use it up.
+    let mut number = 0;
+    let refusal = loop {
+        // A value that is there already needs no space.
+        number += 1;
+        let value = format!("{number} {value}");
+        if let Err(error) = refused.set("a", &value).await {
+            break error;
+        }
+        let is_set = refused.set("b", &value).await.is_ok();
+        let is_there = refused.get("b").await.unwrap().is_some_and(|held| held == value);
+        assert_eq!(is_set, is_there);
     };
     assert_eq!(refusal.kind(), StoreErrorKind::Full);
+    // A touch cannot be stored.
+    assert!(refused.load_and_touch().await.unwrap().is_ok(), "a read needs no space");
     let (deleted, others) = sessions.split_at(10);
     for session in deleted {
         assert_eq!(session.delete().await.unwrap(), DELETED);

@@ -1,13 +1,19 @@
 //! Faults of the server and of the network.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use ruts::{
     auth::{Assurance, PrincipalKey},
     store::{
-        AuthChange, NewSignIn, OnLimit, Refused, RevokeTarget, SessionLimit, Store, StoreErrorKind,
-        StoreResult, Update, Written, mysql::MySqlStore,
+        AuthChange, Change, FieldWrite, NewSignIn, OnLimit, Refused, RevokeTarget, SessionLimit,
+        Store, StoreErrorKind, StoreResult, Update, Written, mysql::MySqlStore,
     },
 };
 use ruts_tests_stores::{
@@ -369,5 +375,75 @@ async fn a_value_beyond_the_packet_size_is_refused() {
     let large = "x".repeat(600 * 1024);
     assert_eq!(error_kind(session.set("a", &large).await), StoreErrorKind::Full);
     assert_eq!(session.get("a").await.unwrap().unwrap(), fits);
+    // The former and the next value together are too long for one statement.
+    let next = "y".repeat(400 * 1024);
+    assert_eq!(session.set_if("a", Some(&fits.into()), &next.into()).await.unwrap(), APPLIED);
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+}
+
+/// MariaDB cuts literals of 64 KiB in a `union`.
+#[tokio::test]
+async fn large_values_are_set_together() {
+    let (store, _) = store(MySql::shared()).await;
+    let session = TestSession::begin(&store).await;
+    for length in [1, 32 * 1024, 65_535, 65_536, 1_000_000] {
+        let values = ["x".repeat(length).into(), Bytes::from_static(b"1")];
+        let writes = [FieldWrite::new("a", &values[0]), FieldWrite::new("b", &values[1])];
+        let changes = writes.map(Change::Set);
+        assert_eq!(session.change(&changes).await.unwrap(), APPLIED);
+        for (write, value) in writes.iter().zip(&values) {
+            assert_eq!(session.get(write.name).await.unwrap().as_ref(), Some(value), "{length}");
+        }
+    }
+}
+
+/// MariaDB may answer a statement that was killed as if it had found no row. What it then commits is not what
+/// the operation has decided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_operation_succeeds_although_its_statement_was_killed() {
+    let server = MySql::start(&[]);
+    let (store, _) = store(&server).await;
+    let pool = server.pool();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let killer = tokio::spawn({
+        let (pool, is_over) = (pool.clone(), Arc::clone(&is_over));
+        async move {
+            let mut stranger = pool.acquire().await.unwrap();
+            while !is_over.load(Ordering::Relaxed) {
+                let others = "select id from information_schema.processlist \
+                              where id <> connection_id() and info is not null";
+                for row in sqlx::raw_sql(others).fetch_all(&mut *stranger).await.unwrap() {
+                    let kill = format!("kill query {}", sqlx::Row::get::<i64, _>(&row, 0));
+                    // The query may have ended by itself.
+                    let kill = sqlx::raw_sql(sqlx::AssertSqlSafe(kill));
+                    let _ = kill.execute(&mut *stranger).await;
+                }
+            }
+        }
+    });
+    let end_sessions = |_| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let mut ended = Vec::new();
+            for _ in 0..150 {
+                let session = TestSession::new(&store);
+                let is_begun = store.create(session.creation()).await.is_ok();
+                if is_begun && matches!(session.delete().await, Ok(Ok(_))) {
+                    ended.push(session);
+                }
+            }
+            ended
+        })
+    };
+    let tasks: Vec<_> = (0..6).map(end_sessions).collect();
+    let mut ended = Vec::new();
+    for task in tasks {
+        ended.extend(task.await.unwrap());
+    }
+    is_over.store(true, Ordering::Relaxed);
+    killer.await.unwrap();
+    assert!(!ended.is_empty());
+    for session in ended {
+        assert!(session.load().await.unwrap().is_err(), "a deletion that succeeded");
+    }
 }
