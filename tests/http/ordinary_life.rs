@@ -463,12 +463,18 @@ async fn the_same_layer_twice_is_one() {
 #[tokio::test]
 async fn two_layers_of_one_name_are_reported_and_the_outer_one_serves() {
     let (log, _guard) = Log::start();
+    let reports = || log.text().matches("two different session layers of one name").count();
     let [inner, outer] = [(); 2].map(|()| SessionLayer::new(MemoryStore::new()));
     let client = new_client(routes().layer(inner).layer(outer));
     assert_eq!(client.get("/sign-in").await.set_cookies().len(), 1);
     assert_eq!(client.text("/page").await, "Some(7)");
-    let reports = log.text().matches("two different session layers of one name").count();
-    assert_eq!(reports, 1, "{}", log.text());
+    assert_eq!(reports(), 1, "{}", log.text());
+
+    // A clone with other settings is another layer.
+    let layer = SessionLayer::new(MemoryStore::new());
+    let client = new_client(routes().layer(layer.clone().aal3()).layer(layer));
+    client.get("/sign-in").await;
+    assert_eq!(reports(), 2, "{}", log.text());
 }
 
 struct Staff;

@@ -95,7 +95,7 @@ fn log_conflict<L: LayerName>() {
     tracing::error!(
         name = L::NAME,
         "two different session layers of one name are nested: the outer one serves the request. \
-         Give one of them a name with `SessionLayer::named`, or use clones of one layer"
+         Give one of them a name with `SessionLayer::named`, or use clones of one layer with the same settings"
     );
 }
 

@@ -180,6 +180,15 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 }
 
 impl SessionConfig {
+    /// Returns whether two layers have the same settings, apart from their functions and keys.
+    pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
+        let lifetimes = |it: &Self| {
+            (it.idle, it.absolute, it.renew_every, it.renewal_grace, it.cookie_life, it.limit)
+        };
+        let rest = |it: &Self| (it.sign_in_page.clone(), it.codec, it.unreadable);
+        lifetimes(self) == lifetimes(other) && rest(self) == rest(other)
+    }
+
     /// Returns the change of principal to send to the store. `cookie` is the lifetime of the cookie
     /// after the change.
     pub(super) fn auth_change<'a>(

@@ -144,6 +144,7 @@ impl Shared {
 
     pub(super) fn is_of(&self, context: &SessionContext) -> bool {
         Arc::ptr_eq(&self.context.layer, &context.layer)
+            && self.context.config.has_settings_of(&context.config)
     }
 
     pub(super) fn config(&self) -> &SessionConfig {
