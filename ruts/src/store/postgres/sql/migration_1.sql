@@ -459,7 +459,7 @@ begin
     for update
   )
   select
-    count(*), (array_agg(x.session_id order by x.session_id desc))[1] || '\x00',
+    count(*), (array_agg(x.session_id order by x.session_id desc))[1] || decode('00', 'hex'),
     coalesce(array_agg(x.id) filter (where x.is_live), '{}'),
     coalesce(array_agg(x.session_id) filter (where x.is_live), '{}')
   into seen, next_from, revoked_ids, session_ids
