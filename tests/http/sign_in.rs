@@ -547,3 +547,27 @@ async fn a_second_click_copies_no_value_that_is_taken_once() {
     assert_eq!(second.text("/read").await, "None d");
     assert_eq!(client.text("/read").await, "Some(\"t\") d");
 }
+
+/// The response to a sign-in was lost. Its session takes up no place under the limit.
+#[tokio::test]
+async fn a_lost_response_locks_nobody_out() {
+    let layer = SessionLayer::new(MemoryStore::new()).max_sessions(1, OnLimit::Reject);
+    let app = Router::new()
+        .route(
+            "/begin",
+            get(
+                |shop: Shop| async move { shop.session().set("a", &1, None, None).await.map(drop) },
+            ),
+        )
+        .route("/in", get(|shop: Shop| async move { shop.set_user("ada").await }))
+        .route("/who", get(who))
+        .layer(layer);
+    let client = new_client(app);
+    client.get("/begin").await;
+    let again = client.steal();
+    client.get("/in").await;
+    assert_eq!(again.get("/in").await.status, StatusCode::OK);
+    assert!(again.text("/who").await.starts_with(r#"Some("ada")"#));
+    let elsewhere = client.stranger();
+    assert_eq!(elsewhere.get("/in").await.status, StatusCode::TOO_MANY_REQUESTS, "another device");
+}

@@ -29,8 +29,8 @@ use crate::{
     field::SessionSchema,
     session::{config::Signing, value},
     store::{
-        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, SessionMeta,
-        StoredField, Update, Updated, Written,
+        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, RevokeTarget,
+        SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
     },
     token::{CookieLife, Secret, SessionId, Token},
     ttl::Ttl,
@@ -288,12 +288,13 @@ impl<'a> Transfer<'a> {
         let store = shared.call_store();
         let loaded = store.load(Credentials::internal(&former), Projection::All, None).await?;
         let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(Inherited::default()) };
-        let (mut owner, mut cookie) = (None, CookieLife::Default);
+        let (mut owner, mut cookie, mut unheard) = (None, CookieLife::Default, None);
         match meta.signed_in {
             Some(signed_in) if signed_in.principal == principal => {
                 let is_once = |name: &str| shared.schemas().declares_once(name);
                 fields.retain(|field| field.name != REMEMBERED && !is_once(&field.name));
                 (owner, cookie) = (Some(principal), refused.cookie);
+                unheard = is_unheard(&meta, refused.longest_since()).then_some(former);
             }
             None if is_unheard(&meta, refused.longest_since()) => {
                 fields.retain(|field| shared.schemas().declares_plain(&field.name));
@@ -311,7 +312,7 @@ impl<'a> Transfer<'a> {
             };
             value.map(|value| field.value = value).is_some()
         });
-        Ok(Inherited { fields, owner, cookie })
+        Ok(Inherited { fields, owner, cookie, unheard })
     }
 
     /// Creates a session with the inherited fields, and applies the changes of the update to it.
@@ -324,6 +325,7 @@ impl<'a> Transfer<'a> {
         let values = encrypt(shared, &id, update.changes, plan)?;
         let inherited = self.inherit(&id, plan).await?;
         let cookie = plan.cookie(inherited.owner, inherited.cookie);
+        let unheard = inherited.owner.zip(inherited.unheard);
         let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie]);
         let changes = plan.with_values(update.changes, &values, own.changes());
         let inherited = inherited.fields.iter().map(|field| {
@@ -346,7 +348,15 @@ impl<'a> Transfer<'a> {
         };
         let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).absolute(absolute);
         let create = create.fields(&fields).sign_in(sign_in);
-        let Written { stale_for, .. } = match shared.call_store().create(create).await {
+        let mut created = shared.call_store().create(create).await;
+        if let Some((owner, former)) = unheard
+            && created.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit)
+        {
+            // The response to the first click was lost. Its session takes up a place for nothing.
+            shared.call_store().revoke(&owner, RevokeTarget::One(&former)).await?;
+            created = shared.call_store().create(create).await;
+        }
+        let Written { stale_for, .. } = match created {
             Ok(created) => created,
             Err(error) => {
                 let error = Error::from(error);
@@ -381,6 +391,8 @@ struct Inherited {
     owner: Option<PrincipalKey>,
     /// The lifetime of the cookie of that session.
     cookie: CookieLife,
+    /// That session, if the same principal signs in and no client has used its current secret.
+    unheard: Option<SessionId>,
 }
 
 /// Returns the rest of a lifetime. `None` if it has passed.
