@@ -44,9 +44,9 @@ pub enum Durability {
 
 /// A connection of one thread.
 pub(super) struct Database {
-    connection: Connection,
-    /// `None` in memory.
+    /// `None` in memory. Dropped before the connection, which may then remove the log.
     file: Option<DatabaseFile>,
+    connection: Connection,
     clock: Arc<Clock>,
     /// Sessions that ended or changed their principal in this transaction. `None` stands for all.
     changed: RefCell<Vec<Option<SessionId>>>,
@@ -75,7 +75,7 @@ impl Database {
             None => (Connection::open_in_memory().map_err(|error| statement_error(&error))?, None),
         };
         let clock = Arc::clone(&settings.clock);
-        let mut database = Self { connection, file, clock, changed: RefCell::default() };
+        let mut database = Self { file, connection, clock, changed: RefCell::default() };
         database.set_up().map_err(|error| statement_error(&error))?;
         if database.file.is_some() {
             database.use_write_ahead_log()?;
@@ -149,7 +149,9 @@ impl Database {
     /// Begins a transaction that may write. Waits until no other process writes.
     pub(super) fn begin_write(&self) -> Result<(), StoreError> {
         self.check_file()?;
-        self.execute("begin immediate", []).map(drop)
+        self.execute("begin immediate", [])?;
+        self.file.iter().for_each(DatabaseFile::note_log);
+        Ok(())
     }
 
     /// Begins a transaction that reads one state of the database.

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 use super::error::unavailable;
@@ -18,12 +18,12 @@ use crate::store::StoreError;
 const RESERVE: u64 = 1024 * 1024;
 
 /// The files of an open database.
-#[derive(Clone)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
     identity: Identity,
     log: PathBuf,
-    log_identity: Arc<LogIdentity>,
+    /// The log that the connection writes to, once it has written.
+    own_log: OnceLock<Arc<Identity>>,
 }
 
 impl DatabaseFile {
@@ -44,7 +44,7 @@ impl DatabaseFile {
     pub(super) fn opened(path: &Path) -> io::Result<Self> {
         let identity = identity(&fs::metadata(path)?);
         let log = beside(path, "-wal");
-        Ok(Self { path: path.to_owned(), identity, log, log_identity: log_of(identity) })
+        Ok(Self { path: path.to_owned(), identity, log, own_log: OnceLock::new() })
     }
 
     /// Fails if a path leads to another file, or to none, because writes to a removed file are lost.
@@ -53,36 +53,39 @@ impl DatabaseFile {
             Ok(metadata) if identity(&metadata) == self.identity => {}
             _ => return Err(unavailable("the file of the database was removed or replaced")),
         }
-        let is_same = match fs::metadata(&self.log).map(|metadata| identity(&metadata)) {
-            Ok(found) => *self.log_identity.get_or_init(|| found) == found,
-            Err(_) => self.log_identity.get().is_none(),
-        };
-        match is_same {
-            true => Ok(()),
+        // No connection notes another log in between.
+        let logs = open_logs();
+        let found = fs::metadata(&self.log).map(|metadata| identity(&metadata));
+        match logs.get(&self.identity).and_then(Weak::upgrade) {
             // Another process removes the log if this process has lost its locks: it has closed another
             // handle of the database, such as that of a copy.
-            false => {
+            Some(log) if !found.is_ok_and(|found| found == *log) => {
                 Err(unavailable("the write-ahead log of the database was removed or replaced"))
             }
+            _ => Ok(()),
         }
+    }
+
+    /// Remembers the log, after the connection has begun a write. From now on, SQLite keeps the log until the
+    /// last such connection closes.
+    pub(super) fn note_log(&self) {
+        if self.own_log.get().is_some() {
+            return;
+        }
+        let Ok(metadata) = fs::metadata(&self.log) else { return };
+        let mut logs = open_logs();
+        logs.retain(|_, log| log.strong_count() > 0);
+        let known = logs.get(&self.identity).and_then(Weak::upgrade);
+        let log = known.unwrap_or_else(|| Arc::new(identity(&metadata)));
+        logs.insert(self.identity, Arc::downgrade(&log));
+        let _ = self.own_log.set(log);
     }
 }
 
-/// Identity of the write-ahead log, once it has been seen. The log stays as long as this process has the database
-/// open.
-type LogIdentity = OnceLock<Identity>;
-
-/// Returns the identity of a database's log, which all connections of this process share.
-fn log_of(database: Identity) -> Arc<LogIdentity> {
-    static LOGS: Mutex<BTreeMap<Identity, Weak<LogIdentity>>> = Mutex::new(BTreeMap::new());
-    let mut logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
-    logs.retain(|_, log| log.strong_count() > 0);
-    let log = logs.entry(database).or_default();
-    log.upgrade().unwrap_or_else(|| {
-        let new = Arc::default();
-        *log = Arc::downgrade(&new);
-        new
-    })
+/// Returns the write-ahead logs that connections of this process have open, by their databases.
+fn open_logs() -> MutexGuard<'static, BTreeMap<Identity, Weak<Identity>>> {
+    static LOGS: Mutex<BTreeMap<Identity, Weak<Identity>>> = Mutex::new(BTreeMap::new());
+    LOGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the path of another file of the database. As in SQLite, it is beside the file to which a symbolic link
