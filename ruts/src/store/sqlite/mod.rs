@@ -19,6 +19,9 @@
 //!
 //! The tables can share a file with other tables. A network file system is not supported.
 //!
+//! Let another process copy the files. If this process opens one of them and closes it again, it loses the locks
+//! of SQLite. Another process may then remove the log, and operations fail until a restart.
+//!
 //! # Threads
 //!
 //! One thread writes. Operations that wait together share a transaction, and are answered after its
@@ -49,7 +52,7 @@
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
-//! | Another process keeps the file locked for longer than [`SqliteStoreBuilder::lock_timeout`]. The file was removed, replaced or made read-only, or the store is closed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
+//! | Another process keeps the file locked for longer than [`SqliteStoreBuilder::lock_timeout`]. The file or its log was removed or replaced, the file was made read-only, or the store is closed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
 //! | The disk is full. Reads still work. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | A page of the file is damaged. Other sessions still work. | [`Corrupt`](crate::store::StoreErrorKind::Corrupt) |
 //! | The disk reported an error during the commit. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
