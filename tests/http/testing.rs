@@ -38,10 +38,14 @@ struct Shop {
 }
 
 fn careful(clock: &ManualClock) -> Router {
+    limited(clock, 2, OnLimit::EndOldest)
+}
+
+fn limited(clock: &ManualClock, sessions: u32, on_limit: OnLimit) -> Router {
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let sessions = SessionLayer::new(store)
         .aal2()
-        .max_sessions(2, OnLimit::EndOldest)
+        .max_sessions(sessions, on_limit)
         .clear_site_data(&[ClearSiteData::Storage]);
     let others = |session: Session| async move { session.revoke_others().await.map(drop) };
     let second = |shop: Shop| async move { shop.user().sign_in("ada", Assurance::Aal2).await };
@@ -81,6 +85,10 @@ async fn a_careful_application_keeps_all_rules() {
     let report = check_session_security(&scenario).await;
     assert!(report.findings.iter().all(|finding| finding.outcome == Outcome::Kept), "\n{report}");
     assert_session_security(scenario).await;
+
+    // The checks themselves sign in often, but few of their sessions are open at the same time.
+    let app = limited(&clock, 3, OnLimit::Reject);
+    assert_session_security(self::scenario(app, &clock).max_sessions(3)).await;
 }
 
 #[tokio::test]

@@ -55,9 +55,11 @@ pub async fn assert_session_security(scenario: SessionSecurity) {
 /// The sign-in does not open the private page, or the application fails.
 pub async fn check_session_security(scenario: &SessionSecurity) -> Report {
     let mut report = Report::new();
-    report.note("ASVS-7.6.2", "a visit starts no session", visit(scenario).await);
     let (client, reply) = scenario.signed_in().await;
-    let Some(name) = session_cookie(scenario, &client).await else {
+    let name = session_cookie(scenario, &client).await;
+    let outcome = visit(scenario, name.as_deref()).await;
+    report.note("ASVS-7.6.2", "a visit starts no session", outcome);
+    let Some(name) = name else {
         let how = "the private page opens without a cookie".to_owned();
         report.note("ASVS-7.2.1", "a cookie identifies the session", Outcome::Broken(how));
         return report;
@@ -101,11 +103,14 @@ async fn session_cookie(scenario: &SessionSecurity, client: &Client) -> Option<S
     None
 }
 
-async fn visit(scenario: &SessionSecurity) -> Outcome {
+/// Other cookies than that of the session may be set.
+async fn visit(scenario: &SessionSecurity, name: Option<&str>) -> Outcome {
     let client = scenario.client.stranger();
     for path in [&scenario.public, &scenario.private] {
         let reply = client.get(path).await;
-        if let Some(cookie) = reply.set_cookies().first() {
+        let cookies = reply.set_cookies();
+        let mut cookies = cookies.iter();
+        if let Some(cookie) = cookies.find(|cookie| name.is_none_or(|name| cookie.name() == name)) {
             return Outcome::Broken(format!("`{path}` sets `{}`", cookie.name()));
         }
     }
@@ -182,7 +187,10 @@ async fn tokens(scenario: &SessionSecurity, client: &Client, name: &str, report:
 async fn randomness(scenario: &SessionSecurity, name: &str) -> Outcome {
     let mut tokens = Vec::new();
     for _ in 0..8 {
-        tokens.extend(scenario.member().await.cookie(name));
+        let member = scenario.member().await;
+        tokens.extend(member.cookie(name));
+        // The application may limit the number of sessions.
+        scenario.sign_out(&member).await;
     }
     // 128 bits take 22 characters in base64.
     if let Some(short) = tokens.iter().find(|token| token.len() < 22) {
@@ -249,6 +257,7 @@ async fn planted(scenario: &SessionSecurity, name: &str) -> Outcome {
     victim.plant(name, &token);
     scenario.sign_in(&victim).await;
     let is_adopted = scenario.is_in(&ended).await;
+    scenario.sign_out(&victim).await;
     Outcome::kept_if(!is_adopted, || {
         "a token from before the sign-in opens the private page".to_owned()
     })
@@ -285,6 +294,7 @@ async fn sign_in_rotation(scenario: &SessionSecurity) -> Outcome {
     let guest = client.steal();
     scenario.sign_in(&client).await;
     let is_in = scenario.is_in(&guest).await;
+    scenario.sign_out(&client).await;
     Outcome::kept_if(!is_in, || "the guest's cookie is signed in too".to_owned())
 }
 
@@ -294,6 +304,7 @@ async fn elevation(scenario: &SessionSecurity) -> Outcome {
     let former = client.steal();
     elevate(client.clone()).await;
     let is_in = scenario.is_in(&former).await;
+    scenario.sign_out(&client).await;
     Outcome::kept_if(!is_in, || "the former cookie got the rights too".to_owned())
 }
 
@@ -361,6 +372,7 @@ async fn cross_site(scenario: &SessionSecurity) -> Outcome {
     // `client`. The check is whether the session ended in the store.
     scenario.sign_out(&other_site.steal()).await;
     let is_in = scenario.is_in(&client).await;
+    scenario.sign_out(&client).await;
     Outcome::kept_if(is_in, || "a form of `https://evil.example` signed the user out".to_owned())
 }
 
@@ -370,7 +382,9 @@ async fn others(scenario: &SessionSecurity) -> Outcome {
     };
     let (here, there) = (scenario.member().await, scenario.member().await);
     sign_out_others(here.clone()).await;
+    let own = here.clone();
     let (here, there) = (scenario.is_in(&here).await, scenario.is_in(&there).await);
+    scenario.sign_out(&own).await;
     Outcome::kept_if(here && !there, || match there {
         true => "the other device is still signed in".to_owned(),
         false => "this device is signed out too".to_owned(),
@@ -388,6 +402,9 @@ async fn limit(scenario: &SessionSecurity) -> Outcome {
     let mut open = 0;
     for client in &clients {
         open += usize::from(scenario.is_in(client).await);
+    }
+    for client in &clients {
+        scenario.sign_out(client).await;
     }
     Outcome::kept_if(open <= limit, || format!("{open} of {} are signed in", clients.len()))
 }
