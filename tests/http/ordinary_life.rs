@@ -572,6 +572,11 @@ async fn pages_that_use_the_session_vary_by_the_cookie() {
     };
     assert_eq!(vary("/read").await, Some(HeaderValue::from_static("cookie")));
     assert_eq!(vary("/unrelated").await, None);
+    // The answer depends on both headers, whichever of them the request has.
+    let layer = SessionLayer::new(MemoryStore::new()).token_source(ruts::layer::TokenSource::Both);
+    let client = new_client(routes().layer(layer));
+    let both = client.get("/page").await.headers.get(header::VARY).cloned();
+    assert_eq!(both, Some(HeaderValue::from_static("authorization, cookie")));
 }
 
 #[tokio::test]

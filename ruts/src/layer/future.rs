@@ -152,7 +152,7 @@ impl LayerState {
     ) {
         // A page that depends on the session must not be served to another client from a cache.
         if session.was_used() {
-            headers.append(header::VARY, place.request_header());
+            headers.append(header::VARY, self.source.request_headers());
         }
         if !place.answer(&self.cookie, cookie, headers) {
             return;

@@ -58,6 +58,15 @@ impl TokenSource {
             }
         }
     }
+
+    /// Returns the names of the request headers that decide on the session.
+    pub(super) fn request_headers(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Cookie => "cookie",
+            Self::Header => "authorization",
+            Self::Both => "authorization, cookie",
+        })
+    }
 }
 
 fn read_cookies<B>(cookie: &SessionCookie, request: &Request<B>) -> (Presented, TokenPlace) {
@@ -78,14 +87,6 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 impl TokenPlace {
-    /// Returns the name of the request header that carries the token.
-    pub(super) fn request_header(&self) -> HeaderValue {
-        HeaderValue::from_static(match self {
-            Self::Header => "authorization",
-            _ => "cookie",
-        })
-    }
-
     /// Carries out a cookie action, in the headers of the response or in the jar. Returns whether
     /// the client gets a token or loses one.
     pub(super) fn answer(
