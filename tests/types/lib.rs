@@ -9,5 +9,6 @@ mod change;
 mod changes;
 mod lock;
 mod matrix;
+mod order_id;
 mod partly_known;
 mod preserve;

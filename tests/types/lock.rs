@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     change::{COUNTED_SEED, Direction, Run, new_session},
     changes::changes,
+    order_id::OrderId,
 };
 
 /// Changes of the meaning but not of the shape, which a lock cannot detect.
@@ -754,22 +755,6 @@ fn an_index_has_to_keep_the_json_of_its_values() {
 #[test]
 fn a_part_that_checks_its_values_hides_no_change() {
     #[derive(Serialize, Deserialize)]
-    #[serde(try_from = "String", into = "String")]
-    #[derive(Clone)]
-    struct OrderId(String);
-    impl TryFrom<String> for OrderId {
-        type Error = &'static str;
-
-        fn try_from(text: String) -> Result<Self, Self::Error> {
-            if text.starts_with("ord_") { Ok(Self(text)) } else { Err("not an order") }
-        }
-    }
-    impl From<OrderId> for String {
-        fn from(OrderId(text): OrderId) -> Self {
-            text
-        }
-    }
-    #[derive(Serialize, Deserialize)]
     struct Order {
         id: OrderId,
         lines: Vec<(String, u8)>,
@@ -951,25 +936,6 @@ fn a_field_that_is_left_out_breaks_the_previous_release() {
     let report = release!(@with lock.compare::<Release>(), retired [] BASKET => After);
     let texts = ["instances of the previous release", "inner.[].count: a value may lack it"];
     assert_finding(&report, LockLevel::Breaks, &texts);
-}
-
-/// Begins with `ord_`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-struct OrderId(String);
-
-impl TryFrom<String> for OrderId {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.starts_with("ord_") { Ok(Self(text)) } else { Err("not an order") }
-    }
-}
-
-impl From<OrderId> for String {
-    fn from(OrderId(text): OrderId) -> Self {
-        text
-    }
 }
 
 /// ruts finds no value of these types. A value from the application shows which fields have a default.

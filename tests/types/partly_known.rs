@@ -10,26 +10,7 @@ use ruts::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::change::new_session;
-
-/// Begins with `ord_`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-struct OrderId(String);
-
-impl TryFrom<String> for OrderId {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.starts_with("ord_") { Ok(Self(text)) } else { Err("not an order") }
-    }
-}
-
-impl From<OrderId> for String {
-    fn from(OrderId(text): OrderId) -> Self {
-        text
-    }
-}
+use crate::{change::new_session, order_id::OrderId};
 
 fn order() -> OrderId {
     OrderId("ord_7".to_owned())

@@ -319,7 +319,7 @@ impl LogoutVerifier {
     }
 
     /// Returns the claims of a token that the provider has signed for this app. `None` if the token is not
-    /// genuine, has expired, or is no logout token.
+    /// genuine, has expired, or is not a logout token.
     fn verify(&self, token: &str) -> Option<LogoutClaims> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         let key = match &header.kid {

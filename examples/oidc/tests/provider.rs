@@ -356,7 +356,11 @@ async fn the_provider_ends_one_session_of_a_user() {
         "iss": ISSUER, "aud": APP, "iat": expires - 120, "exp": expires, "jti": "1",
         "events": {EVENT: {}},
     });
-    assert_eq!(logout(claims.clone()).await, StatusCode::BAD_REQUEST, "it names nobody");
+    assert_eq!(
+        logout(claims.clone()).await,
+        StatusCode::BAD_REQUEST,
+        "it names neither a user nor a session"
+    );
     let mut claims = claims;
     claims["sid"] = json!(sid);
     let mut elsewhere = claims.clone();

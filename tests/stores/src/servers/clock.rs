@@ -1,8 +1,8 @@
 //! The clock of a server, which a test sets: [`Clock`].
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
-use super::process::new_folder;
+use super::process::{find_servers, new_folder};
 
 /// The clock of servers that were started with it. The other clocks of the machine stay as they are.
 ///
@@ -61,11 +61,5 @@ impl Drop for Clock {
 /// Returns the path of the library.
 fn library() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/servers");
-        let output = Command::new(script).arg("faketime").output().expect("scripts/servers runs");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let path = text.lines().find_map(|line| line.strip_prefix("faketime="));
-        path.expect("scripts/servers faketime").to_owned()
-    })
+    LIBRARY.get_or_init(|| find_servers(Some("faketime")).remove("faketime").expect("its path"))
 }

@@ -136,20 +136,23 @@ pub fn free_port() -> u16 {
 pub(super) fn program(name: &str) -> &'static str {
     static PROGRAMS: OnceLock<HashMap<String, String>> = OnceLock::new();
     PROGRAMS
-        .get_or_init(|| {
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/servers");
-            let output = Command::new(script)
-                .args(std::env::var("RUTS_MYSQL"))
-                .stderr(Stdio::inherit())
-                .output()
-                .expect("scripts/servers runs");
-            assert!(output.status.success(), "scripts/servers failed");
-            String::from_utf8_lossy(&output.stdout)
-                .lines()
-                .filter_map(|line| line.split_once('='))
-                .map(|(name, path)| (name.to_owned(), path.to_owned()))
-                .collect()
-        })
+        .get_or_init(|| find_servers(std::env::var("RUTS_MYSQL").ok().as_deref()))
         .get(name)
         .unwrap_or_else(|| panic!("scripts/servers does not name {name}"))
+}
+
+/// Returns the paths that `scripts/servers` prints, by their names.
+pub(super) fn find_servers(more: Option<&str>) -> HashMap<String, String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/servers");
+    let output = Command::new(script)
+        .args(more)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("scripts/servers runs");
+    assert!(output.status.success(), "scripts/servers failed");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, path)| (name.to_owned(), path.to_owned()))
+        .collect()
 }
