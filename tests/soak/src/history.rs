@@ -29,7 +29,7 @@ pub const PAIR: [&str; 2] = ["a", "b"];
 /// A counter that is incremented by compare-and-set only.
 pub const COUNTER: &str = "c";
 
-/// Number of sessions above which a new one replaces the oldest that is not certainly live.
+/// Number of sessions above which a new one replaces the oldest that is not live.
 const MAX_SESSIONS: usize = 400;
 
 /// The outcome of an operation, as far as its answer shows it.
@@ -59,8 +59,10 @@ pub type Violation = String;
 /// Whether a session is live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
+    /// Its creation is in progress.
+    New,
     Live,
-    /// An operation of unknown outcome has created or ended it.
+    /// An operation of unknown outcome has created or ended it. It never counts as live again.
     Uncertain,
     /// It has ended, as an answer showed that arrived at this time.
     Ended {
@@ -175,7 +177,7 @@ impl History {
         principal: Option<usize>,
     ) -> Arc<Subject> {
         let state = State {
-            life: Life::Uncertain,
+            life: Life::New,
             is_created: false,
             endings_begun: 0,
             endings_in_progress: 0,
@@ -196,8 +198,9 @@ impl History {
         registry.note_overlap(&subject, principal);
         registry.sessions.push_back(Arc::clone(&subject));
         if registry.sessions.len() > MAX_SESSIONS {
-            let ended = registry.sessions.iter().position(|subject| !subject.is_live());
-            ended.map(|place| registry.sessions.remove(place));
+            // A live session stays while an operation may end it: the operation may fail.
+            let over = registry.sessions.iter().position(|subject| subject.is_over());
+            over.map(|place| registry.sessions.remove(place));
         }
         subject
     }
@@ -357,6 +360,11 @@ impl Subject {
     pub fn is_live(&self) -> bool {
         let state = self.state();
         state.life == Life::Live && state.endings_in_progress == 0
+    }
+
+    /// Returns whether no later operation can make the session certainly live.
+    fn is_over(&self) -> bool {
+        matches!(self.state().life, Life::Uncertain | Life::Ended { .. })
     }
 
     /// Returns whether this is a guest's session whose secret is known.
@@ -745,6 +753,25 @@ mod tests {
         let revocation = history.begin_revocation(Some(1), None);
         history.end_revocation(revocation, Outcome::NotDone);
         assert!(failed.check_opened(&failed.before()).is_none());
+    }
+
+    #[test]
+    fn a_session_stays_known_while_it_is_created_or_a_deletion_may_fail() {
+        let history = History::default();
+        let (id, secret) = (SessionId::from_bytes(random()), SecretHash::from_bytes(random()));
+        let created = history.begin(id, secret, None);
+        let kept = live(&history, None);
+        kept.begin_ending();
+        for _ in 0..MAX_SESSIONS {
+            live(&history, None).end_creation(Outcome::NotDone);
+        }
+        created.end_creation(DONE);
+        kept.end_ending("a deletion", Outcome::NotDone);
+        let revocation = history.begin_revocation(None, None);
+        history.end_revocation(revocation, DONE);
+        for session in [created, kept] {
+            assert!(session.check_refused(&session.before(), &Refused::Revoked).is_none());
+        }
     }
 
     #[test]
