@@ -187,7 +187,7 @@ pub trait Cache: Send + Sync + 'static {
         fields: &[CachedField<'_>],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes the entry, with its lease and intents.
+    /// Empties the entry and drops the lease. The intents stay, and are marked as overlapping.
     fn evict(&self, id: &SessionId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes all entries, with their leases and intents, in a time that does not depend on their

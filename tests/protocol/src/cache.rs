@@ -52,10 +52,11 @@ pub enum Protocol {
     FinishIgnoresOverlap,
     /// `Complete`, but a finish whose intent is gone does nothing.
     LateFinishDoesNothing,
-    /// `Complete`, but a finish whose intent is gone keeps the issued lease.
-    LateFinishKeepsLease,
-    /// `Complete`, but a finish whose intent is gone does not mark the other intents as overlapped.
-    LateFinishOverlapsNone,
+    /// `Complete`, but an eviction, and a finish whose intent is gone, keep the issued lease.
+    EvictionKeepsLease,
+    /// `Complete`, but an eviction, and a finish whose intent is gone, do not mark the other intents as
+    /// overlapped.
+    EvictionOverlapsNone,
     /// `Complete`, but fills need no lease.
     FillWithoutLease,
     /// A write goes to both tiers at the same time.
@@ -90,7 +91,7 @@ pub(crate) enum Command {
     /// Registers a write intent and drops these fields. The answer is the number of the intent.
     BeginWrite { mask: Mask },
     /// Removes the intent. Stores the values if the intent overlapped with no other. If the intent
-    /// is gone, removes all values and the lease, and marks the other intents as overlapped.
+    /// is gone, evicts.
     FinishWrite { values: Values, intent: u8 },
     /// Stores the values of a read if the lease is still valid.
     Fill { values: Values, lease: Option<u8> },
@@ -100,6 +101,8 @@ pub(crate) enum Command {
     SetIfNewer { values: Values, version: u8 },
     /// Stores the values if there is no tombstone.
     SetIfNoTombstone { values: Values },
+    /// Removes all values and the lease, and marks the intents as overlapped.
+    Evict,
     /// Drops everything.
     Drop,
     /// Drops everything and leaves a tombstone.
@@ -173,6 +176,7 @@ impl Entry {
                     self.put(values);
                 }
             }
+            Command::Evict => self.evict(protocol),
             Command::Drop => *self = self.emptied(),
             Command::LeaveTombstone => *self = Self { tombstone: true, ..self.emptied() },
         }
@@ -195,6 +199,16 @@ impl Entry {
         self.last_number
     }
 
+    fn evict(&mut self, protocol: Protocol) {
+        self.values = Values::default();
+        if protocol != Protocol::EvictionKeepsLease {
+            self.lease = None;
+        }
+        if protocol != Protocol::EvictionOverlapsNone {
+            self.mark_overlap();
+        }
+    }
+
     fn mark_overlap(&mut self) {
         self.intents.iter_mut().flatten().for_each(|intent| intent.overlapped = true);
     }
@@ -207,15 +221,7 @@ impl Entry {
             }
             Some(_) => {}
             None if protocol == Protocol::LateFinishDoesNothing => {}
-            None => {
-                self.values = Values::default();
-                if protocol != Protocol::LateFinishKeepsLease {
-                    self.lease = None;
-                }
-                if protocol != Protocol::LateFinishOverlapsNone {
-                    self.mark_overlap();
-                }
-            }
+            None => self.evict(protocol),
         }
         self.intents.sort_unstable();
     }

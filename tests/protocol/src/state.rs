@@ -451,7 +451,7 @@ impl State {
                 state.writers[index].step = Step::At(3);
                 next.push((event('W', index, "answers"), state));
             }
-            // If the finish fails, the writer drops the entry.
+            // If the finish fails, the writer evicts the entry.
             (protocol, 2) if protocol.has_intents() => {
                 self.send(next, protocol, sender, finish, answers_or(Step::At(4)));
             }
@@ -461,7 +461,7 @@ impl State {
                 });
             }
             (protocol, 4) if protocol.has_intents() => {
-                self.send(next, protocol, sender, Command::Drop, answers_or(Step::Done));
+                self.send(next, protocol, sender, Command::Evict, answers_or(Step::Done));
             }
             (protocol, 5) if protocol.has_intents() => self.send_commit(next, index, goes_to(4)),
             (Protocol::Parallel, 0) => {

@@ -102,8 +102,8 @@ fn no_part_of_the_protocol_can_be_left_out() {
         Protocol::LeaseDespiteIntent,
         Protocol::FinishIgnoresOverlap,
         Protocol::LateFinishDoesNothing,
-        Protocol::LateFinishKeepsLease,
-        Protocol::LateFinishOverlapsNone,
+        Protocol::EvictionKeepsLease,
+        Protocol::EvictionOverlapsNone,
         Protocol::FillWithoutLease,
     ] {
         breaks(protocol, Setting { faults: 1, ..ONE_FIELD });

@@ -255,7 +255,7 @@ async fn a_finish_without_its_intent_empties_the_entry<C: Cache>(entry: Entry<C>
     let value = one();
     let values = [field("a", Some(&value))];
     let gone = entry.begin_write(fields(&["a"])).await;
-    entry.cache.evict(&entry.id).await.unwrap();
+    entry.finish_write(&gone, &[]).await;
     entry.fill_ones(&["a", "b"]).await;
     let lease = entry.lease().await.unwrap();
     entry.finish_write(&gone, &values).await;
@@ -264,7 +264,7 @@ async fn a_finish_without_its_intent_empties_the_entry<C: Cache>(entry: Entry<C>
 
     // Another intent stays, but its finish stores nothing either.
     let gone = entry.begin_write(fields(&["a"])).await;
-    entry.cache.evict(&entry.id).await.unwrap();
+    entry.finish_write(&gone, &[]).await;
     let other = entry.begin_write(fields(&["a"])).await;
     entry.finish_write(&gone, &values).await;
     assert_eq!(entry.lease().await, None);
@@ -373,6 +373,20 @@ async fn an_evicted_entry_is_empty<C: Cache>(entry: Entry<C>) {
     entry.cache.check().await.unwrap();
 }
 
+/// The write in progress may have reached the origin before the write that evicts.
+async fn an_eviction_keeps_write_intents<C: Cache>(entry: Entry<C>) {
+    entry.fill_ones(&["a"]).await;
+    let intent = entry.begin_write(fields(&["b"])).await;
+    entry.cache.evict(&entry.id).await.unwrap();
+    assert_eq!(entry.get(&["a"]).await, None);
+    assert!(entry.lease().await.is_none(), "the write is in progress");
+    let value = one();
+    entry.finish_write(&intent, &[field("b", Some(&value))]).await;
+    entry.fill_ones(&["a"]).await;
+    assert!(entry.is_hit(&["a"]).await);
+    assert_eq!(entry.get(&["b"]).await, None, "the write overlapped");
+}
+
 async fn a_cleared_cache_is_empty<C: Cache>(entry: Entry<C>) {
     entry.fill_ones(&["a"]).await;
     entry.cache.clear().await.unwrap();
@@ -399,6 +413,7 @@ macro_rules! caches {
                 a_wrong_secret_is_a_miss
                 any_names_and_many_of_them_are_kept
                 an_evicted_entry_is_empty
+                an_eviction_keeps_write_intents
                 a_cleared_cache_is_empty
             );
         })+

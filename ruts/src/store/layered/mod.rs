@@ -28,6 +28,9 @@
 //! - A write intent **expires** by itself, after [`intent_ttl`](LayeredStoreBuilder::intent_ttl).
 //!   If the writer dies, no reader fills the entry until then, so no stale data enters the cache. A
 //!   writer that finishes after its intent has expired empties the entry and drops the lease.
+//! - An **eviction** keeps the write intents, but the writes that registered them then store nothing.
+//! - The **revocations** of a principal run one at a time in a process: the second one finds nothing to
+//!   end, and must not answer before the first one has finished in the cache.
 //! - **Lifetimes** in the cache begin at the lookup that granted the lease, or at the registration of the
 //!   write intent, by the clock of the cache. So a late command does not extend a lifetime, and the clocks of
 //!   the tiers need not agree.
@@ -102,6 +105,7 @@
 //! | the cache loses entries, or restarts empty | kept ⁶ ⁷ | kept ⁶ ⁷ | kept ⁵ | kept ⁵ | kept ⁵ |
 //! | the cache returns with older data, or fails over | kept ⁸ ⁹ | kept ⁸ ⁹ | kept ⁵ | kept ⁵ | kept ⁵ |
 //! | the cache is down or hangs, at a read | kept ⁷ ¹⁰ | kept ⁷ ¹⁰ | kept ⁵ | kept ⁵ | kept ⁵ |
+//! | revocations overtake each other | kept ¹⁹ | kept ¹⁹ | | | |
 //! | the cache is down or hangs, at a write | kept, or `stale_for` ⁷ ¹⁰ ¹¹ | as R ⁷ ¹⁰ ¹¹ | kept ⁷ ¹⁰ | kept ⁵ | kept ⁵ |
 //! | the cache does not confirm step 3 | `stale_for` ¹² | as R ⁵ | kept ¹² | kept ⁵ | kept ⁵ |
 //! | the cache is full | kept ¹³ | kept ¹³ | kept ¹³ | kept ⁵ | kept ⁵ |
@@ -136,6 +140,8 @@
 //! 17. `an_origin_that_hangs`
 //! 18. `no_read_is_stale_while_everything_fails` (`a_cache_without_leases_is_found` shows that this
 //!     test can fail)
+//! 19. `a_revocation_waits_for_one_of_the_same_principal`,
+//!     `a_revocation_that_is_dropped_while_the_cache_hangs`
 //!
 //! # Requirements on the tiers
 //!
@@ -161,6 +167,10 @@
 //!
 //! A write whose outcome is unknown was not acknowledged. It may take place after its intent has
 //! expired. Then the cache may serve the state before the write for at most `cache_ttl`.
+//!
+//! If a process dies during a revocation, and the cache also loses the write intents of that revocation,
+//! the cache may serve the ended sessions for at most `cache_ttl`. A later revocation then succeeds
+//! without a `stale_for`, because it finds no session to end.
 
 mod breaker;
 mod known_policies;

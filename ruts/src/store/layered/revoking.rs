@@ -2,11 +2,15 @@
 //!
 //! Used by [`LayeredStore`](super::LayeredStore), also to make room for a sign-in at its limit.
 
-use std::{cmp::Reverse, collections::HashSet, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{tiers::Tiers, writing::begin_write};
+use super::{
+    pending_evictions::PendingEvictionOfAll,
+    tiers::Tiers,
+    writing::{WithoutIntent, begin_write, finish_write},
+};
 use crate::{
     auth::PrincipalKey,
     store::{
@@ -29,6 +33,9 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
 ) -> Result<Written<Vec<SessionId>>, StoreError> {
+    // Of two revocations of a principal, only one finds the sessions to end. The other one waits, so that it
+    // does not answer before the cache knows that they have ended.
+    let turn = tiers.revocations.wait_while_moving(*principal, tiers.settings.bulk_timeout()).await;
     let known = match target {
         RevokeTarget::One(id) => vec![*id],
         RevokeTarget::All { except } => {
@@ -37,36 +44,42 @@ pub(super) async fn revoke<C: Cache, O: Store>(
             known.filter(|id| Some(id) != except).collect()
         }
     };
-    let mut with_intent = HashSet::new();
+    let mut intents = HashMap::new();
     for id in &known {
         match begin_write(tiers, id, InvalidationScope::All).await {
-            Ok(_) => with_intent.insert(*id),
+            Ok(intent) => intents.insert(*id, intent),
             // If the cache is down, each further attempt would wait in vain.
             Err(_) => break,
         };
     }
+    let mut without_intent = WithoutIntent::new(tiers);
+    without_intent.extend(known.iter().filter(|id| !intents.contains_key(*id)).copied());
     let operation = tiers.origin.revoke(principal, target);
     let revoked = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation).await;
+    // The revocation may still take place, so the write intents stay. Dropping `without_intent` evicts
+    // the other entries.
+    if revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
+        return revoked;
+    }
     let ended = revoked.iter().flat_map(|revoked| &revoked.answer);
-    // If the outcome is unknown, the revocation may still take place, so the write intents stay.
-    let is_outcome_unknown =
-        revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown);
-    let write_window =
-        if is_outcome_unknown { tiers.settings.write_window() } else { Duration::ZERO };
+    let late: Vec<SessionId> = ended.filter(|id| !known.contains(id)).copied().collect();
+    without_intent.extend(late.iter().copied());
     let mut is_up = true;
-    for id in known.iter().chain(ended.filter(|id| !known.contains(id))) {
-        if is_outcome_unknown && with_intent.contains(id) {
-            continue;
-        }
-        if is_outcome_unknown || !is_up || tiers.evict(id).await.is_err() {
-            is_up = false;
-            tiers.evict_later(id, write_window);
+    for id in known.iter().chain(&late) {
+        is_up = is_up
+            && match intents.get(id) {
+                Some(intent) if finish_write(tiers, id, intent).await.is_ok() => true,
+                _ => tiers.evict(id).await.is_ok(),
+            };
+        if !is_up {
+            tiers.evict_later(id, Duration::ZERO);
         }
     }
+    without_intent.disarm();
     let revoked = revoked?;
     // An earlier attempt may have ended sessions that are no longer listed, and their evictions may
     // still be pending. So any pending eviction makes this answer stale.
-    Ok(match tiers.pending_evictions.is_empty() {
+    Ok(match tiers.pending_evictions.is_empty() && turn.is_some() {
         true => revoked,
         false => revoked.stale_for(tiers.settings.cache_ttl),
     })
@@ -76,17 +89,44 @@ pub(super) async fn revoke<C: Cache, O: Store>(
 pub(super) async fn revoke_everyone<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,
 ) -> Result<Written<()>, StoreError> {
+    let mut not_cleared = NotCleared::new(tiers);
     let operation = timeout(tiers.settings.bulk_timeout(), tiers.origin.revoke_everyone());
     let revoked = operation.await.unwrap_or_else(|elapsed| {
         let error = StoreError::new(tiers.origin.name(), StoreErrorKind::OutcomeUnknown);
         Err(error.with_source(elapsed))
     });
-    if tiers.clear().await {
+    let is_cleared = tiers.clear().await;
+    // The revocation may still take place. Dropping `not_cleared` clears the cache until it cannot.
+    if revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
         return revoked;
     }
-    let is_done = revoked.is_ok();
-    tiers.clear_later(if is_done { Duration::ZERO } else { tiers.settings.write_window() });
+    not_cleared.pending = None;
+    if is_cleared {
+        return revoked;
+    }
+    tiers.clear_later(Duration::ZERO);
     revoked.map(|revoked| revoked.stale_for(tiers.settings.cache_ttl))
+}
+
+/// A revocation of all sessions, of which the cache does not know yet. If its future is dropped, or its
+/// outcome is unknown, the cache is cleared, repeatedly until the revocation can no longer take place.
+struct NotCleared<'a, C: Cache, O: Store> {
+    tiers: &'a Arc<Tiers<C, O>>,
+    pending: Option<PendingEvictionOfAll>,
+}
+
+impl<'a, C: Cache, O: Store> NotCleared<'a, C, O> {
+    fn new(tiers: &'a Arc<Tiers<C, O>>) -> Self {
+        Self { tiers, pending: Some(tiers.pending_evictions.add_all()) }
+    }
+}
+
+impl<C: Cache, O: Store> Drop for NotCleared<'_, C, O> {
+    fn drop(&mut self) {
+        if self.pending.is_some() {
+            self.tiers.clear_later(self.tiers.settings.write_window());
+        }
+    }
 }
 
 /// Ends the sessions with the oldest sign-ins of a principal, until the session `own` fits under the

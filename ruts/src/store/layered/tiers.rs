@@ -25,9 +25,11 @@ use super::{
     pending_evictions::{PendingEviction, PendingEvictions},
 };
 use crate::{
+    auth::PrincipalKey,
     event,
     store::{Cache, Store, StoreError, StoreErrorKind},
     token::SessionId,
+    turns::Turns,
 };
 
 /// Name of the layered store in errors and traces.
@@ -52,6 +54,8 @@ pub(super) struct Tiers<C, O> {
     pub(super) settings: Settings,
     pub(super) policies: KnownPolicies,
     pub(super) pending_evictions: PendingEvictions,
+    /// Runs the revocations of a principal one at a time.
+    pub(super) revocations: Turns<PrincipalKey>,
     pub(super) fills: Arc<Semaphore>,
     origin_is_down: AtomicBool,
 }
@@ -101,6 +105,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
             settings,
             policies: KnownPolicies::default(),
             pending_evictions: PendingEvictions::default(),
+            revocations: Turns::default(),
             fills: Arc::new(Semaphore::new(FILLS)),
             origin_is_down: AtomicBool::new(false),
         }

@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    pending_evictions::PendingEvictionOfAll,
     tiers::{NAME, TierFuture, Tiers},
     write_set::WriteSet,
 };
@@ -65,10 +66,11 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
                 return Err(StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error));
             }
         };
-        let mut evict_on_drop = EvictOnDrop { tiers, id, is_armed: intent.is_none() };
+        let mut without_intent = WithoutIntent::new(tiers);
+        without_intent.extend(intent.is_none().then_some(*id));
         let mut answer = operation.await;
         // The write may still take place, so its intent stays. Without an intent, dropping
-        // `evict_on_drop` evicts the entry.
+        // `without_intent` evicts the entry.
         if answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
             return answer;
         }
@@ -83,13 +85,13 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
             _ => false,
         };
         let is_finished = is_finished || tiers.evict(id).await.is_ok();
-        evict_on_drop.is_armed = false;
         if !is_finished {
             tiers.evict_later(id, Duration::ZERO);
             if let (true, Ok(Ok(written))) = (effect != Effect::Nothing, &mut answer) {
                 written.stale_for = Some(tiers.settings.cache_ttl);
             }
         }
+        without_intent.disarm();
         answer
     }
 
@@ -130,18 +132,47 @@ pub(super) fn begin_write<'a, C: Cache, O: Store>(
     tiers.call_cache(tiers.cache().begin_write(id, scope, ttl))
 }
 
-/// Evicts the entry after a write without a write intent whose future was dropped or whose outcome is
-/// unknown. The eviction is repeated until the write can no longer take place.
-struct EvictOnDrop<'a, C: Cache, O: Store> {
-    tiers: &'a Arc<Tiers<C, O>>,
+/// Removes a write intent after a write that stores nothing in the cache.
+pub(super) fn finish_write<'a, C: Cache, O: Store>(
+    tiers: &'a Tiers<C, O>,
     id: &'a SessionId,
-    is_armed: bool,
+    intent: &'a WriteIntent,
+) -> TierFuture<'a, ()> {
+    tiers.call_cache(tiers.cache().finish_write(id, intent, &[]))
 }
 
-impl<C: Cache, O: Store> Drop for EvictOnDrop<'_, C, O> {
+/// The sessions of a write that have no write intent. While the write is in progress, they count as pending
+/// evictions. If its future is dropped, or its outcome is unknown, their entries are evicted, repeatedly
+/// until the write can no longer take place.
+pub(super) struct WithoutIntent<'a, C: Cache, O: Store> {
+    tiers: &'a Arc<Tiers<C, O>>,
+    ids: Vec<SessionId>,
+    pending: Option<PendingEvictionOfAll>,
+}
+
+impl<'a, C: Cache, O: Store> WithoutIntent<'a, C, O> {
+    pub(super) fn new(tiers: &'a Arc<Tiers<C, O>>) -> Self {
+        Self { tiers, ids: Vec::new(), pending: None }
+    }
+
+    pub(super) fn extend(&mut self, ids: impl IntoIterator<Item = SessionId>) {
+        self.ids.extend(ids);
+        if !self.ids.is_empty() && self.pending.is_none() {
+            self.pending = Some(self.tiers.pending_evictions.add_all());
+        }
+    }
+
+    /// Notes that every entry was evicted, or will be.
+    pub(super) fn disarm(&mut self) {
+        self.ids.clear();
+        self.pending = None;
+    }
+}
+
+impl<C: Cache, O: Store> Drop for WithoutIntent<'_, C, O> {
     fn drop(&mut self) {
-        if self.is_armed {
-            self.tiers.evict_later(self.id, self.tiers.settings.write_window());
+        for id in &self.ids {
+            self.tiers.evict_later(id, self.tiers.settings.write_window());
         }
     }
 }

@@ -193,6 +193,12 @@ impl Entry {
         *self = Self { intents, position, ..Self::default() };
     }
 
+    /// Drops everything but the intents. The writes in progress will not store their values.
+    fn evict(&mut self) {
+        self.intents.iter_mut().for_each(|intent| intent.overlapped = true);
+        self.clear();
+    }
+
     /// Removes the expired intents, and returns the others.
     fn live_intents(&mut self, now: Duration) -> &mut Vec<Intent> {
         self.intents.retain(|intent| now < intent.until);
@@ -331,10 +337,7 @@ impl Cache for MemoryCache {
             // The intent has expired or was evicted. Since then, readers may have filled in values that
             // this write replaced. Another write in progress may have reached the origin before this
             // one, so it must not store its values.
-            None => {
-                intents.iter_mut().for_each(|other| other.overlapped = true);
-                entry.clear();
-            }
+            None => entry.evict(),
         }
         Ok(())
     }
@@ -368,7 +371,13 @@ impl Cache for MemoryCache {
     }
 
     async fn evict(&self, id: &SessionId) -> Result<(), StoreError> {
-        self.lock(id).0.remove(id);
+        let (mut shard, now) = self.lock(id);
+        if let Some(entry) = shard.entries.get_mut(id) {
+            entry.evict();
+            if entry.live_intents(now).is_empty() {
+                shard.remove(id);
+            }
+        }
         Ok(())
     }
 

@@ -73,6 +73,8 @@ const UPDATE_FILES: &[File] = files![
     "field/change",
     "update_general",
 ];
+#[cfg(feature = "layered-store")]
+const INTENT_FILES: &[File] = files!["cache/entry", "cache/intents"];
 const ENTRY_FILES: &[File] = files!["principal/entry", "principal/find_entry"];
 const STEPS_FILES: &[File] = files!["principal/entry", "principal/find_entry", "principal/steps"];
 
@@ -148,13 +150,13 @@ scripts! {
     CACHE_LOOKUP_BATCH = RunsInPart, Once, CACHE_PROBE,
         [files!["cache/entry", "cache/history", "cache/lookup_entry", "cache/lookup_batch"]];
     CACHE_BEGIN_WRITE = Runs, Never, CACHE_PROBE,
-        [files!["cache/entry", "cache/history", "cache/begin_write"]];
-    CACHE_FINISH_WRITE = Refused, Never, CACHE_PROBE, [files!["cache/entry", "cache/finish_write"]];
+        [INTENT_FILES, files!["cache/history", "cache/begin_write"]];
+    CACHE_FINISH_WRITE = Refused, Never, CACHE_PROBE, [INTENT_FILES, files!["cache/finish_write"]];
     /// Finishes a write without storing a value.
     CACHE_FINISH_WRITE_ON_FULL_SERVER = Runs, Never, CACHE_PROBE,
-        [files!["cache/entry", "cache/finish_write"]];
+        [INTENT_FILES, files!["cache/finish_write"]];
     CACHE_FILL = Refused, Never, CACHE_PROBE, [files!["cache/fill"]];
-    CACHE_EVICT = Runs, Never, CACHE_PROBE, [files!["cache/evict"]];
+    CACHE_EVICT = Runs, Never, CACHE_PROBE, [INTENT_FILES, files!["cache/evict"]];
     CACHE_CLEAR = Runs, Never, CACHE_PROBE, [files!["cache/clear"]];
     CACHE_ADVICE = Runs, Once, CACHE_PROBE, [files!["cache/advice"]];
 }

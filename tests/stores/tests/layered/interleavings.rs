@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use ruts::{
     Ttl,
+    auth::{Assurance, PrincipalKey},
     store::{
-        AbsoluteDeadline, CachePolicy, Change, FieldWrite, Projection, Refused, SharedCache, Store,
-        TakeField, Touch, Update, Updated, Written,
+        AbsoluteDeadline, CachePolicy, Change, FieldWrite, NewSignIn, Projection, Refused,
+        RevokeTarget, SharedCache, Store, TakeField, Touch, Update, Updated, Written,
     },
     token::SecretHash,
 };
@@ -487,4 +488,39 @@ async fn a_dropped_write_leaves_no_stale_entry() {
     })
     .await;
     assert_eq!(read(&observer, "a").await, value("new"));
+}
+
+/// The first of two revocations is held before it finishes in the cache. The second one finds no session to
+/// end. If the cache had lost the write intent of the first one, the cache might still serve the session.
+#[tokio::test]
+async fn a_revocation_waits_for_one_of_the_same_principal() {
+    let tiers = Tiers::start(Flavour::Redis);
+    let (store, proxies) = tiers.proxied_store(|cache| cache).await;
+    warm_up(&store).await;
+    let user = PrincipalKey::from_bytes([7; 32]);
+    let session = TestSession::new(&store);
+    let who = NewSignIn::new(&user, Assurance::Aal1);
+    store.create(session.creation().sign_in(who)).await.unwrap();
+    session.get("a").await.unwrap();
+    wait_until_quiet(&tiers).await;
+    let revoke = || {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            store.revoke(&user, RevokeTarget::All { except: None }).await.unwrap()
+        })
+    };
+
+    // The answer to the write intent passes, the finish does not.
+    proxies.cache.set(Traffic::HoldAfter(1));
+    let first = revoke();
+    let origin = session.through(&tiers.origin_alone().await);
+    let is_revoked = async || matches!(load(&origin, "a").await, Err(Refused::Revoked));
+    wait_until("the origin has revoked it", is_revoked).await;
+    let mut second = revoke();
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
+    assert!(early.is_err(), "the cache may still serve the session");
+    proxies.cache.set(Traffic::Forward);
+    assert_eq!(first.await.unwrap(), Written::new(vec![session.id]));
+    assert_eq!(second.await.unwrap(), Written::new(vec![]));
+    assert_eq!(load(&session, "a").await, Err(Refused::Revoked));
 }

@@ -9,8 +9,9 @@ use ruts::{
     Ttl,
     auth::{Assurance, PrincipalKey},
     store::{
-        Change, NewSignIn, OnLimit, Projection, Refused, SessionLimit, Store, StoreErrorKind,
-        Touch, Updated, Written, layered::LayeredStore, postgres::PostgresStore, redis::RedisStore,
+        Change, NewSignIn, OnLimit, Projection, Refused, RevokeTarget, SessionLimit, Store,
+        StoreErrorKind, Touch, Updated, Written, layered::LayeredStore, postgres::PostgresStore,
+        redis::RedisStore,
     },
 };
 use ruts_tests_stores::{
@@ -193,6 +194,35 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     });
     assert!(has_ended(&session.through(&tiers.store().await)).await);
     wait_until("this process uses the cache again", async || has_ended(&hasty).await).await;
+}
+
+/// The request of a revocation is broken off while the cache hangs. The next one has nothing to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_revocation_that_is_dropped_while_the_cache_hangs() {
+    let tiers = Tiers::start(Flavour::Redis);
+    let user = PrincipalKey::from_bytes([7; 32]);
+    let session = TestSession::new(&tiers.store().await);
+    let who = NewSignIn::new(&user, Assurance::Aal1);
+    session.store.create(session.creation().sign_in(who)).await.unwrap();
+    session.get("a").await.unwrap();
+    let origin = session.through(&tiers.origin_alone().await);
+    let hasty = session.through(&Arc::new(impatient(tiers.builder().await).build()));
+    tokio::task::block_in_place(|| tiers.redis.pause());
+    let all = RevokeTarget::All { except: None };
+    let revocation = tokio::spawn({
+        let store = Arc::clone(&hasty.store);
+        async move { store.revoke(&user, all).await }
+    });
+    let is_revoked = async || matches!(load(&origin, "a").await, Err(Refused::Revoked));
+    wait_until("the origin has revoked it", is_revoked).await;
+    revocation.abort();
+    assert!(revocation.await.is_err(), "the revocation was answered");
+    let next = hasty.store.revoke(&user, all).await.unwrap();
+    assert_eq!(next, Written::new(vec![]).stale_for(CACHE_TTL));
+    tokio::task::block_in_place(|| tiers.redis.resume());
+    let observer = session.through(&tiers.store().await);
+    let is_known = async || matches!(load(&observer, "a").await, Err(Refused::Revoked));
+    wait_until("the cache knows of it", is_known).await;
 }
 
 /// A touch that does not reach the cache changes no field, so the read is answered anyway.

@@ -1,6 +1,6 @@
 -- Registers a write intent.
 --
--- needs: ARGV, key, now, mark, history
+-- needs: ARGV, key, now, mark, history, other_intents
 --
 -- ARGV[1] packs the idle time to grant, 0 for none, the part of it that must have passed, and `*` if the
 -- whole entry becomes invalid. Then come the nonce, the life of the intent and the life of the entry.
@@ -9,15 +9,9 @@
 local idle, after = struct.unpack('>I6I6', ARGV[1])
 local here = history(key)
 local held = redis.call('HMGET', key, '~r', '~', '~f')
-local life, others = tonumber(ARGV[4]), ''
-if held[1] == here then
-  for other, lapses in string.gmatch(held[3] or '', '(%S+) (%d+) %+?;') do
-    if tonumber(lapses) > now then
-      others = others .. other .. ' ' .. lapses .. ' +;'
-      life = math.max(life, lapses - now)
-    end
-  end
-end
+local others, life = '', 0
+if held[1] == here then others, life = other_intents(held[3]) end
+life = math.max(life, tonumber(ARGV[4]))
 
 if #ARGV[1] > 12 or held[1] and held[1] ~= here then
   redis.call('DEL', key)

@@ -1,4 +1,13 @@
--- Evicts a cache entry.
+-- Evicts a cache entry, except for the write intents: they still keep fills out, and get `+`, so that no
+-- write in progress stores its values.
 --
--- needs: KEYS
-redis.call('DEL', KEYS[1])
+-- needs: key, other_intents
+local held = redis.pcall('HMGET', key, '~r', '~f')
+local others, life = '', 0
+-- A key that holds other data has no intents.
+if not held.err then others, life = other_intents(held[2]) end
+redis.call('DEL', key)
+if others ~= '' then
+  redis.call('HSET', key, '~r', held[1], '~f', others)
+  redis.call('PEXPIRE', key, string.format('%.0f', life))
+end
