@@ -115,6 +115,31 @@ async fn a_sign_in_whose_answer_was_lost_works_again_at_once() {
     }
 }
 
+/// The user clicks again before there is an answer, so the browser breaks off the first request.
+#[tokio::test]
+async fn a_sign_in_that_was_broken_off_costs_no_cart() {
+    let (send, mut signed_in) = tokio::sync::mpsc::unbounded_channel();
+    let slow = move |shop: Shop| async move {
+        shop.set_user(&7).await.unwrap();
+        send.send(()).unwrap();
+        std::future::pending::<()>().await;
+    };
+    let store = MemoryStore::new();
+    let client = new_client(routes().route("/slow", get(slow)).layer(SessionLayer::new(store)));
+    client.text("/add").await;
+    // A guest signs in. Later the user signs in again.
+    for _ in 0..2 {
+        let tab = client.clone();
+        let request = tokio::spawn(async move { tab.get("/slow").await });
+        signed_in.recv().await.unwrap();
+        request.abort();
+        assert!(request.await.is_err());
+        assert_eq!(client.get("/sign-in").await.status, StatusCode::OK);
+        assert_eq!(client.text("/page").await, "Some(7)");
+        assert_eq!(client.text("/cart").await, "tea");
+    }
+}
+
 #[tokio::test]
 async fn another_user_does_not_get_the_cart_of_an_unheard_sign_in() {
     let fixture = fixture();

@@ -251,8 +251,9 @@ impl Exchange<'_> {
         self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await
     }
 
-    /// Puts a token into the response. If the response was sent, no client will ever know the
-    /// secret, so the session is deleted. If the deletion fails, the session ends at its deadline.
+    /// Puts a token into the response. If the response was sent, no client will ever know the secret, so a
+    /// session that this request has created is deleted. If the deletion fails, the session ends at its
+    /// deadline. Any other session stays: a sign-in with the former secret may take over its fields.
     pub(super) async fn issue_cookie(
         &self,
         token: Token,
@@ -262,7 +263,7 @@ impl Exchange<'_> {
         let id = token.id;
         let cookie = CookieAction::Set { token, origin: TokenOrigin::Fresh, longest };
         let issued = self.shared.set_cookie(id, cookie);
-        if issued.is_err() {
+        if issued.is_err() && self.shared.has_created(&id) {
             delete_lost(self.shared, &id, secret).await;
         }
         issued

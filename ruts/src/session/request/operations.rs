@@ -644,8 +644,9 @@ impl Request {
         }
     }
 
-    /// Gives up the token of a response that no client receives. After a renewal the former secret
-    /// stays valid, so nothing is done. The session of any other token is deleted.
+    /// Gives up the token of a response that no client receives. If this request has created the session,
+    /// deletes it. After a renewal, the former secret stays valid. After a rotation, a sign-in with the
+    /// former secret may take over the fields, as after a lost response.
     pub(in crate::session) fn abandon(this: &Arc<Self>, cookie: CookieAction) {
         if let CookieAction::Set { token, origin: TokenOrigin::Fresh, .. } = cookie {
             Self::give_up(this, token);
@@ -653,6 +654,9 @@ impl Request {
     }
 
     fn give_up(this: &Arc<Self>, token: Token) {
+        if !this.0.has_created(&token.id) {
+            return;
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let this = Arc::clone(this);
             runtime.spawn(async move {

@@ -41,6 +41,8 @@ pub(super) struct ResponseState {
     pub(super) cookie: CookieAction,
     /// The session in use, once the store has confirmed it.
     pub(super) id: Option<SessionId>,
+    /// The last session that this request has created.
+    pub(super) created: Option<SessionId>,
     /// Whether this request has ended a session.
     pub(super) has_ended: bool,
     /// Whether the handler has ended the session while an operation was in progress.

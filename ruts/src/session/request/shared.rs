@@ -128,6 +128,10 @@ impl Shared {
         self.response().id
     }
 
+    pub(super) fn has_created(&self, id: &SessionId) -> bool {
+        self.response().created.as_ref() == Some(id)
+    }
+
     pub(super) fn store(&self) -> &Arc<dyn DynStore> {
         &self.context.store
     }

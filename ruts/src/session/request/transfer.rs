@@ -366,6 +366,7 @@ impl<'a> Transfer<'a> {
                 return Err(error);
             }
         };
+        shared.response().created = Some(id);
         let longest = absolute.map(Ttl::as_duration);
         self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
         event::created(&id);
