@@ -134,8 +134,8 @@ pub enum Error {
 
     /// The response was sent, or the client has disconnected, so the cookie of a new session or
     /// secret can no longer reach the client. Nothing was changed, with one exception: if the
-    /// response was sent during a rotation, the session was ended, because no client knows its
-    /// secret.
+    /// response was sent during the write, the write took place, but no client knows the new secret of
+    /// the session.
     #[error("the response was sent: a session can no longer be created or rotated")]
     ResponseSent,
 
@@ -179,6 +179,10 @@ pub enum Error {
     /// `ruts.`. Nothing was changed.
     #[error("{0:.130?} is not a valid name for a session field")]
     FieldName(String),
+
+    /// The field is declared as a principal, so only a sign-in writes it. Nothing was changed.
+    #[error("the session field `{0}` is a principal: sign in through its schema")]
+    PrincipalField(String),
 
     /// The operating system returned no random bytes for a token or for encryption. Nothing was
     /// changed.

@@ -388,3 +388,15 @@ async fn a_sign_in_with_a_replaced_secret_keeps_the_entry_of_the_live_session() 
     let _ = fixture.run(sign_in).await;
     assert_eq!(fixture.number("a").await, 1);
 }
+
+#[tokio::test]
+async fn a_value_that_is_written_by_name_is_found() {
+    let fixture = Fixture::new().await;
+    let write =
+        |account: Account| async move { account.session().set("sid", "b", None, None).await };
+    fixture.run(write).await.unwrap();
+    assert_eq!((fixture.number("a").await, fixture.number("b").await), (0, 1));
+    let remove = |account: Account| async move { account.session().remove("sid").await };
+    assert!(fixture.run(remove).await.unwrap());
+    assert_eq!(fixture.number("b").await, 0);
+}

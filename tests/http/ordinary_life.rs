@@ -431,19 +431,44 @@ async fn of_two_principal_schemas_the_last_sign_in_counts() {
     assert_eq!(client.get("/aal1").await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// A write by name has the effects that the schema declares.
 #[tokio::test]
-async fn a_principal_that_is_set_by_name_is_not_signed_in() {
+async fn a_principal_is_not_written_by_name() {
     let app = Router::new()
         .route(
             "/forge",
-            get(|session: Session| async move { session.set("user", &7_u64, None, None).await }),
+            get(|shop: Shop| async move {
+                let forged = shop.session().set("user", &7_u64, None, None).await;
+                forged.unwrap_err().to_string()
+            }),
+        )
+        .route(
+            "/expire",
+            get(|shop: Shop| async move {
+                shop.session().expire_field("user", 60).await.unwrap_err().to_string()
+            }),
+        )
+        .route(
+            "/remove",
+            get(|shop: Shop| async move {
+                let was_there = shop.session().remove("user").await?;
+                let signed_in = shop.session().signed_in().await?.is_some();
+                Ok::<_, Error>(format!("{was_there} {signed_in}"))
+            }),
         )
         .merge(routes())
         .layer(SessionLayer::new(MemoryStore::new()));
     let client = new_client(app);
-    client.text("/forge").await;
-    assert_eq!(client.text("/page").await, "None");
-    assert_eq!(client.get("/fresh").await.status, StatusCode::UNAUTHORIZED);
+    let refused = Error::PrincipalField("user".to_owned()).to_string();
+    assert_eq!(client.text("/forge").await, refused);
+    client.text("/sign-in").await;
+    for path in ["/forge", "/expire"] {
+        assert_eq!(client.text(path).await, refused);
+    }
+    assert_eq!(client.text("/page").await, "Some(7)");
+    let tab = client.steal();
+    assert_eq!(client.text("/remove").await, "true false");
+    assert_eq!(tab.text("/who").await, "None None", "the secret was replaced");
 }
 
 /// The TTL of a principal field limits the sign-in, not only the value.

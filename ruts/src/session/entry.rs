@@ -13,7 +13,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    config::{Signing, Unreadable},
+    config::Unreadable,
     future::{Boxed, ReadFuture, WriteFuture},
     preserve::Unknown,
     request::{
@@ -304,9 +304,7 @@ fn stored<'a>(
 fn remove<'a>(request: &'a Request, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
     WriteFuture::new(async move {
         let change = Change::Remove(spec.name());
-        let signing = spec.is_principal().then_some(Signing::Out(spec));
-        let plan = WritePlan { signing, ..WritePlan::of(spec) };
-        Ok(request.write(&[change], plan).await? > 0)
+        Ok(request.write(&[change], WritePlan::of_removal(spec)).await? > 0)
     })
 }
 

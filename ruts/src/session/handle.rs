@@ -91,14 +91,17 @@ impl<S> Session<S> {
     /// session. A `ttl` of zero removes the field instead. `hot_ttl` is the maximum time, in seconds,
     /// that a cache may serve the value. With a `hot_ttl` of zero, the value is never in a cache.
     ///
+    /// If a schema that this process has used in the layer declares the field, its `encrypt`, `index` and
+    /// `rotate` apply.
+    ///
     /// # Round trips
     ///
     /// One, or three if the store does not know the token of the request.
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`],
-    /// [`Error::StaleCache`]. [`Error::Ended`] if another request ended the session.
+    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`], [`Error::Encode`],
+    /// [`Error::Store`], [`Error::StaleCache`]. [`Error::Ended`] if another request ended the session.
     /// [`Error::ResponseSent`] if a session would have to start or rotate after the response.
     pub async fn set<T: Serialize + ?Sized + Sync>(
         &self,
@@ -119,17 +122,22 @@ impl<S> Session<S> {
         let value = value::encode_named(field, self.request.config().codec, value)?;
         let ttl = ttl.map(seconds).transpose()?;
         let write = FieldWrite::new(field, &value).ttl(ttl).cache_policy(policy);
-        self.request.write(&[Change::Set(write)], WritePlan::default()).await.map(drop)
+        let plan = self.plan_of_value(field)?;
+        self.request.write(&[Change::Set(write)], plan).await.map(drop)
     }
 
     /// Removes a field, and returns whether it was present. One round trip.
+    ///
+    /// A declared field is removed as by its [entry](Entry::remove): the removal of a principal field signs
+    /// out.
     ///
     /// # Errors
     ///
     /// [`Error::FieldName`], [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
     pub async fn remove(&self, field: &str) -> Result<bool, Error> {
         check_name(field)?;
-        Ok(self.request.write(&[Change::Remove(field)], WritePlan::default()).await? > 0)
+        let plan = self.request.schemas().declaration(field).map(WritePlan::of_removal);
+        Ok(self.request.write(&[Change::Remove(field)], plan.unwrap_or_default()).await? > 0)
     }
 
     /// Makes a field expire `seconds` from now, and returns whether the field was present. Zero
@@ -146,15 +154,25 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::Ttl`] above 100 years, [`Error::Store`],
+    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`] above 100 years, [`Error::Store`],
     /// [`Error::StaleCache`], [`Error::Ended`].
     pub async fn expire_field(&self, field: &str, seconds: u64) -> Result<bool, Error> {
+        if seconds == 0 {
+            return self.remove(field).await;
+        }
         check_name(field)?;
-        let change = match seconds {
-            0 => Change::Remove(field),
-            seconds => Change::Expire(field, self::seconds(seconds)?),
-        };
+        self.plan_of_value(field)?;
+        let change = Change::Expire(field, self::seconds(seconds)?);
         Ok(self.request.write(&[change], WritePlan::default()).await? > 0)
+    }
+
+    /// Returns the plan of a write by name. A principal is written only by a sign-in.
+    fn plan_of_value(&self, field: &str) -> Result<WritePlan, Error> {
+        match self.request.schemas().declaration(field) {
+            Some(spec) if spec.is_principal() => Err(Error::PrincipalField(field.to_owned())),
+            Some(spec) => Ok(WritePlan::of(spec)),
+            None => Ok(WritePlan::default()),
+        }
     }
 
     /// Reads all fields without decoding their values. `None` without a session. One round trip,

@@ -70,13 +70,18 @@ impl Schemas {
         indexes
     }
 
-    /// Returns whether a schema declares this field, and no declaration marks it `rotate`.
-    pub(in crate::session) fn declares_plain(&self, name: &str) -> bool {
+    /// Returns the declaration of a field. Schemas that declare the same field agree on how it is stored, but
+    /// not on whether a write rotates, so a declaration with `rotate` comes first.
+    pub(in crate::session) fn declaration(&self, name: &str) -> Option<&'static FieldSpec> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let declared = known.iter().flat_map(Declared::fields);
-        let mut same = declared.map(|(field, _)| field).filter(|field| field.name() == name);
-        let first = same.next();
-        first.into_iter().chain(same).all(|field| !field.is_rotating()) && first.is_some()
+        let same = declared.map(|(field, _)| field).filter(|field| field.name() == name);
+        same.max_by_key(|field| field.is_rotating())
+    }
+
+    /// Returns whether a schema declares this field, and no declaration marks it `rotate`.
+    pub(in crate::session) fn declares_plain(&self, name: &str) -> bool {
+        self.declaration(name).is_some_and(|field| !field.is_rotating())
     }
 
     /// Returns whether a schema marks this field `once`.

@@ -40,6 +40,12 @@ impl WritePlan {
         Self { rotate: field.is_rotating(), signing: None, encrypted, indexed }
     }
 
+    /// Returns the plan for removing a field with this spec.
+    pub(crate) fn of_removal(field: &'static FieldSpec) -> Self {
+        let signing = field.is_principal().then_some(Signing::Out(field));
+        Self { signing, ..Self::of(field) }
+    }
+
     pub(super) fn is_sign_in(&self) -> bool {
         matches!(self.signing, Some(Signing::In { .. }))
     }

@@ -109,6 +109,12 @@ pub fn routes() -> Router {
             "/untyped",
             get(|session: Session| async move { text(session.get::<String>("address").await) }),
         )
+        .route(
+            "/untyped/write",
+            get(|session: Session| async move {
+                text(session.set("address", PLAINTEXT, None, None).await)
+            }),
+        )
         .route("/visit", get(|shop: Shop| async move { visit(&shop).await }))
         .route("/write-and-visit", get(write_and_visit))
         .route("/edit", get(edit))
@@ -182,6 +188,8 @@ pub async fn a_store_holds_no_plaintext<S: Store>(store: &Arc<S>) {
         for path in ["/read", "/untyped", "/map"] {
             assert_eq!(client.text(path).await, plaintext, "{path}");
         }
+        assert_eq!(client.text("/untyped/write").await, "()");
+        assert_eq!(client.text("/read").await, plaintext);
         let all = format!("(Some({PLAINTEXT:?}), 2, Some(\"for all to see\"))");
         assert_eq!(client.text("/all").await, all);
 
