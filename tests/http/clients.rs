@@ -71,6 +71,14 @@ fn fixture() -> Fixture {
         .route("/cart", get(|shop: Shop| async move { shop.set_cart(&3).await }))
         .route("/flash", get(|shop: Shop| async move { shop.flash().take().await.map(|_| ()) }))
         .route("/pay", get(|_: Aal<Shop, 1>| async {}))
+        .route(
+            "/metadata",
+            get(|shop: Shop| async move {
+                let metadata = shop.session().metadata().await?;
+                let signed_in = metadata.and_then(|metadata| metadata.signed_in);
+                Ok::<_, Error>(format!("{:?}", signed_in.map(|signed_in| signed_in.assurance)))
+            }),
+        )
         .layer(layer);
     Fixture { store, client: new_client(app), checks }
 }
@@ -145,4 +153,14 @@ async fn the_check_costs_no_round_trip() {
     assert_eq!(store.take_calls(), ["load"]);
     client.get_with("/cart", AT_HOME).await;
     assert_eq!(store.take_calls(), ["load", "update"]);
+}
+
+#[tokio::test]
+async fn metadata_shows_the_sign_in_as_guards_see_it() {
+    let Fixture { client, .. } = fixture();
+    client.get_with("/in", AT_HOME).await;
+    for (at, expected) in [(AT_HOME, "Some(Aal1)"), (ON_THE_ROAD, "Some(Remembered)")] {
+        assert_eq!(client.get_with("/metadata", at).await.text(), expected);
+    }
+    assert_eq!(client.get_with("/metadata", ELSEWHERE).await.text(), "None");
 }

@@ -41,22 +41,26 @@ pub(crate) struct Presented {
 }
 
 impl SessionCookie {
-    /// Creates the cookie of the layer called `layer`. In development mode, the cookie has another name and
-    /// no `Secure`.
+    /// Creates the cookie of the layer called `layer`. `development` holds the hosts of development mode
+    /// besides the loopback names. In development mode, the cookie has another name, no `Secure`, and a domain
+    /// only if one of the hosts belongs to it: a browser refuses a cookie of a domain that its host does
+    /// not belong to.
     pub(crate) fn new(
         options: &CookieOptions,
         layer: &str,
-        development: bool,
+        development: Option<&[String]>,
     ) -> Result<Self, CookieError> {
-        let name = options.checked_name(layer, development)?;
+        let name = options.checked_name(layer, development.is_some())?;
         let mut template = Cookie::new(name, "");
         template.set_path(options.path.clone());
         template.set_http_only(true);
         template.set_same_site(options.same_site);
-        if let Some(domain) = &options.domain {
+        if let Some(domain) = &options.domain
+            && development.is_none_or(|hosts| hosts.iter().any(|host| is_within(host, domain)))
+        {
             template.set_domain(domain.clone());
         }
-        if development {
+        if development.is_some() {
             template.set_same_site(SameSite::Lax);
         } else {
             template.set_secure(true);
@@ -174,6 +178,15 @@ fn header(cookie: &Cookie<'_>) -> Option<HeaderValue> {
     Some(header)
 }
 
+/// Returns whether a host is the domain or one of its subdomains.
+fn is_within(host: &str, domain: &str) -> bool {
+    let domain = domain.trim_start_matches('.');
+    let (Some(at), true) = (host.len().checked_sub(domain.len()), host.is_ascii()) else {
+        return false;
+    };
+    host[at..].eq_ignore_ascii_case(domain) && (at == 0 || host[..at].ends_with('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
@@ -182,7 +195,7 @@ mod tests {
     use crate::token::{Secret, SessionId};
 
     fn cookie(options: CookieOptions) -> Result<SessionCookie, CookieError> {
-        SessionCookie::new(&options, "", false)
+        SessionCookie::new(&options, "", None)
     }
 
     fn token() -> Token {
@@ -233,6 +246,22 @@ mod tests {
         }
         assert!(clear.starts_with("__Secure-id=; "));
         assert!(clear.contains("Max-Age=0") && clear.contains("Expires="));
+    }
+
+    #[test]
+    fn a_development_cookie_has_a_domain_only_if_a_host_belongs_to_it() {
+        let options = CookieOptions::build().domain("example.com");
+        for (hosts, has_domain) in [
+            (&[][..], false),
+            (&["notexample.com", "m"], false),
+            (&["example.com"], true),
+            (&["web", "Shop.Example.com"], true),
+        ] {
+            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let cookie = SessionCookie::new(&options, "", Some(&hosts)).unwrap();
+            let set = text(cookie.set(&token(), None));
+            assert_eq!(set.contains("Domain=example.com"), has_domain, "{hosts:?}");
+        }
     }
 
     #[test]

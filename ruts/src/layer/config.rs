@@ -170,7 +170,7 @@ impl<L: LayerName> SessionLayer<L> {
 
     #[track_caller]
     fn cookie(&self) -> SessionCookie {
-        match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
+        match SessionCookie::new(&self.options, L::NAME, self.development.as_deref()) {
             Ok(cookie) => cookie,
             // The options were checked, so only the name of the layer can be the cause.
             Err(error) => panic!("unusable `LayerName::NAME`: {error}"),
@@ -282,6 +282,9 @@ impl<L: LayerName> SessionLayer<L> {
     /// parameter `next` of the redirect holds the requested page, for `ruts::guard::Next`. Other
     /// requests without a sufficient sign-in get a 401. If no sign-in page is set, browsers get a
     /// 401, too.
+    ///
+    /// The layer has to be outside of `Router::nest`. A layer inside sees paths without the prefix, so
+    /// `next` would lack the prefix.
     ///
     /// # Panics
     ///
@@ -452,7 +455,8 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Switches to development mode, in which the cookie works over plain http.
     ///
-    /// The cookie has another name and no `Secure`. Only requests for a loopback name (`localhost`,
+    /// The cookie has another name, no `Secure`, and a `Domain` only if a host of
+    /// [`development_on`](Self::development_on) belongs to it. Only requests for a loopback name (`localhost`,
     /// `127.0.0.1`, `[::1]`) have sessions. If a request asks for another host, or comes through a proxy or
     /// from another site, its cookies are ignored, and its writes fail with
     /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so the mode

@@ -235,6 +235,11 @@ impl<S> Session<S> {
 
     /// Forgets the fields that this request has read, so that the next read asks the store. For
     /// long-lived requests, such as event streams.
+    ///
+    /// A request presents the secret with which it came. If later requests replace the secret by
+    /// [renewals](crate::SessionLayer::renew_every), the request finds no session after the grace period. So
+    /// a stream that may last longer reads the session as a [job](crate::session::SessionIndex::get), by
+    /// its [id](Self::id), and ends with it through [`watch`](Self::watch).
     pub async fn refresh(&self) {
         self.request.refresh().await;
     }

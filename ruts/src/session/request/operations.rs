@@ -13,7 +13,7 @@ use super::{
     field_cache::{FieldCache, Life},
     identity::{Closed, Identity},
     index::{IndexChange, known},
-    operation::{Delete, Load},
+    operation::Delete,
     own_fields::{STAMP, accept_stamp, accepts_stamp},
     renewal::{note_use, renew},
     response::{CookieAction, TokenOrigin},
@@ -114,11 +114,8 @@ impl Request {
     /// Returns ages and deadlines as they are now, `None` without a session. Does not count as activity.
     pub(in crate::session) async fn meta(&self) -> Result<Option<SessionMeta>, Error> {
         let mut state = self.0.lock().await?;
-        let load = Load { fields: Projection::Named(&[]), touch: None };
-        let fallback = state.fallback_secret();
-        let mut exchange = Exchange { shared: &self.0, state: &mut state };
-        let loaded = exchange.attempt(fallback.as_ref(), &load).await?;
-        Ok(loaded.map(|loaded| state.visible(loaded.meta, self.config())))
+        Transfer::passive(&self.0, &mut state).load(Projection::Named(&[])).await?;
+        Ok(state.meta.map(|(meta, _)| state.visible(meta, self.config())))
     }
 
     /// Returns the ages and deadlines of the last read, advanced to now. Reads them if none are

@@ -28,7 +28,7 @@ use crate::{
 pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) {
     let (config, cookie) = (exchange.shared.config(), exchange.state.identity.cookie());
     let is_due = secret_due(config, cookie, meta).is_some() || is_use_due(config, cookie, meta);
-    if is_due && !exchange.shared.is_passive() {
+    if is_due {
         exchange.shared.response().owes_renewal = true;
     }
 }

@@ -26,8 +26,8 @@ use crate::{
         schemas::Schemas,
         token_status::TokenStatus,
     },
-    store::{DynStore, Touch},
-    token::{CookieLife, SessionId, Token},
+    store::DynStore,
+    token::{SessionId, Token},
 };
 
 /// Maximum time that an operation waits for another one of the same request.
@@ -188,11 +188,6 @@ impl Shared {
 
     pub(super) fn is_passive(&self) -> bool {
         self.is_passive.load(Ordering::Relaxed)
-    }
-
-    /// Returns the touch of a read. `None` if this request is passive.
-    pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
-        if self.is_passive() { None } else { self.config().touch(cookie) }
     }
 
     /// Returns the cookie action after this request has ended its session.

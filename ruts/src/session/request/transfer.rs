@@ -44,11 +44,19 @@ pub(super) struct Transfer<'a> {
     pub(super) exchange: Exchange<'a>,
     /// Whether a read compares the client with that of the sign-in.
     pub(super) checks_client: bool,
+    /// Whether a read counts as activity.
+    is_passive: bool,
 }
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(shared: &'a Shared, state: &'a mut State) -> Self {
-        Self { exchange: Exchange { shared, state }, checks_client: true }
+        let is_passive = shared.is_passive();
+        Self { exchange: Exchange { shared, state }, checks_client: true, is_passive }
+    }
+
+    /// Creates a transfer whose reads do not count as activity.
+    pub(super) fn passive(shared: &'a Shared, state: &'a mut State) -> Self {
+        Self { is_passive: true, ..Self::new(shared, state) }
     }
 
     fn state(&mut self) -> &mut State {
@@ -95,7 +103,10 @@ impl<'a> Transfer<'a> {
             }
             fields => fields,
         };
-        let touch = shared.touch(self.state().identity.cookie());
+        let touch = match self.is_passive {
+            true => None,
+            false => shared.config().touch(self.state().identity.cookie()),
+        };
         let load = Load { fields, touch };
         let fallback = self.state().fallback_secret();
         let loaded = self.exchange.attempt(fallback.as_ref(), &load).await?;
@@ -118,7 +129,9 @@ impl<'a> Transfer<'a> {
         if self.checks_client {
             client_check::check(&mut self.exchange).await?;
         }
-        note_due(&self.exchange, &meta);
+        if !self.is_passive {
+            note_due(&self.exchange, &meta);
+        }
         Ok(())
     }
 
