@@ -973,3 +973,42 @@ fn without_a_value_the_lock_claims_nothing() {
     let report = release!(of Lock::default(), retired [] PAIRS => Vec<(OrderId, u32)>);
     assert_finding(&report, LockLevel::Warning, &["does not find every part of its type"]);
 }
+
+/// Each variant of these types has a sample, although the shape does not show each of them.
+#[test]
+fn a_changed_variant_of_a_recursive_or_tagged_type_breaks() {
+    macro_rules! types {
+        ($release:ident $second:ty, $number:ty) => {
+            mod $release {
+                use super::*;
+
+                #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+                pub(super) enum Filter {
+                    Not(Box<Filter>),
+                    Pair { first: Box<Filter>, second: $second },
+                    Equal(u32),
+                }
+
+                #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+                #[serde(tag = "kind", content = "value")]
+                pub(super) enum Amount {
+                    Number($number),
+                    Text(String),
+                }
+            }
+        };
+    }
+    types!(before u32, u32);
+    types!(after String, bool);
+    const FILTER: FieldSpec = FieldSpec::new("filter").with_codec(Codec::MessagePack);
+    const AMOUNT: FieldSpec = FieldSpec::new("amount").with_codec(Codec::MessagePack);
+    let mut lock = Lock::default();
+    release!(accept lock, FILTER => before::Filter, AMOUNT => before::Amount);
+    assert!(lock.to_string().contains("{kind: any, value: unknown}"), "{lock}");
+    let report = release!(of lock.clone(), retired []
+        FILTER => after::Filter, AMOUNT => before::Amount);
+    assert_finding(&report, LockLevel::Breaks, &["filter", "second"]);
+    let report = release!(of lock, retired []
+        FILTER => before::Filter, AMOUNT => after::Amount);
+    assert_finding(&report, LockLevel::Breaks, &["amount"]);
+}

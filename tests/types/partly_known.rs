@@ -1,14 +1,22 @@
-//! Types with a part that accepts none of the values that ruts tries, so that parts after it stay unknown. No
-//! change of such a part is misread, although the field uses bincode.
+//! Types whose parts ruts does not find at once, or not at all: a part accepts none of the values that ruts tries,
+//! a type contains itself, or the kind of a part depends on another value. No change of such a part is
+//! misread, although the field uses bincode.
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Debug},
+    marker::PhantomData,
+};
 
 use ruts::{
     Session,
     codec::{Codec, CodecError},
     field::{Field, FieldSpec, FieldValue},
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{Error as _, SeqAccess},
+};
 
 use crate::{change::new_session, order_id::OrderId};
 
@@ -173,4 +181,133 @@ async fn a_large_number_is_read_after_its_struct_has_changed() {
     let error = session.entry(Field::<Signed>::new(&NAMED)).get().await.unwrap_err();
     let is_shape = matches!(&error, ruts::Error::Decode { source: CodecError::Shape, .. });
     assert!(is_shape, "{error}");
+}
+
+/// A list that is first found inside a recursion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Rule<T> {
+    Not(Box<Rule<T>>),
+    AnyOf(Vec<T>),
+    Named { roles: BTreeMap<u8, T>, first: Option<T> },
+}
+
+#[tokio::test]
+async fn a_part_of_a_recursive_type_is_not_misread() {
+    let session = new_session().await;
+    for value in [
+        Rule::AnyOf(vec![before::Role::Guest]),
+        Rule::Named { roles: BTreeMap::new(), first: Some(before::Role::Guest) },
+        Rule::Not(Box::new(Rule::Named {
+            roles: BTreeMap::from([(1, before::Role::Guest)]),
+            first: None,
+        })),
+    ] {
+        assert_eq!(reread::<_, Rule<after::Role>>(&session, value).await, None);
+    }
+}
+
+/// The first number tells the kind of the second part. No attribute of serde writes such a type.
+#[derive(Debug, Clone, PartialEq)]
+enum Contact<T> {
+    Number(T),
+    Text(String),
+}
+
+impl<T: Serialize> Serialize for Contact<T> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => (0_u8, number).serialize(to),
+            Self::Text(text) => (1_u8, text).serialize(to),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Contact<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+            type Value = Contact<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a contact")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Contact<T>, A::Error> {
+                let short = || A::Error::invalid_length(0, &"2");
+                let is_number = parts.next_element::<u8>()?.ok_or_else(short)? == 0;
+                Ok(match is_number {
+                    true => Contact::Number(parts.next_element()?.ok_or_else(short)?),
+                    false => Contact::Text(parts.next_element()?.ok_or_else(short)?),
+                })
+            }
+        }
+        from.deserialize_tuple(2, Visitor(PhantomData))
+    }
+}
+
+#[tokio::test]
+async fn a_part_whose_kind_depends_on_another_is_not_misread() {
+    let session = new_session().await;
+    let read = reread::<_, Contact<i32>>(&session, Contact::Number(5_u32)).await;
+    assert_eq!(read, Some(Contact::Number(5)));
+    let read = reread::<_, Contact<i32>>(&session, Contact::<u32>::Text("x".to_owned())).await;
+    assert_eq!(read, Some(Contact::Text("x".to_owned())));
+}
+
+/// Half of all random ids have the first bit set. serde cannot buffer numbers of 128 bits, so no tag hides one.
+#[tokio::test]
+async fn a_tag_does_not_make_a_large_number_unreadable() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Role {
+        Staff { level: u8 },
+        Guest,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Before {
+        id: u128,
+        role: Role,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct After {
+        id: u128,
+        #[serde(alias = "level")]
+        role: Role,
+        tenant: Option<u32>,
+    }
+    const NAMED: FieldSpec = FieldSpec::new("value").with_codec(Codec::MessagePack);
+    let session = new_session().await;
+    let (old, new) = (Field::<Before>::new(&NAMED), Field::<After>::new(&NAMED));
+    let role = Role::Staff { level: 2 };
+    session.entry(old).set(&Before { id: u128::MAX, role: role.clone() }).await.unwrap();
+    let read = session.entry(new).get().await.unwrap();
+    assert_eq!(read, Some(After { id: u128::MAX, role: role.clone(), tenant: None }));
+    session
+        .entry(new)
+        .set(&After { id: u128::MAX, role: role.clone(), tenant: None })
+        .await
+        .unwrap();
+    let read = session.entry(old).get().await.unwrap();
+    assert_eq!(read, Some(Before { id: u128::MAX, role }));
+}
+
+/// An application may rely on never having written such a value.
+#[tokio::test]
+async fn a_conversion_that_panics_on_other_values_does_no_harm() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(from = "String", into = "String")]
+    struct Initial(char);
+    impl From<String> for Initial {
+        fn from(text: String) -> Self {
+            Self(text.chars().next().expect("a name is never empty"))
+        }
+    }
+    impl From<Initial> for String {
+        fn from(initial: Initial) -> Self {
+            initial.0.into()
+        }
+    }
+    let session = new_session().await;
+    let read = reread::<_, Initial>(&session, Initial('x')).await;
+    assert_eq!(read, Some(Initial('x')));
 }

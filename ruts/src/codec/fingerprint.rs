@@ -18,9 +18,10 @@ impl Fingerprint {
 
     /// Some parts of the type are not known.
     pub(super) const PARTIAL: u32 = 1;
-    /// The type has a `u128`.
+    /// The type has a `u128`, or a part that is not known may have one. A part that needs a self-describing
+    /// format has none: serde cannot buffer a number of 128 bits.
     pub(super) const U128: u32 = 2;
-    /// The type has an `i128`.
+    /// As `U128`, for an `i128`.
     pub(super) const I128: u32 = 4;
     /// A part of the type needs a self-describing format, so the shape does not show the parts of that part.
     pub(super) const ANY: u32 = 8;
@@ -87,11 +88,11 @@ impl Fingerprint {
 
     /// Returns whether the type may have a `u128`.
     pub(super) const fn may_have_u128(self) -> bool {
-        self.may_differ() || self.0 & Self::U128 != 0
+        self.0 & Self::U128 != 0
     }
 
     /// Returns whether the type may have an `i128`.
     pub(super) const fn may_have_i128(self) -> bool {
-        self.may_differ() || self.0 & Self::I128 != 0
+        self.0 & Self::I128 != 0
     }
 }

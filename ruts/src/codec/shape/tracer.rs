@@ -4,7 +4,11 @@
 //! it returns. It visits a struct by position, as bincode does, or by name once a part of the struct is
 //! rejected. Knows nothing of codecs.
 
-use std::{any::type_name, fmt};
+use std::{
+    any::type_name,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, EnumAccess, Expected, MapAccess, SeqAccess,
@@ -12,47 +16,78 @@ use serde::de::{
     value::{StrDeserializer, U32Deserializer},
 };
 
-use super::tree::{Kind, Leaf, NodeId, Tree};
 #[cfg(feature = "testing")]
-use super::{structure::Shape, tree::Variation};
+use super::structure::Shape;
+use super::tree::{Kind, Leaf, NodeId, Tree, Variation};
 use crate::codec::fingerprint::Fingerprint;
 
 /// Maximum number of passes, more than a type needs. Ends the trace of a type whose requests differ in
 /// every pass.
 const MAX_PASSES: usize = 10_000;
 
-/// Returns the fingerprint of a type. Takes up to a microsecond.
+/// Number of further passes with other numbers and strings.
+const OTHERS: u8 = 3;
+
+/// Returns the fingerprint of a type. Takes a few microseconds.
 pub(crate) fn trace<T: DeserializeOwned>() -> Fingerprint {
+    trace_tree::<T>().fingerprint()
+}
+
+fn trace_tree<T: DeserializeOwned>() -> Tree {
     let mut tree = Tree::new();
+    let accepts = &mut |tree: &mut Tree| T::deserialize(Tracer { tree, node: Tree::ROOT }).is_ok();
+    request_all(&mut tree, accepts);
+    request_others(&mut tree, accepts);
+    tree
+}
+
+/// Makes passes over a type until each of its parts was requested. `accepts` makes a pass, and returns
+/// whether the type accepts its values.
+#[inline(never)]
+fn request_all(tree: &mut Tree, accepts: &mut dyn FnMut(&mut Tree) -> bool) {
     for _ in 0..MAX_PASSES {
-        let root = Tracer { tree: &mut tree, node: Tree::ROOT };
-        let is_accepted = T::deserialize(root).is_ok();
+        let is_accepted = catch(|| accepts(tree));
         if tree.end_pass(is_accepted) {
             break;
         }
     }
-    tree.fingerprint()
+}
+
+/// Makes passes with other values: the kind of a part may depend on the value of another part.
+#[inline(never)]
+fn request_others(tree: &mut Tree, accepts: &mut dyn FnMut(&mut Tree) -> bool) {
+    for later in 1..=OTHERS {
+        tree.vary(Variation::Other(later));
+        catch(|| accepts(tree));
+    }
+    tree.vary(Variation::None);
+}
+
+/// A conversion of the application may panic on a value that it would never write.
+fn catch(pass: impl FnOnce() -> bool) -> bool {
+    catch_unwind(AssertUnwindSafe(pass)).unwrap_or(false)
 }
 
 /// Returns the structure of a type, and sample values of it: one for each enum variant, and one for
 /// each [`Variation`]. A type whose valid values cannot be guessed gets no samples.
 #[cfg(feature = "testing")]
 pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
-    let mut tree = Tree::new();
-    let mut values = Vec::new();
+    let (mut tree, mut values) = (Tree::new(), Vec::new());
     let make = |tree: &mut Tree| T::deserialize(Tracer { tree, node: Tree::ROOT }).ok();
-    for _ in 0..MAX_PASSES {
-        let value = make(&mut tree);
+    request_all(&mut tree, &mut |tree| {
+        let value = make(tree);
         let is_accepted = value.is_some();
         values.extend(value);
-        if tree.end_pass(is_accepted) {
-            break;
-        }
-    }
+        is_accepted
+    });
+    request_others(&mut tree, &mut |tree| make(tree).is_some());
     let shape = tree.shape();
-    for variation in [Variation::Absent, Variation::Other, Variation::Smallest] {
+    for variation in [Variation::Absent, Variation::Other(1), Variation::Smallest] {
         tree.vary(variation);
-        values.extend(make(&mut tree));
+        catch(|| {
+            values.extend(make(&mut tree));
+            true
+        });
     }
     (shape, values)
 }
@@ -281,7 +316,10 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        self.deserialize_any(visitor)
+        match self.tree.tag(self.node) {
+            Some(variant) => visitor.visit_u64(variant.into()),
+            None => self.deserialize_any(visitor),
+        }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {

@@ -72,6 +72,20 @@ pub(super) enum Kind {
     Recursion(NodeId),
     /// A value that needs a self-describing format.
     SelfDescribing,
+    /// The tag beside the content of an enum, whose number of variants is not known. The kind of the content
+    /// depends on the tag.
+    Tag,
+}
+
+/// Why an option, a list or a map has stayed empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    /// It has a part, or accepts none, or is nested too deeply.
+    Never,
+    /// It is inside a recursion. Outside, a later pass gives it a part.
+    InRecursion,
+    /// It is inside a value of its own type, which has its parts.
+    InItself,
 }
 
 struct Node {
@@ -96,21 +110,44 @@ struct Node {
     passes: u8,
     /// The name of this part is an alias of another part.
     is_alias: bool,
+    /// The passes have requested different kinds of values here, because the kind depends on another value.
+    varies: bool,
+    empty: Empty,
+    /// The variant was accepted outside of recursions, so that a sample shows it.
+    has_sample: bool,
     /// Number of parts of a tuple.
     len: usize,
 }
 
 /// How a sample differs from the values that the passes created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(feature = "testing"), allow(dead_code))]
 pub(super) enum Variation {
     None,
     /// Without optional values.
+    #[cfg(feature = "testing")]
     Absent,
-    /// With other numbers and strings: zero, and a string that is not empty.
-    Other,
+    /// With other numbers and strings: those that come so many places later. At one place, zero and a string
+    /// that is not empty.
+    Other(u8),
     /// Without optional values, and with empty lists and maps.
+    #[cfg(feature = "testing")]
     Smallest,
+}
+
+impl Variation {
+    fn is_absent(self) -> bool {
+        #[cfg(feature = "testing")]
+        return self == Self::Absent;
+        #[cfg(not(feature = "testing"))]
+        false
+    }
+
+    fn is_smallest(self) -> bool {
+        #[cfg(feature = "testing")]
+        return self == Self::Smallest;
+        #[cfg(not(feature = "testing"))]
+        false
+    }
 }
 
 /// A type, as far as it is known.
@@ -158,6 +195,9 @@ impl Tree {
             is_by_name: false,
             passes: u8::MAX,
             is_alias: false,
+            varies: false,
+            empty: Empty::Never,
+            has_sample: false,
             len: 0,
         });
         self.nodes.len() - 1
@@ -173,12 +213,23 @@ impl Tree {
         self.nodes[node].children[at]
     }
 
+    /// Records the kind of a node.
+    fn set_kind(&mut self, node: NodeId, kind: Kind) {
+        let node = &mut self.nodes[node];
+        node.varies |= node.kind != Kind::Unknown && node.kind != kind;
+        node.kind = kind;
+    }
+
     /// Records a value without parts, and returns the index of the value to try.
     #[inline(never)]
     pub(super) fn leaf(&mut self, node: NodeId, leaf: Leaf) -> usize {
         self.last = node;
-        self.nodes[node].kind = Kind::Leaf(leaf);
-        usize::from(self.nodes[node].choice) + usize::from(self.variation == Variation::Other)
+        self.set_kind(node, Kind::Leaf(leaf));
+        let later = match self.variation {
+            Variation::Other(later) => later,
+            _ => 0,
+        };
+        usize::from(self.nodes[node].choice) + usize::from(later)
     }
 
     #[inline(never)]
@@ -201,16 +252,25 @@ impl Tree {
     #[inline(never)]
     pub(super) fn self_describing(&mut self, node: NodeId) -> u8 {
         self.last = node;
-        self.nodes[node].kind = Kind::SelfDescribing;
+        self.set_kind(node, Kind::SelfDescribing);
         self.nodes[node].choice
+    }
+
+    /// Records a tag, and returns the index of the variant to try. Returns `None` for a key of a map.
+    #[inline(never)]
+    pub(super) fn tag(&mut self, node: NodeId) -> Option<u8> {
+        if self.nodes[self.nodes[node].parent].kind == Kind::Map {
+            return None;
+        }
+        self.last = node;
+        self.set_kind(node, Kind::Tag);
+        Some(self.nodes[node].choice)
     }
 
     /// Records the kind of a value that always has its parts.
     #[inline(never)]
     pub(super) fn wrap(&mut self, node: NodeId, kind: Kind) {
-        if self.nodes[node].kind == Kind::Unknown {
-            self.nodes[node].kind = kind;
-        }
+        self.set_kind(node, kind);
     }
 
     /// Records the kind of a value that may be empty, and returns whether to give it a part. A value inside
@@ -218,17 +278,21 @@ impl Tree {
     /// `struct Tree(Vec<Tree>)` would not end.
     #[inline(never)]
     pub(super) fn fill(&mut self, node: NodeId, kind: Kind, type_name: &'static str) -> bool {
-        if self.nodes[node].kind == Kind::Unknown {
-            (self.nodes[node].kind, self.nodes[node].type_name) = (kind, type_name);
-        }
-        let is_filled = self.recursion == 0
-            && !self.is_inside(node, kind, type_name)
+        self.set_kind(node, kind);
+        self.nodes[node].type_name = type_name;
+        let empty = match self.recursion {
+            _ if self.is_inside(node, kind, type_name) => Empty::InItself,
+            0 => Empty::Never,
+            _ => Empty::InRecursion,
+        };
+        let is_filled = empty == Empty::Never
             && self.path.len() < FULL_DEPTH
             && self.nodes[node].choice == 0
-            && !(kind == Kind::Option && self.variation == Variation::Absent);
+            && !(kind == Kind::Option && self.variation.is_absent());
         if !is_filled {
             self.last = node;
         }
+        self.nodes[node].empty = empty;
         is_filled
     }
 
@@ -264,7 +328,7 @@ impl Tree {
         let outer = self.path.iter().find(is_same).filter(|_| !type_name.is_empty()).copied();
         let entered = match outer {
             Some(outer) => {
-                self.nodes[node].kind = Kind::Recursion(outer);
+                self.set_kind(node, Kind::Recursion(outer));
                 outer
             }
             None => node,
@@ -272,8 +336,10 @@ impl Tree {
         if outer.is_some() || self.recursion > 0 {
             self.recursion += 1;
         }
+        self.set_kind(entered, kind);
         let node = &mut self.nodes[entered];
-        (node.kind, node.type_name, node.names) = (kind, type_name, names);
+        node.varies |= !node.names.is_empty() && node.names != names;
+        (node.type_name, node.names) = (type_name, names);
         self.path.push(entered);
         Some(entered)
     }
@@ -318,8 +384,10 @@ impl Tree {
     /// Records a tuple.
     #[inline(never)]
     pub(super) fn tuple(&mut self, node: NodeId, len: usize) {
-        self.wrap(node, Kind::Tuple);
-        self.nodes[node].len = len.min(MAX_UNKNOWN);
+        self.set_kind(node, Kind::Tuple);
+        let (node, len) = (&mut self.nodes[node], len.min(MAX_UNKNOWN));
+        node.varies |= !node.children.is_empty() && node.len != len;
+        node.len = len;
     }
 
     /// Returns the number of parts of a tuple that cannot be reached, because they come after a rejected one.
@@ -345,8 +413,9 @@ impl Tree {
         self.recursion = self.recursion.saturating_sub(1);
     }
 
-    /// Chooses a variant of an enum, and returns its number and its node. Prefers a variant with
-    /// parts that were not requested yet. Inside a recursion, prefers a variant without parts.
+    /// Chooses a variant of an enum, and returns its number and its node. Prefers a variant with parts that
+    /// were not requested yet, or without a sample. Inside a recursion, prefers one that ends the recursion,
+    /// and then one that was not requested yet.
     #[inline(never)]
     pub(super) fn variant(&mut self, node: NodeId, count: usize) -> (u32, NodeId) {
         for at in 0..count {
@@ -356,11 +425,12 @@ impl Tree {
         let find =
             |is_wanted: &dyn Fn(NodeId) -> bool| (0..count).find(|&at| is_wanted(children[at]));
         let at = if self.recursion > 0 {
-            find(&|child| matches!(self.nodes[child].kind, Kind::Leaf(_)))
+            find(&|child| self.nodes[child].is_accepted && self.ends_recursion(child))
+                .or_else(|| find(&|child| self.nodes[child].kind == Kind::Unknown))
                 .or_else(|| find(&|child| self.nodes[child].is_accepted))
                 .unwrap_or(self.path.len() % count.max(1))
         } else {
-            find(&|child| !self.is_complete(child, 0))
+            find(&|child| !self.is_sampled(child, 0))
                 .or_else(|| find(&|child| !self.nodes[child].is_rejected))
                 .unwrap_or(0)
         };
@@ -370,20 +440,51 @@ impl Tree {
     }
 
     pub(super) fn accept(&mut self, node: NodeId) {
-        self.nodes[node].is_accepted = true;
+        let is_outside = self.recursion == 0;
+        let node = &mut self.nodes[node];
+        node.is_accepted = true;
+        node.has_sample |= is_outside;
+    }
+
+    /// Returns whether the smallest value of a node contains no value of a type around it.
+    fn ends_recursion(&self, node: NodeId) -> bool {
+        let Node { kind, children, is_rejected, .. } = &self.nodes[node];
+        let all_end = || children.iter().all(|&child| self.ends_recursion(child));
+        !is_rejected
+            && match kind {
+                Kind::Unknown | Kind::Recursion(_) => false,
+                Kind::Leaf(_) | Kind::SelfDescribing | Kind::Tag => true,
+                Kind::Option | Kind::Seq | Kind::Map => true,
+                Kind::Newtype | Kind::Tuple | Kind::Struct => all_end(),
+                Kind::Enum => children.iter().any(|&child| self.ends_recursion(child)),
+            }
+    }
+
+    /// Returns whether every part of a variant was requested, and the variant has a sample.
+    fn is_sampled(&self, variant: NodeId, depth: usize) -> bool {
+        let Node { has_sample, is_rejected, .. } = self.nodes[variant];
+        is_rejected || has_sample && self.is_complete(variant, depth)
     }
 
     /// Returns whether every part of a node was requested.
     fn is_complete(&self, node: NodeId, depth: usize) -> bool {
-        let Node { kind, children, names, is_rejected, .. } = &self.nodes[node];
+        let Node { kind, children, names, is_rejected, is_accepted, varies, empty, .. } =
+            &self.nodes[node];
         let are_complete = || children.iter().all(|&child| self.is_complete(child, depth + 1));
+        let are_sampled = || children.iter().all(|&child| self.is_sampled(child, depth + 1));
         *is_rejected
+            || *varies
             || depth > MAX_DEPTH
             || match kind {
                 Kind::Unknown => false,
                 Kind::Leaf(_) | Kind::Recursion(_) | Kind::SelfDescribing => true,
-                Kind::Enum => children.len() == names.len() && are_complete(),
+                // Every variant was tried.
+                Kind::Tag => *is_accepted,
+                Kind::Enum => children.len() == names.len() && are_sampled(),
                 Kind::Struct => self.has_all_parts(node),
+                Kind::Option | Kind::Seq | Kind::Map if children.is_empty() => {
+                    *empty != Empty::InRecursion
+                }
                 Kind::Newtype | Kind::Option | Kind::Seq | Kind::Map | Kind::Tuple => {
                     are_complete()
                 }
@@ -401,9 +502,17 @@ impl Tree {
             return false;
         }
         if is_accepted {
+            for node in self.nodes.iter_mut().filter(|node| node.kind == Kind::Tag) {
+                node.choice += u8::from(!node.is_accepted && node.choice < u8::MAX);
+            }
             return self.is_complete(Self::ROOT, 0);
         }
         let node = &mut self.nodes[self.last];
+        if node.kind == Kind::Tag && node.choice > 0 && !node.is_accepted {
+            // The enum has no further variant.
+            (node.is_accepted, node.choice) = (true, 0);
+            return false;
+        }
         let choices = match node.kind {
             Kind::Leaf(Leaf::Text) => TEXTS.len(),
             Kind::Leaf(Leaf::Bytes) => LENGTHS.len(),
@@ -463,11 +572,12 @@ impl Tree {
             && children.iter().all(|&child| self.is_complete(child, 0))
     }
 
-    /// Makes the next pass create a value with this variation.
-    #[cfg(feature = "testing")]
+    /// Makes the next pass create a value with this variation. The pass is not ended.
+    #[inline(never)]
     pub(super) fn vary(&mut self, variation: Variation) {
         self.path.clear();
-        self.recursion = usize::from(variation == Variation::Smallest);
+        self.named = None;
+        self.recursion = usize::from(variation.is_smallest());
         self.variation = variation;
     }
 
@@ -479,11 +589,12 @@ impl Tree {
 
     #[cfg(feature = "testing")]
     fn shape_of(&self, node: NodeId, outer: &mut Vec<NodeId>) -> Shape {
-        let Node { kind, children, names, .. } = &self.nodes[node];
+        let Node { kind, children, names, varies, .. } = &self.nodes[node];
         let is_named = matches!(kind, Kind::Struct | Kind::Enum);
         if is_named {
             outer.push(node);
         }
+        let has_tag = self.has_tag(node);
         let mut parts: Vec<Shape> = Vec::with_capacity(children.len());
         for &child in children {
             // The names of an enum include aliases, so there are more names than variants, and the last
@@ -491,7 +602,11 @@ impl Tree {
             let Node { kind: of_child, is_rejected, is_alias, .. } = self.nodes[child];
             let has_no_variant = *kind == Kind::Enum && is_rejected && of_child == Kind::Unknown;
             if !is_alias && !has_no_variant {
-                parts.push(self.shape_of(child, outer));
+                let is_content = has_tag && of_child != Kind::Tag;
+                parts.push(match is_content {
+                    true => Shape::Leaf("unknown"),
+                    false => self.shape_of(child, outer),
+                });
             }
         }
         parts.extend((0..self.unreached(node)).map(|_| Shape::Leaf("unknown")));
@@ -504,9 +619,12 @@ impl Tree {
         };
         let mut parts = parts.into_iter();
         let mut part = || Box::new(parts.next().unwrap_or(Shape::Leaf("unknown")));
+        if *varies {
+            return Shape::Leaf("unknown");
+        }
         match *kind {
             Kind::Unknown => Shape::Leaf("unknown"),
-            Kind::SelfDescribing => Shape::Leaf("any"),
+            Kind::SelfDescribing | Kind::Tag => Shape::Leaf("any"),
             Kind::Leaf(leaf) => Shape::Leaf(leaf.name()),
             Kind::Newtype => *part(),
             Kind::Option => Shape::Option(part()),
@@ -528,34 +646,65 @@ impl Tree {
         let mut hash = Hash(0xcbf2_9ce4_8422_2325);
         self.write(Self::ROOT, &mut Vec::new(), &mut hash);
         let has = |kind| self.nodes.iter().any(|node| node.kind == kind);
+        let may_have =
+            |number| has(Kind::Leaf(Leaf::Number(number))) || self.is_unreached(Self::ROOT);
         let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
         let flags = flag(!self.is_known(Self::ROOT), Fingerprint::PARTIAL)
-            | flag(has(Kind::Leaf(Leaf::Number("u128"))), Fingerprint::U128)
-            | flag(has(Kind::Leaf(Leaf::Number("i128"))), Fingerprint::I128)
-            | flag(has(Kind::SelfDescribing), Fingerprint::ANY);
+            | flag(may_have("u128"), Fingerprint::U128)
+            | flag(may_have("i128"), Fingerprint::I128)
+            | flag(has(Kind::SelfDescribing) || has(Kind::Tag), Fingerprint::ANY);
         Fingerprint::new((hash.0 ^ (hash.0 >> 32)) as u32, flags)
     }
 
     /// Returns whether every part of a node was requested, even inside a rejected part, and no name is an alias.
     fn is_known(&self, node: NodeId) -> bool {
-        let Node { kind, children, names, len, .. } = &self.nodes[node];
-        let has_parts = match kind {
-            Kind::Unknown => false,
-            // A map without children stayed empty, because it is inside its own type.
-            Kind::Map => children.len() != 1,
-            Kind::Tuple => children.len() >= *len,
-            // A visit by position does not show which names are aliases of the same part.
-            Kind::Struct | Kind::Enum => children.len() == names.len(),
-            _ => true,
-        };
-        has_parts && children.iter().all(|&child| self.is_known(child))
+        let Node { kind, children, names, .. } = &self.nodes[node];
+        // A visit by position does not show which names are aliases of the same part.
+        let has_aliases =
+            matches!(kind, Kind::Struct | Kind::Enum) && children.len() != names.len();
+        !has_aliases
+            && self.has_its_parts(node)
+            && children.iter().all(|&child| self.is_known(child))
+    }
+
+    /// Returns whether a part of a node was never requested, so that it may be of any type.
+    fn is_unreached(&self, node: NodeId) -> bool {
+        let Node { kind, children, .. } = &self.nodes[node];
+        // The last children of an enum with aliases stand for no variant.
+        let is_reached =
+            |child: &&NodeId| *kind != Kind::Enum || self.nodes[**child].kind != Kind::Unknown;
+        !self.has_its_parts(node)
+            || children.iter().filter(is_reached).any(|&child| self.is_unreached(child))
+    }
+
+    /// Returns whether the kind of a node is known, and each of its parts was requested.
+    fn has_its_parts(&self, node: NodeId) -> bool {
+        let Node { kind, children, len, varies, empty, .. } = &self.nodes[node];
+        let is_recursive = *empty == Empty::InItself;
+        !varies
+            && !self.has_tag(node)
+            && match kind {
+                Kind::Unknown => false,
+                Kind::Newtype => !children.is_empty(),
+                Kind::Option | Kind::Seq => is_recursive || !children.is_empty(),
+                Kind::Map => is_recursive || children.len() == 2,
+                Kind::Tuple => children.len() >= *len,
+                _ => true,
+            }
+    }
+
+    /// Returns whether the kind of the other parts of a struct depends on one of its parts.
+    fn has_tag(&self, node: NodeId) -> bool {
+        let Node { kind, children, .. } = &self.nodes[node];
+        *kind == Kind::Struct && children.iter().any(|&child| self.nodes[child].kind == Kind::Tag)
     }
 
     fn write(&self, node: NodeId, outer: &mut Vec<NodeId>, hash: &mut Hash) {
-        let Node { kind, children, names, .. } = &self.nodes[node];
+        let Node { kind, children, names, varies, .. } = &self.nodes[node];
         let begin = match *kind {
+            _ if *varies => return hash.put("unknown"),
             Kind::Unknown => return hash.put("unknown"),
-            Kind::SelfDescribing => return hash.put("any"),
+            Kind::SelfDescribing | Kind::Tag => return hash.put("any"),
             Kind::Leaf(leaf) => return hash.put(leaf.name()),
             Kind::Recursion(to) => {
                 let levels = outer.iter().rev().position(|&node| node == to).unwrap_or_default();
@@ -579,8 +728,12 @@ impl Tree {
             names.iter().for_each(|name| hash.put(name));
             hash.put(":");
         }
+        let has_tag = self.has_tag(node);
         for &child in children.iter().filter(|&&child| !self.nodes[child].is_alias) {
-            self.write(child, outer, hash);
+            match has_tag && self.nodes[child].kind != Kind::Tag {
+                true => hash.put("unknown"),
+                false => self.write(child, outer, hash),
+            }
         }
         (0..self.unreached(node)).for_each(|_| hash.put("unknown"));
         if is_named {
