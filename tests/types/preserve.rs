@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use ruts::{
     codec::Codec,
-    field::{Field, FieldSpec, OrDefault},
+    field::{Field, FieldSpec, FieldValue, OrDefault},
 };
 use ruts_tests_support::seeds;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     change::{COUNTED_SEED, Run, new_session},
     changes::changes,
+    order_id::OrderId,
 };
 
 /// Changes under which the old release reads every value of the new one, without some of its
@@ -369,4 +370,239 @@ async fn a_default_is_written_if_it_matters() {
     let id = session.entry(AFTER).get().await.unwrap().unwrap().id;
     assert_eq!(session.entry(AFTER).get().await.unwrap(), Some(After { a: 2, id }), "it is stored");
     assert_eq!(session.entry(BEFORE).get().await.unwrap(), Before { a: 2, legacy: 5 });
+}
+
+/// The old release changes a value of the new one, and returns what the new one finds.
+async fn updated<O: FieldValue + Default, N: FieldValue>(
+    new: N,
+    change: impl FnMut(&mut O) + Send,
+) -> N {
+    const SPEC: FieldSpec = FieldSpec::new("value").with_codec(Codec::MessagePack);
+    let session = new_session().await;
+    session.entry(Field::<N>::new(&SPEC)).set(&new).await.unwrap();
+    session.entry(Field::<O>::new(&SPEC).or(Default::default)).update(change).await.unwrap();
+    session.entry(Field::<N>::new(&SPEC)).get().await.unwrap().unwrap()
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct OldItem {
+    sku: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+struct NewItem {
+    sku: String,
+    #[serde(default)]
+    gift: u32,
+}
+
+fn item(sku: &str, gift: u32) -> NewItem {
+    NewItem { sku: sku.to_owned(), gift }
+}
+
+#[tokio::test]
+async fn elements_of_a_long_list_keep_what_belongs_to_them() {
+    let items: Vec<NewItem> = (0..3000).map(|at| item(&format!("sku {at}"), at)).collect();
+    let next = updated(items.clone(), |items: &mut Vec<OldItem>| {
+        items.remove(0);
+        items.push(OldItem { sku: "new".to_owned() });
+    });
+    assert_eq!(next.await, [&items[1..], &[item("new", 0)]].concat());
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum OldPay {
+    Card { number: u32 },
+    Wire { number: u32 },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum NewPay {
+    Card {
+        number: u32,
+        #[serde(default)]
+        fee: u32,
+    },
+    Wire {
+        number: u32,
+        #[serde(default)]
+        fee: u32,
+    },
+}
+
+impl Default for OldPay {
+    fn default() -> Self {
+        Self::Card { number: 0 }
+    }
+}
+
+/// The tag is behind a part that ruts does not reach, or not in front of the other fields, or beside the content.
+#[tokio::test]
+async fn another_variant_never_gets_the_unknown_fields() {
+    let order = OrderId("ord_7".to_owned());
+    let next = updated(
+        vec![(order.clone(), NewPay::Card { number: 1, fee: 7 })],
+        |pays: &mut Vec<(OrderId, OldPay)>| pays[0].1 = OldPay::Wire { number: 2 },
+    );
+    assert_eq!(next.await, [(order, NewPay::Wire { number: 2, fee: 0 })]);
+
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Old {
+        name: String,
+        #[serde(flatten)]
+        pay: OldPay,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct New {
+        name: String,
+        #[serde(flatten)]
+        pay: NewPay,
+    }
+    let new = |pay| New { name: "a".to_owned(), pay };
+    let card = || new(NewPay::Card { number: 1, fee: 7 });
+    let next =
+        updated(vec![card()], |olds: &mut Vec<Old>| olds[0].pay = OldPay::Wire { number: 2 });
+    assert_eq!(next.await, [new(NewPay::Wire { number: 2, fee: 0 })]);
+    let next =
+        updated(vec![card()], |olds: &mut Vec<Old>| olds[0].pay = OldPay::Card { number: 2 });
+    assert_eq!(next.await, [new(NewPay::Card { number: 2, fee: 7 })]);
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "item")]
+    enum OldPart {
+        Sold(OldItem),
+        Lent(OldItem),
+    }
+    impl Default for OldPart {
+        fn default() -> Self {
+            Self::Sold(OldItem::default())
+        }
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "item")]
+    enum NewPart {
+        Sold(NewItem),
+        Lent(NewItem),
+    }
+    let lend: fn(&mut OldPart) = |part| *part = OldPart::Lent(OldItem { sku: "tea".to_owned() });
+    assert_eq!(updated(NewPart::Sold(item("tea", 7)), lend).await, NewPart::Lent(item("tea", 0)));
+}
+
+/// A value with a tag or any JSON in it takes nothing from the parts beside it.
+#[tokio::test]
+async fn unknown_fields_beside_a_value_of_any_kind_are_kept() {
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Old {
+        name: String,
+        by_name: BTreeMap<String, OldItem>,
+        filter: serde_json::Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct New {
+        name: String,
+        by_name: BTreeMap<String, NewItem>,
+        filter: serde_json::Value,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+        #[serde(default)]
+        gift: u32,
+    }
+    let by_name = BTreeMap::from([("x".to_owned(), item("x", 7))]);
+    let new = New { name: "a".to_owned(), by_name, gift: 8, ..New::default() };
+    let changes: [fn(&mut Old); 4] = [
+        |old| old.name = "b".to_owned(),
+        |old| drop(old.by_name.insert("y".to_owned(), OldItem::default())),
+        |old| old.filter = "x".into(),
+        |old| old.note = Some("ring".to_owned()),
+    ];
+    for change in changes {
+        let next = updated(new.clone(), change).await;
+        assert_eq!((next.gift, next.by_name["x"].gift), (8, 7), "{next:?}");
+    }
+}
+
+/// A part that cannot be merged loses no unknown field of another part.
+#[tokio::test]
+async fn a_part_in_another_form_costs_nothing_elsewhere() {
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct OldReply {
+        n: u32,
+        replies: Vec<OldReply>,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct NewReply {
+        n: u32,
+        replies: Vec<NewReply>,
+        #[serde(default)]
+        gift: u32,
+    }
+    let deep = (0..500).fold(NewReply::default(), |inner, n| NewReply {
+        n,
+        replies: vec![inner],
+        gift: 7,
+    });
+    let next = updated(deep, |reply: &mut OldReply| reply.n = 999).await;
+    assert_eq!((next.n, next.gift, next.replies[0].replies[0].gift), (999, 7, 7));
+
+    // A field that was read under another name.
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Old {
+        #[serde(default, alias = "remark")]
+        note: String,
+        #[serde(default, alias = "amount")]
+        total: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct New {
+        #[serde(default, alias = "note")]
+        remark: String,
+        #[serde(default, alias = "total")]
+        amount: u32,
+        #[serde(default)]
+        gift: u32,
+    }
+    let new = New { remark: "r".to_owned(), amount: 1, gift: 7 };
+    let next = updated(new.clone(), |old: &mut Old| old.note = "z".to_owned()).await;
+    assert_eq!(next, New { remark: "z".to_owned(), ..new.clone() });
+    let next = updated(new.clone(), |old: &mut Old| (old.total, old.note) = (2, "z".to_owned()));
+    assert_eq!(next.await, New { remark: "z".to_owned(), amount: 2, gift: 7 });
+
+    // A number that the old release knows only as another one.
+    #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+    #[serde(from = "u8", into = "u8")]
+    enum Kind {
+        #[default]
+        Cash,
+        Other,
+    }
+    impl From<u8> for Kind {
+        fn from(number: u8) -> Self {
+            if number == 0 { Self::Cash } else { Self::Other }
+        }
+    }
+    impl From<Kind> for u8 {
+        fn from(kind: Kind) -> Self {
+            if kind == Kind::Cash { 0 } else { 255 }
+        }
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct OldPaid {
+        kind: Kind,
+        total: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct NewPaid {
+        kind: u8,
+        total: u32,
+        #[serde(default)]
+        gift: u32,
+    }
+    let paid = |kind, total, gift| NewPaid { kind, total, gift };
+    let next =
+        updated(vec![paid(3, 1, 7), paid(0, 2, 8)], |all: &mut Vec<OldPaid>| all[1].total = 9);
+    assert_eq!(next.await, [paid(3, 1, 7), paid(0, 9, 8)]);
 }

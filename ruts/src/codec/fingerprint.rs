@@ -48,7 +48,7 @@ impl Fingerprint {
     }
 
     /// Returns whether a part of the type needs a self-describing format, as enums with a tag do.
-    pub(super) const fn has_any(self) -> bool {
+    const fn has_any(self) -> bool {
         self.0 & Self::ANY != 0
     }
 

@@ -30,7 +30,7 @@ pub(crate) use self::header::HEADER_LEN;
 #[cfg(feature = "encrypt")]
 pub(crate) use self::header::{join_decrypted, split_encrypted};
 #[cfg(all(feature = "testing", feature = "messagepack"))]
-pub(crate) use self::messagepack::Node;
+pub(crate) use self::messagepack::{Node, text_of};
 #[cfg(feature = "testing")]
 pub(crate) use self::shape::{Part, Shape, parse, parse_name, trace_values};
 pub use self::{error::CodecError, format::Codec, stored::Stored, target::Target};
@@ -38,6 +38,6 @@ pub(crate) use self::{
     fingerprint::Fingerprint,
     header::{is_encrypted, is_merged_to_the_same, origin, unwrap_own, version, wrap_own},
     preserve::{keep_unknown, may_know_more},
-    shape::{fingerprint_of, trace},
+    shape::{Tree, fingerprint_of, trace, trace_tree},
     value::{decode, encode},
 };

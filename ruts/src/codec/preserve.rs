@@ -5,11 +5,12 @@
 
 use bytes::Bytes;
 
-use super::{fingerprint::Fingerprint, format::Codec, header::Header};
+use super::{fingerprint::Fingerprint, format::Codec, header::Header, shape::Tree};
 #[cfg(feature = "messagepack")]
 use super::{
     header::MAX_VALUE,
-    messagepack::{Defaults, Rules, merge},
+    messagepack::{Defaults, merge},
+    shape::TypePart,
 };
 
 /// Returns whether a stored value may have fields that the type with this fingerprint does not know.
@@ -24,7 +25,7 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerp
 }
 
 /// Returns `next` with the fields of `stored` that are neither in `known` nor in `next`. `known` is
-/// the value as this release writes it after reading `stored`.
+/// the value as this release writes it after reading `stored`. `structure` returns the structure of its type.
 ///
 /// `None` if there is nothing to keep, if one of the values is not MessagePack or has another
 /// version, if the result would be too long, or if this release would read it as another value.
@@ -33,6 +34,7 @@ pub(crate) fn keep_unknown(
     stored: &[u8],
     known: &[u8],
     next: &[u8],
+    structure: fn() -> Tree,
     reads_alike: impl Fn(&[u8]) -> bool,
 ) -> Option<Bytes> {
     let parts = [stored, known, next].map(|value| Header::split(value).ok());
@@ -45,11 +47,11 @@ pub(crate) fn keep_unknown(
         return None;
     }
     let fingerprint = header.fingerprint.merged(of_next.fingerprint);
-    let has_tags = fingerprint.has_any();
+    let tree = structure();
     let header = Header { fingerprint, ..of_next }.to_bytes();
     // A default that differs each time, such as a random number, has to be written.
     [Defaults::Omit, Defaults::Write].into_iter().find_map(|defaults| {
-        let merged = merge(stored, known, next, Rules { defaults, has_tags })?;
+        let merged = merge([stored, known, next], TypePart::of(&tree), defaults)?;
         let merged = [header.as_slice(), &merged].concat();
         (merged.len() <= MAX_VALUE && reads_alike(&merged)).then(|| merged.into())
     })
@@ -61,6 +63,7 @@ pub(crate) fn keep_unknown(
     _stored: &[u8],
     _known: &[u8],
     _next: &[u8],
+    _structure: fn() -> Tree,
     _reads_alike: impl Fn(&[u8]) -> bool,
 ) -> Option<Bytes> {
     None

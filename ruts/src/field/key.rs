@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     auth::PrincipalKey,
-    codec::{self, Codec, CodecError, Fingerprint, Stored, Target},
+    codec::{self, Codec, CodecError, Fingerprint, Stored, Target, Tree},
 };
 
 /// Typed key of a field: its stored name, the type `T` of its values, and its [mode](super::Mode)
@@ -45,6 +45,7 @@ struct ValueCodec<T> {
     encode: fn(Codec, u16, Fingerprint, &T) -> Result<Bytes, CodecError>,
     decode: fn(&[u8], u16, TypeFingerprint) -> Result<T, CodecError>,
     fingerprint: TypeFingerprint,
+    structure: fn() -> Tree,
     migrate: Option<Migrate<T>>,
     writes: Option<Writes<T>>,
 }
@@ -81,6 +82,7 @@ impl<T: FieldValue> Field<T> {
             encode: codec::encode::<T>,
             decode: decode::<T>,
             fingerprint: TypeFingerprint { compute: codec::fingerprint_of::<T>, known: None },
+            structure: codec::trace_tree::<T>,
             migrate: None,
             writes: None,
         };
@@ -253,6 +255,11 @@ impl<T, M: Copy> Field<T, M> {
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.codec.fingerprint.get()
+    }
+
+    /// Returns the function that finds the structure of the type.
+    pub(crate) fn structure(&self) -> fn() -> Tree {
+        self.codec.structure
     }
 
     /// Returns whether two stored values read as the same value.

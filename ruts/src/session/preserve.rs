@@ -33,6 +33,7 @@ impl Unknown {
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
         let reads_alike = |merged: &[u8]| field.reads_alike(merged, &next);
-        codec::keep_unknown(&stored, &known, &next, reads_alike).unwrap_or_else(|| next.clone())
+        let kept = codec::keep_unknown(&stored, &known, &next, field.structure(), reads_alike);
+        kept.unwrap_or_else(|| next.clone())
     }
 }

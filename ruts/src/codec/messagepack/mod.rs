@@ -12,11 +12,11 @@ mod payload;
 mod preserve;
 mod reader;
 
-#[cfg(feature = "testing")]
-pub(crate) use self::node::Node;
 #[cfg(feature = "bincode")]
 pub(super) use self::node::write_head;
+#[cfg(feature = "testing")]
+pub(crate) use self::node::{Node, text_of};
 pub(super) use self::{
     payload::{read, write},
-    preserve::{Defaults, Rules, merge},
+    preserve::{Defaults, merge},
 };

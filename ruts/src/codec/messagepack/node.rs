@@ -4,11 +4,11 @@
 
 use super::reader::{ReadError, Reader, Token};
 
-/// Maximum depth of a tree.
-const MAX_DEPTH: usize = 128;
+/// Maximum depth of a tree, as of a value that is read.
+const MAX_DEPTH: usize = 1024;
 
 /// A MessagePack value. Keys and leaves are kept as encoded bytes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Node<'b> {
     Map(Vec<(&'b [u8], Node<'b>)>),
     List(Vec<Node<'b>>),
@@ -73,6 +73,19 @@ impl<'b> Node<'b> {
             Self::Leaf(bytes) => out.extend_from_slice(bytes),
         }
     }
+}
+
+/// Returns the text of an encoded string. `None` for another value.
+pub(crate) fn text_of(encoded: &[u8]) -> Option<&str> {
+    // The text comes after a marker of one to five bytes.
+    let text = match encoded {
+        [0xa0..=0xbf, text @ ..]
+        | [0xd9, _, text @ ..]
+        | [0xda, _, _, text @ ..]
+        | [0xdb, _, _, _, _, text @ ..] => text,
+        _ => return None,
+    };
+    std::str::from_utf8(text).ok()
 }
 
 /// Writes the length of a map or a list: as part of the marker `short`, or after the marker `long` or

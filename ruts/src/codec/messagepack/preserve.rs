@@ -4,30 +4,31 @@
 //! value that the new release wrote, and know only some of its fields. The merge keeps the other
 //! fields. Not generic, so it is compiled once.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    mem,
+};
 
-use super::node::{Node, write_head};
+use super::node::{Node, text_of, write_head};
+use crate::codec::shape::{PartKind, TypePart};
 
-/// Maximum length of a list in which an element is also looked up at other positions. Each lookup
-/// compares the element with all elements of the list.
-const MAX_SEARCHED: usize = 1000;
+/// The entries of a struct or a map.
+type Entries<'b> = [(&'b [u8], Node<'b>)];
 
-/// Returns `next` with the fields of `stored` that neither `known` nor `next` has, and with the variants that
+/// Returns `next` with the fields of `stored` that neither `known` nor `next` has, and with the values that
 /// the caller has not changed. `known` is the payload that this release writes for the value that it read
-/// from `stored`.
+/// from `stored`. `part` is the type of this release.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(
-    stored: &[u8],
-    known: &[u8],
-    next: &[u8],
-    rules: Rules,
+    [stored, known, next]: [&[u8]; 3],
+    part: TypePart<'_>,
+    defaults: Defaults,
 ) -> Option<Vec<u8>> {
-    let (stored, known, next_node) =
-        (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
-    let mut merged = Vec::with_capacity(next.len() + 64);
-    merge_nodes([&stored, &known, &next_node], rules, &mut merged);
-    (merged != next).then_some(merged)
+    let nodes = (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
+    let mut merge = Merge { defaults, out: Vec::with_capacity(next.len() + 64) };
+    merge.nodes([&nodes.0, &nodes.1, &nodes.2], Some(part));
+    (merge.out != next).then_some(merge.out)
 }
 
 /// Whether to write a field that the stored struct lacks, and that the caller has left at its default. The
@@ -40,74 +41,122 @@ pub(in crate::codec) enum Defaults {
     Omit,
 }
 
-/// How to merge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::codec) struct Rules {
-    pub(in crate::codec) defaults: Defaults,
-    /// A map may be an enum whose variant is a string in it. The unknown fields of a variant do not belong to
-    /// another one.
-    pub(in crate::codec) has_tags: bool,
+struct Merge {
+    defaults: Defaults,
+    out: Vec<u8>,
 }
 
-/// Returns whether two maps can stand for the same variant of an enum: they have the same keys, and the same
-/// string in the first entry, where serde writes a tag.
-fn is_same_variant(known: &[(&[u8], Node<'_>)], next: &[(&[u8], Node<'_>)]) -> bool {
-    let has_same_keys =
-        known.len() == next.len() && next.iter().all(|(key, _)| find(known, key).is_some());
-    let tag = |entries: &[(&[u8], Node<'_>)]| match entries.first() {
-        Some((_, Node::Leaf(leaf))) if is_text(leaf) => Some(leaf.to_vec()),
-        _ => None,
-    };
-    has_same_keys && tag(known) == tag(next)
-}
-
-fn merge_nodes(nodes: [&Node<'_>; 3], rules: Rules, out: &mut Vec<u8>) {
-    let [stored, known, next] = nodes;
-    match (stored, known, next) {
-        (Node::Map(stored), Node::Map(known), Node::Map(next))
-            if !rules.has_tags || is_same_variant(known, next) =>
-        {
-            let is_kept = |key| find(known, key).is_none() && find(next, key).is_none();
-            let kept: Vec<_> = stored.iter().filter(|(key, _)| is_kept(key)).collect();
-            let is_omitted = |key, value| {
-                rules.defaults == Defaults::Omit
-                    && !kept.is_empty()
-                    && find(stored, key).is_none()
-                    && find(known, key) == Some(value)
-            };
-            let next: Vec<_> = next.iter().filter(|(key, value)| !is_omitted(key, value)).collect();
-            write_head(out, next.len() + kept.len(), 0x80, 0xde);
-            for (key, value) in next {
-                out.extend_from_slice(key);
-                match (find(stored, key), find(known, key)) {
-                    (Some(stored), Some(known)) => {
-                        merge_nodes([stored, known, value], rules, out);
+impl Merge {
+    /// Merges a part. `part` is `None` if its type is not known.
+    fn nodes(&mut self, [stored, known, next]: [&Node<'_>; 3], part: Option<TypePart<'_>>) {
+        match (stored, known, next) {
+            (Node::Map(stored), Node::Map(known), Node::Map(next))
+                if may_be_merged(part, known, next) =>
+            {
+                self.entries([stored, known, next], part);
+            }
+            (Node::List(stored), Node::List(known), Node::List(next)) if is_part(stored, known) => {
+                write_head(&mut self.out, next.len(), 0x90, 0xdc);
+                for (at, (value, from)) in next.iter().zip(origins(known, next)).enumerate() {
+                    let element = part.and_then(|part| part.element(at));
+                    match from {
+                        Some(from) => self.nodes([&stored[from], &known[from], value], element),
+                        None => value.write(&mut self.out),
                     }
-                    _ => value.write(out),
                 }
             }
-            for (key, value) in kept {
-                out.extend_from_slice(key);
-                value.write(out);
+            // The caller has not changed the value, which this release may know only as another one. For
+            // example, a variant may be `#[serde(other)]` to it.
+            (Node::Leaf(stored), Node::Leaf(known), Node::Leaf(next)) if known == next => {
+                self.out.extend_from_slice(stored);
             }
+            _ => next.write(&mut self.out),
         }
-        (Node::List(stored), Node::List(known), Node::List(next)) if is_part(stored, known) => {
-            write_head(out, next.len(), 0x90, 0xdc);
-            for (value, from) in next.iter().zip(origins(known, next)) {
-                match from {
-                    Some(from) => merge_nodes([&stored[from], &known[from], value], rules, out),
-                    None => value.write(out),
+    }
+
+    fn entries(&mut self, [stored, known, next]: [&Entries<'_>; 3], part: Option<TypePart<'_>>) {
+        let is_unknown = |key| find(known, key).is_none() && find(next, key).is_none();
+        let mut kept: Vec<_> = stored.iter().filter(|(key, _)| is_unknown(key)).collect();
+        let is_omitted = |key, value| {
+            self.defaults == Defaults::Omit
+                && !kept.is_empty()
+                && find(stored, key).is_none()
+                && find(known, key) == Some(value)
+        };
+        let next: Vec<_> = next.iter().filter(|(key, value)| !is_omitted(key, value)).collect();
+        for (key, _) in next.iter().filter(|(key, _)| find(stored, key).is_none()) {
+            let replaced = find(known, key).and_then(|known| alias_of(known, &kept, part));
+            replaced.map(|at| kept.remove(at));
+        }
+        write_head(&mut self.out, next.len() + kept.len(), 0x80, 0xde);
+        for (key, value) in next {
+            self.out.extend_from_slice(key);
+            match (find(stored, key), find(known, key)) {
+                (Some(stored), Some(known)) => {
+                    self.nodes([stored, known, value], part_of(part, key));
                 }
+                _ => value.write(&mut self.out),
             }
         }
-        // The caller has not changed the string. It may be a variant that this release knows only as
-        // `#[serde(other)]`.
-        (Node::Leaf(stored), Node::Leaf(known), Node::Leaf(next))
-            if known == next && is_text(stored) && is_text(known) =>
-        {
-            out.extend_from_slice(stored);
+        for (key, value) in kept {
+            self.out.extend_from_slice(key);
+            value.write(&mut self.out);
         }
-        _ => next.write(out),
+    }
+}
+
+/// Returns the type of an entry.
+fn part_of<'t>(part: Option<TypePart<'t>>, key: &[u8]) -> Option<TypePart<'t>> {
+    let part = part?;
+    match part.kind() {
+        PartKind::Struct | PartKind::Enum => part.named(text_of(key)?),
+        PartKind::Other => part.value(),
+        PartKind::Tagged | PartKind::Flattened | PartKind::Unknown => None,
+    }
+}
+
+/// Returns the index of the stored entry that this release has read under an alias. `known` is the value of
+/// the field, which the caller has changed since.
+fn alias_of(
+    known: &Node<'_>,
+    kept: &[&(&[u8], Node<'_>)],
+    part: Option<TypePart<'_>>,
+) -> Option<usize> {
+    let part = part?;
+    let is_alias = |key: &[u8]| text_of(key).is_some_and(|name| part.reads(name));
+    let mut aliases = (0..kept.len()).filter(|&at| is_alias(kept[at].0));
+    let same = aliases.clone().find(|&at| kept[at].1 == *known);
+    same.or_else(|| aliases.next().filter(|_| aliases.next().is_none()))
+}
+
+/// Returns whether the entries of two maps belong together. They do not if the caller has changed the variant
+/// of an enum with a tag: the unknown fields of a variant do not belong to another one.
+fn may_be_merged(part: Option<TypePart<'_>>, known: &Entries<'_>, next: &Entries<'_>) -> bool {
+    match part.map_or(PartKind::Unknown, TypePart::kind) {
+        PartKind::Struct | PartKind::Enum | PartKind::Other => true,
+        // serde writes the tag first.
+        PartKind::Tagged => first_text(known) == first_text(next),
+        PartKind::Unknown => has_same_keys(known, next) && first_text(known) == first_text(next),
+        // Any string may be the tag of an enum whose fields are among those of the struct.
+        PartKind::Flattened => {
+            let is_same = |(key, value): &(&[u8], Node<'_>)| match value {
+                Node::Leaf(leaf) if text_of(leaf).is_some() => find(known, key) == Some(value),
+                _ => true,
+            };
+            has_same_keys(known, next) && next.iter().all(is_same)
+        }
+    }
+}
+
+fn has_same_keys(known: &Entries<'_>, next: &Entries<'_>) -> bool {
+    known.len() == next.len() && next.iter().all(|(key, _)| find(known, key).is_some())
+}
+
+/// Returns the value of the first entry, if it is a string.
+fn first_text<'a>(entries: &'a Entries<'_>) -> Option<&'a str> {
+    match entries.first() {
+        Some((_, Node::Leaf(leaf))) => text_of(leaf),
+        _ => None,
     }
 }
 
@@ -119,32 +168,38 @@ fn merge_nodes(nodes: [&Node<'_>; 3], rules: Rules, out: &mut Vec<u8>) {
 fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     let has_same_len = known.len() == next.len();
     let mut origins = vec![None; next.len()];
-    let mut is_used = vec![false; known.len()];
     if has_same_len {
         for at in (0..next.len()).filter(|&at| known[at] == next[at]) {
-            (origins[at], is_used[at]) = (Some(at), true);
+            origins[at] = Some(at);
+        }
+    }
+    // The places of the elements that are not used yet.
+    let mut places: HashMap<&Node<'_>, BTreeSet<usize>> = HashMap::new();
+    for (at, value) in known.iter().enumerate() {
+        if !has_same_len || origins[at].is_none() {
+            places.entry(value).or_default().insert(at);
         }
     }
     let mut after = 0;
-    for (at, value) in next.iter().enumerate().filter(|_| known.len() <= MAX_SEARCHED) {
-        let is_same = |from: &usize| !is_used[*from] && known[*from] == *value;
+    for (at, value) in next.iter().enumerate() {
         if origins[at].is_none()
-            && let Some(from) =
-                (after..known.len()).find(is_same).or_else(|| (0..after).find(is_same))
+            && let Some(same) = places.get_mut(value)
+            && let Some(from) = same.range(after..).next().or_else(|| same.first()).copied()
         {
-            (origins[at], is_used[from], after) = (Some(from), true, from + 1);
+            same.remove(&from);
+            (origins[at], after) = (Some(from), from + 1);
         }
     }
     if has_same_len {
-        for at in (0..next.len()).filter(|at| !is_used[*at]) {
+        for at in places.into_values().flatten() {
             origins[at] = origins[at].or(Some(at));
         }
     }
     origins
 }
 
-/// Strings that differ between `stored` and `known`. They may be variants that this release knows only as
-/// `#[serde(other)]`.
+/// Values without parts that differ between `stored` and `known`. This release may know some values only as
+/// other ones.
 #[derive(Default)]
 struct Renamed<'b> {
     stored: HashSet<&'b [u8]>,
@@ -152,20 +207,29 @@ struct Renamed<'b> {
 }
 
 impl<'b> Renamed<'b> {
-    /// Returns whether `known` can have been read from `stored`: they are equal, except for strings, and for
-    /// fields that one of them lacks.
+    /// Returns whether `known` can have been read from `stored`: they are equal, except for values without
+    /// parts, and for fields that one of them lacks.
     fn add(&mut self, stored: &Node<'b>, known: &Node<'b>) -> bool {
         match (stored, known) {
             (Node::Map(stored), Node::Map(known)) => stored
                 .iter()
                 .all(|(key, value)| find(known, key).is_none_or(|known| self.add(value, known))),
             (Node::List(stored), Node::List(known)) => {
-                is_reordered(stored, known) || self.add_all(stored, known)
+                // A list in another order must add nothing: all its elements seem to be renamed.
+                let mut inner = Self::default();
+                match inner.add_all(stored, known) && inner.is_consistent() {
+                    true => {
+                        self.stored.extend(mem::take(&mut inner.stored));
+                        self.known.extend(mem::take(&mut inner.known));
+                        true
+                    }
+                    false => is_reordered(stored, known),
+                }
             }
             (Node::Leaf(stored), Node::Leaf(known)) if stored != known => {
                 self.stored.insert(stored);
                 self.known.insert(known);
-                is_text(stored) && is_text(known)
+                true
             }
             // The releases write bytes in different forms.
             (Node::Leaf(_), Node::List(_)) | (Node::List(_), Node::Leaf(_)) => true,
@@ -176,6 +240,10 @@ impl<'b> Renamed<'b> {
     fn add_all(&mut self, stored: &[Node<'b>], known: &[Node<'b>]) -> bool {
         stored.len() == known.len()
             && stored.iter().zip(known).all(|(stored, known)| self.add(stored, known))
+    }
+
+    fn is_consistent(&self) -> bool {
+        self.stored.is_disjoint(&self.known)
     }
 }
 
@@ -189,21 +257,16 @@ fn is_reordered(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     stored.len() == known.len() && stored != known && sorted(stored) == sorted(known)
 }
 
-/// Returns whether a leaf is a string, as a variant without a value is.
-fn is_text(leaf: &[u8]) -> bool {
-    matches!(leaf.first(), Some(0xa0..=0xbf | 0xd9..=0xdb))
-}
-
-fn find<'a, 'b>(entries: &'a [(&'b [u8], Node<'b>)], key: &[u8]) -> Option<&'a Node<'b>> {
+fn find<'a, 'b>(entries: &'a Entries<'b>, key: &[u8]) -> Option<&'a Node<'b>> {
     entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
 }
 
 /// Returns whether each element of `known` can have been read from the element of `stored` at the
-/// same index. `false` for a `HashSet` whose elements were written in another order, because a string of
+/// same index. `false` for a `HashSet` whose elements were written in another order, because a value of
 /// `known` is then in `stored` at another index.
 fn is_part<'b>(stored: &[Node<'b>], known: &[Node<'b>]) -> bool {
     let mut renamed = Renamed::default();
-    renamed.add_all(stored, known) && renamed.stored.is_disjoint(&renamed.known)
+    renamed.add_all(stored, known) && renamed.is_consistent()
 }
 
 #[cfg(test)]
@@ -213,8 +276,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-
-    const RULES: Rules = Rules { defaults: Defaults::Omit, has_tags: false };
+    use crate::codec::shape::trace_tree;
 
     type Lists = BTreeMap<String, Vec<Option<u32>>>;
 
@@ -222,15 +284,17 @@ mod tests {
         rmp_serde::to_vec_named(value).unwrap()
     }
 
+    fn merged(payloads: [&[u8]; 3]) -> Option<Vec<u8>> {
+        merge(payloads, TypePart::of(&trace_tree::<Lists>()), Defaults::Omit)
+    }
+
     proptest! {
         /// Stored values are untrusted input.
         #[test]
         fn hostile_payloads_never_panic(parts in vec(vec(any::<u8>(), 0..60), 3)) {
+            let tree = trace_tree::<Lists>();
             for defaults in [Defaults::Write, Defaults::Omit] {
-                for has_tags in [false, true] {
-                    let rules = Rules { defaults, has_tags };
-                    let _ = merge(&parts[0], &parts[1], &parts[2], rules);
-                }
+                let _ = merge([&parts[0], &parts[1], &parts[2]], TypePart::of(&tree), defaults);
             }
         }
 
@@ -238,7 +302,7 @@ mod tests {
         #[test]
         fn a_known_value_adds_nothing(stored: Lists, next: Lists) {
             let (stored, next) = (payload(&stored), payload(&next));
-            prop_assert_eq!(merge(&stored, &stored, &next, RULES), None);
+            prop_assert_eq!(merged([&stored, &stored, &next]), None);
         }
 
         /// If the type knows no entry and writes none, every stored entry is kept.
@@ -246,7 +310,7 @@ mod tests {
         fn an_unknown_value_stays_whole(stored: Lists) {
             prop_assume!(!stored.is_empty());
             let (stored, nothing) = (payload(&stored), payload(&Lists::new()));
-            prop_assert_eq!(merge(&stored, &nothing, &nothing, RULES), Some(stored));
+            prop_assert_eq!(merged([&stored, &nothing, &nothing]), Some(stored));
         }
     }
 }

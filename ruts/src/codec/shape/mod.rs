@@ -10,6 +10,8 @@
 //! nesting. Names of types, newtypes and attributes such as `default` are not part of it.
 
 mod cache;
+#[cfg(feature = "messagepack")]
+mod part;
 #[cfg(any(feature = "testing", all(feature = "bincode", feature = "messagepack")))]
 mod structure;
 #[cfg(any(feature = "testing", all(feature = "bincode", feature = "messagepack")))]
@@ -17,9 +19,15 @@ mod text;
 mod tracer;
 mod tree;
 
+#[cfg(feature = "messagepack")]
+pub(crate) use self::part::{PartKind, TypePart};
 #[cfg(feature = "testing")]
 pub(crate) use self::tracer::trace_values;
-pub(crate) use self::{cache::fingerprint_of, tracer::trace};
+pub(crate) use self::{
+    cache::fingerprint_of,
+    tracer::{trace, trace_tree},
+    tree::Tree,
+};
 #[cfg(any(feature = "testing", all(feature = "bincode", feature = "messagepack")))]
 pub(crate) use self::{
     structure::{Part, Shape},

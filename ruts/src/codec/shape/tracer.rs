@@ -33,7 +33,8 @@ pub(crate) fn trace<T: DeserializeOwned>() -> Fingerprint {
     trace_tree::<T>().fingerprint()
 }
 
-fn trace_tree<T: DeserializeOwned>() -> Tree {
+/// Returns the structure of a type.
+pub(crate) fn trace_tree<T: DeserializeOwned>() -> Tree {
     let mut tree = Tree::new();
     let accepts = &mut |tree: &mut Tree| T::deserialize(Tracer { tree, node: Tree::ROOT }).is_ok();
     request_all(&mut tree, accepts);

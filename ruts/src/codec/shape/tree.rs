@@ -151,7 +151,7 @@ impl Variation {
 }
 
 /// A type, as far as it is known.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     nodes: Vec<Node>,
     /// Structs and enums around the current node.
     path: Vec<NodeId>,
@@ -281,7 +281,7 @@ impl Tree {
         self.set_kind(node, kind);
         self.nodes[node].type_name = type_name;
         let empty = match self.recursion {
-            _ if self.is_inside(node, kind, type_name) => Empty::InItself,
+            _ if self.enclosing(node, kind, type_name).is_some() => Empty::InItself,
             0 => Empty::Never,
             _ => Empty::InRecursion,
         };
@@ -296,16 +296,16 @@ impl Tree {
         is_filled
     }
 
-    /// Returns whether a node is a part of a value of this type.
-    fn is_inside(&self, mut node: NodeId, kind: Kind, type_name: &str) -> bool {
+    /// Returns the value of this type that encloses a node.
+    fn enclosing(&self, mut node: NodeId, kind: Kind, type_name: &str) -> Option<NodeId> {
         while node != Self::ROOT {
             node = self.nodes[node].parent;
             let outer = &self.nodes[node];
             if outer.kind == kind && outer.type_name == type_name {
-                return true;
+                return Some(node);
             }
         }
-        false
+        None
     }
 
     /// Enters a struct or an enum, and returns its node. Inside a value of the same type, this is the node
@@ -640,6 +640,49 @@ impl Tree {
         }
     }
 
+    /// Returns the node that stands for the value of a node: the part of a newtype or an option, and the
+    /// enclosing value of the same type.
+    #[cfg(feature = "messagepack")]
+    pub(super) fn resolve(&self, mut node: NodeId) -> NodeId {
+        // A newtype may lead to itself.
+        for _ in 0..MAX_DEPTH {
+            let Node { kind, children, empty, type_name, .. } = &self.nodes[node];
+            node = match *kind {
+                Kind::Newtype | Kind::Option if !children.is_empty() => children[0],
+                Kind::Recursion(to) => to,
+                kind if *empty == Empty::InItself => {
+                    self.enclosing(node, kind, type_name).unwrap_or(node)
+                }
+                _ => return node,
+            };
+        }
+        node
+    }
+
+    /// Returns the kind of a node. `None` if its structure is not known.
+    #[cfg(feature = "messagepack")]
+    pub(super) fn kind(&self, node: NodeId) -> Option<Kind> {
+        let Node { kind, varies, .. } = self.nodes[node];
+        let is_known = !varies && !matches!(kind, Kind::Unknown | Kind::SelfDescribing | Kind::Tag);
+        is_known.then_some(kind)
+    }
+
+    /// Returns the names of the fields or variants of a node, with aliases.
+    #[cfg(feature = "messagepack")]
+    pub(super) fn names(&self, node: NodeId) -> &'static [&'static str] {
+        self.nodes[node].names
+    }
+
+    #[cfg(feature = "messagepack")]
+    pub(super) fn part(&self, node: NodeId, at: usize) -> Option<NodeId> {
+        self.nodes[node].children.get(at).copied()
+    }
+
+    #[cfg(feature = "messagepack")]
+    pub(super) fn part_count(&self, node: NodeId) -> usize {
+        self.nodes[node].children.len()
+    }
+
     /// Returns the fingerprint: a hash by FNV-1a, folded to 32 bits, and the flags.
     #[inline(never)]
     pub(super) fn fingerprint(&self) -> Fingerprint {
@@ -694,7 +737,7 @@ impl Tree {
     }
 
     /// Returns whether the kind of the other parts of a struct depends on one of its parts.
-    fn has_tag(&self, node: NodeId) -> bool {
+    pub(super) fn has_tag(&self, node: NodeId) -> bool {
         let Node { kind, children, .. } = &self.nodes[node];
         *kind == Kind::Struct && children.iter().any(|&child| self.nodes[child].kind == Kind::Tag)
     }

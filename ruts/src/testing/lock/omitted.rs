@@ -3,7 +3,7 @@
 //! Used by `report`. A shape does not show whether a type leaves out a field that it writes: that depends on
 //! `skip_serializing_if`, and so on the value. A sample shows it.
 
-use crate::codec::{Node, Part, Shape};
+use crate::codec::{Node, Part, Shape, text_of};
 
 /// Maximum depth of a value.
 const MAX_DEPTH: usize = 128;
@@ -83,10 +83,5 @@ impl<'s> Search<'s> {
 
 /// Returns whether a key in MessagePack is a name of the part.
 fn is_named(part: &Part, key: &[u8]) -> bool {
-    // The text comes after a marker of one to five bytes.
-    let text = match key {
-        [0xa0..=0xbf, text @ ..] | [0xd9, _, text @ ..] | [0xda, _, _, text @ ..] => text,
-        _ => return false,
-    };
-    std::str::from_utf8(text).is_ok_and(|name| part.is_read_as(name))
+    text_of(key).is_some_and(|name| part.is_read_as(name))
 }
