@@ -15,6 +15,7 @@ use ruts::{
     testing::{Client, with_session},
 };
 use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, new_client};
+use serde::{Deserialize, Serialize};
 
 #[session]
 struct Account {
@@ -233,11 +234,12 @@ async fn an_unreadable_value_keeps_no_other_session_alive() {
             |account: Account| async move { account.edit().user(&8).sid("a").commit().await };
         with_session(other, &layer, sign_in).await.unwrap();
     }
-    let later = SessionLayer::new(fixture.store.clone());
-    let write = |account: Later| async move { account.set_sid(&1).await };
-    with_session(&others[2], &later, write).await.unwrap();
+    // A layer that knows no declaration of the field.
+    let other = SessionLayer::new(fixture.store.clone());
+    let write = |other: Other| async move { other.session().set("sid", &1_u64, None, None).await };
+    with_session(&others[2], &other, write).await.unwrap();
     let refused = fixture.by("a").revoke_all().await;
-    assert!(matches!(refused, Err(Error::Newer { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Decode { .. })), "{refused:?}");
     for (number, other) in others.iter().enumerate() {
         let user = |account: Account| async move { account.user().await.unwrap() };
         let is_live = with_session(other, &layer, user).await.is_some();
@@ -399,4 +401,59 @@ async fn a_value_that_is_written_by_name_is_found() {
     let remove = |account: Account| async move { account.session().remove("sid").await };
     assert!(fixture.run(remove).await.unwrap());
     assert_eq!(fixture.number("b").await, 0);
+}
+
+/// A release cannot read a value of a later version, but finds its session, and keeps it in the index.
+#[tokio::test]
+async fn the_release_before_finds_a_value_of_a_later_version() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Sid {
+        name: String,
+        provider: u32,
+    }
+    impl From<String> for Sid {
+        fn from(name: String) -> Self {
+            Self { name, provider: 0 }
+        }
+    }
+    impl TryFrom<Sid> for String {
+        type Error = &'static str;
+
+        fn try_from(Sid { name, provider }: Sid) -> Result<Self, Self::Error> {
+            if provider == 0 { Ok(name) } else { Err("only one provider was known") }
+        }
+    }
+    #[session]
+    struct Later {
+        #[field(principal)]
+        user: u64,
+        #[field(index, version = 2, migrate(1 => String))]
+        sid: Sid,
+    }
+    let store = MemoryStore::new();
+    // Each release has a layer of its own, because their schemas conflict.
+    let (before, after) = (SessionLayer::new(store.clone()), SessionLayer::new(store.clone()));
+    let client = new_client(Router::new().layer(before.clone()));
+    let sid = Sid::from("a".to_owned());
+    let guest = sid.clone();
+    with_session(&client, &after, |later: Later| async move { later.set_sid(&guest).await })
+        .await
+        .unwrap();
+    with_session(&client, &before, |account: Account| async move { account.set_user(&7).await })
+        .await
+        .unwrap();
+    let found =
+        async |sessions: IndexedSessions| sessions.list((), None, 10).await.unwrap().sessions.len();
+    assert_eq!(found(Later::sessions(store.clone()).by_sid(&sid)).await, 1);
+    assert_eq!(found(Account::sessions(store.clone()).by_sid("a")).await, 1);
+    let other = Sid { provider: 1, ..sid.clone() };
+    with_session(&client, &after, move |later: Later| async move { later.set_sid(&other).await })
+        .await
+        .unwrap();
+    assert_eq!(found(Account::sessions(store.clone()).by_sid("a")).await, 0);
+    with_session(&client, &before, |account: Account| async move { account.set_user(&7).await })
+        .await
+        .unwrap();
+    let other = Sid { provider: 1, ..sid };
+    assert_eq!(Later::sessions(store).by_sid(&other).revoke_all().await.unwrap(), 1);
 }

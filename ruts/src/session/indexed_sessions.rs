@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     field_set::FieldSet,
     index_entry::{FoundEntry, TARGET},
+    index_key::{key_name, stored_key},
     principal_sessions::{SessionSummary, SummaryPage, revoke, summary_names},
     value,
 };
@@ -204,20 +205,21 @@ impl IndexedSessions {
     /// Reads a session. Returns `None` if the session has ended, belongs to a guest, or does not have the
     /// value.
     async fn find(&self, id: SessionId, names: &[&str]) -> Result<Option<ListedSession>, Error> {
-        let name = self.field.name();
-        let mut names = [names, &[name]].concat();
+        let (name, key_name) = (self.field.name(), key_name(self.field.name()));
+        let mut names = [names, &[name, &key_name]].concat();
         names.sort_unstable();
         names.dedup();
         let fields = Projection::Named(&names);
         let Ok(loaded) = self.store.load(Credentials::internal(&id), fields, None).await? else {
             return Ok(None);
         };
-        let Some(stored) = loaded.fields.iter().find(|field| field.name == name) else {
-            return Ok(None);
+        let get = |name: &str| {
+            let stored = loaded.fields.iter().find(|stored| stored.name == name)?;
+            Some(&stored.value)
         };
-        let key = self.field.index_key(self.layer, &stored.value);
+        let key = stored_key(self.field, self.layer, get);
         let key = key.map_err(|source| value::decode_error(name, source))?;
-        let is_found = key == *self.key()? && loaded.meta.signed_in.is_some();
+        let is_found = key == Some(*self.key()?) && loaded.meta.signed_in.is_some();
         Ok(is_found.then(|| ListedSession::new(id, loaded)))
     }
 }

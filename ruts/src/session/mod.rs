@@ -12,6 +12,7 @@ mod field_set;
 mod future;
 pub(crate) mod handle;
 mod index_entry;
+mod index_key;
 mod indexed_sessions;
 mod layer_name;
 pub(crate) mod map;

@@ -2,13 +2,22 @@
 //!
 //! Used by `operations`, before and after the write. Knows keys and entries, and no value types.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
 use super::{identity::Identity, state::State, transfer::Transfer, write_plan::WritePlan};
 use crate::{
     auth::PrincipalKey,
     error::Error,
     field::FieldSpec,
-    session::{config::Signing, index_entry::IndexEntry, schemas::Schemas},
-    store::{Change, Credentials, DynStore, Projection},
+    session::{
+        config::Signing,
+        index_entry::IndexEntry,
+        index_key::{key_name, stored_key, wrap_key},
+        schemas::Schemas,
+    },
+    store::{Change, Credentials, DynStore, FieldWrite, Projection},
     token::SessionId,
     ttl::Ttl,
 };
@@ -19,6 +28,8 @@ use crate::{
 /// caller gets an answer. The entry of the former value is freed last.
 pub(super) struct IndexChange {
     fields: Vec<IndexedField>,
+    /// Names and values of the reserved fields that hold the keys of the new values.
+    keys: Vec<(String, Bytes)>,
     /// The session before the write.
     former: Option<SessionId>,
 }
@@ -81,8 +92,8 @@ impl IndexChange {
         if transfer.exchange.state.identity.may_be_open() {
             // A sign-in carries its own proof, so its client is not compared.
             transfer.checks_client = !plan.is_sign_in();
-            let names = fields.iter().map(|field| field.spec.name()).collect();
-            transfer.fetch(names).await?;
+            let names = names_of(fields.iter().map(|field| field.spec));
+            transfer.fetch(names.iter().map(|name| &**name).collect()).await?;
             // After a `take`, the field is known, but perhaps not the principal.
             let state = &*transfer.exchange.state;
             if state.owner.is_none() && state.meta.is_none() && state.identity.may_be_open() {
@@ -94,7 +105,18 @@ impl IndexChange {
         for field in &mut fields {
             field.former = known(layer, state, field.spec);
         }
-        Ok(Self { fields, former: state.identity.id() })
+        let keys = fields.iter().filter_map(|field| {
+            let key = field.next.flatten()?;
+            Some((key_name(field.spec.name()), wrap_key(&key)))
+        });
+        Ok(Self { keys: keys.collect(), former: state.identity.id(), fields })
+    }
+
+    /// Returns the changes of a write, and those of the reserved fields that hold the keys.
+    pub(super) fn with_keys<'a>(this: Option<&'a Self>, changes: &[Change<'a>]) -> Vec<Change<'a>> {
+        let keys = this.into_iter().flat_map(|this| &this.keys);
+        let keys = keys.map(|(name, key)| Change::Set(FieldWrite::new(name, key)));
+        changes.iter().copied().chain(keys).collect()
     }
 
     /// Adds the entries of the values that the session has after the write, and frees those of former
@@ -152,17 +174,18 @@ async fn stored_keys(
     id: &SessionId,
     fields: &[IndexedField],
 ) -> Result<Option<Vec<Option<PrincipalKey>>>, Error> {
-    let names: Vec<&str> = fields.iter().map(|field| field.spec.name()).collect();
+    let names = names_of(fields.iter().map(|field| field.spec));
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
     let projection = Projection::Named(&names);
     let loaded = store.load(Credentials::internal(id), projection, None).await?;
     let Some(loaded) = loaded.ok().filter(|loaded| loaded.meta.signed_in.is_some()) else {
         return Ok(None);
     };
-    let key = |field: &IndexedField| {
-        let name = field.spec.name();
+    let get = |name: &str| {
         let stored = loaded.fields.iter().find(|stored| stored.name == name)?;
-        field.spec.index_key(layer, &stored.value).ok()
+        Some(&stored.value)
     };
+    let key = |field: &IndexedField| stored_key(field.spec, layer, get).ok().flatten();
     Ok(Some(fields.iter().map(key).collect()))
 }
 
@@ -183,5 +206,10 @@ fn indexed(schemas: &Schemas, changes: &[Change<'_>], plan: &WritePlan) -> Vec<&
 /// Returns the key of the field's value, if the value is known. Returns `None` for a value without a key, so
 /// that such a value does not make a write fail.
 pub(super) fn known(layer: &str, state: &State, spec: &FieldSpec) -> Option<PrincipalKey> {
-    spec.index_key(layer, state.fields.get(spec.name())?).ok()
+    stored_key(spec, layer, |name| state.fields.get(name)).ok().flatten()
+}
+
+/// Returns the names of indexed fields, and of the reserved fields that hold their keys.
+pub(super) fn names_of<'a>(specs: impl Iterator<Item = &'a FieldSpec>) -> Vec<Cow<'static, str>> {
+    specs.flat_map(|spec| [spec.name().into(), key_name(spec.name()).into()]).collect()
 }

@@ -12,7 +12,7 @@ use super::{
     exchange::{Exchange, delete_lost},
     field_cache::{FieldCache, Life},
     identity::{Closed, Identity},
-    index::{IndexChange, known},
+    index::{IndexChange, known, names_of},
     operation::Delete,
     own_fields::{STAMP, accept_stamp, accepts_stamp},
     renewal::{note_use, renew},
@@ -348,7 +348,9 @@ impl Request {
         }
         let mut transfer = Transfer::new(&self.0, &mut state);
         let index = IndexChange::begin(&mut transfer, changes, &plan).await?;
-        let updated = transfer.update(Update { changes, ..Update::default() }, &plan).await;
+        let with_keys = IndexChange::with_keys(index.as_ref(), changes);
+        let update = Update { changes: &with_keys, ..Update::default() };
+        let updated = transfer.update(update, &plan).await;
         if updated.is_err() && index.is_some() && plan.is_sign_in() {
             // `begin` has read the fields without a check of the client.
             let state = &mut *transfer.exchange.state;
@@ -418,9 +420,10 @@ impl Request {
             };
             let precondition = Some(Precondition::new(field.name(), current.as_ref()));
             let (changes, plan) = ([change], WritePlan::of(field));
-            let update = Update { changes: &changes, precondition, ..Update::default() };
             let mut transfer = Transfer::new(&self.0, &mut state);
             let index = IndexChange::begin(&mut transfer, &changes, &plan).await?;
+            let with_keys = IndexChange::with_keys(index.as_ref(), &changes);
+            let update = Update { changes: &with_keys, precondition, ..Update::default() };
             match transfer.update(update, &plan).await? {
                 Updated::Applied { .. } => {
                     if let Some(index) = index {
@@ -544,7 +547,8 @@ impl Request {
         let mut state = self.0.lock().await?;
         let indexes = self.schemas().indexes();
         if !indexes.is_empty() && state.identity.may_be_open() {
-            let names = indexes.iter().map(|field| field.name()).collect();
+            let names = names_of(indexes.iter().copied());
+            let names = names.iter().map(|name| &**name).collect();
             // The session ends in any case. An entry that stays leads to no session.
             let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
         }
