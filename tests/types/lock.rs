@@ -1,6 +1,6 @@
 //! Before a deployment, the lock reports what `matrix` finds by running both releases.
 
-use std::{env, fs, process::Command};
+use std::{collections::BTreeMap, env, fs, process::Command};
 
 use ruts::{
     Session,
@@ -85,12 +85,12 @@ struct Shop {
 /// the release is accepted. The release is written by hand, because another `#[session(lock)]` would
 /// generate a test of its own.
 macro_rules! release {
-    ($($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+ $(,)?) => {
+    ($($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident $(($argument:expr))?)?),+ $(,)?) => {
         release!(of Lock::of::<Shop>(), retired []
-            $($spec => $type $(=> $migrate)? $(; $mode)?),+)
+            $($spec => $type $(=> $migrate)? $(; $mode $(($argument))?)?),+)
     };
     (of $lock:expr, retired $retired:tt
-        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+ $(,)?) => {
+        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident $(($argument:expr))?)?),+ $(,)?) => {
         release!(@with {
             let mut lock = $lock;
             let report = lock.compare::<Release>();
@@ -99,13 +99,13 @@ macro_rules! release {
                 assert!(lock.compare::<Release>().is_empty(), "{}", lock.compare::<Release>());
             }
             report
-        }, retired $retired $($spec => $type $(=> $migrate)? $(; $mode)?),+)
+        }, retired $retired $($spec => $type $(=> $migrate)? $(; $mode $(($argument))?)?),+)
     };
     (accept $lock:ident, $($spec:expr => $type:ty $(=> $migrate:expr)?),+ $(,)?) => {
         release!(@with $lock.accept::<Release>(), retired [] $($spec => $type $(=> $migrate)?),+)
     };
     (@with $action:expr, retired $retired:tt
-        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident)?),+) => {{
+        $($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident $(($argument:expr))?)?),+) => {{
         #[derive(Clone)]
         struct Release(Session);
 
@@ -131,7 +131,7 @@ macro_rules! release {
                 let mut specs = Self::SCHEMA.fields().iter();
                 $(
                     let field = Field::<$type>::new(specs.next().unwrap());
-                    visitor.visit(field $(.migrate($migrate))? $(.$mode())?);
+                    visitor.visit(field $(.migrate($migrate))? $(.$mode($($argument)?))?);
                 )+
             }
         }
@@ -1011,4 +1011,116 @@ fn a_changed_variant_of_a_recursive_or_tagged_type_breaks() {
     let report = release!(of lock, retired []
         FILTER => before::Filter, AMOUNT => after::Amount);
     assert_finding(&report, LockLevel::Breaks, &["amount"]);
+}
+
+/// The first sample leaves the field out, and shows neither its default nor which name is an alias.
+#[test]
+fn a_field_that_samples_leave_out_is_optional() {
+    #[derive(Serialize, Deserialize)]
+    struct Before {
+        total: u32,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct After {
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        note: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        gift: bool,
+        #[serde(alias = "amount")]
+        total: u32,
+    }
+    const BASKET: FieldSpec = FieldSpec::new("basket");
+    let mut lock = Lock::default();
+    release!(accept lock, BASKET => Before);
+    let report = release!(of lock.clone(), retired [] BASKET => After);
+    assert_finding(&report, LockLevel::Stale, &["both releases read both types"]);
+    release!(accept lock, BASKET => After);
+    assert!(lock.to_string().contains("{note?: str, gift?: bool, total|amount: u32}"), "{lock}");
+    let report = release!(of lock, retired [] BASKET => Before);
+    assert_finding(&report, LockLevel::Stale, &["both releases read both types"]);
+}
+
+#[test]
+fn an_alias_of_a_key_is_found() {
+    macro_rules! keys {
+        ($name:ident $(#[$attribute:meta])?) => {
+            #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+            enum $name {
+                $(#[$attribute])?
+                Card,
+                Cash,
+            }
+        };
+    }
+    keys!(Before);
+    keys!(After #[serde(alias = "Amex")]);
+    const PAID: FieldSpec = FieldSpec::new("paid");
+    let mut lock = Lock::default();
+    release!(accept lock, PAID => BTreeMap<Before, u32>);
+    let report = release!(of lock.clone(), retired [] PAID => BTreeMap<After, u32>);
+    assert_finding(&report, LockLevel::Stale, &["both releases read both types"]);
+    release!(accept lock, PAID => BTreeMap<After, u32>);
+    assert!(lock.to_string().contains("map<<Card|Amex / Cash>, u32>"), "{lock}");
+}
+
+/// A bridge release that names the type of the field itself writes that type.
+#[test]
+fn a_bridge_release_that_writes_its_own_type_is_compared() {
+    #[derive(Serialize, Deserialize)]
+    enum Before {
+        Cash,
+        Card,
+    }
+    #[derive(Serialize, Deserialize)]
+    enum After {
+        Cash,
+        Card,
+        Voucher,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Renamed {
+        #[serde(alias = "total")]
+        amount: u32,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Total {
+        total: u32,
+    }
+    macro_rules! bridge {
+        ($spec:expr, $before:ty => $after:ty) => {{
+            const BRIDGE: FieldSpec = $spec.with_version(2).with_writes(1);
+            let mut lock = Lock::default();
+            release!(accept lock, $spec => $before);
+            release!(@with lock.compare::<Release>(), retired []
+                BRIDGE => $after => |stored| stored.read::<$after>().map(Some);
+                writes(|value, target| target.write(&value)))
+        }};
+    }
+    const NAMED: FieldSpec = FieldSpec::new("value").with_codec(Codec::MessagePack);
+    const PACKED: FieldSpec = FieldSpec::new("value").with_codec(Codec::Bincode);
+    let report = bridge!(NAMED, Before => After);
+    assert!(!report.breaks(), "{report}");
+    assert!(report.to_string().contains("Voucher: this variant is not read"), "{report}");
+    let report = bridge!(NAMED, u32 => u64);
+    assert!(report.to_string().contains("a u64 that u32 cannot hold"), "{report}");
+    assert!(bridge!(PACKED, Before => After).breaks(), "bincode reads by position");
+    let report = bridge!(NAMED, Total => Renamed);
+    assert!(report.breaks(), "{report}");
+    assert!(report.to_string().contains("writes version 1 as its own type"), "{report}");
+}
+
+/// ruts has no value of the type, so it has no sample that would be refused.
+#[test]
+fn encryption_of_a_type_without_samples_breaks() {
+    const ORDER: FieldSpec = FieldSpec::new("order");
+    const ENCRYPTED: FieldSpec = ORDER.with_version(2).encrypt();
+    let mut lock = Lock::default();
+    release!(accept lock, ORDER => OrderId);
+    let report = release!(of lock.clone(), retired []
+        ENCRYPTED => OrderId => |stored| stored.read().map(Some));
+    assert!(report.breaks(), "{report}");
+    assert!(report.to_string().contains("encrypt(since = 2)"), "{report}");
+    let report = release!(of lock, retired [] ENCRYPTED => OrderId => |_| Ok(None));
+    assert!(report.to_string().contains("discards version 1"), "{report}");
+    assert!(!report.breaks(), "{report}");
 }

@@ -37,6 +37,8 @@ pub(super) struct Described {
     pub(super) is_unreadable: bool,
     /// A bridge release cannot write any sample as the former version.
     pub(super) is_unwritable: bool,
+    /// A bridge release writes the former version as the type of the field itself.
+    pub(super) writes_itself: bool,
     /// Reads a stored value, as the session does. Returns `false` if a migration discards the value.
     pub(super) read: ReadStored,
     /// Returns whether the migration reads a former value as the type that wrote it, or as the type of the
@@ -109,12 +111,16 @@ impl FieldVisitor for Describe<'_> {
         }
         shape.forget_loose();
         let codec = field.written_codec().unwrap_or(spec.codec());
+        let is_bridge = spec.written_version() != spec.version();
+        let written: Vec<_> = values.iter().map(|value| field.encode(value)).collect();
+        let is_own = |stored: &Bytes| {
+            codec::origin(stored).is_some_and(|(.., writer)| writer == field.fingerprint())
+        };
         let mut described = Described {
             spec,
             is_unreadable: is_unreadable(codec, &shape),
-            is_unwritable: spec.written_version() != spec.version()
-                && !values.is_empty()
-                && values.iter().all(|value| field.encode(value).is_err()),
+            is_unwritable: is_bridge && !values.is_empty() && written.iter().all(Result::is_err),
+            writes_itself: is_bridge && written.iter().flatten().any(is_own),
             shape,
             has_values,
             codec,

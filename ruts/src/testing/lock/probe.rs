@@ -148,6 +148,7 @@ impl Probe<'_> {
                 }
             }
             Shape::Map(entry) => {
+                self.keys(&mut entry.0, &places);
                 let parts = places
                     .iter()
                     .flat_map(|place| (0..place.entries().len()).map(|at| place.part(at)));
@@ -155,9 +156,8 @@ impl Probe<'_> {
             }
             Shape::Struct { fields, loose, is_closed } => {
                 if let Some(place) = places.iter().find(|place| !place.entries().is_empty()) {
-                    let written: Vec<_> = place.entries().iter().map(|(key, _)| *key).collect();
-                    name_parts(fields, loose, &written);
-                    self.fields(fields, std::mem::take(loose), place);
+                    name_parts(fields, loose, &keys_of(&places));
+                    self.fields(fields, std::mem::take(loose), &places);
                     let (name, value) = (text(NO_NAME), [0xc0]);
                     let unknown = place.with(|node| {
                         if let Node::Map(entries) = node {
@@ -203,11 +203,41 @@ impl Probe<'_> {
         }
     }
 
-    /// Finds aliases, and the fields that may be missing.
-    fn fields(&self, fields: &mut [Part], loose: Vec<String>, place: &Place<'_, '_>) {
-        let payload = place.payload();
+    /// Finds the names and aliases of variants that are keys of a map.
+    fn keys(&self, shape: &mut Shape, places: &[Place<'_, '_>]) {
+        let Shape::Enum { variants, loose, has_other } = shape else { return };
+        name_parts(variants, loose, &keys_of(places));
+        let loose = std::mem::take(loose);
+        for variant in variants {
+            let found =
+                places.iter().find_map(|place| Some((place, place.position(&variant.name)?)));
+            let Some((place, at)) = found else { continue };
+            let with_key = |name: &str| {
+                let key = text(name);
+                (self.reread)(&place.with(|node| {
+                    if let Node::Map(entries) = node {
+                        entries[at].0 = &key;
+                    }
+                }))
+            };
+            let is_alias = |name: &&String| with_key(name) == Some(place.payload());
+            variant.aliases = loose.iter().filter(is_alias).cloned().collect();
+            variant.aliases.retain(|alias| *alias != variant.name);
+            *has_other |= with_key(NO_NAME).is_some();
+        }
+    }
+
+    /// Finds aliases, and the fields that may be missing. Some values may leave fields out.
+    fn fields(&self, fields: &mut [Part], loose: Vec<String>, places: &[Place<'_, '_>]) {
         for field in fields {
-            let Some(at) = place.position(&field.name) else { continue };
+            let is_without = |place: &&Place<'_, '_>| {
+                !place.entries().is_empty() && place.position(&field.name).is_none()
+            };
+            let without = places.iter().find(is_without);
+            field.is_optional = without.is_some_and(|place| self.is_read(&place.payload()));
+            let found = places.iter().find_map(|place| Some((place, place.position(&field.name)?)));
+            let Some((place, at)) = found else { continue };
+            let payload = place.payload();
             for name in &loose {
                 let key = text(name);
                 let renamed = place.with(|node| {
@@ -225,7 +255,7 @@ impl Probe<'_> {
                     entries.remove(at);
                 }
             });
-            field.is_optional = self.is_read(&without);
+            field.is_optional |= self.is_read(&without);
         }
     }
 
@@ -239,6 +269,11 @@ impl Probe<'_> {
         });
         (self.reread)(&renamed).is_some_and(|written| written == place.payload())
     }
+}
+
+/// Returns the keys that any of the values has.
+fn keys_of<'b>(places: &[Place<'_, 'b>]) -> Vec<&'b [u8]> {
+    places.iter().flat_map(|place| place.entries()).map(|(key, _)| *key).collect()
 }
 
 /// Corrects the names of fields or variants, because some of them may be aliases. The values show which names

@@ -12,13 +12,13 @@ use super::{
     describe::Described,
     locked_schema::LockedSchema,
     locked_type::LockedType,
-    rules::{renamed, unreadable},
+    rules::{always_unreadable, renamed, unreadable},
     text::text,
 };
 #[cfg(feature = "messagepack")]
 use crate::codec::HEADER_LEN;
 use crate::{
-    codec::{Codec, Shape},
+    codec::{self, Codec, Shape},
     field::SessionSchema,
 };
 
@@ -264,14 +264,20 @@ impl LockReport {
                 }
             }
         }
-        if is_new && kept.len() < locked.samples.len() {
+        // A migration that discards a version does not read its values.
+        let is_discarded = match &locked.samples[..] {
+            [] => codec::encode(locked.codec, former, locked.fingerprint, &())
+                .is_ok_and(|unreadable| matches!((field.read)(&unreadable), Ok(false))),
+            _ => kept.is_empty(),
+        };
+        if is_new && (is_discarded || kept.len() < locked.samples.len()) {
             self.say(
                 LockLevel::Warning,
                 name,
                 format!("discards version {former}: its values read as absent."),
             );
         }
-        if kept.is_empty() {
+        if is_discarded {
             return;
         }
         if field.spec.encrypts(former) && !locked.is_encrypted {
@@ -295,6 +301,7 @@ impl LockReport {
                 ),
             }
         }
+        let is_bridge = field.writes() == Some(former);
         let keeps_keys = || kept.iter().all(|sample| (field.keeps_principal)(sample));
         if locked.is_index && field.spec.is_index() && !keeps_keys() {
             self.say(
@@ -317,8 +324,10 @@ impl LockReport {
                 ),
             );
         }
+        if is_bridge && is_last && field.writes_itself && field.fingerprint != locked.fingerprint {
+            self.bridge_of_itself(field, locked);
+        }
         let is_exact = || kept.iter().all(|sample| (field.migrates_exactly)(sample));
-        let is_bridge = field.writes() == Some(former);
         if (is_new || is_bridge) && is_last && !is_exact() {
             let was = text(&locked.shape);
             match is_bridge {
@@ -339,6 +348,39 @@ impl LockReport {
                     ),
                 ),
             }
+        }
+    }
+
+    /// Checks whether the previous release reads what a bridge release writes as the type of the field itself.
+    fn bridge_of_itself(&mut self, field: &Described, locked: &LockedType) {
+        let (name, former) = (field.spec.name(), locked.version);
+        let (always, some) = match field.codec {
+            Codec::Bincode => (vec![POSITIONAL.to_owned()], Vec::new()),
+            Codec::MessagePack => (
+                always_unreadable(&field.shape, &locked.shape),
+                [unreadable(&field.shape, &locked.shape), left_out(field, &locked.shape)].concat(),
+            ),
+        };
+        if !always.is_empty() {
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "writes version {former} as its own type, which instances of the previous release cannot \
+                     read:{}\n    Name the former type in `migrate({former} => ..)`.",
+                    list(&always)
+                ),
+            );
+        } else if !some.is_empty() {
+            self.say(
+                LockLevel::Warning,
+                name,
+                format!(
+                    "writes version {former} as its own type, and instances of the previous release do not read \
+                     every value:{}\n    Write no such value before `writes` is removed.",
+                    list(&some)
+                ),
+            );
         }
     }
 

@@ -1,5 +1,5 @@
-//! [`unreadable`] returns the reasons why one type cannot read MessagePack values of another. [`renamed`]
-//! returns the fields whose values are lost because the fields were probably renamed.
+//! [`unreadable`] returns the reasons why one type cannot read MessagePack values of another, and
+//! [`always_unreadable`] those that hold for every value. [`renamed`] returns the fields whose values are lost because the fields were probably renamed.
 //!
 //! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types` compares these
 //! rules with the reader.
@@ -10,7 +10,15 @@ use crate::codec::{Part, Shape};
 /// Returns the reasons why `reader` does not read every value of `writer`, each with the place in the
 /// type. Empty if it reads all of them.
 pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
-    Check::of(writer, reader).reasons
+    let reasons = Check::of(writer, reader).reasons.into_iter();
+    reasons.map(|(reason, _)| reason).collect()
+}
+
+/// Returns the reasons why `reader` reads no value of `writer`. A variant that it does not know, or a number that
+/// it cannot hold, is no such reason.
+pub(super) fn always_unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
+    let reasons = Check::of(writer, reader).reasons.into_iter();
+    reasons.filter(|(_, extent)| *extent == Extent::Always).map(|(reason, _)| reason).collect()
 }
 
 /// Returns the fields of `reader` that were probably renamed, each with its place in the type. Such a field
@@ -19,8 +27,15 @@ pub(super) fn renamed(writer: &Shape, reader: &Shape) -> Vec<String> {
     Check::of(writer, reader).renamed
 }
 
+/// The values for which a reason holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Always,
+    Sometimes,
+}
+
 struct Check {
-    reasons: Vec<String>,
+    reasons: Vec<(String, Extent)>,
     renamed: Vec<String>,
     path: Vec<String>,
 }
@@ -33,8 +48,17 @@ impl Check {
     }
 
     fn refuse(&mut self, reason: impl AsRef<str>) {
+        self.refuse_to(Extent::Always, reason);
+    }
+
+    /// Some values are refused.
+    fn refuse_some(&mut self, reason: impl AsRef<str>) {
+        self.refuse_to(Extent::Sometimes, reason);
+    }
+
+    fn refuse_to(&mut self, extent: Extent, reason: impl AsRef<str>) {
         let place = if self.path.is_empty() { "the value" } else { &self.path.join(".") };
-        self.reasons.push(format!("{place}: {}", reason.as_ref()));
+        self.reasons.push((format!("{place}: {}", reason.as_ref()), extent));
     }
 
     fn at(&mut self, name: &str, writer: &Shape, reader: &Shape) {
@@ -56,13 +80,13 @@ impl Check {
             }
             (writer, reader) if writer == reader => {}
             (_, Shape::Leaf("any")) | (Shape::Leaf("any"), _) => {
-                self.refuse("whether it is read depends on the value");
+                self.refuse_some("whether it is read depends on the value");
             }
             (Shape::Option(writer), Shape::Option(reader)) => self.shape(writer, reader),
             (Shape::Leaf("unit"), Shape::Option(_)) => {}
             (writer, Shape::Option(reader)) => self.shape(writer, reader),
             (Shape::Option(writer), reader) => {
-                self.refuse("`None` is an error");
+                self.refuse_some("`None` is an error");
                 self.shape(writer, reader);
             }
             (Shape::Seq(writer), Shape::Seq(reader)) => self.at("[]", writer, reader),
@@ -71,7 +95,7 @@ impl Check {
             }
             (Shape::Seq(_), Shape::Tuple(reader)) => {
                 let len = reader.len();
-                self.refuse(format!("a number of elements other than {len} is an error"));
+                self.refuse_some(format!("a number of elements other than {len} is an error"));
             }
             (Shape::Tuple(writer), Shape::Tuple(reader)) if writer.len() == reader.len() => {
                 for (at, (writer, reader)) in writer.iter().zip(reader).enumerate() {
@@ -87,7 +111,7 @@ impl Check {
             }
             (Shape::Map(entry), Shape::Struct { fields, .. }) if entry.0 == Shape::Leaf("str") => {
                 if fields.iter().any(|field| !field.is_optional) {
-                    self.refuse("a map need not have all fields");
+                    self.refuse_some("a map need not have all fields");
                 }
                 fields.iter().for_each(|field| self.at(&field.name, &entry.1, &field.shape));
             }
@@ -102,13 +126,13 @@ impl Check {
             (Shape::Enum { variants, .. }, Shape::Leaf("str")) => {
                 let is_unit = |variant: &Part| variant.shape == Shape::Leaf("unit");
                 if !variants.iter().all(is_unit) {
-                    self.refuse("a variant with a value is not a string");
+                    self.refuse_some("a variant with a value is not a string");
                 }
             }
             (Shape::Leaf("str"), Shape::Enum { variants, .. })
                 if variants.iter().any(|variant| variant.shape == Shape::Leaf("unit")) =>
             {
-                self.refuse("a string that is not the name of a variant is an error");
+                self.refuse_some("a string that is not the name of a variant is an error");
             }
             (Shape::Leaf("bytes"), Shape::Seq(element))
             | (Shape::Seq(element), Shape::Leaf("bytes"))
@@ -153,10 +177,20 @@ impl Check {
     fn variants(&mut self, writer: &[Part], reader: &[Part], has_other: bool) {
         for written in writer {
             match reader.iter().find(|variant| variant.is_read_as(&written.name)) {
-                Some(variant) => self.at(&written.name, &written.shape, &variant.shape),
+                Some(variant) => {
+                    let before = self.reasons.len();
+                    self.at(&written.name, &written.shape, &variant.shape);
+                    // Other variants are read.
+                    let inside = self.reasons[before..].iter_mut();
+                    inside.for_each(|(_, extent)| *extent = Extent::Sometimes);
+                }
                 // `other` accepts only variants without a value.
                 None if has_other && written.shape == Shape::Leaf("unit") => {}
-                None => self.refuse_at(&written.name, "this variant is not read"),
+                None => {
+                    self.path.push(written.name.clone());
+                    self.refuse_some("this variant is not read");
+                    self.path.pop();
+                }
             }
         }
     }
@@ -165,17 +199,21 @@ impl Check {
         let (writes, reads) = (Number::of(writer), Number::of(reader));
         match (writer, reader, writes, reads) {
             ("char", "str", ..) | ("f32", "f64", ..) => {}
-            ("str", "char", ..) => self.refuse("a string that is not one character is an error"),
-            ("f64", "f32", ..) => self.refuse("a number that an `f32` cannot hold is an error"),
+            ("str", "char", ..) => {
+                self.refuse_some("a string that is not one character is an error")
+            }
+            ("f64", "f32", ..) => {
+                self.refuse_some("a number that an `f32` cannot hold is an error")
+            }
             (_, _, Some(writes), Some(reads)) if writes.bits < 128 || reads.bits == 128 => {
                 if !writes.fits(reads) {
-                    self.refuse(format!("a {writer} that {reader} cannot hold is an error"));
+                    self.refuse_some(format!("a {writer} that {reader} cannot hold is an error"));
                 }
             }
             (_, "f64" | "f32", Some(writes), _) if writes.bits < 128 => {
                 let exact = if reader == "f64" { 53 } else { 24 };
                 if writes.bits > exact {
-                    self.refuse(format!("a {writer} that {reader} cannot hold is an error"));
+                    self.refuse_some(format!("a {writer} that {reader} cannot hold is an error"));
                 }
             }
             _ => self.differ(&Shape::Leaf(writer), &Shape::Leaf(reader)),
