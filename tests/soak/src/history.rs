@@ -41,6 +41,8 @@ pub enum Outcome {
     NotDone,
     /// It may have been carried out, or may still be later.
     Unknown,
+    /// It was a sign-in, and the store has ended the session: a revocation came in between, or may have.
+    Revoked,
 }
 
 impl Outcome {
@@ -48,6 +50,7 @@ impl Outcome {
     pub fn of(error: &StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::OutcomeUnknown => Self::Unknown,
+            StoreErrorKind::Revoked => Self::Revoked,
             _ => Self::NotDone,
         }
     }
@@ -419,7 +422,11 @@ impl Subject {
     /// Notes the end of a rotation, perhaps with a sign-in.
     pub fn end_rotation(&self, to: SecretHash, outcome: Outcome) {
         let mut state = self.state();
-        state.is_rotating = outcome == Outcome::Unknown;
+        state.is_rotating = matches!(outcome, Outcome::Unknown | Outcome::Revoked);
+        if outcome == Outcome::Revoked {
+            state.endings_begun += 1;
+            state.life = Life::Uncertain;
+        }
         if let Outcome::Done(stale_for) = outcome {
             state.former = Some(std::mem::replace(&mut state.secret, to));
             state.is_signed_in = state.principal.is_some();
@@ -449,7 +456,7 @@ impl Subject {
                 state.note_stale(stale_for);
             }
             Outcome::Unknown if state.life == Life::Live => state.life = Life::Uncertain,
-            Outcome::Unknown | Outcome::NotDone => {}
+            Outcome::Unknown | Outcome::Revoked | Outcome::NotDone => {}
         }
     }
 
@@ -470,7 +477,7 @@ impl Subject {
                 state.note_stale(stale_for);
             }
             Outcome::NotDone => drop(not_done.insert(number)),
-            Outcome::Unknown => drop(unknown.insert(number)),
+            Outcome::Unknown | Outcome::Revoked => drop(unknown.insert(number)),
         }
     }
 
@@ -488,7 +495,7 @@ impl Subject {
                 state.counter.done += 1;
                 state.note_stale(stale_for);
             }
-            Outcome::Unknown => state.counter.unknown += 1,
+            Outcome::Unknown | Outcome::Revoked => state.counter.unknown += 1,
             Outcome::NotDone => {}
         }
     }

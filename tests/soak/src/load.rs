@@ -200,7 +200,7 @@ impl<S: Store> World<S> {
         if outcome == Outcome::NotDone && principal.is_some() {
             subject.forget_sign_in();
         }
-        outcome != Outcome::Unknown
+        !matches!(outcome, Outcome::Unknown | Outcome::Revoked)
     }
 
     async fn delete(&self, subject: &Subject) {

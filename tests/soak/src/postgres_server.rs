@@ -1,11 +1,12 @@
 //! A PostgreSQL server behind a proxy, and its faults: [`PostgresServer`]. Used by the systems.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ruts_tests_stores::{
     Proxy,
     servers::{Clock, Postgres},
 };
+use ruts_tests_support::LONG_TIMEOUT;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::{task::block_in_place, time::sleep};
 
@@ -99,46 +100,63 @@ impl PostgresServer {
         }
     }
 
-    async fn connection(&self) -> PgConnection {
-        let mut connection = PgConnection::connect(self.server.url()).await.expect("a connection");
+    async fn connection(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = PgConnection::connect(self.server.url()).await?;
         let own = "set statement_timeout to 0; set idle_session_timeout to 0; \
                    set default_transaction_read_only to off";
-        sqlx::raw_sql(own).execute(&mut connection).await.expect("settings of its own");
-        connection
+        sqlx::raw_sql(own).execute(&mut connection).await?;
+        Ok(connection)
     }
 
-    async fn run(&self, statements: &[&'static str]) {
-        let mut connection = self.connection().await;
-        for statement in statements {
-            connection.execute(*statement).await.expect("a statement");
+    /// Runs statements on a new connection. If the server closes the connection, runs them again: after a crash of
+    /// one backend, PostgreSQL ends them all.
+    async fn run(&self, statements: &[&str]) {
+        let begun = Instant::now();
+        loop {
+            let ran = async {
+                let mut connection = self.connection().await?;
+                for statement in statements {
+                    let statement = AssertSqlSafe((*statement).to_owned());
+                    connection.execute(statement).await?;
+                }
+                Ok::<_, sqlx::Error>(())
+            };
+            match ran.await {
+                Ok(()) => return,
+                Err(error) => assert!(begun.elapsed() < LONG_TIMEOUT, "{statements:?}: {error}"),
+            }
+            sleep(Duration::from_millis(50)).await;
         }
     }
 
     async fn set(&self, setting: &'static str, value: &str, duration: Duration) {
-        let mut connection = self.connection().await;
         for (value, pause) in [(value, duration), ("default", Duration::ZERO)] {
             let set = format!("alter system set {setting} to {value}");
-            connection.execute(AssertSqlSafe(set)).await.expect("a setting");
-            connection.execute("select pg_reload_conf()").await.expect("a reload");
+            self.run(&[&set, "select pg_reload_conf()"]).await;
             sleep(pause).await;
         }
         // A reload takes effect a moment later, even in new connections.
         let show = "select setting from pg_settings where name = $1";
         loop {
-            let mut connection =
-                PgConnection::connect(self.server.url()).await.expect("a connection");
-            let now = sqlx::query_scalar(show).bind(setting).fetch_one(&mut connection).await;
-            if now.is_ok_and(|now: String| now != value) {
+            let now = async {
+                let mut connection = PgConnection::connect(self.server.url()).await?;
+                sqlx::query_scalar(show).bind(setting).fetch_one(&mut connection).await
+            };
+            if now.await.is_ok_and(|now: String| now != value) {
                 return;
             }
         }
     }
 
+    /// Holds a lock for `duration`. If the server closes the connection, the lock is over.
     async fn lock(&self, lock: &'static str, duration: Duration) {
-        let mut connection = self.connection().await;
-        let mut transaction = connection.begin().await.expect("a transaction");
-        transaction.execute(lock).await.expect("a lock");
-        sleep(duration).await;
-        transaction.rollback().await.expect("the end of the transaction");
+        let locked = async {
+            let mut connection = self.connection().await?;
+            let mut transaction = connection.begin().await?;
+            transaction.execute(lock).await?;
+            sleep(duration).await;
+            transaction.rollback().await
+        };
+        let _: Result<(), sqlx::Error> = locked.await;
     }
 }
