@@ -202,6 +202,27 @@ async fn a_revocation_between_the_steps_of_a_sign_in_ends_it() {
     }
 }
 
+/// The last step of a sign-in is carried out, and its answer is lost. So the step is sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sign_in_whose_last_step_is_repeated_succeeds() {
+    let fixture = Arc::new(Fixture::on_cluster(Flavour::Redis).await);
+    for is_new in [true, false] {
+        let guest = TestSession::begin(&fixture.direct).await;
+        let before = fixture.calls();
+        fixture.proxy.set(Traffic::HoldAfter(2));
+        let sign_in = fixture.start_sign_in((!is_new).then_some(&guest), None);
+        fixture.wait_for_steps(before, 2).await;
+        fixture.proxy.set(Traffic::CutAnswersAfter(0));
+        fixture.wait_for_steps(before, 3).await;
+        fixture.proxy.set(Traffic::Forward);
+        let session = sign_in.await.unwrap().unwrap();
+        assert_eq!(fixture.calls(), before + 4, "new: {is_new}");
+        assert_eq!(fixture.listed().await, BTreeSet::from([session.id]));
+        assert_eq!(fixture.revoke_all().await, BTreeSet::from([session.id]));
+        assert!(!fixture.is_live(&session).await);
+    }
+}
+
 /// The test runs on one server and on a cluster.
 #[tokio::test]
 async fn a_refused_sign_in_leaves_no_entry_in_the_list() {

@@ -128,7 +128,7 @@ scripts! {
     UPDATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
         [UPDATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
     JOIN = Refused, Never, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];
-    VERIFY = Runs, Never, LIST_PROBE, [STEPS_FILES, files!["principal/verify"]];
+    VERIFY = Runs, Once, LIST_PROBE, [STEPS_FILES, files!["principal/verify"]];
     WITHDRAW = Runs, Never, LIST_PROBE,
         [STEPS_FILES, files!["principal/withdraw"]];
     LIST = Runs, Once, LIST_PROBE, [files!["principal/entry", "principal/list"]];

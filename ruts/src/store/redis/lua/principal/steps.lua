@@ -45,11 +45,12 @@ local function join(id, nonce, listed, limit)
 end
 
 -- Completes a sign-in, unless a revocation came after `join`. Answers 1 if the sign-in is complete,
--- else 0. Without the mark, the entry can be removed once the session has ended.
+-- else 0. Without the mark, the entry can be removed once the session has ended. A second run finds
+-- that the first one has completed the sign-in: a revocation would have replaced the `+`.
 local function verify(id, mark, listed)
   local held = find_entry(id)
-  local _, marks = parse_entry(held)
-  if not remove_mark(marks, mark) then return 0 end
+  local state, marks = parse_entry(held)
+  if not remove_mark(marks, mark) then return state == '+' and 1 or 0 end
   replace_entry(id, held, format_entry(now, '+', marks))
   prolong(listed, redis.call('PTTL', key))
   return 1
