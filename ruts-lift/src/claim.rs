@@ -178,6 +178,16 @@ impl<S: Store> Claims<S> {
         self.end(&lease, &[done, Change::Remove(BUSY)]).await
     }
 
+    /// Stores the cookie of the session that an old one became, because it has changed. If there is no claim, nothing
+    /// is done. One round trip.
+    pub(crate) async fn renew(&self, old: &str, set_cookie: &HeaderValue) -> Result<(), Error> {
+        let claim = Claim::of(self.layer, old);
+        let done = claim.encrypt(set_cookie.as_bytes())?;
+        let changes = [Change::Set(field(DONE, &done))];
+        let updated = self.store.update(claim.credentials(), Update::new(&changes)).await;
+        updated.map(drop).map_err(Error::Claim)
+    }
+
     /// Ends a lease without changing `done`.
     pub(crate) async fn release(&self, lease: Lease) -> Result<(), Error> {
         self.end(&lease, &[Change::Remove(BUSY)]).await.map(drop)

@@ -126,9 +126,10 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     pairs.filter_map(|pair| pair.trim().split_once('='))
 }
 
-/// Returns the value of a cookie of the request, as it was sent.
+/// Returns the value of a cookie of the request, as it was sent. Of several cookies of the name, the old
+/// libraries read the last one.
 pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    pairs(headers).find(|(other, _)| *other == name).map(|(_, value)| value)
+    pairs(headers).filter(|(other, _)| *other == name).map(|(_, value)| value).last()
 }
 
 /// Sets a cookie of the request to the value in a `Set-Cookie` header.
@@ -141,6 +142,16 @@ pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderVa
     // The parts come from valid headers, so the joined value is valid.
     if let Ok(all) = HeaderValue::try_from(all.join("; ")) {
         headers.insert(header::COOKIE, all);
+    }
+}
+
+/// Removes a cookie from the request.
+pub(crate) fn remove(headers: &mut HeaderMap, name: &str) {
+    let others = pairs(headers).filter(|(other, _)| *other != name);
+    let others: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
+    match HeaderValue::try_from(others.join("; ")) {
+        Ok(others) if !others.is_empty() => drop(headers.insert(header::COOKIE, others)),
+        _ => drop(headers.remove(header::COOKIE)),
     }
 }
 

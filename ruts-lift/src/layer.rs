@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use ruts::{Session, SessionLayer, session::LayerName, store::IntoStore};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -17,7 +17,7 @@ use crate::{
     claim::Claims,
     cookies::OldCookie,
     error::Error,
-    lift::{DynLift, Lift, Rollout},
+    lift::{Departure, DynLift, Lift, Rollout},
     old::{OldSession, OldSessions},
     requests::BoxFuture,
 };
@@ -200,21 +200,34 @@ where
         let lift = Arc::clone(&self.lift);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
-            let departure = match lift.arrive(&mut parts).await {
-                Ok(departure) => departure,
-                Err(error) => {
-                    let cause: &dyn std::error::Error = &error;
-                    tracing::error!(error = cause, "an old session could not be lifted");
-                    let mut response = Response::new(R::default());
-                    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                    return Ok(response);
-                }
-            };
+            let mut departure = Departure::default();
+            if let Err(error) = lift.arrive(&mut parts, &mut departure).await {
+                let cause: &dyn std::error::Error = &error;
+                tracing::error!(error = cause, "an old session could not be lifted");
+                return Ok(unavailable(departure.headers_of_failure()));
+            }
             let mut response = inner.call(Request::from_parts(parts, body)).await?;
-            lift.depart(departure, response.headers_mut()).await;
+            if let Err(error) = lift.depart(departure, response.headers_mut()).await {
+                let cause: &dyn std::error::Error = &error;
+                tracing::error!(error = cause, "a sign-out did not reach the old session");
+                return Ok(unavailable(mem::take(response.headers_mut())));
+            }
             Ok(response)
         })
     }
+}
+
+/// Returns the response to a request that cannot be completed. It has no body.
+fn unavailable<R: Default>(mut headers: HeaderMap) -> Response<R> {
+    for name in
+        [header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ETAG]
+    {
+        headers.remove(name);
+    }
+    let mut response = Response::new(R::default());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    *response.headers_mut() = headers;
+    response
 }
 
 impl<S: fmt::Debug> fmt::Debug for LiftService<S> {

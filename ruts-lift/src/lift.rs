@@ -14,9 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, header, request::Parts};
 use ruts::{
     Session, SessionLayer,
+    auth::PrincipalKey,
+    layer::Companion,
     session::{LayerName, TokenStatus},
     store::Store,
 };
@@ -27,7 +29,7 @@ use crate::{
     error::Error,
     link::{LINK, Link},
     old::{OldSession, OldSessions},
-    requests::{BoxFuture, in_session},
+    requests::{BoxFuture, in_session, look_at_session},
 };
 
 /// Time between two checks of a claim that another request holds.
@@ -57,27 +59,51 @@ pub(crate) struct Lift<O, F, S, L> {
 /// The work that is left for the response of a request.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// The id of the live old session of this request. It ends if the response ends the session of
-    /// ruts.
+    /// The id of the live old session of this request. It ends if the response ends the session of ruts, or
+    /// signs its user out.
     old: Option<String>,
+    /// The user who was signed in to the session of ruts.
+    user: Option<PrincipalKey>,
     /// The cookie of the lifted session, which the client does not have yet.
     set_cookie: Option<HeaderValue>,
     /// The old cookie is to be cleared.
     clear: bool,
 }
 
+impl Departure {
+    /// Returns the headers of the response to a request that failed. A lift may have replaced the secret of the
+    /// client's session before it failed.
+    pub(crate) fn headers_of_failure(self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(cookie) = self.set_cookie {
+            headers.insert(header::SET_COOKIE, cookie);
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        headers
+    }
+}
+
 /// A [`Lift`] as a trait object.
 pub(crate) trait DynLift: Send + Sync {
     /// Prepares a request.
-    fn arrive<'a>(&'a self, parts: &'a mut Parts) -> BoxFuture<'a, Result<Departure, Error>>;
+    fn arrive<'a>(
+        &'a self,
+        parts: &'a mut Parts,
+        departure: &'a mut Departure,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Completes the response to the request.
-    fn depart<'a>(&'a self, departure: Departure, headers: &'a mut HeaderMap) -> BoxFuture<'a, ()>;
+    /// Completes the response to the request. Fails if a sign-out did not reach the old session.
+    fn depart<'a>(
+        &'a self,
+        departure: Departure,
+        headers: &'a mut HeaderMap,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// The session of a request.
 struct Seen {
     status: TokenStatus,
+    user: Option<PrincipalKey>,
     link: Option<Link>,
 }
 
@@ -104,11 +130,23 @@ where
     S: Store,
     L: LayerName,
 {
-    fn arrive<'a>(&'a self, parts: &'a mut Parts) -> BoxFuture<'a, Result<Departure, Error>> {
-        Box::pin(self.prepare(parts))
+    fn arrive<'a>(
+        &'a self,
+        parts: &'a mut Parts,
+        departure: &'a mut Departure,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.prepare(parts, departure).await?;
+            parts.extensions.insert(Companion::Acts);
+            Ok(())
+        })
     }
 
-    fn depart<'a>(&'a self, departure: Departure, headers: &'a mut HeaderMap) -> BoxFuture<'a, ()> {
+    fn depart<'a>(
+        &'a self,
+        departure: Departure,
+        headers: &'a mut HeaderMap,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.complete(departure, headers))
     }
 }
@@ -121,40 +159,36 @@ where
     S: Store,
     L: LayerName,
 {
-    async fn prepare(&self, parts: &mut Parts) -> Result<Departure, Error> {
-        let mut departure = Departure::default();
+    async fn prepare(&self, parts: &mut Parts, departure: &mut Departure) -> Result<(), Error> {
         let Some(old_id) = self.cookie.read(&parts.headers) else {
             // An old program removes its cookie at a sign-out, so the link is used to find the old session.
             let has_session = cookies::value(&parts.headers, &self.name).is_some();
             if has_session && self.rollout == Rollout::Running {
-                let link = self.look(parts).await?.link;
-                self.follow(parts, link, &mut departure).await?;
+                let seen = self.look(parts).await?;
+                self.follow(parts, seen, departure).await?;
             }
-            return Ok(departure);
+            return Ok(());
         };
         let start = Instant::now();
         loop {
             // The old session is read before the new one. In the other order, a lift that ends in between
             // would look like a sign-out.
             let Some(old) = self.load(&old_id).await? else {
-                self.without_old(parts, &old_id, &mut departure).await?;
-                return Ok(departure);
+                return self.without_old(parts, &old_id, departure).await;
             };
             let seen = self.look(parts).await?;
             if seen.is_lifted(&old, &old_id) {
-                self.keep(parts, old_id, &mut departure).await?;
-                return Ok(departure);
+                return self.keep(parts, old_id, seen, departure).await;
             }
             if seen.link.is_none() && old.is_empty() {
-                self.forget(&old_id, &mut departure).await?;
-                return Ok(departure);
+                return self.forget(&old_id, departure).await;
             }
             let (lease, done) = match self.claims.begin(&old_id).await? {
                 Claimed::Mine(lease, done) => (lease, done),
                 Claimed::Revoked => {
                     self.end_old(&old_id).await?;
                     departure.clear = true;
-                    return Ok(departure);
+                    return Ok(());
                 }
                 Claimed::Busy if start.elapsed() > PATIENCE => return Err(Error::Busy),
                 Claimed::Busy => {
@@ -174,19 +208,62 @@ where
             };
             let is_done = match done {
                 Some(done) if !seen.is_linked_to(&old_id) => {
-                    let again = self.adopt(parts, done, &seen, &old_id, &mut departure).await;
+                    let again = self.adopt(parts, done, &seen, &old_id, departure).await;
                     self.claims.release(lease).await?;
                     !again?
                 }
+                // Another host of the domain can set the old cookie. It must not replace the user who is
+                // signed in.
+                None if self.is_of_another_user(parts, &seen, &old_id).await? => {
+                    self.claims.release(lease).await?;
+                    self.end_old(&old_id).await?;
+                    departure.clear = true;
+                    true
+                }
                 done => {
                     let lease = (lease, done);
-                    !self.lift_now(parts, (&old_id, old), seen, lease, &mut departure).await?
+                    !self.lift_now(parts, (&old_id, old), seen, lease, departure).await?
                 }
             };
             if is_done {
-                return Ok(departure);
+                return Ok(());
             }
         }
+    }
+
+    /// Returns whether an old session that was never lifted belongs to another user than the one who is signed in to the
+    /// session of the request. Only the lift function knows the old user, so it runs in a session that ends at once.
+    ///
+    /// The user of an old session may change: the session of ruts is then linked to the former old session,
+    /// which has ended.
+    async fn is_of_another_user(
+        &self,
+        parts: &Parts,
+        seen: &Seen,
+        old_id: &str,
+    ) -> Result<bool, Error> {
+        let Some(user) = seen.user.filter(|_| !seen.is_linked_to(old_id)) else {
+            return Ok(false);
+        };
+        if let Some(link) = &seen.link
+            && self.load(&link.id).await?.is_none()
+        {
+            return Ok(false);
+        }
+        let Some(old) = self.load(old_id).await? else { return Ok(false) };
+        let mut without_session = parts.clone();
+        cookies::remove(&mut without_session.headers, &self.name);
+        without_session.headers.remove(header::AUTHORIZATION);
+        let job = |session: Session| -> BoxFuture<'_, Result<Option<PrincipalKey>, Error>> {
+            Box::pin(async move {
+                let lifted = (self.lift)(old, session.clone()).await;
+                let signed_in = session.signed_in().await?;
+                session.delete().await?;
+                lifted.map(|()| signed_in.map(|signed_in| signed_in.principal))
+            })
+        };
+        let other = in_session(&self.sessions, &without_session, job).await?.0?;
+        Ok(other.is_some_and(|other| other != user))
     }
 
     async fn load(&self, old_id: &str) -> Result<Option<OldSession>, Error> {
@@ -202,10 +279,11 @@ where
         let look = |session: Session| -> BoxFuture<'_, Result<Seen, ruts::Error>> {
             Box::pin(async move {
                 let link = session.entry(LINK).await?;
-                Ok(Seen { status: session.token_status().await?, link })
+                let user = session.signed_in().await?.map(|signed_in| signed_in.principal);
+                Ok(Seen { status: session.token_status().await?, user, link })
             })
         };
-        Ok(in_session(&self.sessions, parts, look).await?.0?)
+        Ok(look_at_session(&self.sessions, parts, look).await??)
     }
 
     /// Lifts an old session into the session of the request. Returns whether the request has to be
@@ -242,6 +320,7 @@ where
                 return Ok(false);
             }
             Err(error) => {
+                self.undo(parts, &seen, &headers, departure).await;
                 if let Err(error) = self.claims.release(lease).await {
                     tracing::warn!(%error, "the next lift of this session has to wait until the lease expires");
                 }
@@ -272,6 +351,27 @@ where
         }
         tracing::info!("an old session was lifted");
         Ok(true)
+    }
+
+    /// Ends the session that a lift has started before it failed, because no client gets its cookie. If the client
+    /// already had a session, it gets the cookie.
+    async fn undo(
+        &self,
+        parts: &Parts,
+        seen: &Seen,
+        headers: &HeaderMap,
+        departure: &mut Departure,
+    ) {
+        let Some(SetCookie::Value(cookie)) = set_cookie(headers, &self.name) else { return };
+        if seen.is_live() {
+            departure.set_cookie = Some(cookie.clone());
+            return;
+        }
+        let mut parts = parts.clone();
+        cookies::replace(&mut parts.headers, &self.name, cookie);
+        if let Err(error) = self.end_session(&parts).await {
+            tracing::warn!(%error, "the session of a lift that failed stays until it expires");
+        }
     }
 
     /// Gives the request the session that another request has lifted. Returns whether the request has to be
@@ -320,10 +420,11 @@ where
         &self,
         parts: &Parts,
         old_id: String,
+        seen: Seen,
         departure: &mut Departure,
     ) -> Result<(), Error> {
         match self.rollout {
-            Rollout::Running => departure.old = Some(old_id),
+            Rollout::Running => (departure.old, departure.user) = (Some(old_id), seen.user),
             Rollout::Over => {
                 // The link is removed first: to another request, a link to a missing old session
                 // means a sign-out.
@@ -365,7 +466,7 @@ where
                 seen = lifted;
             }
         }
-        self.follow(parts, seen.link, departure).await
+        self.follow(parts, seen, departure).await
     }
 
     /// Ends the session of a request if the old session that it is linked to was signed out.
@@ -374,12 +475,12 @@ where
     async fn follow(
         &self,
         parts: &Parts,
-        link: Option<Link>,
+        Seen { link, user, .. }: Seen,
         departure: &mut Departure,
     ) -> Result<(), Error> {
         let Some(link) = link else { return Ok(()) };
         if self.load(&link.id).await?.is_some() {
-            departure.old = Some(link.id);
+            (departure.old, departure.user) = (Some(link.id), user);
             return Ok(());
         }
         if link.has_expired() {
@@ -399,7 +500,7 @@ where
             })
         };
         if in_session(&self.sessions, parts, end).await?.0? {
-            tracing::info!("a session ends, because its old session was signed out");
+            tracing::info!("a session ends, because its old session was signed out or has expired");
         }
         Ok(())
     }
@@ -422,14 +523,21 @@ where
         Ok(in_session(&self.sessions, parts, end).await?.0?)
     }
 
-    async fn complete(&self, departure: Departure, headers: &mut HeaderMap) {
-        let Departure { old, set_cookie: lifted, mut clear } = departure;
+    async fn complete(&self, departure: Departure, headers: &mut HeaderMap) -> Result<(), Error> {
+        let Departure { old, user, set_cookie: lifted, mut clear } = departure;
         match (set_cookie(headers, &self.name), old, lifted) {
             (Some(SetCookie::Removal), Some(old_id), _) => {
+                self.end_old(&old_id).await?;
                 clear = true;
-                if let Err(error) = self.end_old(&old_id).await {
-                    // The next request with the old cookie ends the old session.
-                    tracing::error!(%error, "a sign-out did not reach the old session");
+            }
+            (Some(SetCookie::Value(cookie)), Some(old_id), _) => {
+                let cookie = cookie.clone();
+                if self.has_signed_out(user, &cookie).await? {
+                    self.end_old(&old_id).await?;
+                    clear = true;
+                } else {
+                    // A client that loses this cookie gets it with its old cookie.
+                    self.claims.renew(&old_id, &cookie).await?;
                 }
             }
             (None, _, Some(cookie)) => {
@@ -441,5 +549,28 @@ where
         if clear {
             self.cookie.clear(headers);
         }
+        Ok(())
+    }
+
+    /// Returns whether the user is no longer signed in to the session of a cookie.
+    async fn has_signed_out(
+        &self,
+        user: Option<PrincipalKey>,
+        cookie: &HeaderValue,
+    ) -> Result<bool, Error> {
+        if user.is_none() {
+            return Ok(false);
+        }
+        let mut parts = Request::new(()).into_parts().0;
+        cookies::replace(&mut parts.headers, &self.name, cookie);
+        let look = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
+            Box::pin(async move { Ok(session.signed_in().await?.is_none()) })
+        };
+        let is_guest = look_at_session(&self.sessions, &parts, look).await??;
+        if is_guest {
+            // The link is removed first: to another request, a link to a missing old session means a sign-out.
+            self.unlink(&parts).await?;
+        }
+        Ok(is_guest)
     }
 }

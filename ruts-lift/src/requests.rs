@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::{HeaderMap, Request, Response, request::Parts};
-use ruts::{Session, SessionLayer, session::LayerName};
+use ruts::{Session, SessionLayer, layer::Companion, session::LayerName};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -32,9 +32,43 @@ where
     T: Send + 'a,
     F: FnOnce(Session) -> BoxFuture<'a, T> + Send + 'a,
 {
+    run(layer, with(parts, Companion::Acts), job).await
+}
+
+/// Runs `job`, which only reads. The request of the client follows, so this one is neither logged nor counted as
+/// activity.
+pub(crate) async fn look_at_session<'a, L, T, F>(
+    layer: &SessionLayer<L>,
+    parts: &Parts,
+    job: F,
+) -> Result<T, ruts::Error>
+where
+    L: LayerName,
+    T: Send + 'a,
+    F: FnOnce(Session) -> BoxFuture<'a, T> + Send + 'a,
+{
+    run(layer, with(parts, Companion::Looks), job).await.map(|(output, _)| output)
+}
+
+fn with(parts: &Parts, companion: Companion) -> Parts {
+    let mut parts = parts.clone();
+    parts.extensions.insert(companion);
+    parts
+}
+
+async fn run<'a, L, T, F>(
+    layer: &SessionLayer<L>,
+    parts: Parts,
+    job: F,
+) -> Result<(T, HeaderMap), ruts::Error>
+where
+    L: LayerName,
+    T: Send + 'a,
+    F: FnOnce(Session) -> BoxFuture<'a, T> + Send + 'a,
+{
     let mut service = layer.layer(Job::<F, L> { job: Some(job), layer: PhantomData });
     let Ok(()) = poll_fn(|cx| Service::<Request<()>>::poll_ready(&mut service, cx)).await;
-    let Ok(response) = service.call(Request::from_parts(parts.clone(), ())).await;
+    let Ok(response) = service.call(Request::from_parts(parts, ())).await;
     let (parts, output) = response.into_parts();
     Ok((output?, parts.headers))
 }

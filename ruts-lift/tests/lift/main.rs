@@ -3,6 +3,7 @@
 
 //! Lifts from the memory store of tower-sessions, and forced interleavings.
 
+mod everyday;
 mod old_program;
 mod scenarios;
 

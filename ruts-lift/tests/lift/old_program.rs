@@ -14,6 +14,7 @@ pub(crate) fn program<S: SessionStore + Clone>(store: S) -> Router {
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(sign_out))
         .route("/add", post(add))
+        .route("/set-count", post(set_count))
         .layer(SessionManagerLayer::new(store))
 }
 
@@ -38,4 +39,9 @@ async fn add(session: Session, Form(Item { item }): Form<Item>) {
     let mut cart = cart(&session).await.unwrap();
     cart.push(item);
     session.insert("cart", cart).await.unwrap();
+}
+
+/// Gives the cart another type.
+async fn set_count(session: Session) {
+    session.insert("cart", 5).await.unwrap();
 }

@@ -3,6 +3,7 @@
 //!
 //! Used by applications. Knows `session` and `cookie`, and nothing of axum or concrete stores.
 
+mod companion;
 pub(crate) mod config;
 mod development;
 mod future;
@@ -10,6 +11,8 @@ mod lifetimes;
 mod service;
 mod token_source;
 
+#[doc(hidden)]
+pub use self::companion::Companion;
 pub use self::{
     config::ClearSiteData, future::ResponseFuture, service::SessionService,
     token_source::TokenSource,

@@ -13,6 +13,7 @@ use http::{Request, Response, Uri, uri::PathAndQuery};
 use tower_service::Service;
 
 use super::{
+    companion::Companion,
     development::refusal,
     future::{LayerState, ResponseFuture},
 };
@@ -59,14 +60,15 @@ where
             return ResponseFuture::transparent(inner, Arc::clone(&self.state), place);
         }
         let refusal = development.as_ref().and_then(|hosts| refusal(&request, hosts));
-        if let Some(reason) = &refusal {
+        let is_look = request.extensions().get::<Companion>() == Some(&Companion::Looks);
+        if let Some(reason) = refusal.as_ref().filter(|_| !is_look) {
             tracing::warn!(
                 ?reason,
                 "development mode gives this request no session: `development_on` allows more hosts"
             );
         }
         let presented = if refusal.is_some() { Presented::default() } else { presented };
-        if presented.is_duplicated {
+        if presented.is_duplicated && !is_look {
             event::duplicate_cookies();
         }
         let watch = context.config.clients.as_ref();
@@ -77,6 +79,7 @@ where
             client: watch.map(|watch| (watch.describe)(request.headers(), request.extensions())),
             closed: refusal.map(|_| ResponseClosed::NotLoopback),
             target: target(context, request.uri()),
+            is_look,
         };
         let session = Session::start(Arc::clone(context), incoming);
         session.clone().into_extensions::<L>(request.extensions_mut());

@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 #[cfg(feature = "tower-cookies")]
 use tower_cookies::Cookies;
 
+#[cfg(feature = "tower-cookies")]
+use super::companion::Companion;
 use crate::{
     cookie::{Presented, SessionCookie},
     session::CookieAction,
@@ -71,7 +73,9 @@ impl TokenSource {
 
 fn read_cookies<B>(cookie: &SessionCookie, request: &Request<B>) -> (Presented, TokenPlace) {
     #[cfg(feature = "tower-cookies")]
-    if let Some(jar) = request.extensions().get::<Cookies>() {
+    if let Some(jar) = request.extensions().get::<Cookies>()
+        && request.extensions().get::<Companion>().is_none()
+    {
         let held = jar.get(cookie.name()).map(|held| held.value().to_owned());
         let presented = cookie.read_with_jar(request.headers(), held.as_deref());
         return (presented, TokenPlace::Jar(jar.clone()));

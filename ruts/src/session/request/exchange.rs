@@ -309,7 +309,7 @@ impl Exchange<'_> {
         // reported.
         let renews = reason == Closed::Replaced && self.renews();
         match ago {
-            _ if was_open => {}
+            _ if was_open || self.shared.is_look => {}
             Some(ago) if !is_late || renews => event::reuse(&id, ago),
             Some(_) => {}
             None => event::unknown_token(&id),

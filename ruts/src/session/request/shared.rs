@@ -48,6 +48,8 @@ pub(super) struct Shared {
     calls: AtomicU32,
     /// Whether reads of this request do not count as activity.
     is_passive: AtomicBool,
+    /// Whether nothing is logged or counted for this request.
+    pub(super) is_look: bool,
     state: tokio::sync::Mutex<State>,
     was_used: AtomicBool,
     response: Mutex<ResponseState>,
@@ -65,15 +67,19 @@ pub(crate) struct Incoming {
     pub(crate) closed: Option<ResponseClosed>,
     /// The path and query of the request, if the layer has a sign-in page.
     pub(crate) target: Option<PathAndQuery>,
+    /// Reads do not count as activity, and nothing is logged or counted.
+    pub(crate) is_look: bool,
 }
 
 impl Shared {
     pub(super) fn new(context: Arc<SessionContext>, incoming: Incoming) -> Self {
-        let Incoming { has_cookie, token, others, client, closed, target } = incoming;
+        let Incoming { has_cookie, token, others, client, closed, target, is_look } = incoming;
         let identity =
             token.map_or(Identity::Anonymous, |token| Identity::Presented(token, others));
         let response = ResponseState { closed, ..ResponseState::default() };
-        Self { has_cookie, target, client, ..Self::with(context, identity, response) }
+        let is_passive = AtomicBool::new(is_look);
+        let with = Self::with(context, identity, response);
+        Self { has_cookie, target, client, is_look, is_passive, ..with }
     }
 
     /// Creates the data of a job, which works on a session without a request.
@@ -93,6 +99,7 @@ impl Shared {
             arrived: Instant::now(),
             calls: AtomicU32::new(0),
             is_passive: AtomicBool::new(false),
+            is_look: false,
             state: tokio::sync::Mutex::new(State::new(identity)),
             was_used: AtomicBool::new(false),
             response: Mutex::new(response),

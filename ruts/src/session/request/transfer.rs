@@ -50,8 +50,8 @@ pub(super) struct Transfer<'a> {
 
 impl<'a> Transfer<'a> {
     pub(super) fn new(shared: &'a Shared, state: &'a mut State) -> Self {
-        let is_passive = shared.is_passive();
-        Self { exchange: Exchange { shared, state }, checks_client: true, is_passive }
+        let (is_passive, checks_client) = (shared.is_passive(), !shared.is_look);
+        Self { exchange: Exchange { shared, state }, checks_client, is_passive }
     }
 
     /// Creates a transfer whose reads do not count as activity.

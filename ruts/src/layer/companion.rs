@@ -1,0 +1,16 @@
+//! [`Companion`]: marks a request that a companion crate sends through the session layer.
+//!
+//! Read by `service`. Knows nothing of sessions.
+
+/// A request of a companion crate, such as `ruts-lift`, as an extension of the request.
+///
+/// The token is in the headers of the request and the response, even if there is a cookie jar.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Companion {
+    /// The request of the client, or one that changes its session.
+    Acts,
+    /// A request that only reads the session of the client. The request of the client follows. So it does
+    /// not count as activity, and nothing is logged or counted.
+    Looks,
+}
