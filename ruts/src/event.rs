@@ -29,6 +29,21 @@ macro_rules! time {
     };
 }
 
+/// A layer was applied. An alert sees only the increase of a counter that it knows already, so the counters of
+/// rare events begin here.
+pub(crate) fn layer_applied() {
+    #[cfg(feature = "metrics")]
+    for name in [
+        "ruts_duplicate_cookies_total",
+        "ruts_limits_reached_total",
+        "ruts_revoked_everyone_total",
+        "ruts_secrets_reused_total",
+        "ruts_unknown_tokens_total",
+    ] {
+        metrics::counter!(name).increment(0);
+    }
+}
+
 /// A session called its store.
 pub(crate) fn store_called(
     store: &'static str,

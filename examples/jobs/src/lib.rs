@@ -34,8 +34,16 @@ pub struct Desk {
 /// Number of steps of an export.
 pub const PARTS: u32 = 3;
 
+/// An order of an export.
+pub struct Order {
+    /// The session that gets the result.
+    session: SessionId,
+    /// The user who ordered it. Another user may sign in to the session meanwhile.
+    user: String,
+}
+
 /// Returns the app with sessions in this store. Orders of exports go to `queue`.
-pub fn app(store: impl IntoStore, queue: Sender<SessionId>) -> Router {
+pub fn app(store: impl IntoStore, queue: Sender<Order>) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/sign-in", post(sign_in))
@@ -60,16 +68,17 @@ async fn sign_out(desk: Desk) -> Result<(), Error> {
 
 async fn order(
     desk: Desk,
-    State(queue): State<Sender<SessionId>>,
+    State(queue): State<Sender<Order>>,
 ) -> Result<(StatusCode, &'static str), Error> {
-    desk.user().await?.ok_or(Error::SignInRequired)?;
-    // A write starts a session if there is none, so there is an id from here on.
+    let user = desk.user().await?.ok_or(Error::SignInRequired)?;
+    let session = desk.session().id().ok_or(Error::Ended)?;
+    // A place in the queue comes first: an order that is refused must not remove the last export.
+    let Ok(place) = queue.try_reserve() else {
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, "too many orders\n"));
+    };
     desk.edit().progress(&0).remove_export().commit().await?;
-    let id = desk.session().id().ok_or(Error::Ended)?;
-    match queue.try_send(id) {
-        Ok(()) => Ok((StatusCode::ACCEPTED, "ordered\n")),
-        Err(_full) => Ok((StatusCode::SERVICE_UNAVAILABLE, "too many orders\n")),
-    }
+    place.send(Order { session, user });
+    Ok((StatusCode::ACCEPTED, "ordered\n"))
 }
 
 async fn home(desk: Desk) -> Result<String, Error> {
@@ -84,9 +93,10 @@ async fn home(desk: Desk) -> Result<String, Error> {
 }
 
 /// Performs orders until the queue is closed. A failed order is logged, and the next one begins.
-pub async fn work(sessions: DeskSessions, mut orders: Receiver<SessionId>) {
-    while let Some(id) = orders.recv().await {
-        match export(&sessions, &id).await {
+pub async fn work(sessions: DeskSessions, mut orders: Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        let id = order.session;
+        match export(&sessions, &order).await {
             Ok(()) => {}
             // The user has signed out, or was away for too long, so the export is no longer needed.
             Err(Error::Ended) => tracing::info!(%id, "the session of an order has ended"),
@@ -99,17 +109,24 @@ pub async fn work(sessions: DeskSessions, mut orders: Receiver<SessionId>) {
 ///
 /// # Errors
 ///
-/// [`Error::Ended`] if the session has ended, [`Error::SignInRequired`] if no user is signed in, or
-/// [`Error::Store`]. The job then stops, and starts no session.
-pub async fn export(sessions: &DeskSessions, id: &SessionId) -> Result<(), Error> {
-    let desk = sessions.get(id);
-    let user = desk.user().await?.ok_or(Error::SignInRequired)?;
+/// [`Error::Ended`] if the session has ended or has another user, or [`Error::Store`]. The job then stops, and
+/// starts no session.
+pub async fn export(sessions: &DeskSessions, order: &Order) -> Result<(), Error> {
     for part in 1..=PARTS {
-        // The work of this part would be here. Each write fails once the user has signed out.
-        desk.set_progress(&part).await?;
+        // The work of this part would be here.
+        desk_of(sessions, order).await?.set_progress(&part).await?;
     }
-    let done = desk.edit().export(&format!("/exports/{user}.zip")).remove_progress();
-    done.commit().await
+    let link = format!("/exports/{}.zip", order.user);
+    desk_of(sessions, order).await?.edit().export(&link).remove_progress().commit().await
+}
+
+/// Returns the session of an order, if the user of the order is still signed in to it. Reads it again each time.
+async fn desk_of(sessions: &DeskSessions, order: &Order) -> Result<Desk, Error> {
+    let desk: Desk = sessions.get(&order.session);
+    match desk.user().await? {
+        Some(user) if user == order.user => Ok(desk),
+        _ => Err(Error::Ended),
+    }
 }
 
 /// Adds a message to every live session of a user, and returns their number. Starts no session.

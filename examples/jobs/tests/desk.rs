@@ -5,8 +5,8 @@
 use std::{path::Path, sync::Arc};
 
 use axum::http::StatusCode;
-use jobs_example::{Desk, app, export, notify, work};
-use ruts::{Error, store::sqlite::SqliteStore, testing::Client, token::SessionId};
+use jobs_example::{Desk, Order, app, export, notify, work};
+use ruts::{Error, store::sqlite::SqliteStore, testing::Client};
 use ruts_tests_support::new_client_on;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, Receiver};
@@ -17,7 +17,7 @@ async fn open(folder: &Path) -> Arc<SqliteStore> {
 }
 
 /// A client that is signed in as ada, and the orders of its app.
-async fn ada(store: &Arc<SqliteStore>) -> (Client, Receiver<SessionId>) {
+async fn ada(store: &Arc<SqliteStore>) -> (Client, Receiver<Order>) {
     let (queue, orders) = mpsc::channel(1);
     let client = new_client_on("localhost", app(store, queue));
     client.post("/sign-in", "name=ada").await;
@@ -49,12 +49,39 @@ async fn an_order_whose_session_has_ended_revives_nothing() {
     let store = open(folder.path()).await;
     let (client, mut orders) = ada(&store).await;
     client.post("/export", "").await;
-    let id = orders.recv().await.unwrap();
+    let order = orders.recv().await.unwrap();
     client.post("/sign-out", "").await;
 
     let sessions = Desk::sessions(&store);
-    assert!(matches!(export(&sessions, &id).await, Err(Error::Ended)));
+    assert!(matches!(export(&sessions, &order).await, Err(Error::Ended)));
     assert!(sessions.by_user("ada").list((), None, 10).await.unwrap().sessions.is_empty());
+}
+
+/// Bob signs in in the same browser before the export of ada is done.
+#[tokio::test]
+async fn an_export_never_reaches_another_user() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).await;
+    let (client, mut orders) = ada(&store).await;
+    client.post("/export", "").await;
+    let order = orders.recv().await.unwrap();
+    client.post("/sign-in", "name=bob").await;
+    let done = export(&Desk::sessions(&store), &order).await;
+    assert!(matches!(done, Err(Error::Ended)));
+    assert_eq!(client.get("/").await.text(), "no export\n");
+}
+
+#[tokio::test]
+async fn a_refused_order_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path()).await;
+    let (client, mut orders) = ada(&store).await;
+    client.post("/export", "").await;
+    let order = orders.recv().await.unwrap();
+    export(&Desk::sessions(&store), &order).await.unwrap();
+    drop(orders);
+    assert_eq!(client.post("/export", "").await.status, 503);
+    assert_eq!(client.get("/").await.text(), "export: /exports/ada.zip\n");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use crate::{
     codec::Codec,
     cookie::{SessionCookie, options::CookieOptions},
     crypto::field_cipher::FieldCipher,
+    event,
     local_path::is_local_path,
     session::{DefaultLayer, LayerIdentity, LayerName, SessionConfig, SessionContext, Unreadable},
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
@@ -500,6 +501,7 @@ impl<S, L: LayerName> Layer<S> for SessionLayer<L> {
 
     #[track_caller]
     fn layer(&self, inner: S) -> SessionService<S, L> {
+        event::layer_applied();
         let cookie = self.cookie();
         let config = SessionConfig { layer: L::NAME, ..self.resolved() };
         let state = LayerState {

@@ -89,6 +89,10 @@ impl SessionIndex {
     /// field marked `rotate` or `index`, a move of the absolute deadline, and a deletion. To end a session,
     /// [revoke](PrincipalSessions::revoke) it.
     ///
+    /// The id stands for the session, not for its user. If another user signs in to the session meanwhile, a job
+    /// of the former user reads and writes the session of the other one. So a job that concerns a user compares
+    /// the principal field before each write, as `examples/jobs` in the repository does.
+    ///
     /// # Security
     ///
     /// The id alone grants access here. Never take it from a request: an id proves nothing. Use the
@@ -110,9 +114,16 @@ impl SessionIndex {
     ///     notices: Vec<String>,
     /// }
     ///
-    /// /// Runs in a queue, long after the request that ordered it.
-    /// async fn invoice_is_ready(store: Arc<MemoryStore>, id: SessionId) -> Result<(), Error> {
+    /// /// Runs in a queue, long after the request of the user that ordered it.
+    /// async fn invoice_is_ready(
+    ///     store: Arc<MemoryStore>,
+    ///     id: SessionId,
+    ///     user: u64,
+    /// ) -> Result<(), Error> {
     ///     let shop = Shop::sessions(&store).get(&id);
+    ///     if shop.user().await.is_ok_and(|now| now != Some(user)) {
+    ///         return Ok(());
+    ///     }
     ///     let notice = "Your invoice is ready.".to_owned();
     ///     match shop.notices().update(|notices| notices.push(notice.clone())).await {
     ///         // The user has signed out, or was away for too long.
