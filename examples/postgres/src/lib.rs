@@ -58,11 +58,11 @@ async fn save(writer: Writer, Form(parts): Form<Parts>) -> Result<Redirect, Erro
 }
 
 async fn send(writer: Writer) -> Result<Redirect, Error> {
-    let recipient = writer.recipient().await?;
-    // Removes both parts and writes the receipt, or does nothing.
+    // Of two clicks, only one gets the recipient.
+    let Some(recipient) = writer.recipient().take().await? else { return Ok(Redirect::to("/")) };
+    // Removes the text and writes the receipt, or does nothing.
     writer
         .edit()
-        .remove_recipient()
         .remove_text()
         .receipt(&format!("The letter to {recipient} is on its way.\n"))
         .commit()

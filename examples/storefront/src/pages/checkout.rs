@@ -41,13 +41,21 @@ pub(crate) async fn show(Aal(shop): Aal<Shop, 1>) -> Page {
         return Ok(Redirect::to("/cart").into_response());
     }
     let draft = shop.draft().await?;
-    let step = match &draft {
-        Draft { street, .. } if street.is_empty() => 1,
-        Draft { delivery: None, .. } => 2,
-        _ => 3,
-    };
+    let step = step(&draft);
     html(&CheckoutPage { frame, draft, step, total: total(&lines), lines })
 }
+
+/// Returns the step that comes next.
+fn step(draft: &Draft) -> u8 {
+    match draft {
+        Draft { street, .. } if street.is_empty() => 1,
+        Draft { delivery: None, .. } => 2,
+        _ => CONFIRM,
+    }
+}
+
+/// The last step.
+const CONFIRM: u8 = 3;
 
 #[derive(Deserialize)]
 pub(crate) struct AddressForm {
@@ -86,6 +94,10 @@ pub(crate) async fn delivery(Aal(shop): Aal<Shop, 1>, Form(form): Form<DeliveryF
 }
 
 pub(crate) async fn order(Aal(shop): Aal<Shop, 1>) -> Page {
+    let (draft, cart) = shop.session().read((Shop::DRAFT, Shop::CART)).await?;
+    if step(&draft) < CONFIRM && !cart.is_empty() {
+        return Ok(Redirect::to("/checkout").into_response());
+    }
     // `take` returns the cart once, so a form that is sent twice orders once.
     let message = match shop.cart().take().await? {
         Some(cart) => {

@@ -64,6 +64,8 @@ async fn a_guest_becomes_a_customer(url: &str) -> Result<()> {
     tab.open("/cart").await?;
     assert_eq!(tab.script("document.querySelector('.count-of-tea').innerText").await?, json!("1"));
 
+    let order = "fetch('/checkout/order', {method: 'POST'}).then(answer => answer.url)";
+    assert_eq!(tab.script(order).await?, json!(format!("{url}/checkout")), "no address yet");
     tab.click("a.button").await?;
     tab.fill("#name", "Ada Lovelace").await?;
     tab.fill("#street", "12 St James's Square").await?;
