@@ -959,6 +959,38 @@ mod faults {
         }
     }
 
+    /// The pool may open more connections than the role.
+    #[tokio::test]
+    async fn a_limit_of_connections_below_that_of_the_pool_fails_nothing() {
+        let server = Postgres::start(&[]);
+        let (owner, schema) = (server.pool(1), server.schema());
+        run(&owner, "create role app login superuser").await;
+        let url = server.url().replace("postgres@", "app@");
+        let pool = PgPoolOptions::new().max_connections(6).connect_lazy(&url).unwrap();
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        close_all(&pool).await;
+        run(&owner, "alter role app nosuperuser connection limit 2").await;
+        run(
+            &owner,
+            format!(
+                "grant all on schema {0} to app; grant all on all tables in schema {0} to app",
+                schema.name()
+            ),
+        )
+        .await;
+        let sessions = (0..40).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let session = TestSession::begin(&store).await;
+                assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+                assert_eq!(session.delete().await.unwrap(), DELETED);
+            })
+        });
+        for session in sessions.collect::<Vec<_>>() {
+            session.await.unwrap();
+        }
+    }
+
     /// A setting of the role applies to each new connection.
     #[tokio::test]
     async fn another_isolation_at_run_time_fails_every_write_while_it_lasts() {

@@ -174,6 +174,11 @@ pub(super) fn connection_error(error: Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(source(error))
 }
 
+/// Returns whether the server refused a connection because it, or the user, has too many.
+pub(super) fn is_full(error: &dyn DatabaseError) -> bool {
+    matches!(number(error), 1040 | 1203 | 1226)
+}
+
 fn number(error: &dyn DatabaseError) -> u16 {
     error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
 }

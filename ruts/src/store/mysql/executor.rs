@@ -20,7 +20,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::{
-    error::{StatementError, connection_error, shut_down, statement_error, timed_out, too_large},
+    error::{
+        StatementError, connection_error, is_full, shut_down, statement_error, timed_out, too_large,
+    },
     script::Script,
     tables::Tables,
 };
@@ -71,7 +73,7 @@ impl Executor {
         test_after: Duration,
     ) -> Self {
         let patience = Patience::new(pool.options().get_max_connections(), timeout);
-        let connections = Connections::new(pool, test_after, timeout);
+        let connections = Connections::new(pool, test_after, timeout, is_full);
         let max_text = AtomicUsize::new(usize::MAX);
         Self { connections, timeout, tables, patience, max_text, turns: Turns::default() }
     }
@@ -138,7 +140,7 @@ impl Executor {
         // new.
         let mut spare = self.connections.pool().size().max(1);
         loop {
-            let connection = self.connections.take().await.map_err(connection_error)?;
+            let connection = self.connections.take(deadline).await.map_err(connection_error)?;
             if dispatch.is_cancelled() {
                 self.connections.give_back(connection);
                 return Err(timed_out(StoreErrorKind::Unavailable).into());

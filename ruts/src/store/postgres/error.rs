@@ -157,6 +157,11 @@ pub(super) fn connection_error(error: Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(source(error))
 }
 
+/// Returns whether the server refused a connection because it, or the role, has too many.
+pub(super) fn is_full(error: &dyn DatabaseError) -> bool {
+    error.code().is_some_and(|code| code == "53300")
+}
+
 /// Returns whether the server has closed the connection, perhaps long ago or after a commit.
 fn is_fatal(error: &dyn DatabaseError) -> bool {
     error

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::{
     bind::Statement,
     error::{
-        StatementError, connection_error, corrupt, on_standby, shut_down, statement_error,
+        StatementError, connection_error, corrupt, is_full, on_standby, shut_down, statement_error,
         timed_out,
     },
     statements::{SessionColumn, Statements},
@@ -44,7 +44,7 @@ impl Executor {
         test_after: Duration,
     ) -> Self {
         let patience = Patience::new(pool.options().get_max_connections(), timeout);
-        let connections = Connections::new(pool, test_after, timeout);
+        let connections = Connections::new(pool, test_after, timeout, is_full);
         Self { connections, timeout, statements, patience, turns: Turns::default() }
     }
 
@@ -111,8 +111,9 @@ impl Executor {
         // new.
         let mut spare = self.connections.pool().size().max(1);
         loop {
-            let mut connection = self.connections.take().await.map_err(connection_error)?;
+            let mut connection = self.connections.take(deadline).await.map_err(connection_error)?;
             if !dispatch.send() {
+                self.connections.give_back(connection);
                 return Err(timed_out(StoreErrorKind::Unavailable).into());
             }
             let failed = match self.patience.wait(run(&statement, &mut connection), deadline).await

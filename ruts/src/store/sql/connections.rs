@@ -4,15 +4,27 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use sqlx::{Connection, Database, Pool, pool::PoolConnection};
-use tokio::time::{Instant, timeout};
+use sqlx::{Connection, Database, Pool, error::DatabaseError, pool::PoolConnection};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Maximum duration of the test of a connection.
 const MAX_TEST: Duration = Duration::from_millis(500);
+
+/// Time after which a request that waits for a new connection also takes one that was returned meanwhile.
+const MAX_CONNECT: Duration = Duration::from_secs(1);
+
+/// The same while the server has no room for further connections.
+const FULL_CONNECT: Duration = Duration::from_millis(20);
+
+/// Time for which the server is expected to have no room.
+const FULL_FOR: Duration = Duration::from_secs(60);
 
 pub(in crate::store) struct Connections<D: Database> {
     pool: Pool<D>,
@@ -25,13 +37,27 @@ pub(in crate::store) struct Connections<D: Database> {
     /// was returned no earlier than the `n`-th latest of these times. The pool does not report idle times
     /// itself.
     returns: Mutex<VecDeque<Instant>>,
+    /// Number of connections that the store uses now.
+    in_use: AtomicUsize,
+    /// Returns whether the server refused a connection because it has too many.
+    is_full: fn(&dyn DatabaseError) -> bool,
+    /// Until when the server is expected to have no room for further connections.
+    full_until: Mutex<Option<Instant>>,
 }
 
 impl<D: Database> Connections<D> {
-    /// Wraps a pool. A connection that was idle for `test_after` is tested before its next use.
-    pub(in crate::store) fn new(pool: Pool<D>, test_after: Duration, timeout: Duration) -> Self {
+    /// Wraps a pool. A connection that was idle for `test_after` is tested before its next use. `is_full` returns
+    /// whether the server refused a connection because it has too many.
+    pub(in crate::store) fn new(
+        pool: Pool<D>,
+        test_after: Duration,
+        timeout: Duration,
+        is_full: fn(&dyn DatabaseError) -> bool,
+    ) -> Self {
         let test_timeout = (timeout / 4).min(MAX_TEST);
-        Self { pool, test_after, test_timeout, returns: Mutex::default() }
+        let (returns, full_until) = (Mutex::default(), Mutex::default());
+        let in_use = AtomicUsize::new(0);
+        Self { pool, test_after, test_timeout, returns, in_use, is_full, full_until }
     }
 
     pub(in crate::store) const fn pool(&self) -> &Pool<D> {
@@ -39,19 +65,23 @@ impl<D: Database> Connections<D> {
     }
 
     /// Takes an idle connection. If none is idle, takes a new one, or the next one that is returned.
-    pub(in crate::store) async fn take(&self) -> Result<PoolConnection<D>, sqlx::Error> {
+    pub(in crate::store) async fn take(
+        &self,
+        deadline: Instant,
+    ) -> Result<PoolConnection<D>, sqlx::Error> {
         loop {
             let idle = self.idle();
             let Some(mut connection) = self.pool.try_acquire() else {
-                // Boxed, because a future that can open a connection takes hundreds of kilobytes, and the
-                // task of each statement would contain it and be moved with it.
-                return Box::pin(self.pool.acquire()).await;
+                match self.wait(deadline).await {
+                    Some(connection) => return connection.map(|connection| self.used(connection)),
+                    None => continue,
+                }
             };
             if self.is_fresh(idle.max(self.idle() + 1)) {
-                return Ok(connection);
+                return Ok(self.used(connection));
             }
             match timeout(self.test_timeout, Box::pin(connection.ping())).await {
-                Ok(Ok(())) => return Ok(connection),
+                Ok(Ok(())) => return Ok(self.used(connection)),
                 Ok(Err(_)) => drop(connection.detach()),
                 Err(_) => {
                     drop(connection.detach());
@@ -61,8 +91,60 @@ impl<D: Database> Connections<D> {
         }
     }
 
+    fn used(&self, connection: PoolConnection<D>) -> PoolConnection<D> {
+        self.in_use.fetch_add(1, Ordering::Relaxed);
+        connection
+    }
+
+    /// Waits for a new connection, or for one that is returned. `None` if one may be idle.
+    ///
+    /// A pool that has begun to open a connection waits for it, even if the server has no room for it, and
+    /// others are idle.
+    async fn wait(&self, deadline: Instant) -> Option<Result<PoolConnection<D>, sqlx::Error>> {
+        // Boxed, because a future that can open a connection takes hundreds of kilobytes, and the task of
+        // each statement would contain it and be moved with it.
+        let mut acquiring = Box::pin(self.pool.acquire());
+        let is_full = self.full_until().is_some_and(|until| Instant::now() < until);
+        let mut patience = if is_full { FULL_CONNECT } else { MAX_CONNECT };
+        loop {
+            match timeout(patience, acquiring.as_mut()).await {
+                Ok(Err(sqlx::Error::Database(error)))
+                    if (self.is_full)(&*error) && Instant::now() + FULL_CONNECT < deadline =>
+                {
+                    self.note_full();
+                    sleep(FULL_CONNECT).await;
+                    return None;
+                }
+                Ok(answer) => return Some(answer),
+                Err(_) if Instant::now() >= deadline => {
+                    return Some(Err(sqlx::Error::PoolTimedOut));
+                }
+                Err(_) if self.idle() > 0 && self.is_opening() => {
+                    self.note_full();
+                    return None;
+                }
+                Err(_) => patience = FULL_CONNECT,
+            }
+        }
+    }
+
+    /// Returns whether the pool opens connections. Otherwise, the next connection that is returned goes to whoever
+    /// has waited longest.
+    fn is_opening(&self) -> bool {
+        self.in_use.load(Ordering::Relaxed) + self.idle() < self.pool.size() as usize
+    }
+
+    fn note_full(&self) {
+        *self.full_until() = Some(Instant::now() + FULL_FOR);
+    }
+
+    fn full_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.full_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns a connection to the pool.
     pub(in crate::store) fn give_back(&self, connection: PoolConnection<D>) {
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
         let mut returns = self.returns();
         returns.push_back(Instant::now());
         if returns.len() > self.pool.options().get_max_connections() as usize {
@@ -75,6 +157,7 @@ impl<D: Database> Connections<D> {
     /// Closes a broken connection. The idle connections may be broken for the same reason, so each of
     /// them is tested before its next use.
     pub(in crate::store) fn discard(&self, connection: PoolConnection<D>) {
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
         // The pool would wait for an answer of a connection that is returned to it.
         drop(connection.detach());
         self.returns().clear();

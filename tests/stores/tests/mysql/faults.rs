@@ -447,3 +447,27 @@ async fn no_operation_succeeds_although_its_statement_was_killed() {
         assert!(session.load().await.unwrap().is_err(), "a deletion that succeeded");
     }
 }
+
+/// The pool may open more connections than the user, or than the server accepts.
+#[tokio::test]
+async fn a_limit_of_connections_below_that_of_the_pool_fails_nothing() {
+    let server = MySql::start(&[]);
+    let root = server.pool();
+    run(&root, "create user app@'127.0.0.1' with max_user_connections 2").await;
+    run(&root, "grant all on *.* to app@'127.0.0.1'").await;
+    let options = server.options().username("app");
+    let builder = MySqlStore::builder(options).max_connections(6).timeout(LONG_TIMEOUT);
+    let builder = builder.table_name(unique_tables()).create_tables(true).cleanup_interval(None);
+    let store = Arc::new(builder.build().await.unwrap());
+    let sessions = (0..40).map(|_| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let session = TestSession::begin(&store).await;
+            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+            assert_eq!(session.delete().await.unwrap(), DELETED);
+        })
+    });
+    for session in sessions.collect::<Vec<_>>() {
+        session.await.unwrap();
+    }
+}
