@@ -60,6 +60,24 @@ pub(super) fn changes() -> Vec<Change> {
         }
         |old| match old { Old::Cash => Some(New::Cash), Old::Card => None },
         |new| Some(match new { New::Cash => Old::Cash, New::Card(_) => Old::Card })),
+        change!("a unit variant gets an optional value" {
+            enum Old { Cash, Card }
+            enum New { Cash, Card(Option<u8>) }
+        }
+        |old| Some(match old { Old::Cash => New::Cash, Old::Card => New::Card(None) }),
+        |new| Some(match new { New::Cash => Old::Cash, New::Card(_) => Old::Card })),
+        change!("a unit variant gets an optional field" {
+            enum Old { Cash, Card }
+            enum New { Cash, Card { #[serde(default)] code: u8 } }
+        }
+        |old| Some(match old { Old::Cash => New::Cash, Old::Card => New::Card { code: 0 } }),
+        |new| Some(match new { New::Cash => Old::Cash, New::Card { .. } => Old::Card })),
+        change!("a unit variant gets the value ()" {
+            enum Old { Cash, Card }
+            enum New { Cash, Card(()) }
+        }
+        |old| Some(match old { Old::Cash => New::Cash, Old::Card => New::Card(()) }),
+        |new| Some(match new { New::Cash => Old::Cash, New::Card(()) => Old::Card })),
         change!("a newtype variant to a struct variant" {
             enum Old { Cash, Card(u32) }
             enum New { Cash, Card { number: u32 } }

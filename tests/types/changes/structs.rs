@@ -5,6 +5,13 @@ use crate::change::Change;
 
 pub(super) fn changes() -> Vec<Change> {
     vec![
+        change!("() to a unit struct" {
+            struct Old { seen: () }
+            struct Seen;
+            struct New { seen: Seen }
+        }
+        |Old { seen: () }| Some(New { seen: Seen }),
+        |New { seen: Seen }| Some(Old { seen: () })),
         change!("rename the type" {
             struct Old { total: u32, note: String }
             struct New { total: u32, note: String }

@@ -4,7 +4,7 @@
 //! payload has another kind. So each type compiles only the decoding paths that it uses.
 
 use serde::de::{
-    self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+    self, Deserialize, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
     value::StrDeserializer,
 };
 
@@ -61,6 +61,7 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
         deserialize_char() as deserialize_str
         deserialize_string() as deserialize_str
         deserialize_byte_buf() as deserialize_bytes
+        deserialize_unit_struct(&'static str) as deserialize_unit
         deserialize_tuple(usize) as deserialize_seq
         deserialize_tuple_struct(&'static str, usize) as deserialize_seq
         deserialize_struct(&'static str, &'static [&'static str]) as deserialize_map
@@ -129,16 +130,8 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
         if self.0.nil() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
+    /// `rmp-serde` writes `()` as nil, and a unit struct as an empty list. Both read both.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if self.0.nil() { visitor.visit_unit() } else { Err(ReadError::SHAPE) }
-    }
-
-    /// `rmp-serde` writes a unit struct as an empty list.
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value> {
         match self.0.token()? {
             Token::List(0) | Token::Nil => visitor.visit_unit(),
             _ => Err(ReadError::SHAPE),
@@ -243,15 +236,21 @@ impl<'de> MapAccess<'de> for &mut Parts<'_, '_> {
     }
 }
 
+/// The value of a variant that was written without one, as a variant with a value reads it.
+const NO_VALUE: &[u8] = &[0xc0];
+
 /// A variant of an enum: its name, and perhaps its value.
 struct Variant<'a, 'b> {
     reader: &'a mut Reader<'b>,
     has_value: bool,
 }
 
-impl<'a, 'b> Variant<'a, 'b> {
-    fn value(self) -> Result<Value<'a, 'b>> {
-        if self.has_value { Ok(Value(self.reader)) } else { Err(ReadError::SHAPE) }
+impl Variant<'_, '_> {
+    fn value<T>(self, read: impl FnOnce(Value<'_, '_>) -> Result<T>) -> Result<T> {
+        match self.has_value {
+            true => read(Value(self.reader)),
+            false => read(Value(&mut Reader::new(NO_VALUE))),
+        }
     }
 }
 
@@ -270,22 +269,27 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
 
     /// Accepts a variant without a value, or with the value `()`.
     fn unit_variant(self) -> Result<()> {
-        if !self.has_value || self.reader.nil() { Ok(()) } else { Err(ReadError::SHAPE) }
+        self.value(|value| <()>::deserialize(value))
     }
 
+    /// Accepts a variant without a value if the type of the value accepts `()`, as an `Option` does.
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
-        seed.deserialize(self.value()?)
+        self.value(|value| seed.deserialize(value))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value> {
-        de::Deserializer::deserialize_seq(self.value()?, visitor)
+        self.value(|value| de::Deserializer::deserialize_seq(value, visitor))
     }
 
+    /// Accepts a variant without a value if no field is required.
     fn struct_variant<V: Visitor<'de>>(
         self,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        de::Deserializer::deserialize_map(self.value()?, visitor)
+        match self.has_value {
+            true => de::Deserializer::deserialize_map(Value(self.reader), visitor),
+            false => visitor.visit_map(&mut Parts { reader: self.reader, left: 0 }),
+        }
     }
 }

@@ -128,8 +128,8 @@ impl<D: Database> Connections<D> {
         }
     }
 
-    /// Returns whether the pool opens connections. Otherwise, the next connection that is returned goes to whoever
-    /// has waited longest.
+    /// Returns whether the pool opens connections. Otherwise, a returned connection goes to the operation
+    /// that has waited longest.
     fn is_opening(&self) -> bool {
         self.in_use.load(Ordering::Relaxed) + self.idle() < self.pool.size() as usize
     }

@@ -179,7 +179,15 @@ impl Check {
             match reader.iter().find(|variant| variant.is_read_as(&written.name)) {
                 Some(variant) => {
                     let before = self.reasons.len();
-                    self.at(&written.name, &written.shape, &variant.shape);
+                    match (&written.shape, &variant.shape) {
+                        // A variant without a value is read as one without fields.
+                        (Shape::Leaf("unit"), Shape::Struct { fields, .. }) => {
+                            self.path.push(written.name.clone());
+                            self.fields(&[], fields, false);
+                            self.path.pop();
+                        }
+                        (writer, reader) => self.at(&written.name, writer, reader),
+                    }
                     // Other variants are read.
                     let inside = self.reasons[before..].iter_mut();
                     inside.for_each(|(_, extent)| *extent = Extent::Sometimes);
