@@ -877,6 +877,22 @@ mod faults {
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     }
 
+    /// The connection falls silent after the answer, before the pool has tested it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_connection_that_falls_silent_on_its_return_is_replaced() {
+        let server = Postgres::shared();
+        let proxy = Proxy::before(&server.address()).await;
+        let ([_, store], pool) = behind(&proxy, server, &server.schema()).await;
+        let session = TestSession::begin(&store).await;
+        // Prepares the statement.
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        wait_until("the connection is idle", async || pool.num_idle() == 1).await;
+        proxy.set(Traffic::HoldAfter(1));
+        assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+        proxy.silence_present();
+        wait_until("a new connection is used", async || session.load().await.is_ok()).await;
+    }
+
     /// A statement is sent again if its connection ends before the server reports it as done.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_write_whose_connection_is_terminated_is_carried_out_once() {

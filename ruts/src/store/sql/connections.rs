@@ -30,6 +30,7 @@ pub(in crate::store) struct Connections<D: Database> {
     pool: Pool<D>,
     test_after: Duration,
     test_timeout: Duration,
+    return_timeout: Duration,
     /// The latest times at which the store returned a connection, at most one for each connection that
     /// the pool may have.
     ///
@@ -54,10 +55,16 @@ impl<D: Database> Connections<D> {
         timeout: Duration,
         is_full: fn(&dyn DatabaseError) -> bool,
     ) -> Self {
-        let test_timeout = (timeout / 4).min(MAX_TEST);
-        let (returns, full_until) = (Mutex::default(), Mutex::default());
-        let in_use = AtomicUsize::new(0);
-        Self { pool, test_after, test_timeout, returns, in_use, is_full, full_until }
+        Self {
+            pool,
+            test_after,
+            test_timeout: (timeout / 4).min(MAX_TEST),
+            return_timeout: timeout / 2,
+            returns: Mutex::default(),
+            in_use: AtomicUsize::new(0),
+            is_full,
+            full_until: Mutex::default(),
+        }
     }
 
     pub(in crate::store) const fn pool(&self) -> &Pool<D> {
@@ -142,8 +149,12 @@ impl<D: Database> Connections<D> {
         self.full_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a connection to the pool.
-    pub(in crate::store) fn give_back(&self, connection: PoolConnection<D>) {
+    /// Returns a connection to the pool. Closes it instead if it does not answer the test of the pool.
+    ///
+    /// Dropping the connection would not do. The pool would wait for the answer without a limit, and until
+    /// then the connection would count towards the maximum. `return_to_pool`, which the documentation of sqlx
+    /// does not list, is the same step as a future that can be dropped.
+    pub(in crate::store) fn give_back(&self, mut connection: PoolConnection<D>) {
         self.in_use.fetch_sub(1, Ordering::Relaxed);
         let mut returns = self.returns();
         returns.push_back(Instant::now());
@@ -151,7 +162,7 @@ impl<D: Database> Connections<D> {
             returns.pop_front();
         }
         drop(returns);
-        drop(connection);
+        tokio::spawn(timeout(self.return_timeout, connection.return_to_pool()));
     }
 
     /// Closes a broken connection. The idle connections may be broken for the same reason, so each of

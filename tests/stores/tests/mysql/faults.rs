@@ -345,6 +345,25 @@ async fn a_silent_connection_gives_its_session_back() {
     assert_eq!(proxied.delete().await.unwrap(), DELETED);
 }
 
+/// The connection falls silent after the answer, before the pool has tested it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_falls_silent_on_its_return_is_replaced() {
+    let server = MySql::shared();
+    let proxy = Proxy::before(&server.address()).await;
+    let [_, proxied] = behind(&proxy, &server).await;
+    let is_silenced = async || {
+        recover(&proxy, &proxied).await;
+        // Waits until the connection is back in the pool. Otherwise nothing is sent, and the loop retries.
+        sleep(Duration::from_millis(50)).await;
+        proxy.set(Traffic::HoldAfter(1));
+        let answer = proxied.set("a", "1").await;
+        proxy.silence_present();
+        answer.is_ok()
+    };
+    wait_until("the connection falls silent", is_silenced).await;
+    recover(&proxy, &proxied).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_server_costs_no_more_than_the_timeout() {
     let server = MySql::start(&[]);
