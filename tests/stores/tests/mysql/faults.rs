@@ -350,7 +350,7 @@ async fn a_silent_connection_gives_its_session_back() {
 async fn a_connection_that_falls_silent_on_its_return_is_replaced() {
     let server = MySql::shared();
     let proxy = Proxy::before(&server.address()).await;
-    let [_, proxied] = behind(&proxy, &server).await;
+    let [_, proxied] = behind(&proxy, server).await;
     let is_silenced = async || {
         recover(&proxy, &proxied).await;
         // Waits until the connection is back in the pool. Otherwise nothing is sent, and the loop retries.
