@@ -396,6 +396,10 @@ struct NewItem {
     gift: u32,
 }
 
+fn old_item(sku: &str) -> OldItem {
+    OldItem { sku: sku.to_owned() }
+}
+
 fn item(sku: &str, gift: u32) -> NewItem {
     NewItem { sku: sku.to_owned(), gift }
 }
@@ -605,4 +609,141 @@ async fn a_part_in_another_form_costs_nothing_elsewhere() {
     let next =
         updated(vec![paid(3, 1, 7), paid(0, 2, 8)], |all: &mut Vec<OldPaid>| all[1].total = 9);
     assert_eq!(next.await, [paid(3, 1, 7), paid(0, 9, 8)]);
+}
+
+/// Aliases hide which part of a type a field or variant is.
+#[tokio::test]
+async fn a_type_with_aliases_is_merged_like_one_without() {
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Plain {
+        kind: String,
+        number: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    enum OldOrder {
+        #[default]
+        #[serde(alias = "None")]
+        Empty,
+        Paid(OldPay),
+        Plain(Plain),
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    enum NewOrder {
+        Empty,
+        Paid(NewPay),
+        Plain(Plain),
+    }
+    let stored = NewOrder::Paid(NewPay::Card { number: 1, fee: 7 });
+    let wire: fn(&mut OldOrder) = |order| *order = OldOrder::Paid(OldPay::Wire { number: 2 });
+    let wired = NewOrder::Paid(NewPay::Wire { number: 2, fee: 0 });
+    assert_eq!(updated(stored, wire).await, wired, "the fee was that of the card");
+
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    enum OldPlace {
+        #[default]
+        #[serde(alias = "Nowhere")]
+        Unknown,
+        Shelf(OldItem),
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    enum NewPlace {
+        Unknown,
+        Shelf(NewItem),
+    }
+    let change: fn(&mut OldPlace) = |place| *place = OldPlace::Shelf(old_item("b"));
+    let next = updated(NewPlace::Shelf(item("a", 7)), change).await;
+    assert_eq!(next, NewPlace::Shelf(item("b", 7)));
+
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Old {
+        #[serde(alias = "n")]
+        count: u32,
+        first: OldItem,
+        /// The new release has another name for it.
+        #[serde(default, alias = "end")]
+        last: OldItem,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct New {
+        count: u32,
+        first: NewItem,
+        #[serde(default, alias = "last")]
+        end: NewItem,
+    }
+    let next =
+        updated(New { count: 1, first: item("a", 7), end: item("z", 8) }, |old: &mut Old| {
+            (old.first, old.last) = (old_item("b"), old_item("y"))
+        });
+    assert_eq!(next.await, New { count: 1, first: item("b", 7), end: item("y", 8) });
+}
+
+/// The old release reads a part of the value as something shorter, and changes another part.
+#[tokio::test]
+async fn a_part_that_the_caller_has_not_changed_is_kept_as_it_is_stored() {
+    use std::collections::BTreeSet;
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    enum OldKind {
+        Card,
+        #[serde(other)]
+        Other,
+    }
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    enum NewKind {
+        Card,
+        Voucher,
+        Gift,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Price {
+        Plain(u64),
+        Full { amount: u64, currency: String },
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    #[serde(from = "Price", into = "u64")]
+    struct Amount(u64);
+    impl From<Price> for Amount {
+        fn from(price: Price) -> Self {
+            match price {
+                Price::Plain(amount) | Price::Full { amount, .. } => Self(amount),
+            }
+        }
+    }
+    impl From<Amount> for u64 {
+        fn from(amount: Amount) -> Self {
+            amount.0
+        }
+    }
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    struct OldRank {
+        sku: String,
+    }
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    struct NewRank {
+        rank: u32,
+        sku: String,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Old {
+        visits: u32,
+        price: Amount,
+        by_kind: BTreeMap<OldKind, u32>,
+        ranks: BTreeSet<OldRank>,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct New {
+        visits: u32,
+        price: Price,
+        by_kind: BTreeMap<NewKind, u32>,
+        ranks: BTreeSet<NewRank>,
+    }
+    let rank = |rank, sku: &str| NewRank { rank, sku: sku.to_owned() };
+    let new = |visits| New {
+        visits,
+        price: Price::Full { amount: 5, currency: "EUR".to_owned() },
+        by_kind: BTreeMap::from([(NewKind::Card, 1), (NewKind::Voucher, 10), (NewKind::Gift, 2)]),
+        ranks: BTreeSet::from([rank(1, "b"), rank(2, "a")]),
+    };
+    assert_eq!(updated(new(1), |old: &mut Old| old.visits = 2).await, new(2));
 }

@@ -26,7 +26,9 @@ pub(in crate::codec) fn merge(
     defaults: Defaults,
 ) -> Option<Vec<u8>> {
     let nodes = (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
-    let mut merge = Merge { defaults, out: Vec::with_capacity(next.len() + 64) };
+    // A `settle` changes nothing, and is to write the form of this release.
+    let keeps_unchanged = known != next;
+    let mut merge = Merge { defaults, keeps_unchanged, out: Vec::with_capacity(next.len() + 64) };
     merge.nodes([&nodes.0, &nodes.1, &nodes.2], Some(part));
     (merge.out != next).then_some(merge.out)
 }
@@ -43,12 +45,21 @@ pub(in crate::codec) enum Defaults {
 
 struct Merge {
     defaults: Defaults,
+    /// Whether a part that the caller has not changed stays as it is stored, whatever its kind.
+    keeps_unchanged: bool,
     out: Vec<u8>,
 }
 
 impl Merge {
     /// Merges a part. `part` is `None` if its type is not known.
     fn nodes(&mut self, [stored, known, next]: [&Node<'_>; 3], part: Option<TypePart<'_>>) {
+        // This release may know the stored value only as another one. For example, a variant may be
+        // `#[serde(other)]` to it.
+        if known == next
+            && (self.keeps_unchanged || matches!((stored, next), (Node::Leaf(_), Node::Leaf(_))))
+        {
+            return stored.write(&mut self.out);
+        }
         match (stored, known, next) {
             (Node::Map(stored), Node::Map(known), Node::Map(next))
                 if may_be_merged(part, known, next) =>
@@ -65,37 +76,37 @@ impl Merge {
                     }
                 }
             }
-            // The caller has not changed the value, which this release may know only as another one. For
-            // example, a variant may be `#[serde(other)]` to it.
-            (Node::Leaf(stored), Node::Leaf(known), Node::Leaf(next)) if known == next => {
-                self.out.extend_from_slice(stored);
-            }
             _ => next.write(&mut self.out),
         }
     }
 
     fn entries(&mut self, [stored, known, next]: [&Entries<'_>; 3], part: Option<TypePart<'_>>) {
-        let is_unknown = |key| find(known, key).is_none() && find(next, key).is_none();
+        let of = [stored, known, next].map(by_key);
+        let [of_stored, of_known, of_next] = &of;
+        let is_unknown = |key| !of_known.contains_key(key) && !of_next.contains_key(key);
         let mut kept: Vec<_> = stored.iter().filter(|(key, _)| is_unknown(key)).collect();
-        let is_omitted = |key, value| {
+        let is_omitted = |(key, value): &&(&[u8], Node<'_>)| {
             self.defaults == Defaults::Omit
                 && !kept.is_empty()
-                && find(stored, key).is_none()
-                && find(known, key) == Some(value)
+                && !of_stored.contains_key(key)
+                && of_known.get(key) == Some(&value)
         };
-        let next: Vec<_> = next.iter().filter(|(key, value)| !is_omitted(key, value)).collect();
-        for (key, _) in next.iter().filter(|(key, _)| find(stored, key).is_none()) {
-            let replaced = find(known, key).and_then(|known| alias_of(known, &kept, part));
-            replaced.map(|at| kept.remove(at));
-        }
-        write_head(&mut self.out, next.len() + kept.len(), 0x80, 0xde);
+        let next: Vec<_> = next.iter().filter(|entry| !is_omitted(entry)).collect();
+        let mut values = Vec::with_capacity(next.len());
         for (key, value) in next {
+            let known = of_known.get(key).copied();
+            let stored = of_stored.get(key).copied().or_else(|| {
+                let alias = alias_of(known?, &kept, part)?;
+                Some(&kept.remove(alias).1)
+            });
+            values.push((key, stored.zip(known), value));
+        }
+        write_head(&mut self.out, values.len() + kept.len(), 0x80, 0xde);
+        for (key, before, value) in values {
             self.out.extend_from_slice(key);
-            match (find(stored, key), find(known, key)) {
-                (Some(stored), Some(known)) => {
-                    self.nodes([stored, known, value], part_of(part, key));
-                }
-                _ => value.write(&mut self.out),
+            match before {
+                Some((stored, known)) => self.nodes([stored, known, value], part_of(part, key)),
+                None => value.write(&mut self.out),
             }
         }
         for (key, value) in kept {
@@ -139,8 +150,9 @@ fn may_be_merged(part: Option<TypePart<'_>>, known: &Entries<'_>, next: &Entries
         PartKind::Unknown => has_same_keys(known, next) && first_text(known) == first_text(next),
         // Any string may be the tag of an enum whose fields are among those of the struct.
         PartKind::Flattened => {
+            let values = by_key(known);
             let is_same = |(key, value): &(&[u8], Node<'_>)| match value {
-                Node::Leaf(leaf) if text_of(leaf).is_some() => find(known, key) == Some(value),
+                Node::Leaf(leaf) if text_of(leaf).is_some() => values.get(key) == Some(&value),
                 _ => true,
             };
             has_same_keys(known, next) && next.iter().all(is_same)
@@ -149,7 +161,8 @@ fn may_be_merged(part: Option<TypePart<'_>>, known: &Entries<'_>, next: &Entries
 }
 
 fn has_same_keys(known: &Entries<'_>, next: &Entries<'_>) -> bool {
-    known.len() == next.len() && next.iter().all(|(key, _)| find(known, key).is_some())
+    let values = by_key(known);
+    known.len() == next.len() && next.iter().all(|(key, _)| values.contains_key(key))
 }
 
 /// Returns the value of the first entry, if it is a string.
@@ -211,9 +224,12 @@ impl<'b> Renamed<'b> {
     /// parts, and for fields that one of them lacks.
     fn add(&mut self, stored: &Node<'b>, known: &Node<'b>) -> bool {
         match (stored, known) {
-            (Node::Map(stored), Node::Map(known)) => stored
-                .iter()
-                .all(|(key, value)| find(known, key).is_none_or(|known| self.add(value, known))),
+            (Node::Map(stored), Node::Map(known)) => {
+                let known = by_key(known);
+                let mut entries = stored.iter();
+                entries
+                    .all(|(key, value)| known.get(key).is_none_or(|known| self.add(value, known)))
+            }
             (Node::List(stored), Node::List(known)) => {
                 // A list in another order must add nothing: all its elements seem to be renamed.
                 let mut inner = Self::default();
@@ -257,8 +273,9 @@ fn is_reordered(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     stored.len() == known.len() && stored != known && sorted(stored) == sorted(known)
 }
 
-fn find<'a, 'b>(entries: &'a Entries<'b>, key: &[u8]) -> Option<&'a Node<'b>> {
-    entries.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
+/// Returns the values of entries by key.
+fn by_key<'a, 'b>(entries: &'a Entries<'b>) -> HashMap<&'b [u8], &'a Node<'b>> {
+    entries.iter().map(|(key, value)| (*key, value)).collect()
 }
 
 /// Returns whether each element of `known` can have been read from the element of `stored` at the

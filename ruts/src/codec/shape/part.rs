@@ -8,7 +8,10 @@ use super::tree::{Kind, NodeId, Tree};
 #[derive(Clone, Copy)]
 pub(crate) struct TypePart<'t> {
     tree: &'t Tree,
-    node: NodeId,
+    /// `None` for one of several parts, because aliases hide which.
+    node: Option<NodeId>,
+    /// No value in the type decides which other values belong together.
+    is_plain: bool,
 }
 
 /// The kind of a part, as far as it decides which values belong together.
@@ -28,15 +31,23 @@ pub(crate) enum PartKind {
 
 impl<'t> TypePart<'t> {
     pub(crate) fn of(tree: &'t Tree) -> Self {
-        Self::at(tree, Tree::ROOT)
+        let is_plain = !tree.is_unreached(Tree::ROOT)
+            && tree.all_parts().all(|node| is_plain(Self::kind_of(tree, node)));
+        Self { tree, node: Some(tree.resolve(Tree::ROOT)), is_plain }
     }
 
-    fn at(tree: &'t Tree, node: NodeId) -> Self {
-        Self { tree, node: tree.resolve(node) }
+    fn at(self, node: NodeId) -> Self {
+        Self { node: Some(self.tree.resolve(node)), ..self }
     }
 
     pub(crate) fn kind(self) -> PartKind {
-        let Self { tree, node } = self;
+        match self.node {
+            Some(node) => Self::kind_of(self.tree, node),
+            None => PartKind::Other,
+        }
+    }
+
+    fn kind_of(tree: &Tree, node: NodeId) -> PartKind {
         let is_described = |at| tree.part(node, at).map(|part| tree.kind(part));
         match tree.kind(node) {
             None => PartKind::Unknown,
@@ -50,32 +61,36 @@ impl<'t> TypePart<'t> {
 
     /// Returns whether a struct has a field that is read under this name.
     pub(crate) fn reads(self, name: &str) -> bool {
-        self.tree.names(self.node).contains(&name)
+        self.node.is_some_and(|node| self.tree.names(node).contains(&name))
     }
 
-    /// Returns the field or the variant with this name. `None` if the structure is not known.
+    /// Returns the field or the variant with this name. `None` if its structure is not known.
     pub(crate) fn named(self, name: &str) -> Option<Self> {
-        let Self { tree, node } = self;
-        let names = tree.names(node);
-        let at = names.iter().position(|of| *of == name)?;
-        // Otherwise some names are aliases, and it is not known which.
-        let part = tree.part(node, at).filter(|_| tree.part_count(node) == names.len())?;
-        Some(Self::at(tree, part))
+        let Self { tree, node: Some(node), .. } = self else { return Some(self) };
+        let at = tree.names(node).iter().position(|of| *of == name)?;
+        match tree.has_aliases(node) {
+            true => self.is_plain.then_some(Self { node: None, ..self }),
+            false => tree.part(node, at).map(|part| self.at(part)),
+        }
     }
 
     /// Returns the part at this index of a tuple, or any element of a list.
     pub(crate) fn element(self, at: usize) -> Option<Self> {
-        let Self { tree, node } = self;
+        let Self { tree, node: Some(node), .. } = self else { return Some(self) };
         let at = match tree.kind(node)? {
             Kind::Tuple => at,
             _ => 0,
         };
-        tree.part(node, at).map(|part| Self::at(tree, part))
+        tree.part(node, at).map(|part| self.at(part))
     }
 
     /// Returns the values of a map.
     pub(crate) fn value(self) -> Option<Self> {
-        let Self { tree, node } = self;
-        tree.part(node, 1).map(|part| Self::at(tree, part))
+        let Self { tree, node: Some(node), .. } = self else { return Some(self) };
+        tree.part(node, 1).map(|part| self.at(part))
     }
+}
+
+fn is_plain(kind: PartKind) -> bool {
+    matches!(kind, PartKind::Struct | PartKind::Enum | PartKind::Other)
 }

@@ -597,12 +597,8 @@ impl Tree {
         let has_tag = self.has_tag(node);
         let mut parts: Vec<Shape> = Vec::with_capacity(children.len());
         for &child in children {
-            // The names of an enum include aliases, so there are more names than variants, and the last
-            // children stand for no variant.
-            let Node { kind: of_child, is_rejected, is_alias, .. } = self.nodes[child];
-            let has_no_variant = *kind == Kind::Enum && is_rejected && of_child == Kind::Unknown;
-            if !is_alias && !has_no_variant {
-                let is_content = has_tag && of_child != Kind::Tag;
+            if self.stands_for_a_part(node, child) {
+                let is_content = has_tag && self.nodes[child].kind != Kind::Tag;
                 parts.push(match is_content {
                     true => Shape::Leaf("unknown"),
                     false => self.shape_of(child, outer),
@@ -678,9 +674,25 @@ impl Tree {
         self.nodes[node].children.get(at).copied()
     }
 
+    /// Returns the parts that were requested.
     #[cfg(feature = "messagepack")]
-    pub(super) fn part_count(&self, node: NodeId) -> usize {
-        self.nodes[node].children.len()
+    pub(super) fn all_parts(&self) -> impl Iterator<Item = NodeId> {
+        (0..self.nodes.len()).filter(|&node| self.nodes[node].kind != Kind::Unknown)
+    }
+
+    /// Returns whether a struct or an enum has more names than parts, so that some names are aliases.
+    #[cfg(feature = "messagepack")]
+    pub(super) fn has_aliases(&self, node: NodeId) -> bool {
+        let Node { children, names, .. } = &self.nodes[node];
+        children.iter().filter(|&&child| self.stands_for_a_part(node, child)).count() != names.len()
+    }
+
+    /// Returns whether a child is a field or a variant. The names of an enum include aliases, so there are
+    /// more names than variants, and the last children stand for none.
+    fn stands_for_a_part(&self, node: NodeId, child: NodeId) -> bool {
+        let Node { kind, is_rejected, is_alias, .. } = self.nodes[child];
+        let is_beyond = self.nodes[node].kind == Kind::Enum && is_rejected && kind == Kind::Unknown;
+        !is_alias && !is_beyond
     }
 
     /// Returns the fingerprint: a hash by FNV-1a, folded to 32 bits, and the flags.
@@ -711,7 +723,7 @@ impl Tree {
     }
 
     /// Returns whether a part of a node was never requested, so that it may be of any type.
-    fn is_unreached(&self, node: NodeId) -> bool {
+    pub(super) fn is_unreached(&self, node: NodeId) -> bool {
         let Node { kind, children, .. } = &self.nodes[node];
         // The last children of an enum with aliases stand for no variant.
         let is_reached =
