@@ -15,10 +15,10 @@ const SAME_SHAPE: [&str; 1] = ["Euros(u64) to Cents(u64)"];
 
 /// Number of changes after which every value keeps its meaning: one row for bincode, one for
 /// MessagePack. In each, new reads old, then old reads new.
-const RIGHT: [[usize; 2]; 2] = [[14, 13], [59, 41]];
+const RIGHT: [[usize; 2]; 2] = [[15, 15], [59, 41]];
 
 /// The same number for bincode with the lock, when new reads old.
-const RIGHT_BY_LOCK: usize = 52;
+const RIGHT_BY_LOCK: usize = 53;
 
 const VALUES: usize = 30;
 

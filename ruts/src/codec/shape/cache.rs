@@ -366,6 +366,49 @@ mod tests {
         assert_eq!(fingerprint_of::<Transparent>(), fingerprint_of::<List>());
     }
 
+    /// Lists of mutually recursive types show which type contains itself, whatever the list around them is.
+    #[test]
+    fn a_recursion_through_lists_shows_its_target() {
+        use std::collections::VecDeque;
+
+        /// Declares two structs. The lists of the second one have the given element.
+        macro_rules! thread {
+            ($module:ident { $($post:tt)* } { $($reply:tt)* }) => {
+                #[allow(dead_code)]
+                mod $module {
+                    use super::*;
+                    #[derive(Deserialize)]
+                    pub(super) struct Post $($post)*
+                    #[derive(Deserialize)]
+                    pub(super) struct Reply $($reply)*
+                }
+            };
+        }
+        thread!(posts { { id: u32, replies: Vec<Reply> } } { { likes: i32, quotes: Vec<Post> } });
+        thread!(replies { { id: u32, replies: Vec<Reply> } } { { likes: i32, quotes: Vec<Reply> } });
+        thread!(tuple_posts { (u32, Vec<Reply>); } { (i32, Vec<Post>); });
+        thread!(tuple_replies { (u32, Vec<Reply>); } { (i32, Vec<Reply>); });
+        thread!(boxed_posts { (u32, Option<Box<Reply>>); } { (i32, Option<Box<Post>>); });
+        thread!(boxed_replies { (u32, Option<Box<Reply>>); } { (i32, Option<Box<Reply>>); });
+        let fingerprints = [
+            fingerprint_of::<Vec<posts::Post>>(),
+            fingerprint_of::<Vec<replies::Post>>(),
+            fingerprint_of::<Vec<tuple_posts::Post>>(),
+            fingerprint_of::<Vec<tuple_replies::Post>>(),
+            fingerprint_of::<Option<Box<boxed_posts::Post>>>(),
+            fingerprint_of::<Option<Box<boxed_replies::Post>>>(),
+            fingerprint_of::<posts::Post>(),
+            fingerprint_of::<replies::Post>(),
+        ];
+        assert_distinct(&fingerprints);
+        let of_list = fingerprint_of::<Vec<posts::Post>>();
+        assert_eq!(fingerprint_of::<VecDeque<posts::Post>>(), of_list);
+        #[derive(Deserialize)]
+        #[allow(dead_code)]
+        struct Wrapper(posts::Post);
+        assert_eq!(fingerprint_of::<Vec<Wrapper>>(), of_list);
+    }
+
     /// Fingerprints are part of stored headers, so they must be the same in every release.
     #[test]
     fn fingerprints_are_the_same_in_every_release() {

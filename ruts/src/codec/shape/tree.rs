@@ -584,16 +584,20 @@ impl Tree {
     /// Returns the shape of the type.
     #[cfg(feature = "testing")]
     pub(super) fn shape(&self) -> Shape {
-        self.shape_of(Self::ROOT, &mut Vec::new())
+        self.shape_of(Self::ROOT, &mut Outer::default())
     }
 
     #[cfg(feature = "testing")]
-    fn shape_of(&self, node: NodeId, outer: &mut Vec<NodeId>) -> Shape {
-        let Node { kind, children, names, varies, .. } = &self.nodes[node];
+    fn shape_of(&self, node: NodeId, outer: &mut Outer) -> Shape {
+        let Node { kind, names, varies, .. } = &self.nodes[node];
+        if let Some(levels) = outer.levels_to(node) {
+            return Shape::Recursion(levels);
+        }
         let is_named = matches!(kind, Kind::Struct | Kind::Enum);
         if is_named {
-            outer.push(node);
+            outer.named.push(node);
         }
+        let children = self.parts_in(node, outer);
         let has_tag = self.has_tag(node);
         let mut parts: Vec<Shape> = Vec::with_capacity(children.len());
         for &child in children {
@@ -606,9 +610,7 @@ impl Tree {
             }
         }
         parts.extend((0..self.unreached(node)).map(|_| Shape::Leaf("unknown")));
-        if is_named {
-            outer.pop();
-        }
+        outer.leave(node);
         let loose = match names.len() == parts.len() {
             true => Vec::new(),
             false => names.iter().map(|&name| name.to_owned()).collect(),
@@ -629,10 +631,7 @@ impl Tree {
             Kind::Tuple => Shape::Tuple(parts.collect()),
             Kind::Struct => Shape::Struct { fields: named(names, parts), loose, is_closed: false },
             Kind::Enum => Shape::Enum { variants: named(names, parts), loose, has_other: false },
-            Kind::Recursion(to) => {
-                let levels = outer.iter().rev().position(|&node| node == to);
-                Shape::Recursion(levels.unwrap_or_default())
-            }
+            Kind::Recursion(to) => Shape::Recursion(outer.levels_to(to).unwrap_or_default()),
         }
     }
 
@@ -699,7 +698,7 @@ impl Tree {
     #[inline(never)]
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let mut hash = Hash(0xcbf2_9ce4_8422_2325);
-        self.write(Self::ROOT, &mut Vec::new(), &mut hash);
+        self.write(Self::ROOT, &mut Outer::default(), &mut hash);
         let has = |kind| self.nodes.iter().any(|node| node.kind == kind);
         let may_have =
             |number| has(Kind::Leaf(Leaf::Number(number))) || self.is_unreached(Self::ROOT);
@@ -734,15 +733,17 @@ impl Tree {
 
     /// Returns whether the kind of a node is known, and each of its parts was requested.
     fn has_its_parts(&self, node: NodeId) -> bool {
-        let Node { kind, children, len, varies, empty, .. } = &self.nodes[node];
+        let Node { kind, children, len, varies, empty, is_rejected, .. } = &self.nodes[node];
         let is_recursive = *empty == Empty::InItself;
         !varies
             && !self.has_tag(node)
             && match kind {
                 Kind::Unknown => false,
                 Kind::Newtype => !children.is_empty(),
-                Kind::Option | Kind::Seq => is_recursive || !children.is_empty(),
-                Kind::Map => is_recursive || children.len() == 2,
+                Kind::Option => is_recursive || !children.is_empty(),
+                // If it accepts neither one element nor none, other elements may be of other types.
+                Kind::Seq => is_recursive || (!children.is_empty() && !is_rejected),
+                Kind::Map => is_recursive || (children.len() == 2 && !is_rejected),
                 Kind::Tuple => children.len() >= *len,
                 _ => true,
             }
@@ -754,18 +755,21 @@ impl Tree {
         *kind == Kind::Struct && children.iter().any(|&child| self.nodes[child].kind == Kind::Tag)
     }
 
-    fn write(&self, node: NodeId, outer: &mut Vec<NodeId>, hash: &mut Hash) {
-        let Node { kind, children, names, varies, .. } = &self.nodes[node];
+    fn write(&self, node: NodeId, outer: &mut Outer, hash: &mut Hash) {
+        let Node { kind, names, varies, .. } = &self.nodes[node];
+        let recursion = match *kind {
+            Kind::Recursion(to) => Some(outer.levels_to(to).unwrap_or_default()),
+            _ => outer.levels_to(node),
+        };
+        if let Some(levels) = recursion {
+            hash.put("recursion");
+            return hash.put(&levels.to_string());
+        }
         let begin = match *kind {
             _ if *varies => return hash.put("unknown"),
-            Kind::Unknown => return hash.put("unknown"),
+            Kind::Unknown | Kind::Recursion(_) => return hash.put("unknown"),
             Kind::SelfDescribing | Kind::Tag => return hash.put("any"),
             Kind::Leaf(leaf) => return hash.put(leaf.name()),
-            Kind::Recursion(to) => {
-                let levels = outer.iter().rev().position(|&node| node == to).unwrap_or_default();
-                hash.put("recursion");
-                return hash.put(&levels.to_string());
-            }
             Kind::Newtype => "",
             Kind::Option => "option",
             Kind::Seq => "seq",
@@ -777,11 +781,15 @@ impl Tree {
         if !begin.is_empty() {
             hash.put(begin);
         }
-        let is_named = matches!(kind, Kind::Struct | Kind::Enum);
-        if is_named {
-            outer.push(node);
+        if matches!(kind, Kind::Struct | Kind::Enum) {
+            outer.named.push(node);
             names.iter().for_each(|name| hash.put(name));
             hash.put(":");
+        }
+        let children = self.parts_in(node, outer);
+        if let Some(target) = self.target(node).filter(|_| outer.expanded != Some(node)) {
+            hash.put("itself");
+            hash.put(&self.distance(node, target).to_string());
         }
         let has_tag = self.has_tag(node);
         for &child in children.iter().filter(|&&child| !self.nodes[child].is_alias) {
@@ -791,12 +799,62 @@ impl Tree {
             }
         }
         (0..self.unreached(node)).for_each(|_| hash.put("unknown"));
-        if is_named {
-            outer.pop();
-        }
+        outer.leave(node);
         if !begin.is_empty() {
             hash.put(";");
         }
+    }
+
+    /// Returns the enclosing value of the same type for an option, a list or a map that has no parts of its
+    /// own for this reason.
+    fn target(&self, node: NodeId) -> Option<NodeId> {
+        let Node { kind, children, empty, type_name, .. } = &self.nodes[node];
+        let is_in_itself = *empty == Empty::InItself && children.is_empty();
+        is_in_itself.then(|| self.enclosing(node, *kind, type_name)).flatten()
+    }
+
+    /// Returns the number of values between a value and one that encloses it. Newtypes do not count, because
+    /// they leave no trace in a payload.
+    fn distance(&self, mut node: NodeId, outer: NodeId) -> usize {
+        let mut distance = 0;
+        while node != outer && node != Self::ROOT {
+            node = self.nodes[node].parent;
+            distance += usize::from(self.nodes[node].kind != Kind::Newtype);
+        }
+        distance
+    }
+
+    /// Returns the parts of a node. A node without parts of its own has those of its target, unless it is
+    /// inside such a node: one level shows which of the enclosing values the target is.
+    fn parts_in(&self, node: NodeId, outer: &mut Outer) -> &[NodeId] {
+        match self.target(node) {
+            Some(target) if outer.expanded.is_none() => {
+                outer.expanded = Some(node);
+                &self.nodes[target].children
+            }
+            _ => &self.nodes[node].children,
+        }
+    }
+}
+
+/// The values around a part.
+#[derive(Default)]
+struct Outer {
+    /// Structs and enums.
+    named: Vec<NodeId>,
+    /// The node that shows the parts of its target.
+    expanded: Option<NodeId>,
+}
+
+impl Outer {
+    /// Returns the number of structs and enums inside this one. `None` if it is not around the part.
+    fn levels_to(&self, node: NodeId) -> Option<usize> {
+        self.named.iter().rev().position(|&outer| outer == node)
+    }
+
+    fn leave(&mut self, node: NodeId) {
+        self.named.pop_if(|outer| *outer == node);
+        self.expanded.take_if(|expanded| *expanded == node);
     }
 }
 
