@@ -34,4 +34,5 @@ mod sources;
 mod testing;
 mod token_status;
 mod typed;
+mod unknown_outcome;
 mod watch;

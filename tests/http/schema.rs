@@ -918,12 +918,12 @@ async fn versions_and_keys_are_counted() {
     );
 }
 
-/// Returns the counters, each with the values of its labels.
+/// Returns the counters above zero, each with the values of its labels.
 fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
     let counted = snapshotter.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
         let labels: Vec<_> = key.key().labels().map(metrics::Label::value).collect();
         let DebugValue::Counter(count) = value else { return None };
-        Some((format!("{} {}", key.key().name(), labels.join(" ")), count))
+        (count > 0).then(|| (format!("{} {}", key.key().name(), labels.join(" ")), count))
     });
     counted.collect()
 }

@@ -268,7 +268,7 @@ pub(super) async fn revoke(
     for id in &revoked.answer {
         event::ended(id, "revoked");
     }
-    note_ended(Some(&revoked.answer));
+    note_ended(&revoked.answer);
     Ok(check_fresh(revoked)?.len())
 }
 

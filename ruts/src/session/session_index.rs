@@ -13,7 +13,7 @@ use super::{
     indexed_sessions::IndexedSessions,
     layer_name::LayerName,
     principal_sessions::{PrincipalSessions, check_fresh},
-    request::current::note_ended,
+    request::current::{current_sessions, note_ended},
     typed::TypedSession,
 };
 use crate::{
@@ -193,9 +193,16 @@ impl SessionIndex {
     /// cache may still show them.
     pub fn revoke_everyone(&self) -> WriteFuture<'_> {
         WriteFuture::new(async move {
+            // A request of another layer may have its session in another store.
+            let mut own = Vec::new();
+            for id in current_sessions() {
+                if matches!(self.store.inspect(&id).await, Ok(Some(_))) {
+                    own.push(id);
+                }
+            }
             let revoked = self.store.revoke_everyone().await?;
             event::all_ended();
-            note_ended(None);
+            note_ended(&own);
             check_fresh(revoked)
         })
     }

@@ -1,4 +1,5 @@
-//! The requests whose handlers run on this thread right now: [`enter`] and [`note_ended`].
+//! The requests whose handlers run on this thread right now: [`enter`], [`note_ended`] and
+//! [`current_sessions`].
 //!
 //! A handler may end its own session through `PrincipalSessions`, which does not know the request.
 //! [`note_ended`] informs the request, so that it continues as a guest.
@@ -29,14 +30,17 @@ pub(in crate::session) fn enter<T>(request: &Arc<Request>, poll: impl FnOnce() -
     poll()
 }
 
-/// Informs the requests whose handlers run on this thread that these sessions were ended. `None`
-/// means all.
-pub(in crate::session) fn note_ended(ended: Option<&[SessionId]>) {
+/// Informs the requests whose handlers run on this thread that these sessions were ended.
+pub(in crate::session) fn note_ended(ended: &[SessionId]) {
     let current = CURRENT.with_borrow(Vec::clone);
     for request in current {
-        let id = request.id();
-        if id.is_some_and(|id| ended.is_none_or(|ended| ended.contains(&id))) {
+        if request.id().is_some_and(|id| ended.contains(&id)) {
             request.end_itself();
         }
     }
+}
+
+/// Returns the sessions of the requests whose handlers run on this thread.
+pub(in crate::session) fn current_sessions() -> Vec<SessionId> {
+    CURRENT.with_borrow(|current| current.iter().filter_map(|request| request.id()).collect())
 }

@@ -95,6 +95,8 @@ impl Exchange<'_> {
             Ok(output) => {
                 let Written { answer, stale_for, .. } = O::written(output);
                 self.state.stale_for = stale_for;
+                // After a sign-in of unknown outcome, the request went on with its session.
+                self.shared.response().set_verified(true);
                 return Ok(Some(answer));
             }
             Err(Refused::Ended { .. })

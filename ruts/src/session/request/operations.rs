@@ -224,16 +224,18 @@ impl Request {
         let (Some(id), Some(_)) = (state.identity.id(), state.owner) else {
             return Err(Error::SignInRequired);
         };
-        // The sign-in that follows starts another session. This one has to end with the stamp.
-        if state.meta.is_some_and(|(meta, _)| meta.by_former_secret) {
-            return Ok(());
-        }
+        let is_former = state.meta.is_some_and(|(meta, _)| meta.by_former_secret);
         let value = accept_stamp(state.fields.get(STAMP), &stamp_digest(stamp), &id)
             .map_err(|source| value::decode_error(STAMP, source))?;
         let change = Change::Set(FieldWrite::new(STAMP, &value));
         let update = Update { changes: &[change], ..Update::default() };
         let mut transfer = Transfer::new(&self.0, &mut state);
-        transfer.update(update, &WritePlan::default()).await?;
+        match transfer.update(update, &WritePlan::default()).await {
+            // A client has used the new secret. The sign-in that follows starts another session, and this one
+            // has to end with the stamp.
+            Err(Error::Ended) if is_former => return Ok(()),
+            updated => updated?,
+        };
         transfer.exchange.check_fresh()
     }
 
@@ -500,7 +502,7 @@ impl Request {
         let name = field.name();
         let mut state = self.0.lock().await?;
         if !state.identity.may_be_open() {
-            return Ok(None);
+            return taken_without_session(&self.0, &mut state, field).await;
         }
         let sign_out = field.is_principal() && self.signs_out(&mut state, field).await?;
         let mut transfer = Transfer::new(&self.0, &mut state);
@@ -514,8 +516,14 @@ impl Request {
         let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
         let take = take.sign_out(sign_out).max_version((!sign_out).then(|| field.version()));
         let fallback = rotation.fallback_secret.clone();
+        if sign_out {
+            // Until the outcome is known, the user may be signed out.
+            (exchange.state.meta, exchange.state.owner) = (None, None);
+        }
         let taken = exchange.attempt(fallback.as_ref(), &take).await?;
-        let Some(value) = taken else { return Ok(None) };
+        let Some(value) = taken else {
+            return taken_without_session(&self.0, &mut state, field).await;
+        };
         exchange.finish_rotation(rotation, None).await?;
         note_use(exchange);
         match &value {
@@ -523,7 +531,6 @@ impl Request {
             _ => state.fields.remember(name, None),
         }
         if sign_out {
-            (state.meta, state.owner) = (None, None);
             if value.is_some() {
                 log_signing(&self.0, &Signing::Out(field));
             }
@@ -703,4 +710,21 @@ async fn pause(attempt: u32) {
     // Without random numbers the pause is the maximum.
     let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
     tokio::time::sleep(longest.mul_f64(share)).await;
+}
+
+/// Returns the answer of a `take` without a session. If the session goes on with another secret, a sign-out has
+/// not happened.
+async fn taken_without_session(
+    shared: &Shared,
+    state: &mut State,
+    field: &FieldSpec,
+) -> Result<Option<Plaintext>, Error> {
+    let mut exchange = Exchange { shared, state };
+    if !field.is_principal() || exchange.is_without_session().await? {
+        return Ok(None);
+    }
+    match exchange.state.identity {
+        Identity::Closed(Closed::Deleted | Closed::Revoked) => Ok(None),
+        _ => Err(Error::Ended),
+    }
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{
     exchange::Exchange,
     identity::Identity,
@@ -23,6 +25,10 @@ use crate::{
     token::{CookieLife, Secret, Token},
     ttl::Ttl,
 };
+
+/// Maximum duration of a renewal whose token is handed out. After a longer one, another request may have
+/// signed in, and the token would overwrite its cookie. The former secret stays valid.
+const MAX_RENEWAL: Duration = Duration::from_secs(1);
 
 /// After a read, notes whether the secret or the deadlines have to be renewed.
 pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) {
@@ -121,10 +127,11 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     if renew.is_none() && update.touch.is_none() && auth_change.is_none() {
         return Ok(());
     }
+    let asked = Instant::now();
     let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
     // `NotDue`: another request has renewed the secret. Refused: the credentials are no longer valid.
     let Ok(Written { answer: Updated::Applied { .. }, .. }) = answer.await? else { return Ok(()) };
-    if let Some((secret, ..)) = fresh {
+    if let Some((secret, ..)) = fresh.filter(|_| asked.elapsed() < MAX_RENEWAL) {
         let token = Token { id, secret };
         let origin = TokenOrigin::Renewal;
         if exchange.shared.offer(CookieAction::Set {

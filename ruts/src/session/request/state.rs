@@ -22,8 +22,9 @@ use crate::{
 ///
 /// One operation at a time holds the state, during its call to the store. The state stays correct
 /// even if the future of the operation is dropped during the call, whether or not the store made the
-/// change. For this purpose, the fields that a change affects are forgotten before the call. A
-/// rotation or deletion of unknown outcome is [`pending`](Self::pending).
+/// change. For this purpose, the fields that a change affects are forgotten before the call, and all of them
+/// before a change of the principal. A rotation or deletion of unknown outcome is
+/// [`pending`](Self::pending).
 pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) fields: FieldCache,
@@ -38,6 +39,13 @@ pub(super) struct State {
     pub(super) owner: Option<PrincipalKey>,
     /// The answer to the presented token, if it was refused.
     pub(super) refused: Option<RefusedToken>,
+}
+
+/// What a request knows about the principal of its session, and about the fields of this principal.
+pub(super) struct Known {
+    fields: FieldCache,
+    meta: Option<(SessionMeta, Instant)>,
+    owner: Option<PrincipalKey>,
 }
 
 /// A token that the store refused.
@@ -128,6 +136,17 @@ impl State {
     /// Returns ages and deadlines as they are now, if they are known.
     pub(super) fn meta_now(&self) -> Option<SessionMeta> {
         self.meta.map(|(meta, at)| meta.after(at.elapsed()))
+    }
+
+    /// Forgets what depends on the principal, and returns it.
+    pub(super) fn take_known(&mut self) -> Known {
+        let fields = std::mem::take(&mut self.fields);
+        Known { fields, meta: self.meta.take(), owner: self.owner.take() }
+    }
+
+    pub(super) fn restore_known(&mut self, known: Known) {
+        let Known { fields, meta, owner } = known;
+        (self.fields, self.meta, self.owner) = (fields, meta, owner);
     }
 
     /// Returns the secret to try if the current one is refused.

@@ -296,6 +296,9 @@ impl Model {
             }
             (SignIn { .. }, _) => (ok, Cookie::New),
             (SetCart(_) | SetDesk(_), Opens::Live) => (ok, Cookie::Nothing),
+            (Take(_), Opens::Replaced(_) | Opens::ReplacedTwice(_)) if is_late => {
+                (conflict, Cookie::Nothing)
+            }
             (Take(_), _) => (ok, Cookie::Nothing),
             (_, Opens::Replaced(_) | Opens::ReplacedTwice(_) | Opens::Deleted(_)) if is_late => {
                 (conflict, Cookie::Nothing)
