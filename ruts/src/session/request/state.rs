@@ -41,7 +41,7 @@ pub(super) struct State {
     pub(super) refused: Option<RefusedToken>,
 }
 
-/// What a request knows about the principal of its session, and about the fields of this principal.
+/// The principal of a session, as far as a request knows it, and the fields of this principal.
 pub(super) struct Known {
     fields: FieldCache,
     meta: Option<(SessionMeta, Instant)>,
