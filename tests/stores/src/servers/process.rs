@@ -19,7 +19,9 @@ use std::{
 use ruts_tests_support::LONG_TIMEOUT;
 
 /// Script that runs a server in a folder, and carries out one command per line of input. At the end of
-/// its input it kills the server and removes the folder, even if the test process was killed.
+/// its input it kills the server and removes the folder, even if the test process was killed. A process of
+/// PostgreSQL under the library that changes the clock may hang in its signal handler, so a shutdown that takes
+/// long becomes an immediate one.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1 stop=$2 pid=
@@ -27,7 +29,10 @@ shift 2
 while read -r word; do
   case $word in
     start) "$@" >>"$folder/log" 2>&1 </dev/null & pid=$! ;;
-    stop) kill -CONT $pid; kill -$stop $pid; wait $pid ;;
+    stop)
+      kill -CONT $pid; kill -$stop $pid
+      (sleep 20; kill -QUIT $pid) >/dev/null </dev/null & timer=$!
+      wait $pid; kill -KILL $timer ;;
     kill) kill -KILL $pid; wait $pid ;;
     pause) kill -STOP $pid ;;
     resume) kill -CONT $pid ;;
