@@ -403,40 +403,56 @@ async fn a_value_that_is_written_by_name_is_found() {
     assert_eq!(fixture.number("b").await, 0);
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Sid {
+    name: String,
+    provider: u32,
+}
+impl From<String> for Sid {
+    fn from(name: String) -> Self {
+        Self { name, provider: 0 }
+    }
+}
+impl TryFrom<Sid> for String {
+    type Error = &'static str;
+
+    fn try_from(Sid { name, provider }: Sid) -> Result<Self, Self::Error> {
+        if provider == 0 { Ok(name) } else { Err("only one provider was known") }
+    }
+}
+#[session]
+struct Renewed {
+    #[field(principal)]
+    user: u64,
+    #[field(index, version = 2, migrate(1 => String))]
+    sid: Sid,
+}
+
+#[session]
+struct RenewedWithoutIndex {
+    #[field(principal)]
+    user: u64,
+    #[field(version = 2, migrate(1 => String))]
+    sid: Sid,
+}
+
+#[session]
+struct WithoutIndex {
+    #[field(principal)]
+    user: u64,
+    sid: String,
+}
+
 /// A release cannot read a value of a later version, but finds its session, and keeps it in the index.
 #[tokio::test]
 async fn the_release_before_finds_a_value_of_a_later_version() {
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    struct Sid {
-        name: String,
-        provider: u32,
-    }
-    impl From<String> for Sid {
-        fn from(name: String) -> Self {
-            Self { name, provider: 0 }
-        }
-    }
-    impl TryFrom<Sid> for String {
-        type Error = &'static str;
-
-        fn try_from(Sid { name, provider }: Sid) -> Result<Self, Self::Error> {
-            if provider == 0 { Ok(name) } else { Err("only one provider was known") }
-        }
-    }
-    #[session]
-    struct Later {
-        #[field(principal)]
-        user: u64,
-        #[field(index, version = 2, migrate(1 => String))]
-        sid: Sid,
-    }
     let store = MemoryStore::new();
     // Each release has a layer of its own, because their schemas conflict.
     let (before, after) = (SessionLayer::new(store.clone()), SessionLayer::new(store.clone()));
     let client = new_client(Router::new().layer(before.clone()));
     let sid = Sid::from("a".to_owned());
     let guest = sid.clone();
-    with_session(&client, &after, |later: Later| async move { later.set_sid(&guest).await })
+    with_session(&client, &after, |later: Renewed| async move { later.set_sid(&guest).await })
         .await
         .unwrap();
     with_session(&client, &before, |account: Account| async move { account.set_user(&7).await })
@@ -444,10 +460,10 @@ async fn the_release_before_finds_a_value_of_a_later_version() {
         .unwrap();
     let found =
         async |sessions: IndexedSessions| sessions.list((), None, 10).await.unwrap().sessions.len();
-    assert_eq!(found(Later::sessions(store.clone()).by_sid(&sid)).await, 1);
+    assert_eq!(found(Renewed::sessions(store.clone()).by_sid(&sid)).await, 1);
     assert_eq!(found(Account::sessions(store.clone()).by_sid("a")).await, 1);
     let other = Sid { provider: 1, ..sid.clone() };
-    with_session(&client, &after, move |later: Later| async move { later.set_sid(&other).await })
+    with_session(&client, &after, move |later: Renewed| async move { later.set_sid(&other).await })
         .await
         .unwrap();
     assert_eq!(found(Account::sessions(store.clone()).by_sid("a")).await, 0);
@@ -455,5 +471,44 @@ async fn the_release_before_finds_a_value_of_a_later_version() {
         .await
         .unwrap();
     let other = Sid { provider: 1, ..sid };
-    assert_eq!(Later::sessions(store).by_sid(&other).revoke_all().await.unwrap(), 1);
+    assert_eq!(Renewed::sessions(store).by_sid(&other).revoke_all().await.unwrap(), 1);
+}
+
+/// The key beside a value belongs to this value alone, and a release that rewrites the value rewrites the key.
+#[tokio::test]
+async fn a_key_beside_another_value_finds_nothing() {
+    let fixture = Fixture::new().await;
+    let sid = Sid::from("b".to_owned());
+    let set = |later: RenewedWithoutIndex| async move { later.set_sid(&sid).await };
+    fixture.run_as(set).await.unwrap();
+    let found = fixture.by("a").revoke_all().await;
+    assert!(matches!(found, Err(Error::Newer { .. })), "{found:?}");
+
+    let fixture = Fixture::new().await;
+    let set = |shop: WithoutIndex| async move { shop.set_sid("c").await };
+    fixture.run_as(set).await.unwrap();
+    fixture.run(|account: Account| async move { account.set_user(&7).await }).await.unwrap();
+    let settle = |later: Renewed| async move { later.sid().settle().await };
+    assert!(fixture.run_as(settle).await.unwrap());
+    assert_eq!(fixture.number("c").await, 1);
+}
+
+/// A guest has a value of a later version, and the response to a rotation is lost. The sign-in takes over the key.
+#[tokio::test]
+async fn a_sign_in_takes_over_the_key_beside_a_value() {
+    let store = MemoryStore::new();
+    let (before, after) = (SessionLayer::new(store.clone()), SessionLayer::new(store.clone()));
+    let client = new_client(Router::new().layer(before.clone()));
+    let sid = Sid::from("a".to_owned());
+    let guest = sid.clone();
+    let set = |later: Renewed| async move { later.set_sid(&guest).await };
+    with_session(&client, &after, set).await.unwrap();
+    let former = client.steal();
+    let rotate = |later: Renewed| async move { later.session().regenerate().await };
+    with_session(&client, &after, rotate).await.unwrap();
+    let sign_in = |account: Account| async move { account.set_user(&7).await };
+    with_session(&former, &before, sign_in).await.unwrap();
+    let page = Account::sessions(store.clone()).by_sid("a").list((), None, 10).await.unwrap();
+    assert_eq!(page.sessions.len(), 1);
+    assert_eq!(Renewed::sessions(store).by_sid(&sid).revoke_all().await.unwrap(), 1);
 }

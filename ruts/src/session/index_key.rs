@@ -19,9 +19,30 @@ pub(super) fn key_name(field: &str) -> String {
     digest[..8].iter().fold("ruts.index.".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// Returns the value of the reserved field.
-pub(super) fn wrap_key(key: &PrincipalKey) -> Bytes {
-    codec::wrap_own(key.as_bytes())
+/// Returns the name and the value of the reserved field beside a value. `None` for a field without an index.
+pub(super) fn key_beside(
+    field: &FieldSpec,
+    layer: &str,
+    value: &[u8],
+) -> Result<Option<(String, Bytes)>, CodecError> {
+    if !field.is_index() {
+        return Ok(None);
+    }
+    let key = field.index_key(layer, value)?;
+    Ok(Some((key_name(field.name()), wrap_key(&key, value))))
+}
+
+/// Returns the value of the reserved field, for the key of a stored value.
+pub(super) fn wrap_key(key: &PrincipalKey, value: &[u8]) -> Bytes {
+    codec::wrap_own(&[key.as_bytes(), digest(value).as_slice()].concat())
+}
+
+/// Returns a digest that binds a key to its value: a release that does not index the field changes the value
+/// alone.
+fn digest(value: &[u8]) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(value)[..8]);
+    first
 }
 
 /// Returns the key of a field's value, `None` without a value. `get` returns the stored value of a field.
@@ -34,8 +55,10 @@ pub(super) fn stored_key<'a>(
     match field.index_key(layer, value) {
         Err(newer @ CodecError::Newer { .. }) => {
             let key = get(&key_name(field.name())).and_then(|key| {
-                let bytes = codec::unwrap_own(key).ok()?.try_into().ok()?;
-                Some(PrincipalKey::from_bytes(bytes))
+                let (key, of_value) = codec::unwrap_own(key).ok()?.split_last_chunk()?;
+                let is_current = *of_value == digest(value);
+                let key = key.try_into().ok().filter(|_| is_current)?;
+                Some(PrincipalKey::from_bytes(key))
             });
             key.map(Some).ok_or(newer)
         }

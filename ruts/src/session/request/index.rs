@@ -74,13 +74,11 @@ impl IndexChange {
             return Err(Error::NoRequest);
         }
         let layer = transfer.exchange.shared.config().layer;
-        let next = |spec: &'static FieldSpec| {
-            let change = changes.iter().rev().find(|change| change.name() == spec.name())?;
-            match change {
-                Change::Set(write) => Some(spec.index_key(layer, write.value).map(Some)),
-                Change::Remove(_) => Some(Ok(None)),
-                Change::Expire(..) => None,
-            }
+        let change_of = |name: &str| changes.iter().rev().find(|change| change.name() == name);
+        let next = |spec: &'static FieldSpec| match change_of(spec.name())? {
+            Change::Set(write) => Some(spec.index_key(layer, write.value).map(Some)),
+            Change::Remove(_) => Some(Ok(None)),
+            Change::Expire(..) => None,
         };
         let mut fields = Vec::with_capacity(specs.len());
         for spec in specs {
@@ -106,8 +104,12 @@ impl IndexChange {
             field.former = known(layer, state, field.spec);
         }
         let keys = fields.iter().filter_map(|field| {
-            let key = field.next.flatten()?;
-            Some((key_name(field.spec.name()), wrap_key(&key)))
+            let name = field.spec.name();
+            let (key, value) = match (field.next.flatten(), change_of(name)) {
+                (Some(key), Some(Change::Set(write))) => (key, write.value),
+                _ => return None,
+            };
+            Some((key_name(name), wrap_key(&key, value)))
         });
         Ok(Self { keys: keys.collect(), former: state.identity.id(), fields })
     }

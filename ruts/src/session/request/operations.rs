@@ -3,7 +3,7 @@
 //! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Passes stored bytes, and knows no
 //! value types.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ use crate::{
     session::{
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
         index_entry::IndexEntry,
+        index_key::key_beside,
         map::{SessionMap, Undecrypted},
         schemas::Schemas,
         token_status::TokenStatus,
@@ -481,11 +482,15 @@ impl Request {
             if has_present_key && plaintext.as_ref().is_some_and(is_same) {
                 return Ok(false);
             }
-            let change = Change::Set(field_write(field, &next).ttl(ttl));
             let precondition = Some(Precondition::new(name, Some(&current)));
-            let update = Update { changes: &[change], precondition, ..Update::default() };
-            // The value stays the same, so the secret is not replaced.
+            // The value stays the same, so the secret is not replaced, and the entries of an index stay.
             let plan = WritePlan { rotate: false, indexed: Vec::new(), ..WritePlan::of(field) };
+            let key = key_beside(field, self.config().layer, &next)
+                .map_err(|source| value::encode_error(name, source))?;
+            let change = Change::Set(field_write(field, &next).ttl(ttl));
+            let keys = key.iter().map(|(name, key)| Change::Set(FieldWrite::new(name, key)));
+            let changes: Vec<Change<'_>> = iter::once(change).chain(keys).collect();
+            let update = Update { changes: &changes, precondition, ..Update::default() };
             let mut transfer = Transfer::new(&self.0, &mut state);
             if let Updated::Applied { .. } = transfer.update(update, &plan).await? {
                 return transfer.exchange.check_fresh().map(|()| true);

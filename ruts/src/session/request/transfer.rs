@@ -26,8 +26,8 @@ use crate::{
     crypto::field_cipher::{CipherError, FieldAad, Plaintext},
     error::Error,
     event,
-    field::SessionSchema,
-    session::{config::Signing, value},
+    field::{FieldSpec, SessionSchema},
+    session::{config::Signing, index_key::key_name, value},
     store::{
         AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, RevokeTarget,
         SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
@@ -321,7 +321,14 @@ impl<'a> Transfer<'a> {
                 unheard = is_unheard(&meta, refused.longest_since()).then_some(former);
             }
             None if is_unheard(&meta, refused.longest_since()) => {
-                fields.retain(|field| shared.schemas().declares_plain(&field.name));
+                let schemas = shared.schemas();
+                let indexes = schemas.indexes().into_iter().map(FieldSpec::name);
+                let keys: Vec<String> =
+                    indexes.filter(|name| schemas.declares_plain(name)).map(key_name).collect();
+                fields.retain(|field| {
+                    schemas.declares_plain(&field.name)
+                        || keys.iter().any(|key| *key == *field.name)
+                });
             }
             Some(_) | None => return Ok(Inherited::default()),
         }
