@@ -6,10 +6,13 @@ use axum::{Router, extract::Path, http::StatusCode, routing::get};
 use ruts::{
     Error, SessionLayer, session,
     session::LayerName,
-    store::memory::{ManualClock, MemoryStore},
+    store::{
+        OnLimit,
+        memory::{ManualClock, MemoryStore},
+    },
     testing::Client,
 };
-use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, new_client};
+use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, new_client, wait_until};
 
 #[session]
 struct Shop {
@@ -192,4 +195,28 @@ async fn an_end_of_all_sessions_in_one_store_ends_none_in_another() {
     assert_eq!(client.get("/who").await.text(), "Some(1)");
     client.get("/admins").await;
     assert_eq!(client.get("/who").await.text(), "None");
+}
+
+/// The first request of a visitor is broken off while the store creates the session, or its answer is lost.
+/// The session takes up no place.
+#[tokio::test]
+async fn a_creation_that_is_broken_off_leaves_no_session() {
+    for is_broken_off in [true, false] {
+        let store = InstrumentedStore::new(MemoryStore::new());
+        let layer = SessionLayer::new(store.clone()).max_sessions(1, OnLimit::Reject);
+        let client = new_client(routes().layer(layer));
+        if is_broken_off {
+            let (tab, mut pause) = (client.clone(), store.pause_after("create"));
+            let first = tokio::spawn(async move { tab.get("/in/7").await });
+            pause.reached().await;
+            first.abort();
+            assert!(first.await.unwrap_err().is_cancelled());
+        } else {
+            store.fail_next(Fault::AnswerLost);
+            assert_eq!(client.get("/in/7").await.status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        wait_until("the session is deleted", async || store.inner().is_empty()).await;
+        client.text("/in/7").await;
+        assert_eq!(client.text("/who").await, "Some(7) []");
+    }
 }

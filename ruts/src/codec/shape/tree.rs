@@ -688,6 +688,7 @@ impl Tree {
 
     /// Returns whether a child is a field or a variant. The names of an enum include aliases, so there are
     /// more names than variants, and the last children stand for none.
+    #[cfg(any(feature = "messagepack", feature = "testing"))]
     fn stands_for_a_part(&self, node: NodeId, child: NodeId) -> bool {
         let Node { kind, is_rejected, is_alias, .. } = self.nodes[child];
         let is_beyond = self.nodes[node].kind == Kind::Enum && is_rejected && kind == Kind::Unknown;

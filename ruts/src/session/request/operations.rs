@@ -535,10 +535,8 @@ impl Request {
             Some(value) if take.keeps(value) => state.fields.forget(name),
             _ => state.fields.remember(name, None),
         }
-        if sign_out {
-            if value.is_some() {
-                log_signing(&self.0, &Signing::Out(field));
-            }
+        if sign_out && value.is_some() {
+            log_signing(&self.0, &Signing::Out(field));
         }
         // No other caller gets the value, so it is returned even if a cache missed the write.
         if let Some(stale_for) = state.stale_for.take() {

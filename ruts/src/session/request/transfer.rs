@@ -13,6 +13,7 @@ use super::{
     field_cache::{FieldCache, Life},
     identity::{Closed, Identity},
     operation::Load,
+    orphan::Orphan,
     own_fields::{OwnFields, REMEMBERED},
     renewal::{note_due, note_use},
     shared::Shared,
@@ -379,6 +380,7 @@ impl<'a> Transfer<'a> {
         };
         let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).absolute(absolute);
         let create = create.fields(&fields).sign_in(sign_in);
+        let orphan = Orphan::new(shared.store(), id, hash);
         let mut created = shared.call_store().create(create).await;
         if let Some((owner, former)) = unheard
             && created.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit)
@@ -386,6 +388,10 @@ impl<'a> Transfer<'a> {
             // The response to the first click was lost. Its session takes up a place for nothing.
             shared.call_store().revoke(&owner, RevokeTarget::One(&former)).await?;
             created = shared.call_store().create(create).await;
+        }
+        if created.as_ref().err().is_none_or(|error| error.kind() != StoreErrorKind::OutcomeUnknown)
+        {
+            orphan.adopt();
         }
         let Written { stale_for, .. } = match created {
             Ok(created) => created,
