@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -21,7 +22,7 @@ use ruts::{
     guard::{Aal, CurrentUser, Next, require},
     session,
     session::LoadUser,
-    store::memory::MemoryStore,
+    store::memory::{ManualClock, MemoryStore},
     testing::Client,
 };
 use ruts_tests_support::{ClientExt, InstrumentedStore, new_client};
@@ -77,9 +78,13 @@ struct Fixture {
 }
 
 fn fixture() -> Fixture {
+    fixture_of(MemoryStore::new(), |layer| layer)
+}
+
+fn fixture_of(store: MemoryStore, change: fn(SessionLayer) -> SessionLayer) -> Fixture {
     let accounts = Accounts::default();
     accounts.set(Some("hash 1"));
-    let store = InstrumentedStore::new(MemoryStore::new());
+    let store = InstrumentedStore::new(store);
     let sign_in = |shop: Shop, Path(user): Path<u64>, state: axum::extract::State<Accounts>| async move {
         let hash = state.0.hash().unwrap_or_default();
         shop.user().sign_in(&user, Assurance::Aal1).stamp(hash).await
@@ -117,7 +122,7 @@ fn fixture() -> Fixture {
         .route("/next", get(|next: Next| async move { next.path_or("home").to_owned() }))
         .nest("/admin", admin)
         .with_state(accounts.clone())
-        .layer(SessionLayer::new(store.clone()).sign_in_page("/enter"));
+        .layer(change(SessionLayer::new(store.clone()).sign_in_page("/enter")));
     Fixture { accounts, store, client: new_client(app) }
 }
 
@@ -277,6 +282,21 @@ async fn a_session_accepts_only_the_stamp_that_its_handler_named() {
     accounts.set(Some("hash 2"));
     assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.text("/who").await, "None None");
+}
+
+/// The response to a renewal was lost, so the former secret has all rights until a client uses the new one.
+#[tokio::test]
+async fn a_stamp_is_accepted_after_a_lost_renewal() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let Fixture { accounts, client, .. } =
+        fixture_of(store, |layer| layer.renew_every(Duration::from_secs(60)));
+    client.text("/sign-in/7").await;
+    clock.advance(Duration::from_secs(61));
+    client.steal().text("/who").await;
+    client.text("/accept/hash%202").await;
+    accounts.set(Some("hash 2"));
+    assert_eq!(client.text("/account").await, "hash 2");
 }
 
 /// Extracts the user. Returns whether there is one, and the number of loads so far.

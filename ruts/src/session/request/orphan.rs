@@ -45,11 +45,15 @@ impl Drop for Orphan {
 }
 
 async fn delete(store: &dyn DynStore, id: &SessionId, secret: &SecretHash) {
-    for pause in [Duration::ZERO, CARRIED_OUT] {
-        sleep(pause).await;
+    let is_deleted = async || {
         let delete = Delete { tried_before: false };
-        if let Ok(Ok(_)) = delete.run(store, Credentials::new(id, secret)).await {
-            return event::ended(id, "response lost");
+        matches!(delete.run(store, Credentials::new(id, secret)).await, Ok(Ok(_)))
+    };
+    if !is_deleted().await {
+        sleep(CARRIED_OUT).await;
+        if !is_deleted().await {
+            return;
         }
     }
+    event::ended(id, "response lost");
 }
