@@ -110,6 +110,26 @@ impl Exchange<'_> {
         Ok(None)
     }
 
+    /// Like [`attempt`](Self::attempt). If the operation may change the principal, nothing is known of the principal
+    /// and the fields until its outcome is known.
+    pub(super) async fn attempt_signing<O: Operation>(
+        &mut self,
+        may_sign: bool,
+        fallback_secret: Option<&Secret>,
+        operation: &O,
+    ) -> Result<Option<O::Answer>, Error> {
+        let former = may_sign.then(|| self.state.take_known());
+        let answer = self.attempt(fallback_secret, operation).await;
+        let is_known = match &answer {
+            Ok(answer) => answer.is_some(),
+            Err(error) => !error.is_outcome_unknown(),
+        };
+        if let Some(former) = former.filter(|_| is_known) {
+            self.state.restore_known(former);
+        }
+        answer
+    }
+
     /// Finds out which of several tokens stands for the session. The lifetimes of an operation, and the id to
     /// which its values are bound, are those of this token. So this comes before all else.
     ///

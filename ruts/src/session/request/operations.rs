@@ -521,11 +521,7 @@ impl Request {
         let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
         let take = take.sign_out(sign_out).max_version((!sign_out).then(|| field.version()));
         let fallback = rotation.fallback_secret.clone();
-        if sign_out {
-            // Until the outcome is known, the user may be signed out.
-            (exchange.state.meta, exchange.state.owner) = (None, None);
-        }
-        let taken = exchange.attempt(fallback.as_ref(), &take).await?;
+        let taken = exchange.attempt_signing(sign_out, fallback.as_ref(), &take).await?;
         let Some(value) = taken else {
             return taken_without_session(&self.0, &mut state, field).await;
         };
@@ -535,8 +531,11 @@ impl Request {
             Some(value) if take.keeps(value) => state.fields.forget(name),
             _ => state.fields.remember(name, None),
         }
-        if sign_out && value.is_some() {
-            log_signing(&self.0, &Signing::Out(field));
+        if sign_out {
+            (state.meta, state.owner) = (None, None);
+            if value.is_some() {
+                log_signing(&self.0, &Signing::Out(field));
+            }
         }
         // No other caller gets the value, so it is returned even if a cache missed the write.
         if let Some(stale_for) = state.stale_for.take() {

@@ -189,17 +189,8 @@ impl<'a> Transfer<'a> {
                 ..update
             };
             let fallback = rotation.fallback_secret.clone();
-            // Until the outcome is known, the session may belong to another principal.
-            let former = plan.signing.is_some().then(|| self.state().take_known());
-            let answer = self.exchange.attempt(fallback.as_ref(), &full).await;
-            if let Some(former) = former
-                && match &answer {
-                    Ok(answer) => answer.is_some(),
-                    Err(error) => !error.is_outcome_unknown(),
-                }
-            {
-                self.state().restore_known(former);
-            }
+            let may_sign = plan.signing.is_some();
+            let answer = self.exchange.attempt_signing(may_sign, fallback.as_ref(), &full).await;
             let answer = match answer {
                 Err(error) => return Err(self.refused(&rotation, error)),
                 Ok(answer) => answer,
