@@ -16,6 +16,7 @@ use ruts::{
 use serde::{
     Deserialize, Serialize,
     de::{Error as _, SeqAccess},
+    ser::SerializeSeq as _,
 };
 
 use crate::{change::new_session, order_id::OrderId};
@@ -310,4 +311,46 @@ async fn a_conversion_that_panics_on_other_values_does_no_harm() {
     let session = new_session().await;
     let read = reread::<_, Initial>(&session, Initial('x')).await;
     assert_eq!(read, Some(Initial('x')));
+}
+
+/// A list whose second element has another type than the first. No attribute of serde writes such a type.
+#[derive(Debug, Clone, PartialEq)]
+struct Listed<T>(u32, T);
+
+impl<T: Serialize> Serialize for Listed<T> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut list = to.serialize_seq(Some(2))?;
+        list.serialize_element(&self.0)?;
+        list.serialize_element(&self.1)?;
+        list.end()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listed<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
+            type Value = Listed<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("two elements")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Listed<T>, A::Error> {
+                let short = || A::Error::invalid_length(0, &"2");
+                let first = parts.next_element()?.ok_or_else(short)?;
+                Ok(Listed(first, parts.next_element()?.ok_or_else(short)?))
+            }
+        }
+        from.deserialize_seq(Visitor(PhantomData))
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_different_elements_is_not_misread() {
+    let session = new_session().await;
+    let read = reread::<_, Listed<i32>>(&session, Listed(1, 8_u32)).await;
+    assert_eq!(read, Some(Listed(1, 8)));
+    let read = reread::<_, Listed<after::Role>>(&session, Listed(1, before::Role::Guest)).await;
+    assert_eq!(read, Some(Listed(1, after::Role::Guest)));
 }
