@@ -110,8 +110,7 @@ pub(super) struct FoundEntry {
 
 impl FoundEntry {
     pub(super) fn new(listed: &ListedSession) -> Result<Option<Self>, CodecError> {
-        let field = listed.loaded.fields.iter().find(|field| field.name == TARGET);
-        let Some(target) = field.map(|field| field.value.clone()) else { return Ok(None) };
+        let Some(target) = listed.loaded.value(TARGET).cloned() else { return Ok(None) };
         let session = codec::unwrap_own(&target)?.first_chunk::<ID_LEN>();
         let session = session.map(|id| SessionId::from_bytes(*id)).ok_or(CodecError::Header)?;
         Ok(Some(Self { session, target }))

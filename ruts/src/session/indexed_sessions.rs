@@ -213,11 +213,7 @@ impl IndexedSessions {
         let Ok(loaded) = self.store.load(Credentials::internal(&id), fields, None).await? else {
             return Ok(None);
         };
-        let get = |name: &str| {
-            let stored = loaded.fields.iter().find(|stored| stored.name == name)?;
-            Some(&stored.value)
-        };
-        let key = stored_key(self.field, self.layer, get);
+        let key = stored_key(self.field, self.layer, |name| loaded.value(name));
         let key = key.map_err(|source| value::decode_error(name, source))?;
         let is_found = key == Some(*self.key()?) && loaded.meta.signed_in.is_some();
         Ok(is_found.then(|| ListedSession::new(id, loaded)))

@@ -282,8 +282,7 @@ pub(super) fn check_fresh<T>(written: Written<T>) -> Result<T, Error> {
 
 impl SessionSummary {
     pub(super) fn new(ListedSession { id, loaded }: ListedSession, cipher: &FieldCipher) -> Self {
-        let own = loaded.fields.iter().find(|field| field.name == REMEMBERED);
-        let remembered = own.and_then(|field| read_remembered(&field.value));
+        let remembered = loaded.value(REMEMBERED).and_then(|value| read_remembered(value));
         let fields = loaded.fields.into_iter().map(|field| {
             let aad = FieldAad { id: &id, field: &field.name };
             let plaintext = cipher.decrypt(aad, &field.value);

@@ -95,6 +95,11 @@ impl Loaded {
     pub const fn new(meta: SessionMeta, fields: Vec<StoredField>) -> Self {
         Self { meta, fields }
     }
+
+    /// Returns the value of a field. `None` if the field was not requested or is not live.
+    pub(crate) fn value(&self, name: &str) -> Option<&Bytes> {
+        self.fields.iter().find(|field| field.name == name).map(|field| &field.value)
+    }
 }
 
 /// Ages and deadlines of a session, and its principal, by the clock of the server.

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use super::{
     field_cache::FieldCache,
     identity::{Closed, Identity},
-    operation::{Delete, Operation},
+    operation::Operation,
+    orphan::delete_lost,
     response::{CookieAction, TokenOrigin},
     shared::Shared,
     state::{PendingRotation, RefusedToken, Rotation, State},
@@ -286,7 +287,7 @@ impl Exchange<'_> {
         let cookie = CookieAction::Set { token, origin: TokenOrigin::Fresh, longest };
         let issued = self.shared.set_cookie(id, cookie);
         if issued.is_err() && self.shared.has_created(&id) {
-            delete_lost(self.shared, &id, secret).await;
+            delete_lost(self.shared.call_store(), &id, secret).await;
         }
         issued
     }
@@ -389,14 +390,5 @@ impl Exchange<'_> {
     /// Notes whether a deletion may have taken place.
     pub(super) fn set_pending_deletion(&mut self, is_pending: bool) {
         self.state.pending.set_deletion(is_pending);
-    }
-}
-
-/// Deletes a session whose secret no client will ever know.
-pub(super) async fn delete_lost(shared: &Shared, id: &SessionId, secret: &SecretHash) {
-    let delete = Delete { tried_before: false };
-    let answer = delete.run(shared.call_store(), Credentials::new(id, secret)).await;
-    if let Ok(Ok(Written { stale_for: None, .. })) = answer {
-        event::ended(id, "response lost");
     }
 }

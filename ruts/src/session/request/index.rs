@@ -16,6 +16,7 @@ use crate::{
         index_entry::IndexEntry,
         index_key::{key_name, stored_key, wrap_key},
         schemas::Schemas,
+        value,
     },
     store::{Change, Credentials, DynStore, FieldWrite, Projection},
     token::SessionId,
@@ -74,17 +75,19 @@ impl IndexChange {
             return Err(Error::NoRequest);
         }
         let layer = transfer.exchange.shared.config().layer;
-        let change_of = |name: &str| changes.iter().rev().find(|change| change.name() == name);
-        let next = |spec: &'static FieldSpec| match change_of(spec.name())? {
-            Change::Set(write) => Some(spec.index_key(layer, write.value).map(Some)),
-            Change::Remove(_) => Some(Ok(None)),
-            Change::Expire(..) => None,
-        };
-        let mut fields = Vec::with_capacity(specs.len());
+        let (mut fields, mut keys) = (Vec::with_capacity(specs.len()), Vec::new());
         for spec in specs {
-            let next = next(spec).transpose();
-            let next =
-                next.map_err(|source| Error::Encode { field: spec.name().to_owned(), source })?;
+            let name = spec.name();
+            let next = match changes.iter().rev().find(|change| change.name() == name) {
+                Some(Change::Set(write)) => {
+                    let key = spec.index_key(layer, write.value);
+                    let key = key.map_err(|source| value::encode_error(name, source))?;
+                    keys.push((key_name(name), wrap_key(&key, write.value)));
+                    Some(Some(key))
+                }
+                Some(Change::Remove(_)) => Some(None),
+                Some(Change::Expire(..)) | None => None,
+            };
             fields.push(IndexedField { next, ..IndexedField::kept(spec) });
         }
         if transfer.exchange.state.identity.may_be_open() {
@@ -103,15 +106,7 @@ impl IndexChange {
         for field in &mut fields {
             field.former = known(layer, state, field.spec);
         }
-        let keys = fields.iter().filter_map(|field| {
-            let name = field.spec.name();
-            let (key, value) = match (field.next.flatten(), change_of(name)) {
-                (Some(key), Some(Change::Set(write))) => (key, write.value),
-                _ => return None,
-            };
-            Some((key_name(name), wrap_key(&key, value)))
-        });
-        Ok(Self { keys: keys.collect(), former: state.identity.id(), fields })
+        Ok(Self { fields, keys, former: state.identity.id() })
     }
 
     /// Returns the changes of a write, and those of the reserved fields that hold the keys.
@@ -183,10 +178,7 @@ async fn stored_keys(
     let Some(loaded) = loaded.ok().filter(|loaded| loaded.meta.signed_in.is_some()) else {
         return Ok(None);
     };
-    let get = |name: &str| {
-        let stored = loaded.fields.iter().find(|stored| stored.name == name)?;
-        Some(&stored.value)
-    };
+    let get = |name: &str| loaded.value(name);
     let key = |field: &IndexedField| stored_key(field.spec, layer, get).ok().flatten();
     Ok(Some(fields.iter().map(key).collect()))
 }

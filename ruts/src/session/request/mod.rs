@@ -6,8 +6,8 @@
 //!    or written), `state` (both, and pending changes), `response` (the cookie), `shared` (all of
 //!    these, and the lock).
 //! 2. Store calls: `operation` (one call with credentials), `write_plan` (side effects of a write),
-//!    `exchange` (a call, and the new identity that follows from its answer), `orphan` (a creation that is
-//!    broken off).
+//!    `orphan` (deletes a session whose token no client gets), `exchange` (a call, and the new identity that
+//!    follows from its answer).
 //! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `index` around a write,
 //!    `transfer` (reads and writes of fields), `renewal` as the last step, `current` (the requests
 //!    that run on this thread).

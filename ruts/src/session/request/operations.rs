@@ -9,11 +9,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    exchange::{Exchange, delete_lost},
+    exchange::Exchange,
     field_cache::{FieldCache, Life},
     identity::{Closed, Identity},
     index::{IndexChange, known, names_of},
     operation::Delete,
+    orphan::delete_lost,
     own_fields::{STAMP, accept_stamp, accepts_stamp},
     renewal::{note_use, renew},
     response::{CookieAction, TokenOrigin},
@@ -671,7 +672,7 @@ impl Request {
             let this = Arc::clone(this);
             runtime.spawn(async move {
                 let hash = token.secret.hash(this.config().layer);
-                delete_lost(&this.0, &token.id, &hash).await;
+                delete_lost(this.0.call_store(), &token.id, &hash).await;
             });
         }
     }

@@ -1,6 +1,7 @@
-//! [`Orphan`]: deletes a session whose creation was broken off.
+//! Deletes sessions whose token no client gets: [`delete_lost`], and [`Orphan`] after a creation that was broken
+//! off.
 //!
-//! Used by `transfer`. Knows one token, and nothing of the request.
+//! Used by `exchange`, `transfer` and `operations`. Knows one token, and nothing of the request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use tokio::time::sleep;
 use super::operation::{Delete, Operation};
 use crate::{
     event,
-    store::{Credentials, DynStore},
+    store::{Credentials, DynStore, Written},
     token::{SecretHash, SessionId},
 };
 
@@ -45,15 +46,18 @@ impl Drop for Orphan {
 }
 
 async fn delete(store: &dyn DynStore, id: &SessionId, secret: &SecretHash) {
-    let is_deleted = async || {
-        let delete = Delete { tried_before: false };
-        matches!(delete.run(store, Credentials::new(id, secret)).await, Ok(Ok(_)))
-    };
-    if !is_deleted().await {
+    if !delete_lost(store, id, secret).await {
         sleep(CARRIED_OUT).await;
-        if !is_deleted().await {
-            return;
-        }
+        delete_lost(store, id, secret).await;
     }
-    event::ended(id, "response lost");
+}
+
+/// Deletes a session whose secret no client will ever know. Returns whether the store has deleted it.
+pub(super) async fn delete_lost(store: &dyn DynStore, id: &SessionId, secret: &SecretHash) -> bool {
+    let delete = Delete { tried_before: false };
+    let answer = delete.run(store, Credentials::new(id, secret)).await;
+    if let Ok(Ok(Written { stale_for: None, .. })) = answer {
+        event::ended(id, "response lost");
+    }
+    matches!(answer, Ok(Ok(_)))
 }

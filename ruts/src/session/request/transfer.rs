@@ -195,9 +195,6 @@ impl<'a> Transfer<'a> {
                 Err(error) => return Err(self.refused(&rotation, error)),
                 Ok(answer) => answer,
             };
-            if is_sign_in {
-                shared.response().set_verified(true);
-            }
             if let Some(updated) = answer {
                 self.updated(&full, plan, rotation, &updated).await?;
                 note_use(&self.exchange);
