@@ -1,5 +1,6 @@
 //! [`unreadable`] returns the reasons why one type cannot read MessagePack values of another, and
-//! [`always_unreadable`] those that hold for every value. [`renamed`] returns the fields whose values are lost because the fields were probably renamed.
+//! [`always_unreadable`] those that hold for every value. [`renamed`] returns the fields whose values are lost
+//! because the fields were probably renamed.
 //!
 //! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types` compares these
 //! rules with the reader.
@@ -61,16 +62,19 @@ impl Check {
         self.reasons.push((format!("{place}: {}", reason.as_ref()), extent));
     }
 
-    fn at(&mut self, name: &str, writer: &Shape, reader: &Shape) {
+    /// Checks a part with this name.
+    fn within(&mut self, name: &str, check: impl FnOnce(&mut Self)) {
         self.path.push(name.to_owned());
-        self.shape(writer, reader);
+        check(self);
         self.path.pop();
     }
 
+    fn at(&mut self, name: &str, writer: &Shape, reader: &Shape) {
+        self.within(name, |check| check.shape(writer, reader));
+    }
+
     fn refuse_at(&mut self, name: &str, reason: &str) {
-        self.path.push(name.to_owned());
-        self.refuse(reason);
-        self.path.pop();
+        self.within(name, |check| check.refuse(reason));
     }
 
     fn shape(&mut self, writer: &Shape, reader: &Shape) {
@@ -156,10 +160,10 @@ impl Check {
                             && !reader.iter().any(|field| field.is_read_as(&written.name))
                     };
                     if let Some(written) = writer.iter().find(is_lost) {
-                        self.path.push(field.name.clone());
-                        let place = self.path.join(".");
-                        self.path.pop();
-                        self.renamed.push(format!("{place}: was probably `{}`", written.name));
+                        self.within(&field.name, |check| {
+                            let place = check.path.join(".");
+                            check.renamed.push(format!("{place}: was probably `{}`", written.name));
+                        });
                     }
                 }
                 None => {
@@ -182,9 +186,7 @@ impl Check {
                     match (&written.shape, &variant.shape) {
                         // A variant without a value is read as one without fields.
                         (Shape::Leaf("unit"), Shape::Struct { fields, .. }) => {
-                            self.path.push(written.name.clone());
-                            self.fields(&[], fields, false);
-                            self.path.pop();
+                            self.within(&written.name, |check| check.fields(&[], fields, false));
                         }
                         (writer, reader) => self.at(&written.name, writer, reader),
                     }
@@ -194,11 +196,9 @@ impl Check {
                 }
                 // `other` accepts only variants without a value.
                 None if has_other && written.shape == Shape::Leaf("unit") => {}
-                None => {
-                    self.path.push(written.name.clone());
-                    self.refuse_some("this variant is not read");
-                    self.path.pop();
-                }
+                None => self.within(&written.name, |check| {
+                    check.refuse_some("this variant is not read");
+                }),
             }
         }
     }
