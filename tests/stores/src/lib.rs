@@ -4,6 +4,7 @@
 //! Also used by the tests of the examples and by the benchmarks. Fixtures that need neither a
 //! server nor a driver are in `ruts-tests-support`.
 
+mod at_once;
 pub mod backends;
 mod batched;
 mod each_client;
@@ -13,6 +14,7 @@ pub mod servers;
 pub mod tiers;
 
 pub use self::{
+    at_once::forty_sessions_at_once,
     batched::Batched,
     errors::{error_chain, error_kind},
     proxy::{Proxy, Traffic},

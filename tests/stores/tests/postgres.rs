@@ -23,7 +23,7 @@ use ruts::{
 use ruts_tests_stores::{
     Proxy, Traffic,
     backends::{postgres_on, wait_until_idle},
-    error_chain, error_kind,
+    error_chain, error_kind, forty_sessions_at_once,
     servers::{PgBouncer, Postgres, Schema},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
@@ -1000,17 +1000,7 @@ mod faults {
             ),
         )
         .await;
-        let sessions = (0..40).map(|_| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move {
-                let session = TestSession::begin(&store).await;
-                assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
-                assert_eq!(session.delete().await.unwrap(), DELETED);
-            })
-        });
-        for session in sessions.collect::<Vec<_>>() {
-            session.await.unwrap();
-        }
+        forty_sessions_at_once(&store).await;
     }
 
     /// A setting of the role applies to each new connection.

@@ -19,7 +19,7 @@ use ruts::{
 use ruts_tests_stores::{
     Proxy, Traffic,
     backends::mysql_builder,
-    error_kind,
+    error_kind, forty_sessions_at_once,
     servers::{MySql, kill_others, mysql_options, unique_tables},
 };
 use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
@@ -478,15 +478,5 @@ async fn a_limit_of_connections_below_that_of_the_pool_fails_nothing() {
     let builder = MySqlStore::builder(options).max_connections(6).timeout(LONG_TIMEOUT);
     let builder = builder.table_name(unique_tables()).create_tables(true).cleanup_interval(None);
     let store = Arc::new(builder.build().await.unwrap());
-    let sessions = (0..40).map(|_| {
-        let store = Arc::clone(&store);
-        tokio::spawn(async move {
-            let session = TestSession::begin(&store).await;
-            assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
-            assert_eq!(session.delete().await.unwrap(), DELETED);
-        })
-    });
-    for session in sessions.collect::<Vec<_>>() {
-        session.await.unwrap();
-    }
+    forty_sessions_at_once(&store).await;
 }
