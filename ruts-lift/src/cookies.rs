@@ -132,12 +132,17 @@ pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs(headers).filter(|(other, _)| *other == name).map(|(_, value)| value).last()
 }
 
+/// Returns the cookies of the request that have another name, each with its name.
+fn others(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let others = pairs(headers).filter(|(other, _)| *other != name);
+    others.map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// Sets a cookie of the request to the value in a `Set-Cookie` header.
 pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderValue) {
     let set_cookie = set_cookie.to_str().unwrap_or_default();
     let own = set_cookie.split(';').next().unwrap_or_default().trim();
-    let others = pairs(headers).filter(|(other, _)| *other != name);
-    let mut all: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
+    let mut all = others(headers, name);
     all.push(own.to_owned());
     // The parts come from valid headers, so the joined value is valid.
     if let Ok(all) = HeaderValue::try_from(all.join("; ")) {
@@ -147,9 +152,7 @@ pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderVa
 
 /// Removes a cookie from the request.
 pub(crate) fn remove(headers: &mut HeaderMap, name: &str) {
-    let others = pairs(headers).filter(|(other, _)| *other != name);
-    let others: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
-    match HeaderValue::try_from(others.join("; ")) {
+    match HeaderValue::try_from(others(headers, name).join("; ")) {
         Ok(others) if !others.is_empty() => drop(headers.insert(header::COOKIE, others)),
         _ => drop(headers.remove(header::COOKIE)),
     }
