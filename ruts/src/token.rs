@@ -36,7 +36,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     Ok(bytes)
 }
 
-/// Public identifier of a session: 128 random bits that never change.
+/// Public identifier of a session: 128 bits, as good as random, that never change.
 ///
 /// It grants no access, so it may appear in logs, lists of devices and storage keys. As text it has
 /// 22 characters of URL-safe base64.
@@ -55,6 +55,20 @@ pub struct SessionId([u8; 16]);
 impl SessionId {
     pub(crate) fn random() -> Result<Self, RandomError> {
         random().map(Self)
+    }
+
+    /// Returns the id of the session that a sign-in creates in place of a former one. `number` counts the
+    /// attempts. A client that lost the answer presents the same token again, and its next attempt finds the
+    /// session that this one has created.
+    pub(crate) fn of_attempt(former: &Self, principal: &[u8; 32], number: u8) -> Self {
+        let hash = Sha256::new_with_prefix("ruts sign-in")
+            .chain_update(former.0)
+            .chain_update(principal)
+            .chain_update([number])
+            .finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        Self(bytes)
     }
 
     /// Creates the id with these bytes, for a store that reads its keys back.

@@ -19,6 +19,7 @@ mod identity;
 mod jobs;
 mod lifetimes;
 mod lossy_browser;
+mod lost_sign_ins;
 mod misuse;
 mod ordinary_life;
 mod own_fields;

@@ -127,6 +127,7 @@ macro_rules! conformance_tests {
             ownership {
                 a_read_returns_the_principal
                 a_sign_in_restarts_both_deadlines
+                a_lapse_keeps_the_time_of_the_sign_in
                 another_principal_starts_without_fields
                 no_update_exceeds_the_deadline_of_the_sign_in
                 sessions_are_listed_by_their_principal

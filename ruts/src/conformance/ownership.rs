@@ -114,6 +114,30 @@ pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
+/// A lapse of the authentication lowers only the assurance. It does not count as a use or as a sign-in.
+pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
+    let unit = subject.unit();
+    let client = session(subject, &[("a", "1")]).await;
+    let lapse = AuthChange::Lapse(Assurance::Remembered);
+    sign(&client, lapse).await;
+    assert_eq!(client.signed_in().await, None, "nobody was signed in");
+
+    let principal = principal();
+    let who = NewSignIn::new(&principal, Assurance::Aal2);
+    let deadlines = AuthChange::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) };
+    sign(&client, deadlines).await;
+    subject.pass(unit * 4).await;
+    sign(&client, lapse).await;
+    let client = client.through(subject);
+    let found = client.signed_in().await.expect("the principal stays signed in");
+    assert_eq!((found.principal, found.assurance), (principal, Assurance::Remembered));
+    assert!(found.ago >= unit * 4, "{:?} is not the time since the sign-in", found.ago);
+    assert_eq!(list(&client.store, &principal).await, ids(&[&client]));
+    client.holds(&[("a", "1")]).await;
+    subject.pass(unit * 4).await;
+    client.is_refused(Refusal::NotFound).await;
+}
+
 /// A sign-in of another principal removes the fields of the former one, unless the sign-in keeps them.
 /// The fields of a guest stay.
 pub async fn another_principal_starts_without_fields(subject: &impl Subject) {

@@ -227,6 +227,13 @@ impl SessionConfig {
         self.idle_of(cookie) > self.idle
     }
 
+    /// Returns whether secrets are renewed, by age or with the cookie, so that a request in transit has a grace
+    /// period.
+    pub(super) fn renews(&self, cookie: CookieLife) -> bool {
+        let kept = self.cookie_life.is_some() || cookie != CookieLife::Default;
+        self.renew_every.is_some() || kept
+    }
+
     /// Returns whether a session is remembered, and a timeout of the layer has passed: the absolute
     /// timeout since the sign-in, or the idle timeout since the last use.
     pub(super) fn is_lapsed(&self, cookie: CookieLife, meta: &SessionMeta) -> bool {

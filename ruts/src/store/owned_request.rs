@@ -180,6 +180,7 @@ struct OwnedRenew {
 
 enum OwnedAuthChange {
     In { who: OwnedSignIn, idle: Option<Ttl>, absolute: Option<Ttl> },
+    Lapse(Assurance),
     Out,
 }
 
@@ -214,6 +215,7 @@ impl From<&Update<'_>> for OwnedUpdate {
                     idle: *idle,
                     absolute: *absolute,
                 },
+                AuthChange::Lapse(assurance) => OwnedAuthChange::Lapse(*assurance),
                 AuthChange::Out => OwnedAuthChange::Out,
             }),
         }
@@ -236,6 +238,7 @@ impl OwnedUpdate {
                 OwnedAuthChange::In { who, idle, absolute } => {
                     AuthChange::In { who: who.borrow(), idle: *idle, absolute: *absolute }
                 }
+                OwnedAuthChange::Lapse(assurance) => AuthChange::Lapse(*assurance),
                 OwnedAuthChange::Out => AuthChange::Out,
             }),
         })

@@ -317,6 +317,9 @@ impl SessionRecord {
                 self.begin(idle, absolute, now);
                 self.sign_in(&who, now);
             }
+            Some(AuthChange::Lapse(assurance)) => {
+                self.signed_in = self.signed_in.map(|it| Authentication { assurance, ..it });
+            }
             Some(AuthChange::Out) => self.signed_in = None,
             None => {}
         }

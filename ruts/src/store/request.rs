@@ -429,6 +429,9 @@ pub enum AuthChange<'a> {
         /// Time until the absolute deadline.
         absolute: Option<Ttl>,
     },
+    /// The authentication lapses: the sign-in has this assurance from now on. Its principal, its time and
+    /// the deadlines stay. Has no effect if no principal is signed in.
+    Lapse(Assurance),
     /// The principal signs out. The deadlines stay.
     Out,
 }

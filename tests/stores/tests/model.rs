@@ -99,6 +99,7 @@ enum FieldChange {
 #[derive(Debug, Clone)]
 enum Sign {
     In { who: Who, keep_fields: bool, idle: Option<Ttl>, absolute: Option<Ttl> },
+    Lapse(Assurance),
     Out,
 }
 
@@ -143,6 +144,7 @@ fn write() -> impl Strategy<Value = Write> {
         3 => sign_in.prop_map(|(who, keep_fields, idle, absolute)| {
             Sign::In { who, keep_fields, idle, absolute }
         }),
+        1 => select(&[Assurance::Remembered, Assurance::Aal1][..]).prop_map(Sign::Lapse),
         1 => Just(Sign::Out),
     ];
     let identity = (rotate, renew, option::weighted(0.3, sign));
@@ -485,6 +487,7 @@ impl<S: Store, F: Fn() -> Arc<S>> Run<F> {
                 let who = self.new_sign_in(who).keep_fields(*keep_fields);
                 AuthChange::In { who, idle: *idle, absolute: *absolute }
             }
+            Sign::Lapse(assurance) => AuthChange::Lapse(*assurance),
             Sign::Out => AuthChange::Out,
         });
         let update = Update::new(&changes)

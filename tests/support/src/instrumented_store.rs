@@ -32,7 +32,8 @@ pub struct InstrumentedStore<S> {
 #[derive(Default)]
 struct State {
     calls: Vec<&'static str>,
-    fault: Option<Fault>,
+    /// The next fault, and the number of calls before it.
+    fault: Option<(usize, Fault)>,
     competing_writes: u8,
     hints: Vec<(String, CachePolicy)>,
     pause: Option<(&'static str, Side, oneshot::Sender<()>, oneshot::Receiver<()>)>,
@@ -100,7 +101,12 @@ impl<S: Store> InstrumentedStore<S> {
 
     /// Makes the next call fail.
     pub fn fail_next(&self, fault: Fault) {
-        self.state.lock().unwrap().fault = Some(fault);
+        self.fail_after(0, fault);
+    }
+
+    /// Makes the call after the next `calls` ones fail.
+    pub fn fail_after(&self, calls: usize, fault: Fault) {
+        self.state.lock().unwrap().fault = Some((calls, fault));
     }
 
     /// Writes to the field of the precondition before each of the next `updates` updates that have
@@ -155,7 +161,13 @@ impl<S: Store> InstrumentedStore<S> {
         let fault = {
             let mut state = self.state.lock().unwrap();
             state.calls.push(name);
-            state.fault.take()
+            match state.fault.take() {
+                Some((0, fault)) => Some(fault),
+                later => {
+                    state.fault = later.map(|(calls, fault)| (calls - 1, fault));
+                    None
+                }
+            }
         };
         self.stop(name, Side::Before).await;
         if fault == Some(Fault::Unreachable) {

@@ -106,7 +106,10 @@ impl Exchange<'_> {
                 event::ended(&id, "request");
                 self.end();
             }
-            Err(refused) => self.close(id, refused, asked),
+            Err(refused) => {
+                let cookie = self.state.identity.cookie();
+                self.close(RefusedToken::new(id, secret, cookie, refused, asked));
+            }
         }
         Ok(None)
     }
@@ -138,36 +141,41 @@ impl Exchange<'_> {
     pub(super) async fn resolve(&mut self) -> Result<(), Error> {
         if !self.state.identity.candidates().is_empty() {
             // Boxed, because few requests have several tokens.
-            let chosen = Box::pin(self.choose()).await?;
+            let (chosen, others) = Box::pin(self.choose()).await?;
             self.state.identity.choose(chosen);
+            self.state.refused = others;
         }
         Ok(())
     }
 
-    /// Returns the index of the token that the store accepts. Otherwise, of one whose session the store knows.
-    async fn choose(&self) -> Result<usize, Error> {
+    /// Returns the index of the token that the store accepts. Otherwise, of one whose session the store knows,
+    /// and the other ones of this kind.
+    async fn choose(&self) -> Result<(usize, Vec<RefusedToken>), Error> {
         let tokens = self.state.identity.candidates();
         let (store, layer) = (self.shared.call_store(), self.shared.config().layer);
-        let mut known = None;
+        let (mut known, mut others) = (None, Vec::new());
         for (at, Token { id, secret }) in tokens.iter().enumerate() {
-            let hash = secret.hash(layer);
+            let (hash, asked) = (secret.hash(layer), Instant::now());
             let credentials = Credentials::new(id, &hash);
             match store.load(credentials, Projection::Named(&[]), None).await? {
-                Ok(_) => return Ok(at),
+                Ok(_) => return Ok((at, Vec::new())),
                 Err(Refused::NotFound) => {}
-                Err(_) => known = known.or(Some(at)),
+                Err(_) if known.is_none() => known = Some(at),
+                Err(refused) => {
+                    others.push(RefusedToken::new(*id, hash, secret.life(), refused, asked));
+                }
             }
         }
         if let Some(known) = known {
-            return Ok(known);
+            return Ok((known, others));
         }
         // A secret that was replaced more than once, and the token of an expired session.
         for (at, Token { id, .. }) in tokens.iter().enumerate() {
             if store.inspect(id).await?.is_some() || store.expiry(id).await?.is_some() {
-                return Ok(at);
+                return Ok((at, Vec::new()));
             }
         }
-        Ok(0)
+        Ok((0, Vec::new()))
     }
 
     /// Calls the store for a job.
@@ -312,33 +320,27 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the store refused the credentials. `asked` is the time at which the store was called.
-    fn close(&mut self, id: SessionId, refused: Refused, asked: Instant) {
+    /// Notes that the store refused the credentials.
+    fn close(&mut self, refused: RefusedToken) {
         if std::mem::take(&mut self.shared.response().ended_itself) {
             return self.end();
         }
         self.state.fields = Default::default();
         self.state.meta = None;
         self.state.pending.set_rotation(None);
-        let (reason, ago) = match refused {
-            Refused::Replaced { ago } => (Closed::Replaced, Some(ago)),
-            Refused::Ended { ago } => (Closed::Deleted, Some(ago)),
-            Refused::Revoked => (Closed::Revoked, None),
-            Refused::NotFound => (Closed::Gone, None),
-        };
+        let RefusedToken { id, reason, cookie, ago, .. } = refused;
         let is_late = ago.is_some_and(|ago| ago < self.shared.elapsed() + IN_TRANSIT);
         let was_open = matches!(self.state.identity, Identity::Open { .. });
         // With renewal, the grace period covers late requests. So a replaced secret is always
         // reported.
-        let renews = reason == Closed::Replaced && self.renews();
+        let renews = reason == Closed::Replaced && self.shared.config().renews(cookie);
         match ago {
             _ if was_open || self.shared.is_look => {}
             Some(ago) if !is_late || renews => event::reuse(&id, ago),
             Some(_) => {}
             None => event::unknown_token(&id),
         }
-        let cookie = self.state.identity.cookie();
-        self.state.refused = Some(RefusedToken { id, reason, cookie, ago, asked });
+        self.state.refused.insert(0, refused);
         self.state.identity = match was_open || is_late {
             true => Identity::Closed(reason),
             false => Identity::Anonymous,
@@ -359,8 +361,8 @@ impl Exchange<'_> {
         if !self.state.identity.may_create() {
             return Ok(false);
         }
-        if let Some(RefusedToken { id, reason: Closed::Gone, .. }) = self.state.refused {
-            let meta = self.shared.call_store().inspect(&id).await?;
+        if let Some(RefusedToken { id, reason: Closed::Gone, .. }) = self.state.refused.first() {
+            let meta = self.shared.call_store().inspect(id).await?;
             let is_late = |meta: SessionMeta| meta.secret_age < self.shared.elapsed() + IN_TRANSIT;
             if meta.is_some_and(is_late) {
                 self.state.identity = Identity::Closed(Closed::Replaced);
@@ -368,15 +370,6 @@ impl Exchange<'_> {
             }
         }
         Ok(true)
-    }
-
-    /// Returns whether secrets are renewed, by age or with the cookie, so that a request in transit
-    /// has a grace period.
-    fn renews(&self) -> bool {
-        let config = self.shared.config();
-        let kept =
-            config.cookie_life.is_some() || self.state.identity.cookie() != CookieLife::Default;
-        config.renew_every.is_some() || kept
     }
 
     /// Returns an error if a cache missed the last write.

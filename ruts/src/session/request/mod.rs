@@ -21,6 +21,7 @@ mod exchange;
 mod field_cache;
 mod identity;
 mod index;
+mod inherited;
 mod operation;
 pub(super) mod operations;
 mod orphan;

@@ -24,6 +24,10 @@ pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 /// stamp that the session [accepts](accept_stamp).
 pub(super) const STAMP: &str = "ruts.stamp";
 
+/// Name of the field of a session whose principal could not sign in yet, because other sessions have to end
+/// first.
+pub(super) const INCOMPLETE: &str = "ruts.incomplete";
+
 /// Length of the digest of a stamp.
 const STAMP_LEN: usize = 16;
 

@@ -19,7 +19,7 @@ use crate::{
     event,
     session::config::SessionConfig,
     store::{
-        AuthChange, Credentials, NewSignIn, Projection, Renew, SessionMeta, Touch, Update, Updated,
+        AuthChange, Credentials, Projection, Renew, SessionMeta, SignedIn, Touch, Update, Updated,
         Written,
     },
     token::{CookieLife, Secret, Token},
@@ -67,7 +67,13 @@ fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) ->
 /// Returns whether the use of a session that outlives the idle timeout has to be counted.
 fn is_use_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> bool {
     let is_due = config.idle.is_some_and(|idle| meta.idle_for >= idle.as_duration() / 8);
-    config.outlives_idle(cookie) && (is_due || config.is_lapsed(cookie, meta))
+    config.outlives_idle(cookie) && (is_due || has_to_lapse(config, cookie, meta))
+}
+
+/// Returns whether the authentication of a remembered session has lapsed, and the store has not noted it yet.
+fn has_to_lapse(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> bool {
+    let is_noted = |signed_in: SignedIn| signed_in.assurance <= Assurance::Remembered;
+    config.is_lapsed(cookie, meta) && !meta.signed_in.is_some_and(is_noted)
 }
 
 /// Renews the secret and the deadlines if that is due. This is the last step of a request. If it
@@ -110,14 +116,8 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let renew = fresh.as_ref();
     let renew = renew.map(|(_, hash, every)| Renew::new(hash, *every, config.renewal_grace));
     let idle = config.idle_of(cookie).filter(|_| is_use_due(config, cookie, &meta));
-    let lapsed = meta.signed_in.filter(|signed_in| {
-        config.is_lapsed(cookie, &meta) && signed_in.assurance > Assurance::Remembered
-    });
-    let auth_change = lapsed.as_ref().map(|signed_in| AuthChange::In {
-        who: NewSignIn::new(&signed_in.principal, Assurance::Remembered),
-        idle: config.idle_of(cookie),
-        absolute: meta.absolute_remaining.and_then(|left| Ttl::new(left).ok()),
-    });
+    let auth_change =
+        has_to_lapse(config, cookie, &meta).then_some(AuthChange::Lapse(Assurance::Remembered));
     let update = Update {
         renew,
         touch: idle.map(|idle| Touch::new(idle, Duration::ZERO)),

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     auth::{Assurance, PrincipalKey},
     session::config::{SessionConfig, Signing},
-    store::{SessionMeta, SignedIn},
+    store::{Refused, SessionMeta, SignedIn},
     token::{CookieLife, Secret, SecretHash, SessionId},
 };
 
@@ -37,8 +37,8 @@ pub(super) struct State {
     pub(super) client: ClientTrust,
     /// The signed-in principal, according to the last answer of the store.
     pub(super) owner: Option<PrincipalKey>,
-    /// The answer to the presented token, if it was refused.
-    pub(super) refused: Option<RefusedToken>,
+    /// The presented tokens that the store knows but refused. The first is the one that the request used.
+    pub(super) refused: Vec<RefusedToken>,
 }
 
 /// The principal of a session, as far as a request knows it, and the fields of this principal.
@@ -53,6 +53,7 @@ pub(super) struct Known {
 pub(super) struct RefusedToken {
     /// The session that the token names.
     pub(super) id: SessionId,
+    pub(super) secret: SecretHash,
     pub(super) reason: Closed,
     /// The lifetime of its cookie. The client may have made it up, unless the store knows the token.
     pub(super) cookie: CookieLife,
@@ -82,6 +83,23 @@ pub(super) struct PendingRotation {
 }
 
 impl RefusedToken {
+    /// Creates the answer to a token. `asked` is the time at which the store was called.
+    pub(super) fn new(
+        id: SessionId,
+        secret: SecretHash,
+        cookie: CookieLife,
+        refused: Refused,
+        asked: Instant,
+    ) -> Self {
+        let (reason, ago) = match refused {
+            Refused::Replaced { ago } => (Closed::Replaced, Some(ago)),
+            Refused::Ended { ago } => (Closed::Deleted, Some(ago)),
+            Refused::Revoked => (Closed::Revoked, None),
+            Refused::NotFound => (Closed::Gone, None),
+        };
+        Self { id, secret, reason, cookie, ago, asked }
+    }
+
     /// Returns an upper bound of the time since this token was last valid. The bound includes the
     /// time of the store call.
     pub(super) fn longest_since(&self) -> Duration {
@@ -118,7 +136,7 @@ impl State {
             stale_for: None,
             client: ClientTrust::Unchecked,
             owner: None,
-            refused: None,
+            refused: Vec::new(),
         }
     }
 

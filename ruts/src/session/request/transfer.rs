@@ -11,34 +11,32 @@ use super::{
     client_check,
     exchange::Exchange,
     field_cache::{FieldCache, Life},
-    identity::{Closed, Identity},
+    identity::Identity,
+    inherited::Inherited,
     operation::Load,
     orphan::Orphan,
-    own_fields::{OwnFields, REMEMBERED},
+    own_fields::{INCOMPLETE, OwnFields},
     renewal::{note_due, note_use},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
     write_plan::{EagerGroup, WritePlan, outcome, remember},
 };
 use crate::{
-    auth::PrincipalKey,
     client::RECORD,
-    codec::CodecError,
-    crypto::field_cipher::{CipherError, FieldAad, Plaintext},
+    codec::{self, CodecError},
+    crypto::field_cipher::{CipherError, FieldAad},
     error::Error,
     event,
-    field::{FieldSpec, SessionSchema},
-    session::{config::Signing, index_key::key_name, value},
+    field::SessionSchema,
+    session::{config::Signing, value},
     store::{
-        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, RevokeTarget,
-        SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
+        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, OnLimit, Projection,
+        RevokeTarget, SessionLimit, SessionMeta, StoreError, StoreErrorKind, Update, Updated,
+        Written,
     },
     token::{CookieLife, Secret, SessionId, Token},
     ttl::Ttl,
 };
-
-/// Assumed maximum drift between the clocks of server and process during a call.
-const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
 /// Moves fields between the store and the state of a request.
 pub(super) struct Transfer<'a> {
@@ -220,7 +218,7 @@ impl<'a> Transfer<'a> {
             Updated::Applied { found } => {
                 let absolute = match update.auth_change {
                     Some(AuthChange::In { absolute, .. }) => absolute,
-                    Some(AuthChange::Out) | None => None,
+                    Some(AuthChange::Lapse(_) | AuthChange::Out) | None => None,
                 };
                 self.exchange.finish_rotation(rotation, absolute).await?;
                 let state = self.state();
@@ -277,83 +275,43 @@ impl<'a> Transfer<'a> {
         error
     }
 
-    /// Returns the fields that a sign-in takes over from the session whose former secret the client
-    /// presented:
-    ///
-    /// - all fields except [`REMEMBERED`] and those that can be taken only once, and the lifetime of the
-    ///   cookie, if the same principal is signed in to that session. The user clicked twice, or never got
-    ///   the response.
-    /// - the fields that a schema declares without `rotate`, if that session belongs to a guest, a
-    ///   rotation replaced its secret, and the store has noted no use of the new secret. A field
-    ///   with `rotate` may be the reason for the rotation.
-    ///
-    /// The former session stays unchanged, because the client may still receive its cookie.
-    async fn inherit(&mut self, id: &SessionId, plan: &WritePlan) -> Result<Inherited, Error> {
-        let (Some(Signing::In { principal, .. }), Some(refused)) =
-            (plan.signing, self.state().refused)
-        else {
-            return Ok(Inherited::default());
-        };
-        if refused.reason != Closed::Replaced {
-            return Ok(Inherited::default());
-        }
-        let (former, shared) = (refused.id, self.shared());
-        let store = shared.call_store();
-        let loaded = store.load(Credentials::internal(&former), Projection::All, None).await?;
-        let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(Inherited::default()) };
-        let (mut owner, mut cookie, mut unheard) = (None, CookieLife::Default, None);
-        match meta.signed_in {
-            Some(signed_in) if signed_in.principal == principal => {
-                let is_once = |name: &str| shared.schemas().declares_once(name);
-                fields.retain(|field| field.name != REMEMBERED && !is_once(&field.name));
-                (owner, cookie) = (Some(principal), refused.cookie);
-                unheard = is_unheard(&meta, refused.longest_since()).then_some(former);
-            }
-            None if is_unheard(&meta, refused.longest_since()) => {
-                let schemas = shared.schemas();
-                let indexes = schemas.indexes().into_iter().map(FieldSpec::name);
-                let keys: Vec<String> =
-                    indexes.filter(|name| schemas.declares_plain(name)).map(key_name).collect();
-                fields.retain(|field| {
-                    schemas.declares_plain(&field.name)
-                        || keys.iter().any(|key| *key == *field.name)
-                });
-            }
-            Some(_) | None => return Ok(Inherited::default()),
-        }
-        let cipher = &shared.config().cipher;
-        fields.retain_mut(|field| {
-            let (from, to) =
-                (FieldAad { id: &former, field: &field.name }, FieldAad { id, field: &field.name });
-            let value = match cipher.decrypt(from, &field.value) {
-                Ok(Plaintext { was_encrypted: false, .. }) => return true,
-                Ok(Plaintext { bytes, .. }) => cipher.encrypt(to, &bytes).ok(),
-                Err(_) => None,
-            };
-            value.map(|value| field.value = value).is_some()
-        });
-        Ok(Inherited { fields, owner, cookie, unheard })
-    }
-
     /// Creates a session with the inherited fields, and applies the changes of the update to it.
     async fn create(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
         if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
         }
         let shared = self.shared();
-        let id = SessionId::random()?;
+        let mut taken = 0;
+        loop {
+            let inherited = Inherited::find(shared, &self.state().refused, plan, taken).await?;
+            match self.create_from(inherited, update, plan).await {
+                // A parallel request with the same token has created that session.
+                Err(Error::Store(error)) if error.kind() == StoreErrorKind::Exists && taken < 3 => {
+                    taken += 1;
+                }
+                created => return created,
+            }
+        }
+    }
+
+    async fn create_from(
+        &mut self,
+        inherited: Inherited,
+        update: Update<'_>,
+        plan: &WritePlan,
+    ) -> Result<Updated, Error> {
+        let shared = self.shared();
+        let id = inherited.id;
         let values = encrypt(shared, &id, update.changes, plan)?;
-        let inherited = self.inherit(&id, plan).await?;
         let cookie = plan.cookie(inherited.owner, inherited.cookie);
-        let unheard = inherited.owner.zip(inherited.unheard);
         let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie]);
         let changes = plan.with_values(update.changes, &values, own.changes());
-        let inherited = inherited.fields.iter().map(|field| {
+        let taken_over = inherited.fields.iter().map(|field| {
             let write =
                 FieldWrite::new(&field.name, &field.value).ttl(field.ttl.and_then(lifetime));
             Change::Set(write.cache_policy(field.cache_policy))
         });
-        let changes: Vec<Change<'_>> = inherited.chain(changes.iter().copied()).collect();
+        let changes: Vec<Change<'_>> = taken_over.chain(changes.iter().copied()).collect();
         let fields = outcome(&changes);
         if fields.is_empty() {
             return Ok(Updated::Applied { found: 0 });
@@ -362,37 +320,20 @@ impl<'a> Transfer<'a> {
         let secret = Secret::random(cookie)?;
         let config = shared.config();
         let hash = secret.hash(config.layer);
-        let (sign_in, absolute) = match config.auth_change(plan.signing.as_ref(), cookie) {
-            Some(AuthChange::In { who, absolute, .. }) => (Some(who), absolute),
-            Some(AuthChange::Out) | None => (None, config.absolute),
-        };
-        let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).absolute(absolute);
-        let create = create.fields(&fields).sign_in(sign_in);
-        let orphan = Orphan::new(shared.store(), id, hash);
-        let mut created = shared.call_store().create(create).await;
-        if let Some((owner, former)) = unheard
-            && created.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit)
-        {
-            // The response to the first click was lost. Its session takes up a place for nothing.
-            shared.call_store().revoke(&owner, RevokeTarget::One(&former)).await?;
-            created = shared.call_store().create(create).await;
+        let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).fields(&fields);
+        let create = create.absolute(config.absolute);
+        let change = config.auth_change(plan.signing.as_ref(), cookie);
+        let created = Box::pin(create_for(shared, create, change, &inherited)).await;
+        if matches!(created, Err(Error::TooManySessions)) {
+            event::limit_reached();
         }
-        if created.as_ref().err().is_none_or(|error| error.kind() != StoreErrorKind::OutcomeUnknown)
-        {
-            orphan.adopt();
-        }
-        let Written { stale_for, .. } = match created {
-            Ok(created) => created,
-            Err(error) => {
-                let error = Error::from(error);
-                if matches!(error, Error::TooManySessions) {
-                    event::limit_reached();
-                }
-                return Err(error);
-            }
-        };
+        let Written { stale_for, .. } = created?;
         shared.response().created = Some(id);
-        let longest = absolute.map(Ttl::as_duration);
+        let longest = match change {
+            Some(AuthChange::In { absolute, .. }) => absolute,
+            Some(AuthChange::Lapse(_) | AuthChange::Out) | None => config.absolute,
+        };
+        let longest = longest.map(Ttl::as_duration);
         self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
         event::created(&id);
         let state = self.state();
@@ -409,29 +350,60 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// The parts of another session that a sign-in takes over.
-#[derive(Default)]
-struct Inherited {
-    fields: Vec<StoredField>,
-    /// The principal of that session, if the same principal signs in.
-    owner: Option<PrincipalKey>,
-    /// The lifetime of the cookie of that session.
-    cookie: CookieLife,
-    /// That session, if the same principal signs in and no client has used its current secret.
-    unheard: Option<SessionId>,
+/// Creates a session with a change of principal. Returns how long a cache may be stale.
+async fn create_for(
+    shared: &Shared,
+    create: Create<'_>,
+    change: Option<AuthChange<'_>>,
+    inherited: &Inherited,
+) -> Result<Written<()>, Error> {
+    let Some(AuthChange::In { who, absolute, .. }) = change else {
+        return Ok(create_or_delete(shared, create).await?);
+    };
+    let store = shared.call_store();
+    let full = create.absolute(absolute);
+    let mut created = match (who.limit, &inherited.replaced[..]) {
+        (Some(limit), [_, ..]) => {
+            let limit = SessionLimit::new(limit.sessions, OnLimit::Reject);
+            create_or_delete(shared, full.sign_in(who.limit(limit))).await
+        }
+        _ => create_or_delete(shared, full.sign_in(who)).await,
+    };
+    let is_full = |error: &StoreError| error.kind() == StoreErrorKind::SessionLimit;
+    if created.as_ref().is_err_and(is_full) && !inherited.replaced.is_empty() {
+        // The replaced sessions take up places for nothing. The fields have to be in the new session before
+        // these sessions end. So it is created without the principal, who could not have another session.
+        let mark = codec::wrap_own(&[]);
+        let mark = FieldWrite::new(INCOMPLETE, &mark);
+        let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
+        let mut stale_for = create_or_delete(shared, create.fields(&fields)).await?.stale_for;
+        for id in &inherited.replaced {
+            let revoked = store.revoke(who.principal, RevokeTarget::One(id)).await?;
+            stale_for = stale_for.max(revoked.stale_for);
+        }
+        let changes = [Change::Remove(INCOMPLETE)];
+        let update = Update { auth_change: change, ..Update::new(&changes) };
+        let signed_in = store.update(Credentials::new(create.id, create.secret), update).await?;
+        let Written { stale_for: longest, .. } = signed_in.map_err(|_| Error::Ended)?;
+        created = Ok(Written { stale_for: stale_for.max(longest), answer: () });
+    }
+    Ok(created?)
+}
+
+/// Creates a session. If the creation is broken off, or its outcome stays unknown, the session is deleted.
+async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written<()>, StoreError> {
+    let orphan = Orphan::new(shared.store(), *create.id, *create.secret);
+    let created = shared.call_store().create(create).await;
+    let is_unknown = |error: &StoreError| error.kind() == StoreErrorKind::OutcomeUnknown;
+    if !created.as_ref().is_err_and(is_unknown) {
+        orphan.adopt();
+    }
+    created
 }
 
 /// Returns the rest of a lifetime. `None` if it has passed.
 fn lifetime(left: Duration) -> Option<Ttl> {
     Ttl::new(left).ok()
-}
-
-/// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new
-/// secret since. The former secret was last valid at most `longest_since` ago. After a renewal, the
-/// former secret stays valid until the new one is used, so the new one is older than `longest_since`.
-fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
-    let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
-    is_rotation && meta.idle_for >= meta.secret_age
 }
 
 /// Encrypts the values of encrypted fields, in the order of the changes.

@@ -9,6 +9,7 @@ use sqlx::{Arguments, Encode, Error, Postgres, SqlStr, Type, postgres::PgArgumen
 
 use super::error::{StatementError, statement_error};
 use crate::{
+    auth::Assurance,
     cache_policy::CachePolicy,
     store::{AuthChange, Change, Credentials, FieldWrite, NewSignIn, OnLimit, Touch, Update},
     token::{SecretHash, SessionId},
@@ -80,10 +81,15 @@ impl Statement {
     }
 
     pub(super) fn sign_in(self, who: Option<&NewSignIn<'_>>) -> Self {
+        self.principal(who, who.map(|who| who.assurance))
+    }
+
+    /// Binds a sign-in, or only the assurance of an authentication that lapses.
+    fn principal(self, who: Option<&NewSignIn<'_>>, assurance: Option<Assurance>) -> Self {
         let limit = who.and_then(|who| who.limit);
         let sessions = limit.map(|limit| i32::try_from(limit.sessions.max(1)).unwrap_or(i32::MAX));
         self.bind(who.map(|who| &who.principal.as_bytes()[..]))
-            .bind(who.map(|who| i16::from(who.assurance.level())))
+            .bind(assurance.map(|assurance| i16::from(assurance.level())))
             .bind(sessions)
             .bind(limit.map(|limit| limit.on_limit == OnLimit::EndOldest))
     }
@@ -95,10 +101,15 @@ impl Statement {
         update: &Update<'_>,
         fields: FieldColumns<'_>,
     ) -> Self {
-        let (auth_change, who, idle, absolute) = match update.auth_change {
-            Some(AuthChange::In { who, idle, absolute }) => (Some("in"), Some(who), idle, absolute),
-            Some(AuthChange::Out) => (Some("out"), None, None, None),
-            None => (None, None, None, None),
+        let (auth_change, assurance) = match &update.auth_change {
+            Some(AuthChange::In { who, .. }) => (Some("in"), Some(who.assurance)),
+            Some(AuthChange::Lapse(assurance)) => (Some("lapse"), Some(*assurance)),
+            Some(AuthChange::Out) => (Some("out"), None),
+            None => (None, None),
+        };
+        let (who, idle, absolute) = match update.auth_change {
+            Some(AuthChange::In { who, idle, absolute }) => (Some(who), idle, absolute),
+            Some(AuthChange::Lapse(_) | AuthChange::Out) | None => (None, None, None),
         };
         self.credentials(credentials)
             .touch(update.touch)
@@ -113,7 +124,7 @@ impl Statement {
             .bind(auth_change)
             .ttl(idle)
             .ttl(absolute)
-            .sign_in(who.as_ref())
+            .principal(who.as_ref(), assurance)
             .bind(who.map(|who| who.keep_fields))
             .bind(fields.operations.as_deref())
             .fields(&fields)

@@ -224,9 +224,13 @@ enum Cookie {
     Removed,
 }
 
-/// All sessions by id, without revoked ones.
+/// A sign-in with a token that was not valid: the id of the former session, the principal, and the id of the
+/// new session.
+type Attempt = (String, Principal, String);
+
+/// All sessions by id, without revoked ones, and the attempts to sign in.
 #[derive(Debug, Default)]
-struct Model(BTreeMap<String, Record>);
+struct Model(BTreeMap<String, Record>, Vec<Attempt>);
 
 fn id(token: &str) -> String {
     token[..22].to_owned()
@@ -308,6 +312,20 @@ impl Model {
         }
     }
 
+    /// Returns the fields that a sign-in with a token that is not valid may take over: those of the session
+    /// that the token names, or of one that an earlier attempt with the token has created.
+    fn inheritable(&self, who: Principal, token: &str) -> Vec<Fields> {
+        let own = match self.opens(Some(token)) {
+            Opens::Replaced(_) => Self::inherited(who, &self.0[&id(token)]),
+            _ => Fields::default(),
+        };
+        let attempts = self.1.iter().filter(|(former, by, _)| *former == id(token) && *by == who);
+        let sessions = attempts.filter_map(|(.., id)| self.0.get(id));
+        let live = sessions.filter(|it| it.deleted.is_none());
+        let owned = live.filter(|it| it.owner.is_some_and(|(owner, _)| owner == who));
+        [own].into_iter().chain(owned.map(|it| it.fields)).collect()
+    }
+
     /// Returns the fields that a sign-in with the former secret of a session keeps.
     fn inherited(who: Principal, former: &Record) -> Fields {
         match former.owner {
@@ -327,6 +345,7 @@ impl Model {
         token: Option<&str>,
         fresh: Option<&str>,
         span: Span,
+        inherited: Fields,
     ) {
         let opens = self.opens(token);
         let former = token.map(id).filter(|_| matches!(opens, Opens::Live));
@@ -335,12 +354,9 @@ impl Model {
             (None, Some(fresh)) => id(fresh),
             (None, None) => return,
         };
-        let inherited = match (operation, opens, token) {
-            (Operation::SignIn { who, .. }, Opens::Replaced(_), Some(token)) => {
-                Self::inherited(who, &self.0[&id(token)])
-            }
-            _ => Fields::default(),
-        };
+        if let (Operation::SignIn { who, .. }, None, Some(token)) = (operation, &former, token) {
+            self.1.push((id(token), who, session.clone()));
+        }
         let record = self.0.entry(session).or_insert_with(|| Record {
             current: fresh.unwrap_or_default().to_owned(),
             former: None,
@@ -453,10 +469,27 @@ impl<S: Store> Run<S> {
             assert_eq!(reply.text(), others.to_string());
         }
         let fresh = client.token().filter(|fresh| Some(&**fresh) != token);
+        let mut inherited = Fields::default();
+        if let (Operation::SignIn { who, .. }, Some(token), Cookie::New, Some(fresh)) =
+            (operation, token, got.1, &fresh)
+        {
+            inherited = self.inherited(who, token, &id(fresh)).await;
+        }
         if reply.status == StatusCode::OK {
-            self.model.apply(operation, token, fresh.as_deref(), span);
+            self.model.apply(operation, token, fresh.as_deref(), span, inherited);
         }
         self.tokens.extend(fresh);
+    }
+
+    /// Returns the fields that a sign-in has taken over into a new session.
+    async fn inherited(&self, who: Principal, token: &str, new: &str) -> Fields {
+        let page = self.sessions(who).list((Shop::CART, Office::DESK), None, 1000).await.unwrap();
+        let session = page.sessions.into_iter().find(|session| session.id.to_string() == new);
+        let fields = session.expect("the new session should be listed").fields;
+        let found = (fields.read(Shop::CART).unwrap(), fields.read(Office::DESK).unwrap());
+        let inheritable = self.model.inheritable(who, token);
+        let it = inheritable.iter().find(|fields| (fields.cart, fields.desk) == found);
+        *it.unwrap_or_else(|| panic!("{found:?} is none of {inheritable:?}"))
     }
 
     /// Revokes one session of a principal, or all of them.

@@ -212,9 +212,13 @@ begin
     if p_auth_change = 'in' and s.principal <> p_principal and not p_keep_fields then
       delete from {fields} f where f.session = s.id;
     end if;
-    s.principal := p_principal;
-    s.assurance := p_assurance;
-    s.signed_at := null;
+    if p_auth_change = 'lapse' then
+      s.assurance := case when s.principal is not null then p_assurance end;
+    else
+      s.principal := p_principal;
+      s.assurance := p_assurance;
+      s.signed_at := null;
+    end if;
     if p_auth_change = 'in' then
       s.idle_at := moment + p_sign_in_idle * interval '1 millisecond';
       s.absolute_at := moment + p_sign_in_absolute * interval '1 millisecond';

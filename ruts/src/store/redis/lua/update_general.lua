@@ -11,6 +11,7 @@
 --   r  rotation: secret
 --   i  sign-in: principal, assurance, idle time, absolute time, 1 to keep the fields of another
 --      principal
+--   l  lapse of the authentication: assurance
 --   o  sign-out
 --   d  absolute deadline: time from now, time from creation
 --   c  kinds of the changes, as in `apply_changes`
@@ -21,9 +22,9 @@ local function write_session(key, arguments)
   local session, refusal = authenticate(key, redis.call('HGET', key, '~'), presented)
   if not session then return refusal end
   local letters = string.sub(arguments[1], 45)
-  if session.in_grace and string.find(letters, '[nriod]') then return replaced(session) end
+  if session.in_grace and string.find(letters, '[nrilod]') then return replaced(session) end
 
-  local length, with, at = { e = 3, n = 3, r = 1, i = 5, o = 0, d = 2, c = 1 }, {}, 2
+  local length, with, at = { e = 3, n = 3, r = 1, i = 5, l = 1, o = 0, d = 2, c = 1 }, {}, 2
   for letter in string.gmatch(letters, '.') do
     with[letter] = { unpack(arguments, at, at + length[letter] - 1) }
     at = at + length[letter]
@@ -61,6 +62,9 @@ local function write_session(key, arguments)
     session.absolute = until_absolute > 0 and now + until_absolute or 0
     session.used, session.latest = now, session.absolute
     session.principal, session.assurance, session.signed_in = with.i[1], tonumber(with.i[2]), now
+    is_changed = true
+  elseif with.l then
+    if session.signed_in > 0 then session.assurance = tonumber(with.l[1]) end
     is_changed = true
   elseif with.o then
     session.assurance, session.signed_in = 0, 0

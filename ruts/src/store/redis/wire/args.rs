@@ -11,7 +11,7 @@ use super::{
     value,
 };
 use crate::{
-    auth::PrincipalKey,
+    auth::{Assurance, PrincipalKey},
     store::{
         AbsoluteDeadline, AuthChange, Change, Credentials, FieldWrite, NewSignIn, Precondition,
         Renew, StoreError, StoreErrorKind, Touch, Update,
@@ -129,9 +129,13 @@ impl Arguments {
     /// Adds the principal that signs in and its assurance, or an empty string and zero.
     pub(in crate::store::redis) fn sign_in(self, sign_in: Option<&NewSignIn<'_>>) -> Self {
         match sign_in {
-            Some(who) => self.principal(who.principal).text(&who.assurance.level().to_string()),
+            Some(who) => self.principal(who.principal).assurance(who.assurance),
             None => self.constant("").constant("0"),
         }
+    }
+
+    fn assurance(self, assurance: Assurance) -> Self {
+        self.text(&assurance.level().to_string())
     }
 
     fn principal(self, principal: &PrincipalKey) -> Self {
@@ -163,6 +167,10 @@ impl Arguments {
                 letters.push('i');
                 let keeps = if who.keep_fields { "1" } else { "0" };
                 self = self.sign_in(Some(who)).ttl(*idle).ttl(*absolute).constant(keeps);
+            }
+            Some(AuthChange::Lapse(assurance)) => {
+                letters.push('l');
+                self = self.assurance(*assurance);
             }
             Some(AuthChange::Out) => letters.push('o'),
             None => {}

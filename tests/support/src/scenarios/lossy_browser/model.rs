@@ -104,6 +104,9 @@ pub(super) struct Model {
     number: u64,
     sessions: BTreeMap<String, Session>,
     in_flight: Vec<Sent>,
+    /// Sign-ins that created a session in place of another one: the id of the former session, the user, and
+    /// the id of the new session.
+    attempts: Vec<(String, u64, String)>,
     /// Messages that were shown, each with the session of its page.
     shown: BTreeSet<(String, u64)>,
 }
@@ -535,11 +538,22 @@ impl Model {
                     session.sure = &former.sure & &sent.sure;
                 }
             } else if (is_same && matches!(opens, Opens::Replaced(_) | Opens::InGrace))
+                || (opens.is_live() && former.user.is_none())
                 || former.is_unheard(sent.token.as_deref())
             {
                 session.sure = &former.sure & &sent.sure;
                 session.maybe = former.maybe.clone();
             }
+        }
+        if let Some(token) = &sent.token {
+            // If nothing else can be taken over, the sign-in may find the session of an earlier attempt.
+            let attempts = self.attempts.iter();
+            let earlier = attempts.filter(|(former, by, _)| former == id(token) && *by == user);
+            let earlier = earlier.filter_map(|(.., id)| self.sessions.get(id));
+            for earlier in earlier.filter(|it| it.user == Some(user)) {
+                session.maybe.extend(&earlier.maybe);
+            }
+            self.attempts.push((id(token).to_owned(), user, id(fresh).to_owned()));
         }
         self.sessions.insert(id(fresh).to_owned(), session);
     }

@@ -1,0 +1,246 @@
+//! [`Inherited`]: what a sign-in takes over if the store refuses the token of the client.
+//!
+//! Used by `transfer`. Knows refused tokens, stored fields and their encryption. It reads from the store, and
+//! writes nothing.
+//!
+//! A client that clicked twice, or lost the response to a sign-in, presents a secret that the store has
+//! replaced. The fields of that session, such as a cart, have to be found again: in the session itself, or, if
+//! the client lost several responses, in the session that the latest attempt has created. The id of such a
+//! session follows from the former id, the principal and a number, so that the next attempt finds the session.
+
+use std::time::Duration;
+
+use super::{
+    identity::Closed,
+    own_fields::{INCOMPLETE, REMEMBERED},
+    shared::Shared,
+    state::RefusedToken,
+    write_plan::WritePlan,
+};
+use crate::{
+    auth::PrincipalKey,
+    crypto::field_cipher::{FieldAad, Plaintext},
+    error::Error,
+    field::FieldSpec,
+    session::{config::Signing, index_key::key_name},
+    store::{Credentials, Loaded, Projection, Refused, SessionMeta, StoredField},
+    token::{CookieLife, SessionId},
+};
+
+/// Assumed maximum drift between the clocks of server and process during a call.
+const CLOCK_ERROR: Duration = Duration::from_millis(10);
+
+/// Maximum number of earlier attempts to sign in that are found again.
+const MAX_ATTEMPTS: u8 = 16;
+
+/// The parts of other sessions that a sign-in takes over, and the id of the new session.
+pub(super) struct Inherited {
+    pub(super) id: SessionId,
+    pub(super) fields: Vec<StoredField>,
+    /// The principal that signs in, if its former session was found.
+    pub(super) owner: Option<PrincipalKey>,
+    /// The lifetime of the cookie of the former session.
+    pub(super) cookie: CookieLife,
+    /// Sessions of the principal that the new session replaces. They only have to end if they take up a
+    /// place under the limit.
+    pub(super) replaced: Vec<SessionId>,
+}
+
+impl Inherited {
+    /// Returns nothing to take over, and an id for the new session.
+    fn nothing(id: SessionId) -> Self {
+        Self {
+            id,
+            fields: Vec::new(),
+            owner: None,
+            cookie: CookieLife::Default,
+            replaced: Vec::new(),
+        }
+    }
+
+    /// Finds the parts to take over:
+    ///
+    /// - all fields except [`REMEMBERED`] and those that can be taken only once, and the lifetime of the
+    ///   cookie, if the same principal is signed in to the former session.
+    /// - the fields that a schema declares without `rotate`, if the former session belongs to a guest, and the
+    ///   presented secret still opens the session, or the store has noted no use of the secret that replaced
+    ///   it. A field with `rotate` may be the reason for the replacement.
+    ///
+    /// The former session stays unchanged, because the client may still receive its cookie. `taken` is the number
+    /// of ids that turned out to be taken.
+    pub(super) async fn find(
+        shared: &Shared,
+        refused: &[RefusedToken],
+        plan: &WritePlan,
+        taken: u8,
+    ) -> Result<Self, Error> {
+        let Some(Signing::In { principal, .. }) = &plan.signing else {
+            return Ok(Self::nothing(SessionId::random()?));
+        };
+        let mut nothing = None;
+        for token in refused {
+            if matches!(token.reason, Closed::Replaced | Closed::Revoked) {
+                let found = Search { shared, token, principal }.run(taken).await?;
+                if found.is_source() {
+                    return Ok(found);
+                }
+                nothing = nothing.or(Some(found));
+            }
+        }
+        match nothing {
+            Some(nothing) => Ok(nothing),
+            None => Ok(Self::nothing(SessionId::random()?)),
+        }
+    }
+
+    fn is_source(&self) -> bool {
+        self.owner.is_some() || !self.fields.is_empty()
+    }
+}
+
+/// The search for the sessions of one refused token.
+struct Search<'a> {
+    shared: &'a Shared,
+    token: &'a RefusedToken,
+    /// The principal that signs in.
+    principal: &'a PrincipalKey,
+}
+
+impl Search<'_> {
+    async fn run(self, taken: u8) -> Result<Inherited, Error> {
+        let mut found = Inherited::nothing(SessionId::random()?);
+        let (mut source, mut latest) = (None, None);
+        if self.token.reason == Closed::Replaced {
+            source = self.look_at_former(&mut found).await?;
+        }
+        for number in 0..MAX_ATTEMPTS {
+            let id = self.id_of(number);
+            match self.load(Credentials::internal(&id)).await? {
+                Ok(Loaded { meta, fields }) => {
+                    let fields = self.look_at_attempt(&mut found, &id, &meta, fields);
+                    latest = fields.map(|fields| (id, fields)).or(latest);
+                }
+                Err(Refused::NotFound) => {
+                    let free = number.saturating_add(taken);
+                    found.id = self.id_of(free);
+                    break;
+                }
+                Err(_) => {}
+            }
+        }
+        // The client may have gone on with the former session.
+        if let Some((id, fields)) = source.or(latest) {
+            found.fields = self.move_fields(fields, &id, &found.id);
+        }
+        Ok(found)
+    }
+
+    /// Returns the id of the session that an attempt creates.
+    fn id_of(&self, number: u8) -> SessionId {
+        SessionId::of_attempt(&self.token.id, self.principal.as_bytes(), number)
+    }
+
+    async fn load(&self, credentials: Credentials<'_>) -> Result<Result<Loaded, Refused>, Error> {
+        Ok(self.shared.call_store().load(credentials, Projection::All, None).await?)
+    }
+
+    /// Looks at the session that the token names. Returns the fields to take over.
+    async fn look_at_former(
+        &self,
+        found: &mut Inherited,
+    ) -> Result<Option<(SessionId, Vec<StoredField>)>, Error> {
+        let RefusedToken { id: former, secret, cookie, .. } = *self.token;
+        let mut loaded = Err(Refused::NotFound);
+        if self.shared.config().renews(cookie) {
+            loaded = self.load(Credentials::new(&former, &secret)).await?;
+        }
+        let is_in_grace = loaded.is_ok();
+        if !is_in_grace {
+            loaded = self.load(Credentials::internal(&former)).await?;
+        }
+        let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(None) };
+        let is_replaced = is_in_grace || is_unheard(&meta, self.token.longest_since());
+        match meta.signed_in {
+            Some(signed_in) if signed_in.principal == *self.principal => {
+                (found.owner, found.cookie) = (Some(*self.principal), cookie);
+                if is_replaced {
+                    found.replaced.push(former);
+                }
+                self.retain_own(&mut fields);
+            }
+            None if is_replaced => self.retain_plain(&mut fields),
+            Some(_) | None => return Ok(None),
+        }
+        Ok(Some((former, fields)))
+    }
+
+    /// Looks at the session that an earlier attempt has created. Returns the fields to take over.
+    fn look_at_attempt(
+        &self,
+        found: &mut Inherited,
+        id: &SessionId,
+        meta: &SessionMeta,
+        mut fields: Vec<StoredField>,
+    ) -> Option<Vec<StoredField>> {
+        match meta.signed_in {
+            Some(signed_in) if signed_in.principal == *self.principal => {
+                let is_first_secret = meta.secret_age >= meta.age;
+                if is_first_secret && meta.idle_for >= signed_in.ago {
+                    found.replaced.push(*id);
+                }
+            }
+            // The attempt ended before its sign-in.
+            None if fields.iter().any(|field| field.name == INCOMPLETE) => {}
+            Some(_) | None => return None,
+        }
+        (found.owner, found.cookie) = (Some(*self.principal), self.token.cookie);
+        self.retain_own(&mut fields);
+        Some(fields)
+    }
+
+    /// Removes the fields that no other session takes over for the same principal.
+    fn retain_own(&self, fields: &mut Vec<StoredField>) {
+        let schemas = self.shared.schemas();
+        let is_of_session = |name: &str| name == REMEMBERED || name == INCOMPLETE;
+        fields.retain(|field| !is_of_session(&field.name) && !schemas.declares_once(&field.name));
+    }
+
+    /// Removes the fields of a guest that a sign-in does not take over.
+    fn retain_plain(&self, fields: &mut Vec<StoredField>) {
+        let schemas = self.shared.schemas();
+        let indexes = schemas.indexes().into_iter().map(FieldSpec::name);
+        let keys: Vec<String> =
+            indexes.filter(|name| schemas.declares_plain(name)).map(key_name).collect();
+        fields.retain(|field| {
+            schemas.declares_plain(&field.name) || keys.iter().any(|key| *key == *field.name)
+        });
+    }
+
+    /// Returns the fields as another session stores them. Leaves out fields that cannot be decrypted.
+    fn move_fields(
+        &self,
+        mut fields: Vec<StoredField>,
+        from: &SessionId,
+        to: &SessionId,
+    ) -> Vec<StoredField> {
+        let cipher = &self.shared.config().cipher;
+        fields.retain_mut(|field| {
+            let [from, to] = [from, to].map(|id| FieldAad { id, field: &field.name });
+            let value = match cipher.decrypt(from, &field.value) {
+                Ok(Plaintext { was_encrypted: false, .. }) => return true,
+                Ok(Plaintext { bytes, .. }) => cipher.encrypt(to, &bytes).ok(),
+                Err(_) => None,
+            };
+            value.map(|value| field.value = value).is_some()
+        });
+        fields
+    }
+}
+
+/// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new
+/// secret since. The former secret was last valid at most `longest_since` ago. After a renewal, the
+/// former secret stays valid until the new one is used, so the new one is older than `longest_since`.
+fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
+    let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
+    is_rotation && meta.idle_for >= meta.secret_age
+}

@@ -1,0 +1,263 @@
+//! Sign-ins whose responses are lost or whose tokens are late: they lose no cart, and keep the limit on sessions.
+
+use std::time::Duration;
+
+use axum::{Router, extract::Path, http::StatusCode, routing::get};
+use ruts::{
+    Error, SessionLayer,
+    auth::Assurance,
+    session,
+    store::{
+        OnLimit,
+        memory::{ManualClock, MemoryStore},
+    },
+    testing::Client,
+};
+use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, new_client};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[session]
+struct Shop {
+    #[field(principal)]
+    user: u64,
+    #[field(default)]
+    cart: Vec<String>,
+    #[field(rotate)]
+    role: String,
+}
+
+struct Fixture {
+    clock: ManualClock,
+    store: InstrumentedStore<MemoryStore>,
+    client: Client,
+}
+
+fn routes() -> Router {
+    Router::new()
+        .route(
+            "/add/{item}",
+            get(|shop: Shop, Path(item): Path<String>| async move {
+                shop.cart().update(|cart| cart.push(item.clone())).await
+            }),
+        )
+        .route(
+            "/in/{user}",
+            get(|shop: Shop, Path(user): Path<u64>| async move { shop.set_user(&user).await }),
+        )
+        .route(
+            "/remember",
+            get(|shop: Shop| async move {
+                shop.user().sign_in(&7, Assurance::Aal1).remember(30 * DAY).await
+            }),
+        )
+        .route("/role", get(|shop: Shop| async move { shop.set_role("seller").await }))
+        .route("/out", get(|shop: Shop| async move { shop.user().remove().await.map(drop) }))
+        .route(
+            "/ago",
+            get(|shop: Shop| async move {
+                let signed_in = shop.session().signed_in().await?;
+                Ok::<_, Error>(format!("{:?}", signed_in.map(|signed_in| signed_in.ago.as_secs())))
+            }),
+        )
+        .route(
+            "/who",
+            get(|shop: Shop| async move {
+                Ok::<_, Error>(format!("{:?} {:?}", shop.user().await?, shop.cart().await?))
+            }),
+        )
+}
+
+fn fixture(configure: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
+    let clock = ManualClock::new();
+    let store = InstrumentedStore::new(MemoryStore::builder().clock(clock.clone()).build());
+    let layer = configure(SessionLayer::new(store.clone()));
+    Fixture { client: new_client(routes().layer(layer)), store, clock }
+}
+
+/// Returns the number of sessions of user 7.
+async fn sessions(fixture: &Fixture) -> usize {
+    let sessions = Shop::sessions(fixture.store.clone()).by_user(&7);
+    sessions.list(Shop::CART, None, 100).await.unwrap().sessions.len()
+}
+
+const LIMITS: [Option<OnLimit>; 3] = [None, Some(OnLimit::EndOldest), Some(OnLimit::Reject)];
+
+fn limited(layer: SessionLayer, limit: Option<OnLimit>) -> SessionLayer {
+    match limit {
+        Some(on_limit) => layer.max_sessions(1, on_limit),
+        None => layer,
+    }
+}
+
+#[tokio::test]
+async fn any_number_of_lost_responses_costs_no_cart() {
+    for limit in LIMITS {
+        for lost in 1..=4 {
+            for wait in [Duration::ZERO, Duration::from_secs(60)] {
+                let fixture = fixture(|layer| limited(layer, limit));
+                fixture.client.text("/add/tea").await;
+                for _ in 0..lost {
+                    let tab = fixture.client.steal();
+                    assert_eq!(tab.get("/in/7").await.status, StatusCode::OK, "{limit:?} {lost}");
+                    fixture.clock.advance(wait);
+                }
+                fixture.client.text("/in/7").await;
+                let found = fixture.client.text("/who").await;
+                assert_eq!(found, r#"Some(7) ["tea"]"#, "{limit:?} {lost}");
+                assert_eq!(sessions(&fixture).await == 1, limit.is_some() || lost == 0);
+                let other = fixture.client.stranger();
+                other.get("/in/8").await;
+                assert_eq!(other.text("/who").await, "Some(8) []");
+            }
+        }
+    }
+}
+
+/// The sessions of the lost attempts belong to user 7.
+#[tokio::test]
+async fn another_user_finds_nothing_of_the_lost_attempts() {
+    for limit in LIMITS {
+        let fixture = fixture(|layer| limited(layer, limit));
+        fixture.client.text("/add/tea").await;
+        for _ in 0..3 {
+            fixture.client.steal().text("/in/7").await;
+        }
+        fixture.client.text("/in/8").await;
+        assert_eq!(fixture.client.text("/who").await, "Some(8) []", "{limit:?}");
+    }
+}
+
+/// Each call to the store of a second and of a third attempt fails once, before or after it was carried out.
+#[tokio::test]
+async fn a_failure_at_any_call_costs_no_cart() {
+    for limit in LIMITS {
+        for fault in [Fault::Unreachable, Fault::AnswerLost] {
+            for lost in 1..=2 {
+                for calls in 0.. {
+                    let fixture = fixture(|layer| limited(layer, limit));
+                    fixture.client.text("/add/tea").await;
+                    for _ in 0..lost {
+                        fixture.client.steal().text("/in/7").await;
+                    }
+                    fixture.store.fail_after(calls, fault);
+                    let failed = fixture.client.steal().get("/in/7").await;
+                    if failed.status == StatusCode::OK {
+                        assert!(calls > 3, "the attempt makes several calls");
+                        break;
+                    }
+                    assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE);
+                    // A session whose creation has an unknown outcome is deleted in the background.
+                    for _ in 0..20 {
+                        tokio::task::yield_now().await;
+                    }
+                    fixture.client.text("/in/7").await;
+                    let found = fixture.client.text("/who").await;
+                    assert_eq!(found, r#"Some(7) ["tea"]"#, "{limit:?} {fault:?} {lost} {calls}");
+                    assert!(limit.is_none() || sessions(&fixture).await == 1);
+                }
+            }
+        }
+    }
+}
+
+/// A lost attempt takes up no place of another device.
+#[tokio::test]
+async fn another_device_stays_signed_in() {
+    let fixture = fixture(|layer| layer.max_sessions(2, OnLimit::EndOldest));
+    let phone = fixture.client.stranger();
+    phone.text("/in/7").await;
+    fixture.clock.advance(DAY / 2);
+    fixture.client.text("/add/tea").await;
+    for _ in 0..3 {
+        fixture.client.steal().text("/in/7").await;
+    }
+    fixture.client.text("/in/7").await;
+    assert_eq!(phone.text("/who").await, "Some(7) []");
+    assert_eq!(fixture.client.text("/who").await, r#"Some(7) ["tea"]"#);
+    assert_eq!(sessions(&fixture).await, 2);
+}
+
+/// The user ends the session after a lost attempt. Its fields are not found again.
+#[tokio::test]
+async fn a_session_that_was_used_and_left_is_not_taken_over() {
+    let fixture = fixture(|layer| layer);
+    fixture.client.text("/add/tea").await;
+    let late = fixture.client.steal();
+    fixture.client.steal().text("/in/7").await;
+    fixture.client.text("/in/7").await;
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.client.text("/out").await;
+    fixture.client.text("/add/of-a-guest").await;
+    late.text("/in/7").await;
+    let found = late.text("/who").await;
+    assert!(!found.contains("of-a-guest"), "{found}");
+}
+
+/// The form of a sign-in was sent before another tab renewed the secret, and arrives in its grace period.
+#[tokio::test]
+async fn a_sign_in_in_the_grace_of_a_renewal_keeps_the_cart() {
+    for limit in LIMITS {
+        for is_signed_in in [false, true] {
+            let every = Duration::from_secs(60);
+            let fixture = fixture(|layer| limited(layer, limit).renew_every(every));
+            let client = &fixture.client;
+            if is_signed_in {
+                client.text("/in/7").await;
+            }
+            client.text("/add/tea").await;
+            fixture.clock.advance(Duration::from_secs(61));
+            let slow = client.steal();
+            for _ in 0..2 {
+                client.text("/who").await;
+                fixture.clock.advance(Duration::from_millis(200));
+            }
+            let status = slow.get("/in/7").await.status;
+            assert_eq!(status, StatusCode::OK, "{limit:?} {is_signed_in}");
+            assert_eq!(slow.text("/who").await, r#"Some(7) ["tea"]"#, "{limit:?} {is_signed_in}");
+            assert!(limit.is_none() || sessions(&fixture).await == 1, "{limit:?} {is_signed_in}");
+            if is_signed_in {
+                // The response was lost, and the form is sent again with the renewed secret.
+                client.text("/in/7").await;
+                assert_eq!(client.text("/who").await, r#"Some(7) ["tea"]"#, "{limit:?}");
+            }
+        }
+    }
+}
+
+/// The client has a cookie of the same name that is of no use, and sends it first.
+#[tokio::test]
+async fn a_dead_cookie_in_front_hides_no_lost_attempt() {
+    let fixture = fixture(|layer| layer);
+    let other = fixture.client.stranger();
+    other.text("/in/9").await;
+    let dead = format!("__Host-id={}", other.token().unwrap());
+    other.text("/out").await;
+    fixture.clock.advance(Duration::from_secs(6));
+    fixture.client.text("/add/tea").await;
+    fixture.client.steal().text("/in/7").await;
+    fixture.clock.advance(Duration::from_secs(6));
+    fixture.client.get_with("/in/7", &[("cookie", &dead)]).await;
+    assert_eq!(fixture.client.text("/who").await, r#"Some(7) ["tea"]"#);
+}
+
+/// The limit ends the session with the oldest sign-in. A lapse of its authentication is not a sign-in.
+#[tokio::test]
+async fn a_lapse_keeps_the_order_of_the_sign_ins() {
+    let fixture = fixture(|layer| layer.aal2().max_sessions(2, OnLimit::EndOldest));
+    let (old, clock) = (&fixture.client, &fixture.clock);
+    old.text("/remember").await;
+    clock.advance(10 * DAY);
+    let recent = old.stranger();
+    recent.text("/in/7").await;
+    clock.advance(Duration::from_secs(60));
+    old.text("/who").await;
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(old.text("/ago").await, "Some(864120)");
+    fixture.store.take_calls();
+    old.text("/who").await;
+    assert_eq!(fixture.store.take_calls(), ["load"], "the lapse is noted only once");
+    old.stranger().text("/in/7").await;
+    assert_eq!(recent.text("/who").await, "Some(7) []");
+    assert_eq!(old.text("/who").await, "None []");
+}
