@@ -35,7 +35,7 @@ impl<S> Clone for Client<S> {
 
 /// Returns the hash of a new secret.
 pub(super) fn secret() -> SecretHash {
-    Secret::random(CookieLife::Default).expect("the system has randomness").hash("")
+    Secret::random(CookieLife::Default).expect("random bytes should be available").hash("")
 }
 
 pub(super) fn principal() -> PrincipalKey {
@@ -67,7 +67,7 @@ pub(super) fn absolute_in(duration: Duration) -> Option<AbsoluteDeadline> {
 
 /// Creates a client with an id that no session has.
 pub(super) fn new_client<T: Subject>(subject: &T) -> Client<T::Store> {
-    let id = SessionId::random().expect("the system has randomness");
+    let id = SessionId::random().expect("random bytes should be available");
     Client { store: subject.store(), id, secret: secret() }
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn session_with_deadlines<T: Subject>(
     let writes: Vec<FieldWrite<'_>> = (fields.iter().zip(&values))
         .map(|((name, _), value)| FieldWrite::new(name, value))
         .collect();
-    client.create(idle, absolute, &writes).await.expect("a new session can be created");
+    client.create(idle, absolute, &writes).await.expect("a new session should be possible");
     client
 }
 
@@ -161,7 +161,7 @@ impl<S: Store> Client<S> {
         fields: Projection<'_>,
         touch: Option<Touch>,
     ) -> Result<Loaded, Refused> {
-        self.store.load(self.credentials(), fields, touch).await.expect("the store answers")
+        self.store.load(self.credentials(), fields, touch).await.expect("the store should answer")
     }
 
     pub(super) async fn load_live(&self, fields: Projection<'_>, touch: Option<Touch>) -> Loaded {
@@ -170,7 +170,7 @@ impl<S: Store> Client<S> {
     }
 
     pub(super) async fn update(&self, update: Update<'_>) -> Result<Updated, Refused> {
-        fresh(self.store.update(self.credentials(), update).await.expect("the store answers"))
+        fresh(self.store.update(self.credentials(), update).await.expect("the store should answer"))
     }
 
     pub(super) async fn change(&self, changes: &[Change<'_>]) -> Result<Updated, Refused> {
@@ -222,11 +222,11 @@ impl<S: Store> Client<S> {
     }
 
     pub(super) async fn take_with(&self, take: TakeField<'_>) -> Result<Option<Bytes>, Refused> {
-        fresh(self.store.take(self.credentials(), take).await.expect("the store answers"))
+        fresh(self.store.take(self.credentials(), take).await.expect("the store should answer"))
     }
 
     pub(super) async fn delete(&self) -> Result<(), Refused> {
-        fresh(self.store.delete(self.credentials()).await.expect("the store answers"))
+        fresh(self.store.delete(self.credentials()).await.expect("the store should answer"))
     }
 
     /// Returns all fields, sorted by name. `None` if the read is refused.

@@ -24,7 +24,7 @@ use crate::{
 pub async fn a_field_expires_after_its_lifetime(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("stays", "1")]).await;
-    client.set_for("goes", "2", unit * 2).await.expect("the session is live");
+    client.set_for("goes", "2", unit * 2).await.expect("the session should be live");
     subject.pass(unit).await;
     client.holds(&[("goes", "2"), ("stays", "1")]).await;
     subject.pass(unit * 2).await;
@@ -36,11 +36,11 @@ pub async fn a_field_expires_after_its_lifetime(subject: &impl Subject) {
 pub async fn a_write_resets_the_lifetime(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
-    client.set_for("renewed", "1", unit * 2).await.expect("the session is live");
-    client.set_for("freed", "1", unit * 2).await.expect("the session is live");
+    client.set_for("renewed", "1", unit * 2).await.expect("the session should be live");
+    client.set_for("freed", "1", unit * 2).await.expect("the session should be live");
     subject.pass(unit).await;
-    client.set_for("renewed", "2", unit * 4).await.expect("the session is live");
-    client.set("freed", "2").await.expect("the session is live");
+    client.set_for("renewed", "2", unit * 4).await.expect("the session should be live");
+    client.set("freed", "2").await.expect("the session should be live");
     subject.pass(unit * 2).await;
     client.holds(&[("freed", "2"), ("renewed", "2")]).await;
     subject.pass(unit * 3).await;
@@ -51,7 +51,7 @@ pub async fn a_write_resets_the_lifetime(subject: &impl Subject) {
 pub async fn a_lifetime_can_be_changed(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("shortened", "1")]).await;
-    client.set_for("prolonged", "1", unit * 2).await.expect("the session is live");
+    client.set_for("prolonged", "1", unit * 2).await.expect("the session should be live");
     assert_eq!(client.expire("shortened", unit).await, applied(1));
     assert_eq!(client.expire("prolonged", unit * 100).await, applied(1));
     assert_eq!(client.expire("absent", unit * 100).await, applied(0));
@@ -64,7 +64,7 @@ pub async fn an_expired_field_is_absent_to_every_operation(subject: &impl Subjec
     let unit = subject.unit();
     let client = session(subject, &[]).await;
     for name in ["expected", "taken", "removed", "expired"] {
-        client.set_for(name, "1", unit).await.expect("the session is live");
+        client.set_for(name, "1", unit).await.expect("the session should be live");
     }
     subject.pass(unit * 2).await;
     let conflict = Ok(Updated::Conflict { current: None });
@@ -102,11 +102,11 @@ pub async fn a_touch_counts_once_it_is_due(subject: &impl Subject) {
     subject.pass(unit).await;
     for touch in [late, never] {
         let meta = client.load_live(Projection::All, touch).await.meta;
-        let idle = meta.idle_remaining.expect("it has an idle deadline");
+        let idle = meta.idle_remaining.expect("there should be an idle deadline");
         assert!(idle <= unit * 3, "{idle:?} was granted too early");
     }
     let meta = client.load_live(Projection::All, early).await.meta;
-    let idle = meta.idle_remaining.expect("it has an idle deadline");
+    let idle = meta.idle_remaining.expect("there should be an idle deadline");
     assert!(idle > unit * 3, "{idle:?} was granted too late");
 
     for touched in 0..3 {
@@ -130,8 +130,8 @@ pub async fn a_session_ends_at_its_absolute_deadline(subject: &impl Subject) {
     let touch = touch(unit * 100, unit / 8);
     for _ in 0..2 {
         subject.pass(unit).await;
-        client.load(Projection::All, touch).await.expect("the session is live");
-        client.update(Update::new(&[]).touch(touch)).await.expect("the session is live");
+        client.load(Projection::All, touch).await.expect("the session should be live");
+        client.update(Update::new(&[]).touch(touch)).await.expect("the session should be live");
         client.holds(&[("a", "1")]).await;
     }
     subject.pass(unit * 2).await;
@@ -146,11 +146,11 @@ pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     let limited = session_with_deadlines(subject, None, ttl(unit * 2), &[("a", "1")]).await;
     for (client, from_now) in [(&later, unit * 100), (&sooner, unit)] {
         let update = Update::new(&[]).absolute(absolute_in(from_now));
-        client.update(update).await.expect("the session is live");
+        client.update(update).await.expect("the session should be live");
     }
     subject.pass(unit).await;
     let absolute = AbsoluteDeadline::new(Ttl::from_duration(unit * 100), ttl(unit * 2));
-    limited.update(Update::new(&[]).absolute(absolute)).await.expect("the session is live");
+    limited.update(Update::new(&[]).absolute(absolute)).await.expect("the session should be live");
     subject.pass(unit * 2).await;
     later.holds(&[("a", "1")]).await;
     sooner.is_refused(Refusal::NotFound).await;
@@ -165,16 +165,16 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     subject.pass(unit).await;
     let client = {
         let new = client.with(secret());
-        client.rotate(&new.secret).await.expect("the session is live");
+        client.rotate(&new.secret).await.expect("the session should be live");
         new
     };
-    client.set_for("ending", "1", unit * 5).await.expect("the session is live");
+    client.set_for("ending", "1", unit * 5).await.expect("the session should be live");
     subject.pass(unit).await;
     let loaded = client.load_live(Projection::All, None).await;
     let within = |what: &str, time: Duration, low: u32, high: u32| {
         assert!(time >= unit * low && time <= unit * high, "{what} is {time:?}");
     };
-    let expect = "it has that deadline";
+    let expect = "there should be such a deadline";
     within("the age", loaded.meta.age, 2, 4);
     within("the secret's age", loaded.meta.secret_age, 1, 3);
     within("the idle time", loaded.meta.idle_remaining.expect(expect), 6, 8);
@@ -201,13 +201,16 @@ pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let [deleted, revoked] = [session(subject, &[]).await, session(subject, &[]).await];
     let ada = principal();
     let sign_in = AuthChange::In { who: sign_in_of(&ada), idle: ttl(unit), absolute: ttl(unit) };
-    revoked.update(Update::new(&[]).auth_change(sign_in)).await.expect("the session is live");
+    revoked
+        .update(Update::new(&[]).auth_change(sign_in))
+        .await
+        .expect("the session should be live");
     let target = RevokeTarget::All { except: None };
-    store.revoke(&ada, target).await.expect("the store answers");
-    deleted.delete().await.expect("the session is live");
+    store.revoke(&ada, target).await.expect("the store should answer");
+    deleted.delete().await.expect("the session should be live");
     subject.pass(unit * 3).await;
 
-    let expiry = async |id: &SessionId| store.expiry(id).await.expect("the store answers");
+    let expiry = async |id: &SessionId| store.expiry(id).await.expect("the store should answer");
     for (ids, expected) in [(idle, Expiry::Idle), (aged, Expiry::Absolute)] {
         for id in ids {
             let named = expiry(&id).await;

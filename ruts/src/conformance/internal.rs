@@ -26,7 +26,7 @@ async fn update<S: Store>(
     update: Update<'_>,
 ) -> Result<Updated, Refused> {
     let updated = store.update(Credentials::internal(id), update).await;
-    fresh(updated.expect("the store answers"))
+    fresh(updated.expect("the store should answer"))
 }
 
 async fn set<S: Store>(store: &S, id: &SessionId, value: &str) -> Result<Updated, Refused> {
@@ -35,7 +35,7 @@ async fn set<S: Store>(store: &S, id: &SessionId, value: &str) -> Result<Updated
 }
 
 fn refusal<T>(answer: StoreResult<T>) -> Option<Refused> {
-    answer.expect("the store answers").err()
+    answer.expect("the store should answer").err()
 }
 
 /// A call with internal credentials reads and changes fields, as a call with the secret does. The client of
@@ -50,7 +50,7 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
         (Projection::Named(&[]), vec![]),
     ] {
         let loaded = store.load(Credentials::internal(&id), projection, None).await;
-        let loaded = loaded.expect("the store answers").expect("the session is live");
+        let loaded = loaded.expect("the store should answer").expect("the session should be live");
         let mut values: Vec<_> = loaded.fields.into_iter().map(|field| field.value).collect();
         values.sort();
         assert_eq!(values, expected.into_iter().map(bytes).collect::<Vec<_>>());
@@ -68,7 +68,7 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     assert_eq!(updated, applied(1));
     client.through(subject).holds(&[("a", "4")]).await;
     let taken = store.take(Credentials::internal(&id), TakeField::new("a")).await;
-    assert_eq!(fresh(taken.expect("the store answers")), Ok(Some(bytes("4"))));
+    assert_eq!(fresh(taken.expect("the store should answer")), Ok(Some(bytes("4"))));
     client.through(subject).holds(&[]).await;
 }
 
@@ -77,7 +77,7 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
 pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
-    former.create(ttl(unit * 4), None, &[]).await.expect("a new session can be created");
+    former.create(ttl(unit * 4), None, &[]).await.expect("a new session should be possible");
     subject.pass(unit).await;
     let new = former.with(secret());
     let renewed = former.renew(&new.secret, Duration::from_millis(1), unit).await;
@@ -99,7 +99,7 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
 pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
-    former.create(ttl(unit * 6), None, &[]).await.expect("a new session can be created");
+    former.create(ttl(unit * 6), None, &[]).await.expect("a new session should be possible");
     let new = former.with(secret());
     subject.pass(unit).await;
     let renewed = former.renew(&new.secret, Duration::from_millis(1), unit).await;
@@ -108,8 +108,9 @@ pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     let touch = touch(unit * 6, Duration::ZERO);
 
     subject.pass(unit * 3).await;
-    let loaded = store.load(internal, Projection::All, touch).await.expect("the store answers");
-    let meta = loaded.expect("the session is live").meta;
+    let loaded =
+        store.load(internal, Projection::All, touch).await.expect("the store should answer");
+    let meta = loaded.expect("the session should be live").meta;
     assert!(meta.idle_for < unit, "{:?} is not the time since the touch", meta.idle_for);
     subject.pass(unit * 3).await;
     let value = bytes("1");
@@ -117,7 +118,7 @@ pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     assert_eq!(update(&*store, &id, Update::new(&changes).touch(touch)).await, applied(0));
     subject.pass(unit * 3).await;
     let taken = store.take(internal, TakeField::new("a").touch(touch)).await;
-    assert_eq!(fresh(taken.expect("the store answers")), Ok(Some(bytes("1"))));
+    assert_eq!(fresh(taken.expect("the store should answer")), Ok(Some(bytes("1"))));
     subject.pass(unit * 3).await;
     former.through(subject).holds(&[]).await;
 }
@@ -126,7 +127,7 @@ pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
 pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
     let ada = principal();
     let (store, client) = (subject.store(), new_client(subject));
-    client.create_for(&ada, None).await.expect("a new session can be created");
+    client.create_for(&ada, None).await.expect("a new session should be possible");
     let (id, other, hour) = (client.id, secret(), Duration::from_secs(3600));
     let bob = principal();
     let sign_in = AuthChange::In { who: sign_in_of(&bob), idle: None, absolute: None };
@@ -156,14 +157,14 @@ pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) 
     let absent = new_client(subject);
     let deleted = session(subject, &[("a", "1")]).await;
     let credentials = Credentials::internal(&deleted.id);
-    let answer = store.delete(credentials).await.expect("the store answers");
+    let answer = store.delete(credentials).await.expect("the store should answer");
     assert_eq!(fresh(answer), Ok(()), "a job can delete a session");
     assert!(matches!(deleted.load(Projection::All, None).await, Err(Refused::Ended { .. })));
     let revoked = new_client(subject);
     let create = Create::new(&revoked.id, &revoked.secret).sign_in(sign_in_of(&ada));
-    store.create(create).await.expect("a new session can be created");
+    store.create(create).await.expect("a new session should be possible");
     let target = RevokeTarget::One(&revoked.id);
-    store.revoke(&ada, target).await.expect("the store answers");
+    store.revoke(&ada, target).await.expect("the store should answer");
     for client in [&absent, &deleted, &revoked] {
         let credentials = Credentials::internal(&client.id);
         let is_expected = |refused: Option<Refused>| match refused {

@@ -35,14 +35,14 @@ pub async fn one_of_parallel_conditional_updates_applies(subject: &impl Subject)
         for _ in 0..subject.rounds() {
             let client = session(subject, &[]).await;
             if let Some(value) = expected {
-                client.set("a", value).await.expect("the session is live");
+                client.set("a", value).await.expect("the session should be live");
             }
             let claim = |task: usize| {
                 let client = client.through(subject);
                 async move { client.set_if("a", expected, &format!("t{task}")).await }
             };
             let answers = race((0..8).map(claim).collect()).await;
-            let winner = client.get("a").await.expect("an update was applied");
+            let winner = client.get("a").await.expect("one update should have been applied");
             let conflict = Updated::Conflict { current: Some(bytes(&winner)) };
             let lost = answers.iter().filter(|answer| **answer == Ok(conflict.clone()));
             assert_eq!(lost.count(), 7, "{answers:?}");
@@ -60,7 +60,7 @@ pub async fn parallel_increments_all_count(subject: &impl Subject) {
             let mut expected = "0".to_owned();
             let mut raised = 0;
             while raised < 5 {
-                let next = expected.parse::<u64>().expect("a number") + 1;
+                let next = expected.parse::<u64>().expect("the value should be a number") + 1;
                 match client.set_if("n", Some(&expected), &next.to_string()).await {
                     Ok(Updated::Applied { .. }) => {
                         raised += 1;
@@ -108,7 +108,10 @@ pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
     {
         let put = async |value: &Bytes| {
             let write = FieldWrite::new("a", value).cache_policy(policy).ttl(ttl);
-            client.update(Update::new(&[Change::Set(write)])).await.expect("the session is live");
+            client
+                .update(Update::new(&[Change::Set(write)]))
+                .await
+                .expect("the session should be live");
         };
         for (version, newest, stays) in
             [(1, 1, false), (2, 1, true), (1, 2, false), (256, 255, true), (255, 256, false)]

@@ -26,7 +26,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Creates a session with a principal.
 async fn signed_in<T: Subject>(subject: &T, principal: &PrincipalKey) -> Client<T::Store> {
     let client = new_client(subject);
-    client.create_for(principal, None).await.expect("a session can begin with a sign-in");
+    client
+        .create_for(principal, None)
+        .await
+        .expect("a session with a principal should be possible");
     client
 }
 
@@ -36,7 +39,7 @@ async fn list<S: Store>(store: &Arc<S>, principal: &PrincipalKey) -> BTreeSet<Se
     let listing = store
         .list_by_principal(principal, page, Projection::Named(&[]))
         .await
-        .expect("the store answers");
+        .expect("the store should answer");
     assert_eq!(listing.next, None);
     listing.sessions.iter().map(|listed| listed.id).collect()
 }
@@ -46,7 +49,7 @@ async fn revoke<S: Store>(
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
 ) -> BTreeSet<SessionId> {
-    let revoked = store.revoke(principal, target).await.expect("the store answers");
+    let revoked = store.revoke(principal, target).await.expect("the store should answer");
     assert_eq!(revoked.stale_for, None);
     revoked.answer.into_iter().collect()
 }
@@ -75,12 +78,13 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
         let who = NewSignIn::new(principal, assurance);
         sign(&client, AuthChange::In { who, idle: None, absolute: None }).await;
         subject.pass(subject.unit()).await;
-        let found = client.through(subject).signed_in().await.expect("a principal is signed in");
+        let found =
+            client.through(subject).signed_in().await.expect("a principal should be signed in");
         assert_eq!((found.principal, found.assurance), (*principal, assurance));
         let (ago, unit) = (found.ago, subject.unit());
         assert!(ago >= unit && ago < unit * 4, "{ago:?} is not the time since the sign-in");
     }
-    client.set("a", "2").await.expect("the session is live");
+    client.set("a", "2").await.expect("the session should be live");
     let found = client.signed_in().await.map(|found| found.principal);
     assert_eq!(found, Some(ada), "a write signs the principal out");
     sign(&client, AuthChange::Out).await;
@@ -88,7 +92,7 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
     client.holds(&[("a", "2")]).await;
 
     let client = signed_in(subject, &ada).await;
-    client.set("user", "ada").await.expect("the session is live");
+    client.set("user", "ada").await.expect("the session should be live");
     let taken = client.take_with(TakeField::new("user").sign_out(true)).await;
     assert_eq!(taken, Ok(Some(bytes("ada"))));
     assert_eq!(client.through(subject).signed_in().await, None);
@@ -143,9 +147,9 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
 pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let [ada, bob, eve] = [principal(), principal(), principal()];
     let client = session(subject, &[("cart", "1")]).await;
-    let (client, _) = client.sign_in(&ada, None).await.expect("the store answers");
+    let (client, _) = client.sign_in(&ada, None).await.expect("the store should answer");
     client.through(subject).holds(&[("cart", "1")]).await;
-    let (client, _) = client.sign_in(&ada, None).await.expect("the store answers");
+    let (client, _) = client.sign_in(&ada, None).await.expect("the store should answer");
     client.through(subject).holds(&[("cart", "1")]).await;
 
     let value = bytes("2");
@@ -172,7 +176,7 @@ pub async fn no_update_exceeds_the_deadline_of_the_sign_in(subject: &impl Subjec
     sign(&client, AuthChange::In { who, idle: None, absolute: ttl(unit * 4) }).await;
     for from_now in [unit, unit * 100] {
         let update = Update::new(&[]).absolute(absolute_in(from_now));
-        client.update(update).await.expect("the session is live");
+        client.update(update).await.expect("the session should be live");
     }
     subject.pass(unit * 2).await;
     client.holds(&[]).await;
@@ -186,27 +190,28 @@ pub async fn sessions_are_listed_by_their_principal(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
     let first = signed_in(subject, &ada).await;
     let anonymous = session(subject, &[]).await;
-    let (second, _) = anonymous.sign_in(&ada, None).await.expect("the store answers");
+    let (second, _) = anonymous.sign_in(&ada, None).await.expect("the store should answer");
     let other = signed_in(subject, &bob).await;
     let values = [bytes("phone"), bytes("secret")];
     let changes = [("device", &values[0]), ("draft", &values[1])]
         .map(|(name, value)| Change::Set(FieldWrite::new(name, value)));
-    second.change(&changes).await.expect("the session is live");
+    second.change(&changes).await.expect("the session should be live");
 
     let store = subject.store();
     assert_eq!(list(&store, &ada).await, ids(&[&first, &second]));
     assert_eq!(list(&store, &bob).await, ids(&[&other]));
     assert_eq!(list(&store, &principal()).await, BTreeSet::new());
     let (page, names) = (PageRequest::new(None, 10), Projection::Named(&["device", "absent"]));
-    let listing = store.list_by_principal(&ada, page, names).await.expect("the store answers");
+    let listing =
+        store.list_by_principal(&ada, page, names).await.expect("the store should answer");
     for listed in listing.sessions {
         let is_second = listed.id == second.id;
         let fields: Vec<_> = listed.loaded.fields.iter().map(|field| &*field.name).collect();
         assert_eq!(fields, if is_second { vec!["device"] } else { vec![] });
-        let found = listed.loaded.meta.signed_in.expect("a principal is signed in");
+        let found = listed.loaded.meta.signed_in.expect("a principal should be signed in");
         assert_eq!((found.principal, found.assurance), (ada, Assurance::Aal1));
     }
-    let (moved, _) = first.sign_in(&bob, None).await.expect("the store answers");
+    let (moved, _) = first.sign_in(&bob, None).await.expect("the store should answer");
     assert_eq!(list(&store, &ada).await, ids(&[&second]));
     assert_eq!(list(&store, &bob).await, ids(&[&other, &moved]));
 }
@@ -223,8 +228,10 @@ pub async fn pages_omit_no_session(subject: &impl Subject) {
     let (mut found, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
         let page = PageRequest::new(after.as_ref(), 3);
-        let SessionPage { sessions, next } =
-            store.list_by_principal(&ada, page, Projection::All).await.expect("the store answers");
+        let SessionPage { sessions, next } = store
+            .list_by_principal(&ada, page, Projection::All)
+            .await
+            .expect("the store should answer");
         assert!(sessions.len() <= 3);
         found.extend(sessions.iter().map(|listed| listed.id));
         pages += 1;
@@ -243,7 +250,7 @@ pub async fn ended_sessions_are_not_listed(subject: &impl Subject) {
     let store = subject.store();
     let kept = signed_in(subject, &ada).await;
     let deleted = signed_in(subject, &ada).await;
-    deleted.delete().await.expect("the session is live");
+    deleted.delete().await.expect("the session should be live");
     let idle = signed_in(subject, &ada).await;
     let who = sign_in_of(&ada);
     sign(&idle, AuthChange::In { who, idle: ttl(unit), absolute: ttl(HOUR) }).await;
@@ -287,7 +294,7 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
         all.push(signed_in(subject, &ada).await);
     }
     let store = subject.store();
-    let own = all.pop().expect("there are five");
+    let own = all.pop().expect("there should be five sessions");
     let target = RevokeTarget::All { except: Some(&own.id) };
     assert_eq!(revoke(&store, &ada, target).await, ids(&all.iter().collect::<Vec<_>>()));
     for client in &all {
@@ -317,7 +324,7 @@ pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
     revoked.through(subject).is_refused(Refusal::Revoked).await;
     former.through(subject).is_refused(Refusal::Revoked).await;
     revoked.with(secret()).is_refused(Refusal::NotFound).await;
-    assert_eq!(store.inspect(&revoked.id).await.expect("the store answers"), None);
+    assert_eq!(store.inspect(&revoked.id).await.expect("the store should answer"), None);
     assert_eq!(list(&store, &ada).await, ids(&[&own]));
     assert_eq!(revoke(&store, &ada, RevokeTarget::One(&revoked.id)).await, BTreeSet::new());
     let again = revoked.create(None, None, &[]).await.map_err(|error| error.kind());
@@ -336,7 +343,7 @@ async fn racing_sign_in<S: Store>(
     let signed = if is_new {
         client.create_for(&principal, None).await.map(|()| (client, applied(0)))
     } else {
-        client.create(None, None, &[]).await.expect("the store answers");
+        client.create(None, None, &[]).await.expect("the store should answer");
         client.sign_in(&principal, None).await
     };
     match signed {
@@ -388,9 +395,9 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     let ada = principal();
     let limit = at_most(2, OnLimit::Reject);
     let first = new_client(subject);
-    first.create_for(&ada, limit).await.expect("there is room");
+    first.create_for(&ada, limit).await.expect("there should be room");
     let second = new_client(subject);
-    second.create_for(&ada, limit).await.expect("there is room");
+    second.create_for(&ada, limit).await.expect("there should be room");
 
     let new = new_client(subject);
     let refused = new.create_for(&ada, limit).await.map_err(|error| error.kind());
@@ -402,10 +409,11 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     guest.through(subject).holds(&[("cart", "1")]).await;
     assert_eq!(guest.signed_in().await, None);
 
-    let (first, again) = first.sign_in(&ada, limit).await.expect("its own session does not count");
+    let (first, again) =
+        first.sign_in(&ada, limit).await.expect("its own session should not count");
     assert_eq!(again, applied(0));
-    first.delete().await.expect("the session is live");
-    let (guest, answer) = guest.sign_in(&ada, limit).await.expect("there is room again");
+    first.delete().await.expect("the session should be live");
+    let (guest, answer) = guest.sign_in(&ada, limit).await.expect("there should be room again");
     assert_eq!(answer, applied(0));
     assert_eq!(list(&subject.store(), &ada).await, ids(&[&second, &guest]));
 }
@@ -419,7 +427,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
         // Makes the times of the sign-ins differ, so that the oldest session is known.
         subject.pass(Duration::from_millis(20)).await;
         let client = new_client(subject);
-        client.create_for(&ada, limit).await.expect("there is always room");
+        client.create_for(&ada, limit).await.expect("there should always be room");
         clients.push(client);
     }
     let store = subject.store();
@@ -429,7 +437,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     }
     let wrong = clients[4].with(secret());
     let one = at_most(1, OnLimit::EndOldest);
-    let (_, answer) = wrong.sign_in(&ada, one).await.expect("the store answers");
+    let (_, answer) = wrong.sign_in(&ada, one).await.expect("the store should answer");
     assert_eq!(answer, Err(Refused::NotFound));
     assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in ended a session");
 }
@@ -446,7 +454,7 @@ pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
             begun.extend(clients.iter().map(|client| client.id));
             let sign_in = |client: Client<_>| async move { client.create_for(&ada, None).await };
             for answer in race(clients.into_iter().map(sign_in).collect()).await {
-                answer.expect("there is no limit");
+                answer.expect("there should be no limit");
             }
         }
         begun
@@ -461,7 +469,9 @@ pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     let latest = signed_in(subject, &ada).await;
     subject.pass(Duration::from_millis(20)).await;
     let own = new_client(subject);
-    own.create_for(&ada, at_most(2, OnLimit::EndOldest)).await.expect("there is always room");
+    own.create_for(&ada, at_most(2, OnLimit::EndOldest))
+        .await
+        .expect("there should always be room");
     assert_eq!(list(&store, &ada).await, ids(&[&latest, &own]));
 
     all = begin_many().await;
@@ -481,14 +491,14 @@ pub async fn a_refused_sign_in_does_not_count(subject: &impl Subject) {
     for on_limit in [OnLimit::Reject, OnLimit::EndOldest] {
         let limit = at_most(2, on_limit);
         let first = new_client(subject);
-        first.create_for(&ada, limit).await.expect("there is room");
+        first.create_for(&ada, limit).await.expect("there should be room");
         for _ in 0..2 {
             let ended = new_client(subject);
-            let (_, answer) = ended.sign_in(&ada, limit).await.expect("the store answers");
+            let (_, answer) = ended.sign_in(&ada, limit).await.expect("the store should answer");
             assert_eq!(answer, Err(Refused::NotFound));
         }
         let second = new_client(subject);
-        second.create_for(&ada, limit).await.expect("there is room for one more");
+        second.create_for(&ada, limit).await.expect("there should be room for one more");
         assert_eq!(list(&subject.store(), &ada).await, ids(&[&first, &second]));
         revoke(&subject.store(), &ada, ALL).await;
     }
@@ -506,7 +516,8 @@ pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) 
         let runners = (0..3).map(|_| {
             let client = guest.through(subject);
             runner(async move {
-                let (client, answer) = client.sign_in(&ada, None).await.expect("the store answers");
+                let (client, answer) =
+                    client.sign_in(&ada, None).await.expect("the store should answer");
                 answer.is_ok().then_some(client)
             })
         });
@@ -546,11 +557,11 @@ pub async fn revoke_everyone_ends_all_sessions(subject: &impl Subject) {
         clients.push(session(subject, &[("a", "1")]).await);
     }
     for client in &clients {
-        client.fields().await.expect("the session is there");
+        client.fields().await.expect("the session should exist");
     }
     let store = subject.store();
     for _ in 0..2 {
-        let revoked = store.revoke_everyone().await.expect("the store answers");
+        let revoked = store.revoke_everyone().await.expect("the store should answer");
         assert_eq!(revoked.stale_for, None);
         for client in &clients {
             client.through(subject).is_refused(Refusal::Any).await;
@@ -567,24 +578,28 @@ pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());
     let client = signed_in(subject, &ada).await;
-    let inspect = async |id: &SessionId| store.inspect(id).await.expect("the store answers");
+    let inspect = async |id: &SessionId| store.inspect(id).await.expect("the store should answer");
     let owner = async |id: &SessionId| {
-        let meta = inspect(id).await.expect("the session is there");
+        let meta = inspect(id).await.expect("the session should exist");
         meta.signed_in.map(|signed_in| signed_in.principal)
     };
     let renewed = client.with(secret());
-    client.rotate(&renewed.secret).await.expect("the session is live");
+    client.rotate(&renewed.secret).await.expect("the session should be live");
     assert_eq!(owner(&client.id).await, Some(ada));
     sign(&renewed, AuthChange::Out).await;
     assert_eq!(owner(&client.id).await, None);
-    renewed.delete().await.expect("the session is live");
-    assert_eq!(inspect(&client.id).await, None, "the session was deleted");
+    renewed.delete().await.expect("the session should be live");
+    assert_eq!(inspect(&client.id).await, None, "a deleted session is still found");
     let short = session_with_deadlines(subject, ttl(unit), None, &[]).await;
     assert!(inspect(&short.id).await.is_some_and(|meta| meta.idle_remaining.is_some()));
     subject.pass(unit * 2).await;
-    assert_eq!(inspect(&short.id).await, None, "the session has expired");
-    assert_eq!(inspect(&new_client(subject).id).await, None, "the session never existed");
+    assert_eq!(inspect(&short.id).await, None, "an expired session is still found");
+    assert_eq!(
+        inspect(&new_client(subject).id).await,
+        None,
+        "a session that never existed is found"
+    );
     let revoked = signed_in(subject, &ada).await;
-    store.revoke_everyone().await.expect("the store answers");
-    assert_eq!(inspect(&revoked.id).await, None, "all sessions were ended");
+    store.revoke_everyone().await.expect("the store should answer");
+    assert_eq!(inspect(&revoked.id).await, None, "a session is found after all were ended");
 }

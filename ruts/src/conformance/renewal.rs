@@ -41,13 +41,20 @@ pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &i
         subject.pass(subject.unit()).await;
         let loaded = former.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
         assert!(loaded.meta.by_former_secret, "the answer does not show the former secret");
-        assert!(loaded.meta.idle_for < subject.unit(), "its use does not count");
+        assert!(
+            loaded.meta.idle_for < subject.unit(),
+            "the use of the former secret did not count"
+        );
     }
     assert_eq!(former.set("a", "2").await, applied(0));
     new.through(subject).holds(&[("a", "2")]).await;
 
     let rotated = secret();
-    assert_eq!(former.rotate(&rotated).await, applied(0), "it does not replace the secret");
+    assert_eq!(
+        former.rotate(&rotated).await,
+        applied(0),
+        "the former secret did not replace the secret"
+    );
     new.is_refused(Refusal::NotFound).await;
     former.is_refused(Refusal::Replaced).await;
     former.with(rotated).holds(&[("a", "2")]).await;
@@ -93,7 +100,7 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
 
     subject.pass(subject.unit()).await;
     let loaded = late.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
-    assert!(loaded.meta.idle_for >= subject.unit(), "its use counts");
+    assert!(loaded.meta.idle_for >= subject.unit(), "a use in the grace period counted");
     assert_eq!(late.set("b", "2").await, applied(0));
     assert_eq!(late.take("a").await.map(|value| value.is_some()), Ok(true));
     new.through(subject).holds(&[("b", "2")]).await;
@@ -157,7 +164,7 @@ pub async fn the_next_renewal_replaces_an_unused_secret(subject: &impl Subject) 
 pub async fn a_renewal_extends_the_session_in_the_same_update(subject: &impl Subject) {
     let principal = PrincipalKey::from_bytes([7; 32]);
     let former = session_with_deadlines(subject, ttl(HOUR), ttl(4 * HOUR), &[("a", "1")]).await;
-    let (former, answer) = former.sign_in(&principal, None).await.expect("the store answers");
+    let (former, answer) = former.sign_in(&principal, None).await.expect("the store should answer");
     assert_eq!(answer, applied(0));
     subject.pass(subject.unit()).await;
 
@@ -172,8 +179,9 @@ pub async fn a_renewal_extends_the_session_in_the_same_update(subject: &impl Sub
         Update::new(&[]).renew(renew).auth_change(sign).touch(touch(2 * HOUR, Duration::ZERO));
     assert_eq!(former.update(update).await, applied(0));
     former.holds(&[("a", "1")]).await;
-    let loaded = new.load(Projection::Named(&[]), None).await.expect("the secret is the new one");
-    let signed_in = loaded.meta.signed_in.expect("the principal stays");
+    let loaded =
+        new.load(Projection::Named(&[]), None).await.expect("the new secret should be valid");
+    let signed_in = loaded.meta.signed_in.expect("the principal should stay signed in");
     assert_eq!((signed_in.principal, signed_in.assurance), (principal, Assurance::Remembered));
     assert!(loaded.meta.idle_remaining.is_some_and(|left| left > HOUR), "{:?}", loaded.meta);
     assert!(loaded.meta.idle_for < subject.unit(), "{:?}", loaded.meta);

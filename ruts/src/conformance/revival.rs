@@ -18,7 +18,7 @@ use crate::store::{FieldWrite, StoreErrorKind, Updated};
 pub async fn only_create_creates_a_session(subject: &impl Subject) {
     let client = new_client(subject);
     client.is_refused(Refusal::NotFound).await;
-    client.create(None, None, &[]).await.expect("the id is still free");
+    client.create(None, None, &[]).await.expect("the id should still be free");
     client.holds(&[]).await;
 }
 
@@ -27,8 +27,8 @@ pub async fn only_create_creates_a_session(subject: &impl Subject) {
 pub async fn nothing_revives_a_deleted_session(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let client = old.with(secret());
-    old.rotate(&client.secret).await.expect("the session is live");
-    client.delete().await.expect("the session is live");
+    old.rotate(&client.secret).await.expect("the session should be live");
+    client.delete().await.expect("the session should be live");
     client.is_refused(Refusal::Ended).await;
     old.is_refused(Refusal::Any).await;
     client.through(subject).is_refused(Refusal::Ended).await;
@@ -49,7 +49,7 @@ pub async fn nothing_revives_an_expired_session(subject: &impl Subject) {
 pub async fn nothing_revives_an_expired_field(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
-    client.set_for("a", "1", unit).await.expect("the session is live");
+    client.set_for("a", "1", unit).await.expect("the session should be live");
     subject.pass(unit * 2).await;
     assert_eq!(client.expire("a", unit * 100).await, applied(0));
     client.holds(&[]).await;
@@ -63,7 +63,7 @@ pub async fn create_never_overwrites_a_session(subject: &impl Subject) {
     let thief = client.with(secret());
     let value = bytes("stolen");
     let fields = [FieldWrite::new("a", &value)];
-    let error = thief.create(None, None, &fields).await.expect_err("the id is taken");
+    let error = thief.create(None, None, &fields).await.expect_err("a taken id should be refused");
     assert_eq!(error.kind(), StoreErrorKind::Exists);
     thief.is_refused(Refusal::NotFound).await;
     client.holds(&[("a", "1")]).await;
@@ -120,7 +120,7 @@ pub async fn a_write_that_races_a_rotation_is_kept_or_refused(subject: &impl Sub
         let runners = iter::once(rotation).chain(writes).collect();
         let mut kept: Vec<String> = race(runners).await.into_iter().flatten().collect();
         kept.sort();
-        let found = new.fields().await.expect("the rotated session is there");
+        let found = new.fields().await.expect("the rotated session should exist");
         assert_eq!(found.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), kept);
         old.is_refused(Refusal::Replaced).await;
     }

@@ -65,7 +65,7 @@ pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
 pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let new = old.with(secret());
-    old.rotate(&new.secret).await.expect("the session is live");
+    old.rotate(&new.secret).await.expect("the session should be live");
     subject.pass(subject.unit()).await;
     assert_eq!(new.rotate(&new.secret).await, applied(0));
     new.holds(&[("a", "1")]).await;
@@ -79,8 +79,8 @@ pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
 pub async fn only_the_last_secret_counts_as_replaced(subject: &impl Subject) {
     let first = session(subject, &[]).await;
     let (second, third) = (first.with(secret()), first.with(secret()));
-    first.rotate(&second.secret).await.expect("the session is live");
-    second.rotate(&third.secret).await.expect("the session is live");
+    first.rotate(&second.secret).await.expect("the session should be live");
+    second.rotate(&third.secret).await.expect("the session should be live");
     first.is_refused(Refusal::NotFound).await;
     second.is_refused(Refusal::Replaced).await;
     third.holds(&[]).await;
@@ -93,16 +93,16 @@ pub async fn a_replaced_secret_gets_the_time_since(subject: &impl Subject) {
     let old = session(subject, &[]).await;
     subject.pass(unit * 2).await;
     let new = old.with(secret());
-    old.rotate(&new.secret).await.expect("the session is live");
+    old.rotate(&new.secret).await.expect("the session should be live");
     subject.pass(unit).await;
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
         panic!("the replaced secret is not recognised");
     };
     assert!(ago >= unit && ago < unit * 2, "{ago:?} is not the time since the rotation");
 
-    new.delete().await.expect("the session is live");
+    new.delete().await.expect("the session should be live");
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
         panic!("the replaced secret of a deleted session is not recognised");
     };
-    assert!(ago >= unit, "{ago:?} is the time since the deletion");
+    assert!(ago >= unit, "{ago:?} is shorter than the time since the rotation");
 }

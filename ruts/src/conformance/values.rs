@@ -75,7 +75,7 @@ pub async fn delete_expired_frees_only_expired_sessions(subject: &impl Subject) 
     let live = session_with_deadlines(subject, ttl(unit * 100), ttl(unit * 100), fields).await;
     let without_deadlines = session(subject, fields).await;
     subject.pass(unit * 2).await;
-    while live.store.delete_expired(100).await.expect("the store answers") > 0 {}
+    while live.store.delete_expired(100).await.expect("the store should answer") > 0 {}
     expired.is_refused(Refusal::NotFound).await;
     live.holds(fields).await;
     without_deadlines.holds(fields).await;
@@ -93,7 +93,7 @@ pub async fn cache_policies_are_kept(subject: &impl Subject) {
     ] {
         let write = FieldWrite::new("a", &value).ttl(ttl(Duration::from_secs(3600)));
         let set = [Change::Set(write.cache_policy(policy))];
-        client.change(&set).await.expect("the session is live");
+        client.change(&set).await.expect("the session should be live");
         let loaded = client.load_live(Projection::All, None).await;
         assert_eq!(loaded.fields[0].cache_policy, policy);
     }

@@ -49,7 +49,7 @@ use crate::{layer::config::SessionLayer, session::TypedSession};
 /// let app: Router = Router::new().route("/account", get(account)).layer(layer.clone());
 /// let client = Client::new(app);
 /// let sign_in = |shop: Shop| async move { shop.set_user(&7).await };
-/// with_session(&client, &layer, sign_in).await.expect("the user is signed in");
+/// with_session(&client, &layer, sign_in).await.expect("the user should be signed in");
 /// assert_eq!(client.get("/account").await.text(), "Some(7)");
 /// # });
 /// ```
@@ -75,8 +75,9 @@ where
             let act = act.lock().unwrap_or_else(PoisonError::into_inner).take();
             let result = Arc::clone(&result);
             Box::pin(async move {
-                let session = S::from_extensions(&extensions).expect("the layer is around it");
-                let done = act.expect("one request is sent")(session).await;
+                let session = S::from_extensions(&extensions)
+                    .expect("the session layer should wrap the handler");
+                let done = act.expect("the handler should run only once")(session).await;
                 *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             })
         }
@@ -84,7 +85,7 @@ where
     let app = layer.layer(Handler(Arc::new(answer)));
     client.clone().after_a_restart(&Client::new(app)).get("/").await;
     let done = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-    done.expect("the code has run")
+    done.expect("the handler should have run")
 }
 
 type Act = Pin<Box<dyn Future<Output = ()> + Send>>;

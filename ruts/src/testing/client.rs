@@ -87,8 +87,8 @@ impl Reply {
     pub fn set_cookies(&self) -> Vec<Cookie<'static>> {
         let headers = self.headers.get_all(header::SET_COOKIE).iter();
         let cookie = |header: &HeaderValue| {
-            let text = header.to_str().expect("a printable `Set-Cookie`").to_owned();
-            Cookie::parse(text).expect("a well-formed `Set-Cookie`")
+            let text = header.to_str().expect("`Set-Cookie` should be printable ASCII").to_owned();
+            Cookie::parse(text).expect("`Set-Cookie` should be well-formed")
         };
         headers.map(cookie).collect()
     }
@@ -122,7 +122,7 @@ impl Client {
     #[must_use]
     #[track_caller]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
-        let value = HeaderValue::from_str(value).expect("a valid header value");
+        let value = HeaderValue::from_str(value).expect("the header value should be valid");
         self.headers.insert(name, value);
         self
     }
@@ -254,7 +254,7 @@ impl Client {
 
 fn request(method: Method, path: &str, form: &str) -> Request<String> {
     let mut request = Request::new(form.to_owned());
-    *request.uri_mut() = path.parse().expect("a path of the application");
+    *request.uri_mut() = path.parse().expect("the path should be a valid URI");
     if method == Method::POST {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert(header::CONTENT_TYPE, form);
@@ -269,10 +269,10 @@ where
     S::Error: fmt::Debug,
     R: Body<Error: fmt::Debug>,
 {
-    poll_fn(|cx| app.poll_ready(cx)).await.expect("the application is ready");
-    let response = app.call(request).await.expect("the application answers");
+    poll_fn(|cx| app.poll_ready(cx)).await.expect("the application should be ready");
+    let response = app.call(request).await.expect("the application should return a response");
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.expect("the body ends").to_bytes();
+    let body = body.collect().await.expect("the body should be readable").to_bytes();
     Reply { status: parts.status, headers: parts.headers, body }
 }
 
