@@ -81,8 +81,8 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
             diagnostics.at(principal, message);
         }
         for attr in &raw.values_attrs {
-            let message = "a `once` field is not in the struct of all values, to which the derive \
-                           applies; remove this attribute";
+            let message = "a `once` field is not in the generated `…Values` struct, to which the \
+                           derive applies; remove this attribute";
             diagnostics.at(attr, message);
         }
         return Mode::Once;
@@ -110,11 +110,12 @@ fn mode(raw: &RawField, diagnostics: &mut Diagnostics) -> Mode {
 fn index(args: &FieldArgs, diagnostics: &mut Diagnostics) -> bool {
     let Some(index) = args.index.key() else { return false };
     let message = if args.principal.is_set() {
-        "sessions are found by their principal anyway; remove `index`"
+        "sessions can already be found by their principal; remove `index`"
     } else if args.once.is_set() {
-        "a `once` field can only be taken, so it cannot be compared; remove `once` or `index`"
+        "a `once` field is removed when it is read, so it cannot be an `index`; remove `once` or \
+         `index`"
     } else if args.encrypt.is_given() {
-        "the store keeps a digest of an `index` value, by which a guess can be checked; remove \
+        "an `index` stores a digest of the value, with which an attacker can verify guesses; remove \
          `encrypt` or `index`"
     } else {
         return true;

@@ -58,7 +58,9 @@ fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<F
                 1 => "`migrate` is about former versions, and the field has version 1; write \
                       `version = 2` if its type has changed"
                     .to_owned(),
-                _ => format!("`migrate` is about versions before {version}, the field's own"),
+                _ => format!(
+                    "`migrate` accepts only versions before {version}, the version of the field"
+                ),
             };
             diagnostics.at(&former.version, message);
             continue;
@@ -96,8 +98,8 @@ fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<F
 fn missing_version(raw: &RawField, missing: u16) -> String {
     let name = &raw.name;
     let named = format!(
-        "live sessions may hold version {missing} of `{name}`; say what becomes of it: \
-         `migrate({missing} => OldType)`, where the next type is `From<OldType>` or \
+        "live sessions may hold version {missing} of `{name}`; declare how to convert it: \
+         `migrate({missing} => OldType)`, where the next type implements `From<OldType>` or \
          `TryFrom<OldType>`"
     );
     match raw.args.principal.is_set() {
@@ -120,7 +122,9 @@ fn writes(
             1 => {
                 "`writes` names a former version, and the field has version 1; remove it".to_owned()
             }
-            _ => format!("`writes` names a version before {version}, the field's own"),
+            _ => {
+                format!("`writes` must be a version before {version}, the version of the field")
+            }
         };
         diagnostics.at(literal, message);
         return None;
@@ -144,12 +148,13 @@ fn encrypt(args: &FieldArgs, version: u16, diagnostics: &mut Diagnostics) -> Opt
         Some(since) => Some(since),
         None => {
             let message = match version {
-                1 => {
-                    "`since` names the version that encrypts first, and values before it may be in \
-                      the clear: write `version = 2, encrypt(since = 2)`, or `encrypt` alone"
-                        .to_owned()
-                }
-                _ => format!("`since` names a version from 2 up to the field's own, {version}"),
+                1 => "`since` is the first version whose values are encrypted; values of earlier \
+                      versions may be unencrypted: write `version = 2, encrypt(since = 2)`, or \
+                      `encrypt` alone"
+                    .to_owned(),
+                _ => format!(
+                    "`since` must be a version from 2 to {version}, the version of the field"
+                ),
             };
             diagnostics.at(literal, message);
             None

@@ -141,8 +141,8 @@ fn attrs_of_struct(
         let message = match last_segment(attr).as_str() {
             "session" => "`#[session]` is given twice; remove one of them",
             "serde" if !derives => {
-                "a session is stored field by field; serde attributes belong on the fields' types, \
-                 or below a derive, which is for the struct of all values"
+                "a session is stored field by field; put serde attributes on the fields' types, or \
+                 below a `#[derive(Serialize)]`, which applies to the generated `…Values` struct"
             }
             _ => return true,
         };

@@ -180,7 +180,7 @@ impl<T> Field<T> {
     pub const fn principal(self) -> Field<T, Principal> {
         assert!(
             self.spec.is_principal(),
-            "the `FieldSpec` of this field is not that of a principal"
+            "the `FieldSpec` of this field is not marked with `FieldSpec::principal`"
         );
         self.with_mode(Principal)
     }

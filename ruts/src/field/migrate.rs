@@ -29,7 +29,8 @@ impl<Former, T: TryFrom<Former>> MigratesFrom<Former> for T {
     message = "a `{Self}` cannot be written as the former `{Former}`",
     label = "expected `impl TryFrom<{Self}> for {Former}`, or `From`",
     note = "`writes` stores new values in the type of a former version",
-    note = "a `principal` with `migrate` finds its sessions by the value of the first version"
+    note = "a `principal` with `migrate` is also converted to its first version, because sessions \
+            are listed by that value"
 )]
 pub trait Downgrade<Former>: Sized {
     /// Converts a value.

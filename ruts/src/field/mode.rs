@@ -64,7 +64,7 @@ pub trait Readable<T>: Mode {
 /// Mode of a field with an atomic read-modify-write: [`Optional`] and [`OrDefault`].
 #[diagnostic::on_unimplemented(
     message = "a field marked `principal` or `once` has neither `update` nor `expire`",
-    label = "a principal changes by `sign_in`, and a `once` field by `set`"
+    label = "call `sign_in` to change a principal, or `set` to change a `once` field"
 )]
 pub trait Updatable<T>: Readable<T> {
     /// Turns a value into the one to store. `None` removes the field.

@@ -168,7 +168,10 @@ impl FieldSpec {
     /// The feature of the codec is not enabled.
     #[track_caller]
     pub const fn with_codec(mut self, codec: Codec) -> Self {
-        assert!(codec.is_enabled(), "the feature of this codec is not enabled in `ruts`");
+        assert!(
+            codec.is_enabled(),
+            "this codec needs the feature `bincode` or `messagepack` of `ruts`"
+        );
         self.codec = codec;
         self
     }
@@ -329,7 +332,7 @@ impl FieldSpec {
     #[track_caller]
     pub const fn encrypt_since(mut self, version: u16) -> Self {
         if !cfg!(feature = "encrypt") {
-            panic!("the feature `encrypt` of `ruts` is not enabled");
+            panic!("an encrypted field needs the feature `encrypt` of `ruts`");
         }
         self.encrypt = Some(version);
         self.checked()
@@ -342,8 +345,8 @@ impl FieldSpec {
         }
         assert!(
             self.index.is_none() || self.encrypt.is_none(),
-            "an index holds a digest of the value, by which a guess can be checked, so the value cannot be \
-             encrypted"
+            "an index stores a digest of the value, with which an attacker can verify guesses, so the \
+             field cannot be encrypted"
         );
         self
     }

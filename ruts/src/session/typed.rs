@@ -55,8 +55,8 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
 ///
 /// Used by `ruts::testing::assert_lock`.
 #[diagnostic::on_unimplemented(
-    message = "the types of `{Self}` have no lock",
-    label = "write `#[session(lock)]` on it"
+    message = "`{Self}` has no lock of its stored types",
+    label = "declare it with `#[session(lock)]`"
 )]
 pub trait LockedSession: TypedSession {
     /// Passes each typed key to a visitor, in the order of the declaration.
