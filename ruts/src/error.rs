@@ -112,7 +112,10 @@ pub enum Error {
     /// Another operation of the same request has held the session for five seconds. Its store call
     /// is slow, or its future was polled once and is now neither polled nor dropped. Nothing was
     /// changed.
-    #[error("another operation of this request holds the session")]
+    #[error(
+        "another operation of this request has blocked the session for five seconds: its store call \
+         is slow, or its future is neither polled nor dropped"
+    )]
     Busy,
 
     /// An `update`, `push` or `settle` gave up, because other requests kept changing the field.
@@ -126,7 +129,7 @@ pub enum Error {
     /// The write is done, but the cache of a layered store missed it. For at most `stale_for`,
     /// reads may still get the former state from the cache. So a user who has signed out may appear
     /// signed in.
-    #[error("the write is done, but a cache may show the former state for {stale_for:?}")]
+    #[error("the write succeeded, but a cache may return the former state for up to {stale_for:?}")]
     StaleCache {
         /// Maximum time for which the cache may be stale: the cache TTL of the store.
         stale_for: Duration,
@@ -143,7 +146,8 @@ pub enum Error {
     /// through a proxy or from another site, or asks for a host that is not allowed. Nothing was
     /// changed.
     #[error(
-        "development mode: only direct requests for a loopback name or an allowed host have sessions"
+        "development mode: only direct requests for a loopback name, or for a host that \
+         `development_on` allows, get a session"
     )]
     NotLoopback,
 
@@ -158,7 +162,10 @@ pub enum Error {
 
     /// A later release of the application wrote the value, for example during a deploy. Nothing was
     /// changed. An instance of that release can answer the request.
-    #[error("the session field `{field}` has version {stored}, and this release knows {known}")]
+    #[error(
+        "a later release wrote the session field `{field}`: it has version {stored}, and this release \
+         knows only versions up to {known}"
+    )]
     Newer {
         /// Stored name of the field.
         field: String,
@@ -177,11 +184,17 @@ pub enum Error {
 
     /// The name is empty, is longer than 128 bytes, contains a zero byte, or begins with `~` or
     /// `ruts.`. Nothing was changed.
-    #[error("{0:.130?} is not a valid name for a session field")]
+    #[error(
+        "{0:.130?} is not a valid name for a session field: use 1 to 128 bytes without a zero byte, \
+         not beginning with `~` or `ruts.`"
+    )]
     FieldName(String),
 
     /// The field is declared as a principal, so only a sign-in writes it. Nothing was changed.
-    #[error("the session field `{0}` is a principal: sign in through its schema")]
+    #[error(
+        "the session field `{0}` is declared as `principal`: only a sign-in through its `#[session]` \
+         struct can write it"
+    )]
     PrincipalField(String),
 
     /// The operating system returned no random bytes for a token or for encryption. Nothing was

@@ -12,15 +12,19 @@ use super::format::Codec;
 #[non_exhaustive]
 pub enum CodecError {
     /// The `Serialize` of the value failed, or the format cannot hold the value.
-    #[error("{0:?} cannot write the value")]
+    #[error(
+        "{0:?} cannot encode the value: its `Serialize` failed, or the format does not support its \
+         type"
+    )]
     Write(Codec),
     /// The payload does not match the type: it is truncated, has another shape, or is hostile.
     #[error(
-        "the stored {codec:?} value is not of the field's type: {reason}; a changed type needs a new \
-         `version` and `migrate`{or}",
+        "the stored {codec:?} value does not fit the field's type: {reason}; a changed type needs a \
+         new `version` and `migrate`{or}",
         or = match codec {
             Codec::Bincode => {
-                ", and a type with `Value`, `untagged`, `tag` or `flatten` the codec MessagePack"
+                "; a type with `serde_json::Value`, `untagged`, `tag` or `flatten` needs \
+                 `codec = \"messagepack\"`"
             }
             Codec::MessagePack => "",
         }
@@ -33,7 +37,7 @@ pub enum CodecError {
     },
     /// The payload is longer than the value.
     #[error(
-        "the stored value is {left} bytes longer than one of the field's type: a changed type needs a \
+        "the stored value has {left} bytes more than the field's type reads: a changed type needs a \
          new `version` and `migrate`"
     )]
     TrailingBytes {
@@ -42,7 +46,10 @@ pub enum CodecError {
     },
     /// A later release of the application wrote the value: its version is greater than that of
     /// the field.
-    #[error("the stored value has version {stored}, and this release knows version {known}")]
+    #[error(
+        "a later release wrote the stored value: it has version {stored}, and this release knows only \
+         versions up to {known}"
+    )]
     Newer {
         /// Version of the value.
         stored: u16,
@@ -79,8 +86,8 @@ pub enum CodecError {
     /// ruts does not find all parts of the type, so bincode could misread a value after a change of the
     /// type. Such a value is written as MessagePack, whose feature is not enabled.
     #[error(
-        "ruts does not find all parts of the type, so bincode could misread the value after a change: \
-         enable the feature `messagepack`"
+        "ruts cannot determine the whole structure of the type, so bincode could misread the value \
+         after a change of the type: enable the feature `messagepack`"
     )]
     PartlyKnown,
     /// The format writes the value, but cannot read it back. Checked only in builds with debug
@@ -115,14 +122,16 @@ pub enum CodecError {
     )]
     NotEncrypted,
     /// The codec is not compiled in.
-    #[error("the feature of the {0:?} codec is not enabled")]
+    #[error(
+        "the value needs the codec {0:?}: enable the feature `bincode` or `messagepack` of `ruts`"
+    )]
     Disabled(Codec),
     /// JSON cannot write the value of a field marked `principal` or `index`. Sessions are found by a digest
     /// of that JSON.
     #[error("the value of a field marked `principal` or `index` cannot be written as JSON")]
     Principal,
     /// Sessions cannot be found by a field that is not marked `index`.
-    #[error("the field is not marked `index`")]
+    #[error("sessions cannot be found by this field: mark it `#[field(index)]`")]
     NotIndexed,
     /// The encoded value is longer than 16 MiB.
     #[error("the encoded value is {bytes} bytes long, above the limit of 16 MiB")]

@@ -7,7 +7,7 @@
 #[non_exhaustive]
 pub enum CookieError {
     /// The name is empty, or has a character that RFC 6265bis does not allow.
-    #[error("`{0}` cannot be the name of a cookie")]
+    #[error("`{0}` cannot be the name of a cookie: use ASCII letters, digits and `!#$%&'*+-.^_|~`")]
     Name(String),
     /// The name begins with a prefix whose conditions the other options do not meet, or with a
     /// misspelt prefix, such as `__host-`.
@@ -19,10 +19,13 @@ pub enum CookieError {
         needs: &'static str,
     },
     /// The path does not begin with `/`, is too long, or holds a character that is not allowed.
-    #[error("`{0}` cannot be the path of a cookie")]
+    #[error(
+        "`{0}` cannot be the path of a cookie: a path begins with `/` and has up to 1024 printable \
+         ASCII characters except `;` and space"
+    )]
     Path(String),
     /// The domain is empty, too long, or not a host name.
-    #[error("`{0}` cannot be the domain of a cookie")]
+    #[error("`{0}` cannot be the domain of a cookie: write a host name, such as `shop.example`")]
     Domain(String),
     /// Scripts must not read the token (OWASP ASVS 5.0, 3.3.4).
     #[error("a session cookie is always HttpOnly: remove `.http_only(false)`")]
@@ -39,7 +42,10 @@ pub enum CookieError {
     )]
     MaxAge,
     /// Browsers drop a cookie whose name and value exceed 4096 bytes together.
-    #[error("name and value can have {bytes} bytes together, and browsers keep at most 4096")]
+    #[error(
+        "the cookie name is too long: name and value together can reach {bytes} bytes, but browsers \
+         accept at most 4096"
+    )]
     TooLong {
         /// Maximum length of the name and a value together.
         bytes: usize,

@@ -119,7 +119,7 @@ impl<L: LayerName> SessionLayer<L> {
     /// beside the session of the unnamed layer. Layers may share a store, because no layer accepts
     /// the tokens of another layer.
     pub fn named<M: LayerName>(self) -> SessionLayer<M> {
-        const { assert!(!M::NAME.is_empty(), "a named session needs a `NAME`") };
+        const { assert!(!M::NAME.is_empty(), "`LayerName::NAME` must not be empty") };
         SessionLayer {
             store: self.store,
             config: self.config,
@@ -273,7 +273,7 @@ impl<L: LayerName> SessionLayer<L> {
     #[must_use]
     #[track_caller]
     pub fn max_sessions(mut self, sessions: u32, on_limit: OnLimit) -> Self {
-        assert!(sessions > 0, "a principal needs at least one session to sign in");
+        assert!(sessions > 0, "`max_sessions` must be at least 1");
         self.config.limit = Some(SessionLimit::new(sessions, on_limit));
         self
     }

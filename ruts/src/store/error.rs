@@ -44,11 +44,11 @@ impl StoreErrorKind {
             Self::Unavailable => "could not be reached",
             Self::OutcomeUnknown => "did not report the outcome of the operation",
             Self::Full => "has no room left",
-            Self::Exists => "already holds a session of this id",
-            Self::Corrupt => "holds data that it cannot read",
-            Self::SessionLimit => "holds as many sessions of this principal as its limit allows",
+            Self::Exists => "already holds a session with this id",
+            Self::Corrupt => "holds data that this release of ruts cannot read",
+            Self::SessionLimit => "already holds the maximum number of sessions of this principal",
             Self::Revoked => "ended the sessions of this principal during the sign-in",
-            Self::Unsupported => "cannot be used as it is set up",
+            Self::Unsupported => "has an unsupported version or configuration",
         }
     }
 }

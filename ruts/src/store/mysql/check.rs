@@ -46,7 +46,8 @@ pub(super) async fn server(connection: &mut MySqlConnection) -> Result<usize, St
     }
     if row.try_get::<i64, _>(2).map_err(failure)? == 0 {
         return Err(unsupported(Reason(
-            "the server runs with `sysdate-is-now`: its clock does not advance while a statement waits",
+            "the server runs with `sysdate-is-now`, so its clock does not advance while a statement \
+             waits: start it without this option",
         )));
     }
     if row.try_get::<i64, _>(3).map_err(failure)? == 0 {
@@ -156,7 +157,10 @@ impl Work for Trial {
         let answers = session.begin(&script).await?;
         match answers.get(read).map_or(0, |answer| answer.rows.len()) {
             1 => Ok(()),
-            _ => Err(unsupported(Reason("the server returned a changed value")).into()),
+            _ => {
+                Err(unsupported(Reason("a value that the store wrote as a test came back changed"))
+                    .into())
+            }
         }
     }
 }

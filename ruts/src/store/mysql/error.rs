@@ -49,7 +49,7 @@ impl StatementError {
 
     /// Creates the error of a script of which the server has carried out only a part, without an error.
     pub(super) fn broken_off_silently() -> Self {
-        let reason = Reason("the server broke a statement off without an error");
+        let reason = Reason("the server aborted a statement without reporting an error");
         Self::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(reason))
     }
 
@@ -79,7 +79,7 @@ impl From<StatementError> for StoreError {
 
 /// An error of the server, without its text.
 #[derive(Debug, thiserror::Error)]
-#[error("error {number} of the server (SQLSTATE {state})")]
+#[error("server error {number} (SQLSTATE {state})")]
 struct ServerError {
     number: u16,
     state: String,

@@ -32,8 +32,10 @@ const POOLER: Unsuitable = Unsuitable(
      `max_prepared_statements` above zero, or another pool mode",
 );
 
-const HIDDEN: Unsuitable =
-    Unsuitable("row-level security hides sessions from the role that writes them");
+const HIDDEN: Unsuitable = Unsuitable(
+    "row-level security hides sessions from the role that writes them: disable it for the tables of \
+     the store",
+);
 
 /// The role lacks a privilege.
 #[derive(Debug, thiserror::Error)]

@@ -92,7 +92,7 @@ struct RuntimeShutdown;
 
 /// The server answered in a form that no script produces.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer has a form that no script produces")]
+#[error("the answer does not have the format that the script returns")]
 pub(super) struct MalformedReply;
 
 /// The error for data in a format that no release writes.

@@ -197,7 +197,7 @@ pub(super) async fn send<C: ScriptClient>(
 enum Unfit {
     #[error("the server cannot expire fields: Redis 7.4 or later, or Valkey 9 or later, is needed")]
     NoFieldExpiry,
-    #[error("the server does not let this user run {0} in a script")]
+    #[error("the Redis user is not allowed to run {0} in a script: allow the command in its ACL")]
     NotAllowed(String),
 }
 

@@ -65,7 +65,7 @@ impl Database {
     /// Opens the database, and creates its file if it is missing.
     pub(super) fn open(settings: &ConnectionSettings) -> Result<Self, StoreError> {
         if rusqlite::version_number() < OLDEST {
-            return Err(unsupported("SQLite is older than 3.51.3"));
+            return Err(unsupported("SQLite 3.51.3 or later is needed"));
         }
         let (connection, file) = match &settings.path {
             Some(path) => {

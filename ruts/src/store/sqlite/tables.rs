@@ -25,6 +25,6 @@ pub(super) fn prepare(database: &Database) -> Result<(), StoreError> {
 fn check_version(database: &Database) -> Result<(), StoreError> {
     match database.row(TABLES_VERSION, [], |row| row.get::<_, i64>(0))?.ok_or_else(corrupt)? {
         VERSION => Ok(()),
-        _ => Err(unsupported("another release of ruts has created the tables")),
+        _ => Err(unsupported("the tables have another version than this release of ruts needs")),
     }
 }

@@ -50,7 +50,10 @@ type Kept = (ListEntry, Option<Loaded>);
 
 /// The server has evicted keys, so a principal list may be incomplete.
 #[derive(Debug, thiserror::Error)]
-#[error("the server has evicted keys, so the list of a principal may lack live sessions")]
+#[error(
+    "the server has evicted keys, so the list of a principal may lack live sessions: set \
+     `maxmemory-policy noeviction`"
+)]
 struct Evicted;
 
 /// The list of a principal's sessions.
