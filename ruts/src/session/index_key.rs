@@ -1,7 +1,7 @@
-//! The key of an indexed value, in a reserved field beside the value: [`stored_key`].
+//! The key of an indexed value, in a reserved field next to the value: [`stored_key`].
 //!
-//! Written and read by `request`, read by `indexed_sessions`. A release cannot read a value of a later version,
-//! and so not find its key. It finds the key in the reserved field.
+//! Written and read by `request`, read by `indexed_sessions`. A release cannot decode a value of a later
+//! version, so it cannot compute the key. It reads the key from the reserved field instead.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -19,7 +19,7 @@ pub(super) fn key_name(field: &str) -> String {
     digest[..8].iter().fold("ruts.index.".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// Returns the name and the value of the reserved field beside a value. `None` for a field without an index.
+/// Returns the name and the value of the reserved field next to a value. `None` for a field without an index.
 pub(super) fn key_beside(
     field: &FieldSpec,
     layer: &str,

@@ -1,6 +1,7 @@
 //! [`IndexChange`]: keeps the index entries of a session in step with a write.
 //!
-//! Used by `operations`, before and after the write. Knows keys and entries, and no value types.
+//! Used by `operations`, before and after each write. Knows index entries and the principal keys of indexed
+//! values, and no value types.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,4 @@
-//! Deletes sessions whose token no client gets: [`delete_lost`], and [`Orphan`] after a creation that was broken
-//! off.
+//! Deletes sessions whose token no client receives: [`delete_lost`], and [`Orphan`] after a cancelled creation.
 //!
 //! Used by `exchange`, `transfer` and `operations`. Knows one token, and nothing of the request.
 
@@ -19,8 +18,8 @@ const CARRIED_OUT: Duration = Duration::from_secs(1);
 
 /// A session that the store may create without the request ever knowing it.
 ///
-/// No client gets its token, but it would take up a place under the limit of sessions, and stand in the list of
-/// devices. So it is deleted if this value is dropped before [`adopt`](Self::adopt).
+/// No client gets its token, but it would count towards the session limit and appear in the list of devices. So
+/// it is deleted if this value is dropped before [`adopt`](Self::adopt).
 pub(super) struct Orphan {
     session: Option<(Arc<dyn DynStore>, SessionId, SecretHash)>,
 }

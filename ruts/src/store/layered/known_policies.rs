@@ -1,6 +1,6 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
-//! A read consults this map before the read knows any value. Reads and writes add to the map, which knows
+//! A read consults this map before it has fetched any value. Reads and writes add to the map, which knows
 //! nothing of caches or sessions.
 
 use std::{

@@ -1,6 +1,7 @@
 //! [`NotifyingStore`]: a store that publishes the ends of sessions and the changes of their principals.
 //!
-//! Called by the session like any [`Store`]. It knows nothing of the kinds of stores or channels.
+//! Called by the session like any [`Store`]. Works with any store and any [`Channel`], and knows none of their
+//! implementations.
 
 use std::{
     fmt,

@@ -1,7 +1,7 @@
-//! Statements with their parameters.
+//! [`Statement`]: the text of a statement with its bound parameters.
 //!
-//! Made by the store, the batches, the cleanup and `check`, sent by the executor. Each file in
-//! `sql` gives the positions of its parameters. Knows nothing of connections or rows.
+//! Built by the store, the batches, the cleanup and `check`, and sent by the executor. The files in `sql`
+//! define the order of the parameters. Knows nothing of connections or rows.
 
 use std::{collections::HashSet, time::Duration};
 

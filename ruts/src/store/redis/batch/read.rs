@@ -1,7 +1,7 @@
 //! Batched reads: [`ReadBatch`].
 //!
-//! The script only fetches header, extension and fields. The store then decides whether the secret
-//! is accepted. A session that is not on the fast path is read again, in a script of its own.
+//! The script only fetches the session record and the fields. The store then decides whether the secret is
+//! accepted. A session that is not on the fast path is read again, in a script of its own.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
-//! Limits of a batch: [`AdaptiveBatchSize`] for reads, and the [`Share`] of one session.
+//! Limits of a batch: [`AdaptiveBatchSize`] for reads, and [`Share`], which decides whether one more request of
+//! a session fits.
 //!
-//! Used by the other files of this folder. Knows sizes, and sends nothing.
+//! Used by the other files of this folder. Counts requests and bytes, and sends nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
