@@ -277,8 +277,8 @@ fn table() -> String {
         tests. Do not edit it. The checks of `conformance` run on every store.\n\n\
         The requirements are those of OWASP ASVS 5.0, of NIST SP 800-63B-4 and of the OWASP \
         Session Management Cheat Sheet (CS), in our words. **P**: the library meets it by \
-        default. **A**: it has the means for an application to meet it. **D**: it documents \
-        how.\n\n\
+        default. **A**: the library enables an application to meet it. **D**: the documentation \
+        explains how to meet it.\n\n\
         | id | | requirement | proved by |\n| --- | --- | --- | --- |\n"
         .to_owned();
     for Requirement(id, class, words) in &REQUIREMENTS {

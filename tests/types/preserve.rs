@@ -290,8 +290,8 @@ mod visit {
     }
 }
 
-/// The old release reads the renamed field as absent and the new variant as another one. Its update changes
-/// neither, and its `settle` keeps both.
+/// The previous release reads the renamed field as absent and the new variant as another one. An update or a
+/// `settle` by the previous release leaves both unchanged.
 #[tokio::test]
 async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     use visit::{New, NewPay, Old, OldPay};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::diagnostics::Diagnostics;
 
-/// A session as it was written.
+/// The declaration of a session, as written in the source.
 pub(crate) struct RawSession {
     pub(crate) args: SessionArgs,
     /// Documentation and the other attributes for the handle.
@@ -25,7 +25,7 @@ pub(crate) struct RawSession {
     pub(crate) fields: Vec<RawField>,
 }
 
-/// A field as it was written.
+/// The declaration of a field, as written in the source.
 pub(crate) struct RawField {
     pub(crate) args: FieldArgs,
     pub(crate) docs: Vec<Attribute>,

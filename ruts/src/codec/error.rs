@@ -1,10 +1,10 @@
-//! [`CodecError`]: why a value could not be written or read.
+//! [`CodecError`]: why a value could not be encoded or decoded.
 //!
 //! Returned by the codecs and by `crypto`. Knows no field names: `Error` adds them.
 
 use super::format::Codec;
 
-/// Why a value could not be turned into bytes or back.
+/// Why a value could not be encoded or decoded.
 ///
 /// It never holds a part of the value. A message of serde may quote the value, so the error keeps
 /// only the kind of failure.

@@ -160,7 +160,7 @@ async fn wait_for_calls(server: &Redis, calls: u64) {
         assert!(start.elapsed() < LONG_TIMEOUT, "a step never reached the server");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    // A step that the proxy does not hold would follow within this time.
+    // If the proxy did not hold the next step, the step would arrive within this time.
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(server.calls("evalsha"), calls);
 }

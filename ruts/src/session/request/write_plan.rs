@@ -67,7 +67,7 @@ impl WritePlan {
         }
     }
 
-    /// Returns whether this principal signs in.
+    /// Returns whether the write signs in this principal.
     pub(super) fn signs_in(&self, who: &PrincipalKey) -> bool {
         matches!(&self.signing, Some(Signing::In { principal, .. }) if principal == who)
     }

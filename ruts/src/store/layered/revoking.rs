@@ -33,8 +33,8 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
 ) -> Result<Written<Vec<SessionId>>, StoreError> {
-    // Of two revocations of a principal, only one finds the sessions to end. The other one waits, so that it
-    // does not answer before the cache knows that they have ended.
+    // If two revocations of a principal run at the same time, only one finds the sessions to end. The other
+    // waits until the cache has dropped those sessions.
     let turn = tiers.revocations.wait_while_moving(*principal, tiers.settings.bulk_timeout()).await;
     let known = match target {
         RevokeTarget::One(id) => vec![*id],

@@ -1,6 +1,6 @@
 //! Checks that the server, the tables and the role can keep the contract.
 //!
-//! Used by `migrate`. Knows no versions of the tables.
+//! Used by `migrate`. Does not depend on the version of the tables.
 
 use std::sync::Arc;
 

@@ -26,8 +26,8 @@ impl Script {
         self.push_for(0, statement)
     }
 
-    /// Adds a statement that finds at least this number of rows, because they are locked. MariaDB may break a
-    /// statement off without an error. Then the statement finds none.
+    /// Adds a statement that finds at least this number of rows, because they are locked. MariaDB may abort a
+    /// statement without an error. The statement then finds no row.
     pub(super) fn push_for(&mut self, rows: u64, statement: impl Display) -> usize {
         let separator = if self.text.is_empty() { "" } else { "; " };
         // Writing to a string does not fail.

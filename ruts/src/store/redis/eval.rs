@@ -73,8 +73,8 @@ impl Script {
     /// Runs the script. If the server does not know the script, probes the server, and then sends the
     /// text of the script. `keys` must not be empty.
     ///
-    /// If a leader temporarily refuses writes, the read-only text of a read is sent. A replica would run
-    /// this text too, on old data. So the read-write text is sent first, because a replica refuses it.
+    /// If a leader temporarily refuses writes, the read-only text of a read is sent. A replica would also run
+    /// this text, but on old data. A replica refuses the read-write text, so that text is sent first.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
         client: &C,

@@ -1,8 +1,8 @@
 //! The operations of the contract, each within a transaction of its caller.
 //!
 //! Used by the store and the writer. The rules of a session are those of [`SessionRecord`]. This file
-//! decides what is read before the rules apply, and what is written after. An operation that refuses with
-//! an error has changed nothing, except that it may have freed an ended session.
+//! decides what is read before the rules apply, and what is written after. An operation that fails has
+//! changed nothing, but it may have freed an ended session.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub(super) fn load(
     Ok((!record.is_modified()).then_some(answer))
 }
 
-/// Reads a session, and notes nothing of that.
+/// Reads a session without recording the use.
 pub(super) fn load_only(
     database: &Database,
     credentials: &OwnedCredentials,

@@ -340,7 +340,7 @@ impl SqliteStoreBuilder {
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the file cannot be created or
     ///   opened, or another process keeps it locked.
     /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the file is read-only or on a
-    ///   file system without shared memory, its tables are of another version, or SQLite is older
+    ///   file system without shared memory, its tables have another version, or SQLite is older
     ///   than 3.51.3. The source of the error gives the reason.
     /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is not a database, or is damaged.
     /// - [`Full`](crate::store::StoreErrorKind::Full): the disk is too full to create the tables.

@@ -106,7 +106,7 @@ impl FieldVisitor for Describe<'_> {
         let has_values = !values.is_empty() || !own.is_empty();
         resolve::<T>(&mut shape, values.iter().chain(&own));
         if !has_values {
-            // Nothing shows which fields may be missing.
+            // Without values, it is unknown which fields are optional.
             shape.assume_optional();
         }
         shape.forget_loose();

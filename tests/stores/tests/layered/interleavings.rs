@@ -226,8 +226,8 @@ async fn a_deadline_moved_past_the_cache_is_known_to_the_next_read() {
     assert!(time_left("often", None).await > HOUR * 2);
 }
 
-/// A writer is held before its commit, and the cache loses its intent. A reader reads the old value
-/// and is held before its fill. The write finishes. Then the fill arrives.
+/// A writer pauses before its commit, and the cache loses the writer's intent. A reader reads the old
+/// value and pauses before its fill. The write finishes. Then the fill arrives.
 #[tokio::test]
 async fn a_fill_after_a_lost_intent_changes_nothing() {
     for meanwhile in [Meanwhile::Overwritten, Meanwhile::Rotated, Meanwhile::Deleted] {

@@ -37,7 +37,7 @@ const CACHE_TIMEOUT: Duration = Duration::from_millis(300);
 const ENDED: &str = "ended";
 const ROTATED: &str = "rotated";
 
-/// A session of all processes, and its history.
+/// A session that all processes use, and its history.
 struct Subject {
     session: TestSession<()>,
     history: Mutex<HashMap<&'static str, Register>>,

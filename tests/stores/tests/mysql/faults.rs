@@ -264,8 +264,8 @@ async fn recover(proxy: &Proxy, session: &TestSession<MySqlStore>) {
     wait_until("a new connection is used", async || session.load().await.is_ok()).await;
 }
 
-/// The connection may not have come back to the pool when the proxy begins to hold its answers. Then
-/// the write is not sent, and the test tries again.
+/// The connection may not have come back to the pool when the proxy begins to hold its answers. In that
+/// case the write is not sent, and the test tries again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_without_an_answer_is_of_unknown_outcome() {
     let server = MySql::start(&[]);

@@ -101,7 +101,7 @@ mod after {
     }
 }
 
-/// Checks that a value is refused because it is of a later version.
+/// Checks that a value is refused because it has a later version.
 fn is_newer<T: std::fmt::Debug>(answer: Result<T, Error>) {
     assert!(matches!(answer, Err(Error::Newer { stored: 2, known: 1, .. })), "{answer:?}");
 }
