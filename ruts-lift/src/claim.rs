@@ -1,10 +1,10 @@
 //! [`Claims`]: makes sure that each old session is lifted by one request at a time, over all
 //! processes, and gives other requests the session that it became.
 //!
-//! A claim is a separate record in the store of ruts. Its id and its secret are derived from the
-//! id of the old session, so only requests with the old cookie find it. A claim has two fields.
-//! `busy` holds the lease of the request that is lifting the session. `done` holds
-//! the cookie of the lifted session, encrypted with a key that is also derived from the old id.
+//! A claim is a separate record in the ruts store. Its id and its secret are derived from the id of
+//! the old session, so only requests with the old cookie find it. A claim has two fields. `busy`
+//! holds the lease of the request that is lifting the session. `done` holds the cookie of the
+//! lifted session, encrypted with a key that is also derived from the old id.
 
 use std::{sync::Arc, time::Duration};
 

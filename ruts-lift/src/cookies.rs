@@ -1,4 +1,4 @@
-//! Cookies in headers: [`OldCookie`], and the session cookie of ruts by its name.
+//! Cookies in headers: [`OldCookie`], and the ruts session cookie by its name.
 
 use std::fmt;
 

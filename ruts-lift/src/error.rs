@@ -19,10 +19,10 @@ pub enum Error {
         /// Name of the value.
         name: String,
     },
-    /// An operation on a session of ruts failed.
+    /// An operation on a ruts session failed.
     #[error(transparent)]
     Session(#[from] ruts::Error),
-    /// The store of ruts, which keeps the claims, failed.
+    /// The ruts store, which keeps the claims, failed.
     #[error("a claim on an old session failed")]
     Claim(#[source] StoreError),
     /// Another request has been lifting the same session for too long.
@@ -43,7 +43,7 @@ impl Error {
     }
 }
 
-/// An old session cannot be decoded. It has no source: errors of serde may quote values.
+/// An old session cannot be decoded. It has no source: serde errors may quote values.
 #[cfg(any(feature = "tower-sessions", feature = "axum-session", feature = "ruts-013"))]
 #[derive(Debug, thiserror::Error)]
 #[error("the old session cannot be decoded")]

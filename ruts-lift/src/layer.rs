@@ -76,10 +76,10 @@ use crate::{
 ///
 /// # Security
 ///
-/// An old session that has not been lifted is on no session list of ruts, and no revocation reaches
-/// it. So before the lift function signs a user in, it has to compare a stamp of the old session,
-/// such as the `auth_hash` of axum-login, with the stamp of the user. Otherwise it lifts sessions
-/// from before a change of the password.
+/// An old session that has not been lifted is not in any ruts session list, and no revocation
+/// reaches it. So before the lift function signs a user in, it has to compare a stamp of the old
+/// session, such as the axum-login `auth_hash`, with the stamp of the user. Otherwise it lifts
+/// sessions from before a change of the password.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,

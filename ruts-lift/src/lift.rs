@@ -59,10 +59,10 @@ pub(crate) struct Lift<O, F, S, L> {
 /// The work that is left for the response of a request.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// The id of the live old session of this request. It ends if the response ends the session of ruts, or
+    /// The id of the live old session of this request. It ends if the response ends the ruts session, or
     /// signs its user out.
     old: Option<String>,
-    /// The user who was signed in to the session of ruts.
+    /// The user who was signed in to the ruts session.
     user: Option<PrincipalKey>,
     /// The cookie of the lifted session, which the client does not have yet.
     set_cookie: Option<HeaderValue>,
@@ -196,8 +196,8 @@ where
                     continue;
                 }
             };
-            // The old session and the session of ruts are read again, because another request may
-            // have lifted the old session before this request got the lease.
+            // The old session and the ruts session are read again, because another request may have
+            // lifted the old session before this request got the lease.
             let (old, seen) = (self.load(&old_id).await?, self.look(parts).await?);
             let old = match old {
                 Some(old) if !seen.is_lifted(&old, &old_id) => old,
@@ -234,7 +234,7 @@ where
     /// Returns whether an old session that was never lifted belongs to another user than the one who is signed in to the
     /// session of the request. Only the lift function knows the old user, so it runs in a session that ends at once.
     ///
-    /// The user of an old session may change: the session of ruts is then linked to the former old session,
+    /// The user of an old session may change: the ruts session is then linked to the former old session,
     /// which has ended.
     async fn is_of_another_user(
         &self,

@@ -84,7 +84,7 @@ impl OldSession {
         let Some(value) = self.values.get(name) else { return Ok(None) };
         match T::deserialize(value) {
             Ok(value) => Ok(Some(value)),
-            // An error of serde may quote the value.
+            // A serde error may quote the value.
             Err(_) => Err(Error::Value { name: name.to_owned() }),
         }
     }

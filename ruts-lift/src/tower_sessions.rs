@@ -29,7 +29,7 @@ impl<S: SessionStore> OldSessions for TowerSessions<S> {
             Err(session_store::Error::Decode(_)) => return Err(Malformed.into()),
             loaded => loaded?,
         };
-        // Not every store of tower-sessions checks the expiry.
+        // Not every tower-sessions store checks the expiry.
         let live = record.filter(|record| SystemTime::from(record.expiry_date) > SystemTime::now());
         Ok(live.map(|record| OldSession::new(record.data).ends(record.expiry_date.into())))
     }

@@ -25,7 +25,7 @@ const DATA: &str = "data";
 /// Maximum number of expired sessions that one call of the store removes.
 const BATCH: usize = 1000;
 
-/// A session store of tower-sessions that keeps its records in a store of ruts.
+/// A tower-sessions session store that keeps its records in a ruts store.
 ///
 /// ```
 /// use ruts::store::memory::MemoryStore;
@@ -36,9 +36,9 @@ const BATCH: usize = 1000;
 /// # drop(layer);
 /// ```
 ///
-/// Unlike other stores of tower-sessions, it stores only hashes of the ids, so its content does not give
-/// access to a session. A [`save`](SessionStore::save) after the end of a session does not bring it back. A
-/// record is still one value, so of two requests that save it at the same time, the last one wins.
+/// Unlike other tower-sessions stores, it stores only hashes of the ids, so its content does not give access
+/// to a session. A [`save`](SessionStore::save) after the end of a session does not bring it back. A record
+/// is still one value, so of two requests that save it at the same time, the last one wins.
 ///
 /// # Round trips
 ///
@@ -49,14 +49,13 @@ pub struct RutsStore<S> {
 }
 
 impl<S: Store> RutsStore<S> {
-    /// Keeps records in this store. Sessions of ruts may be in the same one.
+    /// Keeps records in this store. The store may also hold ruts's own sessions.
     pub fn new(store: impl IntoStore<Store = S>) -> Self {
         Self { store: store.into_store() }
     }
 }
 
-/// Id and secret hash of the session of ruts for a record. Both are hashes of the record's id, which is
-/// secret.
+/// Id and secret hash of the ruts session for a record. Both are hashes of the record's id, which is secret.
 struct Names {
     id: SessionId,
     secret: SecretHash,
@@ -115,7 +114,7 @@ impl<S: Store> SessionStore for RutsStore<S> {
         let Ok(loaded) = loaded.map_err(|error| backend(&error))? else { return Ok(None) };
         let Some(field) = loaded.fields.first() else { return Ok(None) };
         let data = serde_json::from_slice(&field.value);
-        // An error of serde may quote a value.
+        // A serde error may quote a value.
         let data = data.map_err(|_| Error::Decode("the record is not JSON".to_owned()))?;
         let left = loaded.meta.absolute_remaining.unwrap_or(Ttl::MAX.as_duration());
         Ok(Some(Record { id: *id, data, expiry_date: OffsetDateTime::now_utc() + left }))

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! An app on the published axum-login, with its sessions in a store of ruts, and its move to ruts.
+//! An app on the published axum-login, with its sessions in a ruts store, and its move to ruts.
 
 use std::{
     convert::Infallible,

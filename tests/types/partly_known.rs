@@ -207,7 +207,7 @@ async fn a_part_of_a_recursive_type_is_not_misread() {
     }
 }
 
-/// The first number tells the kind of the second part. No attribute of serde writes such a type.
+/// The first number tells the kind of the second part. No serde attribute writes such a type.
 #[derive(Debug, Clone, PartialEq)]
 enum Contact<T> {
     Number(T),
@@ -313,7 +313,7 @@ async fn a_conversion_that_panics_on_other_values_does_no_harm() {
     assert_eq!(read, Some(Initial('x')));
 }
 
-/// A list whose second element has another type than the first. No attribute of serde writes such a type.
+/// A list whose second element has another type than the first. No serde attribute writes such a type.
 #[derive(Debug, Clone, PartialEq)]
 struct Listed<T>(u32, T);
 

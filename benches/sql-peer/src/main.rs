@@ -1,4 +1,4 @@
-//! Does a [`Job`] with tower-sessions 0.14 and its store of sqlx 0.8.
+//! Does a [`Job`] with tower-sessions 0.14 and its sqlx 0.8 store.
 //!
 //! Started by the benchmark `sql` of `benches/servers`.
 

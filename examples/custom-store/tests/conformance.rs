@@ -1,4 +1,4 @@
-//! The file store keeps the contract of ruts, even across a restart and a crash.
+//! The file store keeps the ruts store contract, even across a restart and a crash.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 

@@ -59,7 +59,7 @@ environment:
 
   STOREFRONT_KEY     encrypts orders at rest: at least 32 bytes, or several such secrets, separated
                      by commas, the newest first. All instances need the same value. Without it, a
-                     secret is kept beside the file of SQLite, or generated at each start. It is
+                     secret is kept next to the SQLite file, or generated at each start. It is
                      required in production.
 ";
 

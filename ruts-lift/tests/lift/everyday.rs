@@ -226,7 +226,7 @@ async fn the_removal_of_the_user_ends_the_old_session() {
     expect(&client, "/old/show", "guest: ").await;
 }
 
-/// By default, the cookie of ruts ends with the browser. Meanwhile the secret was replaced.
+/// By default, the ruts cookie ends with the browser. Meanwhile the secret was replaced.
 #[tokio::test]
 async fn a_client_that_lost_its_cookie_gets_its_session_back() {
     let Fixture { client, .. } = fixture();

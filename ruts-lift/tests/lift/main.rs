@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! Lifts from the memory store of tower-sessions, and forced interleavings.
+//! Lifts from the tower-sessions memory store, and forced interleavings.
 
 mod everyday;
 mod old_program;

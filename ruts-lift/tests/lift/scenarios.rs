@@ -1,7 +1,7 @@
 //! Scenarios for every old library: users switch between an old and a new program.
 //!
-//! Used with the memory store of tower-sessions here, and by `tests/lift` of the repository with
-//! each published library over its servers.
+//! Used with the tower-sessions memory store here, and by `tests/lift` of the repository with each
+//! published library over its servers.
 
 use std::sync::{
     Arc,

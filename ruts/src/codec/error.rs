@@ -6,8 +6,8 @@ use super::format::Codec;
 
 /// Why a value could not be encoded or decoded.
 ///
-/// It never holds a part of the value. A message of serde may quote the value, so the error keeps
-/// only the kind of failure.
+/// It never holds a part of the value. A serde message may quote the value, so the error keeps only
+/// the kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {

@@ -1,4 +1,4 @@
-//! A cluster of Redis, and its faults: [`ClusterServers`]. Used by the systems.
+//! A Redis cluster, and its faults: [`ClusterServers`]. Used by the systems.
 
 use std::{
     collections::BTreeMap,

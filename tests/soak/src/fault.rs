@@ -10,7 +10,7 @@ pub enum RedisFault {
     /// The replica becomes the leader, and the leader its replica. The proxy then leads to the new
     /// leader.
     Failover,
-    /// Of the network in front of the server.
+    /// A fault of the network in front of the server.
     Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
@@ -71,7 +71,7 @@ impl RedisFault {
     pub const OF_CACHE: &[Self] = &[Self::Flush, Self::Evict];
 }
 
-/// A fault of a cluster of Redis.
+/// A fault of a Redis cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterFault {
     /// A slot moves to another node and back, while its keys are in use.
@@ -97,7 +97,7 @@ impl ClusterFault {
 pub enum PostgresFault {
     /// The server becomes a standby, and is promoted after a while.
     Standby,
-    /// Of the network in front of the server.
+    /// A fault of the network in front of the server.
     Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
@@ -150,7 +150,7 @@ impl PostgresFault {
 /// A fault of MariaDB or MySQL, or of the network in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MySqlFault {
-    /// Of the network in front of the server.
+    /// A fault of the network in front of the server.
     Network(NetworkFault),
     /// The server closes all connections.
     CloseConnections,
@@ -215,15 +215,15 @@ impl SqliteFault {
 /// A fault of a system.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Of Redis or Valkey.
+    /// A fault of Redis or Valkey.
     Redis(RedisFault),
-    /// Of a cluster of Redis.
+    /// A fault of a Redis cluster.
     Cluster(ClusterFault),
-    /// Of PostgreSQL.
+    /// A fault of PostgreSQL.
     Postgres(PostgresFault),
-    /// Of MariaDB or MySQL.
+    /// A fault of MariaDB or MySQL.
     MySql(MySqlFault),
-    /// Of a file of SQLite.
+    /// A fault of a SQLite file.
     Sqlite(SqliteFault),
 }
 

@@ -1,4 +1,4 @@
-//! A server of MariaDB or MySQL behind a proxy, and its faults: [`MySqlServer`]. Used by the systems.
+//! A MariaDB or MySQL server behind a proxy, and its faults: [`MySqlServer`]. Used by the systems.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A file of SQLite, and the faults of other connections to it: [`SqliteFile`]. Used by the systems.
+//! A SQLite file, and the faults of other connections to it: [`SqliteFile`]. Used by the systems.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -57,7 +57,7 @@ impl<C: RedisClient> RedisSystem<C> {
     }
 }
 
-/// Starts Redis, and a store on it through a pool of fred.
+/// Starts Redis, and a store on it through a fred pool.
 pub async fn redis_through_fred() -> RedisSystem<Pool> {
     let servers = RedisServers::start(Flavour::Redis).await;
     let client = fred_pool(&servers.url()).await;
@@ -101,7 +101,7 @@ impl<C: RedisClient> System for RedisSystem<C> {
     }
 }
 
-/// A cluster of Redis as the only tier.
+/// A Redis cluster as the only tier.
 pub struct ClusterSystem {
     servers: ClusterServers,
     store: Arc<RedisStore<RedisCluster>>,

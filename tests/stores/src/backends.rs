@@ -54,32 +54,32 @@ impl<S> Pair<S> {
     }
 }
 
-/// Returns a client of fred with its default settings.
+/// Returns a fred client with its default settings.
 pub async fn fred_client(url: &str) -> Client {
     Client::new(Config::from_url(url).unwrap(), None, None, None)
 }
 
-/// Returns a pool of fred with its default settings.
+/// Returns a fred pool with its default settings.
 pub async fn fred_pool(url: &str) -> Pool {
     Pool::new(Config::from_url(url).unwrap(), None, None, None, 3).unwrap()
 }
 
-/// Returns a client of redis-rs.
+/// Returns a redis-rs client.
 pub async fn redis_rs_client(url: &str) -> RedisRsClient {
     RedisRsClient::open(url).unwrap()
 }
 
-/// Returns a cluster client of redis-rs, with a long timeout.
+/// Returns a redis-rs cluster client, with a long timeout.
 pub async fn redis_cluster(cluster: &Cluster) -> RedisCluster {
     redis_cluster_with(cluster, LONG_TIMEOUT)
 }
 
-/// Returns a cluster client of redis-rs.
+/// Returns a redis-rs cluster client.
 pub fn redis_cluster_with(cluster: &Cluster, timeout: Duration) -> RedisCluster {
     RedisCluster::new(ClusterClientBuilder::new(cluster.urls()), timeout).unwrap()
 }
 
-/// Returns a cluster client of fred.
+/// Returns a fred cluster client.
 pub async fn fred_cluster(cluster: &Cluster) -> Client {
     fred_client(&cluster.urls()[0].replace("redis://", "redis-cluster://")).await
 }
@@ -119,7 +119,7 @@ pub async fn memory() -> Pair<MemoryStore> {
     Pair::new([store.clone(), store], ())
 }
 
-/// Redis through a pool of fred.
+/// Redis through a fred pool.
 pub async fn redis_through_fred() -> Pair<RedisStore<Pool>> {
     let server = Redis::shared(Flavour::Redis);
     redis_pair(server.prefix(), fred_pools(server).await)
@@ -131,37 +131,37 @@ pub async fn redis_through_redis_rs() -> Pair<RedisStore<RedisRsClient>> {
     redis_pair(server.prefix(), redis_rs_clients(server).await)
 }
 
-/// Valkey through a client of fred.
+/// Valkey through a fred client.
 pub async fn valkey_through_fred() -> Pair<RedisStore<Client>> {
     let server = Redis::shared(Flavour::Valkey);
     let clients = [fred_client(server.url()).await, fred_client(server.url()).await];
     redis_pair(server.prefix(), clients)
 }
 
-/// Redis through a pool of fred, one command at a time.
+/// Redis through a fred pool, with one command at a time.
 pub async fn redis_one_in_flight() -> Pair<RedisStore<Pool>> {
     let server = Redis::shared(Flavour::Redis);
     one_in_flight(server.prefix(), fred_pools(server).await)
 }
 
-/// Valkey through redis-rs, one command at a time.
+/// Valkey through redis-rs, with one command at a time.
 pub async fn valkey_one_in_flight() -> Pair<RedisStore<RedisRsClient>> {
     let server = Redis::shared(Flavour::Valkey);
     one_in_flight(server.prefix(), redis_rs_clients(server).await)
 }
 
-/// Redis through a pool of fred, every operation in a batch.
+/// Redis through a fred pool, with every operation in a batch.
 pub async fn batched_redis() -> Pair<Batched<RedisStore<Pool>>> {
     batched(redis_one_in_flight().await).await
 }
 
-/// Valkey through redis-rs, every operation in a batch.
+/// Valkey through redis-rs, with every operation in a batch.
 pub async fn batched_valkey() -> Pair<Batched<RedisStore<RedisRsClient>>> {
     batched(valkey_one_in_flight().await).await
 }
 
-/// PostgreSQL, every operation in a batch. With three connections, one read and one write can be in
-/// flight.
+/// PostgreSQL, with every operation in a batch. With three connections, one read and one write can
+/// be in flight.
 pub async fn batched_postgres() -> Pair<Batched<PostgresStore>> {
     batched(postgres_pair(|| Postgres::shared().pool(3)).await).await
 }
@@ -171,7 +171,7 @@ async fn batched<S: Store + Clone>(pair: Pair<S>) -> Pair<Batched<S>> {
     Pair::new([Batched::new(first).await, Batched::new(second).await], pair.namespace)
 }
 
-/// A cluster through a client of fred.
+/// A cluster through a fred client.
 pub async fn cluster_through_fred() -> Pair<RedisStore<Client>> {
     let cluster = Cluster::shared();
     redis_pair(Prefix::unique(), [fred_cluster(cluster).await, fred_cluster(cluster).await])
@@ -226,12 +226,12 @@ pub async fn mysql() -> Pair<MySqlStore> {
     Pair::new([store().await, store().await], ())
 }
 
-/// Redis as a cache, through a pool of fred, over MariaDB.
+/// Redis as a cache, through a fred pool, over MariaDB.
 pub async fn redis_over_mysql() -> Pair<LayeredStore<RedisStore<Pool>, MySqlStore>> {
     layered(redis_through_fred().await, mysql().await)
 }
 
-/// Redis as a cache, through a pool of fred, over PostgreSQL.
+/// Redis as a cache, through a fred pool, over PostgreSQL.
 pub async fn redis_over_postgres() -> Pair<LayeredStore<RedisStore<Pool>, PostgresStore>> {
     layered(redis_through_fred().await, postgres().await)
 }
@@ -249,7 +249,7 @@ pub async fn cluster_over_redis()
     layered(cluster_through_redis_rs().await, redis_through_redis_rs().await)
 }
 
-/// Redis over PostgreSQL, every operation in a batch.
+/// Redis over PostgreSQL, with every operation in a batch.
 pub async fn batched_redis_over_postgres()
 -> Pair<Batched<LayeredStore<RedisStore<Pool>, PostgresStore>>> {
     batched(layered(redis_one_in_flight().await, postgres().await)).await

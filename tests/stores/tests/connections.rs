@@ -31,7 +31,7 @@ const SHORT: Duration = Duration::from_millis(500);
 /// unknown outcome.
 const NOTICED: Duration = Duration::from_millis(500);
 
-/// Returns a client of fred with a policy of its own, which reconnects only after a minute.
+/// Returns a fred client with a policy of its own, which reconnects only after a minute.
 async fn reconnecting_fred(url: &str) -> Client {
     let policy = ReconnectPolicy::new_constant(0, 60_000);
     Client::new(Config::from_url(url).unwrap(), None, None, Some(policy))

@@ -55,7 +55,7 @@ async fn patient_and_impatient<C: RedisClient>(
     [Arc::new(patient), Arc::new(impatient)]
 }
 
-/// Returns a client of fred that is configured to retry every command.
+/// Returns a fred client that is configured to retry every command.
 async fn retrying_fred(url: &str) -> Client {
     let performance = PerformanceConfig {
         default_command_timeout: Duration::from_secs(60),

@@ -1,12 +1,12 @@
-//! A clock for stores in memory that follows the timers of tokio: [`TokioClock`].
+//! A clock for stores in memory that follows the tokio timers: [`TokioClock`].
 
 use std::time::Duration;
 
 use ruts::store::memory::Clock;
 use tokio::time::Instant;
 
-/// The clock of tokio. In a test with paused time, a sleep advances the time of the store and of
-/// the requests, and takes no real time.
+/// The tokio clock. In a test with paused time, a sleep advances the time of the store and of the
+/// requests, and takes no real time.
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock(Instant);
 

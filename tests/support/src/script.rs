@@ -60,7 +60,7 @@ impl Random {
 /// How time passes in a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Time {
-    /// The clock of tokio is paused, and the store follows it: [`TokioClock`](crate::TokioClock).
+    /// The tokio clock is paused, and the store follows it: [`TokioClock`](crate::TokioClock).
     Paused,
     /// Sleeps take real time.
     Real,

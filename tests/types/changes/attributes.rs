@@ -1,4 +1,4 @@
-//! Attributes of serde: types that stay as they are, and attributes that are added.
+//! serde attributes: types that stay as they are, and attributes that are added.
 
 use std::net::IpAddr;
 

@@ -309,8 +309,7 @@ pub(super) fn to_text(bytes: &[u8]) -> Result<&str, ReadError> {
     std::str::from_utf8(bytes).map_err(|_| ReadError::SHAPE)
 }
 
-/// Why a payload cannot be read. Holds no part of the value, and no message of serde, which may quote
-/// the value.
+/// Why a payload cannot be read. Holds no part of the value, and no serde message, which may quote the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReadError(&'static str);
 

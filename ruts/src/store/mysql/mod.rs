@@ -1,6 +1,6 @@
 //! Sessions in MariaDB 10.6 or later, or MySQL 8.0 or later: [`MySqlStore`].
 //!
-//! The feature is `mysql-store`. TLS is a feature of sqlx itself. A user of MySQL with the plugin
+//! The feature is `mysql-store`. TLS is a feature of sqlx itself. A MySQL user with the plugin
 //! `caching_sha2_password` needs TLS, or the feature `mysql-rsa` of sqlx.
 //!
 //! # Layout
@@ -41,8 +41,8 @@
 //!
 //! A statement contains values as hexadecimal text, which takes twice their size. If the values of a write
 //! take more than about half of the server's `max_allowed_packet`, the write is refused with
-//! [`Full`](crate::store::StoreErrorKind::Full). The store opens its own connections, and turns the statement
-//! log of sqlx off for them.
+//! [`Full`](crate::store::StoreErrorKind::Full). The store opens its own connections, and turns the sqlx
+//! statement log off for them.
 //!
 //! A connection that was idle for less than [`MySqlStoreBuilder::test_idle_after`] is taken from the
 //! pool without a test. A connection that was idle for longer is tested in a separate round trip. The pool

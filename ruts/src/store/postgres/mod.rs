@@ -1,7 +1,7 @@
 //! Sessions in PostgreSQL 15 or later: [`PostgresStore`].
 //!
-//! [`PostgresStore::builder`] takes a pool of sqlx. The feature is `postgres-store`. TLS is a
-//! feature of sqlx itself.
+//! [`PostgresStore::builder`] takes an sqlx pool. The feature is `postgres-store`. TLS is a feature
+//! of sqlx itself.
 //!
 //! # Layout
 //!
@@ -58,7 +58,7 @@
 //!
 //! Statements are prepared. A pooler in transaction mode has to support prepared statements:
 //! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The builder refuses
-//! a pooler that mixes up prepared statements. The startup message of sqlx needs
+//! a pooler that mixes up prepared statements. The sqlx startup message needs
 //! `ignore_startup_parameters = extra_float_digits`.
 //!
 //! # Failures

@@ -17,7 +17,7 @@ use super::{
 use crate::store::{StoreError, notify::ChannelError};
 
 /// A channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through Redis or Valkey,
-/// with a `Client` or `Pool` of fred, or a `Client` of redis-rs.
+/// with a fred `Client` or `Pool`, or a redis-rs `Client`.
 ///
 /// Each process publishes on one connection, or on as many as the `Pool` has, and listens on another
 /// one. All these connections have the settings of the client. In a cluster, the channel may use any node,

@@ -1,14 +1,14 @@
 //! Sessions in Redis or Valkey.
 //!
-//! A [`RedisStore`] connects with the settings of a client of fred (feature `redis-store`:
-//! `Client`, `Pool`) or of redis-rs (feature `redis-rs-store`: `Client`, [`RedisCluster`] and
+//! A [`RedisStore`] connects with the settings of a fred client (feature `redis-store`: `Client`,
+//! `Pool`) or a redis-rs client (feature `redis-rs-store`: `Client`, [`RedisCluster`] and
 //! [`RedisSentinel`]). The server has to support field expiry: Redis 7.4 or later, Valkey 9 or
 //! later. Any other server is refused at the first operation, or by [`RedisStore::check`].
 //!
 //! # Connections
 //!
-//! The store opens connections of its own, at their first use: as many as a `Pool` of fred has, or one
-//! for any other client. It replaces a connection in these cases:
+//! The store opens connections of its own, at their first use: as many as a fred `Pool` has, or one for any
+//! other client. It replaces a connection in these cases:
 //!
 //! | observation | reaction |
 //! | --- | --- |
@@ -16,9 +16,8 @@
 //! | the server is a replica now, cannot serve, or requires a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
 //! | three commands got no answer before their timeout, or before their callers gave up after at least 100 ms; an answer clears only the failures of its hash tag | the store connects again |
 //!
-//! For each new connection, the store resolves the name of the server, or asks Sentinel. So after a
-//! failover it connects to the new leader, if the name resolves to it. A reconnect policy of fred has
-//! no effect here.
+//! For each new connection, the store resolves the name of the server, or asks Sentinel. So after a failover
+//! it connects to the new leader, if the name resolves to it. A fred reconnect policy has no effect here.
 //!
 //! # Which client
 //!

@@ -1,6 +1,6 @@
 //! [`Connections`]: the connections of a pool. A connection that was idle for long is tested before use.
 //!
-//! Used by the executors of PostgreSQL and of MySQL. Knows nothing of statements.
+//! Used by the PostgreSQL and MySQL executors. Knows nothing of statements.
 
 use std::{
     collections::VecDeque,
@@ -152,7 +152,7 @@ impl<D: Database> Connections<D> {
     /// Returns a connection to the pool. Closes it instead if it does not answer the test of the pool.
     ///
     /// Dropping the connection would not do. The pool would wait for the answer without a limit, and until
-    /// then the connection would count towards the maximum. `return_to_pool`, which the documentation of sqlx
+    /// then the connection would count towards the maximum. `return_to_pool`, which the sqlx documentation
     /// does not list, is the same step as a future that can be dropped.
     pub(in crate::store) fn give_back(&self, mut connection: PoolConnection<D>) {
         self.in_use.fetch_sub(1, Ordering::Relaxed);

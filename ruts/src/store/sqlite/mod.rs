@@ -19,8 +19,8 @@
 //!
 //! The tables can share a file with other tables. A network file system is not supported.
 //!
-//! Let another process copy the files. If this process opens one of them and closes it again, it loses the locks
-//! of SQLite. Another process may then remove the log, and operations fail until a restart.
+//! Let another process copy the files. If this process opens one of them and closes it again, it loses the
+//! SQLite locks. Another process may then remove the log, and operations fail until a restart.
 //!
 //! # Threads
 //!

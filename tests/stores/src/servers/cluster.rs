@@ -1,4 +1,4 @@
-//! A cluster of Redis.
+//! A Redis cluster.
 
 use std::sync::OnceLock;
 

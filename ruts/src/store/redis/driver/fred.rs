@@ -1,4 +1,4 @@
-//! The driver of fred: connects with the settings of a `Client` or a `Pool`.
+//! The fred driver: connects with the settings of a `Client` or a `Pool`.
 //!
 //! Called by `connections`. The only file besides `channel` that knows fred. Knows no sessions.
 
@@ -205,8 +205,8 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
 
 const TOO_MANY_REDIRECTIONS: &str = "Too many redirections.";
 
-/// Converts an error of fred. The text of an error from the server begins with a code in capitals. Nothing
-/// else distinguishes such an error from one of fred itself.
+/// Converts a fred error. The text of an error from the server begins with a code in capitals. Nothing else
+/// distinguishes such an error from one of fred itself.
 fn command_error(error: Error) -> CommandError {
     use ErrorKind::{Backpressure, Canceled, IO, Parse, Protocol, Routing, Timeout};
     let code: String =

@@ -1,4 +1,4 @@
-//! The driver of redis-rs: connects with a `Client`, a [`RedisCluster`] or a [`RedisSentinel`].
+//! The redis-rs driver: connects with a `Client`, a [`RedisCluster`] or a [`RedisSentinel`].
 //!
 //! Called by `connections`. The only file besides `channel` that knows redis-rs. Knows no sessions.
 
@@ -33,7 +33,7 @@ use super::{
 
 /// The nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
 ///
-/// If a connection breaks, a `ClusterClient` of redis-rs may send a command again. A store cannot read this
+/// If a connection breaks, a redis-rs `ClusterClient` may send a command again. A store cannot read this
 /// setting of the client. This type turns the retries off.
 #[derive(Clone)]
 pub struct RedisCluster(ClusterClient);
