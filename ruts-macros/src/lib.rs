@@ -39,7 +39,7 @@ use proc_macro::TokenStream;
 /// | `codec = "messagepack"` | the codec of new values: `"bincode"` or `"messagepack"` |
 /// | `retired("basket")` | stored names of former fields, which no field may have again |
 /// | `layer = Staff` | uses the session of the layer with the name type `Staff`, see `SessionLayer::named` |
-/// | `lock`, `lock = "path"` | generates a test that compares the types with `sessions.lock` beside `Cargo.toml` |
+/// | `lock`, `lock = "path"` | generates a test that compares the types with `sessions.lock` next to `Cargo.toml` |
 /// | `crate = path` | the path of `ruts`, if it was renamed |
 ///
 /// # Keys of `#[field(...)]`

@@ -474,7 +474,8 @@ async fn the_release_before_finds_a_value_of_a_later_version() {
     assert_eq!(Renewed::sessions(store).by_sid(&other).revoke_all().await.unwrap(), 1);
 }
 
-/// The key beside a value belongs to this value alone, and a release that rewrites the value rewrites the key.
+/// The key that is stored with a value belongs to this value alone, and a release that rewrites the value
+/// rewrites the key.
 #[tokio::test]
 async fn a_key_beside_another_value_finds_nothing() {
     let fixture = Fixture::new().await;

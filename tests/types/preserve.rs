@@ -442,7 +442,8 @@ impl Default for OldPay {
     }
 }
 
-/// The tag is behind a part that ruts does not reach, or not in front of the other fields, or beside the content.
+/// The tag is behind a part that ruts does not reach, or not in front of the other fields, or next to the
+/// content.
 #[tokio::test]
 async fn another_variant_never_gets_the_unknown_fields() {
     let order = OrderId("ord_7".to_owned());
@@ -494,7 +495,7 @@ async fn another_variant_never_gets_the_unknown_fields() {
     assert_eq!(updated(NewPart::Sold(item("tea", 7)), lend).await, NewPart::Lent(item("tea", 0)));
 }
 
-/// A value with a tag or any JSON in it takes nothing from the parts beside it.
+/// A value with a tag or any JSON in it takes nothing from the parts next to it.
 #[tokio::test]
 async fn unknown_fields_beside_a_value_of_any_kind_are_kept() {
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

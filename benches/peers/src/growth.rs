@@ -34,7 +34,7 @@ fn ratios(times: &[f64], base: &[f64]) -> Spread {
     times.iter().zip(base).map(|(time, base)| time / base).collect()
 }
 
-/// Measures reads and writes of one small field beside others. The sizes take turns.
+/// Measures reads and writes of one small field next to others. The sizes take turns.
 async fn by_fields(report: &mut Report, backend: Backend, servers: &Servers) {
     let app = stacks::ours(backend, servers).await;
     let mut visitors = Vec::new();

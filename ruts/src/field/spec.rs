@@ -184,8 +184,8 @@ impl FieldSpec {
         self
     }
 
-    /// Writes new values as a former version, for a release that runs beside the previous one. The
-    /// key converts them, with [`Field::writes`](super::Field::writes).
+    /// Writes new values as a former version, for a release that runs alongside the previous one.
+    /// The key converts them, with [`Field::writes`](super::Field::writes).
     ///
     /// # Panics
     ///

@@ -11,7 +11,7 @@ use crate::{
     turns::{Turn, Turns},
 };
 
-/// Time after which an update leaves a queue that does not move, and runs beside the others. It
+/// Time after which an update leaves a queue that does not move, and runs alongside the others. It
 /// bounds the wait if the store does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -51,7 +51,7 @@ async fn main() {
 
 async fn measure_fairness<S: Store>(name: &str, store: &Arc<S>) {
     let (busy, other) = (TestSession::begin(store).await, TestSession::begin(store).await);
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let (mut alone, mut during) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         for _ in 0..50 {
             alone.push(delay(&other).await);
@@ -66,15 +66,15 @@ async fn measure_fairness<S: Store>(name: &str, store: &Arc<S>) {
             });
         }
         while unanswered.load(Ordering::Relaxed) > 0 {
-            beside.push(delay(&other).await);
+            during.push(delay(&other).await);
         }
         requests.join_all().await;
     }
-    let count = beside.len();
-    let (alone, beside) = (median(alone), median(beside));
-    let ratio = beside.as_secs_f64() / alone.as_secs_f64();
+    let count = during.len();
+    let (alone, during) = (median(alone), median(during));
+    let ratio = during.as_secs_f64() / alone.as_secs_f64();
     println!(
-        "{name}: a write takes {alone:.2?}, and {beside:.2?} beside {REQUESTS} requests at another \
+        "{name}: a write takes {alone:.2?}, and {during:.2?} during {REQUESTS} requests at another \
          session ({count} writes): {ratio:.1} times as long"
     );
 }

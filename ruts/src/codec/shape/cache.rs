@@ -156,7 +156,8 @@ mod tests {
         assert_distinct(&fingerprints);
     }
 
-    /// The tracer cannot guess a valid value of some types. The parts beside it are in the fingerprint anyway.
+    /// The tracer cannot guess a valid value of some types. The parts next to it are in the fingerprint
+    /// anyway.
     #[test]
     fn a_part_that_accepts_no_value_hides_no_other_part() {
         /// Begins with `ord_`.

@@ -20,7 +20,7 @@ pub(crate) enum PartKind {
     Struct,
     /// A struct of a tag and a content that depends on the tag.
     Tagged,
-    /// A struct that writes the fields of another one beside its own.
+    /// A struct that writes the fields of another one in addition to its own.
     Flattened,
     Enum,
     /// A map, a list, or a value without parts.

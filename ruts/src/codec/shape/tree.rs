@@ -72,7 +72,7 @@ pub(super) enum Kind {
     Recursion(NodeId),
     /// A value that needs a self-describing format.
     SelfDescribing,
-    /// The tag beside the content of an enum, whose number of variants is not known. The kind of the content
+    /// The tag next to the content of an enum, whose number of variants is not known. The kind of the content
     /// depends on the tag.
     Tag,
 }

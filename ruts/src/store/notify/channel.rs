@@ -1,6 +1,6 @@
 //! The contract of a publish-subscribe channel: the [`Channel`] trait.
 //!
-//! Implemented beside the stores for Redis and PostgreSQL, and by other crates. Called by
+//! Implemented next to the stores for Redis and PostgreSQL, and by other crates. Called by
 //! [`NotifyingStore`](super::NotifyingStore). To a channel, messages are short strings.
 
 use std::{error::Error, future::Future};

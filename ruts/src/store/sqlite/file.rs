@@ -88,8 +88,8 @@ fn open_logs() -> MutexGuard<'static, BTreeMap<Identity, Weak<Identity>>> {
     LOGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the path of another file of the database. As in SQLite, it is beside the file to which a symbolic link
-/// leads.
+/// Returns the path of another file of the database. As in SQLite, it is next to the file to which a symbolic
+/// link leads.
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let mut path = database.into_os_string();
@@ -115,7 +115,7 @@ fn identity(metadata: &fs::Metadata) -> Identity {
     metadata.created().ok()
 }
 
-/// A file of zeros beside the database. On a full disk, its removal makes room for deletions, revocations
+/// A file of zeros next to the database. On a full disk, its removal makes room for deletions, revocations
 /// and rotations.
 pub(super) struct Reserve {
     path: PathBuf,

@@ -28,7 +28,7 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// Compares the fields of a session with the lock in a file. If live sessions would not survive a
 /// change of a type, the test fails before the deploy.
 ///
-/// `#[session(lock)]` generates a test that calls this function with `sessions.lock` beside
+/// `#[session(lock)]` generates a test that calls this function with `sessions.lock` next to
 /// `Cargo.toml`. The function checks that
 ///
 /// - each field reads what its codec writes,
@@ -96,7 +96,7 @@ pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
 /// # let path = std::env::temp_dir().join(format!("ruts-samples-{}.lock", std::process::id()));
 /// # std::fs::write(&path, ruts::testing::Lock::of::<Search>().to_string()).unwrap();
 /// # let differs = std::panic::catch_unwind(|| {
-/// // In a test, beside the generated one.
+/// // In a test, next to the generated one.
 /// LockTest::<Search>::new(&path)
 ///     .sample(Search::FILTER, &Filter::Price(10, 20))
 ///     .sample(Search::FILTER, &Filter::Words("tea".to_owned()))

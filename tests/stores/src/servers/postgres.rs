@@ -117,8 +117,8 @@ impl Postgres {
     /// Kills the server.
     pub fn kill(&self) {
         self.process().send("kill");
-        // Its children end by themselves, a moment later. Until then they hold the shared memory, and
-        // with this file present the next start would refuse to run beside them.
+        // Its children end by themselves, a moment later. Until then they hold the shared memory, and with
+        // this file present the next start would refuse to run alongside them.
         let pid = self.process().folder().join("data/postmaster.pid");
         let _ = fs::remove_file(pid);
     }

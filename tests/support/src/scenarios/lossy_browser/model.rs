@@ -461,7 +461,10 @@ impl Model {
         }
         match cookie {
             Cookie::Set(fresh) if !Self::is_of_same_session(sent, fresh) => {
-                assert!(may_create || is_disturbed, "{sent:?} starts a session beside {opens:?}");
+                assert!(
+                    may_create || is_disturbed,
+                    "{sent:?} starts a session in addition to {opens:?}"
+                );
                 let mut session = Session::new(fresh, span);
                 session.sure.extend(item);
                 session.maybe.extend(item);
