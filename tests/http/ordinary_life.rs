@@ -115,9 +115,9 @@ async fn a_sign_in_whose_answer_was_lost_works_again_at_once() {
     }
 }
 
-/// The user clicks again before there is an answer, so the browser breaks off the first request.
+/// The user clicks again before there is an answer, so the browser cancels the first request.
 #[tokio::test]
-async fn a_sign_in_that_was_broken_off_costs_no_cart() {
+async fn a_cancelled_sign_in_costs_no_cart() {
     let (send, mut signed_in) = tokio::sync::mpsc::unbounded_channel();
     let slow = move |shop: Shop| async move {
         shop.set_user(&7).await.unwrap();

@@ -197,15 +197,15 @@ async fn an_end_of_all_sessions_in_one_store_ends_none_in_another() {
     assert_eq!(client.get("/who").await.text(), "None");
 }
 
-/// The first request of a visitor is broken off while the store creates the session, or its answer is lost.
+/// The first request of a visitor is cancelled while the store creates the session, or its answer is lost.
 /// The session takes up no place.
 #[tokio::test]
-async fn a_creation_that_is_broken_off_leaves_no_session() {
-    for is_broken_off in [true, false] {
+async fn a_cancelled_creation_leaves_no_session() {
+    for is_cancelled in [true, false] {
         let store = InstrumentedStore::new(MemoryStore::new());
         let layer = SessionLayer::new(store.clone()).max_sessions(1, OnLimit::Reject);
         let client = new_client(routes().layer(layer));
-        if is_broken_off {
+        if is_cancelled {
             let (tab, mut pause) = (client.clone(), store.pause_after("create"));
             let first = tokio::spawn(async move { tab.get("/in/7").await });
             pause.reached().await;

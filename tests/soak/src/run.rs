@@ -19,7 +19,7 @@ use crate::{
 const ACTORS: usize = 8;
 
 /// Time without a failed request after which a system counts as recovered. It is longer than the
-/// timeout of a store, so that an operation on a silent connection fails within it.
+/// timeout of a store, so that an operation on an unresponsive connection fails within it.
 const QUIET: Duration = Duration::from_millis(2500);
 
 /// Time in which a system is expected to recover.

@@ -1,5 +1,5 @@
-//! Connections to Redis and Valkey that are closed while idle, fall silent, or lead to a server that
-//! is no longer the leader. All clients have to continue with new connections.
+//! Connections to Redis and Valkey that are closed while idle, stop responding, or lead to a server that is
+//! no longer the leader. All clients have to continue with new connections.
 
 use std::{sync::Arc, time::Duration};
 
@@ -84,7 +84,7 @@ async fn a_restart_costs_no_operation<C: RedisClient>(connect: impl AsyncFn(Stri
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
-/// The open connections fall silent, but new ones would work.
+/// The open connections stop responding, but new ones would work.
 async fn a_silent_connection_is_given_up<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
     let server = Redis::start(Flavour::Redis, &[]);
     let proxy = Proxy::before(&server.address()).await;

@@ -821,7 +821,7 @@ mod faults {
         wait_until("the server closes connections", async || number(&admin, sql).await == 0).await;
     }
 
-    /// The store tests an idle connection before a write, so it may have fallen silent or been closed.
+    /// The store tests an idle connection before a write, so it may have stopped responding or been closed.
     #[tokio::test]
     async fn an_idle_connection_that_was_cut_fails_no_write() {
         let server = Postgres::shared();
@@ -846,9 +846,9 @@ mod faults {
         }
     }
 
-    /// All connections in use fall silent, but new ones would work.
+    /// All connections in use stop responding, but new ones would work.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn silent_connections_in_use_leave_room_for_new_ones() {
+    async fn unresponsive_connections_in_use_leave_room_for_new_ones() {
         let server = Postgres::shared();
         let proxy = Proxy::before(&server.address()).await;
         let url = server.url().replace(&server.address(), proxy.address());
@@ -877,9 +877,9 @@ mod faults {
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     }
 
-    /// The connection falls silent after the answer, before the pool has tested it.
+    /// The connection stops responding after the answer, before the pool has tested it.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_connection_that_falls_silent_on_its_return_is_replaced() {
+    async fn a_connection_that_stops_responding_on_its_return_is_replaced() {
         let server = Postgres::shared();
         let proxy = Proxy::before(&server.address()).await;
         let ([_, store], pool) = behind(&proxy, server, &server.schema()).await;
@@ -895,7 +895,7 @@ mod faults {
             proxy.silence_present();
             answer.is_ok()
         };
-        wait_until("the connection falls silent", is_silenced).await;
+        wait_until("the connection stops responding", is_silenced).await;
         wait_until("a new connection is used", async || session.load().await.is_ok()).await;
     }
 

@@ -326,10 +326,10 @@ async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
     wait_until("no transaction is open", none).await;
 }
 
-/// The connection falls silent after the session was locked, like that of a suspended process. MariaDB
+/// The connection stops responding after the session was locked, like that of a suspended process. MariaDB
 /// ends the transaction by itself. MySQL ends it only when the connection ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_connection_gives_its_session_back() {
+async fn an_unresponsive_connection_gives_its_session_back() {
     let server = MySql::start(&[]);
     let proxy = Proxy::before(&server.address()).await;
     let [direct, proxied] = behind(&proxy, &server).await;
@@ -345,9 +345,9 @@ async fn a_silent_connection_gives_its_session_back() {
     assert_eq!(proxied.delete().await.unwrap(), DELETED);
 }
 
-/// The connection falls silent after the answer, before the pool has tested it.
+/// The connection stops responding after the answer, before the pool has tested it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_falls_silent_on_its_return_is_replaced() {
+async fn a_connection_that_stops_responding_on_its_return_is_replaced() {
     let server = MySql::shared();
     let proxy = Proxy::before(&server.address()).await;
     let [_, proxied] = behind(&proxy, server).await;
@@ -360,7 +360,7 @@ async fn a_connection_that_falls_silent_on_its_return_is_replaced() {
         proxy.silence_present();
         answer.is_ok()
     };
-    wait_until("the connection falls silent", is_silenced).await;
+    wait_until("the connection stops responding", is_silenced).await;
     recover(&proxy, &proxied).await;
 }
 

@@ -80,7 +80,7 @@ struct Judged<T> {
     is_refused: AtomicBool,
     /// Total number of strikes. Zero while every command is answered.
     strikes: AtomicUsize,
-    /// Strikes by place. On a cluster, answers of other nodes must not clear the strikes of a silent
+    /// Strikes by place. On a cluster, answers of other nodes must not clear the strikes of an unresponsive
     /// node.
     by_place: Mutex<HashMap<Place, usize>>,
 }
@@ -256,8 +256,8 @@ impl<T: Connection> Judged<T> {
         }
     }
 
-    /// Notes a command without an answer, and returns whether to replace the connection. The connection
-    /// stays in use until another one is open, because perhaps only one node of a cluster is silent.
+    /// Notes a command without an answer, and returns whether to replace the connection. The connection stays
+    /// in use until another one is open, because perhaps only one node of a cluster has stopped responding.
     fn note_strike(&self, place: Place) -> bool {
         let mut by_place = self.lock();
         *by_place.entry(place).or_default() += 1;
