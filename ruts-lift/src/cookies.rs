@@ -126,7 +126,7 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     pairs.filter_map(|pair| pair.trim().split_once('='))
 }
 
-/// Returns the value of a cookie of the request, as it was sent. Of several cookies of the name, the old
+/// Returns the value of a cookie of the request, as it was sent. If several cookies have the name, the old
 /// libraries read the last one.
 pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs(headers).filter(|(other, _)| *other == name).map(|(_, value)| value).last()

@@ -231,8 +231,9 @@ where
         }
     }
 
-    /// Returns whether an old session that was never lifted belongs to another user than the one who is signed in to the
-    /// session of the request. Only the lift function knows the old user, so it runs in a session that ends at once.
+    /// Returns whether an old session that was never lifted belongs to another user than the one who is signed
+    /// in to the session of the request. Only the lift function knows the old user, so it runs in a session that
+    /// ends immediately.
     ///
     /// The user of an old session may change: the ruts session is then linked to the former old session,
     /// which has ended.

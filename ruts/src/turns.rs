@@ -85,7 +85,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, while_moving).await
     }
 
-    /// Takes a turn: at once if the key is free, and otherwise after `wait`.
+    /// Takes a turn: immediately if the key is free, and otherwise after `wait`.
     async fn take<W>(&self, key: K, wait: impl FnOnce(Arc<Queue>) -> W) -> Option<Turn<'_, K>>
     where
         W: Future<Output = Option<OwnedMutexGuard<()>>>,

@@ -129,7 +129,7 @@ async fn a_session_that_was_too_old_differs_from_one_that_was_not_used() {
     assert_eq!(client.text("/").await, "Expired { by: None }");
 }
 
-/// A user whose session was revoked can sign in again at once.
+/// A user whose session was revoked can sign in again immediately.
 #[tokio::test]
 async fn a_revocation_keeps_nobody_from_signing_in() {
     let (_, client) = fixture();

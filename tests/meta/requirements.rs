@@ -102,7 +102,7 @@ const REQUIREMENTS: [Requirement; 85] = [
     Requirement(
         "ASVS-8.3.2",
         Proven,
-        "A change of rights takes effect at once: `hot = \"checked\"`",
+        "A change of rights takes effect immediately: `hot = \"checked\"`",
     ),
     Requirement(
         "ASVS-9.1.1",

@@ -1,6 +1,6 @@
-//! Types whose parts ruts does not find at once, or not at all: a part accepts none of the values that ruts tries,
-//! a type contains itself, or the kind of a part depends on another value. No change of such a part is
-//! misread, although the field uses bincode.
+//! Types whose parts ruts does not find immediately, or not at all: a part accepts none of the values that
+//! ruts tries, a type contains itself, or the kind of a part depends on another value. No change of such a part
+//! is misread, although the field uses bincode.
 
 use std::{
     collections::BTreeMap,

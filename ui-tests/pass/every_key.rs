@@ -6,7 +6,7 @@ impl LayerName for Staff {
     const NAME: &str = "staff";
 }
 
-/// All keys at once.
+/// All keys together.
 #[session(prefix = "desk", codec = "bincode", layer = Staff, lock, retired("name"))]
 #[must_use]
 pub struct Desk {

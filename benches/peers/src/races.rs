@@ -22,7 +22,7 @@ const TRIALS: usize = 1_000;
 /// Time that a request may wait for another one.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sends [`AT_ONCE`] requests at once. Returns the number of successes.
+/// Sends [`AT_ONCE`] requests at the same time. Returns the number of successes.
 async fn at_once(visitor: &Visitor, path: impl Fn(u32) -> String) -> u32 {
     let mut requests = JoinSet::new();
     for number in 0..AT_ONCE {
@@ -40,8 +40,8 @@ fn spread(counts: &[u32]) -> String {
     }
 }
 
-/// Returns how many of 64 fields written at once exist, how many of 64 increments count, and how
-/// many increments fail.
+/// Returns how many of 64 fields written concurrently exist, how many of 64 increments count, and
+/// how many increments fail.
 async fn merge(app: &App) -> [String; 3] {
     let (mut fields, mut numbers, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..MERGES {

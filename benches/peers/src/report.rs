@@ -1,6 +1,6 @@
 //! A page of the report.
 //!
-//! Filled by every measurement. Prints all text at once, so that a long run shows its progress.
+//! Filled by every measurement. Prints all text immediately, so that a long run shows its progress.
 
 use std::fmt::Display;
 

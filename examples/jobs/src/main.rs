@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("order exports at http://localhost:3000/export");
     axum::serve(listener, app(&store, queue))
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends at once, which is fine too.
+            // Without a signal handler, the process ends immediately, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

@@ -58,7 +58,7 @@ async fn save(writer: Writer, Form(parts): Form<Parts>) -> Result<Redirect, Erro
 }
 
 async fn send(writer: Writer) -> Result<Redirect, Error> {
-    // Of two clicks, only one gets the recipient.
+    // Only one of two clicks gets the recipient.
     let Some(recipient) = writer.recipient().take().await? else { return Ok(Redirect::to("/")) };
     // Removes the text and writes the receipt, or does nothing.
     writer

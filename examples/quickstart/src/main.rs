@@ -94,7 +94,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     );
     axum::serve(listener, app)
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends at once, which is fine too.
+            // Without a signal handler, the process ends immediately, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

@@ -36,7 +36,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     println!("the door listens on http://localhost:3000");
     axum::serve(listener, redis_example::app(store))
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends at once, which is fine too.
+            // Without a signal handler, the process ends immediately, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

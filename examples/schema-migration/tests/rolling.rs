@@ -179,7 +179,7 @@ impl Drop for Close<'_> {
     }
 }
 
-/// Sends two requests at once.
+/// Sends two requests at the same time.
 fn both<T: Send>(send: impl Fn() -> T + Sync) -> [T; 2] {
     thread::scope(|scope| {
         let other = scope.spawn(&send);

@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("talk to ws://localhost:{port}/talk");
     axum::serve(listener, websocket_example::app(store))
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends at once, which is fine too.
+            // Without a signal handler, the process ends immediately, which is fine too.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

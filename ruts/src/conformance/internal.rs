@@ -39,7 +39,7 @@ fn refusal<T>(answer: StoreResult<T>) -> Option<Refused> {
 }
 
 /// A call with internal credentials reads and changes fields, as a call with the secret does. The client of
-/// the session sees the changes at once.
+/// the session sees the changes immediately.
 pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.through(subject).holds(&[("a", "1"), ("b", "2")]).await;

@@ -29,7 +29,8 @@ pub async fn parallel_writes_to_different_fields_survive(subject: &impl Subject)
     }
 }
 
-/// Of parallel updates with the same precondition, one applies. The others get the new value.
+/// Only one of several parallel updates with the same precondition applies. The others get the new
+/// value.
 pub async fn one_of_parallel_conditional_updates_applies(subject: &impl Subject) {
     for expected in [None, Some("0")] {
         for _ in 0..subject.rounds() {
@@ -78,7 +79,7 @@ pub async fn parallel_increments_all_count(subject: &impl Subject) {
     assert_eq!(client.get("n").await.as_deref(), Some("40"));
 }
 
-/// Of parallel calls that take a value, exactly one gets it.
+/// Exactly one of several parallel calls that take a value gets it.
 pub async fn a_value_is_taken_once(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let client = session(subject, &[("a", "1")]).await;
@@ -136,7 +137,7 @@ pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
     }
 }
 
-/// Of parallel rotations of the same secret, one wins. The others are refused.
+/// Only one of several parallel rotations of the same secret wins. The others are refused.
 // proves: ASVS-7.2.4
 pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
@@ -163,7 +164,7 @@ pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
     }
 }
 
-/// Of parallel creations with one id, one succeeds.
+/// Only one of several parallel creations with the same id succeeds.
 pub async fn one_of_parallel_creations_wins(subject: &impl Subject) {
     for _ in 0..subject.rounds() {
         let unknown = new_client(subject);

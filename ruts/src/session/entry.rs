@@ -127,8 +127,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Removes the field and returns its value, `None` if it was absent. One round trip, or two for
     /// a field marked `principal` that this request has not read.
     ///
-    /// If several callers take the value at once, only one of them gets it, even if a cache missed
-    /// the removal.
+    /// If several callers take the value concurrently, only one of them gets it, even if a cache
+    /// missed the removal.
     ///
     /// # Errors
     ///

@@ -398,12 +398,12 @@ impl<S> Session<S> {
 
     /// Returns a future that waits until the session ends or its principal changes: for event
     /// streams and WebSockets, which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without
-    /// a session, the future is ready at once.
+    /// a session, the future is ready immediately.
     ///
     /// Watching does not count as activity, and does not end at a rotation. A change in the same
     /// `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in any
-    /// process, is noticed at once. A deadline is noticed when it passes, and every other change
-    /// within five seconds. If the store fails, the future asks it again.
+    /// process, is noticed immediately. A deadline is noticed when it passes, and every other
+    /// change within five seconds. If the store fails, the future asks it again.
     ///
     /// ```
     /// use ruts::{Error, Session};

@@ -87,7 +87,7 @@ pub(super) trait BatchOp: Send + Sync + 'static {
 /// The thresholds at which a [`Batcher`] sends pending operations.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
-    /// Maximum number of commands in flight. Below this number, an operation is sent at once, unless the
+    /// Maximum number of commands in flight. Below this number, an operation is sent immediately, unless the
     /// server is busy. At most one of these commands carries queued requests of busy sessions. A session is
     /// busy if it has more pending requests than its share of a batch.
     pub(super) max_in_flight: usize,

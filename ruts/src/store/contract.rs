@@ -166,7 +166,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns the deadline that ended a session, after another operation answered
     /// [`NotFound`](Refused::NotFound). Returns `None` if no deadline ended the session, or if the store has
-    /// freed the session. A store may free an expired session at once.
+    /// freed the session. A store may free an expired session immediately.
     ///
     /// The default implementation returns `None`.
     fn expiry(

@@ -443,6 +443,6 @@ async fn fresh(scenario: &SessionSecurity, lifetimes: &Lifetimes) -> Outcome {
     let later = client.get(path).await.status.is_success();
     Outcome::kept_if(at_once && !later, || match at_once {
         true => format!("`{path}` opens after {within:?}"),
-        false => format!("`{path}` does not open at once"),
+        false => format!("`{path}` does not open immediately"),
     })
 }

@@ -73,7 +73,7 @@ impl Stop {
     }
 }
 
-/// A wrapper that can stop calls to a store. It forwards calls outside [`Pace::run`] at once.
+/// A wrapper that can stop calls to a store. It forwards calls outside [`Pace::run`] immediately.
 pub struct PacedStore<S>(Arc<S>);
 
 impl<S> PacedStore<S> {

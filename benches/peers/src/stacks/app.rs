@@ -52,7 +52,7 @@ pub(crate) struct App {
 pub(crate) enum Backend {
     Memory,
     Redis,
-    /// Redis through redis-rs. Of the peers, only axum_session uses it, over a pool of its own.
+    /// Redis through redis-rs. axum_session is the only peer that uses it, over a pool of its own.
     RedisRs,
     Postgres,
     /// Redis as the cache of PostgreSQL.

@@ -223,7 +223,7 @@ impl State {
         {
             self.users.remove(token);
         }
-        // A sign-in of another user may have removed the item at once.
+        // A sign-in of another user may have removed the item immediately afterwards.
         let is_added = request.is("POST /cart") && status == "303" && body.contains("item=");
         if is_added && !is_overlapped {
             let session = set.filter(|new| !new.is_empty()).or(token.as_deref());

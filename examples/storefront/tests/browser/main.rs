@@ -143,7 +143,7 @@ async fn signing_out_ends_all_tabs(url: &str) -> Result<()> {
     Ok(())
 }
 
-/// "Your devices" signs out another browser at once.
+/// "Your devices" signs out another browser immediately.
 async fn a_device_signs_out_another(url: &str) -> Result<()> {
     let chromium = chromium().await?;
     let (laptop, phone) = (chromium.visitor(url).await?, chromium.visitor(url).await?);

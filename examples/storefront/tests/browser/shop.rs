@@ -88,7 +88,7 @@ impl Shop {
         self.url.trim_start_matches("http://").to_owned()
     }
 
-    /// Ends the process at once.
+    /// Ends the process immediately.
     pub(crate) fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

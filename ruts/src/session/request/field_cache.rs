@@ -132,7 +132,7 @@ impl FieldCache {
         self.complete = true;
     }
 
-    /// Sorts the fields. Of two with the same name, the later one is kept.
+    /// Sorts the fields. The later one of two fields with the same name is kept.
     fn settle(&mut self) {
         self.fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.fields.dedup_by(|latter, former| {

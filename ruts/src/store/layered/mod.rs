@@ -112,7 +112,7 @@
 //! | the writer is killed, or its future dropped | kept ¹⁴ ¹⁵ | kept ¹⁴ | kept ¹⁴ | kept ⁵ | kept ⁵ |
 //! | the origin is down | kept ¹⁶ | kept ¹⁶ | kept ¹⁶ | kept ⁵ | kept ⁵ |
 //! | the origin hangs, and writes later | kept ¹⁷ | kept ⁵ | kept ¹⁷ | kept ⁵ | kept ⁵ |
-//! | all of this at once, for a minute | kept ¹⁸ | kept ¹⁸ | kept ¹⁸ | | |
+//! | all of this at the same time, for a minute | kept ¹⁸ | kept ¹⁸ | kept ¹⁸ | | |
 //!
 //! 1. `redis_over_postgres`, `valkey_over_postgres`, `cluster_over_redis`, `memory_over_postgres`
 //!    in `tests/stores/tests/{stores,model}.rs`, `cached` in `tests/http/conformance.rs`

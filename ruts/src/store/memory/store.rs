@@ -90,9 +90,9 @@ impl MemoryStoreBuilder {
     /// Sets the maximum number of sessions. At the limit, creating another one fails with
     /// [`StoreErrorKind::Full`]. Unlimited by default.
     ///
-    /// Deleted and revoked sessions, of which a few bytes stay for a while, do not count. With
-    /// a limit, the store keeps about `sessions` of them. Beyond that, it removes a session at once when
-    /// it is revoked.
+    /// Deleted and revoked sessions, of which a few bytes stay for a while, do not count. With a limit, the
+    /// store keeps about `sessions` of them. Beyond that, it removes a session immediately when it is
+    /// revoked.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;

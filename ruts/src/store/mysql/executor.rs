@@ -239,7 +239,8 @@ impl Attempt<'_> {
         answer.unwrap_or_else(|| Err(StatementError::silence(can_change)))
     }
 
-    /// Returns the connection to the pool, at once or after a rollback. Closes a dead connection.
+    /// Returns the connection to the pool, immediately or after a rollback. Closes a dead
+    /// connection.
     fn finish(mut self, connection_is_dead: bool) {
         let Some(mut connection) = self.connection.take() else { return };
         let executor = Arc::clone(self.executor);

@@ -83,7 +83,7 @@
 //!
 //! # Cleanup
 //!
-//! An expired session is invisible at once. Every instance deletes expired sessions at
+//! An expired session is immediately invisible. Every instance deletes expired sessions at
 //! [intervals](MySqlStoreBuilder::cleanup_interval), in small batches that skip the rows that another
 //! instance is deleting.
 

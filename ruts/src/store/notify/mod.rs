@@ -1,5 +1,5 @@
 //! Notifications between processes, so that [`Session::watch`](crate::Session::watch) notices a
-//! change at once.
+//! change immediately.
 //!
 //! A store alone does not notify other processes of a change. Without notifications, a watcher only
 //! checks its session every five seconds. [`NotifyingStore`] adds notifications to any store, through

@@ -94,7 +94,7 @@
 //!
 //! # Cleanup
 //!
-//! An expired session is invisible at once. Every instance deletes expired sessions at
+//! An expired session is immediately invisible. Every instance deletes expired sessions at
 //! [intervals](PostgresStoreBuilder::cleanup_interval), in small batches that skip the rows that another
 //! instance is deleting. A session can be deleted from the next full hour after its expiry on.
 //!

@@ -378,7 +378,7 @@ impl PostgresStoreBuilder {
     }
 
     /// Connects to the server and checks it. Also creates or migrates the tables if
-    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this at once.
+    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this concurrently.
     ///
     /// # Errors
     ///

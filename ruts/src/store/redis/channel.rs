@@ -108,7 +108,8 @@ mod through_fred {
                     Ok(message) => {
                         listener.on_message(&message.value.into_string().unwrap_or_default());
                     }
-                    // Too many messages came at once and some were lost, so every watcher has to check.
+                    // Too many messages came at the same time and some were lost, so every watcher has to
+                    // check.
                     Err(_) => listener.on_subscribed(),
                 },
                 error = errors.recv() => break error.map_or(Ok(()), |(error, _)| Err(error)),

@@ -119,7 +119,7 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
     ///
     /// If the server is far away, a higher limit lets single operations start sooner. A lower limit
     /// reduces the load of a busy server. On a cluster the limit has no effect: every operation is
-    /// sent at once.
+    /// sent immediately.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.max_in_flight = commands.max(1);
         self

@@ -63,7 +63,7 @@
 //!
 //! # Cleanup
 //!
-//! An expired session is invisible at once. Each process deletes expired sessions at
+//! An expired session is immediately invisible. Each process deletes expired sessions at
 //! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions. A transaction of the cleanup
 //! waits until no operation is queued, for at most ten seconds.
 

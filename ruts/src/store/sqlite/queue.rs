@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-/// A queue from which threads take several items at once.
+/// A queue from which threads take several items in one call.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,

@@ -333,7 +333,7 @@ impl SqliteStoreBuilder {
     }
 
     /// Opens the file, creates the tables that are missing, and starts the threads. Any number of
-    /// processes may call this at once.
+    /// processes may call this concurrently.
     ///
     /// # Errors
     ///

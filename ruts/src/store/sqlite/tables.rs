@@ -9,7 +9,7 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// Creates the tables that are missing. Any number of processes may call this at once.
+/// Creates the tables that are missing. Any number of processes may call this concurrently.
 pub(super) fn prepare(database: &Database) -> Result<(), StoreError> {
     database.begin_write()?;
     let prepared = database.execute_all(TABLES).and_then(|()| check_version(database));

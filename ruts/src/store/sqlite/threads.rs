@@ -29,7 +29,7 @@ use crate::{store::StoreError, token::SessionId};
 /// Number of changes that are kept for a watcher. A watcher that lags further behind checks its session.
 const CHANGES: usize = 64;
 
-/// Maximum number of reads that run on the threads of their callers at once.
+/// Maximum number of reads that run concurrently on the threads of their callers.
 const MAX_INLINE: usize = 8;
 
 /// The settings of a store.

@@ -155,7 +155,7 @@ pub async fn users_and_administrators_end_sessions<S: Store>(store: Arc<S>) {
     assert_eq!(ada.text("/devices").await, "newer");
 }
 
-/// A user whose sessions were revoked signs in at once, in a browser that still has the cookie.
+/// A user whose sessions were revoked signs in immediately, in a browser that still has the cookie.
 pub async fn a_revoked_user_signs_in_at_once<S: Store>(store: Arc<S>) {
     let index = Shop::sessions(&store);
     let client = new_client(routes().layer(SessionLayer::new(Arc::clone(&store))));

@@ -163,7 +163,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rates, delays, increments } = self;
-        write!(f, "{rates}\n{delays}\nKept of {SESSIONS} increments at once:\n\n{increments}")
+        write!(f, "{rates}\n{delays}\nKept of {SESSIONS} concurrent increments:\n\n{increments}")
     }
 }
 

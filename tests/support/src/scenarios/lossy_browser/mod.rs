@@ -124,7 +124,7 @@ impl Browser {
         (sent, stop, reply)
     }
 
-    /// Sends a request, twice at once if `is_double`, and handles its answers.
+    /// Sends a request, twice concurrently if `is_double`, and handles its answers.
     async fn send(&mut self, tab: usize, action: Action, is_double: bool) {
         let mut requests = vec![self.start(action, None)];
         if is_double {

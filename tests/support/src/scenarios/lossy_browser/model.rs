@@ -490,7 +490,7 @@ impl Model {
         }
     }
 
-    /// Checks that a sign-in succeeds at once, with any cookie.
+    /// Checks that a sign-in succeeds immediately, with any cookie.
     fn sign_in(
         &mut self,
         sent: &Sent,
