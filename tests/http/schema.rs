@@ -381,7 +381,7 @@ async fn a_former_version_is_migrated_and_nothing_is_written() {
         })
         .await;
     let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
-    assert_eq!(cart, Some(items(2)), "the earlier release still reads what it wrote");
+    assert_eq!(cart, Some(items(2)), "an earlier release still reads what it wrote");
     let cart = fixture.run(|second: Second| async move { second.cart().await.unwrap() }).await;
     fixture
         .run(|second: Second| async move { second.set_cart(&cart.unwrap()).await.unwrap() })
@@ -696,7 +696,7 @@ async fn a_principal_keeps_its_sessions_when_its_type_changes() {
     assert_eq!(sessions.revoke_all().await.unwrap(), 0, "this user is of another tenant");
     assert_eq!(Second::sessions(&fixture.store).by_user(&ada).revoke_all().await.unwrap(), 1);
 
-    // The earlier release finds and ends sessions of the later one.
+    // The previous release finds and ends sessions of the later one.
     fixture.run(|second: Second| async move { second.set_user(&ada).await.unwrap() }).await;
     assert_eq!(count().await, 1);
     assert_eq!(First::sessions(&fixture.store).by_user(&7).revoke_all().await.unwrap(), 1);

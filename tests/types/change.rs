@@ -86,12 +86,12 @@ pub(crate) struct Run<'a> {
     pub(crate) has_lock: bool,
 }
 
-/// Number of values of the new release after an update by the old one, by state.
+/// Number of values of the new release after an update by the previous one, by state.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Updated {
     /// Unchanged.
     pub(crate) whole: usize,
-    /// As the old release writes a value when it sets the field.
+    /// As the previous release writes a value when it sets the field.
     pub(crate) cut: usize,
     /// In any other state.
     pub(crate) harmed: usize,
@@ -130,12 +130,12 @@ impl Change {
         Self { name, reads, updates, lock: compare::<Old, New> }
     }
 
-    /// Compares the new release with the lock of the old one.
+    /// Compares the new release with the lock of the previous one.
     pub(crate) fn lock(&self, codec: Codec) -> LockReport {
         (self.lock)(codec)
     }
 
-    /// Lets the old release update random values of the new one without changing them.
+    /// Lets the previous release update random values of the new one without changing them.
     pub(crate) async fn update(&self, run: &Run<'_>) -> Updated {
         (self.updates)(run).await
     }

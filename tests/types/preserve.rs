@@ -1,4 +1,5 @@
-//! During a deployment, an update by the old release keeps the fields that only the new one knows.
+//! During a deployment, an update by the previous release keeps the fields that only the new one
+//! knows.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,7 +16,7 @@ use crate::{
     order_id::OrderId,
 };
 
-/// Changes under which the old release reads every value of the new one, without some of its
+/// Changes under which the previous release reads every value of the new one, without some of its
 /// fields.
 const ADDITIVE: [&str; 6] = [
     "add a field at the end",
@@ -99,7 +100,7 @@ fn cart() -> after::Cart {
     }
 }
 
-/// Lets the old release change a cart of the new one, and returns what the new one finds.
+/// Lets the previous release change a cart of the new one, and returns what the new one finds.
 async fn update(cart: after::Cart, changes: &[fn(&mut before::Cart)]) -> after::Cart {
     let session = new_session().await;
     session.entry(NEW).set(&cart).await.unwrap();
@@ -311,8 +312,8 @@ async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     assert_eq!(session.entry(NEW).get().await.unwrap(), paid);
 }
 
-/// A list may have an element that the old release knows only as `#[serde(other)]`. A change of another element
-/// does not replace it.
+/// A list may have an element that the previous release knows only as `#[serde(other)]`. A change of another
+/// element does not replace it.
 #[tokio::test]
 async fn an_unknown_variant_in_a_list_stays() {
     use visit::{NewPay, OldPay};
@@ -372,7 +373,7 @@ async fn a_default_is_written_if_it_matters() {
     assert_eq!(session.entry(BEFORE).get().await.unwrap(), Before { a: 2, legacy: 5 });
 }
 
-/// The old release changes a value of the new one, and returns what the new one finds.
+/// The previous release changes a value of the new one, and returns what the new one finds.
 async fn updated<O: FieldValue + Default, N: FieldValue>(
     new: N,
     change: impl FnMut(&mut O) + Send,
@@ -576,7 +577,7 @@ async fn a_part_in_another_form_costs_nothing_elsewhere() {
     let next = updated(new.clone(), |old: &mut Old| (old.total, old.note) = (2, "z".to_owned()));
     assert_eq!(next.await, New { remark: "z".to_owned(), amount: 2, gift: 7 });
 
-    // A number that the old release knows only as another one.
+    // A number that the previous release knows only as another one.
     #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
     #[serde(from = "u8", into = "u8")]
     enum Kind {
@@ -678,7 +679,7 @@ async fn a_type_with_aliases_is_merged_like_one_without() {
     assert_eq!(next.await, New { count: 1, first: item("b", 7), end: item("y", 8) });
 }
 
-/// The old release reads a part of the value as something shorter, and changes another part.
+/// The previous release reads a part of the value as something shorter, and changes another part.
 #[tokio::test]
 async fn a_part_that_the_caller_has_not_changed_is_kept_as_it_is_stored() {
     use std::collections::BTreeSet;

@@ -56,7 +56,7 @@ pub enum CodecError {
         /// Version of the field.
         known: u16,
     },
-    /// A former release of the application wrote the value, and the field has no `migrate` for
+    /// An earlier release of the application wrote the value, and the field has no `migrate` for
     /// its version.
     #[error(
         "the stored value has version {stored}, and the field, which has version {known}, has no \

@@ -10,7 +10,7 @@ use ruts::{
     testing::{Client, with_session},
 };
 
-/// The earlier release.
+/// The previous release.
 mod before {
     use ruts::session;
 
@@ -60,7 +60,7 @@ impl From<Vec<String>> for Cart {
 impl TryFrom<Cart> for Vec<String> {
     type Error = ();
 
-    /// The earlier release has no quantities.
+    /// The previous release has no quantities.
     fn try_from(Cart { items }: Cart) -> Result<Self, ()> {
         let item = |(item, number)| if number == 1 { Ok(item) } else { Err(()) };
         items.into_iter().map(item).collect()
@@ -185,7 +185,7 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
         })
         .await;
 
-    // A rollback: the bridge release writes what the earlier release reads.
+    // A rollback: the bridge release writes what the previous release reads.
     browser
         .run(1, |bridge: bridge::Shop| async move {
             assert!(bridge.cart().settle().await.is_err(), "two loaves do not fit a list of names");
@@ -217,7 +217,7 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
         })
         .await;
     browser.run(0, |old: before::Shop| async move { is_newer(old.user().await) }).await;
-    // "Sign out everywhere" on an instance of the earlier release.
+    // "Sign out everywhere" on an instance of the previous release.
     assert_eq!(index.0.by_user(&7).revoke_all().await.unwrap(), 0);
     assert_eq!(index.0.by_user(&8).revoke_all().await.unwrap(), 1);
     browser
