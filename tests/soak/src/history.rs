@@ -32,6 +32,9 @@ pub const COUNTER: &str = "c";
 /// Number of sessions above which a new one replaces the oldest that is not live.
 const MAX_SESSIONS: usize = 400;
 
+/// Maximum time after which a request of unknown outcome takes effect: the longest fault, and some more.
+const LATE: Duration = Duration::from_secs(10);
+
 /// The outcome of an operation, as far as its answer shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -92,6 +95,8 @@ struct Registry {
     sessions: VecDeque<Arc<Subject>>,
     /// Number of revocations in progress, by principal.
     revoking: [usize; PRINCIPALS],
+    /// Until this time, a revocation of unknown outcome may take effect, by principal.
+    revoking_until: [Option<Instant>; PRINCIPALS],
 }
 
 /// A session and its history.
@@ -261,8 +266,11 @@ impl History {
     pub fn end_revocation(&self, revocation: Revocation, outcome: Outcome) {
         let Revocation { principal, certain, possible } = revocation;
         let mut registry = self.registry();
-        for (index, count) in registry.revoking.iter_mut().enumerate() {
-            *count -= usize::from(principal.is_none_or(|principal| principal == index));
+        for index in (0..PRINCIPALS).filter(|index| principal.is_none_or(|it| it == *index)) {
+            registry.revoking[index] -= 1;
+            if outcome == Outcome::Unknown {
+                registry.revoking_until[index] = Some(Instant::now() + LATE);
+            }
         }
         for (subject, sign_ins_begun) in &certain {
             let has_signed_in = subject.state().sign_ins_begun != *sign_ins_begun;
@@ -313,9 +321,11 @@ pub fn check_list(before: &[(Arc<Subject>, Before)], page: &SessionPage) -> Opti
 impl Registry {
     /// Makes a session uncertain if its sign-in overlaps with a revocation, which may end it.
     fn note_overlap(&self, subject: &Subject, principal: Option<usize>) {
-        if principal.is_some_and(|principal| self.revoking[principal] > 0)
-            || self.revoking.iter().all(|count| *count > 0)
-        {
+        let now = Instant::now();
+        let may_be_revoked = |index: usize| {
+            self.revoking[index] > 0 || self.revoking_until[index].is_some_and(|until| now < until)
+        };
+        if principal.is_some_and(may_be_revoked) || (0..PRINCIPALS).all(may_be_revoked) {
             let mut state = subject.state();
             state.endings_begun += 1;
             state.life = Life::Uncertain;
@@ -760,6 +770,20 @@ mod tests {
         let revocation = history.begin_revocation(Some(1), None);
         history.end_revocation(revocation, Outcome::NotDone);
         assert!(failed.check_opened(&failed.before()).is_none());
+    }
+
+    #[test]
+    fn a_revocation_of_unknown_outcome_may_end_later_sessions() {
+        for principal in [Some(1), None] {
+            for (outcome, may_end) in [(Outcome::Unknown, true), (Outcome::NotDone, false)] {
+                let history = History::default();
+                let revocation = history.begin_revocation(principal, None);
+                history.end_revocation(revocation, outcome);
+                let later = live(&history, Some(1));
+                let refused = later.check_refused(&later.before(), &Refused::Revoked);
+                assert_eq!(refused.is_none(), may_end, "{principal:?} {outcome:?}");
+            }
+        }
     }
 
     #[test]

@@ -228,8 +228,7 @@ impl<S: Store> World<S> {
         let revoke = self.store.revoke(&self.principals[principal], target);
         let outcome = match self.request("revoke", revoke).await {
             Ok(written) => Outcome::Done(written.stale_for),
-            // After any error, some sessions may have ended.
-            Err(_) => Outcome::Unknown,
+            Err(outcome) => outcome,
         };
         self.history.end_revocation(revocation, outcome);
     }

@@ -12,14 +12,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::task::{JoinError, JoinSet};
-use tracing::Instrument;
 
 use super::{
     driver::client::{Call, ScriptClient},
     error::{CommandError, NAME, corrupt},
     eval::{Deadline, Script, probe},
     native::NativeRead,
+    parallel::run_all,
     scripts::LOAD,
     wire::{
         args::{Arguments, presented, touch_millis},
@@ -29,12 +28,9 @@ use super::{
 };
 use crate::{
     auth::PrincipalKey,
-    store::{Credentials, Loaded, Projection, StoreError, StoreErrorKind, StoreResult, Touch},
+    store::{Credentials, Loaded, Projection, StoreError, StoreResult, Touch},
     token::SessionId,
 };
-
-/// Maximum number of commands that are sent at the same time for one operation.
-pub(super) const MAX_PARALLEL: usize = 256;
 
 /// Expected length of a key.
 const KEY: usize = 32;
@@ -131,27 +127,17 @@ impl<C: ScriptClient> Executor<C> {
         Ok(self.call(script, &[key], &arguments, self.deadline()).await?)
     }
 
-    /// Runs a script without arguments on each key, up to [`MAX_PARALLEL`] at the same time.
+    /// Runs a script without arguments on each key, many at the same time.
     pub(super) async fn run_at_each(
         self: &Arc<Self>,
         script: &'static Script,
         keys: impl Iterator<Item = Bytes>,
     ) -> Result<(), StoreError> {
-        let mut tasks = JoinSet::new();
-        for key in keys {
-            if tasks.len() >= MAX_PARALLEL
-                && let Some(done) = tasks.join_next().await
-            {
-                done.map_err(task_failed)??;
-            }
+        let calls = keys.map(|key| {
             let executor = Arc::clone(self);
-            let one = async move { executor.run(script, key, Arguments::new(0)).await };
-            tasks.spawn(one.in_current_span());
-        }
-        while let Some(done) = tasks.join_next().await {
-            done.map_err(task_failed)??;
-        }
-        Ok(())
+            async move { executor.run(script, key, Arguments::new(0)).await.map(drop) }
+        });
+        run_all(calls).await.map(drop)
     }
 
     /// Reads a session with commands instead of a script, in one round trip. Returns `None` if a script
@@ -245,9 +231,4 @@ impl<C: ScriptClient> Executor<C> {
         };
         ids.map(key).collect()
     }
-}
-
-/// The error of a task that panicked, or that the runtime dropped while shutting down.
-pub(super) fn task_failed(error: JoinError) -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(error)
 }

@@ -129,6 +129,7 @@ mod error;
 mod eval;
 mod executor;
 mod native;
+mod parallel;
 mod principal;
 mod scripts;
 mod store;

@@ -5,13 +5,13 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tracing::Instrument;
 
 use super::super::{
     driver::client::ScriptClient,
     error::{NAME, corrupt},
     eval::Script,
-    executor::{Executor, MAX_PARALLEL, Reader, task_failed},
+    executor::{Executor, Reader},
+    parallel::run_all,
     scripts::{BEGIN_REVOKE, EXIST, LIST, REMOVE_ENTRIES, REVOKE},
     wire::{
         args::Arguments,
@@ -73,7 +73,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
     /// Returns a page of the live sessions.
     ///
     /// For each step of at most [`STEP`] entries, takes one round trip for the list, another one for [`MANY`]
-    /// entries or more, one for each session, up to [`MAX_PARALLEL`] at the same time, and, if some have
+    /// entries or more, one for each session, many at the same time, and, if some have
     /// ended, one to remove their entries.
     pub(in crate::store::redis) async fn page(
         &self,
@@ -339,7 +339,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         flags(reply, entries.len()).ok_or_else(corrupt)
     }
 
-    /// Runs `work` for each session, up to [`MAX_PARALLEL`] at a time, and returns the answers in order.
+    /// Runs `work` for each session, many at the same time, and returns the answers in order.
     async fn for_each<T, F>(
         &self,
         entries: &[ListEntry],
@@ -349,16 +349,6 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let mut answers = Vec::with_capacity(entries.len());
-        for chunk in entries.chunks(MAX_PARALLEL) {
-            let start = |entry: &ListEntry| {
-                tokio::spawn(work(Arc::clone(self.executor), entry.id).in_current_span())
-            };
-            let tasks: Vec<_> = chunk.iter().map(start).collect();
-            for task in tasks {
-                answers.push(task.await.map_err(task_failed)??);
-            }
-        }
-        Ok(answers)
+        run_all(entries.iter().map(|entry| work(Arc::clone(self.executor), entry.id))).await
     }
 }
