@@ -9,8 +9,11 @@ use axum::{
     routing::get,
 };
 use ruts::{
-    Error, Session, SessionLayer,
+    CookieOptions, Error, Session, SessionLayer,
+    client::{ClientChangeAction, ClientFingerprint},
+    cookie::SameSite,
     guard::{Aal, Fresh},
+    layer::{ClearSiteData, TokenSource},
     session,
     session::LayerName,
     store::memory::{ManualClock, MemoryStore},
@@ -521,10 +524,20 @@ async fn two_layers_of_one_name_are_reported_and_the_outer_one_serves() {
     assert_eq!(reports(), 1, "{}", log.text());
 
     // A clone with other settings is another layer.
-    let layer = SessionLayer::new(MemoryStore::new());
-    let client = new_client(routes().layer(layer.clone().aal3()).layer(layer));
-    client.get("/sign-in").await;
-    assert_eq!(reports(), 2, "{}", log.text());
+    let settings: [fn(SessionLayer) -> SessionLayer; 6] = [
+        SessionLayer::aal3,
+        |layer| layer.idle_timeout(Duration::from_secs(60)),
+        |layer| layer.with_cookie_options(CookieOptions::build().same_site(SameSite::Strict)),
+        |layer| layer.token_source(TokenSource::Header),
+        |layer| layer.clear_site_data(&[ClearSiteData::Storage]),
+        |layer| layer.watch_clients(|_, _| ClientFingerprint::new(), |_| ClientChangeAction::End),
+    ];
+    for (before, change) in settings.into_iter().enumerate() {
+        let layer = SessionLayer::new(MemoryStore::new());
+        let client = new_client(routes().layer(change(layer.clone())).layer(layer));
+        client.get("/sign-in").await;
+        assert_eq!(reports(), before + 2, "{}", log.text());
+    }
 }
 
 struct Staff;

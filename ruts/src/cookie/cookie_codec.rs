@@ -19,7 +19,7 @@ const fn encrypted(token: usize) -> usize {
 }
 
 /// Form of a token in the cookie.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) enum CookieCodec {
     Plain,
     #[cfg(feature = "signed")]

@@ -226,6 +226,9 @@ impl fmt::Debug for CookieOptions {
             .field("same_site", &self.same_site)
             .field("partitioned", &self.partitioned)
             .field("max_age", &self.max_age)
-            .finish_non_exhaustive()
+            .field("secure", &self.secure)
+            .field("http_only", &self.http_only)
+            .field("codec", &self.codec)
+            .finish()
     }
 }

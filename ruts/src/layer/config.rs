@@ -509,6 +509,7 @@ impl<S, L: LayerName> Layer<S> for SessionLayer<L> {
                 store: Arc::clone(&self.store),
                 config,
                 layer: Arc::clone(&self.identity),
+                settings: format!("{self:?}"),
             }),
             development: self.development.clone(),
             cookie,
@@ -545,6 +546,8 @@ impl<L> fmt::Debug for SessionLayer<L> {
             .field("config", &self.config)
             .field("cookie", &self.options)
             .field("source", &self.source)
+            .field("clear", &self.clear)
+            .field("level", &self.level.map(|level| level.name))
             .field("development", &self.development)
             .finish()
     }

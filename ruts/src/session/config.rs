@@ -28,6 +28,9 @@ pub(crate) struct SessionContext {
     pub(crate) store: Arc<dyn DynStore>,
     pub(crate) config: SessionConfig,
     pub(crate) layer: Arc<LayerIdentity>,
+    /// The `Debug` text of the layer, which shows all its settings except functions and keys. Two clones of a
+    /// layer with the same text count as one layer.
+    pub(crate) settings: String,
 }
 
 /// The data that all services of a layer and of its clones share.
@@ -180,15 +183,6 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 }
 
 impl SessionConfig {
-    /// Returns whether two layers have the same settings, apart from their functions and keys.
-    pub(crate) fn has_settings_of(&self, other: &Self) -> bool {
-        let lifetimes = |it: &Self| {
-            (it.idle, it.absolute, it.renew_every, it.renewal_grace, it.cookie_life, it.limit)
-        };
-        let rest = |it: &Self| (it.sign_in_page.clone(), it.codec, it.unreadable);
-        lifetimes(self) == lifetimes(other) && rest(self) == rest(other)
-    }
-
     /// Returns the change of principal to send to the store. `cookie` is the lifetime of the cookie
     /// after the change.
     pub(super) fn auth_change<'a>(

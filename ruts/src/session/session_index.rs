@@ -148,7 +148,7 @@ impl SessionIndex {
             unreadable: Unreadable::Error,
         };
         let (store, layer) = (Arc::clone(&self.store), Arc::new(LayerIdentity::new()));
-        let context = SessionContext { store, config, layer };
+        let context = SessionContext { store, config, layer, settings: String::new() };
         let session = Session::internal(Arc::new(context), *id);
         // Never fails, because the layer of a job has no other schema.
         let _ = session.claim(T::SCHEMA, T::SHAPES);

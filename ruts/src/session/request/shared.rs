@@ -155,7 +155,7 @@ impl Shared {
 
     pub(super) fn is_of(&self, context: &SessionContext) -> bool {
         Arc::ptr_eq(&self.context.layer, &context.layer)
-            && self.context.config.has_settings_of(&context.config)
+            && self.context.settings == context.settings
     }
 
     pub(super) fn config(&self) -> &SessionConfig {
