@@ -111,7 +111,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 
     /// Removes the field, and returns whether it was present. Removing a field marked `principal`
-    /// signs out the principal that the field names, but no other principal.
+    /// signs out the principal that the field names, but no other principal. The other fields stay, also for
+    /// the next user of the browser. [`Session::delete`](crate::Session::delete) ends the session with all
+    /// its fields.
     ///
     /// # Round trips
     ///
