@@ -1013,6 +1013,34 @@ fn a_changed_variant_of_a_recursive_or_tagged_type_breaks() {
     assert_finding(&report, LockLevel::Breaks, &["amount"]);
 }
 
+/// A variant of an adjacently tagged enum has no content before the change, so no sample shows the content.
+#[test]
+fn a_variant_that_gains_content_breaks() {
+    #[derive(Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "value")]
+    enum Units {
+        Cash,
+        Card,
+    }
+    #[derive(Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "value")]
+    enum Contents {
+        Cash,
+        Card(u32),
+    }
+    const PAYMENT: FieldSpec = FieldSpec::new("payment").with_codec(Codec::MessagePack);
+    let mut lock = Lock::default();
+    release!(accept lock, PAYMENT => Units);
+    println!("{lock}");
+    let report = release!(of lock, retired [] PAYMENT => Contents);
+    assert_finding(&report, LockLevel::Breaks, &["payment"]);
+    let mut lock = Lock::default();
+    release!(accept lock, PAYMENT => Contents);
+    println!("{lock}");
+    let report = release!(of lock, retired [] PAYMENT => Units);
+    assert_finding(&report, LockLevel::Breaks, &["payment"]);
+}
+
 /// The first sample leaves the field out, and shows neither its default nor which name is an alias.
 #[test]
 fn a_field_that_samples_leave_out_is_optional() {
