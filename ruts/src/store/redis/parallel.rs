@@ -46,7 +46,7 @@ pub(super) async fn run_all<T: Send + 'static>(
     }
 }
 
-/// What is known of the calls that are over.
+/// The answers and the failure of the calls that are over.
 struct Progress<T> {
     /// The answers, each with the index of its call.
     answers: Vec<(usize, T)>,
