@@ -55,13 +55,14 @@ use crate::{
 #[non_exhaustive]
 pub enum Error {
     /// The store failed. Nothing was changed, with two exceptions: the outcome is not known if the
-    /// kind is [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), and a revocation may have ended
-    /// some sessions. A retry may succeed.
+    /// kind is [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), and a revocation or a sign-in may
+    /// have ended some sessions. A retry may succeed.
     #[error("the session store failed")]
     Store(#[source] StoreError),
 
     /// The principal has as many sessions as [`max_sessions`](crate::SessionLayer::max_sessions) of
-    /// the layer allows. Nothing was changed.
+    /// the layer allows. Nothing was changed, except that a session that no client has used may have ended for
+    /// this sign-in.
     #[error("the principal has reached its limit of sessions")]
     TooManySessions,
 

@@ -124,7 +124,7 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     let lapse = AuthChange::Lapse(Assurance::Remembered);
     sign(&client, lapse).await;
-    assert_eq!(client.signed_in().await, None, "nobody was signed in");
+    assert_eq!(client.signed_in().await, None, "no principal was signed in");
 
     let principal = principal();
     let who = NewSignIn::new(&principal, Assurance::Aal2);

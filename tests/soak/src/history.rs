@@ -95,8 +95,12 @@ struct Registry {
     sessions: VecDeque<Arc<Subject>>,
     /// Number of revocations in progress, by principal.
     revoking: [usize; PRINCIPALS],
+    /// Number of revocations of everyone in progress.
+    revoking_everyone: usize,
     /// Until this time, a revocation of unknown outcome may take effect, by principal.
     revoking_until: [Option<Instant>; PRINCIPALS],
+    /// The same for revocations of everyone.
+    revoking_everyone_until: Option<Instant>,
 }
 
 /// A session and its history.
@@ -237,8 +241,9 @@ impl History {
         except: Option<&SessionId>,
     ) -> Revocation {
         let mut registry = self.registry();
-        for (index, count) in registry.revoking.iter_mut().enumerate() {
-            *count += usize::from(principal.is_none_or(|principal| principal == index));
+        match principal {
+            Some(principal) => registry.revoking[principal] += 1,
+            None => registry.revoking_everyone += 1,
         }
         let mut revocation = Revocation { principal, certain: Vec::new(), possible: Vec::new() };
         for subject in registry.sessions.iter().filter(|subject| Some(&subject.id) != except) {
@@ -266,11 +271,14 @@ impl History {
     pub fn end_revocation(&self, revocation: Revocation, outcome: Outcome) {
         let Revocation { principal, certain, possible } = revocation;
         let mut registry = self.registry();
-        for index in (0..PRINCIPALS).filter(|index| principal.is_none_or(|it| it == *index)) {
-            registry.revoking[index] -= 1;
-            if outcome == Outcome::Unknown {
-                registry.revoking_until[index] = Some(Instant::now() + LATE);
-            }
+        let registry = &mut *registry;
+        let (count, until) = match principal {
+            Some(index) => (&mut registry.revoking[index], &mut registry.revoking_until[index]),
+            None => (&mut registry.revoking_everyone, &mut registry.revoking_everyone_until),
+        };
+        *count -= 1;
+        if outcome == Outcome::Unknown {
+            *until = Some(Instant::now() + LATE);
         }
         for (subject, sign_ins_begun) in &certain {
             let has_signed_in = subject.state().sign_ins_begun != *sign_ins_begun;
@@ -322,10 +330,13 @@ impl Registry {
     /// Makes a session uncertain if its sign-in overlaps with a revocation, which may end it.
     fn note_overlap(&self, subject: &Subject, principal: Option<usize>) {
         let now = Instant::now();
-        let may_be_revoked = |index: usize| {
-            self.revoking[index] > 0 || self.revoking_until[index].is_some_and(|until| now < until)
+        let may_come = |count: usize, until: Option<Instant>| {
+            count > 0 || until.is_some_and(|until| now < until)
         };
-        if principal.is_some_and(may_be_revoked) || (0..PRINCIPALS).all(may_be_revoked) {
+        let of_principal = principal.is_some_and(|principal| {
+            may_come(self.revoking[principal], self.revoking_until[principal])
+        });
+        if of_principal || may_come(self.revoking_everyone, self.revoking_everyone_until) {
             let mut state = subject.state();
             state.endings_begun += 1;
             state.life = Life::Uncertain;

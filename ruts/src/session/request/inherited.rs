@@ -65,37 +65,45 @@ impl Inherited {
     /// - the fields that a schema declares without `rotate`, if the former session belongs to a guest, and the
     ///   presented secret still opens the session, or the store has noted no use of the secret that replaced
     ///   it. A field with `rotate` may be the reason for the replacement.
+    /// - otherwise the fields of the latest attempt that no client has used.
     ///
-    /// The former session stays unchanged, because the client may still receive its cookie. `taken` is the number
-    /// of ids that turned out to be taken.
+    /// The former session stays unchanged, because the client may still receive its cookie.
     pub(super) async fn find(
         shared: &Shared,
         refused: &[RefusedToken],
         plan: &WritePlan,
-        taken: u8,
+        id: NewId,
     ) -> Result<Self, Error> {
-        let Some(Signing::In { principal, .. }) = &plan.signing else {
-            return Ok(Self::nothing(SessionId::random()?));
-        };
-        let mut nothing = None;
-        for token in refused {
-            if matches!(token.reason, Closed::Replaced | Closed::Revoked) {
-                let found = Search { shared, token, principal }.run(taken).await?;
-                if found.is_source() {
+        let mut guest = None;
+        if let Some(Signing::In { principal, .. }) = &plan.signing {
+            let is_known =
+                |token: &&RefusedToken| matches!(token.reason, Closed::Replaced | Closed::Revoked);
+            for token in refused.iter().filter(is_known) {
+                let found = Search { shared, token, principal }.run(id).await?;
+                if found.owner.is_some() {
                     return Ok(found);
                 }
-                nothing = nothing.or(Some(found));
+                // An attacker may have planted the cookie of a guest.
+                let has_more = |guest: &Self| guest.fields.is_empty() && !found.fields.is_empty();
+                if guest.as_ref().is_none_or(has_more) {
+                    guest = Some(found);
+                }
             }
         }
-        match nothing {
-            Some(nothing) => Ok(nothing),
+        match guest {
+            Some(guest) => Ok(guest),
             None => Ok(Self::nothing(SessionId::random()?)),
         }
     }
+}
 
-    fn is_source(&self) -> bool {
-        self.owner.is_some() || !self.fields.is_empty()
-    }
+/// The choice of an id for a new session that replaces another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NewId {
+    /// That of the next attempt.
+    OfAttempt,
+    /// A random one, because parallel requests have taken those of several attempts.
+    Random,
 }
 
 /// The search for the sessions of one refused token.
@@ -107,41 +115,52 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    async fn run(self, taken: u8) -> Result<Inherited, Error> {
+    async fn run(self, new: NewId) -> Result<Inherited, Error> {
         let mut found = Inherited::nothing(SessionId::random()?);
-        let (mut source, mut latest) = (None, None);
+        let mut source = None;
         if self.token.reason == Closed::Replaced {
             source = self.look_at_former(&mut found).await?;
         }
+        let mut latest = None;
         for number in 0..MAX_ATTEMPTS {
-            let id = self.id_of(number);
-            match self.load(Credentials::internal(&id)).await? {
-                Ok(Loaded { meta, fields }) => {
-                    let fields = self.look_at_attempt(&mut found, &id, &meta, fields);
-                    latest = fields.map(|fields| (id, fields)).or(latest);
+            let id = SessionId::of_attempt(&self.token.id, self.principal.as_bytes(), number);
+            match self.load(Credentials::internal(&id), Projection::Named(&[INCOMPLETE])).await? {
+                Ok(attempt) if self.is_unused(&attempt) => {
+                    if attempt.meta.signed_in.is_some() {
+                        found.replaced.push(id);
+                    }
+                    (found.owner, found.cookie) = (Some(*self.principal), self.token.cookie);
+                    latest = Some(id);
                 }
                 Err(Refused::NotFound) => {
-                    let free = number.saturating_add(taken);
-                    found.id = self.id_of(free);
+                    if new == NewId::OfAttempt {
+                        found.id = id;
+                    }
                     break;
                 }
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
-        // The client may have gone on with the former session.
-        if let Some((id, fields)) = source.or(latest) {
+        // The client may have gone on with the former session, so that session comes first.
+        if let (None, Some(id)) = (&source, latest) {
+            let loaded = self.load(Credentials::internal(&id), Projection::All).await?;
+            source = loaded.ok().map(|Loaded { mut fields, .. }| {
+                self.retain_own(&mut fields);
+                (id, fields)
+            });
+        }
+        if let Some((id, fields)) = source {
             found.fields = self.move_fields(fields, &id, &found.id);
         }
         Ok(found)
     }
 
-    /// Returns the id of the session that an attempt creates.
-    fn id_of(&self, number: u8) -> SessionId {
-        SessionId::of_attempt(&self.token.id, self.principal.as_bytes(), number)
-    }
-
-    async fn load(&self, credentials: Credentials<'_>) -> Result<Result<Loaded, Refused>, Error> {
-        Ok(self.shared.call_store().load(credentials, Projection::All, None).await?)
+    async fn load(
+        &self,
+        credentials: Credentials<'_>,
+        fields: Projection<'_>,
+    ) -> Result<Result<Loaded, Refused>, Error> {
+        Ok(self.shared.call_store().load(credentials, fields, None).await?)
     }
 
     /// Looks at the session that the token names. Returns the fields to take over.
@@ -152,11 +171,11 @@ impl Search<'_> {
         let RefusedToken { id: former, secret, cookie, .. } = *self.token;
         let mut loaded = Err(Refused::NotFound);
         if self.shared.config().renews(cookie) {
-            loaded = self.load(Credentials::new(&former, &secret)).await?;
+            loaded = self.load(Credentials::new(&former, &secret), Projection::All).await?;
         }
         let is_in_grace = loaded.is_ok();
         if !is_in_grace {
-            loaded = self.load(Credentials::internal(&former)).await?;
+            loaded = self.load(Credentials::internal(&former), Projection::All).await?;
         }
         let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(None) };
         let is_replaced = is_in_grace || is_unheard(&meta, self.token.longest_since());
@@ -174,28 +193,20 @@ impl Search<'_> {
         Ok(Some((former, fields)))
     }
 
-    /// Looks at the session that an earlier attempt has created. Returns the fields to take over.
-    fn look_at_attempt(
-        &self,
-        found: &mut Inherited,
-        id: &SessionId,
-        meta: &SessionMeta,
-        mut fields: Vec<StoredField>,
-    ) -> Option<Vec<StoredField>> {
+    /// Returns whether an earlier attempt has created this session, and the store has noted no use of it. Once
+    /// a client has used the session, it may hold fields for which the client had to prove more than its former
+    /// secret.
+    fn is_unused(&self, attempt: &Loaded) -> bool {
+        let Loaded { meta, fields } = attempt;
         match meta.signed_in {
-            Some(signed_in) if signed_in.principal == *self.principal => {
+            Some(signed_in) => {
                 let is_first_secret = meta.secret_age >= meta.age;
-                if is_first_secret && meta.idle_for >= signed_in.ago {
-                    found.replaced.push(*id);
-                }
+                let is_own = signed_in.principal == *self.principal;
+                is_own && is_first_secret && meta.idle_for >= signed_in.ago
             }
             // The attempt ended before its sign-in.
-            None if fields.iter().any(|field| field.name == INCOMPLETE) => {}
-            Some(_) | None => return None,
+            None => !fields.is_empty(),
         }
-        (found.owner, found.cookie) = (Some(*self.principal), self.token.cookie);
-        self.retain_own(&mut fields);
-        Some(fields)
     }
 
     /// Removes the fields that no other session takes over for the same principal.
@@ -238,8 +249,8 @@ impl Search<'_> {
 }
 
 /// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new
-/// secret since. The former secret was last valid at most `longest_since` ago. After a renewal, the
-/// former secret stays valid until the new one is used, so the new one is older than `longest_since`.
+/// secret since. `longest_since` is the maximum time since the former secret was last valid. After a renewal,
+/// the former secret stays valid until the new one is used, so the new one is older than `longest_since`.
 fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
     let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
     is_rotation && meta.idle_for >= meta.secret_age

@@ -12,7 +12,7 @@ use super::{
     exchange::Exchange,
     field_cache::{FieldCache, Life},
     identity::Identity,
-    inherited::Inherited,
+    inherited::{Inherited, NewId},
     operation::Load,
     orphan::Orphan,
     own_fields::{INCOMPLETE, OwnFields},
@@ -37,6 +37,12 @@ use crate::{
     token::{CookieLife, Secret, SessionId, Token},
     ttl::Ttl,
 };
+
+/// Maximum number of tries to create the session of the next attempt.
+const MAX_TRIES: usize = 16;
+
+/// Time for which a session waits for its principal to sign in, after which it ends.
+const INCOMPLETE_LIFE: Ttl = Ttl::from_secs(600);
 
 /// Moves fields between the store and the state of a request.
 pub(super) struct Transfer<'a> {
@@ -216,11 +222,7 @@ impl<'a> Transfer<'a> {
     ) -> Result<(), Error> {
         match updated {
             Updated::Applied { found } => {
-                let absolute = match update.auth_change {
-                    Some(AuthChange::In { absolute, .. }) => absolute,
-                    Some(AuthChange::Lapse(_) | AuthChange::Out) | None => None,
-                };
-                self.exchange.finish_rotation(rotation, absolute).await?;
+                self.exchange.finish_rotation(rotation, deadline_of(update.auth_change)).await?;
                 let state = self.state();
                 if plan.is_sign_in() {
                     state.client = ClientTrust::Trusted;
@@ -280,18 +282,22 @@ impl<'a> Transfer<'a> {
         if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
         }
-        let shared = self.shared();
-        let mut taken = 0;
-        loop {
-            let inherited = Inherited::find(shared, &self.state().refused, plan, taken).await?;
+        for _ in 0..MAX_TRIES {
+            let inherited = self.inherited(plan, NewId::OfAttempt).await?;
             match self.create_from(inherited, update, plan).await {
                 // A parallel request with the same token has created that session.
-                Err(Error::Store(error)) if error.kind() == StoreErrorKind::Exists && taken < 3 => {
-                    taken += 1;
-                }
+                Err(Error::Store(error)) if error.kind() == StoreErrorKind::Exists => {}
                 created => return created,
             }
         }
+        let inherited = self.inherited(plan, NewId::Random).await?;
+        self.create_from(inherited, update, plan).await
+    }
+
+    /// Boxed, because most writes create no session.
+    async fn inherited(&mut self, plan: &WritePlan, id: NewId) -> Result<Inherited, Error> {
+        let shared = self.shared();
+        Box::pin(Inherited::find(shared, &self.state().refused, plan, id)).await
     }
 
     async fn create_from(
@@ -327,12 +333,10 @@ impl<'a> Transfer<'a> {
         if matches!(created, Err(Error::TooManySessions)) {
             event::limit_reached();
         }
-        let Written { stale_for, .. } = created?;
-        shared.response().created = Some(id);
-        let longest = match change {
-            Some(AuthChange::In { absolute, .. }) => absolute,
-            Some(AuthChange::Lapse(_) | AuthChange::Out) | None => config.absolute,
-        };
+        let Written { answer: is_only_source, stale_for } = created?;
+        // If no client gets the token of this session, another attempt has to find the fields in it.
+        shared.response().created = (!is_only_source).then_some(id);
+        let longest = if plan.is_sign_in() { deadline_of(change) } else { config.absolute };
         let longest = longest.map(Ttl::as_duration);
         self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
         event::created(&id);
@@ -350,47 +354,55 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Creates a session with a change of principal. Returns how long a cache may be stale.
+/// Creates a session, perhaps with a sign-in. Returns whether other sessions have ended for it, so that their
+/// fields are in no other session.
 async fn create_for(
     shared: &Shared,
     create: Create<'_>,
     change: Option<AuthChange<'_>>,
     inherited: &Inherited,
-) -> Result<Written<()>, Error> {
+) -> Result<Written<bool>, Error> {
     let Some(AuthChange::In { who, absolute, .. }) = change else {
-        return Ok(create_or_delete(shared, create).await?);
+        return Ok(create_or_delete(shared, create).await?.map(|()| false));
     };
-    let store = shared.call_store();
     let full = create.absolute(absolute);
-    let mut created = match (who.limit, &inherited.replaced[..]) {
-        (Some(limit), [_, ..]) => {
-            let limit = SessionLimit::new(limit.sessions, OnLimit::Reject);
-            create_or_delete(shared, full.sign_in(who.limit(limit))).await
-        }
-        _ => create_or_delete(shared, full.sign_in(who)).await,
+    let limit = match (who.limit, &inherited.replaced[..]) {
+        (Some(limit), [_, ..]) => limit,
+        _ => return Ok(create_or_delete(shared, full.sign_in(who)).await?.map(|()| false)),
     };
-    let is_full = |error: &StoreError| error.kind() == StoreErrorKind::SessionLimit;
-    if created.as_ref().is_err_and(is_full) && !inherited.replaced.is_empty() {
-        // The replaced sessions take up places for nothing. The fields have to be in the new session before
-        // these sessions end. So it is created without the principal, who could not have another session.
-        let mark = codec::wrap_own(&[]);
-        let mark = FieldWrite::new(INCOMPLETE, &mark);
-        let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
-        let mut stale_for = create_or_delete(shared, create.fields(&fields)).await?.stale_for;
-        for id in &inherited.replaced {
-            let revoked = store.revoke(who.principal, RevokeTarget::One(id)).await?;
-            stale_for = stale_for.max(revoked.stale_for);
-        }
-        let changes = [Change::Remove(INCOMPLETE)];
-        let update = Update { auth_change: change, ..Update::new(&changes) };
-        let signed_in = store.update(Credentials::new(create.id, create.secret), update).await?;
-        let Written { stale_for: longest, .. } = signed_in.map_err(|_| Error::Ended)?;
-        created = Ok(Written { stale_for: stale_for.max(longest), answer: () });
+    let reject = SessionLimit::new(limit.sessions, OnLimit::Reject);
+    match create_or_delete(shared, full.sign_in(who.limit(reject))).await {
+        Err(error) if error.kind() == StoreErrorKind::SessionLimit => {}
+        created => return Ok(created?.map(|()| false)),
     }
-    Ok(created?)
+    // The replaced sessions take up places for nothing. The fields have to be in the new session before
+    // these sessions end. So it is created without the principal, who could not have another session.
+    let mark = codec::wrap_own(&[]);
+    let mark = FieldWrite::new(INCOMPLETE, &mark);
+    let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
+    let incomplete = create.fields(&fields).absolute(INCOMPLETE_LIFE);
+    let mut stale_for = create_or_delete(shared, incomplete).await?.stale_for;
+    for id in &inherited.replaced {
+        let revoked = shared.call_store().revoke(who.principal, RevokeTarget::One(id)).await?;
+        stale_for = stale_for.max(revoked.stale_for);
+    }
+    let changes = [Change::Remove(INCOMPLETE)];
+    let update = Update { auth_change: change, ..Update::new(&changes) };
+    let credentials = Credentials::new(create.id, create.secret);
+    let signed_in = shared.call_store().update(credentials, update).await?;
+    let Written { stale_for: longest, .. } = signed_in.map_err(|_| Error::Ended)?;
+    Ok(Written::new(true).stale_for(stale_for.max(longest)))
 }
 
-/// Creates a session. If the creation is broken off, or its outcome stays unknown, the session is deleted.
+/// Returns the time until the absolute deadline that a sign-in sets.
+fn deadline_of(change: Option<AuthChange<'_>>) -> Option<Ttl> {
+    match change {
+        Some(AuthChange::In { absolute, .. }) => absolute,
+        Some(AuthChange::Lapse(_) | AuthChange::Out) | None => None,
+    }
+}
+
+/// Creates a session. If the creation is cancelled, or its outcome stays unknown, the session is deleted.
 async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written<()>, StoreError> {
     let orphan = Orphan::new(shared.store(), *create.id, *create.secret);
     let created = shared.call_store().create(create).await;

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
 
 use super::error::NAME;
@@ -16,27 +16,32 @@ pub(super) const MAX_PARALLEL: usize = 256;
 /// Makes calls, up to [`MAX_PARALLEL`] at the same time, and returns their answers in order.
 ///
 /// After a failure it makes no further call, and waits for those in progress, so that none takes effect after
-/// the operation has failed. If the outcome of any call is unknown, so is that of the operation.
+/// the operation has failed. If the outcome of any call is unknown, so is that of the operation. The calls go
+/// on if the future is dropped.
 pub(super) async fn run_all<T: Send + 'static>(
     calls: impl Iterator<Item = impl Future<Output = Result<T, StoreError>> + Send + 'static>,
 ) -> Result<Vec<T>, StoreError> {
-    let (mut tasks, mut progress) =
-        (JoinSet::new(), Progress { answers: Vec::new(), failure: None });
-    for (index, call) in calls.enumerate() {
-        if tasks.len() >= MAX_PARALLEL
-            && let Some(done) = tasks.join_next().await
-        {
+    let calls: Vec<_> = calls.map(Instrument::in_current_span).collect();
+    let all = async move {
+        let mut tasks = JoinSet::new();
+        let mut progress = Progress { answers: Vec::with_capacity(calls.len()), failure: None };
+        for (index, call) in calls.into_iter().enumerate() {
+            if tasks.len() >= MAX_PARALLEL
+                && let Some(done) = tasks.join_next().await
+            {
+                progress.note(done);
+            }
+            if progress.failure.is_some() {
+                break;
+            }
+            tasks.spawn(async move { (index, call.await) });
+        }
+        while let Some(done) = tasks.join_next().await {
             progress.note(done);
         }
-        if progress.failure.is_some() {
-            break;
-        }
-        let call = call.in_current_span();
-        tasks.spawn(async move { (index, call.await) });
-    }
-    while let Some(done) = tasks.join_next().await {
-        progress.note(done);
-    }
+        progress
+    };
+    let mut progress = tokio::spawn(all).await.map_err(task_failed)?;
     match progress.failure {
         Some(failure) => Err(failure),
         None => {
@@ -44,6 +49,11 @@ pub(super) async fn run_all<T: Send + 'static>(
             Ok(progress.answers.into_iter().map(|(_, answer)| answer).collect())
         }
     }
+}
+
+/// Returns the error of a task that panicked, or that the runtime dropped while shutting down.
+fn task_failed(error: JoinError) -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(error)
 }
 
 /// The answers and the failure of the calls that are over.
@@ -54,11 +64,11 @@ struct Progress<T> {
 }
 
 impl<T> Progress<T> {
-    fn note(&mut self, done: Result<(usize, Result<T, StoreError>), tokio::task::JoinError>) {
+    fn note(&mut self, done: Result<(usize, Result<T, StoreError>), JoinError>) {
         let error = match done {
             Ok((index, Ok(answer))) => return self.answers.push((index, answer)),
             Ok((_, Err(error))) => error,
-            Err(error) => StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(error),
+            Err(error) => task_failed(error),
         };
         if self.failure.is_none() || error.kind() == StoreErrorKind::OutcomeUnknown {
             self.failure = Some(error);
@@ -106,6 +116,20 @@ mod tests {
         let failure = run_all(calls).await.unwrap_err();
         assert_eq!(failure.kind(), StoreErrorKind::Unavailable);
         assert_eq!(OVER.load(Ordering::Relaxed), MAX_PARALLEL - 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_calls_of_a_dropped_operation_go_on() {
+        static OVER: AtomicUsize = AtomicUsize::new(0);
+        let calls = (0..1000).map(|_| async {
+            sleep(Duration::from_secs(1)).await;
+            OVER.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        let operation = tokio::time::timeout(Duration::from_millis(1), run_all(calls));
+        assert!(operation.await.is_err());
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(OVER.load(Ordering::Relaxed), 1000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -312,29 +312,34 @@ impl Model {
         }
     }
 
-    /// Returns the fields that a sign-in with a token that is not valid may take over: those of the session
-    /// that the token names, or of one that an earlier attempt with the token has created.
+    /// Returns the fields that a sign-in may take over with a token that is not valid: those of the session that
+    /// the token names. Otherwise, perhaps those of one that an earlier attempt with the token has created. That
+    /// depends on uses that the store has noted, and on deletions that it has forgotten.
     fn inheritable(&self, who: Principal, token: &str) -> Vec<Fields> {
         let own = match self.opens(Some(token)) {
             Opens::Replaced(_) => Self::inherited(who, &self.0[&id(token)]),
-            _ => Fields::default(),
+            _ => None,
         };
+        if let Some(own) = own {
+            return vec![own];
+        }
         let attempts = self.1.iter().filter(|(former, by, _)| *former == id(token) && *by == who);
         let sessions = attempts.filter_map(|(.., id)| self.0.get(id));
         let live = sessions.filter(|it| it.deleted.is_none());
         let owned = live.filter(|it| it.owner.is_some_and(|(owner, _)| owner == who));
-        [own].into_iter().chain(owned.map(|it| it.fields)).collect()
+        [Fields::default()].into_iter().chain(owned.map(|it| it.fields)).collect()
     }
 
-    /// Returns the fields that a sign-in with the former secret of a session keeps.
-    fn inherited(who: Principal, former: &Record) -> Fields {
+    /// Returns the fields that a sign-in with the former secret of a session keeps. `None` if it may take over
+    /// nothing from that session.
+    fn inherited(who: Principal, former: &Record) -> Option<Fields> {
         match former.owner {
-            _ if former.deleted.is_some() => Fields::default(),
+            _ if former.deleted.is_some() => None,
             // The user clicked twice, or the answer was lost.
-            Some((owner, _)) if owner == who => former.fields,
-            Some(_) => Fields::default(),
+            Some((owner, _)) if owner == who => Some(former.fields),
+            Some(_) => None,
             // A guest did not get the answer of a rotation.
-            None => Fields { user: None, admin: None, ..former.fields },
+            None => Some(Fields { user: None, admin: None, ..former.fields }),
         }
     }
 
@@ -354,7 +359,9 @@ impl Model {
             (None, Some(fresh)) => id(fresh),
             (None, None) => return,
         };
-        if let (Operation::SignIn { who, .. }, None, Some(token)) = (operation, &former, token) {
+        if let (Operation::SignIn { who, .. }, Opens::Replaced(_) | Opens::Unknown, Some(token)) =
+            (operation, opens, token)
+        {
             self.1.push((id(token), who, session.clone()));
         }
         let record = self.0.entry(session).or_insert_with(|| Record {
