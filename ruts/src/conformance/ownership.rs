@@ -133,7 +133,7 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     subject.pass(unit * 4).await;
     sign(&client, lapse).await;
     let client = client.through(subject);
-    let found = client.signed_in().await.expect("the principal stays signed in");
+    let found = client.signed_in().await.expect("the principal should stay signed in");
     assert_eq!((found.principal, found.assurance), (principal, Assurance::Remembered));
     assert!(found.ago >= unit * 4, "{:?} is not the time since the sign-in", found.ago);
     assert_eq!(list(&client.store, &principal).await, ids(&[&client]));

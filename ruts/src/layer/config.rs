@@ -116,8 +116,8 @@ impl SessionLayer {
 
 impl<L: LayerName> SessionLayer<L> {
     /// Names the layer. A named layer gives a request a second session with a separate cookie,
-    /// beside the session of the unnamed layer. Layers may share a store, because no layer accepts
-    /// the tokens of another layer.
+    /// in addition to that of the unnamed layer. Layers may share a store, because no layer accepts the
+    /// tokens of another layer.
     pub fn named<M: LayerName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "`LayerName::NAME` must not be empty") };
         SessionLayer {
