@@ -690,3 +690,23 @@ async fn development_mode_serves_named_hosts_and_says_why_it_does_not() {
     assert_eq!(status("shop.example").await, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(log.text().contains("development_on"), "{}", log.text());
 }
+
+/// A browser refuses a cookie of a domain that its host does not belong to.
+#[tokio::test]
+async fn a_development_cookie_has_the_domain_only_on_its_hosts() {
+    let options = CookieOptions::build().domain("example.com");
+    let layer = SessionLayer::new(MemoryStore::new()).with_cookie_options(options);
+    let app = routes().layer(layer.development_on(["shop.example.com", "web"]));
+    for (host, domain) in [
+        ("localhost:3000", None),
+        ("[::1]:3000", None),
+        ("web", None),
+        ("shop.example.com:3000", Some("example.com")),
+    ] {
+        let client = Client::new(app.clone()).with_header(header::HOST, host);
+        for path in ["/sign-in", "/sign-out"] {
+            let reply = client.get(path).await;
+            assert_eq!(reply.set_cookies()[0].domain(), domain, "{host} {path}");
+        }
+    }
+}

@@ -41,26 +41,22 @@ pub(crate) struct Presented {
 }
 
 impl SessionCookie {
-    /// Creates the cookie of the layer called `layer`. `development` holds the hosts of development mode
-    /// besides the loopback names. In development mode, the cookie has another name, no `Secure`, and a domain
-    /// only if one of the hosts belongs to it: a browser refuses a cookie of a domain that its host does
-    /// not belong to.
+    /// Creates the cookie of the layer called `layer`. In development mode, the cookie has another name and no
+    /// `Secure`.
     pub(crate) fn new(
         options: &CookieOptions,
         layer: &str,
-        development: Option<&[String]>,
+        is_development: bool,
     ) -> Result<Self, CookieError> {
-        let name = options.checked_name(layer, development.is_some())?;
+        let name = options.checked_name(layer, is_development)?;
         let mut template = Cookie::new(name, "");
         template.set_path(options.path.clone());
         template.set_http_only(true);
         template.set_same_site(options.same_site);
-        if let Some(domain) = &options.domain
-            && development.is_none_or(|hosts| hosts.iter().any(|host| is_within(host, domain)))
-        {
+        if let Some(domain) = &options.domain {
             template.set_domain(domain.clone());
         }
-        if development.is_some() {
+        if is_development {
             template.set_same_site(SameSite::Lax);
         } else {
             template.set_secure(true);
@@ -68,6 +64,21 @@ impl SessionCookie {
         }
         let life = options.lifetime().map(Ttl::as_duration);
         Ok(Self { template, life, codec: options.codec.clone() })
+    }
+
+    /// Returns the cookie without its domain, for hosts that do not belong to the domain. `None` if there is no
+    /// domain.
+    pub(crate) fn without_domain(&self) -> Option<Self> {
+        self.template.domain()?;
+        let mut cookie = self.clone();
+        cookie.template.unset_domain();
+        Some(cookie)
+    }
+
+    /// Returns whether a browser accepts the cookie from this host: it refuses a cookie of a domain that the
+    /// host does not belong to.
+    pub(crate) fn suits(&self, host: &str) -> bool {
+        self.template.domain().is_none_or(|domain| is_within(host, domain))
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -195,7 +206,7 @@ mod tests {
     use crate::token::{Secret, SessionId};
 
     fn cookie(options: CookieOptions) -> Result<SessionCookie, CookieError> {
-        SessionCookie::new(&options, "", None)
+        SessionCookie::new(&options, "", false)
     }
 
     fn token() -> Token {
@@ -249,19 +260,22 @@ mod tests {
     }
 
     #[test]
-    fn a_development_cookie_has_a_domain_only_if_a_host_belongs_to_it() {
+    fn a_domain_suits_only_its_hosts() {
         let options = CookieOptions::build().domain("example.com");
-        for (hosts, has_domain) in [
-            (&[][..], false),
-            (&["notexample.com", "m"], false),
-            (&["example.com"], true),
-            (&["web", "Shop.Example.com"], true),
+        let cookie = SessionCookie::new(&options, "", true).unwrap();
+        for (host, suits) in [
+            ("localhost", false),
+            ("notexample.com", false),
+            ("m", false),
+            ("example.com", true),
+            ("Shop.Example.com", true),
         ] {
-            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-            let cookie = SessionCookie::new(&options, "", Some(&hosts)).unwrap();
-            let set = text(cookie.set(&token(), None));
-            assert_eq!(set.contains("Domain=example.com"), has_domain, "{hosts:?}");
+            assert_eq!(cookie.suits(host), suits, "{host}");
         }
+        let without = cookie.without_domain().unwrap();
+        assert!(without.suits("localhost") && without.without_domain().is_none());
+        assert!(text(cookie.set(&token(), None)).contains("Domain=example.com"));
+        assert!(!text(without.set(&token(), None)).contains("Domain"));
     }
 
     #[test]

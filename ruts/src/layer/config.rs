@@ -171,7 +171,7 @@ impl<L: LayerName> SessionLayer<L> {
 
     #[track_caller]
     fn cookie(&self) -> SessionCookie {
-        match SessionCookie::new(&self.options, L::NAME, self.development.as_deref()) {
+        match SessionCookie::new(&self.options, L::NAME, self.development.is_some()) {
             Ok(cookie) => cookie,
             // The options were checked, so only the name of the layer can be the cause.
             Err(error) => panic!("unusable `LayerName::NAME`: {error}"),
@@ -456,8 +456,8 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Switches to development mode, in which the cookie works over plain http.
     ///
-    /// The cookie has another name, no `Secure`, and a `Domain` only if a host of
-    /// [`development_on`](Self::development_on) belongs to it. Only requests for a loopback name (`localhost`,
+    /// The cookie has another name and no `Secure`. It has a `Domain` only if the host that a request asks for
+    /// belongs to the domain. Only requests for a loopback name (`localhost`,
     /// `127.0.0.1`, `[::1]`) have sessions. If a request asks for another host, or comes through a proxy or
     /// from another site, its cookies are ignored, and its writes fail with
     /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so the mode
@@ -504,13 +504,15 @@ impl<S, L: LayerName> Layer<S> for SessionLayer<L> {
         event::layer_applied();
         let cookie = self.cookie();
         let config = SessionConfig { layer: L::NAME, ..self.resolved() };
-        let state = LayerState {
-            context: Arc::new(SessionContext {
-                store: Arc::clone(&self.store),
-                config,
-                layer: Arc::clone(&self.identity),
-                settings: format!("{self:?}"),
-            }),
+        let context = Arc::new(SessionContext {
+            store: Arc::clone(&self.store),
+            config,
+            layer: Arc::clone(&self.identity),
+            settings: format!("{self:?}"),
+        });
+        let other = cookie.without_domain().filter(|_| self.development.is_some());
+        let state = |cookie| LayerState {
+            context: Arc::clone(&context),
             development: self.development.clone(),
             cookie,
             source: self.source,
@@ -519,7 +521,7 @@ impl<S, L: LayerName> Layer<S> for SessionLayer<L> {
                 self.clear.iter().filter(|what| **what != ClearSiteData::Cookies),
             ),
         };
-        SessionService::new(inner, state)
+        SessionService::new(inner, state(cookie), other.map(state))
     }
 }
 

@@ -1,8 +1,8 @@
-//! [`refusal`]: decides whether development mode gives a request a session.
+//! [`refusal`]: decides whether development mode gives a request a session. [`host`]: the host of a request.
 //!
 //! Called by `service`. Knows the headers of a request, and nothing of sessions or cookies.
 
-use http::{Request, header};
+use http::{Request, header, uri::Authority};
 
 /// Headers that a proxy adds. A proxy may rewrite `Host`, so a request with one of these headers
 /// does not count as local.
@@ -39,21 +39,36 @@ pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refus
     {
         return Some(Refusal::Origin(origin.to_owned()));
     }
-    let host = match text(header::HOST) {
-        Some(host) => host,
-        None => request.uri().authority()?.as_str(),
-    };
+    let host = authority(request)?;
     (!is_allowed(host, hosts)).then(|| Refusal::Host(host.to_owned()))
+}
+
+/// Returns the host that a request asks for, without its port.
+pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
+    authority(request).map(name)
+}
+
+/// Returns the host that a request asks for, perhaps with a port.
+fn authority<B>(request: &Request<B>) -> Option<&str> {
+    match request.headers().get(header::HOST) {
+        Some(host) => Some(host.to_str().unwrap_or_default()),
+        None => request.uri().authority().map(Authority::as_str),
+    }
+}
+
+/// Returns the name of a host that a port or a path may follow.
+fn name(host: &str) -> &str {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split([':', '/']).next(),
+    };
+    name.unwrap_or_default()
 }
 
 /// Returns whether a host is a loopback name or one of `hosts`. A port or a path may follow the
 /// host.
 fn is_allowed(host: &str, hosts: &[String]) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => host.split([':', '/']).next(),
-    };
-    let name = name.unwrap_or_default().to_ascii_lowercase();
+    let name = name(host).to_ascii_lowercase();
     name == "localhost"
         || name.ends_with(".localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())

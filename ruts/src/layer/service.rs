@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use super::{
     companion::Companion,
-    development::refusal,
+    development::{host, refusal},
     future::{LayerState, ResponseFuture},
 };
 use crate::{
@@ -27,12 +27,23 @@ use crate::{
 pub struct SessionService<S, L> {
     inner: S,
     state: Arc<LayerState>,
+    /// In development mode, for hosts that do not belong to the domain of the cookie.
+    without_domain: Option<Arc<LayerState>>,
     name: PhantomData<fn() -> L>,
 }
 
 impl<S, L> SessionService<S, L> {
-    pub(super) fn new(inner: S, state: LayerState) -> Self {
-        Self { inner, state: Arc::new(state), name: PhantomData }
+    pub(super) fn new(inner: S, state: LayerState, without_domain: Option<LayerState>) -> Self {
+        let (state, without_domain) = (Arc::new(state), without_domain.map(Arc::new));
+        Self { inner, state, without_domain, name: PhantomData }
+    }
+
+    fn state_for<B>(&self, request: &Request<B>) -> &Arc<LayerState> {
+        let suits = |host| self.state.cookie.suits(host);
+        match &self.without_domain {
+            Some(without_domain) if !host(request).is_some_and(suits) => without_domain,
+            _ => &self.state,
+        }
     }
 }
 
@@ -50,14 +61,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let LayerState { context, cookie, source, development, .. } = &*self.state;
+        let state = Arc::clone(self.state_for(&request));
+        let LayerState { context, cookie, source, development, .. } = &*state;
         let (presented, place) = source.read(cookie, &request);
         if let Ok(outer) = Session::from_extensions_of::<L>(request.extensions()) {
             if !outer.is_of(context) {
                 context.layer.conflict.call_once(log_conflict::<L>);
             }
             let inner = self.inner.call(request);
-            return ResponseFuture::transparent(inner, Arc::clone(&self.state), place);
+            return ResponseFuture::transparent(inner, state, place);
         }
         let refusal = development.as_ref().and_then(|hosts| refusal(&request, hosts));
         let is_look = request.extensions().get::<Companion>() == Some(&Companion::Looks);
@@ -84,7 +96,7 @@ where
         let session = Session::start(Arc::clone(context), incoming);
         session.clone().into_extensions::<L>(request.extensions_mut());
         let inner = self.inner.call(request);
-        ResponseFuture::new(inner, session, Arc::clone(&self.state), place)
+        ResponseFuture::new(inner, session, state, place)
     }
 }
 
@@ -104,7 +116,12 @@ fn log_conflict<L: LayerName>() {
 
 impl<S: Clone, L> Clone for SessionService<S, L> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), state: Arc::clone(&self.state), name: PhantomData }
+        Self {
+            inner: self.inner.clone(),
+            state: Arc::clone(&self.state),
+            without_domain: self.without_domain.clone(),
+            name: PhantomData,
+        }
     }
 }
 
