@@ -372,6 +372,22 @@ async fn a_renewal_gives_way_to_a_sign_in() {
     assert_eq!(client.text("/page").await, "Some(7)");
 }
 
+/// A handler ends its own session in another task, which knows no request.
+#[tokio::test]
+async fn a_handler_whose_task_ends_its_own_session_goes_on_as_a_guest() {
+    let end = |shop: Shop| async move {
+        let sessions = shop.session().sessions().await?.expect("a user should be signed in");
+        let task = tokio::spawn(async move { sessions.revoke_all().await });
+        assert_eq!(task.await.unwrap()?, 1);
+        shop.set_flash("Signed out everywhere").await
+    };
+    let client =
+        new_client(routes().route("/end", get(end)).layer(SessionLayer::new(MemoryStore::new())));
+    client.text("/sign-in").await;
+    client.text("/end").await;
+    assert_eq!(client.text("/who").await, "None None");
+}
+
 #[tokio::test]
 async fn a_handler_that_ends_its_own_session_goes_on_as_a_guest() {
     let store = Arc::new(MemoryStore::new());

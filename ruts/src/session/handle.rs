@@ -486,7 +486,8 @@ impl<S> Session<S> {
         let (store, cipher) = (self.request.store(), &self.request.config().cipher);
         let signed_in = self.signed_in().await?;
         Ok(signed_in.map(|signed_in| {
-            PrincipalSessions::of(Arc::clone(store), cipher.clone(), signed_in.principal)
+            let request = Arc::clone(&self.request);
+            PrincipalSessions::of(Arc::clone(store), cipher.clone(), signed_in.principal, request)
         }))
     }
 

@@ -8,7 +8,7 @@ use super::{
     field_set::FieldSet,
     index_entry::{FoundEntry, TARGET},
     index_key::{key_name, stored_key},
-    principal_sessions::{SessionSummary, SummaryPage, revoke, summary_names},
+    principal_sessions::{SessionSummary, SummaryPage, check_fresh, revoke, summary_names},
     value,
 };
 use crate::{
@@ -161,7 +161,9 @@ impl IndexedSessions {
         for _ in 0..TRIES {
             let Some(ListedSession { id, loaded, .. }) = found else { return Ok(false) };
             let Some(signed_in) = loaded.meta.signed_in else { return Ok(false) };
-            if revoke(&*self.store, &signed_in.principal, RevokeTarget::One(&id)).await? > 0 {
+            let revoked =
+                revoke(&*self.store, &signed_in.principal, RevokeTarget::One(&id)).await?;
+            if !check_fresh(revoked)?.is_empty() {
                 return Ok(true);
             }
             // The session has ended, or another principal has signed in meanwhile.

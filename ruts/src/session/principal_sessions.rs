@@ -9,7 +9,8 @@ use super::{
     field_set::FieldSet,
     map::{SessionMap, Undecrypted},
     request::{
-        current::note_ended,
+        current::{note_ended, note_ended_by},
+        operations::Request,
         own_fields::{REMEMBERED, read_remembered},
     },
     value,
@@ -60,6 +61,8 @@ pub struct PrincipalSessions {
     cipher: FieldCipher,
     field: &'static str,
     principal: Result<PrincipalKey, CodecError>,
+    /// The request that this value comes from. It may end its own session with this value in another task.
+    request: Option<Arc<Request>>,
 }
 
 /// A page of the live sessions of a principal.
@@ -92,8 +95,9 @@ impl PrincipalSessions {
         store: Arc<dyn DynStore>,
         cipher: FieldCipher,
         principal: PrincipalKey,
+        request: Arc<Request>,
     ) -> Self {
-        Self::by_field(store, cipher, "", Ok(principal))
+        Self { request: Some(request), ..Self::by_field(store, cipher, "", Ok(principal)) }
     }
 
     /// Selects the sessions of a principal. If the value of the field cannot be a principal,
@@ -104,7 +108,7 @@ impl PrincipalSessions {
         field: &'static str,
         principal: Result<PrincipalKey, CodecError>,
     ) -> Self {
-        Self { store, cipher, field, principal }
+        Self { store, cipher, field, principal, request: None }
     }
 
     fn principal(&self) -> Result<&PrincipalKey, Error> {
@@ -243,7 +247,11 @@ impl PrincipalSessions {
     }
 
     async fn end(&self, target: RevokeTarget<'_>) -> Result<usize, Error> {
-        revoke(&*self.store, self.principal()?, target).await
+        let ended = revoke(&*self.store, self.principal()?, target).await?;
+        if let Some(request) = &self.request {
+            note_ended_by(request, &ended.answer);
+        }
+        Ok(check_fresh(ended)?.len())
     }
 }
 
@@ -258,18 +266,18 @@ pub(super) fn summary_names<K: FieldSet>(fields: &K) -> Vec<&'static str> {
     names
 }
 
-/// Ends sessions of a principal, and returns their number.
+/// Ends sessions of a principal, and returns their ids.
 pub(super) async fn revoke(
     store: &dyn DynStore,
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
-) -> Result<usize, Error> {
+) -> Result<Written<Vec<SessionId>>, Error> {
     let revoked = store.revoke(principal, target).await?;
     for id in &revoked.answer {
         event::ended(id, "revoked");
     }
     note_ended(&revoked.answer);
-    Ok(check_fresh(revoked)?.len())
+    Ok(revoked)
 }
 
 /// Returns the answer of a write, or an error if a cache missed the write.

@@ -32,11 +32,15 @@ pub(in crate::session) fn enter<T>(request: &Arc<Request>, poll: impl FnOnce() -
 
 /// Informs the requests whose handlers run on this thread that these sessions were ended.
 pub(in crate::session) fn note_ended(ended: &[SessionId]) {
-    let current = CURRENT.with_borrow(Vec::clone);
-    for request in current {
-        if request.id().is_some_and(|id| ended.contains(&id)) {
-            request.end_itself();
-        }
+    for request in CURRENT.with_borrow(Vec::clone) {
+        note_ended_by(&request, ended);
+    }
+}
+
+/// Informs a request that these sessions were ended on its behalf.
+pub(in crate::session) fn note_ended_by(request: &Request, ended: &[SessionId]) {
+    if request.id().is_some_and(|id| ended.contains(&id)) {
+        request.end_itself();
     }
 }
 
