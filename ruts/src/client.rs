@@ -60,8 +60,8 @@ impl ClientFingerprint {
         Self::default()
     }
 
-    /// Adds a property. Add the same names for every client. A property that a client lacks gets an
-    /// empty value.
+    /// Adds a property. Add the same names for every client. For a property that a client lacks,
+    /// pass an empty value.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
         self.0.push((name, value.as_ref().to_vec()));

@@ -44,7 +44,7 @@ impl Ttl {
     ///
     /// # Panics
     ///
-    /// `secs` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
+    /// Panics if `secs` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     #[track_caller]
     pub const fn from_secs(secs: u64) -> Self {
         Self::from_duration(Duration::from_secs(secs))
@@ -54,7 +54,7 @@ impl Ttl {
     ///
     /// # Panics
     ///
-    /// `millis` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
+    /// Panics if `millis` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     #[track_caller]
     pub const fn from_millis(millis: u64) -> Self {
         Self::from_duration(Duration::from_millis(millis))
@@ -72,7 +72,7 @@ impl Ttl {
     ///
     /// # Panics
     ///
-    /// `duration` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
+    /// Panics if `duration` is zero or above [`Ttl::MAX`]. In a constant, this is a compile error.
     #[track_caller]
     pub const fn from_duration(duration: Duration) -> Self {
         match Self::new(duration) {

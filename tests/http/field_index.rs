@@ -1,4 +1,4 @@
-//! The entries by which sessions are found by a field marked `index`.
+//! Index entries: they lead from the value of a field marked `index` to the sessions that have it.
 
 use std::{sync::Arc, time::Duration};
 

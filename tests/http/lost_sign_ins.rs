@@ -131,7 +131,8 @@ async fn another_user_finds_nothing_of_the_lost_attempts() {
     }
 }
 
-/// Each call to the store of a second and of a third attempt fails once, before or after it was carried out.
+/// Each store call that a second or third attempt makes fails once, before or after the store has
+/// carried it out.
 #[tokio::test]
 async fn a_failure_at_any_call_costs_no_cart() {
     for limit in LIMITS {
@@ -164,7 +165,7 @@ async fn a_failure_at_any_call_costs_no_cart() {
     }
 }
 
-/// A lost attempt takes up no place of another device.
+/// A lost attempt does not end the session of another device.
 #[tokio::test]
 async fn another_device_stays_signed_in() {
     let fixture = fixture(|layer| layer.max_sessions(2, OnLimit::EndOldest));
@@ -236,7 +237,8 @@ async fn parallel_attempts_all_succeed() {
     }
 }
 
-/// The client disconnects while the handler is still running, so the token is given up.
+/// The client disconnects while the handler is still running, so the new token never reaches the
+/// client.
 #[tokio::test]
 async fn attempts_that_are_cancelled_cost_no_cart() {
     for limit in LIMITS {

@@ -548,7 +548,8 @@ async fn a_second_click_copies_no_value_that_is_taken_once() {
     assert_eq!(client.text("/read").await, "Some(\"t\") d");
 }
 
-/// The response to a sign-in was lost. Its session takes up no place under the limit.
+/// The response to a sign-in was lost. The session of that sign-in does not count towards the
+/// session limit.
 #[tokio::test]
 async fn a_lost_response_locks_nobody_out() {
     let layer = SessionLayer::new(MemoryStore::new()).max_sessions(1, OnLimit::Reject);

@@ -198,7 +198,7 @@ async fn an_end_of_all_sessions_in_one_store_ends_none_in_another() {
 }
 
 /// The first request of a visitor is cancelled while the store creates the session, or its answer is lost.
-/// The session takes up no place.
+/// The store does not keep the session.
 #[tokio::test]
 async fn a_cancelled_creation_leaves_no_session() {
     for is_cancelled in [true, false] {

@@ -905,7 +905,7 @@ fn the_release_after_a_bridge_is_compared_with_it() {
     assert_finding(&report, LockLevel::Stale, &["version 1 again; no release has written 2"]);
 }
 
-/// Some values leave a field out that the previous release requires.
+/// Some values omit a field that the previous release requires.
 #[test]
 fn a_field_that_is_left_out_breaks_the_previous_release() {
     #[derive(Serialize, Deserialize)]

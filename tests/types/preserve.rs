@@ -679,7 +679,7 @@ async fn a_type_with_aliases_is_merged_like_one_without() {
     assert_eq!(next.await, New { count: 1, first: item("b", 7), end: item("y", 8) });
 }
 
-/// The previous release reads a part of the value as something shorter, and changes another part.
+/// The previous release loses data when it reads one part of the value, and changes another part.
 #[tokio::test]
 async fn a_part_that_the_caller_has_not_changed_is_kept_as_it_is_stored() {
     use std::collections::BTreeSet;

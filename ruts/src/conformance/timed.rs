@@ -36,7 +36,7 @@ pub struct Timed<T> {
 ///
 /// # Panics
 ///
-/// The store fails the check.
+/// Panics if the store fails the check.
 pub async fn run<T: Subject>(check: impl AsyncFn(&Timed<T>)) {
     for attempt in 1..=ATTEMPTS {
         let subject = T::set_up().await;

@@ -175,7 +175,7 @@ impl<T> Field<T> {
     ///
     /// # Panics
     ///
-    /// The spec of the field is not that of a [principal](FieldSpec::principal).
+    /// Panics if the spec of the field is not that of a [principal](FieldSpec::principal).
     #[track_caller]
     pub const fn principal(self) -> Field<T, Principal> {
         assert!(

@@ -69,7 +69,7 @@ impl SessionSchema {
     ///
     /// # Panics
     ///
-    /// There is no field at the index.
+    /// Panics if there is no field at the index.
     #[doc(hidden)]
     pub const fn field_at(&self, index: usize) -> &'static FieldSpec {
         &self.fields[index]

@@ -97,7 +97,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// `name` is not a [field name](is_field_name), or begins with `ruts.`. In a constant, this is
+    /// Panics if `name` is not a [field name](is_field_name), or begins with `ruts.`. In a constant, this is
     /// a compile error.
     #[track_caller]
     pub const fn new(name: &'static str) -> Self {
@@ -132,7 +132,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The maximum age in a cache is longer than `ttl`.
+    /// Panics if the maximum age in a cache is longer than `ttl`.
     #[track_caller]
     pub const fn with_ttl(mut self, ttl: Ttl) -> Self {
         self.ttl = Some(ttl);
@@ -154,7 +154,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The maximum age is longer than the lifetime of the field.
+    /// Panics if the maximum age is longer than the lifetime of the field.
     #[track_caller]
     pub const fn with_cache_policy(mut self, policy: CachePolicy) -> Self {
         self.cache_policy = policy;
@@ -165,7 +165,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The feature of the codec is not enabled.
+    /// Panics if the feature of the codec is not enabled.
     #[track_caller]
     pub const fn with_codec(mut self, codec: Codec) -> Self {
         assert!(
@@ -189,7 +189,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// `version` is zero, or not below the [version](Self::with_version) of the field. Set the
+    /// Panics if `version` is zero, or not below the [version](Self::with_version) of the field. Set the
     /// version of the field first.
     #[track_caller]
     pub const fn with_writes(mut self, version: u16) -> Self {
@@ -284,7 +284,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The values are [encrypted](Self::encrypt).
+    /// Panics if the values are [encrypted](Self::encrypt).
     #[track_caller]
     pub const fn index<T: FieldValue>(mut self) -> Self {
         self.index = Some(KeyOf { name: name_value::<T>, has_formers: false });
@@ -298,7 +298,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The values are [encrypted](Self::encrypt).
+    /// Panics if the values are [encrypted](Self::encrypt).
     #[track_caller]
     pub const fn index_with(
         mut self,
@@ -314,7 +314,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The feature `encrypt` is not enabled, or the field is an [index](Self::index).
+    /// Panics if the feature `encrypt` is not enabled, or the field is an [index](Self::index).
     #[track_caller]
     pub const fn encrypt(self) -> Self {
         self.encrypt_since(1)
@@ -328,7 +328,7 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// The feature `encrypt` is not enabled, or the field is an [index](Self::index).
+    /// Panics if the feature `encrypt` is not enabled, or the field is an [index](Self::index).
     #[track_caller]
     pub const fn encrypt_since(mut self, version: u16) -> Self {
         if !cfg!(feature = "encrypt") {

@@ -10,7 +10,7 @@
 pub enum Companion {
     /// The request of the client, or one that changes its session.
     Acts,
-    /// A request that only reads the session of the client. The request of the client follows. So it does
-    /// not count as activity, and nothing is logged or counted.
+    /// A request that only reads the session of the client. The client's own request follows. So
+    /// this request does not count as activity, and nothing is logged or counted for it.
     Looks,
 }

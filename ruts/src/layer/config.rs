@@ -137,7 +137,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// The options contradict each other, or make an unsafe cookie. [`CookieOptions::check`] finds
+    /// Panics if the options contradict each other, or make an unsafe cookie. [`CookieOptions::check`] finds
     /// such options without a panic.
     #[must_use]
     #[track_caller]
@@ -163,7 +163,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// `L::NAME` cannot be part of a cookie's name.
+    /// Panics if `L::NAME` cannot be part of a cookie's name.
     #[track_caller]
     pub fn cookie_name(&self) -> String {
         self.cookie().name().to_owned()
@@ -207,7 +207,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// `timeout` is zero or above 100 years.
+    /// Panics if `timeout` is zero or above 100 years.
     #[must_use]
     #[track_caller]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
@@ -219,7 +219,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// `timeout` is zero or above 100 years.
+    /// Panics if `timeout` is zero or above 100 years.
     #[must_use]
     #[track_caller]
     pub fn absolute_timeout(mut self, timeout: Duration) -> Self {
@@ -239,7 +239,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// `age` is zero or above 100 years.
+    /// Panics if `age` is zero or above 100 years.
     #[must_use]
     #[track_caller]
     pub fn renew_every(mut self, age: Duration) -> Self {
@@ -269,7 +269,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// `sessions` is zero.
+    /// Panics if `sessions` is zero.
     #[must_use]
     #[track_caller]
     pub fn max_sessions(mut self, sessions: u32, on_limit: OnLimit) -> Self {
@@ -289,7 +289,7 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// `path` does not begin with exactly one slash, or contains a backslash or a character that a
+    /// Panics if `path` does not begin with exactly one slash, or contains a backslash or a character that a
     /// header cannot contain.
     #[must_use]
     #[track_caller]

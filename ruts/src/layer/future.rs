@@ -40,8 +40,8 @@ pin_project! {
 
 type Renewal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Closes the response of a session when the future is dropped. If the future has returned no
-/// response, the token of the response is given up: see `Request::abandon`.
+/// Closes the response of a session when the future is dropped. If the future has not returned a
+/// response, the token is discarded: see `Request::abandon`.
 struct CloseOnDrop(Session);
 
 impl Drop for CloseOnDrop {

@@ -454,8 +454,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Panics
     ///
-    /// The update has to wait, for another update of the session or after a conflict, and there is
-    /// no tokio runtime with time enabled.
+    /// Panics if the update has to wait and there is no tokio runtime with time enabled. An update
+    /// waits for another update of the session, or after a conflict.
     pub fn update<R, F>(self, mut change: F) -> WriteFuture<'a, R>
     where
         M: Updatable<T> + 'a,

@@ -58,7 +58,7 @@ impl SessionIndex {
     ///
     /// # Panics
     ///
-    /// `timeout` is zero or above 100 years.
+    /// Panics if `timeout` is zero or above 100 years.
     #[must_use]
     #[track_caller]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {

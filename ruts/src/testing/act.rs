@@ -56,7 +56,7 @@ use crate::{layer::config::SessionLayer, session::TypedSession};
 ///
 /// # Panics
 ///
-/// The code panics.
+/// Panics if the code does.
 pub async fn with_session<S, F, R>(
     client: &Client,
     layer: &SessionLayer<S::Layer>,

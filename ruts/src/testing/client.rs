@@ -82,7 +82,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// A `Set-Cookie` header is malformed.
+    /// Panics if a `Set-Cookie` header is malformed.
     #[track_caller]
     pub fn set_cookies(&self) -> Vec<Cookie<'static>> {
         let headers = self.headers.get_all(header::SET_COOKIE).iter();
@@ -118,7 +118,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// `value` is not a valid header value.
+    /// Panics if `value` is not a valid header value.
     #[must_use]
     #[track_caller]
     pub fn with_header(mut self, name: HeaderName, value: &str) -> Self {
@@ -202,7 +202,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// The application fails, or the body of its response cannot be read to the end.
+    /// Panics if the application fails, or the body of its response cannot be read to the end.
     pub async fn send(&self, request: Request<String>) -> Reply {
         let mut request = request.map(|body| Full::from(Bytes::from(body)));
         for (name, value) in &self.headers {

@@ -40,7 +40,7 @@ const FRESH: (&str, &str) =
 ///
 /// # Panics
 ///
-/// A rule is broken, or [`check_session_security`] panics.
+/// Panics if a rule is broken, or [`check_session_security`] panics.
 pub async fn assert_session_security(scenario: SessionSecurity) {
     let report = check_session_security(&scenario).await;
     print!("{report}");
@@ -52,7 +52,7 @@ pub async fn assert_session_security(scenario: SessionSecurity) {
 ///
 /// # Panics
 ///
-/// The sign-in does not open the private page, or the application fails.
+/// Panics if the sign-in does not open the private page, or the application fails.
 pub async fn check_session_security(scenario: &SessionSecurity) -> Report {
     let mut report = Report::new();
     let (client, reply) = scenario.signed_in().await;

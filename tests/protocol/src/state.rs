@@ -283,8 +283,8 @@ impl State {
         Some(Self { faults: self.faults.checked_sub(1)?, ..*self })
     }
 
-    /// Adds the possible outcomes of a command to the cache. `then` gets the answer, or `None` if
-    /// the sender gets no answer.
+    /// Sends a command to the cache, and adds each possible outcome to `next`. `then` gets the
+    /// answer, or `None` if the sender gets no answer.
     fn send(
         &self,
         next: &mut Next,

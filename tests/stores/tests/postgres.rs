@@ -1103,7 +1103,8 @@ mod faults {
         }
     }
 
-    /// Each of two sessions signs in as the principal of the other, on two instances.
+    /// Two sessions swap their principals at the same time. Each one signs in on an instance of its
+    /// own.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn sign_ins_that_swap_places_do_not_deadlock() {
         let server = Postgres::start(&["deadlock_timeout=10ms"]);

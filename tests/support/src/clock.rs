@@ -1,4 +1,4 @@
-//! A clock for stores in memory that follows the tokio timers: [`TokioClock`].
+//! [`TokioClock`]: a clock that follows the tokio timers, for in-memory stores.
 
 use std::time::Duration;
 

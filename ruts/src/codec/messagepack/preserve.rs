@@ -247,7 +247,7 @@ impl<'b> Renamed<'b> {
                 self.known.insert(known);
                 true
             }
-            // The releases write bytes in different forms.
+            // One release writes bytes as a byte string, the other one as a list of numbers.
             (Node::Leaf(_), Node::List(_)) | (Node::List(_), Node::Leaf(_)) => true,
             (stored, known) => stored == known,
         }

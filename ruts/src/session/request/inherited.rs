@@ -41,8 +41,8 @@ pub(super) struct Inherited {
     pub(super) owner: Option<PrincipalKey>,
     /// The lifetime of the cookie of the former session.
     pub(super) cookie: CookieLife,
-    /// Sessions of the principal that the new session replaces. They only have to end if they take up a
-    /// place under the limit.
+    /// Sessions of the principal that the new session replaces. These sessions have to end only if
+    /// they count towards a session limit.
     pub(super) replaced: Vec<SessionId>,
 }
 
@@ -100,7 +100,7 @@ impl Inherited {
 /// The choice of an id for a new session that replaces another one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NewId {
-    /// That of the next attempt.
+    /// The id that belongs to the next attempt.
     OfAttempt,
     /// A random one, because parallel requests have taken those of several attempts.
     Random,
@@ -141,7 +141,7 @@ impl Search<'_> {
                 Ok(_) | Err(_) => {}
             }
         }
-        // The client may have gone on with the former session, so that session comes first.
+        // The former session comes first, because the client may have continued to use it.
         if let (None, Some(id)) = (&source, latest) {
             let loaded = self.load(Credentials::internal(&id), Projection::All).await?;
             source = loaded.ok().map(|Loaded { mut fields, .. }| {
@@ -216,7 +216,7 @@ impl Search<'_> {
         fields.retain(|field| !is_of_session(&field.name) && !schemas.declares_once(&field.name));
     }
 
-    /// Removes the fields of a guest that a sign-in does not take over.
+    /// Removes each field of the guest that a sign-in does not copy to the new session.
     fn retain_plain(&self, fields: &mut Vec<StoredField>) {
         let schemas = self.shared.schemas();
         let indexes = schemas.indexes().into_iter().map(FieldSpec::name);

@@ -643,8 +643,8 @@ impl Request {
         })
     }
 
-    /// Returns the cookie action, and closes the response. A token that must not be sent is given
-    /// up.
+    /// Returns the cookie action, and closes the response. A token that must not be sent is
+    /// discarded, as in [`abandon`](Self::abandon).
     pub(in crate::session) fn close_response(this: &Arc<Self>) -> CookieAction {
         match this.0.close_response() {
             CookieAction::Set { token, origin: TokenOrigin::Unverified, .. } => {

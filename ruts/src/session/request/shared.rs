@@ -67,7 +67,8 @@ pub(crate) struct Incoming {
     pub(crate) closed: Option<ResponseClosed>,
     /// The path and query of the request, if the layer has a sign-in page.
     pub(crate) target: Option<PathAndQuery>,
-    /// Reads do not count as activity, and nothing is logged or counted.
+    /// Whether the request only looks at the session. If so, its reads do not count as activity,
+    /// and nothing is logged or counted.
     pub(crate) is_look: bool,
 }
 

@@ -375,8 +375,9 @@ async fn create_for(
         Err(error) if error.kind() == StoreErrorKind::SessionLimit => {}
         created => return Ok(created?.map(|()| false)),
     }
-    // The replaced sessions take up places for nothing. The fields have to be in the new session before
-    // these sessions end. So it is created without the principal, who could not have another session.
+    // The replaced sessions still count towards the session limit. The fields have to be in the new
+    // session before these sessions end. So it is created without the principal, who could not have
+    // another session.
     let mark = codec::wrap_own(&[]);
     let mark = FieldWrite::new(INCOMPLETE, &mark);
     let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();

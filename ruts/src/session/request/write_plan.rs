@@ -22,7 +22,7 @@ pub(crate) type EagerGroup = Option<&'static SessionSchema>;
 /// The effects of a write besides its changes.
 #[derive(Default)]
 pub(crate) struct WritePlan {
-    /// Replace the secret.
+    /// Whether the write replaces the secret.
     pub(crate) rotate: bool,
     pub(crate) signing: Option<Signing>,
     /// Names of the fields whose values are encrypted.

@@ -21,7 +21,7 @@ pub(super) struct StatementError {
     pub(super) is_duplicate: bool,
     /// The statement failed because of a concurrent one, and may succeed if it is repeated.
     was_broken_off: bool,
-    /// It is certain that nothing was changed.
+    /// Whether it is certain that the statement changed nothing.
     changed_nothing: bool,
 }
 

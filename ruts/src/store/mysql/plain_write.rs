@@ -37,7 +37,7 @@ pub(super) fn plain_write(
 ) -> Option<Write> {
     let secret = credentials.secret().filter(|_| !update.needs_current_secret())?;
     let mut writes = last_of_each(update.changes)?;
-    // In a `union`, MariaDB cuts the literals of values from 64 KiB on.
+    // In a `union`, MariaDB truncates literals of 64 KiB or more.
     if writes.len() > 1 && writes.iter().any(|write| write.value.len() > MAX_IN_UNION) {
         return None;
     }

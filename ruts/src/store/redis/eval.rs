@@ -74,7 +74,7 @@ impl Script {
     /// text of the script. `keys` must not be empty.
     ///
     /// If a leader temporarily refuses writes, the read-only text of a read is sent. A replica would also run
-    /// this text, but on old data. A replica refuses the read-write text, so that text is sent first.
+    /// this text, but on old data. The read-write text is sent first, because a replica refuses it.
     pub(super) async fn call<C: ScriptClient>(
         &'static self,
         client: &C,

@@ -25,7 +25,8 @@ use crate::{
 pub(super) struct NativeRead<'a> {
     pub(super) id: &'a SessionId,
     pub(super) secret: &'a SecretHash,
-    /// The idle time to grant and the part of it that must have passed, in milliseconds.
+    /// The idle time to grant, and the part of the idle time that has to pass before a touch is
+    /// due, both in milliseconds.
     pub(super) touch: [u64; 2],
     /// The requested fields. `None` for all.
     pub(super) names: Option<&'a [FieldName]>,

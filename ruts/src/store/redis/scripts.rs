@@ -206,7 +206,7 @@ mod tests {
         ///
         /// # Panics
         ///
-        /// The file does not consist of whole statements.
+        /// Panics if the file does not consist of whole statements.
         fn read(name: &str, text: &'a str) -> Self {
             let tokens = tokens(text);
             let is_name = |token: &str| {

@@ -94,7 +94,7 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
     ///
     /// # Panics
     ///
-    /// The prefix contains a brace, which would choose the shard of a cluster.
+    /// Panics if the prefix contains a brace, which would choose the shard of a cluster.
     #[track_caller]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();

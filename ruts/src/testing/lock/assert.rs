@@ -129,7 +129,7 @@ impl<S: LockedSession> LockTest<S> {
     ///
     /// # Panics
     ///
-    /// The same panics as [`assert_lock`], or the session does not have the field of a sample.
+    /// Panics as [`assert_lock`] does, and if the session does not have the field of a sample.
     #[track_caller]
     pub fn assert(self) {
         // Several sessions may share a file, and their tests run in parallel. A section has the name of its

@@ -33,7 +33,7 @@ pub(super) struct Described {
     pub(super) own_json: BTreeSet<String>,
     /// Values of a principal or of an index as JSON, by which sessions are found.
     pub(super) json: BTreeSet<String>,
-    /// The codec does not read back every value that it writes.
+    /// Whether the codec writes values that it cannot read back.
     pub(super) is_unreadable: bool,
     /// A bridge release cannot write any sample as the former version.
     pub(super) is_unwritable: bool,

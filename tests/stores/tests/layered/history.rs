@@ -59,10 +59,10 @@ impl Register {
     /// An unconfirmed write may take place at any time, even in only one of the tiers. So unconfirmed
     /// writes and the reads of their values are left out. The rest must be consistent on its own.
     ///
-    /// Each value is written once, so the zones of Gibbons and Korach decide. A forward zone is the
-    /// time in which a value must have been the current one, because one of its operations ended
-    /// before another began. No two forward zones may overlap, and no value may come and go within a
-    /// forward zone of another value.
+    /// Each value is written once, so the zone test of Gibbons and Korach shows whether one copy
+    /// could have given all answers. A forward zone is the time in which a value must have been the
+    /// current one, because one of its operations ended before another began. No two forward zones
+    /// may overlap, and no value may come and go within a forward zone of another value.
     pub fn violations(&self) -> Vec<String> {
         let mut violations = Vec::new();
         let mut zones: HashMap<u64, Zone> = HashMap::new();

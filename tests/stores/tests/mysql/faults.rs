@@ -326,8 +326,9 @@ async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
     wait_until("no transaction is open", none).await;
 }
 
-/// The connection stops responding after the session was locked, like that of a suspended process. MariaDB
-/// ends the transaction by itself. MySQL ends it only when the connection ends.
+/// After the session is locked, the connection stops responding, as if the process of the store
+/// were suspended. MariaDB ends the transaction by itself. MySQL ends it only when the connection
+/// ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unresponsive_connection_gives_its_session_back() {
     let server = MySql::start(&[]);
@@ -400,7 +401,7 @@ async fn a_value_beyond_the_packet_size_is_refused() {
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
-/// MariaDB cuts literals of 64 KiB in a `union`.
+/// In a `union`, MariaDB truncates literals of 64 KiB or more.
 #[tokio::test]
 async fn large_values_are_set_together() {
     let (store, _) = store(MySql::shared()).await;
