@@ -6,6 +6,7 @@ use axum::{Router, extract::Path, http::StatusCode, routing::get};
 use ruts::{
     Error, SessionLayer,
     auth::Assurance,
+    crypto::KeyRing,
     session,
     store::{
         OnLimit,
@@ -346,4 +347,58 @@ async fn a_lapse_keeps_the_order_of_the_sign_ins() {
     old.stranger().text("/in/7").await;
     assert_eq!(recent.text("/who").await, "Some(7) []");
     assert_eq!(old.text("/who").await, "None []");
+}
+
+#[session]
+struct Account {
+    #[field(principal)]
+    user: u64,
+    #[field(encrypt)]
+    address: String,
+    #[field(index)]
+    sid: String,
+}
+
+/// The new session can decrypt the fields that it took over, and is found by their values.
+#[tokio::test]
+async fn encrypted_and_indexed_fields_come_along() {
+    for limit in LIMITS {
+        let store = Arc::new(MemoryStore::new());
+        let app = Router::new()
+            .route(
+                "/in",
+                get(|account: Account| async move {
+                    let is_new = account.address().await?.is_none();
+                    account.set_user(&7).await?;
+                    if is_new {
+                        account.set_address("Main Street").await?;
+                        account.set_sid("provider-1").await?;
+                    }
+                    Ok::<_, Error>(())
+                }),
+            )
+            .route("/again", get(|account: Account| async move { account.set_user(&7).await }))
+            .route(
+                "/who",
+                get(|account: Account| async move {
+                    let (user, address) = (account.user().await?, account.address().await?);
+                    Ok::<_, Error>(format!("{user:?} {address:?}"))
+                }),
+            );
+        let layer = SessionLayer::new(&store)
+            .encryption_keys(KeyRing::new([b"a key of at least 32 bytes, for tests"]).unwrap());
+        let client = new_client(app.layer(limited(layer, limit)));
+        client.text("/in").await;
+        for _ in 0..3 {
+            client.steal().text("/again").await;
+        }
+        client.text("/again").await;
+        assert_eq!(client.text("/who").await, r#"Some(7) Some("Main Street")"#, "{limit:?}");
+        let found = Account::sessions(&store).by_sid("provider-1").list((), None, 10).await;
+        let id = client.token().unwrap()[..22].to_owned();
+        let ids = found.unwrap().sessions.into_iter().map(|session| session.id.to_string());
+        assert!(ids.collect::<Vec<_>>().contains(&id), "{limit:?}");
+        assert!(Account::sessions(&store).by_sid("provider-1").revoke_all().await.unwrap() > 0);
+        assert_eq!(client.text("/who").await, "None None", "{limit:?}");
+    }
 }
