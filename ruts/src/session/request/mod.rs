@@ -9,8 +9,8 @@
 //!    `orphan` (deletes a session whose token no client gets), `exchange` (a call, and the new identity that
 //!    follows from its answer).
 //! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `index` around a write,
-//!    `transfer` (reads and writes of fields), `renewal` as the last step, `current` (the requests
-//!    that run on this thread).
+//!    `inherited` (what a sign-in takes over from lost sessions), `transfer` (reads and writes of
+//!    fields), `renewal` as the last step, `current` (the requests that run on this thread).
 //!
 //! [`Request`](operations::Request) is the interface to the rest of `session`. It passes values as
 //! stored bytes.

@@ -101,15 +101,15 @@ impl Statement {
         update: &Update<'_>,
         fields: FieldColumns<'_>,
     ) -> Self {
-        let (auth_change, assurance) = match &update.auth_change {
-            Some(AuthChange::In { who, .. }) => (Some("in"), Some(who.assurance)),
-            Some(AuthChange::Lapse(assurance)) => (Some("lapse"), Some(*assurance)),
-            Some(AuthChange::Out) => (Some("out"), None),
-            None => (None, None),
-        };
-        let (who, idle, absolute) = match update.auth_change {
-            Some(AuthChange::In { who, idle, absolute }) => (Some(who), idle, absolute),
-            Some(AuthChange::Lapse(_) | AuthChange::Out) | None => (None, None, None),
+        let (auth_change, who, assurance, [idle, absolute]) = match &update.auth_change {
+            Some(AuthChange::In { who, idle, absolute }) => {
+                (Some("in"), Some(who), Some(who.assurance), [*idle, *absolute])
+            }
+            Some(AuthChange::Lapse(assurance)) => {
+                (Some("lapse"), None, Some(*assurance), [None; 2])
+            }
+            Some(AuthChange::Out) => (Some("out"), None, None, [None; 2]),
+            None => (None, None, None, [None; 2]),
         };
         self.credentials(credentials)
             .touch(update.touch)
@@ -124,7 +124,7 @@ impl Statement {
             .bind(auth_change)
             .ttl(idle)
             .ttl(absolute)
-            .principal(who.as_ref(), assurance)
+            .principal(who, assurance)
             .bind(who.map(|who| who.keep_fields))
             .bind(fields.operations.as_deref())
             .fields(&fields)
