@@ -16,3 +16,16 @@ pub fn error_chain(error: &dyn Error) -> String {
         None => error.to_string(),
     }
 }
+
+/// Checks that an error is of the kind `Unsupported`, and that its text contains `reason`.
+///
+/// # Panics
+///
+/// Panics if the answer is another one.
+#[track_caller]
+pub fn assert_unsupported<T>(answer: Result<T, StoreError>, reason: &str) {
+    let error = answer.err().expect("it is refused");
+    let text = error_chain(&error);
+    assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{text}");
+    assert!(text.contains(reason), "{text}");
+}

@@ -21,7 +21,7 @@ use ruts::{
     token::SecretHash,
 };
 use ruts_tests_stores::{
-    Proxy, Traffic,
+    Proxy, Traffic, assert_unsupported,
     backends::{postgres_on, wait_until_idle},
     error_chain, error_kind, forty_sessions_at_once,
     servers::{PgBouncer, Postgres, Schema},
@@ -194,9 +194,7 @@ mod tables {
             let of_schema = |sql: &str| sql.replace("{}", name).replace("{0}", name);
             run(&owner, of_schema(take_away)).await;
             for checked in [builder().build().await.map(drop), store.check().await] {
-                let error = checked.unwrap_err();
-                assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-                assert!(error_chain(&error).contains(reason), "{}", error_chain(&error));
+                assert_unsupported(checked, reason);
             }
             run(&owner, of_schema(give_back)).await;
             store.check().await.unwrap();
@@ -209,9 +207,7 @@ mod tables {
         for connections in [1, 4] {
             let pooler = PgBouncer::start(server, connections, 0);
             let pool = PgPoolOptions::new().max_connections(4).connect_lazy(pooler.url()).unwrap();
-            let error = builder(&pool, &server.schema()).build().await.unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-            assert!(error_chain(&error).contains("pooler"), "{}", error_chain(&error));
+            assert_unsupported(builder(&pool, &server.schema()).build().await, "pooler");
         }
     }
 
@@ -379,17 +375,16 @@ mod tables {
     async fn tables_of_another_version_are_refused() {
         let (_, pool, schema) = store(Postgres::shared()).await;
         run(&pool, format!("insert into {}.sessions_migrations values (99)", schema.name())).await;
-        let error = builder(&pool, &schema).build().await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-        assert!(error_chain(&error).contains("version 99"), "{}", error_chain(&error));
+        assert_unsupported(builder(&pool, &schema).build().await, "version 99");
     }
 
     #[tokio::test]
     async fn another_default_isolation_is_refused() {
         let server = Postgres::start(&["default_transaction_isolation=repeatable read"]);
-        let error = builder(&server.pool(1), &server.schema()).build().await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-        assert!(error_chain(&error).contains("read committed"), "{}", error_chain(&error));
+        assert_unsupported(
+            builder(&server.pool(1), &server.schema()).build().await,
+            "read committed",
+        );
     }
 
     #[tokio::test]
@@ -1017,9 +1012,7 @@ mod faults {
             .await;
         close_all(&pool).await;
         let target = RevokeTarget::All { except: None };
-        let error = store.revoke(&principal, target).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-        assert!(error_chain(&error).contains("read committed"), "{}", error_chain(&error));
+        assert_unsupported(store.revoke(&principal, target).await, "read committed");
         let other = TestSession::new(&store);
         for kind in [
             error_kind(store.create(other.creation()).await),
@@ -1313,6 +1306,7 @@ mod faults {
         assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
         assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
         assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        assert_unsupported(store.check().await, "default_transaction_read_only");
     }
 
     /// A trigger reports a full disk.

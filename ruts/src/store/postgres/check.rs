@@ -47,12 +47,14 @@ struct MissingRight(String);
 enum ServerColumn {
     Recent,
     Primary,
+    Writable,
     ReadCommitted,
     Durable,
 }
 
 const SERVER: &str = "select current_setting('server_version_num')::int >= 150000, \
      not pg_is_in_recovery(), \
+     current_setting('transaction_read_only') = 'off', \
      current_setting('transaction_isolation') = 'read committed', \
      current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'";
 
@@ -77,6 +79,10 @@ pub(super) async fn server(connection: &mut PgConnection) -> Result<(), StoreErr
     for (column, reason) in [
         (ServerColumn::Recent, Unsuitable("PostgreSQL 15 or later is needed")),
         (ServerColumn::Primary, STANDBY),
+        (
+            ServerColumn::Writable,
+            Unsuitable("transactions are read-only: `default_transaction_read_only` must be off"),
+        ),
         (
             ServerColumn::ReadCommitted,
             Unsuitable("the default transaction isolation must be `read committed`"),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use ruts::store::{StoreErrorKind, mysql::MySqlStore};
 use ruts_tests_stores::{
+    assert_unsupported,
     backends::mysql_builder,
     error_kind,
     servers::{MySql, unique_tables},
 };
 use ruts_tests_support::{APPLIED, TestSession};
 
-use super::{assert_unsupported, run, store};
+use super::{run, store};
 
 #[tokio::test]
 async fn a_table_without_transactions_is_refused() {

@@ -9,10 +9,9 @@ mod tables;
 
 use std::sync::Arc;
 
-use ruts::store::{StoreError, StoreErrorKind, mysql::MySqlStore};
+use ruts::store::mysql::MySqlStore;
 use ruts_tests_stores::{
     backends::mysql_builder,
-    error_chain,
     servers::{MySql, unique_tables},
 };
 use sqlx::{AssertSqlSafe, Executor, MySqlConnection, MySqlPool, Row};
@@ -35,12 +34,4 @@ async fn run_on(connection: &mut MySqlConnection, sql: impl Into<String>) {
 async fn number(pool: &MySqlPool, sql: impl Into<String>) -> i64 {
     let row = sqlx::raw_sql(AssertSqlSafe(sql.into())).fetch_one(pool).await.unwrap();
     row.get(0)
-}
-
-/// Checks that an error is of the kind `Unsupported`, and that its text contains `reason`.
-fn assert_unsupported<T>(answer: Result<T, StoreError>, reason: &str) {
-    let error = answer.err().expect("it is refused");
-    let text = error_chain(&error);
-    assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{text}");
-    assert!(text.contains(reason), "{text}");
 }

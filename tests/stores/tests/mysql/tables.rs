@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use ruts::store::{Refused, Store, StoreErrorKind, mysql::MySqlStore};
 use ruts_tests_stores::{
+    assert_unsupported,
     backends::mysql_builder,
     error_kind,
     servers::{MySql, unique_tables},
 };
 use ruts_tests_support::{APPLIED, DELETED, TestSession, taken};
 
-use super::{assert_unsupported, number, run, store};
+use super::{number, run, store};
 
 #[tokio::test]
 async fn ten_instances_create_the_tables_at_once() {
