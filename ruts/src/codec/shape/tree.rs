@@ -2,6 +2,8 @@
 //!
 //! Filled by `tracer`, one pass at a time. Not generic, so it is compiled once.
 
+use std::{cell::Cell, collections::BTreeSet};
+
 #[cfg(feature = "testing")]
 use super::structure::{Part, Shape};
 use crate::codec::fingerprint::Fingerprint;
@@ -115,6 +117,8 @@ struct Node {
     empty: Empty,
     /// The variant was accepted outside of recursions, so that a sample shows it.
     has_sample: bool,
+    /// Every part was requested. Kept, because each pass asks for it at every enum.
+    is_complete: Cell<bool>,
     /// Number of parts of a tuple.
     len: usize,
 }
@@ -162,6 +166,8 @@ pub(crate) struct Tree {
     recursion: usize,
     /// The part whose name was returned last, until its value is requested.
     named: Option<NodeId>,
+    /// Nodes that were requested as a tag.
+    tags: BTreeSet<NodeId>,
     variation: Variation,
 }
 
@@ -176,6 +182,7 @@ impl Tree {
             last: Self::ROOT,
             recursion: 0,
             named: None,
+            tags: BTreeSet::new(),
             variation: Variation::None,
         };
         tree.add(Self::ROOT);
@@ -198,6 +205,7 @@ impl Tree {
             varies: false,
             empty: Empty::Never,
             has_sample: false,
+            is_complete: Cell::new(false),
             len: 0,
         });
         self.nodes.len() - 1
@@ -209,8 +217,16 @@ impl Tree {
         while self.nodes[node].children.len() <= at {
             let child = self.add(node);
             self.nodes[node].children.push(child);
+            self.reopen(node);
         }
         self.nodes[node].children[at]
+    }
+
+    /// Notes that a node has a part that was not requested yet.
+    fn reopen(&self, mut node: NodeId) {
+        while self.nodes[node].is_complete.replace(false) {
+            node = self.nodes[node].parent;
+        }
     }
 
     /// Records the kind of a node.
@@ -264,6 +280,7 @@ impl Tree {
         }
         self.last = node;
         self.set_kind(node, Kind::Tag);
+        self.tags.insert(node);
         Some(self.nodes[node].choice)
     }
 
@@ -468,6 +485,14 @@ impl Tree {
 
     /// Returns whether every part of a node was requested.
     fn is_complete(&self, node: NodeId, depth: usize) -> bool {
+        let is_complete = &self.nodes[node].is_complete;
+        if !is_complete.get() {
+            is_complete.set(self.becomes_complete(node, depth));
+        }
+        is_complete.get()
+    }
+
+    fn becomes_complete(&self, node: NodeId, depth: usize) -> bool {
         let Node { kind, children, names, is_rejected, is_accepted, varies, empty, .. } =
             &self.nodes[node];
         let are_complete = || children.iter().all(|&child| self.is_complete(child, depth + 1));
@@ -502,8 +527,10 @@ impl Tree {
             return false;
         }
         if is_accepted {
-            for node in self.nodes.iter_mut().filter(|node| node.kind == Kind::Tag) {
-                node.choice += u8::from(!node.is_accepted && node.choice < u8::MAX);
+            for &tag in &self.tags {
+                let tag = &mut self.nodes[tag];
+                let has_next = tag.kind == Kind::Tag && !tag.is_accepted && tag.choice < u8::MAX;
+                tag.choice += u8::from(has_next);
             }
             return self.is_complete(Self::ROOT, 0);
         }
@@ -552,6 +579,7 @@ impl Tree {
                     let struct_ = &mut self.nodes[parent];
                     if !std::mem::replace(&mut struct_.is_by_name, true) {
                         struct_.children.clear();
+                        self.reopen(parent);
                     }
                     return;
                 }
