@@ -496,6 +496,70 @@ async fn another_variant_never_gets_the_unknown_fields() {
     assert_eq!(updated(NewPart::Sold(item("tea", 7)), lend).await, NewPart::Lent(item("tea", 0)));
 }
 
+/// The tag is inside the variant of another enum, or next to a string that is no tag.
+#[tokio::test]
+async fn a_tag_is_told_from_other_strings() {
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    #[serde(tag = "state")]
+    enum OldOrder {
+        #[default]
+        Open,
+        Paid(OldPaid),
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "state")]
+    enum NewOrder {
+        Open,
+        Paid(NewPaid),
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct OldPaid {
+        name: String,
+        #[serde(flatten)]
+        pay: OldPay,
+        address: OldAddress,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct NewPaid {
+        name: String,
+        #[serde(flatten)]
+        pay: NewPay,
+        address: NewAddress,
+        #[serde(default)]
+        points: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct OldAddress {
+        street: String,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct NewAddress {
+        street: String,
+        #[serde(default)]
+        floor: u32,
+    }
+    fn paid(name: &str, pay: NewPay, street: &str, [floor, points]: [u32; 2]) -> NewOrder {
+        let address = NewAddress { street: street.to_owned(), floor };
+        NewOrder::Paid(NewPaid { name: name.to_owned(), pay, address, points })
+    }
+    fn edit(change: impl Fn(&mut OldPaid)) -> impl Fn(&mut OldOrder) {
+        move |order| match order {
+            OldOrder::Paid(paid) => change(paid),
+            OldOrder::Open => panic!("the order was read as another one"),
+        }
+    }
+    let card = || NewPay::Card { number: 1, fee: 7 };
+    let stored = || paid("Ann", card(), "High Street", [3, 5]);
+
+    let renamed = edit(|paid| paid.name = "Bob".to_owned());
+    assert_eq!(updated(stored(), renamed).await, paid("Bob", card(), "High Street", [3, 5]));
+    let moved = edit(|paid| paid.address.street = "Low Street".to_owned());
+    assert_eq!(updated(stored(), moved).await, paid("Ann", card(), "Low Street", [3, 5]));
+    let wired = edit(|paid| paid.pay = OldPay::Wire { number: 2 });
+    let wire = NewPay::Wire { number: 2, fee: 0 };
+    assert_eq!(updated(stored(), wired).await, paid("Ann", wire, "High Street", [0, 0]));
+}
+
 /// A value with a tag or any JSON in it takes nothing from the parts next to it.
 #[tokio::test]
 async fn unknown_fields_beside_a_value_of_any_kind_are_kept() {

@@ -24,20 +24,21 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerp
     }
 }
 
-/// Returns `next` with the fields of `stored` that are neither in `known` nor in `next`. `known` is
-/// the value as this release writes it after reading `stored`. `structure` returns the structure of its type.
+/// Returns the last of three stored values, `next`, with the fields of the first one, `stored`, that neither
+/// `next` nor the second one has. The second one, `known`, is the value as this release writes it after
+/// reading `stored`. `structure` returns the structure of its type, `reads_alike` whether a value reads as
+/// `next`, and `writes_back` whether this release would write a value as it is.
 ///
 /// `None` if there is nothing to keep, if one of the values is not MessagePack or has another
 /// version, if the result would be too long, or if this release would read it as another value.
 #[cfg(feature = "messagepack")]
 pub(crate) fn keep_unknown(
-    stored: &[u8],
-    known: &[u8],
-    next: &[u8],
+    values: [&[u8]; 3],
     structure: fn() -> Tree,
     reads_alike: impl Fn(&[u8]) -> bool,
+    writes_back: impl Fn(&[u8]) -> bool,
 ) -> Option<Bytes> {
-    let parts = [stored, known, next].map(|value| Header::split(value).ok());
+    let parts = values.map(|value| Header::split(value).ok());
     let [Some((header, stored)), Some((of_known, known)), Some((of_next, next))] = parts else {
         return None;
     };
@@ -49,9 +50,10 @@ pub(crate) fn keep_unknown(
     let fingerprint = header.fingerprint.merged(of_next.fingerprint);
     let tree = structure();
     let header = Header { fingerprint, ..of_next }.to_bytes();
+    let writes_back = |trial: &[u8]| writes_back(&[of_next.to_bytes().as_slice(), trial].concat());
     // A default that differs each time, such as a random number, has to be written.
     [Defaults::Omit, Defaults::Write].into_iter().find_map(|defaults| {
-        let merged = merge([stored, known, next], TypePart::of(&tree), defaults)?;
+        let merged = merge([stored, known, next], TypePart::of(&tree), defaults, &writes_back)?;
         let merged = [header.as_slice(), &merged].concat();
         (merged.len() <= MAX_VALUE && reads_alike(&merged)).then(|| merged.into())
     })
@@ -60,11 +62,10 @@ pub(crate) fn keep_unknown(
 /// Without the codec, no MessagePack value is read or updated.
 #[cfg(not(feature = "messagepack"))]
 pub(crate) fn keep_unknown(
-    _stored: &[u8],
-    _known: &[u8],
-    _next: &[u8],
+    _values: [&[u8]; 3],
     _structure: fn() -> Tree,
     _reads_alike: impl Fn(&[u8]) -> bool,
+    _writes_back: impl Fn(&[u8]) -> bool,
 ) -> Option<Bytes> {
     None
 }

@@ -265,11 +265,19 @@ impl<T, M: Copy> Field<T, M> {
     /// Returns whether two stored values read as the same value.
     pub(crate) fn reads_alike(&self, one: &[u8], other: &[u8]) -> bool {
         // `T` need not implement `PartialEq`, so the values are encoded again.
-        let encode = |stored| self.encode(&self.decode(stored).ok()??).ok();
-        match (encode(one), encode(other)) {
+        match (self.encode_again(one), self.encode_again(other)) {
             (Some(one), Some(other)) => sorted(&one) == sorted(&other),
             _ => false,
         }
+    }
+
+    /// Returns whether a value is stored in the form in which this release writes it.
+    pub(crate) fn writes_back(&self, stored: &[u8]) -> bool {
+        self.encode_again(stored).is_some_and(|written| sorted(&written) == sorted(stored))
+    }
+
+    fn encode_again(&self, stored: &[u8]) -> Option<Bytes> {
+        self.encode(&self.decode(stored).ok()??).ok()
     }
 
     /// Encodes a value that serialises as a `T`.

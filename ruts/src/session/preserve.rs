@@ -33,7 +33,9 @@ impl Unknown {
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
         let reads_alike = |merged: &[u8]| field.reads_alike(merged, &next);
-        let kept = codec::keep_unknown(&stored, &known, &next, field.structure(), reads_alike);
+        let writes_back = |trial: &[u8]| field.writes_back(trial);
+        let payloads = [&stored, &known, &next].map(|value| &**value);
+        let kept = codec::keep_unknown(payloads, field.structure(), reads_alike, writes_back);
         kept.unwrap_or_else(|| next.clone())
     }
 }

@@ -20,8 +20,6 @@ pub(crate) enum PartKind {
     Struct,
     /// A struct of a tag and a content that depends on the tag.
     Tagged,
-    /// A struct that writes the fields of another one in addition to its own.
-    Flattened,
     Enum,
     /// A map, a list, or a value without parts.
     Other,
@@ -54,7 +52,8 @@ impl<'t> TypePart<'t> {
             Some(Kind::Struct) if tree.has_tag(node) => PartKind::Tagged,
             Some(Kind::Struct) => PartKind::Struct,
             Some(Kind::Enum) => PartKind::Enum,
-            Some(Kind::Map) if is_described(0) == Some(None) => PartKind::Flattened,
+            // A struct that writes the fields of another one in addition to its own.
+            Some(Kind::Map) if is_described(0) == Some(None) => PartKind::Unknown,
             Some(_) => PartKind::Other,
         }
     }
