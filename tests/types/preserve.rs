@@ -1,7 +1,10 @@
 //! During a deployment, an update by the previous release keeps the fields that only the new one
 //! knows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use ruts::{
     codec::Codec,
@@ -494,6 +497,42 @@ async fn another_variant_never_gets_the_unknown_fields() {
     }
     let lend: fn(&mut OldPart) = |part| *part = OldPart::Lent(OldItem { sku: "tea".to_owned() });
     assert_eq!(updated(NewPart::Sold(item("tea", 7)), lend).await, NewPart::Lent(item("tea", 0)));
+}
+
+/// The renamed field has its default in the previous release, next to a field whose default differs each time.
+#[tokio::test]
+async fn a_field_is_never_stored_under_two_names() {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    fn next() -> u32 {
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Old {
+        number: u32,
+        parts: Vec<OldPart>,
+    }
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct OldPart {
+        #[serde(default)]
+        note: String,
+        #[serde(default = "next")]
+        id: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct New {
+        number: u32,
+        parts: Vec<NewPart>,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct NewPart {
+        #[serde(default, alias = "note")]
+        remark: String,
+    }
+    let new = |number| New { number, parts: vec![NewPart { remark: "gift".to_owned() }] };
+    let count: fn(&mut Old) = |old| old.number = 2;
+    assert_eq!(updated(new(1), count).await, new(2));
+    let number: fn(&mut Old) = |old| old.parts[0].id = 1_000_000;
+    assert_eq!(updated(new(1), number).await, new(1));
 }
 
 /// The tag is inside the variant of another enum, or next to a string that is no tag.

@@ -39,5 +39,5 @@ pub(crate) use self::{
     header::{is_encrypted, is_merged_to_the_same, origin, unwrap_own, version, wrap_own},
     preserve::{keep_unknown, may_know_more},
     shape::{Tree, fingerprint_of, trace, trace_tree},
-    value::{decode, encode},
+    value::{decode, encode, may_be_equal},
 };

@@ -3,14 +3,18 @@
 //! Called by the session for an `update` of a value that another type wrote. MessagePack payloads contain
 //! field names, so they can be merged. bincode payloads do not.
 
+#[cfg(feature = "messagepack")]
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::{fingerprint::Fingerprint, format::Codec, header::Header, shape::Tree};
 #[cfg(feature = "messagepack")]
 use super::{
     header::MAX_VALUE,
-    messagepack::{Defaults, merge},
+    messagepack::{changed_names, merge},
     shape::TypePart,
+    value::may_be_equal,
 };
 
 /// Returns whether a stored value may have fields that the type with this fingerprint does not know.
@@ -26,8 +30,8 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerp
 
 /// Returns the last of three stored values, `next`, with the fields of the first one, `stored`, that neither
 /// `next` nor the second one has. The second one, `known`, is the value as this release writes it after
-/// reading `stored`. `structure` returns the structure of its type, `reads_alike` whether a value reads as
-/// `next`, and `writes_back` whether this release would write a value as it is.
+/// reading `stored`. `structure` returns the structure of its type. `encode_again` decodes a value as this
+/// type, and encodes it again.
 ///
 /// `None` if there is nothing to keep, if one of the values is not MessagePack or has another
 /// version, if the result would be too long, or if this release would read it as another value.
@@ -35,8 +39,7 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerp
 pub(crate) fn keep_unknown(
     values: [&[u8]; 3],
     structure: fn() -> Tree,
-    reads_alike: impl Fn(&[u8]) -> bool,
-    writes_back: impl Fn(&[u8]) -> bool,
+    encode_again: impl Fn(&[u8]) -> Option<Bytes>,
 ) -> Option<Bytes> {
     let parts = values.map(|value| Header::split(value).ok());
     let [Some((header, stored)), Some((of_known, known)), Some((of_next, next))] = parts else {
@@ -49,14 +52,28 @@ pub(crate) fn keep_unknown(
     }
     let fingerprint = header.fingerprint.merged(of_next.fingerprint);
     let tree = structure();
-    let header = Header { fingerprint, ..of_next }.to_bytes();
-    let writes_back = |trial: &[u8]| writes_back(&[of_next.to_bytes().as_slice(), trial].concat());
-    // A default that differs each time, such as a random number, has to be written.
-    [Defaults::Omit, Defaults::Write].into_iter().find_map(|defaults| {
-        let merged = merge([stored, known, next], TypePart::of(&tree), defaults, &writes_back)?;
-        let merged = [header.as_slice(), &merged].concat();
-        (merged.len() <= MAX_VALUE && reads_alike(&merged)).then(|| merged.into())
-    })
+    let with_header = |header: Header, payload: &[u8]| [&header.to_bytes()[..], payload].concat();
+    let writes_back = |payload: &[u8]| {
+        let value = with_header(of_next, payload);
+        encode_again(&value).is_some_and(|again| may_be_equal(&again, &value))
+    };
+    let read = encode_again(values[2])?;
+    let mut written = HashSet::new();
+    loop {
+        let merged = merge([stored, known, next], TypePart::of(&tree), &written, &writes_back)?;
+        let merged = with_header(Header { fingerprint, ..of_next }, &merged);
+        let again = encode_again(&merged).filter(|_| merged.len() <= MAX_VALUE)?;
+        if may_be_equal(&again, &read) {
+            return Some(merged.into());
+        }
+        // A default that differs each time, such as a random number, has to be written.
+        let names = changed_names(Header::split(&again).ok()?.1, next)?;
+        let number = written.len();
+        written.extend(names);
+        if written.len() == number {
+            return None;
+        }
+    }
 }
 
 /// Without the codec, no MessagePack value is read or updated.
@@ -64,8 +81,7 @@ pub(crate) fn keep_unknown(
 pub(crate) fn keep_unknown(
     _values: [&[u8]; 3],
     _structure: fn() -> Tree,
-    _reads_alike: impl Fn(&[u8]) -> bool,
-    _writes_back: impl Fn(&[u8]) -> bool,
+    _encode_again: impl Fn(&[u8]) -> Option<Bytes>,
 ) -> Option<Bytes> {
     None
 }

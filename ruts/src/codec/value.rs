@@ -60,6 +60,17 @@ pub(crate) fn decode<T: DeserializeOwned>(
     stored.read_as(fingerprint)
 }
 
+/// Returns whether two encodings may be of the same value. Two equal `HashMap`s may be written in different
+/// orders, so the bytes are compared in sorted order.
+pub(crate) fn may_be_equal(one: &[u8], other: &[u8]) -> bool {
+    let sorted = |encoded: &[u8]| {
+        let mut bytes = encoded.to_vec();
+        bytes.sort_unstable();
+        bytes
+    };
+    sorted(one) == sorted(other)
+}
+
 #[cfg(all(test, feature = "bincode", feature = "messagepack"))]
 mod tests {
     use std::collections::BTreeMap;

@@ -262,21 +262,8 @@ impl<T, M: Copy> Field<T, M> {
         self.codec.structure
     }
 
-    /// Returns whether two stored values read as the same value.
-    pub(crate) fn reads_alike(&self, one: &[u8], other: &[u8]) -> bool {
-        // `T` need not implement `PartialEq`, so the values are encoded again.
-        match (self.encode_again(one), self.encode_again(other)) {
-            (Some(one), Some(other)) => sorted(&one) == sorted(&other),
-            _ => false,
-        }
-    }
-
-    /// Returns whether a value is stored in the form in which this release writes it.
-    pub(crate) fn writes_back(&self, stored: &[u8]) -> bool {
-        self.encode_again(stored).is_some_and(|written| sorted(&written) == sorted(stored))
-    }
-
-    fn encode_again(&self, stored: &[u8]) -> Option<Bytes> {
+    /// Decodes a stored value, and encodes it again. `None` if one of the two fails.
+    pub(crate) fn encode_again(&self, stored: &[u8]) -> Option<Bytes> {
         self.encode(&self.decode(stored).ok()??).ok()
     }
 
@@ -329,8 +316,7 @@ impl<T, M: Copy> Field<T, M> {
         };
         let unknown = Fingerprint::UNKNOWN;
         match (encode(other, 0, unknown, value), (codec.encode)(other, 0, unknown, &read)) {
-            // Two equal `HashMap`s may be written in different orders, so the bytes are sorted.
-            (Ok(value), Ok(read)) => sorted(&value) == sorted(&read),
+            (Ok(value), Ok(read)) => codec::may_be_equal(&value, &read),
             // The other codec is not compiled in, or cannot write the value.
             _ => true,
         }
@@ -422,12 +408,6 @@ impl<T, M: Copy> Field<T, M> {
         let Self { spec, codec, .. } = self;
         codec::encode(spec.codec(), spec.version(), codec.fingerprint.get(), value)
     }
-}
-
-fn sorted(bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    bytes.sort_unstable();
-    bytes
 }
 
 fn decode<T: FieldValue>(

@@ -32,10 +32,9 @@ impl Unknown {
     /// value that this release decodes, returns `next` unchanged.
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
-        let reads_alike = |merged: &[u8]| field.reads_alike(merged, &next);
-        let writes_back = |trial: &[u8]| field.writes_back(trial);
-        let payloads = [&stored, &known, &next].map(|value| &**value);
-        let kept = codec::keep_unknown(payloads, field.structure(), reads_alike, writes_back);
+        let values = [&stored, &known, &next].map(|value| &**value);
+        let encode_again = |value: &[u8]| field.encode_again(value);
+        let kept = codec::keep_unknown(values, field.structure(), encode_again);
         kept.unwrap_or_else(|| next.clone())
     }
 }

@@ -18,5 +18,5 @@ pub(super) use self::node::write_head;
 pub(crate) use self::node::{Node, text_of};
 pub(super) use self::{
     payload::{read, write},
-    preserve::{Defaults, merge},
+    preserve::{changed_names, merge},
 };

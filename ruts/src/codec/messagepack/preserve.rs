@@ -23,14 +23,18 @@ type Entries<'b> = [(&'b [u8], Node<'b>)];
 
 /// Returns `next` with the fields of `stored` that neither `known` nor `next` has, and with the values that
 /// the caller has not changed. `known` is the payload that this release writes for the value that it read
-/// from `stored`. `part` is the type of this release, and `writes_back` returns whether a
-/// payload is in the form in which this release writes it.
+/// from `stored`. `part` is the type of this release, and `writes_back` returns whether a payload is in the
+/// form in which this release writes it.
+///
+/// The other release may have renamed a field, and read the former name as an alias. It cannot read a value
+/// with both names. So if a stored struct has a field that this release does not know, the fields that it
+/// lacks are left out while they have their defaults, except those in `written`.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(
     [stored, known, next]: [&[u8]; 3],
     part: TypePart<'_>,
-    defaults: Defaults,
+    written: &HashSet<Vec<u8>>,
     writes_back: &dyn Fn(&[u8]) -> bool,
 ) -> Option<Vec<u8>> {
     let nodes = (Node::parse(stored)?, Node::parse(known)?, Node::parse(next)?);
@@ -38,23 +42,14 @@ pub(in crate::codec) fn merge(
         payload: next,
         writes_back,
         trials: MAX_TRIALS,
-        defaults,
-        // A `settle` changes nothing, and is to write the form of this release.
-        keeps_unchanged: known != next,
+        written,
+        // A `settle` changes nothing, and is to write the form of this release. A stored part may lack the
+        // fields to write.
+        keeps_unchanged: known != next && written.is_empty(),
         out: Vec::with_capacity(next.len() + 64),
     };
     merge.nodes([&nodes.0, &nodes.1, &nodes.2], Some(part));
     (merge.out != next).then_some(merge.out)
-}
-
-/// Whether to write a field that the stored struct lacks, and that the caller has left at its default. The
-/// other release may have renamed the field, with the former name as an alias. It cannot read a value with
-/// both names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::codec) enum Defaults {
-    Write,
-    /// Leaves the field out if the stored struct has a field that this release does not know.
-    Omit,
 }
 
 struct Merge<'a> {
@@ -63,7 +58,7 @@ struct Merge<'a> {
     writes_back: &'a dyn Fn(&[u8]) -> bool,
     /// Number of further payloads that may be tried.
     trials: usize,
-    defaults: Defaults,
+    written: &'a HashSet<Vec<u8>>,
     /// Whether a part that the caller has not changed stays as it is stored, whatever its kind.
     keeps_unchanged: bool,
     out: Vec<u8>,
@@ -105,8 +100,8 @@ impl Merge<'_> {
         let is_unknown = |key| !of_known.contains_key(key) && !of_next.contains_key(key);
         let mut kept: Vec<_> = stored.iter().filter(|(key, _)| is_unknown(key)).collect();
         let is_omitted = |(key, value): &&(&[u8], Node<'_>)| {
-            self.defaults == Defaults::Omit
-                && !kept.is_empty()
+            !kept.is_empty()
+                && !self.written.contains(*key)
                 && !of_stored.contains_key(key)
                 && of_known.get(key) == Some(&value)
         };
@@ -204,6 +199,40 @@ fn alias_of(
 fn has_same_keys(known: &Entries<'_>, next: &Entries<'_>) -> bool {
     let values = by_key(known);
     known.len() == next.len() && next.iter().all(|(key, _)| values.contains_key(key))
+}
+
+/// Returns the names of the innermost struct fields that differ between two payloads. `None` if a payload is
+/// malformed.
+pub(in crate::codec) fn changed_names(one: &[u8], other: &[u8]) -> Option<HashSet<Vec<u8>>> {
+    let mut names = HashSet::new();
+    add_changed(&Node::parse(one)?, &Node::parse(other)?, None, &mut names);
+    Some(names)
+}
+
+fn add_changed(
+    one: &Node<'_>,
+    other: &Node<'_>,
+    name: Option<&[u8]>,
+    names: &mut HashSet<Vec<u8>>,
+) {
+    match (one, other) {
+        (Node::Map(one), Node::Map(other)) => {
+            let of_one = by_key(one);
+            for (key, other) in other {
+                match of_one.get(key) {
+                    Some(one) => add_changed(one, other, Some(key), names),
+                    None => _ = names.insert(key.to_vec()),
+                }
+            }
+        }
+        (Node::List(one), Node::List(other)) if one.len() == other.len() => {
+            for (one, other) in one.iter().zip(other) {
+                add_changed(one, other, name, names);
+            }
+        }
+        (one, other) if one == other => {}
+        _ => names.extend(name.map(<[u8]>::to_vec)),
+    }
 }
 
 /// Returns the value of the first entry, if it is a string.
@@ -343,7 +372,7 @@ mod tests {
     }
 
     fn merged(payloads: [&[u8]; 3]) -> Option<Vec<u8>> {
-        merge(payloads, TypePart::of(&trace_tree::<Lists>()), Defaults::Omit, &|_| true)
+        merge(payloads, TypePart::of(&trace_tree::<Lists>()), &HashSet::new(), &|_| true)
     }
 
     proptest! {
@@ -351,9 +380,8 @@ mod tests {
         #[test]
         fn hostile_payloads_never_panic(parts in vec(vec(any::<u8>(), 0..60), 3)) {
             let tree = trace_tree::<Lists>();
-            for defaults in [Defaults::Write, Defaults::Omit] {
-                let _ = merge([&parts[0], &parts[1], &parts[2]], TypePart::of(&tree), defaults, &|_| true);
-            }
+            let _ = merge([&parts[0], &parts[1], &parts[2]], TypePart::of(&tree), &HashSet::new(), &|_| true);
+            let _ = changed_names(&parts[0], &parts[1]);
         }
 
         /// If the type knows every field of the stored value, there is nothing to keep.
