@@ -1,4 +1,4 @@
-//! The service behind the session layer, for all targets.
+//! [`ReturnSession`]: the service behind the session layer. Used by all fuzz targets.
 
 use std::{
     convert::Infallible,

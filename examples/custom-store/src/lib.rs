@@ -178,8 +178,8 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The error of a failed read or write. A write takes effect only with its rename, so after a failure nothing
-/// has changed.
+/// Returns the error of a failed read or write. A write takes effect only with its rename, so a failed write
+/// changes nothing.
 fn unavailable(error: io::Error) -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
 }

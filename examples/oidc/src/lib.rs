@@ -56,8 +56,8 @@ pub struct Attempt {
 /// The future of a response of the provider.
 pub type Answer = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send>>;
 
-/// A function that sends a request to the provider. It may use a `reqwest::Client` that follows no
-/// redirects.
+/// A function that sends a request to the provider. It may use a `reqwest::Client` that is configured not to
+/// follow redirects.
 #[derive(Clone)]
 pub struct Http(Arc<dyn Fn(HttpRequest) -> Answer + Send + Sync>);
 
@@ -326,7 +326,8 @@ impl LogoutVerifier {
             Some(id) => self.keys.find(id)?,
             None => self.keys.keys.first()?,
         };
-        // The key of the provider must be one for this algorithm, so the token cannot choose a weaker one.
+        // The key of the provider must belong to this algorithm, so the token cannot choose a weaker
+        // algorithm.
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.client_id]);

@@ -4,7 +4,7 @@
 //!   once, so an answer of the authenticator counts once, and only in the browser that began.
 //! - A passkey verifies the user on the device, so a sign-in has [`Assurance::Aal2`] and gives the session a
 //!   new secret.
-//! - A signed-in user adds another passkey only shortly after a sign-in: [`Fresh`].
+//! - A signed-in user can add another passkey only within minutes of a sign-in: [`Fresh`].
 //!
 //! The users are in memory. An application keeps them in its database.
 

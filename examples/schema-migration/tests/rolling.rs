@@ -151,14 +151,14 @@ impl Shop {
             if self.is_closing.load(Ordering::Relaxed) {
                 break;
             }
-            // A sign-in works on each release, whatever the session holds.
+            // A sign-in works on every release, whatever values the session holds.
             cookie = self.send(&format!("POST /sign-in/{user}"), &cookie).unwrap().cookie();
             let add = || self.send("POST /cart/tea", &cookie).is_some();
             cart += both(add).into_iter().filter(|is_added| *is_added).count();
             if let Some(reply) = self.send("GET /cart", &cookie) {
                 assert_eq!(reply.body, cart.to_string());
             }
-            // So does a write, whatever it replaces.
+            // A write also works on every release, whatever value it replaces.
             self.send(&format!("POST /coupon/{percent}"), &cookie).unwrap();
             let taken = both(|| self.send("POST /coupon", &cookie).map(|reply| reply.body));
             let is_it = |taken: &&Option<String>| **taken == Some(percent.to_string());
@@ -188,7 +188,7 @@ fn both<T: Send>(send: impl Fn() -> T + Sync) -> [T; 2] {
 }
 
 /// Runs a script while users are served. Then checks each cart on an instance of the last release, and that
-/// no instance logged another problem than a value of a newer version.
+/// no instance logged any problem except values of a newer version.
 fn run(script: impl FnOnce(&Shop)) {
     let shop = &Shop::open();
     let users: Vec<(usize, String)> = thread::scope(|scope| {

@@ -74,7 +74,7 @@ pub(crate) async fn metrics(State(operations): State<Operations>) -> String {
     operations.prometheus.render()
 }
 
-/// Shows the metadata of this session. In production this route does not exist.
+/// Shows the metadata of this session. This route does not exist in production.
 pub(crate) async fn session(
     State(operations): State<Operations>,
     session: Session,

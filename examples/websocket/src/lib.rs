@@ -1,8 +1,9 @@
-//! An echo over a WebSocket that ends with its session: on a sign-out in another tab, a revocation from
-//! another device, or a deadline. It also ends if that happens at another instance.
+//! An echo over a WebSocket. The WebSocket ends with its session: on a sign-out in another tab, on a
+//! revocation from another device, or at a deadline. It also ends if another instance handles the sign-out or
+//! the revocation.
 //!
-//! Browsers send the cookie with the request that opens a WebSocket, but not if a page of another
-//! site opens it: the cookie is `SameSite=Lax` by default.
+//! Browsers send the cookie with the request that opens a WebSocket. They do not send it if a page of another
+//! site opens the WebSocket, because the cookie is `SameSite=Lax` by default.
 
 use std::{future::Future, pin::pin};
 

@@ -87,7 +87,7 @@ impl LossyNetwork {
         lock(&self.state).loses = false;
     }
 
-    /// Returns the number of checked pages and of lost answers, and what was wrong.
+    /// Returns the number of checked pages, the number of lost answers, and the faults that were found.
     pub(crate) fn report(&self) -> (usize, usize, Vec<String>) {
         let state = lock(&self.state);
         (state.pages, state.lost, state.faults.clone())
@@ -132,7 +132,7 @@ async fn serve(mut client: TcpStream, shop: &str, state: &Mutex<State>) -> Resul
         token: token.map(str::to_owned),
         body: String::from_utf8_lossy(&bytes[head..]).into_owned(),
     };
-    // Before the shop can answer: it need not know what it is sent later.
+    // Before the shop can answer, because an answer need not reflect requests that are sent later.
     let expected = lock(state).begin(&request);
     shop.write_all(&sent).await?;
     let mut answer = Vec::new();
