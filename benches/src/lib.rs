@@ -1,4 +1,5 @@
-//! Medians and Markdown tables, for all benchmarks, and [`visits`].
+//! Medians and Markdown tables for all benchmarks, and [`visits`], the requests of the benchmark
+//! `sql`.
 
 pub mod visits;
 
@@ -6,7 +7,7 @@ use std::fmt;
 
 /// The median of some measurements, and the quartiles.
 ///
-/// Minimum and maximum would depend on other processes of a shared machine.
+/// The minimum and the maximum would depend on other processes of a shared machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     /// The lower quartile.

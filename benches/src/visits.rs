@@ -1,7 +1,8 @@
-//! The same visits to the session stores of two libraries that cannot be linked into one program.
+//! Visits the session stores of two libraries in the same way. The libraries cannot be linked into
+//! one program.
 //!
-//! Each library has a program. Its arguments are a [`Job`]; the last line of its output is the
-//! result. Knows no library.
+//! Each library has a program, which calls [`Job::run`]. The arguments of the program are a
+//! [`Job`], and the last line of its output is the result. This file knows neither library.
 
 use std::{
     env,
@@ -67,7 +68,7 @@ pub enum Request {
     Read,
     /// Writes five fields.
     Write,
-    /// Writes five fields, without the read that a library may do before.
+    /// Writes five fields, without the read that a library may send first.
     WriteUnread,
     /// Increments a number, once by each of [`SESSIONS`] visitors with the same session.
     Increment,
@@ -94,7 +95,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// Returns the job in the arguments of this program, `None` if there are fewer than two.
+    /// Returns the job in the arguments of this program, or `None` if there are fewer than two
+    /// arguments.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Allocations of a request, and instructions under callgrind.
+//! Counts the allocations of a request, and its instructions under callgrind. Called by `main`.
 
 use std::process::Command;
 
@@ -18,7 +18,8 @@ pub(crate) fn single_threaded() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("the runtime starts")
 }
 
-/// Returns the minimum of fifty requests, because some may include the heartbeat of a driver.
+/// Returns the smallest count of fifty requests, because some counts may include the heartbeat of a
+/// driver.
 fn allocations(runtime: &Runtime, workload: &Workload, app: &App) -> u64 {
     let once = |visitor: &mut Visitor| {
         measure(|| drop(runtime.block_on(visitor.get(workload.path)))).count_total

@@ -1,6 +1,6 @@
 //! A bar chart as SVG.
 //!
-//! Called by `main`. Knows stacks by their names, for the colours.
+//! Called by `main`. Knows the names of the stacks, to choose their colours.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! A proxy that makes a local server as slow to reach as a remote one.
+//! [`DelayingProxy`]: delays the traffic to a local server, as if the server were remote. Used by
+//! `latency`.
 
 use std::{
     io::{Read, Write},
@@ -41,8 +42,8 @@ impl DelayingProxy {
     }
 }
 
-/// Forwards one direction. Each packet has a delay of its own, as on a network: one that follows
-/// another closely arrives closely after it.
+/// Forwards one direction. Each packet is delayed on its own, as on a network. If two packets
+/// follow each other closely, they also arrive closely after each other.
 fn forward(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
     let (sender, packets) = mpsc::channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {

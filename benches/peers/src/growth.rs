@@ -1,4 +1,5 @@
-//! Costs of an operation by number of fields and by number of sessions, and the size of a session.
+//! Measures the cost of an operation by number of fields and by number of sessions, and the size of
+//! a session. Called by `main`.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Delays of requests, with one in flight and at fixed rates of arrivals. The stacks take turns.
+//! Measures delays of requests, with one in flight and at fixed rates of arrivals. The stacks take turns.
+//! Called by `main`.
 
 use std::time::Duration;
 

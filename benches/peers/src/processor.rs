@@ -1,8 +1,9 @@
-//! Processor time of this process and of the servers that it started, from `/proc`.
+//! Reads the processor time of this process and of the servers that it started, from `/proc`. Used
+//! by `load`.
 
 use std::{fs, ops::Sub, process, time::Duration};
 
-/// Processor time so far, of threads that still run.
+/// Processor time so far of all threads that are still running.
 #[derive(Clone, Copy)]
 pub(crate) struct ProcessorTime {
     pub(crate) app: Duration,
@@ -46,7 +47,7 @@ fn processes() -> impl Iterator<Item = (u32, u32)> {
     })
 }
 
-/// Returns the time of all threads of a process, zero if it has ended.
+/// Returns the time of all threads of a process, or zero if the process has ended.
 fn time_of(process: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let times = threads.filter_map(|thread| {

@@ -1,4 +1,5 @@
-//! Results of parallel requests of one session, with forced interleavings.
+//! Counts lost writes and revived sessions after parallel requests of one session, with forced
+//! interleavings. Called by `main`.
 
 use std::time::Duration;
 

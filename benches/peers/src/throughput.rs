@@ -1,4 +1,5 @@
-//! Requests per second, as a share of the floor's. The stacks take turns.
+//! Measures requests per second, as a share of the floor's. The stacks take turns. Called by
+//! `main`.
 
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! A minimal browser: it sends requests and keeps one cookie.
 //!
-//! Used by every measurement. Knows no stack.
+//! Used by every measurement. Does not know the stacks.
 
 use axum::{
     Router,

@@ -1,4 +1,5 @@
-//! Round trips and bytes, counted by proxies before the servers, and commands, counted by Redis.
+//! Counts round trips and bytes with proxies in front of the servers. Redis counts the commands.
+//! Called by `main`.
 
 use std::time::Duration;
 

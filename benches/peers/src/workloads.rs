@@ -1,4 +1,4 @@
-//! The workloads.
+//! [`Workload`]: the requests that are measured.
 //!
 //! Used by every measurement of one request at a time.
 

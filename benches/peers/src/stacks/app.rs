@@ -1,6 +1,6 @@
 //! An app on a stack, its backend, and the values that it writes.
 //!
-//! Used by every stack and every measurement. Knows no stack.
+//! Used by every stack and every measurement. Does not know the stacks.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! axum_session 0.22.
+//! The app on axum_session 0.22. Called by `build`.
 
 use axum::{
     Router,
@@ -85,8 +85,8 @@ impl<T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static> StackSes
 }
 
 /// Builds the app. Returns `None` over two tiers, because processes do not share the cache of this
-/// stack. Over a server, each request reads the session from it, so that several processes can
-/// share sessions.
+/// stack. Over a server, each request reads the session from the server, so that several processes
+/// can share sessions.
 pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let gate = Gate::default();
     let config = || SessionConfig::default().with_table_name("axum_session");

@@ -1,4 +1,4 @@
-//! A router without sessions that calls the bare driver.
+//! The floor: a router without sessions that calls the bare driver. Called by `build`.
 
 use axum::{
     Router,

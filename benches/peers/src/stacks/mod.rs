@@ -1,4 +1,5 @@
-//! The same app on each stack, over each backend.
+//! The same app on each stack, over each backend. All stacks share `app` and `routes`. `build`
+//! builds the apps. Each other file adapts one stack.
 
 mod app;
 mod axum_session;

@@ -1,4 +1,4 @@
-//! ruts.
+//! The app on ruts, the library under test. Called by `build`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! tower-sessions 0.14.
+//! The app on tower-sessions 0.14. Called by `build`.
 
 use axum::{
     Router,

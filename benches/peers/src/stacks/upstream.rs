@@ -1,4 +1,4 @@
-//! The published ruts 0.13.
+//! The app on ruts 0.13, as published in the registry. Called by `build`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Measures what one session, or one principal, costs others.
+//! Measures how much the requests of one session, or the sessions of one principal, delay others.
 //!
 //! - The median delay of another session's writes, with and without 1,500 requests to one session,
 //!   in the same run.

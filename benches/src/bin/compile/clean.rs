@@ -1,4 +1,4 @@
-//! The time that `ruts` adds to a clean build.
+//! Measures the time that `ruts` adds to a clean build.
 //!
 //! Called by `main` with `--clean`.
 

@@ -1,4 +1,4 @@
-//! The time that `#[session]` adds to the compilation of a crate.
+//! Measures the time that `#[session]` adds to the compilation of a crate.
 //!
 //! Called by `main`, unless the argument is `--peers`.
 

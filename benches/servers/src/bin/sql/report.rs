@@ -1,6 +1,6 @@
 //! The tables of the benchmark, and its goals.
 //!
-//! Called by the benchmark. Starts nothing.
+//! Called by the benchmark. Starts no program and no server.
 
 use std::fmt;
 
@@ -64,8 +64,8 @@ impl<'a> Case<'a> {
         self.ours.iter().zip(peer).map(|(ours, peer)| ours.rate / peer.rate).collect()
     }
 
-    /// Returns the goal for the rate, and whether it is met. For a write, the peer's is its save
-    /// alone.
+    /// Returns the goal for the rate, and whether it is met. For a write, the rate of the peer
+    /// counts its save alone.
     fn verdict(&self, times: Spread) -> String {
         let goal = self.goals.times(self.request, self.in_flight);
         let verdict = if times.median >= goal { "met" } else { "missed" };
