@@ -1,5 +1,5 @@
-//! The conformance suite finds stores that break a promise. Each fault below is one that real
-//! session stores have, and at least one check must fail on it.
+//! The conformance suite finds stores that break a promise. Real session stores have each of the
+//! faults below. At least one check must fail on each fault.
 
 use std::{
     panic::AssertUnwindSafe,

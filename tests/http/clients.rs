@@ -97,8 +97,8 @@ async fn another_network_demands_a_step_up() {
 
     assert_eq!(client.get_with("/who", ON_THE_ROAD).await.text(), "Some(7) 0");
     assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::UNAUTHORIZED);
-    // At home, nothing has changed. After the sign-in on the road, home is the network that
-    // differs.
+    // At home, nothing has changed. After the sign-in on the road, the network at home counts as a
+    // change.
     assert_eq!(status(&client, "/pay", AT_HOME).await, StatusCode::OK);
     client.get_with("/in", ON_THE_ROAD).await;
     assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::OK);

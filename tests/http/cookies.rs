@@ -136,7 +136,8 @@ async fn other_middleware_works_inside_the_layer_and_fails_outside() {
     client.text("/").await;
     assert_eq!(client.get("/").await.headers["x-visits"], "Some(1)");
 
-    // Outside the layer, there is no session yet. That is an error, not a lost cookie.
+    // Outside the layer, there is no session yet. The read returns an error instead of losing the
+    // cookie.
     let client = new_client(routes().layer(layer()).layer(from_fn(seen)));
     assert_eq!(client.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }

@@ -62,7 +62,7 @@ async fn a_plain_value_in_an_encrypted_field_is_refused() {
     client.text("/plain/write").await;
     assert_eq!(client.text("/read").await, "NotEncrypted");
     assert_eq!(client.text("/map").await, "NotEncrypted");
-    // A value of another version counts as absent.
+    // A value of a different version counts as absent.
     assert_eq!(client.text("/next/read").await, "None");
     // A write replaces the plain value. A declaration without `encrypt` can still read the field.
     client.text("/write").await;

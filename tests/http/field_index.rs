@@ -82,7 +82,8 @@ impl Fixture {
     }
 }
 
-/// Each session has one entry for its value. An entry that stays after the end of its session is taken out.
+/// Each session has one index entry for its value. A lookup removes an outdated entry that is older than ten
+/// minutes.
 #[tokio::test]
 async fn an_outdated_entry_is_taken_out() {
     let fixture = Fixture::new().await;
@@ -112,7 +113,7 @@ async fn an_outdated_entry_is_taken_out() {
     assert_eq!(fixture.number("b").await, 1, "the entry can be added again");
 }
 
-/// A reader finds an outdated entry. Before it takes the entry out, the session gets the value again.
+/// A reader finds an outdated entry. Before the reader removes the entry, the session gets the value again.
 #[tokio::test]
 async fn an_entry_that_is_added_again_stays() {
     let fixture = Fixture::new().await;
@@ -223,7 +224,8 @@ struct Later {
     sid: u64,
 }
 
-/// One session holds a value that this release cannot compare. The others end, and the call reports it.
+/// One session holds a value that this release cannot compare. The other sessions end, and the call returns
+/// an error.
 #[tokio::test]
 async fn an_unreadable_value_keeps_no_other_session_alive() {
     let fixture = Fixture::new().await;
@@ -234,7 +236,7 @@ async fn an_unreadable_value_keeps_no_other_session_alive() {
             |account: Account| async move { account.edit().user(&8).sid("a").commit().await };
         with_session(other, &layer, sign_in).await.unwrap();
     }
-    // A layer that knows no declaration of the field.
+    // This layer has no declaration of the field `sid`.
     let other = SessionLayer::new(fixture.store.clone());
     let write = |other: Other| async move { other.session().set("sid", &1_u64, None, None).await };
     with_session(&others[2], &other, write).await.unwrap();
@@ -249,7 +251,8 @@ async fn an_unreadable_value_keeps_no_other_session_alive() {
     assert_eq!(fixture.run(user).await, None);
 }
 
-/// A value of a former version that has no key, or of a newer release, hinders no sign-in.
+/// A sign-in succeeds even if the field holds a value of a former version without a key, or a value of a
+/// newer release.
 #[tokio::test]
 async fn a_sign_in_works_whatever_the_field_holds() {
     let fixture = Fixture::new().await;
@@ -260,7 +263,7 @@ async fn a_sign_in_works_whatever_the_field_holds() {
     fixture.run(|account: Account| async move { account.set_user(&7).await }).await.unwrap();
 }
 
-/// A sign-in restarts the absolute timeout, so the entries have to last for longer, too.
+/// A sign-in restarts the absolute timeout, so the index entries have to live longer, too.
 #[tokio::test]
 async fn a_sign_in_prolongs_the_entries() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -340,7 +343,7 @@ async fn a_user_may_sign_out_and_in_again_at_once() {
     }
 }
 
-/// A guest's request has read the field. Another request writes it, and then the first one signs in.
+/// A guest's request has read the field. Another request writes the field. Then the first request signs in.
 #[tokio::test]
 async fn a_sign_in_finds_a_value_that_was_written_after_it_was_read() {
     let fixture = Fixture::new().await;
@@ -358,7 +361,7 @@ async fn a_sign_in_finds_a_value_that_was_written_after_it_was_read() {
     assert_eq!(fixture.by("b").revoke_all().await.unwrap(), 1);
 }
 
-/// A request frees the entry of a former value. Meanwhile, another one has written that value again.
+/// A request frees the entry of a former value. Meanwhile, another request has written that value again.
 #[tokio::test]
 async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     let fixture = Fixture::new().await;
@@ -375,7 +378,7 @@ async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     assert_eq!(fixture.number("a").await, 1);
 }
 
-/// A sign-in that starts another session leaves the entry of the former one.
+/// A sign-in that starts a new session leaves the entry of the former session.
 #[tokio::test]
 async fn a_sign_in_with_a_replaced_secret_keeps_the_entry_of_the_live_session() {
     let fixture = Fixture::new().await;

@@ -216,8 +216,8 @@ async fn a_sign_in_without_the_stamp_does_not_last() {
     assert_eq!(client.text("/who").await, "None None");
 }
 
-/// A request in flight while the user signs in again counts as that of a guest. It is not an error
-/// of the server.
+/// A request that is in flight while the user signs in again counts as a guest's. It gets status 401, not a
+/// server error.
 #[tokio::test]
 async fn a_slow_page_does_not_fail_for_a_new_password() {
     let Fixture { accounts, store, client } = fixture();

@@ -99,7 +99,7 @@ fn fixture() -> Fixture {
     Fixture { clock, store, client: new_client(app) }
 }
 
-/// Status of a write to a session that has ended, which is not an error of the server.
+/// Status of a write to a session that has ended. It is not a server error.
 const ERROR: StatusCode = StatusCode::CONFLICT;
 const DOWN: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
@@ -335,8 +335,8 @@ async fn a_write_to_a_session_that_another_request_deleted_fails() {
     assert!(store.inner().is_empty(), "the write created a session");
 }
 
-/// A valid sign-in always succeeds, but a secret from before another sign-in gives no access to its
-/// session.
+/// A valid sign-in always succeeds. A secret that was issued before a sign-in gives no access to
+/// the session of that sign-in.
 // proves: ASVS-7.2.4
 #[tokio::test]
 async fn parallel_sign_ins_all_work_and_keep_the_cart() {

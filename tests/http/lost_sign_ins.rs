@@ -1,4 +1,5 @@
-//! Sign-ins whose responses are lost or whose tokens are late: they lose no cart, and keep the limit on sessions.
+//! Sign-ins whose responses are lost or whose tokens are late: no cart is lost, and no user exceeds the
+//! session limit.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -190,7 +191,7 @@ async fn a_session_that_was_used_is_not_taken_over() {
     for path in ["/out", "/role"] {
         let fixture = fixture(|layer| layer.max_sessions(2, OnLimit::EndOldest));
         let (client, late) = (&fixture.client, fixture.client.steal());
-        // The token of the late client is that of a session that was revoked.
+        // The token of the late client belongs to a revoked session.
         client.text("/add/tea").await;
         late.plant("__Host-id", &client.token().unwrap());
         client.steal().text("/in/7").await;
@@ -204,8 +205,8 @@ async fn a_session_that_was_used_is_not_taken_over() {
     }
 }
 
-/// Several requests with one refused token sign in at the same time: those of a page behind a proxy that names
-/// the user, for example.
+/// Several requests with one refused token sign in at the same time. For example, a page behind a proxy that
+/// names the user sends such requests.
 #[tokio::test]
 async fn parallel_attempts_all_succeed() {
     for limit in [None, Some(OnLimit::EndOldest)] {
@@ -312,7 +313,7 @@ async fn a_sign_in_in_the_grace_of_a_renewal_keeps_the_cart() {
     }
 }
 
-/// The client has a cookie of the same name that is of no use, and sends it first.
+/// The client also has a cookie of the same name whose session has ended, and sends that cookie first.
 #[tokio::test]
 async fn a_dead_cookie_in_front_hides_no_lost_attempt() {
     let fixture = fixture(|layer| layer);

@@ -97,7 +97,7 @@ fn fixture() -> Fixture {
     Fixture { clock, store, client: new_client(routes().layer(layer)) }
 }
 
-/// Returns a client that has a cart, and that lost the answer to its request of `path`.
+/// Returns a client that has a cart, and that lost the answer to its request for `path`.
 async fn unheard(fixture: &Fixture, path: &str) -> Client {
     let client = fixture.client.stranger();
     client.text("/add").await;
@@ -168,8 +168,8 @@ async fn a_guest_keeps_the_cart_of_a_rotation_whose_answer_was_lost() {
     }
 }
 
-/// If a client never gets the new secret of a rotation, that secret is never used. Once it is used,
-/// the former secret counts as stolen.
+/// If a client never gets the new secret of a rotation, that secret is never used. Once the new
+/// secret is used, the former one counts as stolen.
 #[tokio::test]
 async fn a_former_secret_gets_no_cart_of_a_guest_who_goes_on() {
     let clock = ManualClock::new();
@@ -341,7 +341,8 @@ async fn a_late_write_is_no_error_of_the_server() {
     assert!(!log.text().contains("ERROR"), "{}", log.text());
 }
 
-/// A removal in a slow response would hit the cookie of a sign-in that happened meanwhile.
+/// If a slow response removed the cookie, it would remove the cookie of a sign-in that happened
+/// meanwhile.
 #[tokio::test]
 async fn a_slow_answer_takes_no_cookie_away() {
     let Fixture { clock, store, client } = fixture();
@@ -372,7 +373,7 @@ async fn a_renewal_gives_way_to_a_sign_in() {
     assert_eq!(client.text("/page").await, "Some(7)");
 }
 
-/// A handler ends its own session in another task, which knows no request.
+/// A handler ends its own session in another task, which has no access to the request.
 #[tokio::test]
 async fn a_handler_whose_task_ends_its_own_session_goes_on_as_a_guest() {
     let end = |shop: Shop| async move {
@@ -539,7 +540,7 @@ async fn two_layers_of_one_name_are_reported_and_the_outer_one_serves() {
     assert_eq!(client.text("/page").await, "Some(7)");
     assert_eq!(reports(), 1, "{}", log.text());
 
-    // A clone with other settings is another layer.
+    // A clone with different settings is a different layer.
     let settings: [fn(SessionLayer) -> SessionLayer; 6] = [
         SessionLayer::aal3,
         |layer| layer.idle_timeout(Duration::from_secs(60)),

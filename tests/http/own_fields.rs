@@ -152,7 +152,7 @@ async fn a_newer_value_fails_only_the_operations_that_need_it() {
     assert_eq!(client.post("/token", &token).await.text(), "true");
 }
 
-/// Without a readable record, a request cannot show that its client has changed.
+/// If the stored fingerprint is unreadable, no change of the client can be detected.
 #[tokio::test]
 async fn a_client_with_a_newer_record_counts_as_unchanged() {
     let Fixture { client, is_on } = fixture();

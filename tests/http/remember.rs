@@ -276,7 +276,7 @@ async fn a_session_that_begins_with_the_request_is_remembered() {
     assert_eq!(client.text("/who").await, "Some(7) Some(1)");
 }
 
-/// A read costs one round trip. Once in each eighth of the idle timeout, it costs another one.
+/// A read costs one round trip. Once in every eighth of the idle timeout, a read costs two.
 #[tokio::test]
 async fn a_remembered_session_costs_few_round_trips() {
     let Fixture { clock, store, client } = fixture(SessionLayer::aal2);
@@ -323,18 +323,20 @@ async fn a_lifetime_that_cannot_be_granted_is_an_error() {
     assert_eq!(client.text("/who").await, "None None");
 }
 
-/// Sends two cookies of the session's name, as a sibling domain can cause.
+/// Sends two cookies with the name of the session cookie. A sibling domain can cause this by
+/// planting a cookie.
 async fn with_both(client: &Client, path: &str, [first, second]: [&str; 2]) -> Reply {
     let cookies = format!("__Host-id={first}; __Host-id={second}");
     client.stranger().get_with(path, &[("cookie", &cookies)]).await
 }
 
-/// A token that no store knows, with a lifetime of 400 days. Anyone can write it.
+/// A token with a lifetime of 400 days that is not in the store. Anyone can write such a token.
 fn forged() -> String {
     format!("{}.{}.Ag9YAA", "A".repeat(22), "A".repeat(43))
 }
 
-/// Only the token that the store accepts decides on lifetimes, wherever the other token stands.
+/// Only the token that the store accepts determines lifetimes, whether the other token comes before
+/// or after it.
 #[tokio::test]
 async fn another_token_changes_no_lifetime() {
     let Fixture { client, .. } = fixture(SessionLayer::aal3);
@@ -358,7 +360,8 @@ async fn another_token_changes_no_lifetime() {
     }
 }
 
-/// Both tokens belong to the browser: one of an earlier sign-in, and that of the session.
+/// Both tokens belong to the browser: one is from an earlier sign-in, the other from the live
+/// session.
 #[tokio::test]
 async fn a_stale_token_shortens_no_sign_in() {
     let Fixture { clock, client, .. } = fixture(|layer| layer.idle_timeout(HOUR));

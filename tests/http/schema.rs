@@ -712,7 +712,7 @@ async fn a_principal_keeps_its_sessions_when_its_type_changes() {
     let theirs = other.clone();
     fixture.run(move |second: Second| async move { second.set_user(&theirs).await.unwrap() }).await;
     assert_eq!(First::sessions(&fixture.store).by_user(&7).revoke_all().await.unwrap(), 0);
-    // The bridge release cannot write this user, and finds its sessions.
+    // The bridge release cannot write this user, but finds the user's sessions.
     assert_eq!(Bridge::sessions(&fixture.store).by_user(&other).revoke_all().await.unwrap(), 1);
 }
 

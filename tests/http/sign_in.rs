@@ -509,7 +509,8 @@ async fn an_edit_signs_in_while_it_removes_another_principal() {
     }
 }
 
-/// The second click gets a session of its own, but a value that can be taken once is taken by one request.
+/// The second click gets a session of its own, but only one of the two requests takes a value that can be
+/// taken once.
 #[tokio::test]
 async fn a_second_click_copies_no_value_that_is_taken_once() {
     #[session]

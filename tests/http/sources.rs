@@ -66,7 +66,8 @@ async fn visited(app: &Router) -> Client {
     client
 }
 
-/// Returns two cookies with the session's name, as a sibling domain can cause.
+/// Returns two cookies with the name of the session cookie. A sibling domain can cause this by
+/// planting a cookie.
 fn both(first: &str, second: &str) -> String {
     format!("__Host-id={first}; other=1; __Host-id={second}")
 }
@@ -139,7 +140,7 @@ async fn several_session_cookies_are_logged() {
     assert!(log.text().contains("several session cookies in one request"), "{}", log.text());
 }
 
-/// A cookie that a removed key protects costs no store call.
+/// A cookie that is protected by a removed key causes no store call.
 // proves: ASVS-13.3.1 ASVS-7.2.1
 #[tokio::test]
 async fn cookie_keys_can_be_replaced_while_sessions_live() {
@@ -245,7 +246,7 @@ async fn a_deletion_sends_clear_site_data() {
     let out = client.get("/out").await;
     assert_eq!(out.headers["clear-site-data"], r#""cache", "cookies", "storage""#);
     assert_eq!(out.set_cookies().len(), 1);
-    // A write after the deletion creates another session, whose cookie must stay.
+    // A write after the deletion creates a new session, whose cookie must stay.
     let client = visited(&app).await;
     let out = client.get("/out-and-on").await;
     assert_eq!(out.headers["clear-site-data"], r#""cache", "storage""#);
@@ -255,7 +256,8 @@ async fn a_deletion_sends_clear_site_data() {
     assert!(!client.get("/out").await.headers.contains_key("clear-site-data"));
 }
 
-/// A removal could hit the cookie of a newer sign-in. A cookie that is not valid does no harm.
+/// Removing an invalid cookie could remove the cookie of a newer sign-in. An invalid cookie does no
+/// harm, so it stays.
 // proves: CS-12
 #[tokio::test]
 async fn a_cookie_that_opens_nothing_stays_until_a_write_replaces_it() {

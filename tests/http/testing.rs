@@ -1,4 +1,4 @@
-//! The security checks of `ruts::testing` on an application that keeps all rules, and on one that
+//! The security checks of `ruts::testing` on an application that follows all rules, and on one that
 //! breaks them.
 
 use std::{
@@ -180,7 +180,7 @@ fn broken(report: &Report) -> Vec<&'static str> {
     report.broken().map(|finding| finding.rule).collect()
 }
 
-/// Each check can fail. The application keeps two rules by accident.
+/// Each check can fail. The application follows two rules by accident.
 #[tokio::test]
 async fn a_careless_application_breaks_the_rules() {
     let clock = ManualClock::new();

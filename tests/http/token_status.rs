@@ -73,7 +73,7 @@ async fn a_request_knows_the_state_of_its_session() {
     assert_eq!(tab.text("/").await, "Expired { by: None }");
 }
 
-/// A secret that was replaced more than once is distinguished from that of an ended session.
+/// A secret that was replaced more than once is distinguished from the secret of an ended session.
 #[tokio::test]
 async fn a_made_up_secret_of_a_live_session_is_unknown() {
     let (_, client) = fixture();

@@ -106,7 +106,8 @@ async fn one_round_trip_reads_all_fields_and_one_writes_them() {
         calls(&["load"]);
         assert_eq!(shop.user().get().await?, Some(7));
         calls(&[]);
-        // A field that a cache cannot answer without the origin is read only when it is named.
+        // A cache cannot answer this field without the origin, so only a read that names the field
+        // fetches it.
         assert_eq!(shop.theme().await?.as_deref(), Some("dark"));
         assert_eq!(shop.cart().await?, Cart::default());
         calls(&["load", "load"]);

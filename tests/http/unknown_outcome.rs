@@ -1,4 +1,4 @@
-//! A request goes on after a change of its user whose outcome it does not know.
+//! A request continues after it has tried to change its user and does not know the outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -102,7 +102,7 @@ async fn the_request_knows_nothing_of_the_former_user() {
     }
 }
 
-/// A request that begins a session, signs in without an answer and goes on keeps the session.
+/// A request begins a session, signs in without getting an answer, and continues in the same session.
 #[tokio::test]
 async fn a_write_after_a_sign_in_of_unknown_outcome_stays() {
     let store = InstrumentedStore::new(MemoryStore::new());
@@ -120,7 +120,7 @@ async fn a_write_after_a_sign_in_of_unknown_outcome_stays() {
     assert_eq!(client.text("/who").await, r#"Some(7) ["tea", "milk"]"#);
 }
 
-/// A sign-out by `take` whose secret was replaced is refused, like one by `remove`.
+/// A sign-out by `take` with a replaced secret is refused, as a sign-out by `remove` is.
 #[tokio::test]
 async fn a_late_sign_out_is_not_reported_as_done() {
     let client = new_client(routes().layer(SessionLayer::new(MemoryStore::new())));
@@ -134,7 +134,8 @@ async fn a_late_sign_out_is_not_reported_as_done() {
     assert_eq!(client.get("/out").await.status, StatusCode::OK, "a guest");
 }
 
-/// The token of a renewal whose answer took long is not handed out: a sign-in may have come first.
+/// If the answer to a renewal arrives late, the client does not get the new token: a sign-in may have come
+/// first.
 #[tokio::test]
 async fn a_slow_renewal_overwrites_no_newer_cookie() {
     let clock = ManualClock::new();

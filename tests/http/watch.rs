@@ -166,7 +166,7 @@ async fn a_channel_announces_changes_to_another_process() {
     a_channel_announces_changes([store.clone(), store], [channel.clone(), channel]).await;
 }
 
-/// A channel whose every call fails.
+/// A channel on which every call fails.
 struct BrokenChannel;
 
 impl Channel for BrokenChannel {

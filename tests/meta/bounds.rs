@@ -1,5 +1,5 @@
-//! Checks that every test exists that `docs/bounds.md` names for a bound of a script, a statement
-//! or a structure.
+//! Checks that the tests named in `docs/bounds.md` exist. The page lists bounds of scripts,
+//! statements and structures, and the test of each bound.
 
 use std::{fs, path::Path};
 

@@ -187,7 +187,7 @@ impl Source {
                 }
                 parts.splice(0..0, base);
             }
-            // The path is one of another crate.
+            // The path belongs to another crate.
             _ => parts.insert(0, ""),
         }
         parts.join("::")
@@ -276,7 +276,7 @@ fn rank(module: &str) -> Option<(u8, &'static str)> {
 }
 
 /// Returns pairs of an importing and an imported module. A name that a `mod.rs` re-exports counts
-/// as that of the file that it comes from.
+/// as an import of the file that defines it.
 fn edges(sources: &[Source]) -> BTreeSet<(&str, &str)> {
     let modules = || sources.iter().map(|source| source.module.as_str());
     let imports: Vec<_> = sources.iter().map(|source| (source, source.imports())).collect();
@@ -294,7 +294,7 @@ fn edges(sources: &[Source]) -> BTreeSet<(&str, &str)> {
     let mut edges = BTreeSet::new();
     for (Source { module, .. }, imports) in &imports {
         for mut import in imports {
-            // A re-export may lead to another.
+            // A re-export may lead to another re-export.
             while let Some((name, origin)) = origins.iter().find(|(name, _)| is_in(import, name)) {
                 assert!(!is_in(origin, name), "{name} is its own origin");
                 import = origin;

@@ -81,9 +81,9 @@ struct Shop {
     pay: Pay,
 }
 
-/// Compares a later release of the session with its lock, and checks that nothing is left to say once
-/// the release is accepted. The release is written by hand, because another `#[session(lock)]` would
-/// generate a test of its own.
+/// Compares a later release of the session with its lock, and checks that the report is empty once the
+/// release is accepted. The release is written by hand, because another `#[session(lock)]` would generate a
+/// test of its own.
 macro_rules! release {
     ($($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident $(($argument:expr))?)?),+ $(,)?) => {
         release!(of Lock::of::<Shop>(), retired []

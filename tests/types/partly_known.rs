@@ -106,7 +106,7 @@ async fn a_part_after_one_that_accepts_no_value_is_not_misread() {
     assert_never_misread!(session, u8, Option<u8>, 1_u8, Some(1_u8));
 }
 
-/// A visit by position does not show which name is an alias of which.
+/// A visit by position does not show which name is an alias of which field.
 #[tokio::test]
 async fn an_alias_that_moves_is_not_misread() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -255,7 +255,8 @@ async fn a_part_whose_kind_depends_on_another_is_not_misread() {
     assert_eq!(read, Some(Contact::Text("x".to_owned())));
 }
 
-/// Half of all random ids have the first bit set. serde cannot buffer numbers of 128 bits, so no tag hides one.
+/// Half of all random ids have the first bit set. serde cannot buffer numbers of 128 bits, so a tagged value
+/// cannot contain one.
 #[tokio::test]
 async fn a_tag_does_not_make_a_large_number_unreadable() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

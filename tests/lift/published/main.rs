@@ -19,8 +19,8 @@ use ruts_tests_stores::{
     servers::{Flavour, Postgres, Redis},
 };
 
-/// Returns a server of its own, because an old program uses all of it, and the store of the new
-/// program.
+/// Returns a server that no other test uses, because an old program uses the whole server. Also
+/// returns the store of the new program.
 async fn redis() -> (Redis, Arc<RedisStore<fred::clients::Pool>>) {
     let server = Redis::start(Flavour::Redis, &[]);
     let store = redis_store(fred_pool(server.url()).await, &server.prefix());

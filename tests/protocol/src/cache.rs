@@ -1,8 +1,8 @@
 //! The cache: one entry, and its commands. Each command is one step.
 //!
-//! Used by the state. It knows neither the origin nor the processes.
+//! Used by `state`. This file knows neither the origin nor the processes.
 
-/// A written value: 0 is the initial one, any other is the number of its writer.
+/// A written value: 0 is the initial value, and any other value is the number of its writer.
 pub(crate) type Value = u8;
 
 pub(crate) const INITIAL: Value = 0;
@@ -69,7 +69,7 @@ pub enum Protocol {
     DropAroundCommit,
     /// A write commits, then sets the cache if the cache holds an older version. Fills do the same.
     Versioned,
-    /// A write commits, then leaves a tombstone in the cache that blocks fills for a while.
+    /// A write commits, then leaves a tombstone in the cache that blocks fills until it expires.
     Tombstone,
 }
 

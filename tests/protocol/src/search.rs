@@ -1,6 +1,6 @@
 //! A breadth-first search through all reachable states: [`search`].
 //!
-//! Used by the tests. It goes from state to state, and does not know what a state contains.
+//! Used by the tests. The search goes from state to state, and does not know what a state contains.
 
 use std::{
     collections::{HashSet, VecDeque},

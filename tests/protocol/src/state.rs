@@ -1,6 +1,6 @@
 //! The state of all processes and both tiers, and every event that can follow.
 //!
-//! Used by the search. It knows the steps of each protocol.
+//! Used by `search`. This file knows the steps of each protocol.
 
 use std::fmt;
 

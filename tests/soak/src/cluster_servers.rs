@@ -25,7 +25,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// Three nodes without replicas.
 pub struct ClusterServers {
     cluster: Cluster,
-    /// Number of faults so far, by which nodes and slots take turns.
+    /// Number of faults so far. It determines the node or the slots of the next fault, so that they
+    /// take turns.
     struck: AtomicUsize,
 }
 
@@ -68,7 +69,8 @@ impl ClusterServers {
         until("the cluster is complete", || self.cluster.is_complete()).await;
     }
 
-    /// Moves slots to another node and back. Few of the slots have sessions, so many of them move.
+    /// Moves the slots of 64 hash tags to another node and back. Few slots have sessions, so a
+    /// single slot would often be empty.
     async fn move_slot(&self, struck: usize, duration: Duration) {
         const SLOTS: usize = 64;
         let tag = |number: usize| {

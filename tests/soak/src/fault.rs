@@ -95,7 +95,7 @@ impl ClusterFault {
 /// A fault of PostgreSQL, or of the network in front of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostgresFault {
-    /// The server becomes a standby, and is promoted after a while.
+    /// The server becomes a standby. It is promoted at the end of the fault.
     Standby,
     /// A fault of the network in front of the server.
     Network(NetworkFault),
@@ -109,7 +109,7 @@ pub enum PostgresFault {
     Kill,
     /// Other code of the application runs `DISCARD ALL` on the pool.
     DiscardAll,
-    /// The role gets another default isolation level, which applies to new connections.
+    /// The role gets a different default isolation level, which applies to new connections.
     Isolation,
     /// Transactions are read-only by default.
     ReadOnly,
@@ -162,7 +162,7 @@ pub enum MySqlFault {
     Kill,
     /// The server process is suspended.
     Pause,
-    /// New connections have another isolation level by default.
+    /// New connections have a different isolation level by default.
     Isolation,
     /// The server refuses writes, as a replica does.
     ReadOnly,
@@ -201,7 +201,8 @@ impl MySqlFault {
 pub enum SqliteFault {
     /// Another connection holds the only lock for writes.
     WriteLock,
-    /// Another connection reads for a while, so that the write-ahead log cannot restart.
+    /// Another connection keeps a read transaction open, so that the write-ahead log cannot
+    /// restart.
     LongRead,
     /// Another connection moves the write-ahead log into the file, and truncates the log.
     Checkpoint,

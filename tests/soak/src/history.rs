@@ -1,8 +1,8 @@
 //! The history of every session, and the check of each answer against it: [`History`].
 //!
-//! It knows the promises of a store, but neither servers nor faults. An operation is recorded before
-//! it begins and again after its answer. So a read is checked only against writes that were certain
-//! when the read began.
+//! This file knows the promises of a store, but neither servers nor faults. An operation is recorded before
+//! it begins and again after its answer. So a read is checked only against writes that were certain when the
+//! read began.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -32,7 +32,7 @@ pub const COUNTER: &str = "c";
 /// Number of sessions above which a new one replaces the oldest that is not live.
 const MAX_SESSIONS: usize = 400;
 
-/// Maximum time after which a request of unknown outcome takes effect: the longest fault, and some more.
+/// Maximum time after which a request of unknown outcome takes effect. It is longer than the longest fault.
 const LATE: Duration = Duration::from_secs(10);
 
 /// The outcome of an operation, as far as its answer shows it.
@@ -42,9 +42,9 @@ pub enum Outcome {
     Done(Option<Duration>),
     /// It was not carried out, and never will be.
     NotDone,
-    /// It may have been carried out, or may still be later.
+    /// It may have been carried out, or may still be carried out later.
     Unknown,
-    /// It was a sign-in, and the store has ended the session: a revocation came in between, or may have.
+    /// It was a sign-in, and the store has ended the session, because a revocation may have come in between.
     Revoked,
 }
 
@@ -70,7 +70,7 @@ enum Life {
     Live,
     /// An operation of unknown outcome has created or ended it. It never counts as live again.
     Uncertain,
-    /// It has ended, as an answer showed that arrived at this time.
+    /// It has ended. The answer that showed this arrived at the time `at`.
     Ended {
         by: &'static str,
         at: Instant,
@@ -99,7 +99,7 @@ struct Registry {
     revoking_everyone: usize,
     /// Until this time, a revocation of unknown outcome may take effect, by principal.
     revoking_until: [Option<Instant>; PRINCIPALS],
-    /// The same for revocations of everyone.
+    /// Until this time, a revocation of everyone with an unknown outcome may take effect.
     revoking_everyone_until: Option<Instant>,
 }
 

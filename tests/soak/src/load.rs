@@ -1,5 +1,5 @@
-//! The load: reads, writes, sign-ins, sign-outs and revocations, each checked against the history.
-//! It knows only the store, and nothing of servers or faults.
+//! The load: reads, writes, sign-ins, sign-outs and revocations, each checked against the history. This file
+//! knows only the store, and neither servers nor faults.
 
 use std::{
     sync::{

@@ -20,7 +20,7 @@ const DURABLE: [&str; 1] = ["innodb_flush_log_at_trx_commit=1"];
 /// The tables of the store.
 pub const TABLES: &str = "sessions";
 
-/// A server, and a proxy in front of it, whose address stays the same.
+/// A server, and a proxy in front of it. The address of the proxy stays the same.
 pub struct MySqlServer {
     server: MySql,
     clock: Clock,

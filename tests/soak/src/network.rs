@@ -10,9 +10,9 @@ use tokio::time::sleep;
 pub enum NetworkFault {
     /// Open connections stay open but transfer nothing from now on. New ones work.
     Silence,
-    /// No connection transfers anything for a while.
+    /// No connection transfers anything until the fault ends.
     Stall,
-    /// The network cuts every connection for a while.
+    /// The network cuts every connection until the fault ends.
     Cut,
 }
 

@@ -21,7 +21,7 @@ const DURABLE: [&str; 3] = ["fsync=on", "synchronous_commit=on", "full_page_writ
 const CLOSE_CONNECTIONS: &str = "select pg_terminate_backend(pid) from pg_stat_activity \
      where pid <> pg_backend_pid() and backend_type = 'client backend'";
 
-/// A server, and a proxy in front of it, whose address stays the same.
+/// A server, and a proxy in front of it. The address of the proxy stays the same.
 pub struct PostgresServer {
     server: Postgres,
     clock: Clock,

@@ -176,7 +176,7 @@ fn follow(server: &Redis, leader: &Redis) {
     server.command::<()>(&["REPLICAOF", host, port]);
 }
 
-/// Waits until `ready` returns true. It may block, such as to ask a server.
+/// Waits until `ready` returns true. `ready` may block, for example while it asks a server.
 pub async fn until(description: &str, mut ready: impl FnMut() -> bool + Send) {
     let start = Instant::now();
     while !block_in_place(&mut ready) {

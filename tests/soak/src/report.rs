@@ -1,5 +1,5 @@
-//! The counts of a run: requests, failures by kind, and violations. Used by the load and by the
-//! run. It knows nothing of servers.
+//! The counts of a run: requests, failures by kind, and violations. Used by the load and by the run. This
+//! file does not know servers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ pub struct Report {
 #[derive(Default)]
 struct Failures {
     all: Counts,
-    /// Since the last [`Report::take_failures`].
+    /// Failures since the last call of [`Report::take_failures`].
     recent: Counts,
     /// The start of the failed request that began last.
     last: Option<Instant>,
@@ -67,7 +67,7 @@ impl Report {
     }
 
     /// Counts a failure of a request that began at `begun`. Corrupt data also counts as a violation. A
-    /// sign-in that a revocation of the load overtook has not failed.
+    /// sign-in that was overtaken by a revocation of the load does not count.
     pub fn note_failure(&self, operation: &'static str, begun: Instant, error: &StoreError) {
         if error.kind() == StoreErrorKind::Revoked {
             return;

@@ -19,7 +19,7 @@ use crate::{
 const ACTORS: usize = 8;
 
 /// Time without a failed request after which a system counts as recovered. It is longer than the
-/// timeout of a store, so that an operation on an unresponsive connection fails within it.
+/// timeout of a store, so that an operation on an unresponsive connection fails within this time.
 const QUIET: Duration = Duration::from_millis(2500);
 
 /// Time in which a system is expected to recover.
@@ -35,7 +35,8 @@ pub struct Summary {
     pub violations: usize,
 }
 
-/// The faults in a random order by the seed: each once, then each again in another order.
+/// The faults in a random order that depends on the seed: each fault once, then each again in a
+/// different order.
 struct Plan {
     random: Random,
     faults: Vec<Fault>,
@@ -55,7 +56,7 @@ impl Plan {
     }
 }
 
-/// Runs a system for `time`, and until the recovery from the last fault.
+/// Runs a system for `time`, and then until it has recovered from the last fault.
 pub async fn run<S: System>(name: &'static str, system: S, seed: u64, time: Duration) -> Summary {
     let begun = Instant::now();
     let world = Arc::new(World::new(name, system.store()));

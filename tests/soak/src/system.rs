@@ -25,7 +25,7 @@ use crate::{
     sqlite_file::SqliteFile,
 };
 
-/// Timeout of a command of the cluster client: that of a store.
+/// Timeout of a command of the cluster client. It equals the timeout of a store.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A store and its servers.

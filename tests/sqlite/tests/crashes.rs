@@ -24,7 +24,7 @@ struct Acknowledged {
     ended: Option<u64>,
 }
 
-/// Lets a process write for a while after its first acknowledged deletion, and kills it.
+/// Lets a process write for `wait` after its first acknowledged deletion, and kills the process.
 fn kill_while_writing(mut command: Command, wait: Duration) -> Acknowledged {
     let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut acknowledged = Acknowledged::default();
@@ -140,7 +140,7 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// `Durability::Normal` may lose commits by its documentation, and the simulation shows such a loss.
+/// According to its documentation, `Durability::Normal` may lose commits. The simulation shows such a loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_loses_commits_that_were_not_synced() {
     let folder = TempDir::new().unwrap();

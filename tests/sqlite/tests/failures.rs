@@ -69,7 +69,7 @@ async fn a_removed_or_replaced_file_is_not_written_to() {
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
-/// Without its log, the file lacks the latest writes, and further ones would go to a removed log.
+/// Without its log, the file lacks the latest writes, and further writes would go to a removed log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_log_is_not_written_to() {
     let file = File::new();

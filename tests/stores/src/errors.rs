@@ -21,7 +21,7 @@ pub fn error_chain(error: &dyn Error) -> String {
 ///
 /// # Panics
 ///
-/// Panics if the answer is another one.
+/// Panics on any other answer.
 #[track_caller]
 pub fn assert_unsupported<T>(answer: Result<T, StoreError>, reason: &str) {
     let error = answer.err().expect("it is refused");

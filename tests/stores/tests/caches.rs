@@ -161,8 +161,8 @@ async fn a_complete_entry_answers_a_read_of_all_fields<C: Cache>(entry: Entry<C>
     let CacheLookup::Hit(loaded) = all().await else { panic!("the entry is complete") };
     assert_eq!(loaded.fields.len(), 1);
 
-    // When the cached absence of `c` is outdated, `c` may exist. A complete fill without it shows that
-    // it does not.
+    // When the cached absence of `c` is outdated, `c` may exist. A complete fill without `c` shows that `c`
+    // does not exist.
     entry.fill(&lease, &[CachedField::new("c", None, SHORT)]).await;
     tokio::time::sleep(SHORT).await;
     let CacheLookup::Miss(Some(lease)) = all().await else { panic!("a field is outdated") };
@@ -193,7 +193,7 @@ async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
     entry.fill_with(&lease, CachedRecord::new(meta(sooner), LONG), &[]).await;
     let CacheLookup::Hit(loaded) = entry.lookup(&[]).await else { panic!("a miss") };
     assert!(loaded.meta.idle_remaining.unwrap() <= sooner);
-    // So is the record of another secret.
+    // The record of a different secret is replaced, too.
     let other = SecretHash::from_bytes(random());
     let credentials = Credentials::new(&entry.id, &other);
     let record = CachedRecord::new(meta(SHORT), LONG);
@@ -497,7 +497,8 @@ caches! {
     batched_valkey = super::Batched(backends::valkey_one_in_flight().await);
 }
 
-/// A server may evict the key that identifies the history of the cache, by which entries are valid.
+/// A server may evict the key that identifies the history of the cache. An entry is valid only in its own
+/// history.
 #[tokio::test]
 async fn no_entry_returns_after_the_server_evicts_the_history() {
     let server = Redis::start(Flavour::Redis, &[]);

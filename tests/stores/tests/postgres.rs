@@ -242,7 +242,7 @@ mod tables {
         }
     }
 
-    /// Even the names of variables in the functions of the store are valid.
+    /// Even the names of variables in the functions of the store are valid table names.
     #[tokio::test]
     async fn any_valid_name_works() {
         let server = Postgres::shared();
@@ -816,7 +816,8 @@ mod faults {
         wait_until("the server closes connections", async || number(&admin, sql).await == 0).await;
     }
 
-    /// The store tests an idle connection before a write, so it may have stopped responding or been closed.
+    /// The store tests an idle connection before a write. So no write fails if the connection was closed or
+    /// stopped responding.
     #[tokio::test]
     async fn an_idle_connection_that_was_cut_fails_no_write() {
         let server = Postgres::shared();
@@ -976,7 +977,7 @@ mod faults {
         }
     }
 
-    /// The pool may open more connections than the role.
+    /// The pool may open more connections than the role may have.
     #[tokio::test]
     async fn a_limit_of_connections_below_that_of_the_pool_fails_nothing() {
         let server = Postgres::start(&[]);
@@ -1216,7 +1217,7 @@ mod faults {
         assert!(session.load_fields(Projection::All, Some(touch)).await.unwrap().is_ok());
     }
 
-    /// An abandoned statement keeps its connection for a while.
+    /// An abandoned statement occupies its connection until the server answers or the connection is closed.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_stuck_server_has_no_more_statements_than_the_pool_has_connections() {
         let server = Postgres::shared();

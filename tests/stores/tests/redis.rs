@@ -598,7 +598,7 @@ async fn a_user_with_rights_to_the_keys_of_the_store_alone_is_enough() {
     }
 }
 
-/// Reads then run as scripts, as on a server that does not know `GETEX`.
+/// Without the right to run `GETEX`, reads run as scripts, as on a server without this command.
 #[tokio::test]
 async fn a_user_without_the_right_to_read_natively_reads_with_scripts() {
     for flavour in [Flavour::Redis, Flavour::Valkey] {

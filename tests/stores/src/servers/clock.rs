@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::OnceLock};
 
 use super::process::{find_servers, new_folder};
 
-/// The clock of servers that were started with it. The other clocks of the machine stay as they are.
+/// The clock of the servers that were started with this value. The clock of the machine stays as it is.
 ///
 /// `libfaketime` changes the time of day that the server reads. It does not change how long the server waits. A
 /// program with an allocator of its own, such as the `redis-server` of Debian, does not start with it.
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Creates a clock that is right.
+    /// Creates a clock that shows the time of the machine.
     pub fn new() -> Self {
         let clock = Self { folder: new_folder("clock") };
         // The user of a server need not have access to the folder of the downloads.

@@ -7,7 +7,7 @@ use super::{
     process::{Process, free_port, new_folder, program},
 };
 
-/// A pooler in transaction mode: each transaction may run on another connection to the server.
+/// A pooler in transaction mode: each transaction may run on a different connection to the server.
 pub struct PgBouncer {
     _process: Process,
     url: String,

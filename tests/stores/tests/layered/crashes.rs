@@ -101,7 +101,7 @@ async fn kill_at(step: Step, operation: &str) {
             wait_until("the intent is registered", registered).await;
         }
         Step::Finish => {
-            // The answer to the intent passes, the finish does not.
+            // The proxy forwards the answer to the intent, but holds the finish.
             proxies.cache.set(Traffic::HoldAfter(1));
             writer.resume();
             let committed = async || get_if_live(&origin).await != value("old");

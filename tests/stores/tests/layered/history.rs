@@ -21,7 +21,7 @@ pub struct Register {
 #[derive(Debug, Clone, Copy)]
 struct Write {
     begun: Instant,
-    /// `None` if it may take place later, or a cache may be stale.
+    /// `None` if the write may take place later, or if a cache may be stale.
     confirmed: Option<Instant>,
 }
 

@@ -186,7 +186,7 @@ async fn a_moved_deadline_is_known_to_the_next_read() {
     assert!(time_left().await <= HOUR);
     wait_until_quiet(&tiers).await;
 
-    // The answer to the lookup passes, the next command does not.
+    // The proxy forwards the answer to the lookup, but holds the next command.
     proxies.cache.set(Traffic::HoldAfter(1));
     let reading = tokio::spawn({
         let session = other.through(&reader);
@@ -276,7 +276,7 @@ async fn the_last_commit_counts_if_another_write_finishes_last() {
     slow.get("a").await.unwrap();
     wait_until_quiet(&tiers).await;
 
-    // The answer to the intent of the slow write passes, the finish does not.
+    // The proxy forwards the answer to the intent of the slow write, but holds the finish.
     proxies.cache.set(Traffic::HoldAfter(1));
     let writing = tokio::spawn({
         let slow = slow.clone();
@@ -317,7 +317,7 @@ async fn a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache() {
     wait_until("the first intent is registered", registered).await;
     tiers.redis.command::<i64>(&["DEL", &tiers.entry_key(&observer.id)]);
 
-    // The answer to the second intent passes, its finish does not.
+    // The proxy forwards the answer to the second intent, but holds the second finish.
     second_proxies.cache.set(Traffic::HoldAfter(1));
     let overtaking = tokio::spawn(async move { second.set("a", "first").await.unwrap() });
     let origin = observer.through(&tiers.origin_alone().await);
@@ -510,7 +510,7 @@ async fn a_revocation_waits_for_one_of_the_same_principal() {
         })
     };
 
-    // The answer to the write intent passes, the finish does not.
+    // The proxy forwards the answer to the write intent, but holds the finish.
     proxies.cache.set(Traffic::HoldAfter(1));
     let first = revoke();
     let origin = session.through(&tiers.origin_alone().await);

@@ -246,7 +246,7 @@ async fn a_write_whose_finish_is_not_confirmed_is_stale() {
     let (builder, proxies) = tiers.proxied_builder(|cache| cache).await;
     let session = cached(&Arc::new(builder.clone().build())).await;
     let session = session.through(&Arc::new(impatient(builder).build()));
-    // The answer to the intent passes, the finish does not.
+    // The proxy forwards the answer to the intent, but holds the finish.
     proxies.cache.set(Traffic::HoldAfter(1));
     let written = session.set("a", "new").await.unwrap();
     assert_eq!(written, stale(Updated::Applied { found: 0 }));

@@ -143,7 +143,7 @@ async fn write<S: Store>(world: &World, store: &Arc<S>) {
         subject.note(name, |register| register.confirm(value));
     }
     if name == ENDED || name == ROTATED {
-        // Other processes use this session for a while longer. Then another one takes its place.
+        // Other processes use this session for another 20 ms. Then a new session takes its place.
         sleep(Duration::from_millis(20)).await;
         let next = TestSession::new(store);
         if next.create(None).await.is_ok() {

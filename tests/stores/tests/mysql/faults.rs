@@ -468,7 +468,7 @@ async fn no_operation_succeeds_although_its_statement_was_killed() {
     }
 }
 
-/// The pool may open more connections than the user, or than the server accepts.
+/// The pool may open more connections than the limit of the user or of the server allows.
 #[tokio::test]
 async fn a_limit_of_connections_below_that_of_the_pool_fails_nothing() {
     let server = MySql::start(&[]);

@@ -18,7 +18,7 @@ const PARALLEL: usize = 32;
 ///
 /// # Panics
 ///
-/// Panics if a race broke a promise, or if one side hardly ever won.
+/// Panics if a race broke a promise, or if one side won less than 1 % of the races.
 pub async fn run<S: Store, R: Future<Output = bool> + Send + 'static>(
     number: usize,
     stores: [Arc<S>; 2],

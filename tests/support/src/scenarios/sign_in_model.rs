@@ -312,9 +312,10 @@ impl Model {
         }
     }
 
-    /// Returns the fields that a sign-in may take over with a token that is not valid: those of the session that
-    /// the token names. Otherwise, perhaps those of one that an earlier attempt with the token has created. That
-    /// depends on uses that the store has noted, and on deletions that it has forgotten.
+    /// Returns the possible fields that a sign-in takes over with a token that is not valid. They come from
+    /// the session that the token names. If that session offers none, they may come from a session that an
+    /// earlier attempt with the token has created. The model cannot predict this, because it depends on uses
+    /// that the store has noted and on deletions that it has forgotten.
     fn inheritable(&self, who: Principal, token: &str) -> Vec<Fields> {
         let own = match self.opens(Some(token)) {
             Opens::Replaced(_) => Self::inherited(who, &self.0[&id(token)]),

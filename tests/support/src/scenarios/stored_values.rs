@@ -1,5 +1,5 @@
-//! Each operation on a stored value: of the type that reads it, of another type, of a former or of a newer
-//! version.
+//! Every operation on stored values. A value has the type that reads it, a different type, a former version
+//! or a newer version.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
