@@ -24,8 +24,8 @@ impl Service<Request<()>> for ReturnSession {
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        let session =
-            Session::from_extensions(request.extensions()).expect("the layer added a session");
+        let session = Session::from_extensions(request.extensions())
+            .expect("the layer should have added a session");
         ready(Ok(Response::new(session)))
     }
 }

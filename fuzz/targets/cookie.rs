@@ -16,11 +16,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| Builder::new_current_thread().build().expect("the runtime starts"));
+    LazyLock::new(|| Builder::new_current_thread().build().expect("the runtime should start"));
 
 /// Layers with plain, signed and encrypted cookies. All read tokens from headers too.
 static LAYERS: LazyLock<Vec<SessionLayer>> = LazyLock::new(|| {
-    let ring = KeyRing::new([[7; 32], [9; 32]]).expect("the secrets are long enough");
+    let ring = KeyRing::new([[7; 32], [9; 32]]).expect("the secrets should be long enough");
     let layer = || SessionLayer::new(MemoryStore::new()).token_source(TokenSource::Both);
     let options = CookieOptions::build;
     vec![
@@ -35,11 +35,11 @@ fuzz_target!(|data: &[u8]| {
     for layer in LAYERS.iter() {
         for name in [header::COOKIE, header::AUTHORIZATION] {
             let request = Request::builder().header(name, value.clone()).body(());
-            let request = request.expect("the header is valid");
+            let request = request.expect("the header should be valid");
             let response = RUNTIME.block_on(layer.layer(ReturnSession).call(request));
-            let session = response.expect("the service cannot fail").into_body();
-            let id = RUNTIME.block_on(session.verify()).expect("the store cannot fail");
-            assert!(id.is_none(), "{data:?} opens a session");
+            let session = response.expect("the service should not fail").into_body();
+            let id = RUNTIME.block_on(session.verify()).expect("the store should not fail");
+            assert!(id.is_none(), "{data:?} should not open a session");
         }
     }
 });

@@ -68,12 +68,12 @@ struct Fixture {
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
-    let runtime = Builder::new_current_thread().build().expect("the runtime starts");
+    let runtime = Builder::new_current_thread().build().expect("the runtime should start");
     let store = MemoryStore::new();
     let secret = SecretHash::from_bytes(Sha256::digest(SECRET).into());
     let id = SessionId::from_bytes(ID);
-    runtime.block_on(store.create(Create::new(&id, &secret))).expect("the session is new");
-    let ring = KeyRing::new([[7; 32]]).expect("the secret is long enough");
+    runtime.block_on(store.create(Create::new(&id, &secret))).expect("the session should be new");
+    let ring = KeyRing::new([[7; 32]]).expect("the secret should be long enough");
     let layer = SessionLayer::new(store.clone()).encryption_keys(ring);
     let (id, secret) = (URL_SAFE_NO_PAD.encode(ID), URL_SAFE_NO_PAD.encode(SECRET));
     Fixture { runtime, store, layer, cookie: format!("__Host-id={id}.{secret}") }
@@ -86,9 +86,12 @@ async fn read(stored: Stored) {
     let _ = stored.item().await;
     let _ = stored.version_2().await;
     let decrypted = stored.encrypted().await;
-    assert!(!matches!(decrypted, Ok(Some(_))), "the value was not encrypted with the key");
-    let map = stored.session().get_all().await.expect("the store cannot fail");
-    let map = map.expect("the session is live");
+    assert!(
+        !matches!(decrypted, Ok(Some(_))),
+        "a value that was not encrypted with the key should not be decrypted"
+    );
+    let map = stored.session().get_all().await.expect("the store should not fail");
+    let map = map.expect("the session should be live");
     let _ = map.get::<String>("text");
 }
 
@@ -100,11 +103,14 @@ fuzz_target!(|data: &[u8]| {
     let secret = SecretHash::from_bytes(Sha256::digest(SECRET).into());
     let id = SessionId::from_bytes(ID);
     let update = store.update(Credentials::new(&id, &secret), Update::new(&changes));
-    runtime.block_on(update).expect("the store cannot fail").expect("the session is live");
+    runtime
+        .block_on(update)
+        .expect("the store should not fail")
+        .expect("the session should be live");
 
     let request = Request::builder().header(header::COOKIE, cookie).body(());
-    let request = request.expect("the cookie is a valid header");
+    let request = request.expect("the cookie should be a valid header");
     let response = runtime.block_on(layer.layer(ReturnSession).call(request));
-    let response = response.expect("the service cannot fail");
+    let response = response.expect("the service should not fail");
     runtime.block_on(read(response.into_body().into()));
 });

@@ -357,9 +357,9 @@ macro_rules! faults {
                 $({
                     let name = stringify!($check);
                     let sound = Setup::<0>::set_up().await;
-                    assert!(!fails($check(&sound)).await, "{name} fails on a sound store");
+                    assert!(!fails($check(&sound)).await, "{name} should pass on a sound store");
                     let faulty = Setup::<$index>::set_up().await;
-                    assert!(fails($check(&faulty)).await, "{name} passes on a faulty store");
+                    assert!(fails($check(&faulty)).await, "{name} should fail on a faulty store");
                 })+
             }
         )+

@@ -75,7 +75,7 @@ async fn the_jar_holds_the_cookie_and_sends_it_once() {
     let [set] = &*reply.set_cookies() else { panic!("{reply:?}") };
     assert_eq!((set.name(), set.value()), (NAME, jar(&reply)));
     assert_eq!(reply.headers[header::CACHE_CONTROL], "no-store");
-    assert_eq!(client.text("/cookies").await, "1", "a handler sees it");
+    assert_eq!(client.text("/cookies").await, "1", "the handler should see one cookie in the jar");
     let reply = client.get("/").await;
     assert_eq!((&*reply.text(), reply.set_cookies().len()), ("2", 0));
 

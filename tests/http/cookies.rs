@@ -80,7 +80,10 @@ async fn the_cookie_is_set_once_and_only_by_a_write() {
     assert!(pair.starts_with("__Host-id=") && pair.len() == 76);
     for path in ["/", "/read"] {
         let reply = client.get(path).await;
-        assert!(reply.set_cookies().is_empty(), "the cookie is current");
+        assert!(
+            reply.set_cookies().is_empty(),
+            "the response should not set a cookie that is current"
+        );
         assert_eq!(reply.headers.get(header::CACHE_CONTROL), None);
     }
     assert_eq!(client.text("/").await, "3");
@@ -101,7 +104,7 @@ async fn an_error_response_carries_the_cookie_of_an_earlier_write() {
     let client = new_client(routes().layer(layer()));
     let reply = client.get("/fails").await;
     assert_eq!(reply.status, StatusCode::IM_A_TEAPOT);
-    assert_eq!(client.text("/").await, "2", "the write is not lost");
+    assert_eq!(client.text("/").await, "2", "the write should not be lost");
 }
 
 #[tokio::test]
@@ -229,7 +232,10 @@ async fn the_options_apply_to_the_cookie_and_to_its_removal() {
     let reply = client.get("/out").await;
     let [removal] = &*set_cookie_headers(&reply) else { panic!("{reply:?}") };
     for attribute in ["Path=/", "Domain=shop.example", "Secure", "HttpOnly", "SameSite=Strict"] {
-        assert!(removal.contains(attribute), "a browser would keep the cookie: {removal}");
+        assert!(
+            removal.contains(attribute),
+            "the removal should have the attribute {attribute}: {removal}"
+        );
     }
     assert_eq!(client.cookie("__Secure-shop"), None);
 }
@@ -255,7 +261,7 @@ async fn development_mode_serves_only_clients_on_loopback_names() {
     local.text("/").await;
     let remote = new_client(app);
     remote.plant("dev-id", &local.cookie("dev-id").unwrap());
-    assert_eq!(remote.text("/read").await, "0", "a cookie on another host is ignored");
+    assert_eq!(remote.text("/read").await, "0", "a cookie on another host should be ignored");
     let reply = remote.get("/").await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(reply.set_cookies().is_empty());
@@ -277,7 +283,7 @@ async fn a_token_opens_no_session_of_another_layer() {
     let client = new_client(app);
     client.text("/set").await;
     client.plant("__Host-id-staff", &client.token().unwrap());
-    assert_eq!(client.text("/calls").await, "0", "the token is valid in its own layer only");
+    assert_eq!(client.text("/calls").await, "0", "the token should be valid only in its own layer");
 }
 
 // proves: ASVS-7.2.1 ASVS-9.1.1

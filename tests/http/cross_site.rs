@@ -63,7 +63,7 @@ async fn an_unsafe_request_of_another_site_is_refused() {
         assert_eq!(client.post_with("/write", headers).await.status, expected, "{headers:?}");
     }
     let followed = client.get_with("/begin", &[("sec-fetch-site", "cross-site")]).await;
-    assert_eq!(followed.status, served, "a link from another site");
+    assert_eq!(followed.status, served, "a link from another site should work");
 }
 
 async fn is_valid(client: &Client, token: &str) -> bool {
@@ -77,22 +77,28 @@ async fn a_token_is_valid_only_in_its_own_session() {
     let ada = shop(store);
     let bob = ada.stranger();
     let (first, again) = (ada.text("/token").await, ada.text("/token").await);
-    assert_ne!(first, again, "each call returns another text");
+    assert_ne!(first, again, "each call should return a different token");
     assert!(is_valid(&ada, &first).await && is_valid(&ada, &again).await);
-    assert!(!is_valid(&bob, &first).await, "a client without a session");
+    assert!(
+        !is_valid(&bob, &first).await,
+        "a token should not be valid for a client without a session"
+    );
     let theirs = bob.text("/token").await;
     assert!(is_valid(&bob, &theirs).await && !is_valid(&ada, &theirs).await);
     for wrong in ["x", &first[1..], &format!("{first}A"), &"A".repeat(86), &first.to_lowercase()] {
         assert!(!is_valid(&ada, wrong).await, "{wrong}");
     }
     ada.text("/regenerate").await;
-    assert!(is_valid(&ada, &first).await, "a form that was rendered before the rotation");
+    assert!(is_valid(&ada, &first).await, "a token should stay valid after a rotation");
     ada.text("/sign-in/ada").await;
-    assert!(!is_valid(&ada, &first).await, "a token issued before the sign-in");
+    assert!(!is_valid(&ada, &first).await, "a token should not be valid after a sign-in");
     let signed_in = ada.text("/token").await;
     assert!(is_valid(&ada, &signed_in).await);
     ada.text("/sign-in/eve").await;
-    assert!(!is_valid(&ada, &signed_in).await, "another principal");
+    assert!(
+        !is_valid(&ada, &signed_in).await,
+        "a token should not be valid for a different principal"
+    );
 }
 
 #[tokio::test]
@@ -102,7 +108,11 @@ async fn a_token_costs_one_round_trip_and_the_first_one_two() {
     client.text("/begin").await;
     store.take_calls();
     client.text("/token").await;
-    assert_eq!(store.take_calls(), ["load", "update"], "the first token of a session");
+    assert_eq!(
+        store.take_calls(),
+        ["load", "update"],
+        "the first token of a session should cost two calls"
+    );
     let token = client.text("/token").await;
     assert_eq!(store.take_calls(), ["load"]);
     client.text(&format!("/check/{token}")).await;

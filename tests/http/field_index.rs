@@ -93,7 +93,7 @@ async fn an_outdated_entry_is_taken_out() {
     assert_eq!(
         fixture.store.take_calls(),
         ["list_by_principal"],
-        "a new value frees the former entry"
+        "a new value should have freed the former entry"
     );
     let take = |account: Account| async move { account.sid().take().await.unwrap() };
     assert_eq!(fixture.run(take).await.unwrap(), "b");
@@ -102,7 +102,7 @@ async fn an_outdated_entry_is_taken_out() {
     assert_eq!(
         fixture.store.take_calls(),
         ["list_by_principal", "load"],
-        "a young entry may belong to a write in progress"
+        "a young entry should stay, because it may belong to a write in progress"
     );
     fixture.clock.advance(11 * MINUTE);
     assert_eq!(fixture.number("b").await, 0);
@@ -110,7 +110,7 @@ async fn an_outdated_entry_is_taken_out() {
     assert_eq!(fixture.number("b").await, 0);
     assert_eq!(fixture.store.take_calls(), ["list_by_principal"]);
     fixture.set("b").await.unwrap();
-    assert_eq!(fixture.number("b").await, 1, "the entry can be added again");
+    assert_eq!(fixture.number("b").await, 1, "the removed entry should be added again");
 }
 
 /// A reader finds an outdated entry. Before the reader removes the entry, the session gets the value again.
@@ -142,7 +142,7 @@ async fn a_refused_write_leaves_no_entry() {
     assert_eq!(
         fixture.store.take_calls(),
         ["load", "update", "create", "update"],
-        "it is prolonged"
+        "the second write should prolong the entry"
     );
     let thief = fixture.client.steal();
     fixture.run(|account: Account| async move { account.session().delete().await.unwrap() }).await;
@@ -174,7 +174,7 @@ async fn a_write_without_an_entry_is_an_error() {
         "{failed:?}"
     );
     fixture.set("b").await.unwrap();
-    assert_eq!(fixture.number("b").await, 1, "it can be repeated");
+    assert_eq!(fixture.number("b").await, 1, "the repeated call should add the entry");
 }
 
 /// The cookie of another session comes first, as if a sibling domain had planted it.
@@ -287,7 +287,11 @@ async fn a_deleted_session_frees_its_entries() {
     fixture.store.take_calls();
     let delete = |account: Account| async move { account.session().delete().await };
     fixture.run(delete).await.unwrap();
-    assert_eq!(fixture.store.take_calls(), ["load", "delete", "update"], "session and entry");
+    assert_eq!(
+        fixture.store.take_calls(),
+        ["load", "delete", "update"],
+        "the session and its entry should end"
+    );
     assert_eq!(fixture.number("a").await, 0);
     assert_eq!(fixture.store.take_calls(), ["list_by_principal"]);
     assert_eq!(fixture.live().await, 0);
@@ -325,7 +329,7 @@ async fn a_value_is_found_each_time_it_is_written_again() {
             assert_eq!([fixture.number(value).await, fixture.number(other).await], [1, 0]);
         }
     }
-    assert_eq!(fixture.live().await, 2, "the session and one entry");
+    assert_eq!(fixture.live().await, 2, "the store should hold the session and one entry");
 }
 
 #[tokio::test]
@@ -335,7 +339,7 @@ async fn a_user_may_sign_out_and_in_again_at_once() {
         let sign_out = |account: Account| async move { account.user().remove().await };
         fixture.run(sign_out).await.unwrap();
         assert_eq!(fixture.number("a").await, 0);
-        assert_eq!(fixture.live().await, 1, "the entry is gone");
+        assert_eq!(fixture.live().await, 1, "the sign-out should free the entry");
         let sign_in =
             |account: Account| async move { account.edit().user(&7).sid("a").commit().await };
         fixture.run(sign_in).await.unwrap();

@@ -173,7 +173,11 @@ async fn a_user_is_loaded_once_in_a_request() {
     let Fixture { accounts, store, client } = fixture();
     let guest = client.get("/account").await;
     assert_eq!(guest.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(accounts.loads.load(Ordering::Relaxed), 0, "a guest has no account");
+    assert_eq!(
+        accounts.loads.load(Ordering::Relaxed),
+        0,
+        "the account of a guest should not be loaded"
+    );
     client.text("/sign-in/7").await;
     store.take_calls();
     assert_eq!(client.text("/account").await, "hash 1");
@@ -191,11 +195,11 @@ async fn a_new_password_ends_all_sessions_from_before() {
     }
     accounts.set(Some("hash 2"));
     client.text("/sign-in/7").await;
-    assert_eq!(client.text("/account").await, "hash 2", "it has signed in again");
+    assert_eq!(client.text("/account").await, "hash 2", "the client should be signed in again");
     let reply = other.get("/account").await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     assert_eq!(other.text("/who").await, "None None");
-    assert!(other.token().is_none(), "the cookie is removed with the session");
+    assert!(other.token().is_none(), "the cookie should be removed with the session");
 }
 
 #[tokio::test]
@@ -260,25 +264,37 @@ async fn a_new_password_keeps_the_session_that_changed_it() {
     client.text("/sign-in/7").await;
     assert_eq!(client.text("/account").await, "hash 2");
     assert_eq!(client.text("/who").await, "Some(7) Some(\"ada\")");
-    assert_eq!(before.text("/who").await, "None None", "the earlier cookie is refused");
+    assert_eq!(before.text("/who").await, "None None", "the earlier cookie should be refused");
     assert_eq!(thief.get("/account").await.status, StatusCode::UNAUTHORIZED);
     accounts.set(Some("hash 1"));
     let reply = client.get("/account").await;
-    assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "the former stamp is no longer accepted");
+    assert_eq!(
+        reply.status,
+        StatusCode::UNAUTHORIZED,
+        "the former stamp should no longer be accepted"
+    );
 }
 
 /// The session ends if the handler named no new stamp, or a different one.
 #[tokio::test]
 async fn a_session_accepts_only_the_stamp_that_its_handler_named() {
     let Fixture { accounts, client, .. } = fixture();
-    assert_eq!(client.get("/accept/x").await.status, StatusCode::UNAUTHORIZED, "a guest");
+    assert_eq!(
+        client.get("/accept/x").await.status,
+        StatusCode::UNAUTHORIZED,
+        "a guest should get status 401"
+    );
     assert!(client.token().is_none());
     client.text("/sign-in/7").await;
     client.text("/accept/hash%203").await;
     accounts.set(Some("hash 3"));
     assert_eq!(client.text("/account").await, "hash 3");
     accounts.set(Some("hash 1"));
-    assert_eq!(client.text("/account").await, "hash 1", "the write of the hash was undone");
+    assert_eq!(
+        client.text("/account").await,
+        "hash 1",
+        "the session should still accept the stamp of its sign-in"
+    );
     accounts.set(Some("hash 2"));
     assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(client.text("/who").await, "None None");

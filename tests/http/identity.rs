@@ -109,12 +109,15 @@ async fn a_request_without_a_write_makes_no_call_and_no_cookie() {
     let Fixture { store, client, .. } = fixture();
     let reply = client.get("/unrelated").await;
     assert!(reply.set_cookies().is_empty());
-    assert!(client.get("/user").await.set_cookies().is_empty(), "a read creates no session");
-    assert!(store.take_calls().is_empty(), "a read without a token needs no store");
+    assert!(client.get("/user").await.set_cookies().is_empty(), "a read should create no session");
+    assert!(store.take_calls().is_empty(), "a read without a token should not call the store");
     client.text("/add").await;
     store.take_calls();
     client.text("/unrelated").await;
-    assert!(store.take_calls().is_empty(), "a cookie alone needs no store");
+    assert!(
+        store.take_calls().is_empty(),
+        "a request that does not use its session should not call the store"
+    );
 }
 
 // proves: CS-6 ASVS-7.2.2
@@ -127,7 +130,7 @@ async fn a_planted_token_is_never_adopted() {
     client.text("/sign-in").await;
     let token = client.token().unwrap();
     assert_ne!(token, planted);
-    assert_ne!(token[..22], planted[..22], "the planted id is not adopted");
+    assert_ne!(token[..22], planted[..22], "the planted id should not be adopted");
     client.plant("__Host-id", &planted);
     assert_eq!(client.text("/user").await, "None");
 }
@@ -159,7 +162,7 @@ async fn a_malformed_token_counts_as_none() {
     for value in ["", "admin", "....", "../../etc", "\u{fffd}", &five_kilobytes] {
         client.plant("__Host-id", value);
         assert_eq!(client.text("/user").await, "None");
-        assert!(store.take_calls().is_empty(), "`{value}` reached the store");
+        assert!(store.take_calls().is_empty(), "`{value}` should not reach the store");
     }
     client.text("/add").await;
     assert_eq!(client.text("/cart").await, "tea");
@@ -173,11 +176,11 @@ async fn a_sign_in_rotates_the_secret_and_keeps_the_session() {
     let (guest, id) = (client.steal(), client.text("/id").await);
     store.take_calls();
     client.text("/sign-in").await;
-    assert_eq!(store.take_calls(), ["update"], "the rotation is part of the write");
+    assert_eq!(store.take_calls(), ["update"], "the rotation should be part of the write");
     assert_ne!(client.token(), guest.token());
-    assert_eq!(client.text("/id").await, id, "the id stays");
+    assert_eq!(client.text("/id").await, id, "the rotation should keep the id");
     assert_eq!(client.text("/cart").await, "tea");
-    assert_eq!(guest.text("/user").await, "None", "the earlier cookie is refused");
+    assert_eq!(guest.text("/user").await, "None", "the earlier cookie should be refused");
     assert_eq!(guest.text("/cart").await, "");
 }
 
@@ -192,8 +195,8 @@ async fn a_request_with_a_replaced_secret_neither_writes_nor_sets_a_cookie() {
     for path in ["/add", "/sign-out", "/regenerate", "/out-and-in"] {
         let reply = late.get(path).await;
         assert_eq!(reply.status, ERROR, "{path}");
-        assert!(reply.set_cookies().is_empty(), "{path} would overwrite the new cookie");
-        assert!(reply.body.is_empty(), "{path} has a body");
+        assert!(reply.set_cookies().is_empty(), "{path} should not overwrite the new cookie");
+        assert!(reply.body.is_empty(), "{path} should have an empty body");
     }
     assert_eq!(client.text("/user").await, r#"Some("ada")"#);
 }
@@ -208,7 +211,11 @@ async fn a_replaced_secret_counts_as_unknown_after_a_minute() {
     clock.advance(Duration::from_secs(60));
     stale.text("/sign-in").await;
     assert!(log.text().contains("reuse of a former session secret"), "{}", log.text());
-    assert_ne!(stale.token().unwrap()[..22], client.token().unwrap()[..22], "a session of its own");
+    assert_ne!(
+        stale.token().unwrap()[..22],
+        client.token().unwrap()[..22],
+        "the late client should get a session of its own"
+    );
     assert_eq!(client.text("/user").await, r#"Some("ada")"#);
 }
 
@@ -229,7 +236,10 @@ async fn a_deletion_removes_the_cookie_and_refuses_copies_of_it() {
     clock.advance(Duration::from_secs(60));
     assert_eq!(thief.text("/user").await, "None");
     thief.text("/regenerate").await;
-    assert!(store.inner().is_empty(), "the rotation of an unknown session creates none");
+    assert!(
+        store.inner().is_empty(),
+        "the rotation of an unknown session should create no session"
+    );
 }
 
 #[tokio::test]
@@ -240,7 +250,11 @@ async fn a_write_after_a_deletion_creates_another_session() {
     client.text("/out-and-in").await;
     assert_ne!(client.token().unwrap()[..22], before.token().unwrap()[..22]);
     assert_eq!(client.text("/user").await, r#"Some("bob")"#);
-    assert_eq!(client.text("/cart").await, "", "the new session has no field of the old one");
+    assert_eq!(
+        client.text("/cart").await,
+        "",
+        "the new session should have no field of the old one"
+    );
     assert_eq!(before.text("/cart").await, "");
 }
 
@@ -259,7 +273,11 @@ async fn all_extractions_of_a_request_share_one_session() {
     let reply = client.get("/").await;
     assert_eq!(reply.body, r#"Some("ada") Some(7) true"#);
     assert_eq!(reply.set_cookies().len(), 1);
-    assert_eq!(store.take_calls(), ["create", "update"], "a written field needs no read");
+    assert_eq!(
+        store.take_calls(),
+        ["create", "update"],
+        "a written field should not be read again"
+    );
     assert_eq!(store.inner().len(), 1);
 }
 
@@ -278,8 +296,11 @@ async fn a_slow_write_after_a_deletion_creates_no_session() {
         pause.resume();
         let reply = writing.await.unwrap();
         assert_eq!(reply.status, ERROR, "{slow}");
-        assert!(reply.set_cookies().is_empty(), "{slow} signs the user in again");
-        assert!(store.inner().is_empty(), "{slow} created a session");
+        assert!(
+            reply.set_cookies().is_empty(),
+            "{slow} should not set a cookie after the sign-out"
+        );
+        assert!(store.inner().is_empty(), "{slow} should not create a session");
     }
 }
 
@@ -297,8 +318,8 @@ async fn a_request_from_before_a_deletion_does_not_change_the_next_session() {
         assert!(reply.set_cookies().is_empty(), "{path}");
     }
     let reply = late.get("/sign-out").await;
-    assert_eq!(reply.status, StatusCode::OK, "a second deletion succeeds");
-    assert!(reply.set_cookies().is_empty(), "it would clear the new cookie");
+    assert_eq!(reply.status, StatusCode::OK, "a second deletion should succeed");
+    assert!(reply.set_cookies().is_empty(), "the late response should not clear the new cookie");
     assert_eq!(client.text("/user").await, r#"Some("ada")"#);
 }
 
@@ -332,7 +353,7 @@ async fn a_write_to_a_session_that_another_request_deleted_fails() {
     let reply = slow.await.unwrap();
     assert_eq!(reply.body, r#"Some("ada") true None"#);
     assert!(reply.set_cookies().is_empty());
-    assert!(store.inner().is_empty(), "the write created a session");
+    assert!(store.inner().is_empty(), "the write should not create a session");
 }
 
 /// A valid sign-in always succeeds. A secret that was issued before a sign-in gives no access to
@@ -369,10 +390,14 @@ async fn the_write_after_a_failed_rotation_rotates() {
         store.fail_next(fault);
         let reply = client.get("/sign-in-twice").await;
         assert_eq!(reply.body, "false true");
-        assert_eq!(reply.set_cookies().len(), 1, "{fault:?}: the second write had to rotate");
+        assert_eq!(
+            reply.set_cookies().len(),
+            1,
+            "{fault:?}: the second write should rotate the secret"
+        );
         assert_eq!(client.text("/id").await, before.token().unwrap()[..22]);
         assert_ne!(client.token(), before.token());
-        assert_eq!(before.text("/cart").await, "", "{fault:?}: the old cookie still works");
+        assert_eq!(before.text("/cart").await, "", "{fault:?}: the old cookie should be refused");
     }
 }
 
@@ -395,7 +420,7 @@ async fn a_request_finds_the_rotation_whose_future_it_dropped() {
     client.text("/add").await;
     let _pause = store.pause_after("update");
     assert_eq!(client.text("/drop-the-sign-in").await, r#"Some("ada")"#);
-    assert_eq!(client.text("/add").await, "", "the client got the new secret");
+    assert_eq!(client.text("/add").await, "", "the client should have the new secret");
 }
 
 #[tokio::test]
@@ -405,7 +430,7 @@ async fn two_rotations_of_a_request_replace_the_secret_once() {
     let late = client.steal();
     client.text("/sign-in-and-rise").await;
     let reply = late.get("/add").await;
-    assert_eq!(reply.status, ERROR, "the secret of the client counts as replaced");
+    assert_eq!(reply.status, ERROR, "the secret of the client should count as replaced");
     assert!(reply.set_cookies().is_empty());
     assert_eq!((store.inner().len(), client.text("/user").await), (1, r#"Some("ada")"#.to_owned()));
 }
@@ -436,7 +461,10 @@ async fn a_failed_rotation_does_not_hide_that_of_another_request() {
     pause.resume();
     let reply = slow.await.unwrap();
     assert_eq!(reply.body, "false false");
-    assert!(reply.set_cookies().is_empty(), "it would overwrite the cookie of the other tab");
+    assert!(
+        reply.set_cookies().is_empty(),
+        "the late response should not overwrite the cookie of the other tab"
+    );
 }
 
 #[tokio::test]
@@ -472,13 +500,21 @@ async fn a_write_behind_a_stale_cache_is_an_error_and_changes_the_cookie() {
     store.fail_next(Fault::StaleCache);
     let reply = client.get("/sign-in").await;
     let fault = StatusCode::INTERNAL_SERVER_ERROR;
-    assert_eq!((reply.status, reply.set_cookies().len()), (fault, 1), "the secret was replaced");
+    assert_eq!(
+        (reply.status, reply.set_cookies().len()),
+        (fault, 1),
+        "the response should set the cookie, because the secret was replaced"
+    );
     assert_ne!(client.token(), before);
     assert_eq!(client.text("/user").await, r#"Some("ada")"#);
 
     store.fail_next(Fault::StaleCache);
     let reply = client.get("/sign-out").await;
-    assert_eq!((reply.status, client.token()), (fault, None), "the session has ended");
+    assert_eq!(
+        (reply.status, client.token()),
+        (fault, None),
+        "the response should remove the cookie, because the session has ended"
+    );
     assert!(store.inner().is_empty());
     assert_eq!(client.text("/user").await, "None");
 }
@@ -495,7 +531,11 @@ async fn a_deletion_that_two_rotations_overtake_is_an_error() {
     client.text("/sign-in").await;
     pause.resume();
     let reply = slow.await.unwrap();
-    assert_eq!((reply.status, reply.set_cookies().len()), (ERROR, 0), "the session is live");
+    assert_eq!(
+        (reply.status, reply.set_cookies().len()),
+        (ERROR, 0),
+        "the response should leave the cookie, because the session is live"
+    );
     assert_eq!(client.text("/user").await, r#"Some("ada")"#);
 }
 
@@ -518,7 +558,11 @@ async fn an_update_that_gives_up_after_conflicts_does_not_rotate() {
     let token = client.token();
     store.compete_with(60);
     client.text("/rise").await;
-    assert_eq!(client.token(), token, "an update that changes nothing does not rotate");
+    assert_eq!(
+        client.token(),
+        token,
+        "an update that changes nothing should not rotate the secret"
+    );
 }
 
 #[tokio::test]
@@ -556,7 +600,7 @@ async fn a_rotation_that_ends_after_the_response_costs_no_field() {
     assert!(request.await.unwrap().set_cookies().is_empty());
     pause.resume();
     assert!(matches!(result.await.unwrap(), Err(Error::ResponseSent)));
-    assert_eq!(client.text("/sign-in").await, "1", "the new session has the guest's field");
+    assert_eq!(client.text("/sign-in").await, "1", "the new session should have the guest's field");
 }
 
 #[tokio::test]
@@ -585,7 +629,7 @@ async fn a_write_after_the_client_disconnected_does_not_rotate() {
     assert!(hanging.await.is_err());
     let shop = kept.lock().await.take().unwrap();
     assert!(matches!(shop.set_user("ada").await, Err(Error::ResponseSent)));
-    assert_eq!(client.text("/add").await, "", "the cookie still works");
+    assert_eq!(client.text("/add").await, "", "the cookie should still work");
 }
 
 // proves: ASVS-16.5.1
@@ -628,7 +672,7 @@ async fn no_session_is_created_or_rotated_after_the_response() {
     assert!(matches!(shop.set_user("ada").await, Err(Error::ResponseSent)));
     shop.set_visits(&5).await.unwrap();
     assert_eq!(shop.session().read(Shop::VISITS).await.unwrap(), 5);
-    assert_eq!(client.text("/add").await, "", "the cookie still works");
+    assert_eq!(client.text("/add").await, "", "the cookie should still work");
 }
 
 #[tokio::test]
@@ -698,12 +742,12 @@ async fn no_secret_and_no_value_is_logged() {
     for event in
         ["session created", "session rotated", "session ended", "session_store", "session error"]
     {
-        assert!(text.contains(event), "`{event}` is not logged");
+        assert!(text.contains(event), "the log should contain `{event}`");
     }
     for token in secrets {
         let (id, secret) = token.split_once('.').unwrap();
         assert!(id.parse::<SessionId>().is_ok() && text.contains(id));
-        assert!(!text.contains(secret), "a secret was logged");
+        assert!(!text.contains(secret), "the log should contain no secret");
     }
-    assert!(!text.contains("tea") && !text.contains("\"ada\""), "a value was logged");
+    assert!(!text.contains("tea") && !text.contains("\"ada\""), "the log should contain no value");
 }

@@ -79,7 +79,7 @@ async fn a_session_reports_its_deadlines() {
     assert_eq!(
         client.text("/deadlines").await,
         "1200 2400 85200",
-        "a read of the deadlines is not a touch"
+        "a read of the deadlines should not touch the session"
     );
     client.text("/read").await;
     assert_eq!(client.text("/deadlines").await, "1200 3600 85200");
@@ -106,7 +106,7 @@ async fn a_session_ends_at_both_deadlines() {
     clock.advance(30 * MINUTE - Duration::from_secs(1));
     assert_eq!(client.text("/read").await, "1");
     clock.advance(Duration::from_secs(1));
-    assert_eq!(client.text("/read").await, "0", "uses do not move the absolute deadline");
+    assert_eq!(client.text("/read").await, "0", "uses should not move the absolute deadline");
 }
 
 // proves: NIST-5.2-c

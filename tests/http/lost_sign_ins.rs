@@ -149,7 +149,7 @@ async fn a_failure_at_any_call_costs_no_cart() {
                     fixture.store.fail_after(calls, fault);
                     let failed = fixture.client.steal().get("/in/7").await;
                     if failed.status == StatusCode::OK {
-                        assert!(calls > 3, "the attempt makes several calls");
+                        assert!(calls > 3, "the attempt should make more than three calls");
                         break;
                     }
                     assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -344,7 +344,7 @@ async fn a_lapse_keeps_the_order_of_the_sign_ins() {
     assert_eq!(old.text("/ago").await, "Some(864120)");
     fixture.store.take_calls();
     old.text("/who").await;
-    assert_eq!(fixture.store.take_calls(), ["load"], "the lapse is noted only once");
+    assert_eq!(fixture.store.take_calls(), ["load"], "the lapse should be noted only once");
     old.stranger().text("/in/7").await;
     assert_eq!(recent.text("/who").await, "Some(7) []");
     assert_eq!(old.text("/who").await, "None []");

@@ -66,7 +66,11 @@ async fn an_optional_session_is_absent_only_without_a_layer() {
     let layer = SessionLayer::new(MemoryStore::new());
     let app = Router::new().route("/in", get(handler)).layer(layer).route("/out", get(handler));
     let client = new_client(app);
-    assert_eq!(client.text("/in").await, "true true false", "a client without a session");
+    assert_eq!(
+        client.text("/in").await,
+        "true true false",
+        "the extractors should work inside the layer, even for a client without a session"
+    );
     assert_eq!(client.text("/out").await, "false false false");
 }
 
@@ -94,7 +98,7 @@ fn panics_in(call: impl FnOnce()) -> Option<String> {
     }));
     let outcome = catch_unwind(AssertUnwindSafe(call));
     std::panic::set_hook(former);
-    assert!(outcome.is_err(), "no panic");
+    assert!(outcome.is_err(), "the call should panic");
     file.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 

@@ -114,7 +114,7 @@ async fn a_sign_in_whose_answer_was_lost_works_again_at_once() {
         fixture.clock.advance(wait);
         assert_eq!(client.get("/sign-in").await.status, StatusCode::OK, "{wait:?}");
         assert_eq!(client.text("/page").await, "Some(7)");
-        assert_eq!(client.text("/cart").await, "tea", "the cart came along");
+        assert_eq!(client.text("/cart").await, "tea", "the sign-in should keep the cart");
     }
 }
 
@@ -211,9 +211,13 @@ async fn a_page_works_again_once_no_request_can_be_late() {
     for path in ["/sign-in", "/sign-out"] {
         let client = unheard(&fixture, path).await;
         let late = client.get("/page").await;
-        assert_eq!(late.status, StatusCode::CONFLICT, "a late write changes nothing");
+        assert_eq!(late.status, StatusCode::CONFLICT, "a late write should be refused");
         assert!(late.set_cookies().is_empty());
-        assert_eq!(client.get("/read").await.status, StatusCode::OK, "reading is never an error");
+        assert_eq!(
+            client.get("/read").await.status,
+            StatusCode::OK,
+            "a late read should not be an error"
+        );
         fixture.clock.advance(LONG_AGO);
         assert_eq!(client.text("/page").await, "None", "{path}");
         assert_eq!(client.text("/read").await, "1");
@@ -317,7 +321,7 @@ async fn every_old_secret_gets_the_answer_of_the_table() {
                 [] => keep,
                 [cookie] if cookie.value().is_empty() => Removed,
                 [_] => Set,
-                _ => panic!("{cell}: two cookies"),
+                _ => panic!("{cell}: the response should set at most one cookie"),
             };
             assert_eq!((reply.status.as_u16(), got), (status, cookie), "{cell}");
             if path == "/read" {
@@ -429,9 +433,13 @@ async fn another_principal_starts_clean_and_a_guest_keeps_the_cart() {
     let Fixture { client, .. } = fixture();
     client.text("/add").await;
     client.text("/sign-in").await;
-    assert_eq!(client.text("/cart").await, "tea", "the cart of the guest");
+    assert_eq!(client.text("/cart").await, "tea", "the sign-in should keep the cart of the guest");
     client.text("/sign-in").await;
-    assert_eq!(client.text("/cart").await, "tea", "the same user again");
+    assert_eq!(
+        client.text("/cart").await,
+        "tea",
+        "a second sign-in of the same user should keep the cart"
+    );
     client.text("/sign-in-as-8").await;
     assert_eq!(client.text("/cart").await, "");
     assert_eq!(client.text("/page").await, "Some(8)");
@@ -442,7 +450,11 @@ async fn of_two_principal_schemas_the_last_sign_in_counts() {
     let Fixture { client, .. } = fixture();
     client.text("/admin").await;
     assert_eq!(client.text("/who").await, "None Some(1)");
-    assert_eq!(client.get("/fresh").await.status, StatusCode::UNAUTHORIZED, "not in that schema");
+    assert_eq!(
+        client.get("/fresh").await.status,
+        StatusCode::UNAUTHORIZED,
+        "the sign-in of one schema should not count for the other"
+    );
     assert_eq!(client.get("/aal1").await.status, StatusCode::UNAUTHORIZED);
     client.text("/sign-in").await;
     assert_eq!(client.text("/who").await, "Some(7) None");
@@ -488,7 +500,7 @@ async fn a_principal_is_not_written_by_name() {
     assert_eq!(client.text("/page").await, "Some(7)");
     let tab = client.steal();
     assert_eq!(client.text("/remove").await, "true false");
-    assert_eq!(tab.text("/who").await, "None None", "the secret was replaced");
+    assert_eq!(tab.text("/who").await, "None None", "the replaced secret should be refused");
 }
 
 /// The TTL of a principal field limits the sign-in, not only the value.

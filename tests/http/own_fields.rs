@@ -145,10 +145,10 @@ async fn a_newer_value_fails_only_the_operations_that_need_it() {
         assert_eq!(reply.headers[header::RETRY_AFTER], "1", "{path}");
     }
     assert_eq!(client.post("/token", &token).await.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(client.text("/who").await, "Some(7)", "the session has not ended");
+    assert_eq!(client.text("/who").await, "Some(7)", "the session should not have ended");
 
     is_on.store(false, Ordering::Relaxed);
-    assert_eq!(client.text("/account").await, "hash", "nothing was overwritten");
+    assert_eq!(client.text("/account").await, "hash", "the newer value should not be overwritten");
     assert_eq!(client.post("/token", &token).await.text(), "true");
 }
 

@@ -68,7 +68,7 @@ fn this_file_holds_the_code_of_the_readme() {
     let (_, code) = code.split_once("#[session]").unwrap();
     let here = squeezed(include_str!("readme.rs"));
     for item in code.split("\n\n").map(squeezed) {
-        assert!(here.contains(&item), "the README has: {item}");
+        assert!(here.contains(&item), "this file should contain the item of the README: {item}");
     }
 }
 

@@ -128,11 +128,19 @@ async fn a_remembered_user_is_recognised_and_has_to_authenticate_again() {
     assert_eq!(client.text("/who").await, "Some(7) Some(1)");
     clock.advance(20 * DAY);
     for _ in 0..2 {
-        assert_eq!(client.text("/who").await, "Some(7) Some(0)", "it stays so after a use");
+        assert_eq!(
+            client.text("/who").await,
+            "Some(7) Some(0)",
+            "the user should stay remembered after a use"
+        );
         assert_eq!(client.get("/pay").await.status, StatusCode::UNAUTHORIZED);
     }
     let reply = client.get("/sign-in/7").await;
-    assert_eq!(age(&reply), Some(Some(30 * DAY)), "the same user is remembered as before");
+    assert_eq!(
+        age(&reply),
+        Some(Some(30 * DAY)),
+        "the same user should be remembered for as long as before"
+    );
     assert_eq!(client.text("/pay").await, "paid");
     clock.advance(31 * DAY);
     assert_eq!(client.text("/who").await, "None None");
@@ -159,10 +167,18 @@ async fn use_keeps_the_authentication_for_as_long_as_the_layer_allows() {
     client.text("/remember/7/30").await;
     for half_hour in 1..=47 {
         clock.advance(HOUR / 2);
-        assert_eq!(client.text("/who").await, "Some(7) Some(1)", "after {half_hour} half hours");
+        assert_eq!(
+            client.text("/who").await,
+            "Some(7) Some(1)",
+            "the authentication should not have lapsed after {half_hour} half hours"
+        );
     }
     clock.advance(HOUR / 2);
-    assert_eq!(client.text("/who").await, "Some(7) Some(0)", "24 hours after the authentication");
+    assert_eq!(
+        client.text("/who").await,
+        "Some(7) Some(0)",
+        "the authentication should lapse after 24 hours"
+    );
 }
 
 /// A write touches the session, but does not restore an authentication that has lapsed.
@@ -211,8 +227,8 @@ async fn a_daily_visit_keeps_a_cookie_of_the_layer_alive() {
         if let Some(age) = age(reply) {
             lasts_until = day + age.unwrap().as_secs() / DAY.as_secs();
         }
-        assert!(lasts_until >= day, "the browser has dropped the cookie on day {day}");
-        assert!(lasts_until <= 365, "the cookie promises more than the session has");
+        assert!(lasts_until >= day, "the browser should keep the cookie on day {day}");
+        assert!(lasts_until <= 365, "the cookie should not outlive the session");
     };
     keep(0, &client.get("/sign-in/7").await);
     for day in 1..365 {
@@ -241,7 +257,11 @@ async fn a_forgotten_cookie_ends_with_the_browser() {
     assert_eq!(age(&client.get("/cart").await), Some(Some(14 * DAY)));
     assert_eq!(age(&client.get("/forget/7").await), Some(None));
     clock.advance(HOUR);
-    assert_eq!(age(&client.get("/who").await), Some(None), "even after a renewal");
+    assert_eq!(
+        age(&client.get("/who").await),
+        Some(None),
+        "the cookie should end with the browser, even after a renewal"
+    );
     assert_eq!(age(&client.get("/remember/7/3").await), Some(Some(3 * DAY)));
     assert_eq!(age(&client.get("/forget/7").await), Some(None));
 }
@@ -343,7 +363,7 @@ async fn another_token_changes_no_lifetime() {
     client.get("/sign-in/7").await;
     let good = client.token().unwrap();
     let rotated = with_both(&client, "/rotate", [&forged(), &good]).await;
-    assert_eq!(age(&rotated), Some(None), "the cookie ends with the browser, as before");
+    assert_eq!(age(&rotated), Some(None), "the cookie should still end with the browser");
 
     let Fixture { clock: other_clock, client: other, .. } = fixture(|layer| layer);
     other.get("/remember/7/30").await;
@@ -356,7 +376,7 @@ async fn another_token_changes_no_lifetime() {
     let plain = format!("{}.{}", "A".repeat(22), "A".repeat(43));
     for cookies in [[&*plain, &*remembered], [&*remembered, &*plain]] {
         let lapsed = with_both(&other, "/pay", cookies).await;
-        assert_eq!(lapsed.status, StatusCode::UNAUTHORIZED, "the sign-in has lapsed");
+        assert_eq!(lapsed.status, StatusCode::UNAUTHORIZED, "the sign-in should have lapsed");
     }
 }
 
@@ -374,7 +394,7 @@ async fn a_stale_token_shortens_no_sign_in() {
     for _ in 0..12 {
         clock.advance(HOUR / 6);
         let reply = with_both(&client, "/who", [&stale, &good]).await;
-        assert_eq!(reply.text(), "Some(7) Some(1)", "an active user stays signed in");
+        assert_eq!(reply.text(), "Some(7) Some(1)", "an active user should stay signed in");
     }
 }
 
@@ -392,6 +412,10 @@ async fn a_second_click_keeps_the_lifetime_of_the_cookie() {
     client.get("/forget/7").await;
     let second = client.steal();
     for click in [&client, &second] {
-        assert_eq!(age(&click.get("/sign-in/7").await), Some(None), "a shared computer");
+        assert_eq!(
+            age(&click.get("/sign-in/7").await),
+            Some(None),
+            "the cookie should end with the browser, as on a shared computer"
+        );
     }
 }

@@ -78,10 +78,14 @@ async fn a_secret_is_renewed_when_it_is_due_and_not_before() {
     let Fixture { clock, store, client } = due().await;
     let former = client.token();
     assert_eq!(client.get("/read").await.set_cookies().len(), 1);
-    assert_eq!(store.take_calls(), ["load", "update"], "a renewal costs one round trip");
+    assert_eq!(store.take_calls(), ["load", "update"], "a renewal should cost one round trip");
     let renewed = client.token();
     assert_ne!(former, renewed);
-    assert_eq!(former.unwrap()[..22], renewed.unwrap()[..22], "the session id stays");
+    assert_eq!(
+        former.unwrap()[..22],
+        renewed.unwrap()[..22],
+        "the renewal should keep the session id"
+    );
     clock.advance(15 * MINUTE - Duration::from_secs(1));
     assert!(client.get("/read").await.set_cookies().is_empty());
     assert_eq!(store.take_calls(), ["load"]);
@@ -103,13 +107,21 @@ async fn one_of_two_tabs_renews_and_both_keep_the_session() {
     assert_eq!(client.text("/read").await, "1");
     pause.resume();
     let late = reading.await.unwrap();
-    assert_eq!(late.body, "2", "the write of the slow tab applies");
-    assert!(late.set_cookies().is_empty(), "it would overwrite the new cookie");
-    assert_eq!(client.text("/visit").await, "3", "the first use of the new cookie");
+    assert_eq!(late.body, "2", "the write of the slow tab should apply");
+    assert!(late.set_cookies().is_empty(), "the late response should not overwrite the new cookie");
+    assert_eq!(client.text("/visit").await, "3", "the new cookie should work at its first use");
     clock.advance(Duration::from_secs(29));
-    assert_eq!(slow.text("/visit").await, "4", "within the grace period");
+    assert_eq!(
+        slow.text("/visit").await,
+        "4",
+        "the former cookie should work within the grace period"
+    );
     clock.advance(Duration::from_secs(1));
-    assert_eq!(slow.text("/read").await, "0", "after the grace period");
+    assert_eq!(
+        slow.text("/read").await,
+        "0",
+        "the former cookie should be refused after the grace period"
+    );
     assert_eq!(client.text("/read").await, "4");
 }
 

@@ -32,7 +32,7 @@ async fn a_late_revocation_is_not_undone_by_the_cache() {
     assert_eq!(session.update(Update::new(&[]).auth_change(sign_in)).await.unwrap(), APPLIED);
     let value = Some(Bytes::from_static(b"1"));
     for _ in 0..3 {
-        assert_eq!(session.get("a").await.unwrap(), value, "a warm cache");
+        assert_eq!(session.get("a").await.unwrap(), value, "the cache should hold the value");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 
@@ -41,7 +41,7 @@ async fn a_late_revocation_is_not_undone_by_the_cache() {
     assert_eq!(unknown.kind(), StoreErrorKind::OutcomeUnknown);
     drop(stuck);
     for _ in 0..3 {
-        assert_eq!(session.get("a").await.unwrap(), value, "the session has not ended yet");
+        assert_eq!(session.get("a").await.unwrap(), value, "the session should not have ended yet");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(origin.inner().revoke(&ada, ALL).await.unwrap().answer, [session.id]);
@@ -87,11 +87,14 @@ async fn a_long_list_in_memory_delays_no_sign_in() {
     let sign_in = async {
         begin(&bob).await;
         let later = begin(&ada).await;
-        assert!(!is_revoked.get(), "the sign-ins did not wait for the whole revocation");
+        assert!(!is_revoked.get(), "the sign-ins should not wait for the whole revocation");
         later
     };
     // Polls the revocation first, until it releases the lock.
     let (revoked, later) = tokio::join!(biased; revoke, sign_in);
     assert_eq!(revoked, SESSIONS);
-    assert!(later.load().await.unwrap().is_ok(), "it signed in after the revocation began");
+    assert!(
+        later.load().await.unwrap().is_ok(),
+        "a session that signed in after the revocation began should be live"
+    );
 }

@@ -136,15 +136,19 @@ async fn a_guest_never_becomes_an_administrator() {
         .run(|new: New| async move {
             assert_eq!(source(new.role().await), CodecError::Shape);
             let update = new.role().update(|role| *role = Some(after::Role::Admin)).await;
-            assert_eq!(source(update), CodecError::Shape, "an update does not overwrite it");
+            assert_eq!(
+                source(update),
+                CodecError::Shape,
+                "an update should not overwrite the unreadable value"
+            );
             let by_name = new.by_name().await.unwrap();
-            assert_eq!(by_name, Some(after::Role::Guest), "MessagePack reads by names");
+            assert_eq!(by_name, Some(after::Role::Guest), "MessagePack should read by name");
             let untyped = new.session().get::<after::Role>("role").await;
             assert_eq!(source(untyped), CodecError::Shape);
         })
         .await;
     let old = fixture.run(|old: Old| async move { old.role().await.unwrap() }).await;
-    assert_eq!(old, Some(before::Role::Guest), "a rollback finds the value");
+    assert_eq!(old, Some(before::Role::Guest), "a rollback should find the value");
 }
 
 #[tokio::test]
@@ -168,15 +172,22 @@ async fn a_field_with_a_default_can_be_added_under_one_version() {
         .await;
     let cart = fixture
         .run(|old: Old| async move {
-            assert!(!old.cart().settle().await.unwrap(), "the value would stay the same");
+            assert!(
+                !old.cart().settle().await.unwrap(),
+                "`settle` should write nothing, because the value would stay the same"
+            );
             old.cart().update(|cart| cart.items.push("milk".to_owned())).await.unwrap();
             assert!(!old.cart().settle().await.unwrap());
             old.cart().await.unwrap()
         })
         .await;
-    assert_eq!(cart.items, ["tea", "milk"], "the previous release reads what the new one wrote");
+    assert_eq!(
+        cart.items,
+        ["tea", "milk"],
+        "the previous release should read what the new one wrote"
+    );
     let gift = fixture.run(|new: New| async move { new.cart().await.unwrap().gift }).await;
-    assert!(gift, "the previous release has kept what it does not know");
+    assert!(gift, "the previous release should keep the field that it does not know");
 }
 
 /// During a deployment, and after a rollback.
@@ -188,7 +199,7 @@ async fn a_newer_value_is_neither_guessed_nor_overwritten() {
         .run(|old: Old| async move {
             let newer =
                 |error| matches!(error, Error::Newer { stored: 2, known: 1, ref field } if field == "draft");
-            assert!(newer(old.draft().await.unwrap_err()), "not the default");
+            assert!(newer(old.draft().await.unwrap_err()), "a newer value should be an error instead of the default");
             let update = old.draft().update(|draft| draft.push("old".to_owned())).await;
             assert!(newer(update.unwrap_err()));
             assert!(newer(old.session().get::<String>("draft").await.unwrap_err()));
@@ -250,7 +261,11 @@ async fn a_value_that_its_codec_cannot_read_back_is_refused() {
             assert_eq!(source(formats.set_tagged(&tagged).await), unreadable);
             assert_eq!(source(formats.set_skipping(&skipping).await), unreadable);
             let nested = source(formats.set_nested(&vec![Some(None)]).await);
-            assert_eq!(nested, CodecError::Unreadable(Codec::MessagePack), "it reads as `None`");
+            assert_eq!(
+                nested,
+                CodecError::Unreadable(Codec::MessagePack),
+                "a value that would be read back as `None` should be refused"
+            );
             formats.set_nested(&vec![Some(Some(7))]).await.unwrap();
             formats.set_tagged_by_name(&tagged).await.unwrap();
             formats.set_skipping_by_name(&skipping).await.unwrap();
@@ -373,21 +388,25 @@ async fn a_former_version_is_migrated_and_nothing_is_written() {
     fixture.run(|first: First| async move { first.set_cart(&items(2)).await.unwrap() }).await;
     fixture
         .run(|third: Third| async move {
-            assert_eq!(third.cart().await.unwrap(), migrated(2), "1 becomes 2 becomes 3");
+            assert_eq!(
+                third.cart().await.unwrap(),
+                migrated(2),
+                "version 1 should become version 2, then version 3"
+            );
             let (cart, kept) = third.session().read((Third::CART, Third::KEPT)).await.unwrap();
             assert_eq!((cart, kept), (migrated(2), None));
-            assert_eq!(third.session().store_calls(), 2, "one for each projection");
+            assert_eq!(third.session().store_calls(), 2, "each projection should take one call");
             assert_eq!(third.load().await.unwrap().cart, migrated(2));
         })
         .await;
     let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
-    assert_eq!(cart, Some(items(2)), "an earlier release still reads what it wrote");
+    assert_eq!(cart, Some(items(2)), "an earlier release should still read what it wrote");
     let cart = fixture.run(|second: Second| async move { second.cart().await.unwrap() }).await;
     fixture
         .run(|second: Second| async move { second.set_cart(&cart.unwrap()).await.unwrap() })
         .await;
     let cart = fixture.run(|third: Third| async move { third.cart().await.unwrap() }).await;
-    assert_eq!(cart, migrated(2), "version 2 is read as well");
+    assert_eq!(cart, migrated(2), "version 2 should be read as well");
 }
 
 #[tokio::test]
@@ -511,10 +530,10 @@ async fn a_bridge_release_writes_what_the_release_before_reads() {
         })
         .await;
     let cart = fixture.run(|first: First| async move { first.cart().await.unwrap() }).await;
-    assert_eq!(cart, Some(items(1)), "a refused write wrote nothing");
+    assert_eq!(cart, Some(items(1)), "a refused write should write nothing");
     fixture.run(|third: Third| async move { third.cart().update(|_| ()).await.unwrap() }).await;
     let cart = fixture.run(|bridge: Bridge| async move { bridge.cart().await.unwrap() }).await;
-    assert_eq!(cart, migrated(1), "the bridge reads what the later release wrote");
+    assert_eq!(cart, migrated(1), "the bridge should read what the later release wrote");
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -583,13 +602,16 @@ async fn encryption_is_turned_on_for_live_sessions() {
     };
     fixture.run_with(with_keys, bridge).await;
     let name = fixture.run(|clear: Clear| async move { clear.name().await.unwrap() }).await;
-    assert_eq!(name.as_deref(), Some("Ada!"), "the bridge writes plain values");
+    assert_eq!(name.as_deref(), Some("Ada!"), "the bridge should write plain values");
     let update = |new: Encrypting| async move { new.name().update(|_| ()).await.unwrap() };
     fixture.run_with(with_keys, update).await;
     fixture
         .run(|clear: Clear| async move {
             let newer = |error| matches!(error, Error::Newer { stored: 2, known: 1, .. });
-            assert!(newer(clear.name().await.unwrap_err()), "the version counts before the key");
+            assert!(
+                newer(clear.name().await.unwrap_err()),
+                "the version should be checked before the key"
+            );
             assert!(newer(clear.session().read(Clear::NAME).await.unwrap_err()));
             assert!(newer(clear.session().get::<String>("name").await.unwrap_err()));
             let all = clear.session().get_all().await.unwrap().unwrap();
@@ -693,7 +715,11 @@ async fn a_principal_keeps_its_sessions_when_its_type_changes() {
         .await;
     assert_eq!(count().await, 1);
     let sessions = Second::sessions(&fixture.store).by_user(&other);
-    assert_eq!(sessions.revoke_all().await.unwrap(), 0, "this user is of another tenant");
+    assert_eq!(
+        sessions.revoke_all().await.unwrap(),
+        0,
+        "the user of a different tenant should have no session"
+    );
     assert_eq!(Second::sessions(&fixture.store).by_user(&ada).revoke_all().await.unwrap(), 1);
 
     // The previous release finds and ends sessions of the later one.
@@ -727,7 +753,7 @@ async fn a_session_limit_counts_the_sessions_of_both_releases() {
     let refused = elsewhere.run_with(limit, sign_in).await;
     assert!(matches!(refused, Err(Error::TooManySessions)), "{refused:?}");
     let again = fixture.run_with(limit, sign_in).await;
-    assert!(again.is_ok(), "the same session: {again:?}");
+    assert!(again.is_ok(), "the same session should not count twice: {again:?}");
 }
 
 /// A field with a TTL, in two releases.
@@ -757,7 +783,10 @@ async fn settle_writes_the_present_form_for_the_rest_of_the_lifetime() {
             assert_eq!(later.session().store_calls(), 1);
             assert!(later.name().settle().await.unwrap());
             assert_eq!(later.session().store_calls(), 2);
-            assert!(!later.name().settle().await.unwrap(), "there is nothing to do");
+            assert!(
+                !later.name().settle().await.unwrap(),
+                "a second `settle` should write nothing"
+            );
             assert_eq!(later.session().store_calls(), 2);
         })
         .await;
@@ -813,7 +842,10 @@ async fn a_key_is_replaced_in_three_steps() {
     let without = fixture.run_with(other, read).await;
     assert_eq!(source(without), CodecError::NoKey);
     let settle = |new: Encrypted| async move { new.name().settle().await.unwrap() };
-    assert!(!fixture.run_with(both, settle).await, "it has the first key");
+    assert!(
+        !fixture.run_with(both, settle).await,
+        "`settle` should write nothing, because the value has the first key"
+    );
     assert!(fixture.run_with(swapped, settle).await);
     assert!(!fixture.run_with(swapped, settle).await);
     for instance in [both, swapped, other] {

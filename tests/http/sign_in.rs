@@ -74,14 +74,18 @@ async fn the_assurance_is_that_of_the_last_sign_in() {
         clock.advance(Duration::from_secs(10));
         let expected = format!("Some({user:?}) Some(({level}, 10))");
         assert_eq!(client.text("/who").await, expected);
-        assert_eq!(thief.text("/who").await, "None None", "the secret was replaced");
+        assert_eq!(thief.text("/who").await, "None None", "the replaced secret should be refused");
         client.text("/cart").await;
-        assert_eq!(client.text("/who").await, expected, "nothing else changes it");
+        assert_eq!(
+            client.text("/who").await,
+            expected,
+            "nothing else should change the authentication"
+        );
     }
     let thief = client.steal();
     client.text("/sign-out").await;
     assert_eq!(client.text("/who").await, "None None");
-    assert_eq!(client.text("/look").await, "1", "the session stays");
+    assert_eq!(client.text("/look").await, "1", "the session should keep its fields");
     assert_eq!(thief.text("/look").await, "0");
 }
 
@@ -101,7 +105,7 @@ async fn another_authentication_starts_both_deadlines_anew() {
     clock.advance(59 * MINUTE);
     assert!(
         client.text("/who").await.starts_with("Some"),
-        "the deadline counts from now, not from the creation"
+        "the deadline should count from the sign-in, not from the creation"
     );
     clock.advance(MINUTE);
     assert_eq!(client.text("/who").await, "None None");
@@ -134,7 +138,7 @@ async fn a_guard_demands_a_level_and_a_recent_authentication() {
     }
     store.take_calls();
     client.text("/both").await;
-    assert_eq!(store.take_calls(), ["load"], "one read for both guards and the fields");
+    assert_eq!(store.take_calls(), ["load"], "both guards and the fields should take one read");
     client.text("/sign-out").await;
     assert_eq!(status(&client, "/aal1").await, shut);
 }
@@ -166,7 +170,11 @@ async fn a_guard_names_the_missing_authentication_or_redirects_to_the_sign_in_pa
     clock.advance(6 * MINUTE);
     assert_eq!(challenge(&client, "/fresh").await, format!("{missing}, max_age=\"300\""));
     let reply = client.get_with("/fresh", &html).await;
-    assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "no sign-in page is set");
+    assert_eq!(
+        reply.status,
+        StatusCode::UNAUTHORIZED,
+        "without a sign-in page, the status should be 401"
+    );
 }
 
 #[test]
@@ -188,7 +196,7 @@ async fn a_user_lists_and_ends_only_own_sessions() {
     assert_eq!(phone.text("/devices").await, "phone,laptop");
     assert_eq!(laptop.text("/devices").await, "laptop,phone");
     let foreign = phone.text(&format!("/end/{}", id(&theirs))).await;
-    assert_eq!(foreign, "false", "a session of another user");
+    assert_eq!(foreign, "false", "the session of a different user should not be revoked");
     assert!(theirs.text("/who").await.starts_with("Some(\"bob\")"));
 
     assert_eq!(phone.text(&format!("/end/{}", id(&laptop))).await, "true");
@@ -200,7 +208,7 @@ async fn a_user_lists_and_ends_only_own_sessions() {
     assert_eq!(phone.text("/end-others").await, "2");
     assert_eq!(store.take_calls(), ["load", "revoke"]);
     old.text("/cart").await;
-    assert_eq!(old.text("/who").await, "None None", "a write creates another session");
+    assert_eq!(old.text("/who").await, "None None", "a write should create a new session");
     assert_eq!(phone.text("/devices").await, "phone");
     assert_eq!(client.stranger().text("/devices").await, "");
 }
@@ -370,7 +378,10 @@ async fn the_cookie_of_a_new_session_is_withheld_while_its_sign_in_is_unknown() 
             ended.reached().await;
             ended.resume();
         } else {
-            assert!(client.token().is_some(), "the sign-in did not happen");
+            assert!(
+                client.token().is_some(),
+                "a sign-in that did not happen should leave the cookie in place"
+            );
         }
         assert!(sessions.list((), None, 9).await.unwrap().sessions.is_empty());
     }
@@ -399,7 +410,8 @@ async fn guests_and_users_can_have_cookies_of_different_names() {
     let guest = client.steal();
     client.text("/in").await;
     assert!(client.token().is_none());
-    let signed_in = client.cookie("__Host-id-staff").expect("the other cookie");
+    let signed_in =
+        client.cookie("__Host-id-staff").expect("the sign-in should set the other cookie");
     assert_eq!(client.text("/who").await, r#"Some("ada")"#);
     // Neither cookie is accepted under the other's name.
     guest.plant("__Host-id-staff", &guest.token().unwrap());
@@ -571,5 +583,9 @@ async fn a_lost_response_locks_nobody_out() {
     assert_eq!(again.get("/in").await.status, StatusCode::OK);
     assert!(again.text("/who").await.starts_with(r#"Some("ada")"#));
     let elsewhere = client.stranger();
-    assert_eq!(elsewhere.get("/in").await.status, StatusCode::TOO_MANY_REQUESTS, "another device");
+    assert_eq!(
+        elsewhere.get("/in").await.status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "a sign-in on another device should exceed the limit"
+    );
 }

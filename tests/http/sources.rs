@@ -92,16 +92,19 @@ async fn a_planted_cookie_does_not_hide_a_valid_one() {
             let reply = victim.stranger().get_with("/read", &[("cookie", &cookies)]).await;
             assert_eq!(reply.body, "1", "{planted}");
             assert!(reply.set_cookies().is_empty());
-            assert!(store.take_calls().len() <= 3, "each token is tried once before the read");
+            assert!(
+                store.take_calls().len() <= 3,
+                "each token should be tried at most once before the read"
+            );
         }
     }
     let reply = victim.stranger().get_with("/visit", &[("cookie", &both(&forged(), &good))]).await;
-    assert_eq!(reply.body, "2", "a write finds the valid one, and applies once");
+    assert_eq!(reply.body, "2", "a write should find the valid token, and apply once");
     assert_eq!(victim.text("/read").await, "2");
     let many = [&*forged(), "; __Host-id="].concat().repeat(20);
     store.take_calls();
     victim.stranger().get_with("/read", &[("cookie", &format!("__Host-id={many}{good}"))]).await;
-    assert!(store.take_calls().len() <= 5, "the number of tokens is limited");
+    assert!(store.take_calls().len() <= 5, "the number of tokens that are tried should be limited");
 }
 
 #[tokio::test]
@@ -156,16 +159,20 @@ async fn cookie_keys_can_be_replaced_while_sessions_live() {
         let value = client.token().unwrap();
         let id = store.inner().len();
         assert_eq!(id, 1);
-        assert_eq!(value.contains('.'), !encrypted, "an encrypted cookie hides the id");
+        assert_eq!(value.contains('.'), !encrypted, "an encrypted cookie should hide the id");
 
         ring.replace([secrets[1], secrets[0]]).unwrap();
-        assert_eq!(client.text("/visit").await, "2", "a cookie of the former key");
+        assert_eq!(
+            client.text("/visit").await,
+            "2",
+            "a cookie of the former key should be accepted"
+        );
         let newer = visited(&app).await;
         ring.replace([secrets[1]]).unwrap();
-        assert_eq!(newer.text("/visit").await, "2", "a cookie of the new key");
+        assert_eq!(newer.text("/visit").await, "2", "a cookie of the new key should be accepted");
         store.take_calls();
-        assert_eq!(client.text("/read").await, "0", "a cookie of a removed key");
-        assert_eq!(store.take_calls(), [""; 0], "without a call");
+        assert_eq!(client.text("/read").await, "0", "a cookie of a removed key should be refused");
+        assert_eq!(store.take_calls(), [""; 0], "a cookie of a removed key should cause no call");
 
         let mut tampered = newer.token().unwrap().into_bytes();
         tampered[3] ^= 1;
@@ -270,7 +277,7 @@ async fn a_cookie_that_opens_nothing_stays_until_a_write_replaces_it() {
     assert_eq!((&*reply.text(), reply.set_cookies().len()), ("0", 0));
     client.plant("__Host-id", &forged());
     client.text("/visit").await;
-    assert_ne!(client.token(), Some(forged()), "a write creates another session");
+    assert_ne!(client.token(), Some(forged()), "a write should create a new session");
     assert_eq!(client.text("/read").await, "1");
 }
 

@@ -101,7 +101,7 @@ async fn a_revoked_session_differs_from_an_expired_one() {
     assert_eq!(
         other.text("/").await,
         "Expired { by: None }",
-        "the deadline that it had has passed"
+        "after its deadline, a revoked session should count as expired"
     );
     assert_eq!(client.text("/").await, "Live");
     clock.advance(Duration::from_secs(8 * 24 * 60 * 60));

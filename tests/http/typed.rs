@@ -284,7 +284,7 @@ async fn parallel_increments_all_count() {
         assert_eq!(
             seen,
             (first..first + 32).collect::<Vec<_>>(),
-            "each increment returns its own number"
+            "each increment should return its own number"
         );
     }
 }
@@ -371,7 +371,7 @@ async fn an_update_that_meets_conflicts_applies_to_the_latest_value() {
     assert_eq!(
         calls.iter().filter(|call| **call == "load").count(),
         1,
-        "a conflict returns the value"
+        "a conflict should return the value, so that no second read is needed"
     );
 }
 
@@ -384,11 +384,14 @@ async fn an_update_that_meets_only_conflicts_gives_up_and_changes_nothing() {
     app.request(|shop: Shop| async move {
         let result = shop.visits().update(|visits| *visits += 100).await;
         assert!(matches!(result, Err(Error::Conflict { field }) if field == "shop.visits"));
-        assert_eq!(shop.visits().await?, 53, "the last of 48 competing writes");
+        assert_eq!(shop.visits().await?, 53, "the last of 48 competing writes should win");
         Ok(())
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_millis(48 * 50), "each pause is shorter than 50 ms");
+    assert!(
+        begun.elapsed() < Duration::from_millis(48 * 50),
+        "each pause should be shorter than 50 ms"
+    );
 }
 
 #[tokio::test]
@@ -441,11 +444,11 @@ async fn uses_move_the_idle_deadline_up_to_the_absolute_one() {
         assert_eq!(client.text("/").await, "1");
     }
     clock.advance(hour / 2);
-    assert_eq!(client.text("/").await, "100", "the absolute deadline");
+    assert_eq!(client.text("/").await, "100", "the absolute deadline should end the session");
 
     client.text("/set").await;
     clock.advance(hour);
-    assert_eq!(client.text("/").await, "100", "the idle deadline");
+    assert_eq!(client.text("/").await, "100", "the idle deadline should end the session");
 
     client.text("/set").await;
     client.text("/shorten").await;
@@ -457,7 +460,7 @@ async fn uses_move_the_idle_deadline_up_to_the_absolute_one() {
         client.text("/prolong").await;
         clock.advance(hour * 5 / 6);
     }
-    assert_eq!(client.text("/").await, "100", "no call moves the absolute deadline");
+    assert_eq!(client.text("/").await, "100", "no call should move the absolute deadline");
 }
 
 mod versions {
@@ -508,7 +511,11 @@ async fn a_value_of_a_changed_type_is_absent_or_an_error() {
     })
     .await;
     app.request(|switched: SwitchedCodec| async move {
-        assert_eq!(switched.value().await?, Some(Old { a: 1, b: 2 }), "the header names the codec");
+        assert_eq!(
+            switched.value().await?,
+            Some(Old { a: 1, b: 2 }),
+            "the header should name the codec"
+        );
         assert_eq!(switched.kept().await?, Some(3));
         Ok(())
     })
@@ -522,11 +529,11 @@ async fn a_value_of_a_changed_type_is_absent_or_an_error() {
     app.request(|same: SameVersion| async move {
         let error = same.value().await.unwrap_err();
         assert!(matches!(&error, Error::Decode { field, .. } if field == "value"));
-        assert_eq!(same.kept().await?, 3, "the other fields are readable");
+        assert_eq!(same.kept().await?, 3, "the other fields should be readable");
         let update = same.value().update(|value| value.take()).await;
         assert!(
             matches!(update, Err(Error::Decode { .. })),
-            "an update does not replace an unreadable value"
+            "an update should not replace an unreadable value"
         );
         same.set_value(&vec!["new".to_owned()]).await?;
         assert_eq!(same.value().await?, Some(vec!["new".to_owned()]));
@@ -545,7 +552,7 @@ async fn after_a_write_with_an_unknown_outcome_the_field_is_read_again() {
         store.fail_next(Fault::AnswerLost);
         let error = shop.set_visits(&2).await.unwrap_err();
         assert!(error.is_outcome_unknown());
-        assert_eq!(shop.visits().await?, 2, "the write was carried out");
+        assert_eq!(shop.visits().await?, 2, "the write should have been carried out");
         store.fail_next(Fault::Unreachable);
         assert!(!shop.set_visits(&3).await.unwrap_err().is_outcome_unknown());
         assert_eq!(shop.visits().await?, 2);
@@ -613,7 +620,7 @@ async fn a_write_behind_a_stale_cache_is_done_and_reported() {
         assert_eq!(
             shop.flash().take().await?.as_deref(),
             Some("saved"),
-            "a take returns the value nevertheless"
+            "a take should return the value nevertheless"
         );
         assert_eq!(shop.visits().await?, 100);
         Ok(())
@@ -675,7 +682,7 @@ async fn untyped_names_and_lifetimes_are_checked() {
         assert!(matches!(session.expire_field("a", u64::MAX).await, Err(Error::Ttl(_))));
         assert!(matches!(session.expire_field("~m", 1).await, Err(Error::FieldName(_))));
         assert!(!session.remove("a").await?);
-        assert!(session.get_all().await?.is_none(), "no session was created");
+        assert!(session.get_all().await?.is_none(), "no session should be created");
         Ok(())
     })
     .await;
@@ -687,7 +694,7 @@ async fn a_lifetime_of_zero_by_name_removes() {
     let app = Fixture::new();
     app.request(|session: Session| async move {
         session.set("word", &"first", Some(0), None).await?;
-        assert!(session.get_all().await?.is_none(), "a removal starts no session");
+        assert!(session.get_all().await?.is_none(), "a removal should start no session");
         session.set("word", &"first", Some(60), None).await?;
         session.set("other", &1_u32, None, Some(0)).await
     })
@@ -702,7 +709,11 @@ async fn a_lifetime_of_zero_by_name_removes() {
     app.request(|session: Session| async move {
         assert_eq!(session.get::<String>("word").await?.as_deref(), Some("first"));
         session.set("word", &"second", Some(0), None).await?;
-        assert_eq!(session.get::<String>("word").await?, None, "this request knows it");
+        assert_eq!(
+            session.get::<String>("word").await?,
+            None,
+            "this request should know that the field has expired"
+        );
         session.set("word", &"third", None, None).await
     })
     .await;
@@ -721,7 +732,11 @@ async fn a_lifetime_of_zero_by_name_removes() {
     })
     .await;
     app.request(|session: Session| async move {
-        assert_eq!(session.verify().await?, None, "an end after zero seconds is an end");
+        assert_eq!(
+            session.verify().await?,
+            None,
+            "a session that expires after zero seconds should have ended"
+        );
         Ok(())
     })
     .await;

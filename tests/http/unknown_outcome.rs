@@ -54,7 +54,7 @@ async fn switch(shop: &Shop, store: &Instrumented, is_dropped: bool) -> Result<(
     if is_dropped {
         let mut pause = store.pause_after("update");
         tokio::select! {
-            _ = async { shop.set_user(&8).await } => unreachable!("the store is paused"),
+            _ = async { shop.set_user(&8).await } => unreachable!("the store should be paused"),
             () = pause.reached() => {}
         }
     } else {
@@ -131,7 +131,11 @@ async fn a_late_sign_out_is_not_reported_as_done() {
     assert_eq!(client.text("/who").await, "Some(7) []");
     client.text("/out").await;
     assert_eq!(client.text("/who").await, "None []");
-    assert_eq!(client.get("/out").await.status, StatusCode::OK, "a guest");
+    assert_eq!(
+        client.get("/out").await.status,
+        StatusCode::OK,
+        "a guest should be able to sign out"
+    );
 }
 
 /// If the answer to a renewal arrives late, the client does not get the new token: a sign-in may have come

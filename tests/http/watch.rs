@@ -87,7 +87,11 @@ async fn a_connection_ends_with_its_session_and_not_before() {
     let connection = connect(&client).await;
     index.revoke_everyone().await.unwrap();
     assert_ends_promptly(connection, SessionChange::Ended).await;
-    assert_eq!(client.stranger().text("/connect").await, "Ended", "there is no session");
+    assert_eq!(
+        client.stranger().text("/connect").await,
+        "Ended",
+        "a client without a session should get an answer immediately"
+    );
 }
 
 #[tokio::test(start_paused = true)]

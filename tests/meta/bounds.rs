@@ -32,13 +32,13 @@ fn every_bound_names_a_test_that_exists() {
     let mut found = 0;
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [_, _, _, test] = cells[..] else { panic!("four columns are needed: {row}") };
+        let [_, _, _, test] = cells[..] else { panic!("the row should have four columns: {row}") };
         let is_named = matches!(test, "test" | "none") || names(test).next().is_some();
-        assert!(is_named, "name a test, or `none`: {row}");
+        assert!(is_named, "the last column should name a test or `none`: {row}");
         for name in names(test) {
-            assert!(sources.contains(&format!("fn {name}")), "there is no test {name}");
+            assert!(sources.contains(&format!("fn {name}")), "the test {name} should exist");
             found += 1;
         }
     }
-    assert!(found > 20, "the table has moved");
+    assert!(found > 20, "the page should have more than 20 bounds");
 }

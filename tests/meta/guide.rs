@@ -55,7 +55,7 @@ fn links_between_files_lead_somewhere() {
             }
         }
     }
-    assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+    assert!(dead.is_empty(), "no link should be dead:\n{}", dead.join("\n"));
 }
 
 #[test]
@@ -67,16 +67,20 @@ fn every_link_of_the_guide_leads_to_an_item_in_rustdoc() {
     for page in pages.into_iter().chain([root().join("README.md")]) {
         let text = fs::read_to_string(&page).unwrap();
         for (label, _) in definitions(&text) {
-            assert!(known.contains(label), "{}: guide_links.md has no `{label}`", page.display());
+            assert!(
+                known.contains(label),
+                "{}: guide_links.md should define `{label}`",
+                page.display()
+            );
             used.insert(label.to_owned());
         }
         for label in text.split("][").skip(1).filter_map(|rest| rest.split(']').next()) {
             let is_defined = definitions(&text).any(|(defined, _)| defined == label);
-            assert!(is_defined, "{}: `{label}` is not defined", page.display());
+            assert!(is_defined, "{}: `{label}` should be defined", page.display());
         }
     }
     let unused: Vec<_> = known.iter().filter(|label| !used.contains(**label)).collect();
-    assert!(unused.is_empty(), "no page uses {unused:?}");
+    assert!(unused.is_empty(), "a page should use each of {unused:?}");
 }
 
 /// Returns the constant texts of log lines: the last literal of each call of a tracing macro.
@@ -109,12 +113,12 @@ fn the_guide_explains_every_log_line() {
             let begin: String = line.split(": `").next().unwrap().chars().take(48).collect();
             assert!(
                 page.contains(begin.trim_end()),
-                "{path}: docs/guide/operating.md lacks `{line}`"
+                "{path}: docs/guide/operating.md should have the line `{line}`"
             );
             known += 1;
         }
     }
-    assert!(known > 20, "the search for log lines found {known}");
+    assert!(known > 20, "the search should find more than 20 log lines, but found {known}");
 }
 
 #[test]

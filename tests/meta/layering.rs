@@ -249,7 +249,7 @@ fn sources() -> Vec<Source> {
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
-    assert!(files.len() > 100, "the sources moved");
+    assert!(files.len() > 100, "ruts/src should have more than 100 files");
     let sources = files.into_iter().map(|path| {
         let module = path.strip_prefix(&root).unwrap().with_extension("");
         let parts: Vec<_> = module.iter().map(|part| part.to_str().unwrap()).collect();
@@ -296,14 +296,14 @@ fn edges(sources: &[Source]) -> BTreeSet<(&str, &str)> {
         for mut import in imports {
             // A re-export may lead to another re-export.
             while let Some((name, origin)) = origins.iter().find(|(name, _)| is_in(import, name)) {
-                assert!(!is_in(origin, name), "{name} is its own origin");
+                assert!(!is_in(origin, name), "{name} should not be its own origin");
                 import = origin;
             }
             let imported = longest(modules(), import).filter(|imported| imported != module);
             edges.extend(imported.map(|imported| (module.as_str(), imported)));
         }
     }
-    assert!(edges.len() > 300, "the `use` lines are no longer understood: {edges:?}");
+    assert!(edges.len() > 300, "the search should find more than 300 imports: {edges:?}");
     edges.retain(|edge| !ALLOWED.iter().any(|(from, to, _)| (*from, *to) == *edge));
     edges
 }
@@ -326,8 +326,8 @@ fn circles<'a>(edges: &BTreeSet<(&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> 
 fn modules_import_downwards() {
     let (sources, mut wrong) = (sources(), Vec::new());
     for (from, to) in edges(&sources) {
-        let (own, owner) = rank(from).unwrap_or_else(|| panic!("{from} has no rank"));
-        let (other, other_owner) = rank(to).unwrap_or_else(|| panic!("{to} has no rank"));
+        let (own, owner) = rank(from).unwrap_or_else(|| panic!("{from} should have a rank"));
+        let (other, other_owner) = rank(to).unwrap_or_else(|| panic!("{to} should have a rank"));
         let is_hidden = HIDDEN.iter().any(|(module, hidden)| {
             is_in(from, module)
                 && hidden.iter().any(|hidden| is_in(to, hidden) && other_owner != "field::name")
@@ -336,7 +336,7 @@ fn modules_import_downwards() {
             wrong.push(format!("{from} -> {to}"));
         }
     }
-    assert!(wrong.is_empty(), "imports against the ranks:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "no import should be against the ranks:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn no_files_import_each_other() {
     );
     let sources = sources();
     let edges: Vec<_> = edges(&sources).into_iter().collect();
-    assert_eq!(circles(&edges), [], "circles of imports");
+    assert_eq!(circles(&edges), [], "imports should form no circle");
 }
 
 #[test]
@@ -377,7 +377,11 @@ fn crates_are_named_where_they_belong() {
             }
         }
     }
-    assert!(wrong.is_empty(), "crates out of place:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "each crate should be named only in its modules:\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// A reader should find all methods of a type in one file.
@@ -401,7 +405,11 @@ fn the_methods_of_a_type_are_in_its_file() {
             }
         }
     }
-    assert!(wrong.is_empty(), "methods far from their type:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "all methods should be in the file of their type:\n{}",
+        wrong.join("\n")
+    );
 }
 
 fn without_generics(head: &str) -> String {
@@ -423,7 +431,7 @@ fn mod_files_hold_nothing_but_documentation_and_re_exports() {
                 let line = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ");
                 line.starts_with(item)
             });
-            assert!(!holds, "{} has an item of its own", source.path.display());
+            assert!(!holds, "{} should have no item of its own", source.path.display());
         }
     }
 }

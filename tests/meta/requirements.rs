@@ -252,7 +252,7 @@ fn proofs() -> BTreeMap<String, BTreeSet<String>> {
             });
             let attributed =
                 lines[at + 1].starts_with("#[") || lines[at + 1].starts_with("pub async");
-            assert!(attributed, "{}: no test follows: {line}", file.display());
+            assert!(attributed, "{}: a test should follow: {line}", file.display());
             let suite = file.file_stem().unwrap().to_str().unwrap();
             let suite = match file.to_str().unwrap() {
                 path if path.contains("/conformance/") => format!("conformance::{suite}"),
@@ -303,16 +303,16 @@ fn every_requirement_has_a_test_or_a_page() {
     let proofs = proofs();
     let security = fs::read_to_string(root().join("SECURITY.md")).unwrap();
     let known: BTreeSet<&str> = REQUIREMENTS.iter().map(|requirement| requirement.0).collect();
-    assert_eq!(known.len(), REQUIREMENTS.len(), "an id occurs twice");
+    assert_eq!(known.len(), REQUIREMENTS.len(), "no id should occur twice");
     for id in proofs.keys() {
-        assert!(known.contains(id.as_str()), "{id} is not a requirement");
+        assert!(known.contains(id.as_str()), "{id} should be a requirement");
     }
     for Requirement(id, class, _) in &REQUIREMENTS {
         let is_shown = match class {
             Documented => security.contains(id),
             Proven | Assisted => proofs.contains_key(*id),
         };
-        assert!(is_shown, "nothing proves {id}");
+        assert!(is_shown, "a test should prove {id}");
     }
     let count = |class| REQUIREMENTS.iter().filter(|requirement| requirement.1 == class).count();
     assert_eq!((count(Proven), count(Assisted), count(Documented)), (59, 22, 4));

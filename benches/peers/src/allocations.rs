@@ -15,7 +15,7 @@ use crate::{
 
 /// Returns a runtime of one thread, so that the counter sees all allocations.
 pub(crate) fn single_threaded() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("the runtime starts")
+    Builder::new_current_thread().enable_all().build().expect("the runtime should start")
 }
 
 /// Returns the smallest count of fifty requests, because some counts may include the heartbeat of a

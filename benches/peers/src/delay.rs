@@ -20,14 +20,17 @@ impl DelayingProxy {
     /// Starts a proxy before the server at `address`. It uses threads, because timers of the
     /// runtime have a resolution of one millisecond.
     pub(crate) fn before(address: &str, one_way: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let own = listener.local_addr().expect("the listener is bound").to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port should be free");
+        let own = listener.local_addr().expect("the listener should have an address").to_string();
         let upstream = address.to_owned();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(&upstream) else { continue };
                 let second = |stream: &TcpStream| {
-                    stream.set_nodelay(true).and_then(|()| stream.try_clone()).expect("it is open")
+                    stream
+                        .set_nodelay(true)
+                        .and_then(|()| stream.try_clone())
+                        .expect("the connection should be open")
                 };
                 let (to_server, to_client) = (second(&server), second(&client));
                 forward(client, to_server, one_way);
@@ -56,7 +59,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
         }
     });
     thread::spawn(move || {
-        prctl::set_timerslack(1).expect("the system has timers");
+        prctl::set_timerslack(1).expect("the system should set the precision of timers");
         for (due, packet) in packets {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if to.write_all(&packet).is_err() {

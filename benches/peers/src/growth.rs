@@ -100,11 +100,11 @@ const FILL: [&str; 2] = [
 /// Inserts the sessions `from` to `to` into PostgreSQL directly, without requests.
 async fn fill(pool: &PgPool, from: usize, to: usize) {
     let first = sqlx::query(FILL[0]).bind(from as i64).bind(to as i64);
-    first.execute(pool).await.expect("PostgreSQL is up");
-    sqlx::query(FILL[1]).execute(pool).await.expect("PostgreSQL is up");
+    first.execute(pool).await.expect("PostgreSQL should be up");
+    sqlx::query(FILL[1]).execute(pool).await.expect("PostgreSQL should be up");
     for table in ["sessions", "sessions_fields"] {
         let vacuum = format!("vacuum analyze ours.{table}");
-        sqlx::query(AssertSqlSafe(vacuum)).execute(pool).await.expect("PostgreSQL is up");
+        sqlx::query(AssertSqlSafe(vacuum)).execute(pool).await.expect("PostgreSQL should be up");
     }
 }
 
@@ -156,13 +156,13 @@ async fn table_bytes(pool: &PgPool) -> i64 {
     let sizes = "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c \
         join pg_namespace n on n.oid = c.relnamespace \
         where c.relkind = 'r' and n.nspname not in ('pg_catalog', 'information_schema')";
-    sqlx::query_scalar(sizes).fetch_one(pool).await.expect("PostgreSQL is up")
+    sqlx::query_scalar(sizes).fetch_one(pool).await.expect("PostgreSQL should be up")
 }
 
 fn used_memory(redis: &Redis) -> i64 {
     let info: String = redis.command(&["INFO", "memory"]);
     let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    line.and_then(|bytes| bytes.trim().parse().ok()).expect("INFO has used_memory")
+    line.and_then(|bytes| bytes.trim().parse().ok()).expect("INFO should have used_memory")
 }
 
 /// Measures the bytes of a session.
@@ -202,7 +202,7 @@ pub(crate) async fn print(
     servers: &Servers,
 ) {
     report.heading("Growth");
-    let pool = PgPool::connect(postgres.url()).await.expect("PostgreSQL is up");
+    let pool = PgPool::connect(postgres.url()).await.expect("PostgreSQL should be up");
     size(report, redis, servers, &pool).await;
     report.text(
         "Time of a request to ruts, with one in flight. By fields of the session: multiples of the \

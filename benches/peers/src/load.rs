@@ -116,7 +116,7 @@ pub(crate) async fn one_in_flight(workload: &Workload, app: &App) -> Sample {
         }
         delays
     });
-    let delays = requests.await.expect("no request panics");
+    let delays = requests.await.expect("no request should panic");
     Sample::new(delays, processor::time() - before)
 }
 
@@ -134,7 +134,7 @@ pub(crate) async fn at_rate(workload: &Workload, app: &App, rate: f64) -> Sample
     // The schedule is a thread, because timers of the runtime have a resolution of one millisecond.
     // Its time does not count as processor time of the app, because the thread has ended by then.
     let schedule = thread::spawn(move || {
-        prctl::set_timerslack(1).expect("the system has timers");
+        prctl::set_timerslack(1).expect("the system should set the precision of timers");
         let start = Instant::now();
         for number in 0..count {
             let due = start + Duration::from_secs_f64(number as f64 / rate);
@@ -150,8 +150,8 @@ pub(crate) async fn at_rate(workload: &Workload, app: &App, rate: f64) -> Sample
     while let Some(delay) = receiver.recv().await {
         delays.push(delay);
     }
-    schedule.join().expect("the schedule cannot fail");
-    assert_eq!(delays.len(), count, "no request panics");
+    schedule.join().expect("the schedule should not fail");
+    assert_eq!(delays.len(), count, "no request should panic");
     Sample::new(delays, processor::time() - before)
 }
 

@@ -45,7 +45,7 @@ fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if let ["child", app, workload, requests, redis, postgres] = words[..] {
-        let number = |text: &str| text.parse().expect("the argument is a number");
+        let number = |text: &str| text.parse().expect("the argument should be a number");
         let (redis, postgres) = (redis.to_owned(), postgres.to_owned());
         let servers = Servers { redis, postgres, connections: 1 };
         let requests = number(requests) as u64;
@@ -64,7 +64,7 @@ fn main() {
         postgres: postgres.url().to_owned(),
         connections: 8,
     };
-    let runtime = Runtime::new().expect("the runtime starts");
+    let runtime = Runtime::new().expect("the runtime should start");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("report");
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let environment = format!(
@@ -115,7 +115,7 @@ fn main() {
 fn write(path: &Path, text: &str) {
     let written =
         fs::create_dir_all(path.parent().unwrap_or(path)).and_then(|()| fs::write(path, text));
-    written.expect("the folder is writable");
+    written.expect("the folder should be writable");
 }
 
 fn redis_version(server: &Redis) -> String {

@@ -49,13 +49,13 @@ async fn merge(app: &App) -> [String; 3] {
         let mut visitor = Visitor::new(&app.router);
         visitor.text("/begin").await;
         at_once(&visitor, |number| format!("/set/{number}")).await;
-        fields.push(visitor.text("/fields").await.parse().expect("the body is a number"));
+        fields.push(visitor.text("/fields").await.parse().expect("the body should be a number"));
     }
     for _ in 0..INCREMENTS {
         let mut visitor = Visitor::new(&app.router);
         visitor.text("/begin").await;
         let succeeded = at_once(&visitor, |_| "/increment".to_owned()).await;
-        numbers.push(visitor.text("/number").await.parse().expect("the body is a number"));
+        numbers.push(visitor.text("/number").await.parse().expect("the body should be a number"));
         failed.push(AT_ONCE - succeeded);
     }
     [&fields, &numbers, &failed].map(|counts| spread(counts))
@@ -84,7 +84,7 @@ async fn revive(app: &App) -> Option<usize> {
         let logout = tokio::spawn(async move { visitor.get("/logout").await });
         let logout = tokio::time::timeout(TIMEOUT, logout).await;
         app.gate.resume.notify_one();
-        slow.await.expect("the request does not panic");
+        slow.await.expect("the request should not panic");
         if logout.is_err() {
             return None;
         }
@@ -107,7 +107,7 @@ async fn refill(first: &App, second: &App, origin: &Proxy, redis: &Redis) -> usi
         origin.answer_held().await;
         visitor.text("/logout").await;
         origin.set(Traffic::Forward);
-        reading.await.expect("the request does not panic");
+        reading.await.expect("the request should not panic");
         // A stack may fill its cache after the response.
         tokio::time::sleep(Duration::from_millis(3)).await;
         revived += usize::from(old.get("/user").await.1 == "true");

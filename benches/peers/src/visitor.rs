@@ -32,17 +32,19 @@ impl Visitor {
         if !self.cookie.is_empty() {
             request = request.header(header::COOKIE, &self.cookie);
         }
-        let request = request.body(Body::empty()).expect("the path is valid");
-        let response = self.router.clone().oneshot(request).await.expect("a router cannot fail");
+        let request = request.body(Body::empty()).expect("the path should be valid");
+        let response =
+            self.router.clone().oneshot(request).await.expect("a router should not fail");
         for set in response.headers().get_all(header::SET_COOKIE) {
-            let text = set.to_str().expect("the cookie is text").to_owned();
-            let cookie = cookie::Cookie::parse(text).expect("the cookie is valid");
+            let text = set.to_str().expect("the cookie should be text").to_owned();
+            let cookie = cookie::Cookie::parse(text).expect("the cookie should be valid");
             let is_removed = cookie.value().is_empty();
             self.cookie = if is_removed { String::new() } else { cookie.stripped().to_string() };
         }
         let status = response.status();
-        let body =
-            axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("the body is short");
+        let body = axum::body::to_bytes(response.into_body(), 1 << 20)
+            .await
+            .expect("the body should have at most 1 MiB");
         (status, String::from_utf8_lossy(&body).into_owned())
     }
 

@@ -84,24 +84,24 @@ impl<S: SessionStore> PeerVisitor<S> {
     async fn begin(store: &Arc<S>, values: Values) -> Self {
         let session = Session::new(None, Arc::clone(store), None);
         for (name, value) in FIELDS.into_iter().zip(values) {
-            session.insert(name, value).await.expect("a value is text");
+            session.insert(name, value).await.expect("the value should be text");
         }
-        session.save().await.expect("the session is created");
-        let id = session.id().expect("it was saved");
+        session.save().await.expect("the session should be created");
+        let id = session.id().expect("the saved session should have an id");
         let record = load(&**store, &id).await;
         Self { store: Arc::clone(store), id, record }
     }
 }
 
 async fn load(store: &impl SessionStore, id: &Id) -> Record {
-    store.load(id).await.expect("the database answers").expect("the session exists")
+    store.load(id).await.expect("the database should answer").expect("the session should exist")
 }
 
 async fn save(store: &impl SessionStore, record: &mut Record, values: Values) {
     for (name, value) in FIELDS.into_iter().zip(values) {
         record.data.insert(name.to_owned(), Value::String(value));
     }
-    store.save(record).await.expect("the session is saved");
+    store.save(record).await.expect("the session should be saved");
 }
 
 impl<S: SessionStore> Visitor for PeerVisitor<S> {
@@ -122,10 +122,10 @@ impl<S: SessionStore> Visitor for PeerVisitor<S> {
 
     async fn increment(&mut self) {
         let session = Session::new(Some(self.id), Arc::clone(&self.store), None);
-        let number: Option<u64> = session.get(COUNTER).await.expect("the session exists");
+        let number: Option<u64> = session.get(COUNTER).await.expect("the session should exist");
         let next = number.unwrap_or(0) + 1;
-        session.insert(COUNTER, next).await.expect("a number is a value");
-        session.save().await.expect("the session is saved");
+        session.insert(COUNTER, next).await.expect("the number should be a valid value");
+        session.save().await.expect("the session should be saved");
     }
 
     async fn number(&mut self) -> u64 {

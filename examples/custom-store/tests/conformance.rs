@@ -57,10 +57,7 @@ async fn sessions_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let store = FileStore::open(folder.path()).unwrap();
     create(&store).await;
-    assert!(
-        FileStore::open(folder.path()).is_err(),
-        "two processes would undo each other's writes"
-    );
+    assert!(FileStore::open(folder.path()).is_err(), "a second process should not open the folder");
     drop(store);
     let store = FileStore::open(folder.path()).unwrap();
     let Ok(loaded) = store.load(CREDENTIALS, Projection::All, None).await.unwrap() else {

@@ -360,7 +360,7 @@ async fn the_provider_ends_one_session_of_a_user() {
     assert_eq!(
         logout(claims.clone()).await,
         StatusCode::BAD_REQUEST,
-        "it names neither a user nor a session"
+        "a token without user and session should be refused"
     );
     let mut claims = claims;
     claims["sid"] = json!(sid);

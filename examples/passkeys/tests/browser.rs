@@ -186,8 +186,12 @@ async fn a_signed_in_user_adds_the_passkey_of_another_device() {
 
     let mut bob = Browser::new(browser.client.stranger());
     let refused = bob.begin::<Value>("/add/begin", "ada").await;
-    assert_eq!(refused.unwrap_err(), StatusCode::UNAUTHORIZED, "a guest adds nothing");
+    assert_eq!(refused.unwrap_err(), StatusCode::UNAUTHORIZED, "a guest should add no passkey");
     bob.register("bob").await;
     let refused = bob.begin::<Value>("/add/begin", "ada").await;
-    assert_eq!(refused.unwrap_err(), StatusCode::CONFLICT, "nor does another user");
+    assert_eq!(
+        refused.unwrap_err(),
+        StatusCode::CONFLICT,
+        "a different user should add no passkey"
+    );
 }

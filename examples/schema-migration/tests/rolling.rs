@@ -137,7 +137,7 @@ impl Shop {
         let count = |user: &AtomicUsize| user.load(Ordering::Relaxed);
         let before: Vec<usize> = self.rounds.iter().map(count).collect();
         while self.rounds.iter().zip(&before).any(|(user, before)| count(user) < before + ROUNDS) {
-            assert!(!self.is_closing.load(Ordering::Relaxed), "a user has failed");
+            assert!(!self.is_closing.load(Ordering::Relaxed), "no user should have failed");
             thread::sleep(Duration::from_millis(5));
         }
         self.unavailable.load(Ordering::Relaxed)
@@ -227,7 +227,10 @@ fn without_a_bridge_release_nothing_is_lost() {
         assert!(shop.replace(0, AFTER) > 0);
         shop.replace(1, AFTER);
         assert!(shop.replace(0, BEFORE) > 0);
-        assert!(shop.replace(1, BEFORE) >= USERS * ROUNDS, "each cart has version 2");
+        assert!(
+            shop.replace(1, BEFORE) >= USERS * ROUNDS,
+            "the first release should answer 503 for each cart of version 2"
+        );
         shop.replace(0, AFTER);
         shop.replace(1, AFTER);
     });

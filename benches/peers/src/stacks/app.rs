@@ -98,10 +98,10 @@ pub(crate) struct Servers {
 impl Servers {
     pub(super) async fn fred(&self) -> fred::clients::Pool {
         use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
-        let config = Config::from_url(&self.redis).expect("the URL is valid");
+        let config = Config::from_url(&self.redis).expect("the URL should be valid");
         let size = self.connections as usize;
-        let pool = Pool::new(config, None, None, None, size).expect("the size is not zero");
-        pool.init().await.expect("Redis is up");
+        let pool = Pool::new(config, None, None, None, size).expect("the size should not be zero");
+        pool.init().await.expect("Redis should be up");
         pool
     }
 
@@ -111,7 +111,7 @@ impl Servers {
             .test_before_acquire(false)
             .connect(&self.postgres)
             .await
-            .expect("PostgreSQL is up")
+            .expect("PostgreSQL should be up")
     }
 
     /// Connects with the former sqlx, for the stacks that do not use 0.9.
@@ -122,6 +122,6 @@ impl Servers {
             .test_before_acquire(false)
             .connect(&self.postgres)
             .await
-            .expect("PostgreSQL is up")
+            .expect("PostgreSQL should be up")
     }
 }

@@ -94,7 +94,7 @@ pub(super) async fn app(backend: Backend, servers: &Servers) -> Option<App> {
     let router = match backend {
         Backend::Memory => router::<SessionNullPool>(None, config(), &gate).await,
         Backend::Redis | Backend::RedisRs => {
-            let client = redis::Client::open(&*servers.redis).expect("the URL is valid");
+            let client = redis::Client::open(&*servers.redis).expect("the URL should be valid");
             let size = servers.connections as usize;
             let pool = RedisPool::new(client, size, Some(size));
             router::<SessionRedisPool>(Some(pool.into()), without_cache(), &gate).await
@@ -112,6 +112,6 @@ async fn router<T>(pool: Option<T>, config: SessionConfig, gate: &Gate) -> Route
 where
     T: DatabasePool + Clone + std::fmt::Debug + Sync + Send + 'static,
 {
-    let store = SessionStore::<T>::new(pool, config).await.expect("the server is up");
+    let store = SessionStore::<T>::new(pool, config).await.expect("the server should be up");
     routes::<PeerSession<T>>(gate).layer(SessionLayer::new(store))
 }

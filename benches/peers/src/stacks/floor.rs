@@ -40,7 +40,7 @@ async fn redis(servers: &Servers) -> [MethodRouter; 4] {
         let pool = pool.clone();
         get(move || async move {
             let found: Vec<Option<String>> =
-                pool.hmget("floor", names.to_vec()).await.expect("Redis is up");
+                pool.hmget("floor", names.to_vec()).await.expect("Redis should be up");
             found.iter().flatten().count().to_string()
         })
     };
@@ -48,7 +48,7 @@ async fn redis(servers: &Servers) -> [MethodRouter; 4] {
         let pool = pool.clone();
         get(move || async move {
             let fields: Vec<_> = names.iter().map(|name| (*name, small_value())).collect();
-            pool.hset::<(), _, _>("floor", fields).await.expect("Redis is up");
+            pool.hset::<(), _, _>("floor", fields).await.expect("Redis should be up");
         })
     };
     [read(&NAMES[..1]), read(NAMES), write(&NAMES[..1]), write(NAMES)]
@@ -56,14 +56,14 @@ async fn redis(servers: &Servers) -> [MethodRouter; 4] {
 
 /// Returns the routes that read one field, read five, write one and write five.
 async fn redis_rs(servers: &Servers) -> [MethodRouter; 4] {
-    let client = redis::Client::open(servers.redis.as_str()).expect("the URL is valid");
-    let connection = client.get_multiplexed_async_connection().await.expect("Redis is up");
+    let client = redis::Client::open(servers.redis.as_str()).expect("the URL should be valid");
+    let connection = client.get_multiplexed_async_connection().await.expect("Redis should be up");
     let read = |names: &'static [&'static str]| {
         let connection = connection.clone();
         get(move || async move {
             let command = redis::cmd("HMGET").arg("floor").arg(names).to_owned();
             let found: Vec<Option<String>> =
-                command.query_async(&mut connection.clone()).await.expect("Redis is up");
+                command.query_async(&mut connection.clone()).await.expect("Redis should be up");
             found.iter().flatten().count().to_string()
         })
     };
@@ -72,7 +72,7 @@ async fn redis_rs(servers: &Servers) -> [MethodRouter; 4] {
         get(move || async move {
             let fields: Vec<_> = names.iter().map(|name| (*name, small_value())).collect();
             let command = redis::cmd("HSET").arg("floor").arg(fields).to_owned();
-            command.query_async::<()>(&mut connection.clone()).await.expect("Redis is up");
+            command.query_async::<()>(&mut connection.clone()).await.expect("Redis should be up");
         })
     };
     [read(&NAMES[..1]), read(NAMES), write(&NAMES[..1]), write(NAMES)]
@@ -87,13 +87,13 @@ const WRITE: &str = "insert into floor select 1, * from unnest($1::text[], $2::b
 async fn write_fields(pool: &PgPool, names: &[&str]) {
     let values: Vec<Vec<u8>> = names.iter().map(|_| small_value().into_bytes()).collect();
     let write = sqlx::query(WRITE).bind(names).bind(values).execute(pool);
-    write.await.expect("PostgreSQL is up");
+    write.await.expect("PostgreSQL should be up");
 }
 
 /// Returns the routes that read one field, read five, write one and write five.
 async fn postgres(servers: &Servers) -> [MethodRouter; 4] {
     let pool = servers.sqlx().await;
-    sqlx::query(TABLE).execute(&pool).await.expect("PostgreSQL is up");
+    sqlx::query(TABLE).execute(&pool).await.expect("PostgreSQL should be up");
     write_fields(&pool, NAMES).await;
     let read = |names: &'static [&'static str]| {
         let pool = pool.clone();
@@ -102,7 +102,7 @@ async fn postgres(servers: &Servers) -> [MethodRouter; 4] {
                 .bind(names)
                 .fetch_all(&pool)
                 .await
-                .expect("PostgreSQL is up");
+                .expect("PostgreSQL should be up");
             found.len().to_string()
         })
     };

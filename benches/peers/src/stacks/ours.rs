@@ -113,14 +113,14 @@ async fn redis(servers: &Servers, prefix: &str) -> RedisStore<fred::clients::Poo
 }
 
 fn redis_rs(servers: &Servers) -> RedisStore<redis::Client> {
-    let client = redis::Client::open(servers.redis.as_str()).expect("the URL is valid");
+    let client = redis::Client::open(servers.redis.as_str()).expect("the URL should be valid");
     RedisStore::builder(Arc::new(client)).prefix("ours-rs").build()
 }
 
 async fn postgres(servers: &Servers, schema: &str) -> PostgresStore {
     let builder = PostgresStore::builder(servers.sqlx().await).create_tables(true);
     let builder = builder.schema_name(schema).cleanup_interval(None);
-    builder.build().await.expect("PostgreSQL is up")
+    builder.build().await.expect("PostgreSQL should be up")
 }
 
 /// Builds the app.

@@ -85,16 +85,16 @@ impl StackSession for PeerSession {
 }
 
 async fn redis(servers: &Servers) -> RedisStore<Pool> {
-    let config = Config::from_url(&servers.redis).expect("the URL is valid");
+    let config = Config::from_url(&servers.redis).expect("the URL should be valid");
     let size = servers.connections as usize;
-    let pool = Pool::new(config, None, None, None, size).expect("the size is not zero");
-    pool.init().await.expect("Redis is up");
+    let pool = Pool::new(config, None, None, None, size).expect("the size should not be zero");
+    pool.init().await.expect("Redis should be up");
     RedisStore::new(pool)
 }
 
 async fn postgres(servers: &Servers) -> PostgresStore {
     let store = PostgresStore::new(servers.former_sqlx().await);
-    store.migrate().await.expect("PostgreSQL is up");
+    store.migrate().await.expect("PostgreSQL should be up");
     store
 }
 

@@ -34,7 +34,7 @@ impl<S: SessionStore, St: Send + Sync> FromRequestParts<St> for UpstreamSession<
 }
 
 fn hour() -> Ttl {
-    Ttl::new(3600).expect("an hour is a valid lifetime")
+    Ttl::new(3600).expect("an hour should be a valid lifetime")
 }
 
 impl<S: SessionStore> StackSession for UpstreamSession<S> {
@@ -95,13 +95,13 @@ impl<S: SessionStore> StackSession for UpstreamSession<S> {
 }
 
 async fn redis(servers: &Servers) -> RedisStore<fred::clients::Pool> {
-    RedisStore::new(Arc::new(servers.fred().await)).await.expect("Redis is up")
+    RedisStore::new(Arc::new(servers.fred().await)).await.expect("Redis should be up")
 }
 
 async fn postgres(servers: &Servers, table: &str) -> PostgresStore {
     let builder = PostgresStoreBuilder::new(servers.former_sqlx().await).create_table(true);
-    let builder = builder.table_name(table).expect("the name is valid");
-    builder.build().await.expect("PostgreSQL is up")
+    let builder = builder.table_name(table).expect("the name should be valid");
+    builder.build().await.expect("PostgreSQL should be up")
 }
 
 /// Builds the app. Returns `None` over memory and through redis-rs, because this stack has no such

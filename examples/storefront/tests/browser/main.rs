@@ -55,17 +55,21 @@ async fn sign_out(tab: &Tab) -> Result<()> {
 async fn a_guest_becomes_a_customer(url: &str) -> Result<()> {
     let ada = chromium().await?.visitor(url).await?;
     let tab = ada.tab("/").await?;
-    assert!(ada.cookies().await?.is_empty(), "a visit starts no session");
+    assert!(ada.cookies().await?.is_empty(), "a visit should start no session");
     tab.click("button[value='tea']").await?;
     tab.shows("Tea is in your cart.").await?;
     let guest = ada.cookie().await?.value;
     sign_in(&tab, "ada").await?;
-    assert_ne!(ada.cookie().await?.value, guest, "a new token");
+    assert_ne!(ada.cookie().await?.value, guest, "the sign-in should issue a new token");
     tab.open("/cart").await?;
     assert_eq!(tab.script("document.querySelector('.count-of-tea').innerText").await?, json!("1"));
 
     let order = "fetch('/checkout/order', {method: 'POST'}).then(answer => answer.url)";
-    assert_eq!(tab.script(order).await?, json!(format!("{url}/checkout")), "no address yet");
+    assert_eq!(
+        tab.script(order).await?,
+        json!(format!("{url}/checkout")),
+        "without an address, an order should lead back to the checkout"
+    );
     tab.click("a.button").await?;
     tab.fill("#name", "Ada Lovelace").await?;
     tab.fill("#street", "12 St James's Square").await?;
@@ -326,7 +330,10 @@ async fn a_lossy_browser(store: Store, seed: u64) -> Result<()> {
         !faults.is_empty() || (pages >= ENOUGH && lost >= ENOUGH)
     };
     while begun.elapsed() < SHORTEST || !has_enough() {
-        assert!(begun.elapsed() < Duration::from_secs(300), "the browser does not get on");
+        assert!(
+            begun.elapsed() < Duration::from_secs(300),
+            "the browser should finish within five minutes"
+        );
         let tab = &tabs[random.below(tabs.len())];
         match random.below(100) {
             0..25 => {
@@ -417,7 +424,11 @@ fn the_cookie_has_its_attributes() {
             assert_eq!((cookie.name.as_str(), cookie.secure), (name, is_secure));
             assert!(cookie.http_only && cookie.session && cookie.path == "/");
             assert_eq!(cookie.same_site, Some(CookieSameSite::Lax));
-            assert_eq!(tab.script("document.cookie").await?, json!(""), "no script can read it");
+            assert_eq!(
+                tab.script("document.cookie").await?,
+                json!(""),
+                "no script should be able to read the cookie"
+            );
             let debug = tab.script("fetch('/debug/session').then(page => page.status)").await?;
             assert_eq!(debug, json!(if is_secure { 404 } else { 200 }));
             // The message after the sign-out has started another session.
@@ -467,11 +478,14 @@ fn pages_are_accessible_and_fit_a_phone() {
             tab.open(page).await?;
             let elements = tab.accessible().await?;
             for role in ["main", "navigation", "heading"] {
-                assert!(elements.iter().any(|(other, _)| other == role), "{page} has no {role}");
+                assert!(
+                    elements.iter().any(|(other, _)| other == role),
+                    "{page} should have a {role}"
+                );
             }
             for (role, name) in elements {
                 let is_control = ["button", "link", "textbox"].contains(&role.as_str());
-                assert!(!is_control || !name.is_empty(), "{page}: a {role} without a name");
+                assert!(!is_control || !name.is_empty(), "{page}: each {role} should have a name");
             }
             if page == "/devices" {
                 tab.size(1024, 480).await?;
@@ -479,7 +493,11 @@ fn pages_are_accessible_and_fit_a_phone() {
             }
             tab.size(360, 740).await?;
             let fits = "document.documentElement.scrollWidth <= window.innerWidth";
-            assert_eq!(tab.script(fits).await?, json!(true), "{page} is wider than a phone");
+            assert_eq!(
+                tab.script(fits).await?,
+                json!(true),
+                "{page} should fit the width of a phone"
+            );
         }
         Ok(())
     });

@@ -27,7 +27,7 @@ impl Program {
             .args(["build", "--release", "--locked", "--manifest-path", manifest, "--target-dir"])
             .arg(&folder)
             .status();
-        assert!(built.is_ok_and(|status| status.success()), "the peer cannot be built");
+        assert!(built.is_ok_and(|status| status.success()), "the program of the peer should build");
         Self(folder.join("release/sql-peer"))
     }
 
@@ -46,7 +46,7 @@ impl Program {
         let output = Command::new(&self.0).args(job.args()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         let log = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{} failed at {job:?}: {log}", self.0.display());
+        assert!(output.status.success(), "{} should do {job:?}: {log}", self.0.display());
         text.lines().last().unwrap_or_default().to_owned()
     }
 }
@@ -54,7 +54,7 @@ impl Program {
 /// Returns the target folder of this program.
 fn target() -> PathBuf {
     let program = env::current_exe().unwrap();
-    program.ancestors().nth(2).expect("a program is below the target folder").to_owned()
+    program.ancestors().nth(2).expect("the program should be below the target folder").to_owned()
 }
 
 /// A folder that is removed when dropped.
@@ -77,7 +77,12 @@ impl Folder {
     fn new(is_in_memory: bool, parent: &Path) -> Self {
         let kind = Command::new("stat").args(["-f", "-c", "%T"]).arg(parent).output().unwrap();
         let is_tmpfs = kind.stdout.trim_ascii() == b"tmpfs";
-        assert_eq!(is_tmpfs, is_in_memory, "the file system of {}", parent.display());
+        assert_eq!(
+            is_tmpfs,
+            is_in_memory,
+            "the file system of {} should be tmpfs only for a folder in memory",
+            parent.display()
+        );
         let path = parent.join(format!("ruts-sql-{}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Self { is_in_memory, path }
